@@ -1,0 +1,69 @@
+# Everything a developer runs. Needs git, make and Python 3.11 or newer; the first use of any target fills .venv.
+# `make test ARGS="-k limits -x"` passes ARGS on; `make demo PYTHON=/path/to/python3` chooses the interpreter.
+
+PYTHON ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+export PIP_NO_INPUT = 1
+
+.PHONY: help setup demo test lint types contracts check wheel coverage bench clean
+help:
+	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | bench | clean"
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(BIN)/budget-middleware demo $(ARGS)
+
+test: $(READY)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+contracts: $(READY)
+	@$(BIN)/lint-imports
+
+check: test lint types contracts
+
+wheel: $(READY)
+	@$(BIN)/python .ci/check_wheel.py
+
+coverage: $(READY)
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	@rm -rf $(VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;
+# the first is the virtualenv itself, which a second interpreter would spoil.
+# pip is upgraded first: the one that comes with Python 3.11 knows no dependency groups.
+$(READY): pyproject.toml
+	@set -e; found=; \
+	for python in $(or $(PYTHON),$(BIN)/python python3 python3.14 python3.13 python3.12 python3.11); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	    found=$$python; "$$python" -c 'import ensurepip' 2>/dev/null && break; \
+	done; \
+	say() { echo "$$1" >&2; exit 1; }; \
+	test -n "$$found" || say "Python 3.11 or newer is needed, not $$(python3 -V 2>&1): make PYTHON=/path/to/python3"; \
+	"$$found" -c 'import ensurepip' 2>/dev/null || say "$$found has no venv (Debian, Ubuntu: apt install python3-venv)"; \
+	echo "Installing into $(VENV) with $$("$$found" -V): a minute, once."; \
+	test "$$found" = $(BIN)/python || "$$found" -m venv --clear $(VENV); \
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"; \
+	$(BIN)/python -m pip install --quiet --editable '.[demo,hiredis,otlp]' --group dev
+	@touch $@

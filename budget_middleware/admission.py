@@ -1,0 +1,205 @@
+"""Before the call: what a request may cost, who pays, and whether it is admitted."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+from budget_middleware import telemetry as names
+from budget_middleware.apis.base import (
+    UNREADABLE,
+    Api,
+    Ask,
+    BadRequestError,
+    Reason,
+    Refusal,
+    ask_from_length,
+    parse_body,
+)
+from budget_middleware.core.accounts import encode_subject
+from budget_middleware.core.charges import expiry_charge
+from budget_middleware.core.estimate import output_ceiling
+from budget_middleware.core.model import Balance, Rejection
+from budget_middleware.core.pricing import Rates, Usage, cost_nanos, estimate_nanos
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.payers import AmbiguousTokenError, Payers
+from budget_middleware.prices import PriceBook
+from budget_middleware.refusals import rejection_message
+from budget_middleware.request_body import RequestBody
+from budget_middleware.setting_types import Mode, OnStoreError
+from budget_middleware.settings import Settings
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+
+_SHOWN_MODEL_CHARS = 128
+_WARNED_MODELS_MAX = 1_000
+
+_log = logging.getLogger("budget_middleware")
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0."""
+
+    ask: Ask
+    rates: Rates | None
+    input_nanos: int
+    estimate_nanos: int
+
+    @property
+    def model(self) -> str:
+        """The price book's canonical name, else the request's; empty if it names none."""
+        return (self.rates.model if self.rates else "") or self.ask.model or ""
+
+    @property
+    def metric_model(self) -> str:
+        """Bounded, as metric attributes must be: names of the price book only."""
+        return (self.rates.model if self.rates else "") or "other"
+
+    def seen_nanos(self, output_tokens: int) -> int:
+        """The input and so much output, at the rates of the request."""
+        if self.rates is None:
+            return 0
+        return cost_nanos(self.rates, Usage(input_tokens=self.ask.input_tokens, output_tokens=output_tokens))
+
+
+def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int) -> Quote:
+    if rates is None:
+        return Quote(ask, None, input_nanos=0, estimate_nanos=0)
+    output_tokens = output_ceiling(
+        asked=ask.max_output_tokens,
+        default=default_output_tokens,
+        model_ceiling=rates.output_ceiling,
+        choices=ask.choices,
+    )
+    return Quote(
+        ask,
+        rates,
+        input_nanos=estimate_nanos(rates, input_tokens=ask.input_tokens, output_tokens=0),
+        estimate_nanos=estimate_nanos(rates, input_tokens=ask.input_tokens, output_tokens=output_tokens),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A request that may go on. Unprotected: the store is away, whether the hold was made is unknown."""
+
+    hold: Hold
+    quote: Quote
+    body: object
+    balances: Sequence[Balance] = ()
+    is_unprotected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that gets an answer from us instead of the app's."""
+
+    refusal: Refusal
+    rejection: Rejection | None = None
+    hold: Hold | None = None
+
+
+class Admission:
+    """What is shared by all requests of a middleware before they are admitted."""
+
+    def __init__(self, settings: Settings, *, ledger: Ledger, payers: Payers, prices: PriceBook) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._payers = payers
+        self._prices = prices
+        self._warned_models: set[str] = set()
+
+    async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
+        """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
+        document = parse_body(body.raw) if body.is_whole else UNREADABLE
+        try:
+            quote = self._quote(api, document, n_bytes=body.length(scope))
+            payers = await self._payers.payers_of(scope, document)
+        except (BadRequestError, AmbiguousTokenError) as error:
+            return _refused(400, Reason.BAD_REQUEST, f"{error}.")
+        except Exception as error:
+            _log.warning("accounts_source failed: %r", error)
+            return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
+        model = encode_subject(quote.model) if quote.model else ""
+        if quote.rates is None and await self._refuses_unpriced(payers, model):
+            return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
+        hold = Hold(
+            payers,
+            quote.estimate_nanos,
+            model=model,
+            expiry_charge_nanos=expiry_charge(
+                self._settings.on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos
+            ),
+            context=self._ledger.telemetry.parent(scope["headers"]),
+            attributes=_attributes(api, quote),
+        )
+        return await self._reserve(hold, quote, document)
+
+    def _quote(self, api: Api, document: object, *, n_bytes: int) -> Quote:
+        try:
+            ask = ask_from_length(n_bytes) if document is UNREADABLE else api.read_request(document)
+        except BadRequestError:
+            if self._settings.mode is Mode.ENFORCE:
+                raise
+            ask = ask_from_length(n_bytes)
+        return quote_for(
+            ask,
+            self._prices.resolve(ask.model or ""),
+            default_output_tokens=self._settings.default_output_tokens,
+        )
+
+    async def _refuses_unpriced(self, payers: Mapping[str, str | None], model: str) -> bool:
+        """An unpriced model is refused only where its cost would matter: where a limit binds the request."""
+        if self._settings.mode is Mode.ENFORCE:
+            try:
+                claims = await self._ledger.claims(payers, model=model)
+            except StoreUnavailable:
+                return self._settings.on_store_error is OnStoreError.CLOSED
+            if any(claim.limit_nanos is not None for claim in claims):
+                return True
+        if model not in self._warned_models and len(self._warned_models) < _WARNED_MODELS_MAX:
+            self._warned_models.add(model)
+            _log.warning("model %s has no price: served, and booked at 0 as unpriced", model or "(none named)")
+        return False
+
+    async def _reserve(self, hold: Hold, quote: Quote, document: object) -> Admitted | Refused:
+        try:
+            answer = await self._ledger.reserve(hold)
+        except (StoreUnavailable, StoreRefused) as error:
+            if self._settings.on_store_error is OnStoreError.OPEN:
+                _log.warning("the store is away, %s is served unprotected: %s", hold.id, error)
+                return Admitted(hold, quote, document, is_unprotected=True)
+            self._ledger.abandon(hold, reason="store away")
+            return _refused(503, Reason.UNAVAILABLE, "The budget store is not available.")
+        if answer.admits:
+            return Admitted(hold, quote, document, answer.balances)
+        if answer.rejection is None:
+            return _refused(503, Reason.UNAVAILABLE, f"The budget store answered {answer.status}.")
+        reason = Reason.HELD if answer.rejection.is_held else Reason.SPENT
+        refusal = Refusal(
+            status=self._settings.exhausted_status,
+            reason=reason,
+            message=rejection_message(answer.rejection),
+        )
+        return Refused(refusal, answer.rejection, hold)
+
+
+def _refused(status: int, reason: Reason, message: str) -> Refused:
+    return Refused(Refusal(status=status, reason=reason, message=message))
+
+
+def _unknown_model_message(ask: Ask, body: RequestBody) -> str:
+    if not body.is_whole:
+        return "The request is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be told."
+    if ask.model is None:
+        return "The request names no model that can be read, so it has no price."
+    return f"The model {ask.model[:_SHOWN_MODEL_CHARS]!r} has no price here; budgets cannot be kept without one."
+
+
+def _attributes(api: Api, quote: Quote) -> names.Attributes:
+    provider = (quote.rates.provider if quote.rates else "") or api.provider
+    attributes = {names.PROVIDER_NAME: provider}
+    if quote.ask.model is not None:
+        attributes[names.REQUEST_MODEL] = quote.ask.model[:_SHOWN_MODEL_CHARS]
+    return attributes

@@ -1,0 +1,97 @@
+"""Arguments: how a command is declared, and what its words may say."""
+
+import argparse
+import getpass
+import os
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from budget_middleware.core.accounts import compound_of, parse_account, parse_pattern
+from budget_middleware.core.money import nanos_from_usd
+
+Run = Callable[[argparse.Namespace], int]
+
+_T = TypeVar("_T")
+
+
+class CommandError(Exception):
+    """A command that cannot be carried out, in one line; exit 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that tells an error in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = "", json: bool = True) -> Parser:
+    """Declare a command; `says` stands in the list of commands, `more` in its own help. (argparse names no type.)"""
+    command: Parser = commands.add_parser(name, help=says, description=f"{says} {more}".strip())
+    command.set_defaults(run=run)
+    if json:
+        command.add_argument("--json", action="store_true", help="write JSON")
+    return command
+
+
+def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """For argparse, which tells the message of an ArgumentTypeError and hides that of a ValueError."""
+
+    def convert(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def _pattern(text: str) -> str:
+    return compound_of(dict(parse_pattern(text)))
+
+
+def _amount(text: str) -> int:
+    nanos = nanos_from_usd(text.strip())
+    if nanos == 0:
+        raise ValueError(f"{text.strip()!r} changes nothing; accepted is an amount in USD such as -5 or 0.25")
+    return nanos
+
+
+def _count_from(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.strip().isdecimal() and least <= int(text) <= 1_000_000_000):
+            raise ValueError(
+                f"{text.strip()[:40]!r} is not a count; accepted are whole numbers from {least} to 1000000000"
+            )
+        return int(text)
+
+    return parse
+
+
+def _reason(text: str) -> str:
+    words = " ".join(text.split())
+    if not words:
+        raise ValueError("an empty reason explains nothing; accepted is any text")
+    return f"by {_user_name()}: {words}"
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # A container's user may have no name.
+        return f"uid {os.getuid()}"
+
+
+account = _checked(parse_account)
+"""One account, in its canonical form."""
+pattern = _checked(_pattern)
+"""An account in which `*` stands for any subject, in the form in which limits are stored."""
+amount = _checked(_amount)
+"""Nano-dollars of an amount in USD that is not 0."""
+positive = _checked(_count_from(1))
+tokens = _checked(_count_from(0))
+reason = _checked(_reason)
+"""Why, in one line, with the name of who says so."""

@@ -1,0 +1,192 @@
+"""Accounts: who pays. Their text is `KIND:SUBJECT`, `KIND+KIND:SUBJECT+SUBJECT` (kinds sorted) or `global`.
+
+A subject is encoded so that accounts of different payers never merge and separators never appear raw. Three
+texts have a meaning of their own, and no raw subject turns into one: `*` (any subject, in limits), `-` (every
+request without a subject) and `~` with 32 hex digits (the hash of a long subject, and of no other).
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+GLOBAL = "global"
+MODEL = "model"
+ABSENT = "-"
+"""The subject that stands for all requests without one of that kind."""
+ANY = "*"
+"""In a limit: every subject."""
+
+MAX_SUBJECT_BYTES = 256
+
+KIND = re.compile(r"[a-z][a-z0-9_-]*")
+_SUBJECT = re.compile(r"([A-Za-z0-9._~/@:-]|%[0-9A-Fa-f]{2})+")
+_HASHED = re.compile(r"~[0-9a-f]{32}")
+
+
+def encode_subject(raw: str) -> str:
+    """The subject of `raw`, one for each: percent-encoded, or hashed where that exceeds MAX_SUBJECT_BYTES.
+
+    Never fails on what a client may send, lone surrogates included; ValueError for the empty text, which is
+    no subject.
+    """
+    if not raw:
+        raise ValueError("an empty text is not the subject of an account")
+    return _encode(raw.encode("utf-8", "surrogatepass"))
+
+
+def _encode(raw: bytes) -> str:
+    subject = quote_from_bytes(raw, safe="/@:")
+    if len(subject) > MAX_SUBJECT_BYTES:
+        return "~" + hashlib.sha256(raw).hexdigest()[:32]
+    # A client must not be able to name the placeholder's account or somebody else's hash.
+    if subject == ABSENT or _HASHED.fullmatch(subject):
+        return f"%{ord(subject[0]):02X}{subject[1:]}"
+    return subject
+
+
+def account_of(kind: str, subject: str) -> str:
+    """The account of a kind and its encoded subject, which is empty for `global` only."""
+    return f"{kind}:{subject}" if subject else kind
+
+
+def compound_of(subjects: Mapping[str, str]) -> str:
+    """The account of one or several kinds together, from each kind's encoded subject."""
+    kinds = sorted(subjects)
+    return account_of("+".join(kinds), "+".join(subjects[kind] for kind in kinds))
+
+
+def kind_of(account: str) -> str:
+    """The kind of an account; of a compound its kinds, joined with `+`."""
+    return account.partition(":")[0]
+
+
+def parts_of(account: str) -> tuple[tuple[str, str], ...]:
+    """(kind, encoded subject) for each part of a canonical account; `global` has the empty subject."""
+    kinds, _, subjects = account.partition(":")
+    return tuple(zip(kinds.split("+"), subjects.split("+"), strict=True))
+
+
+def parse_account(text: str) -> str:
+    """The canonical account of an operator's text; ValueError, in one line, saying what is accepted."""
+    parts = dict(parse_pattern(text))
+    if ANY in parts.values():
+        raise ValueError(f"{text[:80]!r} does not name one account; accepted is a subject for each kind")
+    return compound_of(parts)
+
+
+def parse_pattern(text: str) -> tuple[tuple[str, str], ...]:
+    """(kind, subject) for each part of an account in which `*` stands for any subject, sorted by kind.
+
+    `key+model` alone means `key+model:*+*`. ValueError, in one line, saying what is accepted.
+    """
+    if text == GLOBAL:
+        return ((GLOBAL, ""),)
+    kinds_text, colon, subjects_text = text.partition(":")
+    kinds = kinds_text.split("+")
+    subjects = subjects_text.split("+") if colon else [ANY] * len(kinds)
+    are_kinds = all(KIND.fullmatch(kind) for kind in kinds) and len(set(kinds)) == len(kinds)
+    if not are_kinds or GLOBAL in kinds or len(subjects) != len(kinds):
+        raise ValueError(
+            f"{text[:80]!r} is not an account; accepted are KIND:SUBJECT, {GLOBAL} and compounds of different"
+            " kinds, KIND+KIND:SUBJECT+SUBJECT, where a kind is a-z followed by a-z, 0-9, _ and -"
+        )
+    return tuple(sorted(zip(kinds, map(_parse_subject, subjects), strict=True)))
+
+
+def _parse_subject(text: str) -> str:
+    if text in (ANY, ABSENT) or _HASHED.fullmatch(text):
+        return text
+    if not _SUBJECT.fullmatch(text):
+        raise ValueError(
+            f"{text[:80]!r} is not the subject of an account; accepted are A-Z a-z 0-9 . _ ~ / @ : - and"
+            " other bytes percent-encoded, such as %20; in a limit, * stands for a whole subject"
+        )
+    return _encode(unquote_to_bytes(text))
+
+
+def key_id(token: str, *, secret: str = "") -> str:
+    """What stands for a token: 16 hex digits of its SHA-256, or of its HMAC-SHA256 with the secret."""
+    raw = token.encode("utf-8", "surrogatepass")
+    if secret:
+        return hmac.digest(secret.encode("utf-8", "surrogatepass"), raw, "sha256").hex()[:16]
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+class Origin(StrEnum):
+    """Where in a request a subject is found."""
+
+    TOKEN = "token"  # noqa: S105 - the name of a place, not a secret
+    HEADER = "header"
+    BODY = "body"
+    QUERY = "query"
+    STATE = "state"
+    USER = "user"
+
+
+_UNNAMED = (Origin.TOKEN, Origin.USER)
+_NAMES: Mapping[str, re.Pattern[str]] = {
+    Origin.HEADER: re.compile(r"[A-Za-z0-9!#$%&'*+.^_`~-]+"),
+    Origin.BODY: re.compile(r"[^\s.]+(\.[^\s.]+)*"),
+    Origin.QUERY: re.compile(r"\S+"),
+    Origin.STATE: re.compile(r"\S+"),
+}
+_ACCEPTED = "token, header:NAME, body:DOTTED.PATH, query:NAME, state:NAME, user, or several joined with |"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One place for the subject of a kind. `name` is the header (lower case), path or key; else empty."""
+
+    kind: str
+    origin: Origin
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSource:
+    """The places for the subject of a kind; the first that a request carries decides."""
+
+    kind: str
+    alternatives: tuple[Source, ...]
+
+
+def parse_sources(text: str) -> tuple[AccountSource, ...]:
+    """Read `key=token; team=header:x-team|body:metadata.team`, in the order written.
+
+    ValueError, in one line, that names the wrong part and what is accepted.
+    """
+    sources: dict[str, AccountSource] = {}
+    for part in filter(None, map(str.strip, text.split(";"))):
+        source = _parse_account_source(part)
+        if source.kind in sources:
+            raise ValueError(f"{part[:80]!r} names the kind {source.kind} again; join its sources with |")
+        sources[source.kind] = source
+    if not sources:
+        raise ValueError(f"{text[:80]!r} names no kind; accepted is KIND=SOURCE, such as key=token")
+    return tuple(sources.values())
+
+
+def _parse_account_source(part: str) -> AccountSource:
+    kind, _, places = (piece.strip() for piece in part.partition("="))
+    if kind in (MODEL, GLOBAL):
+        raise ValueError(f"{part[:80]!r} gives a source to {kind}, which is built in; leave it out")
+    if "+" in kind:
+        raise ValueError(f"{part[:80]!r} gives a source to a compound; give one to each kind, limits join them")
+    if not KIND.fullmatch(kind):
+        raise ValueError(f"{part[:80]!r} is not KIND=SOURCE, where a kind is a-z followed by a-z, 0-9, _ and -")
+    return AccountSource(kind, tuple(_parse_source(kind, place.strip(), part) for place in places.split("|")))
+
+
+def _parse_source(kind: str, place: str, part: str) -> Source:
+    origin_text, colon, name = place.partition(":")
+    if origin_text in _UNNAMED and not colon:
+        return Source(kind, Origin(origin_text), "")
+    pattern = _NAMES.get(origin_text)
+    if pattern is None or not pattern.fullmatch(name):
+        raise ValueError(f"{part[:80]!r} has the source {place[:80]!r}; accepted are {_ACCEPTED}")
+    origin = Origin(origin_text)
+    return Source(kind, origin, name.lower() if origin is Origin.HEADER else name)

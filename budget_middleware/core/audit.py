@@ -1,0 +1,152 @@
+"""Counters held against what should explain them: their journal, their pending reservations, and zero.
+
+A fold over the journal that is safe on a live system: every proof tells the seq at which it was read, and what was
+written after that is left to the next audit. It never calls drift what has another explanation (an entry that was
+trimmed, a counter that was forgotten in its time), so that every finding is one.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from budget_middleware.core.model import Balance, Counter, CounterProof, Entry
+
+
+class Check(StrEnum):
+    """What was compared, and failed."""
+
+    SPENT = "spent"
+    """The journal's last entry leads to another *spent* than the counter shows."""
+    RESERVED = "reserved"
+    CHAIN_SPENT = "chain_spent"
+    """A journal entry begins with another *spent* than the one before it ended with."""
+    CHAIN_RESERVED = "chain_reserved"
+    PENDING = "pending"
+    """*reserved* is not the sum of the pending reservations (I2)."""
+    NEGATIVE_SPENT = "negative_spent"
+    """*spent* without adjustments is below 0 (I1)."""
+    NEGATIVE_RESERVED = "negative_reserved"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One figure of a counter that is not what explains it; ``seq`` names the entry where a chain breaks."""
+
+    counter: Counter
+    check: Check
+    expected_nanos: int
+    found_nanos: int
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an audit found; of ``unproved`` counters every entry was trimmed, so only I1 and I2 were checked."""
+
+    drift: tuple[Drift, ...]
+    unproved: int
+
+
+class Audit:
+    """Takes the proofs first, then the journal from its oldest entry on, in pages.
+
+    ``head_seq`` and ``now_ms`` are the store's last seq and time *before* the proofs were read; a counter may be
+    gone ``forgotten_after_ms`` after its last change, and not sooner.
+    """
+
+    def __init__(
+        self, proofs: Iterable[CounterProof], *, head_seq: int, now_ms: int, forgotten_after_ms: int
+    ) -> None:
+        self._proofs = {proof.counter: proof for proof in proofs}
+        self._head_seq = head_seq
+        self._now_ms = now_ms
+        self._forgotten_after_ms = forgotten_after_ms
+        self._last: dict[Counter, Entry] = {}
+        self._breaks: list[Drift] = []
+        # A journal that begins at 1 tells how every counter began; an empty one does where nothing was written.
+        self._is_whole = head_seq == 0
+        self._has_begun = False
+
+    @property
+    def needed_seq(self) -> int:
+        """How far the journal has to be read: what was written later is not held against any proof."""
+        return max((proof.seen_at_seq for proof in self._proofs.values()), default=self._head_seq)
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """The next entries of the journal, oldest first."""
+        for entry in entries:
+            if not self._has_begun:
+                self._has_begun, self._is_whole = True, entry.seq == 1
+            proof = self._proofs.get(entry.counter)
+            if entry.seq <= (proof.seen_at_seq if proof else self._head_seq):
+                self._breaks += self._chain_breaks(entry)
+                self._last[entry.counter] = entry
+
+    def report(self) -> Report:
+        """What was found in all entries added so far."""
+        drift = list(self._breaks)
+        unproved = 0
+        for proof in self._proofs.values():
+            expected = self._journalled(proof.counter)
+            unproved += expected is None
+            drift += _differences(proof.counter, expected, proof.balance)
+            drift += _contradictions(proof)
+        for counter, last in self._last.items():
+            if counter not in self._proofs and not self._may_be_forgotten(last, self._now_ms):
+                drift += _differences(counter, _after(last), Balance())
+        return Report(tuple(sorted(drift, key=lambda found: (found.counter, found.seq or 0))), unproved)
+
+    def _journalled(self, counter: Counter) -> Balance | None:
+        """Where the journal leads a counter; None if it does not say."""
+        last = self._last.get(counter)
+        if last is not None:
+            return _after(last)
+        return Balance() if self._is_whole else None
+
+    def _chain_breaks(self, entry: Entry) -> Iterator[Drift]:
+        last = self._last.get(entry.counter)
+        if last is not None and self._may_be_forgotten(last, entry.time_ms):
+            return
+        before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+        yield from _differences(
+            entry.counter,
+            self._journalled(entry.counter),
+            before,
+            checks=(Check.CHAIN_SPENT, Check.CHAIN_RESERVED),
+            seq=entry.seq,
+        )
+
+    def _may_be_forgotten(self, last: Entry, time_ms: int) -> bool:
+        return time_ms - last.time_ms >= self._forgotten_after_ms
+
+
+def _after(entry: Entry) -> Balance:
+    return Balance(entry.spent_nanos, entry.reserved_nanos)
+
+
+def _differences(
+    counter: Counter,
+    expected: Balance | None,
+    found: Balance,
+    *,
+    checks: tuple[Check, Check] = (Check.SPENT, Check.RESERVED),
+    seq: int | None = None,
+) -> Iterator[Drift]:
+    if expected is None:
+        return
+    of_spent, of_reserved = checks
+    if found.spent_nanos != expected.spent_nanos:
+        yield Drift(counter, of_spent, expected.spent_nanos, found.spent_nanos, seq)
+    if found.reserved_nanos != expected.reserved_nanos:
+        yield Drift(counter, of_reserved, expected.reserved_nanos, found.reserved_nanos, seq)
+
+
+def _contradictions(proof: CounterProof) -> Iterator[Drift]:
+    """I2 and I1, which need no journal."""
+    reserved, booked = proof.balance.reserved_nanos, proof.balance.spent_nanos - proof.adjusted_nanos
+    if reserved != proof.pending_nanos:
+        yield Drift(proof.counter, Check.PENDING, proof.pending_nanos, reserved)
+    if booked < 0:
+        yield Drift(proof.counter, Check.NEGATIVE_SPENT, 0, booked)
+    if reserved < 0:
+        yield Drift(proof.counter, Check.NEGATIVE_RESERVED, 0, reserved)

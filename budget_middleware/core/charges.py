@@ -1,0 +1,106 @@
+"""What a request is charged in the end, and what it is charged meanwhile if its lease runs out."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class OnAbort(StrEnum):
+    """What a request books that was cut off after its output began."""
+
+    PARTIAL = "partial"
+    INPUT = "input"
+    FULL = "full"
+    RELEASE = "release"
+    DRAIN = "drain"
+
+
+class OnExpire(StrEnum):
+    """What a reservation books when its lease runs out before an ending."""
+
+    RELEASE = "release"
+    INPUT = "input"
+    ESTIMATE = "estimate"
+
+
+class End(StrEnum):
+    """How an answer came to its end."""
+
+    COMPLETE = "complete"
+    CLIENT_GONE = "client_gone"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known at the end of a request; amounts in nano-dollars.
+
+    `actual_nanos` is what usage or the gateway's own cost tell, None where neither came. `seen_nanos` prices the
+    input and the output that was read, None where the answer could not be read. Output began when the first body
+    byte of an answer that is no error was seen.
+    """
+
+    end: End
+    is_error: bool
+    output_began: bool
+    actual_nanos: int | None
+    input_nanos: int
+    seen_nanos: int | None
+    estimate_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What to book and why; `is_release`: nothing is to be booked, the hold is given back."""
+
+    nanos: int
+    reason: str
+    is_estimated: bool = False
+
+    @property
+    def is_release(self) -> bool:
+        return self.reason in _RELEASES
+
+
+_RELEASES = frozenset({"error_answer", "no_output", "aborted_release"})
+
+
+def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
+    """The documented charge; an answer whose usage is known is always booked in full."""
+    if evidence.is_error:
+        return Charge(0, "error_answer")
+    if evidence.actual_nanos is not None:
+        return Charge(evidence.actual_nanos, "usage")
+    seen = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
+    if evidence.end is End.COMPLETE:
+        return Charge(seen, "output_seen", is_estimated=True)
+    if not evidence.output_began:
+        match on_abort:
+            case OnAbort.INPUT:
+                return Charge(evidence.input_nanos, "aborted_input", is_estimated=True)
+            case OnAbort.FULL:
+                return Charge(evidence.estimate_nanos, "aborted_full", is_estimated=True)
+            case _:
+                return Charge(0, "no_output")
+    if on_abort is OnAbort.RELEASE:
+        return Charge(0, "aborted_release")
+    # An upstream that breaks by itself has done what was seen of its work, whatever clients are charged for leaving.
+    if evidence.end is End.CLIENT_GONE:
+        match on_abort:
+            case OnAbort.INPUT:
+                return Charge(evidence.input_nanos, "aborted_input", is_estimated=True)
+            case OnAbort.FULL:
+                return Charge(evidence.estimate_nanos, "aborted_full", is_estimated=True)
+            case _:
+                pass
+    return Charge(seen, "aborted_partial", is_estimated=True)
+
+
+def expiry_charge(on_expire: OnExpire, *, input_nanos: int, estimate_nanos: int) -> int:
+    """What a reservation books, in nano-dollars, while its lease is over and no ending has come."""
+    match on_expire:
+        case OnExpire.RELEASE:
+            return 0
+        case OnExpire.INPUT:
+            return min(input_nanos, estimate_nanos)
+        case OnExpire.ESTIMATE:
+            return estimate_nanos

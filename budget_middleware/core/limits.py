@@ -1,0 +1,198 @@
+"""Limits: which amounts bind which account, and which counters a request claims."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import compress
+from operator import itemgetter
+from typing import Final, Literal
+
+from budget_middleware.core.accounts import (
+    ABSENT,
+    ANY,
+    GLOBAL,
+    MODEL,
+    account_of,
+    parse_pattern,
+    parts_of,
+)
+from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.windows import Period
+
+Kinds = tuple[str, ...]
+Subjects = tuple[str, ...]
+Amounts = dict[Period, int | None]
+"""The limit of each period in nano-dollars; None lifts it."""
+
+
+class Missing(Enum):
+    """The answer of a book that has no rule, which is not the answer that a limit is lifted."""
+
+    MISSING = "missing"
+
+
+MISSING: Final = Missing.MISSING
+
+PERIODS = tuple(Period)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRule:
+    """One entry of a limit text: kinds, sorted, and their subjects, where `*` stands for any.
+
+    A `limit_nanos` of None lifts the limit of `period`, or of every period that no rule for the same
+    subjects names where `period` is None too.
+    """
+
+    kinds: Kinds
+    subjects: Subjects
+    period: Period | None
+    limit_nanos: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One counter of a request, its window not yet chosen; `limit_nanos` is None where nothing binds it."""
+
+    account: str
+    period: Period
+    limit_nanos: int | None
+
+
+def parse_limits(text: str) -> tuple[LimitRule, ...]:
+    """Read `key=10/day; key+model:*+gpt-4o=20/day`, in the order written.
+
+    Entries end with `;` or the line; `#` begins a comment. ValueError, in one line, that names the wrong
+    entry and what is accepted.
+    """
+    rules: dict[tuple[Kinds, Subjects, Period | None], LimitRule] = {}
+    for entry in _entries(text):
+        rule = _parse_rule(entry)
+        if rules.setdefault((rule.kinds, rule.subjects, rule.period), rule) != rule:
+            raise ValueError(f"{entry[:80]!r} contradicts an earlier entry; accepted is one amount a period")
+    return tuple(rules.values())
+
+
+def parse_amounts(text: str) -> Amounts:
+    """Read the limits of one account, `10/day; 100/month` or `none`; ValueError as for parse_limits."""
+    named: dict[Period | None, int | None] = {}
+    for entry in _entries(text):
+        period, limit_nanos = _parse_amount(entry)
+        if named.setdefault(period, limit_nanos) != limit_nanos:
+            raise ValueError(f"{entry[:80]!r} contradicts an earlier entry; accepted is one amount a period")
+    return _each_period(named)
+
+
+def _entries(text: str) -> Iterator[str]:
+    for line in text.splitlines():
+        yield from filter(None, map(str.strip, line.partition("#")[0].split(";")))
+
+
+def _parse_rule(entry: str) -> LimitRule:
+    pattern, _, amount = entry.partition("=")
+    try:
+        kinds, subjects = zip(*parse_pattern(pattern.strip()), strict=True)
+        period, limit_nanos = _parse_amount(amount.strip())
+    except ValueError as error:
+        raise ValueError(f"limit {entry[:80]!r}: {error}") from None
+    return LimitRule(kinds, subjects, period, limit_nanos)
+
+
+def _parse_amount(text: str) -> tuple[Period | None, int | None]:
+    if text == "none":
+        return None, None
+    amount, _, period = (piece.strip() for piece in text.partition("/"))
+    limit_nanos = None if amount == "none" else nanos_from_usd(amount)
+    if period not in PERIODS or (limit_nanos is not None and limit_nanos < 0):
+        raise ValueError(
+            f"{text[:40]!r} is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none,"
+            f" with a period of {', '.join(PERIODS)}"
+        )
+    return Period(period), limit_nanos
+
+
+def _each_period(named: Mapping[Period | None, int | None]) -> Amounts:
+    lifted: Amounts = dict.fromkeys(PERIODS) if None in named else {}
+    return lifted | {period: limit_nanos for period, limit_nanos in named.items() if period is not None}
+
+
+class LimitBook:
+    """The rules of one layer, indexed; of several that reach an account and period the most specific decides.
+
+    That is the exact one, then the one with fewer `*`; a tie goes to the one with the exact leftmost part.
+    """
+
+    def __init__(self, rules: Iterable[LimitRule]) -> None:
+        named: dict[Kinds, dict[Subjects, dict[Period | None, int | None]]] = {}
+        for rule in rules:
+            of_subjects = named.setdefault(rule.kinds, {}).setdefault(rule.subjects, {})
+            of_subjects[rule.period] = rule.limit_nanos
+        self._tables = {kinds: _tables(patterns) for kinds, patterns in named.items()}
+        self.kinds: frozenset[Kinds] = frozenset(named)
+        # Their accounts exist only where a limit names them; claims_for asks for these at every request.
+        self.kinds_on_demand = frozenset(kinds for kinds in named if len(kinds) > 1 or kinds[0] in (MODEL, GLOBAL))
+
+    def limit(self, account: str, period: Period) -> int | Literal[Missing.MISSING] | None:
+        """The account's limit in nano-dollars, None where it is lifted, MISSING where no rule reaches it."""
+        return self.amounts(account).get(period, MISSING)
+
+    def amounts(self, account: str) -> Amounts:
+        """What the book says about each period of an account; a period that no rule reaches is missing."""
+        kinds, subjects = zip(*parts_of(account), strict=True)
+        return self.matching(kinds, subjects)
+
+    def matching(self, kinds: Kinds, subjects: Subjects) -> Amounts:
+        """As `amounts`, for an account already taken apart."""
+        found: Amounts = {}
+        for is_exact, table in self._tables.get(kinds, ()):
+            if amounts := table.get(tuple(compress(subjects, is_exact))):
+                found.update(amounts)
+        return found
+
+
+def _tables(
+    patterns: Mapping[Subjects, Mapping[Period | None, int | None]],
+) -> list[tuple[tuple[bool, ...], dict[Subjects, Amounts]]]:
+    """The amounts by the exact parts of their patterns, one table for each shape, the most general first."""
+    tables: dict[tuple[bool, ...], dict[Subjects, Amounts]] = {}
+    for subjects, named in patterns.items():
+        is_exact = tuple(subject != ANY for subject in subjects)
+        tables.setdefault(is_exact, {})[tuple(compress(subjects, is_exact))] = _each_period(named)
+    return sorted(tables.items(), key=lambda item: (sum(item[0]), item[0]))
+
+
+def claims_for(payers: Mapping[str, str | None], *, layers: Sequence[LimitBook], model: str) -> tuple[Claim, ...]:
+    """The counters of one request, sorted by account and period; never empty.
+
+    `payers` holds the encoded subject of every configured kind, None where the request lacks it; `model` the
+    encoded subject of its model, empty if unknown. Of `layers`, highest first, the first with a rule for an
+    account and period decides; a lifted limit counts as none.
+    """
+    accounts: dict[str, Mapping[Period, int]] = {}
+    for kind, subject in payers.items():
+        limits = _binding((kind,), (subject or ABSENT,), layers)
+        # Who leaves out a subject must not escape the kind's limit: all of them share one account.
+        if subject or limits or _binding((kind,), (ANY,), layers):
+            accounts[account_of(kind, subject or ABSENT)] = limits
+    known = {**payers, MODEL: model}
+    for kinds in frozenset().union(*(book.kinds_on_demand for book in layers)):
+        subjects = ("",) if kinds == (GLOBAL,) else tuple(known.get(kind) or ABSENT for kind in kinds)
+        if limits := _binding(kinds, subjects, layers):
+            accounts[account_of("+".join(kinds), "+".join(subjects))] = limits
+    return tuple(_claims(accounts or {GLOBAL: {}}))
+
+
+def _binding(kinds: Kinds, subjects: Subjects, layers: Sequence[LimitBook]) -> dict[Period, int]:
+    amounts: Amounts = {}
+    for book in reversed(layers):
+        amounts.update(book.matching(kinds, subjects))
+    return {period: limit_nanos for period, limit_nanos in amounts.items() if limit_nanos is not None}
+
+
+def _claims(accounts: Mapping[str, Mapping[Period, int]]) -> Iterator[Claim]:
+    for account, limits in sorted(accounts.items(), key=itemgetter(0)):
+        if not limits:
+            yield Claim(account, Period.MONTH, None)
+        for period in PERIODS:
+            if period in limits:
+                yield Claim(account, period, limits[period])

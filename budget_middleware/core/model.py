@@ -1,0 +1,333 @@
+"""The values that travel between ledger and store: counters, reservations, verbs and their answers.
+
+Money is an ``int`` of nano-dollars (``_nanos``), time an ``int`` of milliseconds since the Unix epoch on the
+*store's* clock (``_ms``). A ``trace`` is a W3C ``traceparent`` string, or ``""`` where there is none.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from budget_middleware.core.windows import Period, Window
+
+
+class State(StrEnum):
+    """What a reservation is at one instant."""
+
+    PENDING = "pending"
+    FINALIZED = "finalized"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class Op(StrEnum):
+    """The verbs that change counters, as the journal and the spans name them."""
+
+    RESERVE = "reserve"
+    FINALIZE = "finalize"
+    RELEASE = "release"
+    EXPIRE = "expire"
+    ADJUST = "adjust"
+
+
+class Status(StrEnum):
+    """Every answer that a verb can get. An outage is an exception, never a status."""
+
+    # Asks the ledger to refresh what it sent and to repeat: nothing was decided.
+    STALE_WINDOW = "stale_window"
+    STALE_LIMITS = "stale_limits"
+    LEASES_DUE = "leases_due"
+
+    RESERVED = "reserved"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+    FINALIZED = "finalized"
+    FINALIZED_LATE = "finalized_late"
+    FINALIZED_UNRESERVED = "finalized_unreserved"
+    RELEASED = "released"
+    RELEASED_LATE = "released_late"
+    RELEASED_UNKNOWN = "released_unknown"
+    ALREADY_FINALIZED = "already_finalized"
+    ALREADY_RELEASED = "already_released"
+    ALREADY_EXPIRED = "already_expired"
+    TOO_OLD = "too_old"
+
+    EXTENDED = "extended"
+    EXPIRED = "expired"
+    ADJUSTED = "adjusted"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same verb, refreshed, may be decided at the next try."""
+        return self in _TRANSIENT
+
+
+_TRANSIENT = frozenset({Status.STALE_WINDOW, Status.STALE_LIMITS, Status.LEASES_DUE})
+
+TELLS_RECORDED = frozenset(
+    {
+        Status.DUPLICATE,
+        Status.CONFLICT,
+        Status.ALREADY_FINALIZED,
+        Status.ALREADY_RELEASED,
+        Status.ALREADY_EXPIRED,
+    }
+)
+"""The answers that change nothing and return what was recorded instead."""
+
+
+class Counter(NamedTuple):
+    """The identity of a counter."""
+
+    account: str
+    period: Period
+    window: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A counter that a verb books on, with the limit (nano-dollars, None: no limit) that binds it."""
+
+    account: str
+    window: Window
+    limit_nanos: int | None = None
+
+    @property
+    def counter(self) -> Counter:
+        return Counter(self.account, self.window.period, self.window.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The two figures of a counter, never one sum."""
+
+    spent_nanos: int = 0
+    reserved_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """One request's hold, or what is remembered of it.
+
+    ``amount_nanos`` is None in a tombstone: an ending came for an id whose reserve the store never saw.
+    """
+
+    id: str
+    state: State
+    targets: tuple[Target, ...]
+    amount_nanos: int | None
+    expiry_charge_nanos: int = 0
+    actual_nanos: int = 0
+    created_ms: int = 0
+    deadline_ms: int = 0
+    trace: str = ""
+
+    @property
+    def held_nanos(self) -> int:
+        """What this reservation adds to *reserved* of each of its counters."""
+        return self.amount_nanos or 0 if self.state is State.PENDING else 0
+
+    @property
+    def booked_nanos(self) -> int:
+        """What this reservation adds to *spent* of each of its counters."""
+        match self.state:
+            case State.FINALIZED:
+                return self.actual_nanos
+            case State.EXPIRED:
+                return self.expiry_charge_nanos
+            case _:
+                return 0
+
+    def is_due(self, now_ms: int) -> bool:
+        return self.state is State.PENDING and now_ms >= self.deadline_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What is remembered of an adjust."""
+
+    id: str
+    targets: tuple[Target, ...]
+    amount_nanos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The one counter that refused a reserve, as it stood at that instant."""
+
+    target: Target
+    balance: Balance
+    estimate_nanos: int
+
+    @property
+    def limit_nanos(self) -> int:
+        assert self.target.limit_nanos is not None, "only a limited counter refuses"
+        return self.target.limit_nanos
+
+    @property
+    def is_held(self) -> bool:
+        """Only other requests' reservations stand in the way: the same request may succeed later."""
+        return self.balance.spent_nanos + self.estimate_nanos <= self.limit_nanos
+
+    @property
+    def shortfall_nanos(self) -> int:
+        return self.balance.spent_nanos + self.balance.reserved_nanos + self.estimate_nanos - self.limit_nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """Hold ``amount_nanos`` on every target, or on none."""
+
+    id: str
+    targets: tuple[Target, ...]
+    amount_nanos: int
+    lease_ms: int
+    expiry_charge_nanos: int = 0
+    enforce: bool = True
+    limits_version: int = 0
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost."""
+
+    id: str
+    targets: tuple[Target, ...]
+    actual_nanos: int
+    age_ms: int = 0
+    trace: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give the hold back and book nothing. ``age_ms`` as in Finalize."""
+
+    id: str
+    age_ms: int = 0
+    trace: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Renew the lease of one's own reservation."""
+
+    id: str
+    lease_ms: int
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """An operator's release: expire a pending reservation now, charging nothing."""
+
+    id: str
+    trace: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """Add ``amount_nanos`` (a negative one is a credit) to *spent* of every target.
+
+    ``any_window`` lets an operator name a window that is not the current one.
+    """
+
+    id: str
+    targets: tuple[Target, ...]
+    amount_nanos: int
+    any_window: bool = False
+    trace: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One counter change in the journal. ``spent_nanos`` and ``reserved_nanos`` are the figures after it.
+
+    ``trace`` is the span around the store call that wrote the entry; ``reserve_trace`` the span that had made
+    the reservation, kept where another process may have to link to it.
+    """
+
+    seq: int
+    time_ms: int
+    op: Op
+    reservation_id: str
+    counter: Counter
+    spent_delta_nanos: int
+    reserved_delta_nanos: int
+    spent_nanos: int
+    reserved_nanos: int
+    limit_nanos: int | None
+    status: Status
+    trace: str = ""
+    reserve_trace: str = ""
+    reason: str = ""
+
+    @property
+    def spent_before_nanos(self) -> int:
+        return self.spent_nanos - self.spent_delta_nanos
+
+    @property
+    def reserved_before_nanos(self) -> int:
+        return self.reserved_nanos - self.reserved_delta_nanos
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A store's reply to one verb.
+
+    ``recorded`` is what was known of the id, with the statuses of TELLS_RECORDED. ``entries`` is what this call
+    wrote to the journal, leases it expired in passing included. ``balances`` are the figures after the call of
+    the counters that reserve held on, and that finalize or adjust booked on, in their order.
+    """
+
+    status: Status
+    now_ms: int
+    generation: str
+    seq: int
+    limits_version: int = 0
+    recorded: Reservation | None = None
+    rejection: Rejection | None = None
+    entries: tuple[Entry, ...] = ()
+    balances: tuple[Balance, ...] = ()
+
+    @property
+    def admits(self) -> bool:
+        """Whether the request may go on: it holds what it asked for."""
+        if self.status is Status.DUPLICATE:
+            return self.recorded is not None and self.recorded.state is State.PENDING
+        return self.status is Status.RESERVED
+
+
+@dataclass(frozen=True, slots=True)
+class CounterView:
+    """A counter as an operator sees it: leases that are due do not count as reserved.
+
+    ``adjusted_nanos`` is the part of *spent* that operators added (or, negative, credited) by hand.
+    """
+
+    counter: Counter
+    balance: Balance
+    adjusted_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CounterProof:
+    """One counter and, read in the same instant, what should explain it.
+
+    ``pending_nanos`` is the sum of its ``pending`` reservations; its journal entries up to ``seen_at_seq`` must
+    lead to ``balance``.
+    """
+
+    counter: Counter
+    balance: Balance
+    adjusted_nanos: int
+    pending: int
+    pending_nanos: int
+    seen_at_seq: int

@@ -1,0 +1,54 @@
+"""Tasks that belong to the ledger: no request's cancellation reaches them, and a shutdown waits for them."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger("budget_middleware")
+
+
+class OwnedTasks:
+    """The tasks of this process, by event loop (a task lives and dies with its loop)."""
+
+    def __init__(self) -> None:
+        self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, set[asyncio.Task[Any]]]] = (
+            WeakKeyDictionary()
+        )
+
+    def own(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        tasks = self._here()
+        task = asyncio.get_running_loop().create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(_log_failure)
+        return task
+
+    async def drain(self, *, timeout_s: float) -> int:
+        """Wait for this loop's tasks, then cancel what is left; returns how many were left."""
+        tasks = set(self._here()) - {asyncio.current_task()}
+        if not tasks:
+            return 0
+        _, left = await asyncio.wait(tasks, timeout=timeout_s)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+        return len(left)
+
+    def _here(self) -> set[asyncio.Task[Any]]:
+        loop = asyncio.get_running_loop()
+        pid, tasks = self._tasks.get(loop, (0, set[asyncio.Task[Any]]()))
+        if pid != os.getpid():
+            tasks = set()
+            self._tasks[loop] = (os.getpid(), tasks)
+        return tasks
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a task of the ledger failed", exc_info=error)

@@ -1,0 +1,152 @@
+"""What the text of a setting may say, and the value it stands for.
+
+Parsers take the text of one variable and raise `ValueError`: with a one-line message where the text has
+parts, so that the wrong part is named, else without one, and the error tells what the setting accepts.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    AllowInfNan,
+    BeforeValidator,
+    PlainValidator,
+    SecretStr,
+    Strict,
+    StringConstraints,
+)
+
+from budget_middleware.apis import APIS
+from budget_middleware.core.accounts import AccountSource, parse_sources
+from budget_middleware.core.charges import OnAbort as OnAbort
+from budget_middleware.core.charges import OnExpire as OnExpire
+from budget_middleware.core.limits import LimitRule, parse_limits
+from budget_middleware.prices import UnknownModel, parse_unknown_model
+
+_API_NAMES = tuple(api.name for api in APIS)
+ROUTES_ACCEPTED = f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(_API_NAMES)}"
+
+
+class Mode(StrEnum):
+    """What a refusal does: it is answered, it is only recorded, or nothing is metered at all."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
+class OnStoreError(StrEnum):
+    """What happens to a request while the store cannot answer."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRule:
+    """Requests whose path ends in `suffix` are metered as `api`, or not at all where `api` is None."""
+
+    suffix: str
+    api: str | None
+
+
+def redact_url(url: str) -> str:
+    """Return `url` without what may be a password: user part, secret query values, a port of letters."""
+    url = re.sub(r"^([a-z]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
+    url = re.sub(r"(?i)([?&][^=&]*(?:pass|user|secret|token)[^=&]*=)[^&]*", r"\1***", url)
+    return re.sub(r"(//[^/?\[\]]*):(?!\d*(?:[/?]|$)).*", r"\1:***", url, flags=re.DOTALL)
+
+
+def _store_url(value: str) -> str:
+    try:
+        fits = _is_local(value) or _is_server(urlsplit(value))
+    except ValueError:
+        raise ValueError from None  # The parser's own words quote the port, which may be a password's tail.
+    if not fits or re.search(r"[\s#]", value):
+        raise ValueError
+    return value
+
+
+def _is_local(value: str) -> bool:
+    return value == "memory://" or re.match(r"unix://([^/?]*@)?/[^?]", value) is not None
+
+
+def _is_server(url: SplitResult) -> bool:
+    return url.scheme in {"redis", "rediss"} and url.port != 0 and re.fullmatch(r"/?[0-9]*", url.path) is not None
+
+
+def _file(value: str) -> Path | None:
+    if value and not Path(value).is_file():
+        raise ValueError
+    return Path(value) if value else None
+
+
+def _zone(value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # A folder of the zone database, such as "Europe", is an OSError.
+        raise ValueError from None
+
+
+def _limits(value: str) -> tuple[LimitRule, ...]:
+    if not value.startswith("@"):
+        return parse_limits(value)
+    try:
+        text = Path(value[1:]).read_text(encoding="utf-8")
+    except OSError as unreadable:
+        raise ValueError(f"cannot read the file: {unreadable.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text") from None
+    return parse_limits(text)
+
+
+def _routes(value: str) -> tuple[RouteRule, ...]:
+    return tuple(_route(entry.strip()) for entry in re.split(r"[;,]", value) if entry.strip())
+
+
+def _route(entry: str) -> RouteRule:
+    match = re.fullmatch(r"-(?P<less>/[^\s=?#]+)|(?P<more>/[^\s=?#]+)=(?P<api>\S+)", entry)
+    if match is None or (match["api"] or _API_NAMES[0]) not in _API_NAMES:
+        raise ValueError(f"{entry!r}: accepted: {ROUTES_ACCEPTED}")
+    return RouteRule(suffix=match["less"] or match["more"], api=match["api"])
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]*", token.get_secret_value()) is None:
+        raise ValueError
+    return token
+
+
+def _parsed_by(parse: Callable[[str], object]) -> PlainValidator:
+    def parse_text(value: object) -> object:
+        if not isinstance(value, str):
+            raise ValueError("accepted: the text that the variable would hold")  # noqa: TRY004 - as pydantic asks
+        return parse(value)
+
+    return PlainValidator(parse_text)
+
+
+def _words(meanings: Mapping[str, object]) -> BeforeValidator:
+    return BeforeValidator(lambda value: meanings.get(str(value).lower(), value))
+
+
+Flag = Annotated[bool, Strict(), _words({"0": False, "1": True, "false": False, "true": True})]
+Switch = Annotated[bool, Strict(), _words({"off": False, "on": True, "false": False, "true": True})]
+ExhaustedStatus = Annotated[Literal[429, 402], _words({"429": 429, "402": 402})]
+Seconds = Annotated[float, AllowInfNan(False)]
+StoreUrl = Annotated[str, _parsed_by(_store_url)]
+Limits = Annotated[tuple[LimitRule, ...], _parsed_by(_limits)]
+Accounts = Annotated[tuple[AccountSource, ...], _parsed_by(parse_sources)]
+Routes = Annotated[tuple[RouteRule, ...], _parsed_by(_routes)]
+UnknownModelPrice = Annotated[UnknownModel, _parsed_by(parse_unknown_model)]
+Zone = Annotated[ZoneInfo, _parsed_by(_zone)]
+OptionalFile = Annotated[Path | None, _parsed_by(_file)]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", to_lower=True)]
+AdminToken = Annotated[SecretStr, AfterValidator(_sendable)]

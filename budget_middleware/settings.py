@@ -1,0 +1,240 @@
+"""Every `BUDGET_*` setting: its default, its meaning, and what is accepted.
+
+Defaults are written as the text that the environment would hold, so that one table serves the parser, the
+error messages and the documentation. A variable that is set to nothing counts as not set.
+"""
+
+import difflib
+import logging
+import os
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from budget_middleware.setting_types import (
+    ROUTES_ACCEPTED,
+    Accounts,
+    AdminToken,
+    ExhaustedStatus,
+    Flag,
+    HeaderName,
+    Limits,
+    Mode,
+    OnAbort,
+    OnExpire,
+    OnStoreError,
+    OptionalFile,
+    Routes,
+    Seconds,
+    StoreUrl,
+    Switch,
+    UnknownModelPrice,
+    Zone,
+    redact_url,
+)
+
+_LEASES_REMEMBERED = 10  # So that the last retry of a slow owner still finds the answer to its first.
+_PREFIX = "BUDGET_"
+_SHOWN_CHARS = 80
+_log = logging.getLogger("budget_middleware")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used, in one line: the variable, its value (no secret's), what is accepted."""
+
+
+def _setting(default: str, meaning: str, accepted: str, **checks: Any) -> Any:
+    return Field(default, description=meaning, json_schema_extra={"accepted": accepted}, **checks)
+
+
+def _number(default: str, meaning: str, unit: str, low: float, high: int) -> Any:
+    return _setting(default, meaning, f"{unit} from {low} to {high}", ge=low, le=high)
+
+
+class Settings(BaseSettings):
+    """The settings of one middleware, from keywords first, else from the environment. Made by `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    store_url: StoreUrl = _setting(
+        "memory://",
+        "Where counters and reservations live; memory:// is one process's own.",
+        "memory://, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH",
+        repr=False,
+    )
+    namespace: str = _setting(
+        "budget",
+        "Prefix of every key in the store.",
+        "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -",
+        pattern=r"^[A-Za-z0-9._:/~-]{1,64}$",
+    )
+    store_timeout_s: Seconds = _number("0.5", "How long a request waits for the store.", "seconds", 0.001, 60)
+    on_store_error: OnStoreError = _setting(
+        "open", "Store away: serve and book later, or refuse with 503.", "open, closed"
+    )
+    limits: Limits = _setting(
+        "", "Amounts per period on accounts.", "ACCOUNT=USD/PERIOD by ';', or @/PATH of a file of them"
+    )
+    accounts: Accounts = _setting(
+        "key=token", "Where each kind's subject comes from.", "KIND=SOURCE by ';', alternatives by '|'"
+    )
+    accounts_file: OptionalFile = _setting(
+        "", "TOML: which team and user a key belongs to; reread when it changes.", "the path of a file"
+    )
+    known_keys_only: Flag = _setting("0", "1: tokens missing from the accounts file share key:-.", "0, 1")
+    mode: Mode = _setting(
+        "enforce", "shadow: record what would be refused, refuse nothing.", "enforce, shadow, off"
+    )
+    timezone: Zone = _setting(
+        "UTC", "The zone of calendar windows.", "a name of the IANA time zone database, such as Europe/Berlin"
+    )
+    prices: OptionalFile = _setting(
+        "", "Own prices over the built-in book: TOML, or a JSON price map.", "the path of a file"
+    )
+    unknown_model: UnknownModelPrice = _setting(
+        "reject", "What a model without a price costs.", "reject, free, IN/OUT in USD per million tokens"
+    )
+    default_output_tokens: int = _number(
+        "1024", "Output estimate where the request names no maximum.", "tokens", 1, 10_000_000
+    )
+    lease_s: Seconds = _number(
+        "60",
+        "How long a reservation lives without a heartbeat; one is sent every third of it.",
+        "seconds",
+        0.1,
+        86400,
+    )
+    remember_s: int = _number(
+        "3600", "How long a finished id is remembered.", "seconds, at least ten leases,", 1, 2592000
+    )
+    retention_days: int = _number(
+        "35", "How long a counter outlives its window and its last change.", "days", 1, 3650
+    )
+    journal_max: int = _number("100000", "How many journal entries are kept.", "entries", 1, 100_000_000)
+    on_abort: OnAbort = _setting(
+        "partial",
+        "What is booked when output had begun and client, app or task broke off.",
+        "partial, input, full, release, drain",
+    )
+    on_expire: OnExpire = _setting(
+        "release", "What an expired reservation is charged until its late ending.", "release, input, estimate"
+    )
+    cost_header: HeaderName = _setting(
+        "x-litellm-response-cost",
+        "Response header with the gateway's own cost in USD, which wins over tokens.",
+        "a header name",
+    )
+    routes: Routes = _setting("", "More or fewer metered routes than the built-in ones.", ROUTES_ACCEPTED)
+    max_body_bytes: int = _number(
+        "10000000", "A longer request is estimated from its length.", "bytes", 1, 1_000_000_000
+    )
+    exhausted_status: ExhaustedStatus = _setting("429", "Status of a refusal.", "429, 402")
+    headers: Switch = _setting("on", "off: send no x-budget-* headers.", "on, off")
+    hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")
+    admin_token: AdminToken = _setting(
+        "",
+        "Bearer token of the admin API and dashboard, which exist only when it is set.",
+        "visible ASCII characters, no spaces",
+    )
+    admin_path: str = _setting(
+        "/budget",
+        "Where the admin API and dashboard are.",
+        "a path such as /budget, without a trailing slash",
+        pattern=r"^(/[A-Za-z0-9._~-]+)+$",
+    )
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease in whole milliseconds, as stores and ledgers take it."""
+        return round(self.lease_s * 1000)
+
+    @model_validator(mode="after")
+    def _outlives_leases(self) -> Self:
+        least_s = self.lease_s * _LEASES_REMEMBERED
+        if self.remember_s < least_s:
+            raise ValueError(
+                f"BUDGET_REMEMBER_S='{self.remember_s}': accepted: at least ten leases"
+                f" of BUDGET_LEASE_S='{self.lease_s:g}', {least_s:g} or more"
+            )
+        return self
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the settings: `overrides`, else `BUDGET_*`, else the defaults. Raises only `SettingsError`.
+
+    A `BUDGET_*` variable that is no setting may belong to another program: it is logged once, as a warning.
+    """
+    for name in overrides.keys() - Settings.model_fields.keys():
+        raise SettingsError(f"{name}: no such setting; {_closest(name)}")
+    for variable in os.environ:
+        name = variable.removeprefix(_PREFIX)
+        if name != variable and name.lower() not in Settings.model_fields:
+            _warn_of_unknown(variable)
+    try:
+        return Settings(**overrides)
+    except ValidationError as invalid:
+        raise SettingsError(_one_line(invalid.errors())) from None
+
+
+@dataclass(frozen=True, slots=True)
+class SettingDoc:
+    """One row of the documentation: the variable, its default as text, what is accepted, what it means."""
+
+    variable: str
+    default: str
+    accepted: str
+    meaning: str
+
+
+def setting_docs() -> tuple[SettingDoc, ...]:
+    """Every setting, in the order in which the documentation lists them."""
+    return tuple(
+        SettingDoc(_PREFIX + name.upper(), field.default, _accepted(name), field.description or "")
+        for name, field in Settings.model_fields.items()
+    )
+
+
+@cache
+def _warn_of_unknown(variable: str) -> None:
+    closest = _closest(variable.removeprefix(_PREFIX).lower())
+    _log.warning("%s is set, but there is no such setting; %s", variable, closest)
+
+
+def _closest(name: str) -> str:
+    close = difflib.get_close_matches(name, Settings.model_fields, n=3)
+    return f"closest: {', '.join(close)}" if close else "none is close to it"
+
+
+def _one_line(errors: list[ErrorDetails]) -> str:
+    first, *others = errors
+    line = _told(first) if first["loc"] else str(first["ctx"]["error"])
+    more = f" (and {len(others)} more)" if others else ""
+    return " ".join(line.splitlines()) + more
+
+
+def _told(error: ErrorDetails) -> str:
+    name = str(error["loc"][0])
+    reason = str(error.get("ctx", {}).get("error", "")) or f"accepted: {_accepted(name)}"
+    return f"{_PREFIX}{name.upper()}{_shown(name, error['input'])}: {reason}"
+
+
+def _shown(name: str, value: object) -> str:
+    if Settings.model_fields[name].annotation is SecretStr:
+        return ""
+    text = redact_url(str(value)) if name == "store_url" else str(value)
+    return f"={text!r}" if len(text) <= _SHOWN_CHARS else f"={text[:_SHOWN_CHARS]!r}…"
+
+
+def _accepted(name: str) -> str:
+    extra = Settings.model_fields[name].json_schema_extra
+    return str(extra["accepted"]) if isinstance(extra, dict) else ""

@@ -1,0 +1,1 @@
+"""Where counters live. Every store keeps the same promise: ``base.Store``."""

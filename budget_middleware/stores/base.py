@@ -1,0 +1,102 @@
+"""The seam between the ledger and a store."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from budget_middleware.core.model import (
+    Adjust,
+    Answer,
+    CounterProof,
+    CounterView,
+    Entry,
+    Expire,
+    Extend,
+    Finalize,
+    Release,
+    Reservation,
+    Reserve,
+)
+from budget_middleware.core.windows import Period
+
+SWEPT_PER_VERB = 16
+"""How many due leases of its own counters one verb expires in passing: enough to keep up, few enough to be quick."""
+
+_DAY_MS = 86_400_000
+
+
+class StoreUnavailable(Exception):
+    """The store gave no answer: whether it applied the verb is unknown."""
+
+
+class StoreRefused(Exception):
+    """The store answered with an error and applied nothing: a poisoned record, no memory, a read-only replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long a store remembers what is over."""
+
+    remember_ms: int = 3_600_000
+    remember_expired_ms: int = _DAY_MS
+    counters_ms: int = 35 * _DAY_MS
+    journal_max: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeLimits:
+    """The limits that operators set while gateways run; ``limits`` maps (account pattern, period) to nano-dollars."""
+
+    version: int
+    limits: Mapping[tuple[str, Period], int | None]
+
+
+class Store(Protocol):
+    """One atomic step a verb. Every method may raise StoreUnavailable or StoreRefused.
+
+    All verbs are idempotent by id: doing one again with the same arguments equals doing it once.
+    """
+
+    async def reserve(self, verb: Reserve) -> Answer: ...
+    async def finalize(self, verb: Finalize) -> Answer: ...
+    async def release(self, verb: Release) -> Answer: ...
+    async def extend(self, verb: Extend) -> Answer: ...
+    async def expire(self, verb: Expire) -> Answer: ...
+    async def adjust(self, verb: Adjust) -> Answer: ...
+
+    async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
+        """Expire up to ``at_most`` due leases, the oldest first; status is LEASES_DUE while some are left."""
+        ...
+
+    async def limits(self) -> RuntimeLimits: ...
+    async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
+        """Set a runtime limit (None lifts the limit of lower layers); returns the new version."""
+        ...
+
+    async def clear_limit(self, account: str, *, period: Period | None) -> int:
+        """Forget runtime limits of an account, of one period or of all; returns the new version."""
+        ...
+
+    async def head(self) -> Answer:
+        """The store's clock, generation, last seq and limits version; changes nothing."""
+        ...
+
+    async def counters(self, account: str | None = None) -> Sequence[CounterView]: ...
+    async def proofs(self) -> Sequence[CounterProof]: ...
+    async def holds(self) -> Sequence[Reservation]:
+        """Pending reservations whose lease is not over, the oldest first."""
+        ...
+
+    async def reserved_by_kind(self) -> Mapping[str, int]:
+        """Nano-dollars reserved, each account counted once whatever its periods."""
+        ...
+
+    async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
+        """At least one and about ``count`` entries after ``after_seq``, oldest first; empty: there are none."""
+        ...
+
+    async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
+        """The last ``count`` entries (of one account), oldest first."""
+        ...
+
+    async def aclose(self) -> None: ...

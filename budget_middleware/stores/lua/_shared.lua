@@ -1,0 +1,254 @@
+-- Shared by every script and put in front of it; one script is one verb, and one verb is one atomic step.
+--
+-- KEYS[1]  the ledger's meta hash; all keys of a ledger share its hash tag
+-- ARGV[1]  key prefix
+-- ARGV[2]  generation id to take if the store has none
+-- ARGV[3]  remember_ms: how long an ended reservation is known
+-- ARGV[4]  remember_expired_ms: how long an expired one is
+-- ARGV[5]  counters_ms: how long a counter is kept after its window's end or its last change
+-- ARGV[6]  journal_max: journal entries kept
+-- ARGV[7]  traceparent of the span around this call, '' if none
+-- ARGV[8…] the verb's own
+--
+-- Returns {status, now_ms, generation, seq, limits_version, recorded, rejection, records, balances}.
+--
+-- Targets travel and are stored as one string, six words a counter: account period window starts_ms ends_ms limit
+-- (nano-dollars, '-' for none). No word of the account grammar holds a space or a '|'.
+--
+-- Numbers: amounts are decimal strings, counters change by HINCRBY only. A Lua number is a double, exact to 2^53:
+-- enough to compare amounts below 9 000 000 USD, never used to store one.
+
+local SWEPT_PER_VERB = 16
+local EXACT = 9e15
+local FOREVER_MS = 253402300800000
+
+local META, PREFIX, CANDIDATE, TRACE = KEYS[1], ARGV[1], ARGV[2], ARGV[7]
+local REMEMBER_MS, REMEMBER_EXPIRED_MS = ARGV[3], ARGV[4]
+local COUNTERS_MS, JOURNAL_MAX = tonumber(ARGV[5]), tonumber(ARGV[6])
+local LEASES, JOURNAL, TOTALS = PREFIX .. 'leases', PREFIX .. 'journal', PREFIX .. 'totals'
+
+local NOW = store_time_ms()
+local call = redis.call
+local records, generation, seq, limits_version = {}, nil, nil, nil
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- '-0' is not an integer to HINCRBY.
+local function negative(nanos)
+  if nanos == '0' then return '0' end
+  return '-' .. nanos
+end
+
+local function difference(a, b)
+  local result = tonumber(a) - tonumber(b)
+  if result == 0 then return '0' end
+  return whole(result)
+end
+
+local function fail(message)
+  error({err = 'BUDGET ' .. message})
+end
+
+local function load_meta()
+  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version')
+  generation, seq, limits_version = meta[1], tonumber(meta[2] or '0'), meta[3] or '0'
+  if not seq then fail('the meta hash is damaged: seq is not a number') end
+end
+
+-- A store that was emptied gets a new generation; a journal that outlived its meta hash is continued.
+local function ensure_generation()
+  if generation then return end
+  local last = call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1]
+  if last then seq = tonumber(string.match(last[1], '^(%d+)')) end
+  generation = CANDIDATE
+  call('HSET', META, 'generation', generation, 'seq', whole(seq))
+end
+
+local function parse_targets(packed)
+  local targets = {}
+  for account, period, window, starts, ends, limit in
+      string.gmatch(packed, '(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)') do
+    local name = account .. '|' .. period .. '|' .. window
+    targets[#targets + 1] = {
+      account = account, period = period, window = window, starts = tonumber(starts), ends = tonumber(ends),
+      limit = limit, counter = PREFIX .. 'c:' .. name, pending = PREFIX .. 'p:' .. name,
+    }
+  end
+  return targets
+end
+
+local function reservation_key(id)
+  return PREFIX .. 'r:' .. id
+end
+
+-- One reservation's record, or nil. A record that does not parse stops the call before anything is written.
+local function load_reservation(id)
+  local key = reservation_key(id)
+  local f = call('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace')
+  if not f[1] then return nil end
+  if not (f[2] and f[3] and f[4] and f[5] and tonumber(f[6]) and tonumber(f[7]) and f[8]) then
+    fail('reservation ' .. id .. ' is damaged')
+  end
+  return {
+    id = id, key = key, fields = f, state = f[1], packed = f[2], targets = parse_targets(f[2]),
+    amount = f[3], charge = f[4], actual = f[5], deadline = tonumber(f[7]), trace = f[8],
+  }
+end
+
+-- Reads and checks the counters of targets, so that no later HINCRBY can fail half way.
+local function load_counters(targets)
+  for _, target in ipairs(targets) do
+    local figures = call('HMGET', target.counter, 'spent', 'reserved')
+    target.is_new = not figures[1]
+    target.spent, target.reserved = figures[1] or '0', figures[2] or '0'
+    if not (string.match(target.spent, '^%-?%d+$') and string.match(target.reserved, '^%-?%d+$')) then
+      fail('counter ' .. target.counter .. ' is damaged')
+    end
+  end
+end
+
+local function increase(target, field, figure, delta)
+  if delta == '0' then return figure end
+  local after = call('HINCRBY', target.counter, field, delta)
+  if after < EXACT and after > -EXACT then return whole(after) end
+  return call('HGET', target.counter, field)
+end
+
+-- Kept for a time after its window's end or its last change, whichever is later; a total has no end.
+local function keep_counter(target)
+  if target.ends >= FOREVER_MS then return end
+  if target.is_new or NOW > target.ends then
+    call('PEXPIRE', target.counter, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
+    target.is_new = false
+  end
+end
+
+-- Books the same change on every target and writes it down: the only place where counters and journal change.
+local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
+  if spent_delta == '0' and reserved_delta == '0' then return end
+  local changes, counted = {}, {}
+  for _, target in ipairs(targets) do
+    target.spent = increase(target, 'spent', target.spent, spent_delta)
+    target.reserved = increase(target, 'reserved', target.reserved, reserved_delta)
+    if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
+    if reserved_delta ~= '0' and not counted[target.account] then
+      counted[target.account] = true
+      call('HINCRBY', TOTALS, string.match(target.account, '^[^:]+'), reserved_delta)
+    end
+    keep_counter(target)
+    changes[#changes + 1] = table.concat({target.account, target.period, target.window, target.limit,
+      spent_delta, reserved_delta, target.spent, target.reserved}, ' ')
+  end
+  seq = call('HINCRBY', META, 'seq', whole(#targets))
+  local record = {'op', op, 'id', id, 'status', status, 'time', whole(NOW), 'trace', TRACE,
+    'reserve_trace', reserve_trace, 'reason', reason, 'changes', table.concat(changes, ' ')}
+  call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, seq - JOURNAL_MAX + 1)), whole(seq) .. '-0', unpack(record))
+  record[#record + 1] = 'last_seq'
+  record[#record + 1] = whole(seq)
+  records[#records + 1] = record
+end
+
+local function drop_lease(id, targets)
+  call('ZREM', LEASES, id)
+  for _, target in ipairs(targets) do call('ZREM', target.pending, id) end
+end
+
+-- Turns a pending reservation into an expired one: its hold is given back, its charge booked.
+local function expire(known, charge, reason)
+  load_counters(known.targets)
+  -- Every check is above this line and every write below it: Redis does not roll back.
+  ensure_generation()
+  drop_lease(known.id, known.targets)
+  call('HSET', known.key, 'state', 'expired', 'charge', charge)
+  call('PEXPIRE', known.key, REMEMBER_EXPIRED_MS)
+  post('expire', known.id, 'expired', known.targets, charge, negative(known.amount), known.trace, reason)
+  known.state, known.charge = 'expired', charge
+end
+
+local function expire_id(id)
+  local due = load_reservation(id)
+  if due and due.state == 'pending' then
+    expire(due, due.charge, '')
+    return
+  end
+  -- Only a damaged store has a lease without its reservation; what it held shows up in the audit.
+  call('ZREM', LEASES, id)
+end
+
+local function first_due(leases, count)
+  return call('ZRANGEBYSCORE', leases, '-inf', whole(NOW), 'LIMIT', '0', whole(count))
+end
+
+local function expire_due_on(targets)
+  if not first_due(LEASES, 1)[1] then return end
+  local left = SWEPT_PER_VERB
+  for _, target in ipairs(targets) do
+    if left <= 0 then return end
+    for _, id in ipairs(first_due(target.pending, left)) do
+      expire_id(id)
+      call('ZREM', target.pending, id)
+      left = left - 1
+    end
+  end
+end
+
+local function leases_due(targets)
+  for _, target in ipairs(targets) do
+    if first_due(target.pending, 1)[1] then return true end
+  end
+  return false
+end
+
+-- What is known of an id, after expiring it if its lease is over, and then due leases on its counters.
+local function open(id, packed)
+  load_meta()
+  local known = load_reservation(id)
+  if known and known.state == 'pending' and NOW >= known.deadline then expire(known, known.charge, '') end
+  local targets = known and known.targets or {}
+  if #targets == 0 then targets = parse_targets(packed) end
+  expire_due_on(targets)
+  return known, targets
+end
+
+local function remember(known, state, actual)
+  call('HSET', known.key, 'state', state, 'actual', actual)
+  call('PEXPIRE', known.key, REMEMBER_MS)
+end
+
+local function remember_unreserved(id, state, packed, actual)
+  local key = reservation_key(id)
+  call('HSET', key, 'state', state, 'targets', packed, 'amount', '', 'charge', '0', 'actual', actual,
+    'created', '0', 'deadline', '0', 'trace', '')
+  call('PEXPIRE', key, REMEMBER_MS)
+end
+
+local function accounts_of(targets)
+  local accounts, seen = {}, {}
+  for _, target in ipairs(targets) do
+    if not seen[target.account] then accounts[#accounts + 1] = target.account end
+    seen[target.account] = true
+  end
+  table.sort(accounts)
+  return table.concat(accounts, ' ')
+end
+
+local function outside_window(targets)
+  for _, target in ipairs(targets) do
+    if NOW < target.starts or NOW >= target.ends then return true end
+  end
+  return false
+end
+
+local function answer(status, known, targets, rejection)
+  ensure_generation()
+  local balances = {}
+  for _, target in ipairs(targets or {}) do
+    if not target.spent then load_counters({target}) end
+    balances[#balances + 1] = target.spent
+    balances[#balances + 1] = target.reserved
+  end
+  return {status, whole(NOW), generation, whole(seq), limits_version, known and known.fields or false,
+    rejection or false, records, balances}
+end

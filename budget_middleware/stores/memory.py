@@ -1,0 +1,392 @@
+"""The executable specification: ``core.transitions`` over dictionaries, one lock, one process."""
+
+import heapq
+import secrets
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from budget_middleware.core import transitions
+from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.model import (
+    Adjust,
+    Adjustment,
+    Answer,
+    Balance,
+    Counter,
+    CounterProof,
+    CounterView,
+    Entry,
+    Expire,
+    Extend,
+    Finalize,
+    Op,
+    Release,
+    Reservation,
+    Reserve,
+    State,
+    Status,
+    TELLS_RECORDED,
+    Target,
+)
+from budget_middleware.core.transitions import Decision, Posting
+from budget_middleware.core.windows import FOREVER_MS, Period
+from budget_middleware.stores.base import SWEPT_PER_VERB, Retention, RuntimeLimits
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class Deadlines(Generic[_Key]):
+    """Keys by the time at which they are due, then by themselves, as a sorted set of Redis has them.
+
+    A moved or discarded key leaves a stale heap item behind.
+    """
+
+    def __init__(self) -> None:
+        self._times: dict[_Key, int] = {}
+        self._heap: list[tuple[int, _Key]] = []
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._times)
+
+    def set(self, key: _Key, time_ms: int) -> None:
+        self._times[key] = time_ms
+        heapq.heappush(self._heap, (time_ms, key))
+        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._times):
+            self._heap = [(at, key) for key, at in self._times.items()]
+            heapq.heapify(self._heap)
+
+    def discard(self, key: _Key) -> None:
+        self._times.pop(key, None)
+
+    def first_due(self, now_ms: int) -> _Key | None:
+        while self._heap and self._heap[0][0] <= now_ms:
+            time_ms, key = self._heap[0]
+            if self._times.get(key) == time_ms:
+                return key
+            heapq.heappop(self._heap)
+        return None
+
+
+class MemoryStore:
+    """Counters of this process only; they are forgotten when it ends.
+
+    ``clock_ms`` is the store's clock (milliseconds since the Unix epoch); tests pass one that they can move.
+    """
+
+    def __init__(self, retention: Retention | None = None, *, clock_ms: Callable[[], int] | None = None) -> None:
+        self._retention = retention or Retention()
+        self._clock_ms = clock_ms or (lambda: time.time_ns() // 1_000_000)
+        # One ledger may serve several event loops, each in a thread of its own.
+        self._lock = threading.Lock()
+        self._generation = secrets.token_hex(8)
+        self._seq = 0
+        self._limits_version = 0
+        self._limits: dict[tuple[str, Period], int | None] = {}
+        self._balances: dict[Counter, Balance] = {}
+        self._adjusted: dict[Counter, int] = {}
+        self._reservations: dict[str, Reservation] = {}
+        self._adjustments: dict[str, Adjustment] = {}
+        self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
+        self._journal: deque[Entry] = deque(maxlen=self._retention.journal_max)
+        self._leases: Deadlines[str] = Deadlines()
+        self._pending: defaultdict[Counter, Deadlines[str]] = defaultdict(Deadlines)
+        self._forget_reservations: Deadlines[str] = Deadlines()
+        self._forget_adjustments: Deadlines[str] = Deadlines()
+        self._forget_counters: Deadlines[Counter] = Deadlines()
+
+    # The verbs. Each expires the reservation it names if it is due, then some due ones on its counters.
+
+    async def reserve(self, verb: Reserve) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            known = call.open(verb.id, verb.targets)
+            decision = transitions.reserve(
+                known,
+                verb,
+                balances=[self._balance(target.counter) for target in verb.targets],
+                limits_version=self._limits_version,
+                leases_due=call.leases_due(verb.targets),
+                now_ms=call.now_ms,
+            )
+            call.apply(Op.RESERVE, verb.id, decision)
+            targets = decision.becomes.targets if decision.becomes else known.targets if known else ()
+            return call.answer(decision, verb.id, targets=targets)
+
+    async def finalize(self, verb: Finalize) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            known = call.open(verb.id, verb.targets)
+            decision = transitions.finalize(known, verb, remember_ms=self._retention.remember_ms)
+            call.apply(Op.FINALIZE, verb.id, decision, verb.reason)
+            targets = (decision.becomes or known or _NOTHING).targets
+            return call.answer(decision, verb.id, targets=targets)
+
+    async def release(self, verb: Release) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            known = call.open(verb.id)
+            decision = transitions.release(known, verb, remember_ms=self._retention.remember_ms)
+            call.apply(Op.RELEASE, verb.id, decision, verb.reason)
+            return call.answer(decision, verb.id)
+
+    async def extend(self, verb: Extend) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            decision = transitions.extend(call.open(verb.id), verb, now_ms=call.now_ms)
+            call.apply(Op.RESERVE, verb.id, decision)
+            return call.answer(decision, verb.id)
+
+    async def expire(self, verb: Expire) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            decision = transitions.expire_now(call.open(verb.id), verb)
+            call.apply(Op.EXPIRE, verb.id, decision, verb.reason)
+            return call.answer(decision, verb.id)
+
+    async def adjust(self, verb: Adjust) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            call.expire_due_on(verb.targets)
+            decision = transitions.adjust(self._adjustments.get(verb.id), verb, now_ms=call.now_ms)
+            if decision.status is Status.ADJUSTED:
+                self._adjustments[verb.id] = Adjustment(verb.id, verb.targets, verb.amount_nanos)
+                self._forget_adjustments.set(verb.id, call.now_ms + self._retention.remember_ms)
+                call.apply(Op.ADJUST, verb.id, decision, verb.reason)
+            return call.answer(decision, targets=verb.targets)
+
+    async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
+        with self._lock:
+            call = _Call(self, trace)
+            for _ in range(at_most):
+                due = self._leases.first_due(call.now_ms)
+                if due is None:
+                    return call.answer(Decision(Status.EXPIRED))
+                call.expire_due(self._reservations[due])
+            return call.answer(Decision(Status.LEASES_DUE))
+
+    # Limits that operators set at run time.
+
+    async def limits(self) -> RuntimeLimits:
+        with self._lock:
+            return RuntimeLimits(self._limits_version, dict(self._limits))
+
+    async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
+        with self._lock:
+            self._limits[account, period] = limit_nanos
+            self._limits_version += 1
+            return self._limits_version
+
+    async def clear_limit(self, account: str, *, period: Period | None) -> int:
+        with self._lock:
+            for key in [key for key in self._limits if key[0] == account and period in (None, key[1])]:
+                del self._limits[key]
+            self._limits_version += 1
+            return self._limits_version
+
+    # What operators read.
+
+    async def head(self) -> Answer:
+        with self._lock:
+            return _Call(self, "").answer(Decision(Status.UNKNOWN))
+
+    async def counters(self, account: str | None = None) -> Sequence[CounterView]:
+        with self._lock:
+            now_ms = self._clock_ms()
+            return [
+                CounterView(counter, self._without_due(counter, balance, now_ms), self._adjusted.get(counter, 0))
+                for counter, balance in sorted(self._balances.items())
+                if account in (None, counter.account)
+            ]
+
+    def _without_due(self, counter: Counter, balance: Balance, now_ms: int) -> Balance:
+        pending = (self._reservations[id_] for id_ in self._pending.get(counter, ()))
+        due = sum(reservation.held_nanos for reservation in pending if reservation.is_due(now_ms))
+        return replace(balance, reserved_nanos=balance.reserved_nanos - due)
+
+    async def proofs(self) -> Sequence[CounterProof]:
+        with self._lock:
+            return [
+                CounterProof(
+                    counter,
+                    balance,
+                    self._adjusted.get(counter, 0),
+                    pending=len(self._pending.get(counter, ())),
+                    pending_nanos=sum(self._reservations[id_].held_nanos for id_ in self._pending.get(counter, ())),
+                    seen_at_seq=self._seq,
+                )
+                for counter, balance in sorted(self._balances.items())
+            ]
+
+    async def holds(self) -> Sequence[Reservation]:
+        with self._lock:
+            now_ms = self._clock_ms()
+            pending = (self._reservations[id_] for id_ in self._leases)
+            held = [reservation for reservation in pending if not reservation.is_due(now_ms)]
+            return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
+
+    async def reserved_by_kind(self) -> Mapping[str, int]:
+        with self._lock:
+            return dict(self._reserved_by_kind)
+
+    async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
+        with self._lock:
+            first = self._seq - len(self._journal)
+            start = max(0, after_seq - first)
+            return [self._journal[at] for at in range(start, min(start + count, len(self._journal)))]
+
+    async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
+        with self._lock:
+            found: list[Entry] = []
+            for entry in reversed(self._journal):
+                if len(found) == count:
+                    break
+                if account in (None, entry.counter.account):
+                    found.append(entry)
+            return found[::-1]
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def _balance(self, counter: Counter) -> Balance:
+        return self._balances.get(counter, _EMPTY)
+
+    def _forget(self, now_ms: int) -> None:
+        while (id_ := self._forget_reservations.first_due(now_ms)) is not None:
+            self._forget_reservations.discard(id_)
+            del self._reservations[id_]
+        while (id_ := self._forget_adjustments.first_due(now_ms)) is not None:
+            self._forget_adjustments.discard(id_)
+            del self._adjustments[id_]
+        while (counter := self._forget_counters.first_due(now_ms)) is not None:
+            self._forget_counters.discard(counter)
+            self._balances.pop(counter, None)
+            self._adjusted.pop(counter, None)
+            self._pending.pop(counter, None)
+
+
+_EMPTY = Balance()
+_NOTHING = Reservation("", State.RELEASED, targets=(), amount_nanos=None)
+
+
+class _Call:
+    """One verb at one instant: decisions go in, counters, records and journal are changed."""
+
+    def __init__(self, store: MemoryStore, trace: str) -> None:
+        self._store = store
+        self._trace = trace
+        self._entries: list[Entry] = []
+        self.now_ms = store._clock_ms()
+        store._forget(self.now_ms)
+
+    def open(self, reservation_id: str, targets: Sequence[Target] = ()) -> Reservation | None:
+        store = self._store
+        known = store._reservations.get(reservation_id)
+        if known is not None and known.is_due(self.now_ms):
+            self.expire_due(known)
+            known = store._reservations[reservation_id]
+        self.expire_due_on(known.targets or targets if known else targets)
+        return known
+
+    def expire_due_on(self, targets: Sequence[Target]) -> None:
+        left = SWEPT_PER_VERB
+        for target in targets:
+            pending = self._store._pending.get(target.counter)
+            while left and pending and (due := pending.first_due(self.now_ms)) is not None:
+                self.expire_due(self._store._reservations[due])
+                left -= 1
+
+    def leases_due(self, targets: Sequence[Target]) -> bool:
+        pending = (self._store._pending.get(target.counter) for target in targets)
+        return any(ids is not None and ids.first_due(self.now_ms) is not None for ids in pending)
+
+    def expire_due(self, reservation: Reservation) -> None:
+        self.apply(Op.EXPIRE, reservation.id, transitions.expire_due(reservation))
+
+    def apply(self, op: Op, id_: str, decision: Decision, reason: str = "") -> None:
+        if decision.becomes is not None:
+            self._remember(decision.becomes)
+        for posting in decision.postings:
+            self._post(op, id_, decision, posting, reason)
+        # Once an account, whatever its periods.
+        held = {p.target.account: p.reserved_nanos for p in decision.postings if p.reserved_nanos}
+        for account, nanos in held.items():
+            self._store._reserved_by_kind[kind_of(account)] += nanos
+        for target in decision.becomes.targets if decision.becomes else ():
+            self._schedule_forgetting(target)
+
+    def _remember(self, reservation: Reservation) -> None:
+        store = self._store
+        store._reservations[reservation.id] = reservation
+        if reservation.state is State.PENDING:
+            store._leases.set(reservation.id, reservation.deadline_ms)
+            for target in reservation.targets:
+                store._pending[target.counter].set(reservation.id, reservation.deadline_ms)
+            return
+        store._leases.discard(reservation.id)
+        for target in reservation.targets:
+            store._pending[target.counter].discard(reservation.id)
+        is_expired = reservation.state is State.EXPIRED
+        kept_ms = store._retention.remember_expired_ms if is_expired else store._retention.remember_ms
+        store._forget_reservations.set(reservation.id, self.now_ms + kept_ms)
+
+    def _post(self, op: Op, id_: str, decision: Decision, posting: Posting, reason: str) -> None:
+        store = self._store
+        counter = posting.target.counter
+        before = store._balance(counter)
+        after = Balance(
+            before.spent_nanos + posting.spent_nanos,
+            before.reserved_nanos + posting.reserved_nanos,
+        )
+        if op is Op.ADJUST:
+            store._adjusted[counter] = store._adjusted.get(counter, 0) + posting.spent_nanos
+        store._seq += 1
+        store._balances[counter] = after
+        entry = Entry(
+            seq=store._seq,
+            time_ms=self.now_ms,
+            op=op,
+            reservation_id=id_,
+            counter=counter,
+            spent_delta_nanos=posting.spent_nanos,
+            reserved_delta_nanos=posting.reserved_nanos,
+            spent_nanos=after.spent_nanos,
+            reserved_nanos=after.reserved_nanos,
+            limit_nanos=posting.target.limit_nanos,
+            status=decision.status,
+            trace=self._trace,
+            reserve_trace=decision.becomes.trace if op is Op.EXPIRE and decision.becomes else "",
+            reason=reason,
+        )
+        store._journal.append(entry)
+        self._entries.append(entry)
+        self._schedule_forgetting(posting.target)
+
+    def _schedule_forgetting(self, target: Target) -> None:
+        """A counter is kept for a time after its window's end or its last change, never forgotten while in use."""
+        store = self._store
+        if target.window.ends_ms >= FOREVER_MS or store._pending.get(target.counter):
+            store._forget_counters.discard(target.counter)
+        else:
+            kept_from = max(self.now_ms, target.window.ends_ms)
+            store._forget_counters.set(target.counter, kept_from + store._retention.counters_ms)
+
+    def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
+        store = self._store
+        return Answer(
+            status=decision.status,
+            now_ms=self.now_ms,
+            generation=store._generation,
+            seq=store._seq,
+            limits_version=store._limits_version,
+            recorded=store._reservations.get(id_) if decision.status in TELLS_RECORDED else None,
+            rejection=decision.rejection,
+            entries=tuple(self._entries),
+            balances=tuple(store._balance(target.counter) for target in targets),
+        )

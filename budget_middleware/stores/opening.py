@@ -1,0 +1,16 @@
+"""From a store URL to a store."""
+
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.memory import MemoryStore
+
+MEMORY_URL = "memory://"
+
+
+def open_store(url: str, *, namespace: str, timeout_s: float, retention: Retention) -> Store:
+    """A store for ``memory://``, ``redis://``, ``rediss://`` or ``unix://``; connects at the first call."""
+    if url == MEMORY_URL:
+        return MemoryStore(retention)
+    # Imported here, so that the embedded default starts without a Redis client.
+    from budget_middleware.stores.redis import RedisStore
+
+    return RedisStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention)

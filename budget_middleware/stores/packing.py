@@ -1,0 +1,102 @@
+"""The strings in which targets, reservations and journal records lie in Redis (``lua/_shared.lua`` reads the same)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from budget_middleware.core.model import Counter, Entry, Op, Reservation, State, Status, Target
+from budget_middleware.core.windows import Period, Window
+
+_NO_LIMIT = "-"
+_TARGET_WORDS = 6
+_CHANGE_WORDS = 8
+
+
+def pack_targets(targets: Sequence[Target]) -> str:
+    return " ".join(
+        f"{target.account} {target.window.period} {target.window.id} "
+        f"{target.window.starts_ms} {target.window.ends_ms} {pack_limit(target.limit_nanos)}"
+        for target in targets
+    )
+
+
+def unpack_targets(packed: str) -> tuple[Target, ...]:
+    return tuple(
+        Target(
+            account,
+            Window(Period(period), window, starts_ms=int(starts), ends_ms=int(ends)),
+            _unpack_limit(limit),
+        )
+        for account, period, window, starts, ends, limit in _groups(packed, _TARGET_WORDS)
+    )
+
+
+def unpack_reservation(id_: str, fields: Sequence[str]) -> Reservation:
+    state, targets, amount, charge, actual, created, deadline, trace = fields
+    return Reservation(
+        id=id_,
+        state=State(state),
+        targets=unpack_targets(targets),
+        amount_nanos=int(amount) if amount else None,
+        expiry_charge_nanos=int(charge),
+        actual_nanos=int(actual),
+        created_ms=int(created),
+        deadline_ms=int(deadline),
+        trace=trace,
+    )
+
+
+def unpack_record(record: Mapping[str, str]) -> Iterator[Entry]:
+    """One verb's record holds a change for each counter; their seqs end at ``last_seq``."""
+    changes = list(_groups(record["changes"], _CHANGE_WORDS))
+    first_seq = int(record["last_seq"]) - len(changes) + 1
+    for offset, change in enumerate(changes):
+        account, period, window, limit, spent_delta, reserved_delta, spent, reserved = change
+        yield Entry(
+            seq=first_seq + offset,
+            time_ms=int(record["time"]),
+            op=Op(record["op"]),
+            reservation_id=record["id"],
+            counter=Counter(account, Period(period), window),
+            spent_delta_nanos=int(spent_delta),
+            reserved_delta_nanos=int(reserved_delta),
+            spent_nanos=int(spent),
+            reserved_nanos=int(reserved),
+            limit_nanos=_unpack_limit(limit),
+            status=Status(record["status"]),
+            trace=record["trace"],
+            reserve_trace=record["reserve_trace"],
+            reason=record["reason"],
+        )
+
+
+def counter_name(counter: Counter) -> str:
+    return f"{counter.account}|{counter.period}|{counter.window}"
+
+
+def counter_named(name: str) -> Counter:
+    account, period, window = name.split("|")
+    return Counter(account, Period(period), window)
+
+
+def pack_limit_field(account: str, period: Period) -> str:
+    return f"{account}|{period}"
+
+
+def unpack_limits(fields: Mapping[str, str]) -> dict[tuple[str, Period], int | None]:
+    limits: dict[tuple[str, Period], int | None] = {}
+    for field, nanos in fields.items():
+        account, period = field.split("|")
+        limits[account, Period(period)] = _unpack_limit(nanos)
+    return limits
+
+
+def pack_limit(limit_nanos: int | None) -> str:
+    return _NO_LIMIT if limit_nanos is None else str(limit_nanos)
+
+
+def _unpack_limit(word: str) -> int | None:
+    return None if word == _NO_LIMIT else int(word)
+
+
+def _groups(packed: str, size: int) -> Iterator[list[str]]:
+    words = packed.split(" ") if packed else []
+    return (words[at : at + size] for at in range(0, len(words), size))

@@ -1,0 +1,371 @@
+"""Counters in Redis or Valkey, shared by every worker: one Lua script a verb (``lua/``), one atomic step each."""
+
+import asyncio
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from budget_middleware.core.model import (
+    TELLS_RECORDED,
+    Adjust,
+    Answer,
+    Balance,
+    Counter,
+    CounterProof,
+    CounterView,
+    Entry,
+    Expire,
+    Extend,
+    Finalize,
+    Rejection,
+    Release,
+    Reservation,
+    Reserve,
+    Status,
+    Target,
+)
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import Retention, RuntimeLimits, StoreRefused, StoreUnavailable
+from budget_middleware.stores.packing import (
+    counter_name,
+    counter_named,
+    pack_limit,
+    pack_limit_field,
+    pack_targets,
+    unpack_limits,
+    unpack_record,
+    unpack_reservation,
+)
+
+MAX_CONNECTIONS = 64
+"""Connections a process and event loop; more requests than that wait for one, within the store's time-out."""
+
+_PAGE = 500
+
+# The server answered, and applied nothing.
+_REFUSALS = (exceptions.ResponseError, exceptions.DataError)
+# No answer, so nobody knows; OSError because redis-py lets some of the socket's own errors through.
+_OUTAGES = (exceptions.RedisError, OSError)
+
+
+def key_prefix(namespace: str) -> str:
+    """The prefix of all keys of one ledger. The braces are a hash tag: they keep a ledger on one cluster node."""
+    return f"{{{namespace}}}:"
+
+
+@cache
+def lua_text(name: str) -> str:
+    return (resources.files("budget_middleware.stores") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+class RedisStore:
+    """Counters in a Redis or Valkey server (6.2 or later) at ``url``, under ``namespace``.
+
+    ``timeout_s`` bounds connecting and every reply. Nothing is repeated here: redis-py's own retries are off,
+    because whoever repeats a verb must know that an earlier attempt may have been applied.
+    """
+
+    # The text that defines `store_time_ms()`; a test's store has another, which its clock moves.
+    _clock_script = lua_text("_clock")
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        namespace: str = "budget",
+        timeout_s: float = 0.5,
+        retention: Retention | None = None,
+    ) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._prefix = key_prefix(namespace)
+        self._meta = f"{self._prefix}meta"
+        kept = retention or Retention()
+        self._constants = (
+            self._prefix,
+            secrets.token_hex(8),
+            str(kept.remember_ms),
+            str(kept.remember_expired_ms),
+            str(kept.counters_ms),
+            str(kept.journal_max),
+        )
+        self._scripts: dict[str, tuple[str, str]] = {}
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, Any]] = WeakKeyDictionary()
+
+    # The verbs.
+
+    async def reserve(self, verb: Reserve) -> Answer:
+        reply = await self._call(
+            "reserve",
+            verb.trace,
+            verb.id,
+            pack_targets(verb.targets),
+            str(verb.amount_nanos),
+            str(verb.lease_ms),
+            str(verb.expiry_charge_nanos),
+            "1" if verb.enforce else "0",
+            str(verb.limits_version),
+        )
+        return _answer(reply, verb.id, targets=verb.targets, estimate_nanos=verb.amount_nanos)
+
+    async def finalize(self, verb: Finalize) -> Answer:
+        reply = await self._call(
+            "finalize",
+            verb.trace,
+            verb.id,
+            pack_targets(verb.targets),
+            str(verb.actual_nanos),
+            str(verb.age_ms),
+            verb.reason,
+        )
+        return _answer(reply, verb.id)
+
+    async def release(self, verb: Release) -> Answer:
+        return _answer(await self._call("release", verb.trace, verb.id, str(verb.age_ms), verb.reason), verb.id)
+
+    async def extend(self, verb: Extend) -> Answer:
+        return _answer(await self._call("extend", verb.trace, verb.id, str(verb.lease_ms)), verb.id)
+
+    async def expire(self, verb: Expire) -> Answer:
+        return _answer(await self._call("expire", verb.trace, verb.id, verb.reason), verb.id)
+
+    async def adjust(self, verb: Adjust) -> Answer:
+        reply = await self._call(
+            "adjust",
+            verb.trace,
+            verb.id,
+            pack_targets(verb.targets),
+            str(verb.amount_nanos),
+            "1" if verb.any_window else "0",
+            verb.reason,
+        )
+        return _answer(reply, verb.id)
+
+    async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
+        return _answer(await self._call("sweep", trace, str(at_most)))
+
+    async def head(self) -> Answer:
+        return _answer(await self._call("head", ""))
+
+    # Limits that operators set at run time.
+
+    async def limits(self) -> RuntimeLimits:
+        with _outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                version, fields = await (
+                    pipe.hget(self._meta, "limits_version").hgetall(f"{self._prefix}limits").execute()
+                )
+        return RuntimeLimits(int(version or 0), unpack_limits(fields))
+
+    async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
+        field = pack_limit_field(account, period)
+        with _outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                pipe.hset(f"{self._prefix}limits", field, pack_limit(limit_nanos))
+                _, version = await pipe.hincrby(self._meta, "limits_version", 1).execute()
+        return int(version)
+
+    async def clear_limit(self, account: str, *, period: Period | None) -> int:
+        periods = Period if period is None else (period,)
+        fields = [pack_limit_field(account, each) for each in periods]
+        with _outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                pipe.hdel(f"{self._prefix}limits", *fields)
+                _, version = await pipe.hincrby(self._meta, "limits_version", 1).execute()
+        return int(version)
+
+    # What operators read: off the path of requests, so it may scan.
+
+    async def counters(self, account: str | None = None) -> Sequence[CounterView]:
+        views = [
+            CounterView(counter, Balance(spent, reserved - due), adjusted)
+            async for counter, (spent, reserved, adjusted, _, _, due, _) in self._inspected(account)
+        ]
+        return sorted(views, key=lambda view: view.counter)
+
+    async def proofs(self) -> Sequence[CounterProof]:
+        proofs = [
+            CounterProof(
+                counter,
+                Balance(spent, reserved),
+                adjusted,
+                pending=pending,
+                pending_nanos=pending_nanos,
+                seen_at_seq=seq,
+            )
+            async for counter, (
+                spent,
+                reserved,
+                adjusted,
+                pending,
+                pending_nanos,
+                _,
+                seq,
+            ) in self._inspected()
+        ]
+        return sorted(proofs, key=lambda proof: proof.counter)
+
+    async def _inspected(self, account: str | None = None) -> AsyncIterator[tuple[Counter, list[int]]]:
+        counters_at = f"{self._prefix}c:"
+        pattern = f"{counters_at}{account}|*" if account is not None else f"{counters_at}*"
+        with _outages_named():
+            # A scan may tell a key twice.
+            found = {key async for key in self._client().scan_iter(match=_escaped(pattern), count=_PAGE)}
+        for key in sorted(found):
+            counter = counter_named(key.removeprefix(counters_at))
+            figures = await self._call("inspect", "", counter_name(counter))
+            yield counter, [int(figure) for figure in figures]
+
+    async def holds(self) -> Sequence[Reservation]:
+        now_ms = (await self.head()).now_ms
+        with _outages_named():
+            client = self._client()
+            ids = await client.zrangebyscore(f"{self._prefix}leases", f"({now_ms}", "+inf")
+            async with client.pipeline(transaction=False) as pipe:
+                for id_ in ids:
+                    pipe.hmget(f"{self._prefix}r:{id_}", *_RESERVATION_FIELDS)
+                records = await pipe.execute()
+        held = [
+            unpack_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True) if None not in fields
+        ]
+        return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
+
+    async def reserved_by_kind(self) -> Mapping[str, int]:
+        with _outages_named():
+            totals = await self._client().hgetall(f"{self._prefix}totals")
+        return {kind: int(nanos) for kind, nanos in totals.items()}
+
+    async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
+        with _outages_named():
+            records = await self._client().xrange(f"{self._prefix}journal", f"{after_seq + 1}-0", "+", count)
+        return [entry for entry in _entries(records) if entry.seq > after_seq]
+
+    async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
+        found: list[Entry] = []
+        before = "+"
+        while len(found) < count:
+            with _outages_named():
+                records = await self._client().xrevrange(f"{self._prefix}journal", before, "-", _PAGE)
+            if not records:
+                break
+            before = f"({records[-1][0]}"
+            found += [
+                entry
+                for record in records
+                for entry in reversed(_entries([record]))
+                if account in (None, entry.counter.account)
+            ]
+        return found[:count][::-1]
+
+    async def aclose(self) -> None:
+        """Close this event loop's connections."""
+        _, client = self._clients.pop(asyncio.get_running_loop(), (0, None))
+        if client is not None:
+            await client.aclose(close_connection_pool=True)
+
+    # Any, because redis-py types every reply as whatever any version and option of it may give.
+    def _client(self) -> Any:
+        """A client for this process and event loop: connections survive neither a fork nor their loop."""
+        loop = asyncio.get_running_loop()
+        pid, client = self._clients.get(loop, (0, None))
+        if client is None or pid != os.getpid():
+            client = self._connect()
+            self._clients[loop] = (os.getpid(), client)
+        return client
+
+    def _connect(self) -> Any:
+        pool = BlockingConnectionPool.from_url(
+            self._url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=self._timeout_s,
+            socket_timeout=self._timeout_s,
+            socket_connect_timeout=self._timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+        return Redis(connection_pool=pool)
+
+    def _script(self, name: str) -> tuple[str, str]:
+        if name not in self._scripts:
+            text = "\n".join((self._clock_script, lua_text("_shared"), lua_text(name)))
+            digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+            self._scripts[name] = (digest, text)
+        return self._scripts[name]
+
+    async def _call(self, name: str, trace: str, *arguments: str) -> list[Any]:
+        digest, text = self._script(name)
+        call = ("1", self._meta, *self._constants, trace, *arguments)
+        client = self._client()
+        with _outages_named():
+            try:
+                reply = await client.execute_command("EVALSHA", digest, *call)
+            except exceptions.NoScriptError:
+                # A restarted server, or one whose script cache was flushed, has applied nothing.
+                reply = await client.execute_command("EVAL", text, *call)
+        return list(reply)
+
+
+_RESERVATION_FIELDS = ("state", "targets", "amount", "charge", "actual", "created", "deadline", "trace")
+
+
+@contextmanager
+def _outages_named() -> Iterator[None]:
+    """Tells what redis-py raises as one of the two errors of the Store protocol."""
+    try:
+        yield
+    except _REFUSALS as error:
+        raise StoreRefused(str(error)) from error
+    except _OUTAGES as error:
+        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _answer(
+    reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0
+) -> Answer:
+    status, now_ms, generation, seq, version, recorded, rejection, records, balances = reply
+    status = Status(status)
+    return Answer(
+        status=status,
+        now_ms=int(now_ms),
+        generation=generation,
+        seq=int(seq),
+        limits_version=int(version),
+        recorded=unpack_reservation(id_, recorded) if recorded and status in TELLS_RECORDED else None,
+        rejection=_rejection(rejection, targets, estimate_nanos) if rejection else None,
+        entries=tuple(entry for record in records for entry in unpack_record(_pairs(record))),
+        balances=tuple(
+            Balance(int(spent), int(reserved))
+            for spent, reserved in zip(balances[::2], balances[1::2], strict=True)
+        ),
+    )
+
+
+def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
+    index, spent, reserved = reply
+    return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _entries(records: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:
+    unpacked = (unpack_record({**fields, "last_seq": id_.split("-")[0]}) for id_, fields in records)
+    return list(chain.from_iterable(unpacked))
+
+
+def _escaped(pattern: str) -> str:
+    r"""Glob characters of the key itself taken literally: of those the prefix and the grammar can hold only ``[]?^\``."""
+    return "".join(f"\\{letter}" if letter in "[]?^\\" else letter for letter in pattern)

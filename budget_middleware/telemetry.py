@@ -1,0 +1,373 @@
+"""Every span, metric and attribute name, and the only module that knows OpenTelemetry (its API, never an SDK).
+
+Telemetry never breaks or delays a request: whatever a provider, processor or propagator raises is logged once
+and forgotten, and without a provider nothing is built. Names are those of ``docs/tracing.md``; a subject never
+stands in a span name or in a metric's attribute.
+"""
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, ParamSpec, TypeVar
+
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+
+from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.model import Entry, Op, Rejection, Status
+from budget_middleware.core.money import NANOS_PER_USD
+
+_NAME = "budget_middleware"
+
+COUNTER_SPAN = "budget.counter"
+RESERVATION_ID = "budget.reservation.id"
+STATUS = "budget.status"
+REASON = "budget.reason"
+ESTIMATE_USD = "budget.estimate_usd"
+AMOUNT_USD = "budget.amount_usd"
+OP = "budget.op"
+ACCOUNT = "budget.account"
+ACCOUNT_KIND = "budget.account.kind"
+PERIOD = "budget.period"
+WINDOW = "budget.window"
+JOURNAL_SEQ = "budget.journal.seq"
+SPENT_BEFORE_USD = "budget.spent.before_usd"
+SPENT_DELTA_USD = "budget.spent.delta_usd"
+SPENT_AFTER_USD = "budget.spent.after_usd"
+RESERVED_BEFORE_USD = "budget.reserved.before_usd"
+RESERVED_DELTA_USD = "budget.reserved.delta_usd"
+RESERVED_AFTER_USD = "budget.reserved.after_usd"
+LIMIT_USD = "budget.limit_usd"
+
+# GenAI semantic conventions of OpenTelemetry 1.37 and later.
+PROVIDER_NAME = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+
+UNPROTECTED = "unprotected"
+
+_ERRORS = frozenset(
+    {
+        Status.EXPIRED,
+        Status.FINALIZED_LATE,
+        Status.RELEASED_LATE,
+        Status.FINALIZED_UNRESERVED,
+        Status.CONFLICT,
+        UNPROTECTED,
+    }
+)
+"""Refusals are policy, not errors; these are what an operator wants to find."""
+
+Attributes = Mapping[str, str | int | float | bool]
+ParentContext = Context | None
+"""Where a request's spans hang; opaque to everybody else."""
+
+_log = logging.getLogger(_NAME)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _harmless(method: Callable[_P, _R]) -> Callable[_P, _R | None]:
+    """A provider's error must not reach a request: it is logged the first time, and the answer is None."""
+    logged = False
+
+    @functools.wraps(method)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+        nonlocal logged
+        try:
+            return method(*args, **kwargs)
+        except Exception:
+            if not logged:
+                logged = True
+                _log.warning("telemetry failed in %s; requests are unharmed", method.__name__, exc_info=True)
+            return None
+
+    return guarded
+
+
+def has_tracer_provider() -> bool:
+    """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+
+
+@dataclass(slots=True, eq=False)
+class VerbSpan:
+    """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
+
+    ``since_seq`` is the journal's seq as it was known before the call. ``told`` are the entries that have their
+    counter span already.
+    """
+
+    op: Op
+    span: Span
+    trace: str
+    since_seq: int
+    started_ns: int
+    is_recording: bool
+    told: set[int] = field(default_factory=set)
+
+
+_SILENT = VerbSpan(
+    Op.RESERVE,
+    NonRecordingSpan(trace.INVALID_SPAN_CONTEXT),
+    trace="",
+    since_seq=0,
+    started_ns=0,
+    is_recording=False,
+)
+
+
+class Telemetry:
+    """Spans and metrics of one ledger."""
+
+    def __init__(self) -> None:
+        self._tracer = trace.get_tracer(_NAME, version("budget-middleware"))
+        meter = metrics.get_meter(_NAME, version("budget-middleware"))
+        self._reserve_duration = meter.create_histogram(
+            "budget.reserve.duration", unit="s", description="Time that a request waits for its reservation."
+        )
+        self._requests = meter.create_counter(
+            "budget.requests", unit="{request}", description="Requests by what became of them."
+        )
+        self._cost = meter.create_counter("budget.cost", unit="{USD}", description="Cost booked.")
+        self._estimate_ratio = meter.create_histogram(
+            "budget.estimate.ratio", unit="1", description="Estimated over actual cost of a request."
+        )
+        self._expired = meter.create_counter(
+            "budget.reservations.expired", unit="{reservation}", description="Leases that ran out."
+        )
+        self._meter = meter
+
+    # Spans.
+
+    def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
+        """What verb spans of a request hang under: the current span (None), else the context in its headers."""
+        if not has_tracer_provider() or trace.get_current_span().get_span_context().is_valid:
+            return None
+        return _extract(headers)
+
+    def start(
+        self,
+        op: Op,
+        *,
+        reservation_id: str = "",
+        since_seq: int = 0,
+        context: Context | None = None,
+        reserve_trace: str = "",
+        attributes: Attributes | None = None,
+    ) -> VerbSpan:
+        """Begin a verb's span, linked to the span that made the reservation."""
+        if not has_tracer_provider():
+            return _SILENT
+        given = {RESERVATION_ID: reservation_id} if reservation_id else {}
+        return (
+            _start(self._tracer, op, since_seq, context, _links([reserve_trace]), {**given, **(attributes or {})})
+            or _SILENT
+        )
+
+    @_harmless
+    def end(self, verb: VerbSpan, status: str, *, attributes: Attributes | None = None) -> None:
+        """End a verb's span with what the verb answered."""
+        if not verb.is_recording:
+            return
+        verb.span.set_attribute(STATUS, status)
+        for name, value in (attributes or {}).items():
+            verb.span.set_attribute(name, value)
+        if status in _ERRORS:
+            verb.span.set_status(StatusCode.ERROR, status)
+        verb.span.end()
+
+    @_harmless
+    def tell(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
+        """Make the counter span of each journal entry that ``verb``'s call wrote, once."""
+        expired = {entry.reservation_id for entry in entries if entry.op is Op.EXPIRE}
+        if expired:
+            self._expired.add(len(expired))
+        if not verb.is_recording:
+            return
+        ended_ns = ended_ns or time.time_ns()
+        untold = [entry for entry in entries if entry.seq not in verb.told]
+        verb.told.update(entry.seq for entry in untold)
+        swept = [entry for entry in untold if entry.op is Op.EXPIRE and verb.op is not Op.EXPIRE]
+        if swept:
+            self._tell_swept(verb, swept, ended_ns)
+        under = trace.set_span_in_context(verb.span)
+        for entry in untold:
+            if entry.op is verb.op:
+                self._counter_span(entry, under, verb.started_ns, ended_ns)
+
+    def _tell_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
+        """Leases that a verb expired in passing get a verb span of their own below it."""
+        ids = {entry.reservation_id for entry in swept}
+        span = self._tracer.start_span(
+            f"budget.{Op.EXPIRE}",
+            context=trace.set_span_in_context(verb.span),
+            kind=SpanKind.INTERNAL,
+            attributes={
+                STATUS: str(Status.EXPIRED),
+                **({RESERVATION_ID: ids.pop()} if len(ids) == 1 else {}),
+            },
+            links=_links(dict.fromkeys(entry.reserve_trace for entry in swept)),
+            start_time=verb.started_ns,
+        )
+        span.set_status(StatusCode.ERROR, Status.EXPIRED)
+        under = trace.set_span_in_context(span)
+        for entry in swept:
+            self._counter_span(entry, under, verb.started_ns, ended_ns)
+        span.end(ended_ns)
+
+    @_harmless
+    def link_expired(self, verb: VerbSpan, entries: Sequence[Entry]) -> None:
+        """Link an expire span to the reserve spans of what it expired, known only from the reply."""
+        for link in _links(dict.fromkeys(entry.reserve_trace for entry in entries)):
+            verb.span.add_link(link.context)
+
+    def _counter_span(self, entry: Entry, under: Context, started_ns: int, ended_ns: int) -> None:
+        span = self._tracer.start_span(
+            COUNTER_SPAN,
+            context=under,
+            kind=SpanKind.INTERNAL,
+            attributes=counter_attributes(entry),
+            start_time=started_ns,
+        )
+        if entry.status in _ERRORS:
+            span.set_status(StatusCode.ERROR, entry.status)
+        span.end(ended_ns)
+
+    # Metrics.
+
+    @_harmless
+    def count_reserve(self, *, seconds: float, status: str) -> None:
+        self._reserve_duration.record(seconds, {"status": status})
+
+    @_harmless
+    def count_request(self, *, status: str, model: str) -> None:
+        self._requests.add(1, {"status": status, "model": model})
+
+    @_harmless
+    def count_cost(self, *, actual_nanos: int, estimate_nanos: int, model: str) -> None:
+        self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model})
+        if actual_nanos > 0:
+            self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model})
+
+    @_harmless
+    def observe(self, *, reserved_by_kind: Callable[[], Mapping[str, int]], spooled: Callable[[], int]) -> None:
+        """Gauges, read whenever a metric reader asks: both must answer at once, from what is known."""
+
+        def reserved(_: CallbackOptions) -> Iterable[Observation]:
+            for kind, nanos in reserved_by_kind().items():
+                yield Observation(nanos / NANOS_PER_USD, {"kind": kind})
+
+        def spool(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(spooled())
+
+        self._meter.create_observable_gauge(
+            "budget.reserved",
+            callbacks=[reserved],
+            unit="{USD}",
+            description="Reserved now, by account kind.",
+        )
+        self._meter.create_observable_gauge(
+            "budget.spool.size",
+            callbacks=[spool],
+            unit="{ending}",
+            description="Endings that wait for the store.",
+        )
+
+
+def counter_attributes(entry: Entry) -> Attributes:
+    """What a counter span says of its journal entry; the journal keeps the exact amounts."""
+    attributes: dict[str, str | int | float | bool] = {
+        OP: str(entry.op),
+        ACCOUNT: entry.counter.account,
+        ACCOUNT_KIND: kind_of(entry.counter.account),
+        PERIOD: str(entry.counter.period),
+        WINDOW: entry.counter.window,
+        RESERVATION_ID: entry.reservation_id,
+        STATUS: str(entry.status),
+        JOURNAL_SEQ: entry.seq,
+        SPENT_BEFORE_USD: entry.spent_before_nanos / NANOS_PER_USD,
+        SPENT_DELTA_USD: entry.spent_delta_nanos / NANOS_PER_USD,
+        SPENT_AFTER_USD: entry.spent_nanos / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: entry.reserved_before_nanos / NANOS_PER_USD,
+        RESERVED_DELTA_USD: entry.reserved_delta_nanos / NANOS_PER_USD,
+        RESERVED_AFTER_USD: entry.reserved_nanos / NANOS_PER_USD,
+    }
+    if entry.limit_nanos is not None:
+        attributes[LIMIT_USD] = entry.limit_nanos / NANOS_PER_USD
+    return attributes
+
+
+def rejection_attributes(rejection: Rejection) -> Attributes:
+    """The counter that refused a reserve."""
+    account, period, window = rejection.target.counter
+    return {
+        ACCOUNT: account,
+        ACCOUNT_KIND: kind_of(account),
+        PERIOD: str(period),
+        WINDOW: window,
+        SPENT_BEFORE_USD: rejection.balance.spent_nanos / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: rejection.balance.reserved_nanos / NANOS_PER_USD,
+        LIMIT_USD: rejection.limit_nanos / NANOS_PER_USD,
+    }
+
+
+@_harmless
+def _start(
+    tracer: trace.Tracer,
+    op: Op,
+    since_seq: int,
+    context: Context | None,
+    links: Sequence[Link],
+    attributes: dict[str, Any],
+) -> VerbSpan:
+    started_ns = time.time_ns()
+    span = tracer.start_span(
+        f"budget.{op}",
+        context=context,
+        kind=SpanKind.INTERNAL,
+        attributes=attributes,
+        links=links,
+        start_time=started_ns,
+    )
+    traceparent = _traceparent(span.get_span_context())
+    return VerbSpan(op, span, traceparent, since_seq, started_ns, span.is_recording())
+
+
+@_harmless
+def _extract(headers: Iterable[tuple[bytes, bytes]]) -> Context:
+    return propagate.extract({name.decode("latin-1"): value.decode("latin-1") for name, value in headers})
+
+
+def _traceparent(context: SpanContext) -> str:
+    if not context.is_valid:
+        return ""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def trace_ids(traceparent: str) -> tuple[str, str]:
+    """Trace and span id of a traceparent, both empty where there is none."""
+    parts = traceparent.split("-")
+    return (parts[1], parts[2]) if len(parts) == 4 else ("", "")
+
+
+def _links(traceparents: Iterable[str]) -> list[Link]:
+    links = []
+    for traceparent in traceparents:
+        parts = traceparent.split("-")
+        if len(parts) == 4:
+            context = SpanContext(
+                int(parts[1], 16),
+                int(parts[2], 16),
+                is_remote=True,
+                trace_flags=TraceFlags(int(parts[3], 16)),
+            )
+            links.append(Link(context))
+    return links

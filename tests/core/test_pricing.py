@@ -1,0 +1,166 @@
+"""What tokens cost, to the nano-dollar."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
+from budget_middleware.core.pricing import (
+    FEMTOS_PER_NANO,
+    FREE,
+    Rate,
+    Rates,
+    TokenClass,
+    Usage,
+    breakdown,
+    cost_nanos,
+    estimate_nanos,
+)
+
+
+def rates(**usd_per_mtok):
+    by_class = {TokenClass(name): Rate(nanos_from_usd(str(usd))) for name, usd in usd_per_mtok.items()}
+    return Rates(model="m", by_class={TokenClass.INPUT: FREE, TokenClass.OUTPUT: FREE} | by_class)
+
+
+ONE_EACH = rates(
+    input=1,
+    cached_input=10,
+    cache_write=100,
+    input_audio=1000,
+    cached_audio=5000,
+    output=2,
+    reasoning=20,
+    output_audio=200,
+)
+
+
+class TestCost:
+    def test_f17_cached_tokens_are_counted_once(self):
+        usage = Usage(input_tokens=1000, cached_input_tokens=900)
+        assert cost_nanos(rates(input=1, cached_input="0.1"), usage) == nanos_from_usd("0.000190")
+
+    def test_f17_explicit_zeros_cost_nothing(self):
+        assert cost_nanos(ONE_EACH, Usage()) == 0
+
+    @pytest.mark.parametrize(
+        ("usage", "usd_micros"),
+        [
+            (Usage(input_tokens=7), 7),
+            (Usage(input_tokens=7, cached_input_tokens=3), 4 + 30),
+            (Usage(input_tokens=7, cache_write_tokens=2), 5 + 200),
+            (Usage(input_tokens=7, cached_input_tokens=3, cache_write_tokens=2), 2 + 30 + 200),
+            (Usage(input_tokens=7, input_audio_tokens=1), 6 + 1000),
+            (Usage(output_tokens=5), 10),
+            (Usage(output_tokens=5, reasoning_tokens=4), 2 + 80),
+            (Usage(output_tokens=5, reasoning_tokens=1, output_audio_tokens=2), 4 + 20 + 400),
+            # Cached audio is part of the cached and of the audio tokens.
+            (
+                Usage(input_tokens=7, cached_input_tokens=3, input_audio_tokens=2, cached_audio_tokens=1),
+                3 + 20 + 1000 + 5000,
+            ),
+            # What does not fit into the whole was counted twice: three cached, five audio, one of them both.
+            (Usage(input_tokens=7, cached_input_tokens=3, input_audio_tokens=5), 20 + 4000 + 5000),
+        ],
+    )
+    def test_each_class_at_its_own_rate(self, usage, usd_micros):
+        assert cost_nanos(ONE_EACH, usage) == usd_micros * 1000
+
+    def test_a_class_without_a_price_is_billed_as_its_parent(self):
+        usage = Usage(
+            input_tokens=10,
+            cached_input_tokens=3,
+            cache_write_tokens=2,
+            input_audio_tokens=1,
+            output_tokens=4,
+            reasoning_tokens=1,
+            output_audio_tokens=1,
+        )
+        assert cost_nanos(rates(input=1, output=2), usage) == 18_000
+
+    @pytest.mark.parametrize(
+        ("priced", "usd_micros"), [({"cached_input": 3}, 3), ({"cached_input": 3, "input_audio": 9}, 9)]
+    )
+    def test_cached_audio_without_a_price_is_audio_before_it_is_cached_text(self, priced, usd_micros):
+        usage = Usage(input_tokens=1, cached_input_tokens=1, input_audio_tokens=1, cached_audio_tokens=1)
+        assert cost_nanos(rates(input=1, **priced), usage) == usd_micros * 1000
+
+    def test_parts_larger_than_the_whole_are_cut_to_it(self):
+        usage = Usage(input_tokens=2, cached_input_tokens=9, cache_write_tokens=9, input_audio_tokens=9)
+        assert sum(line.tokens for line in breakdown(ONE_EACH, usage)) == 2
+        usage = Usage(output_tokens=2, reasoning_tokens=9, output_audio_tokens=9)
+        assert cost_nanos(ONE_EACH, usage) == 40_000
+
+    @pytest.mark.parametrize(("tokens", "nanos"), [(1, 0), (2, 1), (3, 2), (5, 2), (6, 3)])
+    def test_half_a_nano_goes_to_the_even_one(self, tokens, nanos):
+        half = Rates(
+            model="m", by_class={TokenClass.INPUT: Rate(FEMTOS_PER_NANO // 2), TokenClass.OUTPUT: FREE}
+        )
+        assert cost_nanos(half, Usage(input_tokens=tokens)) == nanos
+
+    def test_no_cost_is_beyond_what_a_counter_takes(self):
+        assert cost_nanos(ONE_EACH, Usage(input_tokens=10**30)) == MAX_NANOS
+        assert estimate_nanos(ONE_EACH, input_tokens=10**30, output_tokens=0) == MAX_NANOS
+
+    @given(
+        st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
+        st.dictionaries(
+            st.sampled_from(list(TokenClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))
+        ),
+    )
+    def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_class):
+        prices = Rates(model="m", by_class={TokenClass.INPUT: FREE, TokenClass.OUTPUT: FREE} | by_class)
+        lines = breakdown(prices, usage)
+        assert sum(line.tokens for line in lines) == usage.input_tokens + usage.output_tokens
+        assert all(line.tokens > 0 for line in lines)
+        assert abs(cost_nanos(prices, usage) * FEMTOS_PER_NANO - sum(line.femtos for line in lines)) * 2 <= (
+            FEMTOS_PER_NANO
+        )
+
+
+class TestTiers:
+    LONG = Rates(
+        model="m",
+        by_class={
+            TokenClass.INPUT: Rate(1_000_000, ((100, 2_000_000), (200, 4_000_000))),
+            TokenClass.CACHED_INPUT: Rate(100_000, ((100, 200_000),)),
+            TokenClass.OUTPUT: Rate(10_000_000, ((100, 30_000_000),)),
+        },
+    )
+
+    @pytest.mark.parametrize(
+        ("tokens", "nanos"), [(100, 100), (101, 202), (200, 400), (201, 804), (1000, 4000)]
+    )
+    def test_the_whole_class_pays_the_rate_of_its_tier(self, tokens, nanos):
+        assert cost_nanos(self.LONG, Usage(input_tokens=tokens)) == nanos
+        assert estimate_nanos(self.LONG, input_tokens=tokens, output_tokens=0) == nanos
+
+    def test_the_tier_is_chosen_by_all_input_tokens(self):
+        usage = Usage(input_tokens=101, cached_input_tokens=100, output_tokens=1)
+        assert cost_nanos(self.LONG, usage) == 2 + 20 + 30
+
+
+class TestEstimate:
+    def test_it_is_rounded_up(self):
+        assert estimate_nanos(rates(input="0.000001"), input_tokens=1, output_tokens=0) == 1
+
+    def test_output_is_taken_at_the_dearer_of_output_and_reasoning(self):
+        assert estimate_nanos(ONE_EACH, input_tokens=7, output_tokens=5) == 7_000 + 100_000
+        assert estimate_nanos(rates(output=3, reasoning=1), input_tokens=0, output_tokens=5) == 15_000
+
+
+class TestFree:
+    def test_a_model_is_free_if_nothing_of_it_costs(self):
+        assert rates().is_free
+        assert not rates(cache_write="0.01").is_free
+        tier = Rate(0, ((100, 1),))
+        assert not Rates(model="m", by_class={TokenClass.INPUT: tier, TokenClass.OUTPUT: FREE}).is_free
+
+
+@pytest.mark.parametrize(
+    ("max_output_tokens", "context_window", "ceiling"),
+    [(None, None, None), (None, 8000, 8000), (4000, 8000, 4000), (4000, None, 4000)],
+)
+def test_output_ceiling(max_output_tokens, context_window, ceiling):
+    model = Rates(model="m", by_class={}, max_output_tokens=max_output_tokens, context_window=context_window)
+    assert model.output_ceiling == ceiling

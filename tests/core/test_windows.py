@@ -1,0 +1,191 @@
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from budget_middleware.core.windows import FOREVER_MS, Period, Window, window_at, window_named
+
+HOUR_MS = 3_600_000
+BERLIN = ZoneInfo("Europe/Berlin")
+LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
+SAMOA = ZoneInfo("Pacific/Apia")
+# Whole and broken offsets, both hemispheres, midnights that do not exist (Sao Paulo, Beirut, Cairo) or come
+# twice (St Johns turned back at 00:01), a skipped day (Apia, Kwajalein), a shift of 30 minutes (Lord Howe) or
+# of two hours (Troll), and an offset with seconds (Monrovia until 1972).
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "Asia/Tokyo",
+    "Asia/Kathmandu",
+    "America/Sao_Paulo",
+    "America/St_Johns",
+    "America/Caracas",
+    "Asia/Beirut",
+    "Africa/Cairo",
+    "Africa/Monrovia",
+    "Africa/Casablanca",
+    "Australia/Lord_Howe",
+    "Antarctica/Troll",
+    "Pacific/Apia",
+    "Pacific/Kwajalein",
+    "Pacific/Kiritimati",
+]
+
+
+def ms(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp()) * 1000
+
+
+def at(period: Period, iso: str, timezone: ZoneInfo) -> Window:
+    return window_at(period, time_ms=ms(iso), timezone=timezone)
+
+
+def test_a_day_in_tokyo_turns_at_15_utc() -> None:
+    tokyo = ZoneInfo("Asia/Tokyo")
+    turn_ms = ms("2026-11-24T15:00:00Z")
+    assert window_at(Period.DAY, time_ms=turn_ms - 1, timezone=tokyo).id == "2026-11-24"
+    assert window_at(Period.DAY, time_ms=turn_ms, timezone=tokyo) == Window(
+        Period.DAY, "2026-11-25", turn_ms, turn_ms + 24 * HOUR_MS
+    )
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-10-26", 24)])
+def test_a_day_is_as_long_as_the_clock_makes_it(day: str, hours: int) -> None:
+    window = at(Period.DAY, f"{day}T12:00:00+01:00", BERLIN)
+    assert window.id == day
+    assert window.ends_ms - window.starts_ms == hours * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("period", "time", "window_id", "starts", "ends"),
+    [
+        (Period.DAY, "2028-02-29T23:59:59Z", "2028-02-29", "2028-02-29T00:00Z", "2028-03-01T00:00Z"),
+        (Period.MONTH, "2028-02-29T23:59:59Z", "2028-02", "2028-02-01T00:00Z", "2028-03-01T00:00Z"),
+        (Period.MONTH, "2026-12-31T23:59:59Z", "2026-12", "2026-12-01T00:00Z", "2027-01-01T00:00Z"),
+        (Period.YEAR, "2028-12-31T23:59:59Z", "2028", "2028-01-01T00:00Z", "2029-01-01T00:00Z"),
+        (Period.WEEK, "2026-11-24T05:00:00Z", "2026-W48", "2026-11-23T00:00Z", "2026-11-30T00:00Z"),
+        (Period.WEEK, "2027-01-01T00:00:00Z", "2026-W53", "2026-12-28T00:00Z", "2027-01-04T00:00Z"),
+        (Period.WEEK, "2024-12-30T00:00:00Z", "2025-W01", "2024-12-30T00:00Z", "2025-01-06T00:00Z"),
+        (
+            Period.HOUR,
+            "2026-11-24T05:59:59Z",
+            "2026-11-24T05+00:00",
+            "2026-11-24T05:00Z",
+            "2026-11-24T06:00Z",
+        ),
+    ],
+)
+def test_windows_of_the_calendar(period: Period, time: str, window_id: str, starts: str, ends: str) -> None:
+    assert at(period, time, ZoneInfo("UTC")) == Window(period, window_id, ms(starts), ms(ends))
+
+
+def test_the_hour_that_comes_twice_is_two_windows() -> None:
+    first, second = (at(Period.HOUR, f"2026-10-25T0{hour}:30:00Z", BERLIN) for hour in (0, 1))
+    assert (first.id, second.id) == ("2026-10-25T02+02:00", "2026-10-25T02+01:00")
+    assert first.ends_ms == second.starts_ms == first.starts_ms + HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("time", "window_id", "starts", "ends"),
+    [
+        ("2026-04-04T14:59Z", "2026-04-05T01+11:00", "2026-04-04T14:00Z", "2026-04-04T15:00Z"),
+        ("2026-04-04T15:00Z", "2026-04-05T01+10:30", "2026-04-04T15:00Z", "2026-04-04T15:30Z"),
+        ("2026-10-03T15:30Z", "2026-10-04T02+11:00", "2026-10-03T15:30Z", "2026-10-03T16:00Z"),
+    ],
+)
+def test_a_shift_of_half_an_hour_makes_short_hours(time: str, window_id: str, starts: str, ends: str) -> None:
+    window = Window(Period.HOUR, window_id, ms(starts), ms(ends))
+    assert at(Period.HOUR, time, LORD_HOWE) == window
+    assert window_named(Period.HOUR, window_id, timezone=LORD_HOWE) == window
+
+
+@pytest.mark.parametrize(
+    ("zone", "time", "window_id", "starts", "ends"),
+    [
+        # The clock jumps from 00:00 to 01:00.
+        ("America/Sao_Paulo", "2018-11-04T12Z", "2018-11-04", "2018-11-04T03:00Z", "2018-11-05T02:00Z"),
+        ("Asia/Beirut", "2026-03-29T12Z", "2026-03-29", "2026-03-28T22:00Z", "2026-03-29T21:00Z"),
+        # At 00:01 the clock goes back to 23:01: that evening belongs to the new day both times.
+        ("America/St_Johns", "2010-11-07T02:45Z", "2010-11-07", "2010-11-07T02:30Z", "2010-11-08T03:30Z"),
+        ("America/St_Johns", "2010-11-07T02:29Z", "2010-11-06", "2010-11-06T02:30Z", "2010-11-07T02:30Z"),
+        # The clock jumps from the end of the 29th to the 31st.
+        ("Pacific/Apia", "2011-12-30T09:59Z", "2011-12-29", "2011-12-29T10:00Z", "2011-12-30T10:00Z"),
+        ("Pacific/Apia", "2011-12-30T10:00Z", "2011-12-31", "2011-12-30T10:00Z", "2011-12-31T10:00Z"),
+        # The clock jumps from 23:30 to 00:30 of the next day.
+        ("America/Toronto", "1919-03-31T12Z", "1919-03-31", "1919-03-31T04:30Z", "1919-04-01T04:00Z"),
+    ],
+)
+def test_days_whose_midnight_is_missing_or_comes_twice(
+    zone: str, time: str, window_id: str, starts: str, ends: str
+) -> None:
+    window = Window(Period.DAY, window_id, ms(starts), ms(ends))
+    assert at(Period.DAY, time, ZoneInfo(zone)) == window
+    assert window_named(Period.DAY, window_id, timezone=ZoneInfo(zone)) == window
+
+
+def test_total_never_ends() -> None:
+    assert at(Period.TOTAL, "2026-11-24T05:00Z", BERLIN) == Window(Period.TOTAL, "total", 0, FOREVER_MS)
+    assert datetime.fromtimestamp(FOREVER_MS // 1000 - 1, UTC).isoformat() == "9999-12-31T23:59:59+00:00"
+
+
+@given(
+    st.sampled_from(Period),
+    st.sampled_from(ZONES).map(ZoneInfo),
+    st.integers(ms("1971-01-01T00:00Z"), ms("2100-01-01T00:00Z")),
+)
+@example(Period.DAY, ZoneInfo("America/St_Johns"), ms("2010-11-07T02:31Z"))
+@example(Period.HOUR, ZoneInfo("America/Caracas"), ms("2016-05-01T06:59Z"))
+@example(Period.HOUR, ZoneInfo("Africa/Monrovia"), ms("1972-01-07T00:44:29Z"))
+@example(Period.DAY, ZoneInfo("Pacific/Kwajalein"), ms("1993-08-21T12:00Z"))
+@example(Period.DAY, ZoneInfo("Africa/Cairo"), ms("2014-09-25T21:30Z"))
+def test_windows_partition_time_and_their_ids_name_them(
+    period: Period, timezone: ZoneInfo, time_ms: int
+) -> None:
+    def computed_at(at_ms: int) -> Window:
+        window_at(period, time_ms=0, timezone=timezone)  # drops the window asked for last
+        return window_at(period, time_ms=at_ms, timezone=timezone)
+
+    window = computed_at(time_ms)
+    assert window.starts_ms <= time_ms < window.ends_ms
+    assert window_named(period, window.id, timezone=timezone) == window
+    if period is Period.TOTAL:
+        return
+    first_ms, last_ms = window.starts_ms, window.ends_ms - 1
+    for inside_ms in (first_ms, (first_ms + last_ms) // 2, last_ms):
+        assert computed_at(inside_ms) == window
+    before, after = computed_at(first_ms - 1), computed_at(last_ms + 1)
+    assert (before.ends_ms, after.starts_ms) == (window.starts_ms, window.ends_ms)
+    assert len({before.id, window.id, after.id}) == 3
+
+
+@pytest.mark.parametrize(
+    ("period", "window_id"),
+    [
+        (Period.DAY, "2011-12-30"),  # Samoa skipped it
+        (Period.DAY, "2026-02-29"),
+        (Period.DAY, "20261124"),
+        (Period.DAY, "2026-11"),
+        (Period.MONTH, "2026-13"),
+        (Period.MONTH, "2026-11-24"),
+        (Period.WEEK, "2025-W53"),
+        (Period.WEEK, "2026-w48"),
+        (Period.YEAR, "0001"),
+        (Period.YEAR, "9999"),
+        (Period.YEAR, "٢٠٢٦"),
+        (Period.YEAR, "9" * 5000),
+        (Period.HOUR, "2026-11-24T05"),
+        (Period.HOUR, "2026-11-24T05+01:00"),  # not an offset of Samoa
+        (Period.HOUR, "0001-01-01T00+23:00"),
+        (Period.TOTAL, "all\ntime"),
+    ],
+)
+def test_a_window_that_does_not_exist_is_refused_with_the_form_accepted(
+    period: Period, window_id: str
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"of period {period} in Pacific/Apia; accepted is the form"
+    ) as error:
+        window_named(period, window_id, timezone=SAMOA)
+    assert "\n" not in str(error.value)

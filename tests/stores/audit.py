@@ -1,0 +1,30 @@
+"""The invariants that need no knowledge of what was asked: what a store says must explain itself."""
+
+from budget_middleware.core.model import Balance, Counter
+from budget_middleware.stores.base import Store
+from tests.stores.verbs import seqs, whole_journal
+
+
+async def audit(store: Store) -> None:
+    """I1, I2 and I9 over a whole, untrimmed journal."""
+    told = await journalled(store)
+    for proof in await store.proofs():
+        counter, balance = proof.counter, proof.balance
+        assert balance.reserved_nanos >= 0, f"I1 {counter}"
+        assert balance.spent_nanos - proof.adjusted_nanos >= 0, f"I1 {counter}"
+        assert balance.reserved_nanos == proof.pending_nanos, f"I2 {counter}"
+        assert balance == told.pop(counter, Balance()), f"I9 {counter}: the journal leads elsewhere"
+    assert not told, "I9: the journal tells of counters that do not exist"
+
+
+async def journalled(store: Store) -> dict[Counter, Balance]:
+    """Where the journal leads each counter, its entries being chained without a gap."""
+    entries = await whole_journal(store)
+    assert seqs(entries) == list(range(1, (await store.head()).seq + 1)), "I9: seq has a gap"
+    told: dict[Counter, Balance] = {}
+    for entry in entries:
+        assert entry.spent_delta_nanos or entry.reserved_delta_nanos, f"I9: {entry} changes nothing"
+        before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+        assert before == told.get(entry.counter, Balance()), f"I9: {entry} does not chain"
+        told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+    return told

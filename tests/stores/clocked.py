@@ -1,0 +1,46 @@
+"""Redis stores whose clock a test can move. They live here because nothing in production may reach them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import fakeredis
+
+from budget_middleware.stores.base import Retention
+from budget_middleware.stores.redis import RedisStore
+
+
+class ClockedRedisStore(RedisStore):
+    """The real scripts on the test's clock: every call carries the time as its last argument.
+
+    Only what the scripts compute follows that clock; a key's own expiry stays with the server's.
+    """
+
+    _clock_script = "local function store_time_ms() return tonumber(ARGV[#ARGV]) end"
+
+    def __init__(
+        self, url: str, *, namespace: str, clock_ms: Callable[[], int], retention: Retention | None = None
+    ) -> None:
+        # Not the default time-out: other tests share the machine's cores.
+        super().__init__(url, namespace=namespace, timeout_s=10, retention=retention)
+        self._clock_ms = clock_ms
+
+    async def _call(self, name: str, trace: str, *arguments: str) -> list[Any]:
+        return await super()._call(name, trace, *arguments, str(self._clock_ms()))
+
+
+class FakeRedisStore(ClockedRedisStore):
+    """The same on fakeredis, a Redis that lives in this process."""
+
+    def __init__(
+        self,
+        server: fakeredis.FakeServer,
+        *,
+        namespace: str,
+        clock_ms: Callable[[], int],
+        retention: Retention | None = None,
+    ) -> None:
+        super().__init__("redis://fake", namespace=namespace, clock_ms=clock_ms, retention=retention)
+        self._server = server
+
+    def _connect(self) -> Any:
+        return fakeredis.FakeAsyncRedis(server=self._server, decode_responses=True)

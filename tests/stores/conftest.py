@@ -1,0 +1,65 @@
+"""Every store, each on a clock that the test moves and in a namespace of its own."""
+
+from collections.abc import AsyncIterator, Callable
+
+import fakeredis
+import pytest
+
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import MovableClock
+from tests.stores.audit import audit
+from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+
+OpenStore = Callable[..., Store]
+
+STORES = ("memory", "fakeredis", "server")
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture(params=STORES)
+def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> OpenStore:
+    """Makes one worker's view of the counters of this test; `retention` goes with the first."""
+    if request.param == "memory":
+        shared: list[MemoryStore] = []
+
+        def make_memory(retention: Retention | None = None) -> Store:
+            shared.append(shared[0] if shared else MemoryStore(retention, clock_ms=clock))
+            return shared[0]
+
+        return make_memory
+    if request.param == "fakeredis":
+        server = fakeredis.FakeServer()
+        return lambda retention=None: FakeRedisStore(
+            server, namespace=namespace, clock_ms=clock, retention=retention
+        )
+    url = request.getfixturevalue("server_url")
+    return lambda retention=None: ClockedRedisStore(
+        url, namespace=namespace, clock_ms=clock, retention=retention
+    )
+
+
+@pytest.fixture
+async def open_store(make_store: OpenStore) -> AsyncIterator[OpenStore]:
+    """As `make_store`; what it made is closed after the test."""
+    opened: list[Store] = []
+
+    def make_closed_later(retention: Retention | None = None) -> Store:
+        opened.append(make_store(retention))
+        return opened[-1]
+
+    yield make_closed_later
+    for store in opened:
+        await store.aclose()
+
+
+@pytest.fixture
+async def store(open_store: OpenStore) -> AsyncIterator[Store]:
+    """One store, which must be able to explain its counters when the test is over."""
+    store = open_store()
+    yield store
+    await audit(store)

@@ -1,0 +1,411 @@
+"""One suite over every store: what each verb answers in each state, and what the counters show then."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from budget_middleware.core.model import TELLS_RECORDED, Answer, Balance, Expire, Extend, State, Status
+from budget_middleware.core.windows import FOREVER_MS, Period
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.testing import MovableClock
+from tests.stores.verbs import (
+    HOUR_MS,
+    KEY,
+    START_MS,
+    Verb,
+    adjust,
+    figures,
+    finalize,
+    release,
+    reserve,
+    send,
+    target,
+    whole_journal,
+)
+
+TEAM = target("team:b")
+HELD = reserve("r1", "0.60", charge="0.05", trace="00-1-1-01")
+
+# How a reservation comes into each state; `due` is expired too, only nobody has noticed yet.
+STATES: dict[str, State | None] = {
+    "unknown": None,
+    "pending": State.PENDING,
+    "finalized": State.FINALIZED,
+    "released": State.RELEASED,
+    "expired": State.EXPIRED,
+    "due": State.EXPIRED,
+}
+
+
+async def bring_into(state: str, *, store: Store, clock: MovableClock) -> None:
+    if state != "unknown":
+        await store.reserve(HELD)
+    if state == "finalized":
+        await store.finalize(finalize("r1", "0.10"))
+    if state == "released":
+        await store.release(release("r1"))
+    if state in ("expired", "due"):
+        clock.advance(s=60)
+    if state == "expired":
+        await store.sweep(at_most=10)
+
+
+VERBS: dict[str, Verb] = {
+    "reserve, same": HELD,
+    "reserve, other amount": reserve("r1", "0.50"),
+    "reserve, other account": reserve("r1", "0.60", TEAM),
+    "reserve, one more account": reserve("r1", "0.60", KEY, TEAM),
+    "finalize": finalize("r1", "0.20"),
+    "release": release("r1"),
+    "extend": Extend("r1", lease_ms=60_000),
+    "expire": Expire("r1", reason="test"),
+}
+
+CONFLICTS = """
+    pending   conflict  0.00 0.60 | finalized conflict  0.10 0.00 | released  conflict  0.00 0.00
+    expired   conflict  0.05 0.00 | due       conflict  0.05 0.00 """
+
+# State, answer, then S and R of the account; the table of the design, with an operator's expire as its last row.
+TABLE = {
+    "reserve, same": """
+    unknown   reserved  0.00 0.60 | pending   duplicate 0.00 0.60 | finalized duplicate 0.10 0.00
+    released  duplicate 0.00 0.00 | expired   duplicate 0.05 0.00 | due       duplicate 0.05 0.00 """,
+    "reserve, other amount": CONFLICTS,
+    "reserve, other account": CONFLICTS,
+    "reserve, one more account": CONFLICTS,
+    "finalize": """
+    unknown   finalized_unreserved 0.20 0.00 | pending   finalized        0.20 0.00
+    finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
+    expired   finalized_late       0.20 0.00 | due       finalized_late   0.20 0.00 """,
+    "release": """
+    unknown   released_unknown     0.00 0.00 | pending   released         0.00 0.00
+    finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
+    expired   released_late        0.00 0.00 | due       released_late    0.00 0.00 """,
+    "extend": """
+    unknown   unknown              0.00 0.00 | pending   extended         0.00 0.60
+    finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
+    expired   already_expired      0.05 0.00 | due       already_expired  0.05 0.00 """,
+    "expire": """
+    unknown   unknown              0.00 0.00 | pending   expired          0.00 0.00
+    finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
+    expired   already_expired      0.05 0.00 | due       already_expired  0.05 0.00 """,
+}
+CELLS = [
+    (verb, *cell.split()) for verb, row in TABLE.items() for cell in row.replace("\n", " | ").split("|") if cell.split()
+]
+
+# What the same verb answers when it comes again; all others repeat themselves.
+AGAIN = {
+    Status.RESERVED: Status.DUPLICATE,
+    Status.FINALIZED: Status.ALREADY_FINALIZED,
+    Status.FINALIZED_LATE: Status.ALREADY_FINALIZED,
+    Status.FINALIZED_UNRESERVED: Status.ALREADY_FINALIZED,
+    Status.RELEASED: Status.ALREADY_RELEASED,
+    Status.RELEASED_LATE: Status.ALREADY_RELEASED,
+    Status.RELEASED_UNKNOWN: Status.ALREADY_RELEASED,
+    Status.EXPIRED: Status.ALREADY_EXPIRED,
+    Status.ADJUSTED: Status.DUPLICATE,
+}
+
+
+@pytest.mark.parametrize(("verb", "state", "status", "spent", "reserved"), CELLS)
+async def test_the_table_of_verbs_and_states(
+    store: Store, clock: MovableClock, verb: str, state: str, status: str, spent: str, reserved: str
+):
+    await bring_into(state, store=store, clock=clock)
+
+    answer = await send(store, VERBS[verb])
+    assert answer.status == status
+    assert await figures(store) == (spent, reserved)
+    assert await figures(store, TEAM) == ("0.00", "0.00")
+    if answer.status in TELLS_RECORDED:
+        assert answer.recorded is not None
+        assert answer.recorded.state is STATES[state]
+        assert answer.recorded.amount_nanos == HELD.amount_nanos
+    else:
+        assert answer.recorded is None
+    assert answer.admits == (answer.status is Status.RESERVED or (verb, state) == ("reserve, same", "pending"))
+
+    again = await send(store, VERBS[verb])
+    assert again.status == AGAIN.get(answer.status, answer.status)
+    assert again.entries == ()
+    assert await figures(store) == (spent, reserved)
+
+
+async def test_a_reservation_is_recorded_as_it_was_made(store: Store):
+    await store.reserve(HELD)
+    (held,) = await store.holds()
+    assert (held.id, held.state, held.targets) == ("r1", State.PENDING, HELD.targets)
+    assert (held.amount_nanos, held.expiry_charge_nanos) == (600_000_000, 50_000_000)
+    assert (held.created_ms, held.deadline_ms, held.trace) == (START_MS, START_MS + 60_000, "00-1-1-01")
+    assert (await store.reserve(HELD)).recorded == held
+
+
+async def test_an_already_ended_reservation_tells_what_it_cost(store: Store):
+    await store.reserve(HELD)
+    await store.finalize(finalize("r1", "0.10"))
+    recorded = (await store.finalize(finalize("r1", "0.20"))).recorded
+    assert recorded is not None
+    assert (recorded.actual_nanos, recorded.booked_nanos, recorded.held_nanos) == (100_000_000, 100_000_000, 0)
+
+
+async def test_same_accounts_in_another_order_and_with_another_period_are_the_same(store: Store):
+    day = target(limit="1.00", period=Period.DAY)
+    await store.reserve(reserve("r1", "0.60", KEY, TEAM))
+    again = await store.reserve(reserve("r1", "0.60", TEAM, KEY, day, lease_s=5, charge="0.60"))
+    assert (again.status, again.admits) == (Status.DUPLICATE, True)
+    assert again.balances == (Balance(0, 600_000_000),) * 2
+
+
+async def test_a_repeat_is_told_its_fate_although_window_and_limits_have_moved_on(
+    store: Store, clock: MovableClock
+):
+    hour = target(limit="1.00", period=Period.HOUR)
+    verb = reserve("r1", "0.60", hour, lease_s=7200)
+    await store.reserve(verb)
+    await store.set_limit("key:a", period=Period.HOUR, limit_nanos=0)
+    clock.advance(s=3600)
+    assert (await store.reserve(verb)).admits
+
+
+# Tombstones and what comes too late.
+
+
+@pytest.mark.parametrize("ending", [release("r1"), finalize("r1", "0.10")], ids=["release", "finalize"])
+@pytest.mark.parametrize("late", [HELD, reserve("r1", "0.01", TEAM)], ids=["same", "other"])
+async def test_a_delayed_reserve_after_its_ending_holds_nothing(store: Store, ending: Verb, late: Verb):
+    await send(store, ending)
+    before = await figures(store)
+    answer = await send(store, late)
+    assert (answer.status, answer.admits, answer.entries) == (Status.DUPLICATE, False, ())
+    assert await figures(store) == before
+    assert await figures(store, TEAM) == ("0.00", "0.00")
+    assert await store.holds() == []
+
+
+async def test_an_ending_older_than_what_is_remembered_changes_nothing(open_store: Callable[..., Store]):
+    store = open_store(Retention(remember_ms=1000))
+    for verb in (finalize("r1", "0.10", age_ms=1001), release("r1", age_ms=1001)):
+        answer = await send(store, verb)
+        assert (answer.status, answer.entries, answer.balances) == (Status.TOO_OLD, (), ())
+    assert await store.counters() == []
+    assert (await store.reserve(HELD)).status is Status.RESERVED
+
+
+async def test_age_matters_only_for_an_unknown_id(open_store: Callable[..., Store]):
+    store = open_store(Retention(remember_ms=1000))
+    await store.reserve(HELD)
+    assert (await store.finalize(finalize("r1", "0.10", age_ms=10**9))).status is Status.FINALIZED
+    assert (await store.finalize(finalize("r2", "0.10", age_ms=1000))).status is Status.FINALIZED_UNRESERVED
+    assert (await store.release(release("r3", age_ms=1000))).status is Status.RELEASED_UNKNOWN
+    assert await figures(store) == ("0.20", "0.00")
+
+
+# Windows and limits that the ledger must refresh.
+
+
+@pytest.mark.parametrize(
+    ("moved_ms", "status"),
+    [
+        (-1, Status.STALE_WINDOW),
+        (0, Status.RESERVED),
+        (HOUR_MS - 1, Status.RESERVED),
+        (HOUR_MS, Status.STALE_WINDOW),
+    ],
+)
+async def test_a_window_begins_with_its_start_and_ends_before_its_end(
+    store: Store, clock: MovableClock, moved_ms: int, status: Status
+):
+    hour = target(period=Period.HOUR)
+    clock.move_to(hour.window.starts_ms + moved_ms)
+    for verb in (reserve("r1", "0.60", KEY, hour), adjust("a1", "0.60", KEY, hour)):
+        is_stale = (await send(store, verb)).status is Status.STALE_WINDOW
+        assert is_stale == (status is Status.STALE_WINDOW)
+    assert await figures(store) == (("0.00", "0.00") if is_stale else ("0.60", "0.60"))
+
+
+async def test_a_changed_limit_binds_at_the_next_reserve(store: Store):
+    assert (await store.limits()).version == 0
+    version = await store.set_limit("key:a", period=Period.MONTH, limit_nanos=5)
+    stale = await store.reserve(HELD)
+    assert (stale.status, stale.limits_version, stale.entries) == (Status.STALE_LIMITS, version, ())
+    assert await store.counters() == []
+    assert (await store.reserve(replace(HELD, limits_version=version))).status is Status.RESERVED
+
+
+async def test_runtime_limits_are_set_lifted_and_cleared(store: Store):
+    versions = [
+        await store.set_limit("key:a", period=Period.MONTH, limit_nanos=5),
+        await store.set_limit("key:a", period=Period.DAY, limit_nanos=None),
+        await store.set_limit("key+model:*+gpt-4o", period=Period.DAY, limit_nanos=9_000_000_000_000_000),
+    ]
+    limits = await store.limits()
+    assert limits.version == versions[-1]
+    assert limits.limits == {
+        ("key:a", Period.MONTH): 5,
+        ("key:a", Period.DAY): None,
+        ("key+model:*+gpt-4o", Period.DAY): 9_000_000_000_000_000,
+    }
+    versions.append(await store.clear_limit("key:a", period=Period.DAY))
+    assert ("key:a", Period.DAY) not in (await store.limits()).limits
+    versions.append(await store.clear_limit("key:a", period=None))
+    assert set((await store.limits()).limits) == {("key+model:*+gpt-4o", Period.DAY)}
+    assert versions == sorted(set(versions))
+    assert (await store.head()).limits_version == versions[-1]
+
+
+# Extend.
+
+
+async def test_extend_counts_from_now_and_only_for_its_own_reservation(store: Store, clock: MovableClock):
+    await store.reserve(reserve("r1", "0.10"))
+    await store.reserve(reserve("r2", "0.10"))
+    clock.advance(s=40)
+    await store.extend(Extend("r1", lease_ms=60_000))
+    deadlines = {held.id: held.deadline_ms - START_MS for held in await store.holds()}
+    assert deadlines == {"r1": 100_000, "r2": 60_000}
+    clock.advance(s=59)
+    assert [held.id for held in await store.holds()] == ["r1"]
+    assert (await store.extend(Extend("r2", lease_ms=60_000))).status is Status.ALREADY_EXPIRED
+
+
+async def test_extend_may_shorten(store: Store, clock: MovableClock):
+    await store.reserve(reserve("r1", "0.60"))
+    await store.extend(Extend("r1", lease_ms=1000))
+    clock.advance(s=1)
+    assert await store.holds() == []
+    assert await figures(store) == ("0.00", "0.00")
+
+
+@pytest.mark.parametrize(
+    "neighbour",
+    [
+        lambda store: store.reserve(reserve("r2", "0.10")),
+        lambda store: store.reserve(reserve("r1", "0.60")),
+        lambda store: store.finalize(finalize("r2", "0.10")),
+        lambda store: store.adjust(adjust("a1", "0.10")),
+        lambda store: store.sweep(at_most=10),
+    ],
+)
+async def test_no_other_verb_moves_a_deadline(
+    store: Store, clock: MovableClock, neighbour: Callable[[Store], Awaitable[Answer]]
+):
+    await store.reserve(reserve("r1", "0.60"))
+    clock.advance(s=59)
+    await neighbour(store)
+    (held,) = [held for held in await store.holds() if held.id == "r1"]
+    assert held.deadline_ms == START_MS + 60_000
+
+
+# Adjust.
+
+
+async def test_adjust_changes_spent_once_an_id(store: Store):
+    answer = await store.adjust(adjust("a1", "0.30", KEY, TEAM))
+    assert (answer.status, answer.balances) == (Status.ADJUSTED, (Balance(300_000_000, 0),) * 2)
+    assert [entry.reason for entry in answer.entries] == ["test", "test"]
+    again = await store.adjust(adjust("a1", "0.30", TEAM, KEY))
+    assert (again.status, again.entries) == (Status.DUPLICATE, ())
+    assert (await store.adjust(adjust("a1", "0.31", KEY, TEAM))).status is Status.CONFLICT
+    assert (await store.adjust(adjust("a1", "0.30", KEY))).status is Status.CONFLICT
+    assert await figures(store) == await figures(store, TEAM) == ("0.30", "0.00")
+
+
+async def test_a_credit_may_make_spent_negative_and_is_told_apart(store: Store):
+    await store.finalize(finalize("r1", "0.10"))
+    await store.adjust(adjust("a1", "-0.30"))
+    (view,) = await store.counters("key:a")
+    assert (view.balance, view.adjusted_nanos) == (Balance(-200_000_000, 0), -300_000_000)
+    assert (await store.reserve(reserve("r2", "1.20"))).status is Status.RESERVED
+
+
+async def test_an_adjust_of_nothing_is_remembered_and_not_journalled(store: Store):
+    answer = await store.adjust(adjust("a1", "0"))
+    assert (answer.status, answer.entries) == (Status.ADJUSTED, ())
+    assert (await store.adjust(adjust("a1", "0.10"))).status is Status.CONFLICT
+
+
+async def test_an_operator_may_adjust_a_closed_window(store: Store, clock: MovableClock):
+    hour = target(period=Period.HOUR)
+    clock.advance(s=3600)
+    assert (await store.adjust(adjust("a1", "0.10", hour))).status is Status.STALE_WINDOW
+    assert (await store.adjust(adjust("a1", "0.10", hour, any_window=True))).status is Status.ADJUSTED
+    assert await figures(store, hour) == ("0.10", "0.00")
+
+
+# Figures.
+
+
+async def test_counters_are_those_of_the_account_and_no_other(store: Store):
+    names = ["key:a", "key:ab", "key:a%5B", "key+model:a+gpt-4o", "global"]
+    await store.adjust(adjust("a1", "0.10", *(target(name) for name in names)))
+    assert [view.counter.account for view in await store.counters()] == sorted(names)
+    for name in names:
+        assert [view.counter.account for view in await store.counters(name)] == [name]
+    assert await store.counters("key:") == []
+
+
+async def test_reserved_by_kind_counts_an_account_once_whatever_its_periods(store: Store, clock: MovableClock):
+    month_and_day = (KEY, target(period=Period.DAY))
+    other, compound, everyone = target("key:z"), target("key+model:a+gpt-4o"), target("global")
+    await store.reserve(reserve("r1", "0.60", *month_and_day, other, compound, everyone))
+    await store.reserve(reserve("r2", "0.10", *month_and_day, lease_s=30))
+    usd = 1_000_000_000
+    assert await store.reserved_by_kind() == {
+        "key": 1.3 * usd,
+        "key+model": 0.6 * usd,
+        "global": 0.6 * usd,
+    }
+    clock.advance(s=30)
+    await store.sweep(at_most=10)
+    assert (await store.reserved_by_kind())["key"] == 1.2 * usd
+    await store.finalize(finalize("r1", "0.10"))
+    await store.adjust(adjust("a1", "0.10", other))
+    assert set((await store.reserved_by_kind()).values()) == {0}
+
+
+async def test_large_amounts_are_exact(store: Store):
+    top, total = "9000000", target(limit="9000000", period=Period.TOTAL)
+    assert total.window.ends_ms == FOREVER_MS
+    assert (await store.reserve(reserve("r1", top, total))).status is Status.RESERVED
+    (rejection,) = [(await store.reserve(reserve("r2", "0.000000001", total))).rejection]
+    assert rejection is not None
+    assert (rejection.is_held, rejection.shortfall_nanos) == (True, 1)
+    await store.finalize(finalize("r1", "8999999.999999999", total))
+    assert (await store.reserve(reserve("r3", "0.000000001", total))).status is Status.RESERVED
+    assert (await store.reserve(reserve("r4", "0.000000002", total))).status is Status.REJECTED
+
+
+async def test_sums_beyond_what_a_double_can_hold_are_exact(store: Store):
+    for at in range(4):
+        await store.reserve(reserve(f"h{at}", "8999999.999999999", TEAM))
+        answer = await store.finalize(finalize(f"f{at}", "8999999.999999999", TEAM))
+    assert answer.balances == (Balance(4 * 8_999_999_999_999_999, 4 * 8_999_999_999_999_999),)
+    assert await figures(store, TEAM) == ("35999999.999999996", "35999999.999999996")
+    await store.adjust(adjust("a1", "-8999999.999999998", TEAM))
+    await store.release(release("h0"))
+    assert await figures(store, TEAM) == ("26999999.999999998", "26999999.999999997")
+    assert (await whole_journal(store))[-1].reserved_nanos == 3 * 8_999_999_999_999_999
+
+
+async def test_head_tells_clock_and_changes_nothing(store: Store, clock: MovableClock):
+    first = await store.head()
+    clock.advance(ms=7)
+    second = await store.head()
+    assert (first.now_ms, second.now_ms) == (START_MS, START_MS + 7)
+    assert (first.seq, first.limits_version, first.generation) == (0, 0, second.generation)
+    assert first.generation
+
+
+async def test_words_of_every_kind_come_back_as_they_went_in(store: Store, clock: MovableClock):
+    """Subjects of the account grammar, ids of windows of every period, reasons of any text."""
+    odd = "key+team:~0a/b@c:d._%20-+%C3%A9"
+    targets = tuple(target(odd, "1", period=period) for period in Period)
+    verb = reserve("r1", "0.10", *targets, trace="00-1-2-01")
+    answer = await store.reserve(verb)
+    assert [entry.counter for entry in answer.entries] == [each.counter for each in targets]
+    (held,) = await store.holds()
+    assert held.targets == targets
+    await store.release(replace(release("r1"), reason="ü \n|'\" 100%"))
+    assert (await whole_journal(store))[-1].reason == "ü \n|'\" 100%"

@@ -1,0 +1,263 @@
+"""What a store forgets and when; and what happens when it is emptied by somebody else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from budget_middleware.core.model import Expire, Extend, Status
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.packing import counter_name
+from budget_middleware.testing import MovableClock
+from tests.stores.audit import audit
+from tests.stores.clocked import ClockedRedisStore
+from tests.stores.verbs import (
+    DAY_MS,
+    KEY,
+    adjust,
+    figures,
+    finalize,
+    release,
+    reserve,
+    seqs,
+    target,
+    whole_journal,
+)
+
+REMEMBER_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS = 100_000, 200_000, 300_000
+SHORT = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_MS, counters_ms=COUNTERS_MS)
+HOUR = target(period=Period.HOUR)
+
+in_memory = pytest.mark.parametrize("make_store", ["memory"], indirect=True)
+in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+
+
+@pytest.fixture
+def memory(open_store: Callable[..., Store]) -> Store:
+    return open_store(SHORT)
+
+
+@pytest.fixture
+def redis(open_store: Callable[..., Store]) -> ClockedRedisStore:
+    store = open_store(SHORT)
+    assert isinstance(store, ClockedRedisStore)
+    return store
+
+
+async def ttl_ms(store: ClockedRedisStore, key: str) -> int | None:
+    """Milliseconds until the server drops a key; None: it is kept."""
+    left_ms: int = await store._client().pttl(f"{store._prefix}{key}")
+    assert left_ms != -2, f"there is no {key}"
+    return None if left_ms == -1 else left_ms
+
+
+def is_about(ms: int) -> Any:
+    """At most what was set, at least what a slow machine leaves of it."""
+    return pytest.approx(ms - 5_000, abs=5_000)
+
+
+# Finished ids.
+
+
+@in_memory
+async def test_a_finished_id_is_remembered_for_remember_ms(memory: Store, clock: MovableClock):
+    await memory.reserve(reserve("r1", "0.60"))
+    await memory.finalize(finalize("r1", "0.10"))
+    await memory.adjust(adjust("a1", "0.10"))
+    clock.advance(ms=REMEMBER_MS - 1)
+    assert (await memory.finalize(finalize("r1", "0.10"))).status is Status.ALREADY_FINALIZED
+    assert (await memory.adjust(adjust("a1", "0.10"))).status is Status.DUPLICATE
+    clock.advance(ms=1)
+    assert (await memory.release(release("r1", age_ms=REMEMBER_MS + 1))).status is Status.TOO_OLD
+    assert (await memory.adjust(adjust("a1", "0.10"))).status is Status.ADJUSTED
+
+
+@in_memory
+async def test_an_expired_id_is_remembered_longer(memory: Store, clock: MovableClock):
+    await memory.reserve(reserve("r1", "0.60", lease_s=1))
+    await memory.reserve(reserve("r2", "0.10", lease_s=1))
+    clock.advance(s=1)
+    await memory.sweep(at_most=9)
+    clock.advance(ms=REMEMBER_EXPIRED_MS - 1)
+    assert (await memory.finalize(finalize("r1", "0.10"))).status is Status.FINALIZED_LATE
+    clock.advance(ms=1)
+    assert (await memory.release(release("r2", age_ms=REMEMBER_EXPIRED_MS))).status is Status.TOO_OLD
+    clock.advance(ms=REMEMBER_MS - 2)
+    assert (await memory.finalize(finalize("r1", "0.10"))).status is Status.ALREADY_FINALIZED
+    clock.advance(ms=1)
+    assert (await memory.finalize(finalize("r1", "0.10"))).status is Status.FINALIZED_UNRESERVED
+
+
+@in_redis
+async def test_redis_drops_finished_ids_by_itself(redis: ClockedRedisStore, clock: MovableClock):
+    for id_ in ("pending", "done", "freed", "expired", "late", "operator"):
+        await redis.reserve(reserve(id_, "0.10", lease_s=1 if id_ in ("expired", "late") else 60))
+    await redis.finalize(finalize("done", "0.10"))
+    await redis.release(release("freed"))
+    await redis.release(release("tombstone"))
+    await redis.finalize(finalize("unreserved", "0.10"))
+    await redis.expire(Expire("operator"))
+    clock.advance(s=1)
+    await redis.sweep(at_most=9)
+    await redis.finalize(finalize("late", "0.10"))
+    await redis.adjust(adjust("a1", "0.10"))
+    assert await ttl_ms(redis, "r:pending") is None
+    for id_ in ("done", "freed", "tombstone", "unreserved", "late"):
+        assert await ttl_ms(redis, f"r:{id_}") == is_about(REMEMBER_MS), id_
+    for id_ in ("expired", "operator"):
+        assert await ttl_ms(redis, f"r:{id_}") == is_about(REMEMBER_EXPIRED_MS), id_
+    assert await ttl_ms(redis, "a:a1") == is_about(REMEMBER_MS)
+    for kept in ("meta", "journal", "totals", "leases"):
+        assert await ttl_ms(redis, kept) is None
+
+
+# Counters.
+
+
+@in_memory
+async def test_a_counter_is_kept_for_a_time_after_its_window(memory: Store, clock: MovableClock):
+    await memory.finalize(finalize("r1", "0.10", HOUR))
+    clock.move_to(HOUR.window.ends_ms + COUNTERS_MS - 1)
+    assert await figures(memory, HOUR) == ("0.10", "0.00")
+    await memory.head()
+    assert len(await memory.counters()) == 1
+    clock.advance(ms=1)
+    await memory.head()
+    assert await memory.counters() == []
+
+
+@in_memory
+async def test_a_counter_is_kept_for_a_time_after_its_last_change(memory: Store, clock: MovableClock):
+    clock.move_to(HOUR.window.ends_ms + COUNTERS_MS - 1)
+    await memory.adjust(adjust("a1", "0.10", HOUR, any_window=True))
+    clock.advance(ms=COUNTERS_MS - 1)
+    await memory.head()
+    assert await figures(memory, HOUR) == ("0.10", "0.00")
+    clock.advance(ms=1)
+    await memory.head()
+    assert await memory.counters() == []
+
+
+@in_memory
+async def test_a_counter_is_not_forgotten_while_something_is_pending(memory: Store, clock: MovableClock):
+    await memory.reserve(reserve("r1", "0.60", HOUR))
+    clock.move_to(HOUR.window.ends_ms + 10 * COUNTERS_MS)
+    await memory.head()
+    assert (await memory.finalize(finalize("r1", "0.10"))).status is Status.FINALIZED_LATE
+    assert await figures(memory, HOUR) == ("0.10", "0.00")
+
+
+@in_memory
+async def test_totals_are_kept_for_good(memory: Store, clock: MovableClock):
+    total = target(period=Period.TOTAL)
+    await memory.finalize(finalize("r1", "0.10", total))
+    clock.advance(ms=36_500 * DAY_MS)
+    await memory.head()
+    assert await figures(memory, total) == ("0.10", "0.00")
+
+
+@in_redis
+async def test_redis_drops_counters_after_their_window(redis: ClockedRedisStore, clock: MovableClock):
+    total = target(period=Period.TOTAL)
+    counter = f"c:{counter_name(HOUR.counter)}"
+    window_left_ms = HOUR.window.ends_ms - clock.now_ms
+    await redis.finalize(finalize("r1", "0.10", HOUR, total))
+    assert await ttl_ms(redis, counter) == is_about(window_left_ms + COUNTERS_MS)
+    assert await ttl_ms(redis, f"c:{counter_name(total.counter)}") is None
+    clock.move_to(HOUR.window.ends_ms + 1000)
+    await redis.adjust(adjust("a1", "0.10", HOUR, any_window=True))
+    assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS)
+
+
+@in_redis
+@pytest.mark.parametrize("last", [finalize("r1", "0.10"), finalize("r1", "0"), release("r1"), Expire("r1")])
+@pytest.mark.parametrize("amount", ["0.60", "0"])
+async def test_redis_keeps_a_counter_while_something_is_pending(
+    redis: ClockedRedisStore, clock: MovableClock, last: Any, amount: str
+):
+    """Were it dropped before an orphan of a long sleep expires, its reserved figure would become negative."""
+    counter = f"c:{counter_name(HOUR.counter)}"
+    await redis.finalize(finalize("r0", "0.10", HOUR))
+    await redis.reserve(reserve("r1", amount, HOUR))
+    await redis.reserve(reserve("r2", "0.20", HOUR))
+    await redis.release(release("r2"))
+    await redis.adjust(adjust("a1", "0.10", HOUR))
+    assert await ttl_ms(redis, counter) is None
+    clock.move_to(HOUR.window.ends_ms + COUNTERS_MS - 1)
+    await redis.extend(Extend("r1", lease_ms=60_000))
+    await getattr(redis, type(last).__name__.lower())(last)
+    assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS)
+
+
+# A store that loses what it had.
+
+
+async def lose(store: ClockedRedisStore, *names: str) -> None:
+    """Delete keys of this ledger, all of them if none is named."""
+    client = store._client()
+    keys = [f"{store._prefix}{name}" for name in names] or [key async for key in client.scan_iter(match="*")]
+    await client.delete(*(key for key in keys if key.startswith(store._prefix)))
+
+
+@in_redis
+async def test_an_emptied_store_says_so(redis: ClockedRedisStore):
+    await redis.reserve(reserve("r1", "0.60"))
+    before = await redis.head()
+    assert (await redis.head()).generation == before.generation
+    await lose(redis)
+    answer = await redis.finalize(finalize("r1", "0.10"))
+    assert (answer.status, answer.seq) == (Status.FINALIZED_UNRESERVED, 1)
+    assert answer.entries[0].seq == 1
+    assert await figures(redis) == ("0.10", "0.00")
+    await audit(redis)
+
+
+@in_redis
+async def test_each_loss_makes_another_generation_whoever_notices(
+    redis: ClockedRedisStore, open_store: Callable[..., Store]
+):
+    other = open_store(SHORT)
+    generations = [(await redis.head()).generation]
+    assert (await other.head()).generation == generations[0]
+    await lose(redis)
+    generations.append((await other.head()).generation)
+    assert (await redis.head()).generation == generations[1]
+    assert generations[0] != generations[1]
+
+
+@in_redis
+async def test_the_same_worker_names_each_generation_anew(redis: ClockedRedisStore):
+    """It may be the only one, and must notice that the store was emptied twice."""
+    generations = set()
+    for _ in range(3):
+        generations.add((await redis.head()).generation)
+        await lose(redis)
+    assert len(generations) == 3
+
+
+@in_redis
+async def test_seq_continues_where_only_the_meta_hash_was_lost(redis: ClockedRedisStore):
+    for at in range(3):
+        await redis.adjust(adjust(f"a{at}", "0.10", KEY, HOUR))
+    before = await redis.head()
+    await lose(redis, "meta")
+    after = await redis.head()
+    assert (after.seq, after.generation != before.generation) == (6, True)
+    await redis.adjust(adjust("next", "0.10", KEY))
+    assert seqs(await whole_journal(redis)) == list(range(1, 8))
+    await audit(redis)
+
+
+@in_redis
+async def test_scripts_reload_by_themselves(redis: ClockedRedisStore):
+    await redis.reserve(reserve("r1", "0.60"))
+    await redis._client().script_flush()
+    assert (await redis.reserve(reserve("r1", "0.60"))).admits
+
+
+@in_memory
+async def test_memory_has_one_generation_a_life(memory: Store, clock: MovableClock):
+    assert (await memory.head()).generation == (await memory.head()).generation
+    assert (await memory.head()).generation != (await MemoryStore(clock_ms=clock).head()).generation

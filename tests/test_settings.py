@@ -1,0 +1,295 @@
+"""Every setting: what it takes, and the exact line that tells what it does not take."""
+
+import logging
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from budget_middleware import settings
+from budget_middleware.core.accounts import parse_sources
+from budget_middleware.core.limits import parse_limits
+from budget_middleware.prices import parse_unknown_model
+from budget_middleware.setting_types import Mode, OnAbort, OnExpire, OnStoreError, RouteRule, redact_url
+from budget_middleware.settings import Settings, SettingsError, load, setting_docs
+
+HERE = Path(__file__)
+
+GOOD = [
+    ("store_url", "memory://", "memory://"),
+    ("store_url", "redis://localhost", "redis://localhost"),
+    ("store_url", "rediss://user:secret@[::1]:6380/2", "rediss://user:secret@[::1]:6380/2"),
+    ("store_url", "unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=1"),
+    ("namespace", "prod:eu-1", "prod:eu-1"),
+    ("store_timeout_s", "0.25", 0.25),
+    ("on_store_error", "closed", OnStoreError.CLOSED),
+    ("limits", "key=10/day; team:search=5/month", parse_limits("key=10/day; team:search=5/month")),
+    ("accounts", "key=token; team=header:x-team", parse_sources("key=token; team=header:x-team")),
+    ("accounts_file", str(HERE), HERE),
+    ("known_keys_only", "1", True),
+    ("known_keys_only", "false", False),
+    ("mode", "shadow", Mode.SHADOW),
+    ("mode", "off", Mode.OFF),
+    ("timezone", "Europe/Berlin", ZoneInfo("Europe/Berlin")),
+    ("prices", str(HERE), HERE),
+    ("unknown_model", "2.5/10", parse_unknown_model("2.5/10")),
+    ("default_output_tokens", "1", 1),
+    ("lease_s", "0.5", 0.5),
+    ("lease_s", "360", 360.0),
+    ("remember_s", "600", 600),
+    ("retention_days", "1", 1),
+    ("journal_max", "1", 1),
+    ("on_abort", "drain", OnAbort.DRAIN),
+    ("on_expire", "estimate", OnExpire.ESTIMATE),
+    ("cost_header", "X-Cost", "x-cost"),
+    (
+        "routes",
+        "/v1/ask=openai-chat; -/beta/chat/completions",
+        (RouteRule("/v1/ask", "openai-chat"), RouteRule("/beta/chat/completions", None)),
+    ),
+    ("max_body_bytes", "1000000000", 1_000_000_000),
+    ("exhausted_status", "402", 402),
+    ("headers", "off", False),
+    ("hash_secret", "any text", SecretStr("any text")),
+    ("admin_token", "s3cret!", SecretStr("s3cret!")),
+    ("admin_path", "/ops/budget", "/ops/budget"),
+]
+
+URLS = "memory://, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH"
+NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
+ROUTES = "/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: openai-chat"
+ZONES = "a name of the IANA time zone database, such as Europe/Berlin"
+
+BAD = [
+    ("store_url", "mysql://db", f"BUDGET_STORE_URL='mysql://db': accepted: {URLS}"),
+    ("store_url", "memory://x", f"BUDGET_STORE_URL='memory://x': accepted: {URLS}"),
+    ("store_url", "redis://h:6379/zero", f"BUDGET_STORE_URL='redis://h:6379/zero': accepted: {URLS}"),
+    ("store_url", "redis://h:0", f"BUDGET_STORE_URL='redis://h:0': accepted: {URLS}"),
+    ("store_url", "redis://:hunter2", f"BUDGET_STORE_URL='redis://:***': accepted: {URLS}"),
+    ("store_url", "http://me:hunter2@h/1", f"BUDGET_STORE_URL='http://***@h/1': accepted: {URLS}"),
+    ("store_url", "unix://sock", f"BUDGET_STORE_URL='unix://sock': accepted: {URLS}"),
+    ("namespace", "a{b}", f"BUDGET_NAMESPACE='a{{b}}': accepted: {NAMES}"),
+    ("namespace", "a b\n", f"BUDGET_NAMESPACE='a b\\n': accepted: {NAMES}"),
+    ("namespace", "x" * 200, f"BUDGET_NAMESPACE='{'x' * 80}'…: accepted: {NAMES}"),
+    ("store_timeout_s", "0", "BUDGET_STORE_TIMEOUT_S='0': accepted: seconds from 0.001 to 60"),
+    ("store_timeout_s", "nan", "BUDGET_STORE_TIMEOUT_S='nan': accepted: seconds from 0.001 to 60"),
+    ("on_store_error", "shut", "BUDGET_ON_STORE_ERROR='shut': accepted: open, closed"),
+    ("limits", "@/nowhere", "BUDGET_LIMITS='@/nowhere': cannot read the file: No such file or directory"),
+    ("accounts_file", "/nowhere", "BUDGET_ACCOUNTS_FILE='/nowhere': accepted: the path of a file"),
+    ("known_keys_only", "2", "BUDGET_KNOWN_KEYS_ONLY='2': accepted: 0, 1"),
+    ("mode", "Shadow", "BUDGET_MODE='Shadow': accepted: enforce, shadow, off"),
+    ("prices", "/", "BUDGET_PRICES='/': accepted: the path of a file"),
+    (
+        "default_output_tokens",
+        "0",
+        "BUDGET_DEFAULT_OUTPUT_TOKENS='0': accepted: tokens from 1 to 10000000",
+    ),
+    ("lease_s", "soon", "BUDGET_LEASE_S='soon': accepted: seconds from 0.1 to 86400"),
+    ("lease_s", "inf", "BUDGET_LEASE_S='inf': accepted: seconds from 0.1 to 86400"),
+    (
+        "lease_s",
+        "361",
+        "BUDGET_REMEMBER_S='3600': accepted: at least ten leases of BUDGET_LEASE_S='361', 3610 or more",
+    ),
+    (
+        "remember_s",
+        "599",
+        "BUDGET_REMEMBER_S='599': accepted: at least ten leases of BUDGET_LEASE_S='60', 600 or more",
+    ),
+    ("remember_s", "-1", "BUDGET_REMEMBER_S='-1': accepted: seconds, at least ten leases, from 1 to 2592000"),
+    ("retention_days", "35.5", "BUDGET_RETENTION_DAYS='35.5': accepted: days from 1 to 3650"),
+    ("journal_max", "all", "BUDGET_JOURNAL_MAX='all': accepted: entries from 1 to 100000000"),
+    ("on_abort", "free", "BUDGET_ON_ABORT='free': accepted: partial, input, full, release, drain"),
+    ("on_expire", "0", "BUDGET_ON_EXPIRE='0': accepted: release, input, estimate"),
+    ("cost_header", "x cost", "BUDGET_COST_HEADER='x cost': accepted: a header name"),
+    ("routes", "/v1/ask", f"BUDGET_ROUTES='/v1/ask': '/v1/ask': accepted: {ROUTES}"),
+    (
+        "routes",
+        "-/a; /b=cohere",
+        f"BUDGET_ROUTES='-/a; /b=cohere': '/b=cohere': accepted: {ROUTES}",
+    ),
+    ("max_body_bytes", "10MB", "BUDGET_MAX_BODY_BYTES='10MB': accepted: bytes from 1 to 1000000000"),
+    ("exhausted_status", "503", "BUDGET_EXHAUSTED_STATUS='503': accepted: 429, 402"),
+    ("headers", "maybe", "BUDGET_HEADERS='maybe': accepted: on, off"),
+    ("admin_token", "two words", "BUDGET_ADMIN_TOKEN: accepted: visible ASCII characters, no spaces"),
+    (
+        "admin_path",
+        "/budget/",
+        "BUDGET_ADMIN_PATH='/budget/': accepted: a path such as /budget, without a trailing slash",
+    ),
+    ("timezone", "Mars/Olympus", f"BUDGET_TIMEZONE='Mars/Olympus': accepted: {ZONES}"),
+    ("timezone", "Europe", f"BUDGET_TIMEZONE='Europe': accepted: {ZONES}"),
+    ("timezone", "../UTC", f"BUDGET_TIMEZONE='../UTC': accepted: {ZONES}"),
+]
+
+
+def name_of(value: object) -> str | None:
+    return value[:24] if isinstance(value, str) else ""
+
+
+@pytest.mark.parametrize(("name", "text", "value"), GOOD, ids=name_of)
+def test_a_value_is_read_alike_from_variable_and_keyword(name, text, value, monkeypatch):
+    assert getattr(load(**{name: text}), name) == value
+    monkeypatch.setenv(f"BUDGET_{name.upper()}", text)
+    assert getattr(load(), name) == value
+
+
+@pytest.mark.parametrize(("name", "text", "line"), BAD, ids=name_of)
+def test_a_wrong_value_is_told_in_one_line(name, text, line, monkeypatch):
+    monkeypatch.setenv(f"BUDGET_{name.upper()}", text)
+    with pytest.raises(SettingsError) as told:
+        load()
+    assert str(told.value) == line
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("limits", "key=10/fortnight"), ("accounts", "key=cookie"), ("unknown_model", "cheap")]
+)
+def test_the_parser_of_a_text_with_parts_says_what_is_accepted(name, text):
+    with pytest.raises(SettingsError) as told:
+        load(**{name: text})
+    line = str(told.value)
+    assert line.startswith(f"BUDGET_{name.upper()}='{text}': ")
+    assert "accepted" in line
+    assert "\n" not in line
+
+
+def test_good_and_bad_values_of_every_setting_are_tried():
+    names = set(Settings.model_fields)
+    assert {name for name, *_ in GOOD} == names
+    assert {name for name, *_ in BAD} | {"accounts", "unknown_model"} == names - {"hash_secret"}
+
+
+def test_the_defaults_of_the_contract():
+    assert {doc.variable: doc.default for doc in setting_docs()} == {
+        "BUDGET_STORE_URL": "memory://",
+        "BUDGET_NAMESPACE": "budget",
+        "BUDGET_STORE_TIMEOUT_S": "0.5",
+        "BUDGET_ON_STORE_ERROR": "open",
+        "BUDGET_LIMITS": "",
+        "BUDGET_ACCOUNTS": "key=token",
+        "BUDGET_ACCOUNTS_FILE": "",
+        "BUDGET_KNOWN_KEYS_ONLY": "0",
+        "BUDGET_MODE": "enforce",
+        "BUDGET_TIMEZONE": "UTC",
+        "BUDGET_PRICES": "",
+        "BUDGET_UNKNOWN_MODEL": "reject",
+        "BUDGET_DEFAULT_OUTPUT_TOKENS": "1024",
+        "BUDGET_LEASE_S": "60",
+        "BUDGET_REMEMBER_S": "3600",
+        "BUDGET_RETENTION_DAYS": "35",
+        "BUDGET_JOURNAL_MAX": "100000",
+        "BUDGET_ON_ABORT": "partial",
+        "BUDGET_ON_EXPIRE": "release",
+        "BUDGET_COST_HEADER": "x-litellm-response-cost",
+        "BUDGET_ROUTES": "",
+        "BUDGET_MAX_BODY_BYTES": "10000000",
+        "BUDGET_EXHAUSTED_STATUS": "429",
+        "BUDGET_HEADERS": "on",
+        "BUDGET_HASH_SECRET": "",
+        "BUDGET_ADMIN_TOKEN": "",
+        "BUDGET_ADMIN_PATH": "/budget",
+    }
+    assert all(doc.accepted and doc.meaning for doc in setting_docs())
+
+
+def test_defaults_are_parsed_too():
+    plain = load()
+    assert plain.limits == ()
+    assert plain.accounts_file is None
+    assert plain.timezone == ZoneInfo("UTC")
+    assert plain.headers is True
+    assert plain.unknown_model.rejects
+    assert not plain.admin_token.get_secret_value()
+    assert plain.lease_ms == 60_000
+
+
+def test_a_keyword_wins_over_the_environment(monkeypatch):
+    monkeypatch.setenv("BUDGET_LEASE_S", "30")
+    assert load(lease_s=7).lease_s == 7.0
+    monkeypatch.setenv("BUDGET_LEASE_S", "never")
+    assert load(lease_s=7).lease_s == 7.0
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch):
+    monkeypatch.setenv("BUDGET_LEASE_S", "")
+    assert load().lease_s == 60.0
+
+
+def test_limits_are_read_from_a_file(tmp_path):
+    file = tmp_path / "limits"
+    file.write_text("# production\nkey=10/day\n\nteam=é\n", encoding="latin-1")
+    with pytest.raises(SettingsError, match=r"BUDGET_LIMITS='@.*': the file is not UTF-8 text"):
+        load(limits=f"@{file}")
+    file.write_text("# production\nkey=10/day\n\nkey=100/month\n", encoding="utf-8")
+    assert load(limits=f"@{file}").limits == parse_limits("key=10/day; key=100/month")
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValidationError, match="frozen"):
+        load().lease_s = 1
+
+
+def test_several_wrong_values_are_counted():
+    with pytest.raises(SettingsError, match=r"^BUDGET_MODE='x': accepted: .* \(and 2 more\)$"):
+        load(mode="x", lease_s="y", headers="z")
+
+
+def test_a_keyword_of_another_type_is_told():
+    with pytest.raises(SettingsError) as told:
+        load(limits=10)
+    assert str(told.value) == "BUDGET_LIMITS='10': accepted: the text that the variable would hold"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "line"),
+    [
+        ("limts", "limts: no such setting; closest: limits"),
+        ("BUDGET_MODE", "BUDGET_MODE: no such setting; none is close to it"),
+        ("_env_prefix", "_env_prefix: no such setting; none is close to it"),
+    ],
+)
+def test_an_unknown_keyword_is_an_error(keyword, line):
+    with pytest.raises(SettingsError) as told:
+        load(**{keyword: "key=10/day"})
+    assert str(told.value) == line
+
+
+def test_an_unknown_variable_is_warned_of_once(monkeypatch, caplog):
+    settings._warn_of_unknown.cache_clear()
+    monkeypatch.setenv("BUDGET_LIMTS", "key=10/day")
+    monkeypatch.setenv("BUDGET_XYZZY", "1")
+    with caplog.at_level(logging.WARNING, logger="budget_middleware"):
+        load()
+        load()
+    assert sorted(caplog.messages) == [
+        "BUDGET_LIMTS is set, but there is no such setting; closest: limits",
+        "BUDGET_XYZZY is set, but there is no such setting; none is close to it",
+    ]
+
+
+def test_no_secret_is_printed():
+    secretive = load(
+        store_url="redis://u:hunter2@h/0?password=hunter2", hash_secret="hunter2", admin_token="hunter2"
+    )
+    assert "hunter2" not in repr(secretive) + str(secretive)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("memory://", "memory://"),
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("redis://me:p@ss/w:rd@h:6379/0", "redis://***@h:6379/0"),
+        ("redis://:secret@h", "redis://***@h"),
+        ("redis://:secret", "redis://:***"),
+        ("redis://h:6379secret/0", "redis://h:***"),
+        ("me:secret@h:6379", "***@h:6379"),
+        ("unix:///s.sock?db=1&password=secret&x=2", "unix:///s.sock?db=1&password=***&x=2"),
+        ("redis://h/?sentinel_password=secret", "redis://h/?sentinel_password=***"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert redact_url(url) == shown
