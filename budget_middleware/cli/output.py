@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from budget_middleware.core.money import usd_from_nanos
 
@@ -38,38 +38,37 @@ def say_rows(rows: Sequence[Row], *, as_json: bool, if_none: str) -> None:
 
 
 class Table:
-    """Aligned columns, headed once; amounts stand on their decimal point. Later rows keep the widths of earlier ones."""
+    """Aligned columns, headed once; amounts stand on their decimal point.
+
+    Later rows keep the widths of earlier ones.
+    """
 
     def __init__(self) -> None:
         self._widths: dict[str, int] = {}
         self._decimals: dict[str, int] = {}
 
-    def say(self, rows: Iterable[Row]) -> None:
-        lines = [{name: _text(value) for name, value in row.items()} for row in rows]
-        if not self._widths and lines:
-            lines.insert(0, {name: name for name in lines[0]})
-        for line in lines:
-            for name, text in line.items():
-                whole, _, decimals = text.partition(".") if _is_amount(name) else (text, "", "")
-                self._decimals[name] = max(self._decimals.get(name, 0), len(decimals))
-                self._widths[name] = max(self._widths.get(name, 0), len(whole), len(text))
-        for name, decimals in self._decimals.items():
-            # Room for the longest whole part with the longest decimals, which may stand in different rows.
-            wholes = (len(line[name].partition(".")[0]) for line in lines if name in line)
-            self._widths[name] = max(self._widths[name], (max(wholes, default=0) + decimals + 1) * bool(decimals))
-        for line in lines:
-            say("  ".join(self._cell(name, text) for name, text in line.items()).rstrip())
+    def say(self, rows: Sequence[Row]) -> None:
+        """Write rows of the same keys, at least one."""
+        is_first = not self._widths
+        columns = [self._column(name, [_text(row[name]) for row in rows]) for name in rows[0]]
+        for cells in list(zip(*columns, strict=True))[0 if is_first else 1 :]:
+            say("  ".join(cells).rstrip())
 
-    def _cell(self, name: str, text: str) -> str:
-        if not _is_amount(name):
-            return text.ljust(self._widths[name])
-        missing = self._decimals[name] - len(text.partition(".")[2])
-        is_number = "." in text
-        return (text + " " * missing * is_number).rjust(self._widths[name])
+    def _column(self, name: str, texts: list[str]) -> list[str]:
+        """The cells of a column, its head first."""
+        is_amount = "usd" in name
+        if is_amount:
+            texts = self._on_the_point(name, texts)
+        width = self._widths[name] = max(self._widths.get(name, len(name)), *map(len, texts))
+        return [text.rjust(width) if is_amount else text.ljust(width) for text in (name, *texts)]
 
-
-def _is_amount(name: str) -> bool:
-    return name.endswith("_usd")
+    def _on_the_point(self, name: str, texts: list[str]) -> list[str]:
+        lengths = [len(text.partition(".")[2]) for text in texts]
+        longest = self._decimals[name] = max(self._decimals.get(name, 0), *lengths)
+        return [
+            text + " " * (longest - length) if length else text
+            for text, length in zip(texts, lengths, strict=True)
+        ]
 
 
 def _text(value: object) -> str:

@@ -1,8 +1,8 @@
 """Counters held against what should explain them: their journal, their pending reservations, and zero.
 
-A fold over the journal that is safe on a live system: every proof tells the seq at which it was read, and what was
-written after that is left to the next audit. It never calls drift what has another explanation (an entry that was
-trimmed, a counter that was forgotten in its time), so that every finding is one.
+A fold over the journal that is safe on a live system: every proof tells the seq at which it was read, and
+what was written after that is left to the next audit. Nothing is called drift that has another explanation
+(an entry that was trimmed, a counter that was forgotten in its time).
 """
 
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found; of ``unproved`` counters every entry was trimmed, so only I1 and I2 were checked."""
+    """What an audit found. Of ``unproved`` counters every entry was trimmed; only I1 and I2 were checked."""
 
     drift: tuple[Drift, ...]
     unproved: int
@@ -50,8 +50,8 @@ class Report:
 class Audit:
     """Takes the proofs first, then the journal from its oldest entry on, in pages.
 
-    ``head_seq`` and ``now_ms`` are the store's last seq and time *before* the proofs were read; a counter may be
-    gone ``forgotten_after_ms`` after its last change, and not sooner.
+    ``head_seq`` and ``now_ms`` are the store's last seq and time *before* the proofs were read; a counter may
+    be gone ``forgotten_after_ms`` after its last change, and not sooner.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Audit:
         self._forgotten_after_ms = forgotten_after_ms
         self._last: dict[Counter, Entry] = {}
         self._breaks: list[Drift] = []
-        # A journal that begins at 1 tells how every counter began; an empty one does where nothing was written.
+        # A journal that begins at 1 tells how every counter began; so does an empty one of an unused store.
         self._is_whole = head_seq == 0
         self._has_begun = False
 

@@ -45,7 +45,9 @@ class LimitLayers:
         )
         self.version = fetched.version
 
-    async def _sourced(self, source: Lookup[str | None], payers: Mapping[str, str | None], model: str) -> LimitBook:
+    async def _sourced(
+        self, source: Lookup[str | None], payers: Mapping[str, str | None], model: str
+    ) -> LimitBook:
         accounts = [account_of(kind, subject or ABSENT) for kind, subject in payers.items()]
         accounts += [account_of(MODEL, model)] if model else []
         rules: list[LimitRule] = []

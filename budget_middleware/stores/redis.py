@@ -33,6 +33,7 @@ from budget_middleware.core.model import (
     Release,
     Reservation,
     Reserve,
+    State,
     Status,
     Target,
 )
@@ -54,8 +55,8 @@ MAX_CONNECTIONS = 64
 
 _PAGE = 500
 
-# The server answered, and applied nothing.
-_REFUSALS = (exceptions.ResponseError, exceptions.DataError)
+# The server answered, and applied nothing; or what it stores does not parse.
+_REFUSALS = (exceptions.ResponseError, exceptions.DataError, ValueError, KeyError)
 # No answer, so nobody knows; OSError because redis-py lets some of the socket's own errors through.
 _OUTAGES = (exceptions.RedisError, OSError)
 
@@ -93,9 +94,7 @@ class RedisStore:
         self._prefix = key_prefix(namespace)
         self._meta = f"{self._prefix}meta"
         kept = retention or Retention()
-        self._constants = (
-            self._prefix,
-            secrets.token_hex(8),
+        self._retention = (
             str(kept.remember_ms),
             str(kept.remember_expired_ms),
             str(kept.counters_ms),
@@ -167,7 +166,7 @@ class RedisStore:
                 version, fields = await (
                     pipe.hget(self._meta, "limits_version").hgetall(f"{self._prefix}limits").execute()
                 )
-        return RuntimeLimits(int(version or 0), unpack_limits(fields))
+            return RuntimeLimits(int(version or 0), unpack_limits(fields))
 
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
         field = pack_limit_field(account, period)
@@ -190,8 +189,8 @@ class RedisStore:
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
         views = [
-            CounterView(counter, Balance(spent, reserved - due), adjusted)
-            async for counter, (spent, reserved, adjusted, _, _, due, _) in self._inspected(account)
+            CounterView(counter, Balance(spent, reserved - sum(due)), adjusted)
+            async for counter, (spent, reserved, adjusted, _), _, due in self._inspected(account)
         ]
         return sorted(views, key=lambda view: view.counter)
 
@@ -201,23 +200,18 @@ class RedisStore:
                 counter,
                 Balance(spent, reserved),
                 adjusted,
-                pending=pending,
-                pending_nanos=pending_nanos,
+                pending=len(held) + len(due),
+                pending_nanos=sum(held) + sum(due),
                 seen_at_seq=seq,
             )
-            async for counter, (
-                spent,
-                reserved,
-                adjusted,
-                pending,
-                pending_nanos,
-                _,
-                seq,
-            ) in self._inspected()
+            async for counter, (spent, reserved, adjusted, seq), held, due in self._inspected()
         ]
         return sorted(proofs, key=lambda proof: proof.counter)
 
-    async def _inspected(self, account: str | None = None) -> AsyncIterator[tuple[Counter, list[int]]]:
+    async def _inspected(
+        self, account: str | None = None
+    ) -> AsyncIterator[tuple[Counter, list[int], list[int], list[int]]]:
+        """Each counter's figures, then the amounts that lasting leases and due ones hold on it."""
         counters_at = f"{self._prefix}c:"
         pattern = f"{counters_at}{account}|*" if account is not None else f"{counters_at}*"
         with _outages_named():
@@ -225,8 +219,8 @@ class RedisStore:
             found = {key async for key in self._client().scan_iter(match=_escaped(pattern), count=_PAGE)}
         for key in sorted(found):
             counter = counter_named(key.removeprefix(counters_at))
-            figures = await self._call("inspect", "", counter_name(counter))
-            yield counter, [int(figure) for figure in figures]
+            *figures, held, due = await self._call("inspect", "", counter_name(counter))
+            yield counter, _ints(figures), _ints(held), _ints(due)
 
     async def holds(self) -> Sequence[Reservation]:
         now_ms = (await self.head()).now_ms
@@ -237,9 +231,13 @@ class RedisStore:
                 for id_ in ids:
                     pipe.hmget(f"{self._prefix}r:{id_}", *_RESERVATION_FIELDS)
                 records = await pipe.execute()
-        held = [
-            unpack_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True) if None not in fields
-        ]
+            found = [
+                unpack_reservation(id_, fields)
+                for id_, fields in zip(ids, records, strict=True)
+                if None not in fields
+            ]
+        # Some may have ended since their ids were read.
+        held = [reservation for reservation in found if reservation.state is State.PENDING]
         return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
 
     async def reserved_by_kind(self) -> Mapping[str, int]:
@@ -250,7 +248,7 @@ class RedisStore:
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
         with _outages_named():
             records = await self._client().xrange(f"{self._prefix}journal", f"{after_seq + 1}-0", "+", count)
-        return [entry for entry in _entries(records) if entry.seq > after_seq]
+            return [entry for entry in _entries(records) if entry.seq > after_seq]
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         found: list[Entry] = []
@@ -306,7 +304,8 @@ class RedisStore:
 
     async def _call(self, name: str, trace: str, *arguments: str) -> list[Any]:
         digest, text = self._script(name)
-        call = ("1", self._meta, *self._constants, trace, *arguments)
+        # A fresh candidate each time: a store that is emptied twice must not get the same generation again.
+        call = ("1", self._meta, self._prefix, secrets.token_hex(8), *self._retention, trace, *arguments)
         client = self._client()
         with _outages_named():
             try:
@@ -355,6 +354,10 @@ def _answer(
 def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
     index, spent, reserved = reply
     return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
+
+
+def _ints(words: Sequence[str]) -> list[int]:
+    return [int(word) for word in words]
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:

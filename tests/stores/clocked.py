@@ -27,6 +27,12 @@ class ClockedRedisStore(RedisStore):
     async def _call(self, name: str, trace: str, *arguments: str) -> list[Any]:
         return await super()._call(name, trace, *arguments, str(self._clock_ms()))
 
+    async def forget_everything(self) -> None:
+        """Delete all keys of this ledger and of no other."""
+        client = self._client()
+        if keys := [key async for key in client.scan_iter(count=1000) if key.startswith(self._prefix)]:
+            await client.unlink(*keys)
+
 
 class FakeRedisStore(ClockedRedisStore):
     """The same on fakeredis, a Redis that lives in this process."""

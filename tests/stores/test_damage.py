@@ -8,7 +8,6 @@ import pytest
 from budget_middleware.core.model import Expire, Extend, Status
 from budget_middleware.stores.base import Store, StoreRefused
 from budget_middleware.stores.packing import counter_name, pack_targets
-from budget_middleware.stores.redis import RedisStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore
@@ -30,7 +29,7 @@ async def redis(open_store: Callable[..., Store]) -> ClockedRedisStore:
     return store
 
 
-async def contents(store: RedisStore) -> dict[str, Any]:
+async def contents(store: ClockedRedisStore) -> dict[str, Any]:
     client = store._client()
     readers = {
         "hash": client.hgetall,
@@ -106,22 +105,6 @@ async def test_a_key_of_another_type_refuses_the_verb_and_changes_nothing(
     await audit(redis)
 
 
-async def test_a_record_that_is_due_and_spoilt_is_not_half_expired(
-    redis: ClockedRedisStore, clock: MovableClock
-):
-    client, name = redis._client(), f"{redis._prefix}r:r1"
-    await client.hset(name, "amount", "x")
-    clock.advance(s=60)
-    before = await contents(redis)
-    with pytest.raises(StoreRefused):
-        await redis.sweep(at_most=10)
-    with pytest.raises(StoreRefused):
-        await send(redis, reserve("new", "0.10"))
-    assert await contents(redis) == before
-    await client.hset(name, "amount", "600000000")
-    assert len((await redis.sweep(at_most=10)).entries) == 2
-
-
 async def test_what_operators_read_is_refused_too(redis: ClockedRedisStore):
     client = redis._client()
     await client.hset(f"{redis._prefix}r:r1", "amount", "x")
@@ -131,15 +114,28 @@ async def test_what_operators_read_is_refused_too(redis: ClockedRedisStore):
     await client.hset(f"{redis._prefix}limits", "no period", "5")
     with pytest.raises(StoreRefused):
         await redis.limits()
-    await client.delete(f"{redis._prefix}limits")
 
 
-async def test_a_lease_whose_reservation_is_gone_is_dropped(redis: ClockedRedisStore, clock: MovableClock):
-    """Its hold stays in the counter, where an audit finds it, and others are not stopped by it."""
-    await redis._client().delete(f"{redis._prefix}r:r1")
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_a_due_lease_without_a_sound_reservation_stops_nobody_else(
+    redis: ClockedRedisStore, clock: MovableClock, is_gone: bool
+):
+    """What it held stays in the counter, where an audit finds it."""
+    client, name = redis._client(), f"{redis._prefix}r:r1"
+    await (client.delete(name) if is_gone else client.hset(name, "amount", "x"))
     clock.advance(s=60)
+    assert (await redis.reserve(reserve("r2", "1.00"))).status is Status.REJECTED
+    assert (await redis.reserve(reserve("r3", "0.10"))).status is Status.RESERVED
     assert (await redis.sweep(at_most=10)).entries == ()
-    assert (await redis.reserve(reserve("r2", "0.10"))).status is Status.RESERVED
     proofs = {proof.counter: proof for proof in await redis.proofs()}
     assert proofs[KEY.counter].balance.reserved_nanos == 700_000_000
     assert proofs[KEY.counter].pending_nanos == 100_000_000
+
+
+async def test_a_lost_due_lease_that_only_the_sweep_met_stops_nobody(
+    redis: ClockedRedisStore, clock: MovableClock
+):
+    await redis._client().delete(f"{redis._prefix}r:r1")
+    clock.advance(s=60)
+    await redis.sweep(at_most=10)
+    assert (await redis.reserve(reserve("r2", "0.90"))).status is Status.REJECTED

@@ -194,19 +194,12 @@ async def test_redis_keeps_a_counter_while_something_is_pending(
 # A store that loses what it had.
 
 
-async def lose(store: ClockedRedisStore, *names: str) -> None:
-    """Delete keys of this ledger, all of them if none is named."""
-    client = store._client()
-    keys = [f"{store._prefix}{name}" for name in names] or [key async for key in client.scan_iter(match="*")]
-    await client.delete(*(key for key in keys if key.startswith(store._prefix)))
-
-
 @in_redis
 async def test_an_emptied_store_says_so(redis: ClockedRedisStore):
     await redis.reserve(reserve("r1", "0.60"))
     before = await redis.head()
     assert (await redis.head()).generation == before.generation
-    await lose(redis)
+    await redis.forget_everything()
     answer = await redis.finalize(finalize("r1", "0.10"))
     assert (answer.status, answer.seq) == (Status.FINALIZED_UNRESERVED, 1)
     assert answer.entries[0].seq == 1
@@ -221,7 +214,7 @@ async def test_each_loss_makes_another_generation_whoever_notices(
     other = open_store(SHORT)
     generations = [(await redis.head()).generation]
     assert (await other.head()).generation == generations[0]
-    await lose(redis)
+    await redis.forget_everything()
     generations.append((await other.head()).generation)
     assert (await redis.head()).generation == generations[1]
     assert generations[0] != generations[1]
@@ -233,7 +226,7 @@ async def test_the_same_worker_names_each_generation_anew(redis: ClockedRedisSto
     generations = set()
     for _ in range(3):
         generations.add((await redis.head()).generation)
-        await lose(redis)
+        await redis.forget_everything()
     assert len(generations) == 3
 
 
@@ -242,7 +235,7 @@ async def test_seq_continues_where_only_the_meta_hash_was_lost(redis: ClockedRed
     for at in range(3):
         await redis.adjust(adjust(f"a{at}", "0.10", KEY, HOUR))
     before = await redis.head()
-    await lose(redis, "meta")
+    await redis._client().delete(f"{redis._prefix}meta")
     after = await redis.head()
     assert (after.seq, after.generation != before.generation) == (6, True)
     await redis.adjust(adjust("next", "0.10", KEY))

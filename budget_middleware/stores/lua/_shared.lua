@@ -51,10 +51,20 @@ local function fail(message)
   error({err = 'BUDGET ' .. message})
 end
 
+-- An integer to HINCRBY, with room for the largest amount before it overflows.
+local function is_whole(text)
+  return #text <= 18 and string.match(text, '^%-?%d+$') ~= nil
+end
+
 local function load_meta()
   local meta = call('HMGET', META, 'generation', 'seq', 'limits_version')
-  generation, seq, limits_version = meta[1], tonumber(meta[2] or '0'), meta[3] or '0'
-  if not seq then fail('the meta hash is damaged: seq is not a number') end
+  generation, seq, limits_version = meta[1], meta[2] or '0', meta[3] or '0'
+  if not (is_whole(seq) and is_whole(limits_version)) then fail('the meta hash is damaged') end
+  -- Without its seq a generation is nobody's.
+  seq, generation = tonumber(seq), meta[2] and generation
+  -- These change nothing: a key of another type stops the call here.
+  call('XLEN', JOURNAL)
+  call('ZCARD', LEASES)
 end
 
 -- A store that was emptied gets a new generation; a journal that outlived its meta hash is continued.
@@ -69,43 +79,66 @@ end
 local function parse_targets(packed)
   local targets = {}
   for account, period, window, starts, ends, limit in
-      string.gmatch(packed, '(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)') do
+      string.gmatch(packed, '(%S+) (%S+) (%S+) (%d+) (%d+) (%-?%d*)') do
     local name = account .. '|' .. period .. '|' .. window
     targets[#targets + 1] = {
       account = account, period = period, window = window, starts = tonumber(starts), ends = tonumber(ends),
       limit = limit, counter = PREFIX .. 'c:' .. name, pending = PREFIX .. 'p:' .. name,
     }
   end
-  return targets
+  local _, words = string.gsub(packed, '%S+', '')
+  return targets, words == 6 * #targets
 end
 
 local function reservation_key(id)
   return PREFIX .. 'r:' .. id
 end
 
--- One reservation's record, or nil. A record that does not parse stops the call before anything is written.
-local function load_reservation(id)
+local ENDED = {finalized = true, released = true}
+local HELD = {pending = true, expired = true}
+
+-- One reservation's record, or nil; then whether there is one that does not parse.
+local function find_reservation(id)
   local key = reservation_key(id)
   local f = call('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace')
-  if not f[1] then return nil end
-  if not (f[2] and f[3] and f[4] and f[5] and tonumber(f[6]) and tonumber(f[7]) and f[8]) then
-    fail('reservation ' .. id .. ' is damaged')
+  if not f[1] then return nil, false end
+  for index = 2, 8 do
+    if not f[index] then return nil, true end
   end
+  local state, amount, targets, are_targets_sound = f[1], f[3], parse_targets(f[2])
+  for _, number in ipairs({f[4], f[5], f[6], f[7], amount == '' and '0' or amount}) do
+    if not is_whole(number) then return nil, true end
+  end
+  -- Only what came to its end without a reserve has no amount, and only such a release has no targets.
+  local is_whole_record = HELD[state] and amount ~= '' and #targets > 0 or ENDED[state]
+  if not (are_targets_sound and is_whole_record) then return nil, true end
   return {
-    id = id, key = key, fields = f, state = f[1], packed = f[2], targets = parse_targets(f[2]),
-    amount = f[3], charge = f[4], actual = f[5], deadline = tonumber(f[7]), trace = f[8],
-  }
+    id = id, key = key, fields = f, state = state, targets = targets, amount = amount, charge = f[4],
+    deadline = tonumber(f[7]), trace = f[8],
+  }, false
 end
 
--- Reads and checks the counters of targets, so that no later HINCRBY can fail half way.
+-- A record that does not parse stops the call before anything is written.
+local function load_reservation(id)
+  local known, is_damaged = find_reservation(id)
+  if is_damaged then fail('reservation ' .. id .. ' is damaged') end
+  return known
+end
+
+local function kind_of(account)
+  return string.match(account, '^[^:]+')
+end
+
+-- Reads and checks the counters of targets and what is kept beside them, so that no later write fails half way.
 local function load_counters(targets)
   for _, target in ipairs(targets) do
-    local figures = call('HMGET', target.counter, 'spent', 'reserved')
-    target.is_new = not figures[1]
+    local figures = call('HMGET', target.counter, 'spent', 'reserved', 'adjusted')
     target.spent, target.reserved = figures[1] or '0', figures[2] or '0'
-    if not (string.match(target.spent, '^%-?%d+$') and string.match(target.reserved, '^%-?%d+$')) then
+    if not (is_whole(target.spent) and is_whole(target.reserved) and is_whole(figures[3] or '0')) then
       fail('counter ' .. target.counter .. ' is damaged')
     end
+    if not is_whole(call('HGET', TOTALS, kind_of(target.account)) or '0') then fail('a total is damaged') end
+    call('ZCARD', target.pending)
   end
 end
 
@@ -116,18 +149,23 @@ local function increase(target, field, figure, delta)
   return call('HGET', target.counter, field)
 end
 
--- Kept for a time after its window's end or its last change, whichever is later; a total has no end.
+-- Kept while something is pending on it, and then for a time after its window's end or its last change, whichever
+-- is later; a total has no end.
 local function keep_counter(target)
   if target.ends >= FOREVER_MS then return end
-  if target.is_new or NOW > target.ends then
+  if call('EXISTS', target.pending) == 1 then
+    call('PERSIST', target.counter)
+  else
     call('PEXPIRE', target.counter, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
-    target.is_new = false
   end
 end
 
 -- Books the same change on every target and writes it down: the only place where counters and journal change.
 local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
-  if spent_delta == '0' and reserved_delta == '0' then return end
+  if spent_delta == '0' and reserved_delta == '0' then
+    for _, target in ipairs(targets) do keep_counter(target) end
+    return
+  end
   local changes, counted = {}, {}
   for _, target in ipairs(targets) do
     target.spent = increase(target, 'spent', target.spent, spent_delta)
@@ -135,7 +173,7 @@ local function post(op, id, status, targets, spent_delta, reserved_delta, reserv
     if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
     if reserved_delta ~= '0' and not counted[target.account] then
       counted[target.account] = true
-      call('HINCRBY', TOTALS, string.match(target.account, '^[^:]+'), reserved_delta)
+      call('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)
     end
     keep_counter(target)
     changes[#changes + 1] = table.concat({target.account, target.period, target.window, target.limit,
@@ -164,16 +202,15 @@ local function expire(known, charge, reason)
   call('HSET', known.key, 'state', 'expired', 'charge', charge)
   call('PEXPIRE', known.key, REMEMBER_EXPIRED_MS)
   post('expire', known.id, 'expired', known.targets, charge, negative(known.amount), known.trace, reason)
-  known.state, known.charge = 'expired', charge
 end
 
 local function expire_id(id)
-  local due = load_reservation(id)
+  local due = find_reservation(id)
   if due and due.state == 'pending' then
     expire(due, due.charge, '')
     return
   end
-  -- Only a damaged store has a lease without its reservation; what it held shows up in the audit.
+  -- Only a damaged store has a lease without its reservation. It must not stop others; an audit shows what it held.
   call('ZREM', LEASES, id)
 end
 
@@ -182,7 +219,6 @@ local function first_due(leases, count)
 end
 
 local function expire_due_on(targets)
-  if not first_due(LEASES, 1)[1] then return end
   local left = SWEPT_PER_VERB
   for _, target in ipairs(targets) do
     if left <= 0 then return end
@@ -205,7 +241,10 @@ end
 local function open(id, packed)
   load_meta()
   local known = load_reservation(id)
-  if known and known.state == 'pending' and NOW >= known.deadline then expire(known, known.charge, '') end
+  if known and known.state == 'pending' and NOW >= known.deadline then
+    expire(known, known.charge, '')
+    known = load_reservation(id)
+  end
   local targets = known and known.targets or {}
   if #targets == 0 then targets = parse_targets(packed) end
   expire_due_on(targets)

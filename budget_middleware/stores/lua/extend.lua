@@ -10,9 +10,5 @@ if known.state ~= 'pending' then return answer('already_' .. known.state, known)
 local deadline = whole(NOW + lease_ms)
 call('HSET', known.key, 'deadline', deadline)
 call('ZADD', LEASES, deadline, id)
-for _, target in ipairs(known.targets) do
-  call('ZADD', target.pending, deadline, id)
-  -- A request may outlive what is kept of its closed window.
-  if NOW > target.ends then keep_counter(target) end
-end
+for _, target in ipairs(known.targets) do call('ZADD', target.pending, deadline, id) end
 return answer('extended')

@@ -1,0 +1,105 @@
+"""Which limit binds an account, as far as a command can know: a runtime limit, else BUDGET_LIMITS."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from budget_middleware.cli.desk import Desk
+from budget_middleware.core.accounts import (
+    ABSENT,
+    ANY,
+    GLOBAL,
+    MODEL,
+    account_of,
+    parse_pattern,
+    parts_of,
+)
+from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule
+from budget_middleware.core.windows import Period
+from budget_middleware.payers import KEY, AccountsFile
+from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.stores.base import RuntimeLimits
+
+_KEY_SUBJECT = re.compile(r"[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a layer says of a period of an account; `limit_nanos` is None where it lifts the limit."""
+
+    limit_nanos: int | None
+    layer: str
+
+
+class BindingLimits:
+    """The layers, of which the highest with a rule for an account and period decides."""
+
+    def __init__(self, *, runtime: RuntimeLimits, environment: Sequence[LimitRule]) -> None:
+        rules = runtime_rules(runtime)
+        self._books = {"environment": LimitBook(environment), "runtime": LimitBook(rules)}
+        self.exact_accounts = {
+            account_of("+".join(rule.kinds), "+".join(rule.subjects))
+            for rule in (*environment, *rules)
+            if ANY not in rule.subjects
+        }
+
+    def of(self, account: str) -> dict[Period, Bound]:
+        """What is said of each period of an account, or of all accounts that a pattern stands for."""
+        bounds: dict[Period, Bound] = {}
+        for layer, book in self._books.items():
+            bounds |= {period: Bound(nanos, layer) for period, nanos in book.amounts(account).items()}
+        return {period: bounds[period] for period in PERIODS if period in bounds}
+
+    def limit_nanos(self, account: str, period: Period) -> int | None:
+        bound = self.of(account).get(period)
+        return bound.limit_nanos if bound else None
+
+    def limited_periods(self, account: str) -> list[Period]:
+        return [period for period, bound in self.of(account).items() if bound.limit_nanos is not None]
+
+
+async def read_limits(desk: Desk) -> BindingLimits:
+    return BindingLimits(runtime=await desk.store.limits(), environment=desk.settings.limits)
+
+
+def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
+    """The limits in a store as rules, sorted by account and period."""
+    return [
+        _rule(account, period, limit_nanos)
+        for (account, period), limit_nanos in sorted(
+            runtime.limits.items(), key=lambda item: (item[0][0], PERIODS.index(item[0][1]))
+        )
+    ]
+
+
+def _rule(account: str, period: Period, limit_nanos: int | None) -> LimitRule:
+    kinds, subjects = zip(*parse_pattern(account), strict=True)
+    return LimitRule(kinds, subjects, period, limit_nanos)
+
+
+def kinds_of_requests(settings: Settings) -> frozenset[str]:
+    """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
+    kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
+    if settings.accounts_file is None:
+        return frozenset(kinds)
+    try:
+        return frozenset(kinds | AccountsFile(settings.accounts_file).kinds)
+    except ValueError as error:
+        raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
+
+
+def doubt_about(account: str, settings: Settings) -> str | None:
+    """Why no request may ever have this account, if so: a slip of the pen would bind and credit nobody."""
+    parts: Mapping[str, str] = dict(parts_of(account))
+    unknown = sorted(parts.keys() - kinds_of_requests(settings))
+    if unknown:
+        return f"{told_kinds(unknown)}; unless accounts_source names it, no request has this account"
+    subject = parts.get(KEY, ANY)
+    if subject not in (ANY, ABSENT) and not _KEY_SUBJECT.fullmatch(subject):
+        # Not repeated here: it may be a token.
+        return "the subject of a key is 16 hex digits, which key-id tells; no request has this account"
+    return None
+
+
+def told_kinds(unknown: Iterable[str]) -> str:
+    return f"neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for {', '.join(unknown)}"

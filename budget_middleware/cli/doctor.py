@@ -1,0 +1,168 @@
+"""`doctor`: what may be wrong with settings, store and telemetry, and what to do about it."""
+
+import asyncio
+import logging
+from argparse import Namespace
+from dataclasses import asdict
+from typing import Any, Self
+
+from budget_middleware.cli.binding import kinds_of_requests, runtime_rules, told_kinds
+from budget_middleware.cli.desk import no_answer, store_of
+from budget_middleware.cli.output import say, say_json
+from budget_middleware.cli.parsing import add_command
+from budget_middleware.cli.server_checks import Finding, Health, server_findings
+from budget_middleware.core.limits import LimitRule
+from budget_middleware.prices import load_prices
+from budget_middleware.setting_types import Mode
+from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.opening import MEMORY_URL
+from budget_middleware.telemetry import has_tracer_provider
+
+
+def add_to(commands: Any) -> None:
+    add_command(
+        commands,
+        "doctor",
+        _doctor,
+        says="Check settings, store and telemetry and tell how to fix them; exit 1 if a check fails.",
+    )
+
+
+def _doctor(arguments: Namespace) -> int:
+    findings = _findings()
+    if arguments.json:
+        say_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            fix = f"; fix: {finding.fix}" if finding.fix else ""
+            say(f"{finding.status:<4}  {finding.check:<11}  {finding.message}{fix}")
+    return 1 if any(finding.status is Health.FAIL for finding in findings) else 0
+
+
+def _findings() -> list[Finding]:
+    with _Warnings() as warnings:
+        about_settings = _settings_findings()
+    return [
+        *about_settings,
+        *(Finding("variables", Health.WARN, told, "correct its name") for told in warnings.messages),
+        _tracer_finding(),
+        Finding(
+            "gateway",
+            Health.OK,
+            "models without a price and unmetered routes are known only to its process: see its log",
+        ),
+    ]
+
+
+def _settings_findings() -> list[Finding]:
+    try:
+        settings = load()
+    except SettingsError as error:
+        return [Finding("settings", Health.FAIL, str(error), "correct it: no gateway starts with it")]
+    return [_mode_finding(settings), _prices_finding(settings), *asyncio.run(_store_findings(settings))]
+
+
+class _Warnings(logging.Handler):
+    """Collects what reading the settings warns of, instead of stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+        self._log = logging.getLogger("budget_middleware")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def __enter__(self) -> Self:
+        self._log.addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.removeHandler(self)
+
+
+# Settings.
+
+
+def _mode_finding(settings: Settings) -> Finding:
+    if settings.mode is Mode.OFF:
+        return Finding(
+            "settings", Health.WARN, "BUDGET_MODE=off: nothing is metered", "set shadow or enforce"
+        )
+    refused = "refuses" if settings.mode is Mode.ENFORCE else "only records what it would refuse"
+    return Finding("settings", Health.OK, f"all are accepted; BUDGET_MODE={settings.mode} {refused}")
+
+
+def _prices_finding(settings: Settings) -> Finding:
+    if settings.prices is None:
+        return Finding("prices", Health.OK, "the built-in price book, no prices of your own")
+    try:
+        own = load_prices(settings.prices)
+    except ValueError as error:
+        return Finding("prices", Health.FAIL, str(error), "correct the file that BUDGET_PRICES names")
+    return Finding("prices", Health.OK, f"{len(own)} models of your own in {settings.prices}")
+
+
+def _limits_finding(settings: Settings, runtime: list[LimitRule]) -> Finding:
+    rules = [*settings.limits, *runtime]
+    try:
+        unknown = {kind for rule in rules for kind in rule.kinds} - kinds_of_requests(settings)
+    except SettingsError as error:
+        return Finding("limits", Health.FAIL, str(error), "correct the file")
+    if unknown:
+        return Finding(
+            "limits",
+            Health.WARN,
+            f"{told_kinds(sorted(unknown))}: limits on that never bind",
+            "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
+        )
+    if not rules:
+        return Finding(
+            "limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS"
+        )
+    return Finding(
+        "limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time"
+    )
+
+
+def _tracer_finding() -> Finding:
+    if has_tracer_provider():
+        return Finding("tracer", Health.OK, "a tracer provider is set")
+    return Finding(
+        "tracer",
+        Health.WARN,
+        "no tracer provider: spans go nowhere",
+        "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with OTEL_SERVICE_NAME"
+        " and OTEL_EXPORTER_OTLP_ENDPOINT set",
+    )
+
+
+# The store.
+
+
+async def _store_findings(settings: Settings) -> list[Finding]:
+    if settings.store_url == MEMORY_URL:
+        return [
+            _limits_finding(settings, []),
+            Finding(
+                "store",
+                Health.WARN,
+                "memory://: every process counts for itself and forgets when it ends",
+                "set BUDGET_STORE_URL=redis://HOST:PORT/DB",
+            ),
+        ]
+    store = store_of(settings)
+    try:
+        runtime = runtime_rules(await store.limits())
+        return [_limits_finding(settings, runtime), *await server_findings(settings, store)]
+    except StoreUnavailable as error:
+        return [
+            Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")
+        ]
+    except StoreRefused as error:
+        return [
+            Finding("store", Health.FAIL, f"it refused: {error}", "give its user the rights to ~* and EVAL")
+        ]
+    finally:
+        await store.aclose()

@@ -1,0 +1,84 @@
+"""The console script: from words to an exit code, never a traceback."""
+
+import os
+import re
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from budget_middleware.cli import auditing, changing, doctor, pricing, reading
+from budget_middleware.cli.output import PROGRAM, complain
+from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
+from budget_middleware.settings import SettingsError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+"""What a shell shows for a program that SIGINT or SIGPIPE ended."""
+
+_NEGATIVE = re.compile(r"-[.0-9]")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command: 0 done, 1 drift or not applied, 2 wrong input, wrong setting or no store."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        arguments = _parser().parse_args(_with_negative_amounts(sys.argv[1:] if words is None else words))
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except (CommandError, SettingsError) as error:
+        complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered must not fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - a bug of ours, told in one line as everything else
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        complain(f"unexpected {told} (in {place.name}, line {place.lineno}); please report it")
+        return 2
+    return code
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog=PROGRAM,
+        description="What an LLM gateway's budgets have spent and reserved; it reads the same BUDGET_*.",
+        epilog="Exit codes: 0 done; 1 drift, not applied or a check failed; 2 wrong input or setting, no store.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    reading.add_to(commands)
+    auditing.add_to(commands)
+    changing.add_to(commands)
+    pricing.add_to(commands)
+    doctor.add_to(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _with_negative_amounts(words: Sequence[str]) -> list[str]:
+    # argparse takes -.5 and -1e-3 for options; not so with a space in front.
+    return [f" {word}" if _NEGATIVE.match(word) else word for word in words]
+
+
+def _add_demo(commands: Any) -> None:
+    demo = add_command(
+        commands, "demo", _demo, says="Show the budget guard at work on a gateway of its own.", json=False
+    )
+    demo.add_argument("--plain", action="store_true", help="lines instead of a live table")
+    demo.add_argument("--seconds", type=tokens, default=30, metavar="N", help="how long (default 30)")
+
+
+def _demo(arguments: Namespace) -> int:
+    try:
+        from budget_middleware.demo import run_demo
+    except ModuleNotFoundError as missing:
+        raise CommandError(
+            f"demo needs the package {missing.name}; pip install 'budget-middleware[demo]'"
+        ) from None
+    return run_demo(plain=arguments.plain, seconds=float(arguments.seconds))

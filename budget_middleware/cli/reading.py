@@ -1,0 +1,208 @@
+"""`status`, `holds` and `journal`: what the store holds."""
+
+import asyncio
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from budget_middleware.cli.binding import BindingLimits, read_limits
+from budget_middleware.cli.desk import Desk, on_state
+from budget_middleware.cli.output import Row, Table, say, say_json, say_rows, usd
+from budget_middleware.cli.parsing import account, add_command, positive
+from budget_middleware.core.limits import PERIODS
+from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
+from budget_middleware.core.windows import Period, window_at, window_named
+from budget_middleware.telemetry import trace_ids
+
+PAGE = 1_000
+FOLLOW_EVERY_S = 0.5
+
+_READ_AT_2_AM = (
+    "seq",
+    "time",
+    "status",
+    "account",
+    "window",
+    "spent_delta_usd",
+    "reserved_delta_usd",
+    "spent_usd",
+    "reserved_usd",
+    "reservation_id",
+    "reason",
+)
+
+
+def add_to(commands: Any) -> None:
+    status = add_command(
+        commands,
+        "status",
+        on_state(_status),
+        says="Show counters: what is spent, reserved and still available.",
+        more="The limit is the one that binds now: a runtime limit, else BUDGET_LIMITS. Those from limits_source"
+        " are known only to the gateway's code and are not shown.",
+    )
+    status.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
+    status.add_argument("--all", action="store_true", help="past windows too")
+    add_command(commands, "holds", on_state(_holds), says="Show pending reservations, the oldest first.")
+    journal = add_command(
+        commands,
+        "journal",
+        on_state(_journal),
+        says="Show counter changes, the oldest first; with --json one object a line.",
+    )
+    journal.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
+    journal.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
+    journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
+
+
+# Status.
+
+
+async def _status(desk: Desk, arguments: Namespace) -> int:
+    now_ms = (await desk.store.head()).now_ms
+    limits = await read_limits(desk)
+    current = {
+        period: window_at(period, time_ms=now_ms, timezone=desk.settings.timezone).id for period in PERIODS
+    }
+    views = {view.counter: view for view in await desk.store.counters(arguments.account)}
+    shown = [view for view in views.values() if arguments.all or _is_current(view.counter, current)]
+    named = limits.exact_accounts if arguments.account is None else {arguments.account}
+    shown += [
+        CounterView(counter, Balance())
+        for counter in _limited_counters(named, limits, current)
+        if counter not in views
+    ]
+    rows = [_status_row(view, limits, desk.settings.timezone) for view in sorted(shown, key=_reading_order)]
+    say_rows(rows, as_json=arguments.json, if_none="no counters")
+    return 0
+
+
+def _is_current(counter: Counter, current: dict[Period, str]) -> bool:
+    return current[counter.period] == counter.window
+
+
+def _limited_counters(
+    accounts: Iterable[str], limits: BindingLimits, current: dict[Period, str]
+) -> Iterator[Counter]:
+    """The counters that a limit names, whether or not anything was booked on them yet."""
+    for name in accounts:
+        for period in limits.limited_periods(name):
+            yield Counter(name, period, current[period])
+
+
+def _reading_order(view: CounterView) -> tuple[str, int, str]:
+    return view.counter.account, PERIODS.index(view.counter.period), view.counter.window
+
+
+def _status_row(view: CounterView, limits: BindingLimits, timezone: ZoneInfo) -> Row:
+    counter, balance = view.counter, view.balance
+    limit_nanos = limits.limit_nanos(counter.account, counter.period)
+    taken_nanos = balance.spent_nanos + balance.reserved_nanos
+    return {
+        "account": counter.account,
+        "period": counter.period,
+        "window": counter.window,
+        "limit_usd": usd(limit_nanos),
+        "spent_usd": usd(balance.spent_nanos),
+        "reserved_usd": usd(balance.reserved_nanos),
+        "available_usd": None if limit_nanos is None else usd(limit_nanos - taken_nanos),
+        "resets_at": _resets_at(counter, timezone),
+    }
+
+
+def _resets_at(counter: Counter, timezone: ZoneInfo) -> str | None:
+    if counter.period is Period.TOTAL:
+        return None
+    try:
+        window = window_named(counter.period, counter.window, timezone=timezone)
+    except ValueError:
+        return None  # A window of another BUDGET_TIMEZONE, from before it was changed.
+    return _iso(window.ends_ms, timezone, timespec="seconds")
+
+
+def _iso(time_ms: int, zone: tzinfo, *, timespec: str) -> str:
+    seconds, ms = divmod(time_ms, 1000)
+    return datetime.fromtimestamp(seconds, zone).replace(microsecond=ms * 1000).isoformat(timespec=timespec)
+
+
+# Holds.
+
+
+async def _holds(desk: Desk, arguments: Namespace) -> int:
+    held = await desk.store.holds()
+    now_ms = (await desk.store.head()).now_ms
+    say_rows([_hold_row(hold, now_ms) for hold in held], as_json=arguments.json, if_none="nothing is held")
+    return 0
+
+
+def _hold_row(hold: Reservation, now_ms: int) -> Row:
+    return {
+        "id": hold.id,
+        "accounts": list(dict.fromkeys(target.account for target in hold.targets)),
+        "amount_usd": usd(hold.held_nanos),
+        "age_s": (now_ms - hold.created_ms) / 1000,
+        "expires_in_s": (hold.deadline_ms - now_ms) / 1000,
+        "trace_id": trace_ids(hold.trace)[0] or None,
+    }
+
+
+# Journal.
+
+
+async def _journal(desk: Desk, arguments: Namespace) -> int:
+    after_seq = (await desk.store.head()).seq
+    entries = await desk.store.latest(count=arguments.limit, account=arguments.account)
+    tell = _tell_lines if arguments.json else _TellTable()
+    tell(entries)
+    if entries:
+        after_seq = max(after_seq, entries[-1].seq)
+    while arguments.follow:
+        sys.stdout.flush()
+        page = await desk.store.journal(after_seq=after_seq, count=PAGE)
+        if page:
+            after_seq = page[-1].seq
+            tell([entry for entry in page if arguments.account in (None, entry.counter.account)])
+        else:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            # A store that was emptied counts from 1 again.
+            after_seq = min(after_seq, (await desk.store.head()).seq)
+    return 0
+
+
+def _tell_lines(entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        say_json(_entry_row(entry))
+
+
+class _TellTable:
+    def __init__(self) -> None:
+        self._table = Table()
+
+    def __call__(self, entries: Iterable[Entry]) -> None:
+        rows = [_entry_row(entry) for entry in entries]
+        if rows:
+            self._table.say([{name: row[name] for name in _READ_AT_2_AM} for row in rows])
+
+
+def _entry_row(entry: Entry) -> Row:
+    trace_id, span_id = trace_ids(entry.trace)
+    return {
+        "seq": entry.seq,
+        "time": _iso(entry.time_ms, UTC, timespec="milliseconds"),
+        "op": entry.op,
+        "reservation_id": entry.reservation_id,
+        "account": entry.counter.account,
+        "period": entry.counter.period,
+        "window": entry.counter.window,
+        "spent_delta_usd": usd(entry.spent_delta_nanos),
+        "reserved_delta_usd": usd(entry.reserved_delta_nanos),
+        "spent_usd": usd(entry.spent_nanos),
+        "reserved_usd": usd(entry.reserved_nanos),
+        "status": entry.status,
+        "trace_id": trace_id or None,
+        "span_id": span_id or None,
+        "reason": entry.reason,
+    }

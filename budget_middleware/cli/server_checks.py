@@ -1,0 +1,110 @@
+"""What may be wrong with the store's server: version, eviction, persistence, clock."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from budget_middleware.setting_types import redact_url
+from budget_middleware.settings import Settings
+from budget_middleware.stores.base import Store
+
+LEAST_VERSION = (6, 2)
+MOST_OFFSET_MS = 1_000
+
+
+class Health(StrEnum):
+    """How a check ended; any FAIL makes the command exit 1."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's; `fix` is empty where nothing has to be done."""
+
+    check: str
+    status: Health
+    message: str
+    fix: str = ""
+
+
+async def server_findings(settings: Settings, store: Store) -> list[Finding]:
+    # The first call opens the connection; only the second one tells the time.
+    await store.head()
+    asked_ms = time.time_ns() // 1_000_000
+    told_ms = (await store.head()).now_ms
+    answered_ms = time.time_ns() // 1_000_000
+    facts = await server_facts(store)
+    version = facts.get("valkey_version") or facts.get("redis_version", "unknown")
+    return [
+        _version_finding(settings, version, f"{answered_ms - asked_ms} ms"),
+        _memory_finding(facts.get("maxmemory_policy", "unknown")),
+        _persistence_finding(facts),
+        _clock_finding(told_ms - (asked_ms + answered_ms) // 2),
+    ]
+
+
+async def server_facts(store: Any) -> Mapping[str, str]:
+    """INFO and, where the server lets us, the `save` setting, as text by name."""
+    client = store._client()
+    facts = {name: str(value) for name, value in (await client.info()).items()}
+    try:
+        return {**facts, **await client.config_get("save")}
+    except Exception:  # noqa: BLE001 - managed servers forbid CONFIG in many ways; it is one fact less
+        return facts
+
+
+def _version_finding(settings: Settings, version: str, took: str) -> Finding:
+    where = redact_url(settings.store_url)
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if numbers and numbers < LEAST_VERSION:
+        return Finding(
+            "store", Health.FAIL, f"{where} is version {version}", "run Redis 6.2, Valkey 7.2 or later"
+        )
+    return Finding("store", Health.OK, f"{where} answers in {took}, version {version}")
+
+
+def _memory_finding(policy: str) -> Finding:
+    fix = "set maxmemory-policy noeviction on the server"
+    if policy.startswith("allkeys"):
+        return Finding(
+            "memory", Health.FAIL, f"maxmemory-policy {policy} may evict counters and reservations", fix
+        )
+    if policy == "noeviction":
+        return Finding("memory", Health.OK, "maxmemory-policy noeviction")
+    return Finding(
+        "memory", Health.WARN, f"maxmemory-policy {policy} may evict what has an expiry, as counters do", fix
+    )
+
+
+def _persistence_finding(facts: Mapping[str, str]) -> Finding:
+    if facts.get("aof_enabled") == "1":
+        return Finding("persistence", Health.OK, "append-only file")
+    if facts.get("save"):
+        return Finding("persistence", Health.OK, "snapshots; a crash loses what came after the last one")
+    if "save" not in facts:
+        return Finding(
+            "persistence",
+            Health.WARN,
+            "no append-only file, snapshots unknown (CONFIG is forbidden)",
+            "turn one on",
+        )
+    return Finding("persistence", Health.WARN, "none: a restart forgets every counter", "set appendonly yes")
+
+
+def _clock_finding(offset_ms: int) -> Finding:
+    side = "ahead of" if offset_ms >= 0 else "behind"
+    message = f"the store's clock is {abs(offset_ms)} ms {side} this machine's"
+    if abs(offset_ms) <= MOST_OFFSET_MS:
+        return Finding("clock", Health.OK, message)
+    return Finding(
+        "clock",
+        Health.WARN,
+        message,
+        "run NTP on both; windows and leases follow the store, spans the worker",
+    )

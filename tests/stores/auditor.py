@@ -1,0 +1,203 @@
+"""Rebuilds the expected state from requests and answers, with rules of its own: it shares no code with the stores."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from budget_middleware.core.model import (
+    Adjust,
+    Answer,
+    Balance,
+    Counter,
+    Expire,
+    Extend,
+    Finalize,
+    Op,
+    Release,
+    Reserve,
+    Target,
+)
+from tests.stores.verbs import Verb
+
+ENDED = {"finalized": "already_finalized", "released": "already_released"}
+
+
+@dataclass
+class Fact:
+    """What the auditor knows of one id: what it holds and what it has booked, and where."""
+
+    state: str
+    counters: tuple[Counter, ...]
+    amount: int | None
+    held: int = 0
+    booked: int = 0
+    charge: int = 0
+    deadline_ms: int = 0
+
+
+class Auditor:
+    """Expects the answer to every verb, then believes it."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Fact] = {}
+        self.adjusts: dict[str, tuple[int, tuple[Counter, ...]]] = {}
+        self.limits_version = 0
+
+    def balance(self, counter: Counter) -> Balance:
+        """I2 and I4, from what every id is known to hold and to have booked."""
+        facts = [fact for fact in self.facts.values() if counter in fact.counters]
+        spent = sum(fact.booked for fact in facts) + self.adjusted(counter)
+        return Balance(spent, sum(fact.held for fact in facts))
+
+    def adjusted(self, counter: Counter) -> int:
+        return sum(amount for amount, counters in self.adjusts.values() if counter in counters)
+
+    def held_by_kind(self) -> dict[str, int]:
+        held: dict[str, int] = {}
+        for fact in self.facts.values():
+            for account in {counter.account for counter in fact.counters}:
+                kind = account.split(":")[0]
+                held[kind] = held.get(kind, 0) + fact.held
+        return {kind: nanos for kind, nanos in held.items() if nanos}
+
+    def check(self, verb: Verb, answer: Answer, *, remember_ms: int) -> None:
+        """Raises AssertionError if the answer is not the right one; else takes in what it means."""
+        self.take_expired(answer, by_operator=verb.id if isinstance(verb, Expire) else "")
+        match verb:
+            case Reserve():
+                expected = self._reserve(verb, answer)
+            case Finalize() | Release():
+                expected = self._end(verb, remember_ms=remember_ms)
+            case Extend() | Expire():
+                expected = self._extend_or_expire(verb, answer.now_ms)
+            case Adjust():
+                expected = self._adjust(verb, answer.now_ms)
+        assert answer.status == expected, f"{verb}: {answer.status}, not {expected}"
+        self._check_changes(answer)
+
+    def take_expired(self, answer: Answer, *, by_operator: str = "") -> None:
+        """A lease ends at its deadline or by an operator, and only then; what is due may be swept at any time."""
+        for id_ in {entry.reservation_id for entry in answer.entries if entry.op is Op.EXPIRE}:
+            fact = self.facts[id_]
+            assert fact.state == "pending", f"{id_} expired although it was {fact.state}"
+            is_due = answer.now_ms >= fact.deadline_ms
+            assert is_due or id_ == by_operator, f"{id_} expired before its deadline"
+            self._expire(fact, charge=fact.charge if is_due else 0)
+
+    def _expire(self, fact: Fact, *, charge: int) -> None:
+        fact.state, fact.held, fact.booked = "expired", 0, charge
+
+    def _check_changes(self, answer: Answer) -> None:
+        """I5 and I9: entries are of the verb or of what it expired, and lead where this ledger leads."""
+        if answer.status in ("rejected", "duplicate", "conflict", "leases_due") or answer.status.startswith("already"):
+            assert {entry.op for entry in answer.entries} <= {Op.EXPIRE}, f"I5: {answer}"
+        last = {entry.counter: Balance(entry.spent_nanos, entry.reserved_nanos) for entry in answer.entries}
+        for counter, balance in last.items():
+            assert balance == self.balance(counter), f"{counter}: {balance}, not {self.balance(counter)}"
+
+    def _known(self, id_: str, now_ms: int) -> Fact | None:
+        fact = self.facts.get(id_)
+        if fact is not None and fact.state == "pending" and now_ms >= fact.deadline_ms:
+            # Nothing held and nothing charged leaves no entry that tells of it.
+            assert fact.held == fact.charge == 0, f"{id_} is due, and the verb that names it did not expire it"
+            self._expire(fact, charge=0)
+        return fact
+
+    def _reserve(self, verb: Reserve, answer: Answer) -> str:
+        now_ms = answer.now_ms
+        if (fact := self._known(verb.id, now_ms)) is not None:
+            is_same = fact.amount in (None, verb.amount_nanos)
+            if fact.amount is not None:
+                is_same = is_same and _accounts(fact.counters) == _accounts(_counters(verb.targets))
+            assert answer.admits == (is_same and fact.state == "pending")
+            return "duplicate" if is_same else "conflict"
+        if any(_is_outside(target, now_ms) for target in verb.targets):
+            return "stale_window"
+        if verb.limits_version != self.limits_version:
+            return "stale_limits"
+        over, spent_over = self._shortfalls(verb)
+        if over and not spent_over and self._is_due_on(verb.targets, now_ms):
+            return "leases_due"
+        if over and verb.enforce:
+            assert answer.rejection is not None
+            assert answer.rejection.is_held == (not spent_over)
+            assert answer.rejection.shortfall_nanos == max(spent_over or over)
+            return "rejected"
+        assert (answer.rejection is not None) == bool(over)
+        self.facts[verb.id] = Fact(
+            "pending",
+            _counters(verb.targets),
+            verb.amount_nanos,
+            held=verb.amount_nanos,
+            charge=verb.expiry_charge_nanos,
+            deadline_ms=now_ms + verb.lease_ms,
+        )
+        return "reserved"
+
+    def _shortfalls(self, verb: Reserve) -> tuple[list[int], list[int]]:
+        """I6: by how much each limited counter is exceeded, and of these those that no ending of others can cure."""
+        over, spent_over = [], []
+        for target in verb.targets if verb.amount_nanos else ():
+            if target.limit_nanos is None:
+                continue
+            balance = self.balance(target.counter)
+            room = target.limit_nanos - balance.spent_nanos
+            shortfall = verb.amount_nanos + balance.reserved_nanos - room
+            over += [shortfall] if shortfall > 0 else []
+            spent_over += [shortfall] if verb.amount_nanos > room else []
+        return over, spent_over
+
+    def _is_due_on(self, targets: Iterable[Target], now_ms: int) -> bool:
+        counters = set(_counters(targets))
+        return any(
+            fact.state == "pending" and now_ms >= fact.deadline_ms and counters & set(fact.counters)
+            for fact in self.facts.values()
+            if fact.held or fact.charge
+        )
+
+    def _end(self, verb: Finalize | Release, *, remember_ms: int) -> str:
+        name, actual = ("finalized", verb.actual_nanos) if isinstance(verb, Finalize) else ("released", 0)
+        fact = self.facts.get(verb.id)
+        if fact is None:
+            if verb.age_ms > remember_ms:
+                return "too_old"
+            counters = _counters(verb.targets) if isinstance(verb, Finalize) else ()
+            self.facts[verb.id] = Fact(name, counters, None, booked=actual)
+            return "finalized_unreserved" if isinstance(verb, Finalize) else "released_unknown"
+        if fact.state in ENDED:
+            return ENDED[fact.state]
+        status = name if fact.state == "pending" else f"{name}_late"
+        fact.state, fact.held, fact.booked = name, 0, actual
+        return status
+
+    def _extend_or_expire(self, verb: Extend | Expire, now_ms: int) -> str:
+        fact = self.facts.get(verb.id)
+        if fact is None:
+            return "unknown"
+        if isinstance(verb, Expire):
+            return ENDED.get(fact.state, "expired or already_expired")
+        if fact.state != "pending":
+            return ENDED.get(fact.state, "already_expired")
+        fact.deadline_ms = now_ms + verb.lease_ms
+        return "extended"
+
+    def _adjust(self, verb: Adjust, now_ms: int) -> str:
+        if (known := self.adjusts.get(verb.id)) is not None:
+            amount, counters = known
+            is_same = amount == verb.amount_nanos and _accounts(counters) == _accounts(_counters(verb.targets))
+            return "duplicate" if is_same else "conflict"
+        if not verb.any_window and any(_is_outside(target, now_ms) for target in verb.targets):
+            return "stale_window"
+        self.adjusts[verb.id] = (verb.amount_nanos, _counters(verb.targets))
+        return "adjusted"
+
+
+def _counters(targets: Iterable[Target]) -> tuple[Counter, ...]:
+    return tuple(target.counter for target in targets)
+
+
+def _accounts(counters: Iterable[Counter]) -> set[str]:
+    return {counter.account for counter in counters}
+
+
+def _is_outside(target: Target, now_ms: int) -> bool:
+    return not target.window.starts_ms <= now_ms < target.window.ends_ms
