@@ -49,7 +49,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog=PROGRAM,
         description="What an LLM gateway's budgets have spent and reserved; it reads the same BUDGET_*.",
-        epilog="Exit codes: 0 done; 1 drift, not applied or a check failed; 2 wrong input or setting, no store.",
+        epilog="Exit codes: 0 done; 1 drift, not applied, failed check; 2 wrong input or setting, no store.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     reading.add_to(commands)

@@ -50,17 +50,19 @@ class Table:
     def say(self, rows: Sequence[Row]) -> None:
         """Write rows of the same keys, at least one."""
         is_first = not self._widths
-        columns = [self._column(name, [_text(row[name]) for row in rows]) for name in rows[0]]
+        columns = [self._column(name, [row[name] for row in rows]) for name in rows[0]]
         for cells in list(zip(*columns, strict=True))[0 if is_first else 1 :]:
             say("  ".join(cells).rstrip())
 
-    def _column(self, name: str, texts: list[str]) -> list[str]:
+    def _column(self, name: str, values: list[object]) -> list[str]:
         """The cells of a column, its head first."""
+        texts = list(map(_text, values))
         is_amount = "usd" in name
+        is_number = is_amount or isinstance(values[0], int | float)
         if is_amount:
             texts = self._on_the_point(name, texts)
         width = self._widths[name] = max(self._widths.get(name, len(name)), *map(len, texts))
-        return [text.rjust(width) if is_amount else text.ljust(width) for text in (name, *texts)]
+        return [text.rjust(width) if is_number else text.ljust(width) for text in (name, *texts)]
 
     def _on_the_point(self, name: str, texts: list[str]) -> list[str]:
         lengths = [len(text.partition(".")[2]) for text in texts]

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.cli.binding import BindingLimits, read_limits
 from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import Row, Table, say, say_json, say_rows, usd
+from budget_middleware.cli.output import Row, Table, say_json, say_rows, usd
 from budget_middleware.cli.parsing import account, add_command, positive
 from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
@@ -41,8 +41,8 @@ def add_to(commands: Any) -> None:
         "status",
         on_state(_status),
         says="Show counters: what is spent, reserved and still available.",
-        more="The limit is the one that binds now: a runtime limit, else BUDGET_LIMITS. Those from limits_source"
-        " are known only to the gateway's code and are not shown.",
+        more="The limit is the one that binds now: a runtime limit, else BUDGET_LIMITS. Limits from"
+        " limits_source are known only to the gateway's code and are not shown.",
     )
     status.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
     status.add_argument("--all", action="store_true", help="past windows too")

@@ -34,23 +34,31 @@ class Finding:
 
 
 async def server_findings(settings: Settings, store: Store) -> list[Finding]:
+    """Ask the server and judge what it tells. StoreUnavailable or StoreRefused as for every call."""
     # The first call opens the connection; only the second one tells the time.
     await store.head()
     asked_ms = time.time_ns() // 1_000_000
     told_ms = (await store.head()).now_ms
     answered_ms = time.time_ns() // 1_000_000
-    facts = await server_facts(store)
-    version = facts.get("valkey_version") or facts.get("redis_version", "unknown")
+    return judge(
+        await _server_facts(store),
+        where=redact_url(settings.store_url),
+        took_ms=answered_ms - asked_ms,
+        offset_ms=told_ms - (asked_ms + answered_ms) // 2,
+    )
+
+
+def judge(facts: Mapping[str, str], *, where: str, took_ms: int, offset_ms: int) -> list[Finding]:
+    """What the facts of a server (INFO, and the `save` setting if it is known) mean for a ledger."""
     return [
-        _version_finding(settings, version, f"{answered_ms - asked_ms} ms"),
+        _version_finding(facts, f"{where} answers in {took_ms} ms"),
         _memory_finding(facts.get("maxmemory_policy", "unknown")),
         _persistence_finding(facts),
-        _clock_finding(told_ms - (asked_ms + answered_ms) // 2),
+        _clock_finding(offset_ms),
     ]
 
 
-async def server_facts(store: Any) -> Mapping[str, str]:
-    """INFO and, where the server lets us, the `save` setting, as text by name."""
+async def _server_facts(store: Any) -> Mapping[str, str]:
     client = store._client()
     facts = {name: str(value) for name, value in (await client.info()).items()}
     try:
@@ -59,14 +67,14 @@ async def server_facts(store: Any) -> Mapping[str, str]:
         return facts
 
 
-def _version_finding(settings: Settings, version: str, took: str) -> Finding:
-    where = redact_url(settings.store_url)
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+def _version_finding(facts: Mapping[str, str], answers: str) -> Finding:
+    # Valkey tells beside its own the version of Redis that it stands in for.
+    numbers = tuple(map(int, re.findall(r"\d+", facts.get("redis_version", ""))[:2]))
+    version = facts.get("valkey_version") or facts.get("redis_version", "unknown")
+    message = f"{answers}, version {version}"
     if numbers and numbers < LEAST_VERSION:
-        return Finding(
-            "store", Health.FAIL, f"{where} is version {version}", "run Redis 6.2, Valkey 7.2 or later"
-        )
-    return Finding("store", Health.OK, f"{where} answers in {took}, version {version}")
+        return Finding("store", Health.FAIL, message, "run Redis 6.2 or Valkey 7.2, or later")
+    return Finding("store", Health.OK, message)
 
 
 def _memory_finding(policy: str) -> Finding:

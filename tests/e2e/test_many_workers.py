@@ -61,7 +61,9 @@ async def test_ten_thousand_requests_on_eight_workers(
 ):
     outcomes = await _send_all(sockets)
 
-    served = [json.loads(line) for path in tmp_path.glob("*.served") for line in path.read_text().splitlines()]
+    served = [
+        json.loads(line) for path in tmp_path.glob("*.served") for line in path.read_text().splitlines()
+    ]
     store = RedisStore(server_url, namespace=namespace, timeout_s=30)
     entries = await _settled_journal(store)
     views = await store.counters()
@@ -70,7 +72,9 @@ async def test_ten_thousand_requests_on_eight_workers(
     await store.aclose()
 
     assert len(served) == REQUESTS, outcomes
-    assert sum(not record["complete"] for record in served) > REQUESTS // 5, "too few were cut off to prove much"
+    assert sum(not record["complete"] for record in served) > REQUESTS // 5, (
+        "too few were cut off to prove much"
+    )
     expected = sum(map(_charge, served))
     assert sum(view.balance.spent_nanos for view in views if view.counter.account == "global") == expected
     assert sum(view.balance.spent_nanos for view in views if view.counter.account != "global") == expected
@@ -111,7 +115,9 @@ def _estimated_input() -> int:
 async def _send_all(sockets: list[Path]) -> Tally:
     rng = random.Random(20261124)
     plays = rng.choices(list(PLAYS), weights=list(PLAYS.values()), k=REQUESTS)
-    work = iter([(number, play, rng.randrange(KEYS), rng.randrange(1, 9)) for number, play in enumerate(plays)])
+    work = iter(
+        [(number, play, rng.randrange(KEYS), rng.randrange(1, 9)) for number, play in enumerate(plays)]
+    )
     outcomes: Tally = Tally()
 
     async def client() -> None:

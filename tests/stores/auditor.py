@@ -61,14 +61,22 @@ class Auditor:
 
     def check(self, verb: Verb, answer: Answer, *, remember_ms: int) -> None:
         """Raises AssertionError if the answer is not the right one; else takes in what it means."""
+        fact = None if isinstance(verb, Adjust) else self.facts.get(verb.id)
+        was_pending = fact is not None and fact.state == "pending" and answer.now_ms < fact.deadline_ms
         self.take_expired(answer, by_operator=verb.id if isinstance(verb, Expire) else "")
+        if fact is not None and fact.state == "pending" and not was_pending:
+            # Where nothing was held and nothing is charged, no entry tells of the expiry.
+            assert fact.held == fact.charge == 0, f"{verb.id} is due, and the verb that names it did not expire it"
+            self._expire(fact, charge=0)
         match verb:
             case Reserve():
-                expected = self._reserve(verb, answer)
+                expected = self._reserve(fact, verb, answer)
             case Finalize() | Release():
-                expected = self._end(verb, remember_ms=remember_ms)
-            case Extend() | Expire():
-                expected = self._extend_or_expire(verb, answer.now_ms)
+                expected = self._end(fact, verb, remember_ms=remember_ms)
+            case Extend():
+                expected = self._extend(fact, verb, answer.now_ms)
+            case Expire():
+                expected = self._expire_now(fact, was_pending=was_pending)
             case Adjust():
                 expected = self._adjust(verb, answer.now_ms)
         assert answer.status == expected, f"{verb}: {answer.status}, not {expected}"
@@ -94,17 +102,9 @@ class Auditor:
         for counter, balance in last.items():
             assert balance == self.balance(counter), f"{counter}: {balance}, not {self.balance(counter)}"
 
-    def _known(self, id_: str, now_ms: int) -> Fact | None:
-        fact = self.facts.get(id_)
-        if fact is not None and fact.state == "pending" and now_ms >= fact.deadline_ms:
-            # Nothing held and nothing charged leaves no entry that tells of it.
-            assert fact.held == fact.charge == 0, f"{id_} is due, and the verb that names it did not expire it"
-            self._expire(fact, charge=0)
-        return fact
-
-    def _reserve(self, verb: Reserve, answer: Answer) -> str:
+    def _reserve(self, fact: Fact | None, verb: Reserve, answer: Answer) -> str:
         now_ms = answer.now_ms
-        if (fact := self._known(verb.id, now_ms)) is not None:
+        if fact is not None:
             is_same = fact.amount in (None, verb.amount_nanos)
             if fact.amount is not None:
                 is_same = is_same and _accounts(fact.counters) == _accounts(_counters(verb.targets))
@@ -154,9 +154,8 @@ class Auditor:
             if fact.held or fact.charge
         )
 
-    def _end(self, verb: Finalize | Release, *, remember_ms: int) -> str:
+    def _end(self, fact: Fact | None, verb: Finalize | Release, *, remember_ms: int) -> str:
         name, actual = ("finalized", verb.actual_nanos) if isinstance(verb, Finalize) else ("released", 0)
-        fact = self.facts.get(verb.id)
         if fact is None:
             if verb.age_ms > remember_ms:
                 return "too_old"
@@ -169,16 +168,21 @@ class Auditor:
         fact.state, fact.held, fact.booked = name, 0, actual
         return status
 
-    def _extend_or_expire(self, verb: Extend | Expire, now_ms: int) -> str:
-        fact = self.facts.get(verb.id)
+    def _extend(self, fact: Fact | None, verb: Extend, now_ms: int) -> str:
         if fact is None:
             return "unknown"
-        if isinstance(verb, Expire):
-            return ENDED.get(fact.state, "expired or already_expired")
         if fact.state != "pending":
             return ENDED.get(fact.state, "already_expired")
         fact.deadline_ms = now_ms + verb.lease_ms
         return "extended"
+
+    def _expire_now(self, fact: Fact | None, *, was_pending: bool) -> str:
+        if fact is None:
+            return "unknown"
+        if was_pending:
+            self._expire(fact, charge=0)
+            return "expired"
+        return ENDED.get(fact.state, "already_expired")
 
     def _adjust(self, verb: Adjust, now_ms: int) -> str:
         if (known := self.adjusts.get(verb.id)) is not None:

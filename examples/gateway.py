@@ -1,0 +1,61 @@
+"""A gateway of one file: it forwards chat completions to an upstream, and one line puts a budget in front.
+
+    export UPSTREAM_URL=https://api.openai.com BUDGET_LIMITS='key=10/day'
+    uvicorn gateway:app
+
+Clients call it as they would call OpenAI, with its address as their `base_url`.
+"""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from budget_middleware import BudgetMiddleware
+
+# They describe one connection or its encoding, and httpx has its own towards the upstream.
+OF_ONE_HOP = {"connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding"}
+
+
+@asynccontextmanager
+async def lifespan(_: Starlette) -> AsyncIterator[dict[str, object]]:
+    timeout = httpx.Timeout(10, read=600)
+    async with httpx.AsyncClient(base_url=os.environ["UPSTREAM_URL"], timeout=timeout) as upstream:
+        yield {"upstream": upstream}
+
+
+async def chat_completions(request: Request) -> Response:
+    upstream: httpx.AsyncClient = request.state.upstream
+    call = upstream.build_request(
+        "POST", request.url.path, headers=forwarded(request.headers), content=await request.body()
+    )
+    try:
+        answer = await upstream.send(call, stream=True)
+        headers = forwarded(answer.headers)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            return StreamingResponse(chunks_of(answer), answer.status_code, headers)
+        return Response(await answer.aread(), answer.status_code, headers)
+    except httpx.HTTPError as error:
+        message = f"The upstream gave no answer: {type(error).__name__}"
+        return JSONResponse({"error": {"message": message, "type": "api_error"}}, status_code=502)
+
+
+async def chunks_of(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in answer.aiter_bytes():
+            yield chunk
+    finally:
+        await answer.aclose()
+
+
+def forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in OF_ONE_HOP}
+
+
+app = Starlette(routes=[Route("/v1/chat/completions", chat_completions, methods=["POST"])], lifespan=lifespan)
+app.add_middleware(BudgetMiddleware)

@@ -1,0 +1,133 @@
+"""The audit as tables: a journal, the counters beside it, and what is called drift."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from budget_middleware.core.audit import Audit, Check, Drift, Report
+from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Op, Status
+from budget_middleware.core.windows import Period
+from tests.stores.verbs import DAY_MS
+
+A = Counter("key:a", Period.MONTH, "2026-11")
+B = Counter("key:b", Period.MONTH, "2026-11")
+FORGOTTEN_MS = 35 * DAY_MS
+
+
+def entry(
+    seq: int, after: tuple[int, int], delta: tuple[int, int], *, counter: Counter = A, ms: int = 0
+) -> Entry:
+    return Entry(seq, ms, Op.RESERVE, "r", counter, *delta, *after, limit_nanos=None, status=Status.RESERVED)
+
+
+# Held 6, booked as 1, then 2 more booked.
+JOURNAL = [entry(1, (0, 6), (0, 6)), entry(2, (1, 0), (1, -6)), entry(3, (3, 0), (2, 0))]
+
+
+def proof(
+    spent: int, reserved: int, *, seq: int = 3, counter: Counter = A, adjusted: int = 0, pending: int | None = None
+) -> CounterProof:
+    held = reserved if pending is None else pending
+    return CounterProof(
+        counter, Balance(spent, reserved), adjusted, pending=1, pending_nanos=held, seen_at_seq=seq
+    )
+
+
+def audited(
+    proofs: Iterable[CounterProof], journal: Iterable[Entry], *, head_seq: int = 3, now_ms: int = 0
+) -> Report:
+    audit = Audit(proofs, head_seq=head_seq, now_ms=now_ms, forgotten_after_ms=FORGOTTEN_MS)
+    for found in journal:
+        audit.add([found])
+    return audit.report()
+
+
+CLEAN = {
+    "nothing was ever written": ([], [], 0),
+    "the journal leads to the counter": ([proof(3, 0)], JOURNAL, 3),
+    "entries after the proof was read": ([proof(1, 0, seq=2)], JOURNAL, 1),
+    "the first entries were trimmed": ([proof(3, 0)], JOURNAL[1:], 3),
+    "a credit below zero": ([proof(-2, 0, seq=1, adjusted=-2)], [entry(1, (-2, 0), (-2, 0))], 1),
+    "a counter made after the head was read": ([], [entry(1, (0, 6), (0, 6))], 0),
+    "a counter that went back to zero and is gone": ([], [JOURNAL[0], entry(2, (0, 0), (0, -6))], 2),
+}
+
+
+@pytest.mark.parametrize(("proofs", "journal", "head_seq"), CLEAN.values(), ids=CLEAN)
+def test_no_drift(proofs: list[CounterProof], journal: list[Entry], head_seq: int):
+    assert audited(proofs, journal, head_seq=head_seq) == Report((), unproved=0)
+
+
+DRIFTING = {
+    "spent by hand": ([proof(4, 0)], JOURNAL, [Drift(A, Check.SPENT, 3, 4)]),
+    "held by hand": (
+        [proof(3, 5, pending=0)],
+        JOURNAL,
+        [Drift(A, Check.RESERVED, 0, 5), Drift(A, Check.PENDING, 0, 5)],
+    ),
+    "a reservation without its hold": ([proof(3, 0, pending=2)], JOURNAL, [Drift(A, Check.PENDING, 2, 0)]),
+    "below zero": (
+        [proof(-1, -6, seq=1)],
+        [entry(1, (-1, -6), (-1, -6))],
+        [Drift(A, Check.NEGATIVE_SPENT, 0, -1), Drift(A, Check.NEGATIVE_RESERVED, 0, -6)],
+    ),
+    "booked more than adjusted away": (
+        [proof(1, 0, seq=1, adjusted=2)],
+        [entry(1, (1, 0), (1, 0))],
+        [Drift(A, Check.NEGATIVE_SPENT, 0, -1)],
+    ),
+    "a broken chain": (
+        [proof(9, 1)],
+        [*JOURNAL[:2], entry(3, (9, 1), (2, 1))],
+        [Drift(A, Check.CHAIN_SPENT, 1, 7, seq=3)],
+    ),
+    "a first entry that does not begin at zero": (
+        [proof(5, 0, seq=1)],
+        [entry(1, (5, 0), (2, -1))],
+        [Drift(A, Check.CHAIN_SPENT, 0, 3, seq=1), Drift(A, Check.CHAIN_RESERVED, 0, 1, seq=1)],
+    ),
+    "a counter of which a whole journal knows nothing": (
+        [proof(3, 0), proof(2, 0, counter=B)],
+        JOURNAL,
+        [Drift(B, Check.SPENT, 0, 2)],
+    ),
+    "a counter that was lost": ([], JOURNAL, [Drift(A, Check.SPENT, 3, 0)]),
+}
+
+
+@pytest.mark.parametrize(("proofs", "journal", "drift"), DRIFTING.values(), ids=DRIFTING)
+def test_drift(proofs: list[CounterProof], journal: list[Entry], drift: list[Drift]):
+    found = audited(proofs, journal)
+    ignoring_pending = [each for each in found.drift if each not in drift and each.check is not Check.PENDING]
+    assert not ignoring_pending
+    assert [each for each in found.drift if each in drift] == drift
+
+
+def test_a_counter_whose_entries_were_all_trimmed_is_checked_by_itself_only():
+    trimmed = [entry(7, (1, 0), (1, 0), counter=B)]
+    proofs = [proof(9, 0, seq=7), proof(1, 0, seq=7, counter=B)]
+    assert audited(proofs, trimmed, head_seq=7) == Report((), unproved=1)
+    assert audited([proof(9, 5, seq=7, pending=4)], trimmed[:0], head_seq=7) == Report(
+        (Drift(A, Check.PENDING, 4, 5),), unproved=1
+    )
+
+
+def test_a_counter_begins_again_only_after_its_time():
+    again = entry(4, (2, 0), (2, 0), ms=FORGOTTEN_MS)
+    too_soon = entry(4, (2, 0), (2, 0), ms=FORGOTTEN_MS - 1)
+    proofs = [proof(2, 0, seq=4)]
+    assert audited(proofs, [*JOURNAL, again]).drift == ()
+    assert audited(proofs, [*JOURNAL, too_soon]).drift == (Drift(A, Check.CHAIN_SPENT, 3, 0, seq=4),)
+
+
+def test_a_counter_may_be_gone_only_after_its_time():
+    assert audited([], JOURNAL, now_ms=FORGOTTEN_MS).drift == ()
+    assert audited([], JOURNAL, now_ms=FORGOTTEN_MS - 1).drift == (Drift(A, Check.SPENT, 3, 0),)
+
+
+def test_the_journal_is_needed_up_to_the_latest_proof():
+    def needed(proofs: list[CounterProof]) -> int:
+        return Audit(proofs, head_seq=3, now_ms=0, forgotten_after_ms=1).needed_seq
+
+    assert needed([]) == 3
+    assert needed([proof(0, 0, seq=5), proof(0, 0, seq=9, counter=B)]) == 9

@@ -1,0 +1,257 @@
+"""Hypothesis plays the verbs, time and lost replies on memory and on a real server, side by side.
+
+From tiny ranges, so that limits, repeats, deadlines and turns of windows meet. Three parties must agree after
+every step: the executable specification, the Lua scripts, and an auditor that shares no code with them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from budget_middleware.core.model import (
+    Adjust,
+    Answer,
+    Balance,
+    Counter,
+    Entry,
+    Expire,
+    Extend,
+    Finalize,
+    Release,
+    Reserve,
+    Target,
+)
+from budget_middleware.core.windows import Period, window_at
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import MovableClock
+from tests.stores.auditor import Auditor
+from tests.stores.clocked import ClockedRedisStore
+from tests.stores.verbs import HOUR_MS, START_MS, UTC, Verb, send
+
+T = TypeVar("T")
+
+REMEMBER_MS = 10**10
+RETENTION = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_MS)
+
+LEASES_MS = (2000, 3000, 4000)
+
+ids = st.sampled_from("abcd")
+# An ending is mostly sent to what awaits one, the last first.
+targeted = st.one_of(st.sampled_from([0, 0, 0, 1, 2, 3]), ids)
+amounts = st.integers(0, 3)
+leases_ms = st.sampled_from(LEASES_MS)
+ages_ms = st.sampled_from([0, REMEMBER_MS, REMEMBER_MS + 1])
+# Two periods of one account, and another account; some windows have just closed or not begun.
+places = st.lists(
+    st.sampled_from([("key:a", Period.HOUR), ("key:a", Period.DAY), ("team:b", Period.HOUR)]),
+    min_size=1,
+    max_size=3,
+    unique=True,
+)
+limits = st.sampled_from([5, 5, 5, 3, None])
+hours_off = st.sampled_from([0, 0, 0, 0, 0, -1, 1])
+
+
+def set_runtime_limit(store: Store, *, limit_nanos: int | None) -> Awaitable[int]:
+    return store.set_limit("key:a", period=Period.DAY, limit_nanos=limit_nanos)
+
+
+class StoresSideBySide(RuleBasedStateMachine):
+    def __init__(self, *, runner: asyncio.Runner, server_url: str, namespace: str) -> None:
+        super().__init__()
+        self.runner = runner
+        # A second and a half before an hour ends.
+        self.clock = MovableClock(START_MS + HOUR_MS // 2 - 1500)
+        self.memory = MemoryStore(RETENTION, clock_ms=self.clock)
+        self.redis = ClockedRedisStore(
+            server_url, namespace=f"{namespace}-{uuid4().hex[:8]}", clock_ms=self.clock, retention=RETENTION
+        )
+        self.auditor = Auditor()
+        self.sent: list[Verb] = []
+        self.generation = 0
+        self.told: dict[Counter, Balance] = {}
+        self.seq = 0
+
+    def teardown(self) -> None:
+        self.run(self.redis.forget_everything())
+        self.run(self.redis.aclose())
+
+    def run(self, work: Any) -> Any:
+        return self.runner.run(work)
+
+    def both(self, ask: Callable[[Store], Awaitable[T]]) -> T:
+        """Asks both stores the same; they must say the same."""
+        from_memory, from_redis = self.run(ask(self.memory)), self.run(ask(self.redis))
+        if isinstance(from_memory, Answer):
+            from_memory, from_redis = replace(from_memory, generation=""), replace(from_redis, generation="")
+        assert from_memory == from_redis
+        return from_memory  # type: ignore[no-any-return]
+
+    def targets(self, places: list[tuple[str, Period]], limit: int | None, hours_off: int = 0) -> tuple[Target, ...]:
+        at_ms = self.clock.now_ms + hours_off * HOUR_MS
+        return tuple(
+            Target(account, window_at(period, time_ms=at_ms, timezone=UTC), limit) for account, period in places
+        )
+
+    def id(self, aim: str | int) -> str:
+        """One of this generation's four ids, or of those that await an ending."""
+        waiting = [id_ for id_, fact in self.auditor.facts.items() if fact.state in ("pending", "expired")]
+        if isinstance(aim, int) and waiting:
+            return waiting[-1 - aim % len(waiting)]
+        return f"{aim}{self.generation}"
+
+    def play(self, verb: Verb, *, is_reply_lost: bool) -> None:
+        self.sent.append(verb)
+        self.deliver(verb)
+        if is_reply_lost:
+            # I10: whoever got no reply asks again, and nothing more happens.
+            assert self.deliver(verb).entries == ()
+
+    def deliver(self, verb: Verb) -> Answer:
+        answer = self.both(lambda store: send(store, verb))
+        self.auditor.check(verb, answer, remember_ms=REMEMBER_MS)
+        self.read_journal(answer.entries)
+        return answer
+
+    def read_journal(self, written: tuple[Entry, ...]) -> None:
+        """I9: the journal goes on with exactly what the answer tells, and each counter's entries chain."""
+        entries = self.both(lambda store: store.journal(after_seq=self.seq, count=1000))
+        assert tuple(entries) == written
+        for entry in entries:
+            self.seq += 1
+            assert entry.seq == self.seq
+            before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+            assert before == self.told.get(entry.counter, Balance())
+            self.told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+
+    # Verbs.
+
+    @rule(
+        id_=ids, places=places, amount=amounts, limit=limits, lease_ms=leases_ms, charge=st.integers(0, 2),
+        hours_off=hours_off, enforce=st.sampled_from([True, True, True, False]),
+        is_stale=st.sampled_from([False] * 9 + [True]), is_reply_lost=st.booleans(),
+    )  # fmt: skip
+    def reserve(
+        self, id_, places, amount, limit, lease_ms, charge, hours_off, enforce, is_stale, is_reply_lost
+    ):  # fmt: skip
+        verb = Reserve(
+            self.id(id_),
+            self.targets(places, limit, hours_off),
+            amount,
+            lease_ms,
+            expiry_charge_nanos=min(charge, amount),
+            enforce=enforce,
+            limits_version=self.auditor.limits_version + is_stale,
+            trace=f"trace of {id_}",
+        )
+        self.play(verb, is_reply_lost=is_reply_lost)
+
+    @rule(id_=targeted, places=places, actual=amounts, age_ms=ages_ms, is_reply_lost=st.booleans())
+    def finalize(self, id_, places, actual, age_ms, is_reply_lost):
+        verb = Finalize(self.id(id_), self.targets(places, 5), actual, age_ms=age_ms)
+        self.play(verb, is_reply_lost=is_reply_lost)
+
+    @rule(id_=targeted, age_ms=ages_ms, is_reply_lost=st.booleans())
+    def release(self, id_, age_ms, is_reply_lost):
+        self.play(Release(self.id(id_), age_ms=age_ms, reason="why"), is_reply_lost=is_reply_lost)
+
+    @rule(id_=targeted, lease_ms=leases_ms, by_operator=st.sampled_from([False, False, True]))
+    def extend_or_expire(self, id_, lease_ms, by_operator):
+        verb = Expire(self.id(id_), reason="stuck") if by_operator else Extend(self.id(id_), lease_ms)
+        self.play(verb, is_reply_lost=True)
+
+    @rule(id_=ids, places=places, amount=st.integers(-2, 3), hours_off=hours_off, any_window=st.booleans())
+    def adjust(self, id_, places, amount, hours_off, any_window):
+        targets = self.targets(places, None, hours_off)
+        self.play(Adjust(self.id(id_), targets, amount, any_window=any_window), is_reply_lost=True)
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def repeat_an_older_verb(self, data):
+        """A delayed or duplicated message."""
+        self.deliver(data.draw(st.sampled_from(self.sent[-12:])))
+
+    @rule(at_most=st.integers(1, 3))
+    def sweep(self, at_most):
+        self.sweep_both(at_most=at_most)
+
+    def sweep_both(self, *, at_most: int) -> None:
+        answer = self.both(lambda store: store.sweep(at_most=at_most))
+        self.auditor.take_expired(answer)
+        self.read_journal(answer.entries)
+
+    # What goes on around them.
+
+    @rule(s=st.sampled_from([1, 1, 2]))
+    def wait(self, s):
+        self.clock.advance(s=s)
+
+    @rule()
+    def four_new_ids(self):
+        self.generation += 1
+
+    @rule(happening=st.sampled_from(["next hour", "limit", "quiet"]), limit=limits)
+    def something_rare_happens(self, happening, limit):
+        if happening == "next hour":
+            self.clock.move_to(self.targets([("key:a", Period.HOUR)], None, 1)[0].window.ends_ms - 1500)
+        elif happening == "limit":
+            set_limit = partial(set_runtime_limit, limit_nanos=limit)
+            self.auditor.limits_version = self.both(set_limit)
+        else:
+            self.let_all_leases_end()
+
+    def let_all_leases_end(self) -> None:
+        """I7: nothing in flight and leases over implies that nothing is reserved."""
+        self.clock.advance(ms=max(LEASES_MS))
+        self.sweep_both(at_most=1000)
+        assert self.both(lambda store: store.holds()) == []
+        assert all(proof.balance.reserved_nanos == 0 for proof in self.both(lambda store: store.proofs()))
+
+    # What holds after each of them.
+
+    @invariant()
+    def figures_are_those_of_the_auditor(self):
+        """I1, I2 and I4; the journal leads to the counters (I9)."""
+        proofs = self.both(lambda store: store.proofs())
+        assert {proof.counter for proof in proofs} == set(self.told)
+        for proof in proofs:
+            assert proof.balance == self.auditor.balance(proof.counter) == self.told[proof.counter]
+            assert proof.adjusted_nanos == self.auditor.adjusted(proof.counter)
+            assert proof.balance.reserved_nanos == proof.pending_nanos >= 0
+            assert proof.balance.spent_nanos - proof.adjusted_nanos >= 0
+
+    @invariant()
+    def operators_see_the_same_in_both(self):
+        self.both(lambda store: store.counters())
+        held = {reservation.id for reservation in self.both(lambda store: store.holds())}
+        lasting = {
+            id_
+            for id_, fact in self.auditor.facts.items()
+            if fact.state == "pending" and fact.deadline_ms > self.clock.now_ms
+        }
+        assert held == lasting
+        for store in (self.memory, self.redis):
+            by_kind = self.run(store.reserved_by_kind())
+            assert {kind: nanos for kind, nanos in by_kind.items() if nanos} == self.auditor.held_by_kind()
+
+
+def test_memory_and_redis_agree_with_the_auditor(server_url: str, namespace: str):
+    with asyncio.Runner() as runner:
+        run_state_machine_as_test(
+            lambda: StoresSideBySide(runner=runner, server_url=server_url, namespace=namespace),
+            settings=settings(max_examples=150, stateful_step_count=50, deadline=None),
+        )
