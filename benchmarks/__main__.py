@@ -75,9 +75,7 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     sys.exit(f"uvicorn ended with {process.returncode}")
 
 
-def _visit_all(
-    started: dict[str, tuple[int, int]], options: argparse.Namespace
-) -> dict[str, list[dict[str, float]]]:
+def _visit_all(started: dict[str, tuple[int, int]], options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     visits: dict[str, list[dict[str, float]]] = {name: [] for name in started}
     total = options.rounds * len(started)
     for number in range(total):
@@ -112,9 +110,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def _print_table(visits: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> None:
-    print(
-        f"{_machine()}; load: {client_name()}, c = {options.connections}; medians of {options.rounds} visits"
-    )
+    print(f"{_machine()}; load: {client_name()}, c = {options.connections}; medians of {options.rounds} visits")
     print(f"{'':<40}{'req/s':>9}{'of bare':>9}{'of two':>9}{'CPU us':>9}{'p50 ms':>9}{'p99 ms':>9}")
     for name, what in SCENARIOS.items():
         row = {key: median(visit[key] for visit in visits[name]) for key in visits[name][0]}

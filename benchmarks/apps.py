@@ -84,11 +84,10 @@ async def _live(receive: Receive, send: Send) -> None:
             return
 
 
-def _guarded(**settings: str) -> ASGIApp:
+def _guarded(**settings: Any) -> ASGIApp:
     from budget_middleware import BudgetMiddleware
 
-    accounts = {"accounts": "key=token;team=header:x-team"}
-    return BudgetMiddleware(bare, **accounts, **settings)
+    return BudgetMiddleware(bare, accounts="key=token; team=header:x-team", **settings)
 
 
 def __getattr__(name: str) -> ASGIApp:
@@ -102,7 +101,5 @@ def __getattr__(name: str) -> ASGIApp:
                 limits="key=1000000/month",
             )
         case "redis_3":
-            return _guarded(
-                store_url=os.environ["BENCH_REDIS_URL"], namespace="bench3", limits=_THREE_ACCOUNTS
-            )
+            return _guarded(store_url=os.environ["BENCH_REDIS_URL"], namespace="bench3", limits=_THREE_ACCOUNTS)
     raise AttributeError(name)

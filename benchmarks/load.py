@@ -75,7 +75,8 @@ def _run_wrk(port: int, connections: int, seconds: float) -> Load:
     failures = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     total = re.search(r"(\d+) requests in", text)
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", text)
-    assert total is not None and rate is not None, text
+    assert total is not None, text
+    assert rate is not None, text
     return Load(
         per_second=float(rate[1]),
         p50_s=_percentile(text, "50%"),

@@ -118,7 +118,7 @@ class Admission:
             payers = await self._payers.payers_of(scope, document)
         except (BadRequestError, AmbiguousTokenError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a user's own accounts_source may raise anything
             _log.warning("accounts_source failed: %r", error)
             return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
         model = encode_subject(quote.model) if quote.model else ""

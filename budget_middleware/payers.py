@@ -34,7 +34,7 @@ TOKEN_HEADERS = (
     b"x-goog-api-key",
     b"ocp-apim-subscription-key",
 )
-TOKEN_QUERY = "key"
+TOKEN_QUERY = "key"  # noqa: S105 - the name of a parameter, not a secret
 _SCHEMES = ("bearer", "basic")
 
 _REREAD_S = 1.0
@@ -246,10 +246,10 @@ def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
 
 def _read_subjects(path: Path, key: str, subjects: Any) -> dict[str, str]:
     if not isinstance(subjects, dict):
-        raise ValueError(f'{path}: [keys."{key}"] must be a table such as team = "search"')
+        raise ValueError(  # noqa: TRY004 - a wrong file, as all the others here
+            f'{path}: [keys."{key}"] must be a table such as team = "search"'
+        )
     for kind, subject in subjects.items():
         if not KIND.fullmatch(kind) or kind == KEY or not isinstance(subject, str) or not subject:
-            raise ValueError(
-                f'{path}: [keys."{key}"] {kind}: accepted is KIND = "SUBJECT", such as team = "search"'
-            )
+            raise ValueError(f'{path}: [keys."{key}"] {kind}: accepted is KIND = "SUBJECT", such as team = "search"')
     return {kind: encode_subject(subject) for kind, subject in subjects.items()}

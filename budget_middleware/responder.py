@@ -320,9 +320,7 @@ class Exchange:
         telemetry = self._ledger.telemetry
         status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
         telemetry.count_request(status="unpriced" if quote.rates is None else status, model=quote.metric_model)
-        telemetry.count_cost(
-            actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=quote.metric_model
-        )
+        telemetry.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=quote.metric_model)
 
 
 def _value(headers: Headers, name: bytes) -> bytes:

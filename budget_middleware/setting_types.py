@@ -25,8 +25,6 @@ from pydantic import (
 
 from budget_middleware.apis import APIS
 from budget_middleware.core.accounts import AccountSource, parse_sources
-from budget_middleware.core.charges import OnAbort as OnAbort
-from budget_middleware.core.charges import OnExpire as OnExpire
 from budget_middleware.core.limits import LimitRule, parse_limits
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 

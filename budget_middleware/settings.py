@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
     Accounts,
@@ -24,8 +25,6 @@ from budget_middleware.setting_types import (
     HeaderName,
     Limits,
     Mode,
-    OnAbort,
-    OnExpire,
     OnStoreError,
     OptionalFile,
     Routes,
@@ -92,9 +91,7 @@ class Settings(BaseSettings):
         "", "TOML: which team and user a key belongs to; reread when it changes.", "the path of a file"
     )
     known_keys_only: Flag = _setting("0", "1: tokens missing from the accounts file share key:-.", "0, 1")
-    mode: Mode = _setting(
-        "enforce", "shadow: record what would be refused, refuse nothing.", "enforce, shadow, off"
-    )
+    mode: Mode = _setting("enforce", "shadow: record what would be refused, refuse nothing.", "enforce, shadow, off")
     timezone: Zone = _setting(
         "UTC", "The zone of calendar windows.", "a name of the IANA time zone database, such as Europe/Berlin"
     )
@@ -117,9 +114,7 @@ class Settings(BaseSettings):
     remember_s: int = _number(
         "3600", "How long a finished id is remembered.", "seconds, at least ten leases,", 1, 2592000
     )
-    retention_days: int = _number(
-        "35", "How long a counter outlives its window and its last change.", "days", 1, 3650
-    )
+    retention_days: int = _number("35", "How long a counter outlives its window and its last change.", "days", 1, 3650)
     journal_max: int = _number("100000", "How many journal entries are kept.", "entries", 1, 100_000_000)
     on_abort: OnAbort = _setting(
         "partial",

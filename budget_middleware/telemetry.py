@@ -83,7 +83,7 @@ def _harmless(method: Callable[_P, _R]) -> Callable[_P, _R | None]:
         nonlocal logged
         try:
             return method(*args, **kwargs)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the request goes on
             if not logged:
                 logged = True
                 _log.warning("telemetry failed in %s; requests are unharmed", method.__name__, exc_info=True)
@@ -167,10 +167,15 @@ class Telemetry:
         if not has_tracer_provider():
             return _SILENT
         given = {RESERVATION_ID: reservation_id} if reservation_id else {}
-        return (
-            _start(self._tracer, op, since_seq, context, _links([reserve_trace]), {**given, **(attributes or {})})
-            or _SILENT
+        begun = _begin(
+            self._tracer,
+            op,
+            since_seq=since_seq,
+            context=context,
+            links=_links([reserve_trace]),
+            attributes={**given, **(attributes or {})},
         )
+        return begun or _SILENT
 
     @_harmless
     def end(self, verb: VerbSpan, status: str, *, attributes: Attributes | None = None) -> None:
@@ -320,9 +325,10 @@ def rejection_attributes(rejection: Rejection) -> Attributes:
 
 
 @_harmless
-def _start(
+def _begin(
     tracer: trace.Tracer,
     op: Op,
+    *,
     since_seq: int,
     context: Context | None,
     links: Sequence[Link],

@@ -47,9 +47,7 @@ async def chat_completions(request: Request) -> Response:
     return JSONResponse(completion("chat.completion", body, [choice]) | {"usage": usage})
 
 
-async def stream(
-    body: Json, words: Sequence[str], usage: Json, *, cut_after: int | None
-) -> AsyncIterator[str]:
+async def stream(body: Json, words: Sequence[str], usage: Json, *, cut_after: int | None) -> AsyncIterator[str]:
     wants_usage = (body.get("stream_options") or {}).get("include_usage", False)
     # As OpenAI does it: null in every chunk, then the figures in one more, which has no choices.
     no_usage_yet: Json = {"usage": None} if wants_usage else {}

@@ -79,16 +79,12 @@ class TestPublished:
     def test_no_name_raises(self, name):
         book().resolve(name)
 
-    @pytest.mark.parametrize(
-        "model", ["gpt-4o", "gpt-4o-mini", "o3", "gpt-5", "claude-3-5-sonnet", "gemini-2.5-pro"]
-    )
+    @pytest.mark.parametrize("model", ["gpt-4o", "gpt-4o-mini", "o3", "gpt-5", "claude-3-5-sonnet", "gemini-2.5-pro"])
     @pytest.mark.parametrize("input_tokens", [1_000, 300_000])
     def test_costs_agree_with_the_library(self, model, input_tokens):
         rates = book().resolve(model)
         assert rates
-        usage = Usage(
-            input_tokens=input_tokens, cached_input_tokens=300, output_tokens=2_000, reasoning_tokens=700
-        )
+        usage = Usage(input_tokens=input_tokens, cached_input_tokens=300, output_tokens=2_000, reasoning_tokens=700)
         theirs = genai_prices.calc_price(
             genai_prices.Usage(input_tokens=input_tokens, cache_read_tokens=300, output_tokens=2_000),
             model,
@@ -176,9 +172,7 @@ class TestUnknownModel:
         assert rates
         assert cost_nanos(rates, Usage(input_tokens=1000, output_tokens=100)) == nanos_from_usd("0.0035")
 
-    @pytest.mark.parametrize(
-        "text", ["", "Reject", "1", "1/", "/1", "1/2/3", "-1/2", "1/nan", "9000001/1", "a/b"]
-    )
+    @pytest.mark.parametrize("text", ["", "Reject", "1", "1/", "/1", "1/2/3", "-1/2", "1/nan", "9000001/1", "a/b"])
     def test_anything_else_is_refused_in_one_line(self, text):
         with pytest.raises(ValueError, match=r"accepted is reject, free or IN/OUT") as error:
             parse_unknown_model(text)

@@ -9,9 +9,10 @@ from pydantic import SecretStr, ValidationError
 
 from budget_middleware import settings
 from budget_middleware.core.accounts import parse_sources
+from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.prices import parse_unknown_model
-from budget_middleware.setting_types import Mode, OnAbort, OnExpire, OnStoreError, RouteRule, redact_url
+from budget_middleware.setting_types import Mode, OnStoreError, RouteRule, redact_url
 from budget_middleware.settings import Settings, SettingsError, load, setting_docs
 
 HERE = Path(__file__)
@@ -270,9 +271,7 @@ def test_an_unknown_variable_is_warned_of_once(monkeypatch, caplog):
 
 
 def test_no_secret_is_printed():
-    secretive = load(
-        store_url="redis://u:hunter2@h/0?password=hunter2", hash_secret="hunter2", admin_token="hunter2"
-    )
+    secretive = load(store_url="redis://u:hunter2@h/0?password=hunter2", hash_secret="hunter2", admin_token="hunter2")
     assert "hunter2" not in repr(secretive) + str(secretive)
 
 

@@ -40,9 +40,7 @@ async def _audit(desk: Desk, arguments: Namespace) -> int:
     if arguments.json:
         say_json({"counters": counters, "reservations": reservations, "drift": rows})
     else:
-        say(
-            f"{counters} counters, {reservations} reservations, {report.unproved} unproved, {len(rows)} drift"
-        )
+        say(f"{counters} counters, {reservations} reservations, {report.unproved} unproved, {len(rows)} drift")
         say_rows(rows, as_json=False, if_none="every counter adds up")
     return 1 if rows else 0
 
@@ -57,9 +55,7 @@ async def _audited(store: Store, forgotten_after_ms: int) -> tuple[int, Report]:
     audit, after_seq = begin(), 0
     while after_seq < audit.needed_seq and (page := await store.journal(after_seq=after_seq, count=PAGE)):
         if page[0].seq > after_seq + 1 and await _is_trimmed(store, after_seq):
-            audit = (
-                begin()
-            )  # It was trimmed faster than it was read: what came before proves nothing any more.
+            audit = begin()  # It was trimmed faster than it was read: what came before proves nothing any more.
         audit.add(page)
         after_seq = page[-1].seq
     return len(proofs), audit.report()

@@ -51,9 +51,7 @@ def _add_limit(commands: Any) -> None:
     )
     verbs = limit.add_subparsers(metavar="COMMAND", required=True)
     accounts = "such as key:1f3a9c0b2d4e5f60, key, team:research or key+model:*+gpt-4o"
-    setting = add_command(
-        verbs, "set", on_state(_limit_set), says="Limit an account, or all that a pattern names."
-    )
+    setting = add_command(verbs, "set", on_state(_limit_set), says="Limit an account, or all that a pattern names.")
     setting.add_argument("account", metavar="ACCOUNT", type=pattern, help=accounts)
     setting.add_argument(
         "amounts",

@@ -44,9 +44,7 @@ def on_state(command: StateCommand) -> Run:
         except StoreUnavailable as error:
             raise CommandError(no_answer(settings, error)) from None
         except StoreRefused as error:
-            raise CommandError(
-                f"the store refused and changed nothing: {' '.join(str(error).split())}"
-            ) from None
+            raise CommandError(f"the store refused and changed nothing: {' '.join(str(error).split())}") from None
 
     return run
 

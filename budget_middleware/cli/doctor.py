@@ -87,9 +87,7 @@ class _Warnings(logging.Handler):
 
 def _mode_finding(settings: Settings) -> Finding:
     if settings.mode is Mode.OFF:
-        return Finding(
-            "settings", Health.WARN, "BUDGET_MODE=off: nothing is metered", "set shadow or enforce"
-        )
+        return Finding("settings", Health.WARN, "BUDGET_MODE=off: nothing is metered", "set shadow or enforce")
     refused = "refuses" if settings.mode is Mode.ENFORCE else "only records what it would refuse"
     return Finding("settings", Health.OK, f"all are accepted; BUDGET_MODE={settings.mode} {refused}")
 
@@ -118,12 +116,8 @@ def _limits_finding(settings: Settings, runtime: list[LimitRule]) -> Finding:
             "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
         )
     if not rules:
-        return Finding(
-            "limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS"
-        )
-    return Finding(
-        "limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time"
-    )
+        return Finding("limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS")
+    return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")
 
 
 def _tracer_finding() -> Finding:
@@ -157,12 +151,8 @@ async def _store_findings(settings: Settings) -> list[Finding]:
         runtime = runtime_rules(await store.limits())
         return [_limits_finding(settings, runtime), *await server_findings(settings, store)]
     except StoreUnavailable as error:
-        return [
-            Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")
-        ]
+        return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
     except StoreRefused as error:
-        return [
-            Finding("store", Health.FAIL, f"it refused: {error}", "give its user the rights to ~* and EVAL")
-        ]
+        return [Finding("store", Health.FAIL, f"it refused: {error}", "give its user the rights to ~* and EVAL")]
     finally:
         await store.aclose()

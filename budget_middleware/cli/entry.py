@@ -78,7 +78,5 @@ def _demo(arguments: Namespace) -> int:
     try:
         from budget_middleware.demo import run_demo
     except ModuleNotFoundError as missing:
-        raise CommandError(
-            f"demo needs the package {missing.name}; pip install 'budget-middleware[demo]'"
-        ) from None
+        raise CommandError(f"demo needs the package {missing.name}; pip install 'budget-middleware[demo]'") from None
     return run_demo(plain=arguments.plain, seconds=float(arguments.seconds))

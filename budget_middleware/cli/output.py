@@ -68,8 +68,7 @@ class Table:
         lengths = [len(text.partition(".")[2]) for text in texts]
         longest = self._decimals[name] = max(self._decimals.get(name, 0), *lengths)
         return [
-            text + " " * (longest - length) if length else text
-            for text, length in zip(texts, lengths, strict=True)
+            text + " " * (longest - length) if length else text for text, length in zip(texts, lengths, strict=True)
         ]
 
 

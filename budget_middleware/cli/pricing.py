@@ -16,9 +16,7 @@ from budget_middleware.settings import Settings, SettingsError, load
 
 
 def add_to(commands: Any) -> None:
-    price = add_command(
-        commands, "price", _price, says="Show what so many tokens of a model cost, line by line."
-    )
+    price = add_command(commands, "price", _price, says="Show what so many tokens of a model cost, line by line.")
     price.add_argument("model", metavar="MODEL")
     for name, help_ in (
         ("input", "all input tokens, --cached, --cache-write and --audio-in included"),

@@ -64,16 +64,12 @@ def add_to(commands: Any) -> None:
 async def _status(desk: Desk, arguments: Namespace) -> int:
     now_ms = (await desk.store.head()).now_ms
     limits = await read_limits(desk)
-    current = {
-        period: window_at(period, time_ms=now_ms, timezone=desk.settings.timezone).id for period in PERIODS
-    }
+    current = {period: window_at(period, time_ms=now_ms, timezone=desk.settings.timezone).id for period in PERIODS}
     views = {view.counter: view for view in await desk.store.counters(arguments.account)}
     shown = [view for view in views.values() if arguments.all or _is_current(view.counter, current)]
     named = limits.exact_accounts if arguments.account is None else {arguments.account}
     shown += [
-        CounterView(counter, Balance())
-        for counter in _limited_counters(named, limits, current)
-        if counter not in views
+        CounterView(counter, Balance()) for counter in _limited_counters(named, limits, current) if counter not in views
     ]
     rows = [_status_row(view, limits, desk.settings.timezone) for view in sorted(shown, key=_reading_order)]
     say_rows(rows, as_json=arguments.json, if_none="no counters")
@@ -84,9 +80,7 @@ def _is_current(counter: Counter, current: dict[Period, str]) -> bool:
     return current[counter.period] == counter.window
 
 
-def _limited_counters(
-    accounts: Iterable[str], limits: BindingLimits, current: dict[Period, str]
-) -> Iterator[Counter]:
+def _limited_counters(accounts: Iterable[str], limits: BindingLimits, current: dict[Period, str]) -> Iterator[Counter]:
     """The counters that a limit names, whether or not anything was booked on them yet."""
     for name in accounts:
         for period in limits.limited_periods(name):

@@ -80,9 +80,7 @@ def _version_finding(facts: Mapping[str, str], answers: str) -> Finding:
 def _memory_finding(policy: str) -> Finding:
     fix = "set maxmemory-policy noeviction on the server"
     if policy.startswith("allkeys"):
-        return Finding(
-            "memory", Health.FAIL, f"maxmemory-policy {policy} may evict counters and reservations", fix
-        )
+        return Finding("memory", Health.FAIL, f"maxmemory-policy {policy} may evict counters and reservations", fix)
     if policy == "noeviction":
         return Finding("memory", Health.OK, "maxmemory-policy noeviction")
     return Finding(

@@ -54,9 +54,7 @@ class Audit:
     be gone ``forgotten_after_ms`` after its last change, and not sooner.
     """
 
-    def __init__(
-        self, proofs: Iterable[CounterProof], *, head_seq: int, now_ms: int, forgotten_after_ms: int
-    ) -> None:
+    def __init__(self, proofs: Iterable[CounterProof], *, head_seq: int, now_ms: int, forgotten_after_ms: int) -> None:
         self._proofs = {proof.counter: proof for proof in proofs}
         self._head_seq = head_seq
         self._now_ms = now_ms

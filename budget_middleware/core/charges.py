@@ -73,25 +73,16 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     seen = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
     if evidence.end is End.COMPLETE:
         return Charge(seen, "output_seen", is_estimated=True)
+    # An upstream that breaks by itself has done what was seen of its work, whatever clients are charged for leaving.
+    breaks_by_itself = evidence.output_began and evidence.end is End.BROKEN
+    if on_abort is OnAbort.INPUT and not breaks_by_itself:
+        return Charge(evidence.input_nanos, "aborted_input", is_estimated=True)
+    if on_abort is OnAbort.FULL and not breaks_by_itself:
+        return Charge(evidence.estimate_nanos, "aborted_full", is_estimated=True)
     if not evidence.output_began:
-        match on_abort:
-            case OnAbort.INPUT:
-                return Charge(evidence.input_nanos, "aborted_input", is_estimated=True)
-            case OnAbort.FULL:
-                return Charge(evidence.estimate_nanos, "aborted_full", is_estimated=True)
-            case _:
-                return Charge(0, "no_output")
+        return Charge(0, "no_output")
     if on_abort is OnAbort.RELEASE:
         return Charge(0, "aborted_release")
-    # An upstream that breaks by itself has done what was seen of its work, whatever clients are charged for leaving.
-    if evidence.end is End.CLIENT_GONE:
-        match on_abort:
-            case OnAbort.INPUT:
-                return Charge(evidence.input_nanos, "aborted_input", is_estimated=True)
-            case OnAbort.FULL:
-                return Charge(evidence.estimate_nanos, "aborted_full", is_estimated=True)
-            case _:
-                pass
     return Charge(seen, "aborted_partial", is_estimated=True)
 
 

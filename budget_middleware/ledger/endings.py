@@ -89,9 +89,7 @@ class Endings:
             return await self._store.finalize(replace(ending, age_ms=age_ms, trace=trace))
         return await self._store.release(replace(ending, age_ms=age_ms, trace=trace))
 
-    async def _until_answered(
-        self, send: Callable[[int], Awaitable[Answer]], span: VerbSpan
-    ) -> Answer | None:
+    async def _until_answered(self, send: Callable[[int], Awaitable[Answer]], span: VerbSpan) -> Answer | None:
         """Try until the store answers; None: this task was cancelled, and the one try after that failed too."""
         started = time.monotonic()
         pause_s = FIRST_PAUSE_S

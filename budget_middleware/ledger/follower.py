@@ -25,9 +25,7 @@ class Seen(NamedTuple):
 class StoreFollower:
     """Follows one store. ``on_loss`` is called when the store has lost writes that it had acknowledged."""
 
-    def __init__(
-        self, store: Store, *, telemetry: Telemetry, tasks: OwnedTasks, on_loss: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, *, telemetry: Telemetry, tasks: OwnedTasks, on_loss: Callable[[], None]) -> None:
         self._store = store
         self._telemetry = telemetry
         self._tasks = tasks
@@ -58,9 +56,7 @@ class StoreFollower:
             untold, self._untold = self._untold, []
             self._tasks.own(self._tell_from_journal(untold))
 
-    def finish(
-        self, span: VerbSpan, status: str, attributes: Attributes | None = None, *, is_uncertain: bool
-    ) -> None:
+    def finish(self, span: VerbSpan, status: str, attributes: Attributes | None = None, *, is_uncertain: bool) -> None:
         """End a verb's span. Uncertain: a call got no answer, so the journal may hold entries that nobody told."""
         self._telemetry.end(span, status, attributes=attributes)
         if is_uncertain:

@@ -67,7 +67,7 @@ class LeaseKeeper:
             except (StoreUnavailable, StoreRefused) as error:
                 # Leases outlive two missed beats.
                 _log.warning("heartbeats got no answer: %s", error)
-            except Exception:
+            except Exception:  # noqa: BLE001 - without its next beats every hold would expire
                 _log.exception("a heartbeat failed")
 
     async def _beat(self, holds: list[Hold]) -> None:

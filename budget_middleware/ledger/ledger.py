@@ -68,9 +68,7 @@ class Ledger:
         self._store_timeout_s = store_timeout_s
         self._layers = LimitLayers(store, limits, limits_source=limits_source)
         self._tasks = OwnedTasks()
-        self._follower = StoreFollower(
-            store, telemetry=self.telemetry, tasks=self._tasks, on_loss=lambda: self._endings.replay()
-        )
+        self._follower = StoreFollower(store, telemetry=self.telemetry, tasks=self._tasks, on_loss=self._replay)
         self._endings = Endings(
             store,
             follower=self._follower,
@@ -80,9 +78,7 @@ class Ledger:
         )
         self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._extend, sweep=self.sweep)
         self._reserved_by_kind: Mapping[str, int] = {}
-        self.telemetry.observe(
-            reserved_by_kind=lambda: self._reserved_by_kind, spooled=lambda: self._endings.waiting
-        )
+        self.telemetry.observe(reserved_by_kind=lambda: self._reserved_by_kind, spooled=lambda: self._endings.waiting)
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
         """The counters that a request would claim, by the limits known here."""
@@ -91,6 +87,9 @@ class Ledger:
     def store_time_ms(self) -> int:
         """The store's clock, as far as its answers told."""
         return self._follower.time_ms()
+
+    def _replay(self) -> None:
+        self._endings.replay()
 
     # Reserve.
 

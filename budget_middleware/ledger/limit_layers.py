@@ -16,9 +16,7 @@ LimitsSource = Callable[[str], Awaitable[str | None]]
 class LimitLayers:
     """The layers, highest first. The runtime one is refreshed whenever the store says that it is stale."""
 
-    def __init__(
-        self, store: Store, rules: Iterable[LimitRule], *, limits_source: LimitsSource | None = None
-    ) -> None:
+    def __init__(self, store: Store, rules: Iterable[LimitRule], *, limits_source: LimitsSource | None = None) -> None:
         self._environment = LimitBook(rules)
         self._runtime = LimitBook(())
         self._source = Lookup(limits_source) if limits_source else None
@@ -45,9 +43,7 @@ class LimitLayers:
         )
         self.version = fetched.version
 
-    async def _sourced(
-        self, source: Lookup[str | None], payers: Mapping[str, str | None], model: str
-    ) -> LimitBook:
+    async def _sourced(self, source: Lookup[str | None], payers: Mapping[str, str | None], model: str) -> LimitBook:
         accounts = [account_of(kind, subject or ABSENT) for kind, subject in payers.items()]
         accounts += [account_of(MODEL, model)] if model else []
         rules: list[LimitRule] = []

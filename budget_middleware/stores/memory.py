@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.model import (
+    TELLS_RECORDED,
     Adjust,
     Adjustment,
     Answer,
@@ -29,7 +30,6 @@ from budget_middleware.core.model import (
     Reserve,
     State,
     Status,
-    TELLS_RECORDED,
     Target,
 )
 from budget_middleware.core.transitions import Decision, Posting
@@ -146,7 +146,7 @@ class MemoryStore:
     async def expire(self, verb: Expire) -> Answer:
         with self._lock:
             call = _Call(self, verb.trace)
-            decision = transitions.expire_now(call.open(verb.id), verb)
+            decision = transitions.expire_now(call.open(verb.id))
             call.apply(Op.EXPIRE, verb.id, decision, verb.reason)
             return call.answer(decision, verb.id)
 

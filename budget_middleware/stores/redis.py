@@ -232,9 +232,7 @@ class RedisStore:
                     pipe.hmget(f"{self._prefix}r:{id_}", *_RESERVATION_FIELDS)
                 records = await pipe.execute()
             found = [
-                unpack_reservation(id_, fields)
-                for id_, fields in zip(ids, records, strict=True)
-                if None not in fields
+                unpack_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True) if None not in fields
             ]
         # Some may have ended since their ids were read.
         held = [reservation for reservation in found if reservation.state is State.PENDING]
@@ -330,9 +328,7 @@ def _outages_named() -> Iterator[None]:
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _answer(
-    reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0
-) -> Answer:
+def _answer(reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0) -> Answer:
     status, now_ms, generation, seq, version, recorded, rejection, records, balances = reply
     status = Status(status)
     return Answer(
@@ -345,8 +341,7 @@ def _answer(
         rejection=_rejection(rejection, targets, estimate_nanos) if rejection else None,
         entries=tuple(entry for record in records for entry in unpack_record(_pairs(record))),
         balances=tuple(
-            Balance(int(spent), int(reserved))
-            for spent, reserved in zip(balances[::2], balances[1::2], strict=True)
+            Balance(int(spent), int(reserved)) for spent, reserved in zip(balances[::2], balances[1::2], strict=True)
         ),
     )
 
@@ -370,5 +365,5 @@ def _entries(records: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:
 
 
 def _escaped(pattern: str) -> str:
-    r"""Glob characters of the key itself taken literally: of those the prefix and the grammar can hold only ``[]?^\``."""
+    """Glob characters of the key itself, taken literally; its ``*`` at the end stays one."""
     return "".join(f"\\{letter}" if letter in "[]?^\\" else letter for letter in pattern)

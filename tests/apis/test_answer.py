@@ -30,9 +30,7 @@ def delta(text, **fields):
 
 
 DONE = b"data: [DONE]\n\n"
-STREAM = (
-    b": ping\n\n" + delta("hel", usage=None) + delta("lo", usage=None) + event(choices=[], usage=USAGE) + DONE
-)
+STREAM = b": ping\n\n" + delta("hel", usage=None) + delta("lo", usage=None) + event(choices=[], usage=USAGE) + DONE
 HIDDEN = b": ping\n\n" + delta("hel") + delta("lo") + DONE
 SEEN = Seen(
     usage=Usage(input_tokens=10, output_tokens=3),
@@ -67,9 +65,7 @@ class TestStreams:
 
     @given(CUTS, st.booleans())
     def test_gzip_is_read_on_a_copy(self, places, two_members):
-        body = (
-            gzip.compress(STREAM[:99]) + gzip.compress(STREAM[99:]) if two_members else gzip.compress(STREAM)
-        )
+        body = gzip.compress(STREAM[:99]) + gzip.compress(STREAM[99:]) if two_members else gzip.compress(STREAM)
         assert read(body, EVENTS, GZIP, places=places) == (SEEN, body, [EVENTS, GZIP])
 
     @given(CUTS)
@@ -197,9 +193,7 @@ class TestHostileBytes:
 
     @given(
         st.lists(
-            st.sampled_from(
-                [b"data: ", b'{"usage":null', b',"choices":', b"[]", b"}", b"\n", b"\r", b"[DONE]"]
-            )
+            st.sampled_from([b"data: ", b'{"usage":null', b',"choices":', b"[]", b"}", b"\n", b"\r", b"[DONE]"])
         ).map(b"".join),
         CUTS,
     )

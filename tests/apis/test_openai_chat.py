@@ -135,9 +135,7 @@ class TestRequest:
     def test_wants_usage(self, options, wants):
         assert API.read_request({"stream_options": options}).wants_usage is wants
 
-    @pytest.mark.parametrize(
-        "body", [None, [], "x" * 400, 1, {"messages": "x" * 400}, {"messages": {"a": [1]}}]
-    )
+    @pytest.mark.parametrize("body", [None, [], "x" * 400, 1, {"messages": "x" * 400}, {"messages": {"a": [1]}}])
     def test_other_shapes_count_by_their_length(self, body):
         assert API.read_request(body).input_tokens == (100 if "x" * 400 in str(body) else len(str(body)) > 10)
 
@@ -158,10 +156,7 @@ class TestAskForUsage:
     def test_the_other_bytes_stay(self):
         raw = b' {"stream" : true, "x":1.10, "y":"\xc3\xa4", "y":2}'
         asked = self.ask(raw)
-        assert (
-            asked
-            == b' {"stream_options":{"include_usage":true},"stream" : true, "x":1.10, "y":"\xc3\xa4", "y":2}'
-        )
+        assert asked == b' {"stream_options":{"include_usage":true},"stream" : true, "x":1.10, "y":"\xc3\xa4", "y":2}'
         assert parse_body(asked) == {
             "stream_options": {"include_usage": True},
             "stream": True,
@@ -267,9 +262,7 @@ class TestUsage:
     def test_a_cost_that_the_gateway_reports(self, cost, nanos):
         assert self.read({"cost": cost}).cost_nanos == nanos
 
-    @pytest.mark.parametrize(
-        "cost", [None, True, "0.1", -0.1, float("nan"), float("inf"), 9_000_000.1, 10**4000, {}]
-    )
+    @pytest.mark.parametrize("cost", [None, True, "0.1", -0.1, float("nan"), float("inf"), 9_000_000.1, 10**4000, {}])
     def test_what_is_no_cost(self, cost):
         assert self.read({"cost": cost}).cost_nanos is None
 

@@ -153,9 +153,7 @@ def test_a_token_is_known_by_its_hash() -> None:
 def test_sources_in_the_order_written() -> None:
     assert parse_sources("key=token; team = header:X-Team | body:metadata.team ;user=user;") == (
         AccountSource("key", (Source("key", Origin.TOKEN, ""),)),
-        AccountSource(
-            "team", (Source("team", Origin.HEADER, "x-team"), Source("team", Origin.BODY, "metadata.team"))
-        ),
+        AccountSource("team", (Source("team", Origin.HEADER, "x-team"), Source("team", Origin.BODY, "metadata.team"))),
         AccountSource("user", (Source("user", Origin.USER, ""),)),
     )
     (org,) = parse_sources("org=query:Org|state:auth:org")

@@ -158,9 +158,7 @@ def test_fewer_stars_win_over_a_leftmost_one() -> None:
 
 
 def test_each_period_is_decided_by_itself_and_none_lifts() -> None:
-    limits = book(
-        "key=10/day; key=100/month; key:free=none; key:free=5/week; key:half=none/day; key:half=7/total"
-    )
+    limits = book("key=10/day; key=100/month; key:free=none; key:free=5/week; key:half=none/day; key:half=7/total")
     assert limits.amounts("key:any") == {DAY: usd(10), MONTH: usd(100)}
     assert limits.amounts("key:half") == {DAY: None, MONTH: usd(100), TOTAL: usd(7)}
     assert limits.amounts("key:free") == {**dict.fromkeys(PERIODS), WEEK: usd(5)}
@@ -217,9 +215,7 @@ def test_a_limit_of_0_binds_and_a_lifted_one_does_not() -> None:
         ("team=10/day", ["global/month"]),
     ],
 )
-def test_a_request_without_the_subject_is_bound_by_the_kinds_default(
-    limits: str, expected: list[str]
-) -> None:
+def test_a_request_without_the_subject_is_bound_by_the_kinds_default(limits: str, expected: list[str]) -> None:
     assert claims({"key": None}, limits) == expected
     assert claims({"key": ""}, limits) == expected
 

@@ -93,9 +93,7 @@ class TestCost:
 
     @pytest.mark.parametrize(("tokens", "nanos"), [(1, 0), (2, 1), (3, 2), (5, 2), (6, 3)])
     def test_half_a_nano_goes_to_the_even_one(self, tokens, nanos):
-        half = Rates(
-            model="m", by_class={TokenClass.INPUT: Rate(FEMTOS_PER_NANO // 2), TokenClass.OUTPUT: FREE}
-        )
+        half = Rates(model="m", by_class={TokenClass.INPUT: Rate(FEMTOS_PER_NANO // 2), TokenClass.OUTPUT: FREE})
         assert cost_nanos(half, Usage(input_tokens=tokens)) == nanos
 
     def test_no_cost_is_beyond_what_a_counter_takes(self):
@@ -104,9 +102,7 @@ class TestCost:
 
     @given(
         st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
-        st.dictionaries(
-            st.sampled_from(list(TokenClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))
-        ),
+        st.dictionaries(st.sampled_from(list(TokenClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
     )
     def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_class):
         prices = Rates(model="m", by_class={TokenClass.INPUT: FREE, TokenClass.OUTPUT: FREE} | by_class)
@@ -128,9 +124,7 @@ class TestTiers:
         },
     )
 
-    @pytest.mark.parametrize(
-        ("tokens", "nanos"), [(100, 100), (101, 202), (200, 400), (201, 804), (1000, 4000)]
-    )
+    @pytest.mark.parametrize(("tokens", "nanos"), [(100, 100), (101, 202), (200, 400), (201, 804), (1000, 4000)])
     def test_the_whole_class_pays_the_rate_of_its_tier(self, tokens, nanos):
         assert cost_nanos(self.LONG, Usage(input_tokens=tokens)) == nanos
         assert estimate_nanos(self.LONG, input_tokens=tokens, output_tokens=0) == nanos

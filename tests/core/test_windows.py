@@ -140,9 +140,7 @@ def test_total_never_ends() -> None:
 @example(Period.HOUR, ZoneInfo("Africa/Monrovia"), ms("1972-01-07T00:44:29Z"))
 @example(Period.DAY, ZoneInfo("Pacific/Kwajalein"), ms("1993-08-21T12:00Z"))
 @example(Period.DAY, ZoneInfo("Africa/Cairo"), ms("2014-09-25T21:30Z"))
-def test_windows_partition_time_and_their_ids_name_them(
-    period: Period, timezone: ZoneInfo, time_ms: int
-) -> None:
+def test_windows_partition_time_and_their_ids_name_them(period: Period, timezone: ZoneInfo, time_ms: int) -> None:
     def computed_at(at_ms: int) -> Window:
         window_at(period, time_ms=0, timezone=timezone)  # drops the window asked for last
         return window_at(period, time_ms=at_ms, timezone=timezone)
@@ -181,11 +179,7 @@ def test_windows_partition_time_and_their_ids_name_them(
         (Period.TOTAL, "all\ntime"),
     ],
 )
-def test_a_window_that_does_not_exist_is_refused_with_the_form_accepted(
-    period: Period, window_id: str
-) -> None:
-    with pytest.raises(
-        ValueError, match=f"of period {period} in Pacific/Apia; accepted is the form"
-    ) as error:
+def test_a_window_that_does_not_exist_is_refused_with_the_form_accepted(period: Period, window_id: str) -> None:
+    with pytest.raises(ValueError, match=f"of period {period} in Pacific/Apia; accepted is the form") as error:
         window_named(period, window_id, timezone=SAMOA)
     assert "\n" not in str(error.value)

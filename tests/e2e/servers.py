@@ -15,9 +15,7 @@ _PATIENCE_S = 60
 
 
 @contextmanager
-def uvicorn_worker(
-    app: str, *, listen: list[str], env: Mapping[str, str], log: Path
-) -> Iterator[subprocess.Popen]:
+def uvicorn_worker(app: str, *, listen: list[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen]:
     """One uvicorn process; what it prints goes to `log`. It is asked to stop, and killed if it does not."""
     command = [sys.executable, "-m", "uvicorn", app, *listen, "--log-level", "warning"]
     with log.open("ab") as output:

@@ -47,9 +47,7 @@ def sockets(tmp_path: Path, server_url: str, namespace: str) -> Iterator[list[Pa
         for number in range(WORKERS):
             socket, log = tmp_path / f"{number}.sock", tmp_path / f"{number}.log"
             logs = {"SERVED_LOG": f"{tmp_path}/{number}.served", "SPAN_LOG": f"{tmp_path}/{number}.spans"}
-            worker = uvicorn_worker(
-                "tests.e2e.worker:app", listen=["--uds", str(socket)], env={**env, **logs}, log=log
-            )
+            worker = uvicorn_worker("tests.e2e.worker:app", listen=["--uds", str(socket)], env={**env, **logs}, log=log)
             started.append((socket, stack.enter_context(worker), log))
         for socket, process, log in started:
             wait_for_socket(socket, process, log)
@@ -61,9 +59,7 @@ async def test_ten_thousand_requests_on_eight_workers(
 ):
     outcomes = await _send_all(sockets)
 
-    served = [
-        json.loads(line) for path in tmp_path.glob("*.served") for line in path.read_text().splitlines()
-    ]
+    served = _served(tmp_path)
     store = RedisStore(server_url, namespace=namespace, timeout_s=30)
     entries = await _settled_journal(store)
     views = await store.counters()
@@ -72,9 +68,7 @@ async def test_ten_thousand_requests_on_eight_workers(
     await store.aclose()
 
     assert len(served) == REQUESTS, outcomes
-    assert sum(not record["complete"] for record in served) > REQUESTS // 5, (
-        "too few were cut off to prove much"
-    )
+    assert sum(not record["complete"] for record in served) > REQUESTS // 5, "too few were cut off to prove much"
     expected = sum(map(_charge, served))
     assert sum(view.balance.spent_nanos for view in views if view.counter.account == "global") == expected
     assert sum(view.balance.spent_nanos for view in views if view.counter.account != "global") == expected
@@ -115,9 +109,7 @@ def _estimated_input() -> int:
 async def _send_all(sockets: list[Path]) -> Tally:
     rng = random.Random(20261124)
     plays = rng.choices(list(PLAYS), weights=list(PLAYS.values()), k=REQUESTS)
-    work = iter(
-        [(number, play, rng.randrange(KEYS), rng.randrange(1, 9)) for number, play in enumerate(plays)]
-    )
+    work = iter([(number, play, rng.randrange(KEYS), rng.randrange(1, 9)) for number, play in enumerate(plays)])
     outcomes: Tally = Tally()
 
     async def client() -> None:
@@ -154,7 +146,7 @@ async def _send_one(socket: Path, play: str, key: int, patience: int) -> str:
 async def _settled_journal(store: RedisStore) -> list[Entry]:
     """All entries, once nothing is pending any more: endings outlive the connections that caused them."""
     async with asyncio.timeout(60):
-        while await store.holds():
+        while await store.holds():  # noqa: ASYNC110 - other processes hold, no event of ours can tell
             await asyncio.sleep(0.1)
     entries: list[Entry] = []
     while page := await store.journal(after_seq=entries[-1].seq if entries else 0, count=10_000):
@@ -167,6 +159,10 @@ async def _audited(store: RedisStore, entries: list[Entry]) -> Report:
     audit = Audit(await store.proofs(), head_seq=head.seq, now_ms=head.now_ms, forgotten_after_ms=1_000_000)
     audit.add(entries)
     return audit.report()
+
+
+def _served(folder: Path) -> list[dict]:
+    return [json.loads(line) for path in folder.glob("*.served") for line in path.read_text().splitlines()]
 
 
 def _spans(folder: Path) -> dict[int, dict]:

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
 
 import openai
 import pytest
@@ -108,9 +107,7 @@ async def test_a_held_budget_is_retried_by_the_sdk_and_then_served(client_of):
     slow["extra_body"]["metadata"] |= {"words": 20, "pause": 0.05}
     stream = await client.chat.completions.create(**slow, stream=True)
     await anext(aiter(stream))
-    raw_answer = await client_of("sk-held", worker=1).chat.completions.with_raw_response.create(
-        **_arguments()
-    )
+    raw_answer = await client_of("sk-held", worker=1).chat.completions.with_raw_response.create(**_arguments())
     assert raw_answer.http_request.headers["x-stainless-retry-count"] != "0", "it was held at first"
     assert raw_answer.headers["x-budget-cost-usd"] == ACTUAL_USD
     assert [chunk async for chunk in stream]

@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -17,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 from budget_middleware import BudgetMiddleware
 
 CHUNK = "word"  # Four bytes: a token by the counting rule, and a token by the usage reported here.
-SERVED = open(os.environ["SERVED_LOG"], "a", buffering=1)  # noqa: SIM115 - as long as the process lives
-SPANS = open(os.environ["SPAN_LOG"], "a", buffering=1) if "SPAN_LOG" in os.environ else None  # noqa: SIM115
+# Open as long as the process lives, and written line by line.
+SERVED = Path(os.environ["SERVED_LOG"]).open("a", buffering=1)  # noqa: SIM115
+SPANS = Path(os.environ["SPAN_LOG"]).open("a", buffering=1) if "SPAN_LOG" in os.environ else None  # noqa: SIM115
 
 
 class SpanLog(SpanExporter):

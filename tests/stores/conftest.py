@@ -34,13 +34,9 @@ def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: s
         return make_memory
     if request.param == "fakeredis":
         server = fakeredis.FakeServer()
-        return lambda retention=None: FakeRedisStore(
-            server, namespace=namespace, clock_ms=clock, retention=retention
-        )
+        return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)
     url = request.getfixturevalue("server_url")
-    return lambda retention=None: ClockedRedisStore(
-        url, namespace=namespace, clock_ms=clock, retention=retention
-    )
+    return lambda retention=None: ClockedRedisStore(url, namespace=namespace, clock_ms=clock, retention=retention)
 
 
 @pytest.fixture

@@ -158,9 +158,7 @@ async def test_same_accounts_in_another_order_and_with_another_period_are_the_sa
     assert again.balances == (Balance(0, 600_000_000),) * 2
 
 
-async def test_a_repeat_is_told_its_fate_although_window_and_limits_have_moved_on(
-    store: Store, clock: MovableClock
-):
+async def test_a_repeat_is_told_its_fate_although_window_and_limits_have_moved_on(store: Store, clock: MovableClock):
     hour = target(limit="1.00", period=Period.HOUR)
     verb = reserve("r1", "0.60", hour, lease_s=7200)
     await store.reserve(verb)

@@ -132,9 +132,7 @@ async def test_a_due_lease_without_a_sound_reservation_stops_nobody_else(
     assert proofs[KEY.counter].pending_nanos == 100_000_000
 
 
-async def test_a_lost_due_lease_that_only_the_sweep_met_stops_nobody(
-    redis: ClockedRedisStore, clock: MovableClock
-):
+async def test_a_lost_due_lease_that_only_the_sweep_met_stops_nobody(redis: ClockedRedisStore, clock: MovableClock):
     await redis._client().delete(f"{redis._prefix}r:r1")
     clock.advance(s=60)
     await redis.sweep(at_most=10)

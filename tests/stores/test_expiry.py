@@ -100,9 +100,7 @@ async def test_a_lease_that_is_over_keeps_its_charge_from_an_operator(store: Sto
 
 
 @pytest.mark.parametrize("verb", [finalize("r1", "0.10"), release("r1"), Expire("r1")], ids=["f", "r", "e"])
-async def test_the_named_reservation_expires_before_its_neighbours(
-    store: Store, clock: MovableClock, verb: Verb
-):
+async def test_the_named_reservation_expires_before_its_neighbours(store: Store, clock: MovableClock, verb: Verb):
     await hold_many(store)
     await store.reserve(reserve("r1", "0.10", lease_s=61))
     clock.advance(s=61)

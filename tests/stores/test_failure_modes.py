@@ -128,9 +128,7 @@ async def test_f13_a_credit_reaches_every_worker(open_store: Callable[..., Store
     assert (await other.reserve(reserve("r2", "0.80"))).admits
 
 
-async def test_f13_a_turn_of_the_window_reaches_every_worker(
-    open_store: Callable[..., Store], clock: MovableClock
-):
+async def test_f13_a_turn_of_the_window_reaches_every_worker(open_store: Callable[..., Store], clock: MovableClock):
     one, other = open_store(), open_store()
     old = target(limit="1.00", period=Period.HOUR)
     await one.reserve(reserve("running", "0.20", old, lease_s=7200))

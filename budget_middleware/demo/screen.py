@@ -1,0 +1,118 @@
+"""What the demo shows: the counters while they move, one request's entries in the journal, the audit's verdict."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import groupby
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from budget_middleware.core.limits import LimitBook
+from budget_middleware.core.model import Balance, CounterView, Entry
+from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.windows import Period
+from budget_middleware.demo.callers import CALLERS, Outcome, Tally
+
+_BAR_CELLS = 24
+_OWNERS = {caller.account: caller.name for caller in CALLERS}
+_ACCOUNTS = (*dict.fromkeys(f"team:{caller.team}" for caller in CALLERS), *_OWNERS)
+_STYLES = {
+    Outcome.ANSWERED: "green",
+    Outcome.CANCELLED: "yellow",
+    Outcome.FAILED: "magenta",
+    Outcome.REFUSED: "red",
+}
+
+
+def counters_table(views: Sequence[CounterView], limits: LimitBook, tally: Tally, *, has_bars: bool) -> Group:
+    """A row for each account, what callers saw below it, and the first refusal in its own words."""
+    balances = {view.counter.account: view.balance for view in views}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("account", "", "limit"):
+        table.add_column(name, no_wrap=True)
+    for name in ("spent", "reserved", "available"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if has_bars:
+        table.add_column(Text.assemble(("spent ", "green"), ("reserved ", "yellow"), ("available", "dim")))
+    for account in _ACCOUNTS:
+        limit_nanos = limits.limit(account, Period.DAY)
+        assert isinstance(limit_nanos, int), "every account of the demo has a daily limit"
+        balance = balances.get(account, Balance())
+        table.add_row(*_cells(account, balance, limit_nanos), *_bars(balance, limit_nanos, has_bars))
+    refusal = Text(tally.refusal, style="red") if tally.refusal else Text("")
+    return Group(table, _told(tally), refusal)
+
+
+def _cells(account: str, balance: Balance, limit_nanos: int) -> tuple[str | Text, ...]:
+    available_nanos = limit_nanos - balance.spent_nanos - balance.reserved_nanos
+    return (
+        account,
+        _OWNERS.get(account, ""),
+        f"{limit_nanos / NANOS_PER_USD:.2f}/day",
+        Text(_usd(balance.spent_nanos), style="green"),
+        Text(_usd(balance.reserved_nanos), style="yellow" if balance.reserved_nanos else "dim"),
+        _usd(available_nanos),
+    )
+
+
+def _bars(balance: Balance, limit_nanos: int, has_bars: bool) -> tuple[Text, ...]:
+    if not has_bars:
+        return ()
+    spent = round(_BAR_CELLS * balance.spent_nanos / limit_nanos)
+    reserved = round(_BAR_CELLS * (balance.spent_nanos + balance.reserved_nanos) / limit_nanos) - spent
+    free = _BAR_CELLS - spent - reserved
+    return (Text.assemble(("█" * spent, "green"), ("█" * reserved, "yellow"), ("░" * free, "dim")),)
+
+
+def _told(tally: Tally) -> Text:
+    counted = [(f"{tally.outcomes[outcome]} {outcome}", _STYLES[outcome]) for outcome in Outcome]
+    pieces = [("requests: ", ""), *(piece for told in counted for piece in (told, (", ", "")))]
+    return Text.assemble(*pieces[:-1])
+
+
+def story_table(title: str, entries: Sequence[Entry]) -> Group:
+    """One request's journal entries: every change of every counter, before and after."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("seq", "time", "op", "account"):
+        table.add_column(name, no_wrap=True)
+    for name in ("reserved", "spent"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("reason")
+    for op, written in groupby(entries, key=lambda entry: entry.op):
+        for entry in written:
+            table.add_row(
+                str(entry.seq),
+                f"{datetime.fromtimestamp(entry.time_ms / 1000, UTC):%H:%M:%S.%f}"[:-3],
+                op,
+                entry.counter.account,
+                _change(entry.reserved_before_nanos, entry.reserved_nanos),
+                _change(entry.spent_before_nanos, entry.spent_nanos),
+                entry.reason,
+            )
+        table.add_section()
+    return Group(Text(title, style="bold"), table)
+
+
+def stories(entries: Sequence[Entry], reservation_ids: Mapping[Outcome, str]) -> list[Group]:
+    """The journal of the last answered and the last cancelled request."""
+    titles = {
+        Outcome.ANSWERED: "A request that was answered: reserved before the call, finalized with its real cost.",
+        Outcome.CANCELLED: "A request whose client hung up: only what had been streamed is booked.",
+    }
+    return [
+        story_table(title, [entry for entry in entries if entry.reservation_id == reservation_ids[outcome]])
+        for outcome, title in titles.items()
+        if outcome in reservation_ids
+    ]
+
+
+def _change(before_nanos: int, after_nanos: int) -> str | Text:
+    if before_nanos == after_nanos:
+        return Text(_usd(after_nanos), style="dim")
+    return f"{_usd(before_nanos)} -> {_usd(after_nanos)}"
+
+
+def _usd(nanos: int) -> str:
+    return f"{nanos / NANOS_PER_USD:.4f}"

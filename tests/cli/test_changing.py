@@ -1,0 +1,161 @@
+"""`limit`, `adjust`, `release`: what is so afterwards, and what is told of it."""
+
+import getpass
+
+import pytest
+
+from budget_middleware.core.model import Balance, Status, Target
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.redis import RedisStore
+from tests.cli.conftest import RunCli
+from tests.stores.verbs import adjust, figures, finalize, reserve, target
+
+WHO = getpass.getuser()
+KEY = "key:1f3a9c0b2d4e5f60"
+
+
+async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
+    environment = {"BUDGET_LIMITS": "key=10/day; key=100/month"}
+    ran = cli("limit", "set", KEY, "20/day", "none/month", "0.5/hour", **environment)
+    assert (ran.code, ran.err) == (0, "")
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["account", "limit", "layer"],
+        [KEY, "0.50/hour", "runtime"],
+        [KEY, "20.00/day", "runtime"],
+        [KEY, "none/month", "runtime"],
+    ]
+    limits = (await store.limits()).limits
+    assert limits == {
+        (KEY, Period.HOUR): 500_000_000,
+        (KEY, Period.DAY): 20_000_000_000,
+        (KEY, Period.MONTH): None,
+    }
+
+    ran = cli("limit", "clear", KEY, "day", "--json", **environment)
+    assert ran.json[1] == {"account": KEY, "period": "day", "limit_usd": "10.00", "layer": "environment"}
+    ran = cli("limit", "clear", KEY)
+    assert (ran.code, ran.out) == (0, f"nothing limits {KEY}\n")
+    ran = cli("limit", "clear", KEY)
+    assert (ran.code, ran.err) == (1, f"budget-middleware: not cleared: {KEY} has no runtime limit\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "stored"),
+    [
+        (("key", "1/day"), {("key:*", Period.DAY): 10**9}),
+        (("key:*", "1/day"), {("key:*", Period.DAY): 10**9}),
+        (("model+key:gpt-4o+*", "2/day"), {("key+model:*+gpt-4o", Period.DAY): 2 * 10**9}),
+        (("global", "0/total"), {("global", Period.TOTAL): 0}),
+        (("key:a%62c", "none"), {("key:abc", period): None for period in Period}),
+    ],
+)
+async def test_patterns_are_stored_as_the_gateway_reads_them(
+    cli: RunCli, store: RedisStore, words: tuple[str, ...], stored: dict
+):
+    assert cli("limit", "set", *words).code == 0
+    assert (await store.limits()).limits == stored
+
+
+async def test_listing_limits(cli: RunCli, store: RedisStore):
+    assert cli("limit", "list").out == "no runtime limits\n"
+    await store.set_limit("key:b", period=Period.MONTH, limit_nanos=1)
+    await store.set_limit("key:b", period=Period.DAY, limit_nanos=None)
+    await store.set_limit("global", period=Period.TOTAL, limit_nanos=0)
+    assert cli("limit", "list", "--json").json == [
+        {"account": "global", "period": "total", "limit_usd": "0.00", "layer": "runtime"},
+        {"account": "key:b", "period": "day", "limit_usd": None, "layer": "runtime"},
+        {"account": "key:b", "period": "month", "limit_usd": "0.000000001", "layer": "runtime"},
+    ]
+
+
+def test_a_limit_that_no_request_meets_is_doubted(cli: RunCli):
+    ran = cli("limit", "set", "taem:search", "1/day")
+    assert ran.code == 0
+    assert ran.err == (
+        "budget-middleware: warning: neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem;"
+        " unless accounts_source names it, no request has this account\n"
+    )
+    ran = cli("limit", "set", "key:sk-canary", "1/day")
+    assert ran.err == (
+        "budget-middleware: warning: the subject of a key is 16 hex digits, which key-id tells;"
+        " no request has this account\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("-5",), ("-5.00", "--window", "month")])
+async def test_a_credit(cli: RunCli, store: RedisStore, month: Target, words: tuple[str, ...]):
+    await store.adjust(adjust("a1", "3", month))
+    ran = cli("adjust", "key:abc", *words, "--reason", "refund\nof -3", "--json")
+    assert ran.code == 0
+    assert ran.json == [
+        {
+            "seq": 2,
+            "account": "key:abc",
+            "period": "month",
+            "window": month.window.id,
+            "spent_before_usd": "3.00",
+            "spent_usd": "-2.00",
+        }
+    ]
+    (entry,) = await store.latest(count=1)
+    assert (entry.status, entry.reason) == (Status.ADJUSTED, f"by {WHO}: refund of -3")
+
+
+async def test_an_adjustment_reaches_every_period_in_use(cli: RunCli, store: RedisStore, month: Target, now_ms: int):
+    year, day = (target("key:abc", period=period, at_ms=now_ms) for period in (Period.YEAR, Period.DAY))
+    past = target("key:abc", period=Period.HOUR, at_ms=now_ms - 7_200_000)
+    await store.adjust(adjust("a1", "1", month))
+    await store.adjust(adjust("a2", "1", year))
+    await store.adjust(adjust("a3", "1", past, any_window=True))
+    ran = cli("adjust", "key:abc", "-1e-3", "--reason", "x", BUDGET_LIMITS="key=10/day; key=none/week")
+    assert [line.split()[2:] for line in ran.out.splitlines()[1:]] == [
+        ["day", day.window.id, "0.00", "-0.001"],
+        ["month", month.window.id, "1.00", "0.999"],
+        ["year", year.window.id, "1.00", "0.999"],
+    ]
+    entries = await store.latest(count=3)
+    assert [entry.limit_nanos for entry in entries] == [10 * 10**9, None, None]
+
+
+async def test_an_adjustment_of_a_named_window(cli: RunCli, store: RedisStore, now_ms: int):
+    past = target("key:abc", period=Period.HOUR, at_ms=now_ms - 7_200_000)
+    ran = cli("adjust", "key:abc", "+.5", "--reason", "x", "--window", f"hour:{past.window.id}")
+    assert ran.code == 0
+    assert await figures(store, past) == ("0.50", "0.00")
+    assert len(await store.counters()) == 1
+
+
+async def test_an_account_that_nobody_knows_is_adjusted_by_the_month(cli: RunCli, store: RedisStore, month: Target):
+    assert cli("adjust", "key:abc", "-.5", "--reason", "x").code == 0
+    assert await figures(store, month) == ("-0.50", "0.00")
+
+
+async def test_release(cli: RunCli, store: RedisStore, month: Target):
+    await store.reserve(reserve("r1", "0.60", month))
+    ran = cli("release", "r1", "--reason", "stuck", "--json")
+    assert ran.code == 0
+    assert ran.json == [
+        {
+            "seq": 2,
+            "account": "key:abc",
+            "period": "month",
+            "window": month.window.id,
+            "reserved_before_usd": "0.60",
+            "reserved_usd": "0.00",
+        }
+    ]
+    (entry,) = await store.latest(count=1)
+    assert (entry.status, entry.reason) == (Status.EXPIRED, f"by {WHO}: stuck")
+
+    again = cli("release", "r1", "--reason", "stuck")
+    assert (again.code, again.out) == (1, "")
+    assert again.err == "budget-middleware: not released: its lease is over, it holds nothing any more\n"
+    assert (await store.finalize(finalize("r1", "0.10", month))).balances == (Balance(100_000_000, 0),)
+    late = cli("release", "r1", "--reason", "stuck")
+    assert (late.code, late.err) == (1, "budget-middleware: not released: its cost is booked already\n")
+
+
+def test_releasing_an_unknown_id(cli: RunCli):
+    ran = cli("release", "r9", "--reason", "x")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "budget-middleware: not released: no reservation of that id is known\n"

@@ -1,0 +1,117 @@
+"""`doctor`: what it finds, and what it makes of the facts of a server."""
+
+from pathlib import Path
+
+import pytest
+
+from budget_middleware.cli.server_checks import judge
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.redis import RedisStore
+from tests.cli.conftest import Ran, RunCli
+
+GOOD = {
+    "redis_version": "7.2.4",
+    "valkey_version": "9.0.1",
+    "maxmemory_policy": "noeviction",
+    "aof_enabled": "1",
+    "save": "",
+}
+
+
+def found(ran: Ran) -> dict[str, str]:
+    return {finding["check"]: finding["status"] for finding in ran.json}
+
+
+def message(ran: Ran, check: str) -> str:
+    text: str = next(finding["message"] for finding in ran.json if finding["check"] == check)
+    return text
+
+
+def test_in_memory(cli: RunCli):
+    ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_LIMITS="key=1/day")
+    assert (ran.code, ran.err) == (0, "")
+    assert found(ran) == {
+        "settings": "ok",
+        "prices": "ok",
+        "limits": "ok",
+        "store": "warn",
+        "tracer": "warn",
+        "gateway": "ok",
+    }
+    tracer = next(finding for finding in ran.json if finding["check"] == "tracer")
+    assert tracer == {
+        "check": "tracer",
+        "status": "warn",
+        "message": "no tracer provider: spans go nowhere",
+        "fix": "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with"
+        " OTEL_SERVICE_NAME and OTEL_EXPORTER_OTLP_ENDPOINT set",
+    }
+
+
+async def test_on_a_server(cli: RunCli, store: RedisStore, server_url: str):
+    await store.set_limit("taem:search", period=Period.DAY, limit_nanos=1)
+    ran = cli("doctor", BUDGET_LIMTS="key=1/day", BUDGET_LIMITS="key=1/day")
+    assert (ran.code, ran.err) == (0, "")
+    status = {line.split()[1]: line.split()[0] for line in ran.out.splitlines()}
+    assert (status["store"], status["clock"], status["limits"], status["variables"]) == (
+        "ok",
+        "ok",
+        "warn",
+        "warn",
+    )
+    assert f"{server_url} answers in" in ran.out
+    assert (
+        "neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem: limits on that never bind; fix: "
+        in ran.out
+    )
+    assert "BUDGET_LIMTS is set, but there is no such setting; closest: limits; fix: correct its name" in ran.out
+
+
+def test_kinds_of_the_accounts_file_have_a_source(cli: RunCli, tmp_path: Path):
+    accounts = tmp_path / "accounts.toml"
+    accounts.write_text('[keys."1f3a9c0b2d4e5f60"]\nteam = "search"\n')
+    settings = {"BUDGET_STORE_URL": "memory://", "BUDGET_LIMITS": "team=1/day; key+model=1/day"}
+    assert found(cli("doctor", "--json", **settings))["limits"] == "warn"
+    assert found(cli("doctor", "--json", **settings, BUDGET_ACCOUNTS_FILE=str(accounts)))["limits"] == "ok"
+    accounts.write_text("nonsense")
+    ran = cli("doctor", "--json", **settings, BUDGET_ACCOUNTS_FILE=str(accounts))
+    assert (ran.code, found(ran)["limits"]) == (1, "fail")
+
+
+def test_failures(cli: RunCli, tmp_path: Path):
+    ran = cli("doctor", "--json", BUDGET_LEASE_S="soon")
+    assert (ran.code, found(ran)["settings"]) == (1, "fail")
+    assert message(ran, "settings").startswith("BUDGET_LEASE_S='soon': accepted: seconds")
+
+    prices = tmp_path / "prices.toml"
+    prices.write_text("nonsense")
+    ran = cli("doctor", "--json", BUDGET_PRICES=str(prices), BUDGET_STORE_URL="redis://:canary@127.0.0.1:1/0")
+    assert (ran.code, found(ran)["prices"], found(ran)["store"]) == (1, "fail", "fail")
+    assert "canary" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    ("facts", "check", "status"),
+    [
+        ({}, "store", "ok"),
+        ({"redis_version": "6.0.16"}, "store", "fail"),
+        ({"redis_version": "6.2.0"}, "store", "ok"),
+        ({}, "memory", "ok"),
+        ({"maxmemory_policy": "allkeys-lru"}, "memory", "fail"),
+        ({"maxmemory_policy": "volatile-ttl"}, "memory", "warn"),
+        ({}, "persistence", "ok"),
+        ({"aof_enabled": "0"}, "persistence", "warn"),
+        ({"aof_enabled": "0", "save": "3600 1"}, "persistence", "ok"),
+        ({}, "clock", "ok"),
+    ],
+)
+def test_the_facts_of_a_server(facts: dict[str, str], check: str, status: str):
+    findings = judge({**GOOD, **facts}, where="redis://h", took_ms=1, offset_ms=1_000)
+    assert {finding.check: finding.status for finding in findings}[check] == status
+
+
+def test_what_a_server_does_not_tell():
+    *_, persistence, clock = judge({}, where="redis://h", took_ms=1, offset_ms=-1_001)
+    assert (persistence.status, clock.status) == ("warn", "warn")
+    assert persistence.message == "no append-only file, snapshots unknown (CONFIG is forbidden)"
+    assert clock.message == "the store's clock is 1001 ms behind this machine's"
