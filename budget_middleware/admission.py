@@ -1,7 +1,7 @@
 """Before the call: what a request may cost, who pays, and whether it is admitted."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -108,6 +108,7 @@ class Admission:
         self._ledger = ledger
         self._payers = payers
         self._prices = prices
+        self._enforces = settings.mode is Mode.ENFORCE
         self._warned_models: set[str] = set()
 
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
@@ -121,26 +122,27 @@ class Admission:
         except Exception as error:  # noqa: BLE001 - a user's own accounts_source may raise anything
             _log.warning("accounts_source failed: %r", error)
             return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
-        model = encode_subject(quote.model) if quote.model else ""
-        if quote.rates is None and await self._refuses_unpriced(payers, model):
-            return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
         hold = Hold(
             payers,
             quote.estimate_nanos,
-            model=model,
+            model=encode_subject(quote.model) if quote.model else "",
             expiry_charge_nanos=expiry_charge(
                 self._settings.on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos
             ),
             context=self._ledger.telemetry.parent(scope["headers"]),
             attributes=_attributes(api, quote),
         )
-        return await self._reserve(hold, quote, document)
+        decided = await self._reserve(hold, quote, document)
+        if quote.rates is None and isinstance(decided, Admitted) and self._refuses_unpriced(hold):
+            self._ledger.abandon(hold, reason="unpriced")
+            return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
+        return decided
 
     def _quote(self, api: Api, document: object, *, n_bytes: int) -> Quote:
         try:
             ask = ask_from_length(n_bytes) if document is UNREADABLE else api.read_request(document)
         except BadRequestError:
-            if self._settings.mode is Mode.ENFORCE:
+            if self._enforces:
                 raise
             ask = ask_from_length(n_bytes)
         return quote_for(
@@ -149,18 +151,16 @@ class Admission:
             default_output_tokens=self._settings.default_output_tokens,
         )
 
-    async def _refuses_unpriced(self, payers: Mapping[str, str | None], model: str) -> bool:
-        """An unpriced model is refused only where its cost would matter: where a limit binds the request."""
-        if self._settings.mode is Mode.ENFORCE:
-            try:
-                claims = await self._ledger.claims(payers, model=model)
-            except StoreUnavailable:
-                return self._settings.on_store_error is OnStoreError.CLOSED
-            if any(claim.limit_nanos is not None for claim in claims):
-                return True
-        if model not in self._warned_models and len(self._warned_models) < _WARNED_MODELS_MAX:
-            self._warned_models.add(model)
-            _log.warning("model %s has no price: served, and booked at 0 as unpriced", model or "(none named)")
+    def _refuses_unpriced(self, hold: Hold) -> bool:
+        """An unpriced model is refused only where its cost would matter: where a limit binds the request.
+
+        Which limits do, the store alone knows for sure, so this is asked after a reserve of 0.
+        """
+        if self._enforces and any(target.limit_nanos is not None for target in hold.targets):
+            return True
+        if hold.model not in self._warned_models and len(self._warned_models) < _WARNED_MODELS_MAX:
+            self._warned_models.add(hold.model)
+            _log.warning("model %s has no price: served, and booked at 0 as unpriced", hold.model or "(none named)")
         return False
 
     async def _reserve(self, hold: Hold, quote: Quote, document: object) -> Admitted | Refused:

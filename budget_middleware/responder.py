@@ -135,6 +135,7 @@ class Exchange:
         self._prices = prices
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._ending: asyncio.Task[Answer | None] | None = None
+        self._has_ended = asyncio.Event()
         self._charge: Charge | None = None
         self._held_start: Message | None = None
         self._status = 0
@@ -162,12 +163,12 @@ class Exchange:
                 await self._ledger.settled(self._ending)
 
     async def _receive(self) -> Message:
-        """The app's ``receive``; notes that the client has gone, or with ``drain`` keeps it from the app."""
+        """The app's ``receive``: notes that the client has gone; with ``drain`` the app hears of it at the end."""
         message = await self._server_receive()
         if message["type"] == "http.disconnect" and self._ending is None:
             self._is_client_gone = True
             if self._settings.on_abort is OnAbort.DRAIN:
-                await asyncio.Event().wait()
+                await self._has_ended.wait()
         return message
 
     async def _send_and_meter(self, message: Message) -> None:
@@ -267,6 +268,7 @@ class Exchange:
             return
         if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
             end = End.CLIENT_GONE
+        self._has_ended.set()
         charge = self._charge = charge_of(self._evidence(end), on_abort=self._settings.on_abort)
         hold = self._admitted.hold
         if charge.is_release:

@@ -128,10 +128,10 @@ def event_stream(*events: object) -> tuple[Message, ...]:
 class Call:
     """One request as a server and its client play it. `messages` grows while the app answers.
 
-    A body in bytes is sent in one message, a list of bytes in one each without `content-length`, anything else
-    as JSON. The client leaves after so many messages: with `leaves_after` the app is told through `receive`,
-    with `breaks_after` through OSError from every `send` after these. A message that ASGI forbids raises
-    RuntimeError.
+    A body in bytes is sent in one message, a list of bytes in one each without `content-length`, anything
+    else as JSON. The client leaves after so many messages: with `leaves_after` the app is told through
+    `receive`, with `breaks_after` through OSError from every `send` after these. A message that ASGI forbids
+    raises RuntimeError.
     """
 
     def __init__(
@@ -171,14 +171,14 @@ class Call:
         }
 
     async def run(self, app: ASGIApp) -> Self:
-        """Play the request to its end. What the app raises is kept in `raised`, unless this task is cancelled."""
+        """Play the request to its end. What the app raises is kept in `raised`."""
         if self._leaves_after == 0:
             self._is_over.set()
         try:
             await app(self.scope, self._receive, self._send)
         except BaseException as error:
             task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if task is not None and task.cancelling():  # Whoever cancelled this task is to see it cancelled.
                 raise
             self.raised = error
         return self
@@ -191,7 +191,9 @@ class Call:
     @property
     def headers(self) -> dict[str, str]:
         """The answer's headers by lower-case name."""
-        raw = self.messages[0].get("headers", ()) if self.messages else ()
+        if not self.messages:
+            return {}
+        raw = self.messages[0]["headers"]
         return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in raw}
 
     @property
@@ -225,12 +227,16 @@ class Call:
         if self._breaks_after is not None and len(self.messages) >= self._breaks_after:
             self._is_over.set()
             raise OSError("the client has gone")
-        is_start = message["type"] == "http.response.start"
-        if self.is_complete or is_start == bool(self.messages):
+        if not self._allows(message):
             raise RuntimeError(f"{message['type']} after {len(self.messages)} messages")
         self.messages.append(message)
         if self.is_complete or len(self.messages) == self._leaves_after:
             self._is_over.set()
+
+    def _allows(self, message: Message) -> bool:
+        """ASGI: one start, then the body, and nothing after its end."""
+        is_start = message["type"] == "http.response.start"
+        return is_start != bool(self.messages) and not self.is_complete
 
 
 async def call(app: ASGIApp, body: object = b"", **options: Any) -> Call:

@@ -132,8 +132,8 @@ def _warn_of(name: str, desk: Desk) -> None:
 
 
 async def _adjust(desk: Desk, arguments: Namespace) -> int:
-    _warn_of(arguments.account, desk)
     claims, targets = await _adjusted_counters(desk, arguments.account, arguments.window)
+    _warn_of(arguments.account, desk)
     try:
         answer = await desk.ledger.adjust(
             claims, amount_nanos=arguments.amount, reason=arguments.reason, targets=targets

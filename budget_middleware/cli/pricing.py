@@ -94,7 +94,7 @@ def _say_price(model: str, rates: Rates, lines: tuple[Line, ...], nanos: int) ->
     total = {"class": "sum", "tokens": "", "usd_per_mtok": "", "usd": _usd_from_femtos(femtos)}
     Table().say([*map(_line_row, lines), total])
     if half_even_div(femtos, FEMTOS_PER_NANO) * FEMTOS_PER_NANO != femtos:
-        say(f"booked: {usd(nanos)} (half-even to the nano-dollar)")
+        say(f"booked: {usd(nanos)} USD (half-even to the nano-dollar)")
 
 
 def _say_price_json(rates: Rates, lines: tuple[Line, ...], nanos: int) -> None:

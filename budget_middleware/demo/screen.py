@@ -29,11 +29,7 @@ _STYLES = {
 def counters_table(views: Sequence[CounterView], limits: LimitBook, tally: Tally, *, has_bars: bool) -> Group:
     """A row for each account, what callers saw below it, and the first refusal in its own words."""
     balances = {view.counter.account: view.balance for view in views}
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("account", "", "limit"):
-        table.add_column(name, no_wrap=True)
-    for name in ("spent", "reserved", "available"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table("account", "", "limit", amounts=("spent", "reserved", "available"))
     if has_bars:
         table.add_column(Text.assemble(("spent ", "green"), ("reserved ", "yellow"), ("available", "dim")))
     for account in _ACCOUNTS:
@@ -72,40 +68,44 @@ def _told(tally: Tally) -> Text:
     return Text.assemble(*pieces[:-1])
 
 
-def story_table(title: str, entries: Sequence[Entry]) -> Group:
-    """One request's journal entries: every change of every counter, before and after."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("seq", "time", "op", "account"):
-        table.add_column(name, no_wrap=True)
-    for name in ("reserved", "spent"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("reason")
-    for op, written in groupby(entries, key=lambda entry: entry.op):
+def stories(entries: Sequence[Entry], reservation_ids: Mapping[Outcome, str]) -> list[Group]:
+    """The journal of the last answered and the last cancelled request."""
+    titles = {
+        Outcome.ANSWERED: "One request that was answered: finalized with its real cost.",
+        Outcome.CANCELLED: "One whose client hung up: finalized with what had been streamed.",
+    }
+    return [
+        _story(title, [entry for entry in entries if entry.reservation_id == reservation_ids[outcome]])
+        for outcome, title in titles.items()
+        if outcome in reservation_ids
+    ]
+
+
+def _story(title: str, entries: Sequence[Entry]) -> Group:
+    """Every change that one request made to its counters, before and after."""
+    table = _table("seq", "time", "op", "account", amounts=("reserved", "spent"))
+    for _, written in groupby(entries, key=lambda entry: entry.op):
         for entry in written:
             table.add_row(
                 str(entry.seq),
                 f"{datetime.fromtimestamp(entry.time_ms / 1000, UTC):%H:%M:%S.%f}"[:-3],
-                op,
-                entry.counter.account,
+                entry.op,
+                _OWNERS.get(entry.counter.account, entry.counter.account),
                 _change(entry.reserved_before_nanos, entry.reserved_nanos),
                 _change(entry.spent_before_nanos, entry.spent_nanos),
-                entry.reason,
             )
         table.add_section()
-    return Group(Text(title, style="bold"), table)
+    return Group(Text(f"\n{title}", style="bold"), table)
 
 
-def stories(entries: Sequence[Entry], reservation_ids: Mapping[Outcome, str]) -> list[Group]:
-    """The journal of the last answered and the last cancelled request."""
-    titles = {
-        Outcome.ANSWERED: "A request that was answered: reserved before the call, finalized with its real cost.",
-        Outcome.CANCELLED: "A request whose client hung up: only what had been streamed is booked.",
-    }
-    return [
-        story_table(title, [entry for entry in entries if entry.reservation_id == reservation_ids[outcome]])
-        for outcome, title in titles.items()
-        if outcome in reservation_ids
-    ]
+def _table(*names: str, amounts: Sequence[str]) -> Table:
+    # Narrow enough for 80 columns.
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in names:
+        table.add_column(name, no_wrap=True)
+    for name in amounts:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def _change(before_nanos: int, after_nanos: int) -> str | Text:

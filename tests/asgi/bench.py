@@ -52,6 +52,7 @@ class Bench:
         settings = {"limits": "key=1/month", "prices": self._prices, "store_timeout_s": "10", **settings}
         settings.setdefault("store", TamperedStore(self._open_store()))
         guard = BudgetMiddleware(app, **settings)
+        assert hasattr(guard, "ledger"), "a setting is wrong"
         self.guards.append(guard)
         return guard
 

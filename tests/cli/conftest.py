@@ -1,5 +1,6 @@
-"""The command line as an operator has it: a process of its own on a real server, whose state a test has made."""
+"""The command line as an operator has it: a process of its own, on a real server whose state a test made."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from budget_middleware.cli import main
 from budget_middleware.core.model import Target
 from budget_middleware.stores.redis import RedisStore
 from tests.stores.verbs import target
@@ -53,6 +55,24 @@ def cli(environment: Mapping[str, str]) -> RunCli:
             check=False,
         )
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def here(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
+    """As `cli`, in this process: for what needs no process of its own, and is asked often."""
+
+    def run(*words: str, stdin: str = "", **settings: str) -> Ran:
+        for variable, value in {**environment, **settings}.items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        try:
+            code = main(words)
+        except SystemExit as told:
+            code = int(told.code or 0)
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
 
     return run
 

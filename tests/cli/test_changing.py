@@ -68,14 +68,14 @@ async def test_listing_limits(cli: RunCli, store: RedisStore):
     ]
 
 
-def test_a_limit_that_no_request_meets_is_doubted(cli: RunCli):
-    ran = cli("limit", "set", "taem:search", "1/day")
+def test_a_limit_that_no_request_meets_is_doubted(here: RunCli):
+    ran = here("limit", "set", "taem:search", "1/day")
     assert ran.code == 0
     assert ran.err == (
         "budget-middleware: warning: neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem;"
         " unless accounts_source names it, no request has this account\n"
     )
-    ran = cli("limit", "set", "key:sk-canary", "1/day")
+    ran = here("limit", "set", "key:sk-canary", "1/day")
     assert ran.err == (
         "budget-middleware: warning: the subject of a key is 16 hex digits, which key-id tells;"
         " no request has this account\n"

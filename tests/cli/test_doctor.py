@@ -60,10 +60,7 @@ async def test_on_a_server(cli: RunCli, store: RedisStore, server_url: str):
         "warn",
     )
     assert f"{server_url} answers in" in ran.out
-    assert (
-        "neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem: limits on that never bind; fix: "
-        in ran.out
-    )
+    assert "has a source for taem: limits on that never bind; fix: add KIND=SOURCE to BUDGET_ACCOUNTS" in ran.out
     assert "BUDGET_LIMTS is set, but there is no such setting; closest: limits; fix: correct its name" in ran.out
 
 

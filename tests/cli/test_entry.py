@@ -1,19 +1,23 @@
 """What goes wrong before or around a command: one line, an exit code, never a traceback or a secret."""
 
+import asyncio
 import os
-import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from budget_middleware.core.model import Target
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust
 
 REASON = ("--reason", "x")
+AMOUNTS = "accepted are USD/PERIOD from 0 upwards, none/PERIOD and none"
 NO_STATE = (
-    "budget-middleware: BUDGET_STORE_URL is memory://: the counters live in the gateway's process, and no other"
-    " sees them; set it to the store that the gateways share\n"
+    "budget-middleware: BUDGET_STORE_URL is memory://: the counters live in the gateway's process, and no"
+    " other sees them; set it to the store that the gateways share\n"
 )
 
 
@@ -29,70 +33,65 @@ NO_STATE = (
         ("release", "r1", *REASON),
     ],
 )
-def test_commands_on_state_need_a_store_that_is_shared(cli: RunCli, words: tuple[str, ...]):
-    ran = cli(*words, BUDGET_STORE_URL="")
+def test_commands_on_state_need_a_store_that_is_shared(here: RunCli, words: tuple[str, ...]):
+    ran = here(*words, BUDGET_STORE_URL="")
     assert (ran.code, ran.out, ran.err) == (2, "", NO_STATE)
 
 
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (
-            (),
-            "budget-middleware: the following arguments are required: COMMAND; see budget-middleware --help",
-        ),
-        (
-            ("adjust", "key:abc", "0", *REASON),
-            "budget-middleware adjust: argument USD: '0' changes nothing; accepted is an amount in USD such as -5"
-            " or 0.25; see budget-middleware adjust --help",
-        ),
-        (
-            ("adjust", "key:abc", "-5"),
-            "budget-middleware adjust: the following arguments are required: --reason; see budget-middleware"
-            " adjust --help",
-        ),
-        (
-            ("adjust", "key:abc", "-5", "--reason", " "),
-            "budget-middleware adjust: argument --reason: an empty reason explains nothing; accepted is any text;"
-            " see budget-middleware adjust --help",
-        ),
-        (
-            ("adjust", "key:abc", "-5", *REASON, "--window", "fortnight"),
-            "budget-middleware: 'fortnight' is not a period; accepted are hour, day, week, month, year, total",
-        ),
-        (
-            ("adjust", "key:abc", "-5", *REASON, "--window", "month:2026-13"),
-            "budget-middleware: '2026-13' is not the id of a window of period month in UTC; accepted is the form"
-            " 2026-11",
-        ),
-        (
-            ("status", "key:*"),
-            "budget-middleware status: argument ACCOUNT: 'key:*' does not name one account; accepted is a subject"
-            " for each kind; see budget-middleware status --help",
-        ),
-        (
-            ("journal", "--limit", "-5"),
-            "budget-middleware journal: argument --limit: '-5' is not a count; accepted are whole numbers from 1"
-            " to 1000000000; see budget-middleware journal --help",
-        ),
-        (
-            ("limit", "set", "global", "5"),
-            "budget-middleware: '5' is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none,"
-            " with a period of hour, day, week, month, year, total",
-        ),
-        (
-            ("limit", "set", "global", ""),
-            "budget-middleware: no amount is named; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none",
-        ),
-    ],
-)
-def test_wrong_input(cli: RunCli, words: tuple[str, ...], line: str):
-    ran = cli(*words)
-    assert (ran.code, ran.out, ran.err) == (2, "", f"{line}\n")
+# Words, the command that complains, its complaint.
+PARSED = [
+    ((), "", "the following arguments are required: COMMAND"),
+    (
+        ("adjust", "key:abc", "0", *REASON),
+        " adjust",
+        "argument USD: '0' changes nothing; accepted is an amount in USD such as -5 or 0.25",
+    ),
+    (("adjust", "key:abc", "-5"), " adjust", "the following arguments are required: --reason"),
+    (
+        ("adjust", "key:abc", "-5", "--reason", " "),
+        " adjust",
+        "argument --reason: an empty reason explains nothing; accepted is any text",
+    ),
+    (
+        ("status", "key:*"),
+        " status",
+        "argument ACCOUNT: 'key:*' does not name one account; accepted is a subject for each kind",
+    ),
+    (
+        ("journal", "--limit", "-5"),
+        " journal",
+        "argument --limit: '-5' is not a count; accepted are whole numbers from 1 to 1000000000",
+    ),
+]
+CARRIED_OUT = [
+    (
+        ("adjust", "key:abc", "-5", *REASON, "--window", "fortnight"),
+        "'fortnight' is not a period; accepted are hour, day, week, month, year, total",
+    ),
+    (
+        ("adjust", "key:abc", "-5", *REASON, "--window", "month:2026-13"),
+        "'2026-13' is not the id of a window of period month in UTC; accepted is the form 2026-11",
+    ),
+    (("limit", "set", "global", "5"), f"'5' is not a limit; {AMOUNTS}, with a period of {', '.join(Period)}"),
+    (("limit", "set", "global", ""), f"no amount is named; {AMOUNTS}"),
+]
 
 
-def test_a_wrong_setting(cli: RunCli):
-    ran = cli("status", BUDGET_EXHAUSTED_STATUS="418")
+@pytest.mark.parametrize(("words", "command", "complaint"), PARSED)
+def test_words_that_no_command_takes(here: RunCli, words: tuple[str, ...], command: str, complaint: str):
+    ran = here(*words)
+    program = f"budget-middleware{command}"
+    assert (ran.code, ran.out, ran.err) == (2, "", f"{program}: {complaint}; see {program} --help\n")
+
+
+@pytest.mark.parametrize(("words", "complaint"), CARRIED_OUT)
+def test_words_that_mean_nothing_here(here: RunCli, words: tuple[str, ...], complaint: str):
+    ran = here(*words)
+    assert (ran.code, ran.out, ran.err) == (2, "", f"budget-middleware: {complaint}\n")
+
+
+def test_a_wrong_setting(here: RunCli):
+    ran = here("status", BUDGET_EXHAUSTED_STATUS="418")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "budget-middleware: BUDGET_EXHAUSTED_STATUS='418': accepted: 429, 402\n"
 
@@ -110,21 +109,20 @@ def test_a_store_that_gives_no_answer(cli: RunCli, words: tuple[str, ...]):
     assert "canary" not in ran.err
 
 
-async def test_a_reader_that_goes_away(environment: dict[str, str], store: RedisStore, month: Target):
-    for number in range(500):
-        await store.adjust(adjust(f"a{number}", "1", month))
-    with subprocess.Popen(
-        [*COMMAND, "journal", "--json", "--limit", "500"],
+async def test_a_reader_that_has_gone(environment: dict[str, str], store: RedisStore, month: Target):
+    await store.adjust(adjust("a1", "1", month))
+    read, write = os.pipe()
+    os.close(read)
+    journal = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        "journal",
         env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as journal:
-        assert journal.stdout is not None
-        assert journal.stderr is not None
-        journal.stdout.readline()
-        journal.stdout.close()
-        assert journal.stderr.read() == b""
-    assert journal.returncode == 141
+        stdout=write,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(write)
+    _, told = await journal.communicate()
+    assert (journal.returncode, told) == (141, b"")
 
 
 def test_help_tells_every_command(cli: RunCli):
@@ -143,3 +141,24 @@ def test_help_tells_every_command(cli: RunCli):
         "doctor",
     ):
         assert f"\n    {command}" in ran.out
+
+
+def test_demo_is_told_how(here: RunCli, monkeypatch: pytest.MonkeyPatch):
+    asked: list[dict[str, object]] = []
+
+    def run_demo(**how: object) -> int:
+        asked.append(how)
+        return 0
+
+    monkeypatch.setitem(sys.modules, "budget_middleware.demo", SimpleNamespace(run_demo=run_demo))
+    assert here("demo", "--plain", "--seconds", "3").code == 0
+    assert asked == [{"plain": True, "seconds": 3.0}]
+
+
+def test_a_bug_is_told_in_one_line(here: RunCli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("budget_middleware.cli.pricing.breakdown", lambda *_: 1 // 0)
+    ran = here("price", "gpt-4o", "--input", "1", "--output", "1")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("budget-middleware: unexpected ZeroDivisionError: ")
+    assert ran.err.endswith("; please report it\n")
+    assert ran.err.count("\n") == 1

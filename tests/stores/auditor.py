@@ -68,19 +68,22 @@ class Auditor:
             # Where nothing was held and nothing is charged, no entry tells of the expiry.
             assert fact.held == fact.charge == 0, f"{verb.id} is due, and the verb that names it did not expire it"
             self._expire(fact, charge=0)
-        match verb:
-            case Reserve():
-                expected = self._reserve(fact, verb, answer)
-            case Finalize() | Release():
-                expected = self._end(fact, verb, remember_ms=remember_ms)
-            case Extend():
-                expected = self._extend(fact, verb, answer.now_ms)
-            case Expire():
-                expected = self._expire_now(fact, was_pending=was_pending)
-            case Adjust():
-                expected = self._adjust(verb, answer.now_ms)
+        expected = self._expected(fact, verb, answer, was_pending=was_pending, remember_ms=remember_ms)
         assert answer.status == expected, f"{verb}: {answer.status}, not {expected}"
         self._check_changes(answer)
+
+    def _expected(self, fact: Fact | None, verb: Verb, answer: Answer, *, was_pending: bool, remember_ms: int) -> str:
+        match verb:
+            case Reserve():
+                return self._reserve(fact, verb, answer)
+            case Finalize() | Release():
+                return self._end(fact, verb, remember_ms=remember_ms)
+            case Extend():
+                return self._extend(fact, verb, answer.now_ms)
+            case Expire():
+                return self._expire_now(fact, was_pending=was_pending)
+            case Adjust():
+                return self._adjust(verb, answer.now_ms)
 
     def take_expired(self, answer: Answer, *, by_operator: str = "") -> None:
         """A lease ends at its deadline or by an operator, and only then; what is due may be swept at any time."""

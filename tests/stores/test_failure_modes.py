@@ -16,7 +16,6 @@ from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import (
-    KEY,
     adjust,
     figures,
     finalize,

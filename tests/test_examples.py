@@ -1,0 +1,96 @@
+"""The examples behind real uvicorn processes, called through OpenAI's own client."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import openai
+import pytest
+
+from budget_middleware.demo.servers import serving
+
+pytestmark = pytest.mark.processes
+
+MODEL = "gpt-5-pro"
+LIMIT_USD = "0.03"
+# Two words at 15 USD, and the answer's twenty at 120 USD per million tokens.
+COST_USD = "0.00243"
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The example gateway in front of the example provider; counters in its memory."""
+    folder: Path = tmp_path_factory.mktemp("examples")
+    with serving("provider:app", {}, log=folder / "provider.log") as upstream:
+        settings = {"UPSTREAM_URL": upstream, "BUDGET_LIMITS": f"key={LIMIT_USD}/day"}
+        with serving("gateway:app", settings, log=folder / "gateway.log") as address:
+            yield address
+
+
+@pytest.fixture
+def client(gateway, request) -> Iterator[openai.OpenAI]:
+    """A client whose key no other test uses."""
+    with openai.OpenAI(base_url=f"{gateway}/v1", api_key=f"sk-{request.node.name}", max_retries=0) as client:
+        yield client
+
+
+def ask(client, **more):
+    question = {"role": "user", "content": "two words"}
+    return client.chat.completions.with_raw_response.create(
+        model=MODEL, messages=[question], **{"max_tokens": 100, **more}
+    )
+
+
+def remaining_usd(answer) -> Decimal:
+    return Decimal(answer.headers["x-budget-remaining-usd"])
+
+
+def test_a_whole_answer_tells_its_cost(client):
+    answer = ask(client)
+    completion = answer.parse()
+    assert len(completion.choices[0].message.content.split()) == 20
+    assert completion.usage.total_tokens == 22
+    assert answer.headers["x-budget-cost-usd"] == COST_USD
+    assert remaining_usd(answer) == Decimal(LIMIT_USD) - Decimal(COST_USD)
+
+
+@pytest.mark.parametrize("wants_usage", [False, True])
+def test_a_stream_is_what_was_asked_for_and_books_its_usage(client, wants_usage):
+    options = {"stream_options": {"include_usage": True}} if wants_usage else {}
+    chunks = list(ask(client, stream=True, **options).parse())
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert len(text.split()) == 20
+    assert any(chunk.usage for chunk in chunks) is wants_usage
+    # The next request sees it booked.
+    assert remaining_usd(ask(client)) == Decimal(LIMIT_USD) - 2 * Decimal(COST_USD)
+
+
+def test_a_spent_budget_raises_the_clients_own_error(client):
+    with pytest.raises(openai.RateLimitError) as refused:
+        ask(client, max_tokens=1000)
+    assert refused.value.code == "budget_exhausted"
+    assert "limit $0.03, spent $0.00, reserved $0.00" in refused.value.message
+    assert refused.value.response.headers["x-should-retry"] == "false"
+
+
+def test_a_failed_upstream_costs_nothing(client):
+    with pytest.raises(openai.InternalServerError):
+        ask(client, extra_headers={"x-provider-fail": "503"})
+    assert remaining_usd(ask(client)) == Decimal(LIMIT_USD) - Decimal(COST_USD)
+
+
+def test_a_stream_that_is_cut_books_what_was_seen(client):
+    with pytest.raises(openai.APIError):
+        list(ask(client, stream=True, extra_headers={"x-provider-fail": "cut"}).parse())
+    seen_usd = Decimal(LIMIT_USD) - Decimal(COST_USD) - remaining_usd(ask(client))
+    # By their bytes: ten words are 12 tokens of output, the message is 6 of input.
+    assert seen_usd == Decimal("0.00153")
+
+
+def test_an_upstream_that_is_away_is_told_in_openais_shape(tmp_path):
+    with (
+        serving("gateway:app", {"UPSTREAM_URL": "http://127.0.0.1:9"}, log=tmp_path / "log") as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="sk-x", max_retries=0) as client,
+        pytest.raises(openai.InternalServerError, match="The upstream gave no answer: ConnectError"),
+    ):
+        ask(client)
