@@ -10,9 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger clean
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | bench | clean"
+	@echo "make jaeger | jaeger-binary | test-jaeger (need Go)"
 
 setup: $(READY)
 
@@ -45,6 +46,20 @@ coverage: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# A real Jaeger. The script names its version, so a change of it builds anew.
+JAEGER := build/jaeger
+
+jaeger: $(JAEGER)
+	@bash .ci/jaeger run $(JAEGER)
+
+jaeger-binary: $(JAEGER)
+
+$(JAEGER): .ci/jaeger
+	@bash .ci/jaeger build $@
+
+test-jaeger: $(READY) $(JAEGER)
+	@$(BIN)/python -m pytest -m jaeger tests/jaeger $(ARGS)
 
 clean:
 	@rm -rf $(VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

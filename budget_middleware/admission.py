@@ -1,29 +1,22 @@
 """Before the call: what a request may cost, who pays, and whether it is admitted."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from starlette.types import Scope
 
 from budget_middleware import telemetry as names
-from budget_middleware.apis.base import (
-    UNREADABLE,
-    Api,
-    Ask,
-    BadRequestError,
-    Reason,
-    Refusal,
-    ask_from_length,
-    parse_body,
-)
+from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refusal, Seen
+from budget_middleware.apis.form import parse_form
+from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import expiry_charge
-from budget_middleware.core.estimate import output_ceiling
+from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.core.pricing import Rates, Usage, cost_nanos, estimate_nanos
+from budget_middleware.core.pricing import Rates, Usage, cost_nanos, estimate_nanos, with_output
 from budget_middleware.ledger import Hold, Ledger
-from budget_middleware.payers import AmbiguousTokenError, Payers
+from budget_middleware.payers import AmbiguousTokenError, Payers, UnclearPayerError
 from budget_middleware.prices import PriceBook
 from budget_middleware.refusals import rejection_message
 from budget_middleware.request_body import RequestBody
@@ -56,28 +49,41 @@ class Quote:
         """Bounded, as metric attributes must be: names of the price book only."""
         return (self.rates.model if self.rates else "") or "other"
 
-    def seen_nanos(self, output_tokens: int) -> int:
-        """The input and so much output, at the rates of the request."""
-        if self.rates is None:
-            return 0
-        return cost_nanos(self.rates, Usage(input_tokens=self.ask.input_tokens, output_tokens=output_tokens))
+    def seen_nanos(self, seen: Seen) -> int | None:
+        """The input and the output that was read, at the rates of the request; None where that tells too little."""
+        if not seen.readable or seen.goes_on_unread:
+            return None
+        return cost_nanos(self.rates, seen.usage_so_far(self.ask.input)) if self.rates is not None else 0
 
 
-def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int) -> Quote:
+def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
     if rates is None:
         return Quote(ask, None, input_nanos=0, estimate_nanos=0)
+    is_worst = by is EstimateBy.WORST
+    usage = _worst_input(ask, rates) if is_worst else ask.input
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
-        default=default_output_tokens,
+        default=default_output_tokens if ask.expected_output_tokens is None else ask.expected_output_tokens,
         model_ceiling=rates.output_ceiling,
         choices=ask.choices,
+        by=by,
     )
+    # A cheaper tier is believed when the answer confirms it.
+    tiers = {id(tier): tier for tier in (rates, rates.in_service_tier(ask.service_tier))}.values()
+    whole = with_output(usage, output_tokens, unit=ask.output_unit)
     return Quote(
         ask,
         rates,
-        input_nanos=estimate_nanos(rates, input_tokens=ask.input_tokens, output_tokens=0),
-        estimate_nanos=estimate_nanos(rates, input_tokens=ask.input_tokens, output_tokens=output_tokens),
+        input_nanos=max(estimate_nanos(tier, usage, is_worst=is_worst) for tier in tiers),
+        estimate_nanos=max(estimate_nanos(tier, whole, is_worst=is_worst) for tier in tiers),
     )
+
+
+def _worst_input(ask: Ask, rates: Rates) -> Usage:
+    usage = ask.worst_input
+    if not ask.hides_input:
+        return usage
+    return replace(usage, input_tokens=max(usage.input_tokens, rates.context_window or LARGEST_CONTEXT_TOKENS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +119,13 @@ class Admission:
 
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
-        document = parse_body(body.raw) if body.is_whole else UNREADABLE
+        document = _document(scope, body)
         try:
-            quote = self._quote(api, document, n_bytes=body.length(scope))
-            payers = await self._payers.payers_of(scope, document)
+            quote = self._quote(api, document, path=scope["path"], n_bytes=body.length(scope))
+            payers = await self._payers_of(scope, document)
         except (BadRequestError, AmbiguousTokenError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
-        except Exception as error:  # noqa: BLE001 - a user's own accounts_source may raise anything
-            _log.warning("accounts_source failed: %r", error)
+        except UnclearPayerError:
             return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
         hold = Hold(
             payers,
@@ -138,17 +143,27 @@ class Admission:
             return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
         return decided
 
-    def _quote(self, api: Api, document: object, *, n_bytes: int) -> Quote:
+    async def _payers_of(self, scope: Scope, document: object) -> Mapping[str, str | None]:
         try:
-            ask = ask_from_length(n_bytes) if document is UNREADABLE else api.read_request(document)
+            return await self._payers.payers_of(scope, document)
+        except UnclearPayerError as error:
+            _log.warning("who pays for a request cannot be told: %s", error)
+            if self._enforces:
+                raise
+            return self._payers.nobody()
+
+    def _quote(self, api: Api, document: object, *, path: str, n_bytes: int) -> Quote:
+        try:
+            ask = api.read_request(document, path=path, n_bytes=n_bytes)
         except BadRequestError:
             if self._enforces:
                 raise
-            ask = ask_from_length(n_bytes)
+            ask = api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
         return quote_for(
             ask,
-            self._prices.resolve(ask.model or ""),
+            self._prices.resolve(ask.model or "", provider=ask.provider),
             default_output_tokens=self._settings.default_output_tokens,
+            by=self._settings.estimate,
         )
 
     def _refuses_unpriced(self, hold: Hold) -> bool:
@@ -167,7 +182,7 @@ class Admission:
         try:
             answer = await self._ledger.reserve(hold)
         except (StoreUnavailable, StoreRefused) as error:
-            if self._settings.on_store_error is OnStoreError.OPEN:
+            if self._settings.on_store_error is OnStoreError.OPEN or not self._enforces:
                 _log.warning("the store is away, %s is served unprotected: %s", hold.id, error)
                 return Admitted(hold, quote, document, is_unprotected=True)
             self._ledger.abandon(hold, reason="store away")
@@ -183,6 +198,15 @@ class Admission:
             message=rejection_message(answer.rejection),
         )
         return Refused(refusal, answer.rejection, hold)
+
+
+def _document(scope: Scope, body: RequestBody) -> object:
+    """A form as far as it was read, for its fields come before its files; else the JSON value of a whole body."""
+    content_type = next((value for name, value in scope["headers"] if name.lower() == b"content-type"), b"")
+    form = parse_form(body.raw, content_type, n_bytes=body.length(scope))
+    if form is not None:
+        return form
+    return parse_body(body.raw) if body.is_whole else UNREADABLE
 
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:

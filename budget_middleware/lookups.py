@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocache import SimpleMemoryCache
-from aiocache.lock import RedLock
 
 TTL_S = 60
 """How long an answer is used before its source is asked again, in seconds."""
@@ -14,39 +14,60 @@ TTL_S = 60
 MAX_KEYS = 50_000
 """Keys are hostile input: a cache that grew over this is emptied."""
 
-_FLIGHT_S = 10
-
 _T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class _Known(Generic[_T]):
+    """What one event loop knows, and what it is asking."""
+
+    # Without aiocache's own time-out, which would make a task of every look at a dictionary.
+    cache: SimpleMemoryCache = field(default_factory=lambda: SimpleMemoryCache(timeout=None))
+    flights: "dict[str, asyncio.Task[_T]]" = field(default_factory=dict)
+    misses: int = 0
 
 
 class Lookup(Generic[_T]):
     """An async function of one string, cached through aiocache for each event loop.
 
-    Whatever the function raises reaches the caller and is not cached.
+    Whoever wants an answer that is being asked for waits for it. Whatever the function raises reaches all who
+    wait, and is not cached. A waiter that is cancelled leaves the others waiting.
     """
 
     def __init__(self, source: Callable[[str], Awaitable[_T]], *, ttl_s: float = TTL_S) -> None:
         self._source = source
         self._ttl_s = ttl_s
-        self._misses = 0
-        self._caches: WeakKeyDictionary[asyncio.AbstractEventLoop, SimpleMemoryCache] = WeakKeyDictionary()
+        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known[_T]] = WeakKeyDictionary()
 
     async def __call__(self, key: str) -> _T:
-        cache = self._caches.setdefault(asyncio.get_running_loop(), SimpleMemoryCache())
-        found = await cache.get(key)
-        if found is None:
-            async with RedLock(cache, key, lease=_FLIGHT_S):
-                found = await cache.get(key)
-                if found is None:
-                    found = await self._ask(cache, key)
-        return cast(_T, found[0])
+        known = self._here()
+        found = await known.cache.get(key)
+        if found is not None:
+            return cast(tuple[_T], found)[0]
+        flight = known.flights.get(key)
+        if flight is None:
+            flight = known.flights[key] = asyncio.get_running_loop().create_task(self._ask(known, key))
+            flight.add_done_callback(_note_failure)
+        return await asyncio.shield(flight)
 
-    async def _ask(self, cache: SimpleMemoryCache, key: str) -> tuple[_T]:
-        # A tuple, because None is an answer too.
-        answer = (await self._source(key),)
-        self._misses += 1
-        if self._misses > MAX_KEYS:
-            self._misses = 0
-            await cache.clear()
-        await cache.set(key, answer, ttl=self._ttl_s)
-        return answer
+    async def _ask(self, known: _Known[_T], key: str) -> _T:
+        try:
+            answer = await self._source(key)
+            known.misses += 1
+            if known.misses > MAX_KEYS:
+                known.misses = 0
+                await known.cache.clear()
+            # A tuple, because None is an answer too.
+            await known.cache.set(key, (answer,), ttl=self._ttl_s)
+            return answer
+        finally:
+            del known.flights[key]
+
+    def _here(self) -> _Known[_T]:
+        return self._by_loop.setdefault(asyncio.get_running_loop(), _Known())
+
+
+def _note_failure(flight: "asyncio.Task[_T]") -> None:
+    # Else asyncio reports an exception that nobody was left to see.
+    if not flight.cancelled():
+        flight.exception()

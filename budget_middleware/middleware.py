@@ -6,11 +6,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from budget_middleware.accounts_file import AccountsFile
 from budget_middleware.admission import Admission
-from budget_middleware.apis import APIS
+from budget_middleware.apis import APIS, is_free_route
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.ledger import Ledger, LimitsSource
-from budget_middleware.payers import AccountsFile, AccountsSource, Payers
+from budget_middleware.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceBook, load_prices
 from budget_middleware.refusals import retry_headers, send_refusal
 from budget_middleware.responder import BudgetResponder, CallTimes
@@ -40,6 +41,8 @@ class BudgetMiddleware:
     def __init__(
         self,
         app: ASGIApp,
+        # Positional: the type of Starlette's `add_middleware` asks for it.
+        /,
         *,
         store: Store | None = None,
         limits_source: LimitsSource | None = None,
@@ -78,6 +81,8 @@ class BudgetMiddleware:
             enforce=settings.mode is Mode.ENFORCE,
             lease_ms=settings.lease_ms,
             store_timeout_s=settings.store_timeout_s,
+            spool_max=settings.spool_max,
+            spool_path=settings.spool_path,
         )
         self._admission = Admission(
             settings,
@@ -111,7 +116,7 @@ class BudgetMiddleware:
         elif self._settings.mode is Mode.OFF:
             await self._app(scope, receive, send)
         elif api is None:
-            self._note_unmetered(scope["path"])
+            self._note_ungated(scope["path"])
             await self._app(scope, receive, send)
         else:
             responder = BudgetResponder(
@@ -132,13 +137,16 @@ class BudgetMiddleware:
                 return next((api for api in APIS if api.name == rule.api), None)
         return next((api for api in APIS if api.matches(path)), None)
 
-    def _note_unmetered(self, path: str) -> None:
-        self.ledger.telemetry.count_request(status="unmetered", model="other")
+    def _note_ungated(self, path: str) -> None:
+        is_free = is_free_route(path)
+        self.ledger.telemetry.count_request(status="free" if is_free else "unmetered", model="other")
+        if is_free:
+            return
         template = _ID_SEGMENT.sub("/{id}", path)[:200]
         if template not in self._unmetered and len(self._unmetered) < _TEMPLATES_MAX:
             self._unmetered.add(template)
             _log.info(
-                "POST %s passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)",
+                "POST %r passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)",
                 template,
             )
 
@@ -147,11 +155,14 @@ class BudgetMiddleware:
         if self._error is not None:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(self._error)})
-            return
+            # As Starlette does: a test client would take a return for a start.
+            raise self._error
 
         async def send_after_draining(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete" and self._settings.mode is not Mode.OFF:
+                self.ledger.start()
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await self.ledger.drain()
+                await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
             await send(message)
 
         await self._app(scope, receive, send_after_draining)

@@ -1,18 +1,13 @@
 """Who pays for an ASGI request: the subject of each kind of account, from its token, headers, body, state and user."""
 
-import logging
-import time
-import tomllib
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
+from budget_middleware.accounts_file import KEY, AccountsFile, is_told_of_keys
 from budget_middleware.core.accounts import (
     ABSENT,
-    KIND,
     AccountSource,
     Origin,
     Source,
@@ -24,10 +19,9 @@ from budget_middleware.lookups import Lookup
 AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: it has none."""
 
-KEY = "key"
-
+AUTHORIZATION = b"authorization"
 TOKEN_HEADERS = (
-    b"authorization",
+    AUTHORIZATION,
     b"x-litellm-api-key",
     b"x-api-key",
     b"api-key",
@@ -37,13 +31,17 @@ TOKEN_HEADERS = (
 TOKEN_QUERY = "key"  # noqa: S105 - the name of a parameter, not a secret
 _SCHEMES = ("bearer", "basic")
 
-_REREAD_S = 1.0
 
-_log = logging.getLogger("budget_middleware")
+class UnclearPayerError(Exception):
+    """Whose a request is cannot be told."""
 
 
-class AmbiguousTokenError(ValueError):
-    """A request that carries two tokens that differ: whose it is cannot be told."""
+class AmbiguousTokenError(UnclearPayerError):
+    """The request carries two tokens that differ."""
+
+
+class AccountsSourceError(UnclearPayerError):
+    """The user's ``accounts_source`` has failed; its exception is the cause."""
 
 
 class Payers:
@@ -57,7 +55,7 @@ class Payers:
         sources: Sequence[AccountSource],
         *,
         hash_secret: str = "",
-        directory: "AccountsFile | None" = None,
+        directory: AccountsFile | None = None,
         accounts_source: AccountsSource | None = None,
         known_keys_only: bool = False,
     ) -> None:
@@ -66,13 +64,9 @@ class Payers:
         self._directory = directory
         self._accounts_source = Lookup(accounts_source) if accounts_source else None
         self._known_keys_only = known_keys_only
-        self.reads_body = any(place.origin is Origin.BODY for source in sources for place in source.alternatives)
 
     async def payers_of(self, scope: Scope, body: object) -> dict[str, str | None]:
-        """The encoded subject of each kind, None where the request lacks it.
-
-        Raises AmbiguousTokenError; an ``accounts_source`` that fails raises what it raises.
-        """
+        """The encoded subject of each kind, None where the request lacks it. Raises UnclearPayerError."""
         request = _Request(scope, body, self._hash_secret)
         payers = {source.kind: _first(source, request) for source in self._sources}
         key = payers.get(KEY)
@@ -83,9 +77,26 @@ class Payers:
             payers |= dict.fromkeys(self._directory.kinds - payers.keys())
             payers |= known or {}
         if self._accounts_source is not None and key is not None:
-            told = await self._accounts_source(key) or {}
-            payers |= {kind: encode_subject(subject) for kind, subject in told.items() if subject}
+            payers |= await _sourced(self._accounts_source, key)
         return payers
+
+    def nobody(self) -> dict[str, str | None]:
+        """The payers of a request that could be anybody's."""
+        return {source.kind: None for source in self._sources}
+
+
+async def _sourced(source: Lookup[Mapping[str, str] | None], key: str) -> dict[str, str]:
+    try:
+        return _encoded(await source(key) or {})
+    except Exception as error:
+        raise AccountsSourceError(f"accounts_source failed for {KEY}:{key}: {error!r}") from error
+
+
+def _encoded(told: Mapping[str, str]) -> dict[str, str]:
+    for kind in told:
+        if not is_told_of_keys(kind):
+            raise ValueError(f"{kind!r} is no kind of account that a key can belong to")
+    return {kind: encode_subject(subject) for kind, subject in told.items() if subject}
 
 
 def _first(source: AccountSource, request: "_Request") -> str | None:
@@ -113,10 +124,10 @@ class _Request:
             case Origin.HEADER:
                 name = place.name.encode("latin-1")
                 if name in TOKEN_HEADERS:
-                    return next(filter(None, map(_bare, _header_values(self._scope, name))), ""), True
+                    return next(_header_tokens(self._scope, name), ""), True
                 return next(filter(None, _header_values(self._scope, name)), ""), False
             case Origin.QUERY:
-                return _query_value(self._scope, place.name), place.name == TOKEN_QUERY
+                return next(_query_values(self._scope, place.name), ""), place.name == TOKEN_QUERY
             case Origin.BODY:
                 return _text(_at_path(self._body, place.name.split("."))), False
             case Origin.STATE:
@@ -127,20 +138,22 @@ class _Request:
 
 def token_of(scope: Scope) -> str:
     """The request's token, "" if it has none. Raises AmbiguousTokenError."""
-    tokens = {token for name in TOKEN_HEADERS for token in map(_bare, _header_values(scope, name)) if token}
-    if in_query := _query_value(scope, TOKEN_QUERY):
-        tokens.add(in_query)
+    tokens = {token for name in TOKEN_HEADERS for token in _header_tokens(scope, name)}
+    tokens.update(_query_values(scope, TOKEN_QUERY))
     if len(tokens) > 1:
         raise AmbiguousTokenError("the request carries two API keys that differ; send one")
     return tokens.pop() if tokens else ""
 
 
-def _bare(value: str) -> str:
-    """A token without its scheme. Other schemes sign each request anew, and name no payer."""
-    scheme, space, rest = value.partition(" ")
-    if not space:
-        return "" if scheme.lower() in _SCHEMES else scheme
-    return rest.strip() if scheme.lower() in _SCHEMES else ""
+def _header_tokens(scope: Scope, name: bytes) -> Iterator[str]:
+    """The tokens in a header, without a scheme before them."""
+    for value in _header_values(scope, name):
+        scheme, space, rest = value.partition(" ")
+        token = rest.strip() if scheme.lower() in _SCHEMES else value
+        # Other schemes of `authorization` sign each request anew, and name no payer.
+        is_signature = name == AUTHORIZATION and space and token is value
+        if token and not is_signature:
+            yield token
 
 
 def _header_values(scope: Scope, name: bytes) -> Iterator[str]:
@@ -153,12 +166,12 @@ def _header_values(scope: Scope, name: bytes) -> Iterator[str]:
                 yield value.decode("latin-1").strip()
 
 
-def _query_value(scope: Scope, name: str) -> str:
-    query = scope.get("query_string", b"")
-    if not query:
-        return ""
-    pairs = parse_qsl(query.decode("latin-1"), max_num_fields=None)
-    return next((value for key, value in pairs if key == name), "")
+def _query_values(scope: Scope, name: str) -> Iterator[str]:
+    if query := scope.get("query_string", b""):
+        # Lone surrogates keep apart what is not UTF-8.
+        for key, value in parse_qsl(query.decode("latin-1"), errors="surrogateescape"):
+            if key == name:
+                yield value
 
 
 def _at_path(value: object, path: Sequence[str]) -> object:
@@ -184,72 +197,3 @@ def _identity(scope: Scope) -> str:
     # An unauthenticated user has none, and says so in many ways.
     except (KeyError, AttributeError, NotImplementedError):
         return ""
-
-
-class AccountsFile:
-    """Which team and user a key belongs to; reread when the file changes, looked at once a second at most.
-
-    Raises ValueError, in one line, if the file cannot be used at first. A later version that cannot be used is
-    logged, and the last good one stays.
-    """
-
-    def __init__(self, path: Path, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._path = path
-        self._clock_s = clock_s
-        self._looked_s = clock_s()
-        self._version = self._stat()
-        self._keys = _read_accounts(path)
-        self.kinds = _kinds(self._keys)
-
-    def subjects_of(self, key: str | None) -> Mapping[str, str] | None:
-        """The encoded subjects that belong to a key; None: the file does not know it."""
-        self._reread()
-        return self._keys.get(key) if key is not None else None
-
-    def _reread(self) -> None:
-        now_s = self._clock_s()
-        if now_s - self._looked_s < _REREAD_S:
-            return
-        self._looked_s = now_s
-        version = self._stat()
-        if version == self._version:
-            return
-        self._version = version
-        try:
-            self._keys = _read_accounts(self._path)
-            self.kinds = _kinds(self._keys)
-        except ValueError as error:
-            _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used, the last good one stays: %s", error)
-
-    def _stat(self) -> tuple[int, int, int]:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
-
-
-def _kinds(keys: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
-    return frozenset(kind for subjects in keys.values() for kind in subjects)
-
-
-def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    keys = document.pop("keys", {})
-    if document or not isinstance(keys, dict):
-        raise ValueError(f'{path}: accepted are tables such as [keys."1f3a9c0b2d4e5f60"] and nothing else')
-    return {key.lower(): _read_subjects(path, key, subjects) for key, subjects in keys.items()}
-
-
-def _read_subjects(path: Path, key: str, subjects: Any) -> dict[str, str]:
-    if not isinstance(subjects, dict):
-        raise ValueError(  # noqa: TRY004 - a wrong file, as all the others here
-            f'{path}: [keys."{key}"] must be a table such as team = "search"'
-        )
-    for kind, subject in subjects.items():
-        if not KIND.fullmatch(kind) or kind == KEY or not isinstance(subject, str) or not subject:
-            raise ValueError(f'{path}: [keys."{key}"] {kind}: accepted is KIND = "SUBJECT", such as team = "search"')
-    return {kind: encode_subject(subject) for kind, subject in subjects.items()}

@@ -6,68 +6,71 @@ from starlette.types import Message, Receive, Scope
 class RequestBody:
     """Reads a body up to a bound, and replays it.
 
-    ``raw`` holds what was read. A body beyond ``max_bytes`` is not read further: ``is_whole`` is False, and the
-    app gets the rest from the server itself. ``is_client_gone``: the client left before it had sent everything.
+    ``raw`` holds what was read. ``is_whole``: that is all of it, and no longer than ``max_bytes``; of a longer
+    body the app gets the rest from the server itself. ``is_client_gone``: the client left before it had sent
+    everything.
     """
 
     def __init__(self, receive: Receive, *, max_bytes: int) -> None:
         self._receive = receive
         self._max_bytes = max_bytes
+        self._has_more = True
         self._is_replayed = False
         self.raw = b""
         self.is_whole = False
         self.is_client_gone = False
 
     async def read(self) -> None:
-        message = await self._receive()
         chunks = []
         n_bytes = 0
-        while message["type"] == "http.request":
-            chunk = message.get("body", b"")
-            chunks.append(chunk)
-            n_bytes += len(chunk)
-            self.is_whole = not message.get("more_body", False)
-            if self.is_whole or n_bytes > self._max_bytes:
-                break
+        while self._has_more and n_bytes <= self._max_bytes:
             message = await self._receive()
-        else:
-            self.is_client_gone = True
+            if message["type"] != "http.request":
+                self.is_client_gone = True
+                return
+            chunks.append(message.get("body", b""))
+            n_bytes += len(chunks[-1])
+            self._has_more = message.get("more_body", False)
         self.raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self.is_whole = n_bytes <= self._max_bytes
 
     def length(self, scope: Scope) -> int:
         """The body's length in bytes: what was read, or what the client announced if that is more."""
         announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"")
         # int() would take signs, underscores and other alphabets' digits.
         is_number = announced.isdigit() and len(announced) < 20
-        return max(len(self.raw), int(announced)) if is_number and not self.is_whole else len(self.raw)
+        return max(len(self.raw), int(announced)) if is_number and self._has_more else len(self.raw)
 
     async def receive(self) -> Message:
         """The app's ``receive``: the body that was read, then whatever the server has to say."""
         if self._is_replayed:
             return await self._receive()
         self._is_replayed = True
-        return {"type": "http.request", "body": self.raw, "more_body": not self.is_whole}
+        return {"type": "http.request", "body": self.raw, "more_body": self._has_more}
 
 
 def with_body_length(scope: Scope, length: int) -> Scope:
-    """The scope of a request whose body was rewritten: one content-length, and it is right."""
+    """The scope of a request whose body was rewritten. One that announced no length still announces none."""
     headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-length"]
-    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
+    if len(headers) < len(scope["headers"]):
+        headers.append((b"content-length", str(length).encode()))
+    return {**scope, "headers": headers}
 
 
 def with_readable_answer(scope: Scope) -> Scope:
     """The scope of a request whose answer must not come in an encoding that cannot be read here."""
-    headers = []
-    for name, value in scope["headers"]:
-        if name.lower() != b"accept-encoding":
-            headers.append((name, value))
-        elif not any(kept_name == b"accept-encoding" for kept_name, _ in headers):
-            takes_gzip = any(_takes_gzip(offer) for offer in value.lower().split(b","))
-            headers.append((b"accept-encoding", b"gzip, identity" if takes_gzip else b"identity"))
-    return {**scope, "headers": headers}
+    others = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
+    offers = [value for name, value in scope["headers"] if name.lower() == b"accept-encoding"]
+    if not offers:
+        return scope
+    kept = b"gzip, identity" if _takes_gzip(b",".join(offers).lower()) else b"identity"
+    return {**scope, "headers": [*others, (b"accept-encoding", kept)]}
 
 
-def _takes_gzip(offer: bytes) -> bool:
-    coding, _, weight = offer.partition(b";")
-    is_refused = weight.replace(b" ", b"").rstrip(b"0.") == b"q="
-    return coding.strip() in (b"gzip", b"x-gzip", b"*") and not is_refused
+def _takes_gzip(offers: bytes) -> bool:
+    """Whether an offer names gzip with a weight above 0, or names every coding and does not refuse gzip."""
+    takes = {}
+    for offer in offers.split(b","):
+        coding, _, weight = offer.partition(b";")
+        takes[coding.strip().removeprefix(b"x-")] = weight.replace(b" ", b"").rstrip(b"0.") != b"q="
+    return takes.get(b"gzip", takes.get(b"*", False))

@@ -86,6 +86,12 @@ def _file(value: str) -> Path | None:
     return Path(value) if value else None
 
 
+def _folder(value: str) -> Path | None:
+    if value and Path(value).exists() and not Path(value).is_dir():
+        raise ValueError
+    return Path(value) if value else None
+
+
 def _zone(value: str) -> ZoneInfo:
     try:
         return ZoneInfo(value)
@@ -145,6 +151,7 @@ Accounts = Annotated[tuple[AccountSource, ...], _parsed_by(parse_sources)]
 Routes = Annotated[tuple[RouteRule, ...], _parsed_by(_routes)]
 UnknownModelPrice = Annotated[UnknownModel, _parsed_by(parse_unknown_model)]
 Zone = Annotated[ZoneInfo, _parsed_by(_zone)]
+OptionalFolder = Annotated[Path | None, _parsed_by(_folder)]
 OptionalFile = Annotated[Path | None, _parsed_by(_file)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", to_lower=True)]
 AdminToken = Annotated[SecretStr, AfterValidator(_sendable)]

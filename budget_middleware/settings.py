@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from budget_middleware.core.charges import OnAbort, OnExpire
+from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
     Accounts,
@@ -27,6 +28,7 @@ from budget_middleware.setting_types import (
     Mode,
     OnStoreError,
     OptionalFile,
+    OptionalFolder,
     Routes,
     Seconds,
     StoreUrl,
@@ -91,6 +93,13 @@ class Settings(BaseSettings):
         "", "TOML: which team and user a key belongs to; reread when it changes.", "the path of a file"
     )
     known_keys_only: Flag = _setting("0", "1: tokens missing from the accounts file share key:-.", "0, 1")
+    spool_max: int = _number(
+        "10000", "How many endings wait for a store that is away; more are lost, and said so.", "endings", 1, 10_000_000
+    )
+    spool_path: OptionalFolder = _setting(
+        "", "Folder where endings that wait for the store survive their process.", "the path of a folder"
+    )
+    drain_timeout_s: Seconds = _number("10", "How long a shutdown waits for endings.", "seconds", 0, 3600)
     mode: Mode = _setting("enforce", "shadow: record what would be refused, refuse nothing.", "enforce, shadow, off")
     timezone: Zone = _setting(
         "UTC", "The zone of calendar windows.", "a name of the IANA time zone database, such as Europe/Berlin"
@@ -100,6 +109,11 @@ class Settings(BaseSettings):
     )
     unknown_model: UnknownModelPrice = _setting(
         "reject", "What a model without a price costs.", "reject, free, IN/OUT in USD per million tokens"
+    )
+    estimate: EstimateBy = _setting(
+        "expected",
+        "What is reserved: the expected cost, or an upper bound of it.",
+        "expected, worst",
     )
     default_output_tokens: int = _number(
         "1024", "Output estimate where the request names no maximum.", "tokens", 1, 10_000_000

@@ -92,8 +92,12 @@ def _harmless(method: Callable[_P, _R]) -> Callable[_P, _R | None]:
     return guarded
 
 
+@_harmless
 def has_tracer_provider() -> bool:
-    """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``."""
+    """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``.
+
+    None, because it cannot be told, where the environment names a provider that cannot be loaded.
+    """
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 
 
@@ -111,6 +115,7 @@ class VerbSpan:
     since_seq: int
     started_ns: int
     is_recording: bool
+    is_ended: bool = False
     told: set[int] = field(default_factory=set)
 
 
@@ -147,6 +152,7 @@ class Telemetry:
 
     # Spans.
 
+    @_harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
         """What verb spans of a request hang under: the current span (None), else the context in its headers."""
         if not has_tracer_provider() or trace.get_current_span().get_span_context().is_valid:
@@ -172,7 +178,7 @@ class Telemetry:
             op,
             since_seq=since_seq,
             context=context,
-            links=_links([reserve_trace]),
+            reserve_trace=reserve_trace,
             attributes={**given, **(attributes or {})},
         )
         return begun or _SILENT
@@ -180,8 +186,9 @@ class Telemetry:
     @_harmless
     def end(self, verb: VerbSpan, status: str, *, attributes: Attributes | None = None) -> None:
         """End a verb's span with what the verb answered."""
-        if not verb.is_recording:
+        if not verb.is_recording or verb.is_ended:
             return
+        verb.is_ended = True
         verb.span.set_attribute(STATUS, status)
         for name, value in (attributes or {}).items():
             verb.span.set_attribute(name, value)
@@ -192,13 +199,13 @@ class Telemetry:
     @_harmless
     def tell(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
         """Make the counter span of each journal entry that ``verb``'s call wrote, once."""
-        expired = {entry.reservation_id for entry in entries if entry.op is Op.EXPIRE}
+        untold = [entry for entry in entries if entry.seq not in verb.told]
+        expired = {entry.reservation_id for entry in untold if entry.op is Op.EXPIRE}
         if expired:
             self._expired.add(len(expired))
         if not verb.is_recording:
             return
         ended_ns = ended_ns or time.time_ns()
-        untold = [entry for entry in entries if entry.seq not in verb.told]
         verb.told.update(entry.seq for entry in untold)
         swept = [entry for entry in untold if entry.op is Op.EXPIRE and verb.op is not Op.EXPIRE]
         if swept:
@@ -331,7 +338,7 @@ def _begin(
     *,
     since_seq: int,
     context: Context | None,
-    links: Sequence[Link],
+    reserve_trace: str,
     attributes: dict[str, Any],
 ) -> VerbSpan:
     started_ns = time.time_ns()
@@ -340,7 +347,7 @@ def _begin(
         context=context,
         kind=SpanKind.INTERNAL,
         attributes=attributes,
-        links=links,
+        links=_links([reserve_trace]),
         start_time=started_ns,
     )
     traceparent = _traceparent(span.get_span_context())

@@ -18,8 +18,8 @@ from starlette.routing import Route
 
 from budget_middleware import BudgetMiddleware
 
-# They describe one connection or its encoding, and httpx has its own towards the upstream.
-OF_ONE_HOP = {"connection", "content-encoding", "content-length", "host", "keep-alive", "transfer-encoding"}
+# They describe one connection, its encoding or its server: each of the two hops has its own.
+OF_ONE_HOP = {"connection", "content-encoding", "content-length", "date", "host", "server", "transfer-encoding"}
 
 
 @asynccontextmanager

@@ -1,13 +1,19 @@
 """The examples behind real uvicorn processes, called through OpenAI's own client."""
 
+import os
+import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import openai
 import pytest
 
-from budget_middleware.demo.servers import serving
+from budget_middleware.demo.servers import EXAMPLES, serving
 
 pytestmark = pytest.mark.processes
 
@@ -94,3 +100,65 @@ def test_an_upstream_that_is_away_is_told_in_openais_shape(tmp_path):
         pytest.raises(openai.InternalServerError, match="The upstream gave no answer: ConnectError"),
     ):
         ask(client)
+
+
+# Traces.
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes what an exporter sends to `/v1/traces`, where names stand as they are, up to the end of a request."""
+
+    received = b""
+    has_all = threading.Event()
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/v1/traces":
+            Collector.received += body
+        if b"budget.finalize" in Collector.received:
+            Collector.has_all.set()
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_snippet_for_traces_sends_spans(collector, tmp_path):
+    snippet = re.search(r"^export OTEL_.*\nOTEL_.*$", README.read_text("utf-8"), re.MULTILINE)
+    assert snippet is not None
+    script = snippet[0].replace("http://localhost:4318", collector)
+    script = script.replace("uvicorn gateway:app", f"uvicorn gateway:app --app-dir {EXAMPLES} --port 0")
+    with serving("provider:app", {}, log=tmp_path / "provider.log") as upstream:
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "NO_PROXY": "127.0.0.1",
+            "UPSTREAM_URL": upstream,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
+        command = ["sh", "-c", script.replace("opentelemetry-instrument", "exec opentelemetry-instrument")]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                found = (re.search(r"running on (\S+)", line) for line in process.stderr or ())
+                address = next(filter(None, found))[1]
+                with openai.OpenAI(base_url=f"{address}/v1", api_key="sk-traced", max_retries=0) as client:
+                    reservation_id = ask(client).headers["x-budget-reservation-id"]
+                assert Collector.has_all.wait(30)
+            finally:
+                process.terminate()
+                process.communicate(timeout=30)
+    for name in ("budget.reserve", "budget.counter", reservation_id):
+        assert name.encode() in Collector.received

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import FREE, Rate, Rates, TokenClass, Usage, cost_nanos
+from budget_middleware.core.pricing import FREE, Rate, Rates, Unit, Usage, cost_nanos
 from budget_middleware.prices import MAX_CACHED, PriceBook, UnknownModel, load_prices, parse_unknown_model
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
@@ -24,8 +24,8 @@ def book(own=None, unknown=REJECT, clock=lambda: NOON):
 
 
 def flat(model, usd_in, usd_out):
-    prices = {TokenClass.INPUT: usd_in, TokenClass.OUTPUT: usd_out}
-    return Rates(model=model, by_class={name: Rate(nanos_from_usd(usd)) for name, usd in prices.items()})
+    prices = {Unit.INPUT: usd_in, Unit.OUTPUT: usd_out}
+    return Rates(model=model, by_unit={name: Rate(nanos_from_usd(usd)) for name, usd in prices.items()})
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ class TestPublished:
     def test_tiers_are_kept(self, published):
         rates = book().resolve("tiered")
         assert rates
-        assert rates.of(TokenClass.INPUT) == Rate(10**9, ((200, 2 * 10**9),))
+        assert rates.of(Unit.INPUT) == Rate(10**9, ((200, 2 * 10**9),))
 
     @pytest.mark.parametrize("name", ["unpriced", "hourly"])
     def test_f15_no_price_is_not_the_price_0(self, published, name):
@@ -120,7 +120,7 @@ class TestPublished:
     def test_what_a_model_does_not_have_costs_nothing(self, published):
         rates = book().resolve("embedding")
         assert rates
-        assert rates.of(TokenClass.OUTPUT) == FREE
+        assert rates.of(Unit.OUTPUT) == FREE
 
     def test_a_price_is_looked_up_once_a_minute(self, published):
         now = NOON
@@ -203,19 +203,19 @@ class TestToml:
             """,
         )
         usd = {
-            TokenClass.INPUT: "1",
-            TokenClass.OUTPUT: "2.5",
-            TokenClass.CACHED_INPUT: "0.1",
-            TokenClass.CACHE_WRITE: "1.25",
-            TokenClass.REASONING: "3",
-            TokenClass.INPUT_AUDIO: "40",
-            TokenClass.CACHED_AUDIO: "2.5",
-            TokenClass.OUTPUT_AUDIO: "80",
+            Unit.INPUT: "1",
+            Unit.OUTPUT: "2.5",
+            Unit.CACHED_INPUT: "0.1",
+            Unit.CACHE_WRITE: "1.25",
+            Unit.REASONING: "3",
+            Unit.INPUT_AUDIO: "40",
+            Unit.CACHED_AUDIO: "2.5",
+            Unit.OUTPUT_AUDIO: "80",
         }
         assert loaded == {
             "my/model": Rates(
                 model="my/model",
-                by_class={name: Rate(nanos_from_usd(price)) for name, price in usd.items()},
+                by_unit={name: Rate(nanos_from_usd(price)) for name, price in usd.items()},
                 max_output_tokens=4096,
                 context_window=128_000,
             )
@@ -283,18 +283,18 @@ class TestPriceMap:
             "max_input_tokens": 128000.0,
         }
         usd = {
-            TokenClass.CACHED_INPUT: "1.25",
-            TokenClass.INPUT_AUDIO: "40",
-            TokenClass.OUTPUT: "10",
-            TokenClass.REASONING: "20",
-            TokenClass.OUTPUT_AUDIO: "80",
+            Unit.CACHED_INPUT: "1.25",
+            Unit.INPUT_AUDIO: "40",
+            Unit.OUTPUT: "10",
+            Unit.REASONING: "20",
+            Unit.OUTPUT_AUDIO: "80",
         }
-        by_class = {name: Rate(nanos_from_usd(price)) for name, price in usd.items()}
-        by_class[TokenClass.INPUT] = Rate(2_500_000_000, ((128_000, 3_000_000_000), (200_000, 5_000_000_000)))
+        by_unit = {name: Rate(nanos_from_usd(price)) for name, price in usd.items()}
+        by_unit[Unit.INPUT] = Rate(2_500_000_000, ((128_000, 3_000_000_000), (200_000, 5_000_000_000)))
         assert self.load(tmp_path, {"gpt-4o": entry})["gpt-4o"] == Rates(
             model="gpt-4o",
             provider="openai",
-            by_class=by_class,
+            by_unit=by_unit,
             max_output_tokens=16_384,
             context_window=128_000,
         )

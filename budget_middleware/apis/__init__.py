@@ -2,7 +2,34 @@
 
 from typing import Final
 
+from budget_middleware.apis.anthropic_messages import AnthropicMessages
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.bedrock import Bedrock
+from budget_middleware.apis.free import is_free_route
+from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.ollama import Ollama
+from budget_middleware.apis.openai_audio import OpenAISpeech, OpenAITranscriptions
 from budget_middleware.apis.openai_chat import OpenAIChat
+from budget_middleware.apis.openai_completions import OpenAICompletions
+from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
+from budget_middleware.apis.openai_images import OpenAIImages
+from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.rerank import Rerank
 
-APIS: Final[tuple[Api, ...]] = (OpenAIChat(),)
+__all__ = ["APIS", "is_free_route"]
+
+# No path belongs to two of them.
+APIS: Final[tuple[Api, ...]] = (
+    OpenAIChat(),
+    OpenAIResponses(),
+    AnthropicMessages(),
+    Gemini(),
+    OpenAIEmbeddings(),
+    OpenAICompletions(),
+    OpenAIImages(),
+    OpenAISpeech(),
+    OpenAITranscriptions(),
+    Rerank(),
+    Ollama(),
+    Bedrock(),
+)

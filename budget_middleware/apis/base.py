@@ -1,29 +1,14 @@
-"""What every LLM API tells about a call, in one vocabulary, and the tools to read it from hostile bytes."""
+"""What every LLM API tells about a call, in one vocabulary."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
 
-from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.estimate import output_tokens_seen
+from budget_middleware.core.pricing import Unit, Usage
 
-# What `parse_body` returns for bytes that are no JSON; None is a JSON value.
-UNREADABLE: Final = object()
-
-# More tokens than any call has; a count above it is not believed.
-MAX_TOKENS: Final = 1_000_000_000_000
-
-# What a part of a message is expected to cost whose content is a link or base64 rather than text: a detailed
-# image of eight tiles; five minutes of speech at ten tokens a second; some ten pages or a minute of video.
-MEDIA_TOKENS: Final[Mapping[str, int]] = {
-    "image_url": 1_500,
-    "input_audio": 3_000,
-    "audio_url": 3_000,
-    "file": 10_000,
-    "video_url": 10_000,
-}
+# What a request tells of itself, so that its answer need not.
+NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
 
 
 class BadRequestError(ValueError):
@@ -32,13 +17,23 @@ class BadRequestError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What a request says of itself. `input_tokens` is expected, the rest is as named in the body."""
+    """What a request says of itself: the input it is expected to use, and at worst; the rest is as named in it.
+
+    `provider` is the one of the price book to look at, where the API serves no other. `max_output_tokens` is for
+    each choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or
+    as the settings say. With `hides_input` there is more input than the request shows, such as a stored
+    conversation: it is not expected to count, but at worst fills the model's context window.
+    """
 
     model: str | None = None
-    streams: bool = False
-    wants_usage: bool = False
-    input_tokens: int = 0
+    provider: str = ""
+    service_tier: str | None = None
+    input: Usage = field(default_factory=Usage)
+    worst_input: Usage = field(default_factory=Usage)
+    hides_input: bool = False
     max_output_tokens: int | None = None
+    expected_output_tokens: int | None = None
+    output_unit: Unit = Unit.OUTPUT
     choices: int = 1
 
 
@@ -47,7 +42,10 @@ class Seen:
     """What an answer has told so far. It only grows while the answer is read."""
 
     usage: Usage | None = None
+    # What the beginning of a stream tells of the input alone, long before the usage of the whole.
+    input_usage: Usage | None = None
     model: str | None = None
+    service_tier: str | None = None
     cost_nanos: int | None = None
     text_bytes: int = 0
     chunks: int = 0
@@ -55,11 +53,35 @@ class Seen:
     terminal: bool = False
     # All of the text could be read: its length tells the output where no usage does.
     readable: bool = False
+    # The work goes on even if nobody reads the answer.
+    goes_on_unread: bool = False
 
     @property
     def output_tokens(self) -> int:
         """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
         return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
+
+    def whole_usage(self, expected_input: Usage) -> Usage | None:
+        """The usage as told, completed by what the request said: of what is not counted in tokens, and of tokens
+        where only something else was told.
+        """
+        usage = self.usage
+        if usage is None:
+            return None
+        told = [name for name in NOT_TOKENS if getattr(usage, name)]
+        if told and not usage.input_tokens and not usage.output_tokens:
+            return replace(expected_input, **{name: getattr(usage, name) for name in told})
+        return replace(usage, **{name: getattr(expected_input, name) for name in NOT_TOKENS if name not in told})
+
+    def usage_so_far(self, expected_input: Usage) -> Usage:
+        """The input, as told or else as expected, and the output that was read."""
+        return replace(self.input_usage or expected_input, output_tokens=self.output_tokens)
+
+    def take_text(self, n_bytes: int) -> None:
+        """Add so many bytes of generated text, which came in one piece."""
+        self.readable = True
+        self.text_bytes += n_bytes
+        self.chunks += n_bytes > 0
 
 
 class Reason(StrEnum):
@@ -99,8 +121,10 @@ class Api(Protocol):
         """Whether a POST to this path is a call of this API, behind any prefix."""
         ...
 
-    def read_request(self, body: object) -> Ask:
-        """Read a parsed body. BadRequestError for numbers that allow no estimate, and for nothing else."""
+    def read_request(self, body: object, *, path: str, n_bytes: int) -> Ask:
+        """Read a parsed body of so many bytes. BadRequestError for numbers that allow no estimate, and for
+        nothing else; an UNREADABLE body counts by its length.
+        """
         ...
 
     def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:
@@ -121,81 +145,3 @@ class Api(Protocol):
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal in the shape that makes this API's SDKs raise their own error."""
         ...
-
-
-def parse_body(raw: bytes) -> object:
-    """The JSON value of a body as lenient gateways read it (UTF-16, BOM, NaN …), else UNREADABLE."""
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):  # Also too many digits, and too deep a nesting.
-        return UNREADABLE
-
-
-def ask_from_length(n_bytes: int) -> Ask:
-    """What is known of a request whose body cannot be read: how long it is."""
-    return Ask(input_tokens=tokens_from_text_bytes(n_bytes))
-
-
-def text_bytes_of(value: object) -> int:
-    """The bytes of text in a JSON value of any shape, keys included."""
-    return _measure(value)[0]
-
-
-def input_tokens_of(value: object) -> int:
-    """The expected tokens of a JSON value of any shape: its text, and a fixed number for each part of media.
-
-    Keys count too: they stand for the few tokens that a format spends on each message, and in the schema of a
-    tool they are text like any other.
-    """
-    n_bytes, media_tokens = _measure(value)
-    return tokens_from_text_bytes(n_bytes) + media_tokens
-
-
-def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None = None) -> int | None:
-    """A number above 0, None where absent or null; BadRequestError names the field and what is accepted."""
-    value = body.get(field)
-    if value is None:
-        return None
-    number = _whole(value)
-    if number is not None and 0 < number <= (at_most or number):
-        return number
-    shown = repr(value)[:40] if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
-    accepted = "a whole number above 0" if at_most is None else f"a whole number of 1 to {at_most}"
-    raise BadRequestError(f"{field} must be {accepted}, not {shown}")
-
-
-def token_count(value: object) -> int | None:
-    """A count of tokens as an answer reports it; None for anything that is not one."""
-    number = _whole(value)
-    return number if number is not None and 0 <= number <= MAX_TOKENS else None
-
-
-def mapping_of(value: object) -> Mapping[str, object]:
-    """The value if it is a JSON object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def _whole(value: object) -> int | None:
-    # Some gateways write whole numbers as 12.0.
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _measure(value: object) -> tuple[int, int]:
-    # A stack, not recursion: how deep a body nests is for its sender to say.
-    n_bytes = media_tokens = 0
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            n_bytes += len(item) if item.isascii() else len(item.encode("utf-8", "surrogatepass"))
-        elif isinstance(item, list):
-            stack.extend(item)
-        elif isinstance(item, dict):
-            kind = item.get("type")
-            media = kind if isinstance(kind, str) and kind in MEDIA_TOKENS and kind in item else None
-            media_tokens += MEDIA_TOKENS[media] if media else 0
-            stack.extend(item)
-            stack.extend(child for key, child in item.items() if key != media)
-    return n_bytes, media_tokens

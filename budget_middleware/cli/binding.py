@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from budget_middleware.accounts_file import KEY, AccountsFile
 from budget_middleware.cli.desk import Desk
 from budget_middleware.core.accounts import (
     ABSENT,
@@ -16,7 +17,6 @@ from budget_middleware.core.accounts import (
 )
 from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule
 from budget_middleware.core.windows import Period
-from budget_middleware.payers import KEY, AccountsFile
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.stores.base import RuntimeLimits
 

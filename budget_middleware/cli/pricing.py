@@ -5,12 +5,13 @@ import sys
 from argparse import Namespace
 from typing import Any
 
+from budget_middleware.accounts_file import KEY
 from budget_middleware.cli.output import Table, complain, say, say_json, usd
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.core.accounts import account_of, key_id
 from budget_middleware.core.money import half_even_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, cost_nanos
-from budget_middleware.payers import KEY, token_of
+from budget_middleware.payers import token_of
 from budget_middleware.prices import PriceBook, load_prices
 from budget_middleware.settings import Settings, SettingsError, load
 
@@ -91,7 +92,7 @@ def _say_price(model: str, rates: Rates, lines: tuple[Line, ...], nanos: int) ->
     else:
         say(f"{model} is not in the price book; BUDGET_UNKNOWN_MODEL prices it")
     femtos = sum(line.femtos for line in lines)
-    total = {"class": "sum", "tokens": "", "usd_per_mtok": "", "usd": _usd_from_femtos(femtos)}
+    total = {"unit": "sum", "count": "", "usd_per_million": "", "usd": _usd_from_femtos(femtos)}
     Table().say([*map(_line_row, lines), total])
     if half_even_div(femtos, FEMTOS_PER_NANO) * FEMTOS_PER_NANO != femtos:
         say(f"booked: {usd(nanos)} USD (half-even to the nano-dollar)")
@@ -110,9 +111,9 @@ def _say_price_json(rates: Rates, lines: tuple[Line, ...], nanos: int) -> None:
 
 def _line_row(line: Line) -> dict[str, object]:
     return {
-        "class": line.token_class,
-        "tokens": line.tokens,
-        "usd_per_mtok": usd_from_nanos(line.nanos_per_mtok),
+        "unit": line.unit,
+        "count": line.count,
+        "usd_per_million": usd_from_nanos(line.nanos_per_million),
         "usd": _usd_from_femtos(line.femtos),
     }
 

@@ -50,14 +50,14 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What to book and why; `is_release`: nothing is to be booked, the hold is given back."""
+    """What to book, in nano-dollars, and why; a reason that begins with `estimated` says that no usage came."""
 
     nanos: int
     reason: str
-    is_estimated: bool = False
 
     @property
     def is_release(self) -> bool:
+        """Nothing is to be booked: the hold is given back."""
         return self.reason in _RELEASES
 
 
@@ -70,20 +70,18 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
         return Charge(0, "error_answer")
     if evidence.actual_nanos is not None:
         return Charge(evidence.actual_nanos, "usage")
-    seen = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
+    seen_nanos = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
     if evidence.end is End.COMPLETE:
-        return Charge(seen, "output_seen", is_estimated=True)
-    # An upstream that breaks by itself has done what was seen of its work, whatever clients are charged for leaving.
-    breaks_by_itself = evidence.output_began and evidence.end is End.BROKEN
-    if on_abort is OnAbort.INPUT and not breaks_by_itself:
-        return Charge(evidence.input_nanos, "aborted_input", is_estimated=True)
-    if on_abort is OnAbort.FULL and not breaks_by_itself:
-        return Charge(evidence.estimate_nanos, "aborted_full", is_estimated=True)
-    if not evidence.output_began:
-        return Charge(0, "no_output")
+        return Charge(seen_nanos, "estimated_complete")
     if on_abort is OnAbort.RELEASE:
         return Charge(0, "aborted_release")
-    return Charge(seen, "aborted_partial", is_estimated=True)
+    # An upstream that breaks by itself has done what was seen of its work, whatever clients pay for leaving.
+    if not (evidence.end is End.BROKEN and evidence.output_began):
+        if on_abort is OnAbort.INPUT:
+            return Charge(evidence.input_nanos, "estimated_input")
+        if on_abort is OnAbort.FULL:
+            return Charge(evidence.estimate_nanos, "estimated_full")
+    return Charge(seen_nanos, "estimated_partial") if evidence.output_began else Charge(0, "no_output")
 
 
 def expiry_charge(on_expire: OnExpire, *, input_nanos: int, estimate_nanos: int) -> int:

@@ -1,5 +1,6 @@
 """How many tokens a request may use, told from its bytes and the maximum it names."""
 
+from enum import StrEnum
 from typing import Final
 
 from budget_middleware.core.money import ceil_div
@@ -7,10 +8,19 @@ from budget_middleware.core.money import ceil_div
 # Tokenizers come to about four bytes a token for English text and code; other scripts take two or three bytes
 # a character and a token for each one or two. Close enough to hold by: the cost is booked from the usage.
 BYTES_PER_TOKEN: Final = 4
+# Larger than any window that models had when this was written; for those whose window is not known.
+LARGEST_CONTEXT_TOKENS: Final = 2_000_000
+
+
+class EstimateBy(StrEnum):
+    """Whether a reservation is what a call is expected to cost, or an upper bound of it."""
+
+    EXPECTED = "expected"
+    WORST = "worst"
 
 
 def tokens_from_text_bytes(n_bytes: int) -> int:
-    """The expected tokens of so many bytes of UTF-8 text."""
+    """The expected tokens of so many bytes of UTF-8 text. No tokenizer makes more tokens than bytes."""
     return ceil_div(n_bytes, BYTES_PER_TOKEN)
 
 
@@ -19,12 +29,11 @@ def output_tokens_seen(*, text_bytes: int, chunks: int) -> int:
     return max(tokens_from_text_bytes(text_bytes), chunks)
 
 
-def output_ceiling(*, asked: int | None, default: int, model_ceiling: int | None, choices: int) -> int:
-    """The most output tokens to expect of all choices: what the request asks for, else `default`.
+def output_ceiling(*, asked: int | None, default: int, model_ceiling: int | None, choices: int, by: EstimateBy) -> int:
+    """The output tokens to reserve for all choices: the maximum that is asked for, else `default`.
 
-    A model cannot answer at greater length than its own ceiling, whatever was asked.
+    At worst, a model that is asked for no maximum goes to its ceiling. No model goes beyond it, whatever is asked.
     """
-    tokens = default if asked is None else asked
-    if model_ceiling is not None:
-        tokens = min(tokens, model_ceiling)
-    return tokens * choices
+    if asked is None:
+        asked = model_ceiling if by is EstimateBy.WORST and model_ceiling is not None else default
+    return (asked if model_ceiling is None else min(asked, model_ceiling)) * choices

@@ -1,11 +1,11 @@
-"""What tokens cost: a model's rates, a usage in, nano-dollars out. Each token is billed once, in one class.
+"""What a call costs: a model's rates and a usage in, nano-dollars out. Each token is billed once, in one unit.
 
-A rate is an ``int`` of nano-dollars per million tokens, so tokens times rate is an exact ``int`` of
+A rate is an ``int`` of nano-dollars per million of a unit, so a count times a rate is an exact ``int`` of
 femto-dollars (1e-15 USD); it is rounded to nano-dollars once, at the end.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -16,98 +16,129 @@ FEMTOS_PER_NANO: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens of one call, none negative. `input_tokens` and `output_tokens` include their sub-classes."""
+    """What one call used, no count negative.
+
+    `input_tokens` and `output_tokens` include the tokens of their kinds: cached, written to a cache (of these,
+    for an hour), audio, images; reasoning. What is not counted in tokens stands beside them. A model is billed
+    for what it has a price for, so one usage may tell both characters and tokens.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     input_audio_tokens: int = 0
     cached_audio_tokens: int = 0
     output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    cached_image_tokens: int = 0
+    output_image_tokens: int = 0
+    characters: int = 0
+    audio_ms: int = 0
+    images: int = 0
+    rerank_searches: int = 0
+    web_searches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """The price of one token class, in nano-dollars per million tokens."""
+    """The price of one unit, in nano-dollars per million."""
 
-    nanos_per_mtok: int
-    # (above, nanos_per_mtok), rising: a request with more than `above` input tokens pays that rate for all of
-    # the class, not only for the tokens above it.
+    nanos_per_million: int
+    # (above, nanos_per_million), rising: a request with more than `above` input tokens pays that rate for all
+    # of the unit, not only for what is above it.
     tiers: tuple[tuple[int, int], ...] = ()
 
     def at(self, input_tokens: int) -> int:
         """The rate for a request with so many input tokens."""
-        rate = self.nanos_per_mtok
-        for above, nanos_per_mtok in self.tiers:
+        rate = self.nanos_per_million
+        for above, nanos_per_million in self.tiers:
             if input_tokens > above:
-                rate = nanos_per_mtok
+                rate = nanos_per_million
         return rate
 
     @property
     def is_free(self) -> bool:
-        """Whether the class costs nothing, however long the request."""
-        return self.nanos_per_mtok == 0 and all(rate == 0 for _, rate in self.tiers)
+        """Whether the unit costs nothing, however long the request."""
+        return self.nanos_per_million == 0 and all(rate == 0 for _, rate in self.tiers)
 
 
 FREE: Final = Rate(0)
 
 
-class TokenClass(StrEnum):
-    """What a token is billed as, by the names of the own price file."""
+class Unit(StrEnum):
+    """What is counted and billed, by the names of the own price file: kinds of tokens, then the rest."""
 
     INPUT = "input"
     CACHED_INPUT = "cached_input"
     CACHE_WRITE = "cache_write"
+    CACHE_WRITE_1H = "cache_write_1h"
     INPUT_AUDIO = "input_audio"
     CACHED_AUDIO = "cached_audio"
+    INPUT_IMAGE = "input_image"
+    CACHED_IMAGE = "cached_image"
     OUTPUT = "output"
     REASONING = "reasoning"
     OUTPUT_AUDIO = "output_audio"
+    OUTPUT_IMAGE = "output_image"
+    CHARACTER = "characters"
+    AUDIO_MS = "audio_hour"
+    IMAGE = "image"
+    RERANK_SEARCH = "rerank_search"
+    WEB_SEARCH = "web_search"
+    REQUEST = "request"
 
 
-# Class -> the prices it may be billed at, its own first. Cached audio is audio before it is cached text:
-# whoever has a price for audio and none for cached audio gives no discount on it.
-_BILLED_AS: Final = {
-    TokenClass.INPUT: (TokenClass.INPUT,),
-    TokenClass.CACHED_INPUT: (TokenClass.CACHED_INPUT, TokenClass.INPUT),
-    TokenClass.CACHE_WRITE: (TokenClass.CACHE_WRITE, TokenClass.INPUT),
-    TokenClass.INPUT_AUDIO: (TokenClass.INPUT_AUDIO, TokenClass.INPUT),
-    TokenClass.CACHED_AUDIO: (
-        TokenClass.CACHED_AUDIO,
-        TokenClass.INPUT_AUDIO,
-        TokenClass.CACHED_INPUT,
-        TokenClass.INPUT,
-    ),
-    TokenClass.OUTPUT: (TokenClass.OUTPUT,),
-    TokenClass.REASONING: (TokenClass.REASONING, TokenClass.OUTPUT),
-    TokenClass.OUTPUT_AUDIO: (TokenClass.OUTPUT_AUDIO, TokenClass.OUTPUT),
+# Unit -> the prices it may be billed at, after its own. Cached audio is audio before it is cached text: whoever
+# has a price for audio and none for cached audio gives no discount on it. So with images.
+_ELSE_BILLED_AS: Final = {
+    Unit.CACHED_INPUT: (Unit.INPUT,),
+    Unit.CACHE_WRITE: (Unit.INPUT,),
+    Unit.CACHE_WRITE_1H: (Unit.CACHE_WRITE, Unit.INPUT),
+    Unit.INPUT_AUDIO: (Unit.INPUT,),
+    Unit.CACHED_AUDIO: (Unit.INPUT_AUDIO, Unit.CACHED_INPUT, Unit.INPUT),
+    Unit.INPUT_IMAGE: (Unit.INPUT,),
+    Unit.CACHED_IMAGE: (Unit.INPUT_IMAGE, Unit.CACHED_INPUT, Unit.INPUT),
+    Unit.REASONING: (Unit.OUTPUT,),
+    Unit.OUTPUT_AUDIO: (Unit.OUTPUT,),
+    Unit.OUTPUT_IMAGE: (Unit.OUTPUT,),
 }
+# What cannot be told apart beforehand is reserved at the dearer rate.
+_MAY_BECOME: Final = {Unit.OUTPUT: (Unit.OUTPUT, Unit.REASONING)}
+_MAY_BECOME_AT_WORST: Final = _MAY_BECOME | {Unit.INPUT: (Unit.INPUT, Unit.CACHE_WRITE)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """The prices of one model: INPUT and OUTPUT always, other classes where they have a price of their own.
+    """The prices of one model, by unit. What has no price, and belongs to nothing that has one, costs nothing.
 
     `model` is the price book's canonical name, ``""`` for a model that the book does not know. A model
-    without prices has no Rates: that is None, never a rate of 0.
+    without prices has no Rates: that is None, never a rate of 0. `by_service_tier` holds what differs there.
     """
 
     model: str
-    by_class: Mapping[TokenClass, Rate]
+    by_unit: Mapping[Unit, Rate]
+    by_service_tier: Mapping[str, Mapping[Unit, Rate]] = field(default_factory=dict)
     provider: str = ""
     max_output_tokens: int | None = None
     context_window: int | None = None
 
-    def of(self, token_class: TokenClass) -> Rate:
-        """The rate that a class is billed at: its own, else that of the class it is part of."""
-        return next(self.by_class[name] for name in _BILLED_AS[token_class] if name in self.by_class)
+    def of(self, unit: Unit) -> Rate:
+        """The rate that a unit is billed at: its own, else that of what it is part of."""
+        candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
+        return next((self.by_unit[name] for name in candidates if name in self.by_unit), FREE)
+
+    def in_service_tier(self, name: str | None) -> "Rates":
+        """The prices of a service tier: these, where the book knows no others."""
+        others = self.by_service_tier.get(name or "")
+        return replace(self, by_unit={**self.by_unit, **others}) if others else self
 
     @property
     def is_free(self) -> bool:
-        """Whether every class costs nothing."""
-        return all(rate.is_free for rate in self.by_class.values())
+        """Whether every unit costs nothing."""
+        return all(rate.is_free for rate in self.by_unit.values())
 
     @property
     def output_ceiling(self) -> int | None:
@@ -117,24 +148,22 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a bill: so many tokens of a class at a rate."""
+    """One line of a bill: so many of a unit at a rate."""
 
-    token_class: TokenClass
-    tokens: int
-    nanos_per_mtok: int
+    unit: Unit
+    count: int
+    nanos_per_million: int
 
     @property
     def femtos(self) -> int:
         """The exact price of the line, in femto-dollars."""
-        return self.tokens * self.nanos_per_mtok
+        return self.count * self.nanos_per_million
 
 
 def breakdown(rates: Rates, usage: Usage) -> tuple[Line, ...]:
     """The bill, line by line, without empty lines; `cost_nanos` is its sum, rounded once."""
     return tuple(
-        Line(token_class, tokens, rates.of(token_class).at(usage.input_tokens))
-        for token_class, tokens in _tokens_by_class(usage)
-        if tokens
+        Line(unit, count, rates.of(unit).at(usage.input_tokens)) for unit, count in _counts(rates, usage) if count
     )
 
 
@@ -144,36 +173,79 @@ def cost_nanos(rates: Rates, usage: Usage) -> int:
     return min(half_even_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
-def estimate_nanos(rates: Rates, *, input_tokens: int, output_tokens: int) -> int:
-    """What to reserve for these counts, in nano-dollars, rounded up, at most MAX_NANOS.
+def estimate_nanos(rates: Rates, usage: Usage, *, is_worst: bool = False) -> int:
+    """What to reserve for a usage that is still to come, in nano-dollars, rounded up, at most MAX_NANOS.
 
-    All input at the plain input rate (a cache hit cannot be known beforehand), all output at the dearer of
-    the output and reasoning rates.
+    Output is taken at the dearer of the output and reasoning rates. Plain input stays plain input, for a cache
+    hit cannot be known beforehand; at worst all of it is written to a cache.
     """
-    output_rate = max(rates.of(name).at(input_tokens) for name in (TokenClass.OUTPUT, TokenClass.REASONING))
-    femtos = input_tokens * rates.of(TokenClass.INPUT).at(input_tokens) + output_tokens * output_rate
+    may_become = _MAY_BECOME_AT_WORST if is_worst else _MAY_BECOME
+    femtos = sum(
+        count * max(rates.of(other).at(usage.input_tokens) for other in may_become.get(unit, (unit,)))
+        for unit, count in _counts(rates, usage)
+    )
     return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
-def _tokens_by_class(usage: Usage) -> tuple[tuple[TokenClass, int], ...]:
-    """Each token in one class. A part larger than its whole is cut to it, so that no class is negative."""
+def with_output(usage: Usage, tokens: int, *, unit: Unit) -> Usage:
+    """The usage with so many output tokens, all of them text, sound or images."""
+    return replace(
+        usage,
+        output_tokens=tokens,
+        output_audio_tokens=tokens if unit is Unit.OUTPUT_AUDIO else 0,
+        output_image_tokens=tokens if unit is Unit.OUTPUT_IMAGE else 0,
+    )
+
+
+def _counts(rates: Rates, usage: Usage) -> tuple[tuple[Unit, int], ...]:
+    return (
+        *_input_tokens(usage),
+        *_output_tokens(usage),
+        (Unit.CHARACTER, usage.characters),
+        (Unit.AUDIO_MS, usage.audio_ms),
+        (Unit.IMAGE, usage.images),
+        (Unit.RERANK_SEARCH, usage.rerank_searches),
+        (Unit.WEB_SEARCH, usage.web_searches),
+        # A fee for every request, however small, where the model has one.
+        (Unit.REQUEST, int(Unit.REQUEST in rates.by_unit)),
+    )
+
+
+def _input_tokens(usage: Usage) -> tuple[tuple[Unit, int], ...]:
+    """Each token in one unit. A part larger than its whole is cut to it, so that no count is negative."""
     whole = usage.input_tokens
     cached = min(usage.cached_input_tokens, whole)
     written = min(usage.cache_write_tokens, whole - cached)
+    written_1h = min(usage.cache_write_1h_tokens, written)
     audio = min(usage.input_audio_tokens, whole)
-    # Tokens beyond the whole were counted both as cached and as audio, whether or not anybody says so.
-    overlap = max(usage.cached_audio_tokens, cached + written + audio - whole)
-    cached_audio = min(overlap, cached, audio)
-    fresh_audio = min(audio - cached_audio, whole - cached - written)
-    reasoning = min(usage.reasoning_tokens, usage.output_tokens)
-    output_audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
+    image = min(usage.input_image_tokens, whole - audio)
+    # Tokens beyond the whole were counted both as cached and as media, whether or not anybody says so.
+    overlap = max(0, cached + written + audio + image - whole)
+    told_image = min(usage.cached_image_tokens, cached, image)
+    cached_audio = min(max(usage.cached_audio_tokens, overlap - told_image), cached - told_image, audio)
+    cached_image = min(max(told_image, overlap - cached_audio), cached - cached_audio, image)
+    uncached = whole - cached - written
+    fresh_audio = min(audio - cached_audio, uncached)
+    fresh_image = min(image - cached_image, uncached - fresh_audio)
     return (
-        (TokenClass.INPUT, whole - cached - written - fresh_audio),
-        (TokenClass.CACHED_INPUT, cached - cached_audio),
-        (TokenClass.CACHE_WRITE, written),
-        (TokenClass.INPUT_AUDIO, fresh_audio),
-        (TokenClass.CACHED_AUDIO, cached_audio),
-        (TokenClass.OUTPUT, usage.output_tokens - reasoning - output_audio),
-        (TokenClass.REASONING, reasoning),
-        (TokenClass.OUTPUT_AUDIO, output_audio),
+        (Unit.INPUT, uncached - fresh_audio - fresh_image),
+        (Unit.CACHED_INPUT, cached - cached_audio - cached_image),
+        (Unit.CACHE_WRITE, written - written_1h),
+        (Unit.CACHE_WRITE_1H, written_1h),
+        (Unit.INPUT_AUDIO, fresh_audio),
+        (Unit.CACHED_AUDIO, cached_audio),
+        (Unit.INPUT_IMAGE, fresh_image),
+        (Unit.CACHED_IMAGE, cached_image),
+    )
+
+
+def _output_tokens(usage: Usage) -> tuple[tuple[Unit, int], ...]:
+    reasoning = min(usage.reasoning_tokens, usage.output_tokens)
+    audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
+    image = min(usage.output_image_tokens, usage.output_tokens - reasoning - audio)
+    return (
+        (Unit.OUTPUT, usage.output_tokens - reasoning - audio - image),
+        (Unit.REASONING, reasoning),
+        (Unit.OUTPUT_AUDIO, audio),
+        (Unit.OUTPUT_IMAGE, image),
     )

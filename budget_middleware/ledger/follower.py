@@ -3,9 +3,11 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import NamedTuple
 
-from budget_middleware.core.model import Answer
+from budget_middleware.core.model import Answer, Entry, Op, Status
+from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
@@ -26,11 +28,13 @@ class StoreFollower:
     """Follows one store. ``on_loss`` is called when the store has lost writes that it had acknowledged."""
 
     def __init__(self, store: Store, *, telemetry: Telemetry, tasks: OwnedTasks, on_loss: Callable[[], None]) -> None:
+        self.breaker = Breaker()
         self._store = store
         self._telemetry = telemetry
         self._tasks = tasks
         self._on_loss = on_loss
         self._clock_offset_ms = 0
+        self._lost_ns = 0
         self._untold: list[VerbSpan] = []
         self.seen = Seen()
 
@@ -40,21 +44,32 @@ class StoreFollower:
 
     def note(self, answer: Answer, span: VerbSpan, *, before: Seen) -> None:
         """Learn from an answer; ``before`` is ``seen`` as it was when the call was sent."""
+        self.breaker.note_answer()
         self._telemetry.tell(span, answer.entries)
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
-        if answer.generation != self.seen.generation:
-            has_lost, seq = bool(self.seen.generation), answer.seq
-        else:
-            # Answers overtake each other: only a seq below what was known before the call tells of lost writes.
-            has_lost = answer.generation == before.generation and answer.seq < before.seq
-            seq = answer.seq if has_lost else max(answer.seq, self.seen.seq)
-        self.seen = Seen(answer.generation, seq)
-        if has_lost:
+        if self._follow(answer, before):
+            self._lost_ns = time.time_ns()
             _log.warning("the store lost writes (now generation %s, seq %d)", answer.generation, answer.seq)
-            self._on_loss()
-        if self._untold:
-            untold, self._untold = self._untold, []
-            self._tasks.own(self._tell_from_journal(untold))
+            # In a context of its own: the request that happened to notice is nobody's parent.
+            Context().run(self._on_loss)
+        self.tell_untold()
+
+    def _follow(self, answer: Answer, before: Seen) -> bool:
+        """Remember how far the store is; True: it has lost writes.
+
+        A late answer of a generation that is over looks like another loss. So it is treated: what it
+        acknowledged is gone too, and the next answer of the living one has it sent again.
+        """
+        seen = self.seen
+        if answer.generation != seen.generation:
+            self.seen = Seen(answer.generation, answer.seq)
+            return bool(seen.generation)
+        # Answers overtake each other: only a seq below what was known before the call tells of lost writes. What
+        # this call itself wrote would hide them, so it does not count.
+        found_seq = answer.seq - len(answer.entries)
+        has_lost = before.generation == seen.generation and found_seq < min(before.seq, seen.seq)
+        self.seen = Seen(seen.generation, answer.seq if has_lost else max(answer.seq, seen.seq))
+        return has_lost
 
     def finish(self, span: VerbSpan, status: str, attributes: Attributes | None = None, *, is_uncertain: bool) -> None:
         """End a verb's span. Uncertain: a call got no answer, so the journal may hold entries that nobody told."""
@@ -63,18 +78,38 @@ class StoreFollower:
             self.leave_untold(span)
 
     def leave_untold(self, span: VerbSpan) -> None:
+        """Let the next answer, which shows that the store is there, have the journal searched for its entries."""
         if span.is_recording:
             self._untold.append(span)
 
+    def tell_untold(self) -> None:
+        """Search the journal now, in a task of the ledger's own."""
+        if self._untold:
+            untold, self._untold = self._untold, []
+            self._tasks.own(self._tell_from_journal(untold))
+
     async def _tell_from_journal(self, spans: Sequence[VerbSpan]) -> None:
         """Tell the entries of calls whose answer was lost, from the journal that has them all."""
-        by_trace = {span.trace: span for span in spans}
-        after_seq = min(self.seen.seq, *(span.since_seq for span in spans))
+        found: dict[str, list[Entry]] = {span.trace: [] for span in spans}
+        # A store that lost writes counts anew. Beyond what was seen no answer is owed: others write there.
+        after_seq = min(0 if span.started_ns <= self._lost_ns else span.since_seq for span in spans)
+        until_seq = self.seen.seq
         try:
-            while page := await self._store.journal(after_seq=after_seq, count=JOURNAL_PAGE):
+            while after_seq < until_seq and (
+                page := await self._store.journal(after_seq=after_seq, count=JOURNAL_PAGE)
+            ):
                 after_seq = page[-1].seq
-                for trace in {entry.trace for entry in page} & by_trace.keys():
-                    told = [entry for entry in page if entry.trace == trace]
-                    self._telemetry.tell(by_trace[trace], told)
+                for entry in page:
+                    found.get(entry.trace, []).append(entry)
         except (StoreUnavailable, StoreRefused):
             self._untold += spans
+            return
+        for span in spans:
+            self._tell_late(span, found[span.trace])
+
+    def _tell_late(self, span: VerbSpan, entries: Sequence[Entry]) -> None:
+        if span.op is Op.EXPIRE and entries:
+            # Such a span is ended, and so exported, only if it did expire leases.
+            self._telemetry.link_expired(span, entries)
+            self._telemetry.end(span, Status.EXPIRED)
+        self._telemetry.tell(span, entries)

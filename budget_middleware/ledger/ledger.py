@@ -8,35 +8,27 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from budget_middleware import telemetry as names
 from budget_middleware.core.limits import Claim, LimitRule
-from budget_middleware.core.model import (
-    Adjust,
-    Answer,
-    Expire,
-    Extend,
-    Finalize,
-    Op,
-    Release,
-    Reserve,
-    Status,
-    Target,
-)
+from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Release, Reserve, Status, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import window_at
-from budget_middleware.ledger.endings import FIRST_PAUSE_S, Endings, EndingTask
-from budget_middleware.ledger.follower import StoreFollower
+from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.ledger.endings import Endings, EndingTask
+from budget_middleware.ledger.expiries import Expiries
+from budget_middleware.ledger.follower import JOURNAL_PAGE, StoreFollower
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
+from budget_middleware.ledger.spool import Spool, SpoolFile
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
-
-SWEPT_AT_ONCE = 256
 
 _log = logging.getLogger("budget_middleware")
 
@@ -58,6 +50,8 @@ class Ledger:
         enforce: bool = True,
         lease_ms: int = 60_000,
         store_timeout_s: float = 0.5,
+        spool_max: int = 10_000,
+        spool_path: Path | None = None,
         telemetry: Telemetry | None = None,
     ) -> None:
         self.store = store
@@ -68,17 +62,26 @@ class Ledger:
         self._store_timeout_s = store_timeout_s
         self._layers = LimitLayers(store, limits, limits_source=limits_source)
         self._tasks = OwnedTasks()
-        self._follower = StoreFollower(store, telemetry=self.telemetry, tasks=self._tasks, on_loss=self._replay)
+        self._follower = StoreFollower(store, telemetry=self.telemetry, tasks=self._tasks, on_loss=self._on_loss)
         self._endings = Endings(
             store,
             follower=self._follower,
             telemetry=self.telemetry,
             tasks=self._tasks,
             timeout_s=store_timeout_s,
+            spool=Spool(at_most=spool_max, file=SpoolFile(spool_path) if spool_path else None),
         )
-        self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._extend, sweep=self.sweep)
-        self._reserved_by_kind: Mapping[str, int] = {}
-        self.telemetry.observe(reserved_by_kind=lambda: self._reserved_by_kind, spooled=lambda: self._endings.waiting)
+        self._expiries = Expiries(
+            store,
+            follower=self._follower,
+            telemetry=self.telemetry,
+            lease_ms=lease_ms,
+            timeout_s=store_timeout_s,
+        )
+        self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
+        self.telemetry.observe(
+            reserved_by_kind=lambda: self._expiries.reserved_by_kind, spooled=lambda: self._endings.waiting
+        )
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
         """The counters that a request would claim, by the limits known here."""
@@ -88,8 +91,19 @@ class Ledger:
         """The store's clock, as far as its answers told."""
         return self._follower.time_ms()
 
-    def _replay(self) -> None:
+    def _on_loss(self) -> None:
+        """The store has lost writes: endings, and limits perhaps."""
+        self._layers.forget()
         self._endings.replay()
+
+    def start(self) -> None:
+        """Begin to tend leases and spool now; else that begins with the first hold of an event loop."""
+        self._endings.adopt()
+        self._leases.start()
+
+    async def _tend(self) -> None:
+        self._endings.adopt()
+        await self._expiries.sweep()
 
     # Reserve.
 
@@ -110,7 +124,7 @@ class Ledger:
         hold.reserve_trace = span.trace
         status, told = "cancelled", dict[str, str | int | float | bool]()
         try:
-            answer = await self._decide(hold, span)
+            answer = await until_decided(lambda: self._reserve_once(hold, span), timeout_s=self._store_timeout_s)
             status = answer.status
             told.update(names.rejection_attributes(answer.rejection) if answer.rejection else {})
         except (StoreUnavailable, StoreRefused) as error:
@@ -118,53 +132,55 @@ class Ledger:
             told[names.REASON] = str(error)
             if hold.is_uncertain:
                 self._leases.keep(hold)
+            if isinstance(error, StoreUnavailable) and hold.is_uncertain:
+                # Not where a limits source failed, and the store was never asked.
+                self._follower.breaker.note_outage()
             raise
         except asyncio.CancelledError:
-            hold.is_uncertain = True
             self.abandon(hold, reason="cancelled while reserving")
             raise
         finally:
             self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
             self.telemetry.count_reserve(seconds=time.monotonic() - started, status=status)
+        self._keep_or_abandon(hold, answer)
+        return answer
+
+    def _keep_or_abandon(self, hold: Hold, answer: Answer) -> None:
         if answer.admits:
+            # A repeat is admitted on the counters of the attempt whose answer was lost.
+            hold.targets = answer.recorded.targets if answer.recorded else hold.targets
             self._leases.keep(hold)
+            self._follower.tell_untold()
         elif hold.is_uncertain:
             # An earlier attempt that got no answer may still arrive; a tombstone makes it hold nothing.
             self.abandon(hold, reason="refused after a lost answer")
-        return answer
-
-    async def _decide(self, hold: Hold, span: VerbSpan) -> Answer:
-        until = asyncio.get_running_loop().time() + self._store_timeout_s
-        pause_s = FIRST_PAUSE_S
-        while True:
-            try:
-                async with asyncio.timeout_at(until):
-                    answer = await self._reserve_once(hold, span)
-                    if not answer.status.is_transient:
-                        return answer
-                    if answer.status is Status.STALE_LIMITS:
-                        await self._layers.refresh(answer)
-            except StoreUnavailable as error:
-                hold.is_uncertain = True
-                if asyncio.get_running_loop().time() + pause_s >= until:
-                    raise
-                _log.debug("reserve %s got no answer and is repeated: %s", hold.id, error)
-                await asyncio.sleep(pause_s)
-                pause_s *= 2
-            except TimeoutError as error:
-                hold.is_uncertain = True
-                raise StoreUnavailable(f"no answer within {self._store_timeout_s:g} s") from error
 
     async def _reserve_once(self, hold: Hold, span: VerbSpan) -> Answer:
+        verb = await self._reserve_verb(hold, span)
+        if not self._follower.breaker.allows():
+            raise StoreRefused("the store is away, and was not asked")
+        before = self._follower.seen
+        try:
+            answer = await self.store.reserve(verb)
+        except (StoreUnavailable, asyncio.CancelledError):
+            hold.is_uncertain = True
+            raise
+        self._follower.note(answer, span, before=before)
+        if answer.status is Status.STALE_LIMITS:
+            await self._layers.refresh(answer)
+        return answer
+
+    async def _reserve_verb(self, hold: Hold, span: VerbSpan) -> Reserve:
         version = self._layers.version
         try:
             claims = await self._layers.claims(hold.payers, model=hold.model)
-        except StoreUnavailable:
+        except (StoreUnavailable, asyncio.CancelledError):
             # Whoever serves the request all the same must know where its cost is to be booked.
-            hold.targets = self._targets(self._layers.known_claims(hold.payers, model=hold.model))
+            known = self._layers.known_claims(hold.payers, model=hold.model)
+            hold.targets = hold.targets or self._targets(known)
             raise
         hold.targets = self._targets(claims)
-        verb = Reserve(
+        return Reserve(
             hold.id,
             hold.targets,
             hold.amount_nanos,
@@ -174,10 +190,6 @@ class Ledger:
             limits_version=version,
             trace=span.trace,
         )
-        before = self._follower.seen
-        answer = await self.store.reserve(verb)
-        self._follower.note(answer, span, before=before)
-        return answer
 
     def _targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
         now_ms = self.store_time_ms()
@@ -234,7 +246,8 @@ class Ledger:
             since_seq=self._follower.seen.seq,
             attributes={names.AMOUNT_USD: amount_nanos / NANOS_PER_USD, names.REASON: reason},
         )
-        while True:
+
+        async def attempt() -> Answer:
             verb = Adjust(
                 id_,
                 targets or self._targets(claims),
@@ -246,57 +259,35 @@ class Ledger:
             before = self._follower.seen
             answer = await self.store.adjust(verb)
             self._follower.note(answer, span, before=before)
-            if not answer.status.is_transient:
-                self.telemetry.end(span, answer.status)
-                return answer
+            return answer
+
+        status: str = names.UNPROTECTED
+        try:
+            answer = await until_decided(attempt, timeout_s=self._store_timeout_s)
+            status = Status.ADJUSTED
+        finally:
+            self._follower.finish(span, status, is_uncertain=status is names.UNPROTECTED)
+        if answer.status is Status.ADJUSTED:
+            return answer
+        # The id is this call's own, so an attempt whose answer was lost has booked it.
+        self._follower.leave_untold(span)
+        latest = await self.store.latest(count=JOURNAL_PAGE)
+        entries = tuple(entry for entry in latest if entry.reservation_id == id_)
+        return replace(answer, status=Status.ADJUSTED, entries=entries)
 
     async def expire(self, reservation_id: str, *, reason: str) -> Answer:
         """An operator's release: the hold is given back now, its owner's finalize is still booked late."""
-        return await self._expiring(
-            lambda trace: self.store.expire(Expire(reservation_id, trace=trace, reason=reason)), reason=reason
-        )
-
-    # Leases.
-
-    async def _extend(self, hold: Hold) -> None:
-        answer = await self._expiring(lambda trace: self.store.extend(Extend(hold.id, self._lease_ms, trace)))
-        if answer.status is not Status.EXTENDED:
-            # It goes on, and finalizes late: an expired reservation is never revived.
-            _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status)
-            self._leases.drop(hold)
+        return await self._expiries.expire(reservation_id, reason=reason)
 
     async def sweep(self) -> None:
         """Expire the leases that are over, whoever's they are."""
-        status = Status.LEASES_DUE
-        while status is Status.LEASES_DUE:
-            answer = await self._expiring(lambda trace: self.store.sweep(at_most=SWEPT_AT_ONCE, trace=trace))
-            status = answer.status
-        self._reserved_by_kind = await self.store.reserved_by_kind()
-
-    async def _expiring(self, call: Callable[[str], Awaitable[Answer]], *, reason: str = "") -> Answer:
-        """A call that may expire leases, in passing too. Its span is ended, and so exported, only if it did."""
-        span = self.telemetry.start(
-            Op.EXPIRE,
-            since_seq=self._follower.seen.seq,
-            attributes={names.REASON: reason} if reason else None,
-        )
-        before = self._follower.seen
-        try:
-            async with asyncio.timeout(self._store_timeout_s):
-                answer = await call(span.trace)
-        except (StoreUnavailable, TimeoutError) as error:
-            self._follower.leave_untold(span)
-            raise StoreUnavailable(str(error) or "time-out") from error
-        if answer.entries:
-            self.telemetry.link_expired(span, answer.entries)
-            self.telemetry.end(span, Status.EXPIRED)
-        self._follower.note(answer, span, before=before)
-        return answer
+        await self._expiries.sweep()
 
     async def drain(self, *, timeout_s: float = 10.0) -> None:
         """Book what is still owed, then let go of tasks and connections of this event loop."""
-        self._leases.stop()
+        await self._leases.stop()
         left = await self._tasks.drain(timeout_s=timeout_s)
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
+        self._endings.close()
         await self.store.aclose()

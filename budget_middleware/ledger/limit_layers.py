@@ -12,6 +12,9 @@ from budget_middleware.stores.base import RuntimeLimits, Store, StoreUnavailable
 LimitsSource = Callable[[str], Awaitable[str | None]]
 """From an account to its limits as text, ``"10/day; 100/month"`` or ``"none"``; None: it has none of its own."""
 
+UNKNOWN_VERSION = -1
+"""No store's: a reserve that carries it is answered with the version to fetch."""
+
 
 class LimitLayers:
     """The layers, highest first. The runtime one is refreshed whenever the store says that it is stale."""
@@ -20,8 +23,8 @@ class LimitLayers:
         self._environment = LimitBook(rules)
         self._runtime = LimitBook(())
         self._source = Lookup(limits_source) if limits_source else None
-        # Keyed by the version that is wanted: many stale requests at once ask the store a single time.
-        self._fetch_runtime: Lookup[RuntimeLimits] = Lookup(lambda _: store.limits())
+        self._store = store
+        self._fetch_runtime = self._runtime_lookup()
         self.version = 0
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
@@ -35,6 +38,11 @@ class LimitLayers:
         """As ``claims``, without the user's source."""
         return claims_for(payers, layers=[self._runtime, self._environment], model=model)
 
+    def forget(self) -> None:
+        """After the store lost writes: the version that is known here may stand for other limits there."""
+        self._fetch_runtime = self._runtime_lookup()
+        self.version = UNKNOWN_VERSION
+
     async def refresh(self, stale: Answer) -> None:
         """Fetch the runtime limits of the version that a stale reserve was answered with."""
         fetched = await self._fetch_runtime(f"{stale.generation}:{stale.limits_version}")
@@ -42,6 +50,10 @@ class LimitLayers:
             _rule(account, period, limit_nanos) for (account, period), limit_nanos in fetched.limits.items()
         )
         self.version = fetched.version
+
+    def _runtime_lookup(self) -> Lookup[RuntimeLimits]:
+        """Keyed by the version that is wanted: many stale requests at once ask the store a single time."""
+        return Lookup(lambda _: self._store.limits())
 
     async def _sourced(self, source: Lookup[str | None], payers: Mapping[str, str | None], model: str) -> LimitBook:
         accounts = [account_of(kind, subject or ABSENT) for kind, subject in payers.items()]

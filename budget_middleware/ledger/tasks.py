@@ -29,16 +29,18 @@ class OwnedTasks:
         return task
 
     async def drain(self, *, timeout_s: float) -> int:
-        """Wait for this loop's tasks, then cancel what is left; returns how many were left."""
-        tasks = set(self._here()) - {asyncio.current_task()}
-        if not tasks:
-            return 0
-        _, left = await asyncio.wait(tasks, timeout=timeout_s)
-        for task in left:
+        """Wait for this loop's tasks and for what they begin; cancel the rest, and return how many these were."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout_s
+        while (tasks := self._here() - {asyncio.current_task()}) and loop.time() < until:
+            await asyncio.wait(tasks, timeout=until - loop.time())
+        # A task that is cancelled before its first step would never know.
+        await asyncio.sleep(0)
+        for task in tasks:
             task.cancel()
-        if left:
-            await asyncio.wait(left)
-        return len(left)
+        if tasks:
+            await asyncio.wait(tasks)
+        return len(tasks)
 
     def _here(self) -> set[asyncio.Task[Any]]:
         loop = asyncio.get_running_loop()

@@ -180,15 +180,18 @@ class MemoryStore:
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
         with self._lock:
             self._limits[account, period] = limit_nanos
-            self._limits_version += 1
-            return self._limits_version
+            return self._new_limits_version()
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
         with self._lock:
             for key in [key for key in self._limits if key[0] == account and period in (None, key[1])]:
                 del self._limits[key]
-            self._limits_version += 1
-            return self._limits_version
+            return self._new_limits_version()
+
+    def _new_limits_version(self) -> int:
+        # A time, not a count: a store that starts anew must not come to a version that stood for other limits.
+        self._limits_version = max(self._limits_version + 1, self._clock_ms())
+        return self._limits_version
 
     # What operators read.
 

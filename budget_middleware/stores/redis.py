@@ -169,21 +169,14 @@ class RedisStore:
             return RuntimeLimits(int(version or 0), unpack_limits(fields))
 
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
-        field = pack_limit_field(account, period)
-        with _outages_named():
-            async with self._client().pipeline(transaction=True) as pipe:
-                pipe.hset(f"{self._prefix}limits", field, pack_limit(limit_nanos))
-                _, version = await pipe.hincrby(self._meta, "limits_version", 1).execute()
-        return int(version)
+        return await self._change_limits(pack_limit(limit_nanos), pack_limit_field(account, period))
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
         periods = Period if period is None else (period,)
-        fields = [pack_limit_field(account, each) for each in periods]
-        with _outages_named():
-            async with self._client().pipeline(transaction=True) as pipe:
-                pipe.hdel(f"{self._prefix}limits", *fields)
-                _, version = await pipe.hincrby(self._meta, "limits_version", 1).execute()
-        return int(version)
+        return await self._change_limits("", *(pack_limit_field(account, each) for each in periods))
+
+    async def _change_limits(self, limit: str, *fields: str) -> int:
+        return _answer(await self._call("limit", "", limit, " ".join(fields))).limits_version
 
     # What operators read: off the path of requests, so it may scan.
 

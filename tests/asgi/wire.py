@@ -64,8 +64,8 @@ def delta(text="word", **fields):
     return {"choices": [{"index": 0, "delta": {"content": text}}], **fields}
 
 
-def usage_event(output_tokens, input_tokens=0):
-    return {"choices": [], "usage": usage(output_tokens, input_tokens)}
+def usage_event(output_tokens, input_tokens=0, **fields):
+    return {"choices": [], "usage": usage(output_tokens, input_tokens), **fields}
 
 
 STREAM_START = start(content_type="text/event-stream")

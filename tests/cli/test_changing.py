@@ -6,6 +6,8 @@ import pytest
 
 from budget_middleware.core.model import Balance, Status, Target
 from budget_middleware.core.windows import Period
+from budget_middleware.ledger import Ledger
+from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
 from tests.stores.verbs import adjust, figures, finalize, reserve, target
@@ -128,6 +130,16 @@ async def test_an_adjustment_of_a_named_window(cli: RunCli, store: RedisStore, n
 async def test_an_account_that_nobody_knows_is_adjusted_by_the_month(cli: RunCli, store: RedisStore, month: Target):
     assert cli("adjust", "key:abc", "-.5", "--reason", "x").code == 0
     assert await figures(store, month) == ("-0.50", "0.00")
+
+
+def test_an_adjustment_of_unknown_fate(here: RunCli, monkeypatch: pytest.MonkeyPatch):
+    async def lost(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no answer within 5 s")
+
+    monkeypatch.setattr(Ledger, "adjust", lost)
+    ran = here("adjust", "key:-", "-5", "--reason", "x")
+    assert ran.code == 2
+    assert "whether it was booked, `journal key:-` tells: look before you repeat it" in ran.err
 
 
 async def test_release(cli: RunCli, store: RedisStore, month: Target):

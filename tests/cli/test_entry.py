@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -125,22 +127,13 @@ async def test_a_reader_that_has_gone(environment: dict[str, str], store: RedisS
     assert (journal.returncode, told) == (141, b"")
 
 
-def test_help_tells_every_command(cli: RunCli):
-    ran = cli("--help")
-    assert (ran.code, ran.err) == (0, "")
-    for command in (
-        "status",
-        "holds",
-        "journal",
-        "audit",
-        "limit",
-        "adjust",
-        "release",
-        "price",
-        "key-id",
-        "doctor",
-    ):
-        assert f"\n    {command}" in ran.out
+def test_help_and_documentation_tell_every_command(here: RunCli):
+    ran = here("--help")
+    documentation = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    commands = re.findall(r"^    ([a-z-]+) ", ran.out, re.MULTILINE)
+    assert (ran.code, ran.err, len(commands)) == (0, "", 11)
+    for command in commands:
+        assert f"\n## `{command}" in documentation
 
 
 def test_demo_is_told_how(here: RunCli, monkeypatch: pytest.MonkeyPatch):

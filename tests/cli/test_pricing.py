@@ -32,21 +32,21 @@ def test_a_price_line_by_line(cli: RunCli, prices: str):
     )
     assert cli(*words, BUDGET_PRICES=prices).out == (
         "my-model (own price)\n"
-        "class         tokens  usd_per_mtok       usd\n"
-        "input            100          1.00  0.0001\n"
-        "cached_input     900          0.10  0.00009\n"
-        "output           300          4.00  0.0012\n"
-        "reasoning         33          4.00  0.000132\n"
-        "sum                                 0.001522\n"
+        "unit          count  usd_per_million       usd\n"
+        "input           100             1.00  0.0001\n"
+        "cached_input    900             0.10  0.00009\n"
+        "output          300             4.00  0.0012\n"
+        "reasoning        33             4.00  0.000132\n"
+        "sum                                   0.001522\n"
     )
     assert cli(*words, "--json", BUDGET_PRICES=prices).json == {
         "model": "my-model",
         "provider": None,
         "lines": [
-            {"class": "input", "tokens": 100, "usd_per_mtok": "1.00", "usd": "0.0001"},
-            {"class": "cached_input", "tokens": 900, "usd_per_mtok": "0.10", "usd": "0.00009"},
-            {"class": "output", "tokens": 300, "usd_per_mtok": "4.00", "usd": "0.0012"},
-            {"class": "reasoning", "tokens": 33, "usd_per_mtok": "4.00", "usd": "0.000132"},
+            {"unit": "input", "count": 100, "usd_per_million": "1.00", "usd": "0.0001"},
+            {"unit": "cached_input", "count": 900, "usd_per_million": "0.10", "usd": "0.00009"},
+            {"unit": "output", "count": 300, "usd_per_million": "4.00", "usd": "0.0012"},
+            {"unit": "reasoning", "count": 33, "usd_per_million": "4.00", "usd": "0.000132"},
         ],
         "cost_usd": "0.001522",
     }

@@ -10,7 +10,7 @@ from budget_middleware.core.pricing import (
     FREE,
     Rate,
     Rates,
-    TokenClass,
+    Unit,
     Usage,
     breakdown,
     cost_nanos,
@@ -19,8 +19,8 @@ from budget_middleware.core.pricing import (
 
 
 def rates(**usd_per_mtok):
-    by_class = {TokenClass(name): Rate(nanos_from_usd(str(usd))) for name, usd in usd_per_mtok.items()}
-    return Rates(model="m", by_class={TokenClass.INPUT: FREE, TokenClass.OUTPUT: FREE} | by_class)
+    by_unit = {Unit(name): Rate(nanos_from_usd(str(usd))) for name, usd in usd_per_mtok.items()}
+    return Rates(model="m", by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE} | by_unit)
 
 
 ONE_EACH = rates(
@@ -93,7 +93,7 @@ class TestCost:
 
     @pytest.mark.parametrize(("tokens", "nanos"), [(1, 0), (2, 1), (3, 2), (5, 2), (6, 3)])
     def test_half_a_nano_goes_to_the_even_one(self, tokens, nanos):
-        half = Rates(model="m", by_class={TokenClass.INPUT: Rate(FEMTOS_PER_NANO // 2), TokenClass.OUTPUT: FREE})
+        half = Rates(model="m", by_unit={Unit.INPUT: Rate(FEMTOS_PER_NANO // 2), Unit.OUTPUT: FREE})
         assert cost_nanos(half, Usage(input_tokens=tokens)) == nanos
 
     def test_no_cost_is_beyond_what_a_counter_takes(self):
@@ -102,10 +102,10 @@ class TestCost:
 
     @given(
         st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
-        st.dictionaries(st.sampled_from(list(TokenClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
+        st.dictionaries(st.sampled_from(list(Unit)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
     )
-    def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_class):
-        prices = Rates(model="m", by_class={TokenClass.INPUT: FREE, TokenClass.OUTPUT: FREE} | by_class)
+    def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_unit):
+        prices = Rates(model="m", by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE} | by_unit)
         lines = breakdown(prices, usage)
         assert sum(line.tokens for line in lines) == usage.input_tokens + usage.output_tokens
         assert all(line.tokens > 0 for line in lines)
@@ -117,10 +117,10 @@ class TestCost:
 class TestTiers:
     LONG = Rates(
         model="m",
-        by_class={
-            TokenClass.INPUT: Rate(1_000_000, ((100, 2_000_000), (200, 4_000_000))),
-            TokenClass.CACHED_INPUT: Rate(100_000, ((100, 200_000),)),
-            TokenClass.OUTPUT: Rate(10_000_000, ((100, 30_000_000),)),
+        by_unit={
+            Unit.INPUT: Rate(1_000_000, ((100, 2_000_000), (200, 4_000_000))),
+            Unit.CACHED_INPUT: Rate(100_000, ((100, 200_000),)),
+            Unit.OUTPUT: Rate(10_000_000, ((100, 30_000_000),)),
         },
     )
 
@@ -148,7 +148,7 @@ class TestFree:
         assert rates().is_free
         assert not rates(cache_write="0.01").is_free
         tier = Rate(0, ((100, 1),))
-        assert not Rates(model="m", by_class={TokenClass.INPUT: tier, TokenClass.OUTPUT: FREE}).is_free
+        assert not Rates(model="m", by_unit={Unit.INPUT: tier, Unit.OUTPUT: FREE}).is_free
 
 
 @pytest.mark.parametrize(
@@ -156,5 +156,5 @@ class TestFree:
     [(None, None, None), (None, 8000, 8000), (4000, 8000, 4000), (4000, None, 4000)],
 )
 def test_output_ceiling(max_output_tokens, context_window, ceiling):
-    model = Rates(model="m", by_class={}, max_output_tokens=max_output_tokens, context_window=context_window)
+    model = Rates(model="m", by_unit={}, max_output_tokens=max_output_tokens, context_window=context_window)
     assert model.output_ceiling == ceiling

@@ -103,7 +103,7 @@ def _request(play: str) -> dict:
 
 
 def _estimated_input() -> int:
-    return OpenAIChat().read_request(_request("cancel")).input_tokens
+    return OpenAIChat().read_request(_request("cancel"), path="", n_bytes=0).input.input_tokens
 
 
 async def _send_all(sockets: list[Path]) -> Tally:

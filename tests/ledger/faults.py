@@ -36,15 +36,18 @@ async def twice(apply: Apply) -> Any:
     return first
 
 
-def request_held(gate: Gate) -> Fault:
-    """The store sees the call when the gate opens, even if its caller has given up by then."""
+def request_held(gate: Gate, arriving: list["asyncio.Task[Any]"] | None = None) -> Fault:
+    """The store sees the call when the gate opens, even if its caller has given up by then; see `arriving`."""
 
     async def later(apply: Apply) -> Any:
         await gate.wait()
         return await apply()
 
     async def fault(apply: Apply) -> Any:
-        return await asyncio.shield(asyncio.create_task(later(apply)))
+        task = asyncio.create_task(later(apply))
+        if arriving is not None:
+            arriving.append(task)
+        return await asyncio.shield(task)
 
     return fault
 

@@ -26,11 +26,15 @@ class CancelsAt:
         self._coroutine = coroutine
         self._left = suspension
 
+    @property
+    def is_spent(self) -> bool:
+        return self._left <= 0
+
     def __await__(self) -> Generator[Any, Any, Any]:
         step, given = self._coroutine.send, None
         while True:
             try:
-                awaited = step(given)  # type: ignore[arg-type]  # `throw` takes the exception
+                awaited = step(given)
             except StopIteration as stop:
                 return stop.value
             self._left -= 1
@@ -44,11 +48,12 @@ class CancelsAt:
                 step, given = self._coroutine.throw, error
 
 
-async def cancelled_at(coroutine: Coroutine[Any, Any, Any], suspension: int) -> bool:
-    """Whether the coroutine got so far; what it answers is dropped."""
-    task = asyncio.ensure_future(_awaited(CancelsAt(coroutine, suspension)))
+async def cancelled_at(coroutine: Coroutine[Any, Any, Any], suspension: int) -> tuple[bool, bool]:
+    """Whether it was cancelled, and whether it got so far at all: a driver may swallow what comes too late."""
+    cancels = CancelsAt(coroutine, suspension)
+    task = asyncio.ensure_future(_awaited(cancels))
     await asyncio.wait({task})
-    return task.cancelled()
+    return task.cancelled(), cancels.is_spent
 
 
 async def _awaited(awaitable: CancelsAt) -> Any:
@@ -67,21 +72,19 @@ async def test_cancelled_at_every_await_of_reserve(base: Store, open_ledger: Ope
         ledger = open_ledger(store=store.store, limits_source=slow_source)
         store.meets("reserve", reply_lost, request_lost, reply_lost)
         held = hold()
-        was_cancelled = await cancelled_at(ledger.reserve(held), suspension)
+        was_cancelled, got_so_far = await cancelled_at(ledger.reserve(held), suspension)
         if not was_cancelled:
             ledger.release(held)
         await ledger.drain()
         assert await figures(base) == ("0.00", "0.00"), f"suspension {suspension}"
         assert not await tasks_here(), f"suspension {suspension}"
-        if not was_cancelled:
+        if not got_so_far:
             break
     assert suspension > 12
 
 
 @pytest.mark.parametrize("verb", ["finalize", "release"])
-async def test_cancelled_twice_while_the_ending_is_settled(
-    base: Store, faults: FaultyStore, ledger: Ledger, verb: str
-):
+async def test_cancelled_twice_while_the_ending_is_settled(base: Store, faults: FaultyStore, ledger: Ledger, verb: str):
     gate, held = Gate(), hold()
     await ledger.reserve(held)
     faults.meets(verb, request_lost, reply_held(gate))
@@ -117,9 +120,7 @@ async def test_an_ending_inside_a_cancelled_anyio_scope(base: Store, faults: Fau
     assert await figures(base) == ("0.10", "0.00")
 
 
-async def test_a_reserve_inside_an_anyio_scope_that_times_out(
-    base: Store, faults: FaultyStore, ledger: Ledger
-):
+async def test_a_reserve_inside_an_anyio_scope_that_times_out(base: Store, faults: FaultyStore, ledger: Ledger):
     gate = Gate()
     faults.meets("reserve", reply_held(gate))
     with anyio.move_on_after(0.01):
@@ -128,7 +129,7 @@ async def test_a_reserve_inside_an_anyio_scope_that_times_out(
     assert await figures(base) == ("0.00", "0.00")
 
 
-@pytest.mark.parametrize("faulty", [[], [request_lost], [reply_lost], [reply_lost, request_lost]])
+@pytest.mark.parametrize("faulty", [[], [request_lost], [reply_lost]])
 def test_a_loop_that_closes_without_draining_still_books(faulty):
     store = FaultyStore(MemoryStore(clock_ms=MovableClock()))
 
@@ -142,16 +143,11 @@ def test_a_loop_that_closes_without_draining_still_books(faulty):
         ledger.finalize(ended, actual_nanos=nanos("0.04"))
         ledger.release(released)
         if faulty:
-            # Both endings have failed once, and wait for their next try.
-            while store.count("finalize") + store.count("release") < 2 * len(faulty):
-                await asyncio.sleep(0)
+            # Both endings have begun; the loop closes on them, or on the pause before their next try.
+            await asyncio.sleep(0)
 
     asyncio.run(serve())
-    assert asyncio.run(figures_of(store.inner)) == ("0.04", "0.00")
-
-
-async def figures_of(store: Store) -> tuple[str, str]:
-    return await figures(store)
+    assert asyncio.run(figures(store.inner)) == ("0.04", "0.00")
 
 
 async def test_drain_waits_for_what_is_owed(base: Store, faults: FaultyStore, ledger: Ledger):
@@ -180,7 +176,8 @@ async def test_drain_cuts_off_what_a_store_that_is_away_keeps(
     assert ending.result() is None
     told = " ".join(record.getMessage() for record in caplog.records)
     assert "cut off" in told
-    assert f"not booked, the store gave no answer before the end: Finalize(id='{held.id}'" in told
+    assert "not booked" in told
+    assert f"Finalize(id='{held.id}'" in told
     assert "actual_nanos=100000000" in told, "an operator can book by hand what the log tells"
     faults.always.clear()
     await ledger.release(held)

@@ -39,11 +39,9 @@ async def test_f02_cancelled_inside_reserve(base: Store, faults: FaultyStore, le
     assert await figures(base) == ("0.00", "0.00")
 
 
-async def test_f02_when_the_store_sees_the_reserve_after_the_release(
-    base: Store, faults: FaultyStore, ledger: Ledger
-):
-    gate = Gate()
-    faults.meets("reserve", request_held(gate))
+async def test_f02_when_the_store_sees_the_reserve_after_the_release(base: Store, faults: FaultyStore, ledger: Ledger):
+    gate, arriving = Gate(), list[asyncio.Task[object]]()
+    faults.meets("reserve", request_held(gate, arriving))
     asking = asyncio.create_task(ledger.reserve(hold()))
     await gate.reached()
     asking.cancel()
@@ -51,7 +49,7 @@ async def test_f02_when_the_store_sees_the_reserve_after_the_release(
         await asking
     await ledger.drain()
     gate.open()
-    await asyncio.gather(*await tasks_here())
+    await asyncio.gather(*arriving)
     assert await figures(base) == ("0.00", "0.00")
 
 
@@ -152,26 +150,25 @@ async def test_refused_after_a_lost_answer_leaves_a_tombstone(
     await ledger.reserve(others)
 
     async def delayed_and_lost(apply):
-        arriving = asyncio.create_task(request_held(gate)(apply))
-        delayed.append(arriving)
+        holding_up = asyncio.ensure_future(request_held(gate, arriving)(apply))
+        await gate.reached()
+        holding_up.cancel()
         raise StoreUnavailable("reply lost")
 
-    delayed: list[asyncio.Task[object]] = []
+    arriving: list[asyncio.Task[object]] = []
     faults.meets("reserve", delayed_and_lost)
     assert (await ledger.reserve(hold("0.60"))).status is Status.REJECTED
     await ledger.release(others)
     await ledger.drain()
     gate.open()
-    await asyncio.wait(delayed)
+    await asyncio.gather(*arriving)
     assert await figures(base) == ("0.00", "0.00")
 
 
-async def test_no_answer_in_time_and_served_all_the_same(
-    base: Store, faults: FaultyStore, open_ledger: OpenLedger
-):
+async def test_no_answer_in_time_and_served_all_the_same(base: Store, faults: FaultyStore, open_ledger: OpenLedger):
     """Open mode, the reserve arriving before, after or never: what was used is booked once, nothing is held."""
-    ledger, gate = open_ledger(store_timeout_s=0.05), Gate()
-    faults.meets("reserve", request_held(gate), reply_held(gate))
+    ledger, gate, arriving = open_ledger(store_timeout_s=0.05), Gate(), list[asyncio.Task[object]]()
+    faults.meets("reserve", request_held(gate, arriving), reply_held(gate))
     holds = [hold("0.10") for _ in range(2)]
     for held in holds:
         with pytest.raises(StoreUnavailable):
@@ -180,7 +177,7 @@ async def test_no_answer_in_time_and_served_all_the_same(
     statuses = [answer.status for answer in await asyncio.gather(*endings) if answer]
     assert statuses == [Status.FINALIZED_UNRESERVED, Status.FINALIZED]
     gate.open()
-    await ledger.drain()
+    await asyncio.gather(*arriving)
     assert await figures(base) == ("0.06", "0.00")
 
 
@@ -188,7 +185,7 @@ async def test_an_admitted_repeat_holds_what_the_first_attempt_held(
     faults: FaultyStore, clock: MovableClock, open_ledger: OpenLedger
 ):
     """The window turns, and the ledger learns of it, between a lost reply and its repeat."""
-    ledger = open_ledger("key=1/day")
+    ledger = open_ledger("key=1/day", lease_ms=2 * DAY_MS)
 
     async def lost_while_the_day_ends(apply):
         await apply()

@@ -15,16 +15,7 @@ from budget_middleware.stores.base import Store, StoreRefused
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.verbs import (
-    adjust,
-    figures,
-    finalize,
-    release,
-    reserve,
-    reserve_decided,
-    target,
-    whole_journal,
-)
+from tests.stores.verbs import adjust, figures, finalize, release, reserve, reserve_decided, target, whole_journal
 
 
 async def is_held(store: Store, id_: str, amount: str) -> bool:

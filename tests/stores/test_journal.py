@@ -8,17 +8,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
-from tests.stores.verbs import (
-    KEY,
-    START_MS,
-    adjust,
-    finalize,
-    release,
-    reserve,
-    seqs,
-    target,
-    whole_journal,
-)
+from tests.stores.verbs import KEY, START_MS, adjust, finalize, release, reserve, seqs, target, whole_journal
 
 TEAM = target("team:b")
 

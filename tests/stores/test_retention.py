@@ -1,4 +1,4 @@
-"""What a store forgets and when; and what happens when it is emptied by somebody else."""
+"""What a store forgets and when."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,23 +8,10 @@ import pytest
 from budget_middleware.core.model import Expire, Extend, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
-from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.packing import counter_name
 from budget_middleware.testing import MovableClock
-from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.verbs import (
-    DAY_MS,
-    KEY,
-    adjust,
-    figures,
-    finalize,
-    release,
-    reserve,
-    seqs,
-    target,
-    whole_journal,
-)
+from tests.stores.verbs import DAY_MS, adjust, figures, finalize, release, reserve, target
 
 REMEMBER_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS = 100_000, 200_000, 300_000
 SHORT = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_MS, counters_ms=COUNTERS_MS)
@@ -189,68 +176,3 @@ async def test_redis_keeps_a_counter_while_something_is_pending(
     await redis.extend(Extend("r1", lease_ms=60_000))
     await getattr(redis, type(last).__name__.lower())(last)
     assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS)
-
-
-# A store that loses what it had.
-
-
-@in_redis
-async def test_an_emptied_store_says_so(redis: ClockedRedisStore):
-    await redis.reserve(reserve("r1", "0.60"))
-    before = await redis.head()
-    assert (await redis.head()).generation == before.generation
-    await redis.forget_everything()
-    answer = await redis.finalize(finalize("r1", "0.10"))
-    assert (answer.status, answer.seq) == (Status.FINALIZED_UNRESERVED, 1)
-    assert answer.entries[0].seq == 1
-    assert await figures(redis) == ("0.10", "0.00")
-    await audit(redis)
-
-
-@in_redis
-async def test_each_loss_makes_another_generation_whoever_notices(
-    redis: ClockedRedisStore, open_store: Callable[..., Store]
-):
-    other = open_store(SHORT)
-    generations = [(await redis.head()).generation]
-    assert (await other.head()).generation == generations[0]
-    await redis.forget_everything()
-    generations.append((await other.head()).generation)
-    assert (await redis.head()).generation == generations[1]
-    assert generations[0] != generations[1]
-
-
-@in_redis
-async def test_the_same_worker_names_each_generation_anew(redis: ClockedRedisStore):
-    """It may be the only one, and must notice that the store was emptied twice."""
-    generations = set()
-    for _ in range(3):
-        generations.add((await redis.head()).generation)
-        await redis.forget_everything()
-    assert len(generations) == 3
-
-
-@in_redis
-async def test_seq_continues_where_only_the_meta_hash_was_lost(redis: ClockedRedisStore):
-    for at in range(3):
-        await redis.adjust(adjust(f"a{at}", "0.10", KEY, HOUR))
-    before = await redis.head()
-    await redis._client().delete(f"{redis._prefix}meta")
-    after = await redis.head()
-    assert (after.seq, after.generation != before.generation) == (6, True)
-    await redis.adjust(adjust("next", "0.10", KEY))
-    assert seqs(await whole_journal(redis)) == list(range(1, 8))
-    await audit(redis)
-
-
-@in_redis
-async def test_scripts_reload_by_themselves(redis: ClockedRedisStore):
-    await redis.reserve(reserve("r1", "0.60"))
-    await redis._client().script_flush()
-    assert (await redis.reserve(reserve("r1", "0.60"))).admits
-
-
-@in_memory
-async def test_memory_has_one_generation_a_life(memory: Store, clock: MovableClock):
-    assert (await memory.head()).generation == (await memory.head()).generation
-    assert (await memory.head()).generation != (await MemoryStore(clock_ms=clock).head()).generation

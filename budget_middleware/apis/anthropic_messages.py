@@ -1,0 +1,121 @@
+"""Anthropic messages, at Anthropic, at gateways, and by the model's path at Google."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.counting import has_server_tools, text_bytes_of
+from budget_middleware.apis.errors import anthropic_error
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.media import ANTHROPIC_MEDIA
+from budget_middleware.apis.reading import first_count, largest, mapping_of, name_in, token_count
+from budget_middleware.core.pricing import Usage
+
+# What is put before the tools of a request, in tokens, as documented; it differs by model.
+TOOL_PROMPT_TOKENS: Final = 350
+WORST_TOOL_PROMPT_TOKENS: Final = 1_000
+
+_TEXT_FIELDS: Final = ("text", "thinking", "input", "name", "partial_json")
+
+
+class AnthropicMessages(JsonApi):
+    """`POST …/messages`, but for those of OpenAI's threads, and `…/models/MODEL:rawPredict`."""
+
+    name = "anthropic-messages"
+    provider = "anthropic"
+    path = re.compile(
+        r"^(?!.*/threads/[^/]+/messages/?$).*(?:/messages/?|/models/(?P<model>[^/]+):(?:r|streamR)awPredict)$",
+        re.DOTALL,
+    )
+    media = ANTHROPIC_MEDIA
+    input_fields = ("system", "messages", "tools", "cache_control")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request; with tools there is a prompt before it that it does not show."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        tier = "fast" if body.get("speed") == "fast" else ask.service_tier
+        ask = replace(ask, service_tier=tier, hides_input=ask.hides_input or has_server_tools(body.get("tools")))
+        if not body.get("tools"):
+            return ask
+        return replace(
+            ask,
+            input=_longer(ask.input, TOOL_PROMPT_TOKENS),
+            worst_input=_longer(ask.worst_input, WORST_TOOL_PROMPT_TOKENS),
+        )
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
+        """The maximum, which includes thinking."""
+        return largest(body, "max_tokens", "max_tokens_to_sample")
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read a whole message, or an event of a stream."""
+        read_message_event(mapping_of(document), seen)
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """Anthropic's error event."""
+        return anthropic_error(refusal)
+
+
+def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
+    """Read an event: the input is told at the start, the output with the delta of the message's end."""
+    match event.get("type"):
+        case "message":
+            if isinstance(content := event.get("content"), list):
+                seen.take_text(sum(_text_bytes(mapping_of(block)) for block in content))
+            _read_message(event, seen)
+            seen.usage = _usage_of(mapping_of(event.get("usage")), None)
+        case "message_start":
+            seen.readable = True
+            message = mapping_of(event.get("message"))
+            _read_message(message, seen)
+            start = _usage_of(mapping_of(message.get("usage")), None)
+            seen.input_usage = start and replace(start, output_tokens=0, reasoning_tokens=0)
+        case "content_block_start":
+            seen.take_text(_text_bytes(mapping_of(event.get("content_block"))))
+        case "content_block_delta":
+            seen.take_text(_text_bytes(mapping_of(event.get("delta"))))
+        case "message_delta":
+            seen.usage = _usage_of(mapping_of(event.get("usage")), seen.input_usage) or seen.usage
+        case "message_stop":
+            seen.terminal = True
+
+
+def _read_message(message: Mapping[str, object], seen: Seen) -> None:
+    usage = mapping_of(message.get("usage"))
+    seen.model = name_in(message, "model") or seen.model
+    seen.service_tier = "fast" if usage.get("speed") == "fast" else name_in(usage, "service_tier")
+
+
+def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
+    """A usage with both totals. What is told of the input at the start need not be told again, but may have grown."""
+    output_tokens = token_count(usage.get("output_tokens"))
+    if output_tokens is None or (start is None and token_count(usage.get("input_tokens")) is None):
+        return None
+    cached = first_count(usage, "cache_read_input_tokens")
+    of_writes = mapping_of(usage.get("cache_creation"))
+    written_1h = first_count(of_writes, "ephemeral_1h_input_tokens")
+    written = max(
+        first_count(usage, "cache_creation_input_tokens"),
+        written_1h + first_count(of_writes, "ephemeral_5m_input_tokens"),
+    )
+    told = Usage(
+        # As reported, neither what is read from the cache nor what is written to it is part of the input.
+        input_tokens=first_count(usage, "input_tokens") + cached + written,
+        output_tokens=output_tokens,
+        cached_input_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=written_1h,
+        reasoning_tokens=first_count(mapping_of(usage.get("output_tokens_details")), "thinking_tokens"),
+        web_searches=first_count(mapping_of(usage.get("server_tool_use")), "web_search_requests"),
+    )
+    return told if start is None else Usage(**{name: max(n, asdict(start)[name]) for name, n in asdict(told).items()})
+
+
+def _text_bytes(block: Mapping[str, object]) -> int:
+    return sum(text_bytes_of(block[field]) for field in _TEXT_FIELDS if field in block)
+
+
+def _longer(usage: Usage, tokens: int) -> Usage:
+    return replace(usage, input_tokens=usage.input_tokens + tokens)

@@ -1,0 +1,114 @@
+"""Amazon Bedrock, where a gateway exposes its paths: converse, in one shape, and invoke, in each model's own."""
+
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.anthropic_messages import read_message_event
+from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.counting import Count, count_input, text_bytes_of
+from budget_middleware.apis.errors import message_error
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.media import ANTHROPIC_MEDIA
+from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, token_count
+from budget_middleware.core.pricing import Usage
+
+_MAXIMA: Final = (
+    *("max_tokens", "max_tokens_to_sample", "max_completion_tokens", "max_gen_len", "max_new_tokens"),
+    *("maxTokens", "maxTokenCount"),
+)
+_CONFIGS: Final = ("inferenceConfig", "textGenerationConfig", "inference_config")
+# Input and output tokens by the names of the models, of converse, and of the metrics that end a stream.
+_TOTALS: Final = (
+    ("inputTokens", "outputTokens"),
+    ("inputTokenCount", "outputTokenCount"),
+    ("prompt_token_count", "generation_token_count"),
+)
+# What text is in, in answers and in events.
+_TEXT_FIELDS: Final = ("output", "delta", "start", "generation", "outputText", "completion")
+_EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "metadata")
+_METRICS: Final = "amazon-bedrock-invocationMetrics"
+
+
+class Bedrock(JsonApi):
+    """`POST …/model/MODEL/` and `invoke`, `invoke-with-response-stream`, `converse` or `converse-stream`."""
+
+    name = "bedrock"
+    provider = "aws.bedrock"
+    path = re.compile(r"/model/(?P<model>.+)/(?:invoke|invoke-with-response-stream|converse|converse-stream)/?$")
+    media = ANTHROPIC_MEDIA
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request, whose model is at Amazon whatever its name."""
+        return replace(super().read_ask(body, path=path, n_bytes=n_bytes), provider="aws", service_tier=None)
+
+    def count(self, body: Mapping[str, object]) -> Count:
+        """Count all of it: each model has its own names for its input."""
+        return count_input(body, self.media)
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
+        """The largest of the maxima that any model has."""
+        holders = (body, *(mapping_of(body.get(config)) for config in _CONFIGS))
+        return max((most for holder in holders if (most := largest(holder, *_MAXIMA)) is not None), default=None)
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read an answer or an event; those of models are in base64 inside the stream's own."""
+        answer = mapping_of(document)
+        if isinstance(inner := answer.get("bytes"), str):
+            answer = mapping_of(parse_body(_decoded(inner)))
+        # Nova and converse have the same events, Nova inside an object that names them.
+        for event in (answer, *(mapping_of(answer.get(name)) for name in _EVENTS)):
+            _read_event(event, seen)
+        # What a model calls itself is priced as its maker's, not as Amazon's: the model asked for is billed.
+        seen.model = seen.service_tier = None
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """A bare message."""
+        return message_error(refusal)
+
+
+def _read_event(event: Mapping[str, object], seen: Seen) -> None:
+    read_message_event(event, seen)
+    if "choices" in event:
+        read_openai_usage(event, seen)
+    texts = [event[field] for field in _TEXT_FIELDS if field in event]
+    if texts:
+        # Beside text there is padding, and base64 in what signs a thought.
+        seen.take_text(text_bytes_of([_without_seals(text) for text in texts]))
+    metrics = mapping_of(event.get(_METRICS))
+    usage = _usage_of(mapping_of(event.get("usage"))) or _usage_of(event)
+    seen.usage = usage or seen.usage or _usage_of(metrics)
+    seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
+
+
+def _without_seals(text: object) -> object:
+    return {key: text[key] for key in text if key != "signature"} if isinstance(text, dict) else text
+
+
+def _usage_of(told: Mapping[str, object]) -> Usage | None:
+    for names in _TOTALS:
+        input_tokens, output_tokens = (token_count(told.get(name)) for name in names)
+        if input_tokens is not None and output_tokens is not None:
+            cached = first_count(told, "cacheReadInputTokens", "cacheReadInputTokenCount")
+            written = first_count(told, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+            return Usage(
+                input_tokens=input_tokens + cached + written,
+                output_tokens=output_tokens,
+                cached_input_tokens=cached,
+                cache_write_tokens=written,
+            )
+    titan_input = token_count(told.get("inputTextTokenCount"))
+    if titan_input is None:
+        return None
+    results = map(mapping_of, list_of(told.get("results")))
+    return Usage(input_tokens=titan_input, output_tokens=sum(first_count(result, "tokenCount") for result in results))
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text)
+    except ValueError:
+        return b""

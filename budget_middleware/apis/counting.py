@@ -1,0 +1,176 @@
+"""What a request's input is expected to count, and at worst: text by its bytes, media by their provider's rule.
+
+Only what is sent to the model is given here to be counted. Base64 is not text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from budget_middleware.apis.media import MediaRules, audio_ms, image_size, worst_audio_ms
+from budget_middleware.apis.parts import Kind, Part, content_of, is_data_url, kind_of_mime_type, part_of
+from budget_middleware.apis.reading import list_of
+from budget_middleware.core.estimate import tokens_from_text_bytes
+from budget_middleware.core.money import ceil_div
+from budget_middleware.core.pricing import Usage
+
+# A page of a document as providers document it, and how many bytes a page takes; a document of which only the
+# address is known has a few, and a video a minute or so.
+PAGE_TOKENS: Final = 2_000
+PAGE_BYTES: Final = 50_000
+NAMED_DOCUMENT_TOKENS: Final = 10_000
+VIDEO_TOKENS: Final = 10_000
+# A minute of speech, where only the address of a recording is known.
+NAMED_AUDIO_BYTES: Final = 480_000
+# What signs a thought is nothing that a model reads.
+_SEALS: Final = ("signature", "thoughtSignature", "thought_signature")
+# Tools that a provider runs by itself, and whose results it puts into the input.
+_SERVER_TOOLS: Final = ("web_", "file_search", "code_", "mcp", "tool_search", "image_generation")
+
+
+@dataclass(slots=True)
+class Count:
+    """What has been counted so far; `media_bytes` are those of the body that are media, not text."""
+
+    rules: MediaRules
+    text_bytes: int = 0
+    tokens: int = 0
+    image_tokens: int = 0
+    worst_image_tokens: int = 0
+    audio_ms: int = 0
+    worst_audio_ms: int = 0
+    media_bytes: int = 0
+    hides_input: bool = False
+    caches_for_an_hour: bool = False
+
+    def expected(self) -> Usage:
+        """The input that is expected."""
+        audio_tokens = ceil_div(self.audio_ms * self.rules.audio_tokens_per_s, 1000)
+        text_tokens = tokens_from_text_bytes(self.text_bytes) + self.tokens
+        return Usage(
+            input_tokens=text_tokens + self.image_tokens + audio_tokens,
+            input_image_tokens=self.image_tokens,
+            input_audio_tokens=audio_tokens,
+        )
+
+    def at_worst(self, n_bytes: int) -> Usage:
+        """The most input that a body of so many bytes can have: a token for every byte that is not media."""
+        audio_tokens = ceil_div(self.worst_audio_ms * self.rules.audio_tokens_per_s, 1000)
+        tokens = max(0, n_bytes - self.media_bytes) + self.worst_image_tokens + audio_tokens
+        return Usage(
+            input_tokens=tokens,
+            cache_write_tokens=tokens if self.caches_for_an_hour else 0,
+            cache_write_1h_tokens=tokens if self.caches_for_an_hour else 0,
+            input_image_tokens=self.worst_image_tokens,
+            input_audio_tokens=audio_tokens,
+        )
+
+    def add_image(self, head: bytes, *, is_low: bool = False) -> None:
+        """Add an image that begins so; b"" if nothing of it is known."""
+        tokens = self.rules.image(image_size(head), is_low)
+        self.image_tokens += tokens
+        self.worst_image_tokens += max(tokens, self.rules.worst_image_tokens)
+
+    def add_audio(self, n_bytes: int, head: bytes) -> None:
+        """Add a recording of so many bytes that begins so."""
+        self.audio_ms += audio_ms(n_bytes, head)
+        self.worst_audio_ms += worst_audio_ms(n_bytes)
+
+
+def count_input(value: object, rules: MediaRules) -> Count:
+    """Count a JSON value of any shape: its text, keys included, and its media.
+
+    Keys stand for the few tokens that a format spends on each message, and in the schema of a tool they are text
+    like any other. Whole numbers in an array are tokens, as the prompts of some APIs are.
+    """
+    count = Count(rules)
+    # A stack, not recursion: how deep a body nests is for its sender to say.
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            _count_text(item, count)
+        elif isinstance(item, list):
+            if item and type(item[0]) is int:
+                count.tokens += len(item)
+            else:
+                stack.extend(item)
+        elif isinstance(item, dict):
+            held = _count_media(item, count)
+            count.caches_for_an_hour |= item.get("ttl") == "1h"
+            stack.extend(item)
+            stack.extend(child for key, child in item.items() if key not in held)
+    return count
+
+
+def count_base64_images(images: object, count: Count) -> None:
+    """Add images that are given as plain base64, in a list."""
+    for image in list_of(images):
+        _count_part(Part(Kind.IMAGE, (), image), count)
+
+
+def has_server_tools(tools: object) -> bool:
+    """Whether some tool of a request is the provider's own."""
+    kinds = [tool.get("type") for tool in list_of(tools) if isinstance(tool, dict)]
+    return any(isinstance(kind, str) and kind.startswith(_SERVER_TOOLS) for kind in kinds)
+
+
+def text_bytes_of(value: object) -> int:
+    """The bytes of text in a JSON value of any shape, keys included."""
+    n_bytes = 0
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            n_bytes += _utf8_bytes(item)
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, dict):
+            stack.extend(item)
+            stack.extend(item.values())
+    return n_bytes
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def _count_text(text: str, count: Count) -> None:
+    if not is_data_url(text):
+        count.text_bytes += _utf8_bytes(text)
+        return
+    # In a place that is not known to hold media: likely a shape that is new here, and at worst text.
+    media_bytes = count.media_bytes
+    _count_part(Part(kind_of_mime_type(text[len("data:") :]), (), text), count)
+    count.media_bytes = media_bytes
+
+
+def _count_media(item: Mapping[str, object], count: Count) -> tuple[str, ...]:
+    """Count the media of an object, if it is a part that has some; the fields that are no text."""
+    part = part_of(item)
+    if part is not None:
+        _count_part(part, count)
+    seals = tuple(name for name in _SEALS if isinstance(item.get(name), str))
+    count.media_bytes += sum(len(str(item[name])) for name in seals)
+    return seals if part is None else part.fields + seals
+
+
+def _count_part(part: Part, count: Count) -> None:
+    content = content_of(part.payload)
+    count.media_bytes += content.body_bytes if content.is_inline else 0
+    match part.kind:
+        case Kind.IMAGE:
+            count.add_image(content.head, is_low=part.is_low)
+        case Kind.AUDIO if content.is_inline:
+            count.add_audio(content.file_bytes, content.head)
+        case Kind.AUDIO:
+            count.add_audio(NAMED_AUDIO_BYTES, b"")
+            count.hides_input = True
+        # How much text a document holds, and how long a video is, nobody can tell here.
+        case Kind.DOCUMENT:
+            n_pages = ceil_div(content.file_bytes, PAGE_BYTES)
+            count.tokens += PAGE_TOKENS * n_pages if content.is_inline else NAMED_DOCUMENT_TOKENS
+            count.hides_input = True
+        case Kind.VIDEO:
+            count.tokens += VIDEO_TOKENS
+            count.hides_input = True

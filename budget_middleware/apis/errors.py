@@ -1,0 +1,50 @@
+"""Refusals in the shape of each API, which make its SDKs raise their own errors."""
+
+from typing import Final
+
+from budget_middleware.apis.base import Reason, Refusal
+
+_OPENAI: Final = {
+    Reason.SPENT: ("insufficient_quota", "budget_exhausted"),
+    Reason.HELD: ("rate_limit_error", "budget_held"),
+    Reason.UNAVAILABLE: ("api_error", "budget_unavailable"),
+    Reason.BAD_REQUEST: ("invalid_request_error", "budget_bad_request"),
+    Reason.UNKNOWN_MODEL: ("invalid_request_error", "budget_unknown_model"),
+    Reason.MISCONFIGURED: ("api_error", "budget_misconfigured"),
+}
+# By status, as Anthropic and Google name theirs; what is not listed is the server's fault.
+_ANTHROPIC: Final = {400: "invalid_request_error", 402: "billing_error", 429: "rate_limit_error"}
+_GOOGLE: Final = {
+    400: "INVALID_ARGUMENT",
+    402: "RESOURCE_EXHAUSTED",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
+
+
+def openai_error(refusal: Refusal) -> dict[str, object]:
+    """OpenAI's error object."""
+    kind, code = _OPENAI[refusal.reason]
+    return {"error": {"message": refusal.message, "type": kind, "param": None, "code": code}}
+
+
+def anthropic_error(refusal: Refusal) -> dict[str, object]:
+    """Anthropic's error event."""
+    kind = _ANTHROPIC.get(refusal.status, "api_error")
+    return {"type": "error", "error": {"type": kind, "message": refusal.message}}
+
+
+def google_error(refusal: Refusal) -> dict[str, object]:
+    """Google's RPC status."""
+    status = _GOOGLE.get(refusal.status, "INTERNAL")
+    return {"error": {"code": refusal.status, "message": refusal.message, "status": status}}
+
+
+def message_error(refusal: Refusal) -> dict[str, object]:
+    """A bare message, as Cohere, Jina and Bedrock have it."""
+    return {"message": refusal.message}
+
+
+def ollama_error(refusal: Refusal) -> dict[str, object]:
+    """Ollama's bare error."""
+    return {"error": refusal.message}

@@ -1,0 +1,135 @@
+"""Google's Gemini: content, whole or streamed as an array or as server-sent events, and embeddings."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.counting import Count, text_bytes_of
+from budget_middleware.apis.errors import google_error
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.media import GEMINI_MEDIA
+from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, token_count, whole_number
+from budget_middleware.core.pricing import Unit, Usage
+
+MAX_CANDIDATES: Final = 128
+
+_TEXT_FIELDS: Final = ("text", "functionCall", "executableCode")
+_EMBEDDING: Final = re.compile(r":(?:embedContent|batchEmbedContents)$")
+_OUTPUT_UNITS: Final = {"AUDIO": Unit.OUTPUT_AUDIO, "IMAGE": Unit.OUTPUT_IMAGE}
+_OWN_TOOLS: Final = ("functionDeclarations", "function_declarations")
+# The service tiers of Vertex AI, by what it calls its traffic.
+_TRAFFIC_TIERS: Final = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
+
+
+class Gemini(JsonApi):
+    """`POST …/models/MODEL:generateContent`, `:streamGenerateContent`, `:embedContent`, `:batchEmbedContents`."""
+
+    name = "gemini"
+    provider = "gcp.gemini"
+    path = re.compile(
+        r"/models/(?P<model>[^/]+(?:/[^/]+)*)"
+        r":(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)$"
+    )
+    media = GEMINI_MEDIA
+    input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction", "tools")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request; what is cached with the provider, or fetched by its tools, it does not show."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        modalities = {str(name) for field in _both("responseModalities") for name in list_of(_config(body).get(field))}
+        return replace(
+            ask,
+            service_tier=_tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
+            hides_input=ask.hides_input or _hides_input(body),
+            max_output_tokens=0 if _EMBEDDING.search(path) else ask.max_output_tokens,
+            output_unit=next((unit for name, unit in _OUTPUT_UNITS.items() if name in modalities), Unit.OUTPUT),
+        )
+
+    def count(self, body: Mapping[str, object]) -> Count:
+        """Count what is sent to the model, the schema of its answer included."""
+        names = (*_both("responseSchema"), *_both("responseJsonSchema"))
+        schemas = [_config(body).get(field) for field in names]
+        return super().count({**body, "requests": [body.get("requests"), *schemas]})
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
+        """The maximum of a candidate, which includes its thoughts."""
+        return largest(_config(body), *_both("maxOutputTokens"))
+
+    def choices(self, body: Mapping[str, object]) -> int:
+        """The number of candidates."""
+        numbers = (whole_number(_config(body), field, at_most=MAX_CANDIDATES) for field in _both("candidateCount"))
+        return max(number or 1 for number in numbers)
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read an answer, or a chunk of a stream, whose usage counts all up to there."""
+        answer = mapping_of(document)
+        if isinstance(candidates := answer.get("candidates"), list):
+            seen.take_text(sum(_text_bytes(mapping_of(candidate)) for candidate in candidates))
+        seen.readable |= "embedding" in answer or "embeddings" in answer
+        seen.model = name_in(answer, "modelVersion") or seen.model
+        _read_usage(mapping_of(answer.get("usageMetadata")), seen)
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """Google's RPC status."""
+        return google_error(refusal)
+
+
+def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
+    tier = _tier_name(name_in(usage, "serviceTier")) or _TRAFFIC_TIERS.get(str(usage.get("trafficType")))
+    seen.service_tier = tier or seen.service_tier
+    prompt_tokens = token_count(usage.get("promptTokenCount"))
+    if prompt_tokens is None:
+        return
+    tool_tokens, thoughts = (token_count(usage.get(f"{part}TokenCount")) for part in ("toolUsePrompt", "thoughts"))
+    output_tokens = token_count(usage.get("candidatesTokenCount"))
+    of_input = [*list_of(usage.get("promptTokensDetails")), *list_of(usage.get("toolUsePromptTokensDetails"))]
+    of_cached, of_output = usage.get("cacheTokensDetails"), usage.get("candidatesTokensDetails")
+    told = Usage(
+        input_tokens=prompt_tokens + (tool_tokens or 0),
+        output_tokens=(output_tokens or 0) + (thoughts or 0),
+        cached_input_tokens=token_count(usage.get("cachedContentTokenCount")) or 0,
+        reasoning_tokens=thoughts or 0,
+        input_audio_tokens=_tokens_of(of_input, "AUDIO"),
+        cached_audio_tokens=_tokens_of(of_cached, "AUDIO"),
+        output_audio_tokens=_tokens_of(of_output, "AUDIO"),
+        # Pages of documents are images to it.
+        input_image_tokens=_tokens_of(of_input, "IMAGE", "DOCUMENT"),
+        cached_image_tokens=_tokens_of(of_cached, "IMAGE", "DOCUMENT"),
+        output_image_tokens=_tokens_of(of_output, "IMAGE"),
+    )
+    if output_tokens is None and thoughts is None:
+        # The first chunks may tell the input alone; so does an answer without output.
+        seen.input_usage = told
+    else:
+        seen.usage = told
+
+
+def _tokens_of(details: object, *modalities: str) -> int:
+    entries = [mapping_of(entry) for entry in list_of(details)]
+    return sum(token_count(entry.get("tokenCount")) or 0 for entry in entries if entry.get("modality") in modalities)
+
+
+def _text_bytes(candidate: Mapping[str, object]) -> int:
+    parts = map(mapping_of, list_of(mapping_of(candidate.get("content")).get("parts")))
+    return sum(text_bytes_of([part.get(field) for field in _TEXT_FIELDS]) for part in parts)
+
+
+def _config(body: Mapping[str, object]) -> Mapping[str, object]:
+    return mapping_of(body.get("generationConfig") or body.get("generation_config"))
+
+
+def _both(name: str) -> tuple[str, str]:
+    """A field in the two ways in which it may be written."""
+    return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def _hides_input(body: Mapping[str, object]) -> bool:
+    tools = map(mapping_of, list_of(body.get("tools")))
+    is_cached = any(body.get(field) is not None for field in _both("cachedContent"))
+    return is_cached or any(tool.keys() - set(_OWN_TOOLS) for tool in tools)
+
+
+def _tier_name(name: str | None) -> str | None:
+    return name and name.lower().removeprefix("service_tier_")

@@ -1,0 +1,95 @@
+"""What most APIs have in common: JSON in, JSON out, and streams that tell their usage unasked."""
+
+import re
+from collections.abc import Mapping
+from typing import ClassVar, Final
+
+from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.counting import Count, count_input
+from budget_middleware.apis.errors import openai_error
+from budget_middleware.apis.media import OPENAI_MEDIA, MediaRules
+from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
+from budget_middleware.core.estimate import tokens_from_text_bytes
+from budget_middleware.core.pricing import Usage
+
+# The model of Azure's OpenAI, and of gateways that route by path. There it is the path that decides.
+_DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/")
+
+
+class JsonApi:
+    """An API by its paths, the fields that are sent to the model, and what its answers say.
+
+    A subclass names `name`, `provider` and `path`, a pattern of the end of its paths (with a group `model` where
+    the model is in them), and has `read_json`.
+    """
+
+    name: ClassVar[str]
+    provider: ClassVar[str]
+    path: ClassVar[re.Pattern[str]]
+    media: ClassVar[MediaRules] = OPENAI_MEDIA
+    # The fields of a request that are sent to the model.
+    input_fields: ClassVar[tuple[str, ...]] = ()
+
+    def matches(self, path: str) -> bool:
+        """Whether the path ends as those of this API."""
+        return self.path.search(path) is not None
+
+    def read_request(self, body: object, *, path: str, n_bytes: int) -> Ask:
+        """Read a request; a body that is no object counts by its length."""
+        if body is UNREADABLE or not isinstance(body, dict):
+            tokens = tokens_from_text_bytes(n_bytes)
+            return Ask(
+                model=self.model_of({}, path),
+                input=Usage(input_tokens=tokens),
+                worst_input=Usage(input_tokens=n_bytes),
+            )
+        return self.read_ask(body, path=path, n_bytes=n_bytes)
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read the object of a request of so many bytes."""
+        count = self.count(body)
+        return Ask(
+            model=self.model_of(body, path),
+            service_tier=text_in(body, "service_tier"),
+            input=count.expected(),
+            worst_input=count.at_worst(n_bytes),
+            hides_input=count.hides_input,
+            max_output_tokens=self.max_output_tokens(body),
+            choices=self.choices(body),
+        )
+
+    def count(self, body: Mapping[str, object]) -> Count:
+        """Count what is sent to the model."""
+        return count_input([body.get(field) for field in self.input_fields], self.media)
+
+    def model_of(self, body: Mapping[str, object], path: str) -> str | None:
+        """The model that is asked for: the one in the path, else in the body."""
+        own = self.path.search(path) if "model" in self.path.groupindex else None
+        deployment = _DEPLOYMENT.search(path)
+        in_path = (own and own["model"]) or (deployment and deployment["model"])
+        return in_path or text_in(body, "model")
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - most name some
+        """The most tokens of one choice, where the request names it."""
+        return None
+
+    def choices(self, body: Mapping[str, object]) -> int:  # noqa: ARG002 - most have one
+        """How many answers are asked for in one."""
+        return 1
+
+    def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:  # noqa: ARG002 - usage comes unasked
+        """Nothing is to be asked for."""
+        return None
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Add to `seen` what a whole JSON answer tells."""
+        raise NotImplementedError
+
+    def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - none to hide
+        """Read an event as if it were an answer, which it is a part of."""
+        self.read_json(mapping_of(parse_body(data)), seen)
+        return data
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """The refusal as OpenAI's errors look, which most gateways imitate."""
+        return openai_error(refusal)

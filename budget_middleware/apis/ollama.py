@@ -1,0 +1,63 @@
+"""Ollama's own API: lines of JSON unless asked otherwise, with the usage on the last."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.counting import Count, count_base64_images, text_bytes_of
+from budget_middleware.apis.errors import ollama_error
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, token_count, whole_number
+from budget_middleware.core.pricing import Usage
+
+_EMBEDDING: Final = re.compile(r"/api/embed(?:dings)?/?$")
+_TEXT_FIELDS: Final = ("content", "thinking", "tool_calls", "response")
+# "num_predict": without end, or until the context is full.
+_NO_MAXIMUM: Final = (-1, -2)
+
+
+class Ollama(JsonApi):
+    """`POST …/api/chat`, `…/api/generate`, `…/api/embed` and `…/api/embeddings`."""
+
+    name = "ollama"
+    provider = "ollama"
+    path = re.compile(r"/api/(?:chat|generate|embed|embeddings)/?$")
+    input_fields = ("messages", "tools", "format", "prompt", "system", "suffix", "context", "input")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        return replace(ask, max_output_tokens=0) if _EMBEDDING.search(path) else ask
+
+    def count(self, body: Mapping[str, object]) -> Count:
+        """Count what is sent to the model; its images are plain base64."""
+        messages = [mapping_of(message) for message in list_of(body.get("messages"))]
+        texts = [{field: message[field] for field in message if field != "images"} for message in messages]
+        count = super().count({**body, "messages": texts})
+        for holder in (body, *messages):
+            count_base64_images(holder.get("images"), count)
+        return count
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
+        """The option `num_predict`, unless it says that there is no maximum."""
+        options = mapping_of(body.get("options"))
+        return None if options.get("num_predict") in _NO_MAXIMUM else whole_number(options, "num_predict")
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read a whole answer, or a line of a stream."""
+        answer = mapping_of(document)
+        if "message" in answer or "response" in answer:
+            told = [*(mapping_of(answer.get("message")).get(field) for field in _TEXT_FIELDS), answer.get("response")]
+            seen.take_text(text_bytes_of([*told, answer.get("thinking")]))
+        seen.readable |= "embeddings" in answer or "embedding" in answer
+        seen.model = name_in(answer, "model") or seen.model
+        input_tokens = token_count(answer.get("prompt_eval_count"))
+        if input_tokens is not None:
+            seen.usage = Usage(input_tokens=input_tokens, output_tokens=first_count(answer, "eval_count"))
+        seen.terminal |= answer.get("done") is True
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """A bare error."""
+        return ollama_error(refusal)

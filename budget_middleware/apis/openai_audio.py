@@ -1,0 +1,95 @@
+"""OpenAI audio: text to speech, and speech to text from the files of a form."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.counting import NAMED_AUDIO_BYTES, Count, text_bytes_of
+from budget_middleware.apis.form import File
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.reading import list_of, mapping_of, milliseconds, parse_body
+from budget_middleware.core.money import ceil_div
+from budget_middleware.core.pricing import Unit, Usage
+
+# Speech has some fifteen characters a second, and some three words, which are four tokens; spoken by a model it
+# has about twenty.
+_SPOKEN_TOKENS_PER_CHARACTER: Final = 2
+_HEARD_TOKENS_PER_S: Final = 4
+
+
+class OpenAISpeech(JsonApi):
+    """`POST …/audio/speech`: billed by the characters of the text, or by its tokens and those of the sound."""
+
+    name = "openai-speech"
+    provider = "openai"
+    path = re.compile(r"/audio/speech/?$")
+    input_fields = ("input", "instructions")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        text = body.get("input")
+        characters = len(text) if isinstance(text, str) else 0
+        return replace(
+            ask,
+            input=replace(ask.input, characters=characters),
+            worst_input=replace(ask.worst_input, characters=characters),
+            expected_output_tokens=characters * _SPOKEN_TOKENS_PER_CHARACTER,
+            output_unit=Unit.OUTPUT_AUDIO,
+        )
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read an event; sound itself tells no usage."""
+        event = mapping_of(document)
+        read_openai_usage(event, seen)
+        seen.terminal |= event.get("type") == "speech.audio.done"
+
+
+class OpenAITranscriptions(JsonApi):
+    """`POST …/audio/transcriptions` and `…/audio/translations`: billed by the time, or by tokens."""
+
+    name = "openai-transcriptions"
+    provider = "openai"
+    path = re.compile(r"/audio/(?:transcriptions|translations)/?$")
+    input_fields = ("prompt",)
+
+    def count(self, body: Mapping[str, object]) -> Count:
+        """Count the recordings."""
+        count = super().count(body)
+        files = [file for file in list_of(body.get("file")) if isinstance(file, File)]
+        for file in files or [File(NAMED_AUDIO_BYTES, b"")]:
+            count.add_audio(file.n_bytes, file.head)
+            count.media_bytes += file.n_bytes if files else 0
+        return count
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request: by how long its recordings are."""
+        ask, count = super().read_ask(body, path=path, n_bytes=n_bytes), self.count(body)
+        return replace(
+            ask,
+            input=replace(ask.input, audio_ms=count.audio_ms),
+            worst_input=replace(ask.worst_input, audio_ms=count.worst_audio_ms),
+            expected_output_tokens=ceil_div(count.audio_ms * _HEARD_TOKENS_PER_S, 1000),
+        )
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read a whole transcription: its usage, or how long the recording was."""
+        answer = mapping_of(document)
+        if isinstance(text := answer.get("text"), str):
+            seen.take_text(text_bytes_of(text))
+        read_openai_usage(answer, seen)
+        duration_ms = milliseconds(answer.get("duration"))
+        if seen.usage is None and duration_ms is not None:
+            seen.input_usage = Usage(audio_ms=duration_ms)
+
+    def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
+        """Read an event: the text as it comes, the usage with its end."""
+        event = mapping_of(parse_body(data))
+        if event.get("type") == "transcript.text.delta":
+            seen.take_text(text_bytes_of(event.get("delta")))
+        read_openai_usage(event, seen)
+        seen.terminal |= event.get("type") == "transcript.text.done"
+        return data

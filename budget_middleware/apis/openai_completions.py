@@ -1,0 +1,28 @@
+"""OpenAI's completions of plain prompts, and those of servers that imitate them."""
+
+import re
+from collections.abc import Mapping
+
+from budget_middleware.apis.counting import text_bytes_of
+from budget_middleware.apis.openai_chat import MAX_CHOICES, OpenAIChat
+from budget_middleware.apis.reading import whole_number
+
+
+class OpenAICompletions(OpenAIChat):
+    """`POST …/completions`, but for those of chats."""
+
+    name = "openai-completions"
+    path = re.compile(r"(?<!/chat)/completions/?$")
+    input_fields = ("prompt", "suffix")
+
+    def choices(self, body: Mapping[str, object]) -> int:
+        """The larger of `n` and `best_of`, for each prompt: those that are not returned are billed too."""
+        each = max(whole_number(body, field, at_most=MAX_CHOICES) or 1 for field in ("n", "best_of"))
+        prompt = body.get("prompt")
+        # A list of numbers is one prompt, in tokens.
+        is_list = isinstance(prompt, list) and len(prompt) > 0 and not isinstance(prompt[0], int)
+        return each * len(prompt) if is_list and isinstance(prompt, list) else each
+
+    def text_bytes(self, choice: Mapping[str, object]) -> int:
+        """The bytes of a completion."""
+        return text_bytes_of(choice.get("text"))

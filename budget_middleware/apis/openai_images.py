@@ -1,0 +1,65 @@
+"""OpenAI images: generations, edits and variations, billed by the token or by the image."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.counting import Count
+from budget_middleware.apis.form import File, Form
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.reading import list_of, mapping_of, whole_number
+from budget_middleware.core.pricing import Unit
+
+MAX_IMAGES: Final = 10
+
+# Output tokens of an image by quality, of the largest of the sizes that OpenAI lists; "auto" may be any of them.
+_QUALITY_TOKENS: Final = {"low": 408, "medium": 1_584, "high": 6_240}
+_PARTIAL_IMAGE_TOKENS: Final = 100
+_IMAGE_FIELDS: Final = ("image", "image[]", "mask")
+
+
+class OpenAIImages(JsonApi):
+    """`POST …/images/generations`, `…/images/edits` and `…/images/variations`."""
+
+    name = "openai-images"
+    provider = "openai"
+    path = re.compile(r"/images/(?:generations|edits|variations)/?$")
+    input_fields = ("prompt", "image", "images", "input_image")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request: tokens for those models that count them, images for the others."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        images = self.choices(body)
+        return replace(
+            ask,
+            input=replace(ask.input, images=images),
+            worst_input=replace(ask.worst_input, images=images),
+            output_unit=Unit.OUTPUT_IMAGE,
+        )
+
+    def count(self, body: Mapping[str, object]) -> Count:
+        """Count the prompt, and the images that are sent as files of a form."""
+        count = super().count(body)
+        for field in _IMAGE_FIELDS if isinstance(body, Form) else ():
+            for file in list_of(body.get(field)):
+                if isinstance(file, File):
+                    count.add_image(file.head)
+                    count.media_bytes += file.n_bytes
+        return count
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
+        """The tokens of one image, with the partial ones that are asked for."""
+        quality = body.get("quality")
+        tokens = _QUALITY_TOKENS.get(quality if isinstance(quality, str) else "", _QUALITY_TOKENS["high"])
+        return tokens + _PARTIAL_IMAGE_TOKENS * (whole_number(body, "partial_images", at_most=MAX_IMAGES) or 0)
+
+    def choices(self, body: Mapping[str, object]) -> int:
+        """The number of images."""
+        return whole_number(body, "n", at_most=MAX_IMAGES) or 1
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read the usage of the models that count tokens; of the others, the request tells how many images."""
+        read_openai_usage(mapping_of(document), seen)

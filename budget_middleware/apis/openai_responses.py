@@ -1,0 +1,81 @@
+"""OpenAI responses: whole, streamed as typed events, or worked out in the background."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.counting import has_server_tools, text_bytes_of
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body
+
+_TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
+# Deltas of base64, not of text.
+_SOUND: Final = ("response.audio.delta", "response.output_audio.delta")
+_TEXT_FIELDS: Final = ("summary", "arguments", "input", "code", "name")
+# What the provider keeps, and puts before the input: the conversation so far, a template.
+_STORED_INPUT: Final = ("previous_response_id", "conversation", "prompt")
+
+
+class OpenAIResponses(JsonApi):
+    """`POST …/responses`."""
+
+    name = "openai-responses"
+    provider = "openai"
+    path = re.compile(r"/responses/?$")
+    input_fields = ("input", "instructions", "tools", "text", "prompt")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request; one that goes on from a stored response has more input than it shows."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        is_stored = any(body.get(field) is not None for field in _STORED_INPUT)
+        return replace(ask, hides_input=True) if is_stored or has_server_tools(body.get("tools")) else ask
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
+        """The maximum by its own name, or by those that gateways take too."""
+        return largest(body, "max_output_tokens", "max_tokens", "max_completion_tokens")
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read a whole response. One that is still worked on tells nothing yet, and may cost what was estimated."""
+        response = mapping_of(document)
+        if isinstance(output := response.get("output"), list) and _is_at_end(response):
+            seen.take_text(sum(text_bytes_of(_text_of(mapping_of(item))) for item in output))
+        self._read(response, seen)
+
+    def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
+        """Read a typed event: text as it comes, the usage with the response's end."""
+        event = mapping_of(parse_body(data))
+        kind, response = event.get("type"), mapping_of(event.get("response"))
+        if isinstance(kind, str) and kind.endswith(".delta") and kind not in _SOUND:
+            seen.take_text(text_bytes_of(event.get("delta")))
+        if response:
+            self._read(response, seen)
+        if kind in _TERMINAL:
+            seen.terminal = True
+        # In the background it is worked on whether or not anybody reads: what was read is not what it costs.
+        seen.goes_on_unread = response.get("background") is True if response else seen.goes_on_unread
+        seen.goes_on_unread &= not seen.terminal
+        return data
+
+    def _read(self, response: Mapping[str, object], seen: Seen) -> None:
+        read_openai_usage(response, seen)
+        searches = [item for item in list_of(response.get("output")) if _is_web_search(item)]
+        if seen.usage is not None and searches:
+            seen.usage = replace(seen.usage, web_searches=len(searches))
+
+
+def _is_at_end(response: Mapping[str, object]) -> bool:
+    return response.get("status") not in ("queued", "in_progress")
+
+
+def _is_web_search(item: object) -> bool:
+    call = mapping_of(item)
+    action = mapping_of(call.get("action")).get("type", "search")
+    return call.get("type") == "web_search_call" and action == "search"
+
+
+def _text_of(item: Mapping[str, object]) -> list[object]:
+    texts = [part.get("text") for part in map(mapping_of, list_of(item.get("content")))]
+    return [*texts, *(item.get(field) for field in _TEXT_FIELDS)]

@@ -1,0 +1,68 @@
+"""The usage that OpenAI's APIs report, under the names of all of them and of gateways that imitate them."""
+
+from collections.abc import Mapping
+
+from budget_middleware.apis.base import Seen
+from budget_middleware.apis.reading import cost_nanos, first_count, mapping_of, milliseconds, name_in, token_count
+from budget_middleware.core.pricing import Usage
+
+
+def read_openai_usage(answer: Mapping[str, object], seen: Seen, *, has_output: bool = True) -> None:
+    """Take over model, service tier, usage and reported cost of an answer, as far as it has them.
+
+    A usage counts if it has its totals; of several, as continuous usage has them, the last one is the whole.
+    """
+    seen.model = name_in(answer, "model") or seen.model
+    seen.service_tier = name_in(answer, "service_tier") or seen.service_tier
+    usage = mapping_of(answer.get("usage"))
+    seen.usage = _openai_usage(usage, has_output=has_output) or seen.usage
+    cost = usage.get("cost")
+    nanos = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
+    seen.cost_nanos = seen.cost_nanos if nanos is None else nanos
+
+
+def _openai_usage(usage: Mapping[str, object], *, has_output: bool) -> Usage | None:
+    duration_ms = milliseconds(usage.get("seconds"))
+    if usage.get("type") == "duration" and duration_ms is not None:
+        return Usage(audio_ms=duration_ms)
+    input_tokens = _total(usage, "prompt_tokens", "input_tokens")
+    output_tokens = _total(usage, "completion_tokens", "output_tokens")
+    if input_tokens is None or (output_tokens is None and has_output):
+        return None
+    of_input = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    of_output = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    of_cached = mapping_of(of_input.get("cached_tokens_details"))
+    reasoning_tokens = first_count(of_output, "reasoning_tokens")
+    # Some providers, xAI among them, count reasoning beside the completion rather than in it.
+    total = token_count(usage.get("total_tokens"))
+    if reasoning_tokens and total == input_tokens + (output_tokens or 0) + reasoning_tokens:
+        output_tokens = (output_tokens or 0) + reasoning_tokens
+    return Usage(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens or 0,
+        cached_input_tokens=_cached_tokens(usage, of_input),
+        # Not OpenAI's: the names that OpenRouter and LiteLLM give to Anthropic's cache writes.
+        cache_write_tokens=first_count(of_input, "cache_write_tokens", "cache_creation_tokens"),
+        reasoning_tokens=reasoning_tokens,
+        input_audio_tokens=first_count(of_input, "audio_tokens"),
+        cached_audio_tokens=first_count(of_cached, "audio_tokens"),
+        output_audio_tokens=first_count(of_output, "audio_tokens"),
+        input_image_tokens=first_count(of_input, "image_tokens"),
+        cached_image_tokens=first_count(of_cached, "image_tokens"),
+        output_image_tokens=first_count(of_output, "image_tokens"),
+    )
+
+
+def _cached_tokens(usage: Mapping[str, object], of_input: Mapping[str, object]) -> int:
+    """DeepSeek and Moonshot have names of their own for the cached tokens, beside or instead of OpenAI's."""
+    return first_count(of_input, "cached_tokens") or first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+
+
+def _total(usage: Mapping[str, object], *names: str) -> int | None:
+    counts = [count for name in names if (count := token_count(usage.get(name))) is not None]
+    # Two names for one thing that differ: the larger, for the smaller may be a part.
+    return max(counts, default=None)
+
+
+def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:
+    return next((details for name in names if (details := mapping_of(usage.get(name)))), {})

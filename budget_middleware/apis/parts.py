@@ -1,0 +1,133 @@
+"""Which parts of a request are media, in any of the APIs' shapes, and what is in them."""
+
+import binascii
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from budget_middleware.apis.form import HEAD_BYTES
+from budget_middleware.apis.reading import mapping_of
+
+# Ids and addresses of files are shorter, files are longer.
+_LONGEST_NAME: Final = 2_048
+_HEAD_CHARS: Final = HEAD_BYTES // 3 * 4
+_SHORT_HEAD_CHARS: Final = 64
+
+
+class Kind(Enum):
+    """What media there are."""
+
+    IMAGE = auto()
+    AUDIO = auto()
+    DOCUMENT = auto()
+    VIDEO = auto()
+
+
+class Part(NamedTuple):
+    """Media in an object: in which fields, what they hold, and whether low detail is asked for."""
+
+    kind: Kind
+    fields: tuple[str, ...]
+    payload: object
+    is_low: bool = False
+
+
+class Content(NamedTuple):
+    """What a part holds: so many bytes of the body; the file itself and how it begins, or only where it is."""
+
+    body_bytes: int
+    file_bytes: int
+    head: bytes
+    is_inline: bool
+
+
+# The `type` of a part, and the fields that then hold media rather than text.
+_BY_TYPE: Final = {
+    "image_url": (Kind.IMAGE, ("image_url",)),
+    "input_image": (Kind.IMAGE, ("image_url", "file_id")),
+    "computer_screenshot": (Kind.IMAGE, ("image_url", "file_id")),
+    "image_generation_call": (Kind.IMAGE, ("result",)),
+    "image": (Kind.IMAGE, ("source",)),
+    "input_audio": (Kind.AUDIO, ("input_audio",)),
+    "audio_url": (Kind.AUDIO, ("audio_url",)),
+    "file": (Kind.DOCUMENT, ("file",)),
+    "input_file": (Kind.DOCUMENT, ("file_data", "file_id", "file_url")),
+    "document": (Kind.DOCUMENT, ("source",)),
+    "video_url": (Kind.VIDEO, ("video_url",)),
+}
+# Gemini names media by a field and the type inside, Bedrock by a field alone.
+_BY_MIME_TYPE: Final = {"image": Kind.IMAGE, "audio": Kind.AUDIO, "video": Kind.VIDEO}
+_MIME_FIELDS: Final = ("inlineData", "inline_data", "fileData", "file_data")
+_BEDROCK_FIELDS: Final = {"image": Kind.IMAGE, "document": Kind.DOCUMENT, "video": Kind.VIDEO}
+
+
+def part_of(item: Mapping[str, object]) -> Part | None:
+    """The media that an object holds, if it is a part of that shape."""
+    kind = item.get("type")
+    if isinstance(kind, str) and kind in _BY_TYPE:
+        return _typed_part(item, *_BY_TYPE[kind])
+    for name in _MIME_FIELDS:
+        source = mapping_of(item.get(name))
+        mime_type = source.get("mimeType") or source.get("mime_type")
+        if isinstance(mime_type, str):
+            return Part(kind_of_mime_type(mime_type), (name,), source)
+    for name, media in _BEDROCK_FIELDS.items():
+        source = mapping_of(mapping_of(item.get(name)).get("source"))
+        if source and not _is_text(source):
+            return Part(media, (name,), source)
+    return None
+
+
+def _typed_part(item: Mapping[str, object], kind: Kind, fields: tuple[str, ...]) -> Part | None:
+    held = tuple(name for name in fields if item.get(name) and not _is_text(item[name]))
+    if not held:
+        return None
+    detail = item.get("detail") or mapping_of(item[held[0]]).get("detail")
+    return Part(kind, held, [item[name] for name in held], detail == "low")
+
+
+def _is_text(source: object) -> bool:
+    """Whether the source of a document is the document's text, or parts of their own."""
+    return isinstance(source, dict) and (
+        source.get("type") in ("text", "content") or "text" in source or "content" in source
+    )
+
+
+def kind_of_mime_type(mime_type: str) -> Kind:
+    """What a MIME type stands for: whatever is no image, audio or video is a document."""
+    return _BY_MIME_TYPE.get(mime_type.partition("/")[0], Kind.DOCUMENT)
+
+
+def is_data_url(text: str) -> bool:
+    """Whether a text is a file in base64, as a URL."""
+    return text.startswith("data:") and ";base64," in text[:_LONGEST_NAME]
+
+
+def content_of(payload: object) -> Content:
+    """What a part holds: of all the texts in it, the longest is the file or its address."""
+    text = _longest_text(payload)
+    is_url = is_data_url(text)
+    base64 = text[text.index(",") + 1 :] if is_url else text
+    is_inline = is_url or (len(text) > _LONGEST_NAME and "://" not in text[:16])
+    return Content(len(text), len(base64) * 3 // 4, _head(base64), is_inline)
+
+
+def _longest_text(value: object) -> str:
+    longest = ""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            longest = max(longest, item, key=len)
+        elif isinstance(item, list | dict):
+            stack.extend(item if isinstance(item, list) else item.values())
+    return longest
+
+
+def _head(base64: str) -> bytes:
+    """How a file begins: of JPEG, which tells its size later than others, more."""
+    try:
+        head = binascii.a2b_base64(base64[:_SHORT_HEAD_CHARS])
+        return binascii.a2b_base64(base64[:_HEAD_CHARS]) if head.startswith(b"\xff\xd8") else head
+    except ValueError:
+        return b""

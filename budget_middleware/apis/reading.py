@@ -1,0 +1,107 @@
+"""Tools to read JSON, numbers and names from hostile bytes. None of them raises but `whole_number`."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.form import Form
+from budget_middleware.core.money import MAX_USD, nanos_from_usd
+
+# What `parse_body` returns for bytes that are no JSON; None is a JSON value.
+UNREADABLE: Final = object()
+
+# More tokens than any call has; a count above it is not believed.
+MAX_TOKENS: Final = 1_000_000_000_000
+# A name in an answer that is longer is not believed either.
+MAX_NAME: Final = 256
+_MAX_DIGITS: Final = 20
+
+
+def parse_body(raw: bytes | bytearray) -> object:
+    """The JSON value of a body as lenient gateways read it (UTF-16, BOM, NaN …), else UNREADABLE."""
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # Also too many digits, and too deep a nesting.
+        return UNREADABLE
+
+
+def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None = None) -> int | None:
+    """A number above 0, None where absent or null; BadRequestError names the field and what is accepted."""
+    value = body.get(field)
+    if value is None:
+        return None
+    number = _whole(_from_form(value) if isinstance(body, Form) else value)
+    if number is not None and 0 < number <= (at_most or number):
+        return number
+    shown = repr(value)[:40] if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
+    accepted = "a whole number above 0" if at_most is None else f"a whole number of 1 to {at_most}"
+    raise BadRequestError(f"{field} must be {accepted}, not {shown}")
+
+
+def largest(body: Mapping[str, object], *fields: str) -> int | None:
+    """The largest of the numbers that a request names. Which of them a gateway prefers is not ours to know."""
+    numbers = [whole_number(body, field) for field in fields]
+    return max((number for number in numbers if number is not None), default=None)
+
+
+def token_count(value: object) -> int | None:
+    """A count of tokens as an answer reports it; None for anything that is not one."""
+    number = _whole(value)
+    return number if number is not None and 0 <= number <= MAX_TOKENS else None
+
+
+def first_count(source: Mapping[str, object], *fields: str) -> int:
+    """The first of several names of a count that holds one; 0 if none does."""
+    counts = (token_count(source.get(field)) for field in fields)
+    return next((count for count in counts if count is not None), 0)
+
+
+def milliseconds(seconds: object) -> int | None:
+    """A duration in seconds as an answer reports it, in whole milliseconds; None for anything that is not one."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_TOKENS:
+        return None
+    return round(seconds * 1000)
+
+
+def cost_nanos(cost: object) -> int | None:
+    """A cost in USD that a gateway reports, in nano-dollars; None for anything that is not one."""
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= MAX_USD:
+        return None
+    # The shortest text of a double is the number that was sent.
+    return nanos_from_usd(repr(cost))
+
+
+def name_in(source: Mapping[str, object], field: str) -> str | None:
+    """A name as an answer tells it; None for what is no text, empty, or too long to be one."""
+    value = source.get(field)
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME else None
+
+
+def text_in(source: Mapping[str, object], field: str) -> str | None:
+    """A text that is not empty, however long; None for anything else."""
+    value = source.get(field)
+    return value if isinstance(value, str) and value else None
+
+
+def mapping_of(value: object) -> Mapping[str, object]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> list[object]:
+    """The value if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def _whole(value: object) -> int | None:
+    # Some gateways write whole numbers as 12.0.
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _from_form(value: object) -> object:
+    """Fields of a form are text; this is the number that one holds, else the text."""
+    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
+    return int(str(value)) if is_number else value

@@ -1,0 +1,58 @@
+"""Rerank, as Cohere, Jina, Voyage and servers like them have it: billed by the search, or by tokens."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.errors import message_error
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.reading import list_of, mapping_of, name_in, token_count
+from budget_middleware.core.money import ceil_div
+from budget_middleware.core.pricing import Usage
+
+# Cohere's rule: a search has up to 100 documents, and a longer document counts as one for each 500 tokens.
+_DOCUMENTS_PER_SEARCH: Final = 100
+_DOCUMENT_TOKENS: Final = 500
+
+
+class Rerank(JsonApi):
+    """`POST …/rerank`."""
+
+    name = "rerank"
+    provider = "cohere"
+    path = re.compile(r"/rerank/?$")
+    input_fields = ("query", "documents", "texts")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """Read a request: by its documents, and by their text."""
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        documents = len(list_of(body.get("documents") or body.get("texts")))
+        pieces = documents + ceil_div(n_bytes, _DOCUMENT_TOKENS)
+        return replace(
+            ask,
+            input=replace(ask.input, rerank_searches=ceil_div(documents, _DOCUMENTS_PER_SEARCH)),
+            worst_input=replace(ask.worst_input, rerank_searches=ceil_div(pieces, _DOCUMENTS_PER_SEARCH)),
+        )
+
+    def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - whatever it says
+        """None at all."""
+        return 0
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read searches or tokens; without either, what was asked for is what there is to bill."""
+        answer = mapping_of(document)
+        seen.readable = isinstance(answer.get("results", answer.get("data")), list)
+        seen.model = name_in(answer, "model") or seen.model
+        billed = mapping_of(mapping_of(answer.get("meta")).get("billed_units"))
+        usage = mapping_of(answer.get("usage"))
+        searches = token_count(billed.get("search_units"))
+        counts = (billed.get("input_tokens"), usage.get("prompt_tokens"), usage.get("total_tokens"))
+        tokens = next((count for count in map(token_count, counts) if count is not None), None)
+        if searches is not None or tokens is not None:
+            seen.usage = Usage(input_tokens=tokens or 0, rerank_searches=searches or 0)
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """A bare message, as Cohere has it."""
+        return message_error(refusal)

@@ -1,0 +1,67 @@
+"""What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
+
+from budget_middleware import telemetry as names
+from budget_middleware.admission import Quote
+from budget_middleware.apis.base import Seen
+from budget_middleware.core.charges import End, Evidence
+from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
+from budget_middleware.core.pricing import Rates, cost_nanos
+from budget_middleware.prices import PriceBook
+
+
+class Bill:
+    """The bill of one request; `reported_nanos` is the cost that the answer's headers name, if they name one."""
+
+    def __init__(self, quote: Quote, prices: PriceBook) -> None:
+        self.reported_nanos: int | None = None
+        self._quote = quote
+        self._prices = prices
+
+    def evidence(self, seen: Seen, *, end: End, is_error: bool, output_began: bool) -> Evidence:
+        """What the charge is decided by."""
+        return Evidence(
+            end=end,
+            is_error=is_error,
+            output_began=output_began,
+            actual_nanos=self._actual_nanos(seen),
+            input_nanos=self._quote.input_nanos,
+            seen_nanos=self._quote.seen_nanos(seen),
+            estimate_nanos=self._quote.estimate_nanos,
+        )
+
+    def _actual_nanos(self, seen: Seen) -> int | None:
+        """None where the answer tells neither a cost nor its usage."""
+        rates = self._billed_rates(seen)
+        for reported_nanos in (self.reported_nanos, seen.cost_nanos):
+            # A gateway that knows no price reports 0: that is no cost where we know one.
+            if reported_nanos is not None and (reported_nanos > 0 or rates is None):
+                return reported_nanos
+        usage = seen.whole_usage(self._quote.ask.input)
+        if usage is None:
+            return None
+        return cost_nanos(rates.in_service_tier(seen.service_tier), usage) if rates is not None else 0
+
+    def _billed_rates(self, seen: Seen) -> Rates | None:
+        """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
+        answered = self._prices.resolve(seen.model or "", provider=self._quote.ask.provider)
+        return answered if answered is not None and answered.model else self._quote.rates
+
+
+def reported_cost(text: bytes) -> int | None:
+    """The cost that a header names, in nano-dollars; None for anything that is not an amount."""
+    try:
+        nanos = nanos_from_usd(text.decode("ascii"))
+    except ValueError:
+        return None
+    return nanos if 0 <= nanos <= MAX_NANOS else None
+
+
+def usage_attributes(seen: Seen) -> names.Attributes:
+    """What the finalize span tells of the answer."""
+    attributes: dict[str, str | int | float | bool] = {}
+    if seen.model is not None:
+        attributes[names.RESPONSE_MODEL] = seen.model
+    if seen.usage is not None:
+        attributes[names.INPUT_TOKENS] = seen.usage.input_tokens
+        attributes[names.OUTPUT_TOKENS] = seen.usage.output_tokens
+    return attributes

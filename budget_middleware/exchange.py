@@ -1,0 +1,199 @@
+"""What passes between the app and the server once a request is admitted, and its one ending.
+
+    app(receive, send_and_meter) ──> ending
+                                      ├ terminal event or final message: what completes the answer
+                                      │   waits for the ending's reply
+                                      ├ exception or cancellation: it goes on afterwards
+                                      └ return without a final message: the client has gone
+
+The ending begins once, wherever its reason is seen first, in a task of the ledger's own: no cancellation of this
+request can lose it. What the app does after its last message changes nothing.
+"""
+
+import asyncio
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware import telemetry as names
+from budget_middleware.admission import Admitted
+from budget_middleware.apis.answer import AnswerReader, Headers
+from budget_middleware.apis.base import Api
+from budget_middleware.bill import Bill, reported_cost, usage_attributes
+from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
+from budget_middleware.core.model import Answer
+from budget_middleware.ledger import Ledger
+from budget_middleware.prices import PriceBook
+from budget_middleware.refusals import budget_headers, rate_limit_headers
+from budget_middleware.settings import Settings
+
+_EVENT_STREAM: Final = b"text/event-stream"
+
+
+class Exchange:
+    """One admitted request. ``hides_usage``: the answer's usage was asked for by us, not by the client."""
+
+    def __init__(
+        self,
+        api: Api,
+        admitted: Admitted,
+        *,
+        receive: Receive,
+        send: Send,
+        hides_usage: bool,
+        settings: Settings,
+        ledger: Ledger,
+        prices: PriceBook,
+    ) -> None:
+        self._admitted = admitted
+        self._server_receive = receive
+        self._server_send = send
+        self._settings = settings
+        self._ledger = ledger
+        self._bill = Bill(admitted.quote, prices)
+        self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
+        self._ending: asyncio.Task[Answer | None] | None = None
+        self._has_ended = asyncio.Event()
+        self._charge: Charge | None = None
+        self._held_start: Message | None = None
+        self._status = 0
+        self._has_trailers = False
+        self._output_began = False
+        self._is_client_gone = False
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        """Call the app; whatever becomes of it, the ending has begun when this returns or raises."""
+        try:
+            await app(scope, self._receive, self._send_and_meter)
+        except asyncio.CancelledError:
+            await self._end(End.CLIENT_GONE)
+            raise
+        except BaseException:
+            await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)
+            raise
+        # A client that leaves shows up as an ordinary return without a last message.
+        await self._end(End.CLIENT_GONE)
+        await self._send_held_start()
+
+    async def _receive(self) -> Message:
+        """The app's ``receive``: notes that the client has gone; with ``drain`` the app hears of it at the end."""
+        message = await self._server_receive()
+        if message["type"] == "http.disconnect" and self._ending is None:
+            self._is_client_gone = True
+            if self._settings.on_abort is OnAbort.DRAIN:
+                await self._has_ended.wait()
+        return message
+
+    async def _send_and_meter(self, message: Message) -> None:
+        """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
+        match message["type"]:
+            case "http.response.start":
+                await self._start(message)
+            case "http.response.body" | "http.response.zerocopysend":
+                await self._body(message)
+            case "http.response.pathsend":
+                self._output_began = True
+                await self._complete(message, is_last=not self._has_trailers)
+            case "http.response.trailers":
+                await self._complete(message, is_last=not message.get("more_trailers", False))
+            case _:
+                await self._send(message)
+
+    async def _start(self, message: Message) -> None:
+        self._status = message["status"]
+        self._has_trailers = message.get("trailers", False)
+        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        is_stream = _value(headers, b"content-type").lower().startswith(_EVENT_STREAM)
+        if not is_stream:  # A stream's headers are sent before its cost is known.
+            self._bill.reported_nanos = reported_cost(_value(headers, self._settings.cost_header.encode()))
+        message = {**message, "headers": self._reader.begin(self._status, headers)}
+        if is_stream:
+            await self._send_start(message, settled=None)
+        else:
+            # Only for the first body message: if that is the whole body, the cost goes into the headers.
+            self._held_start = message
+
+    async def _body(self, message: Message) -> None:
+        chunk = message.get("body", b"")
+        has_more = message.get("more_body", False)
+        was_terminal = self._reader.seen.terminal
+        forwarded = self._reader.feed(chunk, last=not has_more)
+        if 200 <= self._status < 300 and (chunk or message["type"] == "http.response.zerocopysend"):
+            self._output_began = True
+        if forwarded is not chunk:
+            message = {**message, "body": forwarded}
+        is_last = not has_more and not self._has_trailers
+        is_terminal = self._reader.seen.terminal and not was_terminal
+        # What is kept from the client, or until its event is complete, is no message to it.
+        if forwarded or not chunk or is_last or is_terminal:
+            await self._complete(message, is_last=is_last or is_terminal)
+
+    async def _complete(self, message: Message, *, is_last: bool) -> None:
+        """Send a message; one that completes the answer waits for the ending, so that the next request sees it."""
+        settled = await self._end(End.COMPLETE) if is_last else None
+        await self._send_held_start(settled)
+        await self._send(message)
+
+    async def _send_held_start(self, settled: Answer | None = None) -> None:
+        start, self._held_start = self._held_start, None
+        if start is not None:
+            await self._send_start(start, settled=settled)
+
+    async def _send_start(self, message: Message, *, settled: Answer | None) -> None:
+        if self._settings.headers:
+            message = {**message, "headers": [*message["headers"], *self._budget_headers(settled)]}
+        await self._send(message)
+
+    def _budget_headers(self, settled: Answer | None) -> Headers:
+        hold = self._admitted.hold
+        headers = budget_headers(
+            hold.id,
+            estimate_nanos=hold.amount_nanos,
+            cost_nanos=self._charge.nanos if self._charge is not None else None,
+            is_unprotected=self._admitted.is_unprotected,
+        )
+        balances = settled.balances if settled is not None and settled.balances else self._admitted.balances
+        return headers + rate_limit_headers(hold.targets, balances, now_ms=self._ledger.store_time_ms())
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._server_send(message)
+        except OSError:
+            # Some servers tell the app so that nobody is there any more.
+            self._is_client_gone = True
+            if self._settings.on_abort is not OnAbort.DRAIN:
+                raise
+
+    # The ending.
+
+    async def _end(self, end: End) -> Answer | None:
+        """Begin the ending and wait for its answer, at most the store's time-out; nothing if it has begun before."""
+        if self._ending is not None:
+            return None
+        if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
+            end = End.CLIENT_GONE
+        self._ending = self._begin_ending(end)
+        self._has_ended.set()
+        return await self._ledger.settled(self._ending)
+
+    def _begin_ending(self, end: End) -> asyncio.Task[Answer | None]:
+        seen, hold = self._reader.seen, self._admitted.hold
+        is_error = self._status >= 300
+        evidence = self._bill.evidence(seen, end=end, is_error=is_error, output_began=self._output_began)
+        charge = self._charge = charge_of(evidence, on_abort=self._settings.on_abort)
+        self._count(charge, end)
+        if charge.is_release:
+            return self._ledger.release(hold, reason=charge.reason)
+        attributes = usage_attributes(seen)
+        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, attributes=attributes)
+
+    def _count(self, charge: Charge, end: End) -> None:
+        quote = self._admitted.quote
+        telemetry = self._ledger.telemetry
+        status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
+        telemetry.count_request(status="unpriced" if quote.rates is None else status, model=quote.metric_model)
+        telemetry.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=quote.metric_model)
+
+
+def _value(headers: Headers, name: bytes) -> bytes:
+    return next((value for key, value in headers if key.lower() == name), b"").strip()

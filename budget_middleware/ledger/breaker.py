@@ -1,0 +1,37 @@
+"""A store that is away is not asked by every request: that would add its time-out to each of them."""
+
+import time
+from collections.abc import Callable
+
+OUTAGES = 3
+"""So many calls without an answer, one after the other, and the store counts as away."""
+
+PROBE_S = 1.0
+"""While it is away, one call in so many seconds finds out whether it is back."""
+
+
+class Breaker:
+    """Whether a call is worth its time-out. Shared by all calls to one store."""
+
+    def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._outages = 0
+        self._probe_at_s = 0.0
+
+    def note_answer(self) -> None:
+        self._outages = 0
+
+    def note_outage(self) -> None:
+        self._outages += 1
+        if self._outages == OUTAGES:
+            self._probe_at_s = self._clock_s() + PROBE_S
+
+    def allows(self) -> bool:
+        """Whether to call now. While the store is away, a True is the probe, and the next one comes later."""
+        if self._outages < OUTAGES:
+            return True
+        now_s = self._clock_s()
+        if now_s < self._probe_at_s:
+            return False
+        self._probe_at_s = now_s + PROBE_S
+        return True

@@ -1,0 +1,86 @@
+"""The calls that may expire leases: heartbeats and sweeps, and what an operator asks for."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from budget_middleware import telemetry as names
+from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
+from budget_middleware.ledger.follower import StoreFollower
+from budget_middleware.ledger.hold import Hold
+from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.telemetry import Telemetry
+
+SWEPT_AT_ONCE = 256
+
+_RUN_OUT = frozenset({Status.ALREADY_EXPIRED, Status.UNKNOWN})
+
+_log = logging.getLogger("budget_middleware")
+
+
+class Expiries:
+    """Each call raises StoreUnavailable after the store's time-out, or StoreRefused."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        follower: StoreFollower,
+        telemetry: Telemetry,
+        lease_ms: int,
+        timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._follower = follower
+        self._telemetry = telemetry
+        self._lease_ms = lease_ms
+        self._timeout_s = timeout_s
+        self.reserved_by_kind: Mapping[str, int] = {}
+        """Nano-dollars, as of the last sweep."""
+
+    async def extend(self, hold: Hold) -> bool:
+        """Renew a lease; False: the reservation is not pending any more, or not known."""
+        answer = await self._expiring(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
+        if answer.status in _RUN_OUT:
+            # Its request goes on, and finalizes late: an expired reservation is never revived.
+            _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status)
+        return answer.status is Status.EXTENDED
+
+    async def sweep(self) -> None:
+        """Expire the leases that are over, whoever's they are."""
+        status = Status.LEASES_DUE
+        while status is Status.LEASES_DUE:
+            answer = await self._expiring(lambda trace: self._store.sweep(at_most=SWEPT_AT_ONCE, trace=trace))
+            status = answer.status
+        self.reserved_by_kind = await self._store.reserved_by_kind()
+
+    async def expire(self, reservation_id: str, *, reason: str) -> Answer:
+        """Expire a pending reservation now, with no charge."""
+        return await self._expiring(
+            lambda trace: self._store.expire(Expire(reservation_id, trace=trace, reason=reason)),
+            reservation_id=reservation_id,
+            reason=reason,
+        )
+
+    async def _expiring(
+        self, call: Callable[[str], Awaitable[Answer]], *, reservation_id: str = "", reason: str = ""
+    ) -> Answer:
+        """The span of a call that no operator asked for is ended, and so exported, only if it did expire leases."""
+        span = self._telemetry.start(
+            Op.EXPIRE,
+            reservation_id=reservation_id,
+            since_seq=self._follower.seen.seq,
+            attributes={names.REASON: reason} if reason else None,
+        )
+        before = self._follower.seen
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer = await call(span.trace)
+        except (StoreUnavailable, TimeoutError) as error:
+            self._follower.leave_untold(span)
+            raise StoreUnavailable(str(error) or f"no answer within {self._timeout_s:g} s") from error
+        if answer.entries or reservation_id:
+            self._telemetry.link_expired(span, answer.entries)
+            self._telemetry.end(span, answer.status if reservation_id else Status.EXPIRED)
+        self._follower.note(answer, span, before=before)
+        return answer

@@ -1,0 +1,156 @@
+"""The operator's own prices: a TOML file, or a price map in LiteLLM's JSON shape."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Final, NoReturn
+
+from budget_middleware.core.money import MAX_USD
+from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
+
+# Beyond any model's window; a count above it is a slip of the pen.
+MAX_TOKENS: Final = 1_000_000_000
+
+# Of so many of the unit is a price of the TOML file, where it is not a million.
+_TOML_PER: Final = {
+    Unit.AUDIO_MS: 3_600_000,
+    Unit.IMAGE: 1,
+    Unit.RERANK_SEARCH: 1,
+    Unit.WEB_SEARCH: 1,
+    Unit.REQUEST: 1,
+}
+_PRICE_MAP: Final = {
+    Unit.INPUT: "input_cost_per_token",
+    Unit.CACHED_INPUT: "cache_read_input_token_cost",
+    Unit.CACHE_WRITE: "cache_creation_input_token_cost",
+    Unit.CACHE_WRITE_1H: "cache_creation_input_token_cost_above_1hr",
+    Unit.INPUT_AUDIO: "input_cost_per_audio_token",
+    Unit.CACHED_AUDIO: "cache_read_input_audio_token_cost",
+    Unit.INPUT_IMAGE: "input_cost_per_image_token",
+    Unit.OUTPUT: "output_cost_per_token",
+    Unit.REASONING: "output_cost_per_reasoning_token",
+    Unit.OUTPUT_AUDIO: "output_cost_per_audio_token",
+    Unit.OUTPUT_IMAGE: "output_cost_per_image_token",
+    Unit.CHARACTER: "input_cost_per_character",
+    Unit.AUDIO_MS: "input_cost_per_second",
+    Unit.IMAGE: "output_cost_per_image",
+    Unit.RERANK_SEARCH: "input_cost_per_query",
+}
+_PRICE_MAP_PER: Final = {Unit.AUDIO_MS: 1_000}
+_PRICE_MAP_TIER: Final = re.compile(
+    r"(?P<price>\w+)_above_(?P<thousands>[0-9]{1,6})k_tokens(?P<service_tier>(?:_flex|_priority)?)"
+)
+_PRICE_MAP_SERVICE_TIERS: Final = ("flex", "priority")
+_COUNTS: Final = ("max_output_tokens", "context_window")
+
+
+def load_prices(path: str | Path) -> Mapping[str, Rates]:
+    """Read own prices: TOML in USD per million tokens or characters, per hour of audio, or each for what is counted
+    singly; or a JSON price map in LiteLLM's shape, in USD per token, character, second, image or query.
+
+    ValueError, in one line that names file, model, field and what is accepted, for a file that cannot be read
+    or holds anything but prices of 0 to MAX_USD per million. Entries of a price map that price only one of input
+    and output tokens, or nothing that is known here, are left out.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+        # No TOML document begins with a brace.
+        read = _price_map_entries if text.lstrip().startswith("{") else _toml_entries
+        return dict(read(text))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _toml_entries(text: str) -> Iterator[tuple[str, Rates]]:
+    document = tomllib.loads(text, parse_float=Decimal)
+    models = document.pop("models", {})
+    if document or not isinstance(models, dict):
+        raise ValueError('accepted are tables [models."NAME"] only')
+    for model, entry in models.items():
+        accepted = (*Unit, *_COUNTS)
+        if not isinstance(entry, dict):
+            _refuse(model, "its value", entry, "a table of prices")
+        for field in (field for field in entry if field not in accepted):
+            _refuse(model, field, entry[field], f"one of the fields {', '.join(accepted)}")
+        missing = [unit for unit in (Unit.INPUT, Unit.OUTPUT) if unit not in entry]
+        if missing and not entry.keys() & (SELLS_BY - {Unit.INPUT, Unit.OUTPUT}):
+            _refuse(model, missing[0], None, "a price for both input and output")
+        by_unit = {
+            unit: Rate(_price(model, entry, unit, per=_TOML_PER.get(unit, MILLION))) for unit in Unit if unit in entry
+        }
+        output, window = (_count(model, entry, field) for field in _COUNTS)
+        yield model, Rates(model=model, by_unit=by_unit, max_output_tokens=output, context_window=window)
+
+
+def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
+    for model, entry in json.loads(text, parse_float=Decimal, parse_constant=Decimal).items():
+        if model == "sample_spec":
+            continue
+        if not isinstance(entry, dict):
+            _refuse(model, "its value", entry, "an object of prices")
+        by_unit = _price_map_rates(model, entry, "")
+        sells_by = by_unit.keys() & SELLS_BY
+        if not sells_by or (sells_by < {Unit.INPUT, Unit.OUTPUT}):
+            continue
+        yield (
+            model,
+            Rates(
+                model=model,
+                provider=str(entry.get("litellm_provider", "")),
+                by_unit=by_unit,
+                by_service_tier={
+                    tier: rates
+                    for tier in _PRICE_MAP_SERVICE_TIERS
+                    if (rates := _price_map_rates(model, entry, f"_{tier}"))
+                },
+                max_output_tokens=_count(model, entry, "max_output_tokens"),
+                context_window=_count(model, entry, "max_input_tokens"),
+            ),
+        )
+
+
+def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[Unit, Rate]:
+    """The prices of an entry whose names end in a suffix, which tells the service tier."""
+    named = {unit: field for unit, field in _PRICE_MAP.items() if entry.get(f"{field}{suffix}") is not None}
+    return {unit: _price_map_rate(model, entry, unit, suffix) for unit in named}
+
+
+def _price_map_rate(model: str, entry: Mapping[str, object], unit: Unit, suffix: str) -> Rate:
+    field, per = _PRICE_MAP[unit], _PRICE_MAP_PER.get(unit, 1)
+    tiers = []
+    for name in entry:
+        tier = _PRICE_MAP_TIER.fullmatch(name)
+        if tier and (tier["price"], tier["service_tier"]) == (field, suffix) and entry[name] is not None:
+            tiers.append((int(tier["thousands"]) * 1000, _price(model, entry, name, per=per)))
+    return Rate(_price(model, entry, f"{field}{suffix}", per=per), tuple(sorted(tiers)))
+
+
+def _price(model: str, entry: Mapping[str, object], field: str, *, per: int) -> int:
+    """A price of an entry, which is for so many, as nano-dollars per million."""
+    usd, ceiling = _number(entry[field]), Decimal(MAX_USD) * per / MILLION
+    if usd is None or not 0 <= usd <= ceiling:
+        _refuse(model, field, entry[field], f"a number of 0 to {ceiling:f}, in USD per {per}")
+    return nanos_per_million(usd, per=per)
+
+
+def _count(model: str, entry: Mapping[str, object], field: str) -> int | None:
+    if entry.get(field) is None:
+        return None
+    count = _number(entry[field])
+    if count is None or not 1 <= count <= MAX_TOKENS or count != int(count):
+        _refuse(model, field, entry[field], f"a whole number of 1 to {MAX_TOKENS} tokens")
+    return int(count)
+
+
+def _number(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not Decimal(value).is_finite():
+        return None
+    return Decimal(value)
+
+
+def _refuse(model: str, field: str, value: object, accepted: str) -> NoReturn:
+    raise ValueError(f"model {model!r}: {field} is {str(value)[:40]!r}; accepted is {accepted}")

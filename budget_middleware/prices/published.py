@@ -1,0 +1,103 @@
+"""The prices that `genai-prices` publishes, and no other module imports it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from genai_prices.data_snapshot import DataSnapshot, find_provider_by_id, get_snapshot
+from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
+
+from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
+
+# Unit -> the names of its price, the first that is there.
+_PRICES: Final = {
+    Unit.INPUT: ("input_mtok",),
+    Unit.CACHED_INPUT: ("cache_read_mtok",),
+    Unit.CACHE_WRITE: ("cache_write_mtok", "cache_write_5m_mtok"),
+    Unit.CACHE_WRITE_1H: ("cache_write_1h_mtok",),
+    Unit.INPUT_AUDIO: ("input_audio_mtok",),
+    Unit.CACHED_AUDIO: ("cache_audio_read_mtok",),
+    Unit.INPUT_IMAGE: ("input_image_mtok",),
+    Unit.CACHED_IMAGE: ("cache_image_read_mtok",),
+    Unit.OUTPUT: ("output_mtok",),
+    Unit.REASONING: ("output_reasoning_mtok",),
+    Unit.OUTPUT_AUDIO: ("output_audio_mtok",),
+    Unit.OUTPUT_IMAGE: ("output_image_mtok",),
+    Unit.CHARACTER: ("input_mchars",),
+    Unit.AUDIO_MS: ("input_audio_hours", "audio_hours"),
+    Unit.RERANK_SEARCH: ("rerank_searches_kcount",),
+    Unit.WEB_SEARCH: ("web_searches_kcount",),
+    Unit.REQUEST: ("requests_kcount",),
+}
+# Of so many of the unit, where it is not a million.
+_PER: Final = {
+    Unit.AUDIO_MS: 3_600_000,
+    Unit.RERANK_SEARCH: 1_000,
+    Unit.WEB_SEARCH: 1_000,
+    Unit.REQUEST: 1_000,
+}
+# Service tier -> the conditions under which `genai-prices` has prices of that tier.
+_SERVICE_TIERS: Final = {
+    "flex": {"service_tier": "flex"},
+    "priority": {"service_tier": "priority"},
+    "fast": {"service_tier": "fast", "speed": "fast"},
+}
+
+
+def load_published() -> None:
+    """Load the bundled data, which takes some 30 ms: at start, not inside the first request."""
+    get_snapshot()
+
+
+def published_rates(model: str, provider_id: str, *, at: datetime) -> Rates | None:
+    """The rates of a model, of `provider/model`, or of a model at the provider given; None if it has none."""
+    found = _find(get_snapshot(), model, provider_id)
+    if found is None:
+        return None
+    provider, info = found
+    by_unit = _rates_by_unit(info.get_prices(at))
+    if not by_unit.keys() & SELLS_BY:
+        return None  # Sold by the page or not at all: no price for a unit is not the price 0.
+    tiers = {tier: _rates_by_unit(info.get_prices(at, when)) for tier, when in _SERVICE_TIERS.items()}
+    return Rates(
+        model=info.id,
+        provider=provider.id,
+        by_unit=by_unit,
+        by_service_tier={tier: rates for tier, rates in tiers.items() if rates != by_unit},
+        context_window=info.context_window,
+    )
+
+
+def _find(snapshot: DataSnapshot, model: str, provider_id: str) -> tuple[Provider, ModelInfo] | None:
+    """Find `provider/model` at its provider, else the whole name there or at the provider that claims it.
+
+    Not by the snapshot's own search: that remembers every name it ever missed, and names come from clients.
+    """
+    prefix, _, rest = model.partition("/")
+    named = find_provider_by_id(snapshot.providers, prefix) if rest else None
+    given = find_provider_by_id(snapshot.providers, provider_id) if provider_id else None
+    candidates = [(named, rest)] if named else []
+    candidates += [(given, model)] if given else []
+    candidates += [(p, model) for p in snapshot.providers if p.model_match and p.model_match.is_match(model)]
+    for provider, name in candidates:
+        if info := provider.find_model(name, all_providers=snapshot.providers):
+            return provider, info
+    return None
+
+
+def _rates_by_unit(prices: ModelPrice) -> Mapping[Unit, Rate]:
+    by_unit = {}
+    for unit, names in _PRICES.items():
+        price = next((price for name in names if (price := getattr(prices, name)) is not None), None)
+        if price is not None:
+            by_unit[unit] = _rate(price, per=_PER.get(unit, MILLION))
+    return by_unit
+
+
+def _rate(price: Decimal | TieredPrices, *, per: int) -> Rate:
+    if isinstance(price, TieredPrices):
+        tiers = tuple((tier.start, nanos_per_million(tier.price, per=per)) for tier in price.tiers)
+        return Rate(nanos_per_million(price.base, per=per), tiers)
+    return Rate(nanos_per_million(price, per=per))

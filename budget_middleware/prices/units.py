@@ -1,0 +1,17 @@
+"""What the sources of prices have in common."""
+
+from decimal import Decimal
+from typing import Final
+
+from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.pricing import Unit
+
+MILLION: Final = 1_000_000
+
+# What a call can be billed by alone. A model without any of these has no price that any call would be billed at.
+SELLS_BY: Final = frozenset({Unit.INPUT, Unit.OUTPUT, Unit.CHARACTER, Unit.AUDIO_MS, Unit.IMAGE, Unit.RERANK_SEARCH})
+
+
+def nanos_per_million(usd: Decimal, *, per: int) -> int:
+    """The rate of a price for so many; what is above 0 stays above 0, so that rounding makes no model free."""
+    return max(nanos_from_usd(usd * MILLION / per), int(usd > 0))

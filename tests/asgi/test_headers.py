@@ -1,0 +1,109 @@
+"""What metered answers and refusals say in their headers, and what nobody may ever read of a token."""
+
+import logging
+
+import pytest
+
+from budget_middleware.testing import ScriptedApp, call
+from tests.asgi.wire import KEY, OTHER_TOKEN, STREAM_START, ask, bearer, completion, stream
+from tests.stores.verbs import whole_journal
+
+MONTH_S = 30 * 86_400
+LEFT_OF_MONTH_S = 12 * 86_400 + 9 * 3600 + 1800
+"""From the bench's clock, 2026-11-18 14:30 UTC, to the end of November."""
+
+
+async def test_of_an_answer_in_one_message(memory):
+    guard = memory.guard(ScriptedApp(*completion(250)), limits="key=1/month; key=9/total")
+    played = await call(guard, ask(600), headers=bearer())
+    ours = {name: value for name, value in played.headers.items() if name != "content-type"}
+    assert len(ours.pop("x-budget-reservation-id")) == 32
+    assert ours == {
+        "x-budget-estimate-usd": "0.60",
+        "x-budget-cost-usd": "0.25",
+        "x-budget-remaining-usd": "0.75",
+        "ratelimit-policy": f'"key-month";q=1000000;qu="usd-micros";w={MONTH_S}, "key-total";q=9000000;qu="usd-micros"',
+        "ratelimit": f'"key-month";r=750000;t={LEFT_OF_MONTH_S}, "key-total";r=8750000',
+    }
+
+
+async def test_of_a_stream_they_tell_what_was_left_before_it(memory):
+    guard = memory.guard(ScriptedApp(*stream(250)))
+    played = await call(guard, ask(600, stream=True), headers=bearer())
+    assert played.headers["x-budget-remaining-usd"] == "0.40"
+    assert "x-budget-cost-usd" not in played.headers
+
+
+async def test_the_reservation_id_is_that_of_the_journal(memory):
+    played = await call(memory.guard(ScriptedApp(*completion(250))), ask(600), headers=bearer())
+    journal = await whole_journal(memory.reader)
+    assert {entry.reservation_id for entry in journal} == {played.headers["x-budget-reservation-id"]}
+
+
+async def test_of_a_refusal(memory):
+    guard = memory.guard(ScriptedApp(*completion(900)))
+    await call(guard, ask(900), headers=bearer())
+    refused = await call(guard, ask(600), headers=bearer())
+    assert refused.headers["x-budget-estimate-usd"] == "0.60"
+    assert refused.headers["x-budget-remaining-usd"] == "0.10"
+    assert refused.headers["ratelimit"] == f'"key-month";r=100000;t={LEFT_OF_MONTH_S}'
+    assert "x-budget-cost-usd" not in refused.headers
+
+
+async def test_off_at_an_untrusted_edge(memory):
+    guard = memory.guard(ScriptedApp(*completion(900)), headers="off")
+    served = await call(guard, ask(900), headers=bearer())
+    refused = await call(guard, ask(600), headers=bearer())
+    assert served.headers == {"content-type": "application/json"}
+    assert refused.headers.keys() == {"content-type", "content-length", "x-should-retry"}
+
+
+@pytest.mark.parametrize("account", ["global", "model"])
+async def test_of_accounts_that_are_not_the_callers_own(memory, account):
+    guard = memory.guard(ScriptedApp(*completion(250)), limits=f"{account}=1/month")
+    played = await call(guard, ask(600), headers=bearer())
+    assert played.headers.keys().isdisjoint({"x-budget-remaining-usd", "ratelimit", "ratelimit-policy"})
+
+
+async def test_without_a_limit_nothing_is_left_of_anything(memory):
+    played = await call(memory.guard(ScriptedApp(*completion(1)), limits=""), ask(1), headers=bearer())
+    assert "x-budget-remaining-usd" not in played.headers
+    assert await memory.figures(KEY) == ("0.001", "0.00")
+
+
+async def test_the_apps_own_headers_stay(memory):
+    played = await call(memory.guard(ScriptedApp(STREAM_START)), ask(600), headers=bearer())
+    assert played.headers["content-type"] == "text/event-stream"
+
+
+CANARY = "sk-canary-5f2e"
+CARRIERS = {
+    "authorization": {"headers": {"authorization": f"Bearer {CANARY}"}},
+    "two that differ": {"headers": {"authorization": f"Bearer {CANARY}", "x-api-key": OTHER_TOKEN}},
+    "query": {"scope": {"query_string": f"key={CANARY}".encode()}},
+    "another kind": {"headers": {"api-key": CANARY}},
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS.values(), ids=CARRIERS)
+@pytest.mark.parametrize("mode", ["enforce", "shadow"])
+async def test_a_raw_token_is_nowhere(bench, caplog, mode, carrier):
+    caplog.set_level(logging.DEBUG)
+
+    async def failing(_):
+        raise OSError("no directory")
+
+    settings = {"accounts": "key=token; team=token|header:api-key", "limits": "key=1/month; team=2/month", "mode": mode}
+    told = []
+    for extra in ({}, {"accounts_source": failing}):
+        app = ScriptedApp(*completion(600))
+        guard = bench.guard(app, **settings, **extra)
+        for body in (ask(600), ask(600), ask("many"), ask(model="nobody-knows"), b"no JSON"):
+            played = await call(guard, body, **carrier)
+            told.append(str(played.messages))
+        told.append(str((await call(guard, {}, path="/v1/other", **carrier)).messages))
+    await bench.settle()
+    told += [str(await bench.reader.counters()), str(await whole_journal(bench.reader)), caplog.text]
+    assert CANARY not in "".join(told)
+    if hasattr(bench.reader, "_client"):
+        assert CANARY not in str([key async for key in bench.reader._client().scan_iter("*")])

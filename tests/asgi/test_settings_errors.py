@@ -1,0 +1,128 @@
+"""A wrong setting stops the server with one line; where nothing can be stopped, no metered request passes."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from starlette.testclient import TestClient
+
+from budget_middleware import BudgetMiddleware, SettingsError
+from budget_middleware.testing import ScriptedApp, call
+from tests.asgi.wire import ask, bearer, completion
+
+LINE = "BUDGET_LIMITS='key=ten': "
+
+GATEWAYS = {
+    "plain": """
+        async def app(scope, receive, send):
+            assert scope["type"] == "http"
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"served"})
+        app = BudgetMiddleware(app)
+    """,
+    "add_middleware": """
+        from starlette.applications import Starlette
+        from starlette.responses import PlainTextResponse
+        from starlette.routing import Route
+        async def served(request):
+            return PlainTextResponse("served")
+        app = Starlette(routes=[Route("/{path:path}", served, methods=["GET", "POST"])])
+        app.add_middleware(BudgetMiddleware)
+    """,
+}
+
+
+@pytest.fixture(params=GATEWAYS)
+def gateway(request, tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.py"
+    lines = [line[8:] for line in GATEWAYS[request.param].splitlines()]
+    path.write_text("from budget_middleware import BudgetMiddleware\n" + "\n".join(lines))
+    return path
+
+
+def uvicorn(gateway: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "gateway:app", "--app-dir", str(gateway.parent), "--port", "0", *options],
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.processes
+def test_the_server_stops_with_one_line(gateway):
+    server = uvicorn(gateway, BUDGET_LIMITS="key=ten")
+    told, _ = server.communicate(timeout=20)
+    assert server.returncode != 0
+    assert LINE in told
+    assert "Traceback" not in told
+    assert "Uvicorn running" not in told
+
+
+@pytest.mark.processes
+def test_without_lifespan_no_metered_request_passes(gateway):
+    server = uvicorn(gateway, "--lifespan", "off", BUDGET_LIMITS="key=ten")
+    try:
+        assert server.stdout is not None
+        running = next(line for line in server.stdout if "Uvicorn running" in line)
+        url = re.search(r"http://\S+", running)
+        assert url is not None
+        with httpx.Client(base_url=url[0], headers=bearer(), trust_env=False) as client:
+            refused = client.post("/v1/chat/completions", json=ask())
+            assert refused.status_code == 500
+            assert LINE in refused.json()["error"]["message"]
+            assert client.post("/v1/other").text == "served"
+            assert client.get("/v1/chat/completions").text == "served"
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=20)
+
+
+WRONG = {
+    "a limit": ({"limits": "key=ten"}, "BUDGET_LIMITS='key=ten'"),
+    "no such setting": ({"limit": "key=1/day"}, "limit: no such setting; closest: limits"),
+    "no file": ({"prices": "/no/such/file"}, "BUDGET_PRICES='/no/such/file'"),
+    "a store": ({"store_url": "redis://user:pa55@host:port"}, "BUDGET_STORE_URL='redis://***@host:***'"),
+}
+
+
+@pytest.mark.parametrize(("settings", "line"), WRONG.values(), ids=WRONG)
+async def test_500_in_the_callers_shape(settings, line):
+    app = ScriptedApp(*completion(1))
+    guard = BudgetMiddleware(app, **settings)
+    refused = await call(guard, ask(), headers=bearer())
+    assert (refused.status, app.scopes) == (500, [])
+    error = refused.json()["error"]
+    assert error["message"].startswith(f"Budget settings: {line}")
+    assert (error["type"], error["code"]) == ("api_error", "budget_misconfigured")
+    assert refused.headers["x-should-retry"] == "false"
+    assert (await call(guard, {}, path="/v1/other")).status == 200
+    assert (await call(guard, method="GET")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable", "text"),
+    [("prices", "BUDGET_PRICES", "[models.x]\ninput = 1"), ("accounts_file", "BUDGET_ACCOUNTS_FILE", "keys = 1")],
+)
+async def test_files_that_cannot_be_used(tmp_path, setting, variable, text):
+    path = tmp_path / "file.toml"
+    path.write_text(text)
+    settings: dict[str, Any] = {setting: str(path)}
+    guard = BudgetMiddleware(ScriptedApp(), **settings)
+    message = (await call(guard, ask())).json()["error"]["message"]
+    assert message.startswith(f"Budget settings: {variable}='{path}': {path}: ")
+    assert "\n" not in message
+
+
+def test_startup_fails_with_the_line():
+    """Also in a test client, which would wait for ever if the app only returned."""
+    guard = BudgetMiddleware(ScriptedApp(), mode="of")
+    with pytest.raises(SettingsError, match="BUDGET_MODE='of'"), TestClient(guard):
+        pass

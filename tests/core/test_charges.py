@@ -1,0 +1,87 @@
+"""The table of charges: how an answer ended, what is known of it, and what it books under each policy."""
+
+import pytest
+
+from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, OnExpire, charge_of, expiry_charge
+
+INPUT, SEEN, ESTIMATE, ACTUAL = 5, 17, 65, 29
+
+
+def evidence(end, **facts):
+    known = {
+        "is_error": False,
+        "output_began": True,
+        "actual_nanos": None,
+        "input_nanos": INPUT,
+        "seen_nanos": SEEN,
+        "estimate_nanos": ESTIMATE,
+    }
+    return Evidence(end=end, **(known | facts))
+
+
+@pytest.mark.parametrize("policy", OnAbort)
+@pytest.mark.parametrize("end", End)
+class TestWhateverThePolicy:
+    def test_an_answer_with_usage_is_booked_in_full(self, policy, end):
+        charge = charge_of(evidence(end, actual_nanos=ACTUAL), on_abort=policy)
+        assert charge == Charge(ACTUAL, "usage")
+        assert not charge.is_release
+
+    def test_a_usage_of_zeros_is_a_usage(self, policy, end):
+        charge = charge_of(evidence(end, actual_nanos=0), on_abort=policy)
+        assert (charge.nanos, charge.is_release) == (0, False)
+
+    def test_an_error_costs_nothing(self, policy, end):
+        charge = charge_of(evidence(end, is_error=True, actual_nanos=ACTUAL), on_abort=policy)
+        assert (charge.nanos, charge.is_release) == (0, True)
+
+
+@pytest.mark.parametrize("policy", OnAbort)
+@pytest.mark.parametrize(("seen", "booked"), [(SEEN, SEEN), (0, 0), (None, ESTIMATE)])
+def test_a_whole_answer_without_usage_books_what_was_seen(policy, seen, booked):
+    charge = charge_of(evidence(End.COMPLETE, seen_nanos=seen), on_abort=policy)
+    assert charge == Charge(booked, "estimated_complete")
+    assert not charge.is_release
+
+
+CUT_OFF = {
+    OnAbort.PARTIAL: (0, SEEN, SEEN),
+    OnAbort.INPUT: (INPUT, INPUT, SEEN),
+    OnAbort.FULL: (ESTIMATE, ESTIMATE, SEEN),
+    OnAbort.RELEASE: (0, 0, 0),
+    OnAbort.DRAIN: (0, SEEN, SEEN),
+}
+"""Booked before output; after output if the client has gone; after output if the upstream broke."""
+
+
+@pytest.mark.parametrize(("policy", "booked"), CUT_OFF.items())
+class TestCutOff:
+    @pytest.mark.parametrize("end", [End.CLIENT_GONE, End.BROKEN])
+    def test_before_output(self, policy, booked, end):
+        charge = charge_of(evidence(end, output_began=False), on_abort=policy)
+        assert (charge.nanos, charge.is_release) == (booked[0], booked[0] == 0)
+        assert charge.reason.startswith("estimated") is (booked[0] > 0)
+
+    def test_the_client_leaves_after_output_began(self, policy, booked):
+        charge = charge_of(evidence(End.CLIENT_GONE), on_abort=policy)
+        assert (charge.nanos, charge.is_release) == (booked[1], booked[1] == 0)
+
+    def test_the_upstream_breaks_after_output_began(self, policy, booked):
+        charge = charge_of(evidence(End.BROKEN), on_abort=policy)
+        assert (charge.nanos, charge.is_release) == (booked[2], booked[2] == 0)
+
+
+def test_what_cannot_be_read_is_booked_as_estimated():
+    charge = charge_of(evidence(End.CLIENT_GONE, seen_nanos=None), on_abort=OnAbort.PARTIAL)
+    assert charge == Charge(ESTIMATE, "estimated_partial")
+
+
+@pytest.mark.parametrize(
+    ("policy", "charge"), [(OnExpire.RELEASE, 0), (OnExpire.INPUT, INPUT), (OnExpire.ESTIMATE, ESTIMATE)]
+)
+def test_expiry(policy, charge):
+    assert expiry_charge(policy, input_nanos=INPUT, estimate_nanos=ESTIMATE) == charge
+
+
+def test_an_expiry_never_charges_more_than_was_held():
+    assert expiry_charge(OnExpire.INPUT, input_nanos=7, estimate_nanos=5) == 5

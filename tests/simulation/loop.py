@@ -1,0 +1,167 @@
+"""One thread and no real time: an event loop whose clock jumps to its next timer, and processes that live in it.
+
+A process is all that was begun in its context. A kill stops it between two steps for ever, without any `finally`;
+a pause stops it until it is resumed, and its timers and its incoming replies wait as they do under SIGSTOP.
+"""
+
+import asyncio
+import contextlib
+import contextvars
+import secrets
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
+REQUEST: contextvars.ContextVar[int] = contextvars.ContextVar("request", default=0)
+"""The number of the request (or of the operator's errand) that runs; the ids that it makes begin with it."""
+
+_MIDWAY_S = 1_000.0
+_MS = 0.001
+
+
+class Stuck(Exception):
+    """Nothing is left that could ever go on."""
+
+
+@dataclass(eq=False, slots=True)
+class Process:
+    """`is_cut`: its network swallows what it sends, and nothing reaches it."""
+
+    name: str
+    skew_ms: int = 0
+    is_stopped: bool = False
+    is_cut: bool = False
+    _waiting: list["_Guarded"] = field(default_factory=list)
+
+    def begin(self, work: Coroutine[Any, Any, Any], *, number: int = 0) -> asyncio.Task[Any]:
+        """A task of this process, for a numbered request."""
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, self)
+        context.run(REQUEST.set, number)
+        return asyncio.get_running_loop().create_task(work, context=context)
+
+    def kill(self) -> None:
+        self.is_stopped = self.is_cut = True
+
+    def pause(self) -> None:
+        self.is_stopped = True
+
+    def resume(self) -> None:
+        self.is_stopped = False
+        waiting, self._waiting = self._waiting, []
+        for guarded in waiting:
+            asyncio.get_running_loop().call_soon(guarded, context=guarded.context)
+
+    def hold_back(self, guarded: "_Guarded") -> None:
+        self._waiting.append(guarded)
+
+
+class _Guarded:
+    """A callback that runs only while its process does, and not if it was cancelled while it waited."""
+
+    __slots__ = ("args", "callback", "context", "handle")
+
+    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: contextvars.Context) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.handle: asyncio.Handle | None = None
+
+    def __call__(self) -> None:
+        process = PROCESS.get()
+        if process is not None and process.is_stopped:
+            process.hold_back(self)
+        elif self.handle is None or not self.handle.cancelled():
+            self.callback(*self.args)
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Waits for nothing: time passes at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = _MIDWAY_S
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise Stuck
+        self.now_s += max(0.0, timeout)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Deterministic: callbacks run in the order of their times, then of their making."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+        self._clock_resolution = 1e-6
+        # The loop itself knows tasks weakly: one of a killed process must not be collected, for that would throw
+        # GeneratorExit into it and so run what the kill did not.
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def time(self) -> float:
+        return self._jumping.now_s
+
+    def elapsed_ms(self) -> int:
+        return round((self.time() - _MIDWAY_S) * 1000)
+
+    def create_task(self, coro: Any, **options: Any) -> Any:
+        task = super().create_task(coro, **options)
+        self.tasks.append(task)
+        return task
+
+    def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        if isinstance(callback, _Guarded):
+            return super().call_soon(callback, context=context)
+        guarded = _Guarded(callback, args, context or contextvars.copy_context())
+        guarded.handle = super().call_soon(guarded, context=guarded.context)
+        return guarded.handle
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        guarded = _Guarded(callback, args, context or contextvars.copy_context())
+        guarded.handle = timer = super().call_at(when, guarded, context=guarded.context)
+        return timer
+
+    def bury(self, processes: list[Process]) -> None:
+        """Let every task that is left come to its end behind a cut network, so that nothing warns of it."""
+        for process in processes:
+            process.is_cut = True
+        while left := [task for task in self.tasks if not task.done()]:
+            for process in processes:
+                self.call_soon(process.resume)
+            for task in left:
+                self.call_soon(task.cancel)
+            self.run_until_complete(self._pass_a_moment())
+        self.close()
+
+    @staticmethod
+    async def _pass_a_moment() -> None:
+        await asyncio.sleep(_MS)
+
+
+@contextlib.contextmanager
+def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
+    """What the product asks `time` and `secrets` is answered by the loop, for each process by its own clock."""
+    made = 0
+
+    def now_ns() -> int:
+        process = PROCESS.get()
+        return (start_ms + loop.elapsed_ms() + (process.skew_ms if process else 0)) * 1_000_000
+
+    def next_id(n_bytes: int) -> str:
+        nonlocal made
+        made += 1
+        return f"{REQUEST.get():08x}{made:0{max(2 * n_bytes - 8, 8)}x}"
+
+    with (
+        mock.patch.object(time, "time_ns", now_ns),
+        mock.patch.object(time, "time", lambda: now_ns() / 1e9),
+        mock.patch.object(time, "monotonic", loop.time),
+        mock.patch.object(secrets, "token_hex", next_id),
+    ):
+        yield

@@ -1,0 +1,207 @@
+"""Between the workers and the store: a network that loses, delays, repeats and so reorders what it carries."""
+
+import asyncio
+import contextvars
+import zlib
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from budget_middleware.core.model import Answer, Status
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from tests.simulation.hosts import Host, answered
+from tests.simulation.loop import Process
+from tests.simulation.plan import CallFault, Fault, Plan
+from tests.simulation.witness import VERBS, Violation, Witness
+
+REPLY_TIMEOUT_S = 0.5
+"""As the real store's socket: no reply by then is an error."""
+
+_CALM = CallFault(-1, Fault.DELAYED, 0)
+
+
+class Seen(NamedTuple):
+    """How far the store was by the answers that one process got; ``loss_at_s``: when these last told of a loss."""
+
+    generation: str = ""
+    seq: int = 0
+    loss_at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One call on its way; ``about`` is the number of the request, 0 where it is of none."""
+
+    sender: Process
+    name: str
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    about: int
+    nth: int
+    fault: CallFault
+    latency_s: tuple[float, float]
+    seen: Seen
+
+    def __str__(self) -> str:
+        subject = f"#{self.about}" if self.about else ""
+        return f"{self.sender.name}: {self.name}{subject} (call {self.nth})"
+
+
+class Link:
+    """A process's own connection: it has the methods of a store."""
+
+    def __init__(self, process: Process, network: "Network") -> None:
+        self._process = process
+        self._network = network
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*arguments: Any, **options: Any) -> Any:
+            if self._process.is_cut:
+                raise StoreUnavailable("this process is dead")
+            reply = asyncio.get_running_loop().create_future()
+            self._network.send(self._process, name, arguments, options, reply)
+            try:
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    return await reply
+            except TimeoutError as error:
+                raise StoreUnavailable("no reply") from error
+
+        return call
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+
+class Network:
+    """``tell`` takes the words of a line of the story. After `calm_down` nothing new goes wrong."""
+
+    def __init__(self, plan: Plan, host: Host, witness: Witness, tell: Callable[..., None]) -> None:
+        self.faults_met: Tally[str] = Tally()
+        self.is_down = False
+        self.slow_ms = 0
+        self.violation: Violation | None = None
+        self.repeated_refusals: set[int] = set()
+        self.seen: defaultdict[Process, Seen] = defaultdict(Seen)
+        self.ending_told_at_s: dict[int, float] = {}
+        self._seed = plan.seed
+        self._host = host
+        self._witness = witness
+        self._tell = tell
+        self._is_calm = False
+        self._calls: Tally[object] = Tally()
+        self._faults = {
+            **{(r.number, f.nth): f for r in plan.requests for f in r.faults},
+            **{(f"w{worker}", f.nth): f for worker, f in plan.house_faults},
+        }
+
+    def calm_down(self) -> None:
+        self._is_calm = True
+        self.is_down, self.slow_ms = False, 0
+
+    def send(self, sender: Process, name: str, arguments: tuple[Any, ...], options: dict, reply: Any) -> None:
+        message = self._addressed(sender, name, arguments, options)
+        fault = message.fault
+        if fault is not _CALM:
+            self.faults_met[fault.fault] += 1
+            self._tell(message, "is", fault.fault, fault.ms, "ms")
+        there_s, _ = message.latency_s
+        match fault.fault:
+            case Fault.LOST:
+                self._later(fault.ms / 1000, _fail, reply, StoreUnavailable("reset"))
+            case Fault.REFUSED:
+                self._later(there_s, _fail, reply, StoreRefused("OOM"))
+            case Fault.DELAYED:
+                self._later(there_s + fault.ms / 1000, self._arrive, message, reply)
+            case Fault.DUPLICATED:
+                self._later(there_s, self._arrive, message, reply)
+                self._later(there_s + fault.ms / 1000, self._arrive, message, None)
+            case _:
+                self._later(there_s, self._arrive, message, reply)
+
+    def _addressed(self, sender: Process, name: str, arguments: tuple[Any, ...], options: dict) -> Message:
+        about = int(arguments[0].id[:8], 16) if name in VERBS else 0
+        # What is nobody's request is counted by its sender, in whichever life.
+        owner: object = about or sender.name.partition("'")[0]
+        nth = self._calls[owner]
+        self._calls[owner] += 1
+        fault = _CALM if self._is_calm else self._faults.get((owner, nth), _CALM)
+        # Of the call alone, so that a plan with less in it delays the rest as before.
+        drawn = zlib.crc32(f"{self._seed} {owner} {nth}".encode())
+        latency_s = (0.0005 + drawn % 6_000 / 1e6, 0.0005 + drawn // 6_000 % 6_000 / 1e6)
+        return Message(sender, name, arguments, options, about, nth, fault, latency_s, self.seen[sender])
+
+    def _arrive(self, message: Message, reply: Any) -> None:
+        if self.is_down:
+            self._later(0.001, _fail, reply, StoreUnavailable("connection refused"))
+            return
+        if self.slow_ms:
+            slow_s, self.faults_met["slow"] = self.slow_ms / 1000, self.faults_met["slow"] + 1
+            self._later(slow_s, self._apply, message, reply)
+        else:
+            self._apply(message, reply)
+
+    def _apply(self, message: Message, reply: Any) -> None:
+        back_s = message.latency_s[1]
+        try:
+            answer = self.step(message.name, message.arguments, message.options)
+        except (StoreRefused, StoreUnavailable) as error:
+            self._later(back_s, _fail, reply, error)
+            return
+        except Violation as violation:
+            self.violation = self.violation or violation
+            self._tell(message, "-> VIOLATION", violation)
+            asyncio.get_running_loop().stop()
+            return
+        status = getattr(answer, "status", "")
+        self._tell(message, "->", status)
+        if status is Status.REJECTED and message.fault.fault is Fault.DUPLICATED:
+            self.repeated_refusals.add(message.about)
+        match message.fault.fault:
+            case Fault.REPLY_LOST:
+                self._later(message.fault.ms / 1000, _fail, reply, StoreUnavailable("reset"))
+            case Fault.REPLY_DELAYED:
+                self._later(back_s + message.fault.ms / 1000, self._answer, message, reply, answer)
+            case _:
+                self._later(back_s, self._answer, message, reply, answer)
+
+    def _answer(self, message: Message, reply: Any, answer: Any) -> None:
+        if reply is None or reply.done():
+            return
+        reply.set_result(answer)
+        if isinstance(answer, Answer):
+            self._note(message, answer)
+
+    def _note(self, message: Message, answer: Answer) -> None:
+        """What the sender knows from now on, and whether it can know that the store has lost something."""
+        now_s, seen = asyncio.get_running_loop().time(), self.seen[message.sender]
+        if message.name in ("finalize", "release"):
+            self.ending_told_at_s[message.about] = now_s
+        if seen.generation != answer.generation:
+            self.seen[message.sender] = Seen(answer.generation, answer.seq, now_s)
+            return
+        is_loss = message.seen.generation == answer.generation
+        is_loss = is_loss and answer.seq - len(answer.entries) < min(message.seen.seq, seen.seq)
+        seq = answer.seq if is_loss else max(answer.seq, seen.seq)
+        self.seen[message.sender] = Seen(answer.generation, seq, now_s if is_loss else seen.loss_at_s)
+
+    def step(self, name: str, arguments: Iterable[Any] = (), options: dict[str, Any] | None = None) -> Any:
+        """One atomic step of the store, checked."""
+        arguments, options = tuple(arguments), options or {}
+        answer = answered(getattr(self._host.store, name)(*arguments, **options))
+        self._witness.applied(name, arguments, options, answer)
+        if name in VERBS and self._witness.steps % self._host.proves_every == 0:
+            self._witness.check_proofs(answered(self._host.store.proofs()))
+        return answer
+
+    def _later(self, delay_s: float, what: Callable[..., None], *arguments: Any) -> None:
+        # Of no process: what is on its way arrives, whoever has died meanwhile.
+        asyncio.get_running_loop().call_later(delay_s, what, *arguments, context=contextvars.Context())
+
+
+def _fail(reply: Any, error: Exception) -> None:
+    if reply is not None and not reply.done():
+        reply.set_exception(error)
+
+

@@ -1,0 +1,125 @@
+"""A request that is cut off at every point where it waits, alone and together with a fault of the store, ends exact.
+
+The points are counted, not guessed: a first run tells how often the request's task waits, then there is one run
+for each of them.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.simulation.client import Connection
+from tests.simulation.plan import CallFault, Client, Fault, Plan, Play, Request
+from tests.simulation.run import simulate
+from tests.simulation.world import World
+
+LEASE_S = 3
+
+REQUEST = Request(
+    1, at_ms=0, worker=0, key=0, play=Play.JSON, client=Client.STAYS, patience=10**6, words=2, pause_ms=2
+)
+PLAN = Plan(
+    seed=0,
+    workers=1,
+    starts_ms_before_hour=1_800_000,
+    on_abort="partial",
+    on_expire="estimate",
+    on_store_error="open",
+    limit_in_estimates=5,
+    lease_s=LEASE_S,
+    skews_ms=(0,),
+    requests=(REQUEST,),
+    events=(),
+    house_faults=(),
+)
+
+KINDS = (
+    (Fault.LOST, 5),
+    (Fault.LOST, 700),
+    (Fault.REPLY_LOST, 5),
+    (Fault.DELAYED, 700),
+    (Fault.REPLY_DELAYED, 700),
+    (Fault.DUPLICATED, 2_000),
+    (Fault.REFUSED, 0),
+)
+FAULTS = [(CallFault(nth, kind, ms),) for nth in (0, 1) for kind, ms in KINDS]
+"""One of the request's first two calls goes wrong: as a rule its reserve or its ending."""
+
+Deed = Callable[[World, Connection], None]
+
+
+def cancel(_: World, connection: Connection) -> None:
+    connection.cancel()
+
+
+def leave(_: World, connection: Connection) -> None:
+    connection.leave()
+
+
+def kill(world: World, _: Connection) -> None:
+    world.kill(world.lives[0])
+
+
+def pause(world: World, _: Connection) -> None:
+    process = world.lives[0].process
+    process.pause()
+    world.later(LEASE_S * 1300, process.resume)
+
+
+DEEDS: dict[str, tuple[Client, Deed]] = {
+    "cancel": (Client.STAYS, cancel),
+    "cancel on and on": (Client.CANCELS_ON, cancel),
+    "leave": (Client.STAYS, leave),
+    "kill": (Client.STAYS, kill),
+    "pause beyond the lease": (Client.STAYS, pause),
+}
+
+
+def cut_at(point: int, deed: Deed) -> Callable[[World, Connection], None]:
+    def on_wait(world: World, connection: Connection) -> None:
+        if connection.waits == point:
+            world.later(0, deed, world, connection)
+
+    return on_wait
+
+
+def points_of(plan: Plan) -> int:
+    """How often the request's task waits if nobody cuts it off."""
+    counted = []
+    outcome = simulate(plan, on_wait=lambda _, connection: counted.append(connection.waits))
+    assert not outcome.violation
+    return len(counted)
+
+
+def cut_off_everywhere(plan: Plan, deed: str) -> None:
+    client, do = DEEDS[deed]
+    plan = replace(plan, requests=tuple(replace(request, client=client) for request in plan.requests))
+    for point in range(1, points_of(plan) + 1):
+        outcome = simulate(plan, keeps_story=True, on_wait=cut_at(point, do))
+        assert not outcome.violation, f"{deed} at its wait {point}:\n" + "\n".join(outcome.story)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize("play", Play)
+def test_a_request_cut_off_anywhere_ends_exact(play: Play, deed: str):
+    cut_off_everywhere(replace(PLAN, requests=(replace(REQUEST, play=play),)), deed)
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+@pytest.mark.parametrize("play", [Play.JSON, Play.STREAM])
+def test_also_where_a_call_to_the_store_goes_wrong(play: Play, deed: str):
+    for faults in FAULTS:
+        cut_off_everywhere(replace(PLAN, requests=(replace(REQUEST, play=play, faults=faults),)), deed)
+
+
+@pytest.mark.parametrize("on_abort", ["input", "full", "release", "drain"])
+@pytest.mark.parametrize("deed", ["cancel", "leave"])
+def test_whatever_an_abort_costs(deed: str, on_abort: str):
+    cut_off_everywhere(replace(PLAN, on_abort=on_abort, requests=(replace(REQUEST, play=Play.STREAM),)), deed)
+
+
+def test_the_points_are_many_enough_to_prove_something():
+    stream = replace(PLAN, requests=(replace(REQUEST, play=Play.STREAM),))
+    assert points_of(PLAN) >= 6
+    assert points_of(stream) > points_of(PLAN)

@@ -1,0 +1,113 @@
+"""The end of a simulation: for each request exactly what is documented, less what the store itself has lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from tests.simulation.gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
+from tests.simulation.hosts import answered
+from tests.simulation.witness import Truth, require
+from tests.stores.auditor import Fact
+
+if TYPE_CHECKING:
+    from tests.simulation.plan import Request
+    from tests.simulation.world import World
+
+_ENDED = ("finalized", "released")
+
+
+@dataclass
+class Losses:
+    """What is missing and may be: requests whose cost no counter shows.
+
+    ``by_store``: the store acknowledged the ending and lost it, and others' writes hid that from its worker
+    (a store that lost the end of its journal and has written as much again looks as before). ``by_worker``: its process was killed before
+    an ending arrived, or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
+    ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
+    refused, and the store, which remembers no refusal, then held it for nobody.
+    """
+
+    by_store: int = 0
+    by_worker: int = 0
+    adjusts: int = 0
+    refused_twice: int = 0
+
+    def __add__(self, other: Losses) -> Losses:
+        return Losses(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def judge(world: World) -> Losses:
+    """Raises Violation; returns what was lost."""
+    truth, store = world.witness.truth, world.host.store
+    world.witness.check_proofs(answered(store.proofs()))
+    require(list(answered(store.journal(after_seq=0, count=10**6))) == truth.journal, "I9: the journal is another one")
+    held = {counter: balance for counter, balance in truth.balances.items() if balance.reserved_nanos}
+    require(not held, f"I7: all is over, and still held is {held}")
+    losses = Losses()
+    for request in world.plan.requests:
+        _judge_request(world, request, losses)
+    for number, answer in world.happenings.adjusts.items():
+        applied = sum(_number(id_) == number for id_ in truth.auditor.adjusts)
+        require(applied <= 1, f"an adjust was applied {applied} times")
+        is_lost = any(_number(id_) == number for _, lost in world.lost for id_ in lost.auditor.adjusts)
+        require(answer != "adjusted" or applied == 1 or is_lost, "an adjust was acknowledged and not applied")
+        losses.adjusts += answer == "adjusted" and applied == 0
+    return losses
+
+
+def _judge_request(world: World, request: Request, losses: Losses) -> None:
+    number, name = request.number, f"request #{request.number}"
+    due = charge_due(world.served[number], on_abort=world.plan.on_abort)
+    known = _facts(world.witness.truth, number)
+    require(len(known) <= 1, f"{name} has {len(known)} reservations")
+    fact = known[0] if known else None
+    if fact is not None and fact.state in _ENDED:
+        require(fact.booked == due, f"{name} is {fact.state} with {fact.booked}, due is {due}")
+        require(fact.state == "finalized" or due == 0, f"{name} is released, due is {due}")
+        _judge_accounts(world, request, fact)
+        return
+    if fact is not None:
+        _judge_expired(world, name, fact, number)
+    if fact is None and due == 0:
+        return
+    if number in world.ended:
+        losses.by_worker += 1
+        return
+    if fact is not None and number in world.network.repeated_refusals:
+        losses.refused_twice += 1
+        return
+    lost_at_s = [at_s for at_s, lost in world.lost if any(f.state in _ENDED for f in _facts(lost, number))]
+    require(bool(lost_at_s), f"{name} was never ended, due is {due}; {fact}")
+    require(not _can_know(world, number, max(lost_at_s)), f"{name} was not ended again after a loss, due is {due}")
+    losses.by_store += 1
+
+
+def _can_know(world: World, number: int, lost_at_s: float) -> bool:
+    """Whether its process was told of the loss, after it had been told of the ending: it must have sent it again."""
+    process = next(life.process for life in world.lives if number in life.requests)
+    told_at_s = world.network.ending_told_at_s.get(number, 0.0)
+    return world.network.seen[process].loss_at_s > max(lost_at_s, told_at_s)
+
+
+def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:
+    charges = {"release": 0, "input": ESTIMATED_INPUT_NANOS, "estimate": ESTIMATE_NANOS}
+    by_hand = any(_number(id_) == number for id_ in world.witness.truth.operator_releases)
+    charge = 0 if by_hand else charges[world.plan.on_expire]
+    require(fact.state == "expired", f"{name} is still {fact.state}")
+    require(fact.booked == charge, f"{name} expired with {fact.booked}, its expiry charge is {charge}")
+
+
+def _judge_accounts(world: World, request: Request, fact: Fact) -> None:
+    if fact.state == "finalized":
+        accounts = {counter.account for counter in fact.counters}
+        expected = {world.account_of(request.key), "global"}
+        require(accounts == expected, f"request #{request.number} is booked on {accounts}, not {expected}")
+
+
+def _facts(truth: Truth, number: int) -> list[Fact]:
+    return [fact for id_, fact in truth.facts.items() if _number(id_) == number]
+
+
+def _number(id_: str) -> int:
+    return int(id_[:8], 16)

@@ -1,0 +1,130 @@
+"""Watches every step of the store, and knows by rules of its own what it must answer and where it must lead.
+
+`tests.stores.auditor` holds the rules of single verbs (I1 to I6, I10). What is added here: the journal's chain
+(I9), the limits that bind at this instant, and histories, for a store may lose the end of its own.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, Entry, Expire, Reserve, Status
+from budget_middleware.core.windows import Period
+from tests.stores.auditor import Auditor, Fact
+from tests.stores.verbs import Verb
+
+VERBS = frozenset({"reserve", "finalize", "release", "extend", "expire", "adjust"})
+_DECIDED = frozenset({Status.RESERVED, Status.REJECTED})
+
+Limits = Mapping[tuple[str, Period], int]
+
+
+class Violation(AssertionError):
+    """A promise that the product broke."""
+
+
+def require(holds: bool, message: str) -> None:
+    if not holds:
+        raise Violation(message)
+
+
+@dataclass
+class Truth:
+    """What must hold of a store now; it is lost and restored together with the store."""
+
+    auditor: Auditor = field(default_factory=Auditor)
+    journal: list[Entry] = field(default_factory=list)
+    balances: dict[Counter, Balance] = field(default_factory=dict)
+    runtime_limits: dict[tuple[str, Period], int | None] = field(default_factory=dict)
+    operator_releases: set[str] = field(default_factory=set)
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        return self.auditor.facts
+
+
+class Witness:
+    """Raises Violation at the step that breaks a promise. ``steps`` counts the calls that the store applied."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.truth = Truth()
+        self.steps = 0
+
+    def ids_of(self, number: int) -> list[str]:
+        """The reservations of a numbered request that the store knows."""
+        return [id_ for id_ in self.truth.facts if int(id_[:8], 16) == number]
+
+    def snapshot(self) -> Truth:
+        return copy.deepcopy(self.truth)
+
+    def lose(self, kept: Truth | None = None) -> Truth:
+        """The store is what it was, or empty; returns what it has lost from now on."""
+        lost, self.truth = self.truth, copy.deepcopy(kept) if kept else Truth()
+        return lost
+
+    def applied(self, name: str, arguments: Sequence[Any], options: Mapping[str, Any], answer: Any) -> None:
+        """Check one step."""
+        self.steps += 1
+        try:
+            if name in VERBS:
+                self._verb(arguments[0], answer)
+            elif name == "sweep":
+                self.truth.auditor.take_expired(answer)
+                self._chain(answer)
+            elif name in ("set_limit", "clear_limit"):
+                self._limit_changed(name, arguments[0], options, version=answer)
+        except Violation:
+            raise
+        except AssertionError as error:
+            raise Violation(str(error)) from error
+
+    def _verb(self, verb: Verb, answer: Answer) -> None:
+        self.truth.auditor.check(verb, answer, remember_ms=10**8)
+        self._chain(answer)
+        if isinstance(verb, Expire) and answer.status is Status.EXPIRED:
+            self.truth.operator_releases.add(verb.id)
+        if isinstance(verb, Reserve) and answer.status in _DECIDED:
+            for target in verb.targets:
+                bound = self._limit_of(target.counter)
+                if target.limit_nanos != bound:
+                    raise Violation(f"{target.counter} was decided by {target.limit_nanos}, its limit is {bound}")
+
+    def _limit_of(self, counter: Counter) -> int | None:
+        key = (counter.account, counter.period)
+        return self.truth.runtime_limits[key] if key in self.truth.runtime_limits else self._limits.get(key)
+
+    def _limit_changed(self, name: str, account: str, options: Mapping[str, Any], *, version: int) -> None:
+        key = (account, options["period"])
+        if name == "set_limit":
+            self.truth.runtime_limits[key] = options["limit_nanos"]
+        else:
+            self.truth.runtime_limits.pop(key, None)
+        require(version != self.truth.auditor.limits_version, f"limits {version} are changed and keep their version")
+        self.truth.auditor.limits_version = version
+
+    def _chain(self, answer: Answer) -> None:
+        journal, told = self.truth.journal, self.truth.balances
+        for entry in answer.entries:
+            last = journal[-1].seq if journal else 0
+            before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+            if entry.seq != last + 1 or before != told.get(entry.counter, Balance()):
+                raise Violation(f"I9: {entry} does not chain to seq {last}, {told.get(entry.counter)}")
+            if entry.reserved_nanos < 0:
+                raise Violation(f"I1: {entry}")
+            told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+            journal.append(entry)
+        last = journal[-1].seq if journal else 0
+        require(answer.seq == last, f"I9: the store says seq {answer.seq}, its journal ends with {last}")
+
+    def check_proofs(self, proofs: Sequence[CounterProof]) -> None:
+        """I1, I2, I4 and I9 over all counters."""
+        auditor, told = self.truth.auditor, dict(self.truth.balances)
+        for proof in proofs:
+            expected, adjusted = auditor.balance(proof.counter), auditor.adjusted(proof.counter)
+            is_explained = proof.balance == expected == told.pop(proof.counter, Balance())
+            is_held = 0 <= proof.balance.reserved_nanos == proof.pending_nanos
+            if not (is_explained and is_held and proof.adjusted_nanos == adjusted <= proof.balance.spent_nanos):
+                raise Violation(f"I1, I2, I4, I9: {proof}, expected {expected} with {adjusted} adjusted")
+        require(not told, "I9: the journal tells of counters that do not exist")

@@ -1,0 +1,222 @@
+"""Everything that lives in one simulation: workers and their requests, the network, the one store, a witness."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, cast
+
+from budget_middleware import BudgetMiddleware
+from budget_middleware.core.accounts import key_id
+from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import Store
+from tests.simulation.client import Connection, token_of
+from tests.simulation.gateway import ESTIMATE_NANOS, INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
+from tests.simulation.happenings import Happenings
+from tests.simulation.hosts import Host
+from tests.simulation.loop import Process, VirtualLoop
+from tests.simulation.network import Link, Network
+from tests.simulation.plan import Event, Kind, Plan, Request
+from tests.simulation.verdict import Losses, judge
+from tests.simulation.witness import Truth, Witness
+
+HOUR_AT_MS = 1_795_014_000_000
+"""A full hour in the middle of a day; plans begin so much before it."""
+
+GLOBAL_LIMIT_IN_ESTIMATES = 30
+DRAIN_S = 10
+RETRY_S = 6
+"""Longer than an ending's longest pause between two tries and its reply."""
+
+OpenHost = Callable[[Callable[[], int]], Host]
+OnWait = Callable[["World", Connection], None]
+"""Called at each point where a request's task waits."""
+
+
+@dataclass
+class Life:
+    """One worker process: from its start to its kill or its orderly end."""
+
+    process: Process
+    guard: BudgetMiddleware
+    is_open: bool = True
+    requests: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
+
+
+class World:
+    """``ended`` are the requests whose process came to its end while they were, perhaps, still owed something."""
+
+    def __init__(
+        self, plan: Plan, loop: VirtualLoop, *, open_host: OpenHost, keeps_story: bool, on_wait: OnWait | None
+    ) -> None:
+        self.plan = plan
+        self.story: list[str] = []
+        self.served = {request.number: Served() for request in plan.requests}
+        self.processes: list[Process] = []
+        self.lives: list[Life] = []
+        self.ended: set[int] = set()
+        self.lost: list[tuple[float, Truth]] = []
+        self.losses = Losses()
+        self.store_skew_ms = 0
+        self._loop = loop
+        self._keeps_story = keeps_story
+        self._on_wait = partial(on_wait, self) if on_wait else None
+        self._restarts: list[asyncio.Task[None]] = []
+        self._replicas: dict[Event, tuple[Any, Truth]] = {}
+        self._gateway = Gateway({request.number: request for request in plan.requests}, self.served)
+        self._limits = _limits_of(plan)
+        self.host = open_host(self._store_time_ms)
+        self.witness = Witness(self._limits)
+        self.network = Network(plan, self.host, self.witness, self.tell)
+        self.happenings = Happenings(self)
+
+    def _store_time_ms(self) -> int:
+        return start_ms(self.plan) + self._loop.elapsed_ms() + self.store_skew_ms
+
+    def tell(self, *words: object) -> None:
+        if self._keeps_story:
+            self.story.append(" ".join(map(str, (f"{self._loop.elapsed_ms() / 1000:9.3f} ", *words))))
+
+    def later(self, ms: int, what: Callable[..., None], *arguments: Any) -> None:
+        """Of no process: it comes to pass whoever is paused or dead by then."""
+        self._loop.call_later(ms / 1000, what, *arguments, context=contextvars.Context())
+
+    def new_process(self, name: str, *, skew_ms: int = 0) -> Process:
+        self.processes.append(Process(name, skew_ms=skew_ms))
+        return self.processes[-1]
+
+    def link(self, process: Process) -> Store:
+        return cast(Store, Link(process, self.network))
+
+    @staticmethod
+    def account_of(key: int) -> str:
+        return account_of(key)
+
+    # From the beginning to the verdict.
+
+    async def live(self) -> None:
+        """Play the plan to its end, let everything settle, and judge."""
+        plan = self.plan
+        self.lives = [self._new_life(worker) for worker in range(plan.workers)]
+        for request in plan.requests:
+            self.later(request.at_ms, self._ask, request)
+        for event in plan.events:
+            self.later(event.at_ms, self.happenings.happen, event)
+            if event.kind is Kind.FAILOVER:
+                self.later(max(0, event.at_ms - event.for_ms), self._replicate, event)
+        await asyncio.sleep(plan.length_ms / 1000)
+        await self._settle()
+        self.losses = judge(self)
+
+    async def _settle(self) -> None:
+        async with asyncio.timeout(1_000):
+            while any(not task.done() for task in self._awaited()):
+                await asyncio.sleep(1)
+        self.network.calm_down()
+        self.tell("-- calm")
+        await asyncio.sleep(self.plan.lease_s + RETRY_S)
+        for life in self.lives:
+            if life.is_open:
+                await self._end_orderly(life)
+        self.network.step("sweep", options={"at_most": 10_000})
+
+    def _awaited(self) -> list[asyncio.Task[Any]]:
+        requests = [task for life in self.lives if life.is_open for task in life.requests.values()]
+        return requests + self._restarts
+
+    # Workers.
+
+    def _new_life(self, worker: int) -> Life:
+        plan = self.plan
+        earlier = sum(process.name.startswith(f"w{worker}") for process in self.processes)
+        process = self.new_process(f"w{worker}" + "'" * earlier, skew_ms=plan.skews_ms[worker])
+        limits = [f"{account}={usd_from_nanos(nanos)}/{period}" for (account, period), nanos in self._limits.items()]
+        guard = BudgetMiddleware(
+            self._gateway,
+            store=self.link(process),
+            limits=";".join(limits),
+            unknown_model=f"{INPUT_NANOS // 1_000}/{OUTPUT_NANOS // 1_000}",
+            lease_s=str(plan.lease_s),
+            store_timeout_s="0.5",
+            on_abort=plan.on_abort,
+            on_expire=plan.on_expire,
+            on_store_error=plan.on_store_error,
+        )
+        return Life(process, guard)
+
+    def start(self, worker: int) -> None:
+        self.lives[worker] = self._new_life(worker)
+        self.tell(self.lives[worker].process.name, "starts")
+
+    def kill(self, life: Life) -> None:
+        life.is_open = False
+        life.process.kill()
+        self.ended.update(life.requests)
+
+    def restart(self, worker: int) -> None:
+        self._restarts.append(self._loop.create_task(self._restarted(worker)))
+
+    async def _restarted(self, worker: int) -> None:
+        life = self.lives[worker]
+        await self._end_orderly(life)
+        self.ended.update(life.requests)
+        self.start(worker)
+
+    async def _end_orderly(self, life: Life) -> None:
+        """As servers do it: no new requests, the rest of the old ones, then lifespan's shutdown."""
+        life.is_open = False
+        if life.requests:
+            _, left = await asyncio.wait(life.requests.values(), timeout=DRAIN_S)
+            for number, task in life.requests.items():
+                if task in left:
+                    self.tell(f"request #{number} is cut off")
+                    task.cancel()
+        self.tell(life.process.name, "drains")
+        await life.process.begin(life.guard.ledger.drain(timeout_s=DRAIN_S))
+        life.process.kill()
+
+    def _ask(self, request: Request) -> None:
+        life = self.lives[request.worker]
+        if not life.is_open:
+            return
+        self.tell(f"{life.process.name}: request #{request.number} of key {request.key},", request.play, request.client)
+        connection = Connection(request)
+        task = life.process.begin(connection.carry(life.guard, self._on_wait), number=request.number)
+        task.add_done_callback(lambda task: self.tell(f"request #{request.number}:", _how(task, connection)))
+        life.requests[request.number] = task
+
+    # The store loses what it had.
+
+    def empty_store(self) -> None:
+        self.host.empty()
+        self.lost.append((self._loop.time(), self.witness.lose()))
+
+    def _replicate(self, event: Event) -> None:
+        self._replicas[event] = (self.host.snapshot(), self.witness.snapshot())
+
+    def fail_over(self, event: Event) -> None:
+        kept, truth = self._replicas[event]
+        self.host.restore(kept)
+        self.lost.append((self._loop.time(), self.witness.lose(truth)))
+
+
+def _how(task: asyncio.Task[Any], connection: Connection) -> str:
+    return "cancelled" if task.cancelled() else f"over, status {connection.status}"
+
+
+def account_of(key: int) -> str:
+    return f"key:{key_id(token_of(key))}"
+
+
+def start_ms(plan: Plan) -> int:
+    return HOUR_AT_MS - plan.starts_ms_before_hour
+
+
+def _limits_of(plan: Plan) -> dict[tuple[str, Period], int]:
+    """Two keys have limits for an hour and a day, the third one none of its own."""
+    hourly = plan.limit_in_estimates * ESTIMATE_NANOS
+    limits = {(account_of(key), Period.HOUR): hourly for key in range(2)}
+    limits |= {(account_of(key), Period.DAY): 2 * hourly for key in range(2)}
+    return {**limits, ("global", Period.DAY): GLOBAL_LIMIT_IN_ESTIMATES * ESTIMATE_NANOS}

@@ -1,0 +1,87 @@
+"""Memory and a real server asked the same, one after the other."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from budget_middleware.core.model import Answer, Balance, Counter, Entry, Target
+from budget_middleware.core.windows import Period, window_at
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import MovableClock
+from tests.stores.auditor import Auditor
+from tests.stores.clocked import ClockedRedisStore
+from tests.stores.verbs import HOUR_MS, START_MS, UTC, Verb, send
+
+T = TypeVar("T")
+
+REMEMBER_MS = 10**10
+RETENTION = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_MS)
+
+
+class SideBySide(RuleBasedStateMachine):
+    """Two stores, one clock, and the auditor of both; what is played comes with a subclass."""
+
+    def __init__(self, *, runner: asyncio.Runner, server_url: str, namespace: str) -> None:
+        super().__init__()
+        self.runner = runner
+        # Two seconds before an hour ends.
+        self.clock = MovableClock(START_MS + HOUR_MS // 2 - 2000)
+        self.memory = MemoryStore(RETENTION, clock_ms=self.clock)
+        self.redis = ClockedRedisStore(
+            server_url, namespace=f"{namespace}-{uuid4().hex[:8]}", clock_ms=self.clock, retention=RETENTION
+        )
+        self.auditor = Auditor()
+        self.sent: list[Verb] = []
+        self.generation = 0
+        self.told: dict[Counter, Balance] = {}
+        self.seq = 0
+
+    def teardown(self) -> None:
+        self.run(self.redis.forget_everything())
+        self.run(self.redis.aclose())
+
+    def run(self, work: Any) -> Any:
+        return self.runner.run(work)
+
+    def both(self, ask: Callable[[Store], Awaitable[T]]) -> T:
+        """Asks both stores the same; they must say the same."""
+        from_memory, from_redis = self.run(ask(self.memory)), self.run(ask(self.redis))
+        if isinstance(from_memory, Answer):
+            from_memory, from_redis = replace(from_memory, generation=""), replace(from_redis, generation="")
+        assert from_memory == from_redis
+        return from_memory  # type: ignore[no-any-return]
+
+    def targets(self, places: list[tuple[str, Period]], limit: int | None, hours_off: int = 0) -> tuple[Target, ...]:
+        at_ms = self.clock.now_ms + hours_off * HOUR_MS
+        return tuple(
+            Target(account, window_at(period, time_ms=at_ms, timezone=UTC), limit) for account, period in places
+        )
+
+    def play(self, verb: Verb, *, is_reply_lost: bool) -> None:
+        self.sent.append(verb)
+        self.deliver(verb)
+        if is_reply_lost:
+            # I10: whoever got no reply asks again, and nothing more happens.
+            assert self.deliver(verb).entries == ()
+
+    def deliver(self, verb: Verb) -> Answer:
+        answer = self.both(lambda store: send(store, verb))
+        self.auditor.check(verb, answer, remember_ms=REMEMBER_MS)
+        self.read_journal(answer.entries)
+        return answer
+
+    def read_journal(self, written: tuple[Entry, ...]) -> None:
+        """I9: the journal goes on with exactly what the answer tells, and each counter's entries chain."""
+        entries = self.both(lambda store: store.journal(after_seq=self.seq, count=1000))
+        assert tuple(entries) == written
+        for entry in entries:
+            self.seq += 1
+            assert entry.seq == self.seq
+            before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+            assert before == self.told.get(entry.counter, Balance())
+            self.told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)

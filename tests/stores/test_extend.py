@@ -1,0 +1,50 @@
+"""Extend: a lease is renewed by its owner, and by nothing else."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from budget_middleware.core.model import Answer, Extend, Status
+from budget_middleware.stores.base import Store
+from budget_middleware.testing import MovableClock
+from tests.stores.verbs import START_MS, adjust, figures, finalize, reserve
+
+
+async def test_extend_counts_from_now_and_only_for_its_own_reservation(store: Store, clock: MovableClock):
+    await store.reserve(reserve("r1", "0.10"))
+    await store.reserve(reserve("r2", "0.10"))
+    clock.advance(s=40)
+    await store.extend(Extend("r1", lease_ms=60_000))
+    deadlines = {held.id: held.deadline_ms - START_MS for held in await store.holds()}
+    assert deadlines == {"r1": 100_000, "r2": 60_000}
+    clock.advance(s=59)
+    assert [held.id for held in await store.holds()] == ["r1"]
+    assert (await store.extend(Extend("r2", lease_ms=60_000))).status is Status.ALREADY_EXPIRED
+
+
+async def test_extend_may_shorten(store: Store, clock: MovableClock):
+    await store.reserve(reserve("r1", "0.60"))
+    await store.extend(Extend("r1", lease_ms=1000))
+    clock.advance(s=1)
+    assert await store.holds() == []
+    assert await figures(store) == ("0.00", "0.00")
+
+
+@pytest.mark.parametrize(
+    "neighbour",
+    [
+        lambda store: store.reserve(reserve("r2", "0.10")),
+        lambda store: store.reserve(reserve("r1", "0.60")),
+        lambda store: store.finalize(finalize("r2", "0.10")),
+        lambda store: store.adjust(adjust("a1", "0.10")),
+        lambda store: store.sweep(at_most=10),
+    ],
+)
+async def test_no_other_verb_moves_a_deadline(
+    store: Store, clock: MovableClock, neighbour: Callable[[Store], Awaitable[Answer]]
+):
+    await store.reserve(reserve("r1", "0.60"))
+    clock.advance(s=59)
+    await neighbour(store)
+    (held,) = [held for held in await store.holds() if held.id == "r1"]
+    assert held.deadline_ms == START_MS + 60_000

@@ -1,0 +1,63 @@
+"""An SDK of its own for every test. OpenTelemetry's globals can be set once a process, so they are swapped."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.metrics import _internal as metrics_internal
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from budget_middleware import telemetry
+
+# Its store, its faults and its ledgers serve here too.
+from tests.ledger.conftest import base, clock, faults, ledger, open_ledger  # noqa: F401
+
+Spans = Callable[[], tuple[ReadableSpan, ...]]
+UseProvider = Callable[..., Spans]
+
+
+@pytest.fixture
+def use_provider(monkeypatch: pytest.MonkeyPatch) -> UseProvider:
+    """Makes a tracer provider the process's own; options are those of `TracerProvider`. What it exported comes back."""
+
+    def use(**options: object) -> Spans:
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False, **options)  # type: ignore[arg-type]
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+        return exporter.get_finished_spans
+
+    return use
+
+
+@pytest.fixture
+def spans(use_provider: UseProvider) -> Spans:
+    return use_provider()
+
+
+@pytest.fixture
+def metric_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", provider)
+    yield reader
+    provider.shutdown()
+
+
+@pytest.fixture
+def unlogged() -> None:
+    """Forgets that a failure was logged already, in another test."""
+    for owner in (telemetry, telemetry.Telemetry):
+        for method in vars(owner).values():
+            guarded = dict(zip(_free_names(method), getattr(method, "__closure__", None) or (), strict=True))
+            if "logged" in guarded:
+                guarded["logged"].cell_contents = False
+
+
+def _free_names(method: object) -> tuple[str, ...]:
+    code = getattr(method, "__code__", None)
+    return code.co_freevars if code is not None else ()

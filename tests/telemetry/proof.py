@@ -1,0 +1,98 @@
+"""Holds what was exported against the journal: every entry is told by one span, which says what the entry says."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+from budget_middleware.core.model import Entry
+from budget_middleware.stores.base import Store
+from tests.stores.verbs import whole_journal
+
+ERRORS = {"expired", "finalized_late", "released_late", "finalized_unreserved", "unprotected", "conflict"}
+LINKED = {"budget.finalize", "budget.release", "budget.expire"}
+
+
+async def prove(store: Store, spans: Iterable[ReadableSpan]) -> list[Entry]:
+    """I9: each entry of the journal has its span, each span its entry. Returns the journal."""
+    entries = await whole_journal(store)
+    told = {id_of(span): span for span in spans}
+    counters = [span for span in told.values() if span.name == "budget.counter"]
+    seqs = Counter(attribute(span, "budget.journal.seq") for span in counters)
+    assert seqs == Counter(entry.seq for entry in entries), "one span an entry, and never two"
+    reserved = {entry.reservation_id: ids_in(entry.trace) for entry in entries if entry.op == "reserve"}
+    by_seq = {attribute(span, "budget.journal.seq"): span for span in counters}
+    for entry in entries:
+        span = by_seq[entry.seq]
+        assert dict(span.attributes or {}) == counter_says(entry)
+        verb = parent_of(span, told)
+        assert verb.name == f"budget.{entry.op}"
+        caller = verb if id_of(verb) == ids_in(entry.trace) else parent_of(verb, told)
+        assert id_of(caller) == ids_in(entry.trace), "the journal names the span around the call"
+        if verb.name in LINKED and entry.reservation_id in reserved:
+            assert reserved[entry.reservation_id] in links_of(verb)
+    for span in told.values():
+        assert span.kind is SpanKind.INTERNAL
+        status = attribute(span, "budget.status")
+        assert (span.status.status_code is StatusCode.ERROR) == (status in ERRORS), f"{span.name} {status}"
+        assert span.status.status_code is not StatusCode.OK
+    return entries
+
+
+def counter_says(entry: Entry) -> dict[str, object]:
+    says: dict[str, object] = {
+        "budget.op": entry.op.value,
+        "budget.account": entry.counter.account,
+        "budget.account.kind": entry.counter.account.split(":")[0],
+        "budget.period": entry.counter.period.value,
+        "budget.window": entry.counter.window,
+        "budget.reservation.id": entry.reservation_id,
+        "budget.status": entry.status.value,
+        "budget.journal.seq": entry.seq,
+        "budget.spent.before_usd": (entry.spent_nanos - entry.spent_delta_nanos) / 1e9,
+        "budget.spent.delta_usd": entry.spent_delta_nanos / 1e9,
+        "budget.spent.after_usd": entry.spent_nanos / 1e9,
+        "budget.reserved.before_usd": (entry.reserved_nanos - entry.reserved_delta_nanos) / 1e9,
+        "budget.reserved.delta_usd": entry.reserved_delta_nanos / 1e9,
+        "budget.reserved.after_usd": entry.reserved_nanos / 1e9,
+    }
+    if entry.limit_nanos is not None:
+        says["budget.limit_usd"] = entry.limit_nanos / 1e9
+    return says
+
+
+SpanId = tuple[str, str]
+
+
+def id_of(span: ReadableSpan) -> SpanId:
+    context = span.get_span_context()
+    assert context is not None
+    return f"{context.trace_id:032x}", f"{context.span_id:016x}"
+
+
+def ids_in(traceparent: str) -> SpanId:
+    _, trace_id, span_id, _ = traceparent.split("-")
+    return trace_id, span_id
+
+
+def parent_of(span: ReadableSpan, told: dict[SpanId, ReadableSpan]) -> ReadableSpan:
+    assert span.parent is not None, f"{span.name} is a root"
+    return told[f"{span.parent.trace_id:032x}", f"{span.parent.span_id:016x}"]
+
+
+def links_of(span: ReadableSpan) -> set[SpanId]:
+    return {(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links}
+
+
+def attribute(span: ReadableSpan, name: str) -> object:
+    return (span.attributes or {}).get(name)
+
+
+def named(spans: Iterable[ReadableSpan], name: str) -> Sequence[ReadableSpan]:
+    return [span for span in spans if span.name == name]
+
+
+def only(spans: Iterable[ReadableSpan], name: str) -> ReadableSpan:
+    (span,) = named(spans, name)
+    return span

@@ -1,0 +1,129 @@
+"""Every instrument, with attributes that stay few however many keys and teams there are."""
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from budget_middleware import BudgetMiddleware
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.stores.base import Store
+from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
+from tests.ledger.conftest import OpenLedger, hold, nanos
+from tests.ledger.faults import FaultyStore, reply_held, reply_lost, request_lost
+from tests.stores.verbs import reserve, target
+from tests.telemetry.conftest import Spans
+
+ALLOWED = {
+    "budget.reserve.duration": {"status"},
+    "budget.requests": {"status", "model"},
+    "budget.cost": {"model"},
+    "budget.estimate.ratio": {"model"},
+    "budget.reservations.expired": set(),
+    "budget.reserved": {"kind"},
+    "budget.spool.size": set(),
+}
+
+pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)
+
+
+def points(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
+    data = reader.get_metrics_data()
+    found: dict[str, list[Any]] = {}
+    for resource in data.resource_metrics if data else ():
+        for scope in resource.scope_metrics:
+            for metric in scope.metrics:
+                found.setdefault(metric.name, []).extend(metric.data.data_points)
+    return found
+
+
+async def test_every_instrument_emits_with_bounded_attributes(
+    base: Store, clock: MovableClock, metric_reader: InMemoryMetricReader, open_ledger: OpenLedger
+):
+    ledger = open_ledger("key=1/month; team=2/day; key=5/day")
+    for at in range(5):
+        held = Hold({"key": f"canary{at}", "team": "canary"}, nanos("0.10"), model="canary-model")
+        await ledger.reserve(held)
+        await ledger.finalize(held, actual_nanos=nanos("0.05"))
+        ledger.telemetry.count_request(status="complete", model="other")
+        ledger.telemetry.count_cost(actual_nanos=nanos("0.05"), estimate_nanos=nanos("0.10"), model="other")
+    orphan = Hold({"key": "canary-orphan", "team": "canary"}, nanos("0.10"))
+    await ledger.reserve(orphan)
+    await ledger.sweep()
+    found = points(metric_reader)
+    assert {point.attributes["kind"]: point.value for point in found["budget.reserved"]} == {"key": 0.1, "team": 0.1}
+    clock.advance(s=61)
+    await ledger.sweep()
+    found = points(metric_reader)
+    assert set(found) == set(ALLOWED)
+    for name, allowed in ALLOWED.items():
+        assert all(set(point.attributes) == allowed for point in found[name]), name
+    assert "canary" not in json.dumps([dict(point.attributes) for each in found.values() for point in each])
+    assert [point.value for point in found["budget.reservations.expired"]] == [1]
+    assert [point.value for point in found["budget.cost"]] == [0.25]
+    assert [point.sum for point in found["budget.estimate.ratio"]] == [10]
+    assert [point.count for point in found["budget.reserve.duration"]] == [6]
+    assert {point.value for point in found["budget.reserved"]} == {0.0}
+
+
+async def test_what_expired_is_counted_once_whatever_is_lost(
+    base: Store,
+    faults: FaultyStore,
+    clock: MovableClock,
+    *,
+    spans: Spans,
+    metric_reader: InMemoryMetricReader,
+    open_ledger: OpenLedger,
+):
+    """More than one call expires in passing, some of whose replies are lost: told from the journal with the rest."""
+    ledger = open_ledger("key=1/month; key=1/day")
+    for at in range(50):
+        await base.reserve(reserve(f"orphan{at}", "0.01", target(limit="1.00"), lease_s=30))
+    clock.advance(s=31)
+    faults.meets("reserve", _sound, _sound, reply_lost)
+    await ledger.reserve(hold("1.00"))
+    await ledger.sweep()
+    await ledger.drain()
+    assert [point.value for point in points(metric_reader)["budget.reservations.expired"]] == [50]
+
+
+async def _sound(apply: Any) -> Any:
+    return await apply()
+
+
+async def test_the_spool_is_as_long_as_what_waits(
+    faults: FaultyStore, metric_reader: InMemoryMetricReader, ledger: Ledger
+):
+    from budget_middleware.testing import Gate
+
+    gate = Gate()
+    holds = [hold("0.10") for _ in range(3)]
+    for held in holds:
+        await ledger.reserve(held)
+    faults.meets("finalize", *[request_lost] * 3, *[reply_held(gate)] * 3)
+    endings = [ledger.finalize(held, actual_nanos=1) for held in holds]
+    await gate.reached(3)
+    assert [point.value for point in points(metric_reader)["budget.spool.size"]] == [3]
+    gate.open()
+    for ending in endings:
+        await ending
+    assert [point.value for point in points(metric_reader)["budget.spool.size"]] == [0]
+
+
+async def test_neither_token_nor_prompt_is_told(
+    base: Store, spans: Spans, metric_reader: InMemoryMetricReader, caplog: pytest.LogCaptureFixture
+):
+    """Through the middleware, with everything that a request carries."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 3}
+    answer = {"model": "gpt-4o", "choices": [{"message": {"content": "CANARY-answer"}}], "usage": usage}
+    app = BudgetMiddleware(ScriptedApp(*json_answer(answer)), limits="key=0.0003/day", store=base)
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "CANARY-prompt"}], "max_tokens": 10}
+    headers = {"authorization": "Bearer CANARY-token", "cookie": "CANARY-cookie", "baggage": "user=CANARY-baggage"}
+    statuses = [(await call(app, body, headers=headers)).status for _ in range(8)]
+    assert {200, 429} == set(statuses)
+    await app.ledger.drain()
+    told = "".join(span.to_json() for span in spans())
+    told += json.dumps([dict(point.attributes) for each in points(metric_reader).values() for point in each])
+    assert "budget.counter" in told
+    assert "CANARY" not in told + caplog.text

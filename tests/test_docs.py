@@ -1,0 +1,165 @@
+"""The documentation held against the code: what it lists is what there is."""
+
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from budget_middleware import telemetry
+from budget_middleware.apis import APIS
+from budget_middleware.cli import main
+from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
+from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.model import Op
+from budget_middleware.prices import load_prices
+from budget_middleware.settings import setting_docs
+
+ROOT = Path(__file__).parents[1]
+PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
+CONFIGURATION, TRACING = PAGES["configuration.md"], PAGES["tracing.md"]
+
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+def rows(text: str, head: str) -> list[list[str]]:
+    """The cells of the table whose head line begins with `head`."""
+    lines = text[text.index(f"\n| {head}") + 1 :].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def bare(cell: str) -> str:
+    return cell.strip("`")
+
+
+def code(text: str, language: str) -> list[str]:
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for named, block in blocks if named == language]
+
+
+# Settings.
+
+
+def test_the_table_of_settings_is_that_of_the_code():
+    told = [tuple(map(bare, row)) for row in rows(CONFIGURATION, "variable")]
+    assert told == [(doc.variable, doc.default, doc.accepted, doc.meaning) for doc in setting_docs()]
+
+
+@every_page
+def test_variables_are_settings(page):
+    known = {doc.variable for doc in setting_docs()}
+    assert set(re.findall(r"\bBUDGET_[A-Z_]*[A-Z]\b", PAGES[page])) <= known
+
+
+def test_the_limits_of_the_page_parse():
+    block = next(text for text in code(CONFIGURATION, "") if text.startswith("key="))
+    assert len(parse_limits(block)) == 8
+
+
+def test_the_prices_of_the_page_load(tmp_path):
+    path = tmp_path / "prices.toml"
+    path.write_text(next(text for text in code(CONFIGURATION, "toml") if "[models" in text))
+    assert load_prices(path)["my-model"].max_output_tokens == 16384
+
+
+ENDS: dict[str, dict[str, Any]] = {
+    "the app was called, no output": {"end": End.CLIENT_GONE, "output_began": False},
+    "the client left after output began": {"end": End.CLIENT_GONE},
+    "the upstream broke after output began": {"end": End.BROKEN},
+    "a 3xx, 4xx or 5xx answer": {"end": End.COMPLETE, "is_error": True},
+    "usage was seen": {"end": End.CLIENT_GONE, "actual_nanos": 4},
+}
+AMOUNTS = {"0": 0, "input": 1, "input + output seen": 2, "estimate": 3, "in full": 4}
+
+
+def charge(on_abort: OnAbort, **facts) -> Charge:
+    known = {"is_error": False, "output_began": True, "actual_nanos": None} | facts
+    return charge_of(Evidence(input_nanos=1, seen_nanos=2, estimate_nanos=3, **known), on_abort=on_abort)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_the_table_of_aborts_is_that_of_the_code(name):
+    cells = next(cells for what, *cells in rows(CONFIGURATION, "| `partial`") if what == name)
+    for on_abort, cell in zip(OnAbort, cells, strict=True):
+        # What a drained app books in the end is its usage: the client's leaving is no end at all.
+        if cell in AMOUNTS:
+            assert charge(on_abort, **ENDS[name]).nanos == AMOUNTS[cell], (name, on_abort)
+
+
+def test_the_table_of_routes_is_that_of_the_code():
+    told = {bare(name): re.findall(r"`(\S+)`", routes) for name, routes in rows(CONFIGURATION, "api ")}
+    assert set(told) == {api.name for api in APIS}
+    for api in APIS:
+        assert all(api.matches(f"/prefix{route}") for route in told[api.name]), api.name
+
+
+# Spans and metrics.
+
+
+def test_spans_are_those_of_the_code():
+    told = {bare(row[0]) for row in rows(TRACING, "span ")}
+    assert told == {telemetry.COUNTER_SPAN, *(f"budget.{op}" for op in Op)}
+
+
+def test_attributes_are_those_of_the_code():
+    constants = {value for name, value in vars(telemetry).items() if name.isupper() and isinstance(value, str)}
+    named = {value for value in constants if value.startswith(("budget.", "gen_ai."))} - {telemetry.COUNTER_SPAN}
+    tables = TRACING.split("\n| attribute ")
+    told = {bare(row[0]) for table in tables[1:] for row in rows(f"\n| attribute {table}", "attribute")}
+    assert told | {telemetry.STATUS, telemetry.RESERVATION_ID} == named
+
+
+def test_error_statuses_are_those_of_the_code():
+    paragraph = TRACING[TRACING.index("**Errors.**") : TRACING.index("**Parents.**")]
+    assert set(re.findall(r"`([a-z_]+)`", paragraph)) == set(map(str, telemetry._ERRORS))
+
+
+def test_metrics_are_those_of_the_code(monkeypatch):
+    made: dict[str, tuple[str, str]] = {}
+
+    def maker(kind: str):
+        return lambda name, *, unit, **_: made.update({name: (kind, unit)})
+
+    meter = SimpleNamespace(
+        create_histogram=maker("histogram"),
+        create_counter=maker("counter"),
+        create_observable_gauge=maker("gauge"),
+    )
+    monkeypatch.setattr("opentelemetry.metrics.get_meter", lambda *_: meter)
+    telemetry.Telemetry().observe(reserved_by_kind=dict, spooled=lambda: 0)
+    assert {bare(name): (kind, bare(unit)) for name, kind, unit, *_ in rows(TRACING, "metric")} == made
+
+
+# Commands and links.
+
+
+@every_page
+def test_commands_exist(page, capsys):
+    commands = set(re.findall(r"budget-middleware ((?:limit )?[a-z][a-z-]+)\b", PAGES[page]))
+    commands -= {command for command in commands if command == "limit"}
+    for command in sorted(commands):
+        with pytest.raises(SystemExit) as asked:
+            main([*command.split(), "--help"])
+        assert asked.value.code == 0, command
+    capsys.readouterr()
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    folder = ROOT if page == "README.md" else ROOT / "docs"
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", PAGES[page]):
+        path, _, anchor = target.partition("#")
+        linked = folder / path if path else folder / page
+        assert linked.exists(), target
+        anchors = {
+            re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), flags=re.MULTILINE)
+        }
+        assert not anchor or anchor in anchors, target
+
+
+@every_page
+def test_python_blocks_compile(page):
+    for block in code(PAGES[page], "python"):
+        compile(block, page, "exec")
