@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import FREE, Rate, Rates, Unit, Usage, cost_nanos
-from budget_middleware.prices import MAX_CACHED, PriceBook, UnknownModel, load_prices, parse_unknown_model
+from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
+from budget_middleware.prices.book import MAX_CACHED
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 REJECT = UnknownModel(None)
@@ -39,7 +40,10 @@ def published():
     models = [
         model("tiered", input_mtok=tiered, output_mtok=Decimal(3)),
         model("unpriced"),
-        model("hourly", audio_hours=Decimal(1)),
+        model("hourly", audio_hours=Decimal("0.36")),
+        model("paged", input_document_kpages=Decimal(1)),
+        model("spoken", input_mchars=Decimal(15)),
+        model("asked", input_mtok=Decimal(1), output_mtok=Decimal(1), requests_kcount=Decimal(12)),
         model("embedding", input_mtok=Decimal("0.1")),
         model("tiny", input_mtok=Decimal("1e-12"), output_mtok=Decimal(0)),
         model("free", input_mtok=Decimal(0), output_mtok=Decimal(0)),
@@ -92,6 +96,39 @@ class TestPublished:
         )
         assert cost_nanos(rates, usage) == nanos_from_usd(theirs.total_price)
 
+    @pytest.mark.parametrize("tier", ["flex", "priority"])
+    def test_service_tiers_agree_with_the_library(self, tier):
+        rates = book().resolve("gpt-5.2")
+        assert rates
+        theirs = genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=1_000, cache_read_tokens=300, output_tokens=2_000),
+            "gpt-5.2",
+            genai_request_timestamp=datetime.fromtimestamp(NOON, UTC),
+            price_context={"service_tier": tier},
+        )
+        usage = Usage(input_tokens=1_000, cached_input_tokens=300, output_tokens=2_000)
+        cost = cost_nanos(rates.in_service_tier(tier), usage)
+        assert cost == nanos_from_usd(theirs.total_price) != cost_nanos(rates, usage)
+
+    @pytest.mark.parametrize("tier", [None, "default", "standard", "auto", "", "x" * 1000])
+    def test_other_service_tiers_cost_the_same(self, tier):
+        rates = book().resolve("gpt-5.2")
+        assert rates
+        assert rates.in_service_tier(tier) is rates
+
+    @pytest.mark.parametrize(
+        ("name", "model"),
+        [
+            ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "regional.anthropic.claude-3-5-sonnet-20241022-v2:0"),
+            ("amazon.nova-pro-v1:0", "amazon.nova-pro-v1:0"),
+        ],
+    )
+    def test_a_name_at_the_provider_that_is_given(self, name, model):
+        rates = book().resolve(name, provider="aws")
+        assert rates
+        assert (rates.model, rates.provider) == (model, "aws")
+        assert book().resolve(name) is None
+
     def test_every_published_price_is_readable(self):
         prices = book()
         for provider in get_snapshot().providers:
@@ -103,9 +140,22 @@ class TestPublished:
         assert rates
         assert rates.of(Unit.INPUT) == Rate(10**9, ((200, 2 * 10**9),))
 
-    @pytest.mark.parametrize("name", ["unpriced", "hourly"])
+    @pytest.mark.parametrize("name", ["unpriced", "paged"])
     def test_f15_no_price_is_not_the_price_0(self, published, name):
         assert book().resolve(name) is None
+
+    @pytest.mark.parametrize(
+        ("name", "usage", "usd"),
+        [
+            ("hourly", Usage(audio_ms=60_000, input_tokens=9_000), "0.006"),
+            ("spoken", Usage(characters=1_000, input_tokens=250), "0.015"),
+            ("asked", Usage(input_tokens=1_000), "0.013"),
+        ],
+    )
+    def test_prices_that_are_not_for_tokens(self, published, name, usage, usd):
+        rates = book().resolve(name)
+        assert rates
+        assert cost_nanos(rates, usage) == nanos_from_usd(usd)
 
     def test_f15_the_price_0_is_free(self, published):
         rates = book().resolve("acme/free")
@@ -194,7 +244,13 @@ class TestToml:
             output = 2.5
             cached_input = 0.1
             cache_write = 1.25
+            cache_write_1h = 2
             reasoning = 3
+            input_image = 5
+            characters = 15
+            audio_hour = 0.36
+            image = 0.04
+            request = 0.005
             input_audio = 40
             cached_audio = 2.5
             output_audio = 80
@@ -211,6 +267,12 @@ class TestToml:
             Unit.INPUT_AUDIO: "40",
             Unit.CACHED_AUDIO: "2.5",
             Unit.OUTPUT_AUDIO: "80",
+            Unit.CACHE_WRITE_1H: "2",
+            Unit.INPUT_IMAGE: "5",
+            Unit.CHARACTER: "15",
+            Unit.AUDIO_MS: "0.1",
+            Unit.IMAGE: "40000",
+            Unit.REQUEST: "5000",
         }
         assert loaded == {
             "my/model": Rates(
@@ -220,6 +282,12 @@ class TestToml:
                 context_window=128_000,
             )
         }
+
+    @pytest.mark.parametrize("price", ["characters = 15", "audio_hour = 0.36", "image = 0.04", "rerank_search = 0.002"])
+    def test_a_model_that_is_not_sold_by_tokens_needs_no_price_for_them(self, tmp_path, price):
+        (rates,) = self.load(tmp_path, f"[models.m]\n{price}").values()
+        assert rates.of(Unit.INPUT) == FREE
+        assert not rates.is_free
 
     def test_an_empty_file_has_no_prices(self, tmp_path):
         assert self.load(tmp_path, "") == {}
@@ -240,6 +308,8 @@ class TestToml:
             ("[models.m]\ninput = '1'\noutput = 1", "input is '1'"),
             ("[models.m]\ninput = 1\noutput = 9000000.1", "output is '9000000.1'"),
             ("[models.m]\ninput = 1\noutput = 1e999999", "a number of 0 to 9000000"),
+            ("[models.m]\nimage = 9.1", "image is '9.1'; accepted is a number of 0 to 9, in USD per 1"),
+            ("[models.m]\nrequest = 1", "output"),
             ("[models.m]\ninput = 1\noutput = 1\nmax_output_tokens = 0", "max_output_tokens is '0'"),
             ("[models.m]\ninput = 1\noutput = 1\nmax_output_tokens = 1.5", "max_output_tokens is '1.5'"),
             ("[models.m]\ninput = 1\noutput = 1\ncontext_window = 1e999999", "context_window"),
@@ -271,7 +341,9 @@ class TestPriceMap:
             "input_cost_per_token": 2.5e-06,
             "input_cost_per_token_above_200k_tokens": 5e-06,
             "input_cost_per_token_above_128k_tokens": 3e-06,
+            "input_cost_per_token_priority": 7e-06,
             "input_cost_per_token_above_200k_tokens_priority": 9e-06,
+            "output_cost_per_token_flex": 5e-06,
             "input_cost_per_token_batches": 1e-06,
             "output_cost_per_token": 1e-05,
             "cache_read_input_token_cost": 1.25e-06,
@@ -295,14 +367,36 @@ class TestPriceMap:
             model="gpt-4o",
             provider="openai",
             by_unit=by_unit,
+            by_service_tier={
+                "flex": {Unit.OUTPUT: Rate(nanos_from_usd("5"))},
+                "priority": {Unit.INPUT: Rate(nanos_from_usd("7"), ((200_000, nanos_from_usd("9")),))},
+            },
             max_output_tokens=16_384,
             context_window=128_000,
         )
 
-    def test_entries_that_price_no_tokens_are_left_out(self, tmp_path):
+    def test_entries_that_are_not_for_tokens(self, tmp_path):
+        entries = {
+            "whisper-1": {"input_cost_per_second": 0.0001, "output_cost_per_second": 0},
+            "tts-1": {"input_cost_per_character": 1.5e-05},
+            "dall-e-3": {"output_cost_per_image": 0.04},
+            "rerank": {"input_cost_per_query": 0.002},
+        }
+        costs = {
+            name: cost_nanos(rates, Usage(audio_ms=60_000, characters=1_000, images=2, rerank_searches=1))
+            for name, rates in self.load(tmp_path, entries).items()
+        }
+        assert costs == {
+            "whisper-1": nanos_from_usd("0.006"),
+            "tts-1": nanos_from_usd("0.015"),
+            "dall-e-3": nanos_from_usd("0.08"),
+            "rerank": nanos_from_usd("0.002"),
+        }
+
+    def test_entries_that_price_nothing_known_are_left_out(self, tmp_path):
         entries = {
             "sample_spec": {"input_cost_per_token": "text"},
-            "whisper": {"input_cost_per_second": 0.0001},
+            "ocr": {"ocr_cost_per_page": 0.001},
             "half": {"input_cost_per_token": 1e-06},
             "free": {"input_cost_per_token": 0, "output_cost_per_token": 0.0},
         }

@@ -8,8 +8,10 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from budget_middleware import settings
+from budget_middleware.apis import APIS
 from budget_middleware.core.accounts import parse_sources
 from budget_middleware.core.charges import OnAbort, OnExpire
+from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.prices import parse_unknown_model
 from budget_middleware.setting_types import Mode, OnStoreError, RouteRule, redact_url
@@ -35,6 +37,7 @@ GOOD = [
     ("timezone", "Europe/Berlin", ZoneInfo("Europe/Berlin")),
     ("prices", str(HERE), HERE),
     ("unknown_model", "2.5/10", parse_unknown_model("2.5/10")),
+    ("estimate", "worst", EstimateBy.WORST),
     ("default_output_tokens", "1", 1),
     ("lease_s", "0.5", 0.5),
     ("lease_s", "360", 360.0),
@@ -59,7 +62,9 @@ GOOD = [
 
 URLS = "memory://, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH"
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
-ROUTES = "/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: openai-chat"
+ROUTES = (
+    f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(api.name for api in APIS)}"
+)
 ZONES = "a name of the IANA time zone database, such as Europe/Berlin"
 
 BAD = [
@@ -101,6 +106,7 @@ BAD = [
     ("remember_s", "-1", "BUDGET_REMEMBER_S='-1': accepted: seconds, at least ten leases, from 1 to 2592000"),
     ("retention_days", "35.5", "BUDGET_RETENTION_DAYS='35.5': accepted: days from 1 to 3650"),
     ("journal_max", "all", "BUDGET_JOURNAL_MAX='all': accepted: entries from 1 to 100000000"),
+    ("estimate", "best", "BUDGET_ESTIMATE='best': accepted: expected, worst"),
     ("on_abort", "free", "BUDGET_ON_ABORT='free': accepted: partial, input, full, release, drain"),
     ("on_expire", "0", "BUDGET_ON_EXPIRE='0': accepted: release, input, estimate"),
     ("cost_header", "x cost", "BUDGET_COST_HEADER='x cost': accepted: a header name"),
@@ -176,6 +182,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_TIMEZONE": "UTC",
         "BUDGET_PRICES": "",
         "BUDGET_UNKNOWN_MODEL": "reject",
+        "BUDGET_ESTIMATE": "expected",
         "BUDGET_DEFAULT_OUTPUT_TOKENS": "1024",
         "BUDGET_LEASE_S": "60",
         "BUDGET_REMEMBER_S": "3600",

@@ -11,7 +11,7 @@ from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import UNREADABLE, parse_body
-from budget_middleware.apis.splitting import Event, Splitter
+from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter
 
 Headers = list[tuple[bytes, bytes]]
@@ -50,7 +50,8 @@ class AnswerReader:
 
     With `hide_usage`, events are forwarded whole, as soon as they are complete, without the usage that the
     client did not ask for. In every other case each byte is forwarded at once, as it came.
-    Of a JSON answer, of one event, and of what one compressed chunk expands to, at most `max_body_bytes` are kept.
+    Of a JSON answer, and of what one compressed chunk expands to, at most `max_body_bytes` are kept; so of one event,
+    or MAX_EVENT_BYTES if that is more.
     """
 
     def __init__(self, api: Api, *, hide_usage: bool, max_body_bytes: int) -> None:
@@ -58,6 +59,7 @@ class AnswerReader:
         self._api = api
         self._hide_usage = hide_usage
         self._max_body_bytes = max_body_bytes
+        self._max_event_bytes = max(max_body_bytes, MAX_EVENT_BYTES)
         self._kind = _Kind.OPAQUE
         self._inflater: Inflater | None = None
         self._splitter: Splitter | None = None
@@ -73,7 +75,7 @@ class AnswerReader:
             return headers
         self._kind = _kind_of(_header(headers, b"content-type"))
         if self._kind in _SPLITTERS:
-            self._splitter = _SPLITTERS[self._kind](max_event_bytes=self._max_body_bytes)
+            self._splitter = _SPLITTERS[self._kind](max_event_bytes=self._max_event_bytes)
         self._hide_usage = self._hide_usage and self._kind is _Kind.EVENTS
         dropped: tuple[bytes, ...] = _OF_THE_BODY
         if encoding in (b"gzip", b"x-gzip"):
@@ -125,7 +127,7 @@ class AnswerReader:
             self._body += piece
             self._first_byte = self._first_byte or piece.lstrip(_JSON_BLANKS)[:1]
             if self._first_byte == b"[":
-                self._splitter = ArraySplitter(max_event_bytes=self._max_body_bytes)
+                self._splitter = ArraySplitter(max_event_bytes=self._max_event_bytes)
                 return chain((bytes(self._body),), rest)
         return ()
 

@@ -16,12 +16,17 @@ class Breaker:
     def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
         self._outages = 0
+        self._answered_s = float("-inf")
         self._probe_at_s = 0.0
 
     def note_answer(self) -> None:
         self._outages = 0
+        self._answered_s = self._clock_s()
 
-    def note_outage(self) -> None:
+    def note_outage(self, *, began_s: float) -> None:
+        """A call that began then got no answer. If others got one since, it was its own bad luck."""
+        if began_s <= self._answered_s:
+            return
         self._outages += 1
         if self._outages == OUTAGES:
             self._probe_at_s = self._clock_s() + PROBE_S

@@ -13,7 +13,7 @@ from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.spool import Spool, SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
 
 REPLAYED_S = 300
@@ -41,13 +41,34 @@ class _Owed:
 
     @property
     def spooled(self) -> SpooledEnding:
-        return SpooledEnding(self.ending, since_ms=now_ms() - self._age_ms())
+        return SpooledEnding(self.ending, now_ms() - self._age_ms(), self.hold.reserve_trace)
 
     def at_age(self, *, trace: str) -> Ending:
         return replace(self.ending, age_ms=self._age_ms(), trace=trace)
 
     def _age_ms(self) -> int:
         return round((time.monotonic() - self.since_s) * 1000)
+
+
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """How far an ending has come. Uncertain: a try got no answer; last: the loop closes, there will be no other."""
+
+    owed: _Owed
+    span: VerbSpan
+    pause_s: float = FIRST_PAUSE_S
+    is_uncertain: bool = False
+    is_last: bool = False
+
+    async def pause(self) -> None:
+        """Wait before the next try, longer each time; cut short where the loop closes."""
+        if self.is_last:
+            return
+        try:
+            await asyncio.sleep(self.pause_s)
+        except asyncio.CancelledError:
+            self.is_last = True
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
 
 class Endings:
@@ -82,10 +103,10 @@ class Endings:
     def adopt(self) -> None:
         """Take over what processes that are gone have left on disk."""
         for spooled in self._spool.adopt():
-            hold = Hold(payers={}, amount_nanos=0, id=spooled.ending.id)
+            ending = spooled.ending
+            hold = Hold(payers={}, amount_nanos=0, id=ending.id, reserve_trace=spooled.reserve_trace)
             since_s = time.monotonic() - max(now_ms() - spooled.since_ms, 0) / 1000
-            attributes = {names.REASON: spooled.ending.reason}
-            self._tasks.own(self._end(_Owed(hold, spooled.ending, attributes, since_s)))
+            self._tasks.own(self._end(_Owed(hold, ending, {names.REASON: ending.reason}, since_s)))
 
     def close(self) -> None:
         """Let go of the disk; what is still owed is left there for another process."""
@@ -120,57 +141,56 @@ class Endings:
             reserve_trace=owed.hold.reserve_trace,
             attributes=owed.attributes,
         )
-        answer = await self._until_answered(owed, span)
-        if answer is None:
-            _log.error("not booked, the store gave no answer in time: %s", owed.ending)
-        elif answer.status is Status.TOO_OLD:
-            _log.error("not booked, it came too late to be sure that it was not booked before: %s", owed.ending)
-        else:
-            self._answered.append((time.monotonic(), owed))
-        return answer
+        return await self._until_answered(_Trial(owed, span))
 
-    async def _until_answered(self, owed: _Owed, span: VerbSpan) -> Answer | None:
-        """Try until the store answers; None: this task was cancelled, and the one try after that failed too."""
-        pause_s = FIRST_PAUSE_S
-        is_uncertain = is_last = False
+    async def _until_answered(self, trial: "_Trial") -> Answer | None:
+        """Try until the store answers. None: it is away, and whoever waits may go on; or this was the last try."""
         while True:
-            before = self._follower.seen
+            before, began_s = self._follower.seen, time.monotonic()
             try:
-                answer = await self._try(owed, trace=span.trace, is_last=is_last)
+                answer = await self._try(trial)
             except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
-                is_uncertain = is_uncertain or not isinstance(error, StoreRefused)
+                trial.is_uncertain = trial.is_uncertain or not isinstance(error, StoreRefused)
                 if isinstance(error, StoreUnavailable | TimeoutError):
-                    self._follower.breaker.note_outage()
-                if is_last or not self._spool.keep(owed.spooled):
-                    told = {names.REASON: str(error)}
-                    self._follower.finish(span, names.UNPROTECTED, told, is_uncertain=is_uncertain)
+                    self._follower.breaker.note_outage(began_s=began_s)
+                if trial.is_last or not self._spool.keep(trial.owed.spooled):
+                    self._give_up(trial, error)
                     return None
                 # Only a loop that closes cancels this task; what is owed to a counter gets one more try before.
-                is_last = isinstance(error, asyncio.CancelledError)
-                _log.debug("an ending got no answer and is tried again: %r", error)
+                trial.is_last = isinstance(error, asyncio.CancelledError)
+                if isinstance(error, StoreAway):
+                    self._tasks.own(self._try_later(trial))
+                    return None
             else:
-                self._spool.settle(owed.spooled)
-                self._follower.finish(span, answer.status, is_uncertain=is_uncertain)
-                self._follower.note(answer, span, before=before)
-                return answer
-            is_last = is_last or await _is_cancelled_in(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                self._follower.note(answer, trial.span, before=before)
+                return self._settle(trial, answer)
+            await trial.pause()
 
-    async def _try(self, owed: _Owed, *, trace: str, is_last: bool) -> Answer:
-        if not (is_last or self._follower.breaker.allows()):
-            raise StoreRefused("the store is away, and was not asked")
+    async def _try_later(self, trial: "_Trial") -> None:
+        await trial.pause()
+        await self._until_answered(trial)
+
+    async def _try(self, trial: "_Trial") -> Answer:
+        if not (trial.is_last or self._follower.breaker.allows()):
+            raise StoreAway("the store is away, and was not asked")
         async with asyncio.timeout(self._timeout_s):
-            return await self._send(owed.at_age(trace=trace))
+            return await self._send(trial.owed.at_age(trace=trial.span.trace))
+
+    def _settle(self, trial: "_Trial", answer: Answer) -> Answer:
+        self._spool.settle(trial.owed.spooled)
+        self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain)
+        if answer.status is Status.TOO_OLD:
+            _log.error("not booked, it came too late to be sure that it was not booked before: %s", trial.owed.ending)
+        else:
+            self._answered.append((time.monotonic(), trial.owed))
+        return answer
+
+    def _give_up(self, trial: "_Trial", error: BaseException) -> None:
+        told = {names.REASON: str(error)}
+        self._follower.finish(trial.span, names.UNPROTECTED, told, is_uncertain=trial.is_uncertain)
+        _log.error("not booked by this process, the store gave no answer: %s", trial.owed.ending)
 
     async def _send(self, ending: Ending) -> Answer:
         if isinstance(ending, Finalize):
             return await self._store.finalize(ending)
         return await self._store.release(ending)
-
-
-async def _is_cancelled_in(pause_s: float) -> bool:
-    try:
-        await asyncio.sleep(pause_s)
-    except asyncio.CancelledError:
-        return True
-    return False

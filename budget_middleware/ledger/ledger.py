@@ -27,7 +27,7 @@ from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.spool import Spool, SpoolFile
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
 
 _log = logging.getLogger("budget_middleware")
@@ -132,9 +132,9 @@ class Ledger:
             told[names.REASON] = str(error)
             if hold.is_uncertain:
                 self._leases.keep(hold)
-            if isinstance(error, StoreUnavailable) and hold.is_uncertain:
-                # Not where a limits source failed, and the store was never asked.
-                self._follower.breaker.note_outage()
+                # Where only a limits source failed, the store was never asked.
+                if isinstance(error, StoreUnavailable):
+                    self._follower.breaker.note_outage(began_s=started)
             raise
         except asyncio.CancelledError:
             self.abandon(hold, reason="cancelled while reserving")
@@ -158,7 +158,7 @@ class Ledger:
     async def _reserve_once(self, hold: Hold, span: VerbSpan) -> Answer:
         verb = await self._reserve_verb(hold, span)
         if not self._follower.breaker.allows():
-            raise StoreRefused("the store is away, and was not asked")
+            raise StoreAway("the store is away, and was not asked")
         before = self._follower.seen
         try:
             answer = await self.store.reserve(verb)

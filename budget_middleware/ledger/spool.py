@@ -27,10 +27,11 @@ _log = logging.getLogger("budget_middleware")
 
 @dataclass(frozen=True, slots=True)
 class SpooledEnding:
-    """An ending, and when it was first tried (milliseconds since the epoch, by this machine's clock)."""
+    """An ending, when it was first tried (milliseconds since the epoch, by this machine's clock), and for whom."""
 
     ending: Finalize | Release
     since_ms: int
+    reserve_trace: str = ""
 
     @property
     def key(self) -> str:
@@ -187,6 +188,7 @@ def _to_line(spooled: SpooledEnding) -> str:
         "id": ending.id,
         "since_ms": spooled.since_ms,
         "reason": ending.reason,
+        "reserve_trace": spooled.reserve_trace,
     }
     if isinstance(ending, Finalize):
         document |= {"targets": pack_targets(ending.targets), "actual_nanos": str(ending.actual_nanos)}
@@ -222,4 +224,4 @@ def _from_document(document: dict[str, str]) -> SpooledEnding:
         ending = Release(document["id"], reason=document["reason"])
     else:
         raise ValueError(f"no such ending: {document['owed']}")
-    return SpooledEnding(ending, int(document["since_ms"]))
+    return SpooledEnding(ending, int(document["since_ms"]), document["reserve_trace"])

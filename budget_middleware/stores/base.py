@@ -33,6 +33,10 @@ class StoreRefused(Exception):
     """The store answered with an error and applied nothing: a poisoned record, no memory, a read-only replica."""
 
 
+class StoreAway(StoreRefused):
+    """The store has not answered lately, so it was not asked: nothing was applied."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How long a store remembers what is over."""

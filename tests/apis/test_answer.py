@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.answer import AnswerReader, Inflater
+from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Seen
+from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.core.pricing import Usage
 

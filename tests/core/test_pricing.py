@@ -15,6 +15,7 @@ from budget_middleware.core.pricing import (
     breakdown,
     cost_nanos,
     estimate_nanos,
+    with_output,
 )
 
 
@@ -32,6 +33,15 @@ ONE_EACH = rates(
     output=2,
     reasoning=20,
     output_audio=200,
+    cache_write_1h=400,
+    input_image=30_000,
+    cached_image=70_000,
+    output_image=700,
+    characters=11,
+    image=13,
+    audio_hour=17,
+    rerank_search=19,
+    web_search=23,
 )
 
 
@@ -61,6 +71,22 @@ class TestCost:
             ),
             # What does not fit into the whole was counted twice: three cached, five audio, one of them both.
             (Usage(input_tokens=7, cached_input_tokens=3, input_audio_tokens=5), 20 + 4000 + 5000),
+            # So with images: three cached, five of images, one of them both; with both, sound is the cached one.
+            (Usage(input_tokens=7, input_image_tokens=2), 5 + 60_000),
+            (Usage(input_tokens=7, cached_input_tokens=3, input_image_tokens=5), 20 + 4 * 30_000 + 70_000),
+            (
+                Usage(input_tokens=7, cached_input_tokens=3, input_image_tokens=2, cached_image_tokens=1),
+                3 + 20 + 30_000 + 70_000,
+            ),
+            (
+                Usage(input_tokens=4, cached_input_tokens=1, input_audio_tokens=2, input_image_tokens=2),
+                1000 + 5000 + 2 * 30_000,
+            ),
+            # An hour's writes are part of the writes.
+            (Usage(input_tokens=7, cache_write_tokens=4, cache_write_1h_tokens=3), 3 + 100 + 3 * 400),
+            (Usage(output_tokens=5, output_image_tokens=2), 6 + 2 * 700),
+            (Usage(characters=2, images=3), 2 * 11 + 3 * 13),
+            (Usage(audio_ms=2, rerank_searches=1, web_searches=1), 2 * 17 + 19 + 23),
         ],
     )
     def test_each_class_at_its_own_rate(self, usage, usd_micros):
@@ -87,7 +113,7 @@ class TestCost:
 
     def test_parts_larger_than_the_whole_are_cut_to_it(self):
         usage = Usage(input_tokens=2, cached_input_tokens=9, cache_write_tokens=9, input_audio_tokens=9)
-        assert sum(line.tokens for line in breakdown(ONE_EACH, usage)) == 2
+        assert sum(line.count for line in breakdown(ONE_EACH, usage)) == 2
         usage = Usage(output_tokens=2, reasoning_tokens=9, output_audio_tokens=9)
         assert cost_nanos(ONE_EACH, usage) == 40_000
 
@@ -98,7 +124,7 @@ class TestCost:
 
     def test_no_cost_is_beyond_what_a_counter_takes(self):
         assert cost_nanos(ONE_EACH, Usage(input_tokens=10**30)) == MAX_NANOS
-        assert estimate_nanos(ONE_EACH, input_tokens=10**30, output_tokens=0) == MAX_NANOS
+        assert estimate_nanos(ONE_EACH, Usage(input_tokens=10**30)) == MAX_NANOS
 
     @given(
         st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
@@ -107,8 +133,10 @@ class TestCost:
     def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_unit):
         prices = Rates(model="m", by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE} | by_unit)
         lines = breakdown(prices, usage)
-        assert sum(line.tokens for line in lines) == usage.input_tokens + usage.output_tokens
-        assert all(line.tokens > 0 for line in lines)
+        singly = usage.characters + usage.audio_ms + usage.images + usage.rerank_searches + usage.web_searches
+        requests = int(Unit.REQUEST in by_unit)
+        assert sum(line.count for line in lines) == usage.input_tokens + usage.output_tokens + singly + requests
+        assert all(line.count > 0 for line in lines)
         assert abs(cost_nanos(prices, usage) * FEMTOS_PER_NANO - sum(line.femtos for line in lines)) * 2 <= (
             FEMTOS_PER_NANO
         )
@@ -127,7 +155,7 @@ class TestTiers:
     @pytest.mark.parametrize(("tokens", "nanos"), [(100, 100), (101, 202), (200, 400), (201, 804), (1000, 4000)])
     def test_the_whole_class_pays_the_rate_of_its_tier(self, tokens, nanos):
         assert cost_nanos(self.LONG, Usage(input_tokens=tokens)) == nanos
-        assert estimate_nanos(self.LONG, input_tokens=tokens, output_tokens=0) == nanos
+        assert estimate_nanos(self.LONG, Usage(input_tokens=tokens)) == nanos
 
     def test_the_tier_is_chosen_by_all_input_tokens(self):
         usage = Usage(input_tokens=101, cached_input_tokens=100, output_tokens=1)
@@ -136,11 +164,43 @@ class TestTiers:
 
 class TestEstimate:
     def test_it_is_rounded_up(self):
-        assert estimate_nanos(rates(input="0.000001"), input_tokens=1, output_tokens=0) == 1
+        assert estimate_nanos(rates(input="0.000001"), Usage(input_tokens=1)) == 1
 
     def test_output_is_taken_at_the_dearer_of_output_and_reasoning(self):
-        assert estimate_nanos(ONE_EACH, input_tokens=7, output_tokens=5) == 7_000 + 100_000
-        assert estimate_nanos(rates(output=3, reasoning=1), input_tokens=0, output_tokens=5) == 15_000
+        assert estimate_nanos(ONE_EACH, Usage(input_tokens=7, output_tokens=5)) == 7_000 + 100_000
+        assert estimate_nanos(rates(output=3, reasoning=1), Usage(output_tokens=5)) == 15_000
+
+
+    def test_at_worst_all_input_is_written_to_a_cache(self):
+        usage = Usage(input_tokens=7, output_tokens=5)
+        assert estimate_nanos(ONE_EACH, usage, is_worst=True) == 700_000 + 100_000
+        assert estimate_nanos(rates(input=3, cache_write=1), usage, is_worst=True) == 21_000
+
+    @pytest.mark.parametrize(("unit", "usd_micros"), [(Unit.OUTPUT, 20), (Unit.OUTPUT_AUDIO, 200), (Unit.OUTPUT_IMAGE, 700)])
+    def test_output_of_other_kinds(self, unit, usd_micros):
+        usage = with_output(Usage(input_tokens=1), 5, unit=unit)
+        assert usage.output_tokens == 5
+        assert estimate_nanos(ONE_EACH, usage) == 1_000 + 5 * usd_micros * 1_000
+
+    @given(
+        st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
+        st.dictionaries(st.sampled_from(list(Unit)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
+    )
+    def test_no_estimate_of_a_usage_is_below_its_cost(self, usage, by_unit):
+        prices = Rates(model="m", by_unit=by_unit)
+        assert cost_nanos(prices, usage) <= estimate_nanos(prices, usage) <= estimate_nanos(prices, usage, is_worst=True)
+
+
+class TestServiceTiers:
+    PRICES = Rates(
+        model="m",
+        by_unit={Unit.INPUT: Rate(4_000_000), Unit.OUTPUT: Rate(8_000_000)},
+        by_service_tier={"flex": {Unit.INPUT: Rate(2_000_000)}},
+    )
+
+    @pytest.mark.parametrize(("tier", "nanos"), [(None, 12), ("default", 12), ("flex", 10), ("Flex", 12)])
+    def test_a_tier_changes_what_it_prices(self, tier, nanos):
+        assert cost_nanos(self.PRICES.in_service_tier(tier), Usage(input_tokens=1, output_tokens=1)) == nanos
 
 
 class TestFree:

@@ -83,4 +83,7 @@ def actual_nanos(*, words: int = 10, prompt: int = 10) -> int:
 
 def seen_nanos(*, chunks: int) -> int:
     """What a stream costs that is cut off after so many chunks: the estimated input, and the output seen."""
-    return OpenAIChat().read_request(request(), path="", n_bytes=0).input.input_tokens * INPUT_NANOS + chunks * OUTPUT_NANOS
+    return (
+        OpenAIChat().read_request(request(), path="", n_bytes=0).input.input_tokens * INPUT_NANOS
+        + chunks * OUTPUT_NANOS
+    )

@@ -64,9 +64,7 @@ async def test_killed_and_restarted_with_its_data(start_gateway, server: Server,
     assert not await store.holds()
 
 
-async def test_killed_and_restarted_empty_gets_the_last_minutes_again(
-    start_gateway, server: Server, store: RedisStore
-):
+async def test_killed_and_restarted_empty_gets_the_last_minutes_again(start_gateway, server: Server, store: RedisStore):
     gateway = start_gateway(limits="key=100/day", store_timeout_s="0.3")
     assert (await gateway.ask()).status == 200
     tasks = await _ten_streams(gateway)

@@ -40,7 +40,9 @@ def main() -> int:
             found_by = _plant(copy, fault)
             missed += found_by is None
             told = found_by or "FOUND BY NO TEST"
-            print(f"{number:>3}/{len(chosen)} {time.monotonic() - started:>6.1f} s  {fault.name:<42} {told}", flush=True)
+            print(
+                f"{number:>3}/{len(chosen)} {time.monotonic() - started:>6.1f} s  {fault.name:<42} {told}", flush=True
+            )
     print(f"{len(chosen) - missed} of {len(chosen)} faults were found")
     return 1 if missed else 0
 

@@ -118,12 +118,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         if isinstance(callback, _Guarded):
             return super().call_soon(callback, context=context)
-        guarded = _Guarded(callback, args, context or contextvars.copy_context())
+        guarded = _Guarded(callback, args, _or_current(context))
         guarded.handle = super().call_soon(guarded, context=guarded.context)
         return guarded.handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
-        guarded = _Guarded(callback, args, context or contextvars.copy_context())
+        guarded = _Guarded(callback, args, _or_current(context))
         guarded.handle = timer = super().call_at(when, guarded, context=guarded.context)
         return timer
 
@@ -142,6 +142,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     @staticmethod
     async def _pass_a_moment() -> None:
         await asyncio.sleep(_MS)
+
+
+def _or_current(context: contextvars.Context | None) -> contextvars.Context:
+    # An empty context is falsy.
+    return contextvars.copy_context() if context is None else context
 
 
 @contextlib.contextmanager

@@ -89,12 +89,16 @@ class Network:
         self._host = host
         self._witness = witness
         self._tell = tell
-        self._is_calm = False
+        self._is_calm = self._is_closed = False
         self._calls: Tally[object] = Tally()
         self._faults = {
             **{(r.number, f.nth): f for r in plan.requests for f in r.faults},
             **{(f"w{worker}", f.nth): f for worker, f in plan.house_faults},
         }
+
+    def close(self) -> None:
+        """What is still on its way gets lost."""
+        self._is_closed = True
 
     def calm_down(self) -> None:
         self._is_calm = True
@@ -143,6 +147,8 @@ class Network:
             self._apply(message, reply)
 
     def _apply(self, message: Message, reply: Any) -> None:
+        if self._is_closed:
+            return
         back_s = message.latency_s[1]
         try:
             answer = self.step(message.name, message.arguments, message.options)
@@ -203,5 +209,3 @@ class Network:
 def _fail(reply: Any, error: Exception) -> None:
     if reply is not None and not reply.done():
         reply.set_exception(error)
-
-

@@ -167,8 +167,19 @@ def draw(seed: int) -> Plan:
     faults = rng.sample(list(Fault), rng.randint(0, len(Fault)))
     kinds = rng.sample(list(Kind), rng.randint(0, 6))
     chance = rng.choice((0.02, 0.1, 0.4))
+    # Whatever comes in bursts meets the others' holds at the limit.
+    spread_ms = rng.choice((length_ms, 40))
+    bursts_ms = [rng.randrange(length_ms) for _ in range(rng.choice((1, 3, 6)))] if spread_ms < length_ms else [0]
     requests = tuple(
-        _request(rng, n, workers=workers, length_ms=length_ms, faults=faults, chance=chance, lease_s=lease_s)
+        _request(
+            rng,
+            n,
+            at_ms=rng.choice(bursts_ms) + rng.randrange(spread_ms),
+            workers=workers,
+            faults=faults,
+            chance=chance,
+            lease_s=lease_s,
+        )
         for n in range(1, rng.choice((6, 20, 40)))
     )
     events = tuple(
@@ -187,7 +198,7 @@ def draw(seed: int) -> Plan:
         on_abort=rng.choice(("partial", "partial", "input", "full", "release", "drain")),
         on_expire=rng.choice(("release", "input", "estimate")),
         on_store_error=rng.choice(("open", "closed")),
-        limit_in_estimates=rng.choice((2, 5, 1_000)),
+        limit_in_estimates=rng.choice((1, 2, 5, 1_000)),
         lease_s=lease_s,
         skews_ms=tuple(rng.choice((0, 0, -300_000, 420_000)) for _ in range(workers)),
         requests=requests,
@@ -197,13 +208,13 @@ def draw(seed: int) -> Plan:
 
 
 def _request(
-    rng: random.Random, number: int, *, workers: int, length_ms: int, faults: list[Fault], chance: float, lease_s: int
+    rng: random.Random, number: int, *, at_ms: int, workers: int, faults: list[Fault], chance: float, lease_s: int
 ) -> Request:
     client = rng.choices(list(Client), weights=(6, 2, 1, 2, 1))[0]
     cancels = client in (Client.CANCELS, Client.CANCELS_ON)
     return Request(
         number,
-        at_ms=rng.randrange(length_ms),
+        at_ms=at_ms,
         worker=rng.randrange(workers),
         key=rng.randrange(3),
         play=rng.choices(list(Play), weights=(3, 5, 2, 1, 1, 2, 1))[0],

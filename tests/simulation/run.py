@@ -38,6 +38,7 @@ def simulate(
         loop.set_exception_handler(lambda _, told: errors.append(f"{told['message']}: {told.get('exception')!r}"))
         violation = _lived(loop, world) or (errors[0] if errors else "")
         world.tell("VIOLATION" if violation else "all promises kept;", violation or world.losses)
+        world.network.close()
         loop.bury(world.processes)
     world.host.close()
     faults = world.happenings.met + world.network.faults_met

@@ -16,9 +16,7 @@ from tests.simulation.world import World
 
 LEASE_S = 3
 
-REQUEST = Request(
-    1, at_ms=0, worker=0, key=0, play=Play.JSON, client=Client.STAYS, patience=10**6, words=2, pause_ms=2
-)
+REQUEST = Request(1, at_ms=0, worker=0, key=0, play=Play.JSON, client=Client.STAYS, patience=10**6, words=2, pause_ms=2)
 PLAN = Plan(
     seed=0,
     workers=1,

@@ -1,4 +1,4 @@
-"""Reading numbers, text and JSON from whoever sends them."""
+"""Reading numbers, names and JSON from whoever sends them."""
 
 import json
 
@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.base import (
+from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.form import Form
+from budget_middleware.apis.reading import (
     MAX_TOKENS,
-    MEDIA_TOKENS,
     UNREADABLE,
-    BadRequestError,
-    Seen,
-    ask_from_length,
-    input_tokens_of,
+    cost_nanos,
+    first_count,
+    largest,
+    milliseconds,
+    name_in,
     parse_body,
-    text_bytes_of,
     token_count,
     whole_number,
 )
@@ -53,47 +54,6 @@ class TestParseBody:
     @given(st.binary())
     def test_no_bytes_raise(self, raw):
         parse_body(raw)
-
-
-class TestText:
-    @pytest.mark.parametrize(
-        ("value", "n_bytes"),
-        [
-            (None, 0),
-            (True, 0),
-            (12, 0),
-            ("abc", 3),
-            ("äöü", 6),
-            ("\ud800", 3),
-            (["ab", ["c", None]], 3),
-            ({"key": "value", "more": {"k": 1}}, 13),
-            ({"type": []}, 4),
-        ],
-    )
-    def test_bytes(self, value, n_bytes):
-        assert text_bytes_of(value) == n_bytes
-
-    @pytest.mark.parametrize("kind", MEDIA_TOKENS)
-    def test_base64_is_not_text(self, kind):
-        part = {"type": kind, kind: {"url": "data:;base64," + "A" * 100_000}}
-        tokens = input_tokens_of([part, part])
-        assert 2 * MEDIA_TOKENS[kind] < tokens < 2 * MEDIA_TOKENS[kind] + 30
-
-    def test_text_beside_media_counts(self):
-        assert input_tokens_of({"type": "image_url", "image_url": "x", "text": "y" * 400}) > 1_600
-
-    def test_a_type_alone_is_no_media(self):
-        assert input_tokens_of({"type": "file", "text": "y" * 400}) < 110
-
-    def test_depth_does_not_matter(self):
-        value: object = "text"
-        for _ in range(100_000):
-            value = [value]
-        assert text_bytes_of(value) == 4
-
-    @given(ANY_JSON)
-    def test_no_json_raises(self, value):
-        assert input_tokens_of(value) >= 0
 
 
 class TestWholeNumber:
@@ -143,10 +103,36 @@ def test_no_token_count(value):
     assert token_count(value) is None
 
 
-def test_an_unreadable_request_counts_by_its_length():
-    assert ask_from_length(10).input_tokens == 3
+def test_the_fields_of_a_form_are_text():
+    assert whole_number(Form(n="12"), "n") == 12
+    for text in ("", "-1", "1.5", "0", "٤", "9" * 30, "1e3"):
+        with pytest.raises(BadRequestError):
+            whole_number(Form(n=text), "n")
 
 
-def test_output_seen():
-    assert Seen(text_bytes=41, chunks=3).output_tokens == 11
-    assert Seen(text_bytes=4, chunks=3).output_tokens == 3
+def test_the_largest_of_several_numbers():
+    assert largest({"a": 1, "b": 5, "c": None}, "a", "b", "c", "d") == 5
+    assert largest({}, "a") is None
+    with pytest.raises(BadRequestError, match="b must be"):
+        largest({"a": 1, "b": "5"}, "a", "b")
+
+
+def test_the_first_of_several_counts():
+    assert first_count({"a": "x", "b": 3, "c": 4}, "a", "b", "c") == 3
+    assert first_count({"a": -1}, "a", "b") == 0
+
+
+@pytest.mark.parametrize(("seconds", "ms"), [(0, 0), (3.4, 3_400), (12, 12_000)])
+def test_milliseconds(seconds, ms):
+    assert milliseconds(seconds) == ms
+
+
+@pytest.mark.parametrize("seconds", [None, True, "1", -1, float("nan"), float("inf"), 1e300, [], 10**400])
+def test_what_is_no_duration(seconds):
+    assert milliseconds(seconds) is None
+    assert cost_nanos(seconds) is None or seconds == 0
+
+
+@pytest.mark.parametrize(("value", "name"), [("x", "x"), ("x" * 256, "x" * 256), ("x" * 257, None), ("", None), (1, None)])
+def test_names(value, name):
+    assert name_in({"model": value}, "model") == name

@@ -1,0 +1,63 @@
+"""A store that is away is asked once a second, not by every request."""
+
+from budget_middleware.ledger.breaker import OUTAGES, PROBE_S, Breaker
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def _away(clock: _Clock) -> Breaker:
+    breaker = Breaker(clock_s=clock)
+    for _ in range(OUTAGES):
+        assert breaker.allows()
+        breaker.note_outage(began_s=clock())
+    return breaker
+
+
+def test_it_asks_until_the_store_is_away():
+    assert not _away(_Clock()).allows()
+
+
+def test_an_answer_in_between_starts_the_count_anew():
+    clock = _Clock()
+    breaker = Breaker(clock_s=clock)
+    for _ in range(3):
+        for _ in range(OUTAGES - 1):
+            clock.now_s += 1
+            breaker.note_outage(began_s=clock())
+        breaker.note_answer()
+        clock.now_s += 1
+    assert breaker.allows()
+
+
+def test_a_call_is_no_outage_if_others_were_answered_since_it_began():
+    clock = _Clock()
+    breaker = Breaker(clock_s=clock)
+    breaker.note_answer()
+    for _ in range(2 * OUTAGES):
+        breaker.note_outage(began_s=clock.now_s - 1)
+    assert breaker.allows()
+
+
+def test_while_away_one_call_in_a_while_finds_out():
+    clock = _Clock()
+    breaker = _away(clock)
+    for _ in range(3):
+        clock.now_s += PROBE_S
+        assert [breaker.allows() for _ in range(3)] == [True, False, False]
+        breaker.note_outage(began_s=clock())
+
+
+def test_one_answer_and_it_is_back():
+    clock = _Clock()
+    breaker = _away(clock)
+    clock.now_s += PROBE_S
+    assert breaker.allows()
+    breaker.note_answer()
+    assert breaker.allows()
+    assert breaker.allows()

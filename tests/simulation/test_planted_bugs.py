@@ -1,0 +1,113 @@
+"""A simulator that finds nothing proves nothing: each of these slips must be found within a few seeds."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from budget_middleware.core import transitions
+from budget_middleware.core.model import State, Status
+from budget_middleware.ledger import endings, follower
+from budget_middleware.ledger.ledger import Ledger
+from budget_middleware.stores.memory import MemoryStore
+from tests.simulation.plan import draw
+from tests.simulation.run import simulate
+from tests.simulation.shrink import shrink
+
+SEEDS = range(1, 120)
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def book_again(patch: pytest.MonkeyPatch) -> None:
+    """A repeated finalize is booked a second time."""
+    table = {**transitions.ENDINGS, (transitions.Op.FINALIZE, State.FINALIZED): Status.FINALIZED}
+    patch.setattr(transitions, "ENDINGS", table)
+
+
+def forget_what_was_released(patch: pytest.MonkeyPatch) -> None:
+    """A reserve that arrives after its release holds."""
+    reserve = transitions.reserve
+
+    def careless(known, verb, **options):
+        return reserve(None if known and known.amount_nanos is None else known, verb, **options)
+
+    patch.setattr(transitions, "reserve", careless)
+
+
+def keep_the_expiry_charge(patch: pytest.MonkeyPatch) -> None:
+    """A late ending adds its cost to the expiry charge."""
+    finalize = transitions.finalize
+
+    def adding(known, verb, **options):
+        decision = finalize(known, verb, **options)
+        if decision.status is Status.FINALIZED_LATE:
+            return replace(decision, postings=transitions.postings(None, decision.becomes))
+        return decision
+
+    patch.setattr(transitions, "finalize", adding)
+
+
+def overlook_the_reserved(patch: pytest.MonkeyPatch) -> None:
+    """What others hold does not count against the limit."""
+    find = transitions.find_rejection
+
+    def blind(targets, balances, **options):
+        return find(targets, [replace(balance, reserved_nanos=0) for balance in balances], **options)
+
+    patch.setattr(transitions, "find_rejection", blind)
+
+
+def abandon_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A reserve of unknown fate is left to itself."""
+    patch.setattr(Ledger, "abandon", lambda *_, **__: None)
+
+
+def never_replay(patch: pytest.MonkeyPatch) -> None:
+    """A store that lost writes is not told again."""
+    patch.setattr(endings.Endings, "replay", lambda _: None)
+
+
+def count_limit_versions(patch: pytest.MonkeyPatch) -> None:
+    """A store that starts anew comes to versions of limits that stood for others."""
+
+    def counted(store):
+        store._limits_version += 1
+        return store._limits_version
+
+    patch.setattr(MemoryStore, "_new_limits_version", counted)
+
+
+def trust_the_seq(patch: pytest.MonkeyPatch) -> None:
+    """A loss is overlooked, since the very call that could tell of it writes as much again."""
+    follow = follower.StoreFollower._follow
+    patch.setattr(
+        follower.StoreFollower, "_follow", lambda self, answer, before: follow(self, replace(answer, entries=()), before)
+    )
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        book_again,
+        forget_what_was_released,
+        keep_the_expiry_charge,
+        overlook_the_reserved,
+        abandon_nothing,
+        never_replay,
+        count_limit_versions,
+        trust_the_seq,
+    ],
+)
+def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch):
+    plant(monkeypatch)
+    assert any(simulate(draw(seed)).violation for seed in SEEDS), plant.__doc__
+
+
+def test_the_shortest_story_is_short(monkeypatch: pytest.MonkeyPatch):
+    book_again(monkeypatch)
+    plan = next(plan for plan in map(draw, SEEDS) if simulate(plan).violation)
+    shortest = shrink(plan, lambda fewer: bool(simulate(fewer).violation))
+    outcome = simulate(shortest, keeps_story=True)
+    assert outcome.violation
+    assert len(shortest.parts) <= 3, "\n".join(outcome.story)

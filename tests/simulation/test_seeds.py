@@ -1,0 +1,55 @@
+"""The fixed budget of seeds: whatever befalls workers, network and store, every counter is what was really served."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import redis
+
+from tests.simulation.__main__ import Summary, shortest_story
+from tests.simulation.hosts import MemoryHost, ScriptsHost
+from tests.simulation.plan import draw
+from tests.simulation.run import simulate
+from tests.simulation.world import OpenHost
+
+pytestmark = pytest.mark.timeout(300)
+
+SPANS = [range(first, first + 100) for first in range(1, 601, 100)]
+SCRIPTS_SEEDS = range(1, 101)
+
+
+def simulate_all(seeds: range, open_host: OpenHost = MemoryHost) -> Summary:
+    summary = Summary()
+    for seed in seeds:
+        outcome = simulate(draw(seed), open_host=open_host)
+        if outcome.violation:
+            story = "\n".join(shortest_story(outcome.plan, open_host))
+            pytest.fail(f"seed {seed} (python -m tests.simulation --seeds {seed} --story): {outcome.violation}\n{story}")
+        summary.add(outcome)
+    return summary
+
+
+@pytest.mark.parametrize("seeds", SPANS, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+def test_every_promise_is_kept(seeds: range):
+    summary = simulate_all(seeds)
+    assert summary.requests > 1_000
+    assert summary.faults.total() > 1_000
+
+
+def test_the_real_scripts_keep_them_too(server_url: str, namespace: str):
+    with redis.Redis.from_url(server_url, decode_responses=True) as client:
+        simulate_all(
+            SCRIPTS_SEEDS, lambda clock_ms: ScriptsHost(client, namespace=namespace, clock_ms=clock_ms)
+        )
+
+
+def test_a_seed_is_one_story_in_every_process():
+    told = {_story_of(seed=11, hash_seed=hash_seed) for hash_seed in ("0", "1", "2")}
+    assert len(told) == 1
+
+
+def _story_of(*, seed: int, hash_seed: str) -> str:
+    command = [sys.executable, "-m", "tests.simulation", "--seeds", str(seed), "--story"]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
