@@ -10,10 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways clean
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | bench | clean"
-	@echo "make jaeger | jaeger-binary | test-jaeger (need Go)"
+	@echo "make test-gateways (installs LiteLLM and others); make jaeger | jaeger-binary | test-jaeger (need Go)"
 
 setup: $(READY)
 
@@ -61,8 +61,21 @@ $(JAEGER): .ci/jaeger
 test-jaeger: $(READY) $(JAEGER)
 	@$(BIN)/python -m pytest -m jaeger tests/jaeger $(ARGS)
 
+# Other people's gateways and servers, with us in front.
+GATEWAYS := .venv-gateways
+
+test-gateways: $(READY) $(GATEWAYS)/.ready
+	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways $(ARGS)
+
+$(GATEWAYS)/.ready: pyproject.toml $(READY)
+	@echo "Installing gateways into $(GATEWAYS): two minutes, once."
+	@test -x $(GATEWAYS)/bin/python || $(BIN)/python -m venv --clear $(GATEWAYS)
+	@$(GATEWAYS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(GATEWAYS)/bin/python -m pip install --quiet --editable '.[demo,hiredis]' --group gateways
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(GATEWAYS) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;

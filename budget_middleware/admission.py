@@ -22,10 +22,9 @@ from budget_middleware.refusals import rejection_message
 from budget_middleware.request_body import RequestBody
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
 
 _SHOWN_MODEL_CHARS = 128
-_WARNED_MODELS_MAX = 1_000
 
 _log = logging.getLogger("budget_middleware")
 
@@ -115,7 +114,6 @@ class Admission:
         self._payers = payers
         self._prices = prices
         self._enforces = settings.mode is Mode.ENFORCE
-        self._warned_models: set[str] = set()
 
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
@@ -173,8 +171,7 @@ class Admission:
         """
         if self._enforces and any(target.limit_nanos is not None for target in hold.targets):
             return True
-        if hold.model not in self._warned_models and len(self._warned_models) < _WARNED_MODELS_MAX:
-            self._warned_models.add(hold.model)
+        if self._ledger.note(Topic.UNPRICED, hold.model or "(none named)"):
             _log.warning("model %s has no price: served, and booked at 0 as unpriced", hold.model or "(none named)")
         return False
 

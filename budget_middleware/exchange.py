@@ -22,9 +22,9 @@ from budget_middleware.apis.base import Api
 from budget_middleware.bill import Bill, reported_cost, usage_attributes
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
-from budget_middleware.ledger import Ledger
-from budget_middleware.prices import PriceBook
+from budget_middleware.ledger import BudgetHandle, Ledger
 from budget_middleware.refusals import budget_headers, rate_limit_headers
+from budget_middleware.scopes import with_handle
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"
@@ -43,14 +43,14 @@ class Exchange:
         hides_usage: bool,
         settings: Settings,
         ledger: Ledger,
-        prices: PriceBook,
     ) -> None:
         self._admitted = admitted
         self._server_receive = receive
         self._server_send = send
         self._settings = settings
         self._ledger = ledger
-        self._bill = Bill(admitted.quote, prices)
+        self._bill = Bill(admitted.quote, ledger.prices)
+        self._handle = BudgetHandle(admitted.hold.id, ledger.prices)
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._ending: asyncio.Task[Answer | None] | None = None
         self._has_ended = asyncio.Event()
@@ -64,7 +64,7 @@ class Exchange:
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Call the app; whatever becomes of it, the ending has begun when this returns or raises."""
         try:
-            await app(scope, self._receive, self._send_and_meter)
+            await app(with_handle(scope, self._handle), self._receive, self._send_and_meter)
         except asyncio.CancelledError:
             await self._end(End.CLIENT_GONE)
             raise
@@ -180,7 +180,8 @@ class Exchange:
         seen, hold = self._reader.seen, self._admitted.hold
         is_error = self._status >= 300
         evidence = self._bill.evidence(seen, end=end, is_error=is_error, output_began=self._output_began)
-        charge = self._charge = charge_of(evidence, on_abort=self._settings.on_abort)
+        charge = charge_of(evidence, on_abort=self._settings.on_abort).with_added(self._handle.end())
+        self._charge = charge
         self._count(charge, end)
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)

@@ -10,18 +10,18 @@ from budget_middleware.accounts_file import AccountsFile
 from budget_middleware.admission import Admission
 from budget_middleware.apis import APIS, is_free_route
 from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.ledger import Ledger, LimitsSource
+from budget_middleware.ledger import BudgetHandle, LimitsSource
+from budget_middleware.opening import ledger_of
 from budget_middleware.payers import AccountsSource, Payers
-from budget_middleware.prices import PriceBook, load_prices
 from budget_middleware.refusals import retry_headers, send_refusal
 from budget_middleware.responder import BudgetResponder, CallTimes
+from budget_middleware.scopes import is_metered, with_handle
 from budget_middleware.setting_types import Mode, RouteRule
 from budget_middleware.settings import Settings, SettingsError, load
-from budget_middleware.stores.base import Retention, Store
-from budget_middleware.stores.opening import MEMORY_URL, open_store
+from budget_middleware.stores.base import Store, Topic
+from budget_middleware.stores.opening import MEMORY_URL
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_TEMPLATES_MAX = 1_000
 _ID_SEGMENT = re.compile(r"/(?:[0-9]+|[0-9a-fA-F-]{16,}|[A-Za-z]+[_-][A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*)(?=/|$)")
 
 _log = logging.getLogger("budget_middleware")
@@ -51,7 +51,8 @@ class BudgetMiddleware:
     ) -> None:
         self._app = app
         self._error: SettingsError | None = None
-        self._unmetered: set[str] = set()
+        self._lifespan_state: dict[str, Any] = {}
+        self._was_stacked = False
         try:
             self._set_up(load(**settings), store, limits_source, accounts_source)
         except SettingsError as error:
@@ -66,29 +67,12 @@ class BudgetMiddleware:
         accounts_source: AccountsSource | None,
     ) -> None:
         self._settings = settings
-        self._prices = _price_book(settings)
-        self.ledger = Ledger(
-            store
-            or open_store(
-                settings.store_url,
-                namespace=settings.namespace,
-                timeout_s=settings.store_timeout_s,
-                retention=retention_of(settings),
-            ),
-            limits=settings.limits,
-            limits_source=limits_source,
-            timezone=settings.timezone,
-            enforce=settings.mode is Mode.ENFORCE,
-            lease_ms=settings.lease_ms,
-            store_timeout_s=settings.store_timeout_s,
-            spool_max=settings.spool_max,
-            spool_path=settings.spool_path,
-        )
+        self.ledger = ledger_of(settings, store=store, limits_source=limits_source)
         self._admission = Admission(
             settings,
             ledger=self.ledger,
             payers=_payers(settings, accounts_source),
-            prices=self._prices,
+            prices=self.ledger.prices,
         )
         self._call_times = CallTimes()
         if store is None and settings.store_url == MEMORY_URL and settings.mode is not Mode.OFF:
@@ -101,6 +85,10 @@ class BudgetMiddleware:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
+            # WebSockets too: they are not metered.
+            await self._app(scope, receive, send)
+        elif is_metered(scope):
+            self._warn_of_stack()
             await self._app(scope, receive, send)
         else:
             await self._meter(scope, receive, send)
@@ -114,7 +102,7 @@ class BudgetMiddleware:
             refusal = Refusal(status=500, reason=Reason.MISCONFIGURED, message=f"Budget settings: {self._error}")
             await send_refusal(api, refusal, send, headers=retry_headers(refusal.reason, call_s=0))
         elif self._settings.mode is Mode.OFF:
-            await self._app(scope, receive, send)
+            await self._app(self._with_idle_handle(scope) if api else scope, receive, send)
         elif api is None:
             self._note_ungated(scope["path"])
             await self._app(scope, receive, send)
@@ -124,11 +112,24 @@ class BudgetMiddleware:
                 api,
                 settings=self._settings,
                 ledger=self.ledger,
-                prices=self._prices,
                 admission=self._admission,
                 call_times=self._call_times,
             )
-            await responder(scope, receive, send)
+            await responder(self._unshared(scope), receive, send)
+
+    def _with_idle_handle(self, scope: Scope) -> Scope:
+        """For an app that adds to its handle: switched off, nothing of it is booked."""
+        return with_handle(self._unshared(scope), BudgetHandle("", self.ledger.prices))
+
+    def _unshared(self, scope: Scope) -> Scope:
+        """Some servers give every request the state of the lifespan itself, where nobody's handle may be left."""
+        is_shared = scope.get("state") is self._lifespan_state
+        return {**scope, "state": dict(self._lifespan_state)} if is_shared else scope
+
+    def _warn_of_stack(self) -> None:
+        if not self._was_stacked:
+            self._was_stacked = True
+            _log.warning("BudgetMiddleware is stacked twice: the outer one meters, this one does nothing; remove one")
 
     def _api_at(self, path: str) -> Api | None:
         rules: tuple[RouteRule, ...] = () if self._error is not None else self._settings.routes
@@ -143,9 +144,8 @@ class BudgetMiddleware:
         if is_free:
             return
         template = _ID_SEGMENT.sub("/{id}", path)[:200]
-        if template not in self._unmetered and len(self._unmetered) < _TEMPLATES_MAX:
-            self._unmetered.add(template)
-            _log.info(
+        if self.ledger.note(Topic.UNMETERED, template):
+            _log.warning(
                 "POST %r passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)",
                 template,
             )
@@ -157,6 +157,7 @@ class BudgetMiddleware:
             await send({"type": "lifespan.startup.failed", "message": str(self._error)})
             # As Starlette does: a test client would take a return for a start.
             raise self._error
+        self._lifespan_state = scope.get("state", {})
 
         async def send_after_draining(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete" and self._settings.mode is not Mode.OFF:
@@ -166,23 +167,6 @@ class BudgetMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_after_draining)
-
-
-def retention_of(settings: Settings) -> Retention:
-    """How long the store remembers, by the settings."""
-    return Retention(
-        remember_ms=settings.remember_s * 1000,
-        counters_ms=settings.retention_days * 86_400_000,
-        journal_max=settings.journal_max,
-    )
-
-
-def _price_book(settings: Settings) -> PriceBook:
-    try:
-        own = load_prices(settings.prices) if settings.prices is not None else {}
-    except ValueError as error:
-        raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
-    return PriceBook(own, unknown=settings.unknown_model)
 
 
 def _payers(settings: Settings, accounts_source: AccountsSource | None) -> Payers:

@@ -17,7 +17,6 @@ from budget_middleware.apis.base import Api
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.exchange import Exchange
 from budget_middleware.ledger import Ledger
-from budget_middleware.prices import PriceBook
 from budget_middleware.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
 from budget_middleware.request_body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.settings import Settings
@@ -45,7 +44,6 @@ class BudgetResponder:
         *,
         settings: Settings,
         ledger: Ledger,
-        prices: PriceBook,
         admission: Admission,
         call_times: CallTimes,
     ) -> None:
@@ -53,7 +51,6 @@ class BudgetResponder:
         self._api = api
         self._settings = settings
         self._ledger = ledger
-        self._prices = prices
         self._admission = admission
         self._call_times = call_times
 
@@ -97,6 +94,5 @@ class BudgetResponder:
             hides_usage=rewritten is not None,
             settings=self._settings,
             ledger=self._ledger,
-            prices=self._prices,
         )
         await exchange.run(self._app, with_readable_answer(scope))

@@ -237,7 +237,10 @@ class Telemetry:
 
     @_harmless
     def link_expired(self, verb: VerbSpan, entries: Sequence[Entry]) -> None:
-        """Link an expire span to the reserve spans of what it expired, known only from the reply."""
+        """Link an expire span to the reserve spans of what it expired, known only from the reply, as is the id."""
+        ids = {entry.reservation_id for entry in entries}
+        if len(ids) == 1:
+            verb.span.set_attribute(RESERVATION_ID, ids.pop())
         for link in _links(dict.fromkeys(entry.reserve_trace for entry in entries)):
             verb.span.add_link(link.context)
 
@@ -252,6 +255,14 @@ class Telemetry:
         if entry.status in _ERRORS:
             span.set_status(StatusCode.ERROR, entry.status)
         span.end(ended_ns)
+
+    @_harmless
+    def flush(self) -> None:
+        """Let a provider that batches export before the process ends. It blocks, some exporters for long."""
+        # No method of the API: an SDK has it.
+        flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+        if flush is not None:
+            flush()
 
     # Metrics.
 

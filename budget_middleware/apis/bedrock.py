@@ -27,8 +27,8 @@ _TOTALS: Final = (
     ("inputTokenCount", "outputTokenCount"),
     ("prompt_token_count", "generation_token_count"),
 )
-# What text is in, in answers and in events.
-_TEXT_FIELDS: Final = ("output", "delta", "start", "generation", "outputText", "completion")
+# Where text is, however deep in an answer or event.
+_TEXT_FIELDS: Final = ("text", "name", "input", "generation", "outputText", "completion")
 _EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "metadata")
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
@@ -74,18 +74,25 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
     read_message_event(event, seen)
     if "choices" in event:
         read_openai_usage(event, seen)
-    texts = [event[field] for field in _TEXT_FIELDS if field in event]
-    if texts:
-        # Beside text there is padding, and base64 in what signs a thought.
-        seen.take_text(text_bytes_of([_without_seals(text) for text in texts]))
+    if "type" not in event and (n_bytes := _text_bytes(event)):
+        seen.take_text(n_bytes)
     metrics = mapping_of(event.get(_METRICS))
     usage = _usage_of(mapping_of(event.get("usage"))) or _usage_of(event)
     seen.usage = usage or seen.usage or _usage_of(metrics)
     seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
 
 
-def _without_seals(text: object) -> object:
-    return {key: text[key] for key in text if key != "signature"} if isinstance(text, dict) else text
+def _text_bytes(event: Mapping[str, object]) -> int:
+    n_bytes = 0
+    stack: list[object] = [event]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            n_bytes += sum(text_bytes_of(item[field]) for field in _TEXT_FIELDS if field in item)
+            stack.extend(child for field, child in item.items() if field not in (*_TEXT_FIELDS, *_EVENTS))
+        elif isinstance(item, list):
+            stack.extend(item)
+    return n_bytes
 
 
 def _usage_of(told: Mapping[str, object]) -> Usage | None:

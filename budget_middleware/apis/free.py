@@ -8,7 +8,7 @@ _FREE: Final = re.compile(
     r"|/tokenize$|/detokenize$|/count_tokens$|/count-tokens$|/responses/input_tokens$|:countTokens$|:computeTokens$"
     r"|/responses/[^/]+/cancel$"
     # What a batch costs is known long after its creation, which books nothing.
-    r"|/batches(?:/[^/]+/cancel)?$|:(?:asyncB|b)atch[A-Z]\w*$"
+    r"|/batches(?:/[^/]+/cancel)?$|:batchGenerateContent$|:asyncBatchEmbedContent$"
     r"|/files$|/uploads(?:/[^/]+/(?:parts|complete|cancel))?$"
     r"|/api/show$"
 )

@@ -12,18 +12,18 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, token_count, whole_number
 from budget_middleware.core.pricing import Usage
 
-_EMBEDDING: Final = re.compile(r"/api/embed(?:dings)?/?$")
+_EMBEDDING: Final = re.compile(r"/api/embed/?$")
 _TEXT_FIELDS: Final = ("content", "thinking", "tool_calls", "response")
 # "num_predict": without end, or until the context is full.
 _NO_MAXIMUM: Final = (-1, -2)
 
 
 class Ollama(JsonApi):
-    """`POST …/api/chat`, `…/api/generate`, `…/api/embed` and `…/api/embeddings`."""
+    """`POST …/api/chat`, `…/api/generate` and `…/api/embed`."""
 
     name = "ollama"
     provider = "ollama"
-    path = re.compile(r"/api/(?:chat|generate|embed|embeddings)/?$")
+    path = re.compile(r"/api/(?:chat|generate|embed)/?$")
     input_fields = ("messages", "tools", "format", "prompt", "system", "suffix", "context", "input")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
@@ -51,7 +51,7 @@ class Ollama(JsonApi):
         if "message" in answer or "response" in answer:
             told = [*(mapping_of(answer.get("message")).get(field) for field in _TEXT_FIELDS), answer.get("response")]
             seen.take_text(text_bytes_of([*told, answer.get("thinking")]))
-        seen.readable |= "embeddings" in answer or "embedding" in answer
+        seen.readable |= "embeddings" in answer
         seen.model = name_in(answer, "model") or seen.model
         input_tokens = token_count(answer.get("prompt_eval_count"))
         if input_tokens is not None:

@@ -15,7 +15,8 @@ class OpenAIEmbeddings(JsonApi):
     name = "openai-embeddings"
     provider = "openai"
     path = re.compile(r"/embeddings/?$")
-    input_fields = ("input",)
+    # Ollama's old API, at a path that ends alike, has a prompt.
+    input_fields = ("input", "prompt")
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - whatever it says
         """None at all."""
@@ -24,5 +25,5 @@ class OpenAIEmbeddings(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read the usage; without one, the input is what there is to bill."""
         answer = mapping_of(document)
-        seen.readable = isinstance(answer.get("data"), list)
+        seen.readable = "data" in answer or "embedding" in answer
         read_openai_usage(answer, seen, has_output=False)

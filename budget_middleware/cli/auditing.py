@@ -1,48 +1,96 @@
-"""`audit`: whether every counter is what its journal and its reservations say."""
+"""`audit`: whether every counter is what its journal and its reservations say, and with --repair, that it is."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
 from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import say, say_json, say_rows, usd
+from budget_middleware.cli.output import Row, say, say_json, say_rows, usd
 from budget_middleware.cli.parsing import add_command
-from budget_middleware.core.audit import Audit, Report
-from budget_middleware.middleware import retention_of
+from budget_middleware.cli.repairing import fix_of, repair
+from budget_middleware.core.audit import Audit, Damage, Drift, Report
+from budget_middleware.core.model import Entry
+from budget_middleware.opening import retention_of
 from budget_middleware.stores.base import Store
 
 PAGE = 1_000
 
 
 def add_to(commands: Any) -> None:
-    add_command(
+    audit = add_command(
         commands,
         "audit",
         on_state(_audit),
         says="Hold every counter against its journal and its reservations; exit 1 if one differs.",
     )
+    audit.add_argument(
+        "--repair", action="store_true", help="book what is missing, as entries of the journal, then audit again"
+    )
 
 
 async def _audit(desk: Desk, arguments: Namespace) -> int:
-    counters, report = await _audited(desk.store, retention_of(desk.settings).counters_ms)
+    counters_ms = retention_of(desk.settings).counters_ms
+    repaired: dict[str, list[Row]] = {}
+    if arguments.repair:
+        repaired = await _repaired(desk, counters_ms)
+    damage = [_damage_row(found) for found in await desk.store.damage()]
+    counters, report = await _audited(desk.store, counters_ms)
     reservations = len(await desk.store.holds())
-    rows = [
-        {
-            "account": drift.counter.account,
-            "period": drift.counter.period,
-            "window": drift.counter.window,
-            "what": drift.check,
-            "expected_usd": usd(drift.expected_nanos),
-            "found_usd": usd(drift.found_nanos),
-            "seq": drift.seq,
-        }
-        for drift in report.drift
-    ]
+    drift = [_drift_row(found) for found in report.drift]
     if arguments.json:
-        say_json({"counters": counters, "reservations": reservations, "drift": rows})
+        told = {"counters": counters, "reservations": reservations, "drift": drift, "damage": damage}
+        say_json({**told, **repaired})
     else:
-        say(f"{counters} counters, {reservations} reservations, {report.unproved} unproved, {len(rows)} drift")
-        say_rows(rows, as_json=False, if_none="every counter adds up")
-    return 1 if rows else 0
+        for rows in repaired.values():
+            _say_some(rows)
+        say(f"{counters} counters, {reservations} reservations, {report.unproved} unproved, {len(drift)} drift")
+        say_rows(drift, as_json=False, if_none="every counter adds up")
+        _say_some(damage)
+    return 1 if drift or damage else 0
+
+
+def _say_some(rows: Sequence[Row]) -> None:
+    if rows:
+        say_rows(rows, as_json=False, if_none="")
+
+
+async def _repaired(desk: Desk, counters_ms: int) -> dict[str, list[Row]]:
+    mended = [found for found in await desk.store.damage(mend=True) if found.flaw.is_mendable]
+    _, report = await _audited(desk.store, counters_ms)
+    entries = await repair(desk, report.corrections)
+    return {
+        "repaired": [_entry_row(entry) for entry in entries],
+        "mended": [{"key": found.key, "what": found.flaw} for found in mended],
+    }
+
+
+def _entry_row(entry: Entry) -> Row:
+    return {
+        "seq": entry.seq,
+        "account": entry.counter.account,
+        "period": entry.counter.period,
+        "window": entry.counter.window,
+        "spent_before_usd": usd(entry.spent_before_nanos),
+        "spent_usd": usd(entry.spent_nanos),
+        "reserved_before_usd": usd(entry.reserved_before_nanos),
+        "reserved_usd": usd(entry.reserved_nanos),
+    }
+
+
+def _drift_row(drift: Drift) -> Row:
+    return {
+        "account": drift.counter.account,
+        "period": drift.counter.period,
+        "window": drift.counter.window,
+        "what": drift.check,
+        "expected_usd": usd(drift.expected_nanos),
+        "found_usd": usd(drift.found_nanos),
+        "seq": drift.seq,
+    }
+
+
+def _damage_row(damage: Damage) -> Row:
+    return {"key": damage.key, "what": damage.flaw, "fix": fix_of(damage)}
 
 
 async def _audited(store: Store, forgotten_after_ms: int) -> tuple[int, Report]:

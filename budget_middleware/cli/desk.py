@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from budget_middleware.cli.parsing import CommandError, Run
 from budget_middleware.ledger import Ledger
-from budget_middleware.middleware import retention_of
+from budget_middleware.opening import retention_of
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings, load
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable

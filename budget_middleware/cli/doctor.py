@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -10,14 +11,18 @@ from budget_middleware.cli.binding import kinds_of_requests, runtime_rules, told
 from budget_middleware.cli.desk import no_answer, store_of
 from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import add_command
+from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import Finding, Health, server_findings
+from budget_middleware.core.audit import Damage
 from budget_middleware.core.limits import LimitRule
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Note, StoreRefused, StoreUnavailable, Topic
 from budget_middleware.stores.opening import MEMORY_URL
 from budget_middleware.telemetry import has_tracer_provider
+
+SHOWN_RECORDS = 20
 
 
 def add_to(commands: Any) -> None:
@@ -47,11 +52,6 @@ def _findings() -> list[Finding]:
         *about_settings,
         *(Finding("variables", Health.WARN, told, "correct its name") for told in warnings.messages),
         _tracer_finding(),
-        Finding(
-            "gateway",
-            Health.OK,
-            "models without a price and unmetered routes are known only to its process: see its log",
-        ),
     ]
 
 
@@ -127,8 +127,8 @@ def _tracer_finding() -> Finding:
         "tracer",
         Health.WARN,
         "no tracer provider: spans go nowhere",
-        "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with OTEL_SERVICE_NAME"
-        " and OTEL_EXPORTER_OTLP_ENDPOINT set",
+        "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with OTEL_SERVICE_NAME,"
+        " OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf set",
     )
 
 
@@ -145,14 +145,43 @@ async def _store_findings(settings: Settings) -> list[Finding]:
                 "memory://: every process counts for itself and forgets when it ends",
                 "set BUDGET_STORE_URL=redis://HOST:PORT/DB",
             ),
+            Finding("gateway", Health.OK, "models without a price and unmetered routes: see its log"),
         ]
     store = store_of(settings)
+    records: list[Finding] = []
     try:
+        records = _record_findings(await store.damage())
         runtime = runtime_rules(await store.limits())
-        return [_limits_finding(settings, runtime), *await server_findings(settings, store)]
+        noted = _noted_findings(await store.notes())
+        return [_limits_finding(settings, runtime), *await server_findings(settings, store), *records, *noted]
     except StoreUnavailable as error:
         return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
     except StoreRefused as error:
-        return [Finding("store", Health.FAIL, f"it refused: {error}", "give its user the rights to ~* and EVAL")]
+        fix = "give its user the rights to ~* and EVAL"
+        return [Finding("store", Health.FAIL, f"it refused: {error}", fix), *records]
     finally:
         await store.aclose()
+
+
+def _record_findings(damage: Sequence[Damage]) -> list[Finding]:
+    findings = [
+        Finding("records", Health.FAIL, f"{found.key}: {found.flaw}", fix_of(found)) for found in damage[:SHOWN_RECORDS]
+    ]
+    if len(damage) > SHOWN_RECORDS:
+        findings.append(Finding("records", Health.FAIL, f"{len(damage) - SHOWN_RECORDS} more", "see audit"))
+    return findings or [Finding("records", Health.OK, "all are sound")]
+
+
+def _noted_findings(notes: Sequence[Note]) -> list[Finding]:
+    """What gateways noted in the store since they began to keep it."""
+    told = {
+        Topic.UNMETERED: ("POST passes unmetered", "name its API in BUDGET_ROUTES, if it is one"),
+        Topic.UNPRICED: (
+            "served without a price, booked at 0",
+            "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
+        ),
+    }
+    findings = [
+        Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1]) for note in notes
+    ]
+    return findings or [Finding("gateway", Health.OK, "no route passed unmetered, no model was unpriced")]

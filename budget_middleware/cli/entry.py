@@ -71,7 +71,7 @@ def _add_demo(commands: Any) -> None:
         commands, "demo", _demo, says="Show the budget guard at work on a gateway of its own.", json=False
     )
     demo.add_argument("--plain", action="store_true", help="lines instead of a live table")
-    demo.add_argument("--seconds", type=tokens, default=30, metavar="N", help="how long (default 30)")
+    demo.add_argument("--seconds", type=tokens, default=18, metavar="N", help="how long (default 18)")
 
 
 def _demo(arguments: Namespace) -> int:

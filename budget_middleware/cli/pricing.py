@@ -11,9 +11,9 @@ from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.core.accounts import account_of, key_id
 from budget_middleware.core.money import half_even_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, cost_nanos
+from budget_middleware.opening import price_book
 from budget_middleware.payers import token_of
-from budget_middleware.prices import PriceBook, load_prices
-from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.settings import load
 
 
 def add_to(commands: Any) -> None:
@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
 def _price(arguments: Namespace) -> int:
     settings = load()
     usage = _usage(arguments)
-    rates = _price_book(settings).resolve(arguments.model)
+    rates = price_book(settings).resolve(arguments.model)
     if rates is None:
         complain(
             f"{arguments.model} has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit binds the"
@@ -76,14 +76,6 @@ def _usage(arguments: Namespace) -> Usage:
         input_audio_tokens=arguments.audio_in,
         output_audio_tokens=arguments.audio_out,
     )
-
-
-def _price_book(settings: Settings) -> PriceBook:
-    try:
-        own = load_prices(settings.prices) if settings.prices is not None else {}
-    except ValueError as error:
-        raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
-    return PriceBook(own, unknown=settings.unknown_model)
 
 
 def _say_price(model: str, rates: Rates, lines: tuple[Line, ...], nanos: int) -> None:

@@ -5,11 +5,13 @@ what was written after that is left to the next audit. Nothing is called drift t
 (an entry that was trimmed, a counter that was forgotten in its time).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 
-from budget_middleware.core.model import Balance, Counter, CounterProof, Entry
+from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Status
 
 
 class Check(StrEnum):
@@ -28,6 +30,37 @@ class Check(StrEnum):
     NEGATIVE_RESERVED = "negative_reserved"
 
 
+class Flaw(StrEnum):
+    """What is wrong with a record in the store."""
+
+    WRONG_TYPE = "wrong_type"
+    UNREADABLE = "unreadable"
+    """A field is missing, or is no such value."""
+    FOREIGN = "foreign"
+    """A key in the ledger's namespace that no ledger writes."""
+    LEASE_WITHOUT_RESERVATION = "lease_without_reservation"
+    RESERVATION_WITHOUT_LEASE = "reservation_without_lease"
+    """It is pending, and some index does not know it."""
+    WRONG_TOTAL = "wrong_total"
+    """The totals by kind are not the sums of what is pending."""
+
+    @property
+    def is_mendable(self) -> bool:
+        """Whether other records tell what this one should be."""
+        return self in _MENDABLE
+
+
+_MENDABLE = frozenset({Flaw.LEASE_WITHOUT_RESERVATION, Flaw.RESERVATION_WITHOUT_LEASE, Flaw.WRONG_TOTAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A record that is not sound. ``key`` is the store's; a field or an entry stands behind it after a space."""
+
+    key: str
+    flaw: Flaw
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """One figure of a counter that is not what explains it; ``seq`` names the entry where a chain breaks."""
@@ -40,11 +73,24 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """What *spent* of a counter lacks (negative: shows too much) of what its journal explains up to that seq."""
+
+    counter: Counter
+    spent_nanos: int
+    found_at_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found. Of ``unproved`` counters every entry was trimmed; only I1 and I2 were checked."""
+    """What an audit found. Of ``unproved`` counters every entry was trimmed; only I1 and I2 were checked.
+
+    ``corrections`` has one for each counter with drift.
+    """
 
     drift: tuple[Drift, ...]
     unproved: int
+    corrections: tuple[Correction, ...] = ()
 
 
 class Audit:
@@ -60,10 +106,10 @@ class Audit:
         self._now_ms = now_ms
         self._forgotten_after_ms = forgotten_after_ms
         self._last: dict[Counter, Entry] = {}
-        self._breaks: list[Drift] = []
+        self._breaks: defaultdict[Counter, list[Drift]] = defaultdict(list)
         # A journal that begins at 1 tells how every counter began; so does an empty one of an unused store.
         self._is_whole = head_seq == 0
-        self._has_begun = False
+        self._read_seq: int | None = None
 
     @property
     def needed_seq(self) -> int:
@@ -73,16 +119,28 @@ class Audit:
     def add(self, entries: Iterable[Entry]) -> None:
         """The next entries of the journal, oldest first."""
         for entry in entries:
-            if not self._has_begun:
-                self._has_begun, self._is_whole = True, entry.seq == 1
+            self._note_gap(entry)
             proof = self._proofs.get(entry.counter)
             if entry.seq <= (proof.seen_at_seq if proof else self._head_seq):
-                self._breaks += self._chain_breaks(entry)
+                if entry.status is Status.REPAIRED:
+                    # What was broken before is in this entry's figures: the chain begins anew with them.
+                    self._breaks.pop(entry.counter, None)
+                else:
+                    self._breaks[entry.counter] += self._chain_breaks(entry)
                 self._last[entry.counter] = entry
+
+    def _note_gap(self, entry: Entry) -> None:
+        """Of entries that are missing nobody knows what they booked: where the journal led before proves nothing."""
+        if self._read_seq is None:
+            self._is_whole = entry.seq == 1
+        elif entry.seq > self._read_seq + 1:
+            self._is_whole = False
+            self._last.clear()
+        self._read_seq = entry.seq
 
     def report(self) -> Report:
         """What was found in all entries added so far."""
-        drift = list(self._breaks)
+        drift = list(chain.from_iterable(self._breaks.values()))
         unproved = 0
         for proof in self._proofs.values():
             expected = self._journalled(proof.counter)
@@ -92,7 +150,18 @@ class Audit:
         for counter, last in self._last.items():
             if counter not in self._proofs and not self._may_be_forgotten(last, self._now_ms):
                 drift += _differences(counter, _after(last), Balance())
-        return Report(tuple(sorted(drift, key=lambda found: (found.counter, found.seq or 0))), unproved)
+        drift.sort(key=lambda found: (found.counter, found.seq or 0))
+        return Report(tuple(drift), unproved, tuple(self._corrections(drift)))
+
+    def _corrections(self, drift: Iterable[Drift]) -> Iterator[Correction]:
+        lacking: dict[Counter, int] = {}
+        for found in drift:
+            is_unexplained = found.check in (Check.SPENT, Check.CHAIN_SPENT)
+            nanos = found.expected_nanos - found.found_nanos if is_unexplained else 0
+            lacking[found.counter] = lacking.get(found.counter, 0) + nanos
+        for counter, nanos in lacking.items():
+            proof = self._proofs.get(counter)
+            yield Correction(counter, nanos, proof.seen_at_seq if proof else self._head_seq)
 
     def _journalled(self, counter: Counter) -> Balance | None:
         """Where the journal leads a counter; None if it does not say."""

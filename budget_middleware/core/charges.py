@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from budget_middleware.core.money import MAX_NANOS
+
 
 class OnAbort(StrEnum):
     """What a request books that was cut off after its output began."""
@@ -59,6 +61,10 @@ class Charge:
     def is_release(self) -> bool:
         """Nothing is to be booked: the hold is given back."""
         return self.reason in _RELEASES
+
+    def with_added(self, nanos: int) -> "Charge":
+        """The charge and what the app added to it, which is booked whatever became of the answer."""
+        return Charge(min(self.nanos + nanos, MAX_NANOS), f"{self.reason}+added") if nanos else self
 
 
 _RELEASES = frozenset({"error_answer", "no_output", "aborted_release"})

@@ -57,6 +57,7 @@ class Status(StrEnum):
     EXTENDED = "extended"
     EXPIRED = "expired"
     ADJUSTED = "adjusted"
+    REPAIRED = "repaired"
     UNKNOWN = "unknown"
 
     @property
@@ -242,6 +243,22 @@ class Adjust:
     targets: tuple[Target, ...]
     amount_nanos: int
     any_window: bool = False
+    trace: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Book what an audit found missing on one counter: ``spent_nanos`` (negative: it shows too much) on *spent*.
+
+    What *reserved* lacks the store finds itself, at that instant. ``found_at_seq`` is how far the audit had read:
+    a counter that was repaired since is left alone.
+    """
+
+    id: str
+    target: Target
+    spent_nanos: int
+    found_at_seq: int
     trace: str = ""
     reason: str = ""
 

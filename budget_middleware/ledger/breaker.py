@@ -13,8 +13,8 @@ PROBE_S = 1.0
 class Breaker:
     """Whether a call is worth its time-out. Shared by all calls to one store."""
 
-    def __init__(self, *, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._clock_s = clock_s
+    def __init__(self, *, clock_s: Callable[[], float] | None = None) -> None:
+        self._clock_s = clock_s or time.monotonic
         self._outages = 0
         self._answered_s = float("-inf")
         self._probe_at_s = 0.0

@@ -8,8 +8,10 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -22,15 +24,23 @@ from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings, EndingTask
 from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.follower import JOURNAL_PAGE, StoreFollower
+from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
+from budget_middleware.ledger.noticeboard import Noticeboard
+from budget_middleware.ledger.reservation import BudgetRejected, hold_for
 from budget_middleware.ledger.spool import Spool, SpoolFile
-from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
+from budget_middleware.ledger.tasks import OwnedTasks, run_beside
+from budget_middleware.prices import PriceBook, UnknownModel
+from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
 
 _log = logging.getLogger("budget_middleware")
+
+
+FLUSH_S = 2.0
+"""How long a shutdown waits for spans to be exported."""
 
 
 class Ledger:
@@ -46,6 +56,7 @@ class Ledger:
         *,
         limits: Iterable[LimitRule] = (),
         limits_source: LimitsSource | None = None,
+        prices: PriceBook | None = None,
         timezone: ZoneInfo | None = None,
         enforce: bool = True,
         lease_ms: int = 60_000,
@@ -56,6 +67,7 @@ class Ledger:
     ) -> None:
         self.store = store
         self.telemetry = telemetry or Telemetry()
+        self.prices = prices or PriceBook({}, unknown=UnknownModel(None))
         self._timezone = timezone or ZoneInfo("UTC")
         self._enforce = enforce
         self._lease_ms = lease_ms
@@ -79,6 +91,7 @@ class Ledger:
             timeout_s=store_timeout_s,
         )
         self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
+        self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout_s=store_timeout_s)
         self.telemetry.observe(
             reserved_by_kind=lambda: self._expiries.reserved_by_kind, spooled=lambda: self._endings.waiting
         )
@@ -90,6 +103,10 @@ class Ledger:
     def store_time_ms(self) -> int:
         """The store's clock, as far as its answers told."""
         return self._follower.time_ms()
+
+    def note(self, topic: Topic, text: str) -> bool:
+        """Tell operators what only this process sees; whether it had not been told before."""
+        return self._noticeboard.note(topic, text)
 
     def _on_loss(self) -> None:
         """The store has lost writes: endings, and limits perhaps."""
@@ -223,6 +240,40 @@ class Ledger:
         """Make sure that a reserve of unknown fate holds nothing, now or when it arrives late."""
         self.release(hold, reason=reason)
 
+    @asynccontextmanager
+    async def reservation(
+        self, accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, model: str = ""
+    ) -> AsyncIterator[BudgetHandle]:
+        """Reserve, run the block, and book what it added; for code outside HTTP.
+
+        ``accounts`` are subjects by kind, ``{"team": "search"}``; that of a key is its 16 hex digits. A block that
+        fails or is cancelled books what it had added until then; if that is nothing, the hold is given back.
+
+        Raises BudgetRejected, or StoreUnavailable or StoreRefused where the store is away, before the block is run;
+        ValueError for accounts and estimates that cannot be.
+        """
+        hold = hold_for(accounts, estimate_usd=estimate_usd, model=model)
+        try:
+            answer = await self.reserve(hold)
+        except (StoreUnavailable, StoreRefused):
+            self.abandon(hold, reason="store away")
+            raise
+        if not answer.admits:
+            raise BudgetRejected(answer)
+        handle = BudgetHandle(hold.id, self.prices)
+        failed = True
+        try:
+            yield handle
+            failed = False
+        finally:
+            added_nanos = handle.end()
+            if failed and not added_nanos:
+                ending = self.release(hold, reason="failed")
+            else:
+                ending = self.finalize(hold, actual_nanos=added_nanos, reason="added")
+            # A second cancellation ends the wait, not the ending.
+            await self.settled(ending)
+
     async def settled(self, ending: EndingTask) -> Answer | None:
         """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
         return await self._endings.settled(ending)
@@ -290,4 +341,5 @@ class Ledger:
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
         self._endings.close()
+        await run_beside(self.telemetry.flush, timeout_s=FLUSH_S)
         await self.store.aclose()

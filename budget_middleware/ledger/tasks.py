@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -49,6 +51,22 @@ class OwnedTasks:
             tasks = set()
             self._tasks[loop] = (os.getpid(), tasks)
         return tasks
+
+
+async def run_beside(work: Callable[[], object], *, timeout_s: float) -> None:
+    """Run what may block in a thread that neither the loop nor the interpreter waits for at their end."""
+    loop = asyncio.get_running_loop()
+    done = asyncio.Event()
+
+    def run() -> None:
+        work()
+        with suppress(RuntimeError):  # The loop did not wait so long.
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="budget-middleware", daemon=True).start()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await done.wait()
 
 
 def _log_failure(task: asyncio.Task[Any]) -> None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
+from budget_middleware.core.audit import Damage
 from budget_middleware.core.model import (
     Adjust,
     Answer,
@@ -14,6 +16,7 @@ from budget_middleware.core.model import (
     Extend,
     Finalize,
     Release,
+    Repair,
     Reservation,
     Reserve,
 )
@@ -55,6 +58,22 @@ class RuntimeLimits:
     limits: Mapping[tuple[str, Period], int | None]
 
 
+class Topic(StrEnum):
+    """What a gateway's process may have to tell its operators."""
+
+    UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
+    UNPRICED = "unpriced"  # A model that was served without a price.
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a gateway saw, and when it last began to (milliseconds, the store's clock)."""
+
+    topic: Topic
+    text: str
+    time_ms: int
+
+
 class Store(Protocol):
     """One atomic step a verb. Every method may raise StoreUnavailable or StoreRefused.
 
@@ -67,6 +86,10 @@ class Store(Protocol):
     async def extend(self, verb: Extend) -> Answer: ...
     async def expire(self, verb: Expire) -> Answer: ...
     async def adjust(self, verb: Adjust) -> Answer: ...
+
+    async def repair(self, verb: Repair) -> Answer:
+        """Lead a counter to what an audit found; REPAIRED with an entry, or DUPLICATE if somebody was faster."""
+        ...
 
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         """Expire up to ``at_most`` due leases, the oldest first; status is LEASES_DUE while some are left."""
@@ -87,6 +110,10 @@ class Store(Protocol):
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]: ...
     async def proofs(self) -> Sequence[CounterProof]: ...
+    async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
+        """Records that are not sound; with ``mend`` what follows from others (leases, totals) is made anew first."""
+        ...
+
     async def holds(self) -> Sequence[Reservation]:
         """Pending reservations whose lease is not over, the oldest first."""
         ...
@@ -102,5 +129,11 @@ class Store(Protocol):
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         """The last ``count`` entries (of one account), oldest first."""
         ...
+
+    async def note(self, topic: Topic, text: str) -> None:
+        """Leave a note for operators; it is kept as long as a counter is after its last change."""
+        ...
+
+    async def notes(self) -> Sequence[Note]: ...
 
     async def aclose(self) -> None: ...

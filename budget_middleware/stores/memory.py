@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import (
     TELLS_RECORDED,
     Adjust,
@@ -26,6 +27,7 @@ from budget_middleware.core.model import (
     Finalize,
     Op,
     Release,
+    Repair,
     Reservation,
     Reserve,
     State,
@@ -34,7 +36,7 @@ from budget_middleware.core.model import (
 )
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS, Period
-from budget_middleware.stores.base import SWEPT_PER_VERB, Retention, RuntimeLimits
+from budget_middleware.stores.base import SWEPT_PER_VERB, Note, Retention, RuntimeLimits, Topic
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -91,10 +93,12 @@ class MemoryStore:
         self._limits: dict[tuple[str, Period], int | None] = {}
         self._balances: dict[Counter, Balance] = {}
         self._adjusted: dict[Counter, int] = {}
+        self._repaired_at_seq: dict[Counter, int] = {}
         self._reservations: dict[str, Reservation] = {}
         self._adjustments: dict[str, Adjustment] = {}
         self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
         self._journal: deque[Entry] = deque(maxlen=self._retention.journal_max)
+        self._notes: dict[tuple[Topic, str], int] = {}
         self._leases: Deadlines[str] = Deadlines()
         self._pending: defaultdict[Counter, Deadlines[str]] = defaultdict(Deadlines)
         self._forget_reservations: Deadlines[str] = Deadlines()
@@ -161,6 +165,20 @@ class MemoryStore:
                 call.apply(Op.ADJUST, verb.id, decision, verb.reason)
             return call.answer(decision, targets=verb.targets)
 
+    async def repair(self, verb: Repair) -> Answer:
+        with self._lock:
+            call = _Call(self, verb.trace)
+            counter = verb.target.counter
+            if self._repaired_at_seq.get(counter, 0) > verb.found_at_seq:
+                return call.answer(Decision(Status.DUPLICATE), targets=(verb.target,))
+            lacks = self._pending_nanos(counter) - self._balance(counter).reserved_nanos
+            decision = Decision(Status.REPAIRED, postings=(Posting(verb.target, verb.spent_nanos, lacks),))
+            call.apply(Op.ADJUST, verb.id, decision, verb.reason)
+            self._repaired_at_seq[counter] = self._seq
+            # The journal has led *spent*; a part of it that is more than the whole is not so.
+            self._adjusted[counter] = min(self._adjusted.get(counter, 0), self._balance(counter).spent_nanos)
+            return call.answer(decision, targets=(verb.target,))
+
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         with self._lock:
             call = _Call(self, trace)
@@ -215,17 +233,34 @@ class MemoryStore:
 
     async def proofs(self) -> Sequence[CounterProof]:
         with self._lock:
+            unwritten = {counter for counter in self._pending if self._pending_nanos(counter)}
             return [
                 CounterProof(
                     counter,
-                    balance,
+                    self._balance(counter),
                     self._adjusted.get(counter, 0),
                     pending=len(self._pending.get(counter, ())),
-                    pending_nanos=sum(self._reservations[id_].held_nanos for id_ in self._pending.get(counter, ())),
+                    pending_nanos=self._pending_nanos(counter),
                     seen_at_seq=self._seq,
                 )
-                for counter, balance in sorted(self._balances.items())
+                for counter in sorted({*self._balances, *unwritten})
             ]
+
+    def _pending_nanos(self, counter: Counter) -> int:
+        return sum(self._reservations[id_].held_nanos for id_ in self._pending.get(counter, ()))
+
+    async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
+        with self._lock:
+            held: defaultdict[str, int] = defaultdict(int)
+            for id_ in self._leases:
+                for account in {target.account for target in self._reservations[id_].targets}:
+                    held[kind_of(account)] += self._reservations[id_].held_nanos
+            totals = self._reserved_by_kind
+            if all(held[kind] == totals[kind] for kind in {*held, *totals}):
+                return []
+            if mend:
+                self._reserved_by_kind = held
+            return [Damage("totals", Flaw.WRONG_TOTAL)]
 
     async def holds(self) -> Sequence[Reservation]:
         with self._lock:
@@ -254,6 +289,16 @@ class MemoryStore:
                     found.append(entry)
             return found[::-1]
 
+    async def note(self, topic: Topic, text: str) -> None:
+        with self._lock:
+            self._notes[topic, text] = self._clock_ms()
+
+    async def notes(self) -> Sequence[Note]:
+        with self._lock:
+            since_ms = self._clock_ms() - self._retention.counters_ms
+            kept = [Note(topic, text, at_ms) for (topic, text), at_ms in self._notes.items() if at_ms > since_ms]
+            return sorted(kept, key=lambda note: (note.topic, note.text))
+
     async def aclose(self) -> None:
         """Nothing is held open."""
 
@@ -271,6 +316,7 @@ class MemoryStore:
             self._forget_counters.discard(counter)
             self._balances.pop(counter, None)
             self._adjusted.pop(counter, None)
+            self._repaired_at_seq.pop(counter, None)
             self._pending.pop(counter, None)
 
 
@@ -317,8 +363,9 @@ class _Call:
             self._remember(decision.becomes)
         for posting in decision.postings:
             self._post(op, id_, decision, posting, reason)
-        # Once an account, whatever its periods.
-        held = {p.target.account: p.reserved_nanos for p in decision.postings if p.reserved_nanos}
+        # Once an account, whatever its periods. A repaired counter was wrong, and the totals need not be.
+        postings = decision.postings if op is not Op.ADJUST else ()
+        held = {p.target.account: p.reserved_nanos for p in postings if p.reserved_nanos}
         for account, nanos in held.items():
             self._store._reserved_by_kind[kind_of(account)] += nanos
         for target in decision.becomes.targets if decision.becomes else ():
@@ -347,7 +394,7 @@ class _Call:
             before.spent_nanos + posting.spent_nanos,
             before.reserved_nanos + posting.reserved_nanos,
         )
-        if op is Op.ADJUST:
+        if decision.status is Status.ADJUSTED:
             store._adjusted[counter] = store._adjusted.get(counter, 0) + posting.spent_nanos
         store._seq += 1
         store._balances[counter] = after

@@ -81,12 +81,17 @@ def pack_limit_field(account: str, period: Period) -> str:
     return f"{account}|{period}"
 
 
-def unpack_limits(fields: Mapping[str, str]) -> dict[tuple[str, Period], int | None]:
+def unpack_limits(fields: Mapping[str, str]) -> tuple[dict[tuple[str, Period], int | None], list[str]]:
+    """The limits, and the fields that cannot be read."""
     limits: dict[tuple[str, Period], int | None] = {}
+    unreadable: list[str] = []
     for field, nanos in fields.items():
-        account, period = field.split("|")
-        limits[account, Period(period)] = _unpack_limit(nanos)
-    return limits
+        try:
+            account, period = field.split("|")
+            limits[account, Period(period)] = _unpack_limit(nanos)
+        except ValueError:
+            unreadable.append(field)
+    return limits, unreadable
 
 
 def pack_limit(limit_nanos: int | None) -> str:

@@ -2,13 +2,13 @@
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
-from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import (
     TELLS_RECORDED,
     Adjust,
@@ -31,6 +32,7 @@ from budget_middleware.core.model import (
     Finalize,
     Rejection,
     Release,
+    Repair,
     Reservation,
     Reserve,
     State,
@@ -38,7 +40,7 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention, RuntimeLimits, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Note, Retention, RuntimeLimits, StoreRefused, StoreUnavailable, Topic
 from budget_middleware.stores.packing import (
     counter_name,
     counter_named,
@@ -54,11 +56,14 @@ MAX_CONNECTIONS = 64
 """Connections a process and event loop; more requests than that wait for one, within the store's time-out."""
 
 _PAGE = 500
+_TOTALS = "totals"
 
 # The server answered, and applied nothing; or what it stores does not parse.
 _REFUSALS = (exceptions.ResponseError, exceptions.DataError, ValueError, KeyError)
 # No answer, so nobody knows; OSError because redis-py lets some of the socket's own errors through.
 _OUTAGES = (exceptions.RedisError, OSError)
+
+_log = logging.getLogger("budget_middleware")
 
 
 def key_prefix(namespace: str) -> str:
@@ -93,7 +98,9 @@ class RedisStore:
         self._timeout_s = timeout_s
         self._prefix = key_prefix(namespace)
         self._meta = f"{self._prefix}meta"
+        self._notes_key = f"{self._prefix}notes"
         kept = retention or Retention()
+        self._counters_ms = kept.counters_ms
         self._retention = (
             str(kept.remember_ms),
             str(kept.remember_expired_ms),
@@ -152,6 +159,18 @@ class RedisStore:
         )
         return _answer(reply, verb.id)
 
+    async def repair(self, verb: Repair) -> Answer:
+        reply = await self._call(
+            "repair",
+            verb.trace,
+            verb.id,
+            pack_targets((verb.target,)),
+            str(verb.spent_nanos),
+            str(verb.found_at_seq),
+            verb.reason,
+        )
+        return _answer(reply, verb.id)
+
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         return _answer(await self._call("sweep", trace, str(at_most)))
 
@@ -166,7 +185,11 @@ class RedisStore:
                 version, fields = await (
                     pipe.hget(self._meta, "limits_version").hgetall(f"{self._prefix}limits").execute()
                 )
-            return RuntimeLimits(int(version or 0), unpack_limits(fields))
+            limits, unreadable = unpack_limits(fields)
+        for field in unreadable:
+            # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
+            _log.warning("a runtime limit cannot be read and does not bind: %s", field)
+        return RuntimeLimits(int(version or 0), limits)
 
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
         return await self._change_limits(pack_limit(limit_nanos), pack_limit_field(account, period))
@@ -181,14 +204,15 @@ class RedisStore:
     # What operators read: off the path of requests, so it may scan.
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
-        views = [
+        names = await self._names("c", account)
+        return [
             CounterView(counter, Balance(spent, reserved - sum(due)), adjusted)
-            async for counter, (spent, reserved, adjusted, _), _, due in self._inspected(account)
+            async for counter, (spent, reserved, adjusted, _), _, due in self._inspected(names)
         ]
-        return sorted(views, key=lambda view: view.counter)
 
     async def proofs(self) -> Sequence[CounterProof]:
-        proofs = [
+        written, held_on = await self._names("c"), await self._names("p")
+        return [
             CounterProof(
                 counter,
                 Balance(spent, reserved),
@@ -197,23 +221,61 @@ class RedisStore:
                 pending_nanos=sum(held) + sum(due),
                 seen_at_seq=seq,
             )
-            async for counter, (spent, reserved, adjusted, seq), held, due in self._inspected()
+            async for counter, (spent, reserved, adjusted, seq), held, due in self._inspected(written | held_on)
+            # Of a counter that is gone its leases may be left, and should show.
+            if counter in written or sum(held) + sum(due)
         ]
-        return sorted(proofs, key=lambda proof: proof.counter)
+
+    async def _names(self, kind: str, account: str | None = None) -> set[Counter]:
+        """The counters that have a key of that kind."""
+        names = f"{account}|*" if account is not None else "*"
+        found: set[Counter] = set()
+        async for key in self._scanned(f"{kind}:{names}"):
+            with suppress(ValueError):
+                found.add(counter_named(key.partition(":")[2]))
+        return found
 
     async def _inspected(
-        self, account: str | None = None
+        self, counters: set[Counter]
     ) -> AsyncIterator[tuple[Counter, list[int], list[int], list[int]]]:
-        """Each counter's figures, then the amounts that lasting leases and due ones hold on it."""
-        counters_at = f"{self._prefix}c:"
-        pattern = f"{counters_at}{account}|*" if account is not None else f"{counters_at}*"
+        """Each sound counter's figures, then the amounts that lasting leases and due ones hold on it."""
+        for counter in sorted(counters):
+            # A damaged one is told by `damage`, and hides no other.
+            with suppress(StoreRefused, ValueError):
+                *figures, held, due = await self._call("inspect", "", counter_name(counter))
+                yield counter, _ints(figures), _ints(held), _ints(due)
+
+    async def _scanned(self, pattern: str) -> AsyncIterator[str]:
+        """Keys of this ledger, without their prefix; a scan may tell one twice."""
         with _outages_named():
-            # A scan may tell a key twice.
-            found = {key async for key in self._client().scan_iter(match=_escaped(pattern), count=_PAGE)}
-        for key in sorted(found):
-            counter = counter_named(key.removeprefix(counters_at))
-            *figures, held, due = await self._call("inspect", "", counter_name(counter))
-            yield counter, _ints(figures), _ints(held), _ints(due)
+            async for key in self._client().scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_PAGE):
+                yield key.removeprefix(self._prefix)
+
+    async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
+        # Totals are looked at last: they follow from the leases. Where nobody wrote any, that is wrong too.
+        names = sorted({name async for name in self._scanned("*")} - {_TOTALS})
+        flaws: set[tuple[str, str]] = set()
+        for page in (*(names[at : at + _PAGE] for at in range(0, len(names), _PAGE)), [_TOTALS]):
+            reply = await self._call("examine", "", "1" if mend else "0", str(len(page)), *page)
+            flaws |= set(zip(reply[1::2], reply[::2], strict=True))
+        found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
+        return found + [Damage(f"{self._prefix}journal {id_}", Flaw.UNREADABLE) async for id_ in self._unreadable()]
+
+    async def _unreadable(self) -> AsyncIterator[str]:
+        """The ids of journal records that cannot be read."""
+        after = "-"
+        while True:
+            try:
+                with _outages_named():
+                    records = await self._client().xrange(f"{self._prefix}journal", after, "+", _PAGE)
+            except StoreRefused:
+                return  # It is no journal at all, and told as that.
+            for id_, fields in records:
+                if not _entries([(id_, fields)]):
+                    yield id_
+            if len(records) < _PAGE:
+                return
+            after = f"({records[-1][0]}"
 
     async def holds(self) -> Sequence[Reservation]:
         now_ms = (await self.head()).now_ms
@@ -223,23 +285,26 @@ class RedisStore:
             async with client.pipeline(transaction=False) as pipe:
                 for id_ in ids:
                     pipe.hmget(f"{self._prefix}r:{id_}", *_RESERVATION_FIELDS)
-                records = await pipe.execute()
-            found = [
-                unpack_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True) if None not in fields
-            ]
-        # Some may have ended since their ids were read.
-        held = [reservation for reservation in found if reservation.state is State.PENDING]
+                records = await pipe.execute(raise_on_error=False)
+        found = [_readable(id_, fields) for id_, fields in zip(ids, records, strict=True)]
+        # Some may have ended since their ids were read, and what cannot be booked is due and still there.
+        held = [hold for hold in found if hold and hold.state is State.PENDING and not hold.is_due(now_ms)]
         return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
 
     async def reserved_by_kind(self) -> Mapping[str, int]:
         with _outages_named():
-            totals = await self._client().hgetall(f"{self._prefix}totals")
-        return {kind: int(nanos) for kind, nanos in totals.items()}
+            totals = await self._client().hgetall(f"{self._prefix}{_TOTALS}")
+        return {kind: int(nanos) for kind, nanos in totals.items() if nanos.removeprefix("-").isdecimal()}
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
-        with _outages_named():
-            records = await self._client().xrange(f"{self._prefix}journal", f"{after_seq + 1}-0", "+", count)
-            return [entry for entry in _entries(records) if entry.seq > after_seq]
+        after = f"{after_seq + 1}-0"
+        while True:
+            with _outages_named():
+                records = await self._client().xrange(f"{self._prefix}journal", after, "+", count)
+            entries = [entry for entry in _entries(records) if entry.seq > after_seq]
+            if entries or not records:
+                return entries
+            after = f"({records[-1][0]}"
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         found: list[Entry] = []
@@ -257,6 +322,25 @@ class RedisStore:
                 if account in (None, entry.counter.account)
             ]
         return found[:count][::-1]
+
+    async def note(self, topic: Topic, text: str) -> None:
+        now_ms = (await self.head()).now_ms
+        with _outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                pipe.hset(self._notes_key, f"{topic}|{text}", str(now_ms))
+                await pipe.pexpire(self._notes_key, self._counters_ms).execute()
+
+    async def notes(self) -> Sequence[Note]:
+        since_ms = (await self.head()).now_ms - self._counters_ms
+        with _outages_named():
+            fields = await self._client().hgetall(self._notes_key)
+        kept: list[Note] = []
+        for field, time_ms in fields.items():
+            topic, _, text = field.partition("|")
+            with suppress(ValueError):
+                if int(time_ms) > since_ms:
+                    kept.append(Note(Topic(topic), text, int(time_ms)))
+        return sorted(kept, key=lambda note: (note.topic, note.text))
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
@@ -353,8 +437,20 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def _entries(records: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:
-    unpacked = (unpack_record({**fields, "last_seq": id_.split("-")[0]}) for id_, fields in records)
-    return list(chain.from_iterable(unpacked))
+    """The entries of the records that can be read."""
+    entries: list[Entry] = []
+    for id_, fields in records:
+        with suppress(ValueError, KeyError):
+            entries += unpack_record({**fields, "last_seq": id_.split("-")[0]})
+    return entries
+
+
+def _readable(id_: str, fields: Sequence[str | None] | Exception) -> Reservation | None:
+    if isinstance(fields, Exception) or None in fields:
+        return None
+    with suppress(ValueError):
+        return unpack_reservation(id_, fields)  # type: ignore[arg-type]
+    return None
 
 
 def _escaped(pattern: str) -> str:

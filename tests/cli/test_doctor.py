@@ -6,6 +6,7 @@ import pytest
 
 from budget_middleware.cli.server_checks import judge
 from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import Topic
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import Ran, RunCli
 
@@ -44,7 +45,7 @@ def test_in_memory(cli: RunCli):
         "status": "warn",
         "message": "no tracer provider: spans go nowhere",
         "fix": "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with"
-        " OTEL_SERVICE_NAME and OTEL_EXPORTER_OTLP_ENDPOINT set",
+        " OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf set",
     }
 
 
@@ -112,3 +113,13 @@ def test_what_a_server_does_not_tell():
     assert (persistence.status, clock.status) == ("warn", "warn")
     assert persistence.message == "no append-only file, snapshots unknown (CONFIG is forbidden)"
     assert clock.message == "the store's clock is 1001 ms behind this machine's"
+
+
+async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
+    await store.note(Topic.UNMETERED, "/v1/agents/{id}/run")
+    await store.note(Topic.UNPRICED, "house-model")
+    ran = cli("doctor", "--json")
+    assert [finding["message"] for finding in ran.json if finding["check"] == "gateway"] == [
+        "/v1/agents/{id}/run: POST passes unmetered",
+        "house-model: served without a price, booked at 0",
+    ]

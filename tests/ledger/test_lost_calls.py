@@ -88,7 +88,7 @@ async def test_f11_two_success_events(base: Store, ledger: Ledger):
 
 @pytest.mark.parametrize("fault", [request_lost, refused])
 async def test_f21_an_error_touches_nobody_else(base: Store, faults: FaultyStore, open_ledger: OpenLedger, fault):
-    ledger = open_ledger(store_timeout_s=0.05)
+    ledger = open_ledger(store_timeout_s=0.25)
     first, second, third = hold("0.50"), hold("0.20"), hold("0.90")
     assert (await ledger.reserve(first)).admits
     faults.always["reserve"] = fault
@@ -167,7 +167,7 @@ async def test_refused_after_a_lost_answer_leaves_a_tombstone(
 
 async def test_no_answer_in_time_and_served_all_the_same(base: Store, faults: FaultyStore, open_ledger: OpenLedger):
     """Open mode, the reserve arriving before, after or never: what was used is booked once, nothing is held."""
-    ledger, gate, arriving = open_ledger(store_timeout_s=0.05), Gate(), list[asyncio.Task[object]]()
+    ledger, gate, arriving = open_ledger(store_timeout_s=0.25), Gate(), list[asyncio.Task[object]]()
     faults.meets("reserve", request_held(gate, arriving), reply_held(gate))
     holds = [hold("0.10") for _ in range(2)]
     for held in holds:
@@ -210,7 +210,7 @@ async def test_a_credit_is_booked_once_whatever_is_lost(base: Store, faults: Fau
 
 
 async def test_an_adjust_without_answer_says_so_in_time(faults: FaultyStore, open_ledger: OpenLedger):
-    ledger = open_ledger(store_timeout_s=0.05)
+    ledger = open_ledger(store_timeout_s=0.25)
     faults.always["adjust"] = request_held(Gate())
     claims = await ledger.claims({"key": "a"}, model="")
     with pytest.raises(StoreUnavailable):

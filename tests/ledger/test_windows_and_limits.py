@@ -181,7 +181,7 @@ async def test_the_source_is_asked_once_for_many(open_ledger: OpenLedger):
 async def test_a_source_that_fails_leaves_the_counters_known(base: Store, open_ledger: OpenLedger, error: Exception):
     source = Source()
     source.error = error
-    ledger = open_ledger(limits_source=source, store_timeout_s=0.05)
+    ledger = open_ledger(limits_source=source, store_timeout_s=0.25)
     held = hold("0.60")
     with pytest.raises(StoreUnavailable, match="limits_source failed for key:a"):
         await ledger.reserve(held)
@@ -199,7 +199,7 @@ async def test_a_source_that_hangs_leaves_the_counters_known(base: Store, open_l
         await gate.wait()
         return None
 
-    ledger = open_ledger(limits_source=hanging, store_timeout_s=0.05)
+    ledger = open_ledger(limits_source=hanging, store_timeout_s=0.25)
     held = hold("0.60")
     with pytest.raises(StoreUnavailable):
         await ledger.reserve(held)
@@ -209,7 +209,7 @@ async def test_a_source_that_hangs_leaves_the_counters_known(base: Store, open_l
 
 
 async def test_a_source_that_tells_nonsense_is_an_outage(open_ledger: OpenLedger):
-    ledger = open_ledger(limits_source=Source(key_a="ten a day"), store_timeout_s=0.05)
+    ledger = open_ledger(limits_source=Source(key_a="ten a day"), store_timeout_s=0.25)
     with pytest.raises(StoreUnavailable, match="limits_source failed for key:a"):
         await ledger.reserve(hold())
 
@@ -219,7 +219,7 @@ async def test_a_source_that_fails_is_no_outage_of_the_store(
 ):
     """Else what is owed would wait for a store that is there."""
     source = Source()
-    ledger, held = open_ledger(limits_source=source, store_timeout_s=0.03), hold("0.10")
+    ledger, held = open_ledger(limits_source=source, store_timeout_s=0.25), hold("0.10")
     monkeypatch.setattr(breaker, "OUTAGES", 3)
     await ledger.reserve(held)
     source.error = OSError("database away")

@@ -1,4 +1,4 @@
-"""The client of one request and the server's task that carries it; every point where that task waits is told."""
+"""Clients, and the server that carries their requests; every point where a request's task waits is told."""
 
 import asyncio
 import json
@@ -101,6 +101,30 @@ class Connection:
             "query_string": b"",
             "headers": [(b"authorization", b"Bearer " + token), (b"content-type", b"application/json")],
         }
+
+
+class Lifespan:
+    """A server's side of an app's life, from its start-up to its shutdown."""
+
+    def __init__(self) -> None:
+        self._is_over = asyncio.Event()
+        self._is_started = False
+
+    def end(self) -> None:
+        self._is_over.set()
+
+    async def carry(self, app: ASGIApp) -> None:
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, self._receive, self._send)
+
+    async def _receive(self) -> Message:
+        if not self._is_started:
+            self._is_started = True
+            return {"type": "lifespan.startup"}
+        await self._is_over.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Message) -> None:
+        assert message["type"] in ("lifespan.startup.complete", "lifespan.shutdown.complete"), message
 
 
 class _Followed:

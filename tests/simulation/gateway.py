@@ -62,6 +62,9 @@ class Gateway:
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         document = json.loads((await receive())["body"])
         request = self._requests[document["metadata"]["number"]]
         served = self._served[request.number]
@@ -135,6 +138,12 @@ class _Answering:
 
     async def _body(self, body: bytes, *, is_last: bool = False) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    for _ in ("startup", "shutdown"):
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
 
 
 async def _note_departure(receive: Receive, served: Served) -> None:

@@ -1,7 +1,7 @@
 """One thread and no real time: an event loop whose clock jumps to its next timer, and processes that live in it.
 
-A process is all that was begun in its context. A kill stops it between two steps for ever, without any `finally`;
-a pause stops it until it is resumed, and its timers and its incoming replies wait as they do under SIGSTOP.
+A process is all that it began, and what that began. A kill stops it between two steps for ever, without any
+`finally`; a pause stops it until it is resumed: its timers and incoming replies wait as they do under SIGSTOP.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-PROCESS: contextvars.ContextVar["Process | None"] = contextvars.ContextVar("process", default=None)
 REQUEST: contextvars.ContextVar[int] = contextvars.ContextVar("request", default=0)
 """The number of the request (or of the operator's errand) that runs; the ids that it makes begin with it."""
 
@@ -60,12 +59,32 @@ class Process:
         self._waiting.append(guarded)
 
 
+OUTSIDE = Process("outside")
+"""The network, the store, and what makes things happen: it never stops."""
+
+PROCESS: contextvars.ContextVar[Process] = contextvars.ContextVar("process", default=OUTSIDE)
+
+
+def outside() -> contextvars.Context:
+    """The context of what comes to pass whoever is paused or dead by then."""
+    context = contextvars.Context()
+    context.run(PROCESS.set, OUTSIDE)
+    return context
+
+
 class _Guarded:
     """A callback that runs only while its process does, and not if it was cancelled while it waited."""
 
-    __slots__ = ("args", "callback", "context", "handle")
+    __slots__ = ("args", "callback", "context", "handle", "loop")
 
-    def __init__(self, callback: Callable[..., Any], args: tuple[Any, ...], context: contextvars.Context) -> None:
+    def __init__(
+        self,
+        loop: "VirtualLoop",
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        context: contextvars.Context,
+    ) -> None:
+        self.loop = loop
         self.callback = callback
         self.args = args
         self.context = context
@@ -73,10 +92,14 @@ class _Guarded:
 
     def __call__(self) -> None:
         process = PROCESS.get()
-        if process is not None and process.is_stopped:
+        if process.is_stopped:
             process.hold_back(self)
         elif self.handle is None or not self.handle.cancelled():
-            self.callback(*self.args)
+            self.loop.running = process
+            try:
+                self.callback(*self.args)
+            finally:
+                self.loop.running = OUTSIDE
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -103,6 +126,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         # The loop itself knows tasks weakly: one of a killed process must not be collected, for that would throw
         # GeneratorExit into it and so run what the kill did not.
         self.tasks: list[asyncio.Task[Any]] = []
+        self.running = OUTSIDE
 
     def time(self) -> float:
         return self._jumping.now_s
@@ -110,22 +134,38 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def elapsed_ms(self) -> int:
         return round((self.time() - _MIDWAY_S) * 1000)
 
-    def create_task(self, coro: Any, **options: Any) -> Any:
-        task = super().create_task(coro, **options)
+    def create_task(self, coro: Any, *, context: contextvars.Context | None = None, **options: Any) -> Any:
+        task = super().create_task(coro, context=self._owned(context), **options)
         self.tasks.append(task)
         return task
 
     def call_soon(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
         if isinstance(callback, _Guarded):
             return super().call_soon(callback, context=context)
-        guarded = _Guarded(callback, args, _or_current(context))
+        guarded = _Guarded(self, callback, args, self._owned(context))
         guarded.handle = super().call_soon(guarded, context=guarded.context)
         return guarded.handle
 
     def call_at(self, when: float, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
-        guarded = _Guarded(callback, args, _or_current(context))
+        guarded = _Guarded(self, callback, args, self._owned(context))
         guarded.handle = timer = super().call_at(when, guarded, context=guarded.context)
         return timer
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        """There are no threads: the work is done at once, and its result comes a step later."""
+        done = self.create_future()
+        try:
+            self.call_soon(done.set_result, func(*args))
+        except Exception as error:  # noqa: BLE001 - as an executor does, it hands on whatever is raised
+            self.call_soon(done.set_exception, error)
+        return done
+
+    def _owned(self, context: contextvars.Context | None) -> contextvars.Context:
+        """A context of nobody, such as a fresh one, belongs to the process that gives it."""
+        context = contextvars.copy_context() if context is None else context
+        if PROCESS not in context:
+            context.run(PROCESS.set, self.running)
+        return context
 
     def bury(self, processes: list[Process]) -> None:
         """Let every task that is left come to its end behind a cut network, so that nothing warns of it."""
@@ -144,19 +184,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         await asyncio.sleep(_MS)
 
 
-def _or_current(context: contextvars.Context | None) -> contextvars.Context:
-    # An empty context is falsy.
-    return contextvars.copy_context() if context is None else context
-
-
 @contextlib.contextmanager
 def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
     """What the product asks `time` and `secrets` is answered by the loop, for each process by its own clock."""
     made = 0
 
     def now_ns() -> int:
-        process = PROCESS.get()
-        return (start_ms + loop.elapsed_ms() + (process.skew_ms if process else 0)) * 1_000_000
+        return (start_ms + loop.elapsed_ms() + loop.running.skew_ms) * 1_000_000
 
     def next_id(n_bytes: int) -> str:
         nonlocal made

@@ -1,7 +1,6 @@
 """Between the workers and the store: a network that loses, delays, repeats and so reorders what it carries."""
 
 import asyncio
-import contextvars
 import zlib
 from collections import Counter as Tally
 from collections import defaultdict
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 from budget_middleware.core.model import Answer, Status
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from tests.simulation.hosts import Host, answered
-from tests.simulation.loop import Process
+from tests.simulation.loop import Process, outside
 from tests.simulation.plan import CallFault, Fault, Plan
 from tests.simulation.witness import VERBS, Violation, Witness
 
@@ -203,7 +202,7 @@ class Network:
 
     def _later(self, delay_s: float, what: Callable[..., None], *arguments: Any) -> None:
         # Of no process: what is on its way arrives, whoever has died meanwhile.
-        asyncio.get_running_loop().call_later(delay_s, what, *arguments, context=contextvars.Context())
+        asyncio.get_running_loop().call_later(delay_s, what, *arguments, context=outside())
 
 
 def _fail(reply: Any, error: Exception) -> None:

@@ -106,7 +106,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``house_faults`` befall the calls of no request: sweeps, limits, the journal, by worker."""
+    """``has_spool``: workers keep what they owe on a disk that they share. ``house_faults`` befall the calls of no request: sweeps, limits, the journal, by worker."""
 
     seed: int
     workers: int
@@ -116,6 +116,7 @@ class Plan:
     on_store_error: str
     limit_in_estimates: int
     lease_s: int
+    has_spool: bool
     skews_ms: tuple[int, ...]
     requests: tuple[Request, ...]
     events: tuple[Event, ...]
@@ -200,6 +201,7 @@ def draw(seed: int) -> Plan:
         on_store_error=rng.choice(("open", "closed")),
         limit_in_estimates=rng.choice((1, 2, 5, 1_000)),
         lease_s=lease_s,
+        has_spool=rng.random() < 0.5,
         skews_ms=tuple(rng.choice((0, 0, -300_000, 420_000)) for _ in range(workers)),
         requests=requests,
         events=tuple(sorted(events, key=lambda event: event.at_ms)),

@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
+import tempfile
 from collections import Counter as Tally
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from tests.simulation.disk import Disk
 from tests.simulation.hosts import MemoryHost
 from tests.simulation.loop import Stuck, VirtualLoop, virtual_time
 from tests.simulation.plan import Plan
@@ -33,8 +36,8 @@ def simulate(
 ) -> Outcome:
     """Run one plan. A broken promise is told in the outcome, never raised."""
     loop = VirtualLoop()
-    with virtual_time(loop, start_ms=start_ms(plan)), _listening() as errors:
-        world = World(plan, loop, open_host=open_host, keeps_story=keeps_story, on_wait=on_wait)
+    with _disk(plan) as disk, virtual_time(loop, start_ms=start_ms(plan)), _listening() as errors:
+        world = World(plan, loop, disk=disk, open_host=open_host, keeps_story=keeps_story, on_wait=on_wait)
         loop.set_exception_handler(lambda _, told: errors.append(f"{told['message']}: {told.get('exception')!r}"))
         violation = _lived(loop, world) or (errors[0] if errors else "")
         world.tell("VIOLATION" if violation else "all promises kept;", violation or world.losses)
@@ -55,6 +58,15 @@ def _lived(loop: VirtualLoop, world: World) -> str:
             raise
         return str(world.network.violation)
     return ""
+
+
+@contextlib.contextmanager
+def _disk(plan: Plan) -> Iterator[Disk]:
+    if not plan.has_spool:
+        yield Disk(None)
+        return
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder:
+        yield Disk(Path(folder))
 
 
 class _Errors(logging.Handler):

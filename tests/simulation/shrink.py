@@ -11,6 +11,7 @@ def shrink(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
     plan = plan.of(_fewest(plan.parts, lambda parts: breaks(plan.of(parts))))
     for change in (
         {"skews_ms": (0,) * plan.workers},
+        {"has_spool": False},
         {"on_abort": "partial"},
         {"on_expire": "release"},
         {"on_store_error": "open"},

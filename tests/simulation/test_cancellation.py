@@ -26,6 +26,7 @@ PLAN = Plan(
     on_store_error="open",
     limit_in_estimates=5,
     lease_s=LEASE_S,
+    has_spool=False,
     skews_ms=(0,),
     requests=(REQUEST,),
     events=(),

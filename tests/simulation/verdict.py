@@ -71,7 +71,8 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
         _judge_expired(world, name, fact, number)
     if fact is None and due == 0:
         return
-    if number in world.ended:
+    is_spooled = any(_number(id_) == number for id_ in world.disk.spooled)
+    if number in world.ended and not is_spooled:
         losses.by_worker += 1
         return
     if fact is not None and number in world.network.repeated_refusals:
@@ -79,7 +80,8 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
         return
     lost_at_s = [at_s for at_s, lost in world.lost if any(f.state in _ENDED for f in _facts(lost, number))]
     require(bool(lost_at_s), f"{name} was never ended, due is {due}; {fact}")
-    require(not _can_know(world, number, max(lost_at_s)), f"{name} was not ended again after a loss, due is {due}")
+    can_know = number not in world.ended and _can_know(world, number, max(lost_at_s))
+    require(not can_know, f"{name} was not ended again after a loss, due is {due}")
     losses.by_store += 1
 
 

@@ -1,7 +1,6 @@
 """Everything that lives in one simulation: workers and their requests, the network, the one store, a witness."""
 
 import asyncio
-import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,11 +11,12 @@ from budget_middleware.core.accounts import key_id
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
-from tests.simulation.client import Connection, token_of
+from tests.simulation.client import Connection, Lifespan, token_of
+from tests.simulation.disk import Disk
 from tests.simulation.gateway import ESTIMATE_NANOS, INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
 from tests.simulation.happenings import Happenings
 from tests.simulation.hosts import Host
-from tests.simulation.loop import Process, VirtualLoop
+from tests.simulation.loop import Process, VirtualLoop, outside
 from tests.simulation.network import Link, Network
 from tests.simulation.plan import Event, Kind, Plan, Request
 from tests.simulation.verdict import Losses, judge
@@ -41,6 +41,8 @@ class Life:
 
     process: Process
     guard: BudgetMiddleware
+    lifespan: Lifespan
+    server: asyncio.Task[None]
     is_open: bool = True
     requests: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
 
@@ -49,8 +51,16 @@ class World:
     """``ended`` are the requests whose process came to its end while they were, perhaps, still owed something."""
 
     def __init__(
-        self, plan: Plan, loop: VirtualLoop, *, open_host: OpenHost, keeps_story: bool, on_wait: OnWait | None
+        self,
+        plan: Plan,
+        loop: VirtualLoop,
+        *,
+        disk: Disk,
+        open_host: OpenHost,
+        keeps_story: bool,
+        on_wait: OnWait | None,
     ) -> None:
+        self.disk = disk
         self.plan = plan
         self.story: list[str] = []
         self.served = {request.number: Served() for request in plan.requests}
@@ -81,7 +91,7 @@ class World:
 
     def later(self, ms: int, what: Callable[..., None], *arguments: Any) -> None:
         """Of no process: it comes to pass whoever is paused or dead by then."""
-        self._loop.call_later(ms / 1000, what, *arguments, context=contextvars.Context())
+        self._loop.call_later(ms / 1000, what, *arguments, context=outside())
 
     def new_process(self, name: str, *, skew_ms: int = 0) -> Process:
         self.processes.append(Process(name, skew_ms=skew_ms))
@@ -117,9 +127,11 @@ class World:
         self.network.calm_down()
         self.tell("-- calm")
         await asyncio.sleep(self.plan.lease_s + RETRY_S)
+        ended = set(self.ended)
         for life in self.lives:
             if life.is_open:
                 await self._end_orderly(life)
+        self.ended = ended
         self.network.step("sweep", options={"at_most": 10_000})
 
     def _awaited(self) -> list[asyncio.Task[Any]]:
@@ -143,8 +155,11 @@ class World:
             on_abort=plan.on_abort,
             on_expire=plan.on_expire,
             on_store_error=plan.on_store_error,
+            spool_path=self.disk.folder,
+            drain_timeout_s=str(DRAIN_S),
         )
-        return Life(process, guard)
+        lifespan = Lifespan()
+        return Life(process, guard, lifespan, process.begin(lifespan.carry(guard)))
 
     def start(self, worker: int) -> None:
         self.lives[worker] = self._new_life(worker)
@@ -153,15 +168,16 @@ class World:
     def kill(self, life: Life) -> None:
         life.is_open = False
         life.process.kill()
+        # Its locks are free from now on, as the operating system sees to.
+        life.guard.ledger._endings.close()
+        self.disk.note_death()
         self.ended.update(life.requests)
 
     def restart(self, worker: int) -> None:
         self._restarts.append(self._loop.create_task(self._restarted(worker)))
 
     async def _restarted(self, worker: int) -> None:
-        life = self.lives[worker]
-        await self._end_orderly(life)
-        self.ended.update(life.requests)
+        await self._end_orderly(self.lives[worker])
         self.start(worker)
 
     async def _end_orderly(self, life: Life) -> None:
@@ -174,8 +190,9 @@ class World:
                     self.tell(f"request #{number} is cut off")
                     task.cancel()
         self.tell(life.process.name, "drains")
-        await life.process.begin(life.guard.ledger.drain(timeout_s=DRAIN_S))
-        life.process.kill()
+        life.lifespan.end()
+        await life.server
+        self.kill(life)
 
     def _ask(self, request: Request) -> None:
         life = self.lives[request.worker]

@@ -85,7 +85,7 @@ async def test_shadow_tells_the_refusal_it_did_not_make(base: Store, spans: Span
 async def test_error_is_the_status_of_what_operators_look_for(
     faults: FaultyStore, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
 ):
-    ledger = open_ledger(store_timeout_s=0.03)
+    ledger = open_ledger(store_timeout_s=0.25)
     late, late_released, lost, conflicting = hold("0.01"), hold("0.01"), hold("0.01"), hold("0.01")
     for held in (late, late_released, conflicting):
         await ledger.reserve(held)
@@ -242,7 +242,7 @@ async def _anyhow(verb):
 async def test_a_lost_reply_is_told_from_the_journal_and_once(
     base: Store, faults: FaultyStore, *, clock: MovableClock, spans: Spans, open_ledger: OpenLedger, verb: str
 ):
-    ledger, held = open_ledger(store_timeout_s=0.03), hold("0.60")
+    ledger, held = open_ledger(store_timeout_s=0.25), hold("0.60")
     faults.always[verb] = reply_lost
     if verb == "reserve":
         with pytest.raises(StoreUnavailable):

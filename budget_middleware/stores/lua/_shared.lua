@@ -19,6 +19,7 @@
 -- enough to compare amounts below 9 000 000 USD, never used to store one.
 
 local SWEPT_PER_VERB = 16
+local TRIED_AGAIN_MS = 60000
 local EXACT = 9e15
 local FOREVER_MS = 253402300800000
 
@@ -35,10 +36,10 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
--- '-0' is not an integer to HINCRBY.
+-- Neither '-0' nor '--5' is an integer to HINCRBY.
 local function negative(nanos)
   if nanos == '0' then return '0' end
-  return '-' .. nanos
+  return string.match(nanos, '^%-(.*)') or '-' .. nanos
 end
 
 local function difference(a, b)
@@ -51,27 +52,36 @@ local function fail(message)
   error({err = 'BUDGET ' .. message})
 end
 
--- An integer to HINCRBY, with room for the largest amount before it overflows.
+-- What a record says of an amount or a time: an integer to HINCRBY, with room for the largest before it overflows.
+local function is_amount(text)
+  return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil)
+end
+
 local function is_whole(text)
-  return #text <= 18 and string.match(text, '^%-?%d+$') ~= nil
+  return is_amount(string.match(text, '^%-([1-9].*)') or text)
+end
+
+local function is_meta_sound(meta_seq, version)
+  return is_amount(meta_seq) and tonumber(meta_seq) < EXACT and is_whole(version)
 end
 
 local function load_meta()
   local meta = call('HMGET', META, 'generation', 'seq', 'limits_version')
   generation, seq, limits_version = meta[1], meta[2] or '0', meta[3] or '0'
-  if not (is_whole(seq) and is_whole(limits_version)) then fail('the meta hash is damaged') end
+  if not is_meta_sound(seq, limits_version) then fail('the meta hash is damaged') end
   -- Without its seq a generation is nobody's.
   seq, generation = tonumber(seq), meta[2] and generation
-  -- These change nothing: a key of another type stops the call here.
-  call('XLEN', JOURNAL)
+  -- A journal that is ahead of its meta hash is continued: it would refuse a record after the counters were written.
+  local last = call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1]
+  if last then seq = math.max(seq, tonumber(string.match(last[1], '^(%d+)'))) end
+  if seq >= EXACT then fail('the journal is damaged') end
+  -- This changes nothing: a key of another type stops the call here.
   call('ZCARD', LEASES)
 end
 
--- A store that was emptied gets a new generation; a journal that outlived its meta hash is continued.
+-- A store that was emptied gets a new generation.
 local function ensure_generation()
   if generation then return end
-  local last = call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1]
-  if last then seq = tonumber(string.match(last[1], '^(%d+)')) end
   generation = CANDIDATE
   call('HSET', META, 'generation', generation, 'seq', whole(seq))
 end
@@ -100,14 +110,15 @@ local HELD = {pending = true, expired = true}
 -- One reservation's record, or nil; then whether there is one that does not parse.
 local function find_reservation(id)
   local key = reservation_key(id)
-  local f = call('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace')
-  if not f[1] then return nil, false end
+  local f = redis.pcall('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace')
+  if f.err then return nil, true end
+  if not f[1] then return nil, call('EXISTS', key) == 1 end
   for index = 2, 8 do
     if not f[index] then return nil, true end
   end
   local state, amount, targets, are_targets_sound = f[1], f[3], parse_targets(f[2])
   for _, number in ipairs({f[4], f[5], f[6], f[7], amount == '' and '0' or amount}) do
-    if not is_whole(number) then return nil, true end
+    if not is_amount(number) then return nil, true end
   end
   -- Only what came to its end without a reserve has no amount, and only such a release has no targets.
   local is_whole_record = HELD[state] and amount ~= '' and #targets > 0 or ENDED[state]
@@ -133,11 +144,10 @@ end
 local function load_counters(targets)
   for _, target in ipairs(targets) do
     local figures = call('HMGET', target.counter, 'spent', 'reserved', 'adjusted')
-    target.spent, target.reserved = figures[1] or '0', figures[2] or '0'
-    if not (is_whole(target.spent) and is_whole(target.reserved) and is_whole(figures[3] or '0')) then
+    target.spent, target.reserved, target.adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
+    if not (is_whole(target.spent) and is_whole(target.reserved) and is_whole(target.adjusted)) then
       fail('counter ' .. target.counter .. ' is damaged')
     end
-    if not is_whole(call('HGET', TOTALS, kind_of(target.account)) or '0') then fail('a total is damaged') end
     call('ZCARD', target.pending)
   end
 end
@@ -160,26 +170,19 @@ local function keep_counter(target)
   end
 end
 
--- Books the same change on every target and writes it down: the only place where counters and journal change.
-local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
-  if spent_delta == '0' and reserved_delta == '0' then
-    for _, target in ipairs(targets) do keep_counter(target) end
-    return
-  end
-  local changes, counted = {}, {}
-  for _, target in ipairs(targets) do
-    target.spent = increase(target, 'spent', target.spent, spent_delta)
-    target.reserved = increase(target, 'reserved', target.reserved, reserved_delta)
-    if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
-    if reserved_delta ~= '0' and not counted[target.account] then
-      counted[target.account] = true
-      call('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)
-    end
-    keep_counter(target)
-    changes[#changes + 1] = table.concat({target.account, target.period, target.window, target.limit,
-      spent_delta, reserved_delta, target.spent, target.reserved}, ' ')
-  end
-  seq = call('HINCRBY', META, 'seq', whole(#targets))
+-- Changes one counter, and tells the change as the journal has it.
+local function change(target, spent_delta, reserved_delta)
+  target.spent = increase(target, 'spent', target.spent, spent_delta)
+  target.reserved = increase(target, 'reserved', target.reserved, reserved_delta)
+  keep_counter(target)
+  return table.concat({target.account, target.period, target.window, target.limit,
+    spent_delta, reserved_delta, target.spent, target.reserved}, ' ')
+end
+
+-- One record in the journal, and in the answer, for all changes of a verb.
+local function write_down(op, id, status, changes, reserve_trace, reason)
+  seq = seq + #changes
+  call('HSET', META, 'seq', whole(seq))
   local record = {'op', op, 'id', id, 'status', status, 'time', whole(NOW), 'trace', TRACE,
     'reserve_trace', reserve_trace, 'reason', reason, 'changes', table.concat(changes, ' ')}
   call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, seq - JOURNAL_MAX + 1)), whole(seq) .. '-0', unpack(record))
@@ -188,14 +191,33 @@ local function post(op, id, status, targets, spent_delta, reserved_delta, reserv
   records[#records + 1] = record
 end
 
+-- Books the same change on every target and writes it down. Apart from a repair, the only place where counters change.
+local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
+  if spent_delta == '0' and reserved_delta == '0' then
+    for _, target in ipairs(targets) do keep_counter(target) end
+    return
+  end
+  local changes, counted = {}, {}
+  for _, target in ipairs(targets) do
+    changes[#changes + 1] = change(target, spent_delta, reserved_delta)
+    if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
+    if reserved_delta ~= '0' and not counted[target.account] then
+      counted[target.account] = true
+      -- Only a metric's figure: a damaged one stops nobody.
+      redis.pcall('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)
+    end
+  end
+  write_down(op, id, status, changes, reserve_trace, reason)
+end
+
 local function drop_lease(id, targets)
   call('ZREM', LEASES, id)
   for _, target in ipairs(targets) do call('ZREM', target.pending, id) end
 end
 
--- Turns a pending reservation into an expired one: its hold is given back, its charge booked.
+-- Turns a pending reservation, whose counters are loaded, into an expired one: its hold is given back, its charge
+-- booked.
 local function expire(known, charge, reason)
-  load_counters(known.targets)
   -- Every check is above this line and every write below it: Redis does not roll back.
   ensure_generation()
   drop_lease(known.id, known.targets)
@@ -204,14 +226,23 @@ local function expire(known, charge, reason)
   post('expire', known.id, 'expired', known.targets, charge, negative(known.amount), known.trace, reason)
 end
 
-local function expire_id(id)
+-- Expires what a verb or a sweep meets in passing, in the index LEASES or in that of a counter. Only a damaged store has
+-- a lease without its reservation, or one that cannot be booked. Neither may stop others: the first is dropped, and an
+-- audit shows what it held; the second is tried again later.
+local function expire_id(id, index)
+  call('ZREM', index, id)
   local due = find_reservation(id)
-  if due and due.state == 'pending' then
+  if not due or due.state ~= 'pending' then
+    call('ZREM', LEASES, id)
+  elseif pcall(load_counters, due.targets) then
     expire(due, due.charge, '')
-    return
+  else
+    local later = whole(NOW + TRIED_AGAIN_MS)
+    call('ZADD', LEASES, later, id)
+    call('ZADD', index, later, id)
+    -- One of these keys may be what is damaged.
+    for _, target in ipairs(due.targets) do redis.pcall('ZADD', target.pending, later, id) end
   end
-  -- Only a damaged store has a lease without its reservation. It must not stop others; an audit shows what it held.
-  call('ZREM', LEASES, id)
 end
 
 local function first_due(leases, count)
@@ -223,11 +254,23 @@ local function expire_due_on(targets)
   for _, target in ipairs(targets) do
     if left <= 0 then return end
     for _, id in ipairs(first_due(target.pending, left)) do
-      expire_id(id)
-      call('ZREM', target.pending, id)
+      expire_id(id, target.pending)
       left = left - 1
     end
   end
+end
+
+-- What pending reservations hold on a counter: the amounts of lasting leases, and of due ones.
+local function amounts_held(pending)
+  local held, due = {}, {}
+  for _, id in ipairs(call('ZRANGE', pending, '0', '-1')) do
+    local known = find_reservation(id)
+    if known and known.state == 'pending' then
+      local amounts = NOW >= known.deadline and due or held
+      amounts[#amounts + 1] = known.amount
+    end
+  end
+  return held, due
 end
 
 local function leases_due(targets)
@@ -242,6 +285,7 @@ local function open(id, packed)
   load_meta()
   local known = load_reservation(id)
   if known and known.state == 'pending' and NOW >= known.deadline then
+    load_counters(known.targets)
     expire(known, known.charge, '')
     known = load_reservation(id)
   end

@@ -6,5 +6,7 @@ local id, reason = ARGV[8], ARGV[9]
 local known = open(id, '')
 if not known then return answer('unknown') end
 if known.state ~= 'pending' then return answer('already_' .. known.state, known) end
+
+load_counters(known.targets)
 expire(known, '0', reason)
 return answer('expired')

@@ -6,7 +6,9 @@ local id, lease_ms = ARGV[8], tonumber(ARGV[9])
 local known = open(id, '')
 if not known then return answer('unknown') end
 if known.state ~= 'pending' then return answer('already_' .. known.state, known) end
+for _, target in ipairs(known.targets) do call('ZCARD', target.pending) end
 
+-- Every check is above this line and every write below it: Redis does not roll back.
 local deadline = whole(NOW + lease_ms)
 call('HSET', known.key, 'deadline', deadline)
 call('ZADD', LEASES, deadline, id)

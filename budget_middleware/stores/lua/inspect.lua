@@ -6,12 +6,5 @@
 load_meta()
 local name = ARGV[8]
 local figures = call('HMGET', PREFIX .. 'c:' .. name, 'spent', 'reserved', 'adjusted')
-local held, due = {}, {}
-for _, id in ipairs(call('ZRANGE', PREFIX .. 'p:' .. name, '0', '-1')) do
-  local known = find_reservation(id)
-  if known then
-    local amounts = NOW >= known.deadline and due or held
-    amounts[#amounts + 1] = known.amount
-  end
-end
+local held, due = amounts_held(PREFIX .. 'p:' .. name)
 return {figures[1] or '0', figures[2] or '0', figures[3] or '0', whole(seq), held, due}

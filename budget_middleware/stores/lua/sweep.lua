@@ -4,5 +4,5 @@
 load_meta()
 local at_most = tonumber(ARGV[8])
 local due = first_due(LEASES, at_most)
-for _, id in ipairs(due) do expire_id(id) end
+for _, id in ipairs(due) do expire_id(id, LEASES) end
 return answer(#due < at_most and 'expired' or 'leases_due')

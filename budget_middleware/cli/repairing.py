@@ -1,0 +1,82 @@
+"""What an audit found, put right: figures by journalled entries; for a record that is lost, what to do by hand."""
+
+import secrets
+from collections.abc import Iterable
+
+from budget_middleware import telemetry as names
+from budget_middleware.cli.binding import read_limits
+from budget_middleware.cli.desk import LEAST_TIMEOUT_S, Desk
+from budget_middleware.cli.output import complain
+from budget_middleware.core.audit import Correction, Damage, Flaw
+from budget_middleware.core.model import Counter, Entry, Op, Repair, Target
+from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.windows import Window, window_named
+from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.stores.base import StoreRefused
+
+REASON = "audit"
+
+_LATEST = 1_000
+_REPAIR = "budget-middleware audit --repair"
+
+
+def fix_of(damage: Damage) -> str:
+    """What an operator has to do about a damaged record, in one line."""
+    key, _, inner = damage.key.partition(" ")
+    name = key.rpartition("}:")[2]
+    if damage.flaw.is_mendable:
+        return f"run {_REPAIR}"
+    if damage.flaw is Flaw.FOREIGN:
+        return f"no ledger wrote it: DEL {key}, or give its owner another prefix"
+    if name == "journal" and inner:
+        return f"XDEL {key} {inner}: what was booked stays in the counters"
+    if name == "limits" and inner:
+        return f"HDEL {key} {inner}, then set the limit again: it does not bind"
+    if name == "meta" and damage.flaw is Flaw.UNREADABLE:
+        return f"HDEL {key} seq limits_version: the journal tells how far it was"
+    return f"DEL {key}, then run {_REPAIR}"
+
+
+async def repair(desk: Desk, corrections: Iterable[Correction]) -> list[Entry]:
+    """Lead each counter to what explains it; what cannot be, for it is damaged, is complained of."""
+    limits = await read_limits(desk)
+    entries: list[Entry] = []
+    for correction in corrections:
+        account, period, window = correction.counter
+        target = Target(account, _window_of(correction.counter, desk), limits.limit_nanos(account, period))
+        try:
+            entries += await _book(desk, target, correction)
+        except StoreRefused as error:
+            complain(f"not repaired: {account} {period} {window}: {error}")
+    return entries
+
+
+async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Entry, ...]:
+    """One repair, its span, and the entries of it: none if somebody was faster."""
+    id_ = secrets.token_hex(16)
+    attributes: names.Attributes = {names.AMOUNT_USD: correction.spent_nanos / NANOS_PER_USD, names.REASON: REASON}
+    span = desk.ledger.telemetry.start(Op.ADJUST, reservation_id=id_, attributes=attributes)
+    verb = Repair(id_, target, correction.spent_nanos, correction.found_at_seq, trace=span.trace, reason=REASON)
+    status: str = names.UNPROTECTED
+    try:
+        answer = await until_decided(lambda: desk.store.repair(verb), timeout_s=LEAST_TIMEOUT_S)
+        status = answer.status
+    finally:
+        desk.ledger.telemetry.end(span, status)
+    entries = answer.entries or await _written_before(desk, id_)
+    desk.ledger.telemetry.tell(span, entries)
+    return entries
+
+
+async def _written_before(desk: Desk, id_: str) -> tuple[Entry, ...]:
+    """The id is this call's own, so an attempt whose answer was lost may have booked it."""
+    latest = await desk.store.latest(count=_LATEST)
+    return tuple(entry for entry in latest if entry.reservation_id == id_)
+
+
+def _window_of(counter: Counter, desk: Desk) -> Window:
+    """The counter's window; of another BUDGET_TIMEZONE, one that is over: it is kept from now on."""
+    try:
+        return window_named(counter.period, counter.window, timezone=desk.settings.timezone)
+    except ValueError:
+        return Window(counter.period, counter.window, starts_ms=0, ends_ms=0)

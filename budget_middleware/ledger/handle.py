@@ -1,0 +1,52 @@
+"""What the code between reserve and ending tells of calls that the answer does not show."""
+
+from decimal import Decimal
+
+from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
+from budget_middleware.core.pricing import Usage, cost_nanos
+from budget_middleware.prices import PriceBook
+
+
+class BudgetHandle:
+    """One reservation, as the code that it pays for sees it: its id, and what to book besides the answer.
+
+    Usable from any thread. What is added before the ending is booked however the request ends. Once the ending has
+    begun nothing can be added any more, and trying raises RuntimeError.
+    """
+
+    def __init__(self, reservation_id: str, prices: PriceBook) -> None:
+        self.reservation_id = reservation_id
+        self._prices = prices
+        # Appended to, because that is atomic and a sum is not.
+        self._added_nanos: list[int] = []
+        self._has_ended = False
+
+    def add_usage(self, model: str, **counts: int) -> None:
+        """Book a call of a model at the price book's rates; `counts` are those of `Usage`, such as `input_tokens`.
+
+        ValueError for a model without a price, and for a count that is no whole number of 0 or more.
+        """
+        for name, count in counts.items():
+            if type(count) is not int or count < 0:
+                raise ValueError(f"{name}={count!r}: accepted is a whole number of 0 or more")
+        rates = self._prices.resolve(model)
+        if rates is None:
+            raise ValueError(f"the model {model!r} has no price here; add_cost books an amount")
+        self._add(cost_nanos(rates, Usage(**counts)))
+
+    def add_cost(self, usd: str | int | Decimal) -> None:
+        """Book an amount in USD, as exact decimal text; ValueError for anything else and for less than 0."""
+        nanos = nanos_from_usd(usd)
+        if nanos < 0:
+            raise ValueError(f"{usd!r}: a cost is 0 or more")
+        self._add(nanos)
+
+    def _add(self, nanos: int) -> None:
+        if self._has_ended:
+            raise RuntimeError(f"reservation {self.reservation_id} has ended; nothing can be added to it")
+        self._added_nanos.append(nanos)
+
+    def end(self) -> int:
+        """What was added, in nano-dollars, from when on nothing can be."""
+        self._has_ended = True
+        return min(sum(self._added_nanos), MAX_NANOS)

@@ -1,0 +1,58 @@
+"""From settings to a ledger, for the middleware and for code outside HTTP that shares its counters."""
+
+from typing import Any
+
+from budget_middleware.ledger import Ledger, LimitsSource
+from budget_middleware.prices import PriceBook, load_prices
+from budget_middleware.setting_types import Mode
+from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.opening import open_store
+
+
+def open_ledger(*, limits_source: LimitsSource | None = None, **settings: Any) -> Ledger:
+    """The ledger over the gateway's counters, by `BUDGET_*` or keywords as for the middleware.
+
+    Meant for workers and batch jobs; `await ledger.drain()` before the process ends. Raises SettingsError.
+    """
+    return ledger_of(load(**settings), limits_source=limits_source)
+
+
+def ledger_of(settings: Settings, *, store: Store | None = None, limits_source: LimitsSource | None = None) -> Ledger:
+    """The ledger by the settings; `store` takes the place of the one that they name. Raises SettingsError."""
+    return Ledger(
+        store
+        or open_store(
+            settings.store_url,
+            namespace=settings.namespace,
+            timeout_s=settings.store_timeout_s,
+            retention=retention_of(settings),
+        ),
+        limits=settings.limits,
+        limits_source=limits_source,
+        prices=price_book(settings),
+        timezone=settings.timezone,
+        enforce=settings.mode is Mode.ENFORCE,
+        lease_ms=settings.lease_ms,
+        store_timeout_s=settings.store_timeout_s,
+        spool_max=settings.spool_max,
+        spool_path=settings.spool_path,
+    )
+
+
+def price_book(settings: Settings) -> PriceBook:
+    """The prices by the settings. Raises SettingsError."""
+    try:
+        own = load_prices(settings.prices) if settings.prices is not None else {}
+    except ValueError as error:
+        raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
+    return PriceBook(own, unknown=settings.unknown_model)
+
+
+def retention_of(settings: Settings) -> Retention:
+    """How long the store remembers, by the settings."""
+    return Retention(
+        remember_ms=settings.remember_s * 1000,
+        counters_ms=settings.retention_days * 86_400_000,
+        journal_max=settings.journal_max,
+    )

@@ -1,0 +1,26 @@
+"""What the app finds in its scope: the handle of its reservation, and that it is metered already."""
+
+from starlette.types import Scope
+
+from budget_middleware.ledger import BudgetHandle
+
+HANDLE = "budget"
+"""The name of the handle in ``scope["state"]``, which Starlette shows as ``request.state``."""
+
+_METERED = "budget_middleware"
+
+
+def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:
+    """The scope for the app, with the handle in a state that belongs to this request alone."""
+    state = scope.get("state")
+    # The request's own state is kept, for what the app puts there is read by the layers outside. But a state that
+    # holds a handle already is another request's as well.
+    if not isinstance(state, dict) or HANDLE in state:
+        state = dict(state or {})
+    state[HANDLE] = handle
+    return {**scope, "state": state, _METERED: True}
+
+
+def is_metered(scope: Scope) -> bool:
+    """Whether a middleware outside of this one meters the request."""
+    return _METERED in scope

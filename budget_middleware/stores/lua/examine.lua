@@ -1,0 +1,128 @@
+-- What of some keys is no sound record of this ledger, and with '1' first mend what follows from other records: the
+-- indexes of leases, and the totals by kind.
+-- ARGV[8] '1' to mend  [9] how many keys  [10…] the keys, without their prefix
+-- Returns {flaw, key, flaw, key, …}; a field stands behind its key, with a space between them.
+
+local mends, count = ARGV[8] == '1', tonumber(ARGV[9])
+
+local TYPES = {c = 'hash', r = 'hash', a = 'hash', p = 'zset', leases = 'zset', journal = 'stream',
+  meta = 'hash', limits = 'hash', totals = 'hash', notes = 'hash'}
+local PERIODS = {hour = true, day = true, week = true, month = true, year = true, total = true}
+
+local found = {}
+local function tell(flaw, key)
+  found[#found + 1] = flaw
+  found[#found + 1] = key
+end
+
+-- Redis tells the type in a table of its own.
+local function type_of(name)
+  return call('TYPE', PREFIX .. name).ok
+end
+
+local function is_counter_name(name)
+  local period = string.match(name, '^[^| ]+|(%l+)|[^| ]+$')
+  return period ~= nil and PERIODS[period] ~= nil
+end
+
+local function examine_index(name)
+  for _, id in ipairs(call('ZRANGE', PREFIX .. name, '0', '-1')) do
+    local known, is_damaged = find_reservation(id)
+    if not is_damaged and (not known or known.state ~= 'pending') then
+      tell('lease_without_reservation', 'r:' .. id)
+      if mends then call('ZREM', PREFIX .. name, id) end
+    end
+  end
+end
+
+local function is_in(index, id)
+  -- A number comes as a string; a damaged index has its own flaw.
+  return type(redis.pcall('ZSCORE', index, id)) == 'string'
+end
+
+local function examine_reservation(id)
+  local known, is_damaged = find_reservation(id)
+  if is_damaged then return tell('unreadable', 'r:' .. id) end
+  if not known or known.state ~= 'pending' then return end
+  local indexes, is_whole_lease = {LEASES}, true
+  for _, target in ipairs(known.targets) do indexes[#indexes + 1] = target.pending end
+  for _, index in ipairs(indexes) do
+    if not is_in(index, id) then
+      is_whole_lease = false
+      if mends then redis.pcall('ZADD', index, whole(known.deadline), id) end
+    end
+  end
+  if not is_whole_lease then tell('reservation_without_lease', 'r:' .. id) end
+end
+
+-- Each account once, whatever its periods.
+local function held_by_kind()
+  local sums = {}
+  for _, id in ipairs(call('ZRANGE', LEASES, '0', '-1')) do
+    local known, seen = find_reservation(id), {}
+    for _, target in ipairs(known and known.state == 'pending' and known.targets or {}) do
+      if not seen[target.account] then
+        seen[target.account] = true
+        local kind = kind_of(target.account)
+        sums[kind] = (sums[kind] or 0) + tonumber(known.amount)
+      end
+    end
+  end
+  return sums
+end
+
+local function examine_totals()
+  local leases_type = type_of('leases')
+  if leases_type ~= 'zset' and leases_type ~= 'none' then return end
+  local sums, totals, is_wrong = held_by_kind(), redis.pcall('HGETALL', TOTALS), false
+  if totals.err then totals, is_wrong = {}, true end
+  local told = {}
+  for index = 1, #totals, 2 do told[totals[index]] = totals[index + 1] end
+  for kind, nanos in pairs(told) do is_wrong = is_wrong or nanos ~= whole(sums[kind] or 0) end
+  for kind, nanos in pairs(sums) do is_wrong = is_wrong or whole(nanos) ~= (told[kind] or '0') end
+  if not is_wrong then return end
+  tell('wrong_total', 'totals')
+  if mends then
+    call('DEL', TOTALS)
+    for kind, nanos in pairs(sums) do call('HSET', TOTALS, kind, whole(nanos)) end
+  end
+end
+
+local function examine_hash(name)
+  local fields = call('HGETALL', PREFIX .. name)
+  local told = {}
+  for index = 1, #fields, 2 do told[fields[index]] = fields[index + 1] end
+  if name == 'meta' then
+    local is_sound = is_meta_sound(told.seq or '0', told.limits_version or '0')
+    if not is_sound then tell('unreadable', name) end
+  elseif name == 'limits' then
+    for field, nanos in pairs(told) do
+      local period = string.match(field, '^%S+|(%l+)$')
+      local is_sound = period and PERIODS[period] and (nanos == '-' or is_amount(nanos))
+      if not is_sound then tell('unreadable', name .. ' ' .. field) end
+    end
+  elseif string.match(name, '^c:') then
+    for _, figure in ipairs({told.spent or '0', told.reserved or '0', told.adjusted or '0'}) do
+      if not is_whole(figure) then return tell('unreadable', name) end
+    end
+  elseif string.match(name, '^a:') then
+    local _, is_sound = parse_targets(told.targets or ' ')
+    if not (is_sound and told.targets and is_whole(told.amount or '')) then tell('unreadable', name) end
+  end
+end
+
+local function examine(name)
+  local kind = string.match(name, '^([acpr]):.') or name
+  local is_named_well = TYPES[kind] and (kind ~= 'c' and kind ~= 'p' or is_counter_name(string.sub(name, 3)))
+  if not is_named_well then return tell('foreign', name) end
+  if kind == 'totals' then return examine_totals() end
+  local its_type = type_of(name)
+  if its_type == 'none' then return end
+  if its_type ~= TYPES[kind] then return tell('wrong_type', name) end
+  if kind == 'r' then return examine_reservation(string.sub(name, 3)) end
+  if its_type == 'zset' then return examine_index(name) end
+  if its_type == 'hash' then examine_hash(name) end
+end
+
+for index = 1, count do examine(ARGV[9 + index]) end
+return found

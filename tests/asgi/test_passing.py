@@ -1,0 +1,105 @@
+"""What passes through: WebSockets, the extensions of ASGI, and a second middleware by mistake."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocket
+
+from budget_middleware import BudgetMiddleware
+from budget_middleware.core.model import Op
+from budget_middleware.testing import ScriptedApp, call, chunk
+from tests.asgi.wire import ask, bearer, completion
+
+
+async def echo(socket: WebSocket) -> None:
+    await socket.accept(subprotocol="realtime")
+    await socket.send_json({"heard": await socket.receive_json()})
+    await socket.close()
+
+
+def test_a_websocket_passes_untouched(prices):
+    """Also at a path whose POST is metered, and with a budget that is spent."""
+    routes = [WebSocketRoute("/v1/realtime", echo), WebSocketRoute("/v1/chat/completions", echo)]
+    guard = Middleware(BudgetMiddleware, limits="key=0/month", prices=prices)
+    with TestClient(Starlette(routes=routes, middleware=[guard])) as client:
+        for path in ("/v1/realtime", "/v1/chat/completions"):
+            with client.websocket_connect(path, subprotocols=["realtime"], headers=bearer()) as socket:
+                assert socket.accepted_subprotocol == "realtime"
+                socket.send_json({"type": "hello"})
+                assert socket.receive_json() == {"heard": {"type": "hello"}}
+
+
+async def test_a_websocket_keeps_scope_receive_and_send(memory):
+    seen = []
+
+    async def app(*arguments):
+        seen.append(arguments)
+
+    given = ({"type": "websocket", "path": "/v1/realtime"}, object(), object())
+    await memory.guard(app)(*given)
+    assert all(mine is theirs for mine, theirs in zip(given, seen[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    "extension",
+    [
+        {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]},
+        {"type": "http.response.push", "path": "/style.css", "headers": []},
+        {"type": "http.response.debug", "info": {"template": "index"}},
+    ],
+)
+async def test_messages_before_the_answer_are_sent_at_once(memory, extension):
+    sent = []
+
+    async def app(scope, receive, send):
+        await send(extension)
+        assert sent == [extension]
+        for message in completion(100):
+            await send(message)
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b'{"model": "plain", "messages": [], "max_tokens": 100}'}
+
+    guard = memory.guard(app)
+    headers = [(name.encode(), value.encode()) for name, value in bearer().items()]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+    await guard({**scope, "extensions": {"http.response.early_hint": {}}}, receive, send)
+    assert [message["type"] for message in sent[1:]] == ["http.response.start", "http.response.body"]
+    assert await memory.figures() == ("0.10", "0.00")
+
+
+async def test_a_stream_keeps_its_trailers(bench):
+    begin, body = completion(100)
+    trailers = {"type": "http.response.trailers", "headers": [(b"x-checksum", b"1")]}
+    guard = bench.guard(ScriptedApp({**begin, "trailers": True}, {**body, "more_body": True}, chunk(), trailers))
+    played = await call(guard, ask(100), headers=bearer())
+    assert played.messages[-1] == trailers
+    assert played.is_complete
+    assert await bench.figures() == ("0.10", "0.00")
+
+
+async def test_stacked_twice_it_meters_once_and_warns_once(bench, caplog):
+    app = ScriptedApp(*completion(100))
+    inner = bench.guard(app)
+    outer = bench.guard(inner)
+    for _ in range(2):
+        played = await call(outer, ask(100), headers=bearer())
+        names = [name for name, _ in played.messages[0]["headers"]]
+        assert names.count(b"x-budget-reservation-id") == 1
+    assert await bench.figures() == ("0.20", "0.00")
+    assert await bench.ops() == [Op.RESERVE, Op.FINALIZE] * 2
+    assert [record.message for record in caplog.records if "stacked twice" in record.message] == [
+        "BudgetMiddleware is stacked twice: the outer one meters, this one does nothing; remove one"
+    ]
+
+
+async def test_what_the_outer_one_does_not_know_the_inner_one_meters(bench):
+    """A sub-app may have routes of its own."""
+    inner = bench.guard(ScriptedApp(*completion(100)), routes="/agents/run=openai-chat")
+    await call(bench.guard(inner), ask(100), path="/agents/run", headers=bearer())
+    assert await bench.figures() == ("0.10", "0.00")

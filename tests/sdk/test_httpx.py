@@ -1,0 +1,100 @@
+"""The APIs that have no client of their own here, in bare HTTP: streams as they are, refusals in their shape."""
+
+import json
+
+import httpx
+import pytest
+
+from tests.sdk.provider import MODEL, TEXT
+
+pytestmark = pytest.mark.processes
+
+GEMINI = "/v1beta/models/test-model"
+BEDROCK = "/model/test-model"
+CONTENTS = [{"parts": [{"text": "x"}]}]
+CONVERSE = [{"role": "user", "content": [{"text": "x"}]}]
+
+
+@pytest.fixture
+def post(gateway_url):
+    def post(path, body, *, key, **headers):
+        headers = {"authorization": f"Bearer {key}", **headers}
+        return httpx.post(f"{gateway_url}{path}", json=body, headers=headers, timeout=60)
+
+    return post
+
+
+STREAMS = {
+    "ollama": ("/api/chat", {"model": MODEL, "messages": [], "options": {"num_predict": 600}}),
+    "gemini-array": (f"{GEMINI}:streamGenerateContent", {"contents": CONTENTS}),
+    "gemini-events": (f"{GEMINI}:streamGenerateContent?alt=sse", {"contents": CONTENTS}),
+    "bedrock": (f"{BEDROCK}/converse-stream", {"messages": CONVERSE}),
+    "bedrock-whole": (f"{BEDROCK}/converse", {"messages": CONVERSE}),
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_an_answer_comes_whole_and_books_its_usage(name, post, left_of):
+    path, body = STREAMS[name]
+    answer = post(path, body, key=name)
+    assert answer.status_code == 200
+    assert TEXT in answer.text
+    assert left_of(name) == "0.9999"
+
+
+def test_an_array_is_still_json(post):
+    chunks = post(f"{GEMINI}:streamGenerateContent", {"contents": CONTENTS}, key="array").json()
+    assert chunks[-1]["usageMetadata"]["promptTokenCount"] == 10
+
+
+def test_a_search_is_booked_by_the_search(post, left_of):
+    body = {"model": MODEL, "query": "x", "documents": ["y"]}
+    assert post("/v1/rerank", body, key="rerank").headers["x-budget-cost-usd"] == "0.001"
+    assert left_of("rerank") == "0.999"
+
+
+def refused_of(kind):
+    return {
+        "/api/chat": lambda body: body["error"],
+        "/v1/rerank": lambda body: body["message"],
+        f"{BEDROCK}/converse": lambda body: body["message"],
+        f"{GEMINI}:generateContent": lambda body: body["error"]["message"],
+        "/v1/messages": lambda body: body["error"]["message"],
+        "/v1/responses": lambda body: body["error"]["message"],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/chat", {"model": MODEL, "options": {"num_predict": 1_000_001}}),
+        ("/v1/rerank", {"model": MODEL, "documents": ["x"] * 100_001}),
+        (f"{BEDROCK}/converse", {"inferenceConfig": {"maxTokens": 1_000_001}}),
+        (f"{GEMINI}:generateContent", {"generationConfig": {"maxOutputTokens": 1_000_001}}),
+        ("/v1/messages", {"model": MODEL, "max_tokens": 1_000_001}),
+        ("/v1/responses", {"model": MODEL, "max_output_tokens": 1_000_001}),
+    ],
+)
+def test_a_refusal_has_the_callers_shape(path, body, post, requests_of):
+    key = f"refused{path}".replace("/", "-")
+    answer = post(path, body, key=key)
+    assert answer.status_code == 429
+    assert answer.headers["x-should-retry"] == "false"
+    assert "retry-after" not in answer.headers
+    assert "limit $1.00" in refused_of(path)(answer.json())
+    assert requests_of(key) == 1
+
+
+def test_a_file_beyond_the_bound_is_estimated_by_its_length_and_its_model_is_still_known(gateway_url, left_of):
+    """The fields of a form come before its files: the model is told although the body is not read to its end."""
+    answer = httpx.post(
+        f"{gateway_url}/v1/audio/transcriptions",
+        data={"model": MODEL},
+        files={"file": ("a.mp3", bytes(12_000_000))},
+        headers={"authorization": "Bearer long-file"},
+        timeout=60,
+    )
+    assert answer.status_code == 200
+    assert answer.headers["x-budget-estimate-usd"] == "0.006001"  # 1,500 seconds, of four tokens each.
+    assert json.loads(answer.content)["text"] == TEXT
+    assert left_of("long-file") == "0.9999"
