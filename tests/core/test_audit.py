@@ -1,10 +1,11 @@
 """The audit as tables: a journal, the counters beside it, and what is called drift."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.audit import Audit, Check, Drift, Report
+from budget_middleware.core.audit import Audit, Check, Correction, Drift, Report
 from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Op, Status
 from budget_middleware.core.windows import Period
 from tests.stores.verbs import DAY_MS
@@ -104,9 +105,8 @@ def test_a_counter_whose_entries_were_all_trimmed_is_checked_by_itself_only():
     trimmed = [entry(7, (1, 0), (1, 0), counter=B)]
     proofs = [proof(9, 0, seq=7), proof(1, 0, seq=7, counter=B)]
     assert audited(proofs, trimmed, head_seq=7) == Report((), unproved=1)
-    assert audited([proof(9, 5, seq=7, pending=4)], trimmed[:0], head_seq=7) == Report(
-        (Drift(A, Check.PENDING, 4, 5),), unproved=1
-    )
+    report = audited([proof(9, 5, seq=7, pending=4)], trimmed[:0], head_seq=7)
+    assert (report.drift, report.unproved) == ((Drift(A, Check.PENDING, 4, 5),), 1)
 
 
 def test_a_counter_begins_again_only_after_its_time():
@@ -128,3 +128,47 @@ def test_the_journal_is_needed_up_to_the_latest_proof():
 
     assert needed([]) == 3
     assert needed([proof(0, 0, seq=5), proof(0, 0, seq=9, counter=B)]) == 9
+
+
+def repaired(seq: int, after: tuple[int, int], delta: tuple[int, int], *, counter: Counter = A) -> Entry:
+    return replace(entry(seq, after, delta, counter=counter), op=Op.ADJUST, status=Status.REPAIRED)
+
+
+BROKEN = [*JOURNAL[:2], entry(3, (9, 1), (2, 1))]
+
+
+def test_a_repair_settles_what_was_broken_before_it():
+    settled = [*BROKEN, repaired(4, (3, 1), (-6, 0))]
+    assert audited([proof(3, 1, seq=4)], settled, head_seq=4) == Report((), unproved=0)
+    gone_on = [*settled, entry(5, (4, 0), (1, -1))]
+    assert audited([proof(4, 0, seq=5)], gone_on, head_seq=5) == Report((), unproved=0)
+
+
+def test_nothing_but_a_repair_settles_a_broken_chain():
+    unsettled = [*BROKEN, replace(repaired(4, (3, 1), (-6, 0)), status=Status.ADJUSTED)]
+    assert audited([proof(3, 1, seq=4)], unsettled, head_seq=4).drift == (Drift(A, Check.CHAIN_SPENT, 1, 7, seq=3),)
+    of_another = [*BROKEN, repaired(4, (3, 1), (-6, 0), counter=B)]
+    proofs = [proof(9, 1, seq=4), proof(3, 1, seq=4, counter=B)]
+    assert audited(proofs, of_another, head_seq=4).drift == (Drift(A, Check.CHAIN_SPENT, 1, 7, seq=3),)
+
+
+def test_what_breaks_after_a_repair_is_told():
+    later = [*BROKEN, repaired(4, (3, 1), (-6, 0)), entry(5, (9, 1), (1, 0))]
+    assert audited([proof(9, 1, seq=5)], later, head_seq=5).drift == (Drift(A, Check.CHAIN_SPENT, 3, 8, seq=5),)
+
+
+def test_corrections_are_all_that_the_journal_does_not_explain():
+    twice = [*BROKEN, entry(4, (20, 1), (1, 0))]
+    report = audited([proof(25, 1, seq=4), proof(1, 0, seq=6, counter=B)], twice, head_seq=4)
+    # 6 appeared before entry 3, 10 before entry 4, 5 since; B has no entry at all.
+    assert report.corrections == (Correction(A, -21, 4), Correction(B, -1, 6))
+    assert audited([proof(3, 2, pending=0)], JOURNAL).corrections == (Correction(A, 0, 3),)
+    assert audited([], JOURNAL).corrections == (Correction(A, 3, 3),)
+
+
+def test_entries_that_are_missing_explain_what_nobody_can_tell():
+    """The record of seq 3 is lost, and with it whose counter it changed."""
+    journal = [*JOURNAL[:2], entry(4, (5, 0), (2, 0)), entry(5, (6, 0), (1, 0))]
+    assert audited([proof(6, 0, seq=5)], journal, head_seq=5).drift == ()
+    assert audited([proof(6, 0, seq=5), proof(7, 0, seq=5, counter=B)], journal, head_seq=5).unproved == 1
+    assert audited([proof(7, 0, seq=5)], journal, head_seq=5).drift == (Drift(A, Check.SPENT, 6, 7),)
