@@ -10,16 +10,16 @@ from budget_middleware.accounts_file import AccountsFile
 from budget_middleware.admission import Admission
 from budget_middleware.apis import APIS, is_free_route
 from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.ledger import BudgetHandle, LimitsSource
+from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.opening import ledger_of
 from budget_middleware.payers import AccountsSource, Payers
+from budget_middleware.prices import PriceSource
 from budget_middleware.refusals import retry_headers, send_refusal
 from budget_middleware.responder import BudgetResponder, CallTimes
 from budget_middleware.scopes import is_metered, with_handle
 from budget_middleware.setting_types import Mode, RouteRule
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Store, Topic
-from budget_middleware.stores.opening import MEMORY_URL
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _ID_SEGMENT = re.compile(r"/(?:[0-9]+|[0-9a-fA-F-]{16,}|[A-Za-z]+[_-][A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*)(?=/|$)")
@@ -32,7 +32,7 @@ class BudgetMiddleware:
 
     Settings come from keywords, else from `BUDGET_*` in the environment, else from the defaults; see
     `docs/configuration.md`. `limits_source` and `accounts_source` are async functions of an account and of a
-    key's subject; `store` takes the place of `store_url`.
+    key's subject, `price_source` a plain one of a model's name; `store` takes the place of `store_url`.
 
     A wrong setting does not raise here, where servers would swallow it: it stops the server at start-up, and
     where there is none, every metered request is answered 500.
@@ -47,6 +47,7 @@ class BudgetMiddleware:
         store: Store | None = None,
         limits_source: LimitsSource | None = None,
         accounts_source: AccountsSource | None = None,
+        price_source: PriceSource | None = None,
         **settings: Any,
     ) -> None:
         self._app = app
@@ -54,32 +55,18 @@ class BudgetMiddleware:
         self._lifespan_state: dict[str, Any] = {}
         self._was_stacked = False
         try:
-            self._set_up(load(**settings), store, limits_source, accounts_source)
+            loaded = load(**settings)
+            ledger = ledger_of(loaded, store=store, limits_source=limits_source, price_source=price_source)
+            self._set_up(loaded, ledger, _payers(loaded, accounts_source))
         except SettingsError as error:
             self._error = error
             _log.error("%s", error)
 
-    def _set_up(
-        self,
-        settings: Settings,
-        store: Store | None,
-        limits_source: LimitsSource | None,
-        accounts_source: AccountsSource | None,
-    ) -> None:
+    def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
-        self.ledger = ledger_of(settings, store=store, limits_source=limits_source)
-        self._admission = Admission(
-            settings,
-            ledger=self.ledger,
-            payers=_payers(settings, accounts_source),
-            prices=self.ledger.prices,
-        )
+        self.ledger = ledger
+        self._admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._call_times = CallTimes()
-        if store is None and settings.store_url == MEMORY_URL and settings.mode is not Mode.OFF:
-            _log.warning(
-                "BUDGET_STORE_URL is memory://: every process counts for itself and forgets at restart;"
-                " set redis://HOST:PORT/DB to count together"
-            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

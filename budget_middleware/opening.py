@@ -1,25 +1,41 @@
 """From settings to a ledger, for the middleware and for code outside HTTP that shares its counters."""
 
+import logging
 from typing import Any
 
 from budget_middleware.ledger import Ledger, LimitsSource
-from budget_middleware.prices import PriceBook, load_prices
+from budget_middleware.prices import PriceBook, PriceSource, load_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Retention, Store
-from budget_middleware.stores.opening import open_store
+from budget_middleware.stores.opening import MEMORY_URL, open_store
+
+_log = logging.getLogger("budget_middleware")
 
 
-def open_ledger(*, limits_source: LimitsSource | None = None, **settings: Any) -> Ledger:
+def open_ledger(
+    *, limits_source: LimitsSource | None = None, price_source: PriceSource | None = None, **settings: Any
+) -> Ledger:
     """The ledger over the gateway's counters, by `BUDGET_*` or keywords as for the middleware.
 
     Meant for workers and batch jobs; `await ledger.drain()` before the process ends. Raises SettingsError.
     """
-    return ledger_of(load(**settings), limits_source=limits_source)
+    return ledger_of(load(**settings), limits_source=limits_source, price_source=price_source)
 
 
-def ledger_of(settings: Settings, *, store: Store | None = None, limits_source: LimitsSource | None = None) -> Ledger:
+def ledger_of(
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    limits_source: LimitsSource | None = None,
+    price_source: PriceSource | None = None,
+) -> Ledger:
     """The ledger by the settings; `store` takes the place of the one that they name. Raises SettingsError."""
+    if store is None and settings.store_url == MEMORY_URL and settings.mode is not Mode.OFF:
+        _log.warning(
+            "BUDGET_STORE_URL is memory://: every process counts for itself and forgets at restart;"
+            " set redis://HOST:PORT/DB to count together"
+        )
     return Ledger(
         store
         or open_store(
@@ -30,7 +46,7 @@ def ledger_of(settings: Settings, *, store: Store | None = None, limits_source: 
         ),
         limits=settings.limits,
         limits_source=limits_source,
-        prices=price_book(settings),
+        prices=price_book(settings, price_source),
         timezone=settings.timezone,
         enforce=settings.mode is Mode.ENFORCE,
         lease_ms=settings.lease_ms,
@@ -40,13 +56,13 @@ def ledger_of(settings: Settings, *, store: Store | None = None, limits_source: 
     )
 
 
-def price_book(settings: Settings) -> PriceBook:
+def price_book(settings: Settings, price_source: PriceSource | None = None) -> PriceBook:
     """The prices by the settings. Raises SettingsError."""
     try:
         own = load_prices(settings.prices) if settings.prices is not None else {}
     except ValueError as error:
         raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
-    return PriceBook(own, unknown=settings.unknown_model)
+    return PriceBook(own, unknown=settings.unknown_model, source=price_source)
 
 
 def retention_of(settings: Settings) -> Retention:

@@ -18,6 +18,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from budget_middleware import BudgetHandle, BudgetMiddleware
 
 CHAT = "/v1/chat/completions"
+# They describe one connection, its encoding or its body: each of the two hops has its own.
+OF_ONE_HOP = {"accept-encoding", "connection", "content-length", "host", "transfer-encoding"}
 
 
 @asynccontextmanager
@@ -70,4 +72,4 @@ async def chunks_of(answer: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def forwarded(request: Request) -> dict[str, str]:
-    return {"authorization": request.headers.get("authorization", ""), "content-type": "application/json"}
+    return {name: value for name, value in request.headers.items() if name not in OF_ONE_HOP}

@@ -1,7 +1,9 @@
 """A gateway without a framework: one ASGI function that forwards to an upstream, and one line that guards it.
 
     export UPSTREAM_URL=https://api.openai.com BUDGET_LIMITS='key=10/day'
-    uvicorn plain_asgi:app    # or hypercorn plain_asgi:app, or granian --interface asgi plain_asgi:app
+    uvicorn plain_asgi:app
+
+or `hypercorn plain_asgi:app`, or `granian --interface asgi plain_asgi:app`.
 """
 
 import asyncio
@@ -17,7 +19,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-FORWARDED = (b"authorization", b"content-type", b"accept")
+# They describe one connection, its encoding or its server: each of the two hops has its own.
+OF_ONE_HOP = {b"accept-encoding", b"connection", b"content-length", b"host", b"transfer-encoding"}
 
 
 async def gateway(scope: Message, receive: Receive, send: Send) -> None:
@@ -56,7 +59,7 @@ async def answer_until_gone(scope: Message, receive: Receive, send: Send) -> Non
 
 async def answer(scope: Message, body: bytes, send: Send) -> None:
     upstream: httpx.AsyncClient = scope["state"]["upstream"]
-    headers = [(name, value) for name, value in scope["headers"] if name in FORWARDED]
+    headers = [(name, value) for name, value in scope["headers"] if name not in OF_ONE_HOP]
     async with upstream.stream(scope["method"], scope["path"], headers=headers, content=body) as answered:
         kept = [(b"content-type", answered.headers.get("content-type", "text/plain").encode())]
         await send({"type": "http.response.start", "status": answered.status_code, "headers": kept})

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
+from shlex import quote
 
 from budget_middleware import telemetry as names
 from budget_middleware.cli.binding import read_limits
@@ -31,7 +32,7 @@ def fix_of(damage: Damage) -> str:
     if name == "journal" and inner:
         return f"XDEL {key} {inner}: what was booked stays in the counters"
     if name == "limits" and inner:
-        return f"HDEL {key} {inner}, then set the limit again: it does not bind"
+        return f"HDEL {key} {quote(inner)}, then set the limit again: it does not bind"
     if name == "meta" and damage.flaw is Flaw.UNREADABLE:
         return f"HDEL {key} seq limits_version: the journal tells how far it was"
     return f"DEL {key}, then run {_REPAIR}"

@@ -14,6 +14,9 @@ from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
 
 JOURNAL_PAGE = 1_000
 
+LATE_S = 60
+"""A call that was given up may still be applied so long after; its entries are looked for until then."""
+
 _log = logging.getLogger("budget_middleware")
 
 
@@ -36,6 +39,7 @@ class StoreFollower:
         self._clock_offset_ms = 0
         self._lost_ns = 0
         self._untold: list[VerbSpan] = []
+        self._searched: list[VerbSpan] = []
         self.seen = Seen()
 
     def time_ms(self) -> int:
@@ -82,6 +86,11 @@ class StoreFollower:
         if span.is_recording:
             self._untold.append(span)
 
+    def look_again(self) -> None:
+        """Let the next answer have the journal searched for what was applied since, long after it was given up."""
+        searched, self._searched = self._searched, []
+        self._untold += searched
+
     def tell_untold(self) -> None:
         """Search the journal now, in a task of the ledger's own."""
         if self._untold:
@@ -106,6 +115,9 @@ class StoreFollower:
             return
         for span in spans:
             self._tell_late(span, found[span.trace])
+            if not found[span.trace] and time.time_ns() - span.started_ns < LATE_S * 1_000_000_000:
+                span.since_seq = until_seq
+                self._searched.append(span)
 
     def _tell_late(self, span: VerbSpan, entries: Sequence[Entry]) -> None:
         if span.op is Op.EXPIRE and entries:

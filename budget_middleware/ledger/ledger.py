@@ -120,6 +120,7 @@ class Ledger:
 
     async def _tend(self) -> None:
         self._endings.adopt()
+        self._follower.look_again()
         await self._expiries.sweep()
 
     # Reserve.
@@ -337,6 +338,8 @@ class Ledger:
     async def drain(self, *, timeout_s: float = 10.0) -> None:
         """Book what is still owed, then let go of tasks and connections of this event loop."""
         await self._leases.stop()
+        self._follower.look_again()
+        self._follower.tell_untold()
         left = await self._tasks.drain(timeout_s=timeout_s)
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)

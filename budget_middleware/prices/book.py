@@ -1,21 +1,31 @@
 """The price book: integer rates by model name, from the operator's own file and from `genai-prices`."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.own import rates_of_price_map
 from budget_middleware.prices.published import load_published, published_rates
+from budget_middleware.prices.units import OwnPrice, SameAs
 
 # Model names come from clients: longer ones are not looked up, and so many answers are kept.
 MAX_MODEL_NAME: Final = 256
 MAX_CACHED: Final = 1024
 # Some prices depend on the time of day, and a look-up takes up to 100 us.
 LOOKUP_LIFE_S: Final = 60
+
+PriceSource = Callable[[str], str | Mapping[str, object] | None]
+"""From a model's name to the model that costs the same, or to its prices as an entry of LiteLLM's price map; None: it
+knows nothing of it. Asked in the event loop, so it must not wait; its answer is kept for a minute."""
+
+_log = logging.getLogger("budget_middleware")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +59,20 @@ def parse_unknown_model(text: str) -> UnknownModel:
 
 
 class PriceBook:
-    """Rates by model name. Own prices win, then those of `genai-prices`, then what an unknown model costs."""
+    """Rates by model name. Own prices win, then the `source`, then `genai-prices`, then what an unknown model costs."""
 
     def __init__(
         self,
-        own: Mapping[str, Rates],
+        own: Mapping[str, OwnPrice],
         *,
         unknown: UnknownModel,
+        source: PriceSource | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._own = own
         self._own_by_lower = {name.lower(): rates for name, rates in own.items()}
         self._unknown = unknown
+        self._source = source
         self._clock = clock
         self._known_in_minute = lru_cache(MAX_CACHED)(self._look_up)
         load_published()
@@ -76,6 +88,29 @@ class PriceBook:
         return rates or self._unknown.rates
 
     def _look_up(self, model: str, provider: str, minute: int) -> Rates | None:
-        own = self._own.get(model) or self._own_by_lower.get(model.lower())
+        price = self._own_price(model) or self._sourced(model)
+        # The source may name an alias of the file, and no alias of the file stands for another.
+        for _ in range(2):
+            if isinstance(price, SameAs):
+                model = price.model
+                price = self._own_price(model)
         at = datetime.fromtimestamp(minute * LOOKUP_LIFE_S, UTC)
-        return own or published_rates(model.lower(), provider, at=at)
+        return price if isinstance(price, Rates) else published_rates(model.lower(), provider, at=at)
+
+    def _own_price(self, model: str) -> OwnPrice | None:
+        return self._own.get(model) or self._own_by_lower.get(model.lower())
+
+    def _sourced(self, model: str) -> OwnPrice | None:
+        try:
+            told = self._source(model) if self._source else None
+            if isinstance(told, Mapping):
+                return rates_of_price_map(model, {name: _exact(value) for name, value in told.items()})
+        except Exception as error:
+            _log.warning("price_source failed for %r: %r", model, error)
+            return None
+        return SameAs(told) if told else None
+
+
+def _exact(value: object) -> object:
+    """A price that a program holds as a float is the number that it is written as."""
+    return Decimal(str(value)) if isinstance(value, float) else value

@@ -4,13 +4,15 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, NoReturn
 
 from budget_middleware.core.money import MAX_USD
 from budget_middleware.core.pricing import Rate, Rates, Unit
-from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
+from budget_middleware.prices.published import published_rates
+from budget_middleware.prices.units import MILLION, SELLS_BY, OwnPrice, SameAs, nanos_per_million
 
 # Beyond any model's window; a count above it is a slip of the pen.
 MAX_TOKENS: Final = 1_000_000_000
@@ -45,12 +47,13 @@ _PRICE_MAP_TIER: Final = re.compile(
     r"(?P<price>\w+)_above_(?P<thousands>[0-9]{1,6})k_tokens(?P<service_tier>(?:_flex|_priority)?)"
 )
 _PRICE_MAP_SERVICE_TIERS: Final = ("flex", "priority")
+_SAME_AS: Final = "same_as"
 _COUNTS: Final = ("max_output_tokens", "context_window")
 
 
-def load_prices(path: str | Path) -> Mapping[str, Rates]:
+def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
     """Read own prices: TOML in USD per million tokens or characters, per hour of audio, or each for what is counted
-    singly; or a JSON price map in LiteLLM's shape, in USD per token, character, second, image or query.
+    singly, or `same_as` another model; or a JSON price map in LiteLLM's shape, in USD per token, character, second, image or query.
 
     ValueError, in one line that names file, model, field and what is accepted, for a file that cannot be read
     or holds anything but prices of 0 to MAX_USD per million. Entries of a price map that price only one of input
@@ -60,12 +63,14 @@ def load_prices(path: str | Path) -> Mapping[str, Rates]:
         text = Path(path).read_text(encoding="utf-8-sig")
         # No TOML document begins with a brace.
         read = _price_map_entries if text.lstrip().startswith("{") else _toml_entries
-        return dict(read(text))
+        own = dict(read(text))
+        _check_aliases(own)
+        return own
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
 
-def _toml_entries(text: str) -> Iterator[tuple[str, Rates]]:
+def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
     document = tomllib.loads(text, parse_float=Decimal)
     models = document.pop("models", {})
     if document or not isinstance(models, dict):
@@ -74,6 +79,9 @@ def _toml_entries(text: str) -> Iterator[tuple[str, Rates]]:
         accepted = (*Unit, *_COUNTS)
         if not isinstance(entry, dict):
             _refuse(model, "its value", entry, "a table of prices")
+        if _SAME_AS in entry:
+            yield model, _alias(model, entry)
+            continue
         for field in (field for field in entry if field not in accepted):
             _refuse(model, field, entry[field], f"one of the fields {', '.join(accepted)}")
         missing = [unit for unit in (Unit.INPUT, Unit.OUTPUT) if unit not in entry]
@@ -86,31 +94,49 @@ def _toml_entries(text: str) -> Iterator[tuple[str, Rates]]:
         yield model, Rates(model=model, by_unit=by_unit, max_output_tokens=output, context_window=window)
 
 
+def _alias(model: str, entry: Mapping[str, object]) -> SameAs:
+    other = entry[_SAME_AS]
+    if not isinstance(other, str) or len(entry) > 1:
+        _refuse(model, _SAME_AS, other, "the name of another model, and no other field beside it")
+    return SameAs(other)
+
+
+def _check_aliases(own: Mapping[str, OwnPrice]) -> None:
+    for model, price in own.items():
+        if not isinstance(price, SameAs):
+            continue
+        is_own = isinstance(own.get(price.model), Rates)
+        if not is_own and (
+            price.model in own or published_rates(price.model.lower(), "", at=datetime.now(UTC)) is None
+        ):
+            _refuse(model, _SAME_AS, price.model, "a model that has prices here or in the built-in book")
+
+
 def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
     for model, entry in json.loads(text, parse_float=Decimal, parse_constant=Decimal).items():
         if model == "sample_spec":
             continue
         if not isinstance(entry, dict):
             _refuse(model, "its value", entry, "an object of prices")
-        by_unit = _price_map_rates(model, entry, "")
-        sells_by = by_unit.keys() & SELLS_BY
-        if not sells_by or (sells_by < {Unit.INPUT, Unit.OUTPUT}):
-            continue
-        yield (
-            model,
-            Rates(
-                model=model,
-                provider=str(entry.get("litellm_provider", "")),
-                by_unit=by_unit,
-                by_service_tier={
-                    tier: rates
-                    for tier in _PRICE_MAP_SERVICE_TIERS
-                    if (rates := _price_map_rates(model, entry, f"_{tier}"))
-                },
-                max_output_tokens=_count(model, entry, "max_output_tokens"),
-                context_window=_count(model, entry, "max_input_tokens"),
-            ),
-        )
+        if rates := rates_of_price_map(model, entry):
+            yield model, rates
+
+
+def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
+    """The rates of an entry of a price map, None if it prices nothing known here; ValueError for what is no price."""
+    by_unit = _price_map_rates(model, entry, "")
+    sells_by = by_unit.keys() & SELLS_BY
+    if not sells_by or (sells_by < {Unit.INPUT, Unit.OUTPUT}):
+        return None
+    tiers = {tier: _price_map_rates(model, entry, f"_{tier}") for tier in _PRICE_MAP_SERVICE_TIERS}
+    return Rates(
+        model=model,
+        provider=str(entry.get("litellm_provider", "")),
+        by_unit=by_unit,
+        by_service_tier={tier: rates for tier, rates in tiers.items() if rates},
+        max_output_tokens=_count(model, entry, "max_output_tokens"),
+        context_window=_count(model, entry, "max_input_tokens"),
+    )
 
 
 def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[Unit, Rate]:

@@ -1,15 +1,26 @@
 """What the sources of prices have in common."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import Rates, Unit
 
 MILLION: Final = 1_000_000
 
 # What a call can be billed by alone. A model without any of these has no price that any call would be billed at.
 SELLS_BY: Final = frozenset({Unit.INPUT, Unit.OUTPUT, Unit.CHARACTER, Unit.AUDIO_MS, Unit.IMAGE, Unit.RERANK_SEARCH})
+
+
+@dataclass(frozen=True, slots=True)
+class SameAs:
+    """A model, an alias mostly, that costs what another one costs, whatever that is at the time."""
+
+    model: str
+
+
+OwnPrice = Rates | SameAs
 
 
 def nanos_per_million(usd: Decimal, *, per: int) -> int:

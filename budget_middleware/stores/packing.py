@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from budget_middleware.core.accounts import parse_pattern
 from budget_middleware.core.model import Counter, Entry, Op, Reservation, State, Status, Target
 from budget_middleware.core.windows import Period, Window
 
@@ -87,11 +88,22 @@ def unpack_limits(fields: Mapping[str, str]) -> tuple[dict[tuple[str, Period], i
     unreadable: list[str] = []
     for field, nanos in fields.items():
         try:
-            account, period = field.split("|")
-            limits[account, Period(period)] = _unpack_limit(nanos)
+            limits[_unpack_limit_field(field)] = _unpack_runtime_limit(nanos)
         except ValueError:
             unreadable.append(field)
     return limits, unreadable
+
+
+def _unpack_limit_field(field: str) -> tuple[str, Period]:
+    account, period = field.split("|")
+    parse_pattern(account)
+    return account, Period(period)
+
+
+def _unpack_runtime_limit(word: str) -> int | None:
+    if word != _NO_LIMIT and not word.isdecimal():
+        raise ValueError(f"{word[:40]!r} is no limit")
+    return _unpack_limit(word)
 
 
 def pack_limit(limit_nanos: int | None) -> str:

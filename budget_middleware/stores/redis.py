@@ -180,16 +180,20 @@ class RedisStore:
     # Limits that operators set at run time.
 
     async def limits(self) -> RuntimeLimits:
+        version, limits, unreadable = await self._limits()
+        for field in unreadable:
+            # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
+            _log.warning("a runtime limit cannot be read and does not bind: %s", field)
+        return RuntimeLimits(version, limits)
+
+    async def _limits(self) -> tuple[int, dict[tuple[str, Period], int | None], list[str]]:
+        """The version, the limits, and the fields that cannot be read."""
         with _outages_named():
             async with self._client().pipeline(transaction=True) as pipe:
                 version, fields = await (
                     pipe.hget(self._meta, "limits_version").hgetall(f"{self._prefix}limits").execute()
                 )
-            limits, unreadable = unpack_limits(fields)
-        for field in unreadable:
-            # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
-            _log.warning("a runtime limit cannot be read and does not bind: %s", field)
-        return RuntimeLimits(int(version or 0), limits)
+            return int(version or 0), *unpack_limits(fields)
 
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
         return await self._change_limits(pack_limit(limit_nanos), pack_limit_field(account, period))
@@ -259,23 +263,24 @@ class RedisStore:
             reply = await self._call("examine", "", "1" if mend else "0", str(len(page)), *page)
             flaws |= set(zip(reply[1::2], reply[::2], strict=True))
         found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
-        return found + [Damage(f"{self._prefix}journal {id_}", Flaw.UNREADABLE) async for id_ in self._unreadable()]
+        # Where these are of another type altogether, that is told already.
+        with suppress(StoreRefused):
+            found += [Damage(f"{self._prefix}limits {field}", Flaw.UNREADABLE) for field in (await self._limits())[2]]
+        with suppress(StoreRefused):
+            found += [Damage(f"{self._prefix}journal {id_}", Flaw.UNREADABLE) async for id_ in self._unreadable()]
+        return found
 
     async def _unreadable(self) -> AsyncIterator[str]:
         """The ids of journal records that cannot be read."""
-        after = "-"
-        while True:
-            try:
-                with _outages_named():
-                    records = await self._client().xrange(f"{self._prefix}journal", after, "+", _PAGE)
-            except StoreRefused:
-                return  # It is no journal at all, and told as that.
+        after, is_over = "-", False
+        while not is_over:
+            with _outages_named():
+                records = await self._client().xrange(f"{self._prefix}journal", after, "+", _PAGE)
             for id_, fields in records:
+                after = f"({id_}"
                 if not _entries([(id_, fields)]):
                     yield id_
-            if len(records) < _PAGE:
-                return
-            after = f"({records[-1][0]}"
+            is_over = not records
 
     async def holds(self) -> Sequence[Reservation]:
         now_ms = (await self.head()).now_ms

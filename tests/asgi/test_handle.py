@@ -1,4 +1,4 @@
-"""The handle in `scope["state"]["budget"]`: what the app adds is booked besides what the answer tells, whatever happens."""
+"""The handle in `scope["state"]["budget"]`: what the app adds is booked besides what the answer tells."""
 
 import asyncio
 

@@ -1,12 +1,14 @@
-"""`audit` on a real server: clean, with a figure changed by hand, and beside live traffic."""
+"""`audit` on a real server: clean, with figures changed by hand and repaired, damaged, and beside live traffic."""
 
 import asyncio
 import json
 import os
+from zoneinfo import ZoneInfo
 
 import redis.asyncio
 
 from budget_middleware.core.model import Target
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.redis import RedisStore, key_prefix
 from tests.cli.conftest import COMMAND, RunCli
@@ -33,7 +35,9 @@ async def test_no_drift(cli: RunCli, store: RedisStore, month: Target):
     )
     await _some_history(store, month)
     ran = cli("audit", "--json")
-    assert (ran.code, ran.json) == (0, {"counters": 1, "reservations": 1, "drift": []})
+    assert (ran.code, ran.json) == (0, {"counters": 1, "reservations": 1, "drift": [], "damage": []})
+    repaired = cli("audit", "--repair", "--json")
+    assert (repaired.code, repaired.json) == (0, {**ran.json, "repaired": [], "mended": []})
 
 
 async def test_a_figure_changed_by_hand(cli: RunCli, store: RedisStore, month: Target, server_url: str, namespace: str):
@@ -89,3 +93,110 @@ async def test_beside_live_traffic(environment: dict[str, str], store: RedisStor
     has_ended.set()
     await asyncio.gather(*workers)
     assert (audit.returncode, json.loads(told)["drift"]) == (0, [])
+
+
+# --repair.
+
+
+async def test_a_repair_is_an_entry_of_the_journal(
+    cli: RunCli, store: RedisStore, month: Target, server_url: str, namespace: str
+):
+    await _some_history(store, month)
+    await _change_by_hand(server_url, namespace, month, "spent", 5_000_000_000)
+    await _change_by_hand(server_url, namespace, month, "reserved", 1)
+    await store.set_limit("key:abc", period=month.window.period, limit_nanos=10**9)
+    ran = cli("audit", "--repair", "--json")
+    where = {"account": "key:abc", "period": "month", "window": month.window.id}
+    assert (ran.code, ran.json["drift"]) == (0, [])
+    assert ran.json["repaired"] == [
+        {
+            **where,
+            "seq": 5,
+            "spent_before_usd": "0.10",
+            "spent_usd": "-4.90",
+            "reserved_before_usd": "0.250000001",
+            "reserved_usd": "0.25",
+        }
+    ]
+    (entry,) = await store.latest(count=1)
+    assert (entry.op, entry.status, entry.reason, entry.limit_nanos) == ("adjust", "repaired", "audit", 10**9)
+    assert cli("audit", "--json").json["drift"] == []
+    # What was in flight ends as if nothing had happened.
+    await store.finalize(finalize("r2", "0.20", month))
+    assert cli("audit").code == 0
+
+
+async def test_a_repair_to_read(cli: RunCli, store: RedisStore, month: Target, server_url: str, namespace: str):
+    await _some_history(store, month)
+    await _change_by_hand(server_url, namespace, month, "spent", 1)
+    async with redis.asyncio.Redis.from_url(server_url) as client:
+        await client.delete(f"{key_prefix(namespace)}totals")
+    ran = cli("audit", "--repair")
+    head, entry, *others = ran.out.splitlines()
+    assert (ran.code, ran.err) == (0, "")
+    assert head.split()[:3] == ["seq", "account", "period"]
+    assert entry.split()[0] == "5"
+    assert others[0].split() == ["key", "what"]
+    assert others[1].split() == [f"{key_prefix(namespace)}totals", "wrong_total"]
+    assert others[2:] == ["1 counters, 1 reservations, 0 unproved, 0 drift", "every counter adds up"]
+
+
+async def test_damage_is_told_with_its_fix_and_what_is_sound_is_repaired(
+    cli: RunCli, store: RedisStore, month: Target, *, now_ms: int, server_url: str, namespace: str
+):
+    await _some_history(store, month)
+    other = target("key:other", at_ms=now_ms)
+    await store.finalize(finalize("r9", "0.30", other))
+    await _change_by_hand(server_url, namespace, other, "spent", 7)
+    key = f"{key_prefix(namespace)}c:{'|'.join(month.counter)}"
+    async with redis.asyncio.Redis.from_url(server_url) as client:
+        await client.delete(key)
+        await client.set(key, "not ours")
+        ran = cli("audit", "--repair", "--json")
+        fix = f"DEL {key}, then run budget-middleware audit --repair"
+        assert (ran.code, ran.json["damage"]) == (1, [{"key": key, "what": "wrong_type", "fix": fix}])
+        assert [row["account"] for row in ran.json["repaired"]] == ["key:other"]
+        assert ran.err.startswith("budget-middleware: not repaired: key:abc month ")
+        assert cli("audit").out.splitlines()[-1].endswith(fix)
+        # As it says.
+        await client.delete(key)
+    ran = cli("audit", "--repair", "--json")
+    assert (ran.code, ran.json["drift"], ran.json["damage"]) == (0, [], [])
+    (view,) = await store.counters("key:abc")
+    assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (-4_900_000_000, 250_000_000)
+
+
+async def test_a_window_of_another_time_zone_is_repaired(
+    cli: RunCli, store: RedisStore, now_ms: int, server_url: str, namespace: str
+):
+    hour = target("key:abc", period=Period.HOUR, at_ms=now_ms, timezone=ZoneInfo("Asia/Kolkata"))
+    await store.finalize(finalize("r1", "0.10", hour))
+    await _change_by_hand(server_url, namespace, hour, "spent", 7)
+    assert cli("audit", "--repair").code == 0
+
+
+async def test_repair_beside_live_traffic(
+    cli: RunCli, store: RedisStore, month: Target, server_url: str, namespace: str
+):
+    """What is changed by hand meanwhile is taken back, and every request is booked to the nano-dollar."""
+    has_ended = asyncio.Event()
+    booked: list[str] = []
+
+    async def worker(name: str) -> None:
+        while not has_ended.is_set():
+            id_ = f"{name}-{len(booked)}"
+            booked.append(id_)
+            await store.reserve(reserve(id_, "0.60", month))
+            await store.finalize(finalize(id_, "0.10", month))
+
+    workers = [asyncio.create_task(worker(f"w{number}")) for number in range(4)]
+    for number in range(3):
+        await _change_by_hand(server_url, namespace, month, "spent", 5_000_000_000 * (number - 1))
+        await _change_by_hand(server_url, namespace, month, "reserved", 3 - number)
+        ran = await asyncio.to_thread(cli, "audit", "--repair", "--json")
+        assert (ran.code, ran.json["drift"]) == (0, [])
+    has_ended.set()
+    await asyncio.gather(*workers)
+    (view,) = await store.counters()
+    assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (100_000_000 * len(booked), 0)
+    assert cli("audit").code == 0

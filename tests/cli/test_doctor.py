@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from budget_middleware.cli.doctor import SHOWN_RECORDS
+from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import judge
+from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Topic
 from budget_middleware.stores.redis import RedisStore
@@ -123,3 +126,41 @@ async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
         "/v1/agents/{id}/run: POST passes unmetered",
         "house-model: served without a price, booked at 0",
     ]
+
+
+async def test_records_that_are_damaged(cli: RunCli, store: RedisStore):
+    await store.head()
+    assert found(cli("doctor", "--json"))["records"] == "ok"
+    for number in range(SHOWN_RECORDS + 2):
+        await store._client().set(f"{store._prefix}foreign{number:02}", "x")
+    ran = cli("doctor", "--json")
+    told = [finding for finding in ran.json if finding["check"] == "records"]
+    assert (ran.code, len(told), told[-1]["message"]) == (1, SHOWN_RECORDS + 1, "2 more")
+    assert told[0] == {
+        "check": "records",
+        "status": "fail",
+        "message": f"{store._prefix}foreign00: foreign",
+        "fix": f"no ledger wrote it: DEL {store._prefix}foreign00, or give its owner another prefix",
+    }
+
+
+async def test_records_are_told_even_where_the_store_refuses(cli: RunCli, store: RedisStore):
+    await store._client().set(f"{store._prefix}meta", "not ours")
+    ran = cli("doctor", "--json")
+    assert (ran.code, found(ran)["store"], found(ran)["records"]) == (1, "fail", "fail")
+
+
+@pytest.mark.parametrize(
+    ("key", "flaw", "fix"),
+    [
+        ("{b}:totals", Flaw.WRONG_TOTAL, "run budget-middleware audit --repair"),
+        ("{b}:r:1", Flaw.UNREADABLE, "DEL {b}:r:1, then run budget-middleware audit --repair"),
+        ("{b}:limits no period", Flaw.UNREADABLE, "HDEL {b}:limits 'no period', then set the limit again"),
+        ("{b}:journal 5-0", Flaw.UNREADABLE, "XDEL {b}:journal 5-0: what was booked stays"),
+        ("{b}:journal", Flaw.WRONG_TYPE, "DEL {b}:journal, then run"),
+        ("{b}:meta", Flaw.UNREADABLE, "HDEL {b}:meta seq limits_version"),
+        ("{b}:meta", Flaw.WRONG_TYPE, "DEL {b}:meta, then run"),
+    ],
+)
+def test_the_fix_of_a_record(key: str, flaw: Flaw, fix: str):
+    assert fix_of(Damage(key, flaw)).startswith(fix)

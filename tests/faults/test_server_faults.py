@@ -1,15 +1,18 @@
 """A server that is killed, emptied, full, read-only, or has forgotten its scripts."""
 
 import asyncio
+from zoneinfo import ZoneInfo
 
 import pytest
 from redis.asyncio import Redis
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.model import Repair, Status, Target
+from budget_middleware.core.windows import window_named
 from budget_middleware.stores.redis import RedisStore
 from tests.faults.conftest import Server
 from tests.faults.gateway import Gateway, actual_nanos
 from tests.faults.waiting import figures, until, until_figures
+from tests.stores.audit import audit_report
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -140,3 +143,35 @@ async def test_a_poisoned_counter_refuses_or_serves_and_harms_no_neighbour(
     await until(a_neighbour_is_exact)
     await admin.delete(poisoned)
     assert await figures(store) == (2 * actual_nanos(), 0)
+
+
+async def test_a_poisoned_reservation_harms_no_other_and_is_booked_once_it_is_gone(
+    start_gateway, store: RedisStore, admin: Redis
+):
+    gateway = start_gateway(limits="key=100/day", lease_s="3", remember_s="60")
+    tasks = await _ten_streams(gateway)
+    poisoned = f"{store._prefix}r:{(await store.holds())[0].id}"
+    await admin.delete(poisoned)
+    await admin.set(poisoned, "not a hash")
+    assert (await gateway.ask()).status == 200
+    await _all_served(tasks)
+
+    async def the_others_are_booked() -> bool:
+        return (await figures(store))[0] == actual_nanos() + 9 * actual_nanos(words=WORDS)
+
+    await until(the_others_are_booked)
+    assert await store.damage()
+    await admin.delete(poisoned)
+
+    async def it_is_booked_too() -> bool:
+        return (await figures(store))[0] == actual_nanos() + 10 * actual_nanos(words=WORDS)
+
+    await until(it_is_booked_too)
+    # What it held nobody gives back but an operator.
+    await store.damage(mend=True)
+    (lacks,) = (await audit_report(store)).corrections
+    counter = (await store.proofs())[0].counter
+    window = window_named(counter.period, counter.window, timezone=ZoneInfo("UTC"))
+    await store.repair(Repair("x", Target(counter.account, window), lacks.spent_nanos, lacks.found_at_seq))
+    await until_figures(store, spent=actual_nanos() + 10 * actual_nanos(words=WORDS))
+    assert (await audit_report(store)).drift == ()

@@ -3,12 +3,13 @@
 import asyncio
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 
 from budget_middleware.core.model import Op
 from budget_middleware.stores.redis import RedisStore
-from tests.faults.gateway import USD, actual_nanos, seen_nanos
+from tests.faults.gateway import USD, Gateway, Reply, actual_nanos, seen_nanos
 from tests.faults.waiting import figures, until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
@@ -57,8 +58,8 @@ async def test_a_worker_paused_for_two_leases_finalizes_late(start_gateway, stor
 async def test_a_rolling_restart_under_load_loses_nothing(start_gateway, store: RedisStore):
     settings = {"limits": "key=1000/day", "store_timeout_s": "10"}
     gateways = [start_gateway(**settings) for _ in range(2)]
-    retired = []
-    answers = []
+    retired: list[Gateway] = []
+    answers: list[Reply] = []
 
     async def load() -> None:
         while len(answers) < 600:
@@ -72,7 +73,7 @@ async def test_a_rolling_restart_under_load_loses_nothing(start_gateway, store: 
         for _ in range(16):
             group.create_task(load())
         for place in range(2):
-            await until(lambda place=place: _reached(answers, 150 * (place + 1)))
+            await until(partial(_reached, answers, 150 * (place + 1)))
             old = gateways[place]
             gateways[place] = await asyncio.to_thread(start_gateway, **settings)
             old.process.send_signal(signal.SIGTERM)

@@ -54,10 +54,13 @@ async def test_a_block_that_adds_nothing_costs_nothing(ledger, base):
 
 @pytest.mark.parametrize(("added", "last_op"), [("0", Op.RELEASE), ("0.10", Op.FINALIZE)])
 async def test_a_block_that_fails_books_what_it_had_added(ledger, base, added, last_op):
-    with pytest.raises(OSError, match="upstream"):
+    async def job() -> None:
         async with ledger.reservation(TEAM, estimate_usd="0.60") as reservation:
             reservation.add_cost(added)
             raise OSError("upstream")
+
+    with pytest.raises(OSError, match="upstream"):
+        await job()
     assert await booked(base) == (f"{float(added):.2f}", "0.00")
     assert (await whole_journal(base))[-1].op is last_op
 

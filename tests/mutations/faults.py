@@ -1,0 +1,380 @@
+"""The faults to plant: each is a slip that the tests must find, whoever makes it and wherever it slips in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``new`` in place of ``old``, which stands once in ``file`` (a path below ``budget_middleware``)."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+SHARED = "stores/lua/_shared.lua"
+
+FAULTS = (
+    # Admission.
+    Fault(
+        "limit is off by one nano-dollar",
+        "core/transitions.py",
+        "if found.shortfall_nanos > 0 and",
+        "if found.shortfall_nanos > 1 and",
+    ),
+    Fault("limit is off by one in Lua", "stores/lua/reserve.lua", "if shortfall > 0 and", "if shortfall > 1 and"),
+    Fault(
+        "what others hold is not counted",
+        "core/model.py",
+        "return self.balance.spent_nanos + self.balance.reserved_nanos + self.estimate_nanos",
+        "return self.balance.spent_nanos + self.estimate_nanos",
+    ),
+    Fault(
+        "held is told as spent",
+        "core/model.py",
+        "return self.balance.spent_nanos + self.estimate_nanos <= self.limit_nanos",
+        "return self.balance.spent_nanos + self.estimate_nanos < self.limit_nanos",
+    ),
+    Fault(
+        "only the first limit binds",
+        "stores/lua/reserve.lua",
+        "if estimate > 0 and target.limit ~= '-' then",
+        "if estimate > 0 and target.limit ~= '-' and index == 1 then",
+    ),
+    Fault(
+        "a window that is over admits",
+        "core/transitions.py",
+        "    if any(not target.window.starts_ms <= now_ms < target.window.ends_ms for target in verb.targets):\n",
+        "    if any(not target.window.starts_ms <= now_ms <= target.window.ends_ms for target in verb.targets):\n",
+    ),
+    Fault(
+        "a window that is over admits in Lua",
+        SHARED,
+        "NOW < target.starts or NOW >= target.ends",
+        "NOW < target.starts or NOW > target.ends",
+    ),
+    Fault(
+        "stale limits are ignored",
+        "stores/lua/reserve.lua",
+        "if version ~= limits_version then return answer('stale_limits') end\n",
+        "",
+    ),
+    Fault(
+        "a shadow reserve is refused",
+        "core/transitions.py",
+        "if rejection is not None and verb.enforce:",
+        "if rejection is not None:",
+    ),
+    # Reservations and their endings.
+    Fault(
+        "a finalize keeps the hold",
+        "stores/lua/finalize.lua",
+        "post('finalize', id, status, targets, actual, negative(known.amount), '', reason)",
+        "post('finalize', id, status, targets, actual, '0', '', reason)",
+    ),
+    Fault(
+        "a release forgets to give back",
+        "stores/lua/release.lua",
+        "post('release', id, 'released', targets, '0', negative(known.amount), '', reason)\n",
+        "",
+    ),
+    Fault(
+        "a late finalize adds to the expiry charge",
+        "stores/lua/finalize.lua",
+        "difference(actual, known.charge)",
+        "actual",
+    ),
+    Fault(
+        "an expiry forgets its charge",
+        "core/model.py",
+        "            case State.EXPIRED:\n                return self.expiry_charge_nanos\n",
+        "",
+    ),
+    Fault(
+        "a second finalize is booked",
+        "core/transitions.py",
+        "(Op.FINALIZE, State.FINALIZED): Status.ALREADY_FINALIZED",
+        "(Op.FINALIZE, State.FINALIZED): Status.FINALIZED",
+    ),
+    Fault(
+        "a finalize after a release is booked in Lua",
+        "stores/lua/finalize.lua",
+        "if known and (known.state == 'finalized' or known.state == 'released') then",
+        "if known and known.state == 'finalized' then",
+    ),
+    Fault("a release leaves no tombstone", "stores/lua/release.lua", "  remember_unreserved(id, 'released', '', '0')\n", ""),
+    Fault(
+        "a finalize of an unknown id is not remembered",
+        "stores/lua/finalize.lua",
+        "  remember_unreserved(id, 'finalized', packed, actual)\n",
+        "",
+    ),
+    Fault(
+        "an ending that is too old is booked",
+        "core/transitions.py",
+        "        if verb.age_ms > remember_ms:\n            return Decision(Status.TOO_OLD)\n        known =",
+        "        known =",
+    ),
+    Fault(
+        "an ending books in the windows of its own time",
+        SHARED,
+        "  local targets = known and known.targets or {}\n",
+        "  local targets = {}\n",
+    ),
+    Fault(
+        "a repeat with another amount is a duplicate",
+        "core/transitions.py",
+        "return known.amount_nanos == verb.amount_nanos and _accounts(known.targets)",
+        "return _accounts(known.targets)",
+    ),
+    Fault(
+        "an adjust is booked twice",
+        "stores/lua/adjust.lua",
+        "call('HSET', key, 'targets', packed, 'amount', amount)\n",
+        "",
+    ),
+    Fault("adjustments are not told apart", SHARED, "if op == 'adjust' then call(", "if op == 'none' then call("),
+    # Leases.
+    Fault(
+        "a lease ends one millisecond late",
+        "core/model.py",
+        "now_ms >= self.deadline_ms",
+        "now_ms > self.deadline_ms",
+    ),
+    Fault(
+        "a stranger's verb renews a lease",
+        SHARED,
+        "local function expire_due_on(targets)\n",
+        "local function expire_due_on(targets)\n"
+        "  for _, target in ipairs(targets) do\n"
+        "    for _, id in ipairs(call('ZRANGE', target.pending, '0', '-1')) do\n"
+        "      local known = find_reservation(id)\n"
+        "      local later = whole(NOW + 60000)\n"
+        "      if known and known.deadline > NOW then\n"
+        "        call('HSET', known.key, 'deadline', later)\n"
+        "        call('ZADD', target.pending, later, id)\n"
+        "        call('ZADD', LEASES, later, id)\n"
+        "      end\n"
+        "    end\n"
+        "  end\n",
+    ),
+    Fault(
+        "an expired reservation is revived",
+        "stores/lua/extend.lua",
+        "local known = open(id, '')\n",
+        "load_meta()\nlocal known = load_reservation(id)\n",
+    ),
+    Fault("one call sweeps without a bound", SHARED, "    if left <= 0 then return end\n", "    left = 1000\n"),
+    Fault(
+        "a sweep says that it is done too early",
+        "stores/lua/sweep.lua",
+        "#due < at_most and 'expired' or 'leases_due'",
+        "'expired'",
+    ),
+    Fault(
+        "a reserve is refused as held while leases are due",
+        "stores/lua/reserve.lua",
+        "if rejection and not worst_spent and leases_due(targets) then return answer('leases_due') end\n",
+        "",
+    ),
+    Fault(
+        "a poisoned hold stops the sweep",
+        SHARED,
+        "elseif pcall(load_counters, due.targets) then",
+        "elseif load_counters(due.targets) or true then",
+    ),
+    Fault(
+        "an operator's release charges",
+        "stores/lua/expire.lua",
+        "expire(known, '0', reason)",
+        "expire(known, known.charge, reason)",
+    ),
+    # The journal and what follows from it.
+    Fault(
+        "a counter changes before it is checked",
+        SHARED,
+        "      fail('counter ' .. target.counter .. ' is damaged')\n",
+        "",
+    ),
+    Fault("totals are not kept", SHARED, "redis.pcall('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)", ""),
+    Fault(
+        "totals count an account by its periods",
+        SHARED,
+        "      counted[target.account] = true\n",
+        "",
+    ),
+    Fault(
+        "a generation is not made anew",
+        SHARED,
+        "generation = CANDIDATE\n",
+        "generation = 'one'\n",
+    ),
+    Fault(
+        "a journal that is ahead is not continued",
+        SHARED,
+        "if last then seq = math.max(seq, ",
+        "if not last then seq = math.max(seq, ",
+    ),
+    Fault(
+        "a counter is forgotten while it is held on",
+        SHARED,
+        "  if call('EXISTS', target.pending) == 1 then\n",
+        "  if false then\n",
+    ),
+    Fault(
+        "a repair does what another did",
+        "stores/lua/repair.lua",
+        "if repaired_at_seq > found_at_seq then return answer('duplicate', nil, {target}) end\n",
+        "",
+    ),
+    Fault(
+        "a repair overlooks due holds",
+        "stores/lua/repair.lua",
+        "ipairs({held, due, {negative(target.reserved)}})",
+        "ipairs({held, {negative(target.reserved)}})",
+    ),
+    Fault(
+        "any adjust settles a broken chain",
+        "core/audit.py",
+        "if entry.status is Status.REPAIRED:",
+        "if entry.op == \"adjust\":",
+    ),
+    # The ledger.
+    Fault(
+        "an ending is cancelled with its request",
+        "ledger/endings.py",
+        "done, _ = await asyncio.wait({ending}, timeout=self._timeout_s)",
+        "done, _ = {await ending} and {ending}, None",
+    ),
+    Fault(
+        "who gives up on a reserve does not release it",
+        "ledger/ledger.py",
+        '            self.abandon(hold, reason="cancelled while reserving")\n',
+        "",
+    ),
+    Fault(
+        "a refusal after a lost answer leaves a hold",
+        "ledger/ledger.py",
+        '            self.abandon(hold, reason="refused after a lost answer")\n',
+        "            pass\n",
+    ),
+    Fault(
+        "a retry changes the id",
+        "ledger/ledger.py",
+        "        return Reserve(\n            hold.id,\n",
+        "        hold.id = secrets.token_hex(16)\n        return Reserve(\n            hold.id,\n",
+    ),
+    Fault(
+        "windows are chosen by the worker's clock",
+        "ledger/follower.py",
+        "return time.time_ns() // 1_000_000 + self._clock_offset_ms",
+        "return time.time_ns() // 1_000_000",
+    ),
+    Fault(
+        "a loss of writes goes unnoticed",
+        "ledger/follower.py",
+        "found_seq < min(before.seq, seen.seq)",
+        "found_seq < 0",
+    ),
+    Fault("a loss is replayed without a bound in time", "ledger/endings.py", "            if at_s >= since_s:\n", "            if True:\n"),
+    Fault(
+        "a replayed ending is younger than it is",
+        "ledger/endings.py",
+        "return replace(self.ending, age_ms=self._age_ms(), trace=trace)",
+        "return replace(self.ending, age_ms=0, trace=trace)",
+    ),
+    Fault(
+        "an ending that was answered is not replayed",
+        "ledger/endings.py",
+        "self._answered.append(",
+        "(",
+    ),
+    Fault(
+        "the spool is not settled",
+        "ledger/endings.py",
+        "        self._spool.settle(trial.owed.spooled)\n",
+        "",
+    ),
+    Fault("the spool has no bound", "ledger/spool.py", "if len(self._waiting) >= self._at_most:", "if False:"),
+    Fault("an adopted file is adopted again", "ledger/spool.py", "                path.unlink()\n", ""),
+    Fault("the breaker never closes", "ledger/breaker.py", "        self._outages = 0\n        self._answered_s = self", "        self._answered_s = self"),
+    Fault("the breaker never opens", "ledger/breaker.py", "        self._outages += 1\n", ""),
+    Fault("the breaker lets everybody probe", "ledger/breaker.py", "        self._probe_at_s = now_s + PROBE_S\n", ""),
+    Fault(
+        "heartbeats stop at the first that fails",
+        "ledger/leases.py",
+        "asyncio.gather(*map(self._extend, some), return_exceptions=True)",
+        "asyncio.gather(*map(self._extend, some))",
+    ),
+    Fault(
+        "stale limits are not refreshed",
+        "ledger/ledger.py",
+        "            await self._layers.refresh(answer)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a runtime limit comes last",
+        "ledger/limit_layers.py",
+        "layers=[self._runtime, self._environment]",
+        "layers=[self._environment, self._runtime]",
+    ),
+    # The request.
+    Fault(
+        "the answer does not wait for its ending",
+        "exchange.py",
+        "        return await self._ledger.settled(self._ending)\n",
+        "        return None\n",
+    ),
+    Fault("a request ends twice", "exchange.py", "        if self._ending is not None:\n            return None\n", ""),
+    Fault(
+        "an upstream that breaks costs nothing",
+        "exchange.py",
+        "        except BaseException:\n            await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)\n",
+        "        except BaseException:\n            self._status = 500\n            await self._end(End.BROKEN)\n",
+    ),
+    Fault(
+        "a client that leaves does not end its request",
+        "exchange.py",
+        "        # A client that leaves shows up as an ordinary return without a last message.\n"
+        "        await self._end(End.CLIENT_GONE)\n",
+        "",
+    ),
+    Fault("an error answer is charged", "exchange.py", "is_error = self._status >= 300", "is_error = self._status > 500"),
+    Fault(
+        "a cost of 0 that the gateway reports wins",
+        "bill.py",
+        "reported_nanos is not None and (reported_nanos > 0 or rates is None)",
+        "reported_nanos is not None",
+    ),
+    Fault(
+        "a partial charge leaves out the input",
+        "admission.py",
+        "cost_nanos(self.rates, seen.usage_so_far(self.ask.input))",
+        "cost_nanos(self.rates, seen.usage_so_far(Usage()))",
+    ),
+    Fault(
+        "cached tokens are counted twice",
+        "core/pricing.py",
+        "(Unit.INPUT, uncached - fresh_audio - fresh_image)",
+        "(Unit.INPUT, whole - fresh_audio - fresh_image)",
+    ),
+    Fault(
+        "partial charges the estimate",
+        "core/charges.py",
+        'Charge(seen_nanos, "estimated_partial") if evidence.output_began',
+        'Charge(evidence.estimate_nanos, "estimated_partial") if evidence.output_began',
+    ),
+    Fault(
+        "no output is charged",
+        "core/charges.py",
+        'else Charge(0, "no_output")',
+        'else Charge(evidence.input_nanos, "no_usage")',
+    ),
+    Fault(
+        "a cost is rounded down when it is reserved",
+        "core/money.py",
+        "return -(-numerator // denominator)",
+        "return numerator // denominator",
+    ),
+)

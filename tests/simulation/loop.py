@@ -34,6 +34,7 @@ class Process:
     skew_ms: int = 0
     is_stopped: bool = False
     is_cut: bool = False
+    is_killed: bool = False
     _waiting: list["_Guarded"] = field(default_factory=list)
 
     def begin(self, work: Coroutine[Any, Any, Any], *, number: int = 0) -> asyncio.Task[Any]:

@@ -84,6 +84,7 @@ class Network:
         self.repeated_refusals: set[int] = set()
         self.seen: defaultdict[Process, Seen] = defaultdict(Seen)
         self.ending_told_at_s: dict[int, float] = {}
+        self.writers: dict[tuple[int, str], Message] = {}
         self._seed = plan.seed
         self._host = host
         self._witness = witness
@@ -163,6 +164,8 @@ class Network:
         self._tell(message, "->", status)
         if status is Status.REJECTED and message.fault.fault is Fault.DUPLICATED:
             self.repeated_refusals.add(message.about)
+        for entry in getattr(answer, "entries", ()):
+            self.writers[entry.seq, entry.reservation_id] = message
         match message.fault.fault:
             case Fault.REPLY_LOST:
                 self._later(message.fault.ms / 1000, _fail, reply, StoreUnavailable("reset"))

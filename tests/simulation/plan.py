@@ -185,7 +185,7 @@ def draw(seed: int) -> Plan:
     )
     events = tuple(
         _event(rng, kind, 10_000 + n, workers=workers, length_ms=length_ms, lease_s=lease_s, requests=len(requests))
-        for n, kind in enumerate(rng.choices(kinds, k=rng.randint(1, 7)) if kinds else ())
+        for n, kind in enumerate(rng.choices(kinds, k=rng.randint(1, 12)) if kinds else ())
     )
     house = [
         (rng.randrange(workers), _call_fault(rng, nth, faults, lease_s))

@@ -12,6 +12,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.hosts import MemoryHost
 from tests.simulation.loop import Stuck, VirtualLoop, virtual_time
 from tests.simulation.plan import Plan
+from tests.simulation.spans import told_entries
 from tests.simulation.verdict import Losses
 from tests.simulation.witness import Violation
 from tests.simulation.world import OnWait, OpenHost, World, start_ms
@@ -36,9 +37,14 @@ def simulate(
 ) -> Outcome:
     """Run one plan. A broken promise is told in the outcome, never raised."""
     loop = VirtualLoop()
-    with _disk(plan) as disk, virtual_time(loop, start_ms=start_ms(plan)), _listening() as errors:
-        world = World(plan, loop, disk=disk, open_host=open_host, keeps_story=keeps_story, on_wait=on_wait)
-        loop.set_exception_handler(lambda _, told: errors.append(f"{told['message']}: {told.get('exception')!r}"))
+    with (
+        _disk(plan) as disk,
+        told_entries() as told,
+        virtual_time(loop, start_ms=start_ms(plan)),
+        _listening() as errors,
+    ):
+        world = World(plan, loop, disk=disk, told=told, open_host=open_host, keeps_story=keeps_story, on_wait=on_wait)
+        loop.set_exception_handler(lambda _, error: errors.append(f"{error['message']}: {error.get('exception')!r}"))
         violation = _lived(loop, world) or (errors[0] if errors else "")
         world.tell("VIOLATION" if violation else "all promises kept;", violation or world.losses)
         world.network.close()
@@ -56,7 +62,7 @@ def _lived(loop: VirtualLoop, world: World) -> str:
     except RuntimeError:
         if world.network.violation is None:
             raise
-        return str(world.network.violation)
+        return f"Violation: {world.network.violation}"
     return ""
 
 

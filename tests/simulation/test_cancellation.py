@@ -10,28 +10,10 @@ from dataclasses import replace
 import pytest
 
 from tests.simulation.client import Connection
-from tests.simulation.plan import CallFault, Client, Fault, Plan, Play, Request
+from tests.simulation.plan import CallFault, Client, Fault, Plan, Play
 from tests.simulation.run import simulate
+from tests.simulation.small import PLAN, REQUEST
 from tests.simulation.world import World
-
-LEASE_S = 3
-
-REQUEST = Request(1, at_ms=0, worker=0, key=0, play=Play.JSON, client=Client.STAYS, patience=10**6, words=2, pause_ms=2)
-PLAN = Plan(
-    seed=0,
-    workers=1,
-    starts_ms_before_hour=1_800_000,
-    on_abort="partial",
-    on_expire="estimate",
-    on_store_error="open",
-    limit_in_estimates=5,
-    lease_s=LEASE_S,
-    has_spool=False,
-    skews_ms=(0,),
-    requests=(REQUEST,),
-    events=(),
-    house_faults=(),
-)
 
 KINDS = (
     (Fault.LOST, 5),
@@ -63,7 +45,7 @@ def kill(world: World, _: Connection) -> None:
 def pause(world: World, _: Connection) -> None:
     process = world.lives[0].process
     process.pause()
-    world.later(LEASE_S * 1300, process.resume)
+    world.later(PLAN.lease_s * 1300, process.resume)
 
 
 DEEDS: dict[str, tuple[Client, Deed]] = {

@@ -7,14 +7,13 @@ import pytest
 
 from budget_middleware.core import transitions
 from budget_middleware.core.model import State, Status
-from budget_middleware.ledger import endings, follower
+from budget_middleware.ledger import endings
 from budget_middleware.ledger.ledger import Ledger
-from budget_middleware.stores.memory import MemoryStore
 from tests.simulation.plan import draw
 from tests.simulation.run import simulate
 from tests.simulation.shrink import shrink
 
-SEEDS = range(1, 120)
+SEEDS = range(1, 40)
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -68,24 +67,6 @@ def never_replay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(endings.Endings, "replay", lambda _: None)
 
 
-def count_limit_versions(patch: pytest.MonkeyPatch) -> None:
-    """A store that starts anew comes to versions of limits that stood for others."""
-
-    def counted(store):
-        store._limits_version += 1
-        return store._limits_version
-
-    patch.setattr(MemoryStore, "_new_limits_version", counted)
-
-
-def trust_the_seq(patch: pytest.MonkeyPatch) -> None:
-    """A loss is overlooked, since the very call that could tell of it writes as much again."""
-    follow = follower.StoreFollower._follow
-    patch.setattr(
-        follower.StoreFollower, "_follow", lambda self, answer, before: follow(self, replace(answer, entries=()), before)
-    )
-
-
 @pytest.mark.parametrize(
     "plant",
     [
@@ -95,8 +76,6 @@ def trust_the_seq(patch: pytest.MonkeyPatch) -> None:
         overlook_the_reserved,
         abandon_nothing,
         never_replay,
-        count_limit_versions,
-        trust_the_seq,
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch):

@@ -32,6 +32,7 @@ class Losses:
     by_worker: int = 0
     adjusts: int = 0
     refused_twice: int = 0
+    untold: int = 0
 
     def __add__(self, other: Losses) -> Losses:
         return Losses(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -44,7 +45,7 @@ def judge(world: World) -> Losses:
     require(list(answered(store.journal(after_seq=0, count=10**6))) == truth.journal, "I9: the journal is another one")
     held = {counter: balance for counter, balance in truth.balances.items() if balance.reserved_nanos}
     require(not held, f"I7: all is over, and still held is {held}")
-    losses = Losses()
+    losses = Losses(untold=_judge_spans(world))
     for request in world.plan.requests:
         _judge_request(world, request, losses)
     for number, answer in world.happenings.adjusts.items():
@@ -54,6 +55,22 @@ def judge(world: World) -> Losses:
         require(answer != "adjusted" or applied == 1 or is_lost, "an adjust was acknowledged and not applied")
         losses.adjusts += answer == "adjusted" and applied == 0
     return losses
+
+
+def _judge_spans(world: World) -> int:
+    """I9: one span tells an entry, unless its writer was killed or its store forgot it."""
+    if world.lost:
+        return 0
+    untold = 0
+    for entry in world.witness.truth.journal:
+        key = (entry.seq, entry.reservation_id)
+        times = world.told.times[key]
+        require(times <= 1, f"I9: {entry} is told by {times} spans")
+        writer = world.network.writers.get(key)
+        if times == 0 and writer is not None and not writer.sender.is_killed:
+            world.tell("untold:", writer, entry)
+            untold += 1
+    return untold
 
 
 def _judge_request(world: World, request: Request, losses: Losses) -> None:

@@ -78,7 +78,8 @@ class Witness:
         except Violation:
             raise
         except AssertionError as error:
-            raise Violation(str(error)) from error
+            told = str(error) or "the auditor knows better"
+            raise Violation(f"{told}: {name} {arguments} -> {answer}") from error
 
     def _verb(self, verb: Verb, answer: Answer) -> None:
         self.truth.auditor.check(verb, answer, remember_ms=10**8)

@@ -19,6 +19,7 @@ from tests.simulation.hosts import Host
 from tests.simulation.loop import Process, VirtualLoop, outside
 from tests.simulation.network import Link, Network
 from tests.simulation.plan import Event, Kind, Plan, Request
+from tests.simulation.spans import ToldEntries
 from tests.simulation.verdict import Losses, judge
 from tests.simulation.witness import Truth, Witness
 
@@ -56,11 +57,13 @@ class World:
         loop: VirtualLoop,
         *,
         disk: Disk,
+        told: ToldEntries,
         open_host: OpenHost,
         keeps_story: bool,
         on_wait: OnWait | None,
     ) -> None:
         self.disk = disk
+        self.told = told
         self.plan = plan
         self.story: list[str] = []
         self.served = {request.number: Served() for request in plan.requests}
@@ -166,6 +169,10 @@ class World:
         self.tell(self.lives[worker].process.name, "starts")
 
     def kill(self, life: Life) -> None:
+        life.process.is_killed = True
+        self._end(life)
+
+    def _end(self, life: Life) -> None:
         life.is_open = False
         life.process.kill()
         # Its locks are free from now on, as the operating system sees to.
@@ -192,7 +199,7 @@ class World:
         self.tell(life.process.name, "drains")
         life.lifespan.end()
         await life.server
-        self.kill(life)
+        self._end(life)
 
     def _ask(self, request: Request) -> None:
         life = self.lives[request.worker]

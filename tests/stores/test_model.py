@@ -13,10 +13,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from budget_middleware.core.model import Adjust, Expire, Extend, Finalize, Release, Reserve
-from budget_middleware.core.windows import Period
+from budget_middleware.core.model import (
+    Adjust,
+    Balance,
+    Expire,
+    Extend,
+    Finalize,
+    Release,
+    Repair,
+    Reserve,
+    Target,
+)
+from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
+from tests.stores.audit import audit_report
+from tests.stores.by_hand import change_by_hand
 from tests.stores.side_by_side import REMEMBER_MS, SideBySide
+from tests.stores.verbs import UTC
 
 # Without it most endings would meet ids that nobody has reserved.
 mostly_where_one_is_awaited = precondition(lambda self: self.waiting or self.generation == 0)
@@ -116,6 +129,23 @@ class StoresSideBySide(SideBySide):
     def repeat_an_older_verb(self, data):
         """A delayed or duplicated message."""
         self.deliver(data.draw(st.sampled_from(self.sent[-12:])))
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data(), spent=st.integers(-2, 2), reserved=st.integers(-2, 2))
+    def somebody_changes_figures_by_hand_and_an_operator_repairs(self, data, spent, reserved):
+        counter = data.draw(st.sampled_from(sorted(self.told)))
+        for store in (self.memory, self.redis):
+            self.run(change_by_hand(store, counter, spent=spent, reserved=reserved))
+        lacking = {lacks.counter: lacks.spent_nanos for lacks in self.both(audit_report).corrections}
+        assert lacking == ({counter: -spent} if spent or reserved else {})
+        target = Target(counter.account, window_named(counter.period, counter.window, timezone=UTC))
+        repair = Repair(f"repair{self.seq}", target, -spent, found_at_seq=self.seq)
+        (entry,) = self.both(lambda store: store.repair(repair)).entries
+        self.seq += 1
+        assert entry.seq == self.seq
+        # The invariants that follow see whether it is right.
+        self.told[counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+        assert self.both(audit_report).drift == ()
 
     @rule(at_most=st.integers(1, 3))
     def sweep(self, at_most):

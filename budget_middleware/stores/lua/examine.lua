@@ -1,7 +1,7 @@
 -- What of some keys is no sound record of this ledger, and with '1' first mend what follows from other records: the
 -- indexes of leases, and the totals by kind.
 -- ARGV[8] '1' to mend  [9] how many keys  [10…] the keys, without their prefix
--- Returns {flaw, key, flaw, key, …}; a field stands behind its key, with a space between them.
+-- Returns {flaw, key, flaw, key, …}.
 
 local mends, count = ARGV[8] == '1', tonumber(ARGV[9])
 
@@ -95,12 +95,6 @@ local function examine_hash(name)
   if name == 'meta' then
     local is_sound = is_meta_sound(told.seq or '0', told.limits_version or '0')
     if not is_sound then tell('unreadable', name) end
-  elseif name == 'limits' then
-    for field, nanos in pairs(told) do
-      local period = string.match(field, '^%S+|(%l+)$')
-      local is_sound = period and PERIODS[period] and (nanos == '-' or is_amount(nanos))
-      if not is_sound then tell('unreadable', name .. ' ' .. field) end
-    end
   elseif string.match(name, '^c:') then
     for _, figure in ipairs({told.spent or '0', told.reserved or '0', told.adjusted or '0'}) do
       if not is_whole(figure) then return tell('unreadable', name) end

@@ -1,0 +1,55 @@
+"""Shortest stories of what the simulator has found, in the order in which it found them."""
+
+from dataclasses import replace
+
+import pytest
+
+from budget_middleware.ledger.follower import StoreFollower
+from budget_middleware.stores.memory import MemoryStore
+from tests.simulation.plan import Event, Kind, Plan
+from tests.simulation.run import simulate
+from tests.simulation.small import PLAN, REQUEST
+
+LIMITS_CHANGED_AFTER_A_FLUSH = replace(
+    PLAN,
+    limit_in_estimates=1_000,
+    requests=(replace(REQUEST, at_ms=100), replace(REQUEST, number=2, at_ms=400)),
+    events=(
+        Event(0, Kind.LIMIT, about=0, amount=10, number=10_000),
+        Event(200, Kind.EMPTIED),
+        Event(300, Kind.LIMIT, about=0, amount=1, number=10_001),
+    ),
+)
+"""The store counts its versions of limits from the beginning again, and a gateway knows other limits by that number."""
+
+AN_ENDING_LOST_IN_A_FAILOVER = replace(
+    PLAN,
+    requests=(replace(REQUEST, pause_ms=30), replace(REQUEST, number=2, at_ms=200)),
+    events=(Event(120, Kind.FAILOVER, for_ms=100),),
+)
+"""The replica has the reserve and not the ending; the next call writes as much as was lost, so the seq has not gone back."""
+
+
+def told(plan: Plan) -> str:
+    outcome = simulate(plan, keeps_story=True)
+    return "\n".join(outcome.story) if outcome.violation else ""
+
+
+def test_limits_that_are_set_after_a_flush_bind_at_the_next_reserve():
+    assert not told(LIMITS_CHANGED_AFTER_A_FLUSH)
+
+
+def test_an_ending_that_a_failover_lost_is_sent_again():
+    assert not told(AN_ENDING_LOST_IN_A_FAILOVER)
+
+
+def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
+    def counted(store: MemoryStore) -> int:
+        store._limits_version += 1
+        return store._limits_version
+
+    follow = StoreFollower._follow
+    monkeypatch.setattr(MemoryStore, "_new_limits_version", counted)
+    monkeypatch.setattr(StoreFollower, "_follow", lambda self, a, before: follow(self, replace(a, entries=()), before))
+    assert "its limit is" in told(LIMITS_CHANGED_AFTER_A_FLUSH)
+    assert "not ended again" in told(AN_ENDING_LOST_IN_A_FAILOVER)

@@ -1,0 +1,36 @@
+"""A repair is an adjust: a span of its own, and below it one for the counter, with the seq of the entry."""
+
+import pytest
+
+from budget_middleware.cli.desk import Desk
+from budget_middleware.cli.repairing import repair
+from budget_middleware.ledger import Ledger
+from budget_middleware.settings import load
+from budget_middleware.stores.base import Store
+from tests.ledger.faults import Fault, FaultyStore, reply_lost, request_lost
+from tests.stores.audit import audit_report
+from tests.stores.by_hand import change_by_hand
+from tests.stores.verbs import KEY, finalize, reserve
+from tests.telemetry.conftest import Spans
+from tests.telemetry.proof import attribute, counter_says, id_of, ids_in, named, only, parent_of
+
+
+@pytest.mark.parametrize("fault", [None, request_lost, reply_lost])
+async def test_a_repair_is_told_once(base: Store, faults: FaultyStore, spans: Spans, fault: Fault | None):
+    await base.reserve(reserve("r1", "0.60"))
+    await base.finalize(finalize("r0", "0.10"))
+    await change_by_hand(base, KEY.counter, spent=5, reserved=3)
+    if fault:
+        faults.meets("repair", fault)
+    desk = Desk(load(), faults.store, Ledger(faults.store))
+    (entry,) = await repair(desk, (await audit_report(base)).corrections)
+    assert (await audit_report(base)).drift == ()
+
+    told = {id_of(span): span for span in spans()}
+    counter, verb = only(spans(), "budget.counter"), only(spans(), "budget.adjust")
+    assert dict(counter.attributes or {}) == counter_says(entry)
+    assert parent_of(counter, told) is verb
+    assert id_of(verb) == ids_in(entry.trace)
+    assert attribute(verb, "budget.reason") == "audit"
+    assert attribute(verb, "budget.reservation.id") == entry.reservation_id
+    assert named(spans(), "budget.reserve") == []
