@@ -10,9 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways mutations clean
 help:
-	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | bench | clean"
+	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | bench | clean"
 	@echo "make test-gateways (installs LiteLLM and others); make jaeger | jaeger-binary | test-jaeger (need Go)"
 
 setup: $(READY)
@@ -43,6 +43,10 @@ coverage: $(READY)
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+# Plants faults and tells which test finds each: the better part of an hour.
+mutations: $(READY)
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -1,10 +1,11 @@
 """The LiteLLM proxy with a budget in front: one line, and what LiteLLM knows already is asked of LiteLLM.
 
-    export CONFIG_FILE_PATH=litellm_config.yaml BUDGET_LIMITS='key=10/day; team=100/day'
+    export CONFIG_FILE_PATH=litellm_config.yaml LITELLM_MASTER_KEY=sk-...
+    export BUDGET_LIMITS='key=10/day; team=100/day'
     uvicorn litellm_gateway:app
 
-A model's alias is priced as the model that its config names, and a key belongs to the team and the user that
-LiteLLM's database has for it.
+An alias costs what the model behind it costs, and a key belongs to the team and the user that LiteLLM's database has
+for it. So no second list is kept; and `BUDGET_HASH_SECRET` stays unset, since LiteLLM hashes keys without one.
 """
 
 from collections.abc import Mapping
@@ -16,26 +17,25 @@ from budget_middleware import BudgetMiddleware
 
 
 def price_of(alias: str) -> str | Mapping[str, Any] | None:
-    """The model behind an alias of `model_list`, or the prices that its entry sets itself."""
+    """The model behind an alias of `model_list`, or the prices that its entry names itself."""
     router = proxy_server.llm_router
-    deployments = router.get_model_list(model_name=alias) if router else None
-    for deployment in deployments or ():
-        named: Mapping[str, Any] = deployment["litellm_params"]
-        if named.get("input_cost_per_token") is not None:
-            return named
-        model: str = named["model"]
+    for deployment in (router and router.get_model_list(model_name=alias)) or ():
+        told: Mapping[str, Any] = {**deployment.get("model_info", {}), **deployment["litellm_params"]}
+        if told.get("input_cost_per_token") is not None:
+            return told
+        model: str = told.get("base_model") or told["model"]
         return model
     return None
 
 
 async def accounts_of(key: str) -> Mapping[str, str] | None:
-    """Team and user of a key. LiteLLM keeps the SHA-256 of a key, and our subject is how that begins."""
-    client = proxy_server.prisma_client
-    if client is None:
+    """Team and user of a key. LiteLLM keeps the SHA-256 of its keys, and `key` is how that begins."""
+    database = proxy_server.prisma_client
+    if database is None:
         return None
-    row = await client.db.litellm_verificationtoken.find_first(where={"token": {"startswith": key}})
-    known = {"team": row.team_id, "user": row.user_id} if row else {}
-    return {kind: subject for kind, subject in known.items() if subject}
+    row = await database.db.litellm_verificationtoken.find_first(where={"token": {"startswith": key}})
+    subjects = {"team": row.team_id, "user": row.user_id} if row else {}
+    return {kind: subject for kind, subject in subjects.items() if subject}
 
 
 app = proxy_server.app

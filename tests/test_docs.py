@@ -13,7 +13,9 @@ from budget_middleware.cli import main
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.core.model import Op
+from budget_middleware.core.pricing import Rates
 from budget_middleware.prices import load_prices
+from budget_middleware.prices.units import SameAs
 from budget_middleware.settings import setting_docs
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +62,10 @@ def test_the_limits_of_the_page_parse():
 def test_the_prices_of_the_page_load(tmp_path):
     path = tmp_path / "prices.toml"
     path.write_text(next(text for text in code(CONFIGURATION, "toml") if "[models" in text))
-    assert load_prices(path)["my-model"].max_output_tokens == 16384
+    own = load_prices(path)
+    assert isinstance(own["my-model"], Rates)
+    assert own["my-model"].max_output_tokens == 16384
+    assert own["fast"] == SameAs("gpt-4o")
 
 
 ENDS: dict[str, dict[str, Any]] = {

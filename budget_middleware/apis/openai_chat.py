@@ -63,7 +63,7 @@ class OpenAIChat(JsonApi):
         self._read(mapping_of(document), seen)
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:
-        """Read a chunk. Hidden are the chunk that has only usage, and `"usage": null` in the others."""
+        """Read a chunk. Hidden are the one that says nothing but usage, and `"usage": null` in the others."""
         if data.strip() == b"[DONE]":
             seen.terminal = True
             return data
@@ -74,7 +74,8 @@ class OpenAIChat(JsonApi):
         if chunk["usage"] is None:
             shorter, cuts = _NULL_USAGE.subn(b"", data)
             return shorter if cuts == 1 else data
-        return None if chunk.get("choices") == [] else data
+        choices = chunk.get("choices")
+        return None if isinstance(choices, list) and not any(map(_says_something, choices)) else data
 
     def text_bytes(self, choice: Mapping[str, object]) -> int:
         """The bytes of generated text in a choice of an answer or of a chunk."""
@@ -91,6 +92,13 @@ class OpenAIChat(JsonApi):
             for choice in choices:
                 seen.take_text(self.text_bytes(mapping_of(choice)))
         read_openai_usage(answer, seen)
+
+
+def _says_something(choice: object) -> bool:
+    """OpenAI's usage comes without choices; LiteLLM's with one that has an empty delta."""
+    facts = dict(mapping_of(choice))
+    facts.pop("index", None)
+    return any((*mapping_of(facts.pop("delta", None)).values(), *facts.values()))
 
 
 def _wants_usage(body: Mapping[str, object]) -> bool:

@@ -102,13 +102,17 @@ class PriceBook:
 
     def _sourced(self, model: str) -> OwnPrice | None:
         try:
-            told = self._source(model) if self._source else None
-            if isinstance(told, Mapping):
-                return rates_of_price_map(model, {name: _exact(value) for name, value in told.items()})
-        except Exception as error:
+            match self._source(model) if self._source else None:
+                case None:
+                    return None
+                case str() as other:
+                    return SameAs(other)
+                case prices:
+                    return rates_of_price_map(model, {name: _exact(value) for name, value in prices.items()})
+        # It is the user's code, and a lookup never raises.
+        except Exception as error:  # noqa: BLE001
             _log.warning("price_source failed for %r: %r", model, error)
             return None
-        return SameAs(told) if told else None
 
 
 def _exact(value: object) -> object:

@@ -52,8 +52,9 @@ _COUNTS: Final = ("max_output_tokens", "context_window")
 
 
 def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
-    """Read own prices: TOML in USD per million tokens or characters, per hour of audio, or each for what is counted
-    singly, or `same_as` another model; or a JSON price map in LiteLLM's shape, in USD per token, character, second, image or query.
+    """Read own prices. TOML: in USD per million tokens or characters, per hour of audio, each for what is counted
+    singly, or `same_as` another model. JSON: a price map in LiteLLM's shape, in USD per token, character, second,
+    image or query.
 
     ValueError, in one line that names file, model, field and what is accepted, for a file that cannot be read
     or holds anything but prices of 0 to MAX_USD per million. Entries of a price map that price only one of input
@@ -63,9 +64,7 @@ def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
         text = Path(path).read_text(encoding="utf-8-sig")
         # No TOML document begins with a brace.
         read = _price_map_entries if text.lstrip().startswith("{") else _toml_entries
-        own = dict(read(text))
-        _check_aliases(own)
-        return own
+        return _checked(dict(read(text)))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
@@ -101,7 +100,8 @@ def _alias(model: str, entry: Mapping[str, object]) -> SameAs:
     return SameAs(other)
 
 
-def _check_aliases(own: Mapping[str, OwnPrice]) -> None:
+def _checked(own: Mapping[str, OwnPrice]) -> Mapping[str, OwnPrice]:
+    """As given; ValueError for an alias of a model without prices, and for one of another alias."""
     for model, price in own.items():
         if not isinstance(price, SameAs):
             continue
@@ -110,6 +110,7 @@ def _check_aliases(own: Mapping[str, OwnPrice]) -> None:
             price.model in own or published_rates(price.model.lower(), "", at=datetime.now(UTC)) is None
         ):
             _refuse(model, _SAME_AS, price.model, "a model that has prices here or in the built-in book")
+    return own
 
 
 def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:

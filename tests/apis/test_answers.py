@@ -278,9 +278,7 @@ ANSWERS = {
             {"type": "transcript.text.delta", "delta": "hello"},
             {"type": "transcript.text.done", "text": "hello", "usage": {"input_tokens": 14, "output_tokens": 45}},
         ),
-        Seen(
-            usage=Usage(input_tokens=14, output_tokens=45), text_bytes=5, chunks=1, readable=True, terminal=True
-        ),
+        Seen(usage=Usage(input_tokens=14, output_tokens=45), text_bytes=5, chunks=1, readable=True, terminal=True),
     ),
     "message": (
         "anthropic-messages",
@@ -320,9 +318,7 @@ ANSWERS = {
                 },
             }
         ),
-        Seen(
-            usage=Usage(input_tokens=1, output_tokens=2, web_searches=3, reasoning_tokens=1), service_tier="fast"
-        ),
+        Seen(usage=Usage(input_tokens=1, output_tokens=2, web_searches=3, reasoning_tokens=1), service_tier="fast"),
     ),
     "streamed message": (
         "anthropic-messages",
@@ -353,9 +349,7 @@ ANSWERS = {
     "message whose input grew": (
         "anthropic-messages",
         EVENTS,
-        as_events(
-            CLAUDE_STREAM[0], {"type": "message_delta", "usage": {"input_tokens": 2_000, "output_tokens": 25}}
-        ),
+        as_events(CLAUDE_STREAM[0], {"type": "message_delta", "usage": {"input_tokens": 2_000, "output_tokens": 25}}),
         Seen(
             usage=replace(CLAUDE_USAGE, input_tokens=2_000),
             input_usage=replace(CLAUDE_USAGE, output_tokens=0),

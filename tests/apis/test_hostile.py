@@ -29,27 +29,29 @@ fuzz = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "50")), suppres
 # Every name that means something somewhere, with values that may not.
 KEYS = """
 model messages content role tools n max_tokens stream stream_options choices delta message usage prompt_tokens
-completion_tokens prompt_tokens_details cached_tokens cost total_cost tool_calls function arguments type image_url text
-input_tokens output_tokens input_tokens_details output_tokens_details reasoning_tokens response status background output
-prompt best_of input previous_response_id data quality partial_images file seconds duration service_tier speed
-cache_read_input_tokens cache_creation cache_creation_input_tokens ephemeral_1h_input_tokens content_block partial_json
-server_tool_use web_search_requests contents parts generationConfig maxOutputTokens candidateCount responseModalities
-usageMetadata promptTokenCount candidatesTokenCount thoughtsTokenCount promptTokensDetails modality tokenCount candidates
-inlineData mimeType source format documents query results meta billed_units search_units options num_predict images done
+completion_tokens prompt_tokens_details cached_tokens cost total_cost tool_calls function arguments type
+image_url text input_tokens output_tokens input_tokens_details output_tokens_details reasoning_tokens response
+status background output prompt best_of input previous_response_id data quality partial_images file seconds
+duration service_tier speed cache_read_input_tokens cache_creation cache_creation_input_tokens
+ephemeral_1h_input_tokens content_block partial_json server_tool_use web_search_requests contents parts
+generationConfig maxOutputTokens candidateCount responseModalities usageMetadata promptTokenCount
+candidatesTokenCount thoughtsTokenCount promptTokensDetails modality tokenCount candidates inlineData mimeType
+source format documents query results meta billed_units search_units options num_predict images done
 prompt_eval_count eval_count bytes metadata contentBlockDelta inputTokens outputTokens inferenceConfig system
 amazon-bedrock-invocationMetrics inputTextTokenCount action total_tokens ttl signature detail document audio
-""".split()
+"""
 WORDS = """
 message message_start message_delta message_stop content_block_delta content_block_start response.completed
-response.created response.output_text.delta transcript.text.delta transcript.text.done speech.audio.done duration
-image_url image document input_audio file AUDIO IMAGE 1h low flex data:image/png;base64,AAAA web_search_call ON_DEMAND_FLEX
-""".split()
+response.created response.output_text.delta transcript.text.delta transcript.text.done speech.audio.done
+duration image_url image document input_audio file AUDIO IMAGE 1h low flex data:image/png;base64,AAAA
+web_search_call ON_DEMAND_FLEX
+"""
 NUMBERS = [0, 1, -1, 7, 1.0, 1.5, 10**13, 10**400, 1e300, 1e400, -1e400, float("nan"), MAX_TOKENS]
-SCALARS = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(WORDS) | st.text(max_size=3)
+SCALARS = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(WORDS.split()) | st.text(max_size=3)
 ANY_JSON = st.recursive(
     SCALARS,
     lambda children: (
-        st.lists(children, max_size=3) | st.dictionaries(st.sampled_from(KEYS), children, max_size=6)
+        st.lists(children, max_size=3) | st.dictionaries(st.sampled_from(KEYS.split()), children, max_size=6)
     ),
     max_leaves=25,
 )
@@ -89,7 +91,7 @@ def check(seen):
     """What is booked by a reading is never negative, never out of bounds."""
     for usage in filter(None, (seen.usage, seen.input_usage, seen.whole_usage(Usage()), seen.usage_so_far(Usage()))):
         assert all(type(count) is int and 0 <= count <= 4 * MAX_TOKENS * 1000 for count in counts_of(usage).values())
-        assert 0 <= cost_nanos(ALL_UNITS, usage)
+        assert cost_nanos(ALL_UNITS, usage) >= 0
     assert seen.cost_nanos is None or seen.cost_nanos >= 0
     assert seen.text_bytes >= 0
     assert all(name is None or len(name) <= 256 for name in (seen.model, seen.service_tier))
@@ -116,7 +118,7 @@ class TestRequests:
     def test_a_good_one_spoiled(self, request_name, data):
         path, body, *_ = REQUESTS[request_name]
         api = next(api for api in APIS if api.matches(path))
-        spoilt = data.draw(spoiled(dict(body)))
+        spoilt = data.draw(spoiled({**body}))
         self.ask(api.name, Form(spoilt) if isinstance(body, Form) and isinstance(spoilt, dict) else spoilt, path)
 
     def ask(self, name, body, path="/v1beta/models/m:generateContent"):
@@ -124,11 +126,12 @@ class TestRequests:
         try:
             ask = api.read_request(body, path=path, n_bytes=len(raw))
         except BadRequestError as error:
-            assert len(str(error)) < 200
-            assert "\n" not in str(error)
+            told = str(error)
+            assert len(told) < 200  # noqa: PT017 - that it is raised is not asked for
+            assert "\n" not in told
             return
         assert all(count >= 0 for count in (*counts_of(ask.input).values(), *counts_of(ask.worst_input).values()))
-        assert ask.input.input_tokens <= ask.worst_input.input_tokens
+        assert ask.hides_input or ask.input.input_tokens <= ask.worst_input.input_tokens
         assert ask.choices >= 1
         assert ask.max_output_tokens is None or ask.max_output_tokens >= 0
         api.ask_for_usage(raw, body)
@@ -138,7 +141,14 @@ class TestRequests:
         deep: object = "x"
         for _ in range(50_000):
             deep = {"content": [deep]}
-        body = {"model": "m" * 100_000, "messages": deep, "input": deep, "contents": deep, "tools": deep, "prompt": deep}
+        body = {
+            "model": "m" * 100_000,
+            "messages": deep,
+            "input": deep,
+            "contents": deep,
+            "tools": deep,
+            "prompt": deep,
+        }
         ask = BY_NAME[name].read_request(body, path="/", n_bytes=10)
         assert ask.model == "m" * 100_000
 
@@ -166,10 +176,18 @@ class TestAnswers:
     def test_bytes_spoiled_and_cut_off(self, answer, data):
         name, content_type, body, _ = ANSWERS[answer]
         start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(body))] * 2)))
-        noise = data.draw(st.binary(max_size=3) | st.sampled_from([b"\n\n", b'"', b"{", b"}", b"1e400", b"-1", b"null"]))
+        noise = data.draw(
+            st.binary(max_size=3) | st.sampled_from([b"\n\n", b'"', b"{", b"}", b"1e400", b"-1", b"null"])
+        )
         spoilt = body[:start] + noise + body[data.draw(st.sampled_from([start, end, len(body)])) :]
         read(name, content_type, spoilt, data.draw(CUTS))
-        read(name, content_type, gzip.compress(spoilt)[: data.draw(st.integers(0, 300))], (), (b"content-encoding", b"gzip"))
+        read(
+            name,
+            content_type,
+            gzip.compress(spoilt)[: data.draw(st.integers(0, 300))],
+            (),
+            (b"content-encoding", b"gzip"),
+        )
 
     @every_api
     @fuzz

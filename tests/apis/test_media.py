@@ -66,7 +66,9 @@ def test_openai_images(size, is_low, tokens):
     assert openai_image_tokens(size, is_low) == tokens
 
 
-@pytest.mark.parametrize(("size", "tokens"), [((200, 200), 54), ((1000, 1000), 1334), ((5000, 5000), 1600), (None, 1600)])
+@pytest.mark.parametrize(
+    ("size", "tokens"), [((200, 200), 54), ((1000, 1000), 1334), ((5000, 5000), 1600), (None, 1600)]
+)
 def test_anthropic_images(size, tokens):
     assert anthropic_image_tokens(size, is_low=False) == tokens
 
@@ -76,6 +78,8 @@ def test_gemini_images(size, tokens):
     assert gemini_image_tokens(size, is_low=False) == tokens
 
 
-@pytest.mark.parametrize(("head", "n_bytes", "ms"), [(WAV, 176_400, 1_000), (b"ID3", 8_000, 1_000), (WAV[:20], 8_000, 1_000)])
+@pytest.mark.parametrize(
+    ("head", "n_bytes", "ms"), [(WAV, 176_400, 1_000), (b"ID3", 8_000, 1_000), (WAV[:20], 8_000, 1_000)]
+)
 def test_how_long_a_recording_is(head, n_bytes, ms):
     assert audio_ms(n_bytes, head) == ms

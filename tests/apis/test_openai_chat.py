@@ -308,11 +308,15 @@ class TestEvents:
     def test_the_extra_chunk_is_hidden(self):
         seen = Seen()
         assert API.read_event(chunk(choices=[], usage=FULL_USAGE), seen, hide_usage=True) is None
+        # As the LiteLLM proxy sends it.
+        empty = [{"index": 0, "delta": {}, "finish_reason": None}]
+        assert API.read_event(chunk(choices=empty, usage=FULL_USAGE), seen, hide_usage=True) is None
         assert seen.usage
 
     def test_usage_with_content_is_left(self):
-        data = text_chunk("x", usage=FULL_USAGE)
-        assert API.read_event(data, Seen(), hide_usage=True) is data
+        last = [{"index": 0, "delta": {}, "finish_reason": "stop"}]
+        for data in (text_chunk("x", usage=FULL_USAGE), chunk(choices=last, usage=FULL_USAGE)):
+            assert API.read_event(data, Seen(), hide_usage=True) is data
 
     @pytest.mark.parametrize(
         ("data", "shown"),

@@ -133,6 +133,8 @@ def test_what_is_no_duration(seconds):
     assert cost_nanos(seconds) is None or seconds == 0
 
 
-@pytest.mark.parametrize(("value", "name"), [("x", "x"), ("x" * 256, "x" * 256), ("x" * 257, None), ("", None), (1, None)])
+@pytest.mark.parametrize(
+    ("value", "name"), [("x", "x"), ("x" * 256, "x" * 256), ("x" * 257, None), ("", None), (1, None)]
+)
 def test_names(value, name):
     assert name_in({"model": value}, "model") == name

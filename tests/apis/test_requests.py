@@ -117,14 +117,20 @@ CONTENTS = [{"role": "user", "parts": [{"text": TEXT}]}]
 FILE = File(80_000, b"ID3")  # Ten seconds.
 
 # path, body -> expected facts of the Ask; input tokens are those of the texts and at most a few more for the keys.
-REQUESTS = {
+REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
     "completions": ("/v1/completions", {"model": "m", "prompt": TEXT, "max_tokens": 9}, 100, {"max_output_tokens": 9}),
     "several prompts": ("/v1/completions", {"prompt": [TEXT, TEXT], "n": 2, "best_of": 3}, 200, {"choices": 6}),
     "a prompt of tokens": ("/v1/completions", {"prompt": [1, 2, 3]}, 3, {"choices": 1}),
     "prompts of tokens": ("/v1/completions", {"prompt": [[1, 2], [3]]}, 3, {"choices": 2}),
     "a response": (
         "/v1/responses",
-        {"model": "m", "input": TEXT, "instructions": TEXT, "tools": [{"type": "function", "name": TEXT}], "metadata": TEXT},
+        {
+            "model": "m",
+            "input": TEXT,
+            "instructions": TEXT,
+            "tools": [{"type": "function", "name": TEXT}],
+            "metadata": TEXT,
+        },
         300,
         {"model": "m", "hides_input": False, "max_output_tokens": None},
     ),
@@ -181,7 +187,12 @@ REQUESTS = {
         200 + 350,
         {"hides_input": False},
     ),
-    "a message that searches": ("/v1/messages", {"tools": [{"type": "web_search_20250305"}]}, 350, {"hides_input": True}),
+    "a message that searches": (
+        "/v1/messages",
+        {"tools": [{"type": "web_search_20250305"}]},
+        350,
+        {"hides_input": True},
+    ),
     "a fast message": ("/v1/messages", {"speed": "fast"}, 0, {"service_tier": "fast"}),
     "a message at Google": (
         "/v1/projects/p/publishers/anthropic/models/claude-opus-4-5:rawPredict",
@@ -213,7 +224,12 @@ REQUESTS = {
         {"max_output_tokens": 9, "choices": 3},
     ),
     "content that is cached": (f"{GEMINI}:generateContent", {"cachedContent": "c"}, 0, {"hides_input": True}),
-    "content that is searched": (f"{GEMINI}:generateContent", {"tools": [{"googleSearch": {}}]}, 0, {"hides_input": True}),
+    "content that is searched": (
+        f"{GEMINI}:generateContent",
+        {"tools": [{"googleSearch": {}}]},
+        0,
+        {"hides_input": True},
+    ),
     "content that is an image": (
         f"{GEMINI}:generateContent",
         {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}},
@@ -238,7 +254,12 @@ REQUESTS = {
         100,
         {"max_output_tokens": 9},
     ),
-    "ollama without end": ("/api/generate", {"prompt": TEXT, "options": {"num_predict": -1}}, 100, {"max_output_tokens": None}),
+    "ollama without end": (
+        "/api/generate",
+        {"prompt": TEXT, "options": {"num_predict": -1}},
+        100,
+        {"max_output_tokens": None},
+    ),
     "ollama context": ("/api/generate", {"prompt": TEXT, "context": [1] * 50}, 150, {}),
     "ollama images": (
         "/api/chat",

@@ -24,7 +24,9 @@ FORMATS = {
     ArraySplitter: ARRAY_PIECES,
     FrameSplitter: FRAME_PIECES,
 }
-DOCUMENTS = st.lists(st.dictionaries(st.text(max_size=3), st.text(st.characters(codec="utf-8"), max_size=5)), max_size=5)
+DOCUMENTS = st.lists(
+    st.dictionaries(st.text(max_size=3), st.text(st.characters(codec="utf-8"), max_size=5)), max_size=5
+)
 
 every_format = pytest.mark.parametrize("splitter", FORMATS)
 

@@ -170,13 +170,14 @@ class TestEstimate:
         assert estimate_nanos(ONE_EACH, Usage(input_tokens=7, output_tokens=5)) == 7_000 + 100_000
         assert estimate_nanos(rates(output=3, reasoning=1), Usage(output_tokens=5)) == 15_000
 
-
     def test_at_worst_all_input_is_written_to_a_cache(self):
         usage = Usage(input_tokens=7, output_tokens=5)
         assert estimate_nanos(ONE_EACH, usage, is_worst=True) == 700_000 + 100_000
         assert estimate_nanos(rates(input=3, cache_write=1), usage, is_worst=True) == 21_000
 
-    @pytest.mark.parametrize(("unit", "usd_micros"), [(Unit.OUTPUT, 20), (Unit.OUTPUT_AUDIO, 200), (Unit.OUTPUT_IMAGE, 700)])
+    @pytest.mark.parametrize(
+        ("unit", "usd_micros"), [(Unit.OUTPUT, 20), (Unit.OUTPUT_AUDIO, 200), (Unit.OUTPUT_IMAGE, 700)]
+    )
     def test_output_of_other_kinds(self, unit, usd_micros):
         usage = with_output(Usage(input_tokens=1), 5, unit=unit)
         assert usage.output_tokens == 5
@@ -188,7 +189,9 @@ class TestEstimate:
     )
     def test_no_estimate_of_a_usage_is_below_its_cost(self, usage, by_unit):
         prices = Rates(model="m", by_unit=by_unit)
-        assert cost_nanos(prices, usage) <= estimate_nanos(prices, usage) <= estimate_nanos(prices, usage, is_worst=True)
+        assert (
+            cost_nanos(prices, usage) <= estimate_nanos(prices, usage) <= estimate_nanos(prices, usage, is_worst=True)
+        )
 
 
 class TestServiceTiers:

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -62,8 +63,7 @@ def serve(*middleware: str) -> FastAPI:
     app.add_middleware(Authentication)
     for path in middleware:
         module, _, name = path.rpartition(".")
-        named = getattr(importlib.import_module(module), name)
-        assert inspect.isclass(named), "a function would be a middleware of another kind"
+        named: Any = getattr(importlib.import_module(module), name)
         app.add_middleware(named)
     return app
 

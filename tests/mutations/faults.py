@@ -103,7 +103,12 @@ FAULTS = (
         "if known and (known.state == 'finalized' or known.state == 'released') then",
         "if known and known.state == 'finalized' then",
     ),
-    Fault("a release leaves no tombstone", "stores/lua/release.lua", "  remember_unreserved(id, 'released', '', '0')\n", ""),
+    Fault(
+        "a release leaves no tombstone",
+        "stores/lua/release.lua",
+        "  remember_unreserved(id, 'released', '', '0')\n",
+        "",
+    ),
     Fault(
         "a finalize of an unknown id is not remembered",
         "stores/lua/finalize.lua",
@@ -238,7 +243,7 @@ FAULTS = (
         "any adjust settles a broken chain",
         "core/audit.py",
         "if entry.status is Status.REPAIRED:",
-        "if entry.op == \"adjust\":",
+        'if entry.op == "adjust":',
     ),
     # The ledger.
     Fault(
@@ -277,7 +282,12 @@ FAULTS = (
         "found_seq < min(before.seq, seen.seq)",
         "found_seq < 0",
     ),
-    Fault("a loss is replayed without a bound in time", "ledger/endings.py", "            if at_s >= since_s:\n", "            if True:\n"),
+    Fault(
+        "a loss is replayed without a bound in time",
+        "ledger/endings.py",
+        "            if at_s >= since_s:\n",
+        "            if True:\n",
+    ),
     Fault(
         "a replayed ending is younger than it is",
         "ledger/endings.py",
@@ -298,7 +308,12 @@ FAULTS = (
     ),
     Fault("the spool has no bound", "ledger/spool.py", "if len(self._waiting) >= self._at_most:", "if False:"),
     Fault("an adopted file is adopted again", "ledger/spool.py", "                path.unlink()\n", ""),
-    Fault("the breaker never closes", "ledger/breaker.py", "        self._outages = 0\n        self._answered_s = self", "        self._answered_s = self"),
+    Fault(
+        "the breaker never closes",
+        "ledger/breaker.py",
+        "        self._outages = 0\n        self._answered_s = self",
+        "        self._answered_s = self",
+    ),
     Fault("the breaker never opens", "ledger/breaker.py", "        self._outages += 1\n", ""),
     Fault("the breaker lets everybody probe", "ledger/breaker.py", "        self._probe_at_s = now_s + PROBE_S\n", ""),
     Fault(
@@ -330,8 +345,8 @@ FAULTS = (
     Fault(
         "an upstream that breaks costs nothing",
         "exchange.py",
-        "        except BaseException:\n            await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)\n",
-        "        except BaseException:\n            self._status = 500\n            await self._end(End.BROKEN)\n",
+        "            await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)\n",
+        "            self._status = 500\n            await self._end(End.BROKEN)\n",
     ),
     Fault(
         "a client that leaves does not end its request",
@@ -340,7 +355,9 @@ FAULTS = (
         "        await self._end(End.CLIENT_GONE)\n",
         "",
     ),
-    Fault("an error answer is charged", "exchange.py", "is_error = self._status >= 300", "is_error = self._status > 500"),
+    Fault(
+        "an error answer is charged", "exchange.py", "is_error = self._status >= 300", "is_error = self._status > 500"
+    ),
     Fault(
         "a cost of 0 that the gateway reports wins",
         "bill.py",

@@ -52,9 +52,9 @@ async def test_a_spent_budget_raises_the_sdks_own_error_and_is_not_hammered(clie
         with pytest.raises(anthropic.RateLimitError) as refused:
             await client.messages.create(model=MODEL, messages=MESSAGES, max_tokens=1_000_001, timeout=60)
         assert refused.value.status_code == 429
-        assert refused.value.body["type"] == "error"
-        assert refused.value.body["error"]["type"] == "rate_limit_error"
-        assert "limit $1.00" in refused.value.body["error"]["message"]
+        body = refused.value.response.json()
+        assert (body["type"], body["error"]["type"]) == ("error", "rate_limit_error")
+        assert "limit $1.00" in body["error"]["message"]
     assert requests_of("sk-ant-spent") == 3
 
 

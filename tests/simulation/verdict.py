@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
 from tests.simulation.hosts import answered
+from tests.simulation.plan import Fault
 from tests.simulation.witness import Truth, require
 from tests.stores.auditor import Fact
 
@@ -24,6 +25,7 @@ class Losses:
     ``by_store``: the store acknowledged the ending and lost it, and others' writes hid that from its worker
     (a store that lost the end of its journal and has written as much again looks as before). ``by_worker``: its process was killed before
     an ending arrived, or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
+    ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
     ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
     refused, and the store, which remembers no refusal, then held it for nobody.
     """
@@ -58,18 +60,19 @@ def judge(world: World) -> Losses:
 
 
 def _judge_spans(world: World) -> int:
-    """I9: one span tells an entry, unless its writer was killed or its store forgot it."""
+    """I9: one span tells an entry. A process that ended before all answers came may have left some untold."""
     if world.lost:
+        # Seqs came twice, and so may their spans.
         return 0
+    living = {life.process for life in world.lives}
     untold = 0
     for entry in world.witness.truth.journal:
         key = (entry.seq, entry.reservation_id)
-        times = world.told.times[key]
+        times, writer = world.told.times[key], world.network.writers.get(key)
         require(times <= 1, f"I9: {entry} is told by {times} spans")
-        writer = world.network.writers.get(key)
-        if times == 0 and writer is not None and not writer.sender.is_killed:
-            world.tell("untold:", writer, entry)
-            untold += 1
+        is_owed = writer is not None and writer.sender in living and writer.fault.fault is not Fault.DUPLICATED
+        require(times == 1 or not is_owed, f"I9: no span tells of {entry}, written by {writer}")
+        untold += times == 0
     return untold
 
 

@@ -6,6 +6,8 @@ B is the limit, S what is spent, R what is reserved; unless said otherwise B = 1
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -128,6 +130,34 @@ async def test_f13_a_turn_of_the_window_reaches_every_worker(open_store: Callabl
     assert await figures(other, new) == ("0.00", "0.00")
     assert (await other.reserve(reserve("r2", "1.00", new))).admits
     assert await figures(other, old) == ("1.00", "0.20")
+
+
+@pytest.mark.parametrize(
+    ("zone", "period", "starts", "ends"),
+    [
+        ("Asia/Tokyo", Period.DAY, "2026-11-17T15:00", "2026-11-18T15:00"),
+        ("America/New_York", Period.DAY, "2026-03-08T05:00", "2026-03-09T04:00"),  # A day of 23 hours.
+        ("America/New_York", Period.DAY, "2026-11-01T04:00", "2026-11-02T05:00"),  # And one of 25.
+        ("UTC", Period.DAY, "2028-02-29T00:00", "2028-03-01T00:00"),
+        ("UTC", Period.MONTH, "2028-02-01T00:00", "2028-03-01T00:00"),
+        ("UTC", Period.MONTH, "2026-12-01T00:00", "2027-01-01T00:00"),
+        ("Europe/Berlin", Period.MONTH, "2026-09-30T22:00", "2026-10-31T23:00"),
+    ],
+)
+async def test_f14_a_budget_turns_with_its_window(store: Store, clock: MovableClock, *, zone, period, starts, ends):
+    """Times are UTC. Spent in the first millisecond, refused to the last, admitted at the turn, and no sooner."""
+    starts_ms, ends_ms = (round(datetime.fromisoformat(f"{text}Z").timestamp() * 1000) for text in (starts, ends))
+    clock.move_to(starts_ms)
+    old = target(limit="1.00", period=period, at_ms=starts_ms, timezone=ZoneInfo(zone))
+    await store.finalize(finalize("r1", "1.00", old))
+    clock.move_to(ends_ms - 1)
+    assert target(limit="1.00", period=period, at_ms=clock.now_ms, timezone=ZoneInfo(zone)) == old
+    assert (await store.reserve(reserve("r2", "1.00", old))).status is Status.REJECTED
+    clock.move_to(ends_ms)
+    assert (await store.reserve(reserve("r2", "1.00", old))).status is Status.STALE_WINDOW
+    new = target(limit="1.00", period=period, at_ms=clock.now_ms, timezone=ZoneInfo(zone))
+    assert (await store.reserve(reserve("r2", "1.00", new))).status is Status.RESERVED
+    assert await figures(store, old) == ("1.00", "0.00")
 
 
 @pytest.mark.parametrize("spent", ["1.00", "1.50"])
