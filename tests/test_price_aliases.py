@@ -1,6 +1,7 @@
 """Names that have no price of their own: `same_as` in the prices file, and `price_source`."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_an_alias_that_stands_for_nothing_is_a_mistake(tmp_path, entry, told):
 
 
 SOLD = {"input_cost_per_token": 1e-06, "output_cost_per_token": 7e-06, "model": "openai/x", "rpm": 3}
-TOLD = {
+TOLD: dict[str, Any] = {
     "a": "openai/gpt-4o",
     "b": "own-alias",
     "gpt-4o": "gpt-4o",
@@ -86,7 +87,10 @@ TOLD = {
     ],
 )
 def test_a_source_tells_the_model_or_its_prices(own, name, usd):
-    assert output_usd(PriceBook(own, unknown=REJECT, source=lambda model: TOLD.get(model)), name) == usd
+    def source(model: str) -> Any:
+        return TOLD.get(model)
+
+    assert output_usd(PriceBook(own, unknown=REJECT, source=source), name) == usd
 
 
 @pytest.mark.parametrize("answer", [KeyError("x"), {"input_cost_per_token": "dear"}, 3])

@@ -23,7 +23,7 @@ VIDEO_TOKENS: Final = 10_000
 # A minute of speech, where only the address of a recording is known.
 NAMED_AUDIO_BYTES: Final = 480_000
 # What signs a thought is nothing that a model reads.
-_SEALS: Final = ("signature", "thoughtSignature", "thought_signature")
+_SEALS: Final = frozenset({"signature", "thoughtSignature", "thought_signature"})
 # Tools that a provider runs by itself, and whose results it puts into the input.
 _SERVER_TOOLS: Final = ("web_", "file_search", "code_", "mcp", "tool_search", "image_generation")
 
@@ -150,9 +150,12 @@ def _count_media(item: Mapping[str, object], count: Count) -> tuple[str, ...]:
     part = part_of(item)
     if part is not None:
         _count_part(part, count)
+    held = () if part is None else part.fields
+    if _SEALS.isdisjoint(item):
+        return held
     seals = tuple(name for name in _SEALS if isinstance(item.get(name), str))
     count.media_bytes += sum(len(str(item[name])) for name in seals)
-    return seals if part is None else part.fields + seals
+    return held + seals
 
 
 def _count_part(part: Part, count: Count) -> None:

@@ -15,6 +15,8 @@ def read_openai_usage(answer: Mapping[str, object], seen: Seen, *, has_output: b
     seen.model = name_in(answer, "model") or seen.model
     seen.service_tier = name_in(answer, "service_tier") or seen.service_tier
     usage = mapping_of(answer.get("usage"))
+    if not usage:
+        return
     seen.usage = _openai_usage(usage, has_output=has_output) or seen.usage
     cost = usage.get("cost")
     nanos = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)

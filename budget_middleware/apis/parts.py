@@ -59,6 +59,7 @@ _BY_TYPE: Final = {
 _BY_MIME_TYPE: Final = {"image": Kind.IMAGE, "audio": Kind.AUDIO, "video": Kind.VIDEO}
 _MIME_FIELDS: Final = ("inlineData", "inline_data", "fileData", "file_data")
 _BEDROCK_FIELDS: Final = {"image": Kind.IMAGE, "document": Kind.DOCUMENT, "video": Kind.VIDEO}
+_UNTYPED_FIELDS: Final = frozenset({*_MIME_FIELDS, *_BEDROCK_FIELDS})
 
 
 def part_of(item: Mapping[str, object]) -> Part | None:
@@ -66,6 +67,8 @@ def part_of(item: Mapping[str, object]) -> Part | None:
     kind = item.get("type")
     if isinstance(kind, str) and kind in _BY_TYPE:
         return _typed_part(item, *_BY_TYPE[kind])
+    if _UNTYPED_FIELDS.isdisjoint(item):
+        return None
     for name in _MIME_FIELDS:
         source = mapping_of(item.get(name))
         mime_type = source.get("mimeType") or source.get("mime_type")

@@ -130,4 +130,5 @@ def test_many_small_pieces_take_linear_time(splitter, byte):
             made.feed(byte * 4)
         return time.perf_counter() - start
 
-    assert min(seconds(40_000) for _ in range(2)) < 20 * min(seconds(5_000) for _ in range(2))
+    # Sixteen times as many; were every piece looked at anew with all before it, 256 times as long.
+    assert min(seconds(80_000) for _ in range(2)) < 64 * min(seconds(5_000) for _ in range(2))

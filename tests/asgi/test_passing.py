@@ -51,7 +51,7 @@ async def test_a_websocket_keeps_scope_receive_and_send(memory):
     ],
 )
 async def test_messages_before_the_answer_are_sent_at_once(memory, extension):
-    sent = []
+    sent: list[dict] = []
 
     async def app(scope, receive, send):
         await send(extension)

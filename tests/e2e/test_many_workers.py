@@ -146,7 +146,7 @@ async def _send_one(socket: Path, play: str, key: int, patience: int) -> str:
 async def _settled_journal(store: RedisStore) -> list[Entry]:
     """All entries, once nothing is pending any more: endings outlive the connections that caused them."""
     async with asyncio.timeout(60):
-        while await store.holds():  # noqa: ASYNC110 - other processes hold, no event of ours can tell
+        while await store.holds():
             await asyncio.sleep(0.1)
     entries: list[Entry] = []
     while page := await store.journal(after_seq=entries[-1].seq if entries else 0, count=10_000):

@@ -15,7 +15,7 @@ async def figures(store: RedisStore) -> tuple[int, int]:
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 30) -> None:
     async with asyncio.timeout(within_s):
-        while not await condition():  # noqa: ASYNC110 - another process tells no event of ours
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

@@ -85,7 +85,7 @@ class Books:
         """Spent and reserved of an account's only counter, once no request holds anything of it any more."""
         async with self._open() as store:
             async with asyncio.timeout(30):
-                while account in await held_accounts(store):  # noqa: ASYNC110 - other processes hold
+                while account in await held_accounts(store):
                     await asyncio.sleep(0.05)
             balances = [view.balance for view in await store.counters(account)]
         assert len(balances) == 1, f"{account}: {balances}"

@@ -92,9 +92,11 @@ async def test_a_spent_key(client, books, token):
 
 
 async def test_what_litellm_refuses_costs_nothing(gateway, books, token):
-    with openai.OpenAI(base_url=f"{gateway}/v1", api_key=f"no-{token}", max_retries=0) as client:
-        with pytest.raises(openai.AuthenticationError):
-            ask(client)
+    with (
+        openai.OpenAI(base_url=f"{gateway}/v1", api_key=f"no-{token}", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError),
+    ):
+        ask(client)
     assert await books.of(account_of(f"no-{token}")) == ("0.00", "0.00")
 
 

@@ -50,7 +50,7 @@ class Summary:
         yield self.line()
         yield "faults: " + ", ".join(f"{name} {n:,}" for name, n in sorted(self.faults.items()))
         yield f"requests whose cost no counter shows: the store lost {self.losses.by_store} endings and hid it"
-        yield f"    from the worker; {self.losses.by_worker} workers were killed, or ended without a store, before theirs"
+        yield f"    from the worker; {self.losses.by_worker} workers were killed or ended without a store before"
         yield f"adjusts that the store lost: {self.losses.adjusts}"
         yield f"refused requests that a repeated reserve held for a lease: {self.losses.refused_twice}"
 
@@ -100,10 +100,12 @@ def _hosts(*, scripts: bool) -> Iterator[OpenHost]:
         return
     with tempfile.TemporaryDirectory(prefix="budget-") as folder:
         socket = Path(folder) / "valkey.sock"
-        with ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder), save="", appendonly="no"):
-            with redis.Redis(unix_socket_path=str(socket), decode_responses=True) as client:
-                numbers = count()
-                yield lambda clock_ms: ScriptsHost(client, namespace=f"s{next(numbers)}", clock_ms=clock_ms)
+        with (
+            ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder), save="", appendonly="no"),
+            redis.Redis(unix_socket_path=str(socket), decode_responses=True) as client,
+        ):
+            numbers = count()
+            yield lambda clock_ms: ScriptsHost(client, namespace=f"s{next(numbers)}", clock_ms=clock_ms)
 
 
 def _seeds(text: str) -> range:

@@ -5,7 +5,7 @@ A host's store answers without ever waiting, so that one verb is one step of the
 
 import copy
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import redis
 
@@ -114,7 +114,7 @@ class _Blocking:
     def __init__(self, client: Any) -> None:
         self._given = client
 
-    async def __aenter__(self) -> "_Blocking":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import contextvars
 import secrets
 import selectors
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
@@ -152,14 +153,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         guarded.handle = timer = super().call_at(when, guarded, context=guarded.context)
         return timer
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        """There are no threads: the work is done at once, and its result comes a step later."""
-        done = self.create_future()
-        try:
-            self.call_soon(done.set_result, func(*args))
-        except Exception as error:  # noqa: BLE001 - as an executor does, it hands on whatever is raised
-            self.call_soon(done.set_exception, error)
-        return done
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: contextvars.Context | None = None) -> Any:
+        return self.call_soon(callback, *args, context=context)
 
     def _owned(self, context: contextvars.Context | None) -> contextvars.Context:
         """A context of nobody, such as a fresh one, belongs to the process that gives it."""
@@ -187,7 +182,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 @contextlib.contextmanager
 def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
-    """What the product asks `time` and `secrets` is answered by the loop, for each process by its own clock."""
+    """What the product asks `time` and `secrets` is answered by the loop, for each process by its own clock.
+
+    There are no threads either: what one would do is done at once.
+    """
     made = 0
 
     def now_ns() -> int:
@@ -203,5 +201,6 @@ def virtual_time(loop: VirtualLoop, *, start_ms: int) -> Iterator[None]:
         mock.patch.object(time, "time", lambda: now_ns() / 1e9),
         mock.patch.object(time, "monotonic", loop.time),
         mock.patch.object(secrets, "token_hex", next_id),
+        mock.patch.object(threading.Thread, "start", threading.Thread.run),
     ):
         yield

@@ -106,7 +106,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``has_spool``: workers keep what they owe on a disk that they share. ``house_faults`` befall the calls of no request: sweeps, limits, the journal, by worker."""
+    """``has_spool``: workers keep what they owe on a disk that they share.
+
+    ``house_faults`` befall the calls of no request, sweeps, limits and the journal, by worker.
+    """
 
     seed: int
     workers: int

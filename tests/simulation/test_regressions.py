@@ -6,7 +6,7 @@ import pytest
 
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.stores.memory import MemoryStore
-from tests.simulation.plan import Event, Kind, Plan
+from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan
 from tests.simulation.run import simulate
 from tests.simulation.small import PLAN, REQUEST
 
@@ -27,7 +27,13 @@ AN_ENDING_LOST_IN_A_FAILOVER = replace(
     requests=(replace(REQUEST, pause_ms=30), replace(REQUEST, number=2, at_ms=200)),
     events=(Event(120, Kind.FAILOVER, for_ms=100),),
 )
-"""The replica has the reserve and not the ending; the next call writes as much as was lost, so the seq has not gone back."""
+"""The replica has the reserve, not the ending. The next call writes as much as was lost: seq has not gone back."""
+
+A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP = replace(
+    PLAN,
+    requests=(replace(REQUEST, pause_ms=3_000, faults=(CallFault(0, Fault.DELAYED, 2_000),)),),
+)
+"""The journal was searched for its entries before they were there, and never again."""
 
 
 def told(plan: Plan) -> str:
@@ -43,6 +49,10 @@ def test_an_ending_that_a_failover_lost_is_sent_again():
     assert not told(AN_ENDING_LOST_IN_A_FAILOVER)
 
 
+def test_a_reserve_that_is_applied_late_is_told():
+    assert not told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)
+
+
 def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     def counted(store: MemoryStore) -> int:
         store._limits_version += 1
@@ -51,5 +61,7 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     follow = StoreFollower._follow
     monkeypatch.setattr(MemoryStore, "_new_limits_version", counted)
     monkeypatch.setattr(StoreFollower, "_follow", lambda self, a, before: follow(self, replace(a, entries=()), before))
+    monkeypatch.setattr(StoreFollower, "look_again", lambda _: None)
     assert "its limit is" in told(LIMITS_CHANGED_AFTER_A_FLUSH)
     assert "not ended again" in told(AN_ENDING_LOST_IN_A_FAILOVER)
+    assert "no span tells" in told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)

@@ -25,7 +25,8 @@ def simulate_all(seeds: range, open_host: OpenHost = MemoryHost) -> Summary:
         outcome = simulate(draw(seed), open_host=open_host)
         if outcome.violation:
             story = "\n".join(shortest_story(outcome.plan, open_host))
-            pytest.fail(f"seed {seed} (python -m tests.simulation --seeds {seed} --story): {outcome.violation}\n{story}")
+            again = f"python -m tests.simulation --seeds {seed} --story"
+            pytest.fail(f"seed {seed} ({again}): {outcome.violation}\n{story}")
         summary.add(outcome)
     return summary
 
@@ -39,9 +40,7 @@ def test_every_promise_is_kept(seeds: range):
 
 def test_the_real_scripts_keep_them_too(server_url: str, namespace: str):
     with redis.Redis.from_url(server_url, decode_responses=True) as client:
-        simulate_all(
-            SCRIPTS_SEEDS, lambda clock_ms: ScriptsHost(client, namespace=namespace, clock_ms=clock_ms)
-        )
+        simulate_all(SCRIPTS_SEEDS, lambda clock_ms: ScriptsHost(client, namespace=namespace, clock_ms=clock_ms))
 
 
 def test_a_seed_is_one_story_in_every_process():

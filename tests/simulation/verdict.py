@@ -12,6 +12,8 @@ from tests.simulation.witness import Truth, require
 from tests.stores.auditor import Fact
 
 if TYPE_CHECKING:
+    from budget_middleware.core.model import Entry
+    from tests.simulation.network import Message
     from tests.simulation.plan import Request
     from tests.simulation.world import World
 
@@ -23,8 +25,8 @@ class Losses:
     """What is missing and may be: requests whose cost no counter shows.
 
     ``by_store``: the store acknowledged the ending and lost it, and others' writes hid that from its worker
-    (a store that lost the end of its journal and has written as much again looks as before). ``by_worker``: its process was killed before
-    an ending arrived, or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
+    (a store that lost the end of its journal and has written as much again looks as before). ``by_worker``: its
+    process was killed before an ending arrived, or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
     ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
     ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
     refused, and the store, which remembers no refusal, then held it for nobody.
@@ -70,10 +72,16 @@ def _judge_spans(world: World) -> int:
         key = (entry.seq, entry.reservation_id)
         times, writer = world.told.times[key], world.network.writers.get(key)
         require(times <= 1, f"I9: {entry} is told by {times} spans")
-        is_owed = writer is not None and writer.sender in living and writer.fault.fault is not Fault.DUPLICATED
+        is_owed = writer is not None and writer.sender in living and not _was_repeated(writer, entry)
         require(times == 1 or not is_owed, f"I9: no span tells of {entry}, written by {writer}")
         untold += times == 0
     return untold
+
+
+def _was_repeated(writer: Message, entry: Entry) -> bool:
+    """What a call that nobody waits for any more expires in passing, nobody tells."""
+    is_own = _number(entry.reservation_id) == writer.about
+    return writer.fault.fault in (Fault.DUPLICATED, Fault.DELAYED) and not is_own
 
 
 def _judge_request(world: World, request: Request, losses: Losses) -> None:
