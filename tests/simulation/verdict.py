@@ -26,7 +26,8 @@ class Losses:
 
     ``by_store``: the store acknowledged the ending and lost it, and others' writes hid that from its worker
     (a store that lost the end of its journal and has written as much again looks as before). ``by_worker``: its
-    process was killed before an ending arrived, or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
+    process was killed before an ending arrived, or came to its orderly end while the store gave no answer.
+    ``adjusts``: operators', by the store.
     ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
     ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
     refused, and the store, which remembers no refusal, then held it for nobody.
