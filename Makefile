@@ -10,10 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways mutations clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways test-llama-cpp mutations clean
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | bench | clean"
-	@echo "make test-gateways (installs LiteLLM and others); make jaeger | jaeger-binary | test-jaeger (need Go)"
+	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
 
 setup: $(READY)
 
@@ -70,6 +70,11 @@ GATEWAYS := .venv-gateways
 
 test-gateways: $(READY) $(GATEWAYS)/.ready
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways $(ARGS)
+
+# Not part of `test-gateways`: pip compiles llama.cpp, ten minutes on two cores.
+test-llama-cpp: $(READY) $(GATEWAYS)/.ready
+	@$(GATEWAYS)/bin/python -m pip install --quiet --group llama-cpp
+	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways/test_llama_cpp.py $(ARGS)
 
 $(GATEWAYS)/.ready: pyproject.toml $(READY)
 	@echo "Installing gateways into $(GATEWAYS): two minutes, once."

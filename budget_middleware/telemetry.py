@@ -148,6 +148,9 @@ class Telemetry:
         self._expired = meter.create_counter(
             "budget.reservations.expired", unit="{reservation}", description="Leases that ran out."
         )
+        self._lost = meter.create_counter(
+            "budget.spool.lost", unit="{ending}", description="Endings for which there was no room to wait."
+        )
         self._meter = meter
 
     # Spans.
@@ -279,6 +282,10 @@ class Telemetry:
         self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model})
         if actual_nanos > 0:
             self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model})
+
+    @_harmless
+    def count_lost(self) -> None:
+        self._lost.add(1)
 
     @_harmless
     def observe(self, *, reserved_by_kind: Callable[[], Mapping[str, int]], spooled: Callable[[], int]) -> None:

@@ -153,7 +153,7 @@ class Endings:
                 trial.is_uncertain = trial.is_uncertain or not isinstance(error, StoreRefused)
                 if isinstance(error, StoreUnavailable | TimeoutError):
                     self._follower.breaker.note_outage(began_s=began_s)
-                if trial.is_last or not self._spool.keep(trial.owed.spooled):
+                if trial.is_last or not self._keeps(trial.owed):
                     self._give_up(trial, error)
                     return None
                 # Only a loop that closes cancels this task; what is owed to a counter gets one more try before.
@@ -165,6 +165,12 @@ class Endings:
                 self._follower.note(answer, trial.span, before=before)
                 return self._settle(trial, answer)
             await trial.pause()
+
+    def _keeps(self, owed: _Owed) -> bool:
+        is_kept = self._spool.keep(owed.spooled)
+        if not is_kept:
+            self._telemetry.count_lost()
+        return is_kept
 
     async def _try_later(self, trial: "_Trial") -> None:
         await trial.pause()

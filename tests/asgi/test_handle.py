@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from budget_middleware import BudgetHandle
 from budget_middleware.core.model import Op
-from budget_middleware.testing import Call, Gate, ScriptedApp, call, client_gone, json_answer
+from budget_middleware.testing import Call, Gate, ScriptedApp, call, client_gone, event, json_answer
 from tests.asgi.wire import DONE, LAST, STREAM_START, TALK, ask, bearer, completion, usage_event, words
 
 
@@ -109,17 +109,11 @@ async def test_what_cannot_be_added_is_told_and_not_booked(memory, add, told):
 
 
 async def test_after_the_ending_nothing_can_be_added(memory):
-    app = Adding(STREAM_START, *words(1), *[usage_event_of(100)], DONE, LAST)
+    app = Adding(STREAM_START, *words(1), event(usage_event(100)), DONE, LAST)
     await call(memory.guard(app), {**TALK, "model": "plain"}, headers=bearer())
     with pytest.raises(RuntimeError, match="has ended"):
         app.handles[0].add_cost("1")
     assert await memory.figures() == ("0.15", "0.00")
-
-
-def usage_event_of(output_tokens):
-    from budget_middleware.testing import event
-
-    return event(usage_event(output_tokens))
 
 
 class TestState:

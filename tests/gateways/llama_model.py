@@ -1,6 +1,6 @@
 """Writes the smallest model that llama.cpp loads: a byte a token, one layer, random weights. It talks nonsense.
 
-    python llama_model.py FILE
+python llama_model.py FILE
 """
 
 import sys

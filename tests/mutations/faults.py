@@ -218,8 +218,8 @@ FAULTS = (
     Fault(
         "a journal that is ahead is not continued",
         SHARED,
-        "if last then seq = math.max(seq, ",
-        "if not last then seq = math.max(seq, ",
+        "  if last then seq = math.max(seq, tonumber(string.match(last[1], '^(%d+)'))) end\n",
+        "  if last and seq == 0 then seq = tonumber(string.match(last[1], '^(%d+)')) end\n",
     ),
     Fault(
         "a counter is forgotten while it is held on",

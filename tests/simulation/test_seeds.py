@@ -15,8 +15,8 @@ from tests.simulation.world import OpenHost
 
 pytestmark = pytest.mark.timeout(300)
 
-SPANS = [range(first, first + 100) for first in range(1, 601, 100)]
-SCRIPTS_SEEDS = range(1, 101)
+SPANS = [range(first, first + 50) for first in range(1, 401, 50)]
+SCRIPTS_SEEDS = range(401, 451)
 
 
 def simulate_all(seeds: range, open_host: OpenHost = MemoryHost) -> Summary:
@@ -34,8 +34,8 @@ def simulate_all(seeds: range, open_host: OpenHost = MemoryHost) -> Summary:
 @pytest.mark.parametrize("seeds", SPANS, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_every_promise_is_kept(seeds: range):
     summary = simulate_all(seeds)
-    assert summary.requests > 1_000
-    assert summary.faults.total() > 1_000
+    assert summary.requests > 500
+    assert summary.faults.total() > 500
 
 
 def test_the_real_scripts_keep_them_too(server_url: str, namespace: str):

@@ -67,7 +67,7 @@ def _judge_spans(world: World) -> int:
     if world.lost:
         # Seqs came twice, and so may their spans.
         return 0
-    living = {life.process for life in world.lives}
+    living = {life.process for life in world.lives if not life.process.is_killed}
     untold = 0
     for entry in world.witness.truth.journal:
         key = (entry.seq, entry.reservation_id)

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from budget_middleware import BudgetMiddleware
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store
-from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
+from budget_middleware.testing import Gate, MovableClock, ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_held, reply_lost, request_lost
 from tests.stores.verbs import reserve, target
@@ -23,6 +23,7 @@ ALLOWED = {
     "budget.reservations.expired": set(),
     "budget.reserved": {"kind"},
     "budget.spool.size": set(),
+    "budget.spool.lost": set(),
 }
 
 pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -95,8 +96,6 @@ async def _sound(apply: Any) -> Any:
 async def test_the_spool_is_as_long_as_what_waits(
     faults: FaultyStore, metric_reader: InMemoryMetricReader, ledger: Ledger
 ):
-    from budget_middleware.testing import Gate
-
     gate = Gate()
     holds = [hold("0.10") for _ in range(3)]
     for held in holds:
@@ -127,3 +126,20 @@ async def test_neither_token_nor_prompt_is_told(
     told += json.dumps([dict(point.attributes) for each in points(metric_reader).values() for point in each])
     assert "budget.counter" in told
     assert "CANARY" not in told + caplog.text
+
+
+async def test_an_ending_without_room_is_counted(
+    faults: FaultyStore, metric_reader: InMemoryMetricReader, open_ledger: OpenLedger
+):
+    ledger = open_ledger(spool_max=1)
+    holds = [hold("0.10") for _ in range(2)]
+    for held in holds:
+        await ledger.reserve(held)
+    gate = Gate()
+    faults.meets("finalize", *[request_lost] * 2, reply_held(gate))
+    endings = [ledger.finalize(held, actual_nanos=1) for held in holds]
+    await gate.reached(1)
+    assert [point.value for point in points(metric_reader)["budget.spool.lost"]] == [1]
+    gate.open()
+    for ending in endings:
+        await ending
