@@ -80,7 +80,7 @@ $(GATEWAYS)/.ready: pyproject.toml $(READY)
 	@echo "Installing gateways into $(GATEWAYS): two minutes, once."
 	@test -x $(GATEWAYS)/bin/python || $(BIN)/python -m venv --clear $(GATEWAYS)
 	@$(GATEWAYS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(GATEWAYS)/bin/python -m pip install --quiet --editable '.[demo,hiredis]' --group gateways
+	@$(GATEWAYS)/bin/python -m pip install --quiet --editable . --group gateways
 	@touch $@
 
 clean:

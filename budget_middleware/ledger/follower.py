@@ -38,6 +38,7 @@ class StoreFollower:
         self._on_loss = on_loss
         self._clock_offset_ms = 0
         self._lost_ns = 0
+        self._latest: Entry | None = None
         self._untold: list[VerbSpan] = []
         self._searched: list[VerbSpan] = []
         self.seen = Seen()
@@ -52,11 +53,32 @@ class StoreFollower:
         self._telemetry.tell(span, answer.entries)
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
         if self._follow(answer, before):
-            self._lost_ns = time.time_ns()
-            _log.warning("the store lost writes (now generation %s, seq %d)", answer.generation, answer.seq)
-            # In a context of its own: the request that happened to notice is nobody's parent.
-            Context().run(self._on_loss)
+            self._note_loss()
+        if answer.entries:
+            self._latest = answer.entries[-1]
         self.tell_untold()
+
+    async def look_for_loss(self) -> None:
+        """See whether the last entry that an answer told is still in the journal.
+
+        A store that fell back to what a replica had, and has been written to by others since, looks as before to
+        every call. Raises StoreUnavailable or StoreRefused.
+        """
+        latest = self._latest
+        if latest is None:
+            return
+        page = await self._store.journal(after_seq=latest.seq - 1, count=1)
+        # A later one is the oldest that is kept: the journal was trimmed.
+        is_kept = bool(page) and (page[0] == latest or page[0].seq > latest.seq)
+        if not is_kept and latest is self._latest:
+            self._note_loss()
+
+    def _note_loss(self) -> None:
+        self._lost_ns = time.time_ns()
+        self._latest = None
+        _log.warning("the store lost writes (now generation %s, seq %d)", self.seen.generation, self.seen.seq)
+        # In a context of its own: the request that happened to notice is nobody's parent.
+        Context().run(self._on_loss)
 
     def _follow(self, answer: Answer, before: Seen) -> bool:
         """Remember how far the store is; True: it has lost writes.

@@ -122,6 +122,7 @@ class Ledger:
         self._endings.adopt()
         self._follower.look_again()
         await self._expiries.sweep()
+        await self._follower.look_for_loss()
 
     # Reserve.
 

@@ -3,12 +3,11 @@
 import asyncio
 import zlib
 from collections import Counter as Tally
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from budget_middleware.core.model import Answer, Status
+from budget_middleware.core.model import Status
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from tests.simulation.hosts import Host, answered
 from tests.simulation.loop import Process, outside
@@ -20,13 +19,7 @@ REPLY_TIMEOUT_S = 0.5
 
 _CALM = CallFault(-1, Fault.DELAYED, 0)
 
-
-class Seen(NamedTuple):
-    """How far the store was by the answers that one process got; ``loss_at_s``: when these last told of a loss."""
-
-    generation: str = ""
-    seq: int = 0
-    loss_at_s: float = 0.0
+_HOLDS_NOTHING = frozenset({Status.REJECTED, Status.STALE_WINDOW, Status.STALE_LIMITS, Status.LEASES_DUE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +34,6 @@ class Message:
     nth: int
     fault: CallFault
     latency_s: tuple[float, float]
-    seen: Seen
 
     def __str__(self) -> str:
         subject = f"#{self.about}" if self.about else ""
@@ -82,8 +74,6 @@ class Network:
         self.slow_ms = 0
         self.violation: Violation | None = None
         self.repeated_refusals: set[int] = set()
-        self.seen: defaultdict[Process, Seen] = defaultdict(Seen)
-        self.ending_told_at_s: dict[int, float] = {}
         self.writers: dict[tuple[int, str], Message] = {}
         self._seed = plan.seed
         self._host = host
@@ -134,7 +124,7 @@ class Network:
         # Of the call alone, so that a plan with less in it delays the rest as before.
         drawn = zlib.crc32(f"{self._seed} {owner} {nth}".encode())
         latency_s = (0.0005 + drawn % 6_000 / 1e6, 0.0005 + drawn // 6_000 % 6_000 / 1e6)
-        return Message(sender, name, arguments, options, about, nth, fault, latency_s, self.seen[sender])
+        return Message(sender, name, arguments, options, about, nth, fault, latency_s)
 
     def _arrive(self, message: Message, reply: Any) -> None:
         if self.is_down:
@@ -162,7 +152,7 @@ class Network:
             return
         status = getattr(answer, "status", "")
         self._tell(message, "->", status)
-        if status is Status.REJECTED and message.fault.fault is Fault.DUPLICATED:
+        if status in _HOLDS_NOTHING and message.fault.fault is Fault.DUPLICATED:
             self.repeated_refusals.add(message.about)
         for entry in getattr(answer, "entries", ()):
             self.writers[entry.seq, entry.reservation_id] = message
@@ -170,29 +160,9 @@ class Network:
             case Fault.REPLY_LOST:
                 self._later(message.fault.ms / 1000, _fail, reply, StoreUnavailable("reset"))
             case Fault.REPLY_DELAYED:
-                self._later(back_s + message.fault.ms / 1000, self._answer, message, reply, answer)
+                self._later(back_s + message.fault.ms / 1000, _answer, reply, answer)
             case _:
-                self._later(back_s, self._answer, message, reply, answer)
-
-    def _answer(self, message: Message, reply: Any, answer: Any) -> None:
-        if reply is None or reply.done():
-            return
-        reply.set_result(answer)
-        if isinstance(answer, Answer):
-            self._note(message, answer)
-
-    def _note(self, message: Message, answer: Answer) -> None:
-        """What the sender knows from now on, and whether it can know that the store has lost something."""
-        now_s, seen = asyncio.get_running_loop().time(), self.seen[message.sender]
-        if message.name in ("finalize", "release"):
-            self.ending_told_at_s[message.about] = now_s
-        if seen.generation != answer.generation:
-            self.seen[message.sender] = Seen(answer.generation, answer.seq, now_s)
-            return
-        is_loss = message.seen.generation == answer.generation
-        is_loss = is_loss and answer.seq - len(answer.entries) < min(message.seen.seq, seen.seq)
-        seq = answer.seq if is_loss else max(answer.seq, seen.seq)
-        self.seen[message.sender] = Seen(answer.generation, seq, now_s if is_loss else seen.loss_at_s)
+                self._later(back_s, _answer, reply, answer)
 
     def step(self, name: str, arguments: Iterable[Any] = (), options: dict[str, Any] | None = None) -> Any:
         """One atomic step of the store, checked."""
@@ -206,6 +176,11 @@ class Network:
     def _later(self, delay_s: float, what: Callable[..., None], *arguments: Any) -> None:
         # Of no process: what is on its way arrives, whoever has died meanwhile.
         asyncio.get_running_loop().call_later(delay_s, what, *arguments, context=outside())
+
+
+def _answer(reply: Any, answer: Any) -> None:
+    if reply is not None and not reply.done():
+        reply.set_result(answer)
 
 
 def _fail(reply: Any, error: Exception) -> None:

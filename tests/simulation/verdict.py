@@ -24,8 +24,8 @@ _ENDED = ("finalized", "released")
 class Losses:
     """What is missing and may be: requests whose cost no counter shows.
 
-    ``by_store``: the store acknowledged the ending and lost it, and others' writes hid that from its worker
-    (a store that lost the end of its journal and has written as much again looks as before). ``by_worker``: its
+    ``by_store``: the store acknowledged the ending and lost it, and the worker that would have sent it again was
+    gone by then. ``by_worker``: its
     process was killed before an ending arrived, or came to its orderly end while the store gave no answer.
     ``adjusts``: operators', by the store.
     ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
@@ -56,7 +56,7 @@ def judge(world: World) -> Losses:
     for number, answer in world.happenings.adjusts.items():
         applied = sum(_number(id_) == number for id_ in truth.auditor.adjusts)
         require(applied <= 1, f"an adjust was applied {applied} times")
-        is_lost = any(_number(id_) == number for _, lost in world.lost for id_ in lost.auditor.adjusts)
+        is_lost = any(_number(id_) == number for lost in world.lost for id_ in lost.auditor.adjusts)
         require(answer != "adjusted" or applied == 1 or is_lost, "an adjust was acknowledged and not applied")
         losses.adjusts += answer == "adjusted" and applied == 0
     return losses
@@ -73,16 +73,17 @@ def _judge_spans(world: World) -> int:
         key = (entry.seq, entry.reservation_id)
         times, writer = world.told.times[key], world.network.writers.get(key)
         require(times <= 1, f"I9: {entry} is told by {times} spans")
-        is_owed = writer is not None and writer.sender in living and not _was_repeated(writer, entry)
+        is_owed = writer is not None and writer.sender in living and not _was_repeated(world, writer, entry)
         require(times == 1 or not is_owed, f"I9: no span tells of {entry}, written by {writer}")
         untold += times == 0
     return untold
 
 
-def _was_repeated(writer: Message, entry: Entry) -> bool:
-    """What a call that nobody waits for any more expires in passing, nobody tells."""
-    is_own = _number(entry.reservation_id) == writer.about
-    return writer.fault.fault in (Fault.DUPLICATED, Fault.DELAYED) and not is_own
+def _was_repeated(world: World, writer: Message, entry: Entry) -> bool:
+    """What the network's repetition of a call did, after the call was answered, nobody tells."""
+    if _number(entry.reservation_id) == writer.about:
+        return writer.about in world.network.repeated_refusals
+    return writer.fault.fault in (Fault.DUPLICATED, Fault.DELAYED)
 
 
 def _judge_request(world: World, request: Request, losses: Losses) -> None:
@@ -107,18 +108,10 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
     if fact is not None and number in world.network.repeated_refusals:
         losses.refused_twice += 1
         return
-    lost_at_s = [at_s for at_s, lost in world.lost if any(f.state in _ENDED for f in _facts(lost, number))]
-    require(bool(lost_at_s), f"{name} was never ended, due is {due}; {fact}")
-    can_know = number not in world.ended and _can_know(world, number, max(lost_at_s))
-    require(not can_know, f"{name} was not ended again after a loss, due is {due}")
+    was_ended = any(fact.state in _ENDED for lost in world.lost for fact in _facts(lost, number))
+    require(was_ended, f"{name} was never ended, due is {due}; {fact}")
+    require(number in world.ended, f"{name} was ended, the store lost it, and it was not ended again; due is {due}")
     losses.by_store += 1
-
-
-def _can_know(world: World, number: int, lost_at_s: float) -> bool:
-    """Whether its process was told of the loss, after it had been told of the ending: it must have sent it again."""
-    process = next(life.process for life in world.lives if number in life.requests)
-    told_at_s = world.network.ending_told_at_s.get(number, 0.0)
-    return world.network.seen[process].loss_at_s > max(lost_at_s, told_at_s)
 
 
 def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:

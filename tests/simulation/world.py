@@ -70,7 +70,7 @@ class World:
         self.processes: list[Process] = []
         self.lives: list[Life] = []
         self.ended: set[int] = set()
-        self.lost: list[tuple[float, Truth]] = []
+        self.lost: list[Truth] = []
         self.losses = Losses()
         self.store_skew_ms = 0
         self._loop = loop
@@ -215,7 +215,7 @@ class World:
 
     def empty_store(self) -> None:
         self.host.empty()
-        self.lost.append((self._loop.time(), self.witness.lose()))
+        self.lost.append(self.witness.lose())
 
     def _replicate(self, event: Event) -> None:
         self._replicas[event] = (self.host.snapshot(), self.witness.snapshot())
@@ -223,7 +223,7 @@ class World:
     def fail_over(self, event: Event) -> None:
         kept, truth = self._replicas[event]
         self.host.restore(kept)
-        self.lost.append((self._loop.time(), self.witness.lose(truth)))
+        self.lost.append(self.witness.lose(truth))
 
 
 def _how(task: asyncio.Task[Any], connection: Connection) -> str:

@@ -49,6 +49,7 @@ async def test_every_instrument_emits_with_bounded_attributes(
         await ledger.finalize(held, actual_nanos=nanos("0.05"))
         ledger.telemetry.count_request(status="complete", model="other")
         ledger.telemetry.count_cost(actual_nanos=nanos("0.05"), estimate_nanos=nanos("0.10"), model="other")
+    ledger.telemetry.count_lost()
     orphan = Hold({"key": "canary-orphan", "team": "canary"}, nanos("0.10"))
     await ledger.reserve(orphan)
     await ledger.sweep()
