@@ -10,9 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways test-llama-cpp mutations clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways test-llama-cpp mutations simulate clean
 help:
-	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | bench | clean"
+	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | clean"
 	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
 
 setup: $(READY)
@@ -50,6 +50,11 @@ mutations: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# `make simulate SEEDS=1-10000`, `make simulate ARGS=--scripts`, `make simulate SEEDS=42 ARGS=--story`.
+SEEDS ?= 1-1000
+simulate: $(READY)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 # A real Jaeger. The script names its version, so a change of it builds anew.
 JAEGER := build/jaeger

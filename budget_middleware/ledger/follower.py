@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import NamedTuple
@@ -13,6 +14,11 @@ from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
 
 JOURNAL_PAGE = 1_000
+
+SILENCE_S = 0.5
+"""A store that is replaced by its replica gives no answer for at least so long."""
+
+DOUBTED_MAX = 64
 
 LATE_S = 60
 """A call that was given up may still be applied so long after; its entries are looked for until then."""
@@ -38,7 +44,10 @@ class StoreFollower:
         self._on_loss = on_loss
         self._clock_offset_ms = 0
         self._lost_ns = 0
+        self._told_s = 0.0
         self._latest: Entry | None = None
+        # Those after which there was silence: no store falls back without one.
+        self._doubted: deque[Entry] = deque(maxlen=DOUBTED_MAX)
         self._untold: list[VerbSpan] = []
         self._searched: list[VerbSpan] = []
         self.seen = Seen()
@@ -55,27 +64,39 @@ class StoreFollower:
         if self._follow(answer, before):
             self._note_loss()
         if answer.entries:
-            self._latest = answer.entries[-1]
+            self._remember(answer.entries[-1])
         self.tell_untold()
 
+    def _remember(self, entry: Entry) -> None:
+        now_s = time.monotonic()
+        if self._latest is not None and now_s - self._told_s > SILENCE_S:
+            self._doubted.append(self._latest)
+        self._latest, self._told_s = entry, now_s
+
     async def look_for_loss(self) -> None:
-        """See whether the last entry that an answer told is still in the journal.
+        """See whether the entries that answers told are still in the journal: the last one before each silence.
 
         A store that fell back to what a replica had, and has been written to by others since, looks as before to
         every call. Raises StoreUnavailable or StoreRefused.
         """
-        latest = self._latest
-        if latest is None:
-            return
-        page = await self._store.journal(after_seq=latest.seq - 1, count=1)
-        # A later one is the oldest that is kept: the journal was trimmed.
-        is_kept = bool(page) and (page[0] == latest or page[0].seq > latest.seq)
-        if not is_kept and latest is self._latest:
-            self._note_loss()
+        for entry in (*self._doubted, self._latest):
+            if entry is None:
+                continue
+            if not await self._is_kept(entry):
+                self._note_loss()
+                return
+            if entry in self._doubted:
+                self._doubted.remove(entry)
+
+    async def _is_kept(self, entry: Entry) -> bool:
+        page = await self._store.journal(after_seq=entry.seq - 1, count=1)
+        # A later one is the oldest that is left: the journal was trimmed.
+        return bool(page) and (page[0] == entry or page[0].seq > entry.seq)
 
     def _note_loss(self) -> None:
         self._lost_ns = time.time_ns()
         self._latest = None
+        self._doubted.clear()
         _log.warning("the store lost writes (now generation %s, seq %d)", self.seen.generation, self.seen.seq)
         # In a context of its own: the request that happened to notice is nobody's parent.
         Context().run(self._on_loss)

@@ -339,9 +339,11 @@ class Ledger:
     async def drain(self, *, timeout_s: float = 10.0) -> None:
         """Book what is still owed, then let go of tasks and connections of this event loop."""
         await self._leases.stop()
+        left = await self._tasks.drain(timeout_s=timeout_s)
+        # What these tasks were answered shows how far the journal has to be searched.
         self._follower.look_again()
         self._follower.tell_untold()
-        left = await self._tasks.drain(timeout_s=timeout_s)
+        left += await self._tasks.drain(timeout_s=self._store_timeout_s)
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
         self._endings.close()

@@ -93,7 +93,7 @@ def _first_failure(copy: Path, places: tuple[str, ...]) -> str | None:
         return places[0]
     if done.returncode == 0:
         return None
-    failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    failures = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests/", "ERROR tests/"))]
     return failures[0].split(" ", 1)[1].split(" - ")[0] if failures else places[0]
 
 

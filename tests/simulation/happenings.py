@@ -16,6 +16,8 @@ from tests.simulation.plan import Event, Kind
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+TAKEOVER_MS = 1_000
+
 
 class Happenings:
     """Plays the events. ``adjusts`` holds the answer to each operator's adjust that got one, by its number."""
@@ -23,6 +25,7 @@ class Happenings:
     def __init__(self, world: World) -> None:
         self.met: Tally[str] = Tally()
         self.adjusts: dict[int, str] = {}
+        self.paused: set[Process] = set()
         self._world = world
         self._operator = world.new_process("operator")
         self._ledger = Ledger(world.link(self._operator))
@@ -49,6 +52,7 @@ class Happenings:
                 world.restart(event.about)
             case Kind.PAUSE if not life.process.is_stopped:
                 life.process.pause()
+                self.paused.add(life.process)
                 world.later(event.for_ms, self._resume, life.process)
             case Kind.SKEW:
                 life.process.skew_ms += event.amount
@@ -62,15 +66,16 @@ class Happenings:
         world, network = self._world, self._world.network
         match event.kind:
             case Kind.DOWN:
-                network.is_down = True
-                world.later(event.for_ms, setattr, network, "is_down", False)
+                network.go_down(event.for_ms)
             case Kind.SLOW:
                 network.slow_ms = 40 if event.for_ms < 1_000 else 450
                 world.later(event.for_ms, setattr, network, "slow_ms", 0)
             case Kind.EMPTIED:
                 world.empty_store()
             case Kind.FAILOVER:
-                world.fail_over(event)
+                # Nobody answers until the replica has taken over.
+                network.go_down(TAKEOVER_MS)
+                world.later(TAKEOVER_MS, world.fail_over, event)
             case Kind.STORE_CLOCK:
                 world.store_skew_ms += event.amount
 

@@ -19,6 +19,7 @@ REPLY_TIMEOUT_S = 0.5
 
 _CALM = CallFault(-1, Fault.DELAYED, 0)
 
+_ENDINGS = frozenset({"finalize", "release"})
 _HOLDS_NOTHING = frozenset({Status.REJECTED, Status.STALE_WINDOW, Status.STALE_LIMITS, Status.LEASES_DUE})
 
 
@@ -70,15 +71,16 @@ class Network:
 
     def __init__(self, plan: Plan, host: Host, witness: Witness, tell: Callable[..., None]) -> None:
         self.faults_met: Tally[str] = Tally()
-        self.is_down = False
         self.slow_ms = 0
         self.violation: Violation | None = None
         self.repeated_refusals: set[int] = set()
+        self.unanswered: set[int] = set()
         self.writers: dict[tuple[int, str], Message] = {}
         self._seed = plan.seed
         self._host = host
         self._witness = witness
         self._tell = tell
+        self._down_until_s = 0.0
         self._is_calm = self._is_closed = False
         self._calls: Tally[object] = Tally()
         self._faults = {
@@ -92,11 +94,17 @@ class Network:
 
     def calm_down(self) -> None:
         self._is_calm = True
-        self.is_down, self.slow_ms = False, 0
+        self._down_until_s, self.slow_ms = 0.0, 0
+
+    def go_down(self, ms: int) -> None:
+        """The store refuses all connections for so long."""
+        self._down_until_s = max(self._down_until_s, asyncio.get_running_loop().time() + ms / 1000)
 
     def send(self, sender: Process, name: str, arguments: tuple[Any, ...], options: dict, reply: Any) -> None:
         message = self._addressed(sender, name, arguments, options)
         fault = message.fault
+        if name in _ENDINGS:
+            self.unanswered.add(message.about)
         if fault is not _CALM:
             self.faults_met[fault.fault] += 1
             self._tell(message, "is", fault.fault, fault.ms, "ms")
@@ -127,7 +135,7 @@ class Network:
         return Message(sender, name, arguments, options, about, nth, fault, latency_s)
 
     def _arrive(self, message: Message, reply: Any) -> None:
-        if self.is_down:
+        if asyncio.get_running_loop().time() < self._down_until_s:
             self._later(0.001, _fail, reply, StoreUnavailable("connection refused"))
             return
         if self.slow_ms:
@@ -160,9 +168,15 @@ class Network:
             case Fault.REPLY_LOST:
                 self._later(message.fault.ms / 1000, _fail, reply, StoreUnavailable("reset"))
             case Fault.REPLY_DELAYED:
-                self._later(back_s + message.fault.ms / 1000, _answer, reply, answer)
+                self._later(back_s + message.fault.ms / 1000, self._answer, message, reply, answer)
             case _:
-                self._later(back_s, _answer, reply, answer)
+                self._later(back_s, self._answer, message, reply, answer)
+
+    def _answer(self, message: Message, reply: Any, answer: Any) -> None:
+        if reply is not None and not reply.done():
+            reply.set_result(answer)
+            if message.name in _ENDINGS:
+                self.unanswered.discard(message.about)
 
     def step(self, name: str, arguments: Iterable[Any] = (), options: dict[str, Any] | None = None) -> Any:
         """One atomic step of the store, checked."""
@@ -176,11 +190,6 @@ class Network:
     def _later(self, delay_s: float, what: Callable[..., None], *arguments: Any) -> None:
         # Of no process: what is on its way arrives, whoever has died meanwhile.
         asyncio.get_running_loop().call_later(delay_s, what, *arguments, context=outside())
-
-
-def _answer(reply: Any, answer: Any) -> None:
-    if reply is not None and not reply.done():
-        reply.set_result(answer)
 
 
 def _fail(reply: Any, error: Exception) -> None:

@@ -27,6 +27,7 @@ class Outcome:
     plan: Plan
     violation: str = ""
     steps: int = 0
+    requests: int = 0
     faults: Tally[str] = field(default_factory=Tally)
     losses: Losses = field(default_factory=Losses)
     story: list[str] = field(default_factory=list)
@@ -51,7 +52,7 @@ def simulate(
         loop.bury(world.processes)
     world.host.close()
     faults = world.happenings.met + world.network.faults_met
-    return Outcome(plan, violation, world.witness.steps, faults, world.losses, world.story)
+    return Outcome(plan, violation, world.witness.steps, world.asked, faults, world.losses, world.story)
 
 
 def _lived(loop: VirtualLoop, world: World) -> str:

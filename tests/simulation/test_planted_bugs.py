@@ -9,7 +9,7 @@ from budget_middleware.core import transitions
 from budget_middleware.core.model import State, Status
 from budget_middleware.ledger import endings
 from budget_middleware.ledger.ledger import Ledger
-from tests.simulation.plan import draw
+from tests.simulation.drawing import draw
 from tests.simulation.run import simulate
 from tests.simulation.shrink import shrink
 

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from tests.simulation.__main__ import Summary, shortest_story
+from tests.simulation.drawing import draw
 from tests.simulation.hosts import MemoryHost, ScriptsHost
-from tests.simulation.plan import draw
 from tests.simulation.run import simulate
 from tests.simulation.world import OpenHost
 

@@ -25,9 +25,8 @@ class Losses:
     """What is missing and may be: requests whose cost no counter shows.
 
     ``by_store``: the store acknowledged the ending and lost it, and the worker that would have sent it again was
-    gone by then. ``by_worker``: its
-    process was killed before an ending arrived, or came to its orderly end while the store gave no answer.
-    ``adjusts``: operators', by the store.
+    gone, or slept through what it could know it by. ``by_worker``: its process was killed before an ending arrived,
+    or came to its orderly end while the store gave no answer. ``adjusts``: operators', by the store.
     ``untold`` are journal entries without a span, written by processes that ended soon after, or by a repeated call.
     ``refused_twice`` is nothing missing but too much, for a lease: the network repeated a reserve that had been
     refused, and the store, which remembers no refusal, then held it for nobody.
@@ -103,15 +102,22 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
         return
     is_spooled = any(_number(id_) == number for id_ in world.disk.spooled)
     if number in world.ended and not is_spooled:
-        losses.by_worker += 1
+        losses.by_worker += due > 0
         return
     if fact is not None and number in world.network.repeated_refusals:
         losses.refused_twice += 1
         return
-    was_ended = any(fact.state in _ENDED for lost in world.lost for fact in _facts(lost, number))
-    require(was_ended, f"{name} was never ended, due is {due}; {fact}")
-    require(number in world.ended, f"{name} was ended, the store lost it, and it was not ended again; due is {due}")
-    losses.by_store += 1
+    ended = [lost_fact for lost in world.lost for lost_fact in _facts(lost, number) if lost_fact.state in _ENDED]
+    require(bool(ended), f"{name} was never ended, due is {due}; {fact}")
+    # What held nothing and costs nothing leaves no entry in the journal by which a loss could be known.
+    is_journalled = any(lost_fact.amount is not None or lost_fact.booked for lost_fact in ended)
+    can_know = is_journalled and number not in world.ended and not _was_paused(world, number)
+    require(not can_know, f"{name} was ended, the store lost it, and it was not ended again; due is {due}")
+    losses.by_store += due > 0
+
+
+def _was_paused(world: World, number: int) -> bool:
+    return any(number in life.requests and life.process in world.happenings.paused for life in world.lives)
 
 
 def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:

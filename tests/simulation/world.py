@@ -49,7 +49,7 @@ class Life:
 
 
 class World:
-    """``ended`` are the requests whose process came to its end while they were, perhaps, still owed something."""
+    """``ended`` are the requests whose process was killed, or came to its end without an answer to their ending."""
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class World:
         self.processes: list[Process] = []
         self.lives: list[Life] = []
         self.ended: set[int] = set()
+        self.asked = 0
         self.lost: list[Truth] = []
         self.losses = Losses()
         self.store_skew_ms = 0
@@ -178,7 +179,8 @@ class World:
         # Its locks are free from now on, as the operating system sees to.
         life.guard.ledger._endings.close()
         self.disk.note_death()
-        self.ended.update(life.requests)
+        is_killed, unanswered = life.process.is_killed, self.network.unanswered
+        self.ended.update(number for number in life.requests if is_killed or number in unanswered)
 
     def restart(self, worker: int) -> None:
         self._restarts.append(self._loop.create_task(self._restarted(worker)))
@@ -205,6 +207,7 @@ class World:
         life = self.lives[request.worker]
         if not life.is_open:
             return
+        self.asked += 1
         self.tell(f"{life.process.name}: request #{request.number} of key {request.key},", request.play, request.client)
         connection = Connection(request)
         task = life.process.begin(connection.carry(life.guard, self._on_wait), number=request.number)

@@ -216,5 +216,5 @@ def test_memory_and_redis_agree_with_the_auditor(server_url: str, namespace: str
         machine: Any = partial(StoresSideBySide, runner=runner, server_url=server_url, namespace=namespace)
         run_state_machine_as_test(
             machine,
-            settings=settings(max_examples=150, stateful_step_count=50, deadline=None),
+            settings=settings(max_examples=120, stateful_step_count=50, deadline=None),
         )
