@@ -84,6 +84,19 @@ def _reserve_again(held: Any) -> Any:
     return reserve(held.id, "0.10", *held.targets)
 
 
+async def test_what_ended_before_the_last_minutes_is_not_sent_again(
+    faults: FaultyStore, clock: MovableClock, namespace: str, *, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(endings, "REPLAYED_S", 0)
+    held = hold("0.10")
+    await ledger.reserve(held)
+    await ledger.finalize(held, actual_nanos=nanos("0.02"))
+    await empty(faults, clock, namespace)
+    await ledger.sweep()
+    await ledger.drain()
+    assert await figures(faults.inner) == ("0.00", "0.00")
+
+
 async def test_emptied_twice(faults: FaultyStore, clock: MovableClock, namespace: str, ledger: Ledger):
     held = hold("0.10")
     await ledger.reserve(held)

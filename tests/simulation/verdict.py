@@ -111,13 +111,15 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
     require(bool(ended), f"{name} was never ended, due is {due}; {fact}")
     # What held nothing and costs nothing leaves no entry in the journal by which a loss could be known.
     is_journalled = any(lost_fact.amount is not None or lost_fact.booked for lost_fact in ended)
-    can_know = is_journalled and number not in world.ended and not _was_paused(world, number)
+    can_know = is_journalled and _was_always_awake(world, number)
     require(not can_know, f"{name} was ended, the store lost it, and it was not ended again; due is {due}")
     losses.by_store += due > 0
 
 
-def _was_paused(world: World, number: int) -> bool:
-    return any(number in life.requests and life.process in world.happenings.paused for life in world.lives)
+def _was_always_awake(world: World, number: int) -> bool:
+    """Whether the process of a request lived to the end, and was never paused."""
+    owners = [life.process for life in world.lives if number in life.requests]
+    return any(not process.is_killed and process not in world.happenings.paused for process in owners)
 
 
 def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:
