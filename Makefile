@@ -79,7 +79,7 @@ test-gateways: $(READY) $(GATEWAYS)/.ready
 # Not part of `test-gateways`: pip compiles llama.cpp, ten minutes on two cores.
 test-llama-cpp: $(READY) $(GATEWAYS)/.ready
 	@$(GATEWAYS)/bin/python -m pip install --quiet --group llama-cpp
-	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways/test_llama_cpp.py $(ARGS)
+	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m llama_cpp tests/gateways $(ARGS)
 
 $(GATEWAYS)/.ready: pyproject.toml $(READY)
 	@echo "Installing gateways into $(GATEWAYS): two minutes, once."

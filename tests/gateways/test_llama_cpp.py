@@ -9,14 +9,9 @@ import pytest
 
 from tests.gateways.running import HERE, PYTHON, Books, account_of, running
 
-FIND = "import importlib.util as u, sys; sys.exit(not (u.find_spec('llama_cpp') and u.find_spec('gguf')))"
-
 
 @pytest.fixture(scope="module")
 def gateway(books: Books, tmp_path_factory) -> Iterator[str]:
-    # It has no wheels: pip compiles llama.cpp, ten minutes on two cores.
-    if subprocess.run([PYTHON, "-c", FIND], check=False).returncode:
-        pytest.skip("llama-cpp-python is not installed: make test-llama-cpp")
     folder = tmp_path_factory.mktemp("llama")
     subprocess.run([PYTHON, HERE / "llama_model.py", folder / "model.gguf"], check=True)
     env = {
@@ -37,7 +32,7 @@ async def client(gateway: str, token: str) -> AsyncIterator[openai.AsyncOpenAI]:
         yield client
 
 
-pytestmark = pytest.mark.gateways
+pytestmark = pytest.mark.llama_cpp
 
 
 async def ask(client, **more):
