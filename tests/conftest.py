@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,7 +27,20 @@ def server_url() -> Iterator[str]:
     if GIVEN_SERVER_URL:
         yield GIVEN_SERVER_URL
         _remove_session_keys(GIVEN_SERVER_URL)
-        return
+    else:
+        with _own_server() as url:
+            yield url
+
+
+@pytest.fixture
+def empty_server_url() -> Iterator[str]:
+    """A server that no other test has written to, for what lists all keys over and over."""
+    with _own_server() as url:
+        yield url
+
+
+@contextmanager
+def _own_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="budget-") as folder:
         socket = Path(folder) / "valkey.sock"
         with ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder), save="", appendonly="no"):

@@ -33,6 +33,13 @@ class Seen(NamedTuple):
     seq: int = 0
 
 
+class _Untold(NamedTuple):
+    """A span whose entries are to be looked for in the journal, and since when (on the monotonic clock)."""
+
+    span: VerbSpan
+    since_s: float
+
+
 class StoreFollower:
     """Follows one store. ``on_loss`` is called when the store has lost writes that it had acknowledged."""
 
@@ -48,8 +55,8 @@ class StoreFollower:
         self._latest: Entry | None = None
         # Those after which there was silence: no store falls back without one.
         self._doubted: deque[Entry] = deque(maxlen=DOUBTED_MAX)
-        self._untold: list[VerbSpan] = []
-        self._searched: list[VerbSpan] = []
+        self._untold: list[_Untold] = []
+        self._searched: list[_Untold] = []
         self.seen = Seen()
 
     def time_ms(self) -> int:
@@ -127,7 +134,7 @@ class StoreFollower:
     def leave_untold(self, span: VerbSpan) -> None:
         """Let the next answer, which shows that the store is there, have the journal searched for its entries."""
         if span.is_recording:
-            self._untold.append(span)
+            self._untold.append(_Untold(span, time.monotonic()))
 
     def look_again(self) -> None:
         """Let the next answer have the journal searched for what was applied since, long after it was given up."""
@@ -140,8 +147,9 @@ class StoreFollower:
             untold, self._untold = self._untold, []
             self._tasks.own(self._tell_from_journal(untold))
 
-    async def _tell_from_journal(self, spans: Sequence[VerbSpan]) -> None:
+    async def _tell_from_journal(self, untold: Sequence[_Untold]) -> None:
         """Tell the entries of calls whose answer was lost, from the journal that has them all."""
+        spans = [each.span for each in untold]
         found: dict[str, list[Entry]] = {span.trace: [] for span in spans}
         # A store that lost writes counts anew. Beyond what was seen no answer is owed: others write there.
         after_seq = min(0 if span.started_ns <= self._lost_ns else span.since_seq for span in spans)
@@ -154,13 +162,13 @@ class StoreFollower:
                 for entry in page:
                     found.get(entry.trace, []).append(entry)
         except (StoreUnavailable, StoreRefused):
-            self._untold += spans
+            self._untold += untold
             return
-        for span in spans:
+        for span, since_s in untold:
             self._tell_late(span, found[span.trace])
-            if not found[span.trace] and time.time_ns() - span.started_ns < LATE_S * 1_000_000_000:
+            if not found[span.trace] and time.monotonic() - since_s < LATE_S:
                 span.since_seq = until_seq
-                self._searched.append(span)
+                self._searched.append(_Untold(span, since_s))
 
     def _tell_late(self, span: VerbSpan, entries: Sequence[Entry]) -> None:
         if span.op is Op.EXPIRE and entries:

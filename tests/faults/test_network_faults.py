@@ -10,7 +10,7 @@ from tests.faults.gateway import actual_nanos
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until, until_figures
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, Fault.LOSE_REPLY])

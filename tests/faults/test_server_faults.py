@@ -14,7 +14,7 @@ from tests.faults.gateway import Gateway, actual_nanos
 from tests.faults.waiting import figures, until, until_figures
 from tests.stores.audit import audit_report
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 WORDS = 60
 

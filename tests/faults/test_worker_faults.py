@@ -12,7 +12,7 @@ from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import USD, Gateway, Reply, actual_nanos, seen_nanos
 from tests.faults.waiting import figures, until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 
 async def test_f03_a_killed_workers_streams_are_given_back_by_others(start_gateway, store: RedisStore):

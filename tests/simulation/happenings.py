@@ -12,6 +12,7 @@ from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from tests.simulation.gateway import ESTIMATE_NANOS
 from tests.simulation.loop import Process
 from tests.simulation.plan import Event, Kind
+from tests.simulation.premises import account_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -82,7 +83,7 @@ class Happenings:
     # Operators.
 
     async def _run_errand(self, event: Event) -> None:
-        account = self._world.account_of(event.about)
+        account = account_of(event.about)
         store = self._ledger.store
         try:
             match event.kind:

@@ -12,10 +12,11 @@ from tests.simulation.disk import Disk
 from tests.simulation.hosts import MemoryHost
 from tests.simulation.loop import Stuck, VirtualLoop, virtual_time
 from tests.simulation.plan import Plan
+from tests.simulation.premises import start_ms
 from tests.simulation.spans import told_entries
 from tests.simulation.verdict import Losses
 from tests.simulation.witness import Violation
-from tests.simulation.world import OnWait, OpenHost, World, start_ms
+from tests.simulation.world import OnWait, OpenHost, World
 
 _JUDGED_ANYWAY = ("not booked", "%d tasks")
 
@@ -50,7 +51,7 @@ def simulate(
         world.tell("VIOLATION" if violation else "all promises kept;", violation or world.losses)
         world.network.close()
         loop.bury(world.processes)
-    world.host.close()
+        world.close()
     faults = world.happenings.met + world.network.faults_met
     return Outcome(plan, violation, world.witness.steps, world.asked, faults, world.losses, world.story)
 

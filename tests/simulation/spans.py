@@ -6,7 +6,8 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 from unittest import mock
 
-from opentelemetry import trace
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
@@ -41,5 +42,9 @@ def told_entries() -> Iterator[ToldEntries]:
     told = ToldEntries()
     provider = TracerProvider(id_generator=_InOrder(), shutdown_on_exit=False)
     provider.add_span_processor(told)
-    with mock.patch.object(trace, "get_tracer_provider", lambda: provider):
+    with (
+        mock.patch.object(trace, "get_tracer_provider", lambda: provider),
+        # The real ones keep what they observe as long as the process lives.
+        mock.patch.object(metrics, "get_meter", lambda *_: NoOpMeter("simulated")),
+    ):
         yield told

@@ -67,6 +67,11 @@ def never_replay(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(endings.Endings, "replay", lambda _: None)
 
 
+def adopt_nothing(patch: pytest.MonkeyPatch) -> None:
+    """What a killed worker owed stays on the disk."""
+    patch.setattr(endings.Endings, "adopt", lambda _: None)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -76,6 +81,7 @@ def never_replay(patch: pytest.MonkeyPatch) -> None:
         overlook_the_reserved,
         abandon_nothing,
         never_replay,
+        adopt_nothing,
     ],
 )
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
 from tests.simulation.hosts import answered
 from tests.simulation.plan import Fault
+from tests.simulation.premises import account_of
 from tests.simulation.witness import Truth, require
 from tests.stores.auditor import Fact
 
@@ -133,7 +134,7 @@ def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:
 def _judge_accounts(world: World, request: Request, fact: Fact) -> None:
     if fact.state == "finalized":
         accounts = {counter.account for counter in fact.counters}
-        expected = {world.account_of(request.key), "global"}
+        expected = {account_of(request.key), "global"}
         require(accounts == expected, f"request #{request.number} is booked on {accounts}, not {expected}")
 
 

@@ -7,26 +7,21 @@ from functools import partial
 from typing import Any, cast
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
-from tests.simulation.client import Connection, Lifespan, token_of
+from tests.simulation.client import Connection, Lifespan
 from tests.simulation.disk import Disk
-from tests.simulation.gateway import ESTIMATE_NANOS, INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
+from tests.simulation.gateway import INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
 from tests.simulation.happenings import Happenings
 from tests.simulation.hosts import Host
 from tests.simulation.loop import Process, VirtualLoop, outside
 from tests.simulation.network import Link, Network
 from tests.simulation.plan import Event, Kind, Plan, Request
+from tests.simulation.premises import limits_of, start_ms
 from tests.simulation.spans import ToldEntries
 from tests.simulation.verdict import Losses, judge
 from tests.simulation.witness import Truth, Witness
 
-HOUR_AT_MS = 1_795_014_000_000
-"""A full hour in the middle of a day; plans begin so much before it."""
-
-GLOBAL_LIMIT_IN_ESTIMATES = 30
 DRAIN_S = 10
 RETRY_S = 6
 """Longer than an ending's longest pause between two tries and its reply."""
@@ -69,6 +64,7 @@ class World:
         self.served = {request.number: Served() for request in plan.requests}
         self.processes: list[Process] = []
         self.lives: list[Life] = []
+        self._all_lives: list[Life] = []
         self.ended: set[int] = set()
         self.asked = 0
         self.lost: list[Truth] = []
@@ -80,7 +76,7 @@ class World:
         self._restarts: list[asyncio.Task[None]] = []
         self._replicas: dict[Event, tuple[Any, Truth]] = {}
         self._gateway = Gateway({request.number: request for request in plan.requests}, self.served)
-        self._limits = _limits_of(plan)
+        self._limits = limits_of(plan)
         self.host = open_host(self._store_time_ms)
         self.witness = Witness(self._limits)
         self.network = Network(plan, self.host, self.witness, self.tell)
@@ -104,9 +100,11 @@ class World:
     def link(self, process: Process) -> Store:
         return cast(Store, Link(process, self.network))
 
-    @staticmethod
-    def account_of(key: int) -> str:
-        return account_of(key)
+    def close(self) -> None:
+        """After all, the dead too have come to their end behind a cut network."""
+        for life in self._all_lives:
+            _close_files(life)
+        self.host.close()
 
     # From the beginning to the verdict.
 
@@ -163,7 +161,8 @@ class World:
             drain_timeout_s=str(DRAIN_S),
         )
         lifespan = Lifespan()
-        return Life(process, guard, lifespan, process.begin(lifespan.carry(guard)))
+        self._all_lives.append(Life(process, guard, lifespan, process.begin(lifespan.carry(guard))))
+        return self._all_lives[-1]
 
     def start(self, worker: int) -> None:
         self.lives[worker] = self._new_life(worker)
@@ -177,7 +176,7 @@ class World:
         life.is_open = False
         life.process.kill()
         # Its locks are free from now on, as the operating system sees to.
-        life.guard.ledger._endings.close()
+        _close_files(life)
         self.disk.note_death()
         is_killed, unanswered = life.process.is_killed, self.network.unanswered
         self.ended.update(number for number in life.requests if is_killed or number in unanswered)
@@ -229,21 +228,9 @@ class World:
         self.lost.append(self.witness.lose(truth))
 
 
+def _close_files(life: Life) -> None:
+    life.guard.ledger._endings.close()
+
+
 def _how(task: asyncio.Task[Any], connection: Connection) -> str:
     return "cancelled" if task.cancelled() else f"over, status {connection.status}"
-
-
-def account_of(key: int) -> str:
-    return f"key:{key_id(token_of(key))}"
-
-
-def start_ms(plan: Plan) -> int:
-    return HOUR_AT_MS - plan.starts_ms_before_hour
-
-
-def _limits_of(plan: Plan) -> dict[tuple[str, Period], int]:
-    """Two keys have limits for an hour and a day, the third one none of its own."""
-    hourly = plan.limit_in_estimates * ESTIMATE_NANOS
-    limits = {(account_of(key), Period.HOUR): hourly for key in range(2)}
-    limits |= {(account_of(key), Period.DAY): 2 * hourly for key in range(2)}
-    return {**limits, ("global", Period.DAY): GLOBAL_LIMIT_IN_ESTIMATES * ESTIMATE_NANOS}

@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
@@ -211,9 +212,11 @@ class StoresSideBySide(SideBySide):
             assert {kind: nanos for kind, nanos in by_kind.items() if nanos} == self.auditor.held_by_kind()
 
 
-def test_memory_and_redis_agree_with_the_auditor(server_url: str, namespace: str):
+# Half a minute of work on a quiet machine.
+@pytest.mark.timeout(600)
+def test_memory_and_redis_agree_with_the_auditor(empty_server_url: str, namespace: str):
     with asyncio.Runner() as runner:
-        machine: Any = partial(StoresSideBySide, runner=runner, server_url=server_url, namespace=namespace)
+        machine: Any = partial(StoresSideBySide, runner=runner, server_url=empty_server_url, namespace=namespace)
         run_state_machine_as_test(
             machine,
             settings=settings(max_examples=120, stateful_step_count=50, deadline=None),
