@@ -6,17 +6,17 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.accounts_file import AccountsFile
-from budget_middleware.admission import Admission
 from budget_middleware.apis import APIS, is_free_route
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.opening import ledger_of
-from budget_middleware.payers import AccountsSource, Payers
+from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
-from budget_middleware.refusals import retry_headers, send_refusal
-from budget_middleware.responder import BudgetResponder, CallTimes
-from budget_middleware.scopes import is_metered, with_handle
+from budget_middleware.request.admission import Admission
+from budget_middleware.request.refusals import retry_headers, send_refusal
+from budget_middleware.request.responder import BudgetResponder, CallTimes
+from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.setting_types import Mode, RouteRule
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Store, Topic

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from budget_middleware.accounts_file import AccountsFile
 from budget_middleware.core.accounts import encode_subject, key_id, parse_sources
-from budget_middleware.payers import (
+from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers.payers import (
     TOKEN_HEADERS,
     AccountsSourceError,
     AmbiguousTokenError,

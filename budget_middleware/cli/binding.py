@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.accounts_file import KEY, AccountsFile
 from budget_middleware.cli.desk import Desk
 from budget_middleware.core.accounts import (
     ABSENT,
@@ -17,6 +16,7 @@ from budget_middleware.core.accounts import (
 )
 from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule
 from budget_middleware.core.windows import Period
+from budget_middleware.payers.accounts_file import KEY, AccountsFile
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.stores.base import RuntimeLimits
 

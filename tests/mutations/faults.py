@@ -337,36 +337,44 @@ FAULTS = (
     # The request.
     Fault(
         "the answer does not wait for its ending",
-        "exchange.py",
+        "request/exchange.py",
         "        return await self._ledger.settled(self._ending)\n",
         "        return None\n",
     ),
-    Fault("a request ends twice", "exchange.py", "        if self._ending is not None:\n            return None\n", ""),
+    Fault(
+        "a request ends twice",
+        "request/exchange.py",
+        "        if self._ending is not None:\n            return None\n",
+        "",
+    ),
     Fault(
         "an upstream that breaks costs nothing",
-        "exchange.py",
+        "request/exchange.py",
         "            await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)\n",
         "            self._status = 500\n            await self._end(End.BROKEN)\n",
     ),
     Fault(
         "a client that leaves does not end its request",
-        "exchange.py",
+        "request/exchange.py",
         "        # A client that leaves shows up as an ordinary return without a last message.\n"
         "        await self._end(End.CLIENT_GONE)\n",
         "",
     ),
     Fault(
-        "an error answer is charged", "exchange.py", "is_error = self._status >= 300", "is_error = self._status > 500"
+        "an error answer is charged",
+        "request/exchange.py",
+        "is_error = self._status >= 300",
+        "is_error = self._status > 500",
     ),
     Fault(
         "a cost of 0 that the gateway reports wins",
-        "bill.py",
+        "request/bill.py",
         "reported_nanos is not None and (reported_nanos > 0 or rates is None)",
         "reported_nanos is not None",
     ),
     Fault(
         "a partial charge leaves out the input",
-        "admission.py",
+        "request/admission.py",
         "cost_nanos(self.rates, seen.usage_so_far(self.ask.input))",
         "cost_nanos(self.rates, seen.usage_so_far(Usage()))",
     ),

@@ -5,7 +5,6 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from budget_middleware.accounts_file import KEY, AccountsFile, is_told_of_keys
 from budget_middleware.core.accounts import (
     ABSENT,
     AccountSource,
@@ -15,6 +14,7 @@ from budget_middleware.core.accounts import (
     key_id,
 )
 from budget_middleware.lookups import Lookup
+from budget_middleware.payers.accounts_file import KEY, AccountsFile, is_told_of_keys
 
 AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: it has none."""

@@ -12,13 +12,13 @@ import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.admission import Admission, Admitted, Refused
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.reading import UNREADABLE
-from budget_middleware.exchange import Exchange
 from budget_middleware.ledger import Ledger
-from budget_middleware.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
-from budget_middleware.request_body import RequestBody, with_body_length, with_readable_answer
+from budget_middleware.request.admission import Admission, Admitted, Refused
+from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
+from budget_middleware.request.exchange import Exchange
+from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1

@@ -16,15 +16,15 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware import telemetry as names
-from budget_middleware.admission import Admitted
 from budget_middleware.apis.answer import AnswerReader, Headers
 from budget_middleware.apis.base import Api
-from budget_middleware.bill import Bill, reported_cost, usage_attributes
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
 from budget_middleware.ledger import BudgetHandle, Ledger
-from budget_middleware.refusals import budget_headers, rate_limit_headers
-from budget_middleware.scopes import with_handle
+from budget_middleware.request.admission import Admitted
+from budget_middleware.request.bill import Bill, reported_cost, usage_attributes
+from budget_middleware.request.refusals import budget_headers, rate_limit_headers
+from budget_middleware.request.scopes import with_handle
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"

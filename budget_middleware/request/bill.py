@@ -1,12 +1,12 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
 from budget_middleware import telemetry as names
-from budget_middleware.admission import Quote
 from budget_middleware.apis.base import Seen
 from budget_middleware.core.charges import End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import Rates, cost_nanos
 from budget_middleware.prices import PriceBook
+from budget_middleware.request.admission import Quote
 
 
 class Bill:

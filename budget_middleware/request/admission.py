@@ -16,10 +16,10 @@ from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, 
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.pricing import Rates, Usage, cost_nanos, estimate_nanos, with_output
 from budget_middleware.ledger import Hold, Ledger
-from budget_middleware.payers import AmbiguousTokenError, Payers, UnclearPayerError
+from budget_middleware.payers.payers import AmbiguousTokenError, Payers, UnclearPayerError
 from budget_middleware.prices import PriceBook
-from budget_middleware.refusals import rejection_message
-from budget_middleware.request_body import RequestBody
+from budget_middleware.request.body import RequestBody
+from budget_middleware.request.refusals import rejection_message
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic

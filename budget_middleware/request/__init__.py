@@ -1,0 +1,1 @@
+"""One metered request, from its body to its one ending: what happens between the server and the app."""
