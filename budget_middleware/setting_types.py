@@ -28,6 +28,8 @@ from budget_middleware.core.accounts import AccountSource, parse_sources
 from budget_middleware.core.limits import LimitRule, parse_limits
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 
+TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
+
 _API_NAMES = tuple(api.name for api in APIS)
 ROUTES_ACCEPTED = f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(_API_NAMES)}"
 
@@ -128,6 +130,16 @@ def _sendable(token: SecretStr) -> SecretStr:
     return token
 
 
+def trace_url_template(value: str) -> str | None:
+    """The template of a trace's address; nothing for no template. Raises ValueError in one line."""
+    if not value:
+        return None
+    is_address = value.startswith(("http://", "https://")) and value.isprintable() and " " not in value
+    if not is_address or "{trace_id}" not in value:
+        raise ValueError(f"accepted: {TRACE_URL_ACCEPTED}")
+    return value
+
+
 def _parsed_by(parse: Callable[[str], object]) -> PlainValidator:
     def parse_text(value: object) -> object:
         if not isinstance(value, str):
@@ -151,6 +163,7 @@ Accounts = Annotated[tuple[AccountSource, ...], _parsed_by(parse_sources)]
 Routes = Annotated[tuple[RouteRule, ...], _parsed_by(_routes)]
 UnknownModelPrice = Annotated[UnknownModel, _parsed_by(parse_unknown_model)]
 Zone = Annotated[ZoneInfo, _parsed_by(_zone)]
+TraceUrl = Annotated[str | None, _parsed_by(trace_url_template)]
 OptionalFolder = Annotated[Path | None, _parsed_by(_folder)]
 OptionalFile = Annotated[Path | None, _parsed_by(_file)]
 HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", to_lower=True)]

@@ -19,6 +19,7 @@ from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
+    TRACE_URL_ACCEPTED,
     Accounts,
     AdminToken,
     ExhaustedStatus,
@@ -33,6 +34,7 @@ from budget_middleware.setting_types import (
     Seconds,
     StoreUrl,
     Switch,
+    TraceUrl,
     UnknownModelPrice,
     Zone,
     redact_url,
@@ -111,19 +113,13 @@ class Settings(BaseSettings):
         "reject", "What a model without a price costs.", "reject, free, IN/OUT in USD per million tokens"
     )
     estimate: EstimateBy = _setting(
-        "expected",
-        "What is reserved: the expected cost, or an upper bound of it.",
-        "expected, worst",
+        "expected", "What is reserved: the expected cost, or an upper bound of it.", "expected, worst"
     )
     default_output_tokens: int = _number(
         "1024", "Output estimate where the request names no maximum.", "tokens", 1, 10_000_000
     )
     lease_s: Seconds = _number(
-        "60",
-        "How long a reservation lives without a heartbeat; one is sent every third of it.",
-        "seconds",
-        0.1,
-        86400,
+        "60", "How long a reservation lives without a heartbeat; one is sent every third of it.", "seconds", 0.1, 86400
     )
     remember_s: int = _number(
         "3600", "How long a finished id is remembered.", "seconds, at least ten leases,", 1, 2592000
@@ -149,6 +145,7 @@ class Settings(BaseSettings):
     )
     exhausted_status: ExhaustedStatus = _setting("429", "Status of a refusal.", "429, 402")
     headers: Switch = _setting("on", "off: send no x-budget-* headers.", "on, off")
+    trace_url: TraceUrl = _setting("", "Where traces are looked up; journal prints each link.", TRACE_URL_ACCEPTED)
     hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")
     admin_token: AdminToken = _setting(
         "",

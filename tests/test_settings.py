@@ -49,6 +49,7 @@ GOOD = [
     ("journal_max", "1", 1),
     ("on_abort", "drain", OnAbort.DRAIN),
     ("on_expire", "estimate", OnExpire.ESTIMATE),
+    ("trace_url", "http://jaeger/trace/{trace_id}", "http://jaeger/trace/{trace_id}"),
     ("cost_header", "X-Cost", "x-cost"),
     (
         "routes",
@@ -65,6 +66,7 @@ GOOD = [
 
 URLS = "memory://, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH"
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
+TRACE_URL = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 ROUTES = (
     f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(api.name for api in APIS)}"
 )
@@ -115,6 +117,8 @@ BAD = [
     ("estimate", "best", "BUDGET_ESTIMATE='best': accepted: expected, worst"),
     ("on_abort", "free", "BUDGET_ON_ABORT='free': accepted: partial, input, full, release, drain"),
     ("on_expire", "0", "BUDGET_ON_EXPIRE='0': accepted: release, input, estimate"),
+    ("trace_url", "http://jaeger/trace", f"BUDGET_TRACE_URL='http://jaeger/trace': accepted: {TRACE_URL}"),
+    ("trace_url", "jaeger/{trace_id}", f"BUDGET_TRACE_URL='jaeger/{{trace_id}}': accepted: {TRACE_URL}"),
     ("cost_header", "x cost", "BUDGET_COST_HEADER='x cost': accepted: a header name"),
     ("routes", "/v1/ask", f"BUDGET_ROUTES='/v1/ask': '/v1/ask': accepted: {ROUTES}"),
     (
@@ -205,6 +209,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_EXHAUSTED_STATUS": "429",
         "BUDGET_HEADERS": "on",
         "BUDGET_HASH_SECRET": "",
+        "BUDGET_TRACE_URL": "",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_PATH": "/budget",
     }

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from budget_middleware.core.accounts import compound_of, parse_account, parse_pattern
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -71,6 +72,16 @@ def _count_from(least: int) -> Callable[[str], int]:
     return parse
 
 
+def _trace_url(text: str) -> str:
+    try:
+        template = trace_url_template(text)
+    except ValueError as error:
+        raise ValueError(f"{text[:80]!r}: {error}") from None
+    if template is None:
+        raise ValueError(f"'': accepted: {TRACE_URL_ACCEPTED}")
+    return template
+
+
 def _reason(text: str) -> str:
     words = " ".join(text.split())
     if not words:
@@ -93,5 +104,7 @@ amount = _checked(_amount)
 """Nano-dollars of an amount in USD that is not 0."""
 positive = _checked(_count_from(1))
 tokens = _checked(_count_from(0))
+trace_url = _checked(_trace_url)
+"""A template with `{trace_id}` in it."""
 reason = _checked(_reason)
 """Why, in one line, with the name of who says so."""

@@ -5,13 +5,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from budget_middleware.cli.binding import BindingLimits, read_limits
 from budget_middleware.cli.desk import Desk, on_state
 from budget_middleware.cli.output import Row, Table, say_json, say_rows, usd
-from budget_middleware.cli.parsing import account, add_command, positive
+from budget_middleware.cli.parsing import account, add_command, positive, trace_url
 from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
 from budget_middleware.core.windows import Period, window_at, window_named
@@ -58,6 +59,12 @@ def add_to(commands: Any) -> None:
     journal.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
     journal.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
     journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
+    journal.add_argument(
+        "--trace-url-template",
+        type=trace_url,
+        metavar="URL",
+        help="print each entry's link, such as http://localhost:16686/trace/{trace_id} (default BUDGET_TRACE_URL)",
+    )
 
 
 # Status.
@@ -151,7 +158,8 @@ def _hold_row(hold: Reservation, now_ms: int) -> Row:
 async def _journal(desk: Desk, arguments: Namespace) -> int:
     after_seq = (await desk.store.head()).seq
     entries = await desk.store.latest(count=arguments.limit, account=arguments.account)
-    tell: Tell = _tell_lines if arguments.json else _TellTable()
+    template = arguments.trace_url_template or desk.settings.trace_url
+    tell: Tell = partial(_tell_lines, template) if arguments.json else _TellTable(template)
     tell(entries)
     if entries:
         after_seq = max(after_seq, entries[-1].seq)
@@ -177,19 +185,33 @@ async def _follow(desk: Desk, tell: Tell, *, account: str | None, after_seq: int
     raise asyncio.CancelledError
 
 
-def _tell_lines(entries: Iterable[Entry]) -> None:
+def _tell_lines(template: str | None, entries: Iterable[Entry]) -> None:
     for entry in entries:
-        say_json(_entry_row(entry))
+        say_json({**_entry_row(entry), **_link(entry, template)})
 
 
 class _TellTable:
-    def __init__(self) -> None:
+    def __init__(self, template: str | None) -> None:
         self._table = Table()
+        self._template = template
 
     def __call__(self, entries: Iterable[Entry]) -> None:
-        rows = [_entry_row(entry) for entry in entries]
+        rows = [self._row(entry) for entry in entries]
         if rows:
-            self._table.say([{name: row[name] for name in _READ_AT_2_AM} for row in rows])
+            self._table.say(rows)
+
+    def _row(self, entry: Entry) -> Row:
+        row = _entry_row(entry)
+        return {**{name: row[name] for name in _READ_AT_2_AM}, **_link(entry, self._template)}
+
+
+def _link(entry: Entry, template: str | None) -> Row:
+    """The column of links, which is there only with a template; None for an entry that no trace tells."""
+    if template is None:
+        return {}
+    trace_id, span_id = trace_ids(entry.trace)
+    link = template.replace("{trace_id}", trace_id).replace("{span_id}", span_id)
+    return {"trace_url": link if trace_id else None}
 
 
 def _entry_row(entry: Entry) -> Row:

@@ -147,6 +147,27 @@ async def test_journal(cli: RunCli, store: RedisStore, month: Target, now_ms: in
     assert [row.split()[2] for row in rows] == ["reserved", "reserved", "finalized", "finalized"]
 
 
+async def test_the_journal_links_to_traces(cli: RunCli, store: RedisStore, month: Target):
+    await store.reserve(reserve("r1", "0.60", month, trace=TRACE))
+    await store.adjust(adjust("a1", "1", month))
+    trace_id, span_id = TRACE.split("-")[1:3]
+
+    by_setting = cli("journal", "--json", BUDGET_TRACE_URL="http://jaeger:16686/trace/{trace_id}?uiFind={span_id}")
+    links = [json.loads(line)["trace_url"] for line in by_setting.out.splitlines()]
+    assert links == [f"http://jaeger:16686/trace/{trace_id}?uiFind={span_id}", None]
+
+    option = ("--trace-url-template", "https://here/{trace_id}")
+    heads, first, _ = cli("journal", *option, BUDGET_TRACE_URL="https://there/{trace_id}").out.splitlines()
+    assert (heads.split()[-1], first.split()[-1]) == ("trace_url", f"https://here/{trace_id}")
+
+
+def test_a_template_without_the_trace_is_refused(cli: RunCli):
+    ran = cli("journal", "--trace-url-template", "http://jaeger/trace")
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "'http://jaeger/trace': accepted: an http(s) address with {trace_id} in it" in ran.err
+
+
 async def test_the_journal_steers_no_terminal(cli: RunCli, store: RedisStore, month: Target):
     verb = adjust("a1", "1", month)
     await store.adjust(type(verb)(verb.id, verb.targets, verb.amount_nanos, reason="\x1b[2Jgone"))
