@@ -48,8 +48,18 @@ coverage: $(READY)
 mutations: $(READY)
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
-bench: $(READY)
-	@$(BIN)/python -m benchmarks $(ARGS)
+# Speed, in an environment of its own: uvicorn with uvloop and httptools, and what we are compared with.
+BENCH := .venv-bench
+
+bench: $(BENCH)/.ready
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+$(BENCH)/.ready: pyproject.toml $(READY)
+	@echo "Installing into $(BENCH): a minute, once."
+	@test -x $(BENCH)/bin/python || $(BIN)/python -m venv --clear $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BENCH)/bin/python -m pip install --quiet --editable '.[hiredis,otlp]' --group bench
+	@touch $@
 
 # `make simulate SEEDS=1-10000`, `make simulate ARGS=--scripts`, `make simulate SEEDS=42 ARGS=--story`.
 SEEDS ?= 1-1000
@@ -89,7 +99,7 @@ $(GATEWAYS)/.ready: pyproject.toml $(READY)
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(GATEWAYS) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(GATEWAYS) $(BENCH) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;

@@ -1,59 +1,55 @@
-"""The apps under load: the same static chat completion, bare, behind scripts of its own, and behind the middleware.
+"""The app under load, bare and behind scripts of its own; `uvicorn benchmarks.apps:NAME` starts one of them."""
 
-Each is a module attribute made on demand, so that `uvicorn benchmarks.apps:NAME` starts just one.
-"""
-
-import json
 import os
 from functools import cache
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-ANSWER = json.dumps(
-    {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1_700_000_000,
-        "model": "gpt-4o",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": "A short and friendly answer. " * 8},
-                "finish_reason": "stop",
-            }
-        ],
-        "usage": {"prompt_tokens": 42, "completion_tokens": 48, "total_tokens": 90},
-    }
-).encode()
+from benchmarks.answers import WHOLE, stream
 
-_THREE_ACCOUNTS = "key=1000000/month; team=1000000/month; global=1000000/month"
-# A script that does what a counter needs at least: read, compare, add.
+# What a counter needs at least: read, compare, add.
 _SCRIPT = "local n = redis.call('INCRBY', KEYS[1], ARGV[1]) if n > 9e15 then return 0 end return n"
+
+_PLAIN, _WITH_USAGE = stream(with_usage=False), stream(with_usage=True)
+_JSON_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(WHOLE))],
+}
+_STREAM_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/event-stream")],
+}
 
 
 async def bare(scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the request, send the same answer each time: the least that any gateway does."""
     if scope["type"] == "lifespan":
         await _live(receive, send)
         return
-    while (await receive()).get("more_body"):
-        pass
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"application/json"),
-                (b"content-length", str(len(ANSWER)).encode()),
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": ANSWER})
+    body = await read_body(receive)
+    if b'"stream": true' in body:
+        await send(_STREAM_START)
+        for event in _WITH_USAGE if b'"include_usage":' in body else _PLAIN:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    else:
+        await send(_JSON_START)
+        await send({"type": "http.response.body", "body": WHOLE})
+
+
+async def one_evalsha(scope: Scope, receive: Receive, send: Send) -> None:
+    """What a handler pays that asks Redis once, with plain redis-py."""
+    if scope["type"] == "http":
+        await _client().evalsha(await _digest(), 1, "{bench}:n", "1")
+    await bare(scope, receive, send)
 
 
 async def two_evalsha(scope: Scope, receive: Receive, send: Send) -> None:
-    """What a handler pays that does the least: one script call before, one after, with plain redis-py."""
+    """What the least guard pays: one script call before the answer, one after, with plain redis-py."""
     if scope["type"] == "http":
         client = _client()
         await client.evalsha(await _digest(), 1, "{bench}:n", "1")
@@ -76,30 +72,19 @@ async def _digest() -> str:
     return _digests[0]
 
 
+async def read_body(receive: Receive) -> bytes:
+    """A request's whole body."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
 async def _live(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
-
-
-def _guarded(**settings: Any) -> ASGIApp:
-    from budget_middleware import BudgetMiddleware
-
-    return BudgetMiddleware(bare, accounts="key=token; team=header:x-team", **settings)
-
-
-def __getattr__(name: str) -> ASGIApp:
-    match name:
-        case "memory":
-            return _guarded(limits=_THREE_ACCOUNTS)
-        case "redis_1":
-            return _guarded(
-                store_url=os.environ["BENCH_REDIS_URL"],
-                namespace="bench1",
-                limits="key=1000000/month",
-            )
-        case "redis_3":
-            return _guarded(store_url=os.environ["BENCH_REDIS_URL"], namespace="bench3", limits=_THREE_ACCOUNTS)
-    raise AttributeError(name)

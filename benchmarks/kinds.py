@@ -1,0 +1,20 @@
+"""Who pays for a benchmark's request: one, three or eight accounts, each with one limit that never binds."""
+
+_SOURCES = {
+    "key": "token",
+    "team": "header:x-team",
+    "user": "header:x-user",
+    "org": "header:x-org",
+    "project": "header:x-project",
+}
+# Those without a source are the built-in ones: only a limit makes them accounts of a request.
+_KINDS = ("key", "team", "global", "user", "org", "project", "model", "key+model")
+
+
+def settings_for(accounts: int) -> dict[str, str]:
+    """The settings under which a request has so many accounts."""
+    kinds = _KINDS[:accounts]
+    return {
+        "accounts": "; ".join(f"{kind}={_SOURCES[kind]}" for kind in kinds if kind in _SOURCES),
+        "limits": "; ".join(f"{kind}=1000000/month" for kind in kinds),
+    }

@@ -1,0 +1,99 @@
+"""Visits in turn: each round visits every scenario once, and a ratio compares two visits of one round.
+
+Machines drift, and neighbours come and go; what two visits within seconds of each other have in common cancels out.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+
+from benchmarks.load import run_load
+from benchmarks.scenarios import Comparison, Scenario
+from benchmarks.workers import Process
+
+WARM_UP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The figures of one scenario under load for some seconds. CPU is per request: the worker's and the store's."""
+
+    scenario: str
+    connections: int
+    round: int
+    requests: int
+    per_second: float
+    cpu_us: float
+    store_cpu_us: float
+    p50_ms: float
+    p99_ms: float
+
+
+def visit_in_turn(
+    comparison: Comparison,
+    workers: Mapping[str, Process],
+    *,
+    store: Process,
+    connections: Sequence[int],
+    rounds: int,
+    seconds: float,
+) -> list[Visit]:
+    """Load on every scenario, round by round, for each number of connections; progress goes to the terminal."""
+    visits: list[Visit] = []
+    total = rounds * len(comparison.scenarios) * len(connections)
+    for each in connections:
+        for scenario in comparison.scenarios:
+            _progress(f"{comparison.name}: warming up {scenario.name}")
+            run_load(scenario.ask, port=workers[scenario.name].port, connections=each, seconds=WARM_UP_S)
+        for number in range(rounds):
+            for scenario in comparison.scenarios:
+                _progress(f"{comparison.name} {len(visits) + 1}/{total}: {scenario.name}, c = {each}")
+                worker = workers[scenario.name]
+                visits.append(_visit(scenario, worker, store, connections=each, number=number, seconds=seconds))
+    _progress("")
+    return visits
+
+
+def _visit(
+    scenario: Scenario, worker: Process, store: Process, *, connections: int, number: int, seconds: float
+) -> Visit:
+    before_s, store_before_s = worker.cpu_s(), store.cpu_s()
+    load = run_load(scenario.ask, port=worker.port, connections=connections, seconds=seconds)
+    return Visit(
+        scenario.name,
+        connections,
+        number,
+        load.requests,
+        load.per_second,
+        cpu_us=1e6 * (worker.cpu_s() - before_s) / load.requests,
+        store_cpu_us=1e6 * (store.cpu_s() - store_before_s) / load.requests,
+        p50_ms=1e3 * load.p50_s,
+        p99_ms=1e3 * load.p99_s,
+    )
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif text:
+        print(text, file=sys.stderr, flush=True)
+
+
+def of(visits: Sequence[Visit], scenario: str, connections: int) -> list[Visit]:
+    """The visits to one scenario, a round each."""
+    return [visit for visit in visits if (visit.scenario, visit.connections) == (scenario, connections)]
+
+
+def typical(visits: Sequence[Visit], figure: str) -> float:
+    """The median of a figure."""
+    return median(asdict(visit)[figure] for visit in visits)
+
+
+def ratio(visits: Sequence[Visit], base: Sequence[Visit], figure: str) -> float:
+    """The median of the ratios of a figure, each formed within one round."""
+    return median(
+        asdict(one)[figure] / asdict(other)[figure]
+        for one, other in zip(visits, base, strict=True)
+        if asdict(other)[figure]
+    )

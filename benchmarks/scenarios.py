@@ -1,0 +1,99 @@
+"""What is compared with what: each comparison is one table, and its ratios are formed within it."""
+
+from dataclasses import dataclass
+
+from benchmarks.answers import CHAT, STREAM, STREAM_WITH_USAGE, Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One app under one load, and how a table names it."""
+
+    name: str
+    says: str
+    app: str
+    ask: Ask = CHAT
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Scenarios that take turns. ``bases`` are those to which each is compared, at each number of connections."""
+
+    name: str
+    title: str
+    scenarios: tuple[Scenario, ...]
+    bases: tuple[str, ...]
+    connections: tuple[int, ...]
+
+
+_BARE = Scenario("bare", "the app alone", "benchmarks.apps:bare")
+_ONE = Scenario("one_evalsha", "one redis-py EVALSHA", "benchmarks.apps:one_evalsha")
+_TWO = Scenario("two_evalsha", "two redis-py EVALSHA", "benchmarks.apps:two_evalsha")
+_REDIS_1 = Scenario("redis_1", "guarded, Redis, 1 account", "benchmarks.guarded:redis_1")
+_REDIS_3 = Scenario("redis_3", "guarded, Redis, 3 accounts", "benchmarks.guarded:redis_3")
+
+_COMPARISONS = (
+    Comparison(
+        "json",
+        "One-message answers",
+        (
+            _BARE,
+            _ONE,
+            _TWO,
+            Scenario("memory", "guarded, memory, 3 accounts", "benchmarks.guarded:memory"),
+            _REDIS_1,
+            _REDIS_3,
+            Scenario("redis_8", "guarded, Redis, 8 accounts", "benchmarks.guarded:redis_8"),
+        ),
+        bases=("bare", "one_evalsha", "two_evalsha"),
+        connections=(1, 32, 256),
+    ),
+    Comparison(
+        "streams",
+        "Streams of 500 chunks",
+        (
+            Scenario("stream_bare", "the app alone", "benchmarks.apps:bare", STREAM),
+            Scenario("stream_redis", "guarded, client asks for no usage", "benchmarks.guarded:redis_3", STREAM),
+            Scenario("usage_bare", "the app alone, client asks for usage", "benchmarks.apps:bare", STREAM_WITH_USAGE),
+            Scenario("usage_redis", "guarded, client asks for usage", "benchmarks.guarded:redis_3", STREAM_WITH_USAGE),
+        ),
+        bases=("stream_bare", "usage_bare"),
+        connections=(8,),
+    ),
+    Comparison(
+        "tracing",
+        "Tracing, Redis, 3 accounts",
+        (
+            Scenario("redis_3", "no provider", "benchmarks.guarded:redis_3"),
+            Scenario("trace_off", "a provider that samples nothing", "benchmarks.guarded:trace_off"),
+            Scenario("trace_1pct", "1 % of traces", "benchmarks.guarded:trace_1pct"),
+            Scenario("trace_all", "every trace", "benchmarks.guarded:trace_all"),
+        ),
+        bases=("redis_3",),
+        connections=(32,),
+    ),
+    Comparison(
+        "others",
+        "Rate limiters, one limit on one key",
+        (
+            _BARE,
+            _TWO,
+            _REDIS_1,
+            Scenario("limits_hit", "limits, async Redis, one hit", "benchmarks.rivals:limits_hit"),
+            Scenario("slowapi_hit", "slowapi, Redis", "benchmarks.rivals:slowapi_hit"),
+        ),
+        bases=("bare", "two_evalsha"),
+        connections=(32,),
+    ),
+    Comparison(
+        "gateway",
+        "A gateway that passes through to a provider, with aiohttp",
+        (
+            Scenario("gateway_bare", "the gateway alone", "benchmarks.gateway:bare"),
+            Scenario("gateway_redis", "guarded, Redis, 3 accounts", "benchmarks.gateway:redis_3"),
+        ),
+        bases=("gateway_bare",),
+        connections=(32,),
+    ),
+)
+COMPARISONS = {comparison.name: comparison for comparison in _COMPARISONS}
