@@ -151,6 +151,9 @@ class Telemetry:
         self._lost = meter.create_counter(
             "budget.spool.lost", unit="{ending}", description="Endings for which there was no room to wait."
         )
+        self._unlogged = meter.create_counter(
+            "budget.refusals.unlogged", unit="{refusal}", description="Refusals that the log of them lacks."
+        )
         self._meter = meter
 
     # Spans.
@@ -286,6 +289,10 @@ class Telemetry:
     @_harmless
     def count_lost(self) -> None:
         self._lost.add(1)
+
+    @_harmless
+    def count_unlogged(self, refusals: int) -> None:
+        self._unlogged.add(refusals)
 
     @_harmless
     def observe(self, *, reserved_by_kind: Callable[[], Mapping[str, int]], spooled: Callable[[], int]) -> None:

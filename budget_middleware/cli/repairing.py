@@ -31,6 +31,8 @@ def fix_of(damage: Damage) -> str:
         return f"no ledger wrote it: DEL {key}, or give its owner another prefix"
     if name == "journal" and inner:
         return f"XDEL {key} {inner}: what was booked stays in the counters"
+    if name == "refusals":
+        return f"XDEL {key} {inner}: no figure hangs on it" if inner else f"DEL {key}: no figure hangs on it"
     if name == "limits" and inner:
         return f"HDEL {key} {quote(inner)}, then set the limit again: it does not bind"
     if name == "meta" and damage.flaw is Flaw.UNREADABLE:

@@ -29,6 +29,7 @@ from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.noticeboard import Noticeboard
+from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reservation import BudgetRejected, hold_for
 from budget_middleware.ledger.spool import Spool, SpoolFile
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
@@ -92,6 +93,7 @@ class Ledger:
         )
         self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
         self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout_s=store_timeout_s)
+        self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout_s=store_timeout_s)
         self.telemetry.observe(
             reserved_by_kind=lambda: self._expiries.reserved_by_kind, spooled=lambda: self._endings.waiting
         )
@@ -161,6 +163,7 @@ class Ledger:
         finally:
             self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
             self.telemetry.count_reserve(seconds=time.monotonic() - started, status=status)
+        self._refusals.note(hold, answer)
         self._keep_or_abandon(hold, answer)
         return answer
 
@@ -339,6 +342,7 @@ class Ledger:
     async def drain(self, *, timeout_s: float = 10.0) -> None:
         """Book what is still owed, then let go of tasks and connections of this event loop."""
         await self._leases.stop()
+        self._refusals.write()
         left = await self._tasks.drain(timeout_s=timeout_s)
         # What these tasks were answered shows how far the journal has to be searched.
         self._follower.look_again()

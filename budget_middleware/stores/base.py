@@ -20,6 +20,7 @@ from budget_middleware.core.model import (
     Reservation,
     Reserve,
 )
+from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
 
 SWEPT_PER_VERB = 16
@@ -48,6 +49,7 @@ class Retention:
     remember_expired_ms: int = _DAY_MS
     counters_ms: int = 35 * _DAY_MS
     journal_max: int = 100_000
+    refusals_max: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +137,13 @@ class Store(Protocol):
         ...
 
     async def notes(self) -> Sequence[Note]: ...
+
+    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+        """Log refusals; the last ``refusals_max`` are kept, and as long as a counter is after its last change."""
+        ...
+
+    async def refusals(self) -> Sequence[LoggedRefusal]:
+        """The refusals that are logged, the oldest first."""
+        ...
 
     async def aclose(self) -> None: ...

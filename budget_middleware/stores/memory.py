@@ -34,6 +34,7 @@ from budget_middleware.core.model import (
     Status,
     Target,
 )
+from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS, Period
 from budget_middleware.stores.base import SWEPT_PER_VERB, Note, Retention, RuntimeLimits, Topic
@@ -99,6 +100,7 @@ class MemoryStore:
         self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
         self._journal: deque[Entry] = deque(maxlen=self._retention.journal_max)
         self._notes: dict[tuple[Topic, str], int] = {}
+        self._refusals: deque[LoggedRefusal] = deque(maxlen=self._retention.refusals_max)
         self._leases: Deadlines[str] = Deadlines()
         self._pending: defaultdict[Counter, Deadlines[str]] = defaultdict(Deadlines)
         self._forget_reservations: Deadlines[str] = Deadlines()
@@ -298,6 +300,16 @@ class MemoryStore:
             since_ms = self._clock_ms() - self._retention.counters_ms
             kept = [Note(topic, text, at_ms) for (topic, text), at_ms in self._notes.items() if at_ms > since_ms]
             return sorted(kept, key=lambda note: (note.topic, note.text))
+
+    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+        with self._lock:
+            self._refusals.extend(refusals)
+
+    async def refusals(self) -> Sequence[LoggedRefusal]:
+        with self._lock:
+            since_ms = self._clock_ms() - self._retention.counters_ms
+            kept = [refusal for refusal in self._refusals if refusal.time_ms > since_ms]
+            return sorted(kept, key=lambda refusal: refusal.time_ms)
 
     async def aclose(self) -> None:
         """Nothing is held open."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from budget_middleware.core.accounts import parse_pattern
-from budget_middleware.core.model import Counter, Entry, Op, Reservation, State, Status, Target
+from budget_middleware.core.model import Balance, Counter, Entry, Op, Rejection, Reservation, State, Status, Target
+from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period, Window
 
 _NO_LIMIT = "-"
@@ -67,6 +68,41 @@ def unpack_record(record: Mapping[str, str]) -> Iterator[Entry]:
             reserve_trace=record["reserve_trace"],
             reason=record["reason"],
         )
+
+
+def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:
+    rejection = refusal.rejection
+    return {
+        "time": str(refusal.time_ms),
+        "id": refusal.reservation_id,
+        "accounts": " ".join(refusal.accounts),
+        "target": pack_targets((rejection.target,)),
+        "spent": str(rejection.balance.spent_nanos),
+        "reserved": str(rejection.balance.reserved_nanos),
+        "estimate": str(rejection.estimate_nanos),
+        "model": refusal.model,
+        "trace": refusal.trace,
+        "enforced": "1" if refusal.is_enforced else "0",
+        "times": str(refusal.times),
+    }
+
+
+def unpack_refusal(fields: Mapping[str, str]) -> LoggedRefusal:
+    """ValueError or KeyError for what is none."""
+    (target,) = unpack_targets(fields["target"])
+    if target.limit_nanos is None:
+        raise ValueError("only a limited counter refuses")
+    balance = Balance(int(fields["spent"]), int(fields["reserved"]))
+    return LoggedRefusal(
+        int(fields["time"]),
+        fields["id"],
+        tuple(fields["accounts"].split()),
+        Rejection(target, balance, int(fields["estimate"])),
+        model=fields["model"],
+        trace=fields["trace"],
+        is_enforced=fields["enforced"] == "1",
+        times=int(fields["times"]),
+    )
 
 
 def counter_name(counter: Counter) -> str:

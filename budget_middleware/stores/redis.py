@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
@@ -39,6 +39,7 @@ from budget_middleware.core.model import (
     Status,
     Target,
 )
+from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Note, Retention, RuntimeLimits, StoreRefused, StoreUnavailable, Topic
 from budget_middleware.stores.packing import (
@@ -46,9 +47,11 @@ from budget_middleware.stores.packing import (
     counter_named,
     pack_limit,
     pack_limit_field,
+    pack_refusal,
     pack_targets,
     unpack_limits,
     unpack_record,
+    unpack_refusal,
     unpack_reservation,
 )
 
@@ -57,6 +60,8 @@ MAX_CONNECTIONS = 64
 
 _PAGE = 500
 _TOTALS = "totals"
+
+_Records = Sequence[tuple[str, dict[str, str]]]
 
 # The server answered, and applied nothing; or what it stores does not parse.
 _REFUSALS = (exceptions.ResponseError, exceptions.DataError, ValueError, KeyError)
@@ -99,8 +104,10 @@ class RedisStore:
         self._prefix = key_prefix(namespace)
         self._meta = f"{self._prefix}meta"
         self._notes_key = f"{self._prefix}notes"
+        self._refusals_key = f"{self._prefix}refusals"
         kept = retention or Retention()
         self._counters_ms = kept.counters_ms
+        self._refusals_max = kept.refusals_max
         self._retention = (
             str(kept.remember_ms),
             str(kept.remember_expired_ms),
@@ -266,19 +273,23 @@ class RedisStore:
         # Where these are of another type altogether, that is told already.
         with suppress(StoreRefused):
             found += [Damage(f"{self._prefix}limits {field}", Flaw.UNREADABLE) for field in (await self._limits())[2]]
-        with suppress(StoreRefused):
-            found += [Damage(f"{self._prefix}journal {id_}", Flaw.UNREADABLE) async for id_ in self._unreadable()]
+        for name, readable in (("journal", _entries), ("refusals", _refusals)):
+            with suppress(StoreRefused):
+                found += [
+                    Damage(f"{self._prefix}{name} {id_}", Flaw.UNREADABLE)
+                    async for id_ in self._unreadable(f"{self._prefix}{name}", readable)
+                ]
         return found
 
-    async def _unreadable(self) -> AsyncIterator[str]:
-        """The ids of journal records that cannot be read."""
+    async def _unreadable(self, stream: str, readable: Callable[[_Records], list[Any]]) -> AsyncIterator[str]:
+        """The ids of a stream's records that cannot be read."""
         after, is_over = "-", False
         while not is_over:
             with _outages_named():
-                records = await self._client().xrange(f"{self._prefix}journal", after, "+", _PAGE)
+                records = await self._client().xrange(stream, after, "+", _PAGE)
             for id_, fields in records:
                 after = f"({id_}"
-                if not _entries([(id_, fields)]):
+                if not readable([(id_, fields)]):
                     yield id_
             is_over = not records
 
@@ -346,6 +357,20 @@ class RedisStore:
                 if int(time_ms) > since_ms:
                     kept.append(Note(Topic(topic), text, int(time_ms)))
         return sorted(kept, key=lambda note: (note.topic, note.text))
+
+    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+        with _outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                for refusal in refusals:
+                    pipe.xadd(self._refusals_key, pack_refusal(refusal), maxlen=self._refusals_max, approximate=False)
+                await pipe.pexpire(self._refusals_key, self._counters_ms).execute()
+
+    async def refusals(self) -> Sequence[LoggedRefusal]:
+        since_ms = (await self.head()).now_ms - self._counters_ms
+        with _outages_named():
+            records = await self._client().xrange(self._refusals_key)
+        kept = [refusal for refusal in _refusals(records) if refusal.time_ms > since_ms]
+        return sorted(kept, key=lambda refusal: refusal.time_ms)
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
@@ -441,13 +466,22 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _entries(records: Sequence[tuple[str, dict[str, str]]]) -> list[Entry]:
+def _entries(records: _Records) -> list[Entry]:
     """The entries of the records that can be read."""
     entries: list[Entry] = []
     for id_, fields in records:
         with suppress(ValueError, KeyError):
             entries += unpack_record({**fields, "last_seq": id_.split("-")[0]})
     return entries
+
+
+def _refusals(records: _Records) -> list[LoggedRefusal]:
+    """The refusals of the records that can be read."""
+    refusals: list[LoggedRefusal] = []
+    for _, fields in records:
+        with suppress(ValueError, KeyError):
+            refusals.append(unpack_refusal(fields))
+    return refusals
 
 
 def _readable(id_: str, fields: Sequence[str | None] | Exception) -> Reservation | None:

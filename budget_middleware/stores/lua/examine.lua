@@ -6,7 +6,8 @@
 local mends, count = ARGV[8] == '1', tonumber(ARGV[9])
 
 local TYPES = {c = 'hash', r = 'hash', a = 'hash', p = 'zset', leases = 'zset', journal = 'stream',
-  meta = 'hash', limits = 'hash', totals = 'hash', notes = 'hash'}
+  meta = 'hash', limits = 'hash', totals = 'hash', notes = 'hash',
+  refusals = 'stream'}
 local PERIODS = {hour = true, day = true, week = true, month = true, year = true, total = true}
 
 local found = {}

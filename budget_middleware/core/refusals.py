@@ -1,0 +1,23 @@
+"""What is remembered of a reserve that a limit refused: it changed no counter, so no journal entry tells of it."""
+
+from dataclasses import dataclass
+
+from budget_middleware.core.model import Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRefusal:
+    """One refusal, as it was decided (``time_ms`` is the store's clock), or the last of ``times`` like it.
+
+    ``accounts`` are all that the request would have been charged to, ``rejection`` names the one counter that
+    refused it. Not enforced: shadow mode, so the request was served and held all the same.
+    """
+
+    time_ms: int
+    reservation_id: str
+    accounts: tuple[str, ...]
+    rejection: Rejection
+    model: str = ""
+    trace: str = ""
+    is_enforced: bool = True
+    times: int = 1
