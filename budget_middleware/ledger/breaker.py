@@ -17,6 +17,7 @@ class Breaker:
         self._clock_s = clock_s or time.monotonic
         self._outages = 0
         self._answered_s = float("-inf")
+        self._failed_s = float("-inf")
         self._probe_at_s = 0.0
 
     def note_answer(self) -> None:
@@ -24,9 +25,14 @@ class Breaker:
         self._answered_s = self._clock_s()
 
     def note_outage(self, *, began_s: float) -> None:
-        """A call that began then got no answer. If others got one since, it was its own bad luck."""
-        if began_s <= self._answered_s:
+        """A call that began then got no answer.
+
+        If others got one since, it was its own bad luck; and calls that fail side by side tell of one outage only,
+        be it a single connection that broke.
+        """
+        if began_s <= self._answered_s or began_s < self._failed_s:
             return
+        self._failed_s = self._clock_s()
         self._outages += 1
         if self._outages == OUTAGES:
             self._probe_at_s = self._clock_s() + PROBE_S

@@ -22,7 +22,7 @@ class Fault(Enum):
 
     LOSE_REQUEST = auto()  # The server never sees it; the connection is cut.
     LOSE_REPLY = auto()  # The server applies it; the connection is cut before its reply.
-    SWALLOW = auto()  # The server never sees it, and nobody says so.
+    SWALLOW = auto()  # The server never sees it, nor what follows on its connection, and nobody says so.
     DELAY = auto()  # It waits at the gate, and is applied when that opens, even if the client has gone.
 
 
@@ -94,7 +94,8 @@ class FaultProxy:
                 if fault is Fault.LOSE_REQUEST:
                     return
                 if fault is Fault.SWALLOW:
-                    continue
+                    await reader.read()
+                    return
                 if fault is Fault.DELAY:
                     await self.gate.wait()
                 if self._delay_s:

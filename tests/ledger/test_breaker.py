@@ -61,3 +61,15 @@ def test_one_answer_and_it_is_back():
     breaker.note_answer()
     assert breaker.allows()
     assert breaker.allows()
+
+
+def test_calls_that_fail_side_by_side_are_one_outage():
+    clock = _Clock()
+    breaker = Breaker(clock_s=clock)
+    for _ in range(OUTAGES):
+        began_s = clock()
+        clock.now_s += 1
+        assert breaker.allows(), "it needs so many rounds"
+        for _ in range(100):
+            breaker.note_outage(began_s=began_s)
+    assert not breaker.allows()

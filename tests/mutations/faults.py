@@ -315,6 +315,12 @@ FAULTS = (
         "        self._answered_s = self",
     ),
     Fault("the breaker never opens", "ledger/breaker.py", "        self._outages += 1\n", ""),
+    Fault(
+        "a connection that breaks opens the breaker",
+        "ledger/breaker.py",
+        "if began_s <= self._answered_s or began_s < self._failed_s:",
+        "if began_s <= self._answered_s:",
+    ),
     Fault("the breaker lets everybody probe", "ledger/breaker.py", "        self._probe_at_s = now_s + PROBE_S\n", ""),
     Fault(
         "heartbeats stop at the first that fails",
