@@ -18,7 +18,7 @@ from tests.stores.verbs import figures, finalize, release, reserve, target
 
 BATCH = 8
 TURNS = range(24)
-"""So many turns of the event loop before one is cancelled: more than a call takes on a store that is not asked twice."""
+"""So many turns of the event loop pass before one is cancelled: enough to meet each of a call's own waits."""
 
 Asking = list["asyncio.Task[Answer]"]
 
@@ -82,7 +82,7 @@ async def test_one_that_is_refused_is_refused_alone(open_store: Callable[[], Red
     await store._client().set(f"{store._prefix}c:{'|'.join(counter)}", "not a hash")
     answers = await asyncio.gather(*ask(store, numbers), return_exceptions=True)
     assert isinstance(answers.pop(place), StoreRefused)
-    await assert_own({number: answer for number, answer in zip(_without(spoilt), answers, strict=True)})  # type: ignore[misc]
+    await assert_own(dict(zip(_without(spoilt), answers, strict=True)))  # type: ignore[arg-type]
 
 
 @on_servers
