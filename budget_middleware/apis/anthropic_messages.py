@@ -10,13 +10,15 @@ from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.errors import anthropic_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
-from budget_middleware.apis.reading import first_count, largest, mapping_of, name_in, token_count
+from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, token_count
 from budget_middleware.core.pricing import Usage
 
 # What is put before the tools of a request, in tokens, as documented; it differs by model.
 TOOL_PROMPT_TOKENS: Final = 350
 WORST_TOOL_PROMPT_TOKENS: Final = 1_000
 
+# Of the iterations that make up a message, those that its totals leave out.
+_BESIDE: Final = ("compaction", "advisor_message")
 _TEXT_FIELDS: Final = ("text", "thinking", "input", "name", "partial_json")
 
 
@@ -65,7 +67,7 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
             if isinstance(content := event.get("content"), list):
                 seen.take_text(sum(_text_bytes(mapping_of(block)) for block in content))
             _read_message(event, seen)
-            seen.usage = _usage_of(mapping_of(event.get("usage")), None)
+            _read_usage(mapping_of(event.get("usage")), None, seen)
         case "message_start":
             seen.readable = True
             message = mapping_of(event.get("message"))
@@ -77,7 +79,7 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
         case "content_block_delta":
             seen.take_text(_text_bytes(mapping_of(event.get("delta"))))
         case "message_delta":
-            seen.usage = _usage_of(mapping_of(event.get("usage")), seen.input_usage) or seen.usage
+            _read_usage(mapping_of(event.get("usage")), seen.input_usage, seen)
         case "message_stop":
             seen.terminal = True
 
@@ -86,6 +88,13 @@ def _read_message(message: Mapping[str, object], seen: Seen) -> None:
     usage = mapping_of(message.get("usage"))
     seen.model = name_in(message, "model") or seen.model
     seen.service_tier = "fast" if usage.get("speed") == "fast" else name_in(usage, "service_tier")
+
+
+def _read_usage(usage: Mapping[str, object], start: Usage | None, seen: Seen) -> None:
+    seen.usage = _usage_of(usage, start) or seen.usage
+    iterations = [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]
+    told = [(name_in(one, "model") or "", _usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
+    seen.beside = tuple((model, used) for model, used in told if used is not None) or seen.beside
 
 
 def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:

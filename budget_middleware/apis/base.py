@@ -44,6 +44,8 @@ class Seen:
     usage: Usage | None = None
     # What the beginning of a stream tells of the input alone, long before the usage of the whole.
     input_usage: Usage | None = None
+    # Calls that the usage leaves out, by their model; "" is the one that answered.
+    beside: tuple[tuple[str, Usage], ...] = ()
     model: str | None = None
     service_tier: str | None = None
     cost_nanos: int | None = None

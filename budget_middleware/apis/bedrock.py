@@ -101,11 +101,13 @@ def _usage_of(told: Mapping[str, object]) -> Usage | None:
         if input_tokens is not None and output_tokens is not None:
             cached = first_count(told, "cacheReadInputTokens", "cacheReadInputTokenCount")
             written = first_count(told, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+            writes = map(mapping_of, list_of(told.get("cacheDetails")))
             return Usage(
                 input_tokens=input_tokens + cached + written,
                 output_tokens=output_tokens,
                 cached_input_tokens=cached,
                 cache_write_tokens=written,
+                cache_write_1h_tokens=sum(first_count(w, "inputTokens") for w in writes if w.get("ttl") == "1h"),
             )
     titan_input = token_count(told.get("inputTextTokenCount"))
     if titan_input is None:

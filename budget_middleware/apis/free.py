@@ -5,7 +5,7 @@ from typing import Final
 
 _FREE: Final = re.compile(
     r"/moderations$"
-    r"|/tokenize$|/detokenize$|/count_tokens$|/count-tokens$|/responses/input_tokens$|:countTokens$|:computeTokens$"
+    r"|/tokenize(?:/count)?$|/detokenize$|/count_tokens$|/count-tokens$|/responses/input_tokens$|:countTokens$|:computeTokens$"
     r"|/responses/[^/]+/cancel$"
     # What a batch costs is known long after its creation, which books nothing.
     r"|/batches(?:/[^/]+/cancel)?$|:batchGenerateContent$|:asyncBatchEmbedContent$"

@@ -20,11 +20,11 @@ _STORED_INPUT: Final = ("previous_response_id", "conversation", "prompt")
 
 
 class OpenAIResponses(JsonApi):
-    """`POST …/responses`."""
+    """`POST …/responses`, and `…/responses/compact`."""
 
     name = "openai-responses"
     provider = "openai"
-    path = re.compile(r"/responses/?$")
+    path = re.compile(r"/responses(?:/compact)?/?$")
     input_fields = ("input", "instructions", "tools", "text", "prompt")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:

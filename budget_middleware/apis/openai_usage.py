@@ -18,9 +18,19 @@ def read_openai_usage(answer: Mapping[str, object], seen: Seen, *, has_output: b
     if not usage:
         return
     seen.usage = _openai_usage(usage, has_output=has_output) or seen.usage
+    nanos = _reported_cost(usage)
+    seen.cost_nanos = seen.cost_nanos if nanos is None else nanos
+
+
+def _reported_cost(usage: Mapping[str, object]) -> int | None:
+    """OpenRouter's cost, in nano-dollars, or Perplexity's total of several."""
     cost = usage.get("cost")
     nanos = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
-    seen.cost_nanos = seen.cost_nanos if nanos is None else nanos
+    if usage.get("is_byok") is not True:
+        return nanos
+    # With a provider's key of one's own, OpenRouter's cost is its fee; the provider's bill comes beside it.
+    upstream_nanos = cost_nanos(mapping_of(usage.get("cost_details")).get("upstream_inference_cost"))
+    return None if upstream_nanos is None else upstream_nanos + (nanos or 0)
 
 
 def _openai_usage(usage: Mapping[str, object], *, has_output: bool) -> Usage | None:

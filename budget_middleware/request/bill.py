@@ -4,7 +4,7 @@ from budget_middleware import telemetry as names
 from budget_middleware.apis.base import Seen
 from budget_middleware.core.charges import End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import Rates, cost_nanos
+from budget_middleware.core.pricing import Rates, Usage, cost_nanos
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import Quote
 
@@ -39,12 +39,21 @@ class Bill:
         usage = seen.whole_usage(self._quote.ask.input)
         if usage is None:
             return None
-        return cost_nanos(rates.in_service_tier(seen.service_tier), usage) if rates is not None else 0
+        calls = [(rates, usage), *((self._rates_of(model) or rates, used) for model, used in seen.beside)]
+        return min(sum(_nanos(rates, used, seen.service_tier) for rates, used in calls), MAX_NANOS)
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
-        answered = self._prices.resolve(seen.model or "", provider=self._quote.ask.provider)
-        return answered if answered is not None and answered.model else self._quote.rates
+        return self._rates_of(seen.model or "") or self._quote.rates
+
+    def _rates_of(self, model: str) -> Rates | None:
+        """The rates of a model that the answer names; None if it has no price of its own."""
+        rates = self._prices.resolve(model, provider=self._quote.ask.provider)
+        return rates if rates is not None and rates.model else None
+
+
+def _nanos(rates: Rates | None, usage: Usage, service_tier: str | None) -> int:
+    return cost_nanos(rates.in_service_tier(service_tier), usage) if rates is not None else 0
 
 
 def reported_cost(text: bytes) -> int | None:

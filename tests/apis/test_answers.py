@@ -55,6 +55,17 @@ CLAUDE_STREAM = (
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 25}},
     {"type": "message_stop"},
 )
+# What its totals leave out: a compaction by the same model, and the advice of another.
+ITERATIONS = [
+    {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_read_input_tokens": 1_000},
+    {"type": "message", "input_tokens": 10, "output_tokens": 25, "model": "claude-opus-4-5"},
+    {"type": "advisor_message", "model": "claude-opus-4-8", "input_tokens": 823, "output_tokens": 531},
+    {"type": "fallback_message", "model": "claude-opus-4-5", "input_tokens": 10, "output_tokens": 25},
+]
+BESIDE = (
+    ("", Usage(input_tokens=181_000, cached_input_tokens=1_000, output_tokens=3_500)),
+    ("claude-opus-4-8", Usage(input_tokens=823, output_tokens=531)),
+)
 GEMINI_USAGE = {
     "promptTokenCount": 100,
     "cachedContentTokenCount": 40,
@@ -320,6 +331,44 @@ ANSWERS = {
         ),
         Seen(usage=Usage(input_tokens=1, output_tokens=2, web_searches=3, reasoning_tokens=1), service_tier="fast"),
     ),
+    "message with a compaction and advice": (
+        "anthropic-messages",
+        JSON,
+        whole({"type": "message", "usage": {"input_tokens": 1, "output_tokens": 2, "iterations": ITERATIONS}}),
+        Seen(usage=Usage(input_tokens=1, output_tokens=2), beside=BESIDE),
+    ),
+    "message with iterations that are none": (
+        "anthropic-messages",
+        JSON,
+        whole(
+            {
+                "type": "message",
+                "usage": {
+                    "input_tokens": 1,
+                    "output_tokens": 2,
+                    "iterations": [7, {"type": "compaction"}, {"type": ["compaction"]}],
+                },
+            }
+        ),
+        Seen(usage=Usage(input_tokens=1, output_tokens=2)),
+    ),
+    "streamed message with a compaction and advice": (
+        "anthropic-messages",
+        EVENTS,
+        as_events(
+            *CLAUDE_STREAM[:2],
+            {"type": "message_delta", "usage": {"output_tokens": 25, "iterations": ITERATIONS}},
+            CLAUDE_STREAM[-1],
+        ),
+        Seen(
+            usage=CLAUDE_USAGE,
+            input_usage=replace(CLAUDE_USAGE, output_tokens=0),
+            beside=BESIDE,
+            model="claude-opus-4-5",
+            readable=True,
+            terminal=True,
+        ),
+    ),
     "streamed message": (
         "anthropic-messages",
         EVENTS,
@@ -466,6 +515,21 @@ ANSWERS = {
             readable=True,
             terminal=True,
         ),
+    ),
+    "bedrock converse, written for an hour": (
+        "bedrock",
+        JSON,
+        whole(
+            {
+                "usage": {
+                    "inputTokens": 10,
+                    "outputTokens": 5,
+                    "cacheWriteInputTokens": 50,
+                    "cacheDetails": [{"ttl": "1h", "inputTokens": 30}, {"ttl": "5m", "inputTokens": 20}, 7],
+                }
+            }
+        ),
+        Seen(usage=Usage(input_tokens=60, output_tokens=5, cache_write_tokens=50, cache_write_1h_tokens=30)),
     ),
     "bedrock converse, streamed": (
         "bedrock",

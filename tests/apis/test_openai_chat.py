@@ -255,6 +255,20 @@ class TestUsage:
     def test_a_cost_that_the_gateway_reports(self, cost, nanos):
         assert self.read({"cost": cost}).cost_nanos == nanos
 
+    @pytest.mark.parametrize(
+        ("usage", "nanos"),
+        [
+            ({"cost": 0.95, "cost_details": {"upstream_inference_cost": 19}}, 950_000_000),
+            ({"cost": 0.95, "cost_details": {"upstream_inference_cost": 19}, "is_byok": False}, 950_000_000),
+            ({"cost": 0.95, "cost_details": {"upstream_inference_cost": 19}, "is_byok": True}, 19_950_000_000),
+            ({"cost": 0, "cost_details": {"upstream_inference_cost": 19}, "is_byok": True}, 19_000_000_000),
+            ({"cost": 0.95, "cost_details": {"upstream_inference_cost": None}, "is_byok": True}, None),
+            ({"cost": 0.95, "is_byok": True}, None),
+        ],
+    )
+    def test_with_a_providers_key_of_ones_own_the_cost_is_only_openrouters_fee(self, usage, nanos):
+        assert self.read(usage).cost_nanos == nanos
+
     @pytest.mark.parametrize("cost", [None, True, "0.1", -0.1, float("nan"), float("inf"), 9_000_000.1, 10**4000, {}])
     def test_what_is_no_cost(self, cost):
         assert self.read({"cost": cost}).cost_nanos is None

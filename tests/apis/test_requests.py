@@ -24,6 +24,7 @@ PATHS = {
     "/v1/completions/": "openai-completions",
     "/v1/fim/completions": "openai-completions",
     "/v1/responses": "openai-responses",
+    "/v1/responses/compact": "openai-responses",
     "/v1/embeddings": "openai-embeddings",
     "/v1/images/generations": "openai-images",
     "/v1/images/edits": "openai-images",
@@ -70,6 +71,7 @@ FREE = [
     "/v1/uploads/u/parts",
     "/v1/responses/resp_1/cancel",
     "/tokenize",
+    "/extras/tokenize/count",
     "/api/show",
 ]
 UNKNOWN = [

@@ -88,6 +88,19 @@ class TestAnthropic:
         await call(guard, CLAUDE_ASK, path=MESSAGES, headers=bearer(), leaves_after=27)
         assert await memory.figures(KEY) == ("0.08", "0.00")  # 25 at .0012.
 
+    async def test_a_compaction_and_another_models_advice_are_booked_beside_the_usage(self, memory):
+        iterations = [
+            {"type": "message", "input_tokens": 10, "output_tokens": 5},
+            {"type": "compaction", "input_tokens": 20, "output_tokens": 10},
+            {"type": "advisor_message", "model": "plain", "input_tokens": 1_000, "output_tokens": 7},
+            {"type": "advisor_message", "model": "nobodys", "input_tokens": 1, "output_tokens": 0},
+        ]
+        told = {"input_tokens": 10, "output_tokens": 5, "iterations": iterations}
+        app = ScriptedApp(*json_answer({"type": "message", "model": "claude", "usage": told}))
+        _, _, figures = await booked(memory, app, {**CLAUDE_ASK, "stream": False}, MESSAGES)
+        # 10 + 20 + 1 at .001, 5 + 10 at .0012; the advice at .001 a token of output, an unpriced one as the answer.
+        assert figures == ("0.056", "0.00")
+
     async def test_at_worst_every_byte_is_written_to_a_cache(self, memory):
         body = json.dumps({**CLAUDE_ASK, "stream": False}).encode()
         app = ScriptedApp(*json_answer({"type": "message", "usage": {"input_tokens": 1, "output_tokens": 0}}))
