@@ -2,9 +2,9 @@
 
 import argparse
 
-from benchmarks import compare
+from benchmarks import compare, latency, profiling, scripts
 
-_COMMANDS = {"compare": compare}
+_COMMANDS = {"compare": compare, "latency": latency, "scripts": scripts, "profile": profiling}
 
 
 def main() -> None:

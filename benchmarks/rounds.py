@@ -3,13 +3,13 @@
 Machines drift, and neighbours come and go; what two visits within seconds of each other have in common cancels out.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
 from benchmarks.load import run_load
 from benchmarks.scenarios import Comparison, Scenario
+from benchmarks.terminal import progress
 from benchmarks.workers import Process
 
 WARM_UP_S = 1.0
@@ -44,14 +44,14 @@ def visit_in_turn(
     total = rounds * len(comparison.scenarios) * len(connections)
     for each in connections:
         for scenario in comparison.scenarios:
-            _progress(f"{comparison.name}: warming up {scenario.name}")
+            progress(f"{comparison.name}: warming up {scenario.name}")
             run_load(scenario.ask, port=workers[scenario.name].port, connections=each, seconds=WARM_UP_S)
         for number in range(rounds):
             for scenario in comparison.scenarios:
-                _progress(f"{comparison.name} {len(visits) + 1}/{total}: {scenario.name}, c = {each}")
+                progress(f"{comparison.name} {len(visits) + 1}/{total}: {scenario.name}, c = {each}")
                 worker = workers[scenario.name]
                 visits.append(_visit(scenario, worker, store, connections=each, number=number, seconds=seconds))
-    _progress("")
+    progress("")
     return visits
 
 
@@ -71,13 +71,6 @@ def _visit(
         p50_ms=1e3 * load.p50_s,
         p99_ms=1e3 * load.p99_s,
     )
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-    elif text:
-        print(text, file=sys.stderr, flush=True)
 
 
 def of(visits: Sequence[Visit], scenario: str, connections: int) -> list[Visit]:

@@ -1,0 +1,79 @@
+"""Where a worker's CPU time goes, as a table and a flame graph: `python -m benchmarks profile [APP]`."""
+
+import argparse
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.answers import CHAT, STREAM
+from benchmarks.flames import draw_flames
+from benchmarks.load import run_load
+from benchmarks.results import FOLDER, keep, machine, told
+from benchmarks.workers import redis_server, redis_url, worker
+
+Stacks = Counter[tuple[str, ...]]
+
+_PARTS = {
+    "budget_middleware.": "",
+    "redis.": "redis-py",
+    "opentelemetry.": "OpenTelemetry",
+    "aiocache.": "aiocache",
+    "benchmarks.apps": "the app",
+    "uvicorn.": "uvicorn",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("app", nargs="?", default="redis_3", help="of benchmarks.apps or .guarded (default redis_3)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of load (default 10)")
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--stream", action="store_true", help="load with streams")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Sample a worker under load; print each part's share, draw its stacks."""
+    print(told(machine()))
+    stacks, cpu_us = _sampled(options)
+    total = sum(stacks.values())
+    shares = Counter[str]()
+    for stack, count in stacks.items():
+        shares[part_of(stack)] += count
+    print(f"\n{options.app}: {cpu_us:.0f} us of CPU time a request, {total} samples")
+    for part, count in shares.most_common():
+        print(f"{part:<32}{100 * count / total:>6.1f} %{cpu_us * count / total:>8.1f} us")
+    picture = FOLDER / f"profile-{options.app}.svg"
+    keep(f"profile-{options.app}", {"cpu_us": cpu_us, "shares": shares}, options={"connections": options.connections})
+    picture.write_text(draw_flames(stacks, part_of=part_of))
+    print(f"flame graph: {picture}")
+
+
+def _sampled(options: argparse.Namespace) -> tuple[Stacks, float]:
+    ask = STREAM if options.stream else CHAT
+    with tempfile.TemporaryDirectory() as folder, redis_server() as store:
+        file = Path(folder) / "stacks"
+        environment = {"BENCH_REDIS_URL": redis_url(store), "BENCH_PROFILE": str(file)}
+        with worker(f"benchmarks.sampler:{options.app}", environment=environment) as process:
+            run_load(ask, port=process.port, connections=options.connections, seconds=1)
+            before_s = process.cpu_s()
+            load = run_load(ask, port=process.port, connections=options.connections, seconds=options.seconds)
+            cpu_us = 1e6 * (process.cpu_s() - before_s) / load.requests
+        return read_stacks(file.read_text()), cpu_us
+
+
+def read_stacks(text: str) -> Stacks:
+    """What the sampler wrote, of requests only: start-up and shutdown have no event loop below them."""
+    stacks = Stacks()
+    for line in text.splitlines():
+        frames, _, count = line.rpartition(" ")
+        stacks[tuple(frames.split(";"))] += int(count)
+    return stacks
+
+
+def part_of(stack: tuple[str, ...]) -> str:
+    """Whose work the innermost frame did: that of a library, or of the module that called into Python's own."""
+    for frame in reversed(stack):
+        module = frame.partition(":")[0]
+        for prefix, part in _PARTS.items():
+            if module.startswith(prefix):
+                return part or ".".join(module.split(".")[:2])
+    return "event loop"

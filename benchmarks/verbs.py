@@ -1,0 +1,101 @@
+"""Reserve and finalize against a real server without HTTP in between: what the server does, and nothing else."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from zoneinfo import ZoneInfo
+
+import redis
+
+from benchmarks.workers import Process, redis_url
+from budget_middleware.core.model import Finalize, Reserve, Status, Target
+from budget_middleware.core.windows import Period, window_at
+from budget_middleware.stores.redis import RedisStore
+
+LIMIT_NANOS = 10**15
+_MONTH = window_at(Period.MONTH, time_ms=time.time_ns() // 1_000_000, timezone=ZoneInfo("UTC"))
+_TRACE = f"00-{'a1' * 16}-{'b2' * 8}-01"
+IN_FLIGHT = 32
+_SCRIPT_COMMANDS = frozenset({"cmdstat_evalsha", "cmdstat_eval", "cmdstat_fcall"})
+# What connections and this measuring itself cost.
+_NOT_OURS = frozenset(
+    {"cmdstat_info", "cmdstat_config|resetstat", "cmdstat_client|setinfo", "cmdstat_hello", "cmdstat_client|setname"}
+)
+
+
+def target(account: str) -> Target:
+    return Target(account, _MONTH, LIMIT_NANOS)
+
+
+def targets(count: int, *, of: str = "bench") -> tuple[Target, ...]:
+    """So many accounts of different kinds."""
+    return tuple(target(f"kind{number}:{of}") for number in range(count))
+
+
+@asynccontextmanager
+async def store_at(server: Process, *, namespace: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_url(server), namespace=namespace, timeout_s=30)
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
+async def reserve(store: RedisStore, held: Sequence[Target], *, lease_ms: int = 3_600_000) -> str:
+    """Make a reservation; returns its id."""
+    id_ = secrets.token_hex(16)
+    answer = await store.reserve(
+        Reserve(
+            id_,
+            tuple(held),
+            1_000_000,
+            lease_ms,
+            expiry_charge_nanos=0,
+            enforce=True,
+            limits_version=0,
+            trace=_TRACE,
+        )
+    )
+    if answer.status is not Status.RESERVED:
+        raise SystemExit(f"a reserve was answered {answer.status}: the figures would mean nothing")
+    return id_
+
+
+async def reserve_and_finalize(store: RedisStore, held: Sequence[Target]) -> None:
+    """One request's two verbs."""
+    id_ = await reserve(store, held)
+    answer = await store.finalize(Finalize(id_, tuple(held), 500_000, reason=""))
+    if answer.status is not Status.FINALIZED:
+        raise SystemExit(f"a finalize was answered {answer.status}: the figures would mean nothing")
+
+
+async def do_all(work: Iterable[Awaitable[object]], *, in_flight: int = IN_FLIGHT) -> None:
+    """Await all of ``work``, so many at a time; it may be made as it is needed."""
+    rest = iter(work)
+
+    async def one() -> None:
+        for item in rest:
+            await item
+
+    await asyncio.gather(*(one() for _ in range(in_flight)))
+
+
+def script_calls(server: Process) -> tuple[int, float, float]:
+    """Since the server's statistics were reset: script calls, microseconds in them, and in their own commands."""
+    with redis.Redis(port=server.port) as client:
+        stats = client.info("commandstats")
+    calls, script_us, own_us = 0, 0.0, 0.0
+    for name, figures in stats.items():
+        if name in _SCRIPT_COMMANDS:
+            calls += figures["calls"]
+            script_us += figures["usec"]
+        elif name not in _NOT_OURS:
+            own_us += figures["usec"]
+    return calls, script_us, own_us
+
+
+def reset_statistics(server: Process) -> None:
+    with redis.Redis(port=server.port) as client:
+        client.config_resetstat()
