@@ -15,6 +15,7 @@ from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import Finding, Health, server_findings
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.limits import LimitRule
+from budget_middleware.ledger.spool_file import set_aside_in
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
@@ -60,7 +61,8 @@ def _settings_findings() -> list[Finding]:
         settings = load()
     except SettingsError as error:
         return [Finding("settings", Health.FAIL, str(error), "correct it: no gateway starts with it")]
-    return [_mode_finding(settings), _prices_finding(settings), *asyncio.run(_store_findings(settings))]
+    about_store = asyncio.run(_store_findings(settings))
+    return [_mode_finding(settings), _prices_finding(settings), *about_store, *_spool_findings(settings)]
 
 
 class _Warnings(logging.Handler):
@@ -170,6 +172,17 @@ def _record_findings(damage: Sequence[Damage]) -> list[Finding]:
     if len(damage) > SHOWN_RECORDS:
         findings.append(Finding("records", Health.FAIL, f"{len(damage) - SHOWN_RECORDS} more", "see audit"))
     return findings or [Finding("records", Health.OK, "all are sound")]
+
+
+def _spool_findings(settings: Settings) -> list[Finding]:
+    """Endings that no process may book any more."""
+    if settings.spool_path is None:
+        return []
+    fix = "look for its id in the journal, book it with adjust if it is not there, then delete the file"
+    return [
+        Finding("spool", Health.WARN, f"{path}: it came too late to be booked", fix)
+        for path in set_aside_in(settings.spool_path)
+    ] or [Finding("spool", Health.OK, f"nothing in {settings.spool_path} came too late to be booked")]
 
 
 def _noted_findings(notes: Sequence[Note]) -> list[Finding]:

@@ -11,7 +11,8 @@ from budget_middleware.core.model import Answer, Finalize, Op, Release, Status
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.spool import Spool, SpooledEnding, now_ms
+from budget_middleware.ledger.spool import Spool
+from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
@@ -183,11 +184,13 @@ class Endings:
             return await self._send(trial.owed.at_age(trace=trial.span.trace))
 
     def _settle(self, trial: "_Trial", answer: Answer) -> Answer:
-        self._spool.settle(trial.owed.spooled)
         self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain)
-        if answer.status is Status.TOO_OLD:
+        # What an unknown id held, if anything, it holds no more: only a cost may be missing.
+        if answer.status is Status.TOO_OLD and isinstance(trial.owed.ending, Finalize):
             _log.error("not booked, it came too late to be sure that it was not booked before: %s", trial.owed.ending)
+            self._spool.set_aside(trial.owed.spooled)
         else:
+            self._spool.settle(trial.owed.spooled)
             self._answered.append((time.monotonic(), trial.owed))
         return answer
 

@@ -31,7 +31,8 @@ from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.noticeboard import Noticeboard
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reservation import BudgetRejected, hold_for
-from budget_middleware.ledger.spool import Spool, SpoolFile
+from budget_middleware.ledger.spool import Spool
+from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic

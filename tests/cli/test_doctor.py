@@ -164,3 +164,12 @@ async def test_records_are_told_even_where_the_store_refuses(cli: RunCli, store:
 )
 def test_the_fix_of_a_record(key: str, flaw: Flaw, fix: str):
     assert fix_of(Damage(key, flaw)).startswith(fix)
+
+
+def test_endings_that_came_too_late_are_told(cli: RunCli, tmp_path: Path):
+    settings = {"BUDGET_STORE_URL": "memory://", "BUDGET_SPOOL_PATH": str(tmp_path)}
+    assert found(cli("doctor", "--json", **settings))["spool"] == "ok"
+    (tmp_path / "1.too-old").write_text("{}")
+    ran = cli("doctor", "--json", **settings)
+    assert (ran.code, found(ran)["spool"]) == (0, "warn")
+    assert message(ran, "spool") == f"{tmp_path}/1.too-old: it came too late to be booked"

@@ -11,7 +11,8 @@ import pytest
 
 from budget_middleware.core.model import Finalize, Release, Target
 from budget_middleware.core.windows import Period, Window
-from budget_middleware.ledger.spool import Spool, SpooledEnding, SpoolFile
+from budget_middleware.ledger.spool import Spool
+from budget_middleware.ledger.spool_file import SpooledEnding, SpoolFile, set_aside_in
 
 WINDOW = Window(Period.DAY, "2026-11-24", starts_ms=1_795_478_400_000, ends_ms=1_795_564_800_000)
 TARGETS = (Target("key:a", WINDOW, 5_000_000_000), Target("team:b", WINDOW))
@@ -111,3 +112,42 @@ def test_a_spool_file_holds_no_secret_and_is_the_owners_alone(tmp_path: Path):
     file.close()
     (line,) = next((tmp_path / "spool").glob("*.endings")).read_text().splitlines()
     assert json.loads(line).keys() == {"owed", "id", "since_ms", "reason", "reserve_trace", "targets", "actual_nanos"}
+
+
+def test_it_is_on_the_disk_before_anything_else_happens(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
+    """What the operating system has not yet written when it stops was synced, or is not relied upon."""
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        (path,) = (path for path in tmp_path.iterdir() if path.stat().st_ino == os.fstat(descriptor).st_ino)
+        synced.append(path.read_text())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    spool = Spool(at_most=5, file=open_spool())
+    assert spool.keep(FINALIZE)
+    assert [FINALIZE.ending.id in text for text in synced] == [True]
+
+
+def test_what_came_too_late_is_left_for_an_operator(tmp_path: Path, open_spool):
+    spool = Spool(at_most=5, file=open_spool())
+    assert spool.keep(FINALIZE)
+    spool.set_aside(FINALIZE)
+    assert len(spool) == 0, "it takes no room"
+    spool.close()
+    (aside,) = set_aside_in(tmp_path)
+    assert list(tmp_path.iterdir()) == [aside]
+    assert json.loads(aside.read_text())["actual_nanos"] == "120000000"
+    assert open_spool().adopt() == [], "no process takes it over"
+
+
+def test_without_a_disk_what_came_too_late_is_counted_on():
+    spool = Spool(at_most=5)
+    assert spool.keep(FINALIZE)
+    spool.set_aside(FINALIZE)
+    assert len(spool) == 1
+
+
+def test_what_never_waited_is_not_set_aside(tmp_path: Path, open_spool):
+    """A replay that comes too late was answered once before."""
+    Spool(at_most=5, file=open_spool()).set_aside(FINALIZE)
+    assert set_aside_in(tmp_path) == []

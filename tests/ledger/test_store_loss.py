@@ -2,7 +2,9 @@
 
 import asyncio
 import copy
+import json
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from budget_middleware.core.model import Status
 from budget_middleware.ledger import Ledger, endings
+from budget_middleware.ledger.spool_file import set_aside_in
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore, key_prefix
@@ -243,6 +246,27 @@ async def test_too_late_to_be_sure_is_said_and_not_booked(
     assert await faults.inner.counters() == []
     assert "too late to be sure that it was not booked before" in caplog.text
     assert "actual_nanos=20000000" in caplog.text
+
+
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+async def test_what_came_too_late_stays_in_the_spool_for_an_operator(
+    faults: FaultyStore, monkeypatch: pytest.MonkeyPatch, *, open_ledger: OpenLedger, tmp_path: Path
+):
+    monotonic_s = 1000.0
+    monkeypatch.setattr(endings, "time", SimpleNamespace(monotonic=lambda: monotonic_s))
+    ledger = open_ledger(spool_path=tmp_path)
+    held, given_up = hold("0.10"), hold("0.10")
+    held.targets = await _targets(ledger)
+    for method in ("finalize", "release"):
+        faults.meets(method, request_lost)
+    owed = [ledger.finalize(held, actual_nanos=nanos("0.02")), ledger.release(given_up)]
+    await asyncio.sleep(0)
+    monotonic_s += 2 * 3600
+    assert [answer.status for answer in await asyncio.gather(*owed) if answer] == [Status.TOO_OLD] * 2
+    await ledger.drain()
+    (left,) = tmp_path.iterdir()
+    assert [left] == set_aside_in(tmp_path)
+    assert json.loads(left.read_text())["id"] == held.id
 
 
 async def _targets(ledger: Ledger) -> Any:

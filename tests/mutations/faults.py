@@ -307,7 +307,19 @@ FAULTS = (
         "",
     ),
     Fault("the spool has no bound", "ledger/spool.py", "if len(self._waiting) >= self._at_most:", "if False:"),
-    Fault("an adopted file is adopted again", "ledger/spool.py", "                path.unlink()\n", ""),
+    Fault("an adopted file is adopted again", "ledger/spool_file.py", "                path.unlink()\n", ""),
+    Fault(
+        "what waits on disk is not synced",
+        "ledger/spool_file.py",
+        "file.flush()\n        os.fsync(file.fileno())\n\n    def settle",
+        "file.flush()\n\n    def settle",
+    ),
+    Fault(
+        "what came too late is forgotten",
+        "ledger/endings.py",
+        "            self._spool.set_aside(trial.owed.spooled)\n",
+        "            self._spool.settle(trial.owed.spooled)\n",
+    ),
     Fault(
         "the breaker never closes",
         "ledger/breaker.py",
