@@ -264,8 +264,7 @@ async def test_what_came_too_late_stays_in_the_spool_for_an_operator(
     monotonic_s += 2 * 3600
     assert [answer.status for answer in await asyncio.gather(*owed) if answer] == [Status.TOO_OLD] * 2
     await ledger.drain()
-    (left,) = tmp_path.iterdir()
-    assert [left] == set_aside_in(tmp_path)
+    (left,) = set_aside_in(tmp_path)
     assert json.loads(left.read_text())["id"] == held.id
 
 
