@@ -91,7 +91,8 @@ class BudgetMiddleware:
         elif self._settings.mode is Mode.OFF:
             await self._app(self._with_idle_handle(scope) if api else scope, receive, send)
         elif api is None:
-            self._note_ungated(scope["path"])
+            if scope["method"] == "POST":
+                self._note_ungated(scope["path"])
             await self._app(scope, receive, send)
         else:
             responder = BudgetResponder(

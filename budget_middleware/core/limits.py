@@ -102,7 +102,7 @@ def _parse_amount(text: str) -> tuple[Period | None, int | None]:
     if text == "none":
         return None, None
     amount, _, period = (piece.strip() for piece in text.partition("/"))
-    limit_nanos = None if amount == "none" else nanos_from_usd(amount)
+    limit_nanos = None if amount == "none" or period not in PERIODS else nanos_from_usd(amount)
     if period not in PERIODS or (limit_nanos is not None and limit_nanos < 0):
         raise ValueError(
             f"{text[:40]!r} is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none,"

@@ -94,6 +94,14 @@ async def test_an_unmetered_route_is_logged_once_a_template(memory, caplog):
     assert memory.store_of(guard).calls == []
 
 
+async def test_only_a_post_is_told_to_pass_unmetered(memory, caplog):
+    """Who deletes a thing calls no model."""
+    guard = memory.guard(ScriptedApp(*completion(600)))
+    for method in ("DELETE", "PUT", "PATCH"):
+        assert (await call(guard, {}, method=method, path="/v1/evals", headers=bearer())).status == 200
+    assert "unmetered" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("path", "is_metered"),
     [("/v1/chat/completions", True), ("/v1/ask", True), ("/v1/ask/", True), ("/eu/chat/completions", False)],

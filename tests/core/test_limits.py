@@ -75,7 +75,9 @@ def test_the_same_limit_may_be_written_twice() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("key", "'' is not an amount in USD; accepted is a decimal number such as 0.25"),
+        ("key", "'' is not a limit; accepted are USD/PERIOD from 0 upwards"),
+        ("key=ten", "'ten' is not a limit; accepted are USD/PERIOD from 0 upwards"),
+        ("key=ten/day", "'ten' is not an amount in USD; accepted is a decimal number such as 0.25"),
         (
             "key=10",
             "'10' is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none, with a",
