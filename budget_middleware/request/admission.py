@@ -222,5 +222,10 @@ def _attributes(api: Api, quote: Quote) -> names.Attributes:
     provider = (quote.rates.provider if quote.rates else "") or api.provider
     attributes = {names.PROVIDER_NAME: provider}
     if quote.ask.model is not None:
-        attributes[names.REQUEST_MODEL] = quote.ask.model[:_SHOWN_MODEL_CHARS]
+        attributes[names.REQUEST_MODEL] = shown_model(quote.ask.model)
     return attributes
+
+
+def shown_model(name: str) -> str:
+    """A model as others name it, as a span may tell it: not long, and without what UTF-8 cannot hold."""
+    return name[:_SHOWN_MODEL_CHARS].encode("utf-8", "backslashreplace").decode()

@@ -6,7 +6,7 @@ from budget_middleware.core.charges import End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import Rates, Usage, cost_nanos
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.admission import Quote
+from budget_middleware.request.admission import Quote, shown_model
 
 
 class Bill:
@@ -69,7 +69,7 @@ def usage_attributes(seen: Seen) -> names.Attributes:
     """What the finalize span tells of the answer."""
     attributes: dict[str, str | int | float | bool] = {}
     if seen.model is not None:
-        attributes[names.RESPONSE_MODEL] = seen.model
+        attributes[names.RESPONSE_MODEL] = shown_model(seen.model)
     if seen.usage is not None:
         attributes[names.INPUT_TOKENS] = seen.usage.input_tokens
         attributes[names.OUTPUT_TOKENS] = seen.usage.output_tokens

@@ -13,9 +13,12 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Sampler
 
+from budget_middleware import BudgetMiddleware
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import Telemetry, has_tracer_provider
+from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_lost
 from tests.stores.verbs import figures, whole_journal
@@ -233,3 +236,17 @@ async def test_a_provider_that_is_set_later_is_used_from_then_on(
         "budget.finalize",
     ]
     assert [len(span.links) for span in spans() if span.name == "budget.finalize"] == [0, 1]
+
+
+async def test_names_that_no_exporter_could_write(spans: Spans):
+    """A lone surrogate is JSON and no UTF-8: every exporter would fail at it, once a request."""
+    answer = json_answer({"model": "\ud800", "choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
+    guard = BudgetMiddleware(ScriptedApp(*answer), store=MemoryStore(), accounts="team=body:team")
+    assert (await call(guard, {"model": "gpt-4o", "team": "\ud800"})).status == 200
+    assert (await call(guard, {"model": "\udfff", "team": "\ud800"})).status == 200
+    await guard.ledger.drain()
+    told = [span.attributes or {} for span in spans()]
+    assert [each["gen_ai.response.model"] for each in told if "gen_ai.response.model" in each] == [r"\ud800"] * 2
+    assert r"\udfff" in {each.get("gen_ai.request.model") for each in told}
+    for value in (value for each in told for value in each.values()):
+        str(value).encode()
