@@ -301,7 +301,7 @@ class Answer:
 
     ``recorded`` is what was known of the id, with the statuses of TELLS_RECORDED. ``entries`` is what this call
     wrote to the journal, leases it expired in passing included. ``balances`` are the figures after the call of
-    the counters that reserve held on, and that finalize or adjust booked on, in their order.
+    the counters that reserve held on, and that an ending or adjust booked on, in their order.
     """
 
     status: Status

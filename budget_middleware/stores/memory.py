@@ -140,7 +140,7 @@ class MemoryStore:
             known = call.open(verb.id)
             decision = transitions.release(known, verb, remember_ms=self._retention.remember_ms)
             call.apply(Op.RELEASE, verb.id, decision, verb.reason)
-            return call.answer(decision, verb.id)
+            return call.answer(decision, verb.id, targets=(decision.becomes or known or _NOTHING).targets)
 
     async def extend(self, verb: Extend) -> Answer:
         with self._lock:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from budget_middleware.testing import ScriptedApp, call
+from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.asgi.wire import KEY, OTHER_TOKEN, STREAM_START, ask, bearer, completion, stream
 from tests.stores.verbs import whole_journal
 
@@ -25,6 +25,15 @@ async def test_of_an_answer_in_one_message(memory):
         "ratelimit-policy": f'"key-month";q=1000000;qu="usd-micros";w={MONTH_S}, "key-total";q=9000000;qu="usd-micros"',
         "ratelimit": f'"key-month";r=750000;t={LEFT_OF_MONTH_S}, "key-total";r=8750000',
     }
+
+
+async def test_of_an_error_they_tell_what_is_left_without_it(bench):
+    """What it held is given back before its answer is sent, and must not seem to be missing."""
+    guard = bench.guard(ScriptedApp(*json_answer({"error": "no"}, status=503)), limits="key=1/month")
+    played = await call(guard, ask(600), headers=bearer())
+    assert played.headers["x-budget-cost-usd"] == "0.00"
+    assert played.headers["x-budget-remaining-usd"] == "1.00"
+    assert played.headers["ratelimit"].startswith('"key-month";r=1000000;')
 
 
 async def test_of_a_stream_they_tell_what_was_left_before_it(memory):

@@ -5,7 +5,7 @@ local id, age_ms, reason = ARGV[8], tonumber(ARGV[9]), ARGV[10]
 
 local known, targets = open(id, '')
 if known and (known.state == 'finalized' or known.state == 'released') then
-  return answer('already_' .. known.state, known)
+  return answer('already_' .. known.state, known, known.targets)
 end
 if not known and age_ms > tonumber(REMEMBER_MS) then return answer('too_old') end
 
@@ -19,8 +19,8 @@ end
 remember(known, 'released', '0')
 if known.state == 'expired' then
   post('release', id, 'released_late', targets, negative(known.charge), '0', '', reason)
-  return answer('released_late')
+  return answer('released_late', nil, targets)
 end
 drop_lease(id, targets)
 post('release', id, 'released', targets, '0', negative(known.amount), '', reason)
-return answer('released')
+return answer('released', nil, targets)
