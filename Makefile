@@ -10,10 +10,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-gateways test-llama-cpp mutations simulate clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | clean"
 	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
+	@echo "make test-partition (needs root and iproute2)"
 
 setup: $(READY)
 
@@ -79,6 +80,10 @@ $(JAEGER): .ci/jaeger
 
 test-jaeger: $(READY) $(JAEGER)
 	@$(BIN)/python -m pytest -m jaeger tests/jaeger $(ARGS)
+
+# Workers and a server in network namespaces, and the wire between them cut: needs root, and `ip` of iproute2.
+test-partition: $(READY)
+	@$(BIN)/python -m pytest -m partition tests/partition $(ARGS)
 
 # Other people's gateways and servers, with us in front.
 GATEWAYS := .venv-gateways

