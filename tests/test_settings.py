@@ -160,9 +160,10 @@ def test_a_wrong_value_is_told_in_one_line(name, text, line, monkeypatch):
     assert str(told.value) == line
 
 
-@pytest.mark.parametrize(
-    ("name", "text"), [("limits", "key=10/fortnight"), ("accounts", "key=cookie"), ("unknown_model", "cheap")]
-)
+BAD_PARTS = [("limits", "key=10/fortnight"), ("accounts", "key=cookie"), ("unknown_model", "cheap")]
+
+
+@pytest.mark.parametrize(("name", "text"), BAD_PARTS)
 def test_the_parser_of_a_text_with_parts_says_what_is_accepted(name, text):
     with pytest.raises(SettingsError) as told:
         load(**{name: text})

@@ -5,16 +5,21 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from budget_middleware import BudgetMiddleware, SettingsError
+from budget_middleware.settings import load
 from budget_middleware.testing import ScriptedApp, call
 from tests.asgi.wire import ask, bearer, completion
+from tests.test_settings import BAD, BAD_PARTS
 
 LINE = "BUDGET_LIMITS='key=ten': "
 
@@ -46,7 +51,7 @@ def gateway(request, tmp_path: Path) -> Path:
     return path
 
 
-def uvicorn(gateway: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
+def uvicorn_of(gateway: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "gateway:app", "--app-dir", str(gateway.parent), "--port", "0", *options],
         env={**os.environ, "PYTHONPATH": str(Path.cwd()), **environment},
@@ -58,7 +63,7 @@ def uvicorn(gateway: Path, *options: str, **environment: str) -> subprocess.Pope
 
 @pytest.mark.processes
 def test_the_server_stops_with_one_line(gateway):
-    server = uvicorn(gateway, BUDGET_LIMITS="key=ten")
+    server = uvicorn_of(gateway, BUDGET_LIMITS="key=ten")
     told, _ = server.communicate(timeout=20)
     assert server.returncode != 0
     assert LINE in told
@@ -66,9 +71,35 @@ def test_the_server_stops_with_one_line(gateway):
     assert "Uvicorn running" not in told
 
 
+def added() -> Starlette:
+    app = Starlette()
+    app.add_middleware(BudgetMiddleware)
+    return app
+
+
+@pytest.mark.parametrize("make_app", [added, lambda: BudgetMiddleware(Starlette())], ids=["add_middleware", "plain"])
+@pytest.mark.parametrize(("name", "text"), [*(bad[:2] for bad in BAD), *BAD_PARTS], ids=lambda value: value[:24])
+async def test_every_wrong_value_stops_uvicorn(make_app, name, text, monkeypatch, caplog):
+    """In this process, which is quicker than a new one for each; the server is none the less uvicorn."""
+    monkeypatch.setenv(f"BUDGET_{name.upper()}", text)
+    with pytest.raises(SettingsError) as wrong:
+        load()
+    server = uvicorn.Server(uvicorn.Config(make_app(), port=0, log_config=None))
+    with caplog.at_level("INFO"), suppress(SystemExit):  # An older uvicorn ends its process later.
+        await server.serve()
+    assert not server.started
+    assert server.lifespan.should_exit
+    told = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert [record.getMessage() for record in told if record.name == "uvicorn.error"] == [
+        str(wrong.value),
+        "Application startup failed. Exiting.",
+    ]
+    assert not any(record.exc_info for record in told)
+
+
 @pytest.mark.processes
 def test_without_lifespan_no_metered_request_passes(gateway):
-    server = uvicorn(gateway, "--lifespan", "off", BUDGET_LIMITS="key=ten")
+    server = uvicorn_of(gateway, "--lifespan", "off", BUDGET_LIMITS="key=ten")
     try:
         assert server.stdout is not None
         running = next(line for line in server.stdout if "Uvicorn running" in line)
