@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import fakeredis
 import pytest
 
 from budget_middleware.stores.base import Store
@@ -11,7 +12,8 @@ from budget_middleware.testing import MovableClock
 from tests.asgi.bench import Bench
 from tests.asgi.wire import PRICES
 from tests.stores.audit import audit
-from tests.stores.clocked import ClockedRedisStore
+from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+from tests.stores.conftest import STORES
 
 
 @pytest.fixture
@@ -26,12 +28,15 @@ def prices(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture(params=("memory", "server"))
+@pytest.fixture(params=STORES)
 def open_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> Callable[[], Store]:
     """Opens one worker's view of the counters of this test."""
     if request.param == "memory":
         store = MemoryStore(clock_ms=clock)
         return lambda: store
+    if request.param == "fakeredis":
+        server = fakeredis.FakeServer()
+        return lambda: FakeRedisStore(server, namespace=namespace, clock_ms=clock)
     url = request.getfixturevalue("server_url")
     return lambda: ClockedRedisStore(url, namespace=namespace, clock_ms=clock)
 

@@ -75,7 +75,7 @@ async def test_f20_too_large_an_estimate(bench):
 async def test_f21_an_error_deletes_everyones_counter(bench):
     upstream = Gate()
     holder = bench.guard(ScriptedApp(upstream, *completion(500)))
-    unlucky = bench.guard(ScriptedApp(*completion(0)), on_store_error="closed", store_timeout_s="0.001")
+    unlucky = bench.guard(ScriptedApp(*completion(0)), on_store_error="closed", store_timeout_s="0.05")
 
     async def fail():
         raise StoreUnavailable("away")
