@@ -23,6 +23,7 @@ class Fault(Enum):
     LOSE_REQUEST = auto()  # The server never sees it; the connection is cut.
     LOSE_REPLY = auto()  # The server applies it; the connection is cut before its reply.
     SWALLOW = auto()  # The server never sees it, nor what follows on its connection, and nobody says so.
+    DUPLICATE = auto()  # The server sees it twice; the client hears the first reply.
     DELAY = auto()  # It waits at the gate, and is applied when that opens, even if the client has gone.
 
 
@@ -34,6 +35,7 @@ class FaultProxy:
         self.path = path
         self.gate = asyncio.Event()
         self.seen: Tally[str] = Tally()
+        self.applied: Tally[str] = Tally()
         self._plans: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._always: dict[str, Fault] = {}
         self._connections: set[asyncio.Task[None]] = set()
@@ -102,6 +104,10 @@ class FaultProxy:
                     await asyncio.sleep(self._delay_s)
                 upstream.write(raw)
                 reply = await _read_reply(upstream_reader)
+                self.applied[verb] += 1
+                if fault is Fault.DUPLICATE:
+                    upstream.write(raw)
+                    await _read_reply(upstream_reader)
                 if fault is Fault.LOSE_REPLY:
                     return
                 writer.write(reply)

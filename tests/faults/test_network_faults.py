@@ -9,6 +9,7 @@ from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import actual_nanos
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until, until_figures
+from tests.stores.audit import audit
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
@@ -34,6 +35,37 @@ async def test_a_lost_release_is_repeated(start_gateway, proxy: FaultProxy, stor
     assert (await gateway.ask(play="error")).status == 500
     await until_figures(store, spent=0)
     assert proxy.seen["release"] == 3
+
+
+@pytest.mark.parametrize("play", ["json", "error"])
+@pytest.mark.parametrize("verb", ["reserve", "finalize", "release"])
+async def test_a_command_that_arrives_twice_counts_once(
+    start_gateway, proxy: FaultProxy, store: RedisStore, verb: str, play: str
+):
+    gateway = start_gateway()
+    for _ in range(3):
+        proxy.plan(verb, Fault.DUPLICATE)
+        await gateway.ask(play=play)
+    await until_figures(store, spent=3 * actual_nanos() * (play == "json"))
+    await audit(store)
+
+
+async def test_a_finalize_that_its_own_repetition_overtakes_counts_once(
+    start_gateway, proxy: FaultProxy, store: RedisStore
+):
+    gateway = start_gateway(store_timeout_s="0.3", limits="key=100/day")
+    assert (await gateway.ask()).status == 200
+    proxy.plan("finalize", Fault.DELAY)
+    assert (await gateway.ask()).status == 200
+    await until_figures(store, spent=2 * actual_nanos())
+    proxy.gate.set()
+
+    async def the_first_arrives() -> bool:
+        return proxy.applied["finalize"] == 3
+
+    await until(the_first_arrives)
+    assert await figures(store) == (2 * actual_nanos(), 0)
+    await audit(store)
 
 
 async def test_f02_a_reserve_that_arrives_after_its_request_was_given_up_holds_nothing(

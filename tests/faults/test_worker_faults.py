@@ -10,9 +10,13 @@ import pytest
 from budget_middleware.core.model import Op
 from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import USD, Gateway, Reply, actual_nanos, seen_nanos
-from tests.faults.waiting import figures, until
+from tests.faults.proxy import Fault, FaultProxy
+from tests.faults.waiting import figures, until, until_figures
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+
+LEASE_MS = 1_000
+A_SIXTY_CENT_ANSWER = {"words": 60_000}
 
 
 async def test_f03_a_killed_workers_streams_are_given_back_by_others(start_gateway, store: RedisStore):
@@ -36,19 +40,42 @@ async def test_f03_a_killed_workers_streams_are_given_back_by_others(start_gatew
     assert len({entry.reservation_id for entry in expired}) == 20
 
 
+async def test_f18_three_workers_count_together(start_gateway, store: RedisStore):
+    gateways = [start_gateway() for _ in range(3)]
+    statuses = [(await gateways[turn % 3].ask(**A_SIXTY_CENT_ANSWER)).status for turn in range(6)]
+    assert statuses == [200, 429, 429, 429, 429, 429]
+    assert sum(len(gateway.served()) for gateway in gateways) == 1
+    assert await figures(store) == (actual_nanos(**A_SIXTY_CENT_ANSWER), 0)
+
+
+async def test_f19_of_eight_at_once_on_two_workers_one_reaches_the_upstream(start_gateway, store: RedisStore):
+    """They are also the first requests that these workers ever saw of this key."""
+    gateways = [start_gateway() for _ in range(2)]
+    # Long enough to be there until the other seven are refused.
+    options = {"play": "stream", "words": 500, "pause": 0.01}
+    replies = await asyncio.gather(*(gateways[number % 2].ask(**options) for number in range(8)))
+    assert sorted(reply.status for reply in replies) == [200] + [429] * 7
+    assert {reply.error_code for reply in replies if reply.status == 429} == {"budget_held"}
+    assert sum(len(gateway.served()) for gateway in gateways) == 1
+    await until_figures(store, spent=actual_nanos(words=500))
+
+
 async def test_a_worker_paused_for_two_leases_finalizes_late(start_gateway, store: RedisStore):
-    paused = start_gateway(lease_s="1", remember_s="60")
-    other = start_gateway(lease_s="1", remember_s="60")
+    paused = start_gateway(lease_s=str(LEASE_MS // 1000), remember_s="60")
+    other = start_gateway(lease_s=str(LEASE_MS // 1000), remember_s="60")
     async with paused.open(play="stream", words=40, pause=0.02) as (_, reader):
         await reader.readuntil(b"\n\n")
         paused.process.send_signal(signal.SIGSTOP)
         # Some request wakes the other worker's sweep.
         assert (await other.ask(max_tokens=10)).status == 200
 
-        async def expired() -> bool:
-            return not await store.holds() and (await figures(store))[1] == 0
+        since_ms = (await store.head()).now_ms
 
-        await until(expired)
+        async def two_leases_are_over() -> bool:
+            return (await store.head()).now_ms >= since_ms + 2 * LEASE_MS and (await figures(store))[1] == 0
+
+        await until(two_leases_are_over)
+        assert not await store.holds()
         paused.process.send_signal(signal.SIGCONT)
         assert (await reader.read()).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     assert await figures(store) == (actual_nanos() + actual_nanos(words=40), 0)
@@ -88,6 +115,25 @@ async def test_a_rolling_restart_under_load_loses_nothing(start_gateway, store: 
         for record in served
     )
     assert await figures(store) == (owed, 0)
+
+
+async def test_a_shutdown_waits_for_the_store_as_long_as_the_setting_says(
+    start_gateway, proxy: FaultProxy, store: RedisStore
+):
+    settings = {"store_timeout_s": "0.2", "limits": "key=100/day"}
+    patient, hasty = start_gateway(**settings, drain_timeout_s="300"), start_gateway(**settings, drain_timeout_s="0.5")
+    proxy.always("finalize", Fault.SWALLOW)
+    for gateway in (patient, hasty):
+        assert (await gateway.ask()).status == 200
+        gateway.process.send_signal(signal.SIGTERM)
+    # It ends although the store gives no answer, and says what it could not book.
+    assert await asyncio.to_thread(hasty.process.wait, 60) in (0, -signal.SIGTERM)
+    assert "not booked by this process" in hasty.log.read_text()
+    assert patient.process.poll() is None
+    proxy.always("finalize", None)
+    assert await asyncio.to_thread(patient.process.wait, 60) in (0, -signal.SIGTERM)
+    assert (await figures(store))[0] == actual_nanos()
+    assert len(await store.holds()) == 1, "what the hasty one could not book comes back with its lease"
 
 
 async def _reached(answers: list, count: int) -> bool:
