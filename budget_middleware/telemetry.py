@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
@@ -65,7 +65,13 @@ _ERRORS = frozenset(
 )
 """Refusals are policy, not errors; these are what an operator wants to find."""
 
+# Milliseconds matter here, and an SDK's own bounds begin at 5 s.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_RATIOS = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+
 Attributes = Mapping[str, str | int | float | bool]
+Told = Callable[[], Attributes]
+"""Makes attributes: it is called only where a sampler or a span reads them."""
 ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
 
@@ -99,6 +105,11 @@ def has_tracer_provider() -> bool:
     None, because it cannot be told, where the environment names a provider that cannot be loaded.
     """
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+
+
+def because(reason: str) -> Told:
+    """Tells a reason and nothing else."""
+    return lambda: {REASON: reason}
 
 
 @dataclass(slots=True, eq=False)
@@ -136,14 +147,26 @@ class Telemetry:
         self._tracer = trace.get_tracer(_NAME, version("budget-middleware"))
         meter = metrics.get_meter(_NAME, version("budget-middleware"))
         self._reserve_duration = meter.create_histogram(
-            "budget.reserve.duration", unit="s", description="Time that a request waits for its reservation."
+            "budget.reserve.duration",
+            unit="s",
+            description="Time that a request waits for its reservation.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._store_duration = meter.create_histogram(
+            "budget.store.duration",
+            unit="s",
+            description="Time of one call that the store answered.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._requests = meter.create_counter(
             "budget.requests", unit="{request}", description="Requests by what became of them."
         )
         self._cost = meter.create_counter("budget.cost", unit="{USD}", description="Cost booked.")
         self._estimate_ratio = meter.create_histogram(
-            "budget.estimate.ratio", unit="1", description="Estimated over actual cost of a request."
+            "budget.estimate.ratio",
+            unit="1",
+            description="Estimated over actual cost of a request.",
+            explicit_bucket_boundaries_advisory=_RATIOS,
         )
         self._expired = meter.create_counter(
             "budget.reservations.expired", unit="{reservation}", description="Leases that ran out."
@@ -173,30 +196,30 @@ class Telemetry:
         since_seq: int = 0,
         context: Context | None = None,
         reserve_trace: str = "",
-        attributes: Attributes | None = None,
+        told: Told = dict,
     ) -> VerbSpan:
         """Begin a verb's span, linked to the span that made the reservation."""
         if not has_tracer_provider():
             return _SILENT
-        given = {RESERVATION_ID: reservation_id} if reservation_id else {}
         begun = _begin(
             self._tracer,
             op,
+            reservation_id=reservation_id,
             since_seq=since_seq,
             context=context,
             reserve_trace=reserve_trace,
-            attributes={**given, **(attributes or {})},
+            told=told,
         )
         return begun or _SILENT
 
     @_harmless
-    def end(self, verb: VerbSpan, status: str, *, attributes: Attributes | None = None) -> None:
+    def end(self, verb: VerbSpan, status: str, *, told: Told = dict) -> None:
         """End a verb's span with what the verb answered."""
         if not verb.is_recording or verb.is_ended:
             return
         verb.is_ended = True
         verb.span.set_attribute(STATUS, status)
-        for name, value in (attributes or {}).items():
+        for name, value in told().items():
             verb.span.set_attribute(name, value)
         if status in _ERRORS:
             verb.span.set_status(StatusCode.ERROR, status)
@@ -272,19 +295,26 @@ class Telemetry:
 
     # Metrics.
 
-    @_harmless
-    def count_reserve(self, *, seconds: float, status: str) -> None:
-        self._reserve_duration.record(seconds, {"status": status})
+    # A context tells exemplars which trace a figure is from; None is the current one.
 
     @_harmless
-    def count_request(self, *, status: str, model: str) -> None:
-        self._requests.add(1, {"status": status, "model": model})
+    def count_reserve(self, verb: VerbSpan, *, seconds: float, status: str) -> None:
+        context = trace.set_span_in_context(verb.span) if verb.is_recording else None
+        self._reserve_duration.record(seconds, {"status": status}, context)
 
     @_harmless
-    def count_cost(self, *, actual_nanos: int, estimate_nanos: int, model: str) -> None:
-        self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model})
+    def count_call(self, op: Op, *, seconds: float) -> None:
+        self._store_duration.record(seconds, {"op": op.value})
+
+    @_harmless
+    def count_request(self, *, status: str, model: str, context: ParentContext = None) -> None:
+        self._requests.add(1, {"status": status, "model": model}, context)
+
+    @_harmless
+    def count_cost(self, *, actual_nanos: int, estimate_nanos: int, model: str, context: ParentContext = None) -> None:
+        self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model}, context)
         if actual_nanos > 0:
-            self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model})
+            self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model}, context)
 
     @_harmless
     def count_lost(self) -> None:
@@ -295,12 +325,21 @@ class Telemetry:
         self._unlogged.add(refusals)
 
     @_harmless
-    def observe(self, *, reserved_by_kind: Callable[[], Mapping[str, int]], spooled: Callable[[], int]) -> None:
-        """Gauges, read whenever a metric reader asks: both must answer at once, from what is known."""
+    def observe(
+        self,
+        *,
+        reserved_by_kind: Callable[[], Mapping[str, int]],
+        oldest_s: Callable[[], float],
+        spooled: Callable[[], int],
+    ) -> None:
+        """Gauges, read in a thread of the metric reader's: all must answer at once, from what is known."""
 
         def reserved(_: CallbackOptions) -> Iterable[Observation]:
             for kind, nanos in reserved_by_kind().items():
                 yield Observation(nanos / NANOS_PER_USD, {"kind": kind})
+
+        def oldest(_: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(oldest_s())
 
         def spool(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(spooled())
@@ -310,6 +349,12 @@ class Telemetry:
             callbacks=[reserved],
             unit="{USD}",
             description="Reserved now, by account kind.",
+        )
+        self._meter.create_observable_gauge(
+            "budget.reservations.oldest",
+            callbacks=[oldest],
+            unit="s",
+            description="Age of the oldest reservation whose request still runs.",
         )
         self._meter.create_observable_gauge(
             "budget.spool.size",
@@ -361,17 +406,19 @@ def _begin(
     tracer: trace.Tracer,
     op: Op,
     *,
+    reservation_id: str,
     since_seq: int,
     context: Context | None,
     reserve_trace: str,
-    attributes: dict[str, Any],
+    told: Told,
 ) -> VerbSpan:
     started_ns = time.time_ns()
+    given = {RESERVATION_ID: reservation_id} if reservation_id else {}
     span = tracer.start_span(
         f"budget.{op}",
         context=context,
         kind=SpanKind.INTERNAL,
-        attributes=attributes,
+        attributes={**given, **told()},
         links=_links([reserve_trace]),
         start_time=started_ns,
     )

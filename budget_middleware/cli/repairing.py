@@ -57,8 +57,8 @@ async def repair(desk: Desk, corrections: Iterable[Correction]) -> list[Entry]:
 async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Entry, ...]:
     """One repair, its span, and the entries of it: none if somebody was faster."""
     id_ = secrets.token_hex(16)
-    attributes: names.Attributes = {names.AMOUNT_USD: correction.spent_nanos / NANOS_PER_USD, names.REASON: REASON}
-    span = desk.ledger.telemetry.start(Op.ADJUST, reservation_id=id_, attributes=attributes)
+    told: names.Attributes = {names.AMOUNT_USD: correction.spent_nanos / NANOS_PER_USD, names.REASON: REASON}
+    span = desk.ledger.telemetry.start(Op.ADJUST, reservation_id=id_, told=lambda: told)
     verb = Repair(id_, target, correction.spent_nanos, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:

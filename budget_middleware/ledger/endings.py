@@ -15,7 +15,7 @@ from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
-from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
+from budget_middleware.telemetry import Telemetry, Told, VerbSpan
 
 REPLAYED_S = 300
 """Endings that were answered in the last so many seconds are sent again when the store has lost writes."""
@@ -37,7 +37,7 @@ class _Owed:
 
     hold: Hold
     ending: Ending
-    attributes: Attributes
+    told: Told
     since_s: float
 
     @property
@@ -46,6 +46,10 @@ class _Owed:
 
     def at_age(self, *, trace: str) -> Ending:
         return replace(self.ending, age_ms=self._age_ms(), trace=trace)
+
+    @property
+    def op(self) -> Op:
+        return Op.FINALIZE if isinstance(self.ending, Finalize) else Op.RELEASE
 
     def _age_ms(self) -> int:
         return round((time.monotonic() - self.since_s) * 1000)
@@ -98,8 +102,8 @@ class Endings:
         """Endings that got no answer at their first try, and none since."""
         return len(self._spool)
 
-    def begin(self, hold: Hold, ending: Ending, attributes: Attributes) -> EndingTask:
-        return self._tasks.own(self._end(_Owed(hold, ending, attributes, time.monotonic())))
+    def begin(self, hold: Hold, ending: Ending, told: Told) -> EndingTask:
+        return self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic())))
 
     def adopt(self) -> None:
         """Take over what processes that are gone have left on disk."""
@@ -107,7 +111,7 @@ class Endings:
             ending = spooled.ending
             hold = Hold(payers={}, amount_nanos=0, id=ending.id, reserve_trace=spooled.reserve_trace)
             since_s = time.monotonic() - max(now_ms() - spooled.since_ms, 0) / 1000
-            self._tasks.own(self._end(_Owed(hold, ending, {names.REASON: ending.reason}, since_s)))
+            self._tasks.own(self._end(_Owed(hold, ending, names.because(ending.reason), since_s)))
 
     def close(self) -> None:
         """Let go of the disk; what is still owed is left there for another process."""
@@ -131,29 +135,29 @@ class Endings:
 
     async def _end_again(self, owed: _Owed, at_once: asyncio.Semaphore) -> None:
         async with at_once:
-            await self._end(replace(owed, attributes={**owed.attributes, names.REASON: "replayed"}))
+            await self._end(replace(owed, told=lambda: {**owed.told(), names.REASON: "replayed"}))
 
     async def _end(self, owed: _Owed) -> Answer | None:
         span = self._telemetry.start(
-            Op.FINALIZE if isinstance(owed.ending, Finalize) else Op.RELEASE,
+            owed.op,
             reservation_id=owed.hold.id,
             since_seq=self._follower.seen.seq,
             context=owed.hold.context,
             reserve_trace=owed.hold.reserve_trace,
-            attributes=owed.attributes,
+            told=owed.told,
         )
         return await self._until_answered(_Trial(owed, span))
 
     async def _until_answered(self, trial: "_Trial") -> Answer | None:
         """Try until the store answers. None: it is away, and whoever waits may go on; or this was the last try."""
         while True:
-            before, began_s = self._follower.seen, time.monotonic()
+            call = self._follower.call(trial.owed.op)
             try:
                 answer = await self._try(trial)
             except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
                 trial.is_uncertain = trial.is_uncertain or not isinstance(error, StoreRefused)
                 if isinstance(error, StoreUnavailable | TimeoutError):
-                    self._follower.breaker.note_outage(began_s=began_s)
+                    self._follower.breaker.note_outage(began_s=call.began_s)
                 if trial.is_last or not self._keeps(trial.owed):
                     self._give_up(trial, error)
                     return None
@@ -163,7 +167,7 @@ class Endings:
                     self._tasks.own(self._try_later(trial))
                     return None
             else:
-                self._follower.note(answer, trial.span, before=before)
+                self._follower.note(answer, trial.span, call)
                 return self._settle(trial, answer)
             await trial.pause()
 
@@ -195,7 +199,7 @@ class Endings:
         return answer
 
     def _give_up(self, trial: "_Trial", error: BaseException) -> None:
-        told = {names.REASON: str(error)}
+        told = names.because(str(error))
         self._follower.finish(trial.span, names.UNPROTECTED, told, is_uncertain=trial.is_uncertain)
         _log.error("not booked by this process, the store gave no answer: %s", trial.owed.ending)
 

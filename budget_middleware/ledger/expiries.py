@@ -70,9 +70,9 @@ class Expiries:
             Op.EXPIRE,
             reservation_id=reservation_id,
             since_seq=self._follower.seen.seq,
-            attributes={names.REASON: reason} if reason else None,
+            told=names.because(reason) if reason else dict,
         )
-        before = self._follower.seen
+        asked = self._follower.call(Op.EXPIRE)
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await call(span.trace)
@@ -82,5 +82,5 @@ class Expiries:
         if answer.entries or reservation_id:
             self._telemetry.link_expired(span, answer.entries)
             self._telemetry.end(span, answer.status if reservation_id else Status.EXPIRED)
-        self._follower.note(answer, span, before=before)
+        self._follower.note(answer, span, asked)
         return answer

@@ -11,7 +11,7 @@ from budget_middleware.core.model import Answer, Entry, Op, Status
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
-from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
+from budget_middleware.telemetry import Telemetry, Told, VerbSpan
 
 JOURNAL_PAGE = 1_000
 
@@ -31,6 +31,14 @@ class Seen(NamedTuple):
 
     generation: str = ""
     seq: int = 0
+
+
+class Call(NamedTuple):
+    """A call to the store as it begins: what had been seen before, and when it was (on the monotonic clock)."""
+
+    op: Op
+    before: Seen
+    began_s: float
 
 
 class _Untold(NamedTuple):
@@ -63,12 +71,17 @@ class StoreFollower:
         """The store's clock, as far as its answers told; this process's own before the first."""
         return time.time_ns() // 1_000_000 + self._clock_offset_ms
 
-    def note(self, answer: Answer, span: VerbSpan, *, before: Seen) -> None:
-        """Learn from an answer; ``before`` is ``seen`` as it was when the call was sent."""
+    def call(self, op: Op) -> Call:
+        """To be taken just before the store is asked. Heartbeats and sweeps are calls that may expire."""
+        return Call(op, self.seen, time.monotonic())
+
+    def note(self, answer: Answer, span: VerbSpan, call: Call) -> None:
+        """Learn from the answer to a call."""
+        self._telemetry.count_call(call.op, seconds=time.monotonic() - call.began_s)
         self.breaker.note_answer()
         self._telemetry.tell(span, answer.entries)
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
-        if self._follow(answer, before):
+        if self._follow(answer, call.before):
             self._note_loss()
         if answer.entries:
             self._remember(answer.entries[-1])
@@ -125,9 +138,9 @@ class StoreFollower:
         self.seen = Seen(seen.generation, answer.seq if has_lost else max(answer.seq, seen.seq))
         return has_lost
 
-    def finish(self, span: VerbSpan, status: str, attributes: Attributes | None = None, *, is_uncertain: bool) -> None:
+    def finish(self, span: VerbSpan, status: str, told: Told = dict, *, is_uncertain: bool) -> None:
         """End a verb's span. Uncertain: a call got no answer, so the journal may hold entries that nobody told."""
-        self._telemetry.end(span, status, attributes=attributes)
+        self._telemetry.end(span, status, told=told)
         if is_uncertain:
             self.leave_untold(span)
 

@@ -1,11 +1,12 @@
 """A reservation as its owner sees it."""
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from budget_middleware.core.model import Target
-from budget_middleware.telemetry import Attributes, ParentContext
+from budget_middleware.telemetry import ParentContext, Told
 
 
 @dataclass(slots=True, eq=False)
@@ -13,7 +14,8 @@ class Hold:
     """What one request asks to reserve; its id is made here, before the store hears of it.
 
     ``targets`` are the counters as last sent to the store: enough to book the cost even if the store never saw,
-    or has lost, the reservation. ``is_uncertain`` says that an attempt to reserve got no answer.
+    or has lost, the reservation. ``told`` are attributes of its spans. ``is_uncertain`` says that an attempt to
+    reserve got no answer; ``since_s`` is when it was made, on the monotonic clock.
     """
 
     payers: Mapping[str, str | None]
@@ -21,8 +23,9 @@ class Hold:
     model: str = ""
     expiry_charge_nanos: int = 0
     context: ParentContext = None
-    attributes: Attributes = field(default_factory=dict)
+    told: Told = dict
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     targets: tuple[Target, ...] = ()
     reserve_trace: str = ""
     is_uncertain: bool = False
+    since_s: float = field(default_factory=time.monotonic)

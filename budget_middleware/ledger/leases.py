@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -60,6 +61,12 @@ class LeaseKeeper:
 
     def drop(self, hold: Hold) -> None:
         self._here().holds.pop(hold.id, None)
+
+    def oldest_s(self) -> float:
+        """For how long the oldest of the kept holds has been one, 0 if there is none; any thread may ask."""
+        here = [kept for kept in list(self._kept.values()) if kept.pid == os.getpid()]
+        firsts = [hold for kept in here for hold in list(kept.holds.values())[:1]]
+        return max((time.monotonic() - hold.since_s for hold in firsts), default=0.0)
 
     async def stop(self) -> None:
         """Let no beat of this event loop come any more."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -36,7 +37,7 @@ from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic
-from budget_middleware.telemetry import Attributes, Telemetry, VerbSpan
+from budget_middleware.telemetry import Telemetry, Told, VerbSpan
 
 _log = logging.getLogger("budget_middleware")
 
@@ -96,7 +97,9 @@ class Ledger:
         self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout_s=store_timeout_s)
         self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout_s=store_timeout_s)
         self.telemetry.observe(
-            reserved_by_kind=lambda: self._expiries.reserved_by_kind, spooled=lambda: self._endings.waiting
+            reserved_by_kind=lambda: self._expiries.reserved_by_kind,
+            oldest_s=self._leases.oldest_s,
+            spooled=lambda: self._endings.waiting,
         )
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
@@ -141,17 +144,19 @@ class Ledger:
             reservation_id=hold.id,
             since_seq=self._follower.seen.seq,
             context=hold.context,
-            attributes={names.ESTIMATE_USD: hold.amount_nanos / NANOS_PER_USD, **hold.attributes},
+            told=lambda: {names.ESTIMATE_USD: hold.amount_nanos / NANOS_PER_USD, **hold.told()},
         )
         hold.reserve_trace = span.trace
-        status, told = "cancelled", dict[str, str | int | float | bool]()
+        told: Told = dict
+        status = "cancelled"
         try:
             answer = await until_decided(lambda: self._reserve_once(hold, span), timeout_s=self._store_timeout_s)
             status = answer.status
-            told.update(names.rejection_attributes(answer.rejection) if answer.rejection else {})
+            if answer.rejection is not None:
+                told = partial(names.rejection_attributes, answer.rejection)
         except (StoreUnavailable, StoreRefused) as error:
             status = names.UNPROTECTED
-            told[names.REASON] = str(error)
+            told = names.because(str(error))
             if hold.is_uncertain:
                 self._leases.keep(hold)
                 # Where only a limits source failed, the store was never asked.
@@ -163,7 +168,7 @@ class Ledger:
             raise
         finally:
             self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
-            self.telemetry.count_reserve(seconds=time.monotonic() - started, status=status)
+            self.telemetry.count_reserve(span, seconds=time.monotonic() - started, status=status)
         self._refusals.note(hold, answer)
         self._keep_or_abandon(hold, answer)
         return answer
@@ -182,13 +187,13 @@ class Ledger:
         verb = await self._reserve_verb(hold, span)
         if not self._follower.breaker.allows():
             raise StoreAway("the store is away, and was not asked")
-        before = self._follower.seen
+        call = self._follower.call(Op.RESERVE)
         try:
             answer = await self.store.reserve(verb)
         except (StoreUnavailable, asyncio.CancelledError):
             hold.is_uncertain = True
             raise
-        self._follower.note(answer, span, before=before)
+        self._follower.note(answer, span, call)
         if answer.status is Status.STALE_LIMITS:
             await self._layers.refresh(answer)
         return answer
@@ -227,20 +232,22 @@ class Ledger:
 
     # Endings. Each runs in a task of the ledger's own; who wants to wait for it waits in `settled`.
 
-    def finalize(
-        self, hold: Hold, *, actual_nanos: int, reason: str = "", attributes: Attributes | None = None
-    ) -> EndingTask:
+    def finalize(self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict) -> EndingTask:
         """Book the actual cost, whatever became of the reservation."""
         self._leases.drop(hold)
         ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason)
-        told: Attributes = {names.AMOUNT_USD: actual_nanos / NANOS_PER_USD, names.REASON: reason}
-        return self._endings.begin(hold, ending, {**hold.attributes, **told, **(attributes or {})})
+
+        def all_told() -> names.Attributes:
+            own: names.Attributes = {names.AMOUNT_USD: actual_nanos / NANOS_PER_USD, names.REASON: reason}
+            return {**hold.told(), **own, **told()}
+
+        return self._endings.begin(hold, ending, all_told)
 
     def release(self, hold: Hold, *, reason: str = "") -> EndingTask:
         """Give the hold back and book nothing."""
         self._leases.drop(hold)
         ending = Release(hold.id, reason=reason)
-        return self._endings.begin(hold, ending, {**hold.attributes, names.REASON: reason})
+        return self._endings.begin(hold, ending, lambda: {**hold.told(), names.REASON: reason})
 
     def abandon(self, hold: Hold, *, reason: str) -> None:
         """Make sure that a reserve of unknown fate holds nothing, now or when it arrives late."""
@@ -301,7 +308,7 @@ class Ledger:
             Op.ADJUST,
             reservation_id=id_,
             since_seq=self._follower.seen.seq,
-            attributes={names.AMOUNT_USD: amount_nanos / NANOS_PER_USD, names.REASON: reason},
+            told=lambda: {names.AMOUNT_USD: amount_nanos / NANOS_PER_USD, names.REASON: reason},
         )
 
         async def attempt() -> Answer:
@@ -313,9 +320,9 @@ class Ledger:
                 trace=span.trace,
                 reason=reason,
             )
-            before = self._follower.seen
+            call = self._follower.call(Op.ADJUST)
             answer = await self.store.adjust(verb)
-            self._follower.note(answer, span, before=before)
+            self._follower.note(answer, span, call)
             return answer
 
         status: str = names.UNPROTECTED

@@ -133,7 +133,7 @@ class Admission:
                 self._settings.on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos
             ),
             context=self._ledger.telemetry.parent(scope["headers"]),
-            attributes=_attributes(api, quote),
+            told=_told((quote.rates.provider if quote.rates else "") or api.provider, quote.ask.model),
         )
         decided = await self._reserve(hold, quote, document)
         if quote.rates is None and isinstance(decided, Admitted) and self._refuses_unpriced(hold):
@@ -218,12 +218,15 @@ def _unknown_model_message(ask: Ask, body: RequestBody) -> str:
     return f"The model {ask.model[:_SHOWN_MODEL_CHARS]!r} has no price here; budgets cannot be kept without one."
 
 
-def _attributes(api: Api, quote: Quote) -> names.Attributes:
-    provider = (quote.rates.provider if quote.rates else "") or api.provider
-    attributes = {names.PROVIDER_NAME: provider}
-    if quote.ask.model is not None:
-        attributes[names.REQUEST_MODEL] = shown_model(quote.ask.model)
-    return attributes
+def _told(provider: str, model: str | None) -> names.Told:
+    # An ending is remembered for minutes with its hold, so no more of the request than this is kept for it.
+    model = model[:_SHOWN_MODEL_CHARS] if model is not None else None
+
+    def told() -> names.Attributes:
+        asked = {names.REQUEST_MODEL: shown_model(model)} if model is not None else {}
+        return {names.PROVIDER_NAME: provider, **asked}
+
+    return told
 
 
 def shown_model(name: str) -> str:

@@ -65,12 +65,16 @@ def reported_cost(text: bytes) -> int | None:
     return nanos if 0 <= nanos <= MAX_NANOS else None
 
 
-def usage_attributes(seen: Seen) -> names.Attributes:
+def usage_told(model: str | None, usage: Usage | None) -> names.Told:
     """What the finalize span tells of the answer."""
-    attributes: dict[str, str | int | float | bool] = {}
-    if seen.model is not None:
-        attributes[names.RESPONSE_MODEL] = shown_model(seen.model)
-    if seen.usage is not None:
-        attributes[names.INPUT_TOKENS] = seen.usage.input_tokens
-        attributes[names.OUTPUT_TOKENS] = seen.usage.output_tokens
-    return attributes
+
+    def told() -> names.Attributes:
+        attributes: dict[str, str | int | float | bool] = {}
+        if model is not None:
+            attributes[names.RESPONSE_MODEL] = shown_model(model)
+        if usage is not None:
+            attributes[names.INPUT_TOKENS] = usage.input_tokens
+            attributes[names.OUTPUT_TOKENS] = usage.output_tokens
+        return attributes
+
+    return told

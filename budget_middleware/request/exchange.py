@@ -22,7 +22,7 @@ from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
 from budget_middleware.ledger import BudgetHandle, Ledger
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.bill import Bill, reported_cost, usage_attributes
+from budget_middleware.request.bill import Bill, reported_cost, usage_told
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.settings import Settings
@@ -185,15 +185,18 @@ class Exchange:
         self._count(charge, end)
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)
-        attributes = usage_attributes(seen)
-        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, attributes=attributes)
+        told = usage_told(seen.model, seen.usage)
+        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
 
     def _count(self, charge: Charge, end: End) -> None:
         quote = self._admitted.quote
         telemetry = self._ledger.telemetry
         status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
-        telemetry.count_request(status="unpriced" if quote.rates is None else status, model=quote.metric_model)
-        telemetry.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=quote.metric_model)
+        model, context = quote.metric_model, self._admitted.hold.context
+        telemetry.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
+        telemetry.count_cost(
+            actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context
+        )
 
 
 def _value(headers: Headers, name: bytes) -> bytes:

@@ -14,13 +14,16 @@ from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_held, reply_lost, request_lost
 from tests.stores.verbs import reserve, target
 from tests.telemetry.conftest import Spans
+from tests.telemetry.proof import id_of, only
 
 ALLOWED = {
     "budget.reserve.duration": {"status"},
+    "budget.store.duration": {"op"},
     "budget.requests": {"status", "model"},
     "budget.cost": {"model"},
     "budget.estimate.ratio": {"model"},
     "budget.reservations.expired": set(),
+    "budget.reservations.oldest": set(),
     "budget.reserved": {"kind"},
     "budget.spool.size": set(),
     "budget.spool.lost": set(),
@@ -144,3 +147,57 @@ async def test_an_ending_without_room_is_counted(
     gate.open()
     for ending in endings:
         await ending
+
+
+async def test_an_exemplar_leads_to_the_trace(base: Store, spans: Spans, metric_reader: InMemoryMetricReader):
+    usage = {"prompt_tokens": 9, "completion_tokens": 3}
+    answer = {"model": "gpt-4o", "choices": [], "usage": usage}
+    app = BudgetMiddleware(ScriptedApp(*json_answer(answer)), limits="key=1/day", store=base)
+    body = {"model": "gpt-4o", "messages": [], "max_tokens": 10}
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    await call(app, body, headers={"authorization": "Bearer k", "traceparent": traceparent})
+    await app.ledger.drain()
+    reserve = only(spans(), "budget.reserve")
+    exemplars = {
+        name: [e for point in of for e in point.exemplars]
+        for name, of in points(metric_reader).items()
+        if "spool" not in name
+    }
+    [waited] = exemplars["budget.reserve.duration"]
+    assert (f"{waited.trace_id:032x}", f"{waited.span_id:016x}") == id_of(reserve)
+    for name in ("budget.requests", "budget.cost", "budget.estimate.ratio"):
+        [exemplar] = exemplars[name]
+        assert f"{exemplar.trace_id:032x}" == "a" * 32, name
+
+
+async def test_durations_and_ratios_fall_into_buckets_that_tell_something(
+    base: Store, clock: MovableClock, metric_reader: InMemoryMetricReader, ledger: Ledger
+):
+    """An SDK's own bounds would put every call of less than 5 s into one."""
+    held = hold("0.10")
+    await ledger.reserve(held)
+    await ledger.finalize(held, actual_nanos=nanos("0.05"))
+    found = points(metric_reader)
+    for name in ("budget.reserve.duration", "budget.store.duration"):
+        assert {point.explicit_bounds[:3] for point in found[name]} == {(0.0005, 0.001, 0.0025)}, name
+    assert {point.attributes["op"] for point in found["budget.store.duration"]} == {"reserve", "finalize"}
+
+
+async def test_the_oldest_reservation_is_the_one_that_runs_longest(
+    metric_reader: InMemoryMetricReader, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    def oldest_s() -> float:
+        [point] = points(metric_reader)["budget.reservations.oldest"]
+        return float(point.value)
+
+    assert oldest_s() == 0
+    first, second = hold("0.10"), hold("0.10")
+    first.since_s -= 100
+    second.since_s -= 10
+    for held in (first, second):
+        await ledger.reserve(held)
+    assert 100 <= oldest_s() < 110
+    await ledger.finalize(first, actual_nanos=1)
+    assert 10 <= oldest_s() < 20
+    await ledger.release(second)
+    assert oldest_s() == 0
