@@ -9,7 +9,7 @@ from starlette.types import Send
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import GLOBAL, MODEL, kind_of
 from budget_middleware.core.model import Balance, Rejection, Target
-from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.windows import FOREVER_MS
 
 Headers = list[tuple[bytes, bytes]]
@@ -74,7 +74,7 @@ def rate_limit_headers(targets: Sequence[Target], balances: Sequence[Balance], *
         state = f"{name};r={max(available_nanos, 0) // _NANOS_PER_MICRO}"
         if target.window.ends_ms < FOREVER_MS:
             policy += f";w={(target.window.ends_ms - target.window.starts_ms) // 1000}"
-            state += f";t={max(target.window.ends_ms - now_ms, 0) // 1000}"
+            state += f";t={ceil_div(max(target.window.ends_ms - now_ms, 0), 1000)}"
         policies.append(policy)
         states.append(state)
         left.append(available_nanos)

@@ -50,6 +50,8 @@ async def test_the_reservation_id_is_that_of_the_journal(memory):
 
 
 async def test_of_a_refusal(memory):
+    """Who waits for so many whole seconds does not come back before the window has turned."""
+    memory.clock.advance(ms=100)
     guard = memory.guard(ScriptedApp(*completion(900)))
     await call(guard, ask(900), headers=bearer())
     refused = await call(guard, ask(600), headers=bearer())
