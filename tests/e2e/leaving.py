@@ -46,7 +46,7 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def listening(scope: Scope, receive: Receive, send: Send) -> None:
     await receive()
-    gone = asyncio.create_task(receive())
+    gone = asyncio.ensure_future(receive())
     await send({"type": "http.response.start", "status": 200, "headers": SSE})
     async for word in words():
         if gone.done():
