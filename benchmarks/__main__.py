@@ -2,9 +2,16 @@
 
 import argparse
 
-from benchmarks import compare, latency, profiling, scripts
+from benchmarks import compare, latency, profiling, scale, scripts, sizes
 
-_COMMANDS = {"compare": compare, "latency": latency, "scripts": scripts, "profile": profiling}
+_COMMANDS = {
+    "compare": compare,
+    "latency": latency,
+    "scripts": scripts,
+    "profile": profiling,
+    "sizes": sizes,
+    "scale": scale,
+}
 
 
 def main() -> None:

@@ -10,16 +10,8 @@ _ROW = 16
 _LEAST_SHARE = 0.004
 _LETTER = 5.6
 _COLOURS = (
-    "#e4a15b",
-    "#d9785f",
-    "#8fb8a8",
-    "#7d9cc0",
-    "#c9b458",
-    "#b491b8",
-    "#9fc27f",
-    "#cf8fa4",
-    "#a9a9a9",
-    "#7fb5c9",
+    *("#e4a15b", "#d9785f", "#8fb8a8", "#7d9cc0", "#c9b458", "#b491b8", "#9fc27f"),
+    *("#cf8fa4", "#a9a9a9", "#7fb5c9", "#d8c3a5", "#9aa6d6", "#c7a27c", "#86b07a"),
 )
 
 Stack = tuple[str, ...]

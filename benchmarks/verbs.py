@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import redis
 
 from benchmarks.workers import Process, redis_url
-from budget_middleware.core.model import Finalize, Reserve, Status, Target
+from budget_middleware.core.model import Finalize, Release, Reserve, Status, Target
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.redis import RedisStore
 
@@ -69,6 +69,11 @@ async def reserve_and_finalize(store: RedisStore, held: Sequence[Target]) -> Non
     answer = await store.finalize(Finalize(id_, tuple(held), 500_000, reason=""))
     if answer.status is not Status.FINALIZED:
         raise SystemExit(f"a finalize was answered {answer.status}: the figures would mean nothing")
+
+
+async def release_unknown(store: RedisStore) -> None:
+    """Leave the tombstone of an id that the store never saw."""
+    await store.release(Release(secrets.token_hex(16), reason=""))
 
 
 async def do_all(work: Iterable[Awaitable[object]], *, in_flight: int = IN_FLIGHT) -> None:
