@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import compare, latency, profiling, scale, scripts, sizes
+from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, streams
 
 _COMMANDS = {
     "compare": compare,
@@ -11,6 +11,8 @@ _COMMANDS = {
     "profile": profiling,
     "sizes": sizes,
     "scale": scale,
+    "memory": memory,
+    "streams": streams,
 }
 
 

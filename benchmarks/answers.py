@@ -1,7 +1,7 @@
 """What the fake upstream says, and what the load asks it: one chat completion, whole or as a stream of 500 chunks."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 CHUNKS = 500
 PATH = "/v1/chat/completions"
@@ -42,9 +42,10 @@ def stream(*, with_usage: bool) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request, as every connection sends it over and over."""
+    """One request, as every connection sends it over and over; of many keys: each time with another token."""
 
     body: str
+    is_of_many_keys: bool = False
     headers: dict[str, str] = field(
         default_factory=lambda: {
             "Content-Type": "application/json",
@@ -63,6 +64,7 @@ def _ask(**more: object) -> Ask:
 
 
 CHAT = _ask()
+OF_MANY_KEYS = replace(CHAT, is_of_many_keys=True)
 STREAM = _ask(stream=True)
 """A client that does not ask for usage: what the guard asks for on its behalf it takes out again."""
 STREAM_WITH_USAGE = _ask(stream=True, stream_options={"include_usage": True})

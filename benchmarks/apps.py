@@ -1,5 +1,6 @@
 """The app under load, bare and behind scripts of its own; `uvicorn benchmarks.apps:NAME` starts one of them."""
 
+import asyncio
 import os
 from functools import cache
 from typing import Any
@@ -12,6 +13,8 @@ from benchmarks.answers import WHOLE, stream
 # What a counter needs at least: read, compare, add.
 _SCRIPT = "local n = redis.call('INCRBY', KEYS[1], ARGV[1]) if n > 9e15 then return 0 end return n"
 
+PACED_CHUNKS = 40
+PAUSE_S = 0.5
 _PLAIN, _WITH_USAGE = stream(with_usage=False), stream(with_usage=True)
 _JSON_START = {
     "type": "http.response.start",
@@ -39,6 +42,19 @@ async def bare(scope: Scope, receive: Receive, send: Send) -> None:
     else:
         await send(_JSON_START)
         await send({"type": "http.response.body", "body": WHOLE})
+
+
+async def paced(scope: Scope, receive: Receive, send: Send) -> None:
+    """A stream as models send it: a chunk, a pause, so that thousands of them are open at once."""
+    if scope["type"] == "lifespan":
+        await _live(receive, send)
+        return
+    await read_body(receive)
+    await send(_STREAM_START)
+    for event in _WITH_USAGE[-PACED_CHUNKS:]:
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        await asyncio.sleep(PAUSE_S)
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def one_evalsha(scope: Scope, receive: Receive, send: Send) -> None:

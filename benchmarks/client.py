@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import sys
 import time
 from dataclasses import asdict
@@ -13,6 +14,8 @@ from benchmarks.load import Load
 def encode(ask: Ask) -> bytes:
     """The request as bytes on a connection that is kept."""
     headers = {"Host": "bench", "Content-Length": str(len(ask.body)), **ask.headers}
+    if ask.is_of_many_keys:
+        headers["Authorization"] = f"Bearer sk-{secrets.randbelow(10**9)}"
     lines = [f"POST {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n" + ask.body).encode()
 
@@ -35,7 +38,7 @@ async def _run(ask: Ask, *, port: int, connections: int, seconds: float) -> Load
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
         while time.perf_counter() < until:
             started = time.perf_counter()
-            writer.write(request)
+            writer.write(encode(ask) if ask.is_of_many_keys else request)
             head, _ = await read_answer(reader)
             if not head.startswith(b"http/1.1 200"):
                 sys.exit(f"an answer was no 200: {head[:60]!r}")
@@ -51,6 +54,7 @@ async def _run(ask: Ask, *, port: int, connections: int, seconds: float) -> Load
 
 
 if __name__ == "__main__":
-    body, headers = json.load(sys.stdin)
-    found = _run(Ask(body, headers), port=int(sys.argv[1]), connections=int(sys.argv[2]), seconds=float(sys.argv[3]))
+    found = _run(
+        Ask(**json.load(sys.stdin)), port=int(sys.argv[1]), connections=int(sys.argv[2]), seconds=float(sys.argv[3])
+    )
     print(json.dumps(asdict(asyncio.run(found))))

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from benchmarks.apps import bare
+from benchmarks import apps
 from benchmarks.kinds import settings_for
 
 
@@ -25,12 +25,14 @@ def guard(app: ASGIApp, *, accounts: int, namespace: str = "", **settings: Any) 
 def __getattr__(name: str) -> ASGIApp:
     match name.split("_"):
         case ["memory"]:
-            return guard(bare, accounts=3)
+            return guard(apps.bare, accounts=3)
+        case ["paced", "3"]:
+            return guard(apps.paced, accounts=3, namespace=name)
         case ["redis", accounts]:
-            return guard(bare, accounts=int(accounts), namespace=name)
+            return guard(apps.bare, accounts=int(accounts), namespace=name)
         case ["trace", share]:
             from benchmarks.tracing import set_provider
 
             set_provider(share)
-            return guard(bare, accounts=3, namespace=name)
+            return guard(apps.bare, accounts=3, namespace=name)
     raise AttributeError(name)

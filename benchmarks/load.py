@@ -6,11 +6,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from benchmarks.answers import PATH, Ask
 
 _WRK_UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+_EACH_WITH_ITS_KEY = """
+math.randomseed(os.time())
+function request()
+  wrk.headers["Authorization"] = "Bearer sk-" .. math.random(1, 1000000000)
+  return wrk.format()
+end"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +43,7 @@ def run_load(ask: Ask, *, port: int, connections: int, seconds: float) -> Load:
     if shutil.which("wrk"):
         return _run_wrk(ask, port, connections, seconds)
     command = [sys.executable, "-m", "benchmarks.client", str(port), str(connections), str(seconds)]
-    ran = subprocess.run(
-        command, input=json.dumps([ask.body, ask.headers]), capture_output=True, text=True, check=False
-    )
+    ran = subprocess.run(command, input=json.dumps(asdict(ask)), capture_output=True, text=True, check=False)
     if ran.returncode:
         raise LoadFailed(ran.stderr.strip())
     return Load(**json.loads(ran.stdout))
@@ -47,6 +52,8 @@ def run_load(ask: Ask, *, port: int, connections: int, seconds: float) -> Load:
 def _run_wrk(ask: Ask, port: int, connections: int, seconds: float) -> Load:
     lines = ['wrk.method = "POST"', f"wrk.body = {json.dumps(ask.body)}"]
     lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in ask.headers.items()]
+    if ask.is_of_many_keys:
+        lines.append(_EACH_WITH_ITS_KEY)
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write("\n".join(lines))
         script.flush()
