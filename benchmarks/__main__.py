@@ -2,7 +2,7 @@
 
 import argparse
 
-from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, streams
+from benchmarks import compare, guard, latency, memory, profiling, scale, scripts, sizes, streams
 
 _COMMANDS = {
     "compare": compare,
@@ -13,6 +13,7 @@ _COMMANDS = {
     "scale": scale,
     "memory": memory,
     "streams": streams,
+    "guard": guard,
 }
 
 

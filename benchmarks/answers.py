@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 CHUNKS = 500
 PATH = "/v1/chat/completions"
+TOKEN = "sk-benchmark"
 
 _HEAD = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "gpt-4o"}
 _USAGE = {"prompt_tokens": 42, "completion_tokens": 48, "total_tokens": 90}
@@ -49,7 +50,7 @@ class Ask:
     headers: dict[str, str] = field(
         default_factory=lambda: {
             "Content-Type": "application/json",
-            "Authorization": "Bearer sk-benchmark",
+            "Authorization": f"Bearer {TOKEN}",
             "X-Team": "bench",
             "X-User": "alice",
             "X-Org": "acme",

@@ -3,14 +3,14 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 
+from benchmarks.books import BooksWrong
 from benchmarks.load import LoadFailed
 from benchmarks.results import keep, machine, told
 from benchmarks.rounds import Visit, of, ratio, typical, visit_in_turn
 from benchmarks.scenarios import COMPARISONS, Comparison
-from benchmarks.workers import Process, redis_server, redis_url, worker
+from benchmarks.stage import staged
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,38 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure, print a table for each comparison, keep the figures."""
     print(told(machine()))
+    kept = {name: getattr(options, name) for name in ("seconds", "rounds")}
     for name in options.names or COMPARISONS:
         comparison = COMPARISONS[name]
+        connections = options.connections or comparison.connections
         try:
-            visits = _measure(comparison, options)
-        except LoadFailed as error:
+            with staged(comparison) as stage:
+                visits = visit_in_turn(
+                    comparison, stage, connections=connections, rounds=options.rounds, seconds=options.seconds
+                )
+                stage.check_books()
+        except (LoadFailed, BooksWrong) as error:
             sys.exit(f"{name}: {error}")
         print(f"\n{comparison.title}")
-        for connections in options.connections or comparison.connections:
-            print_table(comparison, visits, connections)
-        keep(f"compare-{name}", [asdict(visit) for visit in visits], options=vars(options) | {"do": ""})
-
-
-def _measure(comparison: Comparison, options: argparse.Namespace) -> list[Visit]:
-    with ExitStack() as stack:
-        store = stack.enter_context(redis_server())
-        environment = {"BENCH_REDIS_URL": redis_url(store)}
-        if comparison.name == "gateway":
-            provider = stack.enter_context(worker("benchmarks.apps:bare", environment=environment))
-            environment["BENCH_UPSTREAM_URL"] = f"http://127.0.0.1:{provider.port}"
-        by_app: dict[str, Process] = {}
-        for scenario in comparison.scenarios:
-            if scenario.app not in by_app:
-                by_app[scenario.app] = stack.enter_context(worker(scenario.app, environment=environment))
-        workers = {scenario.name: by_app[scenario.app] for scenario in comparison.scenarios}
-        return visit_in_turn(
-            comparison,
-            workers,
-            store=store,
-            connections=options.connections or comparison.connections,
-            rounds=options.rounds,
-            seconds=options.seconds,
-        )
+        for each in connections:
+            print_table(comparison, visits, each)
+        keep(f"compare-{name}", [asdict(visit) for visit in visits], options=kept)
 
 
 def print_table(comparison: Comparison, visits: Sequence[Visit], connections: int) -> None:

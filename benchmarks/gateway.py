@@ -39,5 +39,5 @@ def _session() -> aiohttp.ClientSession:
 @cache
 def __getattr__(name: str) -> ASGIApp:
     if name == "redis_3":
-        return guard(bare, accounts=3, namespace="gateway")
+        return guard(bare, accounts=3, namespace=name)
     raise AttributeError(name)

@@ -39,7 +39,9 @@ def run(options: argparse.Namespace) -> None:
     ):
         samples = _sample(process, options.requests)
         most = samples[-1].requests + len(samples) * _CONNECTIONS
-        booked = asyncio.run(check_books(store, namespace=_APP, at_least=samples[-1].requests, at_most=most))
+        booked = asyncio.run(
+            check_books(store, namespace=_APP, account="global", at_least=samples[-1].requests, at_most=most)
+        )
     for sample in samples[:: max(len(samples) // 20, 1)]:
         print(f"{sample.requests:>9} requests{_mib(sample.resident_bytes):>9.1f} MiB")
     warm = next(sample for sample in samples if sample.requests >= options.requests / 10)

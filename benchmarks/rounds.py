@@ -3,14 +3,13 @@
 Machines drift, and neighbours come and go; what two visits within seconds of each other have in common cancels out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from benchmarks.load import run_load
 from benchmarks.scenarios import Comparison, Scenario
+from benchmarks.stage import Stage
 from benchmarks.terminal import progress
-from benchmarks.workers import Process
 
 WARM_UP_S = 1.0
 
@@ -31,13 +30,7 @@ class Visit:
 
 
 def visit_in_turn(
-    comparison: Comparison,
-    workers: Mapping[str, Process],
-    *,
-    store: Process,
-    connections: Sequence[int],
-    rounds: int,
-    seconds: float,
+    comparison: Comparison, stage: Stage, *, connections: Sequence[int], rounds: int, seconds: float
 ) -> list[Visit]:
     """Load on every scenario, round by round, for each number of connections; progress goes to the terminal."""
     visits: list[Visit] = []
@@ -45,21 +38,19 @@ def visit_in_turn(
     for each in connections:
         for scenario in comparison.scenarios:
             progress(f"{comparison.name}: warming up {scenario.name}")
-            run_load(scenario.ask, port=workers[scenario.name].port, connections=each, seconds=WARM_UP_S)
+            stage.load(scenario, connections=each, seconds=WARM_UP_S)
         for number in range(rounds):
             for scenario in comparison.scenarios:
                 progress(f"{comparison.name} {len(visits) + 1}/{total}: {scenario.name}, c = {each}")
-                worker = workers[scenario.name]
-                visits.append(_visit(scenario, worker, store, connections=each, number=number, seconds=seconds))
+                visits.append(_visit(scenario, stage, connections=each, number=number, seconds=seconds))
     progress("")
     return visits
 
 
-def _visit(
-    scenario: Scenario, worker: Process, store: Process, *, connections: int, number: int, seconds: float
-) -> Visit:
+def _visit(scenario: Scenario, stage: Stage, *, connections: int, number: int, seconds: float) -> Visit:
+    worker, store = stage.workers[scenario.app], stage.store
     before_s, store_before_s = worker.cpu_s(), store.cpu_s()
-    load = run_load(scenario.ask, port=worker.port, connections=connections, seconds=seconds)
+    load = stage.load(scenario, connections=connections, seconds=seconds)
     return Visit(
         scenario.name,
         connections,

@@ -34,6 +34,7 @@ for number = tonumber(ARGV[3]), tonumber(ARGV[4]) do
 end
 """
 _PAGE = 10_000
+_dice = random.Random(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ async def _measure(options: argparse.Namespace) -> list[Point]:
             pending = 0
             for more in _steps(options.pending):
                 progress(f"scale: {more} pending")
-                await do_all(reserve(store, _held_by(random.randrange(accounts))) for _ in range(pending, more))
+                await do_all(reserve(store, _held_by(_dice.randrange(accounts))) for _ in range(pending, more))
                 pending = more
                 us = await _request_us(server, store, options.requests, accounts=accounts)
                 found.append(Point("a request", accounts, pending, 0, us))
@@ -112,9 +113,7 @@ def _copy_accounts(server: Process, first: int, last: int) -> None:
 
 async def _request_us(server: Process, store: RedisStore, requests: int, *, accounts: int) -> float:
     """Script time of a reserve and a finalize by somebody among them all."""
-    return await _sampled_us(
-        server, lambda: reserve_and_finalize(store, _held_by(random.randrange(accounts))), requests
-    )
+    return await _sampled_us(server, lambda: reserve_and_finalize(store, _held_by(_dice.randrange(accounts))), requests)
 
 
 async def _sampled_us(server: Process, work: Callable[[], Awaitable[object]], times: int, *, samples: int = 7) -> float:

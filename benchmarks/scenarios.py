@@ -1,18 +1,24 @@
 """What is compared with what: each comparison is one table, and its ratios are formed within it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.answers import CHAT, STREAM, STREAM_WITH_USAGE, Ask
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One app under one load, and how a table names it."""
+    """One app under one load, and how a table names it. Where it counts in Redis, that is under its app's name."""
 
     name: str
     says: str
     app: str
     ask: Ask = CHAT
+
+    @property
+    def namespace(self) -> str:
+        """Where the middleware counts; empty if it does not, or in memory."""
+        app = self.app.partition(":")[2]
+        return app if app.startswith(("redis_", "trace_")) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +30,25 @@ class Comparison:
     scenarios: tuple[Scenario, ...]
     bases: tuple[str, ...]
     connections: tuple[int, ...]
+    asks_provider: bool = False
 
 
 _BARE = Scenario("bare", "the app alone", "benchmarks.apps:bare")
 _ONE = Scenario("one_evalsha", "one redis-py EVALSHA", "benchmarks.apps:one_evalsha")
 _TWO = Scenario("two_evalsha", "two redis-py EVALSHA", "benchmarks.apps:two_evalsha")
 _REDIS_1 = Scenario("redis_1", "guarded, Redis, 1 account", "benchmarks.guarded:redis_1")
+_MEMORY = Scenario("memory", "guarded, memory, 3 accounts", "benchmarks.guarded:memory")
 _REDIS_3 = Scenario("redis_3", "guarded, Redis, 3 accounts", "benchmarks.guarded:redis_3")
+_STREAM_BARE = Scenario("stream_bare", "the app alone", "benchmarks.apps:bare", STREAM)
+_STREAM_REDIS = Scenario("stream_redis", "guarded, client asks for no usage", "benchmarks.guarded:redis_3", STREAM)
 
+GUARDED = Comparison(
+    "guard",
+    "What CI holds to its margins",
+    (_BARE, _MEMORY, _TWO, _REDIS_3, _STREAM_BARE, _STREAM_REDIS),
+    bases=("bare", "two_evalsha", "stream_bare"),
+    connections=(8,),
+)
 _COMPARISONS = (
     Comparison(
         "json",
@@ -40,7 +57,7 @@ _COMPARISONS = (
             _BARE,
             _ONE,
             _TWO,
-            Scenario("memory", "guarded, memory, 3 accounts", "benchmarks.guarded:memory"),
+            _MEMORY,
             _REDIS_1,
             _REDIS_3,
             Scenario("redis_8", "guarded, Redis, 8 accounts", "benchmarks.guarded:redis_8"),
@@ -52,8 +69,8 @@ _COMPARISONS = (
         "streams",
         "Streams of 500 chunks",
         (
-            Scenario("stream_bare", "the app alone", "benchmarks.apps:bare", STREAM),
-            Scenario("stream_redis", "guarded, client asks for no usage", "benchmarks.guarded:redis_3", STREAM),
+            _STREAM_BARE,
+            _STREAM_REDIS,
             Scenario("usage_bare", "the app alone, client asks for usage", "benchmarks.apps:bare", STREAM_WITH_USAGE),
             Scenario("usage_redis", "guarded, client asks for usage", "benchmarks.guarded:redis_3", STREAM_WITH_USAGE),
         ),
@@ -64,7 +81,7 @@ _COMPARISONS = (
         "tracing",
         "Tracing, Redis, 3 accounts",
         (
-            Scenario("redis_3", "no provider", "benchmarks.guarded:redis_3"),
+            replace(_REDIS_3, says="no provider"),
             Scenario("trace_off", "a provider that samples nothing", "benchmarks.guarded:trace_off"),
             Scenario("trace_1pct", "1 % of traces", "benchmarks.guarded:trace_1pct"),
             Scenario("trace_all", "every trace", "benchmarks.guarded:trace_all"),
@@ -94,6 +111,7 @@ _COMPARISONS = (
         ),
         bases=("gateway_bare",),
         connections=(32,),
+        asks_provider=True,
     ),
 )
 COMPARISONS = {comparison.name: comparison for comparison in _COMPARISONS}

@@ -6,9 +6,11 @@ From the server's own `INFO commandstats`; beside it a pair of scripts that does
 import argparse
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
+from statistics import median
 
 from redis.asyncio import Redis
 
@@ -18,7 +20,7 @@ from benchmarks.verbs import do_all, reserve_and_finalize, reset_statistics, scr
 from benchmarks.workers import Process, redis_server
 
 # Reserve and finalize without leases, idempotency, expiry or checks of what is stored, on so many counters.
-_NAIVE_RESERVE = """
+_LEAST_RESERVE = """
 for i = 1, #KEYS - 2 do
   local f = redis.call('HMGET', KEYS[i], 'spent', 'reserved')
   if tonumber(f[1] or 0) + tonumber(f[2] or 0) + tonumber(ARGV[2]) > 1e15 then return 0 end
@@ -28,7 +30,7 @@ redis.call('HSET', KEYS[#KEYS - 1], 'amount', ARGV[2], 'state', 'pending')
 redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', '100000', '*', 'op', 'reserve', 'id', ARGV[1], 'amount', ARGV[2])
 return 1
 """
-_NAIVE_FINALIZE = """
+_LEAST_FINALIZE = """
 local amount = redis.call('HGET', KEYS[#KEYS - 1], 'amount')
 for i = 1, #KEYS - 2 do
   redis.call('HINCRBY', KEYS[i], 'reserved', '-' .. amount)
@@ -40,6 +42,9 @@ redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', '100000', '*', 'op', 'finalize', 
 return 1
 """
 _WARM_UP = 200
+Pair = Callable[[], Awaitable[None]]
+LEAST = "least, 3 accounts"
+_ACCOUNTS = (1, 3, 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,6 @@ class ScriptTime:
     """
 
     says: str
-    accounts: int
     in_flight: int
     calls: float
     script_us: float
@@ -59,69 +63,81 @@ class ScriptTime:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--requests", type=int, default=3000, help="of each kind (default 3000)")
+    parser.add_argument("--requests", type=int, default=1000, help="of each kind in a round (default 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="of all kinds in turn (default 5)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure, print, keep the figures."""
     print(told(machine()))
-    found = asyncio.run(_measure(options.requests))
     columns = f"{'in flight':>10}{'calls':>7}{'script us':>11}{'own commands us':>17}{'server CPU us':>15}"
     print(f"\n{'per request':<24}{columns}")
-    for row in found:
-        print(
-            f"{row.says:<24}{row.in_flight:>10}{row.calls:>7.2f}{row.script_us:>11.1f}{row.own_commands_us:>17.1f}"
-            f"{row.cpu_us:>15.1f}"
-        )
-    keep("scripts", [asdict(row) for row in found], options={"requests": options.requests})
+    kept: list[ScriptTime] = []
+    for in_flight in (1, 32):
+        times = asyncio.run(measure(options.requests, rounds=options.rounds, in_flight=in_flight))
+        for says in dict.fromkeys(time.says for time in times):
+            row = _typical([time for time in times if time.says == says])
+            figures = f"{row.calls:>7.2f}{row.script_us:>11.1f}{row.own_commands_us:>17.1f}{row.cpu_us:>15.1f}"
+            print(f"{row.says:<24}{row.in_flight:>10}{figures}")
+        kept += times
+    keep("scripts", [asdict(time) for time in kept], options={"requests": options.requests, "rounds": options.rounds})
 
 
-async def _measure(requests: int) -> list[ScriptTime]:
+def ours(accounts: int) -> str:
+    """How a table names our pair."""
+    return f"ours, {accounts} account{'s' * (accounts > 1)}"
+
+
+async def measure(requests: int, *, rounds: int, in_flight: int) -> list[ScriptTime]:
+    """Each kind of pair in turn, round by round."""
     found: list[ScriptTime] = []
     with redis_server() as server:
-        for in_flight in (1, 32):
-            async with Redis(port=server.port) as client:
-                naive = await _naive_pair(client, accounts=3)
-                found.append(await _timed(server, naive, requests, says="naive, 3 accounts", of=(3, in_flight)))
-            for accounts in (1, 3, 8):
-                async with store_at(server, namespace=f"scripts{accounts}") as store:
-                    held = targets(accounts)
-                    pair = partial(reserve_and_finalize, store, held)
-                    says = f"ours, {accounts} account{'s' * (accounts > 1)}"
-                    found.append(await _timed(server, pair, requests, says=says, of=(accounts, in_flight)))
+        async with AsyncExitStack() as stack:
+            client = await stack.enter_async_context(Redis(port=server.port))
+            pairs = {LEAST: await _least_pair(client, accounts=3)}
+            for accounts in _ACCOUNTS:
+                store = await stack.enter_async_context(store_at(server, namespace=f"scripts{accounts}"))
+                pairs[ours(accounts)] = partial(reserve_and_finalize, store, targets(accounts))
+            for pair in pairs.values():
+                await do_all((pair() for _ in range(_WARM_UP)), in_flight=in_flight)
+            for number in range(rounds):
+                for says, pair in pairs.items():
+                    progress(f"scripts, round {number + 1}/{rounds}: {says}, {in_flight} in flight")
+                    found.append(await _timed(server, pair, requests, says=says, in_flight=in_flight))
+    progress("")
     return found
 
 
-async def _timed(
-    server: Process, pair: Callable[[], Awaitable[None]], requests: int, *, says: str, of: tuple[int, int]
-) -> ScriptTime:
-    accounts, in_flight = of
-    progress(f"scripts: {says}, {in_flight} in flight")
-    await do_all((pair() for _ in range(_WARM_UP)), in_flight=in_flight)
+async def _timed(server: Process, pair: Pair, requests: int, *, says: str, in_flight: int) -> ScriptTime:
     reset_statistics(server)
     before_s = server.cpu_s()
     await do_all((pair() for _ in range(requests)), in_flight=in_flight)
     cpu_s = server.cpu_s() - before_s
     calls, script_us, own_us = script_calls(server)
-    progress("")
     return ScriptTime(
-        says,
-        accounts,
-        in_flight,
-        calls / requests,
-        script_us / requests,
-        own_us / requests,
-        cpu_us=1e6 * cpu_s / requests,
+        says, in_flight, calls / requests, script_us / requests, own_us / requests, cpu_us=1e6 * cpu_s / requests
     )
 
 
-async def _naive_pair(client: Redis, *, accounts: int) -> Callable[[], Awaitable[None]]:
-    first, last = await client.script_load(_NAIVE_RESERVE), await client.script_load(_NAIVE_FINALIZE)
-    counters = [f"{{naive}}:c:{number}" for number in range(accounts)]
+def _typical(times: Sequence[ScriptTime]) -> ScriptTime:
+    """The medians of all rounds."""
+    return ScriptTime(
+        times[0].says,
+        times[0].in_flight,
+        median(time.calls for time in times),
+        median(time.script_us for time in times),
+        median(time.own_commands_us for time in times),
+        median(time.cpu_us for time in times),
+    )
+
+
+async def _least_pair(client: Redis, *, accounts: int) -> Pair:
+    first, last = await client.script_load(_LEAST_RESERVE), await client.script_load(_LEAST_FINALIZE)
+    counters = [f"{{least}}:c:{number}" for number in range(accounts)]
 
     async def pair() -> None:
         id_ = secrets.token_hex(16)
-        keys = [*counters, f"{{naive}}:r:{id_}", "{naive}:journal"]
+        keys = [*counters, f"{{least}}:r:{id_}", "{least}:journal"]
         await client.evalsha(first, len(keys), *keys, id_, "1000000")
         await client.evalsha(last, len(keys), *keys, id_, "500000")
 

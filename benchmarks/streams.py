@@ -41,7 +41,9 @@ def run(options: argparse.Namespace) -> None:
             with worker(app, environment=environment) as process:
                 found.append(asyncio.run(_hold(app, process, options.streams)))
         booked = asyncio.run(
-            check_books(store, namespace="paced_3", at_least=options.streams + 1, at_most=options.streams + 1)
+            check_books(
+                store, namespace="paced_3", account="global", at_least=options.streams + 1, at_most=options.streams + 1
+            )
         )
     print(f"\n{'':<26}{'idle MiB':>9}{'with streams':>13}{'KiB a stream':>14}{'p99 s':>8}")
     for held in found:
