@@ -443,6 +443,12 @@ def trace_ids(traceparent: str) -> tuple[str, str]:
     return (parts[1], parts[2]) if len(parts) == 4 else ("", "")
 
 
+def is_sampled(traceparent: str) -> bool:
+    """Whether the span of a traceparent was meant to be exported."""
+    flags = traceparent.rpartition("-")[2]
+    return flags.isalnum() and int(flags, 16) & TraceFlags.SAMPLED != 0
+
+
 def _links(traceparents: Iterable[str]) -> list[Link]:
     links = []
     for traceparent in traceparents:

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from budget_middleware.cli import auditing, changing, doctor, pricing, reading
+from budget_middleware.cli import auditing, changing, doctor, explaining, pricing, reading
 from budget_middleware.cli.output import PROGRAM, complain
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
 from budget_middleware.settings import SettingsError
@@ -53,6 +53,7 @@ def _parser() -> Parser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     reading.add_to(commands)
+    explaining.add_to(commands)
     auditing.add_to(commands)
     changing.add_to(commands)
     pricing.add_to(commands)

@@ -3,8 +3,10 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
 
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.telemetry import is_sampled, trace_ids
 
 PROGRAM = "budget-middleware"
 
@@ -12,7 +14,8 @@ Row = Mapping[str, object]
 
 
 def say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    # What a client had a hand in must not steer the operator's terminal.
+    sys.stdout.write("".join(letter if letter.isprintable() else "?" for letter in line) + "\n")
 
 
 def complain(line: str) -> None:
@@ -21,6 +24,20 @@ def complain(line: str) -> None:
 
 def usd(nanos: int | None) -> str | None:
     return None if nanos is None else usd_from_nanos(nanos)
+
+
+def iso(time_ms: int, zone: tzinfo = UTC, *, timespec: str = "milliseconds") -> str:
+    seconds, ms = divmod(time_ms, 1000)
+    return datetime.fromtimestamp(seconds, zone).replace(microsecond=ms * 1000).isoformat(timespec=timespec)
+
+
+def link(trace: str, template: str | None) -> Row:
+    """The column of links, which is there only with a template; None for what no trace tells, or was not sampled."""
+    if template is None:
+        return {}
+    trace_id, span_id = trace_ids(trace)
+    url = template.replace("{trace_id}", trace_id).replace("{span_id}", span_id)
+    return {"trace_url": url if is_sampled(trace) else None}
 
 
 def say_json(value: object) -> None:
@@ -77,5 +94,4 @@ def _text(value: object) -> str:
         return "-"
     if isinstance(value, list | tuple):
         return " ".join(map(_text, value))
-    # What a client had a hand in must not steer the operator's terminal.
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    return str(value)

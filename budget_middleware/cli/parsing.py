@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import os
+import re
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -13,6 +14,8 @@ from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_templa
 Run = Callable[[argparse.Namespace], int]
 
 _T = TypeVar("_T")
+
+_RESERVATION_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class CommandError(Exception):
@@ -36,6 +39,17 @@ def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = ""
     if json:
         command.add_argument("--json", action="store_true", help="write JSON")
     return command
+
+
+def add_trace_url(command: Parser, says: str) -> None:
+    """Declare the option that goes before BUDGET_TRACE_URL."""
+    command.add_argument(
+        "--trace-url-template",
+        dest="trace_url",
+        type=_checked(_trace_url),
+        metavar="URL",
+        help=f"{says}, such as http://localhost:16686/trace/{{trace_id}} (default BUDGET_TRACE_URL)",
+    )
 
 
 def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
@@ -82,11 +96,31 @@ def _trace_url(text: str) -> str:
     return template
 
 
+def _subject(text: str) -> str:
+    if _RESERVATION_ID.fullmatch(text):
+        return text
+    try:
+        return parse_account(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; or a reservation id of 32 hex digits") from None
+
+
+def is_reservation_id(subject: str) -> bool:
+    """Whether a `subject` is that; no account is."""
+    return _RESERVATION_ID.fullmatch(subject) is not None
+
+
 def _reason(text: str) -> str:
     words = " ".join(text.split())
     if not words:
         raise ValueError("an empty reason explains nothing; accepted is any text")
     return f"by {_user_name()}: {words}"
+
+
+def who_gave(reason: str) -> str:
+    """`by NAME`, as far as the reason tells; that of a program's own adjustment is told whole."""
+    by_name, colon, _ = reason.partition(": ")
+    return by_name if colon and by_name.startswith("by ") else f"as {reason!r}"
 
 
 def _user_name() -> str:
@@ -100,11 +134,11 @@ account = _checked(parse_account)
 """One account, in its canonical form."""
 pattern = _checked(_pattern)
 """An account in which `*` stands for any subject, in the form in which limits are stored."""
+subject = _checked(_subject)
+"""One account, or the id of a reservation."""
 amount = _checked(_amount)
 """Nano-dollars of an amount in USD that is not 0."""
 positive = _checked(_count_from(1))
 tokens = _checked(_count_from(0))
-trace_url = _checked(_trace_url)
-"""A template with `{trace_id}` in it."""
 reason = _checked(_reason)
 """Why, in one line, with the name of who says so."""

@@ -4,15 +4,14 @@ import asyncio
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from budget_middleware.cli.binding import BindingLimits, read_limits
 from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import Row, Table, say_json, say_rows, usd
-from budget_middleware.cli.parsing import account, add_command, positive, trace_url
+from budget_middleware.cli.output import Row, Table, iso, link, say_json, say_rows, usd
+from budget_middleware.cli.parsing import account, add_command, add_trace_url, positive
 from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
 from budget_middleware.core.windows import Period, window_at, window_named
@@ -59,30 +58,30 @@ def add_to(commands: Any) -> None:
     journal.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
     journal.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
     journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
-    journal.add_argument(
-        "--trace-url-template",
-        type=trace_url,
-        metavar="URL",
-        help="print each entry's link, such as http://localhost:16686/trace/{trace_id} (default BUDGET_TRACE_URL)",
-    )
+    add_trace_url(journal, "print each entry's link")
 
 
 # Status.
 
 
 async def _status(desk: Desk, arguments: Namespace) -> int:
+    rows = [row for _, row in await counters_shown(desk, arguments.account, past=arguments.all)]
+    say_rows(rows, as_json=arguments.json, if_none="no counters")
+    return 0
+
+
+async def counters_shown(desk: Desk, account: str | None, *, past: bool) -> list[tuple[CounterView, Row]]:
+    """The counters (of one account), also those that only a limit names, each with what `status` says of it."""
     now_ms = (await desk.store.head()).now_ms
     limits = await read_limits(desk)
     current = {period: window_at(period, time_ms=now_ms, timezone=desk.settings.timezone).id for period in PERIODS}
-    views = {view.counter: view for view in await desk.store.counters(arguments.account)}
-    shown = [view for view in views.values() if arguments.all or _is_current(view.counter, current)]
-    named = limits.exact_accounts if arguments.account is None else {arguments.account}
+    views = {view.counter: view for view in await desk.store.counters(account)}
+    shown = [view for view in views.values() if past or _is_current(view.counter, current)]
+    named = limits.exact_accounts if account is None else {account}
     shown += [
         CounterView(counter, Balance()) for counter in _limited_counters(named, limits, current) if counter not in views
     ]
-    rows = [_status_row(view, limits, desk.settings.timezone) for view in sorted(shown, key=_reading_order)]
-    say_rows(rows, as_json=arguments.json, if_none="no counters")
-    return 0
+    return [(view, _status_row(view, limits, desk.settings.timezone)) for view in sorted(shown, key=_reading_order)]
 
 
 def _is_current(counter: Counter, current: dict[Period, str]) -> bool:
@@ -123,12 +122,7 @@ def _resets_at(counter: Counter, timezone: ZoneInfo) -> str | None:
         window = window_named(counter.period, counter.window, timezone=timezone)
     except ValueError:
         return None  # A window of another BUDGET_TIMEZONE, from before it was changed.
-    return _iso(window.ends_ms, timezone, timespec="seconds")
-
-
-def _iso(time_ms: int, zone: tzinfo, *, timespec: str) -> str:
-    seconds, ms = divmod(time_ms, 1000)
-    return datetime.fromtimestamp(seconds, zone).replace(microsecond=ms * 1000).isoformat(timespec=timespec)
+    return iso(window.ends_ms, timezone, timespec="seconds")
 
 
 # Holds.
@@ -137,11 +131,11 @@ def _iso(time_ms: int, zone: tzinfo, *, timespec: str) -> str:
 async def _holds(desk: Desk, arguments: Namespace) -> int:
     held = await desk.store.holds()
     now_ms = (await desk.store.head()).now_ms
-    say_rows([_hold_row(hold, now_ms) for hold in held], as_json=arguments.json, if_none="nothing is held")
+    say_rows([hold_row(hold, now_ms) for hold in held], as_json=arguments.json, if_none="nothing is held")
     return 0
 
 
-def _hold_row(hold: Reservation, now_ms: int) -> Row:
+def hold_row(hold: Reservation, now_ms: int) -> Row:
     return {
         "id": hold.id,
         "accounts": list(dict.fromkeys(target.account for target in hold.targets)),
@@ -158,7 +152,7 @@ def _hold_row(hold: Reservation, now_ms: int) -> Row:
 async def _journal(desk: Desk, arguments: Namespace) -> int:
     after_seq = (await desk.store.head()).seq
     entries = await desk.store.latest(count=arguments.limit, account=arguments.account)
-    template = arguments.trace_url_template or desk.settings.trace_url
+    template = arguments.trace_url or desk.settings.trace_url
     tell: Tell = partial(_tell_lines, template) if arguments.json else _TellTable(template)
     tell(entries)
     if entries:
@@ -187,7 +181,7 @@ async def _follow(desk: Desk, tell: Tell, *, account: str | None, after_seq: int
 
 def _tell_lines(template: str | None, entries: Iterable[Entry]) -> None:
     for entry in entries:
-        say_json({**_entry_row(entry), **_link(entry, template)})
+        say_json({**entry_row(entry), **link(entry.trace, template)})
 
 
 class _TellTable:
@@ -201,24 +195,15 @@ class _TellTable:
             self._table.say(rows)
 
     def _row(self, entry: Entry) -> Row:
-        row = _entry_row(entry)
-        return {**{name: row[name] for name in _READ_AT_2_AM}, **_link(entry, self._template)}
+        row = entry_row(entry)
+        return {**{name: row[name] for name in _READ_AT_2_AM}, **link(entry.trace, self._template)}
 
 
-def _link(entry: Entry, template: str | None) -> Row:
-    """The column of links, which is there only with a template; None for an entry that no trace tells."""
-    if template is None:
-        return {}
-    trace_id, span_id = trace_ids(entry.trace)
-    link = template.replace("{trace_id}", trace_id).replace("{span_id}", span_id)
-    return {"trace_url": link if trace_id else None}
-
-
-def _entry_row(entry: Entry) -> Row:
+def entry_row(entry: Entry) -> Row:
     trace_id, span_id = trace_ids(entry.trace)
     return {
         "seq": entry.seq,
-        "time": _iso(entry.time_ms, UTC, timespec="milliseconds"),
+        "time": iso(entry.time_ms),
         "op": entry.op,
         "reservation_id": entry.reservation_id,
         "account": entry.counter.account,

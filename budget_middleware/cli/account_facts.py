@@ -1,0 +1,48 @@
+"""What is known of an account: its counters, their journal, who holds what on it, and who was refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from budget_middleware.cli.desk import Desk
+from budget_middleware.cli.evidence import entries_of
+from budget_middleware.cli.output import Row
+from budget_middleware.cli.reading import counters_shown
+from budget_middleware.core.model import Counter, CounterView, Entry, Reservation
+from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.story import CounterStory, counter_story
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All that is known of an account; of refusals and entries only those of the counters that are shown."""
+
+    name: str
+    now_ms: int
+    counters: Sequence[tuple[CounterView, Row]]
+    entries: Sequence[Entry]
+    holds: Sequence[Reservation]
+    refusals: Sequence[LoggedRefusal]
+
+    def story(self, view: CounterView) -> CounterStory:
+        own = [entry for entry in self.entries if entry.counter == view.counter]
+        return counter_story(view.balance.spent_nanos, own)
+
+    def held_on(self, counter: Counter) -> list[Reservation]:
+        return [hold for hold in self.holds if any(target.counter == counter for target in hold.targets)]
+
+
+async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
+    # Counters before the journal: what is written meanwhile is told by an entry that no figure shows yet.
+    counters = await counters_shown(desk, name, past=past)
+    holds = [hold for hold in await desk.store.holds() if any(target.account == name for target in hold.targets)]
+    shown = {view.counter for view, _ in counters}
+    entries = await entries_of(desk.store, lambda entry: entry.counter in shown)
+    oldest_ms = min((entry.time_ms for entry in entries), default=0)
+    refusals = [
+        refusal
+        for refusal in await desk.store.refusals()
+        if name in refusal.accounts
+        and (past or refusal.rejection.target.counter in shown or refusal.time_ms >= oldest_ms)
+    ]
+    now_ms = (await desk.store.head()).now_ms
+    return Account(name, now_ms, counters, entries, holds, refusals)

@@ -1,0 +1,90 @@
+"""How a counter came to its figures: its journal entries summed up by what they did. Pure, as ``audit`` is."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from budget_middleware.core.model import Balance, Counter, Entry, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What all changes of one status did to a counter together."""
+
+    changes: int = 0
+    spent_nanos: int = 0
+    reserved_nanos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CounterStory:
+    """``before`` is the counter as the oldest entry that is kept, ``since``, found it.
+
+    ``unexplained_nanos`` is what *spent* shows and no entry accounts for, unless a repair has taken it back since.
+    """
+
+    before: Balance
+    since: Entry | None
+    shares: Mapping[Status, Share]
+    unexplained_nanos: int
+
+
+def counter_story(spent_nanos: int, entries: Sequence[Entry]) -> CounterStory:
+    """The story of a counter that showed ``spent_nanos`` while its journal was being written.
+
+    ``entries`` are its own, the oldest first, read after the figure: what was written since is left out.
+    """
+    told = list(entries)
+    while told and told[-1].spent_nanos != spent_nanos:
+        told.pop()
+    # No entry leads to that figure: then it is wrong, and all of them are told.
+    told = told or list(entries)
+    before = Balance(told[0].spent_before_nanos, told[0].reserved_before_nanos) if told else Balance()
+    led_to_nanos = told[-1].spent_nanos if told else 0
+    return CounterStory(before, told[0] if told else None, _shares(told), spent_nanos - led_to_nanos + _gaps(told))
+
+
+def _gaps(entries: Iterable[Entry]) -> int:
+    """What *spent* gained between one entry and the next; a repair stands for what it found."""
+    return sum(
+        entry.spent_before_nanos - last.spent_nanos
+        for last, entry in pairwise(entries)
+        if entry.status is not Status.REPAIRED
+    )
+
+
+def _shares(entries: Iterable[Entry]) -> Mapping[Status, Share]:
+    by_status: defaultdict[Status, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_status[entry.status].append(entry)
+    return {
+        status: Share(
+            len(alike),
+            sum(entry.spent_delta_nanos for entry in alike),
+            sum(entry.reserved_delta_nanos for entry in alike),
+        )
+        for status, alike in by_status.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one verb did to counters of one account: the same to each of them. ``entry`` tells it of the first."""
+
+    entry: Entry
+    counters: tuple[Counter, ...]
+
+    @property
+    def moved_nanos(self) -> int:
+        """How much it weighs: what it booked or took back, else what it held or gave back."""
+        return abs(self.entry.spent_delta_nanos) or abs(self.entry.reserved_delta_nanos)
+
+
+def changes_of(entries: Iterable[Entry]) -> list[Change]:
+    """The entries of an account, those of one verb together, in the order of the journal."""
+    alike: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        what = (entry.reservation_id, entry.status, entry.spent_delta_nanos, entry.reserved_delta_nanos)
+        alike.setdefault((entry.counter.account, *what), []).append(entry)
+    return [Change(group[0], tuple(entry.counter for entry in group)) for group in alike.values()]

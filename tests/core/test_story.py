@@ -1,0 +1,72 @@
+"""The story of a counter: its entries summed up by status, and what none of them explains."""
+
+from dataclasses import replace
+
+import pytest
+
+from budget_middleware.core.model import Balance, Counter, Entry, Op, Status
+from budget_middleware.core.story import Change, Share, changes_of, counter_story
+from budget_middleware.core.windows import Period
+
+DAY = Counter("key:a", Period.DAY, "2026-11-24")
+MONTH = Counter("key:a", Period.MONTH, "2026-11")
+
+
+def entry(seq: int, status: Status, delta: tuple[int, int], after: tuple[int, int], *, id_: str = "r") -> Entry:
+    return Entry(seq, seq, Op.RESERVE, id_, DAY, *delta, *after, limit_nanos=None, status=status)
+
+
+# 6 held, of which 1 is booked; 5 held and expired with a charge of 2, booked late as 4; a credit of 3.
+JOURNAL = [
+    entry(1, Status.RESERVED, (0, 6), (0, 6)),
+    entry(2, Status.FINALIZED, (1, -6), (1, 0)),
+    entry(3, Status.RESERVED, (0, 5), (1, 5), id_="s"),
+    entry(4, Status.EXPIRED, (2, -5), (3, 0), id_="s"),
+    entry(5, Status.FINALIZED_LATE, (2, 0), (5, 0), id_="s"),
+    entry(6, Status.ADJUSTED, (-3, 0), (2, 0), id_="t"),
+]
+
+
+def test_a_whole_story():
+    story = counter_story(2, JOURNAL)
+    assert (story.before, story.since, story.unexplained_nanos) == (Balance(), JOURNAL[0], 0)
+    assert story.shares == {
+        Status.RESERVED: Share(2, 0, 11),
+        Status.FINALIZED: Share(1, 1, -6),
+        Status.EXPIRED: Share(1, 2, -5),
+        Status.FINALIZED_LATE: Share(1, 2, 0),
+        Status.ADJUSTED: Share(1, -3, 0),
+    }
+
+
+def test_what_was_trimmed_is_before():
+    story = counter_story(2, JOURNAL[3:])
+    assert (story.before, story.unexplained_nanos) == (Balance(1, 5), 0)
+
+
+@pytest.mark.parametrize("figure", [0, 1, 3, 5, 2])
+def test_what_was_written_after_the_figure_is_left_out(figure: int):
+    story = counter_story(figure, JOURNAL)
+    assert story.before.spent_nanos + sum(share.spent_nanos for share in story.shares.values()) == figure
+    assert story.unexplained_nanos == 0
+
+
+def test_a_figure_that_no_entry_leads_to_is_unexplained():
+    assert counter_story(9, JOURNAL).unexplained_nanos == 7
+    assert counter_story(9, []).unexplained_nanos == 9
+    gap = [*JOURNAL[:2], replace(JOURNAL[5], spent_nanos=7)]
+    assert counter_story(7, gap).unexplained_nanos == 9, "1 was booked, 3 credited"
+
+
+def test_a_repair_explains_itself():
+    """It is the one entry that need not begin where the one before it ended."""
+    repair = entry(7, Status.REPAIRED, (-4, 0), (2, 0), id_="audit")
+    assert counter_story(6, JOURNAL).unexplained_nanos == 4
+    story = counter_story(2, [*JOURNAL, repair])
+    assert (story.unexplained_nanos, story.shares[Status.REPAIRED]) == (0, Share(1, -4, 0))
+
+
+def test_entries_of_one_verb_are_one_change():
+    both = [JOURNAL[1], replace(JOURNAL[1], seq=3, counter=MONTH), JOURNAL[5]]
+    assert changes_of(both) == [Change(JOURNAL[1], (DAY, MONTH)), Change(JOURNAL[5], (DAY,))]
+    assert [change.moved_nanos for change in changes_of(JOURNAL[:1])] == [6]
