@@ -14,7 +14,7 @@ from budget_middleware.core.story import CounterStory, counter_story
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """All that is known of an account; of refusals and entries only those of the counters that are shown."""
+    """All that is known of an account; entries of the counters that are shown, and who was refused by whichever."""
 
     name: str
     now_ms: int
@@ -37,12 +37,10 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
     holds = [hold for hold in await desk.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {view.counter for view, _ in counters}
     entries = await entries_of(desk.store, lambda entry: entry.counter in shown)
-    oldest_ms = min((entry.time_ms for entry in entries), default=0)
+    now_ms = (await desk.store.head()).now_ms
     refusals = [
         refusal
         for refusal in await desk.store.refusals()
-        if name in refusal.accounts
-        and (past or refusal.rejection.target.counter in shown or refusal.time_ms >= oldest_ms)
+        if name in refusal.accounts and (past or refusal.rejection.target.window.ends_ms > now_ms)
     ]
-    now_ms = (await desk.store.head()).now_ms
     return Account(name, now_ms, counters, entries, holds, refusals)
