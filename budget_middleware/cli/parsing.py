@@ -32,12 +32,11 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
-def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = "", json: bool = True) -> Parser:
+def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = "") -> Parser:
     """Declare a command; `says` stands in the list of commands and, with `more`, in its own help."""
     command: Parser = commands.add_parser(name, help=says, description=f"{says} {more}".strip())
     command.set_defaults(run=run)
-    if json:
-        command.add_argument("--json", action="store_true", help="write JSON")
+    command.add_argument("--json", action="store_true", help="write JSON")
     return command
 
 

@@ -33,7 +33,6 @@ def add_to(commands: Any) -> None:
         says="Tell the account of a token, which is read from stdin and never shown.",
         more="It is hashed as the gateway does, under BUDGET_HASH_SECRET if that is set. One trailing newline"
         " is dropped; 'Bearer TOKEN', as it stands in a header, is the same as the token alone.",
-        json=False,
     )
 
 
@@ -118,7 +117,7 @@ def _usd_from_femtos(femtos: int) -> str:
 # Key id.
 
 
-def _key_id(_: Namespace) -> int:
+def _key_id(arguments: Namespace) -> int:
     settings = load()
     raw = getpass.getpass("token: ").encode() if sys.stdin.isatty() else sys.stdin.buffer.read()
     # What the gateway would read from a header, so that both hash the same.
@@ -126,5 +125,9 @@ def _key_id(_: Namespace) -> int:
     token = "" if b"\n" in line else token_of({"type": "http", "headers": [(b"authorization", line)]})
     if not token:
         raise CommandError("stdin holds no token; accepted is one line, TOKEN or 'Bearer TOKEN'")
-    say(account_of(KEY, key_id(token, secret=settings.hash_secret.get_secret_value())))
+    account = account_of(KEY, key_id(token, secret=settings.hash_secret.get_secret_value()))
+    if arguments.json:
+        say_json({"account": account})
+    else:
+        say(account)
     return 0

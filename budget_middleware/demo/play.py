@@ -1,6 +1,7 @@
 """The demo's course: start, watch, tell, audit."""
 
 import asyncio
+import json
 import signal
 import sys
 import time
@@ -32,22 +33,25 @@ _SETTLE_S = 10.0
 _PAGE = 1_000
 
 
-def run_demo(*, plain: bool, seconds: float) -> int:
+def run_demo(*, plain: bool, as_json: bool, seconds: float) -> int:
     """Show a guarded gateway under traffic for so many seconds; 1 if the audit then finds drift, else 0.
 
-    A live table in a terminal; elsewhere, and with `plain`, the same table every few seconds. All processes that
-    it starts it also ends, on Ctrl-C and SIGTERM too (130).
+    A live table in a terminal; elsewhere, and with `plain`, the same table every few seconds; `as_json` only how it
+    ended. All processes that it starts it also ends, on Ctrl-C and SIGTERM too (130).
     """
-    console = Console(highlight=False)
-    if plain or not console.is_terminal:
-        console = Console(highlight=False, color_system=None, force_terminal=False, width=_PLAIN_WIDTH)
+    console = Console(highlight=False, quiet=as_json)
+    if plain or as_json or not console.is_terminal:
+        console = Console(highlight=False, quiet=as_json, color_system=None, force_terminal=False, width=_PLAIN_WIDTH)
     try:
-        return asyncio.run(_play(console, seconds))
+        tally, report, entries = asyncio.run(_play(console, seconds))
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
+    if as_json:
+        sys.stdout.write(json.dumps({"requests": tally.outcomes, "audit": _audit_row(report, entries)}) + "\n")
+    return 1 if report.drift else 0
 
 
-async def _play(console: Console, seconds: float) -> int:
+async def _play(console: Console, seconds: float) -> tuple[Tally, Report, list[Entry]]:
     play = asyncio.current_task()
     assert play is not None, "asyncio.run has made it"
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, play.cancel)
@@ -63,7 +67,7 @@ async def _play(console: Console, seconds: float) -> int:
     for story in stories(entries, tally.reservation_ids):
         console.print(story)
     console.print(_verdict(report, entries))
-    return 1 if report.drift else 0
+    return tally, report, entries
 
 
 def _introduction(servers: Servers) -> str:
@@ -118,10 +122,18 @@ async def _audited(store: Store) -> tuple[Report, list[Entry]]:
     return audit.report(), entries
 
 
+def _audit_row(report: Report, entries: list[Entry]) -> dict[str, object]:
+    return {
+        "counters": len({entry.counter for entry in entries}),
+        "reservations": len({entry.reservation_id for entry in entries}),
+        "journal_entries": len(entries),
+        "drift": [str(drift) for drift in report.drift],
+    }
+
+
 def _verdict(report: Report, entries: list[Entry]) -> str:
-    reservations = len({entry.reservation_id for entry in entries})
-    counters = len({entry.counter for entry in entries})
-    told = f"audit: {counters} counters, {reservations} reservations, {len(entries)} journal entries: "
+    row = _audit_row(report, entries)
+    told = "audit: {counters} counters, {reservations} reservations, {journal_entries} journal entries: ".format(**row)
     if not report.drift:
         return f"{told}no drift, every counter adds up to the nano-dollar."
     return "\n".join([f"{told}DRIFT", *(f"  {drift}" for drift in report.drift)])

@@ -147,7 +147,7 @@ def test_demo_is_told_how(here: RunCli, monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setitem(sys.modules, "budget_middleware.demo", SimpleNamespace(run_demo=run_demo))
     assert here("demo", "--plain", "--seconds", "3").code == 0
-    assert asked == [{"plain": True, "seconds": 3.0}]
+    assert asked == [{"plain": True, "as_json": False, "seconds": 3.0}]
 
 
 def test_a_bug_is_told_in_one_line(here: RunCli, monkeypatch: pytest.MonkeyPatch):

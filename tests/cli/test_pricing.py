@@ -90,6 +90,7 @@ def test_parts_are_within_their_whole(here: RunCli, words: tuple[str, ...], line
 def test_the_account_of_a_token(here: RunCli, text: str):
     ran = here("key-id", stdin=text)
     assert (ran.code, ran.out, ran.err) == (0, f"key:{key_id(CANARY)}\n", "")
+    assert here("key-id", "--json", stdin=text).json == {"account": f"key:{key_id(CANARY)}"}
 
 
 def test_the_account_of_a_token_under_a_secret(cli: RunCli):
