@@ -13,9 +13,12 @@ from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, token_count
 from budget_middleware.core.pricing import Usage
 
-# What is put before the tools of a request, in tokens, as documented; it differs by model.
+# What is put before the tools of a request, in tokens, as documented; it differs by model. So does what stands for
+# each tool that Anthropic defines and the client runs (computer, bash, editor, memory), of which only the name is sent.
 TOOL_PROMPT_TOKENS: Final = 350
 WORST_TOOL_PROMPT_TOKENS: Final = 1_000
+DEFINED_TOOL_TOKENS: Final = 700
+WORST_DEFINED_TOOL_TOKENS: Final = 2_000
 
 # Of the iterations that make up a message, those that its totals leave out.
 _BESIDE: Final = ("compaction", "advisor_message")
@@ -38,14 +41,8 @@ class AnthropicMessages(JsonApi):
         """Read a request; with tools there is a prompt before it that it does not show."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         tier = "fast" if body.get("speed") == "fast" else ask.service_tier
-        ask = replace(ask, service_tier=tier, hides_input=ask.hides_input or has_server_tools(body.get("tools")))
-        if not body.get("tools"):
-            return ask
-        return replace(
-            ask,
-            input=_longer(ask.input, TOOL_PROMPT_TOKENS),
-            worst_input=_longer(ask.worst_input, WORST_TOOL_PROMPT_TOKENS),
-        )
+        ask = replace(ask, service_tier=tier, hides_input=ask.hides_input or _hides_input(body))
+        return with_tool_prompt(ask, body.get("tools"))
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The maximum, which includes thinking."""
@@ -58,6 +55,27 @@ class AnthropicMessages(JsonApi):
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """Anthropic's error event."""
         return anthropic_error(refusal)
+
+
+def with_tool_prompt(ask: Ask, tools: object) -> Ask:
+    """The request with what Anthropic adds to tools."""
+    if not tools:
+        return ask
+    n_defined = sum(_is_defined(mapping_of(tool)) for tool in list_of(tools))
+    return replace(
+        ask,
+        input=_longer(ask.input, TOOL_PROMPT_TOKENS + DEFINED_TOOL_TOKENS * n_defined),
+        worst_input=_longer(ask.worst_input, WORST_TOOL_PROMPT_TOKENS + WORST_DEFINED_TOOL_TOKENS * n_defined),
+    )
+
+
+def _is_defined(tool: Mapping[str, object]) -> bool:
+    is_custom = tool.get("type", "custom") == "custom" or "input_schema" in tool
+    return not is_custom and not has_server_tools([tool])
+
+
+def _hides_input(body: Mapping[str, object]) -> bool:
+    return bool(body.get("mcp_servers") or body.get("container")) or has_server_tools(body.get("tools"))
 
 
 def read_message_event(event: Mapping[str, object], seen: Seen) -> None:

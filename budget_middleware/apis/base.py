@@ -22,7 +22,8 @@ class Ask:
     `provider` is the one of the price book to look at, where the API serves no other. `max_output_tokens` is for
     each choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or
     as the settings say. With `hides_input` there is more input than the request shows, such as a stored
-    conversation: it is not expected to count, but at worst fills the model's context window.
+    conversation: it is not expected to count, but at worst fills the model's context window. `texts` are those of the
+    input that are not plain ASCII, of which a tokenizer may make more than their bytes.
     """
 
     model: str | None = None
@@ -31,6 +32,8 @@ class Ask:
     input: Usage = field(default_factory=Usage)
     worst_input: Usage = field(default_factory=Usage)
     hides_input: bool = False
+    caches_for_an_hour: bool = False
+    texts: tuple[str, ...] = field(default=(), repr=False)
     max_output_tokens: int | None = None
     expected_output_tokens: int | None = None
     output_unit: Unit = Unit.OUTPUT

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.anthropic_messages import read_message_event
+from budget_middleware.apis.anthropic_messages import read_message_event, with_tool_prompt
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_input, text_bytes_of
 from budget_middleware.apis.errors import message_error
@@ -43,7 +43,8 @@ class Bedrock(JsonApi):
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request, whose model is at Amazon whatever its name."""
-        return replace(super().read_ask(body, path=path, n_bytes=n_bytes), provider="aws", service_tier=None)
+        ask = replace(super().read_ask(body, path=path, n_bytes=n_bytes), provider="aws", service_tier=None)
+        return with_tool_prompt(ask, body.get("tools") or mapping_of(body.get("toolConfig")).get("tools"))
 
     def count(self, body: Mapping[str, object]) -> Count:
         """Count all of it: each model has its own names for its input."""

@@ -4,7 +4,7 @@ Only what is sent to the model is given here to be counted. Base64 is not text.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from budget_middleware.apis.media import MediaRules, audio_ms, image_size, worst_audio_ms
@@ -25,7 +25,7 @@ NAMED_AUDIO_BYTES: Final = 480_000
 # What signs a thought is nothing that a model reads.
 _SEALS: Final = frozenset({"signature", "thoughtSignature", "thought_signature"})
 # Tools that a provider runs by itself, and whose results it puts into the input.
-_SERVER_TOOLS: Final = ("web_", "file_search", "code_", "mcp", "tool_search", "image_generation")
+_SERVER_TOOLS: Final = ("web_", "file_search", "code_", "mcp", "tool_search", "image_generation", "advisor")
 
 
 @dataclass(slots=True)
@@ -42,6 +42,8 @@ class Count:
     media_bytes: int = 0
     hides_input: bool = False
     caches_for_an_hour: bool = False
+    # Those that are not plain ASCII.
+    texts: list[str] = field(default_factory=list)
 
     def expected(self) -> Usage:
         """The input that is expected."""
@@ -54,13 +56,14 @@ class Count:
         )
 
     def at_worst(self, n_bytes: int) -> Usage:
-        """The most input that a body of so many bytes can have: a token for every byte that is not media."""
+        """The most input that a body of so many bytes can have: a token for every byte that is not media.
+
+        In UTF-16 a text has fewer bytes than the tokenizer will be given.
+        """
         audio_tokens = ceil_div(self.worst_audio_ms * self.rules.audio_tokens_per_s, 1000)
-        tokens = max(0, n_bytes - self.media_bytes) + self.worst_image_tokens + audio_tokens
+        tokens = max(self.text_bytes, n_bytes - self.media_bytes) + self.worst_image_tokens + audio_tokens
         return Usage(
             input_tokens=tokens,
-            cache_write_tokens=tokens if self.caches_for_an_hour else 0,
-            cache_write_1h_tokens=tokens if self.caches_for_an_hour else 0,
             input_image_tokens=self.worst_image_tokens,
             input_audio_tokens=audio_tokens,
         )
@@ -112,7 +115,8 @@ def count_base64_images(images: object, count: Count) -> None:
 def has_server_tools(tools: object) -> bool:
     """Whether some tool of a request is the provider's own."""
     kinds = [tool.get("type") for tool in list_of(tools) if isinstance(tool, dict)]
-    return any(isinstance(kind, str) and kind.startswith(_SERVER_TOOLS) for kind in kinds)
+    # A gateway's own have its name before theirs: `openrouter:web_search`.
+    return any(isinstance(kind, str) and kind.rpartition(":")[2].startswith(_SERVER_TOOLS) for kind in kinds)
 
 
 def text_bytes_of(value: object) -> int:
@@ -138,6 +142,8 @@ def _utf8_bytes(text: str) -> int:
 def _count_text(text: str, count: Count) -> None:
     if not is_data_url(text):
         count.text_bytes += _utf8_bytes(text)
+        if not text.isascii():
+            count.texts.append(text)
         return
     # In a place that is not known to hold media: likely a shape that is new here, and at worst text.
     media_bytes = count.media_bytes

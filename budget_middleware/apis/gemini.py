@@ -17,7 +17,15 @@ MAX_CANDIDATES: Final = 128
 
 _TEXT_FIELDS: Final = ("text", "functionCall", "executableCode")
 _EMBEDDING: Final = re.compile(r":(?:embedContent|batchEmbedContents)$")
-_OUTPUT_UNITS: Final = {"AUDIO": Unit.OUTPUT_AUDIO, "IMAGE": Unit.OUTPUT_IMAGE}
+# Models that draw do so unless told otherwise; all others have no price for it but that of text.
+_OUTPUT_UNITS: Final = {
+    "AUDIO": Unit.OUTPUT_AUDIO,
+    "IMAGE": Unit.OUTPUT_IMAGE,
+    "TEXT": Unit.OUTPUT,
+    "": Unit.OUTPUT_IMAGE,
+}
+# Of one image, as documented.
+_IMAGE_TOKENS: Final = 1_290
 _OWN_TOOLS: Final = ("functionDeclarations", "function_declarations")
 # The service tiers of Vertex AI, by what it calls its traffic.
 _TRAFFIC_TIERS: Final = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
@@ -38,13 +46,15 @@ class Gemini(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; what is cached with the provider, or fetched by its tools, it does not show."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
-        modalities = {str(name) for field in _both("responseModalities") for name in list_of(_config(body).get(field))}
+        named = [str(name) for field in _both("responseModalities") for name in list_of(_config(body).get(field))]
+        modality = next((name for name in _OUTPUT_UNITS if name in named), "")
         return replace(
             ask,
             service_tier=_tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
             hides_input=ask.hides_input or _hides_input(body),
             max_output_tokens=0 if _EMBEDDING.search(path) else ask.max_output_tokens,
-            output_unit=next((unit for name, unit in _OUTPUT_UNITS.items() if name in modalities), Unit.OUTPUT),
+            expected_output_tokens=_IMAGE_TOKENS if modality == "IMAGE" else None,
+            output_unit=_OUTPUT_UNITS[modality],
         )
 
     def count(self, body: Mapping[str, object]) -> Count:

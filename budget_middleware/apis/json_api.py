@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_input
 from budget_middleware.apis.errors import openai_error
-from budget_middleware.apis.media import OPENAI_MEDIA, MediaRules
+from budget_middleware.apis.media import OPENAI_MEDIA, MediaRules, audio_ms
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
@@ -37,11 +37,12 @@ class JsonApi:
     def read_request(self, body: object, *, path: str, n_bytes: int) -> Ask:
         """Read a request; a body that is no object counts by its length."""
         if body is UNREADABLE or not isinstance(body, dict):
-            tokens = tokens_from_text_bytes(n_bytes)
             return Ask(
                 model=self.model_of({}, path),
-                input=Usage(input_tokens=tokens),
-                worst_input=Usage(input_tokens=n_bytes),
+                input=_unread(n_bytes, tokens=tokens_from_text_bytes(n_bytes)),
+                worst_input=_unread(n_bytes, tokens=n_bytes),
+                # It may be compressed, or longer than was read.
+                hides_input=True,
             )
         return self.read_ask(body, path=path, n_bytes=n_bytes)
 
@@ -54,6 +55,8 @@ class JsonApi:
             input=count.expected(),
             worst_input=count.at_worst(n_bytes),
             hides_input=count.hides_input,
+            caches_for_an_hour=count.caches_for_an_hour,
+            texts=tuple(count.texts),
             max_output_tokens=self.max_output_tokens(body),
             choices=self.choices(body),
         )
@@ -93,3 +96,8 @@ class JsonApi:
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as OpenAI's errors look, which most gateways imitate."""
         return openai_error(refusal)
+
+
+def _unread(n_bytes: int, *, tokens: int) -> Usage:
+    """Whatever a model is billed for, a body that was not read has some of it."""
+    return Usage(input_tokens=tokens, characters=n_bytes, audio_ms=audio_ms(n_bytes, b""), images=1, rerank_searches=1)

@@ -73,18 +73,22 @@ def worst_audio_ms(n_bytes: int) -> int:
 
 
 def openai_image_tokens(size: Size | None, is_low: bool) -> int:
-    """GPT-4o's rule: 85, and 170 for each tile of 512 pixels of the image fitted into 2048 x 2048 and 768 high."""
+    """The larger of two rules, for which of them a model has its name does not tell.
+
+    GPT-4o's: 85, and 170 for each tile of 512 pixels of the image fitted into 2048 x 2048 and 768 high. GPT-5.4's: 1.2
+    for each patch of 32 pixels, of which there are at most 10,000, or 256 with low detail.
+    """
     if is_low:
-        return 85
+        return 308
     width, height = size or (2048, 768)
     scale = min(1, 2048 / max(width, height), 768 / min(width, height))
-    return 85 + 170 * _tiles(width * scale, height * scale, 512)
+    by_tiles = 85 + 170 * _tiles(width * scale, height * scale, 512)
+    return max(by_tiles, ceil_div(min(_tiles(width, height, 32), 10_000) * 12, 10))
 
 
 def anthropic_image_tokens(size: Size | None, is_low: bool) -> int:  # noqa: ARG001 - it knows no detail
-    """Claude's rule: one for 750 pixels, of an image that is scaled down to some 1,600."""
-    width, height = size or (1568, 1568)
-    return min(ceil_div(width * height, 750), 1_600)
+    """Claude's rule: one for 750 pixels; images are scaled down to some 1,600, or 4,784 where it sees more of them."""
+    return 1_600 if size is None else min(ceil_div(size[0] * size[1], 750), 4_784)
 
 
 def gemini_image_tokens(size: Size | None, is_low: bool) -> int:

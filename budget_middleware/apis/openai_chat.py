@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar, Final
 
 from budget_middleware.apis.base import Ask, Seen
-from budget_middleware.apis.counting import text_bytes_of
+from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body, whole_number
@@ -16,6 +16,8 @@ from budget_middleware.core.pricing import Unit
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
 MAX_CHOICES: Final = 128
 
+# What the provider looks up, and puts before the input.
+_LOOKED_UP: Final = ("web_search_options", "plugins")
 _TEXT_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal")
 _CALL_FIELDS: Final = ("name", "arguments")
 # Quotes inside a JSON string are escaped, so this is a key wherever it stands.
@@ -33,8 +35,9 @@ class OpenAIChat(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; an answer that may be spoken is reserved at the price of audio."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
-        speaks = "audio" in list_of(body.get("modalities"))
-        return replace(ask, output_unit=Unit.OUTPUT_AUDIO) if speaks else ask
+        if "audio" in list_of(body.get("modalities")):
+            ask = replace(ask, output_unit=Unit.OUTPUT_AUDIO)
+        return replace(ask, hides_input=True) if _hides_input(body) else ask
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The larger of the two names."""
@@ -92,6 +95,13 @@ class OpenAIChat(JsonApi):
             for choice in choices:
                 seen.take_text(self.text_bytes(mapping_of(choice)))
         read_openai_usage(answer, seen)
+
+
+def _hides_input(body: Mapping[str, object]) -> bool:
+    """Whether the model reads what it said aloud before, or what tools of the provider find."""
+    has_spoken = any(mapping_of(message).get("audio") for message in list_of(body.get("messages")))
+    is_told_more = any(body.get(field) is not None for field in _LOOKED_UP)
+    return has_spoken or is_told_more or has_server_tools(body.get("tools"))
 
 
 def _says_something(choice: object) -> bool:

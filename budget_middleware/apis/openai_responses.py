@@ -30,7 +30,7 @@ class OpenAIResponses(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; one that goes on from a stored response has more input than it shows."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
-        is_stored = any(body.get(field) is not None for field in _STORED_INPUT)
+        is_stored = any(body.get(field) is not None for field in _STORED_INPUT) or _names_stored(body.get("input"))
         return replace(ask, hides_input=True) if is_stored or has_server_tools(body.get("tools")) else ask
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
@@ -64,6 +64,13 @@ class OpenAIResponses(JsonApi):
         searches = [item for item in list_of(response.get("output")) if _is_web_search(item)]
         if seen.usage is not None and searches:
             seen.usage = replace(seen.usage, web_searches=len(searches))
+
+
+def _names_stored(items: object) -> bool:
+    """Whether an item of the input stands for one that the provider keeps."""
+    return any(
+        item.get("type") == "item_reference" or item.keys() == {"id"} for item in map(mapping_of, list_of(items))
+    )
 
 
 def _is_at_end(response: Mapping[str, object]) -> bool:

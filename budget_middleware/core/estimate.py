@@ -1,5 +1,7 @@
 """How many tokens a request may use, told from its bytes and the maximum it names."""
 
+import unicodedata
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -20,8 +22,17 @@ class EstimateBy(StrEnum):
 
 
 def tokens_from_text_bytes(n_bytes: int) -> int:
-    """The expected tokens of so many bytes of UTF-8 text. No tokenizer makes more tokens than bytes."""
+    """The expected tokens of so many bytes of UTF-8 text. No tokenizer makes more tokens than bytes are given to it."""
     return ceil_div(n_bytes, BYTES_PER_TOKEN)
+
+
+def tokens_from_normalizing(texts: Iterable[str]) -> int:
+    """The most tokens that texts can have beyond their bytes, where a tokenizer normalizes them first (NFKC)."""
+    return sum(max(0, _utf8_bytes(unicodedata.normalize("NFKC", text)) - _utf8_bytes(text)) for text in texts)
+
+
+def _utf8_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def output_tokens_seen(*, text_bytes: int, chunks: int) -> int:

@@ -105,9 +105,10 @@ _ELSE_BILLED_AS: Final = {
     Unit.OUTPUT_AUDIO: (Unit.OUTPUT,),
     Unit.OUTPUT_IMAGE: (Unit.OUTPUT,),
 }
-# What cannot be told apart beforehand is reserved at the dearer rate.
-_MAY_BECOME: Final = {Unit.OUTPUT: (Unit.OUTPUT, Unit.REASONING)}
-_MAY_BECOME_AT_WORST: Final = _MAY_BECOME | {Unit.INPUT: (Unit.INPUT, Unit.CACHE_WRITE)}
+# What cannot be told apart beforehand is reserved at the dearest rate.
+_OUTPUT_MAY_BECOME: Final = (Unit.OUTPUT, Unit.REASONING)
+_FRESH_INPUT: Final = (Unit.INPUT, Unit.INPUT_AUDIO, Unit.INPUT_IMAGE)
+_OUTPUT: Final = (Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,18 +174,23 @@ def cost_nanos(rates: Rates, usage: Usage) -> int:
     return min(half_even_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
-def estimate_nanos(rates: Rates, usage: Usage, *, is_worst: bool = False) -> int:
+def estimate_nanos(rates: Rates, usage: Usage, *, input_may_become: tuple[Unit, ...] = ()) -> int:
     """What to reserve for a usage that is still to come, in nano-dollars, rounded up, at most MAX_NANOS.
 
-    Output is taken at the dearer of the output and reasoning rates. Plain input stays plain input, for a cache
-    hit cannot be known beforehand; at worst all of it is written to a cache.
+    Output is taken at the dearest of its own, the output and the reasoning rate. Input stays what it is, for a cache
+    hit cannot be known beforehand, unless each token of it may turn out to be one of other units.
     """
-    may_become = _MAY_BECOME_AT_WORST if is_worst else _MAY_BECOME
     femtos = sum(
-        count * max(rates.of(other).at(usage.input_tokens) for other in may_become.get(unit, (unit,)))
+        count * max(rates.of(other).at(usage.input_tokens) for other in (unit, *_others(unit, input_may_become)))
         for unit, count in _counts(rates, usage)
     )
     return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
+
+
+def _others(unit: Unit, input_may_become: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    if unit in _FRESH_INPUT:
+        return input_may_become
+    return _OUTPUT_MAY_BECOME if unit in _OUTPUT else ()
 
 
 def with_output(usage: Usage, tokens: int, *, unit: Unit) -> Usage:

@@ -2,23 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from starlette.types import Scope
 
 from budget_middleware import telemetry as names
-from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refusal, Seen
+from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refusal
 from budget_middleware.apis.form import parse_form
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import expiry_charge
-from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.core.pricing import Rates, Usage, cost_nanos, estimate_nanos, with_output
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.payers.payers import AmbiguousTokenError, Payers, UnclearPayerError
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.body import RequestBody
+from budget_middleware.request.quote import Quote, quote_for
 from budget_middleware.request.refusals import rejection_message
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
@@ -27,62 +26,6 @@ from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
 _SHOWN_MODEL_CHARS = 128
 
 _log = logging.getLogger("budget_middleware")
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0."""
-
-    ask: Ask
-    rates: Rates | None
-    input_nanos: int
-    estimate_nanos: int
-
-    @property
-    def model(self) -> str:
-        """The price book's canonical name, else the request's; empty if it names none."""
-        return (self.rates.model if self.rates else "") or self.ask.model or ""
-
-    @property
-    def metric_model(self) -> str:
-        """Bounded, as metric attributes must be: names of the price book only."""
-        return (self.rates.model if self.rates else "") or "other"
-
-    def seen_nanos(self, seen: Seen) -> int | None:
-        """The input and the output that was read, at the rates of the request; None where that tells too little."""
-        if not seen.readable or seen.goes_on_unread:
-            return None
-        return cost_nanos(self.rates, seen.usage_so_far(self.ask.input)) if self.rates is not None else 0
-
-
-def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
-    if rates is None:
-        return Quote(ask, None, input_nanos=0, estimate_nanos=0)
-    is_worst = by is EstimateBy.WORST
-    usage = _worst_input(ask, rates) if is_worst else ask.input
-    output_tokens = output_ceiling(
-        asked=ask.max_output_tokens,
-        default=default_output_tokens if ask.expected_output_tokens is None else ask.expected_output_tokens,
-        model_ceiling=rates.output_ceiling,
-        choices=ask.choices,
-        by=by,
-    )
-    # A cheaper tier is believed when the answer confirms it.
-    tiers = {id(tier): tier for tier in (rates, rates.in_service_tier(ask.service_tier))}.values()
-    whole = with_output(usage, output_tokens, unit=ask.output_unit)
-    return Quote(
-        ask,
-        rates,
-        input_nanos=max(estimate_nanos(tier, usage, is_worst=is_worst) for tier in tiers),
-        estimate_nanos=max(estimate_nanos(tier, whole, is_worst=is_worst) for tier in tiers),
-    )
-
-
-def _worst_input(ask: Ask, rates: Rates) -> Usage:
-    usage = ask.worst_input
-    if not ask.hides_input:
-        return usage
-    return replace(usage, input_tokens=max(usage.input_tokens, rates.context_window or LARGEST_CONTEXT_TOKENS))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from budget_middleware.core.charges import End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import Rates, Usage, cost_nanos
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.admission import Quote, shown_model
+from budget_middleware.request.admission import shown_model
+from budget_middleware.request.quote import Quote
 
 
 class Bill:

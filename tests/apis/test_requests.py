@@ -120,6 +120,39 @@ FILE = File(80_000, b"ID3")  # Ten seconds.
 
 # path, body -> expected facts of the Ask; input tokens are those of the texts and at most a few more for the keys.
 REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
+    "a chat": ("/v1/chat/completions", {"model": "m", "messages": MESSAGES, "n": 2}, 100, {"hides_input": False}),
+    "a chat that searches": ("/v1/chat/completions", {"web_search_options": {}}, 0, {"hides_input": True}),
+    "a chat with a gateway's own tool": (
+        "/v1/chat/completions",
+        {"tools": [{"type": "openrouter:web_search"}]},
+        0,
+        {"hides_input": True},
+    ),
+    "a chat that spoke before": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+        0,
+        {"hides_input": True},
+    ),
+    "a chat that is cached for an hour": (
+        "/v1/chat/completions",
+        {"messages": [{"content": [{"text": TEXT, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}]},
+        100,
+        {"caches_for_an_hour": True},
+    ),
+    "a response that names stored items": (
+        "/v1/responses",
+        {"input": [{"type": "item_reference", "id": "msg_1"}]},
+        0,
+        {"hides_input": True},
+    ),
+    "a response that names them shortly": ("/v1/responses", {"input": [{"id": "msg_1"}]}, 0, {"hides_input": True}),
+    "a response to a message": (
+        "/v1/responses",
+        {"input": [{"role": "user", "content": TEXT}]},
+        100,
+        {"hides_input": False},
+    ),
     "completions": ("/v1/completions", {"model": "m", "prompt": TEXT, "max_tokens": 9}, 100, {"max_output_tokens": 9}),
     "several prompts": ("/v1/completions", {"prompt": [TEXT, TEXT], "n": 2, "best_of": 3}, 200, {"choices": 6}),
     "a prompt of tokens": ("/v1/completions", {"prompt": [1, 2, 3]}, 3, {"choices": 1}),
@@ -162,7 +195,7 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
     "an edit": (
         "/v1/images/edits",
         Form(prompt=TEXT, n="2", quality="medium", model="m", image=[File(90_000, b"")]),
-        100 + 1_445,
+        100 + 1_844,
         {"max_output_tokens": 1_584, "choices": 2, "model": "m"},
     ),
     "speech": (
@@ -192,6 +225,19 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
     "a message that searches": (
         "/v1/messages",
         {"tools": [{"type": "web_search_20250305"}]},
+        350,
+        {"hides_input": True},
+    ),
+    "a message whose tools Anthropic defines": (
+        "/v1/messages",
+        {"tools": [{"type": "bash_20250124"}, {"type": "custom", "input_schema": {}}, {"input_schema": {}}]},
+        350 + 700,
+        {"hides_input": False},
+    ),
+    "a message with files": ("/v1/messages", {"container": "c"}, 0, {"hides_input": True}),
+    "a message with an adviser": (
+        "/v1/messages",
+        {"tools": [{"type": "advisor_20260301", "model": "claude-opus-4-8"}]},
         350,
         {"hides_input": True},
     ),
@@ -236,7 +282,19 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
         f"{GEMINI}:generateContent",
         {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}},
         0,
-        {"output_unit": Unit.OUTPUT_IMAGE},
+        {"output_unit": Unit.OUTPUT_IMAGE, "expected_output_tokens": 1_290},
+    ),
+    "content of any kind": (
+        f"{GEMINI}:generateContent",
+        {"contents": CONTENTS},
+        100,
+        {"output_unit": Unit.OUTPUT_IMAGE, "expected_output_tokens": None},
+    ),
+    "content that is text": (
+        f"{GEMINI}:generateContent",
+        {"generationConfig": {"response_modalities": ["TEXT"]}},
+        0,
+        {"output_unit": Unit.OUTPUT},
     ),
     "embedded content": (
         f"{GEMINI}:batchEmbedContents",
@@ -266,7 +324,7 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
     "ollama images": (
         "/api/chat",
         {"messages": [{"role": "user", "content": TEXT, "images": ["A" * 9_000]}]},
-        100 + 1_445,
+        100 + 1_844,
         {},
     ),
     "ollama embeddings": ("/api/embed", {"input": [TEXT]}, 100, {"max_output_tokens": 0}),

@@ -170,10 +170,11 @@ class TestEstimate:
         assert estimate_nanos(ONE_EACH, Usage(input_tokens=7, output_tokens=5)) == 7_000 + 100_000
         assert estimate_nanos(rates(output=3, reasoning=1), Usage(output_tokens=5)) == 15_000
 
-    def test_at_worst_all_input_is_written_to_a_cache(self):
+    def test_input_that_may_be_written_to_a_cache_is_taken_at_the_dearer_of_both(self):
         usage = Usage(input_tokens=7, output_tokens=5)
-        assert estimate_nanos(ONE_EACH, usage, is_worst=True) == 700_000 + 100_000
-        assert estimate_nanos(rates(input=3, cache_write=1), usage, is_worst=True) == 21_000
+        written = {"input_may_become": (Unit.CACHE_WRITE,)}
+        assert estimate_nanos(ONE_EACH, usage, **written) == 700_000 + 100_000
+        assert estimate_nanos(rates(input=3, cache_write=1), usage, **written) == 21_000
 
     @pytest.mark.parametrize(
         ("unit", "usd_micros"), [(Unit.OUTPUT, 20), (Unit.OUTPUT_AUDIO, 200), (Unit.OUTPUT_IMAGE, 700)]
@@ -189,9 +190,8 @@ class TestEstimate:
     )
     def test_no_estimate_of_a_usage_is_below_its_cost(self, usage, by_unit):
         prices = Rates(model="m", by_unit=by_unit)
-        assert (
-            cost_nanos(prices, usage) <= estimate_nanos(prices, usage) <= estimate_nanos(prices, usage, is_worst=True)
-        )
+        worst_nanos = estimate_nanos(prices, usage, input_may_become=(Unit.CACHE_WRITE,))
+        assert cost_nanos(prices, usage) <= estimate_nanos(prices, usage) <= worst_nanos
 
 
 class TestServiceTiers:

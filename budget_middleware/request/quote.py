@@ -1,0 +1,71 @@
+"""What a request may cost: what is expected of it, or the most that it can come to."""
+
+from dataclasses import dataclass, replace
+
+from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
+from budget_middleware.core.pricing import Rates, Unit, Usage, cost_nanos, estimate_nanos, with_output
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0.
+
+    `input_nanos` is what its input is expected to cost, whatever the estimate is made by.
+    """
+
+    ask: Ask
+    rates: Rates | None
+    input_nanos: int
+    estimate_nanos: int
+
+    @property
+    def model(self) -> str:
+        """The price book's canonical name, else the request's; empty if it names none."""
+        return (self.rates.model if self.rates else "") or self.ask.model or ""
+
+    @property
+    def metric_model(self) -> str:
+        """Bounded, as metric attributes must be: names of the price book only."""
+        return (self.rates.model if self.rates else "") or "other"
+
+    def seen_nanos(self, seen: Seen) -> int | None:
+        """The input and the output that was read, at the rates of the request; None where that tells too little."""
+        if not seen.readable or seen.goes_on_unread:
+            return None
+        return cost_nanos(self.rates, seen.usage_so_far(self.ask.input)) if self.rates is not None else 0
+
+
+def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
+    if rates is None:
+        return Quote(ask, None, input_nanos=0, estimate_nanos=0)
+    usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
+    output_tokens = output_ceiling(
+        asked=ask.max_output_tokens,
+        default=default_output_tokens if ask.expected_output_tokens is None else ask.expected_output_tokens,
+        model_ceiling=rates.output_ceiling,
+        choices=ask.choices,
+        by=by,
+    )
+    # A cheaper tier is believed when the answer confirms it.
+    tiers = {id(tier): tier for tier in (rates, rates.in_service_tier(ask.service_tier))}.values()
+    whole = with_output(usage, output_tokens, unit=ask.output_unit)
+    return Quote(
+        ask,
+        rates,
+        input_nanos=max(estimate_nanos(tier, ask.input) for tier in tiers),
+        estimate_nanos=max(estimate_nanos(tier, whole, input_may_become=may_become) for tier in tiers),
+    )
+
+
+def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[Unit, ...]]:
+    """The most input that there can be, and what each token of it may be billed as."""
+    tokens = ask.worst_input.input_tokens + tokens_from_normalizing(ask.texts)
+    may_become = [Unit.INPUT, Unit.CACHE_WRITE]
+    if ask.caches_for_an_hour:
+        may_become.append(Unit.CACHE_WRITE_1H)
+    if ask.hides_input:
+        tokens = max(tokens, rates.context_window or LARGEST_CONTEXT_TOKENS)
+        # Nobody knows what it is.
+        may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE]
+    return replace(ask.worst_input, input_tokens=tokens), tuple(may_become)
