@@ -28,7 +28,8 @@ class RequestBody:
             if message["type"] != "http.request":
                 self.is_client_gone = True
                 return
-            chunks.append(message.get("body", b""))
+            # Some layers put something else there that holds bytes, and only bytes can be parsed.
+            chunks.append(bytes(message.get("body", b"")))
             n_bytes += len(chunks[-1])
             self._has_more = message.get("more_body", False)
         self.raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)

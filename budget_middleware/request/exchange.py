@@ -114,7 +114,7 @@ class Exchange:
             self._held_start = message
 
     async def _body(self, message: Message) -> None:
-        chunk = message.get("body", b"")
+        chunk = bytes(message.get("body", b""))  # A memoryview, for one, cannot be parsed.
         has_more = message.get("more_body", False)
         was_terminal = self._reader.seen.terminal
         forwarded = self._reader.feed(chunk, last=not has_more)

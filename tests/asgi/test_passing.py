@@ -1,5 +1,7 @@
 """What passes through: WebSockets, the extensions of ASGI, and a second middleware by mistake."""
 
+import json
+
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -10,7 +12,7 @@ from starlette.websockets import WebSocket
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.model import Op
 from budget_middleware.testing import ScriptedApp, call, chunk
-from tests.asgi.wire import ask, bearer, completion
+from tests.asgi.wire import ask, bearer, completion, stream
 
 
 async def echo(socket: WebSocket) -> None:
@@ -103,3 +105,17 @@ async def test_what_the_outer_one_does_not_know_the_inner_one_meters(bench):
     inner = bench.guard(ScriptedApp(*completion(100)), routes="/agents/run=openai-chat")
     await call(bench.guard(inner), ask(100), path="/agents/run", headers=bearer())
     assert await bench.figures() == ("0.10", "0.00")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("answer", [completion(100), stream(100)], ids=["json", "stream"])
+async def test_whatever_holds_the_bytes(bench, kind, answer):
+    """Starlette lets an app stream memoryviews, and a layer outside may have read the request into one."""
+    app = ScriptedApp(*({**part, "body": kind(part["body"])} if "body" in part else part for part in answer))
+    asked = json.dumps(ask(100)).encode()
+    for parts in ([asked], [asked[:9], asked[9:]]):
+        played = await call(bench.guard(app), [kind(part) for part in parts], headers=bearer())
+        assert (played.status, played.raised) == (200, None)
+        assert played.body == b"".join(part.get("body", b"") for part in answer)
+    assert app.bodies == [asked, asked]
+    assert await bench.figures() == ("0.20", "0.00")
