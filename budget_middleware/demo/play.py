@@ -17,7 +17,7 @@ from rich.live import Live
 from budget_middleware.core.audit import Audit, Report
 from budget_middleware.core.limits import LimitBook, parse_limits
 from budget_middleware.core.model import Entry
-from budget_middleware.demo.callers import ACCOUNTS, LIMITS, Tally, call_for
+from budget_middleware.demo.callers import ACCOUNTS, LIMITS, Outcome, Tally, call_for
 from budget_middleware.demo.screen import counters_table, stories
 from budget_middleware.demo.servers import Servers, running
 from budget_middleware.stores.base import Retention, Store
@@ -47,7 +47,8 @@ def run_demo(*, plain: bool, as_json: bool, seconds: float) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         return INTERRUPTED
     if as_json:
-        sys.stdout.write(json.dumps({"requests": tally.outcomes, "audit": _audit_row(report, entries)}) + "\n")
+        requests = {outcome: tally.outcomes[outcome] for outcome in Outcome}
+        sys.stdout.write(json.dumps({"requests": requests, "audit": _audit_row(report, entries)}) + "\n")
     return 1 if report.drift else 0
 
 
