@@ -227,13 +227,13 @@ class TestAccountsFile:
             "keys = 1",
             "[keys",
             "[other]\na = 1",
-            '[keys]\n"1f3a" = "search"',
-            '[keys."1f3a"]\nteam = 7',
-            '[keys."1f3a"]\nteam = ""',
-            '[keys."1f3a"]\nkey = "other"',
-            '[keys."1f3a"]\nTeam = "search"',
-            '[keys."1f3a"]\nmodel = "gpt-4o"',
-            '[keys."1f3a"]\nglobal = "x"',
+            '[keys]\n"1f3a9c0b2d4e5f60" = "search"',
+            '[keys."1f3a9c0b2d4e5f60"]\nteam = 7',
+            '[keys."1f3a9c0b2d4e5f60"]\nteam = ""',
+            '[keys."1f3a9c0b2d4e5f60"]\nkey = "other"',
+            '[keys."1f3a9c0b2d4e5f60"]\nTeam = "search"',
+            '[keys."1f3a9c0b2d4e5f60"]\nmodel = "gpt-4o"',
+            '[keys."1f3a9c0b2d4e5f60"]\nglobal = "x"',
         ],
     )
     def test_a_file_that_cannot_be_used(self, path, text):
@@ -241,6 +241,16 @@ class TestAccountsFile:
         with pytest.raises(ValueError, match=r"accounts\.toml") as error:
             AccountsFile(path)
         assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("name", [TOKEN, f"key:{KEY}", KEY[:-1], f"{KEY}0", "-", ""])
+    def test_what_is_no_hash_of_a_key_never_binds_and_is_not_repeated(self, path, name):
+        """It may be the token itself, which nobody is to read in a log."""
+        path.write_text(f'{FILE}[keys."{name}"]\nteam = "search"\n')
+        with pytest.raises(
+            ValueError, match=r"\[keys\], entry 3: .* 16 hex digits .* `budget-middleware key-id`"
+        ) as error:
+            AccountsFile(path)
+        assert TOKEN not in str(error.value)
 
 
 def team(file):

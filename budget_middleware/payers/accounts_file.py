@@ -1,6 +1,7 @@
 """`BUDGET_ACCOUNTS_FILE`: which team, user and other account a key belongs to."""
 
 import logging
+import re
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from budget_middleware.core.accounts import GLOBAL, KIND, MODEL, encode_subject
 KEY = "key"
 
 _REREAD_S = 1.0
+_KEY_ID = re.compile(r"[0-9a-fA-F]{16}")
 
 _log = logging.getLogger("budget_middleware")
 
@@ -76,6 +78,13 @@ def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
     keys = document.pop("keys", {})
     if document or not isinstance(keys, dict):
         raise ValueError(f'{path}: accepted are tables such as [keys."1f3a9c0b2d4e5f60"] and nothing else')
+    for at, key in enumerate(keys, start=1):
+        # Not repeated in the message: it may be the token itself.
+        if not _KEY_ID.fullmatch(key):
+            raise ValueError(
+                f"{path}: [keys], entry {at}: accepted is a key's hash, the 16 hex digits that"
+                " `budget-middleware key-id` tells after key:"
+            )
     return {key.lower(): _read_subjects(path, key, subjects) for key, subjects in keys.items()}
 
 
