@@ -1,18 +1,33 @@
 """Speed and size, measured on this machine: `python -m benchmarks COMMAND`, see docs/performance.md."""
 
 import argparse
+import sys
 
-from benchmarks import compare, guard, latency, memory, profiling, scale, scripts, sizes, streams
+from benchmarks import (
+    compare,
+    everything,
+    guard,
+    latency,
+    memory,
+    profiling,
+    report,
+    scale,
+    scripts,
+    sizes,
+    streams,
+)
 
 _COMMANDS = {
+    "all": everything,
     "compare": compare,
     "latency": latency,
     "scripts": scripts,
-    "profile": profiling,
     "sizes": sizes,
     "scale": scale,
     "memory": memory,
     "streams": streams,
+    "profile": profiling,
+    "report": report,
     "guard": guard,
 }
 
@@ -21,10 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
-        command = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
+        assert module.__doc__
+        says = module.__doc__.partition("\n")[0]
+        command = commands.add_parser(name, help=says, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(do=module.run)
-    options = parser.parse_args()
+    options = parser.parse_args(sys.argv[1:] or ["all"])
     options.do(options)
 
 

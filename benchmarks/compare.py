@@ -11,6 +11,7 @@ from benchmarks.results import keep, machine, told
 from benchmarks.rounds import Visit, of, ratio, typical, visit_in_turn
 from benchmarks.scenarios import COMPARISONS, Comparison
 from benchmarks.stage import staged
+from benchmarks.tables import table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,22 +44,28 @@ def run(options: argparse.Namespace) -> None:
                 stage.check_books()
         except (LoadFailed, BooksWrong) as error:
             sys.exit(f"{name}: {error}")
-        print(f"\n{comparison.title}")
-        for each in connections:
-            print_table(comparison, visits, each)
+        print(f"\n{comparison.title}\n\n{tell(visits)}")
         keep(f"compare-{name}", [asdict(visit) for visit in visits], options=kept)
 
 
-def print_table(comparison: Comparison, visits: Sequence[Visit], connections: int) -> None:
-    """One row a scenario: medians, and the ratio of its throughput to that of each base."""
-    bases = "".join(f"{'of ' + base:>16}" for base in comparison.bases)
-    print(f"{f'c = {connections}':<40}{'req/s':>8}{bases}{'CPU us':>8}{'store us':>9}{'p50 ms':>8}{'p99 ms':>8}")
+def tell(visits: Sequence[Visit]) -> str:
+    """A table for each number of connections: medians, and the ratio of the throughput to that of each base."""
+    names = {visit.scenario for visit in visits}
+    comparison = next(each for each in COMPARISONS.values() if {scenario.name for scenario in each.scenarios} == names)
+    connections = dict.fromkeys(visit.connections for visit in visits)
+    return "\n\n".join(_table(comparison, visits, each) for each in connections)
+
+
+def _table(comparison: Comparison, visits: Sequence[Visit], connections: int) -> str:
+    head = [f"c = {connections}", "answers/s", *(f"of {_said(comparison, base)}" for base in comparison.bases)]
+    rows: list[list[object]] = []
     for scenario in comparison.scenarios:
         own = of(visits, scenario.name, connections)
-        ratios = "".join(
-            f"{ratio(own, of(visits, base, connections), 'per_second'):>16.2f}" for base in comparison.bases
-        )
-        print(
-            f"{scenario.says:<40}{typical(own, 'per_second'):>8.0f}{ratios}{typical(own, 'cpu_us'):>8.0f}"
-            f"{typical(own, 'store_cpu_us'):>9.1f}{typical(own, 'p50_ms'):>8.2f}{typical(own, 'p99_ms'):>8.2f}"
-        )
+        ratios = (ratio(own, of(visits, base, connections), "per_second") for base in comparison.bases)
+        figures = (typical(own, name) for name in ("cpu_us", "store_cpu_us", "p50_ms", "p99_ms"))
+        rows.append([scenario.says, typical(own, "per_second"), *ratios, *figures])
+    return table([*head, "CPU us", "store CPU us", "p50 ms", "p99 ms"], rows)
+
+
+def _said(comparison: Comparison, name: str) -> str:
+    return next(scenario.says for scenario in comparison.scenarios if scenario.name == name)

@@ -6,7 +6,7 @@ Requests to all apps take turns, one at a time, so that whatever the machine doe
 import argparse
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -16,6 +16,7 @@ import redis
 from benchmarks.answers import CHAT, STREAM_WITH_USAGE, Ask
 from benchmarks.client import encode
 from benchmarks.results import keep, machine, told
+from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.workers import Process, redis_server, redis_url, worker
 
@@ -24,6 +25,12 @@ _APPS = {
     "one": "benchmarks.apps:one_evalsha",
     "two": "benchmarks.apps:two_evalsha",
     "guarded": "benchmarks.guarded:redis_3",
+}
+_SAYS = {
+    "bare": "the app alone",
+    "one": "one redis-py EVALSHA",
+    "two": "two redis-py EVALSHA",
+    "guarded": "guarded, Redis, 3 accounts",
 }
 _WARM_UP = 50
 
@@ -46,12 +53,20 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print what is added beside what bare EVALSHA add, keep the figures."""
     print(told(machine()))
     found = _measure(options.requests)
-    print(f"\n{'c = 1, p50':<12}{'whole us':>10}{'first byte us':>15}{'store calls':>13}")
-    for latency in found.values():
-        print(f"{latency.app:<12}{latency.whole_us:>10.0f}{latency.first_byte_us:>15.0f}{latency.asks:>13.2f}")
-    whole, first = added_ratios(found)
-    print(f"added to a whole answer: {whole:.2f} x two bare EVALSHA; to a stream's first byte: {first:.2f} x one")
+    print(f"\n{tell(list(found.values()))}")
     keep("latency", [asdict(latency) for latency in found.values()], options={"requests": options.requests})
+
+
+def tell(figures: Sequence[Latency]) -> str:
+    """The medians, and what the guard adds in units of a bare EVALSHA."""
+    head = ["p50 at c = 1", "whole answer, us", "stream's first byte, us", "calls of the store"]
+    rows = [[_SAYS[each.app], each.whole_us, each.first_byte_us, each.asks] for each in figures]
+    whole, first = added_ratios({each.app: each for each in figures})
+    added = (
+        f"Added to a whole answer: {whole:.2f} times what two EVALSHA add; to a stream's first byte: {first:.2f} times"
+        " what one adds."
+    )
+    return f"{table(head, rows)}\n\n{added}"
 
 
 def added_ratios(found: dict[str, Latency]) -> tuple[float, float]:

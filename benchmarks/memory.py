@@ -3,12 +3,14 @@
 import argparse
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from benchmarks.answers import OF_MANY_KEYS
 from benchmarks.books import check_books
 from benchmarks.load import run_load
 from benchmarks.results import keep, machine, told
+from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.workers import Process, redis_server, redis_url, worker
 
@@ -42,14 +44,26 @@ def run(options: argparse.Namespace) -> None:
         booked = asyncio.run(
             check_books(store, namespace=_APP, account="global", at_least=samples[-1].requests, at_most=most)
         )
-    for sample in samples[:: max(len(samples) // 20, 1)]:
-        print(f"{sample.requests:>9} requests{_mib(sample.resident_bytes):>9.1f} MiB")
-    warm = next(sample for sample in samples if sample.requests >= options.requests / 10)
+    print(f"\n{tell(samples)}")
+    warm = _warm(samples)
     grown = samples[-1].resident_bytes - warm.resident_bytes
     print(f"{booked} requests booked; {_mib(grown):+.1f} MiB since request {warm.requests}")
     keep("memory", [asdict(sample) for sample in samples], options={"requests": options.requests})
     if _mib(grown) > options.grows_at_most:
         sys.exit(f"memory grew by {_mib(grown):.1f} MiB, more than {options.grows_at_most:g}")
+
+
+def tell(figures: Sequence[Sample]) -> str:
+    """Eleven samples of all, the first and the last among them."""
+    last = len(figures) - 1
+    chosen = dict.fromkeys(round(last * tenth / 10) for tenth in range(11))
+    rows = [[f"{figures[index].requests:,}", _mib(figures[index].resident_bytes)] for index in chosen]
+    return table(["requests", "resident MiB"], rows)
+
+
+def _warm(samples: Sequence[Sample]) -> Sample:
+    """From here on nothing has a reason to grow."""
+    return next(sample for sample in samples if sample.requests >= samples[-1].requests / 10)
 
 
 def _sample(process: Process, requests: int) -> list[Sample]:

@@ -3,12 +3,15 @@
 import argparse
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.answers import CHAT, STREAM
 from benchmarks.flames import draw_flames
 from benchmarks.load import run_load
 from benchmarks.results import FOLDER, keep, machine, told
+from benchmarks.tables import table
 from benchmarks.workers import redis_server, redis_url, worker
 
 Stacks = Counter[tuple[str, ...]]
@@ -21,6 +24,15 @@ _PARTS = {
     "benchmarks.apps": "the app",
     "uvicorn.": "uvicorn",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one part takes of a worker's CPU time, and of that in a request."""
+
+    part: str
+    share: float
+    cpu_us: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +50,19 @@ def run(options: argparse.Namespace) -> None:
     shares = Counter[str]()
     for stack, count in stacks.items():
         shares[part_of(stack)] += count
-    print(f"\n{options.app}: {cpu_us:.0f} us of CPU time a request, {total} samples")
-    for part, count in shares.most_common():
-        print(f"{part:<32}{100 * count / total:>6.1f} %{cpu_us * count / total:>8.1f} us")
+    found = [Share(part, count / total, cpu_us * count / total) for part, count in shares.most_common()]
+    print(f"\n{options.app}: {cpu_us:.0f} us of CPU time a request, {total} samples\n\n{tell(found)}")
     picture = FOLDER / f"profile-{options.app}.svg"
-    keep(f"profile-{options.app}", {"cpu_us": cpu_us, "shares": shares}, options={"connections": options.connections})
+    kept = {"connections": options.connections, "stream": options.stream}
+    keep(f"profile-{options.app}", [asdict(share) for share in found], options=kept)
     picture.write_text(draw_flames(stacks, part_of=part_of))
     print(f"flame graph: {picture}")
+
+
+def tell(figures: Sequence[Share]) -> str:
+    """The parts, the largest first."""
+    rows = [[each.part, f"{100 * each.share:.1f} %", each.cpu_us] for each in figures]
+    return table(["part", "of the CPU time", "us a request"], rows)
 
 
 def _sampled(options: argparse.Namespace) -> tuple[Stacks, float]:

@@ -11,7 +11,7 @@ from benchmarks.scenarios import Comparison, Scenario
 from benchmarks.stage import Stage
 from benchmarks.terminal import progress
 
-WARM_UP_S = 1.0
+WARM_UP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,11 @@ import redis
 
 from benchmarks.results import FOLDER, keep, machine, told
 from benchmarks.svg import WIDTH, Drawing
+from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.verbs import do_all, reserve, reserve_and_finalize, reset_statistics, script_calls, store_at, target
 from benchmarks.workers import Process, redis_server
-from budget_middleware.core.model import Target
+from budget_middleware.core.model import Status, Target
 from budget_middleware.stores.packing import counter_name
 from budget_middleware.stores.redis import RedisStore, key_prefix
 
@@ -58,14 +59,18 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print, draw the curve, keep the figures."""
     print(told(machine()))
     found = asyncio.run(_measure(options))
-    print(f"\n{'script time of':<36}{'accounts':>10}{'pending':>9}{'due':>9}{'us':>9}")
-    for point in found:
-        print(f"{point.says:<36}{point.accounts:>10}{point.pending:>9}{point.due:>9}{point.script_us:>9.1f}")
+    print(f"\n{tell(found)}")
     kept = {name: getattr(options, name) for name in ("accounts", "pending", "requests")}
     keep("scale", [asdict(point) for point in found], options=kept)
     picture = FOLDER / "scale.svg"
     picture.write_text(_draw(found))
     print(f"curve: {picture}")
+
+
+def tell(figures: Sequence[Point]) -> str:
+    """A row for each point of the curve."""
+    rows = [[each.says, each.accounts, each.pending, each.due, each.script_us] for each in figures]
+    return table(["script time of", "accounts", "pending", "leases that are over", "us"], rows)
 
 
 async def _measure(options: argparse.Namespace) -> list[Point]:
@@ -140,12 +145,19 @@ async def _with_due_leases(
         await asyncio.sleep(0.5)
     us = await _request_us(server, store, options.requests, accounts=accounts)
     found.append(Point("a request elsewhere", accounts, pending, due, us))
-    times = max(due // 200, 1) // 7
+    # Each verb expires 16 of them at most: few enough requests that they meet some to the last.
+    times = max(due // 1000, 1)
     us = await _sampled_us(server, lambda: reserve_and_finalize(store, others), times)
     found.append(Point("a request that meets them", accounts, pending, due, us))
-    us = await _sampled_us(server, lambda: store.sweep(at_most=_SWEPT), 10)
+    us = await _sampled_us(server, lambda: _sweep(store), max(due // (20 * _SWEPT), 1))
     found.append(Point(f"a sweep of {_SWEPT}", accounts, pending, due, us))
     return found
+
+
+async def _sweep(store: RedisStore) -> None:
+    answer = await store.sweep(at_most=_SWEPT)
+    if answer.status is not Status.LEASES_DUE:
+        raise SystemExit("no lease was over any more: the figures would mean nothing")
 
 
 def _until_ms(ends: float) -> int:

@@ -15,6 +15,7 @@ from statistics import median
 from redis.asyncio import Redis
 
 from benchmarks.results import keep, machine, told
+from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.verbs import do_all, reserve_and_finalize, reset_statistics, script_calls, store_at, targets
 from benchmarks.workers import Process, redis_server
@@ -70,17 +71,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure, print, keep the figures."""
     print(told(machine()))
-    columns = f"{'in flight':>10}{'calls':>7}{'script us':>11}{'own commands us':>17}{'server CPU us':>15}"
-    print(f"\n{'per request':<24}{columns}")
     kept: list[ScriptTime] = []
     for in_flight in (1, 32):
-        times = asyncio.run(measure(options.requests, rounds=options.rounds, in_flight=in_flight))
-        for says in dict.fromkeys(time.says for time in times):
-            row = _typical([time for time in times if time.says == says])
-            figures = f"{row.calls:>7.2f}{row.script_us:>11.1f}{row.own_commands_us:>17.1f}{row.cpu_us:>15.1f}"
-            print(f"{row.says:<24}{row.in_flight:>10}{figures}")
-        kept += times
+        kept += asyncio.run(measure(options.requests, rounds=options.rounds, in_flight=in_flight))
+    print(f"\n{tell(kept)}")
     keep("scripts", [asdict(time) for time in kept], options={"requests": options.requests, "rounds": options.rounds})
+
+
+def tell(figures: Sequence[ScriptTime]) -> str:
+    """The medians of all rounds."""
+    head = ["for one request", "in flight", "script us", "their own commands us", "server's CPU us", "script calls"]
+    rows: list[list[object]] = []
+    for says, in_flight in dict.fromkeys((time.says, time.in_flight) for time in figures):
+        times = [time for time in figures if (time.says, time.in_flight) == (says, in_flight)]
+        medians = (
+            median(getattr(time, name) for time in times)
+            for name in ("script_us", "own_commands_us", "cpu_us", "calls")
+        )
+        rows.append([says, in_flight, *medians])
+    return table(head, rows)
 
 
 def ours(accounts: int) -> str:
@@ -116,18 +125,6 @@ async def _timed(server: Process, pair: Pair, requests: int, *, says: str, in_fl
     calls, script_us, own_us = script_calls(server)
     return ScriptTime(
         says, in_flight, calls / requests, script_us / requests, own_us / requests, cpu_us=1e6 * cpu_s / requests
-    )
-
-
-def _typical(times: Sequence[ScriptTime]) -> ScriptTime:
-    """The medians of all rounds."""
-    return ScriptTime(
-        times[0].says,
-        times[0].in_flight,
-        median(time.calls for time in times),
-        median(time.script_us for time in times),
-        median(time.own_commands_us for time in times),
-        median(time.cpu_us for time in times),
     )
 
 

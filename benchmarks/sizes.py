@@ -2,11 +2,13 @@
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import redis
 
 from benchmarks.results import keep, machine, told
+from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.verbs import do_all, release_unknown, reserve, reserve_and_finalize, store_at, target
 from benchmarks.workers import Process, redis_server
@@ -31,10 +33,13 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print, keep the figures."""
     print(told(machine()))
     found = asyncio.run(_measure(options.records))
-    print()
-    for size in found:
-        print(f"{size.says:<60}{size.bytes:>8.0f} bytes")
+    print(f"\n{tell(found)}")
     keep("sizes", [asdict(size) for size in found], options={"records": options.records})
+
+
+def tell(figures: Sequence[Size]) -> str:
+    """A row for each kind of record."""
+    return table(["record", "bytes"], [[size.says, round(size.bytes)] for size in figures])
 
 
 async def _measure(records: int) -> list[Size]:
@@ -92,10 +97,11 @@ def _counted(accounts: int) -> str:
 
 
 def _used_bytes(server: Process) -> int:
-    """Memory in use without the journal, which is bounded, and without buffers of connections."""
+    """Memory in use without that of the journal, which is bounded, and of connections."""
     with redis.Redis(port=server.port) as client:
         client.xtrim(f"{key_prefix(_NAMESPACE)}journal", maxlen=1, approximate=False)
-        return int(client.info("memory")["used_memory_dataset"])
+        memory = client.info("memory")
+        return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
 
 
 def _journal_bytes(server: Process) -> int:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from benchmarks.answers import STREAM_WITH_USAGE
@@ -11,6 +12,7 @@ from benchmarks.apps import PACED_CHUNKS, PAUSE_S
 from benchmarks.books import check_books
 from benchmarks.client import encode, read_answer
 from benchmarks.results import keep, machine, told
+from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.workers import Process, redis_server, redis_url, worker
 
@@ -45,13 +47,19 @@ def run(options: argparse.Namespace) -> None:
                 store, namespace="paced_3", account="global", at_least=options.streams + 1, at_most=options.streams + 1
             )
         )
-    print(f"\n{'':<26}{'idle MiB':>9}{'with streams':>13}{'KiB a stream':>14}{'p99 s':>8}")
-    for held in found:
-        idle_mib, most_mib = held.idle_bytes / 2**20, held.most_bytes / 2**20
-        each_kib = 1024 * (most_mib - idle_mib) / held.streams
-        print(f"{held.app:<26}{idle_mib:>9.1f}{most_mib:>13.1f}{each_kib:>14.1f}{held.p99_s:>8.1f}")
+    print(f"\n{tell(found)}")
     print(f"{booked} streams booked, none failed; each lasts {PACED_CHUNKS * PAUSE_S:g} s where nothing waits")
     keep("streams", [asdict(held) for held in found], options={"streams": options.streams})
+
+
+def tell(figures: Sequence[Held]) -> str:
+    """What the streams take of a worker, bare and guarded."""
+    rows: list[list[object]] = []
+    for held in figures:
+        idle_mib, most_mib = held.idle_bytes / 2**20, held.most_bytes / 2**20
+        says = "guarded, Redis, 3 accounts" if "guarded" in held.app else "the app alone"
+        rows.append([says, held.streams, idle_mib, most_mib, 1024 * (most_mib - idle_mib) / held.streams, held.p99_s])
+    return table(["", "streams", "idle MiB", "MiB with all open", "KiB a stream", "p99 s"], rows)
 
 
 def _allow_files(count: int) -> None:
