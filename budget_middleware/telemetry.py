@@ -178,6 +178,13 @@ class Telemetry:
             "budget.refusals.unlogged", unit="{refusal}", description="Refusals that the log of them lacks."
         )
         self._meter = meter
+        self._begin_at_zero()
+
+    @_harmless
+    def _begin_at_zero(self) -> None:
+        """A series that appears with its first event shows no increase to whoever asks for its rate."""
+        for counter in (self._expired, self._lost, self._unlogged):
+            counter.add(0)
 
     # Spans.
 
