@@ -14,6 +14,7 @@ export PIP_NO_INPUT = 1
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | clean"
 	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
+	@echo "make observability-tools | test-observability (need Go, and Prometheus from Debian)"
 	@echo "make test-partition (needs root and iproute2)"
 
 setup: $(READY)
@@ -88,6 +89,18 @@ test-jaeger: $(READY) $(JAEGER)
 # Workers and a server in network namespaces, and the wire between them cut: needs root, and `ip` of iproute2.
 test-partition: $(READY)
 	@$(BIN)/python -m pytest -m partition tests/partition $(ARGS)
+
+# A real Prometheus (root: installed from Debian's packages) and a real collector (built with Go).
+COLLECTOR := build/collector
+
+observability-tools: $(COLLECTOR)
+	@bash .ci/observability prometheus
+
+$(COLLECTOR): .ci/observability $(wildcard .ci/collector/*)
+	@bash .ci/observability collector $@
+
+test-observability: $(READY) observability-tools
+	@$(BIN)/python -m pytest -m observability tests/observability $(ARGS)
 
 # Other people's gateways and servers, with us in front.
 GATEWAYS := .venv-gateways

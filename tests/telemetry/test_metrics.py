@@ -27,6 +27,7 @@ ALLOWED = {
     "budget.reserved": {"kind"},
     "budget.spool.size": set(),
     "budget.spool.lost": set(),
+    "budget.refusals.unlogged": set(),
 }
 
 pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)

@@ -1,0 +1,84 @@
+"""A real Prometheus, and what it answers."""
+
+import json
+import math
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
+
+EXAMPLES = REPOSITORY / "examples" / "observability"
+_PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    url: str
+
+    def query(self, expr: str) -> list[Sample]:
+        return [Sample(each["metric"], float(each["value"][1])) for each in self._get("query", query=expr)["result"]]
+
+    def value(self, expr: str) -> float:
+        """The one value of an expression; NaN if there is none."""
+        found = self.query(expr)
+        assert len(found) <= 1, found
+        return found[0].value if found else math.nan
+
+    def wait_for(self, expr: str, *, at_least: float = 0, at_most: float = math.inf) -> None:
+        """Until the one value of an expression is so: a scrape may be what it waits for."""
+        until = time.monotonic() + _PATIENCE_S
+        while not at_least <= (value := self.value(expr)) <= at_most:
+            assert time.monotonic() < until, f"{expr} is {value}"
+            time.sleep(0.2)
+
+    def rules(self) -> list[dict[str, Any]]:
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
+
+    def names(self) -> set[str]:
+        return set(self._get("label/__name__/values"))
+
+    def _get(self, path: str, **query: str) -> Any:
+        with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urlencode(query)}") as answer:
+            return json.load(answer)["data"]
+
+
+@contextmanager
+def running_prometheus(folder: Path, *, ports: Sequence[int]) -> Iterator[Prometheus]:
+    """Scrapes these ports, and watches the example's rules."""
+    port, log = free_port(), folder / "prometheus.log"
+    config = folder / "prometheus.yml"
+    config.write_text(
+        json.dumps(
+            {
+                "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+                "rule_files": [str(EXAMPLES / "rules.yml")],
+                "scrape_configs": [
+                    {"job_name": "gateway", "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
+                ],
+            }
+        )
+    )
+    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_for_port(port, process, log)
+        yield Prometheus(f"http://127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait()
