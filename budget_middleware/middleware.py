@@ -67,6 +67,8 @@ class BudgetMiddleware:
         self.ledger = ledger
         self._admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._call_times = CallTimes()
+        for doubt in payers.doubts_about(settings.limits):
+            _log.warning("BUDGET_LIMITS: %s", doubt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -1,12 +1,10 @@
 """Which limit binds an account, as far as a command can know: a runtime limit, else BUDGET_LIMITS."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.cli.desk import Desk
 from budget_middleware.core.accounts import (
-    ABSENT,
     ANY,
     GLOBAL,
     MODEL,
@@ -14,13 +12,11 @@ from budget_middleware.core.accounts import (
     parse_pattern,
     parts_of,
 )
-from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule
+from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key
 from budget_middleware.core.windows import Period
-from budget_middleware.payers.accounts_file import KEY, AccountsFile
+from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.stores.base import RuntimeLimits
-
-_KEY_SUBJECT = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,7 @@ def doubt_about(account: str, settings: Settings) -> str | None:
     unknown = sorted(parts.keys() - kinds_of_requests(settings))
     if unknown:
         return f"{told_kinds(unknown)}; unless accounts_source names it, no request has this account"
-    subject = parts.get(KEY, ANY)
-    if subject not in (ANY, ABSENT) and not _KEY_SUBJECT.fullmatch(subject):
+    if names_no_key(_rule(account, Period.TOTAL, None)):
         # Not repeated here: it may be a token.
         return "the subject of a key is 16 hex digits, which key-id tells; no request has this account"
     return None

@@ -14,7 +14,7 @@ from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import Finding, Health, server_findings
 from budget_middleware.core.audit import Damage
-from budget_middleware.core.limits import LimitRule
+from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.ledger.spool_file import set_aside_in
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
@@ -117,6 +117,10 @@ def _limits_finding(settings: Settings, runtime: list[LimitRule]) -> Finding:
             f"{told_kinds(sorted(unknown))}: limits on that never bind",
             "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
         )
+    if any(map(names_no_key, rules)):
+        # Which one is not told: it may be a token.
+        told = "a limit is on a key that is no hash, and never binds"
+        return Finding("limits", Health.WARN, told, "name the key by what key-id tells")
     if not rules:
         return Finding("limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS")
     return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")

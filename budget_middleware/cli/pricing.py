@@ -7,11 +7,10 @@ from typing import Any
 
 from budget_middleware.cli.output import Table, complain, say, say_json, usd
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
-from budget_middleware.core.accounts import account_of, key_id
+from budget_middleware.core.accounts import KEY, account_of, key_id
 from budget_middleware.core.money import half_even_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, cost_nanos
 from budget_middleware.opening import price_book
-from budget_middleware.payers.accounts_file import KEY
 from budget_middleware.payers.payers import token_of
 from budget_middleware.settings import load
 

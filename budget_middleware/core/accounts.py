@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+KEY = "key"
 GLOBAL = "global"
 MODEL = "model"
 ABSENT = "-"
@@ -24,6 +25,8 @@ MAX_SUBJECT_BYTES = 256
 
 KIND = re.compile(r"[a-z][a-z0-9_-]*")
 _SUBJECT = re.compile(r"([A-Za-z0-9._~/@:-]|%[0-9A-Fa-f]{2})+")
+KEY_SUBJECT = re.compile(r"[0-9a-f]{16}")
+"""What `key_id` makes of a token."""
 _HASHED = re.compile(r"~[0-9a-f]{32}")
 
 
@@ -114,6 +117,11 @@ def key_id(token: str, *, secret: str = "") -> str:
     if secret:
         return hmac.digest(secret.encode("utf-8", "surrogatepass"), raw, "sha256").hex()[:16]
     return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def is_key_subject(text: str) -> bool:
+    """Whether it is the subject of some key: what `key_id` made of a token, or ABSENT."""
+    return text == ABSENT or KEY_SUBJECT.fullmatch(text) is not None
 
 
 class Origin(StrEnum):

@@ -11,8 +11,10 @@ from budget_middleware.core.accounts import (
     ABSENT,
     ANY,
     GLOBAL,
+    KEY,
     MODEL,
     account_of,
+    is_key_subject,
     parse_pattern,
     parts_of,
 )
@@ -57,6 +59,12 @@ class Claim:
     account: str
     period: Period
     limit_nanos: int | None
+
+
+def names_no_key(rule: LimitRule) -> bool:
+    """Whether the rule is on a key that is no hash, perhaps on a token itself: such a limit never binds."""
+    subject = dict(zip(rule.kinds, rule.subjects, strict=True)).get(KEY, ANY)
+    return subject != ANY and not is_key_subject(subject)
 
 
 def parse_limits(text: str) -> tuple[LimitRule, ...]:

@@ -1,16 +1,12 @@
 """A reservation for code that no HTTP request called: workers, batch jobs, cron."""
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from budget_middleware.core.accounts import GLOBAL, KIND, MODEL, encode_subject
+from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
 from budget_middleware.ledger.hold import Hold
-
-KEY = "key"
-_KEY_ID = re.compile(r"[0-9a-f]{16}|-")
 
 
 class BudgetRejected(Exception):
@@ -35,7 +31,7 @@ def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, 
         if not KIND.fullmatch(kind) or kind in (GLOBAL, MODEL):
             raise ValueError(f"{kind!r} is no kind of account that can be charged here; accepted are such as key, team")
         # Not repeated in the message: it may be a token, which must never be stored.
-        if kind == KEY and not _KEY_ID.fullmatch(subject):
+        if kind == KEY and not is_key_subject(subject):
             raise ValueError("the subject of a key is 16 hex digits, which `budget-middleware key-id` tells")
     nanos = nanos_from_usd(estimate_usd)
     if nanos < 0:

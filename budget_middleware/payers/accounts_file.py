@@ -1,19 +1,15 @@
 """`BUDGET_ACCOUNTS_FILE`: which team, user and other account a key belongs to."""
 
 import logging
-import re
 import time
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from budget_middleware.core.accounts import GLOBAL, KIND, MODEL, encode_subject
-
-KEY = "key"
+from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, encode_subject
 
 _REREAD_S = 1.0
-_KEY_ID = re.compile(r"[0-9a-fA-F]{16}")
 
 _log = logging.getLogger("budget_middleware")
 
@@ -80,7 +76,7 @@ def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
         raise ValueError(f'{path}: accepted are tables such as [keys."1f3a9c0b2d4e5f60"] and nothing else')
     for at, key in enumerate(keys, start=1):
         # Not repeated in the message: it may be the token itself.
-        if not _KEY_ID.fullmatch(key):
+        if not KEY_SUBJECT.fullmatch(key.lower()):
             raise ValueError(
                 f"{path}: [keys], entry {at}: accepted is a key's hash, the 16 hex digits that"
                 " `budget-middleware key-id` tells after key:"

@@ -7,14 +7,18 @@ from starlette.types import Scope
 
 from budget_middleware.core.accounts import (
     ABSENT,
+    GLOBAL,
+    KEY,
+    MODEL,
     AccountSource,
     Origin,
     Source,
     encode_subject,
     key_id,
 )
+from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.lookups import Lookup
-from budget_middleware.payers.accounts_file import KEY, AccountsFile, is_told_of_keys
+from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
 
 AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: it has none."""
@@ -79,6 +83,17 @@ class Payers:
         if self._accounts_source is not None and key is not None:
             payers |= await _sourced(self._accounts_source, key)
         return payers
+
+    def doubts_about(self, rules: Sequence[LimitRule]) -> Iterator[str]:
+        """What of the limits binds nobody, since no request can have such an account; in a line each."""
+        if self._accounts_source is None:
+            told = {source.kind for source in self._sources} | (self._directory.kinds if self._directory else set())
+            unknown = {kind for rule in rules for kind in rule.kinds} - {*told, MODEL, GLOBAL}
+            if unknown:
+                yield f"no request has a source for {', '.join(sorted(unknown))}, so limits on that bind nobody"
+        if any(map(names_no_key, rules)):
+            # Which one is not told: it may be a token.
+            yield "a key stands in them that is no hash as `budget-middleware key-id` tells it; that limit binds nobody"
 
     def nobody(self) -> dict[str, str | None]:
         """The payers of a request that could be anybody's."""

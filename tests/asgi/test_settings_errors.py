@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from budget_middleware import BudgetMiddleware, SettingsError
 from budget_middleware.settings import load
 from budget_middleware.testing import ScriptedApp, call
-from tests.asgi.wire import ask, bearer, completion
+from tests.asgi.wire import KEY, TOKEN, ask, bearer, completion
 from tests.test_settings import BAD, BAD_PARTS
 
 LINE = "BUDGET_LIMITS='key=ten': "
@@ -157,3 +157,30 @@ def test_startup_fails_with_the_line():
     guard = BudgetMiddleware(ScriptedApp(), mode="of")
     with pytest.raises(SettingsError, match="BUDGET_MODE='of'"), TestClient(guard):
         pass
+
+
+NOBODY = {
+    "a kind without a source": ({"limits": "team=1/day; key+user=2/day"}, "no request has a source for team, user"),
+    "a token": ({"limits": f"key:{TOKEN}=1/day"}, "a key stands in them that is no hash"),
+}
+
+
+@pytest.mark.parametrize(("settings", "doubt"), NOBODY.values(), ids=NOBODY)
+def test_limits_that_bind_nobody_are_told_at_the_start(settings, doubt, caplog):
+    BudgetMiddleware(ScriptedApp(), **settings)
+    (told,) = [message for message in caplog.messages if message.startswith("BUDGET_LIMITS")]
+    assert doubt in told
+    assert TOKEN not in caplog.text
+
+
+async def test_limits_that_bind_somebody_are_not_doubted(tmp_path, caplog):
+    async def source(key: str) -> dict[str, str]:
+        return {"org": "acme"}
+
+    path = tmp_path / "accounts.toml"
+    path.write_text('[keys."1f3a9c0b2d4e5f60"]\nteam = "search"\n')
+    limits = f"key=1/day; {KEY}=2/day; key:-=0/day; team=1/day; user=1/day; key+model=1/day; global=1/day"
+    settings: dict[str, Any] = {"accounts": "key=token; user=header:x-user", "accounts_file": str(path)}
+    BudgetMiddleware(ScriptedApp(), **settings, limits=limits)
+    BudgetMiddleware(ScriptedApp(), **settings, limits=f"{limits}; org=1/day", accounts_source=source)
+    assert "BUDGET_LIMITS" not in caplog.text

@@ -68,6 +68,13 @@ async def test_on_a_server(cli: RunCli, store: RedisStore, server_url: str):
     assert "BUDGET_LIMTS is set, but there is no such setting; closest: limits; fix: correct its name" in ran.out
 
 
+def test_a_limit_on_a_key_that_is_no_hash(cli: RunCli):
+    ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_LIMITS="key=1/day; key:sk-canary=2/day")
+    assert found(ran)["limits"] == "warn"
+    assert message(ran, "limits") == "a limit is on a key that is no hash, and never binds"
+    assert "canary" not in ran.out + ran.err
+
+
 def test_kinds_of_the_accounts_file_have_a_source(cli: RunCli, tmp_path: Path):
     accounts = tmp_path / "accounts.toml"
     accounts.write_text('[keys."1f3a9c0b2d4e5f60"]\nteam = "search"\n')
