@@ -5,14 +5,17 @@ word. It speaks just enough of the protocol to know where a command and its repl
 """
 
 import asyncio
+import hashlib
 from collections import Counter as Tally
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.redis import lua_text
+from budget_middleware.stores.redis.scripts import script_of
 
 _VERBS = ("reserve", "finalize", "release", "extend", "expire", "adjust", "sweep", "head", "inspect")
 
@@ -41,7 +44,7 @@ class FaultProxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._delay_s = 0.0
         self._is_cut = False
-        self._verb_of = {RedisStore("unix:///nowhere")._script(verb)[0]: verb for verb in _VERBS}
+        self._verb_of = {script_of(verb, lua_text("_clock")).digest: verb for verb in _VERBS}
 
     @property
     def url(self) -> str:
@@ -68,7 +71,7 @@ class FaultProxy:
         self._is_cut = False
 
     def slow_down(self, delay_s: float) -> None:
-        """Every command takes this much longer."""
+        """Every command is this much longer on its way."""
         self._delay_s = delay_s
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,35 +87,43 @@ class FaultProxy:
             self._connections.discard(task)
             writer.close()
 
+    def _verb(self, words: list[bytes]) -> str:
+        command = words[0].decode().lower()
+        if command == "eval":
+            return self._verb_of.get(hashlib.sha1(words[1]).hexdigest(), command)
+        return self._verb_of.get(words[1].decode(), command) if command == "evalsha" else command
+
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_unix_connection(str(self._server))
+        # Read apart: a slow network delays all that is on its way at once, not one command after the other.
+        arrived: asyncio.Queue[_Arrived | None] = asyncio.Queue()
+        reading = asyncio.create_task(_read_all(reader, arrived))
         try:
-            while True:
-                raw, words = await _read_command(reader)
-                verb = self._verb_of.get(words[1].decode(), "") if words[0].upper() == b"EVALSHA" else ""
-                verb = verb or words[0].decode().lower()
+            while command := await arrived.get():
+                verb = self._verb(command.words)
                 self.seen[verb] += 1
                 fault = self._plans[verb].popleft() if self._plans[verb] else self._always.get(verb)
                 if fault is Fault.LOSE_REQUEST:
                     return
                 if fault is Fault.SWALLOW:
-                    await reader.read()
+                    while await arrived.get():
+                        """Until the client has gone."""
                     return
                 if fault is Fault.DELAY:
                     await self.gate.wait()
-                if self._delay_s:
-                    await asyncio.sleep(self._delay_s)
-                upstream.write(raw)
+                await asyncio.sleep(command.at_s + self._delay_s - asyncio.get_running_loop().time())
+                upstream.write(command.raw)
                 reply = await _read_reply(upstream_reader)
                 self.applied[verb] += 1
                 if fault is Fault.DUPLICATE:
-                    upstream.write(raw)
+                    upstream.write(command.raw)
                     await _read_reply(upstream_reader)
                 if fault is Fault.LOSE_REPLY:
                     return
                 writer.write(reply)
                 await writer.drain()
         finally:
+            reading.cancel()
             upstream.close()
 
 
@@ -126,6 +137,25 @@ async def fault_proxy(server: Path, path: Path) -> AsyncIterator[FaultProxy]:
         listener.close()
         proxy.cut()
         await asyncio.gather(*proxy._connections, return_exceptions=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A command, whole, and when it came (seconds, the loop's clock)."""
+
+    raw: bytes
+    words: list[bytes]
+    at_s: float
+
+
+async def _read_all(reader: asyncio.StreamReader, arrived: "asyncio.Queue[_Arrived | None]") -> None:
+    """None is the end: the client has gone."""
+    try:
+        while True:
+            raw, words = await _read_command(reader)
+            arrived.put_nowait(_Arrived(raw, words, asyncio.get_running_loop().time()))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        arrived.put_nowait(None)
 
 
 async def _read_command(reader: asyncio.StreamReader) -> tuple[bytes, list[bytes]]:

@@ -13,9 +13,11 @@ from redis.asyncio import Redis
 from budget_middleware.core.model import Expire, Extend, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import StoreUnavailable
-from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.redis import RedisStore, lua_text
+from budget_middleware.stores.redis.scripts import Script, script_of
 from tests.faults.proxy import Fault, FaultProxy
 from tests.stores.audit import audit
+from tests.stores.clocked import evaluate_by_client
 from tests.stores.verbs import Verb, adjust, figures, finalize, release, reserve, send, target
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
@@ -39,8 +41,15 @@ REPEATS = 5
 class DefaultClientStore(RedisStore):
     """Behind the client that redis-py gives to whoever asks for nothing else."""
 
-    def _connect(self) -> Any:
-        return Redis(unix_socket_path=self._url.removeprefix("unix://"), decode_responses=True)
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._default_client = Redis(unix_socket_path=url.removeprefix("unix://"), decode_responses=True)
+
+    async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Any:
+        return await evaluate_by_client(self._default_client, script, words)
+
+    async def aclose(self) -> None:
+        await self._default_client.aclose()
 
 
 @pytest.fixture
@@ -75,7 +84,7 @@ async def test_a_client_that_repeats_would_count_once(
         await store.reserve(reserve(id_, "0.01", TOTAL))
     for name in VERBS:
         # A server that does not know a script yet applies nothing.
-        await store._client().script_load(store._script(name)[1])
+        await store._client().script_load(script_of(name, lua_text("_clock")).text)
     for name, verb in VERBS.items():
         proxy.plan(name, *[fault] * REPEATS)
         answer = await send(repeating, verb)

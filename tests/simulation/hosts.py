@@ -11,7 +11,8 @@ import redis
 
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
-from tests.stores.clocked import ClockedRedisStore
+from budget_middleware.stores.redis.scripts import Script
+from tests.stores.clocked import ClockedRedisStore, evaluate_by_client
 
 RETENTION = Retention(remember_ms=10**8, remember_expired_ms=10**8)
 """Longer than a simulation: the expectation forgets nothing either."""
@@ -106,6 +107,9 @@ class _BlockingStore(ClockedRedisStore):
 
     def _client(self) -> Any:
         return _Blocking(self._blocking)
+
+    async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Any:
+        return await evaluate_by_client(self._client(), script, words)
 
 
 class _Blocking:

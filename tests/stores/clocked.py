@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import fakeredis
+from redis.exceptions import NoScriptError
 
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.redis.link import outages_named
+from budget_middleware.stores.redis.scripts import Script
 
 
 class ClockedRedisStore(RedisStore):
@@ -46,7 +49,19 @@ class FakeRedisStore(ClockedRedisStore):
         retention: Retention | None = None,
     ) -> None:
         super().__init__("redis://fake", namespace=namespace, clock_ms=clock_ms, retention=retention)
-        self._server = server
+        self._fake = server
 
-    def _connect(self) -> Any:
-        return fakeredis.FakeAsyncRedis(server=self._server, decode_responses=True)
+    def _client(self) -> Any:
+        return fakeredis.FakeAsyncRedis(server=self._fake, decode_responses=True)
+
+    async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Any:
+        return await evaluate_by_client(self._client(), script, words)
+
+
+async def evaluate_by_client(client: Any, script: Script, words: tuple[str, ...]) -> Any:
+    """For clients that have no wire: a command at a time."""
+    with outages_named():
+        try:
+            return await client.execute_command("EVALSHA", script.digest, *words)
+        except NoScriptError:
+            return await client.execute_command("EVAL", script.text, *words)

@@ -2,15 +2,15 @@
 --
 -- KEYS[1]  the ledger's meta hash; all keys of a ledger share its hash tag
 -- ARGV[1]  key prefix
--- ARGV[2]  generation id to take if the store has none
--- ARGV[3]  remember_ms: how long an ended reservation is known
--- ARGV[4]  remember_expired_ms: how long an expired one is
--- ARGV[5]  counters_ms: how long a counter is kept after its window's end or its last change
--- ARGV[6]  journal_max: journal entries kept
+-- ARGV[2]  remember_ms: how long an ended reservation is known
+-- ARGV[3]  remember_expired_ms: how long an expired one is
+-- ARGV[4]  counters_ms: how long a counter is kept after its window's end or its last change
+-- ARGV[5]  journal_max: journal entries kept
+-- ARGV[6]  token of this call: every reply ends with it, and a store without a generation takes it for one
 -- ARGV[7]  traceparent of the span around this call, '' if none
 -- ARGV[8…] the verb's own
 --
--- Returns {status, now_ms, generation, seq, limits_version, recorded, rejection, records, balances}.
+-- Returns {status, now_ms, generation, seq, limits_version, recorded, rejection, records, balances, token}.
 --
 -- Targets travel and are stored as one string, six words a counter: account period window starts_ms ends_ms limit
 -- (nano-dollars, '-' for none). No word of the account grammar holds a space or a '|'.
@@ -23,9 +23,9 @@ local TRIED_AGAIN_MS = 60000
 local EXACT = 9e15
 local FOREVER_MS = 253402300800000
 
-local META, PREFIX, CANDIDATE, TRACE = KEYS[1], ARGV[1], ARGV[2], ARGV[7]
-local REMEMBER_MS, REMEMBER_EXPIRED_MS = ARGV[3], ARGV[4]
-local COUNTERS_MS, JOURNAL_MAX = tonumber(ARGV[5]), tonumber(ARGV[6])
+local META, PREFIX, TOKEN, TRACE = KEYS[1], ARGV[1], ARGV[6], ARGV[7]
+local REMEMBER_MS, REMEMBER_EXPIRED_MS = ARGV[2], ARGV[3]
+local COUNTERS_MS, JOURNAL_MAX = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LEASES, JOURNAL, TOTALS = PREFIX .. 'leases', PREFIX .. 'journal', PREFIX .. 'totals'
 
 local NOW = store_time_ms()
@@ -82,7 +82,7 @@ end
 -- A store that was emptied gets a new generation.
 local function ensure_generation()
   if generation then return end
-  generation = CANDIDATE
+  generation = TOKEN
   call('HSET', META, 'generation', generation, 'seq', whole(seq))
 end
 
@@ -333,5 +333,5 @@ local function answer(status, known, targets, rejection)
     balances[#balances + 1] = target.reserved
   end
   return {status, whole(NOW), generation, whole(seq), limits_version, known and known.fields or false,
-    rejection or false, records, balances}
+    rejection or false, records, balances, TOKEN}
 end

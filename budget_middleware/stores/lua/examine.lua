@@ -1,7 +1,7 @@
 -- What of some keys is no sound record of this ledger, and with '1' first mend what follows from other records: the
 -- indexes of leases, and the totals by kind.
 -- ARGV[8] '1' to mend  [9] how many keys  [10…] the keys, without their prefix
--- Returns {flaw, key, flaw, key, …}.
+-- Returns {flaw, key, flaw, key, …, token}.
 
 local mends, count = ARGV[8] == '1', tonumber(ARGV[9])
 
@@ -120,4 +120,5 @@ local function examine(name)
 end
 
 for index = 1, count do examine(ARGV[9 + index]) end
+found[#found + 1] = TOKEN
 return found

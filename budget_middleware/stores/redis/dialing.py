@@ -1,0 +1,62 @@
+"""From a store URL to a wire that may be used: connect, log in, choose the database."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+
+from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.redis.wire import Wire
+
+DEFAULT_PORT = 6379
+
+
+async def dial(url: str, *, timeout_s: float) -> Wire:
+    """A wire to the server at a URL as redis-py reads it. StoreUnavailable within ``timeout_s`` where there is none."""
+    options: Mapping[str, Any] = parse_url(url)
+    wire = Wire(timeout_s=timeout_s)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await _connect(wire, options)
+            await _log_in(wire, options)
+    except (OSError, TimeoutError, StoreUnavailable) as error:
+        wire.break_off("it could not be used")
+        raise StoreUnavailable(f"no connection: {str(error) or type(error).__name__}") from error
+    except asyncio.CancelledError:
+        wire.break_off("it was not wanted any more")
+        raise
+    return wire
+
+
+async def _connect(wire: Wire, options: Mapping[str, Any]) -> None:
+    loop = asyncio.get_running_loop()
+    if options.get("connection_class") is UnixDomainSocketConnection:
+        await loop.create_unix_connection(lambda: wire, options["path"])
+        return
+    address = options.get("host", "localhost"), options.get("port", DEFAULT_PORT)
+    await loop.create_connection(lambda: wire, *address, ssl=_tls(options))
+
+
+def _tls(options: Mapping[str, Any]) -> ssl.SSLContext | None:
+    """The context by the ``ssl_…`` options of the URL, as redis-py makes it."""
+    if options.get("connection_class") is not SSLConnection:
+        return None
+    return SSLConnection(
+        **{name: value for name, value in options.items() if name != "connection_class"}
+    ).ssl_context.get()
+
+
+async def _log_in(wire: Wire, options: Mapping[str, Any]) -> None:
+    if password := options.get("password"):
+        username = options.get("username")
+        _require(await wire.call("AUTH", *([username] if username else []), password))
+    if database := options.get("db"):
+        _require(await wire.call("SELECT", str(database)))
+
+
+def _require(reply: object) -> None:
+    if isinstance(reply, hiredis.ReplyError):
+        raise StoreUnavailable(str(reply))

@@ -1,0 +1,222 @@
+"""What operators read, and what is kept for them: off the path of requests, so it may scan."""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, CounterView, Entry, Reservation, State
+from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import Note, RuntimeLimits, StoreRefused, Topic
+from budget_middleware.stores.packing import counter_name, counter_named, pack_refusal, unpack_limits
+from budget_middleware.stores.redis.link import RedisLink, outages_named
+from budget_middleware.stores.redis.replies import (
+    RESERVATION_FIELDS,
+    Records,
+    answer_of,
+    read_entries,
+    read_refusals,
+    readable_reservation,
+)
+
+_PAGE = 500
+_TOTALS = "totals"
+_NOTES = "notes"
+_REFUSALS = "refusals"
+
+_log = logging.getLogger("budget_middleware")
+
+
+class RedisReads(RedisLink):
+    """The part of the store that changes no counter."""
+
+    async def head(self) -> Answer:
+        return answer_of(await self._call("head", ""))
+
+    async def limits(self) -> RuntimeLimits:
+        version, limits, unreadable = await self._limits()
+        for field in unreadable:
+            # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
+            _log.warning("a runtime limit cannot be read and does not bind: %s", field)
+        return RuntimeLimits(version, limits)
+
+    async def _limits(self) -> tuple[int, dict[tuple[str, Period], int | None], list[str]]:
+        """The version, the limits, and the fields that cannot be read."""
+        with outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                version, fields = await (
+                    pipe.hget(self._meta, "limits_version").hgetall(f"{self._prefix}limits").execute()
+                )
+            return int(version or 0), *unpack_limits(fields)
+
+    # What operators read: off the path of requests, so it may scan.
+
+    async def counters(self, account: str | None = None) -> Sequence[CounterView]:
+        names = await self._names("c", account)
+        return [
+            CounterView(counter, Balance(spent, reserved - sum(due)), adjusted)
+            async for counter, (spent, reserved, adjusted, _), _, due in self._inspected(names)
+        ]
+
+    async def proofs(self) -> Sequence[CounterProof]:
+        written, held_on = await self._names("c"), await self._names("p")
+        return [
+            CounterProof(
+                counter,
+                Balance(spent, reserved),
+                adjusted,
+                pending=len(held) + len(due),
+                pending_nanos=sum(held) + sum(due),
+                seen_at_seq=seq,
+            )
+            async for counter, (spent, reserved, adjusted, seq), held, due in self._inspected(written | held_on)
+            # Of a counter that is gone its leases may be left, and should show.
+            if counter in written or sum(held) + sum(due)
+        ]
+
+    async def _names(self, kind: str, account: str | None = None) -> set[Counter]:
+        """The counters that have a key of that kind."""
+        names = f"{account}|*" if account is not None else "*"
+        found: set[Counter] = set()
+        async for key in self._scanned(f"{kind}:{names}"):
+            with suppress(ValueError):
+                found.add(counter_named(key.partition(":")[2]))
+        return found
+
+    async def _inspected(
+        self, counters: set[Counter]
+    ) -> AsyncIterator[tuple[Counter, list[int], list[int], list[int]]]:
+        """Each sound counter's figures, then the amounts that lasting leases and due ones hold on it."""
+        for counter in sorted(counters):
+            # A damaged one is told by `damage`, and hides no other.
+            with suppress(StoreRefused, ValueError):
+                *figures, held, due = await self._call("inspect", "", counter_name(counter))
+                yield counter, _ints(figures), _ints(held), _ints(due)
+
+    async def _scanned(self, pattern: str) -> AsyncIterator[str]:
+        """Keys of this ledger, without their prefix; a scan may tell one twice."""
+        with outages_named():
+            async for key in self._client().scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_PAGE):
+                yield key.removeprefix(self._prefix)
+
+    async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
+        # Totals are looked at last: they follow from the leases. Where nobody wrote any, that is wrong too.
+        names = sorted({name async for name in self._scanned("*")} - {_TOTALS})
+        flaws: set[tuple[str, str]] = set()
+        for page in (*(names[at : at + _PAGE] for at in range(0, len(names), _PAGE)), [_TOTALS]):
+            reply = await self._call("examine", "", "1" if mend else "0", str(len(page)), *page)
+            flaws |= set(zip(reply[1::2], reply[::2], strict=True))
+        found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
+        # Where these are of another type altogether, that is told already.
+        with suppress(StoreRefused):
+            found += [Damage(f"{self._prefix}limits {field}", Flaw.UNREADABLE) for field in (await self._limits())[2]]
+        for name, readable in (("journal", read_entries), ("refusals", read_refusals)):
+            with suppress(StoreRefused):
+                found += [
+                    Damage(f"{self._prefix}{name} {id_}", Flaw.UNREADABLE)
+                    async for id_ in self._unreadable(f"{self._prefix}{name}", readable)
+                ]
+        return found
+
+    async def _unreadable(self, stream: str, readable: Callable[[Records], list[Any]]) -> AsyncIterator[str]:
+        """The ids of a stream's records that cannot be read."""
+        after, is_over = "-", False
+        while not is_over:
+            with outages_named():
+                records = await self._client().xrange(stream, after, "+", _PAGE)
+            for id_, fields in records:
+                after = f"({id_}"
+                if not readable([(id_, fields)]):
+                    yield id_
+            is_over = not records
+
+    async def holds(self) -> Sequence[Reservation]:
+        now_ms = (await self.head()).now_ms
+        with outages_named():
+            client = self._client()
+            ids = await client.zrangebyscore(f"{self._prefix}leases", f"({now_ms}", "+inf")
+            async with client.pipeline(transaction=False) as pipe:
+                for id_ in ids:
+                    pipe.hmget(f"{self._prefix}r:{id_}", *RESERVATION_FIELDS)
+                records = await pipe.execute(raise_on_error=False)
+        found = [readable_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True)]
+        # Some may have ended since their ids were read, and what cannot be booked is due and still there.
+        held = [hold for hold in found if hold and hold.state is State.PENDING and not hold.is_due(now_ms)]
+        return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
+
+    async def reserved_by_kind(self) -> Mapping[str, int]:
+        with outages_named():
+            totals = await self._client().hgetall(f"{self._prefix}{_TOTALS}")
+        return {kind: int(nanos) for kind, nanos in totals.items() if nanos.removeprefix("-").isdecimal()}
+
+    async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
+        after = f"{after_seq + 1}-0"
+        while True:
+            with outages_named():
+                records = await self._client().xrange(f"{self._prefix}journal", after, "+", count)
+            entries = [entry for entry in read_entries(records) if entry.seq > after_seq]
+            if entries or not records:
+                return entries
+            after = f"({records[-1][0]}"
+
+    async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
+        found: list[Entry] = []
+        before = "+"
+        while len(found) < count:
+            with outages_named():
+                records = await self._client().xrevrange(f"{self._prefix}journal", before, "-", _PAGE)
+            if not records:
+                break
+            before = f"({records[-1][0]}"
+            found += [
+                entry
+                for record in records
+                for entry in reversed(read_entries([record]))
+                if account in (None, entry.counter.account)
+            ]
+        return found[:count][::-1]
+
+    async def note(self, topic: Topic, text: str) -> None:
+        now_ms = (await self.head()).now_ms
+        with outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                pipe.hset(f"{self._prefix}{_NOTES}", f"{topic}|{text}", str(now_ms))
+                await pipe.pexpire(f"{self._prefix}{_NOTES}", self._counters_ms).execute()
+
+    async def notes(self) -> Sequence[Note]:
+        since_ms = (await self.head()).now_ms - self._counters_ms
+        with outages_named():
+            fields = await self._client().hgetall(f"{self._prefix}{_NOTES}")
+        kept: list[Note] = []
+        for field, time_ms in fields.items():
+            topic, _, text = field.partition("|")
+            with suppress(ValueError):
+                if int(time_ms) > since_ms:
+                    kept.append(Note(Topic(topic), text, int(time_ms)))
+        return sorted(kept, key=lambda note: (note.topic, note.text))
+
+    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+        key = f"{self._prefix}{_REFUSALS}"
+        with outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                for refusal in refusals:
+                    pipe.xadd(key, pack_refusal(refusal), maxlen=self._refusals_max, approximate=False)
+                await pipe.pexpire(key, self._counters_ms).execute()
+
+    async def refusals(self) -> Sequence[LoggedRefusal]:
+        since_ms = (await self.head()).now_ms - self._counters_ms
+        with outages_named():
+            records = await self._client().xrange(f"{self._prefix}{_REFUSALS}")
+        kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > since_ms]
+        return sorted(kept, key=lambda refusal: refusal.time_ms)
+
+
+def _ints(words: Sequence[str]) -> list[int]:
+    return [int(word) for word in words]
+
+
+def _escaped(pattern: str) -> str:
+    """Glob characters of the key itself, taken literally; its ``*`` at the end stays one."""
+    return "".join(f"\\{letter}" if letter in "[]?^\\" else letter for letter in pattern)

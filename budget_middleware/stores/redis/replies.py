@@ -1,0 +1,69 @@
+"""From what the scripts tell to answers."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from budget_middleware.core.model import TELLS_RECORDED, Answer, Balance, Entry, Rejection, Reservation, Status, Target
+from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.stores.packing import unpack_record, unpack_refusal, unpack_reservation
+
+RESERVATION_FIELDS = ("state", "targets", "amount", "charge", "actual", "created", "deadline", "trace")
+
+Records = Sequence[tuple[str, dict[str, str]]]
+"""What a stream holds: the id of each record, and its fields."""
+
+
+def answer_of(
+    reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0
+) -> Answer:
+    status, now_ms, generation, seq, version, recorded, rejection, records, balances = reply
+    status = Status(status)
+    return Answer(
+        status=status,
+        now_ms=int(now_ms),
+        generation=generation,
+        seq=int(seq),
+        limits_version=int(version),
+        recorded=unpack_reservation(id_, recorded) if recorded and status in TELLS_RECORDED else None,
+        rejection=_rejection(rejection, targets, estimate_nanos) if rejection else None,
+        entries=tuple(entry for record in records for entry in unpack_record(_pairs(record))),
+        balances=tuple(
+            Balance(int(spent), int(reserved)) for spent, reserved in zip(balances[::2], balances[1::2], strict=True)
+        ),
+    )
+
+
+def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
+    index, spent, reserved = reply
+    return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
+
+
+def _pairs(flat: Sequence[str]) -> dict[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def read_entries(records: Records) -> list[Entry]:
+    """The entries of the records that can be read."""
+    entries: list[Entry] = []
+    for id_, fields in records:
+        with suppress(ValueError, KeyError):
+            entries += unpack_record({**fields, "last_seq": id_.split("-")[0]})
+    return entries
+
+
+def read_refusals(records: Records) -> list[LoggedRefusal]:
+    """The refusals of the records that can be read."""
+    refusals: list[LoggedRefusal] = []
+    for _, fields in records:
+        with suppress(ValueError, KeyError):
+            refusals.append(unpack_refusal(fields))
+    return refusals
+
+
+def readable_reservation(id_: str, fields: Sequence[str | None] | Exception) -> Reservation | None:
+    if isinstance(fields, Exception) or None in fields:
+        return None
+    with suppress(ValueError):
+        return unpack_reservation(id_, fields)  # type: ignore[arg-type]
+    return None

@@ -1,0 +1,31 @@
+"""The scripts as they are sent: their texts, their digests, and where a ledger's keys are."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+
+def key_prefix(namespace: str) -> str:
+    """The prefix of all keys of one ledger. The braces are a hash tag: they keep a ledger on one cluster node."""
+    return f"{{{namespace}}}:"
+
+
+@cache
+def lua_text(name: str) -> str:
+    return (resources.files("budget_middleware.stores") / "lua" / f"{name}.lua").read_text("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One verb's script, whole, and the SHA-1 digest by which a server knows it."""
+
+    digest: str
+    text: str
+
+
+@cache
+def script_of(name: str, clock: str) -> Script:
+    """The script of a verb behind a clock: the text that defines ``store_time_ms()``."""
+    text = "\n".join((clock, lua_text("_shared"), lua_text(name)))
+    return Script(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text)

@@ -1,0 +1,94 @@
+"""The verbs: each is one script, one atomic step."""
+
+from budget_middleware.core.model import (
+    Adjust,
+    Answer,
+    Expire,
+    Extend,
+    Finalize,
+    Release,
+    Repair,
+    Reserve,
+)
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.packing import pack_limit, pack_limit_field, pack_targets
+from budget_middleware.stores.redis.reads import RedisReads
+from budget_middleware.stores.redis.replies import answer_of
+
+
+class RedisStore(RedisReads):
+    """Counters in a Redis or Valkey server, shared by every worker."""
+
+    async def reserve(self, verb: Reserve) -> Answer:
+        reply = await self._call(
+            "reserve",
+            verb.trace,
+            verb.id,
+            pack_targets(verb.targets),
+            str(verb.amount_nanos),
+            str(verb.lease_ms),
+            str(verb.expiry_charge_nanos),
+            "1" if verb.enforce else "0",
+            str(verb.limits_version),
+        )
+        return answer_of(reply, verb.id, targets=verb.targets, estimate_nanos=verb.amount_nanos)
+
+    async def finalize(self, verb: Finalize) -> Answer:
+        reply = await self._call(
+            "finalize",
+            verb.trace,
+            verb.id,
+            pack_targets(verb.targets),
+            str(verb.actual_nanos),
+            str(verb.age_ms),
+            verb.reason,
+        )
+        return answer_of(reply, verb.id)
+
+    async def release(self, verb: Release) -> Answer:
+        return answer_of(await self._call("release", verb.trace, verb.id, str(verb.age_ms), verb.reason), verb.id)
+
+    async def extend(self, verb: Extend) -> Answer:
+        return answer_of(await self._call("extend", verb.trace, verb.id, str(verb.lease_ms)), verb.id)
+
+    async def expire(self, verb: Expire) -> Answer:
+        return answer_of(await self._call("expire", verb.trace, verb.id, verb.reason), verb.id)
+
+    async def adjust(self, verb: Adjust) -> Answer:
+        reply = await self._call(
+            "adjust",
+            verb.trace,
+            verb.id,
+            pack_targets(verb.targets),
+            str(verb.amount_nanos),
+            "1" if verb.any_window else "0",
+            verb.reason,
+        )
+        return answer_of(reply, verb.id)
+
+    async def repair(self, verb: Repair) -> Answer:
+        reply = await self._call(
+            "repair",
+            verb.trace,
+            verb.id,
+            pack_targets((verb.target,)),
+            str(verb.spent_nanos),
+            str(verb.found_at_seq),
+            verb.reason,
+        )
+        return answer_of(reply, verb.id)
+
+    async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
+        return answer_of(await self._call("sweep", trace, str(at_most)))
+
+    # Limits that operators set at run time.
+
+    async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
+        return await self._change_limits(pack_limit(limit_nanos), pack_limit_field(account, period))
+
+    async def clear_limit(self, account: str, *, period: Period | None) -> int:
+        periods = Period if period is None else (period,)
+        return await self._change_limits("", *(pack_limit_field(account, each) for each in periods))
+
+    async def _change_limits(self, limit: str, *fields: str) -> int:
+        return answer_of(await self._call("limit", "", limit, " ".join(fields))).limits_version

@@ -1,0 +1,117 @@
+"""One connection that many calls share.
+
+    calls of one tick of the event loop ──> one write ──> server ──> replies, in the order of the calls
+
+Nobody waits for a free connection, and a call costs no timer and no task of its own. A caller that gives up takes
+nothing from the others: the reply to its call comes in its place and is dropped. A call that the server refuses is
+refused alone. When replies are late the wire takes no new calls, and those that it has may still be answered; when
+it breaks, all of them are told that they got no answer.
+"""
+
+import asyncio
+from collections import deque
+from typing import cast
+
+import hiredis
+
+from budget_middleware.stores.base import StoreUnavailable
+
+LATE = 0.25
+"""A wire whose oldest call has waited for so much of the time-out takes no new ones: another is made for these."""
+
+Word = str | bytes
+Reply = object
+"""What hiredis makes of a reply: text, a number, None, a list of them, or a ``ReplyError`` (not raised)."""
+
+_NO_REPLY = object()
+
+
+class Wire(asyncio.Protocol):
+    """A protocol to be connected by an event loop; ``timeout_s`` bounds every reply."""
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self.is_usable = True
+        # Digests of the scripts that were sent whole on this wire, so that the server knows them.
+        self.sent_scripts: set[str] = set()
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        # Text that is no UTF-8 must not stop the replies behind it: whoever reads it finds it damaged.
+        self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=_NO_REPLY)
+        self._transport: asyncio.WriteTransport | None = None
+        self._unsent: list[bytes] = []
+        self._waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+
+    def call(self, *words: Word) -> "asyncio.Future[Reply]":
+        """Send a command with what else is sent in this tick; the future is the caller's, to cancel at will.
+
+        It raises StoreUnavailable where no reply comes. UnicodeEncodeError for words that cannot be sent.
+        """
+        # Packed first: what cannot be sent must not be waited for.
+        packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # Its stub forgets that there may be several.
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(packed)
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting.append((self._loop.time(), reply))
+        if self._watch is None:
+            self._watch = self._loop.call_later(LATE * self._timeout_s, self._look)
+        return reply
+
+    def break_off(self, why: str) -> None:
+        """Let go of the connection; whoever waits gets no answer."""
+        self.is_usable = False
+        if self._watch is not None:
+            self._watch.cancel()
+        waiting, self._waiting = self._waiting, deque()
+        for _, reply in waiting:
+            _fail(reply, why)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self._transport is not None:
+            self._transport.write(b"".join(unsent))
+
+    def _look(self) -> None:
+        """Give up what is overdue: one timer serves all calls, for all may wait equally long."""
+        self._watch = None
+        now_s = self._loop.time()
+        for sent_s, reply in self._waiting:
+            if sent_s + self._timeout_s > now_s:
+                break
+            # Its reply may come yet, and keeps its place.
+            _fail(reply, f"no answer within {self._timeout_s:g} s")
+        oldest_s = next((sent_s for sent_s, reply in self._waiting if not reply.done()), None)
+        if oldest_s is not None:
+            late_s = LATE * self._timeout_s
+            self.is_usable = self.is_usable and now_s < oldest_s + late_s
+            self._watch = self._loop.call_at(min(now_s + late_s, oldest_s + self._timeout_s), self._look)
+        elif self._waiting or not self.is_usable:
+            self.break_off("nobody waits for replies any more")
+
+    # What the event loop tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not asked for its class: uvloop's are of none of asyncio's.
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _NO_REPLY:
+                _, waiting = self._waiting.popleft()
+                if not waiting.done():
+                    waiting.set_result(reply)
+        except (hiredis.ProtocolError, IndexError) as error:
+            self.break_off(f"what the server sent is no reply to a call: {error!r}")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self.break_off(f"the connection is lost: {error!r}" if error else "the server closed the connection")
+
+
+def _fail(reply: "asyncio.Future[Reply]", why: str) -> None:
+    if not reply.done():
+        reply.set_exception(StoreUnavailable(why))
