@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | clean"
 	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
@@ -107,6 +107,10 @@ GATEWAYS := .venv-gateways
 
 test-gateways: $(READY) $(GATEWAYS)/.ready
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways $(ARGS)
+
+# The LiteLLM proxy alone and guarded, from the environment of `test-gateways`.
+bench-litellm: $(BENCH)/.ready $(GATEWAYS)/.ready
+	@$(BENCH)/bin/python -m benchmarks compare litellm --litellm $(GATEWAYS)/bin/python $(ARGS)
 
 # Not part of `test-gateways`: pip compiles llama.cpp, ten minutes on two cores.
 test-llama-cpp: $(READY) $(GATEWAYS)/.ready

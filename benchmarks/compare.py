@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connections", type=int, nargs="+", help="concurrent connections (default: each comparison's own)"
     )
+    parser.add_argument(
+        "--litellm", metavar="PYTHON", help="an interpreter that has litellm[proxy], such as .venv-gateways/bin/python"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -35,9 +38,13 @@ def run(options: argparse.Namespace) -> None:
     kept = {name: getattr(options, name) for name in ("seconds", "rounds")}
     for name in options.names or COMPARISONS:
         comparison = COMPARISONS[name]
+        if comparison.needs_litellm and not options.litellm:
+            print(f"\n{comparison.title}: not measured, for --litellm names no interpreter")
+            continue
+        python = options.litellm if comparison.needs_litellm else sys.executable
         connections = options.connections or comparison.connections
         try:
-            with staged(comparison) as stage:
+            with staged(comparison, python=python) as stage:
                 visits = visit_in_turn(
                     comparison, stage, connections=connections, rounds=options.rounds, seconds=options.seconds
                 )

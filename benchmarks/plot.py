@@ -6,7 +6,7 @@ from benchmarks.rounds import Visit, of, typical
 from benchmarks.scenarios import Comparison
 from benchmarks.svg import WIDTH, Drawing
 
-_ROW, _LABEL, _FIGURES = 22, 270, 230
+_ROW, _LABEL, _FIGURES = 22, 270, 245
 _GUARDED, _OTHER = "#4472a8", "#b0b8c4"
 
 
@@ -29,5 +29,5 @@ def _panel(drawing: Drawing, comparison: Comparison, visits: Sequence[Visit], co
         per_second, cpu_us = typical(own, "per_second"), typical(own, "cpu_us")
         width = (WIDTH - _LABEL - _FIGURES) * per_second / fastest
         drawing.text(_LABEL - 8, y + 14, scenario.says, anchor="end")
-        drawing.box(_LABEL, y, width=width, height=_ROW - 5, fill=_GUARDED if "guarded" in scenario.app else _OTHER)
+        drawing.box(_LABEL, y, width=width, height=_ROW - 5, fill=_GUARDED if scenario.is_guarded else _OTHER)
         drawing.text(_LABEL + width + 6, y + 14, f"{per_second:,.0f} answers/s, {cpu_us:,.0f} us CPU each")

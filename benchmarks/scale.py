@@ -169,7 +169,7 @@ def _draw(found: Sequence[Point]) -> str:
     drawing = Drawing()
     points = [point for point in found if not point.due]
     highest = 1.25 * max(point.script_us for point in points)
-    left, top, height, step = 70.0, 40.0, 260.0, (WIDTH - 140) / max(len(points) - 1, 1)
+    left, top, height, step = 110.0, 40.0, 260.0, (WIDTH - 180) / max(len(points) - 1, 1)
     drawing.text(left, 20, "Script time of one request (reserve and finalize, three accounts), microseconds", size=14)
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         y = top + height * (1 - share)
@@ -183,6 +183,6 @@ def _draw(found: Sequence[Point]) -> str:
         drawing.box(x - 3, y - 3, width=6, height=6, fill="#4472a8", title=f"{point.script_us:.1f} us")
         drawing.text(x, top + height + 18, f"{point.accounts:,}", anchor="middle", size=11)
         drawing.text(x, top + height + 34, f"{point.pending:,}", anchor="middle", size=11)
-    drawing.text(left - 8, top + height + 18, "accounts", anchor="end", size=11)
-    drawing.text(left - 8, top + height + 34, "pending", anchor="end", size=11)
+    drawing.text(left - 40, top + height + 18, "accounts", anchor="end", size=11)
+    drawing.text(left - 40, top + height + 34, "pending", anchor="end", size=11)
     return drawing.render()

@@ -15,6 +15,11 @@ class Scenario:
     ask: Ask = CHAT
 
     @property
+    def is_guarded(self) -> bool:
+        """Whether the middleware is in front."""
+        return "guarded" in self.app or bool(self.namespace)
+
+    @property
     def namespace(self) -> str:
         """Where the middleware counts; empty if it does not, or in memory."""
         app = self.app.partition(":")[2]
@@ -31,6 +36,7 @@ class Comparison:
     bases: tuple[str, ...]
     connections: tuple[int, ...]
     asks_provider: bool = False
+    needs_litellm: bool = False
 
 
 _BARE = Scenario("bare", "the app alone", "benchmarks.apps:bare")
@@ -112,6 +118,18 @@ _COMPARISONS = (
         bases=("gateway_bare",),
         connections=(32,),
         asks_provider=True,
+    ),
+    Comparison(
+        "litellm",
+        "The LiteLLM proxy, without database and Redis",
+        (
+            Scenario("litellm_bare", "LiteLLM alone", "benchmarks.litellm_gateway:bare"),
+            Scenario("litellm_redis", "guarded, Redis, 3 accounts", "benchmarks.litellm_gateway:redis_3"),
+        ),
+        bases=("litellm_bare",),
+        connections=(8,),
+        asks_provider=True,
+        needs_litellm=True,
     ),
 )
 COMPARISONS = {comparison.name: comparison for comparison in _COMPARISONS}

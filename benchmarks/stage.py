@@ -1,10 +1,12 @@
 """The processes of one comparison: a store, a worker for each app, a provider where one is asked."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from benchmarks.answers import TOKEN
 from benchmarks.books import check_books
@@ -41,8 +43,8 @@ class Stage:
 
 
 @contextmanager
-def staged(comparison: Comparison) -> Iterator[Stage]:
-    """Everything that the comparison needs, started."""
+def staged(comparison: Comparison, *, python: str = sys.executable) -> Iterator[Stage]:
+    """Everything that the comparison needs, started; ``python`` runs its workers."""
     with ExitStack() as stack:
         store = stack.enter_context(redis_server())
         environment = {"BENCH_REDIS_URL": redis_url(store)}
@@ -51,4 +53,5 @@ def staged(comparison: Comparison) -> Iterator[Stage]:
             environment["BENCH_UPSTREAM_URL"] = f"http://127.0.0.1:{provider.port}"
         # In the order in which they are told; scenarios may share an app.
         apps = dict.fromkeys(scenario.app for scenario in comparison.scenarios)
-        yield Stage(store, {app: stack.enter_context(worker(app, environment=environment)) for app in apps})
+        start = partial(worker, environment=environment, python=python)
+        yield Stage(store, {app: stack.enter_context(start(app)) for app in apps})

