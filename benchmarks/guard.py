@@ -60,10 +60,10 @@ def run(options: argparse.Namespace) -> None:
     times = asyncio.run(measure(options.requests, rounds=options.rounds, in_flight=1))
     found = [(f"CPU time, {each.scenario} / {each.base}", cpu_ratio(visits, each), each.at_most) for each in MARGINS]
     found.append(("script time, ours / the least", script_ratio(times), SCRIPTS_AT_MOST))
-    for says, times, at_most in found:
-        verdict = "" if times <= at_most else "  TOO MUCH"
-        print(f"{says:<44}{times:>7.2f}, at most {at_most:g}{verdict}")
-    if over := [says for says, times, at_most in found if times > at_most]:
+    for says, times_more, at_most in found:
+        verdict = "" if times_more <= at_most else "  TOO MUCH"
+        print(f"{says:<44}{times_more:>7.2f}, at most {at_most:g}{verdict}")
+    if over := [says for says, times_more, at_most in found if times_more > at_most]:
         sys.exit(f"slower than it was: {'; '.join(over)}. `make bench ARGS=profile` shows where a worker's time goes")
 
 

@@ -1,5 +1,7 @@
 """Who pays for a benchmark's request: one, three or eight accounts, each with one limit that never binds."""
 
+from typing import Any
+
 _SOURCES = {
     "key": "token",
     "team": "header:x-team",
@@ -11,7 +13,7 @@ _SOURCES = {
 _KINDS = ("key", "team", "global", "user", "org", "project", "model", "key+model")
 
 
-def settings_for(accounts: int) -> dict[str, str]:
+def settings_for(accounts: int) -> dict[str, Any]:
     """The settings under which a request has so many accounts."""
     kinds = _KINDS[:accounts]
     return {

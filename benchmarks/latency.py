@@ -134,4 +134,5 @@ def _calls_of_one(connection: socket.socket, store: Process, *, requests: int = 
         for _ in range(requests):
             _first_byte_us(connection, request)
         stats = client.info("commandstats")
-    return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval", "fcall")) / requests
+    calls: int = sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval", "fcall"))
+    return calls / requests

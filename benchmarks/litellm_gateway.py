@@ -29,7 +29,8 @@ def __getattr__(name: str) -> ASGIApp:
 
     match name:
         case "bare":
-            return app
+            bare: ASGIApp = app
+            return bare
         case "redis_3":
             return guard(app, accounts=3, namespace=name)
     raise AttributeError(name)

@@ -4,7 +4,7 @@ Machines drift, and neighbours come and go; what two visits within seconds of ea
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 
 from benchmarks.scenarios import Comparison, Scenario
@@ -71,13 +71,14 @@ def of(visits: Sequence[Visit], scenario: str, connections: int) -> list[Visit]:
 
 def typical(visits: Sequence[Visit], figure: str) -> float:
     """The median of a figure."""
-    return median(asdict(visit)[figure] for visit in visits)
+    return median(_figure(visit, figure) for visit in visits)
 
 
 def ratio(visits: Sequence[Visit], base: Sequence[Visit], figure: str) -> float:
     """The median of the ratios of a figure, each formed within one round."""
-    return median(
-        asdict(one)[figure] / asdict(other)[figure]
-        for one, other in zip(visits, base, strict=True)
-        if asdict(other)[figure]
-    )
+    pairs = zip(visits, base, strict=True)
+    return median(_figure(one, figure) / _figure(other, figure) for one, other in pairs)
+
+
+def _figure(visit: Visit, name: str) -> float:
+    return float(getattr(visit, name))
