@@ -21,7 +21,8 @@ from tests.simulation.shrink import shrink
 from tests.simulation.verdict import Losses
 from tests.simulation.world import OpenHost
 
-_SHOWN_EVERY_S = 0.5
+_SHOWN_EVERY_S, _LOGGED_EVERY_S = 0.5, 30
+"""On a terminal, in its last line; elsewhere in a line of its own."""
 
 
 class Summary:
@@ -75,7 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _simulate_all(seeds: range, open_host: OpenHost, *, again: str) -> int:
-    summary, shown_s = Summary(), 0.0
+    summary, shown_s = Summary(), time.monotonic()
+    every_s, begins, ends = (_SHOWN_EVERY_S, "\r", "") if sys.stdout.isatty() else (_LOGGED_EVERY_S, "", "\n")
     for seed in seeds:
         outcome = simulate(draw(seed), open_host=open_host)
         summary.add(outcome)
@@ -84,10 +86,10 @@ def _simulate_all(seeds: range, open_host: OpenHost, *, again: str) -> int:
             print("\n".join(shortest_story(outcome.plan, open_host)))
             print(f"the whole one: python -m tests.simulation {again}--seeds {seed} --story\n{summary.line()}")
             return 1
-        if sys.stdout.isatty() and time.monotonic() - shown_s > _SHOWN_EVERY_S:
+        if time.monotonic() - shown_s > every_s:
             shown_s = time.monotonic()
-            print(f"\r{summary.line()}", end="", flush=True)
-    print("\r" + "\n".join(summary.lines()))
+            print(f"{begins}{summary.line()}", end=ends, flush=True)
+    print(begins + "\n".join(summary.lines()))
     return 0
 
 

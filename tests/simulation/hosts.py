@@ -46,7 +46,7 @@ class Host(Protocol):
 
 
 class MemoryHost:
-    proves_every = 4
+    proves_every = 1
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self._clock_ms = clock_ms
@@ -69,7 +69,7 @@ class MemoryHost:
 class ScriptsHost:
     """A real server; ``namespace`` is this simulation's own."""
 
-    proves_every = 50
+    proves_every = 5
 
     def __init__(self, client: redis.Redis, *, namespace: str, clock_ms: Callable[[], int]) -> None:
         self._client = client

@@ -25,7 +25,8 @@ def simulate_all(seeds: range, open_host: OpenHost = MemoryHost) -> Summary:
         outcome = simulate(draw(seed), open_host=open_host)
         if outcome.violation:
             story = "\n".join(shortest_story(outcome.plan, open_host))
-            again = f"python -m tests.simulation --seeds {seed} --story"
+            scripts = "" if open_host is MemoryHost else "--scripts "
+            again = f"python -m tests.simulation {scripts}--seeds {seed} --story"
             pytest.fail(f"seed {seed} ({again}): {outcome.violation}\n{story}")
         summary.add(outcome)
     return summary
