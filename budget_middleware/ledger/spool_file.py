@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,14 +48,15 @@ class SpoolFile:
         self._path: Path | None = None
         self._pid = 0
         self._owed: set[str] = set()
+        self._sync = Sync()
 
-    def add(self, spooled: SpooledEnding) -> None:
-        """Write an ending down; it is on the disk when this returns."""
+    def add(self, *spooled: SpooledEnding) -> None:
+        """Write endings down: from now on they outlive this process, and in a moment the machine."""
         file = self._open()
-        self._owed.add(spooled.key)
-        file.write(_to_line(spooled))
+        self._owed.update(each.key for each in spooled)
+        file.writelines(map(_to_line, spooled))
         file.flush()
-        os.fsync(file.fileno())
+        self._sync.request(file.fileno())
 
     def settle(self, spooled: SpooledEnding) -> None:
         """An ending is not owed any more. Unsynced: to book one again changes nothing."""
@@ -89,14 +91,19 @@ class SpoolFile:
 
     def _adopt_file(self, path: Path) -> list[SpooledEnding]:
         try:
-            with path.open("r+", encoding="utf-8") as left:
+            with path.open("r+", encoding="utf-8", errors="replace") as left:
                 fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(left.fileno()).st_nlink:
+                    return []
                 owed = list(_owed_in(left, path))
-                for spooled in owed:
-                    self.add(spooled)
+                if owed:
+                    self.add(*owed)
                 path.unlink()
         except (BlockingIOError, FileNotFoundError):
             # Its process lives, or somebody else was faster.
+            return []
+        except OSError as error:
+            _log.error("%s cannot be taken over: %s", path, error)
             return []
         if owed:
             _log.warning("%d endings of a process that is gone are taken over from %s", len(owed), path)
@@ -112,6 +119,7 @@ class SpoolFile:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._path = new.rename(new.with_suffix(_SUFFIX))
             self._owed = set()
+            self._sync = Sync()
         return self._file
 
     def close(self) -> None:
@@ -120,8 +128,44 @@ class SpoolFile:
             return
         if not self._owed and self._path is not None:
             self._path.unlink(missing_ok=True)
+        # Closing alone would leave it locked as long as it is being synced.
+        fcntl.flock(self._file, fcntl.LOCK_UN)
         self._file.close()
         self._file = None
+
+
+class Sync:
+    """Syncs a file beside the event loop: what is written while one sync runs shares the next."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_running = self._is_wanted = False
+
+    def request(self, descriptor: int) -> None:
+        """Sync what has been written until now. A disk that fails is told in the log."""
+        with self._lock:
+            self._is_wanted = True
+            if self._is_running:
+                return
+            self._is_running = True
+        # Of its own, so that it outlives a file that is closed meanwhile.
+        own = os.dup(descriptor)
+        threading.Thread(target=self._run, args=(own,), name="budget-middleware-sync", daemon=True).start()
+
+    def _run(self, descriptor: int) -> None:
+        try:
+            while self._goes_on():
+                os.fsync(descriptor)
+        except OSError as error:
+            self._is_running = False
+            _log.error("BUDGET_SPOOL_PATH cannot be synced: %s", error)
+        finally:
+            os.close(descriptor)
+
+    def _goes_on(self) -> bool:
+        with self._lock:
+            self._is_running, self._is_wanted = self._is_wanted, False
+            return self._is_running
 
 
 def set_aside_in(folder: Path) -> list[Path]:

@@ -1,8 +1,11 @@
 """Endings that wait for the store: how many may, and what is left of them when their process dies."""
 
+import fcntl
 import json
 import multiprocessing
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from budget_middleware.core.model import Finalize, Release, Target
 from budget_middleware.core.windows import Period, Window
+from budget_middleware.ledger import spool_file
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpooledEnding, SpoolFile, set_aside_in
 
@@ -114,18 +118,86 @@ def test_a_spool_file_holds_no_secret_and_is_the_owners_alone(tmp_path: Path):
     assert json.loads(line).keys() == {"owed", "id", "since_ms", "reason", "reserve_trace", "targets", "actual_nanos"}
 
 
-def test_it_is_on_the_disk_before_anything_else_happens(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
-    """What the operating system has not yet written when it stops was synced, or is not relied upon."""
-    synced: list[str] = []
-
-    def fsync(descriptor: int) -> None:
-        (path,) = (path for path in tmp_path.iterdir() if path.stat().st_ino == os.fstat(descriptor).st_ino)
-        synced.append(path.read_text())
-
-    monkeypatch.setattr(os, "fsync", fsync)
+def test_it_is_on_the_disk_at_once_and_synced(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
+    """A process that dies then leaves it, and in a moment a machine does."""
+    synced: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.put(_text_of(descriptor, tmp_path)))
     spool = Spool(at_most=5, file=open_spool())
     assert spool.keep(FINALIZE)
-    assert [FINALIZE.ending.id in text for text in synced] == [True]
+    assert FINALIZE.ending.id in next(tmp_path.iterdir()).read_text()
+    assert FINALIZE.ending.id in synced.get(timeout=30)
+
+
+def test_a_slow_disk_holds_nobody_up(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
+    """What is written while one sync runs shares the next."""
+    synced: queue.Queue[str] = queue.Queue()
+    disk = threading.Semaphore(0)
+
+    def fsync(descriptor: int) -> None:
+        text = _text_of(descriptor, tmp_path)
+        synced.put(text)
+        disk.acquire(timeout=30)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    spool = Spool(at_most=1_000, file=open_spool())
+    endings = [SpooledEnding(Release(f"r{number}"), number) for number in range(1_000)]
+    assert spool.keep(endings[0])
+    synced.get(timeout=30)
+    assert all(spool.keep(each) for each in endings)
+    disk.release()
+    assert synced.get(timeout=30).count('"owed"') == 1_000
+    disk.release()
+
+
+def _text_of(descriptor: int, folder: Path) -> str:
+    (path,) = (path for path in folder.iterdir() if path.stat().st_ino == os.fstat(descriptor).st_ino)
+    return path.read_text()
+
+
+def test_a_disk_that_fails_to_sync_is_told(open_spool, monkeypatch: pytest.MonkeyPatch, caplog):
+    told = threading.Event()
+
+    def fail(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(spool_file._log, "error", lambda *_: told.set())
+    assert Spool(at_most=5, file=open_spool()).keep(FINALIZE)
+    assert told.wait(30)
+
+
+def test_two_that_find_the_same_file_adopt_it_once(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
+    """The slower one has opened it, and gets its lock when the faster one is done with it."""
+    _left_by_another_process(tmp_path)
+    faster, slower, lock = open_spool(), open_spool(), fcntl.flock
+    adopted: list[SpooledEnding] = []
+
+    def overtaken(file, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        adopted.extend(faster.adopt())
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    assert slower.adopt() == []
+    assert adopted == [FINALIZE, RELEASE]
+    slower.close()
+    faster.close()
+    assert open_spool().adopt() == [FINALIZE, RELEASE], "in one file only"
+
+
+def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path: Path, open_spool, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "0.endings").mkdir()
+    _left_by_another_process(tmp_path)
+    assert open_spool().adopt() == [FINALIZE, RELEASE]
+    assert "0.endings cannot be taken over" in caplog.text
+
+
+def test_bytes_that_are_no_text_stop_nobody(tmp_path: Path, open_spool, caplog: pytest.LogCaptureFixture):
+    _left_by_another_process(tmp_path)
+    with next(tmp_path.glob("*.endings")).open("ab") as left:
+        left.write(b"\xff\xfe\n")
+    assert open_spool().adopt() == [FINALIZE, RELEASE]
+    assert "cannot be read" in caplog.text
 
 
 def test_what_came_too_late_is_left_for_an_operator(tmp_path: Path, open_spool):

@@ -309,10 +309,16 @@ FAULTS = (
     Fault("the spool has no bound", "ledger/spool.py", "if len(self._waiting) >= self._at_most:", "if False:"),
     Fault("an adopted file is adopted again", "ledger/spool_file.py", "                path.unlink()\n", ""),
     Fault(
+        "who comes second to a dead process's file adopts it too",
+        "ledger/spool_file.py",
+        "                if not os.fstat(left.fileno()).st_nlink:\n                    return []\n",
+        "",
+    ),
+    Fault(
         "what waits on disk is not synced",
         "ledger/spool_file.py",
-        "file.flush()\n        os.fsync(file.fileno())\n\n    def settle",
-        "file.flush()\n\n    def settle",
+        "        self._sync.request(file.fileno())\n",
+        "",
     ),
     Fault(
         "what came too late is forgotten",
