@@ -1,0 +1,125 @@
+"""Whole processes under `opentelemetry-instrument`: what they export over OTLP is what the journal says, all of it."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+
+from budget_middleware.stores.redis import RedisStore
+from tests.e2e.servers import free_port, uvicorn_worker, wait_for_port
+from tests.stores.audit import audit
+from tests.telemetry.otlp import Receiver, receiver
+from tests.telemetry.proof import attribute, id_of, named, prove
+
+pytestmark = pytest.mark.processes
+
+INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
+PLAYS = ("json", "stream", "cancel", "break", "error", "raise")
+REQUESTS = 96
+
+
+@pytest.fixture
+def collector() -> Iterator[Receiver]:
+    with receiver() as server:
+        yield server
+
+
+@pytest.fixture
+def gateway(collector: Receiver, server_url: str, namespace: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a worker that is traced."""
+    (tmp_path / "prices.toml").write_text('[models."test-model"]\ninput = 3\noutput = 7\n')
+    return {
+        "BUDGET_STORE_URL": server_url,
+        "BUDGET_NAMESPACE": namespace,
+        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
+        # So little that some of them are refused.
+        "BUDGET_LIMITS": "key=0.004/total; global=100/day",
+        "BUDGET_STORE_TIMEOUT_S": "30",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_METRICS_EXPORTER": "none",
+    }
+
+
+def asking(number: int) -> dict[str, Any]:
+    play = PLAYS[number % len(PLAYS)]
+    body: dict[str, Any] = {
+        "model": "test-model",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 64,
+        "metadata": {"play": play, "words": 20, "prompt": 40},
+    }
+    if play in ("stream", "cancel", "break"):
+        body["stream"] = True
+    traced = {"traceparent": f"00-a{number:031x}-a{number:015x}-01"} if number % 2 else {}
+    return {"headers": {"authorization": f"Bearer sk-{number % 3}", **traced}, "json": body}
+
+
+async def ask(client: httpx.AsyncClient, url: str, number: int) -> int:
+    with suppress(httpx.RemoteProtocolError):
+        async with client.stream("POST", url, **asking(number)) as answer:
+            async for _ in answer.aiter_lines():
+                if PLAYS[number % len(PLAYS)] == "cancel":
+                    break
+        return answer.status_code
+    return 0
+
+
+async def traffic(env: dict[str, str], folder: Path, *, workers: int = 2) -> Counter[int]:
+    """Statuses of all answers; the workers have stopped, and so have sent what they had to tell."""
+    with ExitStack() as stack:
+        urls = []
+        for number in range(workers):
+            port, log = free_port(), folder / f"{number}.log"
+            own = {"SERVED_LOG": str(folder / f"{number}.served")}
+            process = stack.enter_context(
+                uvicorn_worker(
+                    "tests.e2e.worker:app",
+                    listen=["--port", str(port)],
+                    env={**env, **own},
+                    log=log,
+                    within=[INSTRUMENT],
+                )
+            )
+            wait_for_port(port, process, log)
+            urls.append(f"http://127.0.0.1:{port}/v1/chat/completions")
+        async with httpx.AsyncClient(timeout=60) as client:
+            asked = (ask(client, urls[number % workers], number) for number in range(REQUESTS))
+            return Counter(await asyncio.gather(*asked))
+
+
+async def test_what_two_workers_export_is_the_journal(
+    collector: Receiver, gateway: dict[str, str], server_url: str, namespace: str, tmp_path: Path
+):
+    statuses = await traffic(gateway, tmp_path)
+    store = RedisStore(server_url, namespace=namespace, timeout_s=10)
+    try:
+        spans = collector.spans()
+        entries = await prove(store, [span for span in spans if span.name.startswith("budget.")])
+        assert {entry.op.value for entry in entries} >= {"reserve", "finalize", "release"}
+        refused = [span for span in named(spans, "budget.reserve") if attribute(span, "budget.status") == "rejected"]
+        assert len(refused) == statuses[429] > 0
+        assert sum(refusal.times for refusal in await store.refusals()) == statuses[429]
+        assert_parents(spans)
+        await audit(store)
+    finally:
+        await store.aclose()
+
+
+def assert_parents(spans: list[ReadableSpan]) -> None:
+    """Callers that were traced are the parents of both verbs; the others' verbs are roots that are linked."""
+    reserves = {id_of(span): span for span in named(spans, "budget.reserve")}
+    traced = [span for span in reserves.values() if span.parent]
+    assert len(traced) == REQUESTS / 2
+    assert all(f"{span.parent.span_id:016x}".startswith("a0") for span in traced if span.parent)
+    for span in (*named(spans, "budget.finalize"), *named(spans, "budget.release")):
+        (link,) = span.links
+        reserve = reserves[f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}"]
+        assert span.parent == reserve.parent
