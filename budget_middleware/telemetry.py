@@ -450,6 +450,12 @@ def trace_ids(traceparent: str) -> tuple[str, str]:
     return (parts[1], parts[2]) if len(parts) == 4 else ("", "")
 
 
+def log_ids(reservation_id: str, traceparent: str) -> Mapping[str, str]:
+    """The ``extra`` of a log record about one reservation: its id, and the span that tells it."""
+    trace_id, span_id = trace_ids(traceparent)
+    return {"reservation_id": reservation_id, "trace_id": trace_id, "span_id": span_id}
+
+
 def is_sampled(traceparent: str) -> bool:
     """Whether the span of a traceparent was meant to be exported."""
     flags = traceparent.rpartition("-")[2]

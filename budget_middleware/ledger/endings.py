@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from budget_middleware import telemetry as names
@@ -64,6 +65,10 @@ class _Trial:
     pause_s: float = FIRST_PAUSE_S
     is_uncertain: bool = False
     is_last: bool = False
+
+    @property
+    def log_ids(self) -> Mapping[str, str]:
+        return names.log_ids(self.owed.ending.id, self.span.trace)
 
     async def pause(self) -> None:
         """Wait before the next try, longer each time; cut short where the loop closes."""
@@ -191,7 +196,11 @@ class Endings:
         self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and isinstance(trial.owed.ending, Finalize):
-            _log.error("not booked, it came too late to be sure that it was not booked before: %s", trial.owed.ending)
+            _log.error(
+                "not booked, it came too late to be sure that it was not booked before: %s",
+                trial.owed.ending,
+                extra=trial.log_ids,
+            )
             self._spool.set_aside(trial.owed.spooled)
         else:
             self._spool.settle(trial.owed.spooled)
@@ -201,7 +210,7 @@ class Endings:
     def _give_up(self, trial: "_Trial", error: BaseException) -> None:
         told = names.because(str(error))
         self._follower.finish(trial.span, names.UNPROTECTED, told, is_uncertain=trial.is_uncertain)
-        _log.error("not booked by this process, the store gave no answer: %s", trial.owed.ending)
+        _log.error("not booked by this process, the store gave no answer: %s", trial.owed.ending, extra=trial.log_ids)
 
     async def _send(self, ending: Ending) -> Answer:
         if isinstance(ending, Finalize):

@@ -43,7 +43,8 @@ class Expiries:
         answer = await self._expiring(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
         if answer.status in _RUN_OUT:
             # Its request goes on, and finalizes late: an expired reservation is never revived.
-            _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status)
+            ids = names.log_ids(hold.id, hold.reserve_trace)
+            _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status, extra=ids)
         return answer.status is Status.EXTENDED
 
     async def sweep(self) -> None:

@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from budget_middleware.ledger.spool_file import SpooledEnding, SpoolFile
+from budget_middleware.telemetry import log_ids
 
 _log = logging.getLogger("budget_middleware")
 
@@ -31,13 +32,16 @@ class Spool:
             if len(self._waiting) >= self._at_most:
                 self.lost += 1
                 _log.error(
-                    "BUDGET_SPOOL_MAX=%d endings wait for the store, this one is lost: %s", self._at_most, spooled
+                    "BUDGET_SPOOL_MAX=%d endings wait for the store, this one is lost: %s",
+                    self._at_most,
+                    spooled,
+                    extra=_ids(spooled),
                 )
                 return False
             self._waiting.add(spooled.key)
             if self._file is not None:
                 _write(self._file.add, spooled)
-        _log.warning("the store gave no answer, %s waits for it", spooled.key)
+        _log.warning("the store gave no answer, %s waits for it", spooled.key, extra=_ids(spooled))
         return True
 
     def settle(self, spooled: SpooledEnding) -> None:
@@ -73,6 +77,12 @@ def _write(write: Callable[[SpooledEnding], None], spooled: SpooledEnding) -> bo
     try:
         write(spooled)
     except OSError as error:
-        _log.error("BUDGET_SPOOL_PATH cannot be written, %s waits in memory only: %s", spooled.key, error)
+        _log.error(
+            "BUDGET_SPOOL_PATH cannot be written, %s waits in memory only: %s", spooled.key, error, extra=_ids(spooled)
+        )
         return False
     return True
+
+
+def _ids(spooled: SpooledEnding) -> Mapping[str, str]:
+    return log_ids(spooled.ending.id, spooled.reserve_trace)

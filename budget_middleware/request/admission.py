@@ -123,7 +123,8 @@ class Admission:
             answer = await self._ledger.reserve(hold)
         except (StoreUnavailable, StoreRefused) as error:
             if self._settings.on_store_error is OnStoreError.OPEN or not self._enforces:
-                _log.warning("the store is away, %s is served unprotected: %s", hold.id, error)
+                ids = names.log_ids(hold.id, hold.reserve_trace)
+                _log.warning("the store is away, %s is served unprotected: %s", hold.id, error, extra=ids)
                 return Admitted(hold, quote, document, is_unprotected=True)
             self._ledger.abandon(hold, reason="store away")
             return _refused(503, Reason.UNAVAILABLE, "The budget store is not available.")
