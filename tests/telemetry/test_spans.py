@@ -2,16 +2,27 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from random import Random
 
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
+from opentelemetry import trace
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    ParentBased,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import StatusCode
 
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.telemetry import is_sampled
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, reply_lost, request_lost, twice
@@ -403,6 +414,49 @@ async def test_a_sampler_may_drop_what_costs_nothing(base: Store, use_provider: 
     assert spans() == ()
     await ledger.reserve(hold("0.60"))
     assert sorted(span.name for span in spans()) == ["budget.counter", "budget.reserve"]
+
+
+class EvenIds(RandomIdGenerator):
+    """Trace ids that are spread evenly, so that a ratio samples just that many of them."""
+
+    def __init__(self, of: int) -> None:
+        self._step = 2**64 // of
+        self._made = 0
+
+    def generate_trace_id(self) -> int:
+        self._made += 1
+        return (self._made << 64) | (self._made * self._step % 2**64)
+
+
+async def test_of_1_percent_sampled_the_journal_is_whole(
+    base: Store, faults: FaultyStore, use_provider: UseProvider, open_ledger: OpenLedger
+):
+    """Half of the requests have a server's span, which decides for all that is below it."""
+    spans = use_provider(sampler=ParentBased(TraceIdRatioBased(0.01)), id_generator=EvenIds(100))
+    ledger = open_ledger("key=1000/month; global=1000/day")
+    tracer = trace.get_tracer("gateway")
+
+    async def request(at: int) -> None:
+        with tracer.start_as_current_span("POST") if at % 2 else contextlib.nullcontext():
+            held = hold("0.01", key=f"k{at % 3}")
+            await ledger.reserve(held)
+            await ledger.settled(ledger.finalize(held, actual_nanos=at) if at % 4 else ledger.release(held))
+
+    for at in range(0, 200, 20):
+        faults.meets("reserve", reply_lost)
+        faults.meets("finalize", request_lost, reply_lost)
+        await asyncio.gather(*(request(at + number) for number in range(20)))
+    await ledger.drain()
+
+    entries = await whole_journal(base)
+    verbs = Counter((entry.reservation_id, entry.op.value) for entry in entries)
+    assert len({id_ for id_, _ in verbs}) == 200
+    assert len(verbs) == 400, "each was reserved and ended"
+    assert all(ids_in(entry.trace) for entry in entries)
+    sampled = [entry for entry in entries if is_sampled(entry.trace)]
+    told = Counter(attribute(span, "budget.journal.seq") for span in named(spans(), "budget.counter"))
+    assert told == Counter(entry.seq for entry in sampled), "an entry's flag says whether it was exported"
+    assert 0 < len(sampled) < len(entries) / 20
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
