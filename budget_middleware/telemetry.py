@@ -44,12 +44,30 @@ RESERVED_DELTA_USD = "budget.reserved.delta_usd"
 RESERVED_AFTER_USD = "budget.reserved.after_usd"
 LIMIT_USD = "budget.limit_usd"
 
-# GenAI semantic conventions of OpenTelemetry 1.37 and later.
+# GenAI semantic conventions, under these names since OpenTelemetry 1.37.
 PROVIDER_NAME = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
 RESPONSE_MODEL = "gen_ai.response.model"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+
+# What price books call a provider, and these conventions otherwise.
+_PROVIDERS = {
+    "aws": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gen_ai",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "moonshotai": "moonshot_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "x-ai": "x_ai",
+    "xai": "x_ai",
+}
 
 UNPROTECTED = "unprotected"
 
@@ -105,6 +123,11 @@ def has_tracer_provider() -> bool:
     None, because it cannot be told, where the environment names a provider that cannot be loaded.
     """
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+
+
+def provider_name(provider: str) -> str:
+    """The well-known name of a provider, else the one that is given."""
+    return _PROVIDERS.get(provider, provider)
 
 
 def because(reason: str) -> Told:

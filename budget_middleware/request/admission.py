@@ -168,7 +168,7 @@ def _told(provider: str, model: str | None) -> names.Told:
 
     def told() -> names.Attributes:
         asked = {names.REQUEST_MODEL: shown_model(model)} if model is not None else {}
-        return {names.PROVIDER_NAME: provider, **asked}
+        return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
 
     return told
 
