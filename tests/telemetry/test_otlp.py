@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind
 
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import free_port, uvicorn_worker, wait_for_port
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.processes
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 PLAYS = ("json", "stream", "cancel", "break", "error", "raise")
 REQUESTS = 96
+WORKERS = 2
 
 
 @pytest.fixture
@@ -72,26 +74,22 @@ async def ask(client: httpx.AsyncClient, url: str, number: int) -> int:
     return 0
 
 
-async def traffic(env: dict[str, str], folder: Path, *, workers: int = 2) -> Counter[int]:
+async def traffic(
+    env: dict[str, str], folder: Path, *, app: str = "tests.e2e.worker:app", within: tuple[str, ...] = (INSTRUMENT,)
+) -> Counter[int]:
     """Statuses of all answers; the workers have stopped, and so have sent what they had to tell."""
     with ExitStack() as stack:
         urls = []
-        for number in range(workers):
+        for number in range(WORKERS):
             port, log = free_port(), folder / f"{number}.log"
             own = {"SERVED_LOG": str(folder / f"{number}.served")}
             process = stack.enter_context(
-                uvicorn_worker(
-                    "tests.e2e.worker:app",
-                    listen=["--port", str(port)],
-                    env={**env, **own},
-                    log=log,
-                    within=[INSTRUMENT],
-                )
+                uvicorn_worker(app, listen=["--port", str(port)], env={**env, **own}, log=log, within=within)
             )
             wait_for_port(port, process, log)
             urls.append(f"http://127.0.0.1:{port}/v1/chat/completions")
         async with httpx.AsyncClient(timeout=60) as client:
-            asked = (ask(client, urls[number % workers], number) for number in range(REQUESTS))
+            asked = (ask(client, urls[number % WORKERS], number) for number in range(REQUESTS))
             return Counter(await asyncio.gather(*asked))
 
 
@@ -123,3 +121,23 @@ def assert_parents(spans: list[ReadableSpan]) -> None:
         (link,) = span.links
         reserve = reserves[f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}"]
         assert span.parent == reserve.parent
+
+
+async def test_fastapi_that_configures_itself(
+    collector: Receiver, gateway: dict[str, str], server_url: str, namespace: str, tmp_path: Path
+):
+    """Every verb hangs below FastAPI's own span of its request."""
+    env = {**gateway, "FASTAPI_OTEL_AUTO_CONFIGURE": "true", "BUDGET_LIMITS": "key=9/total"}
+    statuses = await traffic(env, tmp_path, app="tests.telemetry.fastapi_worker:app", within=())
+    assert statuses == {200: REQUESTS}
+    store = RedisStore(server_url, namespace=namespace, timeout_s=10)
+    try:
+        spans = collector.spans()
+        await prove(store, [span for span in spans if span.name.startswith("budget.")])
+    finally:
+        await store.aclose()
+    servers = {id_of(span) for span in spans if span.kind is SpanKind.SERVER}
+    verbs = [*named(spans, "budget.reserve"), *named(spans, "budget.finalize")]
+    assert len(verbs) == 2 * len(servers) == 2 * REQUESTS
+    parents = Counter((f"{s.parent.trace_id:032x}", f"{s.parent.span_id:016x}") for s in verbs if s.parent)
+    assert parents == dict.fromkeys(servers, 2)
