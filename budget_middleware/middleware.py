@@ -164,6 +164,10 @@ def _payers(settings: Settings, accounts_source: AccountsSource | None) -> Payer
         directory = AccountsFile(settings.accounts_file) if settings.accounts_file is not None else None
     except ValueError as error:
         raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
+    if settings.known_keys_only and directory is None and accounts_source is None:
+        raise SettingsError(
+            "BUDGET_KNOWN_KEYS_ONLY='1': accepted with BUDGET_ACCOUNTS_FILE or accounts_source, which know the keys"
+        )
     return Payers(
         settings.accounts,
         hash_secret=settings.hash_secret.get_secret_value(),

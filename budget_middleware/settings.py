@@ -94,7 +94,9 @@ class Settings(BaseSettings):
     accounts_file: OptionalFile = _setting(
         "", "TOML: which team and user a key belongs to; reread when it changes.", "the path of a file"
     )
-    known_keys_only: Flag = _setting("0", "1: tokens missing from the accounts file share key:-.", "0, 1")
+    known_keys_only: Flag = _setting(
+        "0", "1: tokens that neither accounts file nor accounts_source know share key:-.", "0, 1"
+    )
     spool_max: int = _number(
         "10000", "How many endings wait for a store that is away; more are lost, and said so.", "endings", 1, 10_000_000
     )

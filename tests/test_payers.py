@@ -285,6 +285,22 @@ class TestAccountsSource:
         assert await asyncio.gather(*tasks) == [{"key": KEY}] * 5
         assert asked == [KEY]
 
+    @pytest.mark.parametrize(("answer", "key"), [({"team": "search"}, KEY), ({}, KEY), (None, "-")])
+    async def test_it_may_say_which_keys_are_known(self, answer, key):
+        async def source(_):
+            return answer
+
+        told = await payers_of("key=token", *PLACES["token"], accounts_source=source, known_keys_only=True)
+        assert told["key"] == key
+
+    @pytest.mark.parametrize(("token", "answer", "key"), [(TOKEN, None, KEY), ("other", {}, key_id("other"))])
+    async def test_a_key_is_known_by_the_file_or_by_the_source(self, path, token, answer, key):
+        async def source(_):
+            return answer
+
+        options = {"directory": AccountsFile(path), "accounts_source": source, "known_keys_only": True}
+        assert (await payers_of("key=token", scope(("x-api-key", token)), **options))["key"] == key
+
     async def test_without_a_key_it_is_not_asked(self):
         assert await payers_of("key=token", scope(), accounts_source=None) == {"key": None}
 

@@ -21,7 +21,7 @@ from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
 
 AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
-"""From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: it has none."""
+"""From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: this key is not known."""
 
 AUTHORIZATION = b"authorization"
 TOKEN_HEADERS = (
@@ -74,15 +74,15 @@ class Payers:
         request = _Request(scope, body, self._hash_secret)
         payers = {source.kind: _first(source, request) for source in self._sources}
         key = payers.get(KEY)
+        filed = sourced = None
         if self._directory is not None:
-            known = self._directory.subjects_of(key)
-            if known is None and key is not None and self._known_keys_only:
-                payers[KEY] = ABSENT
+            filed = self._directory.subjects_of(key)
             payers |= dict.fromkeys(self._directory.kinds - payers.keys())
-            payers |= known or {}
         if self._accounts_source is not None and key is not None:
-            payers |= await _sourced(self._accounts_source, key)
-        return payers
+            sourced = await _sourced(self._accounts_source, key)
+        if self._known_keys_only and key is not None and filed is None and sourced is None:
+            payers[KEY] = ABSENT
+        return {**payers, **(filed or {}), **(sourced or {})}
 
     def doubts_about(self, rules: Sequence[LimitRule]) -> Iterator[str]:
         """What of the limits binds nobody, since no request can have such an account; in a line each."""
@@ -100,9 +100,10 @@ class Payers:
         return {source.kind: None for source in self._sources}
 
 
-async def _sourced(source: Lookup[Mapping[str, str] | None], key: str) -> dict[str, str]:
+async def _sourced(source: Lookup[Mapping[str, str] | None], key: str) -> dict[str, str] | None:
     try:
-        return _encoded(await source(key) or {})
+        told = await source(key)
+        return _encoded(told) if told is not None else None
     except Exception as error:
         raise AccountsSourceError(f"accounts_source failed for {KEY}:{key}: {error!r}") from error
 

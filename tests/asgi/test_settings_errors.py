@@ -159,6 +159,13 @@ def test_startup_fails_with_the_line():
         pass
 
 
+async def test_known_keys_only_with_nobody_to_know_them():
+    """Every token that somebody makes up would have a budget of its own."""
+    refused = await call(BudgetMiddleware(ScriptedApp(), known_keys_only="1"), ask(), headers=bearer())
+    assert refused.status == 500
+    assert "BUDGET_KNOWN_KEYS_ONLY='1': accepted with BUDGET_ACCOUNTS_FILE or accounts_source" in refused.body.decode()
+
+
 NOBODY = {
     "a kind without a source": ({"limits": "team=1/day; key+user=2/day"}, "no request has a source for team, user"),
     "a token": ({"limits": f"key:{TOKEN}=1/day"}, "a key stands in them that is no hash"),
