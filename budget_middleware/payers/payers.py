@@ -21,7 +21,7 @@ from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
 
 AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
-"""From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: this key is not known."""
+"""From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: a key not known."""
 
 AUTHORIZATION = b"authorization"
 TOKEN_HEADERS = (
