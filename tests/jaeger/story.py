@@ -33,12 +33,17 @@ _LONG = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """``status`` and ``journal`` are what the CLI printed in the end; the ids are reservations."""
+    """``status``, ``journal``, ``account`` and ``killed`` (both explained) are what the CLI printed in the end.
+
+    The ids are reservations; ``account`` is the one that was refused.
+    """
 
     jaeger: Jaeger
     status: list[dict[str, Any]]
     journal: list[dict[str, Any]]
     counters: list[Seen]
+    account: dict[str, Any]
+    killed: dict[str, Any]
     killed_id: str
     released_id: str
 
@@ -53,6 +58,7 @@ def play(jaeger: Jaeger, *, store_url: str, namespace: str, folder: Path) -> Ite
         "BUDGET_LIMITS": "key=1/total; global=100/total",
         "BUDGET_LEASE_S": str(LEASE_S),
         "BUDGET_STORE_TIMEOUT_S": "30",
+        "BUDGET_TRACE_URL": f"{jaeger.query_url}/api/traces/{{trace_id}}",
         "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_METRICS_EXPORTER": "none",
@@ -110,6 +116,8 @@ async def _happen(jaeger: Jaeger, workers: list[_Worker], env: Mapping[str, str]
         status=json.loads(budget_middleware(env, "status", "--json")),
         journal=[json.loads(line) for line in journal],
         counters=jaeger.wait_for(len(journal), operation="budget.counter"),
+        account=json.loads(budget_middleware(env, "explain", payer, "--json")),
+        killed=json.loads(budget_middleware(env, "explain", killed_id, "--json")),
         killed_id=killed_id,
         released_id=released_id,
     )

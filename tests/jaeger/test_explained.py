@@ -93,6 +93,21 @@ def test_a_refusal_is_no_error_and_names_the_counter(story: Story):
     assert not [span for span in story.counters if refused.id in span.parents], "it changed nothing"
 
 
+def test_explain_leads_to_the_trace_of_each_line(story: Story):
+    """Its links are asked for as a browser would."""
+    account, killed = story.account, story.killed
+    assert len(account["refusals"]) == 1
+    assert {change["status"] for change in account["changes"]} >= {"adjusted", "finalized"}
+    assert [change["status"] for change in killed["changes"]] == ["reserved"] * 2 + ["expired"] * 2
+    lines = [*account["refusals"], *account["changes"], *killed["changes"]]
+    for line in lines:
+        [trace] = story.jaeger.at(line["trace_url"])
+        about = [span for span in trace if span.tags.get("budget.reservation.id") == line["reservation_id"]]
+        assert about, line
+        status = "rejected" if line in account["refusals"] else line["status"]
+        assert status in {span.tags["budget.status"] for span in about}
+
+
 def test_no_token_and_no_text_is_told(story: Story):
     everything = str(story.jaeger.traces())
     assert "budget.counter" in everything

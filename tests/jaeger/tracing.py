@@ -64,6 +64,11 @@ class Jaeger:
         assert not document["errors"], document["errors"]
         return list(document["data"])
 
+    def at(self, url: str) -> list[list[Seen]]:
+        """The spans of the trace that a link leads to; none if it leads nowhere."""
+        with urllib.request.urlopen(url) as answer:
+            return [_spans(trace) for trace in json.load(answer)["data"]]
+
     def wait_for(self, at_least: int = 1, *, operation: str, tags: Mapping[str, str] | None = None) -> list[Seen]:
         """The spans of a search, once there are so many: exporters send in batches."""
         until = time.monotonic() + _PATIENCE_S
