@@ -120,7 +120,7 @@ def load_texts() -> Mapping[str, Sequence[str]]:
     prices = json.loads((folder_of("litellm") / "model_prices_and_context_window_backup.json").read_text())
     entries = iter(prices.items())
     blocks = iter(lambda: dict(islice(entries, 20)), {})
-    english = [text for one in distributions() if len(text := one.metadata.json.get("description", "")) > 1_000]
+    english = [text for one in distributions() if len(text := str(one.metadata.json.get("description"))) > 1_000]
     return {
         "English": english,
         WITH_TOOLS: english,
