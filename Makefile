@@ -64,7 +64,7 @@ $(BENCH)/.ready: pyproject.toml $(READY)
 	@echo "Installing into $(BENCH): a minute, once."
 	@test -x $(BENCH)/bin/python || $(BIN)/python -m venv --clear $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BENCH)/bin/python -m pip install --quiet --editable '.[hiredis,otlp]' --group bench
+	@$(BENCH)/bin/python -m pip install --quiet --editable '.[otlp]' --group bench
 	@touch $@
 
 # `make simulate SEEDS=1-10000`, `make simulate ARGS=--scripts`, `make simulate SEEDS=42 ARGS=--story`.

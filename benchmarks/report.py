@@ -20,7 +20,7 @@ from benchmarks.scenarios import COMPARISONS
 PAGE = Path("docs/performance.md")
 PICTURES = Path("docs/performance")
 
-_TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = {
+TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = {
     **{f"compare-{name}": (Visit, compare.tell) for name in COMPARISONS},
     "latency": (latency.Latency, latency.tell),
     "scripts": (scripts.ScriptTime, scripts.tell),
@@ -30,7 +30,7 @@ _TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] =
     "streams": (streams.Held, streams.tell),
     "profile-redis_3": (profiling.Share, profiling.tell),
 }
-_PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_PLACE = re.compile(r"(<!-- figures: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +42,21 @@ def run(options: argparse.Namespace) -> None:
     drawn = draw_pictures()
     text = options.page.read_text("utf-8")
     options.page.write_text(fill(text), "utf-8")
-    for _, name, _ in _PLACE.findall(text):
+    for name in places(text):
         print(f"{name:<18}{'filled' if _file(name).exists() else 'left as it is: not measured'}")
     PICTURES.mkdir(exist_ok=True)
     for picture in drawn:
         shutil.copy(picture, PICTURES / picture.name)
 
 
+def places(page: str) -> list[str]:
+    """The names of the tables that the page has a place for."""
+    return [name for _, name, *_ in _PLACE.findall(page)]
+
+
 def fill(page: str) -> str:
     """The page with all tables that there are figures for."""
-    return _PLACE.sub(
-        lambda place: f"{place[1]}{_section(place[2]) or place[0][len(place[1]) : -len(place[3])]}{place[3]}", page
-    )
+    return _PLACE.sub(lambda place: f"{place[1]}{_section(place[2]) or place[3]}{place[4]}", page)
 
 
 def draw_pictures() -> Sequence[Path]:
@@ -71,7 +74,7 @@ def _file(name: str) -> Path:
 
 
 def _figures(name: str) -> Sequence[Any]:
-    make, _ = _TOLD[name]
+    make, _ = TOLD[name]
     return [make(**figure) for figure in json.loads(_file(name).read_text())["figures"]]
 
 
@@ -81,4 +84,4 @@ def _section(name: str) -> str:
         return ""
     kept = json.loads(_file(name).read_text())
     made = f"`{kept['command']}`, {kept['made']}, on {told(kept['machine'])}."
-    return f"\n{_TOLD[name][1](_figures(name))}\n\n{made}\n\n"
+    return f"\n{TOLD[name][1](_figures(name))}\n\n{made}\n\n"

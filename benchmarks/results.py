@@ -40,7 +40,10 @@ def machine() -> dict[str, Any]:
 def told(facts: dict[str, Any]) -> str:
     """The same in one line."""
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
-    hardware = f"{facts['cpu']}, {facts['cores']} cores, {facts['system']}"
+    load, cores = facts["load_average"][0], facts["cores"]
+    # A benchmark itself keeps three processes busy.
+    busy = f" (busy with other things: load average {load:.1f})" if load > 2 * cores + 1 else ""
+    hardware = f"{facts['cpu']}, {cores} cores{busy}, {facts['system']}"
     return f"{hardware}; {facts['python']}; load from {facts['load']}; {packages}"
 
 

@@ -35,10 +35,10 @@ def visit_in_turn(
     """Load on every scenario, round by round, for each number of connections; progress goes to the terminal."""
     visits: list[Visit] = []
     total = rounds * len(comparison.scenarios) * len(connections)
+    for scenario in comparison.scenarios:
+        progress(f"{comparison.name}: warming up {scenario.name}")
+        stage.load(scenario, connections=connections[0], seconds=WARM_UP_S)
     for each in connections:
-        for scenario in comparison.scenarios:
-            progress(f"{comparison.name}: warming up {scenario.name}")
-            stage.load(scenario, connections=each, seconds=WARM_UP_S)
         for number in range(rounds):
             for scenario in comparison.scenarios:
                 progress(f"{comparison.name} {len(visits) + 1}/{total}: {scenario.name}, c = {each}")
@@ -78,6 +78,12 @@ def ratio(visits: Sequence[Visit], base: Sequence[Visit], figure: str) -> float:
     """The median of the ratios of a figure, each formed within one round."""
     pairs = zip(visits, base, strict=True)
     return median(_figure(one, figure) / _figure(other, figure) for one, other in pairs)
+
+
+def added(visits: Sequence[Visit], base: Sequence[Visit], figure: str) -> float:
+    """The median of what a figure is more than another's, each formed within one round."""
+    pairs = zip(visits, base, strict=True)
+    return median(_figure(one, figure) - _figure(other, figure) for one, other in pairs)
 
 
 def _figure(visit: Visit, name: str) -> float:

@@ -64,7 +64,7 @@ class ScriptTime:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--requests", type=int, default=1000, help="of each kind in a round (default 1000)")
+    parser.add_argument("--requests", type=int, default=500, help="of each kind in a round (default 500)")
     parser.add_argument("--rounds", type=int, default=5, help="of all kinds in turn (default 5)")
 
 

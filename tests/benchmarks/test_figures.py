@@ -1,0 +1,190 @@
+"""What the benchmarks say of what they saw: figures that would mean nothing are no figures."""
+
+import asyncio
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from benchmarks import profiling, report
+from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
+from benchmarks.guard import MARGINS
+from benchmarks.kinds import settings_for
+from benchmarks.load import LoadFailed, read_wrk
+from benchmarks.rounds import Visit, added, ratio, typical
+from benchmarks.scenarios import COMPARISONS, GUARDED
+from benchmarks.tables import table
+from budget_middleware import BudgetMiddleware
+from budget_middleware.core.accounts import key_id
+from budget_middleware.testing import Call, ScriptedApp
+
+WRK = """\
+  Latency Distribution
+     50%    1.49ms
+     75%    1.62ms
+     90%    1.85ms
+     99%  812.00us
+  64123 requests in 3.00s, 43.05MB read
+Requests/sec:  21374.33
+"""
+
+
+def test_what_wrk_printed_is_read():
+    load = read_wrk(WRK)
+    assert (load.requests, load.per_second, load.p50_s, load.p99_s) == (64123, 21374.33, 0.00149, 0.000812)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    ["  Non-2xx or 3xx responses: 1\n", "  Socket errors: connect 0, read 0, write 0, timeout 3\n"],
+)
+def test_one_failure_is_the_end_of_a_measurement(trouble):
+    with pytest.raises(LoadFailed, match=trouble.strip().partition(":")[0]):
+        read_wrk(WRK + trouble)
+
+
+def test_no_answer_at_all_is_a_failure():
+    with pytest.raises(LoadFailed, match="no answer"):
+        read_wrk(WRK.replace("64123 requests", "0 requests"))
+
+
+async def serve_one(status: str) -> tuple[int, str, str]:
+    """The bundled client against a server that gives each request that status: its exit code and what it said."""
+
+    async def answer(reader, writer):
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(CHAT.body))
+                writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        arguments = ["-m", "benchmarks.client", str(port), "2", "0.1"]
+        pipe = asyncio.subprocess.PIPE
+        client = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+        ask = {"body": CHAT.body, "headers": CHAT.headers, "is_of_many_keys": True}
+        out, err = await client.communicate(json.dumps(ask).encode())
+    return client.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_bundled_client_counts_answers():
+    status, out, err = await serve_one("200 OK")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["requests"] >= 2
+
+
+async def test_the_bundled_client_stops_at_an_answer_that_is_no_200():
+    status, out, err = await serve_one("503 Service Unavailable")
+    assert (status, out) == (1, "")
+    assert "503" in err
+
+
+def visit(scenario: str, number: int, per_second: float, cpu_us: float = 0) -> Visit:
+    return Visit(scenario, 32, number, 1, per_second, cpu_us, 0, 0, 0)
+
+
+def test_a_ratio_is_formed_within_a_round():
+    # The machine halves its speed after the first round: medians alone would say 100 / 100.
+    ours = [visit("ours", 0, 100, 30), visit("ours", 1, 50, 60), visit("ours", 2, 100, 60)]
+    base = [visit("base", 0, 200, 10), visit("base", 1, 100, 20), visit("base", 2, 100, 50)]
+    assert typical(ours, "per_second") / typical(base, "per_second") == 1
+    assert ratio(ours, base, "per_second") == 0.5
+    assert added(ours, base, "cpu_us") == 20
+
+
+async def ask(middleware: BudgetMiddleware) -> None:
+    call = await Call(CHAT.body.encode(), headers={name.lower(): value for name, value in CHAT.headers.items()}).run(
+        middleware
+    )
+    assert call.messages[0]["status"] == 200
+
+
+WHOLE_ANSWER = (
+    {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]},
+    {"type": "http.response.body", "body": WHOLE},
+)
+
+
+async def test_an_answer_costs_what_the_books_are_held_to():
+    middleware = BudgetMiddleware(ScriptedApp(*WHOLE_ANSWER), **settings_for(1))
+    await ask(middleware)
+    (view,) = await middleware.ledger.store.counters()
+    assert view.counter.account == f"key:{key_id(TOKEN)}"
+    assert view.balance.spent_nanos == COST_NANOS
+
+
+@pytest.mark.parametrize("accounts", [1, 3, 8])
+async def test_a_request_has_the_accounts_that_its_scenario_names(accounts):
+    middleware = BudgetMiddleware(ScriptedApp(*WHOLE_ANSWER), **settings_for(accounts))
+    await ask(middleware)
+    assert len(await middleware.ledger.store.counters()) == accounts
+
+
+def test_a_stream_has_usage_only_where_it_was_asked_for():
+    plain, asked = stream(with_usage=False), stream(with_usage=True)
+    assert (len(plain), len(asked)) == (CHUNKS + 1, CHUNKS + 2)
+    assert b"usage" not in b"".join(plain)
+    assert json.loads(asked[-2][6:])["usage"]["total_tokens"] == 90
+
+
+def test_other_keys_are_asked_for_where_a_cache_could_grow():
+    assert OF_MANY_KEYS.is_of_many_keys
+    assert OF_MANY_KEYS.body == CHAT.body != STREAM.body
+
+
+def test_what_the_guard_compares_is_measured():
+    measured = {scenario.name for scenario in GUARDED.scenarios}
+    assert {name for margin in MARGINS for name in (margin.scenario, margin.base)} <= measured
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_a_comparison_has_its_bases(name):
+    comparison = COMPARISONS[name]
+    assert set(comparison.bases) <= {scenario.name for scenario in comparison.scenarios}
+
+
+def test_a_table_is_aligned_and_markdown():
+    text = table(["what", "a", "b"], [["x", 1_000_000, 0.123], ["longer", 12.34, 567.8]])
+    assert text.splitlines() == [
+        "| what   |         a |    b |",
+        "| ------ | --------: | ---: |",
+        "| x      | 1,000,000 | 0.12 |",
+        "| longer |      12.3 |  568 |",
+    ]
+
+
+def test_a_sample_counts_for_the_library_or_the_module_that_called_into_python():
+    below = ("uvicorn.server:serve", "budget_middleware.request.exchange:run", "budget_middleware.apis.reading:parse")
+    assert profiling.part_of((*below, "json.decoder:decode")) == "budget_middleware.apis"
+    assert profiling.part_of((*below[:2], "redis.asyncio.client:execute", "asyncio.streams:write")) == "redis-py"
+    assert profiling.part_of(("asyncio.events:_run",)) == "event loop"
+
+
+def test_the_page_has_a_place_for_every_table():
+    page = (Path(__file__).parents[2] / report.PAGE).read_text("utf-8")
+    assert sorted(report.places(page)) == sorted(report.TOLD)
+
+
+def test_a_table_that_was_not_measured_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "FOLDER", tmp_path)
+    page = "<!-- figures: sizes -->\nold\n<!-- end -->\n<!-- figures: memory -->\nkept\n<!-- end -->\n"
+    facts = {
+        "cpu": "a CPU",
+        "cores": 2,
+        "system": "Linux",
+        "python": "3.11",
+        "load": "wrk",
+        "packages": {"redis": "8"},
+        "load_average": [9.7],
+    }
+    sizes = {"made": "today", "command": "sizes", "machine": facts, "figures": [{"says": "tombstone", "bytes": 198.4}]}
+    (tmp_path / "sizes.json").write_text(json.dumps(sizes))
+    filled = report.fill(page)
+    assert "old" not in filled
+    assert "| tombstone |   198 |" in filled
+    assert "a CPU, 2 cores (busy with other things: load average 9.7)" in filled
+    assert filled.endswith("<!-- figures: memory -->\nkept\n<!-- end -->\n")
