@@ -205,6 +205,9 @@ class Endings:
         else:
             self._spool.settle(trial.owed.spooled)
             self._answered.append((time.monotonic(), trial.owed))
+            if trial.is_uncertain and not answer.entries:
+                # An earlier try was applied, and its answer got lost.
+                self._follower.learn_latest()
         return answer
 
     def _give_up(self, trial: "_Trial", error: BaseException) -> None:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from contextvars import Context
 from typing import NamedTuple
 
@@ -92,6 +93,16 @@ class StoreFollower:
         if self._latest is not None and now_s - self._told_s > SILENCE_S:
             self._doubted.append(self._latest)
         self._latest, self._told_s = entry, now_s
+
+    def learn_latest(self) -> None:
+        """After an acknowledgement that told no entry: read the one that stands last, by which a loss can be known."""
+        self._tasks.own(self._learn(self.seen.seq))
+
+    async def _learn(self, seq: int) -> None:
+        with suppress(StoreUnavailable, StoreRefused):
+            page = await self._store.journal(after_seq=seq - 1, count=1)
+            if page and (self._latest is None or page[0].seq > self._latest.seq):
+                self._remember(page[0])
 
     async def look_for_loss(self) -> None:
         """See whether the entries that answers told are still in the journal: the last one before each silence.

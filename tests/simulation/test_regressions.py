@@ -42,6 +42,15 @@ AN_ENDING_LOST_BEHIND_OTHERS_WRITES = replace(
 )
 """As before, and by the time that its worker asks again others have written more than was lost."""
 
+AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES = replace(
+    AN_ENDING_LOST_BEHIND_OTHERS_WRITES,
+    requests=(
+        replace(REQUEST, pause_ms=30, faults=(CallFault(1, Fault.REPLY_LOST, 5),)),
+        *AN_ENDING_LOST_BEHIND_OTHERS_WRITES.requests[1:],
+    ),
+)
+"""The answer that told its entries got lost; its repetition was told that all is done, before the failover."""
+
 A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP = replace(
     PLAN,
     requests=(replace(REQUEST, pause_ms=3_000, faults=(CallFault(0, Fault.DELAYED, 2_000),)),),
@@ -58,7 +67,14 @@ def test_limits_that_are_set_after_a_flush_bind_at_the_next_reserve():
     assert not told(LIMITS_CHANGED_AFTER_A_FLUSH)
 
 
-@pytest.mark.parametrize("plan", [AN_ENDING_LOST_IN_A_FAILOVER, AN_ENDING_LOST_BEHIND_OTHERS_WRITES])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        AN_ENDING_LOST_IN_A_FAILOVER,
+        AN_ENDING_LOST_BEHIND_OTHERS_WRITES,
+        AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES,
+    ],
+)
 def test_an_ending_that_a_failover_lost_is_sent_again(plan: Plan):
     assert not told(plan)
 
@@ -74,6 +90,9 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
 
     async def look_for_nothing(_: StoreFollower) -> None: ...
 
+    with monkeypatch.context() as patch:
+        patch.setattr(StoreFollower, "learn_latest", lambda _: None)
+        assert "not ended again" in told(AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES)
     follow = StoreFollower._follow
     monkeypatch.setattr(MemoryStore, "_new_limits_version", counted)
     monkeypatch.setattr(StoreFollower, "look_for_loss", look_for_nothing)

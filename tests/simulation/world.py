@@ -128,7 +128,9 @@ class World:
                 await asyncio.sleep(1)
         self.network.calm_down()
         self.tell("-- calm")
-        await asyncio.sleep(self.plan.lease_s + RETRY_S)
+        # Where the store's clock was set back, leases last so much longer.
+        set_back_ms = sum(max(0, -event.amount) for event in self.plan.events if event.kind is Kind.STORE_CLOCK)
+        await asyncio.sleep(self.plan.lease_s + RETRY_S + set_back_ms / 1000)
         ended = set(self.ended)
         for life in self.lives:
             if life.is_open:
