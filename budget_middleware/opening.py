@@ -5,7 +5,7 @@ from typing import Any
 
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.prices import PriceBook, PriceSource, load_prices
-from budget_middleware.setting_types import Mode
+from budget_middleware.setting_types import Mode, redact_url
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.opening import MEMORY_URL, open_store
@@ -37,13 +37,7 @@ def ledger_of(
             " set redis://HOST:PORT/DB to count together"
         )
     return Ledger(
-        store
-        or open_store(
-            settings.store_url,
-            namespace=settings.namespace,
-            timeout_s=settings.store_timeout_s,
-            retention=retention_of(settings),
-        ),
+        store or store_of(settings, timeout_s=settings.store_timeout_s),
         limits=settings.limits,
         limits_source=limits_source,
         prices=price_book(settings, price_source),
@@ -54,6 +48,16 @@ def ledger_of(
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
     )
+
+
+def store_of(settings: Settings, *, timeout_s: float) -> Store:
+    """The store by the settings; it connects at the first call. Raises SettingsError."""
+    try:
+        return open_store(
+            settings.store_url, namespace=settings.namespace, timeout_s=timeout_s, retention=retention_of(settings)
+        )
+    except ValueError as error:
+        raise SettingsError(f"BUDGET_STORE_URL={redact_url(settings.store_url)!r}: {error}") from None
 
 
 def price_book(settings: Settings, price_source: PriceSource | None = None) -> PriceBook:

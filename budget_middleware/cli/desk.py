@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from budget_middleware.cli.parsing import CommandError, Run
 from budget_middleware.ledger import Ledger
-from budget_middleware.opening import retention_of
+from budget_middleware.opening import store_of
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings, load
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
-from budget_middleware.stores.opening import MEMORY_URL, open_store
+from budget_middleware.stores.opening import MEMORY_URL
 
 # An operator would rather have a late answer than none.
 LEAST_TIMEOUT_S = 5.0
@@ -57,18 +57,13 @@ def no_answer(settings: Settings, error: StoreUnavailable) -> str:
     )
 
 
-def store_of(settings: Settings) -> Store:
-    """The store that the gateways use; connects at the first call."""
-    return open_store(
-        settings.store_url,
-        namespace=settings.namespace,
-        timeout_s=max(settings.store_timeout_s, LEAST_TIMEOUT_S),
-        retention=retention_of(settings),
-    )
+def patient_store(settings: Settings) -> Store:
+    """The store that the gateways use, with an operator's patience; SettingsError where its URL cannot be used."""
+    return store_of(settings, timeout_s=max(settings.store_timeout_s, LEAST_TIMEOUT_S))
 
 
 async def _at_desk(command: StateCommand, settings: Settings, arguments: argparse.Namespace) -> int:
-    store = store_of(settings)
+    store = patient_store(settings)
     ledger = Ledger(
         store,
         limits=settings.limits,

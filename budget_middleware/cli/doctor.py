@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any, Self
 
 from budget_middleware.cli.binding import kinds_of_requests, runtime_rules, told_kinds
-from budget_middleware.cli.desk import no_answer, store_of
+from budget_middleware.cli.desk import no_answer, patient_store
 from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.repairing import fix_of
@@ -153,7 +153,10 @@ async def _store_findings(settings: Settings) -> list[Finding]:
             ),
             Finding("gateway", Health.OK, "models without a price and unmetered routes: see its log"),
         ]
-    store = store_of(settings)
+    try:
+        store = patient_store(settings)
+    except SettingsError as error:
+        return [Finding("store", Health.FAIL, str(error), "correct it")]
     records: list[Finding] = []
     try:
         records = _record_findings(await store.damage())

@@ -7,7 +7,10 @@ MEMORY_URL = "memory://"
 
 
 def open_store(url: str, *, namespace: str, timeout_s: float, retention: Retention) -> Store:
-    """A store for ``memory://``, ``redis://``, ``rediss://`` or ``unix://``; connects at the first call."""
+    """A store for ``memory://``, ``redis://``, ``rediss://`` or ``unix://``; connects at the first call.
+
+    ValueError, in one line, for a URL that no connection can be made with.
+    """
     if url == MEMORY_URL:
         return MemoryStore(retention)
     # Imported here, so that the embedded default starts without a Redis client.

@@ -124,6 +124,17 @@ WRONG = {
 }
 
 
+URLS = {
+    "redis://:canary@h/0?foo=bar": "BUDGET_STORE_URL='redis://***@h/0?foo=bar': ",
+    "redis://h/0?db=x": "BUDGET_STORE_URL='redis://h/0?db=x': ",
+    "redis://h/0?socket_timeout=soon": "BUDGET_STORE_URL='redis://h/0?socket_timeout=soon': ",
+    "rediss://h/0?ssl_cert_reqs=perhaps": "BUDGET_STORE_URL='rediss://h/0?ssl_cert_reqs=perhaps': ",
+    "rediss://h/0?ssl_ca_certs=/nowhere": "BUDGET_STORE_URL='rediss://h/0?ssl_ca_certs=/nowhere': ",
+    "redis://a..b:6379": "BUDGET_STORE_URL='redis://a..b:6379': ",
+}
+WRONG |= {url: ({"store_url": url}, line) for url, line in URLS.items()}
+
+
 @pytest.mark.parametrize(("settings", "line"), WRONG.values(), ids=WRONG)
 async def test_500_in_the_callers_shape(settings, line):
     app = ScriptedApp(*completion(1))
@@ -132,6 +143,8 @@ async def test_500_in_the_callers_shape(settings, line):
     assert (refused.status, app.scopes) == (500, [])
     error = refused.json()["error"]
     assert error["message"].startswith(f"Budget settings: {line}")
+    assert "\n" not in error["message"]
+    assert "canary" not in error["message"]
     assert (error["type"], error["code"]) == ("api_error", "budget_misconfigured")
     assert refused.headers["x-should-retry"] == "false"
     assert (await call(guard, {}, path="/v1/other")).status == 200

@@ -97,6 +97,12 @@ def test_failures(cli: RunCli, tmp_path: Path):
     assert (ran.code, found(ran)["prices"], found(ran)["store"]) == (1, "fail", "fail")
     assert "canary" not in ran.out + ran.err
 
+    url = "redis://:canary@127.0.0.1:1/0?foo=bar"
+    ran = cli("doctor", "--json", BUDGET_STORE_URL=url)
+    assert (ran.code, found(ran)["store"]) == (1, "fail")
+    for told in (message(ran, "store"), cli("status", BUDGET_STORE_URL=url).err.partition(": ")[2]):
+        assert told.startswith("BUDGET_STORE_URL='redis://***@127.0.0.1:1/0?foo=bar': ")
+
 
 @pytest.mark.parametrize(
     ("facts", "check", "status"),

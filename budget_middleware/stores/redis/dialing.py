@@ -6,12 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import hiredis
-from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection, parse_url
+from redis.exceptions import RedisError
 
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.stores.redis.wire import Wire
 
 DEFAULT_PORT = 6379
+
+
+def check_url(url: str) -> None:
+    """ValueError, in one line, for a URL that no connection can be made with, whoever may answer there."""
+    try:
+        ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # It makes one, and that is all.
+        options = parse_url(url)
+        str(options.get("host", "")).encode("idna")
+        _tls(options)
+    except (TypeError, ValueError, OSError, RedisError) as error:
+        # Some of redis-py's words are those of Python for a call: "… got an unexpected keyword argument 'foo'".
+        raise ValueError(f"not accepted by the Redis client: {' '.join(str(error).split())}") from None
 
 
 async def dial(url: str, *, timeout_s: float) -> Wire:
@@ -22,7 +35,8 @@ async def dial(url: str, *, timeout_s: float) -> Wire:
         async with asyncio.timeout(timeout_s):
             await _connect(wire, options)
             await _log_in(wire, options)
-    except (OSError, TimeoutError, StoreUnavailable) as error:
+    except Exception as error:
+        # Whatever it was: there is no connection, and who waits for one must hear of it as of any outage.
         wire.break_off("it could not be used")
         raise StoreUnavailable(f"no connection: {str(error) or type(error).__name__}") from error
     except asyncio.CancelledError:

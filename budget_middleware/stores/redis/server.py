@@ -10,7 +10,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from budget_middleware.stores.redis.dialing import dial
+from budget_middleware.stores.redis.dialing import check_url, dial
 from budget_middleware.stores.redis.wire import Wire
 
 MAX_CONNECTIONS = 8
@@ -30,11 +30,14 @@ class _Lines:
 class Server:
     """Connects when that is first needed; ``timeout_s`` bounds connecting and every reply.
 
+    ValueError, in one line, for a URL that cannot be used.
+
     Nothing is repeated here, and redis-py's own retries are off: whoever repeats a verb must know that an earlier
     attempt may have been applied.
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
+        check_url(url)
         self._url = url
         self._timeout_s = timeout_s
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lines] = WeakKeyDictionary()
