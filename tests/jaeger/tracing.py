@@ -37,6 +37,7 @@ class Seen:
 class Jaeger:
     otlp_url: str
     query_url: str
+    service: str = SERVICE
 
     def search(self, *, operation: str = "", tags: Mapping[str, str] | None = None) -> list[Seen]:
         """The spans of the last minutes by operation and tags. Jaeger finds whole traces, so they are sifted here."""
@@ -52,7 +53,7 @@ class Jaeger:
         """The traces that hold such a span, as Jaeger's JSON has them."""
         now_us = time.time_ns() // 1_000
         query = {
-            "service": SERVICE,
+            "service": self.service,
             "start": now_us - LAST_MINUTES_S * 1_000_000,
             "end": now_us,
             "limit": _MOST_TRACES,

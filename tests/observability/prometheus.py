@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -59,22 +60,22 @@ class Prometheus:
 def running_prometheus(folder: Path, *, ports: Sequence[int]) -> Iterator[Prometheus]:
     """Scrapes these ports, and watches the example's rules."""
     port, log = free_port(), folder / "prometheus.log"
-    config = folder / "prometheus.yml"
-    config.write_text(
+    shutil.copy(EXAMPLES / "rules.yml", folder)
+    (folder / "prometheus.yml").write_text(
         json.dumps(
             {
                 "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-                "rule_files": [str(EXAMPLES / "rules.yml")],
+                "rule_files": ["rules.yml"],
                 "scrape_configs": [
                     {"job_name": "gateway", "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
                 ],
             }
         )
     )
-    command = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=prometheus"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=output, stderr=subprocess.STDOUT
+            [*command, f"--web.listen-address=127.0.0.1:{port}"], cwd=folder, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         wait_for_port(port, process, log)
