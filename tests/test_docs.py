@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
 CONFIGURATION, TRACING = PAGES["configuration.md"], PAGES["tracing.md"]
 
+LARGEST_PICTURE_BYTES = 200_000
+
 every_page = pytest.mark.parametrize("page", PAGES)
 
 
@@ -157,6 +159,9 @@ def test_links_lead_somewhere(page):
         path, _, anchor = target.partition("#")
         linked = folder / path if path else folder / page
         assert linked.exists(), target
+        if linked.suffix == ".png":
+            assert linked.stat().st_size < LARGEST_PICTURE_BYTES, target
+            continue
         anchors = {
             re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
             for title in re.findall(r"^#+ (.*)$", linked.read_text("utf-8"), flags=re.MULTILINE)
