@@ -22,10 +22,11 @@ class Account:
     entries: Sequence[Entry]
     holds: Sequence[Reservation]
     refusals: Sequence[LoggedRefusal]
+    is_journal_whole: bool
 
     def story(self, view: CounterView) -> CounterStory:
         own = [entry for entry in self.entries if entry.counter == view.counter]
-        return counter_story(view.balance.spent_nanos, own)
+        return counter_story(view.balance.spent_nanos, own, is_whole=self.is_journal_whole)
 
     def held_on(self, counter: Counter) -> list[Reservation]:
         return [hold for hold in self.holds if any(target.counter == counter for target in hold.targets)]
@@ -37,10 +38,12 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
     holds = [hold for hold in await desk.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {view.counter for view, _ in counters}
     entries = await entries_of(desk.store, lambda entry: entry.counter in shown)
-    now_ms = (await desk.store.head()).now_ms
+    head = await desk.store.head()
     refusals = [
         refusal
         for refusal in await desk.store.refusals()
-        if name in refusal.accounts and (past or refusal.rejection.target.window.ends_ms > now_ms)
+        if name in refusal.accounts and (past or refusal.rejection.target.window.ends_ms > head.now_ms)
     ]
-    return Account(name, now_ms, counters, entries, holds, refusals)
+    oldest = await desk.store.journal(after_seq=0, count=1)
+    is_whole = oldest[0].seq == 1 if oldest else head.seq == 0
+    return Account(name, head.now_ms, counters, entries, holds, refusals, is_journal_whole=is_whole)

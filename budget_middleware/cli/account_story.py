@@ -54,7 +54,9 @@ def _sentences(account: Account, view: CounterView, row: Row) -> Iterable[str]:
         f"{name} {period} {window}: spent {dollars(view.balance.spent_nanos)},"
         f" reserved {dollars(view.balance.reserved_nanos)}, {limit}{until}".replace("$-", "-$")
     )
-    if story.since is None:
+    if story.since is None and story.before.spent_nanos:
+        yield "  The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX)."
+    elif story.since is None:
         yield "  No entry of the journal is about it."
     elif story.before.spent_nanos or story.before.reserved_nanos:
         yield (

@@ -30,19 +30,26 @@ class CounterStory:
     unexplained_nanos: int
 
 
-def counter_story(spent_nanos: int, entries: Sequence[Entry]) -> CounterStory:
+def counter_story(spent_nanos: int, entries: Sequence[Entry], *, is_whole: bool) -> CounterStory:
     """The story of a counter that showed ``spent_nanos`` while its journal was being written.
 
-    ``entries`` are its own, the oldest first, read after the figure: what was written since is left out.
+    ``entries`` are its own, the oldest first, read after the figure: what was written since is left out. Whole: no
+    entry of the journal was trimmed, so that nothing can have been booked before the first.
     """
     told = list(entries)
     while told and told[-1].spent_nanos != spent_nanos:
         told.pop()
     # No entry leads to that figure: then it is wrong, and all of them are told.
     told = told or list(entries)
-    before = Balance(told[0].spent_before_nanos, told[0].reserved_before_nanos) if told else Balance()
-    led_to_nanos = told[-1].spent_nanos if told else 0
-    return CounterStory(before, told[0] if told else None, _shares(told), spent_nanos - led_to_nanos + _gaps(told))
+    if not told:
+        before = Balance() if is_whole else Balance(spent_nanos)
+        return CounterStory(before, None, {}, spent_nanos - before.spent_nanos)
+    first = told[0]
+    before = Balance(first.spent_before_nanos, first.reserved_before_nanos)
+    unexplained_nanos = spent_nanos - told[-1].spent_nanos + _gaps(told)
+    if is_whole and first.status is not Status.REPAIRED:
+        unexplained_nanos += before.spent_nanos
+    return CounterStory(before, first, _shares(told), unexplained_nanos)
 
 
 def _gaps(entries: Iterable[Entry]) -> int:

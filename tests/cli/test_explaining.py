@@ -1,5 +1,6 @@
 """`explain`: from a number, or a reservation, to its cause; on a real server."""
 
+import asyncio
 import json
 from dataclasses import replace
 
@@ -163,6 +164,27 @@ async def test_a_journal_that_was_trimmed_says_what_was_before(cli: RunCli, stor
     told = cli("explain", "key:abc").out
     assert "(seq 5): before that $0.04 was spent and $0.00 reserved." in told
     assert "NOTHING" not in told
+    await story._client().xtrim(f"{story._prefix}journal", maxlen=0, approximate=False)
+    ran = cli("explain", "key:abc")
+    assert "  The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX).\n" in ran.out
+    assert "NOTHING" not in ran.out
+
+
+async def test_beside_live_traffic_nothing_is_called_unexplained(cli: RunCli, story: RedisStore, month: Target):
+    async def work() -> None:
+        number = 0
+        while True:
+            number += 1
+            await story.reserve(reserve(f"{number:032x}", "0.01", month))
+            await story.finalize(finalize(f"{number:032x}", "0.005"))
+
+    working = asyncio.create_task(work())
+    for _ in range(3):
+        told = (await asyncio.to_thread(cli, "explain", "key:abc", "--json")).json
+        assert [counter["unexplained_usd"] for counter in told["counters"]] == ["0.00"]
+        assert not working.done()
+    working.cancel()
+    await asyncio.wait({working})
 
 
 async def test_windows_that_are_over(cli: RunCli, store: RedisStore, now_ms: int):

@@ -5,11 +5,16 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.core.model import Balance, Counter, Entry, Op, Status
-from budget_middleware.core.story import Change, Share, changes_of, counter_story
+from budget_middleware.core.story import Change, CounterStory, Share, changes_of
+from budget_middleware.core.story import counter_story as story_of
 from budget_middleware.core.windows import Period
 
 DAY = Counter("key:a", Period.DAY, "2026-11-24")
 MONTH = Counter("key:a", Period.MONTH, "2026-11")
+
+
+def counter_story(spent_nanos: int, entries: list[Entry], *, is_whole: bool = False) -> CounterStory:
+    return story_of(spent_nanos, entries, is_whole=is_whole)
 
 
 def entry(seq: int, status: Status, delta: tuple[int, int], after: tuple[int, int], *, id_: str = "r") -> Entry:
@@ -42,6 +47,15 @@ def test_a_whole_story():
 def test_what_was_trimmed_is_before():
     story = counter_story(2, JOURNAL[3:])
     assert (story.before, story.unexplained_nanos) == (Balance(1, 5), 0)
+    gone = counter_story(9, [])
+    assert (gone.before, gone.since, gone.unexplained_nanos) == (Balance(9), None, 0)
+
+
+def test_nothing_is_before_the_first_entry_of_a_whole_journal():
+    assert counter_story(2, JOURNAL, is_whole=True).unexplained_nanos == 0
+    assert counter_story(2, JOURNAL[3:], is_whole=True).unexplained_nanos == 1
+    repair = replace(JOURNAL[5], status=Status.REPAIRED)
+    assert counter_story(2, [repair], is_whole=True).unexplained_nanos == 0, "it has taken back what it found"
 
 
 @pytest.mark.parametrize("figure", [0, 1, 3, 5, 2])
@@ -53,7 +67,7 @@ def test_what_was_written_after_the_figure_is_left_out(figure: int):
 
 def test_a_figure_that_no_entry_leads_to_is_unexplained():
     assert counter_story(9, JOURNAL).unexplained_nanos == 7
-    assert counter_story(9, []).unexplained_nanos == 9
+    assert counter_story(9, [], is_whole=True).unexplained_nanos == 9
     gap = [*JOURNAL[:2], replace(JOURNAL[5], spent_nanos=7)]
     assert counter_story(7, gap).unexplained_nanos == 9, "1 was booked, 3 credited"
 

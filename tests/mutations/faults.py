@@ -426,4 +426,47 @@ FAULTS = (
         "return -(-numerator // denominator)",
         "return numerator // denominator",
     ),
+    # What explains a number.
+    Fault(
+        "of refusals alike only one is counted",
+        "ledger/refusal_log.py",
+        "times=alike[-1].times + refusal.times",
+        "times=alike[-1].times",
+    ),
+    Fault(
+        "a shutdown forgets refusals",
+        "ledger/ledger.py",
+        "        self._refusals.write()\n",
+        "",
+    ),
+    Fault(
+        "shadow mode's refusals are told as if they were made",
+        "ledger/refusal_log.py",
+        "is_enforced=answer.status is Status.REJECTED",
+        "is_enforced=answer.rejection is not None",
+    ),
+    Fault(
+        "a log of refusals that fails is not counted",
+        "ledger/refusal_log.py",
+        "            self._telemetry.count_unlogged(sum(refusal.times for refusal in refusals))\n",
+        "",
+    ),
+    Fault(
+        "a story tells what was written after its figure",
+        "core/story.py",
+        "    while told and told[-1].spent_nanos != spent_nanos:\n        told.pop()\n",
+        "",
+    ),
+    Fault(
+        "what somebody wrote into a counter is explained",
+        "core/story.py",
+        "spent_nanos - told[-1].spent_nanos + _gaps(told)",
+        "_gaps(told)",
+    ),
+    Fault(
+        "a link leads to a trace that nobody exported",
+        "telemetry.py",
+        "int(flags, 16) & TraceFlags.SAMPLED != 0",
+        "int(flags, 16) >= 0",
+    ),
 )
