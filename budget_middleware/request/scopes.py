@@ -18,9 +18,10 @@ def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:
     if not isinstance(state, dict) or HANDLE in state:
         state = dict(state or {})
     state[HANDLE] = handle
-    return {**scope, "state": state, _METERED: True}
+    # Without a reservation nobody meters: that is the handle of a middleware that is switched off.
+    return {**scope, "state": state, _METERED: handle.reservation_id != ""}
 
 
 def is_metered(scope: Scope) -> bool:
     """Whether a middleware outside of this one meters the request."""
-    return _METERED in scope
+    return bool(scope.get(_METERED, False))

@@ -100,6 +100,13 @@ async def test_stacked_twice_it_meters_once_and_warns_once(bench, caplog):
     ]
 
 
+async def test_within_one_that_is_switched_off_the_inner_one_meters(bench, caplog):
+    inner = bench.guard(ScriptedApp(*completion(100)))
+    await call(bench.guard(inner, mode="off"), ask(100), headers=bearer())
+    assert await bench.figures() == ("0.10", "0.00")
+    assert "stacked twice" not in caplog.text
+
+
 async def test_what_the_outer_one_does_not_know_the_inner_one_meters(bench):
     """A sub-app may have routes of its own."""
     inner = bench.guard(ScriptedApp(*completion(100)), routes="/agents/run=openai-chat")
