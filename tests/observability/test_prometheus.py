@@ -69,6 +69,18 @@ def test_every_panel_is_checked():
     assert set(PANELS) == {*BUSY, *AWAY}
 
 
+def test_panels_lie_beside_each_other():
+    cells = [
+        (column, row)
+        for panel in PANELS.values()
+        for column in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for row in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert {column for column, _ in cells} == set(range(24))
+    assert len({panel["id"] for panel in PANELS.values()}) == len(PANELS)
+
+
 @pytest.mark.parametrize("title", BUSY)
 def test_a_panel_while_requests_run(story: Story, title: str):
     _prove(story, title, BUSY[title], story.busy)
