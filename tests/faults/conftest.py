@@ -16,9 +16,11 @@ from tests.faults.proxy import FaultProxy, fault_proxy
 class Server:
     """A Valkey process that a test may kill, pause and start again, with its data or empty."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, port: int = 0) -> None:
+        """``port`` is for its replicas; 0: none."""
         self.socket = folder / "valkey.sock"
         self._folder = folder
+        self._port = port
         self._process: ValkeyServer | None = None
 
     @property
@@ -27,7 +29,7 @@ class Server:
 
     def start(self) -> None:
         self._process = ValkeyServer(
-            port=0,
+            port=self._port,
             unix_socket_path=self.socket,
             data_dir=self._folder / "data",
             persist=True,

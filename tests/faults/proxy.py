@@ -70,6 +70,10 @@ class FaultProxy:
     def mend(self) -> None:
         self._is_cut = False
 
+    def lead_to(self, server: Path) -> None:
+        """From now on new connections reach this one."""
+        self._server = server
+
     def slow_down(self, delay_s: float) -> None:
         """Every command is this much longer on its way."""
         self._delay_s = delay_s

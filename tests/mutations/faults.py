@@ -301,6 +301,12 @@ FAULTS = (
         "(",
     ),
     Fault(
+        "an acknowledgement without entries teaches nothing",
+        "ledger/endings.py",
+        "                self._follower.learn_latest()\n",
+        "                pass\n",
+    ),
+    Fault(
         "the spool is not settled",
         "ledger/endings.py",
         "        self._spool.settle(trial.owed.spooled)\n",
