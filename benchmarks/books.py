@@ -18,9 +18,13 @@ async def check_books(server: Process, *, namespace: str, at_least: int, at_most
 
     Load that is cut off in the middle leaves requests of which nobody saw the answer: hence a range.
     """
-    async with store_at(server, namespace=namespace) as store, asyncio.timeout(_PATIENCE_S):
-        while await store.holds():
-            await asyncio.sleep(0.1)
+    async with store_at(server, namespace=namespace) as store:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while await store.holds():
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise BooksWrong(f"{namespace}: something is held {_PATIENCE_S} s after the load") from None
         balances = [view.balance for view in await store.counters(account)]
     if len(balances) != 1 or balances[0].reserved_nanos:
         raise BooksWrong(f"{namespace}, {account}: one counter that holds nothing was to be there, not {balances}")

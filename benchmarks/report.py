@@ -83,5 +83,5 @@ def _section(name: str) -> str:
     if not _file(name).exists():
         return ""
     kept = json.loads(_file(name).read_text())
-    made = f"`{kept['command']}`, {kept['made']}, on {told(kept['machine'])}."
+    made = f"`{kept['command']}`, {kept['made']}, commit {kept['machine']['commit']}, on {told(kept['machine'])}."
     return f"\n{TOLD[name][1](_figures(name))}\n\n{made}\n\n"

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import subprocess
 import sys
 import time
 from importlib.metadata import version
@@ -32,6 +33,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load": client_name(),
+        "commit": _commit(),
         "packages": {name: version(name) for name in _PACKAGES},
         "load_average": os.getloadavg(),
     }
@@ -60,6 +62,13 @@ def keep(name: str, figures: object, *, options: dict[str, Any]) -> Path:
     }
     file.write_text(json.dumps(kept, indent=1) + "\n")
     return file
+
+
+def _commit() -> str:
+    """The code that was measured; a plus stands for changes that are not committed."""
+    command = ["git", "describe", "--always", "--dirty=+"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    return ran.stdout.strip() or "unknown"
 
 
 def _cpu_model() -> str:

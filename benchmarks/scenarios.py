@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from benchmarks.answers import CHAT, STREAM, STREAM_WITH_USAGE, Ask
+from benchmarks.answers import CHAT, OF_MANY_KEYS, STREAM, STREAM_WITH_USAGE, Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ GUARDED = Comparison(
     "What CI holds to its margins",
     (_BARE, _MEMORY, _TWO, _REDIS_3, _STREAM_BARE, _STREAM_REDIS),
     bases=("bare", "two_evalsha", "stream_bare"),
-    connections=(8,),
+    connections=(16,),
 )
 _COMPARISONS = (
     Comparison(
@@ -73,6 +73,16 @@ _COMPARISONS = (
         ),
         bases=("bare", "one_evalsha", "two_evalsha"),
         connections=(1, 32, 256),
+    ),
+    Comparison(
+        "keys",
+        "One key, and each request another",
+        (
+            replace(_REDIS_3, says="always the same key"),
+            replace(_REDIS_3, name="redis_keys", says="each time a new key", ask=OF_MANY_KEYS),
+        ),
+        bases=("redis_3",),
+        connections=(32,),
     ),
     Comparison(
         "streams",

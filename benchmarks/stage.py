@@ -38,8 +38,11 @@ class Stage:
         """Raises BooksWrong unless every answer that load saw is booked at its cost, and nothing is held."""
         for namespace, answered in self._answered.items():
             if namespace:
+                account = _KEY if namespace == "redis_1" else "global"
                 most = answered + self._cut_off[namespace]
-                asyncio.run(check_books(self.store, namespace=namespace, account=_KEY, at_least=answered, at_most=most))
+                asyncio.run(
+                    check_books(self.store, namespace=namespace, account=account, at_least=answered, at_most=most)
+                )
 
 
 @contextmanager

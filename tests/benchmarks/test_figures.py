@@ -178,6 +178,7 @@ def test_a_table_that_was_not_measured_stays(tmp_path, monkeypatch):
         "system": "Linux",
         "python": "3.11",
         "load": "wrk",
+        "commit": "abc1234",
         "packages": {"redis": "8"},
         "load_average": [9.7],
     }
