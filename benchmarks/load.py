@@ -71,7 +71,7 @@ def read_wrk(text: str) -> Load:
     total = re.search(r"(\d+) requests in", text)
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", text)
     if not total or not rate or not int(total[1]):
-        raise LoadFailed(f"wrk saw no answer:\n{text}")
+        raise LoadFailed(f"no answer came within the time; a longer --seconds may help\n{text}")
     return Load(float(rate[1]), _percentile_s(text, "50%"), _percentile_s(text, "99%"), int(total[1]))
 
 

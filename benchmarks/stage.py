@@ -10,7 +10,7 @@ from functools import partial
 
 from benchmarks.answers import TOKEN
 from benchmarks.books import check_books
-from benchmarks.load import Load, run_load
+from benchmarks.load import Load, LoadFailed, run_load
 from benchmarks.scenarios import Comparison, Scenario
 from benchmarks.workers import Process, redis_server, redis_url, worker
 from budget_middleware.core.accounts import key_id
@@ -29,7 +29,11 @@ class Stage:
 
     def load(self, scenario: Scenario, *, connections: int, seconds: float) -> Load:
         """One run of load on a scenario. Raises LoadFailed."""
-        load = run_load(scenario.ask, port=self.workers[scenario.app].port, connections=connections, seconds=seconds)
+        port = self.workers[scenario.app].port
+        try:
+            load = run_load(scenario.ask, port=port, connections=connections, seconds=seconds)
+        except LoadFailed as error:
+            raise LoadFailed(f"{scenario.name}, {connections} connections: {error}") from None
         self._answered[scenario.namespace] += load.requests
         self._cut_off[scenario.namespace] += connections
         return load

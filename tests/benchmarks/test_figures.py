@@ -46,7 +46,7 @@ def test_one_failure_is_the_end_of_a_measurement(trouble):
 
 
 def test_no_answer_at_all_is_a_failure():
-    with pytest.raises(LoadFailed, match="no answer"):
+    with pytest.raises(LoadFailed, match="no answer came"):
         read_wrk(WRK.replace("64123 requests", "0 requests"))
 
 
