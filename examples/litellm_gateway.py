@@ -1,6 +1,7 @@
 """The LiteLLM proxy with a budget in front: one line, and what LiteLLM knows already is asked of LiteLLM.
 
     export CONFIG_FILE_PATH=litellm_config.yaml LITELLM_MASTER_KEY=sk-...
+    export UPSTREAM_V1_URL=https://api.openai.com/v1 UPSTREAM_API_KEY=sk-...
     export BUDGET_LIMITS='key=10/day; team=100/day'
     uvicorn litellm_gateway:app
 

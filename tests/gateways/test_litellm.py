@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from uuid import uuid4
 
+import anthropic
 import openai
 import pytest
 
 from budget_middleware.core.accounts import key_id
+from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.demo.servers import EXAMPLES
 from tests.gateways.running import HERE, PYTHON, Books, account_of, running
 
@@ -68,6 +70,26 @@ async def test_a_stream_costs_what_its_usage_says(client, books, token, model, w
     assert len(words) == 20
     assert any(chunk.usage for chunk in chunks) is wants_usage
     assert await books.of(account_of(token)) == (COST_USD[model], "0.00")
+
+
+async def test_anthropics_client(gateway, books, token):
+    """LiteLLM reports no cost here: the usage at the price of the model behind the alias."""
+    with anthropic.Anthropic(base_url=gateway, api_key=token, max_retries=0) as client:
+        message = client.messages.create(
+            model="canned", max_tokens=50, messages=[{"role": "user", "content": "two words"}]
+        )
+    assert [block.type == "text" and block.text for block in message.content] == ["word"]
+    spent = Decimal(message.usage.input_tokens) + 5 * message.usage.output_tokens
+    assert await books.of(account_of(token)) == (usd_from_nanos(int(spent * 1_000)), "0.00")
+
+
+async def test_a_response(client, books, token):
+    answer = client.responses.with_raw_response.create(model="canned", input="two words", max_output_tokens=50)
+    assert answer.parse().output_text == "word"
+    reported = Decimal(answer.headers["x-litellm-response-cost"])
+    assert reported > 0
+    assert answer.headers["x-budget-cost-usd"] == usd_from_nanos(round(reported * 10**9))
+    assert (await books.of(account_of(token)))[1] == "0.00"
 
 
 async def test_a_client_that_leaves_mid_stream(client, books, token):

@@ -73,7 +73,10 @@ async def completions(_: Request) -> Response:
 
 
 async def responses(request: Request) -> Response:
-    if not (await request.json()).get("stream"):
+    asked = await request.json()
+    if asked.get("background"):
+        return JSONResponse(response_object(status="queued", background=True, output=[], usage=None))
+    if not asked.get("stream"):
         return JSONResponse(response_object())
     at = {"item_id": "msg", "output_index": 0, "content_index": 0, "logprobs": []}
     begun = response_object(status="in_progress", output=[], usage=None)
@@ -85,13 +88,18 @@ async def responses(request: Request) -> Response:
     )
 
 
+async def stored_response(_: Request) -> Response:
+    return JSONResponse(response_object(background=True))
+
+
 async def embeddings(_: Request) -> Response:
     # The model has no price for input: a hundred tokens of output stand for what an embedding costs.
     data = [{"object": "embedding", "index": 0, "embedding": [0.1]}]
     return JSONResponse({"object": "list", "model": MODEL, "data": data, "usage": OPENAI_USAGE})
 
 
-async def images(_: Request) -> Response:
+async def images(request: Request) -> Response:
+    await request.body()
     usage = {"input_tokens": 10, "output_tokens": OUTPUT_TOKENS, "total_tokens": 110}
     return JSONResponse({"created": 0, "data": [{"b64_json": "AAAA"}], "usage": usage})
 
@@ -194,10 +202,12 @@ gateway = Starlette(
     routes=[
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/responses", responses, methods=["POST"]),
+        Route("/v1/responses/{id}", stored_response),
         Route("/v1/embeddings", embeddings, methods=["POST"]),
-        Route("/v1/images/generations", images, methods=["POST"]),
+        Route("/v1/images/{kind}", images, methods=["POST"]),
         Route("/v1/audio/speech", speech, methods=["POST"]),
         Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
+        Route("/v1/audio/translations", transcriptions, methods=["POST"]),
         Route("/v1/moderations", moderations, methods=["POST"]),
         Route("/v1/messages", messages, methods=["POST"]),
         Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),

@@ -85,16 +85,43 @@ def test_a_refusal_has_the_callers_shape(path, body, post, requests_of):
     assert requests_of(key) == 1
 
 
-def test_a_file_beyond_the_bound_is_estimated_by_its_length_and_its_model_is_still_known(gateway_url, left_of):
+RESPONSE = {"model": MODEL, "input": "x", "max_output_tokens": 600_000}
+
+
+def test_a_refusal_raises_what_httpx_raises_for_any_status(post):
+    answer = post("/v1/responses", {**RESPONSE, "max_output_tokens": 1_000_001}, key="httpx-spent")
+    with pytest.raises(httpx.HTTPStatusError, match="429 Too Many Requests"):
+        answer.raise_for_status()
+
+
+def test_a_held_budget_says_when_to_come_again(gateway_url, post, left_of):
+    """httpx itself retries nothing; its caller waits as it is told."""
+    headers = {"authorization": "Bearer httpx-held", "x-play": "slow"}
+    slow = {**RESPONSE, "stream": True}
+    with httpx.stream("POST", f"{gateway_url}/v1/responses", json=slow, headers=headers, timeout=60) as stream:
+        chunks = stream.iter_bytes()
+        next(chunks)
+        held = post("/v1/responses", RESPONSE, key="httpx-held")
+        assert (held.status_code, held.headers["x-should-retry"]) == (429, "true")
+        assert held.json()["error"]["code"] == "budget_held"
+        assert 1 <= int(held.headers["retry-after"]) <= 30
+        for _ in chunks:
+            pass
+    assert post("/v1/responses", RESPONSE, key="httpx-held").status_code == 200
+    assert left_of("httpx-held") == "0.9998"
+
+
+@pytest.mark.parametrize("route", ["transcriptions", "translations"])
+def test_a_file_beyond_the_bound_is_estimated_by_its_length_and_its_model_is_still_known(route, gateway_url, left_of):
     """The fields of a form come before its files: the model is told although the body is not read to its end."""
     answer = httpx.post(
-        f"{gateway_url}/v1/audio/transcriptions",
+        f"{gateway_url}/v1/audio/{route}",
         data={"model": MODEL},
         files={"file": ("a.mp3", bytes(12_000_000))},
-        headers={"authorization": "Bearer long-file"},
+        headers={"authorization": f"Bearer long-{route}"},
         timeout=60,
     )
     assert answer.status_code == 200
     assert answer.headers["x-budget-estimate-usd"] == "0.006001"  # 1,500 seconds, of four tokens each.
     assert json.loads(answer.content)["text"] == TEXT
-    assert left_of("long-file") == "0.9999"
+    assert left_of(f"long-{route}") == "0.9999"

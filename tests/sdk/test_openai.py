@@ -8,6 +8,8 @@ from tests.sdk.provider import MODEL, TEXT
 pytestmark = pytest.mark.processes
 
 COST = "0.0001"
+# So much of an image as tells its size.
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1024).to_bytes(4) * 2
 
 
 @pytest.fixture
@@ -30,6 +32,9 @@ CALLS = {
     ),
     "embeddings": lambda client: client.embeddings.with_raw_response.create(model=MODEL, input="x"),
     "images": lambda client: client.images.with_raw_response.generate(model=MODEL, prompt="x", quality="low"),
+    "edits": lambda client: client.images.with_raw_response.edit(
+        model=MODEL, image=("a.png", PNG), prompt="x", quality="low"
+    ),
     "transcriptions": lambda client: client.audio.transcriptions.with_raw_response.create(
         model=MODEL, file=("a.wav", bytes(80_000))
     ),
@@ -55,6 +60,16 @@ async def test_a_streamed_response(client_of, left_of):
     kinds = {event.type: event async for event in stream}
     assert kinds["response.completed"].response.output_text == TEXT
     assert left_of("sk-stream") == "0.9999"
+
+
+async def test_f16_polling_for_a_response_in_the_background_is_free(client_of, left_of):
+    """It is booked when it is created, at what it is estimated to cost."""
+    client = client_of("sk-background")
+    queued = await client.responses.create(model=MODEL, input="x", max_output_tokens=600, background=True)
+    assert queued.status == "queued"
+    polled = [await client.responses.retrieve(queued.id) for _ in range(5)]
+    assert {response.output_text for response in polled} == {TEXT}
+    assert left_of("sk-background") == "0.9994"
 
 
 async def test_moderations_are_free_even_where_the_budget_is_spent(client_of, requests_of, left_of):
