@@ -212,7 +212,7 @@ FAULTS = (
     Fault(
         "a generation is not made anew",
         SHARED,
-        "generation = CANDIDATE\n",
+        "generation = TOKEN\n",
         "generation = 'one'\n",
     ),
     Fault(
@@ -364,6 +364,27 @@ FAULTS = (
         "layers=[self._runtime, self._environment]",
         "layers=[self._environment, self._runtime]",
     ),
+    # The wire.
+    Fault(
+        "a reply that nobody waits for goes to the next",
+        "stores/redis/wire.py",
+        "                if not waiting.done():\n                    waiting.set_result(reply)\n",
+        "                while waiting.done():\n"
+        "                    _, waiting = self._waiting.popleft()\n"
+        "                waiting.set_result(reply)\n",
+    ),
+    Fault(
+        "a wire that broke is used again",
+        "stores/redis/server.py",
+        "if lines.wire is not None and lines.wire.is_usable:",
+        "if lines.wire is not None:",
+    ),
+    Fault(
+        "who dials is cancelled with its request",
+        "stores/redis/server.py",
+        "return await asyncio.shield(lines.dialing)",
+        "return await lines.dialing",
+    ),
     # The request.
     Fault(
         "the answer does not wait for its ending",
@@ -404,7 +425,7 @@ FAULTS = (
     ),
     Fault(
         "a partial charge leaves out the input",
-        "request/admission.py",
+        "request/quote.py",
         "cost_nanos(self.rates, seen.usage_so_far(self.ask.input))",
         "cost_nanos(self.rates, seen.usage_so_far(Usage()))",
     ),
