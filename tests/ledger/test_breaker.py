@@ -68,7 +68,7 @@ def test_calls_that_fail_side_by_side_are_one_outage():
     breaker = Breaker(clock_s=clock)
     for _ in range(OUTAGES):
         began_s = clock()
-        clock.now_s += 1
+        clock.now_s += PROBE_S / 10
         assert breaker.allows(), "it needs so many rounds"
         for _ in range(100):
             breaker.note_outage(began_s=began_s)
