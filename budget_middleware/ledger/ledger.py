@@ -284,8 +284,15 @@ class Ledger:
                 ending = self.release(hold, reason="failed")
             else:
                 ending = self.finalize(hold, actual_nanos=added_nanos, reason="added")
+                self._count_cost(hold, added_nanos)
             # A second cancellation ends the wait, not the ending.
             await self.settled(ending)
+
+    def _count_cost(self, hold: Hold, actual_nanos: int) -> None:
+        rates = self.prices.resolve(hold.model)
+        # Names of the price book only, for their number is bounded.
+        model = (rates.model if rates else "") or "other"
+        self.telemetry.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.amount_nanos, model=model)
 
     async def settled(self, ending: EndingTask) -> Answer | None:
         """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""

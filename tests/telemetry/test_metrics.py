@@ -8,6 +8,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import Gate, MovableClock, ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos
@@ -202,3 +203,29 @@ async def test_the_oldest_reservation_is_the_one_that_runs_longest(
     assert 10 <= oldest_s() < 20
     await ledger.release(second)
     assert oldest_s() == 0
+
+
+async def test_a_batch_jobs_cost_is_counted(metric_reader: InMemoryMetricReader, open_ledger: OpenLedger):
+    ledger = open_ledger(prices=PriceBook({}, unknown=UnknownModel(None)))
+    for model in ("gpt-4o", "canary-model", ""):
+        async with ledger.reservation({"team": "a"}, estimate_usd="0.02", model=model) as budget:
+            budget.add_cost("0.01")
+    with pytest.raises(ZeroDivisionError):
+        async with ledger.reservation({"team": "a"}, estimate_usd="0.02"):
+            raise ZeroDivisionError
+    found = points(metric_reader)
+    assert {point.attributes["model"]: point.value for point in found["budget.cost"]} == {"gpt-4o": 0.01, "other": 0.02}
+    assert {point.count for point in found["budget.estimate.ratio"]} == {1, 2}
+
+
+async def test_an_exemplar_of_a_refusal_leads_to_its_trace(
+    base: Store, spans: Spans, metric_reader: InMemoryMetricReader
+):
+    app = BudgetMiddleware(ScriptedApp(*json_answer({})), limits="key=0/day", store=base)
+    headers = {"authorization": "Bearer k", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    refused = await call(app, {"model": "gpt-4o", "messages": [], "max_tokens": 10}, headers=headers)
+    assert refused.status == 429
+    [point] = points(metric_reader)["budget.requests"]
+    assert point.attributes["status"] == "spent"
+    assert [f"{exemplar.trace_id:032x}" for exemplar in point.exemplars] == ["a" * 32]
+    await app.ledger.drain()
