@@ -1,14 +1,18 @@
 """Workers that are killed, paused and replaced."""
 
 import asyncio
+import os
 import signal
+import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
 import pytest
 
+from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Op
 from budget_middleware.stores.redis import RedisStore
+from tests.faults.conftest import Server
 from tests.faults.gateway import USD, Gateway, Reply, actual_nanos, seen_nanos
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until, until_figures
@@ -46,6 +50,19 @@ async def test_f18_three_workers_count_together(start_gateway, store: RedisStore
     assert statuses == [200, 429, 429, 429, 429, 429]
     assert sum(len(gateway.served()) for gateway in gateways) == 1
     assert await figures(store) == (actual_nanos(**A_SIXTY_CENT_ANSWER), 0)
+
+
+async def test_f13_a_credit_at_the_command_line_reaches_every_worker(start_gateway, server: Server, store: RedisStore):
+    gateways = [start_gateway() for _ in range(2)]
+    assert (await gateways[0].ask(**A_SIXTY_CENT_ANSWER)).status == 200
+    assert {(await gateway.ask()).error_code for gateway in gateways} == {"budget_exhausted"}
+    command = [sys.executable, "-m", "budget_middleware", "adjust", f"key:{key_id('sk-a')}", "-0.60", "--reason", "F13"]
+    environment = {**os.environ, "BUDGET_STORE_URL": server.url, "BUDGET_LIMITS": "key=1/day"}
+    operator = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.DEVNULL)
+    assert await operator.wait() == 0
+    assert {(await gateway.ask()).status for gateway in gateways} == {200}
+    credit = 6 * USD // 10
+    await until_figures(store, spent=actual_nanos(**A_SIXTY_CENT_ANSWER) - credit + 2 * actual_nanos())
 
 
 async def test_f19_of_eight_at_once_on_two_workers_one_reaches_the_upstream(start_gateway, store: RedisStore):
