@@ -19,6 +19,8 @@ Headers = list[tuple[bytes, bytes]]
 # What no longer describes a body that we rewrite.
 _OF_THE_BODY: Final = (b"content-length", b"etag")
 _JSON_BLANKS: Final = b" \t\r\n"
+# Of `data:`, `event:`, `id:`, `retry:` and comments; none of them begins a JSON value.
+_EVENT_STARTS: Final = (b"d", b"e", b"i", b"r", b":")
 
 
 class _Kind(Enum):
@@ -26,11 +28,13 @@ class _Kind(Enum):
     LINES = auto()
     FRAMES = auto()
     JSON = auto()
+    UNTOLD = auto()
     OPAQUE = auto()
 
 
 _KINDS: Final = {
-    b"": _Kind.JSON,
+    b"": _Kind.UNTOLD,
+    b"text/plain": _Kind.UNTOLD,
     b"application/json": _Kind.JSON,
     b"text/event-stream": _Kind.EVENTS,
     b"application/x-ndjson": _Kind.LINES,
@@ -76,7 +80,9 @@ class AnswerReader:
         self._kind = _kind_of(_header(headers, b"content-type"))
         if self._kind in _SPLITTERS:
             self._splitter = _SPLITTERS[self._kind](max_event_bytes=self._max_event_bytes)
-        self._hide_usage = self._hide_usage and self._kind is _Kind.EVENTS
+        # Where it is not told, and may turn out to be a stream, no header speaks of its bytes.
+        is_free = self._kind is _Kind.UNTOLD and not encoding and not _header(headers, b"content-length")
+        self._hide_usage = self._hide_usage and (is_free or self._kind is _Kind.EVENTS)
         dropped: tuple[bytes, ...] = _OF_THE_BODY
         if encoding in (b"gzip", b"x-gzip"):
             self._inflater = Inflater(max_bytes_per_feed=self._max_body_bytes)
@@ -91,7 +97,7 @@ class AnswerReader:
         if self._splitter is None:
             pieces = self._keep(pieces)
         if self._splitter is None:
-            if last and self._kind is _Kind.JSON:
+            if last and self._kind in (_Kind.JSON, _Kind.UNTOLD):
                 self._read_body()
             return chunk
         forwarded = bytearray()
@@ -117,7 +123,7 @@ class AnswerReader:
         return event.raw if data is event.data else event.raw.replace(event.data, data, 1)
 
     def _keep(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        """Keep what is there of a JSON answer. If it turns out to be an array, all that came is given back to split."""
+        """Keep what is there of a JSON answer. If it turns out to be an array or events, that is given back to split."""
         rest = iter(pieces)
         for piece in rest:
             if len(self._body) + len(piece) > self._max_body_bytes:
@@ -127,8 +133,13 @@ class AnswerReader:
             self._body += piece
             self._first_byte = self._first_byte or piece.lstrip(_JSON_BLANKS)[:1]
             if self._first_byte == b"[":
+                self._hide_usage = False
                 self._splitter = ArraySplitter(max_event_bytes=self._max_event_bytes)
                 return chain((bytes(self._body),), rest)
+            if self._kind is _Kind.UNTOLD and self._first_byte in _EVENT_STARTS:
+                # The blanks that came before were forwarded, and say nothing.
+                self._splitter = EventSplitter(max_event_bytes=self._max_event_bytes)
+                return chain((piece,), rest)
         return ()
 
     def _read_body(self) -> None:

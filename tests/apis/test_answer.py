@@ -64,6 +64,21 @@ class TestStreams:
     def test_hiding(self, places):
         assert read(STREAM, EVENTS, hide_usage=True, places=places) == (SEEN, HIDDEN, [EVENTS])
 
+    @pytest.mark.parametrize("untold", [(), ((b"content-type", b"text/plain; charset=utf-8"),)], ids=["none", "text"])
+    @given(places=CUTS, blanks=st.sampled_from([b"", b"\n", b"\r\n \n"]))
+    def test_a_gateway_that_does_not_say_what_it_streams(self, untold, places, blanks):
+        """As Starlette's StreamingResponse sends it by default; what it is shows in its first byte."""
+        assert read(blanks + STREAM, *untold, places=places) == (SEEN, blanks + STREAM, [*untold])
+        assert read(blanks + STREAM, *untold, hide_usage=True, places=places) == (SEEN, blanks + HIDDEN, [*untold])
+        for hide_usage in (False, True):
+            seen, forwarded, _ = read(blanks + COMPLETION, *untold, hide_usage=hide_usage, places=places)
+            assert (seen.usage, forwarded) == (SEEN.usage, blanks + COMPLETION)
+
+    @pytest.mark.parametrize("known", [(b"content-length", b"999"), GZIP], ids=["length", "gzip"])
+    def test_what_cannot_be_rewritten_is_only_read(self, known):
+        body = gzip.compress(STREAM) if known == GZIP else STREAM
+        assert read(body, known, hide_usage=True) == (SEEN, body, [known])
+
     @given(CUTS, st.booleans())
     def test_gzip_is_read_on_a_copy(self, places, two_members):
         body = gzip.compress(STREAM[:99]) + gzip.compress(STREAM[99:]) if two_members else gzip.compress(STREAM)
