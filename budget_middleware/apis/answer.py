@@ -123,7 +123,7 @@ class AnswerReader:
         return event.raw if data is event.data else event.raw.replace(event.data, data, 1)
 
     def _keep(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        """Keep what is there of a JSON answer. If it turns out to be an array or events, that is given back to split."""
+        """Keep what is there of a JSON answer. If it is an array, or events, that is given back to be split."""
         rest = iter(pieces)
         for piece in rest:
             if len(self._body) + len(piece) > self._max_body_bytes:
