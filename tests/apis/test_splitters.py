@@ -130,6 +130,6 @@ def test_many_small_pieces_take_linear_time(splitter, byte):
             made.feed(byte * 4)
         return time.thread_time() - start
 
-    # Sixteen times as many; were every piece looked at anew with all before it, 256 times as long. It is the processor's
-    # time, which no other process lengthens.
+    # Sixteen times as many; were every piece looked at anew with all before it, 256 times as long. It is the
+    # processor's time, which no other process lengthens.
     assert min(seconds(80_000) for _ in range(2)) < 64 * min(seconds(5_000) for _ in range(2))
