@@ -8,6 +8,7 @@ stands in a span name or in a metric's attribute.
 import functools
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -201,6 +202,7 @@ class Telemetry:
             "budget.refusals.unlogged", unit="{refusal}", description="Refusals that the log of them lacks."
         )
         self._meter = meter
+        self._gauges: Gauges | None = None
         self._begin_at_zero()
 
     @_harmless
@@ -355,43 +357,63 @@ class Telemetry:
         self._unlogged.add(refusals)
 
     @_harmless
-    def observe(
-        self,
-        *,
-        reserved_by_kind: Callable[[], Mapping[str, int]],
-        oldest_s: Callable[[], float],
-        spooled: Callable[[], int],
-    ) -> None:
-        """Gauges, read in a thread of the metric reader's: all must answer at once, from what is known."""
-
-        def reserved(_: CallbackOptions) -> Iterable[Observation]:
-            for kind, nanos in reserved_by_kind().items():
-                yield Observation(nanos / NANOS_PER_USD, {"kind": kind})
-
-        def oldest(_: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(oldest_s())
-
-        def spool(_: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(spooled())
-
+    def observe(self, gauges: "Gauges") -> None:
+        """Tell a ledger's gauges from now on, as long as this object lives."""
+        self._gauges = gauges
+        _observed[:] = [*(each for each in _observed if each() is not None), weakref.ref(self)]
         self._meter.create_observable_gauge(
             "budget.reserved",
-            callbacks=[reserved],
+            callbacks=[_reserved],
             unit="{USD}",
             description="Reserved now, by account kind.",
         )
         self._meter.create_observable_gauge(
             "budget.reservations.oldest",
-            callbacks=[oldest],
+            callbacks=[_oldest],
             unit="s",
             description="Age of the oldest reservation whose request still runs.",
         )
         self._meter.create_observable_gauge(
             "budget.spool.size",
-            callbacks=[spool],
+            callbacks=[_spooled],
             unit="{ending}",
             description="Endings that wait for the store.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What one ledger knows, read in a thread of the metric reader's: all must answer at once."""
+
+    reserved_by_kind: Callable[[], Mapping[str, int]]
+    oldest_s: Callable[[], float]
+    spooled: Callable[[], int]
+
+
+# An SDK keeps the first instrument of a name and forgets the callbacks of the next, so these tell of every ledger.
+_observed: list[weakref.ref[Telemetry]] = []
+
+
+def _gauges() -> list[Gauges]:
+    living = [telemetry for each in list(_observed) if (telemetry := each()) is not None]
+    return [telemetry._gauges for telemetry in living if telemetry._gauges is not None]
+
+
+def _reserved(_: CallbackOptions) -> Iterable[Observation]:
+    """Ledgers of one store tell the same totals, as of the last sweep of each."""
+    totals: dict[str, int] = {}
+    for gauges in _gauges():
+        for kind, nanos in gauges.reserved_by_kind().items():
+            totals[kind] = max(totals.get(kind, 0), nanos)
+    return [Observation(nanos / NANOS_PER_USD, {"kind": kind}) for kind, nanos in totals.items()]
+
+
+def _oldest(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(max((gauges.oldest_s() for gauges in _gauges()), default=0.0))]
+
+
+def _spooled(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(sum(gauges.spooled() for gauges in _gauges()))]
 
 
 def counter_attributes(entry: Entry) -> Attributes:

@@ -134,7 +134,7 @@ def test_metrics_are_those_of_the_code(monkeypatch):
         create_observable_gauge=maker("gauge"),
     )
     monkeypatch.setattr("opentelemetry.metrics.get_meter", lambda *_: meter)
-    telemetry.Telemetry().observe(reserved_by_kind=dict, oldest_s=float, spooled=lambda: 0)
+    telemetry.Telemetry().observe(telemetry.Gauges(reserved_by_kind=dict, oldest_s=float, spooled=int))
     assert {bare(name): (kind, bare(unit)) for name, kind, unit, *_ in rows(TRACING, "metric")} == made
 
 

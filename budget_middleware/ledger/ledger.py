@@ -37,7 +37,7 @@ from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic
-from budget_middleware.telemetry import Telemetry, Told, VerbSpan
+from budget_middleware.telemetry import Gauges, Telemetry, Told, VerbSpan
 
 _log = logging.getLogger("budget_middleware")
 
@@ -97,9 +97,11 @@ class Ledger:
         self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout_s=store_timeout_s)
         self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout_s=store_timeout_s)
         self.telemetry.observe(
-            reserved_by_kind=lambda: self._expiries.reserved_by_kind,
-            oldest_s=self._leases.oldest_s,
-            spooled=lambda: self._endings.waiting,
+            Gauges(
+                reserved_by_kind=lambda: self._expiries.reserved_by_kind,
+                oldest_s=self._leases.oldest_s,
+                spooled=lambda: self._endings.waiting,
+            )
         )
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:

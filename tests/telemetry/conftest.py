@@ -44,6 +44,8 @@ def metric_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricRea
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", provider)
+    # Ledgers of other tests may still live.
+    monkeypatch.setattr(telemetry, "_observed", [])
     yield reader
     provider.shutdown()
 

@@ -1,5 +1,6 @@
 """Every instrument, with attributes that stay few however many keys and teams there are."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -229,3 +230,24 @@ async def test_an_exemplar_of_a_refusal_leads_to_its_trace(
     assert point.attributes["status"] == "spent"
     assert [f"{exemplar.trace_id:032x}" for exemplar in point.exemplars] == ["a" * 32]
     await app.ledger.drain()
+
+
+async def test_two_ledgers_of_one_process_are_both_told(
+    faults: FaultyStore, metric_reader: InMemoryMetricReader, open_ledger: OpenLedger
+):
+    """As mounted sub-apps have them: an SDK keeps the first instrument of a name, the second's callbacks are lost."""
+    gate, ledgers = Gate(), [open_ledger(), open_ledger()]
+    faults.meets("finalize", *[request_lost] * 2, *[reply_held(gate)] * 2)
+    held = [hold("0.10"), hold("0.10")]
+    held[1].since_s -= 100
+    for ledger, each in zip(ledgers, held, strict=True):
+        await ledger.reserve(each)
+    await ledgers[1].sweep()
+    found = points(metric_reader)
+    assert [point.value >= 100 for point in found["budget.reservations.oldest"]] == [True]
+    assert [point.value for point in found["budget.reserved"]] == [0.2], "what the store says, and not once a ledger"
+    endings = [ledger.finalize(each, actual_nanos=1) for ledger, each in zip(ledgers, held, strict=True)]
+    await gate.reached(2)
+    assert [point.value for point in points(metric_reader)["budget.spool.size"]] == [2]
+    gate.open()
+    await asyncio.gather(*endings)
