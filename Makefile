@@ -10,9 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm estimates jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
+.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm estimates fuzz jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
 help:
-	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | estimates | clean"
+	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | estimates | fuzz | clean"
 	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
 	@echo "make observability-tools | test-observability (need Go, and Prometheus from Debian)"
 	@echo "make test-partition (needs root and iproute2)"
@@ -114,6 +114,12 @@ $(ESTIMATES)/.ready: pyproject.toml $(READY)
 	@$(ESTIMATES)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
 	@$(ESTIMATES)/bin/python -m pip install --quiet --editable . --group estimates
 	@touch $@
+
+# Looks for bytes that break the parsers, led by what they reach. `make fuzz ARGS=-max_total_time=3600`.
+fuzz: $(READY)
+	@$(BIN)/python -m pip install --quiet --group fuzz
+	@mkdir -p build/fuzz
+	@$(BIN)/python -m tests.apis.fuzz -max_total_time=60 $(ARGS) build/fuzz
 
 # Other people's gateways and servers, with us in front.
 GATEWAYS := .venv-gateways

@@ -39,12 +39,13 @@ candidatesTokenCount thoughtsTokenCount promptTokensDetails modality tokenCount 
 source format documents query results meta billed_units search_units options num_predict images done
 prompt_eval_count eval_count bytes metadata contentBlockDelta inputTokens outputTokens inferenceConfig system
 amazon-bedrock-invocationMetrics inputTextTokenCount action total_tokens ttl signature detail document audio
+iterations is_byok cost_details upstream_inference_cost cacheDetails web_search_options container modalities
 """
 WORDS = """
 message message_start message_delta message_stop content_block_delta content_block_start response.completed
 response.created response.output_text.delta transcript.text.delta transcript.text.done speech.audio.done
 duration image_url image document input_audio file AUDIO IMAGE 1h low flex data:image/png;base64,AAAA
-web_search_call ON_DEMAND_FLEX
+web_search_call ON_DEMAND_FLEX compaction advisor_message item_reference advisor_20260301 bash_20250124
 """
 NUMBERS = [0, 1, -1, 7, 1.0, 1.5, 10**13, 10**400, 1e300, 1e400, -1e400, float("nan"), MAX_TOKENS]
 SCALARS = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(WORDS.split()) | st.text(max_size=3)
@@ -89,7 +90,8 @@ def read(name, content_type, body, places=(), *headers, max_body_bytes=100_000):
 
 def check(seen):
     """What is booked by a reading is never negative, never out of bounds."""
-    for usage in filter(None, (seen.usage, seen.input_usage, seen.whole_usage(Usage()), seen.usage_so_far(Usage()))):
+    told = (seen.usage, seen.input_usage, *(usage for _, usage in seen.beside))
+    for usage in filter(None, (*told, seen.whole_usage(Usage()), seen.usage_so_far(Usage()))):
         assert all(type(count) is int and 0 <= count <= 4 * MAX_TOKENS * 1000 for count in counts_of(usage).values())
         assert cost_nanos(ALL_UNITS, usage) >= 0
     assert seen.cost_nanos is None or seen.cost_nanos >= 0

@@ -163,6 +163,27 @@ class TestServiceTiers:
         assert (await booked(memory, app, body, "/v1/chat/completions"))[1:] == (held, (spent, "0.00"))
 
 
+class TestFallbacks:
+    """A gateway may have asked another model in the end."""
+
+    @pytest.mark.parametrize(
+        ("answered", "spent"),
+        [("claude", "0.12"), ("plain", "0.10"), ("CLAUDE", "0.12"), ("nobodys", "0.10"), (None, "0.10"), (7, "0.10")],
+    )
+    @pytest.mark.parametrize("streamed", [False, True])
+    @pytest.mark.parametrize("unknown_model", ["reject", "free", "5/5"])
+    async def test_the_model_that_answered_is_billed_if_it_has_a_price(
+        self, memory, answered, spent, streamed, unknown_model
+    ):
+        told = {"model": answered, "usage": usage(100)}
+        script = event_stream({"choices": []}, {"choices": [], **told}, "[DONE]") if streamed else json_answer(told)
+        body = {**ask(400), "model": "plain", "stream": streamed}
+        _, held, figures = await booked(
+            memory, ScriptedApp(*script), body, "/v1/chat/completions", unknown_model=unknown_model
+        )
+        assert (held, figures) == ("0.40", (spent, "0.00"))
+
+
 class TestWorst:
     @pytest.mark.parametrize(
         ("fields", "tokens"),

@@ -64,7 +64,12 @@ def serve(*middleware: str) -> FastAPI:
     for path in middleware:
         module, _, name = path.rpartition(".")
         named: Any = getattr(importlib.import_module(module), name)
-        app.add_middleware(named)
+        if inspect.isclass(named):
+            app.add_middleware(named)
+        elif inspect.iscoroutinefunction(named):
+            app.middleware("http")(named)
+        else:
+            raise ValueError(f"{path}: neither a class nor an async function")
     return app
 
 

@@ -1,0 +1,77 @@
+"""Fuzzing of all parsers by coverage, for as long as one likes: `make fuzz`.
+
+The first bytes of an input say what it is: which API, a request or an answer, of which type, compressed or not, and
+where it is cut. What it must hold is what the tests of hostile input hold.
+"""
+
+import gzip
+import sys
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["budget_middleware.apis", "budget_middleware.core.pricing"]):
+    from budget_middleware.apis import APIS
+
+from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.form import parse_form
+from budget_middleware.apis.reading import parse_body
+from tests.apis.test_answers import ANSWERS
+from tests.apis.test_hostile import WRITERS, dumped, read
+from tests.apis.test_requests import REQUESTS
+
+TYPES = [*WRITERS, "text/plain"]
+PATHS = ["/v1/x", "/v1beta/models/m:streamGenerateContent", "/model/m/invoke", "/openai/deployments/m/chat/completions"]
+FORM = b"multipart/form-data; boundary=b"
+N_CHOICES = 6
+
+
+def fuzz_one(data: bytes) -> None:
+    if len(data) < N_CHOICES:
+        return
+    which, kind, content_type, is_zipped, *places = data[:N_CHOICES]
+    name, body = APIS[which % len(APIS)].name, data[N_CHOICES:]
+    if kind % 2:
+        fuzz_request(which, PATHS[content_type % len(PATHS)], body)
+        return
+    headers = [(b"content-encoding", b"gzip")] if is_zipped % 2 else []
+    # Every other one is compressed well, the others are no gzip at all.
+    sent = gzip.compress(body) if is_zipped % 4 == 1 else body
+    read(name, TYPES[content_type % len(TYPES)], sent, places, *headers)
+
+
+def fuzz_request(which: int, path: str, body: bytes) -> None:
+    api = APIS[which % len(APIS)]
+    form = parse_form(body, FORM, n_bytes=len(body))
+    for document in (parse_body(body), form):
+        try:
+            ask = api.read_request(document, path=path, n_bytes=len(body))
+        except BadRequestError:
+            continue
+        assert ask.hides_input or ask.input.input_tokens <= ask.worst_input.input_tokens or document is form
+        if document is not form:
+            api.ask_for_usage(body, document)
+
+
+def seeds() -> list[bytes]:
+    names = [api.name for api in APIS]
+    answers = [
+        bytes([names.index(name), 0, TYPES.index(content_type.partition(";")[0]), 0, 7, 90]) + body
+        for name, content_type, body, _ in ANSWERS.values()
+        if content_type.partition(";")[0] in TYPES
+    ]
+    requests = [
+        bytes([which, 1, 0, 0, 0, 0]) + dumped(body)
+        for path, body, *_ in REQUESTS.values()
+        for which, api in enumerate(APIS)
+        if api.matches(path) and type(body) is dict
+    ]
+    return answers + requests
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[-1])
+    for place, seed in enumerate(seeds()):
+        (folder / f"seed-{place}").write_bytes(seed)
+    atheris.Setup([*sys.argv[:-1], "-max_len=4096", sys.argv[-1]], fuzz_one)
+    atheris.Fuzz()
