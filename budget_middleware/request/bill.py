@@ -26,7 +26,7 @@ class Bill:
             output_began=output_began,
             actual_nanos=self._actual_nanos(seen),
             input_nanos=self._quote.input_nanos,
-            seen_nanos=self._quote.seen_nanos(seen),
+            seen_nanos=self._seen_nanos(seen),
             estimate_nanos=self._quote.estimate_nanos,
         )
 
@@ -42,6 +42,12 @@ class Bill:
             return None
         calls = [(rates, usage), *((self._rates_of(model) or rates, used) for model, used in seen.beside)]
         return min(sum(_nanos(rates, used, seen.service_tier) for rates, used in calls), MAX_NANOS)
+
+    def _seen_nanos(self, seen: Seen) -> int | None:
+        """The input and the output that was read; None where that tells too little."""
+        if not seen.readable or seen.goes_on_unread:
+            return None
+        return _nanos(self._billed_rates(seen), seen.usage_so_far(self._quote.ask.input), seen.service_tier)
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""

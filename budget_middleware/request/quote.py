@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.base import Ask
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
-from budget_middleware.core.pricing import Rates, Unit, Usage, cost_nanos, estimate_nanos, with_output
+from budget_middleware.core.pricing import Rates, Unit, Usage, estimate_nanos, with_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,6 @@ class Quote:
     def metric_model(self) -> str:
         """Bounded, as metric attributes must be: names of the price book only."""
         return (self.rates.model if self.rates else "") or "other"
-
-    def seen_nanos(self, seen: Seen) -> int | None:
-        """The input and the output that was read, at the rates of the request; None where that tells too little."""
-        if not seen.readable or seen.goes_on_unread:
-            return None
-        return cost_nanos(self.rates, seen.usage_so_far(self.ask.input)) if self.rates is not None else 0
 
 
 def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:

@@ -183,6 +183,13 @@ class TestFallbacks:
         )
         assert (held, figures) == ("0.40", (spent, "0.00"))
 
+    async def test_a_stream_that_is_left_too(self, memory):
+        word = {"model": "claude", "choices": [{"index": 0, "delta": {"content": "word"}}]}
+        guard = memory.guard(ScriptedApp(STREAM_START, *[event(word)] * 10, client_gone))
+        body = {"model": "plain", "stream": True, "max_tokens": 400}
+        await call(guard, body, path="/v1/chat/completions", headers=bearer(), leaves_after=10)
+        assert await memory.figures(KEY) == ("0.012", "0.00")
+
 
 class TestWorst:
     @pytest.mark.parametrize(

@@ -64,12 +64,12 @@ def serve(*middleware: str) -> FastAPI:
     for path in middleware:
         module, _, name = path.rpartition(".")
         named: Any = getattr(importlib.import_module(module), name)
-        if inspect.isclass(named):
+        is_class, is_function = inspect.isclass(named), inspect.iscoroutinefunction(named)
+        assert is_class or is_function, f"{path} is neither, which ends the server"
+        if is_class:
             app.add_middleware(named)
-        elif inspect.iscoroutinefunction(named):
-            app.middleware("http")(named)
         else:
-            raise ValueError(f"{path}: neither a class nor an async function")
+            app.middleware("http")(named)
     return app
 
 
