@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import redis
 
 from tests.simulation.client import Connection
+from tests.simulation.hosts import MemoryHost, ScriptsHost
 from tests.simulation.plan import CallFault, Client, Fault, Plan, Play
 from tests.simulation.run import simulate
 from tests.simulation.small import PLAN, REQUEST
-from tests.simulation.world import World
+from tests.simulation.world import OpenHost, World
 
 KINDS = (
     (Fault.LOST, 5),
@@ -65,19 +67,19 @@ def cut_at(point: int, deed: Deed) -> Callable[[World, Connection], None]:
     return on_wait
 
 
-def points_of(plan: Plan) -> int:
+def points_of(plan: Plan, open_host: OpenHost = MemoryHost) -> int:
     """How often the request's task waits if nobody cuts it off."""
     counted = []
-    outcome = simulate(plan, on_wait=lambda _, connection: counted.append(connection.waits))
+    outcome = simulate(plan, open_host=open_host, on_wait=lambda _, connection: counted.append(connection.waits))
     assert not outcome.violation
     return len(counted)
 
 
-def cut_off_everywhere(plan: Plan, deed: str) -> None:
+def cut_off_everywhere(plan: Plan, deed: str, open_host: OpenHost = MemoryHost) -> None:
     client, do = DEEDS[deed]
     plan = replace(plan, requests=tuple(replace(request, client=client) for request in plan.requests))
-    for point in range(1, points_of(plan) + 1):
-        outcome = simulate(plan, keeps_story=True, on_wait=cut_at(point, do))
+    for point in range(1, points_of(plan, open_host) + 1):
+        outcome = simulate(plan, open_host=open_host, keeps_story=True, on_wait=cut_at(point, do))
         assert not outcome.violation, f"{deed} at its wait {point}:\n" + "\n".join(outcome.story)
 
 
@@ -92,6 +94,17 @@ def test_a_request_cut_off_anywhere_ends_exact(play: Play, deed: str):
 def test_also_where_a_call_to_the_store_goes_wrong(play: Play, deed: str):
     for faults in FAULTS:
         cut_off_everywhere(replace(PLAN, requests=(replace(REQUEST, play=play, faults=faults),)), deed)
+
+
+@pytest.mark.parametrize("deed", ["cancel", "kill"])
+def test_also_on_the_real_scripts(deed: str, server_url: str, namespace: str):
+    with redis.Redis.from_url(server_url, decode_responses=True) as client:
+        for faults in [(), *FAULTS]:
+            cut_off_everywhere(
+                replace(PLAN, requests=(replace(REQUEST, faults=faults),)),
+                deed,
+                lambda clock_ms: ScriptsHost(client, namespace=namespace, clock_ms=clock_ms),
+            )
 
 
 @pytest.mark.parametrize("on_abort", ["input", "full", "release", "drain"])
