@@ -19,6 +19,9 @@ class Receiver:
     def trace_ids(self) -> set[str]:
         return {span.trace_id.hex() for span in self.spans}
 
+    def names(self, trace_id: str) -> set[str]:
+        return {span.name for span in self.spans if span.trace_id.hex() == trace_id}
+
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:

@@ -5,9 +5,8 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -30,18 +29,19 @@ pytestmark = [pytest.mark.observability, pytest.mark.processes, pytest.mark.time
 
 BINARY = REPOSITORY / "build" / "collector"
 ORDINARY = 400
+SERVER_SPAN = "POST /v1/chat/completions"
 _PATIENCE_S = 60
 
 
 @contextmanager
 def running_collector(folder: Path, *, sends_to: str) -> Iterator[str]:
-    """The example's collector, which decides after a second instead of thirty."""
+    """The example's collector, which decides a second after the root span instead of five."""
     if not BINARY.exists():
         pytest.fail("there is no build/collector: make observability-tools (needs Go)", pytrace=False)
     text = (EXAMPLES / "collector.yaml").read_text()
-    assert "decision_wait: 30s" in text
+    assert "root_received: 5s" in text
     config, log, port = folder / "collector.yaml", folder / "collector.log", free_port()
-    config.write_text(text.replace("decision_wait: 30s", "decision_wait: 1s") + _OWN_METRICS_OFF)
+    config.write_text(text.replace("root_received: 5s", "root_received: 1s") + _OWN_METRICS_OFF)
     env = {**os.environ, "OTLP_ENDPOINT": f"127.0.0.1:{port}", "JAEGER_ENDPOINT": sends_to}
     with log.open("wb") as output:
         process = subprocess.Popen([BINARY, f"--config={config}"], env=env, stdout=output, stderr=subprocess.STDOUT)
@@ -57,83 +57,90 @@ def running_collector(folder: Path, *, sends_to: str) -> Iterator[str]:
 _OWN_METRICS_OFF = "  telemetry: {metrics: {level: none}}\n"
 
 
-@dataclass
-class Sent:
-    """Trace ids by what became of their reservation, as hexadecimal digits."""
+class Gateway:
+    """A ledger in a process that sends its spans to a collector, when it is told to and not before."""
 
-    of: dict[str, str]
-    ordinary: set[str]
-    receiver: Receiver
+    def __init__(self, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.provider = TracerProvider(shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(endpoint=endpoint)
+        self.provider.add_span_processor(BatchSpanProcessor(exporter, 50_000, 600_000, max_export_batch_size=50_000))
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", self.provider)
+        self.clock = MovableClock()
+        self.ledger = Ledger(MemoryStore(clock_ms=self.clock), limits=parse_limits("key=1/total"), lease_ms=60_000)
+        self._tracer = self.provider.get_tracer("server")
+
+    @contextmanager
+    def request(self) -> Iterator[str]:
+        """A server's span, as the root of a trace; its id."""
+        with self._tracer.start_as_current_span(SERVER_SPAN, context=Context()) as span:
+            yield f"{span.get_span_context().trace_id:032x}"
+
+    async def pay(self, held: Hold) -> None:
+        assert (await self.ledger.reserve(held)).admits
+        await self.ledger.finalize(held, actual_nanos=nanos("0.0001"))
 
 
 @pytest.fixture
-async def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Sent]:
-    with receiving() as receiver, running_collector(tmp_path, sends_to=receiver.url) as endpoint:
-        provider = TracerProvider(shutdown_on_exit=False)
-        # All at once in the end: the collector's second is not for how long this takes.
-        exporter = OTLPSpanExporter(endpoint=endpoint)
-        provider.add_span_processor(BatchSpanProcessor(exporter, 50_000, 600_000, max_export_batch_size=50_000))
-        monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-        of, ordinary = await _happen(provider.get_tracer("server"))
-        provider.shutdown()
-        assert of.keys() | {"ordinary"} == WANTED
-        yield Sent(of, ordinary, receiver)
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
 
 
-WANTED = {"ordinary", "rejected", "late", "expired", "unreserved", "adjusted"}
+@pytest.fixture
+def gateway(receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    with running_collector(tmp_path, sends_to=receiver.url) as endpoint:
+        gateway = Gateway(endpoint, monkeypatch)
+        yield gateway
+        gateway.provider.shutdown()
 
 
-async def _happen(tracer: trace.Tracer) -> tuple[dict[str, str], set[str]]:
-    clock = MovableClock()
-    ledger = Ledger(MemoryStore(clock_ms=clock), limits=parse_limits("key=1/total"), lease_ms=60_000)
-    of, ordinary = {}, set()
-
-    @contextmanager
-    def request() -> Iterator[str]:
-        with tracer.start_as_current_span("POST /v1/chat/completions", context=Context()) as span:
-            yield f"{span.get_span_context().trace_id:032x}"
-
+async def test_errors_refusals_and_operators_are_kept_whole_and_little_else(gateway: Gateway, receiver: Receiver):
+    ledger, of, ordinary = gateway.ledger, dict[str, str](), set[str]()
     for _ in range(ORDINARY):
-        with request() as trace_id:
-            await _pay(ledger, hold("0.001"))
+        with gateway.request() as trace_id:
+            await gateway.pay(hold("0.001"))
             ordinary.add(trace_id)
-    with request() as of["rejected"]:
+    with gateway.request() as of["rejected"]:
         assert not (await ledger.reserve(hold("2.00"))).admits
-    with request() as of["unreserved"]:
+    with gateway.request() as of["unreserved"]:
         await ledger.finalize(hold("0.01", key="b"), actual_nanos=1)
-    with request() as of["adjusted"]:
+    with gateway.request() as of["adjusted"]:
         await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount_nanos=1, reason="x")
-    with request() as of["late"]:
-        late = hold("0.10")
-        await ledger.reserve(late)
-        clock.advance(s=61)
-        with request() as of["expired"]:
-            await ledger.sweep()
-        await ledger.finalize(late, actual_nanos=nanos("0.01"))
+    with gateway.request() as orphaned:
+        await ledger.reserve(hold("0.10"))
+    gateway.clock.advance(s=61)
+    with gateway.request() as of["expired"]:
+        await ledger.sweep()
     await ledger.drain()
-    return of, ordinary
+    gateway.provider.force_flush()
+    await _until_kept(of, receiver)
+    # One in a hundred: 25 of 400 or more would be one chance in 10^12.
+    assert len((ordinary | {orphaned}) & receiver.trace_ids()) < 25
+    for trace_id in of.values():
+        assert SERVER_SPAN in receiver.names(trace_id), "kept whole, with the server's own span"
 
 
-async def _pay(ledger: Ledger, held: Hold) -> None:
-    assert (await ledger.reserve(held)).admits
-    await ledger.finalize(held, actual_nanos=nanos("0.0001"))
+async def test_a_request_that_outlives_its_lease_is_kept_from_its_beginning(gateway: Gateway, receiver: Receiver):
+    """Its error comes long after its first span, and after others have been decided."""
+    late, of = hold("0.10"), dict[str, str]()
+    with gateway.request() as of["late"]:
+        await gateway.ledger.reserve(late)
+        with gateway.request() as refused:
+            assert not (await gateway.ledger.reserve(hold("2.00"))).admits
+        gateway.provider.force_flush()
+        await _until_kept({"refused meanwhile": refused}, receiver)
+        gateway.clock.advance(s=61)
+        await gateway.ledger.finalize(late, actual_nanos=nanos("0.01"))
+    gateway.provider.force_flush()
+    await _until_kept(of, receiver)
+    assert {"budget.reserve", "budget.counter", "budget.finalize", SERVER_SPAN} <= receiver.names(of["late"])
 
 
-async def test_errors_refusals_and_operators_are_kept_whole_and_little_else(sent: Sent):
-    receiver = sent.receiver
+async def _until_kept(of: dict[str, str], receiver: Receiver) -> None:
     until = time.monotonic() + _PATIENCE_S
-    while not set(sent.of.values()) <= receiver.trace_ids():
-        lost = {name for name, trace_id in sent.of.items() if trace_id not in receiver.trace_ids()}
+    while lost := {name for name, trace_id in of.items() if trace_id not in receiver.trace_ids()}:
         assert time.monotonic() < until, f"not kept: {lost}"
         await asyncio.sleep(0.1)
-    kept = sent.ordinary & receiver.trace_ids()
-    # One in a hundred: 25 of 400 or more would be one chance in 10^12.
-    assert len(kept) < 25
-    for name, trace_id in sent.of.items():
-        names = {span.name for span in receiver.spans if span.trace_id.hex() == trace_id}
-        assert "POST /v1/chat/completions" in names, f"{name}: kept whole, with the server's own span"
-    late = {span.name for span in receiver.spans if span.trace_id.hex() == sent.of["late"]}
-    assert {"budget.reserve", "budget.finalize", "budget.counter"} <= late
 
 
 def test_the_pages_rule_is_that_of_the_file():
