@@ -90,6 +90,10 @@ class _Warnings(logging.Handler):
 def _mode_finding(settings: Settings) -> Finding:
     if settings.mode is Mode.OFF:
         return Finding("settings", Health.WARN, "BUDGET_MODE=off: nothing is metered", "set shadow or enforce")
+    if settings.known_keys_only and settings.accounts_file is None:
+        told = "BUDGET_KNOWN_KEYS_ONLY=1 without BUDGET_ACCOUNTS_FILE stops the gateway"
+        fix = "name the file that knows the keys, unless the gateway's code has an accounts_source"
+        return Finding("settings", Health.WARN, told, fix)
     refused = "refuses" if settings.mode is Mode.ENFORCE else "only records what it would refuse"
     return Finding("settings", Health.OK, f"all are accepted; BUDGET_MODE={settings.mode} {refused}")
 

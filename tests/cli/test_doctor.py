@@ -68,6 +68,14 @@ async def test_on_a_server(cli: RunCli, store: RedisStore, server_url: str):
     assert "BUDGET_LIMTS is set, but there is no such setting; closest: limits; fix: correct its name" in ran.out
 
 
+def test_known_keys_only_with_no_file_that_knows_them(cli: RunCli):
+    ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_KNOWN_KEYS_ONLY="1")
+    assert found(ran)["settings"] == "warn"
+    assert message(ran, "settings").startswith(
+        "BUDGET_KNOWN_KEYS_ONLY=1 without BUDGET_ACCOUNTS_FILE stops the gateway"
+    )
+
+
 def test_a_limit_on_a_key_that_is_no_hash(cli: RunCli):
     ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_LIMITS="key=1/day; key:sk-canary=2/day")
     assert found(ran)["limits"] == "warn"
