@@ -183,6 +183,7 @@ def estimate_nanos(rates: Rates, usage: Usage, *, input_may_become: tuple[Unit, 
     femtos = sum(
         count * max(rates.of(other).at(usage.input_tokens) for other in (unit, *_others(unit, input_may_become)))
         for unit, count in _counts(rates, usage)
+        if count
     )
     return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 

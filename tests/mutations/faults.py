@@ -425,9 +425,39 @@ FAULTS = (
     ),
     Fault(
         "a partial charge leaves out the input",
+        "request/bill.py",
+        "seen.usage_so_far(self._quote.ask.input)",
+        "seen.usage_so_far(Usage())",
+    ),
+    Fault(
+        "a fallback is billed at the model that was asked",
+        "request/bill.py",
+        'return self._rates_of(seen.model or "") or self._quote.rates',
+        "return self._quote.rates",
+    ),
+    Fault(
+        "what the totals leave out is not billed",
+        "request/bill.py",
+        "for model, used in seen.beside)",
+        "for model, used in ())",
+    ),
+    Fault(
+        "at worst nothing is normalized",
         "request/quote.py",
-        "cost_nanos(self.rates, seen.usage_so_far(self.ask.input))",
-        "cost_nanos(self.rates, seen.usage_so_far(Usage()))",
+        "ask.worst_input.input_tokens + tokens_from_normalizing(ask.texts)",
+        "ask.worst_input.input_tokens",
+    ),
+    Fault(
+        "at worst what is hidden is plain text",
+        "request/quote.py",
+        "may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE]",
+        "may_become += []",
+    ),
+    Fault(
+        "at worst UTF-16 counts by its bytes",
+        "apis/counting.py",
+        "max(self.text_bytes, n_bytes - self.media_bytes)",
+        "(n_bytes - self.media_bytes)",
     ),
     Fault(
         "cached tokens are counted twice",
