@@ -118,6 +118,16 @@ def _harmless(method: Callable[_P, _R]) -> Callable[_P, _R | None]:
 
 
 @_harmless
+def _get_tracer() -> trace.Tracer:
+    return trace.get_tracer(_NAME, version("budget-middleware"))
+
+
+@_harmless
+def _get_meter() -> metrics.Meter:
+    return metrics.get_meter(_NAME, version("budget-middleware"))
+
+
+@_harmless
 def has_tracer_provider() -> bool:
     """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``.
 
@@ -168,8 +178,11 @@ class Telemetry:
     """Spans and metrics of one ledger."""
 
     def __init__(self) -> None:
-        self._tracer = trace.get_tracer(_NAME, version("budget-middleware"))
-        meter = metrics.get_meter(_NAME, version("budget-middleware"))
+        # None where the environment names a provider that cannot be loaded: each look for it would be logged.
+        tracer = _get_tracer()
+        self._tracer = tracer or trace.NoOpTracer()
+        self._is_mute = tracer is None
+        meter = _get_meter() or metrics.NoOpMeter(_NAME)
         self._reserve_duration = meter.create_histogram(
             "budget.reserve.duration",
             unit="s",
@@ -216,7 +229,7 @@ class Telemetry:
     @_harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
         """What verb spans of a request hang under: the current span (None), else the context in its headers."""
-        if not has_tracer_provider() or trace.get_current_span().get_span_context().is_valid:
+        if self._is_mute or not has_tracer_provider() or trace.get_current_span().get_span_context().is_valid:
             return None
         return _extract(headers)
 
@@ -231,7 +244,7 @@ class Telemetry:
         told: Told = dict,
     ) -> VerbSpan:
         """Begin a verb's span, linked to the span that made the reservation."""
-        if not has_tracer_provider():
+        if self._is_mute or not has_tracer_provider():
             return _SILENT
         begun = _begin(
             self._tracer,
@@ -321,7 +334,7 @@ class Telemetry:
     def flush(self) -> None:
         """Let a provider that batches export before the process ends. It blocks, some exporters for long."""
         # No method of the API: an SDK has it.
-        flush = getattr(trace.get_tracer_provider(), "force_flush", None)
+        flush = None if self._is_mute else getattr(trace.get_tracer_provider(), "force_flush", None)
         if flush is not None:
             flush()
 

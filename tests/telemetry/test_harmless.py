@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import propagate, trace
+from opentelemetry.metrics import _internal as metrics_internal
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Sampler
@@ -149,7 +150,7 @@ async def test_a_broken_propagator(
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
 async def test_a_broken_metrics_provider(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog, unlogged: None):
-    for instrument in ("_reserve_duration", "_requests", "_cost", "_expired"):
+    for instrument in ("_reserve_duration", "_store_duration", "_requests", "_cost", "_estimate_ratio", "_expired"):
         broken = type("Broken", (), {"record": raises, "add": raises})()
         monkeypatch.setattr(ledger.telemetry, instrument, broken)
     for _ in range(3):
@@ -250,3 +251,20 @@ async def test_names_that_no_exporter_could_write(spans: Spans):
     assert r"\udfff" in {each.get("gen_ai.request.model") for each in told}
     for value in (value for each in told for value in each.values()):
         str(value).encode()
+
+
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+@pytest.mark.parametrize("variable", ["OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER"])
+async def test_a_gateway_starts_with_a_provider_that_cannot_be_loaded(
+    base: Store, *, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unlogged: None, variable: str
+):
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", None)
+    monkeypatch.setenv(variable, "no_such_provider")
+    app = BudgetMiddleware(ScriptedApp(*json_answer({})), limits="key=1/day", store=base)
+    body = {"model": "gpt-4o", "messages": [], "max_tokens": 10}
+    for _ in range(3):
+        assert (await call(app, body, headers={"authorization": "Bearer k"})).status == 200
+    await app.ledger.drain()
+    assert caplog.text.count("Failed to load configured provider") == 1
+    assert caplog.text.count("requests are unharmed") == 1
