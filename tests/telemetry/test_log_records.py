@@ -55,10 +55,10 @@ async def test_ids_and_traces(
         traces.setdefault(attribute(span, "budget.reservation.id"), set()).add(id_of(span)[0])
     for record in records:
         told = record.__dict__
-        assert told["reservation_id"] in record.getMessage()
-        assert told["trace_id"] in traces[told["reservation_id"]], record.getMessage()
-        assert re.fullmatch("[0-9a-f]{16}", told["span_id"])
-    assert {record.__dict__["reservation_id"] for record in records} >= ids
+        assert told["budget_reservation_id"] in record.getMessage()
+        assert told["budget_trace_id"] in traces[told["budget_reservation_id"]], record.getMessage()
+        assert re.fullmatch("[0-9a-f]{16}", told["budget_span_id"])
+    assert {record.__dict__["budget_reservation_id"] for record in records} >= ids
     messages = {record.msg for record in records}
     assert len(messages) >= 4, messages
 
@@ -68,9 +68,31 @@ async def test_unprotected(faults: FaultyStore, spans: Spans, *, caplog):
     faults.meets("reserve", refused)
     answered = await call(guard, {"model": "gpt-4o", "messages": []}, headers={"authorization": "Bearer sk-1"})
     (record,) = about_a_reservation(caplog)
-    assert record.__dict__["reservation_id"] == answered.headers["x-budget-reservation-id"]
-    told = record.__dict__["trace_id"], record.__dict__["span_id"]
+    assert record.__dict__["budget_reservation_id"] == answered.headers["x-budget-reservation-id"]
+    told = record.__dict__["budget_trace_id"], record.__dict__["budget_span_id"]
     assert told == id_of(only(spans(), "budget.reserve"))
+    await guard.ledger.drain()
+
+
+async def test_an_apps_own_fields_are_in_nobodys_way(faults: FaultyStore, spans: Spans, *, caplog, monkeypatch):
+    """`logging` refuses an `extra` that a record factory has set already, and it would be the request that fails."""
+    made = logging.getLogRecordFactory()
+
+    def with_fields(*arguments, **options):
+        record = made(*arguments, **options)
+        record.__dict__.update(trace_id="theirs", span_id="theirs", reservation_id="theirs")
+        return record
+
+    guard = BudgetMiddleware(ScriptedApp(*json_answer({})), store=faults.store, limits="key=1/day")
+    faults.meets("reserve", refused)
+    logging.setLogRecordFactory(with_fields)
+    try:
+        answered = await call(guard, {"model": "gpt-4o", "messages": []}, headers={"authorization": "Bearer sk-1"})
+    finally:
+        logging.setLogRecordFactory(made)
+    assert (answered.status, answered.raised) == (200, None)
+    (record,) = about_a_reservation(caplog)
+    assert record.__dict__["trace_id"] == "theirs"
     await guard.ledger.drain()
 
 
@@ -82,4 +104,4 @@ async def test_without_a_provider_the_id_is_there(
     await everything_that_is_logged(ledger, faults, clock)
     records = about_a_reservation(caplog)
     assert records
-    assert {(record.__dict__["trace_id"], record.__dict__["span_id"]) for record in records} == {("", "")}
+    assert {(record.__dict__["budget_trace_id"], record.__dict__["budget_span_id"]) for record in records} == {("", "")}
