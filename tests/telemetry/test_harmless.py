@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import _internal as metrics_internal
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -16,10 +17,12 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.ledger import Ledger
+from budget_middleware.ledger import ledger as ledger_module
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import Telemetry, has_tracer_provider
 from budget_middleware.testing import ScriptedApp, call, json_answer
+from tests.e2e.servers import free_port
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_lost
 from tests.stores.verbs import figures, whole_journal
@@ -198,6 +201,27 @@ async def test_an_exporter_that_hangs_delays_nobody(
     assert not may_go_on.is_set()
     assert await figures(base) == ("0.01", "0.00")
     may_go_on.set()
+    await asyncio.to_thread(batching.shutdown)
+
+
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+async def test_a_collector_that_is_not_there_delays_nobody(
+    base: Store, open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+):
+    """The real exporter, which tries again and again; a shutdown waits for it no longer than it says."""
+    monkeypatch.setattr(ledger_module, "FLUSH_S", 0.05)
+    exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{free_port()}/v1/traces", timeout=30)
+    batching = BatchSpanProcessor(exporter, schedule_delay_millis=1, max_export_batch_size=1)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", with_processor(batching)())
+    ledger = open_ledger()
+    for _ in range(20):
+        held = hold("0.01")
+        assert (await ledger.reserve(held)).admits
+        await ledger.finalize(held, actual_nanos=nanos("0.01"))
+    async with asyncio.timeout(10):
+        await ledger.drain()
+    assert await figures(base) == ("0.20", "0.00")
+    exporter.shutdown()
     await asyncio.to_thread(batching.shutdown)
 
 
