@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_input
 from budget_middleware.apis.errors import openai_error
-from budget_middleware.apis.media import OPENAI_MEDIA, MediaRules, audio_ms
+from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules, audio_ms
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
@@ -63,7 +63,9 @@ class JsonApi:
 
     def count(self, body: Mapping[str, object]) -> Count:
         """Count what is sent to the model."""
-        return count_input([body.get(field) for field in self.input_fields], self.media)
+        is_mini = self.media is OPENAI_MEDIA and "4o-mini" in (text_in(body, "model") or "")
+        media = GPT_4O_MINI_MEDIA if is_mini else self.media
+        return count_input([body.get(field) for field in self.input_fields], media)
 
     def model_of(self, body: Mapping[str, object], path: str) -> str | None:
         """The model that is asked for: the one in the path, else in the body."""

@@ -10,6 +10,7 @@ from budget_middleware.apis.media import (
     anthropic_image_tokens,
     audio_ms,
     gemini_image_tokens,
+    gpt_4o_mini_image_tokens,
     image_size,
     openai_image_tokens,
     worst_audio_ms,
@@ -67,6 +68,14 @@ def test_no_bytes_raise(head, rest, cut):
 )
 def test_openai_images(size, is_low, tokens):
     assert openai_image_tokens(size, is_low) == tokens
+
+
+@pytest.mark.parametrize(
+    ("size", "is_low", "tokens"),
+    [((1024, 1024), False, 25_501), ((2048, 768), False, 48_169), ((4096, 8192), True, 2_833), (None, False, 48_169)],
+)
+def test_gpt_4o_mini_images(size, is_low, tokens):
+    assert gpt_4o_mini_image_tokens(size, is_low) == tokens
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,21 @@ FILE = File(80_000, b"ID3")  # Ten seconds.
 # path, body -> expected facts of the Ask; input tokens are those of the texts and at most a few more for the keys.
 REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
     "a chat": ("/v1/chat/completions", {"model": "m", "messages": MESSAGES, "n": 2}, 100, {"hides_input": False}),
+    "a chat with an image": (
+        "/v1/chat/completions",
+        {"model": "gpt-4o", "messages": [{"content": [{"type": "image_url", "image_url": {"url": "https://x/a"}}]}]},
+        1_844,
+        {},
+    ),
+    "a chat with an image for mini": (
+        "/v1/chat/completions",
+        {
+            "model": "openai/gpt-4o-mini-2024-07-18",
+            "messages": [{"content": [{"type": "image_url", "image_url": {"url": "https://x/a"}}]}],
+        },
+        48_169,
+        {},
+    ),
     "a chat that searches": ("/v1/chat/completions", {"web_search_options": {}}, 0, {"hides_input": True}),
     "a chat with a gateway's own tool": (
         "/v1/chat/completions",
