@@ -43,8 +43,9 @@ def output_tokens_seen(*, text_bytes: int, chunks: int) -> int:
 def output_ceiling(*, asked: int | None, default: int, model_ceiling: int | None, choices: int, by: EstimateBy) -> int:
     """The output tokens to reserve for all choices: the maximum that is asked for, else `default`.
 
-    At worst, a model that is asked for no maximum goes to its ceiling. No model goes beyond it, whatever is asked.
+    At worst, a model that is asked for no maximum goes to its ceiling. No model goes beyond it, whatever is asked;
+    where it is not known, no model is believed to write more than LARGEST_CONTEXT_TOKENS.
     """
     if asked is None:
         asked = model_ceiling if by is EstimateBy.WORST and model_ceiling is not None else default
-    return (asked if model_ceiling is None else min(asked, model_ceiling)) * choices
+    return min(asked, LARGEST_CONTEXT_TOKENS if model_ceiling is None else model_ceiling) * choices

@@ -1,6 +1,12 @@
 import pytest
 
-from budget_middleware.core.estimate import EstimateBy, output_ceiling, output_tokens_seen, tokens_from_text_bytes
+from budget_middleware.core.estimate import (
+    LARGEST_CONTEXT_TOKENS,
+    EstimateBy,
+    output_ceiling,
+    output_tokens_seen,
+    tokens_from_text_bytes,
+)
 
 EXPECTED, WORST = EstimateBy
 
@@ -24,7 +30,7 @@ def test_a_chunk_holds_a_token_at_least(text_bytes, chunks, tokens):
         (0, 4096, 1, 0, 0),
         (50, 512, 1, 50, 50),
         (10**9, 512, 1, 512, 512),
-        (10**9, None, 1, 10**9, 10**9),
+        (10**9, None, 1, LARGEST_CONTEXT_TOKENS, LARGEST_CONTEXT_TOKENS),
         (50, 512, 3, 150, 150),
         (None, 4096, 3, 3072, 12_288),
     ],

@@ -1,11 +1,15 @@
 """Every store: corrections by hand, and figures as operators read them."""
 
+from collections.abc import Callable
 from dataclasses import replace
+
+import pytest
 
 from budget_middleware.core.model import Balance, Status
 from budget_middleware.core.windows import FOREVER_MS, Period
-from budget_middleware.stores.base import Store
+from budget_middleware.stores.base import Store, StoreRefused
 from budget_middleware.testing import MovableClock
+from tests.stores.audit import audit
 from tests.stores.verbs import KEY, START_MS, adjust, figures, finalize, release, reserve, target, whole_journal
 
 TEAM = target("team:b")
@@ -117,3 +121,21 @@ async def test_words_of_every_kind_come_back_as_they_went_in(store: Store, clock
     assert held.targets == targets
     await store.release(replace(release("r1"), reason="ü \n|'\" 100%"))
     assert (await whole_journal(store))[-1].reason == "ü \n|'\" 100%"
+
+
+@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+async def test_holds_beyond_any_budget_leave_their_counter_usable(open_store: Callable[..., Store]):
+    """Nothing limits them, so the sum of what many ask for could leave the range of the server's integers."""
+    store, unlimited = open_store(), target(limit=None)
+    held = [f"r{number}" for number in range(12)]
+    for id_ in held:
+        assert (await store.reserve(reserve(id_, "9000000", unlimited))).admits
+    for amount in ("9000000", "0.10"):
+        with pytest.raises(StoreRefused):
+            await store.reserve(reserve("refused", amount, unlimited))
+    assert (await store.reserve(reserve("free", "0", unlimited))).admits
+    for id_ in held:
+        assert (await store.finalize(finalize(id_, "0.10"))).status is Status.FINALIZED
+    assert (await store.reserve(reserve("next", "0.10", unlimited))).admits
+    assert await figures(store, unlimited) == ("1.20", "0.10")
+    await audit(store)

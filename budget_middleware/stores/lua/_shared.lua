@@ -21,6 +21,9 @@
 local SWEPT_PER_VERB = 16
 local TRIED_AGAIN_MS = 60000
 local EXACT = 9e15
+-- Nano-dollars that no budget has. A counter that shows so much takes no more holds, where no limit refused them: the
+-- endings of those that it has must never leave the range of HINCRBY.
+local FULL = 1e17
 local FOREVER_MS = 253402300800000
 
 local META, PREFIX, TOKEN, TRACE = KEYS[1], ARGV[1], ARGV[6], ARGV[7]

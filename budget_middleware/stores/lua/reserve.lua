@@ -30,6 +30,11 @@ end
 if rejection and not worst_spent and leases_due(targets) then return answer('leases_due') end
 if rejection and enforced then return answer('rejected', nil, nil, rejection) end
 
+for _, target in ipairs(targets) do
+  local is_full = estimate > 0 and tonumber(target.spent) + tonumber(target.reserved) >= FULL
+  if is_full then fail('counter ' .. target.counter .. ' is full') end
+end
+
 -- Every check is above this line and every write below it: Redis does not roll back.
 ensure_generation()
 local deadline = whole(NOW + lease_ms)
