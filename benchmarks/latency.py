@@ -46,7 +46,7 @@ class Latency:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--requests", type=int, default=2000, help="of each kind to each app (default 2000)")
+    parser.add_argument("--requests", type=int, default=1000, help="of each kind to each app (default 1000)")
 
 
 def run(options: argparse.Namespace) -> None:
