@@ -1,6 +1,13 @@
 """A store that is away is asked once a second, not by every request."""
 
+import pytest
+
+from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.breaker import OUTAGES, PROBE_S, Breaker
+from budget_middleware.stores.base import StoreAway
+from budget_middleware.stores.memory import MemoryStore
+from tests.ledger.conftest import hold
+from tests.ledger.faults import FaultyStore, request_lost
 
 
 class _Clock:
@@ -73,3 +80,19 @@ def test_calls_that_fail_side_by_side_are_one_outage():
         for _ in range(100):
             breaker.note_outage(began_s=began_s)
     assert not breaker.allows()
+
+
+async def test_an_ending_without_an_answer_tells_it_to_the_next_request():
+    faults = FaultyStore(MemoryStore())
+    ledger, held = Ledger(faults.store, store_timeout_s=5), hold()
+    await ledger.reserve(held)
+    faults.always["finalize"] = request_lost
+    assert await ledger.settled(ledger.finalize(held, actual_nanos=10_000_000)) is None
+    assert faults.count("finalize") == OUTAGES
+    with pytest.raises(StoreAway):
+        await ledger.reserve(hold())
+    faults.always.clear()
+    # A loop that closes tries once more, whatever the breaker says.
+    await ledger.drain(timeout_s=0)
+    (view,) = await faults.inner.counters()
+    assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (10_000_000, 0)

@@ -364,6 +364,54 @@ FAULTS = (
         "layers=[self._runtime, self._environment]",
         "layers=[self._environment, self._runtime]",
     ),
+    Fault(
+        "an unprotected hold is left to expire",
+        "ledger/ledger.py",
+        "                self._leases.keep(hold)\n                # Where only",
+        "                # Where only",
+    ),
+    Fault(
+        "a lease that ran out is renewed for ever",
+        "ledger/leases.py",
+        "                if is_kept is False:\n",
+        "                if False:\n",
+    ),
+    Fault(
+        "endings do not tell of an outage",
+        "ledger/endings.py",
+        "                    self._follower.breaker.note_outage(began_s=call.began_s)\n",
+        "                    pass\n",
+    ),
+    Fault(
+        "limits survive a loss of the store",
+        "ledger/ledger.py",
+        "        self._layers.forget()\n",
+        "",
+    ),
+    Fault(
+        "an admitted repeat forgets where it holds",
+        "ledger/ledger.py",
+        "            hold.targets = answer.recorded.targets if answer.recorded else hold.targets\n",
+        "",
+    ),
+    Fault(
+        "what stood before a silence is not looked for",
+        "ledger/follower.py",
+        "            self._doubted.append(self._latest)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a new generation is no loss",
+        "ledger/follower.py",
+        "            return bool(seen.generation)\n",
+        "            return False\n",
+    ),
+    Fault(
+        "an unprotected answer is not marked",
+        "request/admission.py",
+        "return Admitted(hold, quote, document, is_unprotected=True)",
+        "return Admitted(hold, quote, document)",
+    ),
     # The wire.
     Fault(
         "a reply that nobody waits for goes to the next",
