@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
+from tests.test_docs import PAGES, bare, rows
 
 EXAMPLES = REPOSITORY / "examples" / "observability"
 _PATIENCE_S = 60
@@ -61,17 +62,14 @@ def running_prometheus(folder: Path, *, ports: Sequence[int]) -> Iterator[Promet
     """Scrapes these ports, and watches the example's rules."""
     port, log = free_port(), folder / "prometheus.log"
     shutil.copy(EXAMPLES / "rules.yml", folder)
-    (folder / "prometheus.yml").write_text(
-        json.dumps(
-            {
-                "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-                "rule_files": ["rules.yml"],
-                "scrape_configs": [
-                    {"job_name": "gateway", "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
-                ],
-            }
-        )
-    )
+    # Labels are honoured as in the example: a collector says whose figures it shows.
+    job = {"honor_labels": True, "static_configs": [{"targets": [f"127.0.0.1:{each}" for each in ports]}]}
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [{"job_name": "gateway", **job}],
+    }
+    (folder / "prometheus.yml").write_text(json.dumps(config))
     command = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=prometheus"]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -83,3 +81,8 @@ def running_prometheus(folder: Path, *, ports: Sequence[int]) -> Iterator[Promet
     finally:
         process.terminate()
         process.wait()
+
+
+def told_names() -> set[str]:
+    """Metrics as the page says that Prometheus names them."""
+    return {bare(row[1]) for row in rows(PAGES["observability.md"], "metric")}

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +13,16 @@ from pathlib import Path
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.metrics import _internal as metrics_internal
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from budget_middleware import telemetry
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.memory import MemoryStore
@@ -23,31 +30,40 @@ from budget_middleware.testing import MovableClock
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
 from tests.ledger.conftest import hold, nanos
 from tests.observability.otlp import Receiver, receiving
-from tests.observability.prometheus import EXAMPLES
+from tests.observability.prometheus import EXAMPLES, running_prometheus, told_names
 
 pytestmark = [pytest.mark.observability, pytest.mark.processes, pytest.mark.timeout(120)]
 
 BINARY = REPOSITORY / "build" / "collector"
 ORDINARY = 400
+OPEN_METRICS = {"accept": "application/openmetrics-text; version=1.0.0"}
 SERVER_SPAN = "POST /v1/chat/completions"
 _PATIENCE_S = 60
 
 
 @contextmanager
-def running_collector(folder: Path, *, sends_to: str) -> Iterator[str]:
-    """The example's collector, which decides a second after the root span instead of five."""
+def running_collector(folder: Path, *, sends_to: str) -> Iterator[tuple[str, int]]:
+    """The example's collector, which decides a second after the root span instead of five; where it takes OTLP, and
+    the port at which it shows metrics.
+    """
     if not BINARY.exists():
         pytest.fail("there is no build/collector: make observability-tools (needs Go)", pytrace=False)
     text = (EXAMPLES / "collector.yaml").read_text()
     assert "root_received: 5s" in text
-    config, log, port = folder / "collector.yaml", folder / "collector.log", free_port()
+    config, log = folder / "collector.yaml", folder / "collector.log"
+    port, metrics_port = free_port(), free_port()
     config.write_text(text.replace("root_received: 5s", "root_received: 1s") + _OWN_METRICS_OFF)
-    env = {**os.environ, "OTLP_ENDPOINT": f"127.0.0.1:{port}", "JAEGER_ENDPOINT": sends_to}
+    own = {
+        "OTLP_ENDPOINT": f"127.0.0.1:{port}",
+        "JAEGER_ENDPOINT": sends_to,
+        "PROMETHEUS_ENDPOINT": f"127.0.0.1:{metrics_port}",
+    }
+    env = {**os.environ, **own}
     with log.open("wb") as output:
         process = subprocess.Popen([BINARY, f"--config={config}"], env=env, stdout=output, stderr=subprocess.STDOUT)
     try:
         wait_for_port(port, process, log)
-        yield f"http://127.0.0.1:{port}/v1/traces"
+        yield f"http://127.0.0.1:{port}", metrics_port
     finally:
         process.terminate()
         process.wait()
@@ -62,7 +78,7 @@ class Gateway:
 
     def __init__(self, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.provider = TracerProvider(shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(endpoint=endpoint)
+        exporter = OTLPSpanExporter(endpoint=f"{endpoint}/v1/traces")
         self.provider.add_span_processor(BatchSpanProcessor(exporter, 50_000, 600_000, max_export_batch_size=50_000))
         monkeypatch.setattr(trace, "_TRACER_PROVIDER", self.provider)
         self.clock = MovableClock()
@@ -88,7 +104,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def gateway(receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    with running_collector(tmp_path, sends_to=receiver.url) as endpoint:
+    with running_collector(tmp_path, sends_to=receiver.url) as (endpoint, _):
         gateway = Gateway(endpoint, monkeypatch)
         yield gateway
         gateway.provider.shutdown()
@@ -141,6 +157,37 @@ async def _until_kept(of: dict[str, str], receiver: Receiver) -> None:
     while lost := {name for name, trace_id in of.items() if trace_id not in receiver.trace_ids()}:
         assert time.monotonic() < until, f"not kept: {lost}"
         await asyncio.sleep(0.1)
+
+
+async def test_metrics_have_the_same_names_by_way_of_a_collector_and_bring_exemplars(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader], Resource.create({"service.instance.id": "w1"}), shutdown_on_exit=False)
+    monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", meters)
+    monkeypatch.setattr(telemetry, "_observed", [])
+    with (
+        running_collector(tmp_path, sends_to=receiver.url) as (endpoint, port),
+        running_prometheus(tmp_path, ports=[port]) as prometheus,
+    ):
+        gateway, held = Gateway(endpoint, monkeypatch), hold("0.10")
+        await gateway.ledger.reserve(held)
+        await gateway.ledger.sweep()
+        gateway.ledger.telemetry.count_request(status="complete", model="other")
+        gateway.ledger.telemetry.count_cost(actual_nanos=1, estimate_nanos=2, model="other")
+        data = reader.get_metrics_data()
+        assert data is not None
+        OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics").export(data)
+        prometheus.wait_for('sum(budget_reserved{instance="w1"})', at_least=0.1)
+        for name in told_names():
+            assert prometheus.query(name) or prometheus.query(f"{name}_count"), name
+        asking = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=OPEN_METRICS)
+        with urllib.request.urlopen(asking) as answer:
+            shown = answer.read().decode()
+        assert f'trace_id="{held.reserve_trace.split("-")[1]}"' in shown
+        await gateway.ledger.drain()
+        gateway.provider.shutdown()
+    meters.shutdown()
 
 
 def test_the_pages_rule_is_that_of_the_file():

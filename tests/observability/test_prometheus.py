@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.observability.prometheus import EXAMPLES, Sample
+from tests.observability.prometheus import EXAMPLES, Sample, told_names
 from tests.observability.story import SPOOL_MAX, Story, expressions, panels
-from tests.test_docs import PAGES, bare, rows
 
 # The first test also waits for the story: workers, a killed one, leases, a store that goes away.
 pytestmark = [pytest.mark.observability, pytest.mark.processes, pytest.mark.timeout(240)]
@@ -115,7 +114,7 @@ def test_every_rule_is_evaluated_without_an_error(story: Story):
 
 
 def test_every_metric_has_the_name_that_the_page_tells(story: Story):
-    told = {bare(cell) for _, *cells in rows(PAGES["observability.md"], "metric") for cell in cells[:1]}
+    told = told_names()
     known = {re.sub(r"_(bucket|sum)$", "_count", name) for name in story.prometheus.names()}
     assert {f"{name}_count" if f"{name}_count" in known else name for name in told} == {
         name for name in known if name.startswith("budget_")
