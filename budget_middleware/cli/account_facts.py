@@ -1,6 +1,7 @@
 """What is known of an account: its counters, their journal, who holds what on it, and who was refused."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.cli.desk import Desk
@@ -23,6 +24,12 @@ class Account:
     holds: Sequence[Reservation]
     refusals: Sequence[LoggedRefusal]
     is_journal_whole: bool
+    accounts_of: Mapping[str, Iterable[str]]
+    """By reservation id the accounts that its journal entries name."""
+
+    def others(self, accounts: Iterable[str]) -> list[str]:
+        """Who else pays for a request of this account."""
+        return [account for account in dict.fromkeys(accounts) if account != self.name]
 
     def story(self, view: CounterView) -> CounterStory:
         own = [entry for entry in self.entries if entry.counter == view.counter]
@@ -37,7 +44,13 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
     counters = await counters_shown(desk, name, past=past)
     holds = [hold for hold in await desk.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {view.counter for view, _ in counters}
-    entries = await entries_of(desk.store, lambda entry: entry.counter in shown)
+    accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
+
+    def is_shown(entry: Entry) -> bool:
+        accounts_of[entry.reservation_id][entry.counter.account] = None
+        return entry.counter in shown
+
+    entries = await entries_of(desk.store, is_shown)
     head = await desk.store.head()
     refusals = [
         refusal
@@ -46,4 +59,13 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
     ]
     oldest = await desk.store.journal(after_seq=0, count=1)
     is_whole = oldest[0].seq == 1 if oldest else head.seq == 0
-    return Account(name, head.now_ms, counters, entries, holds, refusals, is_journal_whole=is_whole)
+    return Account(
+        name,
+        head.now_ms,
+        counters,
+        entries,
+        holds,
+        refusals,
+        is_journal_whole=is_whole,
+        accounts_of=accounts_of,
+    )

@@ -146,7 +146,11 @@ def _document(account: Account, at_most: int, template: str | None) -> Row:
         "holds": [{**hold_row(hold, account.now_ms), **link(hold.trace, template)} for hold in account.holds[:at_most]],
         "refusals": [refusal_row(refusal, template) for refusal in biggest(account.refusals, at_most)],
         "changes": [
-            {**entry_row(change.entry), **link(change.entry.trace, template)}
+            {
+                **entry_row(change.entry),
+                "other_accounts": account.others(account.accounts_of[change.entry.reservation_id]),
+                **link(change.entry.trace, template),
+            }
             for change in weightiest(account.entries, at_most)
         ],
     }

@@ -30,44 +30,34 @@ def table_rows(account: Account, at_most: int, template: str | None) -> list[Row
     ]
 
 
-def _row(what: str, usd_text: str | None, time_ms: int, window: str, *, id_: str, why: str, trace: Row) -> Row:
-    return {
-        "what": what,
-        "usd": usd_text,
-        "time": iso(time_ms),
-        "window": window,
-        "reservation_id": id_,
-        "why": why,
-        **trace,
-    }
-
-
 def _hold_rows(account: Account, at_most: int, template: str | None) -> Iterable[Row]:
     for hold in account.holds[:at_most]:
-        yield _row(
-            "held",
-            usd(hold.held_nanos),
-            hold.created_ms,
-            " ".join(target.window.id for target in hold.targets if target.account == account.name),
-            id_=hold.id,
-            why=f"for {(account.now_ms - hold.created_ms) / 1000:.1f} s,"
+        yield {
+            "what": "held",
+            "usd": usd(hold.held_nanos),
+            "time": iso(hold.created_ms),
+            "window": [target.window.id for target in hold.targets if target.account == account.name],
+            "other_accounts": account.others(target.account for target in hold.targets) or None,
+            "reservation_id": hold.id,
+            "why": f"for {(account.now_ms - hold.created_ms) / 1000:.1f} s,"
             f" its lease ends in {(hold.deadline_ms - account.now_ms) / 1000:.1f} s",
-            trace=trace_of(hold.trace, template),
-        )
+            **trace_of(hold.trace, template),
+        }
 
 
 def _refusal_rows(account: Account, at_most: int, template: str | None) -> Iterable[Row]:
     for refusal in biggest(account.refusals, at_most):
         reason = "held" if refusal.rejection.is_held else "spent"
-        yield _row(
-            f"refused: {reason}" if refusal.times == 1 else f"refused: {reason} x {refusal.times}",
-            usd(refusal.rejection.estimate_nanos),
-            refusal.time_ms,
-            refusal.rejection.target.window.id,
-            id_=refusal.reservation_id,
-            why=why_refused(refusal),
-            trace=trace_of(refusal.trace, template),
-        )
+        yield {
+            "what": f"refused: {reason}" if refusal.times == 1 else f"refused: {reason} x {refusal.times}",
+            "usd": usd(refusal.rejection.estimate_nanos),
+            "time": iso(refusal.time_ms),
+            "window": refusal.rejection.target.window.id,
+            "other_accounts": account.others(refusal.accounts) or None,
+            "reservation_id": refusal.reservation_id,
+            "why": why_refused(refusal),
+            **trace_of(refusal.trace, template),
+        }
 
 
 def biggest(refusals: Iterable[LoggedRefusal], at_most: int) -> list[LoggedRefusal]:
@@ -78,15 +68,16 @@ def _change_rows(account: Account, at_most: int, template: str | None) -> Iterab
     for change in weightiest(account.entries, at_most):
         entry = change.entry
         is_given_back = entry.status is Status.EXPIRED and not entry.spent_delta_nanos
-        yield _row(
-            entry.status,
-            usd(entry.reserved_delta_nanos if is_given_back else entry.spent_delta_nanos),
-            entry.time_ms,
-            " ".join(counter.window for counter in change.counters),
-            id_=entry.reservation_id,
-            why=entry.reason,
-            trace=trace_of(entry.trace, template),
-        )
+        yield {
+            "what": entry.status,
+            "usd": usd(entry.reserved_delta_nanos if is_given_back else entry.spent_delta_nanos),
+            "time": iso(entry.time_ms),
+            "window": [counter.window for counter in change.counters],
+            "other_accounts": account.others(account.accounts_of[entry.reservation_id]) or None,
+            "reservation_id": entry.reservation_id,
+            "why": entry.reason,
+            **trace_of(entry.trace, template),
+        }
 
 
 def weightiest(entries: Iterable[Entry], at_most: int) -> Iterable[Change]:

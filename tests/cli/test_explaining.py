@@ -86,7 +86,8 @@ async def test_the_story_of_an_account(cli: RunCli, story: RedisStore, month: Ta
         f"5 requests served that shadow mode did not refuse: {in_shadow} was held by other requests",
     ]
     heads, *rows = table.splitlines()
-    assert heads.split() == ["what", "usd", "time", "window", "reservation_id", "why", "trace_id"]
+    assert heads.split() == ["what", "usd", "time", "window", "other_accounts", "reservation_id", "why", "trace_id"]
+    assert ["team:search" in row for row in rows] == [True] * 4 + [False] * 2 + [True] * 3
     assert [(row.split()[0], row.split()[-1]) for row in rows] == [
         ("held", TRACE_ID),
         ("refused:", TRACE_ID),
@@ -139,6 +140,7 @@ async def test_the_story_of_an_account_as_json(cli: RunCli, story: RedisStore, m
         "trace_id": TRACE_ID,
     }
     lines = [json.loads(line) for line in cli("journal", "key:abc", "--json").out.splitlines()]
+    assert [change.pop("other_accounts") for change in told["changes"]] == [[]] * 2 + [["team:search"]] * 3
     assert all(change in lines for change in told["changes"])
 
 
