@@ -34,6 +34,10 @@ class LoadFailed(Exception):
     """Some answers were no 200 or none at all: figures of that run would mean nothing."""
 
 
+class NoAnswer(LoadFailed):
+    """The time was over before the first answer."""
+
+
 def client_name() -> str:
     return "wrk" if shutil.which("wrk") else "bundled Python client"
 
@@ -71,7 +75,7 @@ def read_wrk(text: str) -> Load:
     total = re.search(r"(\d+) requests in", text)
     rate = re.search(r"Requests/sec:\s+([0-9.]+)", text)
     if not total or not rate or not int(total[1]):
-        raise LoadFailed(f"no answer came within the time; a longer --seconds may help\n{text}")
+        raise NoAnswer(f"no answer came within the time; a longer --seconds may help\n{text}")
     return Load(float(rate[1]), _percentile_s(text, "50%"), _percentile_s(text, "99%"), int(total[1]))
 
 

@@ -7,6 +7,7 @@ import argparse
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     text = options.page.read_text("utf-8")
     options.page.write_text(fill(text), "utf-8")
     for name in places(text):
-        print(f"{name:<18}{'filled' if _file(name).exists() else 'left as it is: not measured'}")
+        print(f"{name:<24}{'filled' if _file(name).exists() else 'left as it is: not measured'}")
     PICTURES.mkdir(exist_ok=True)
     for picture in drawn:
         shutil.copy(picture, PICTURES / picture.name)
@@ -83,5 +84,8 @@ def _section(name: str) -> str:
     if not _file(name).exists():
         return ""
     kept = json.loads(_file(name).read_text())
-    made = f"`{kept['command']}`, {kept['made']}, commit {kept['machine']['commit']}, on {told(kept['machine'])}."
-    return f"\n{TOLD[name][1](_figures(name))}\n\n{made}\n\n"
+    try:
+        made = f"`{kept['command']}`, {kept['made']}, commit {kept['machine']['commit']}, on {told(kept['machine'])}."
+        return f"\n{TOLD[name][1](_figures(name))}\n\n{made}\n\n"
+    except (KeyError, TypeError, StopIteration):
+        sys.exit(f"{_file(name)} was made by another version of the benchmarks: measure again, or delete it")

@@ -11,8 +11,6 @@ from benchmarks.scenarios import Comparison, Scenario
 from benchmarks.stage import Stage
 from benchmarks.terminal import progress
 
-WARM_UP_S = 2.0
-
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -37,7 +35,7 @@ def visit_in_turn(
     total = rounds * len(comparison.scenarios) * len(connections)
     for scenario in comparison.scenarios:
         progress(f"{comparison.name}: warming up {scenario.name}")
-        stage.load(scenario, connections=connections[0], seconds=WARM_UP_S)
+        stage.warm_up(scenario, connections=connections[0])
     for each in connections:
         for number in range(rounds):
             for scenario in comparison.scenarios:

@@ -4,13 +4,13 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.answers import TOKEN
 from benchmarks.books import check_books
-from benchmarks.load import Load, LoadFailed, run_load
+from benchmarks.load import Load, LoadFailed, NoAnswer, run_load
 from benchmarks.scenarios import Comparison, Scenario
 from benchmarks.workers import Process, redis_server, redis_url, worker
 from budget_middleware.core.accounts import key_id
@@ -33,10 +33,19 @@ class Stage:
         try:
             load = run_load(scenario.ask, port=port, connections=connections, seconds=seconds)
         except LoadFailed as error:
-            raise LoadFailed(f"{scenario.name}, {connections} connections: {error}") from None
+            raise type(error)(f"{scenario.name}, {connections} connections: {error}") from None
         self._answered[scenario.namespace] += load.requests
         self._cut_off[scenario.namespace] += connections
         return load
+
+    def warm_up(self, scenario: Scenario, *, connections: int) -> None:
+        """Load until it answers: what is made lazily may take longer than a visit. Raises LoadFailed."""
+        for seconds in (2, 4, 8):
+            with suppress(NoAnswer):
+                self.load(scenario, connections=connections, seconds=seconds)
+                return
+            self._cut_off[scenario.namespace] += connections
+        raise NoAnswer(f"{scenario.name} does not answer")
 
     def check_books(self) -> None:
         """Raises BooksWrong unless every answer that load saw is booked at its cost, and nothing is held."""

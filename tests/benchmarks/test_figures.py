@@ -12,7 +12,7 @@ from benchmarks import profiling, report
 from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
 from benchmarks.guard import MARGINS
 from benchmarks.kinds import settings_for
-from benchmarks.load import LoadFailed, read_wrk
+from benchmarks.load import LoadFailed, NoAnswer, read_wrk
 from benchmarks.rounds import Visit, added, ratio, typical
 from benchmarks.scenarios import COMPARISONS, GUARDED
 from benchmarks.tables import table
@@ -46,7 +46,7 @@ def test_one_failure_is_the_end_of_a_measurement(trouble):
 
 
 def test_no_answer_at_all_is_a_failure():
-    with pytest.raises(LoadFailed, match="no answer came"):
+    with pytest.raises(NoAnswer, match="no answer came"):
         read_wrk(WRK.replace("64123 requests", "0 requests"))
 
 
