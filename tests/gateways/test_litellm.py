@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from uuid import uuid4
 
 import anthropic
@@ -160,3 +161,14 @@ def test_a_keys_team_is_the_one_of_litellms_database():
         text=True,
     )
     assert json.loads(told.stdout.splitlines()[-1]) == [None, {"team": "search", "user": "alice"}, {}, {}]
+
+
+def test_litellms_database_has_what_the_example_asks_of_it():
+    """The stand-in above is as good as its likeness to the schema that LiteLLM comes with."""
+    find = "from importlib.util import find_spec; print(find_spec('litellm').origin)"
+    found = subprocess.run([PYTHON, "-c", find], capture_output=True, check=True, text=True)
+    schema = (Path(found.stdout.strip()).parent / "proxy" / "schema.prisma").read_text("utf-8")
+    _, table = schema.split("model LiteLLM_VerificationToken {")
+    columns = [line.split()[:2] for line in table.partition("\n}")[0].splitlines() if line.strip()]
+    for column in (["token", "String"], ["team_id", "String?"], ["user_id", "String?"]):
+        assert column in columns
