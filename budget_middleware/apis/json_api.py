@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_input
 from budget_middleware.apis.errors import openai_error
-from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules, audio_ms
+from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
@@ -39,12 +39,16 @@ class JsonApi:
         if body is UNREADABLE or not isinstance(body, dict):
             return Ask(
                 model=self.model_of({}, path),
-                input=_unread(n_bytes, tokens=tokens_from_text_bytes(n_bytes)),
-                worst_input=_unread(n_bytes, tokens=n_bytes),
+                input=Usage(input_tokens=tokens_from_text_bytes(n_bytes), **self.unread_units(n_bytes)),
+                worst_input=Usage(input_tokens=n_bytes, **self.unread_units(n_bytes)),
                 # It may be compressed, or longer than was read.
                 hides_input=True,
             )
         return self.read_ask(body, path=path, n_bytes=n_bytes)
+
+    def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - most are billed by tokens alone
+        """What a body of so many bytes that was not read is taken for, of units that are no tokens."""
+        return {}
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read the object of a request of so many bytes."""
@@ -98,8 +102,3 @@ class JsonApi:
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as OpenAI's errors look, which most gateways imitate."""
         return openai_error(refusal)
-
-
-def _unread(n_bytes: int, *, tokens: int) -> Usage:
-    """Whatever a model is billed for, a body that was not read has some of it."""
-    return Usage(input_tokens=tokens, characters=n_bytes, audio_ms=audio_ms(n_bytes, b""), images=1, rerank_searches=1)

@@ -9,6 +9,7 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import NAMED_AUDIO_BYTES, Count, text_bytes_of
 from budget_middleware.apis.form import File
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.media import audio_ms
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.reading import list_of, mapping_of, milliseconds, parse_body
 from budget_middleware.core.money import ceil_div
@@ -27,6 +28,10 @@ class OpenAISpeech(JsonApi):
     provider = "openai"
     path = re.compile(r"/audio/speech/?$")
     input_fields = ("input", "instructions")
+
+    def unread_units(self, n_bytes: int) -> dict[str, int]:
+        """A character for each byte."""
+        return {"characters": n_bytes}
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request."""
@@ -55,6 +60,10 @@ class OpenAITranscriptions(JsonApi):
     provider = "openai"
     path = re.compile(r"/audio/(?:transcriptions|translations)/?$")
     input_fields = ("prompt",)
+
+    def unread_units(self, n_bytes: int) -> dict[str, int]:
+        """A recording."""
+        return {"audio_ms": audio_ms(n_bytes, b"")}
 
     def count(self, body: Mapping[str, object]) -> Count:
         """Count the recordings."""

@@ -29,6 +29,10 @@ class OpenAIImages(JsonApi):
     path = re.compile(r"/images/(?:generations|edits|variations)/?$")
     input_fields = ("prompt", "image", "images", "input_image")
 
+    def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - however long it is
+        """An image."""
+        return {"images": 1}
+
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request: tokens for those models that count them, images for the others."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)

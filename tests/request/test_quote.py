@@ -5,7 +5,7 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
@@ -65,12 +65,38 @@ class TestTokens:
         assert worst(ask, replace(INPUT_ONLY, context_window=5_000)) == 5_000
         assert worst(ask, INPUT_ONLY) == LARGEST_CONTEXT_TOKENS
 
-    @pytest.mark.parametrize("unit", [Unit.CHARACTER, Unit.AUDIO_MS, Unit.IMAGE, Unit.RERANK_SEARCH])
+    @pytest.mark.parametrize(
+        ("path", "unit"),
+        [
+            ("/audio/speech", Unit.CHARACTER),
+            ("/audio/transcriptions", Unit.AUDIO_MS),
+            ("/images/generations", Unit.IMAGE),
+            ("/rerank", Unit.RERANK_SEARCH),
+        ],
+    )
     @pytest.mark.parametrize("by", EstimateBy)
-    def test_a_body_that_cannot_be_read_is_not_free_where_no_tokens_are_sold(self, unit, by):
-        ask = APIS[0].read_request(UNREADABLE, path="/openai/deployments/m/chat/completions", n_bytes=10)
+    def test_a_body_that_cannot_be_read_is_not_free_where_no_tokens_are_sold(self, path, unit, by):
+        api = next(api for api in APIS if api.matches(path))
+        ask = api.read_request(UNREADABLE, path=f"/openai/deployments/m{path}", n_bytes=10)
+        assert ask.model == "m"
         rates = Rates(model="m", by_unit={unit: A_NANO_EACH})
         assert quote_for(ask, rates, default_output_tokens=0, by=by).estimate_nanos > 0
+
+
+@pytest.mark.parametrize(
+    ("facts", "nanos"),
+    [
+        ({}, 20),
+        ({"hides_input": True}, 700),
+        ({"caches_for_an_hour": True}, 40),
+        ({"hides_input": True, "caches_for_an_hour": True}, 700),
+    ],
+)
+def test_each_token_is_held_at_the_dearest_rate_that_it_may_have(facts, nanos):
+    dear = {Unit.INPUT: 1, Unit.CACHE_WRITE: 2, Unit.CACHE_WRITE_1H: 4, Unit.INPUT_AUDIO: 7, Unit.INPUT_IMAGE: 5}
+    by_unit = {unit: Rate(price * 1_000_000) for unit, price in dear.items()}
+    ask = Ask(worst_input=Usage(input_tokens=10), max_output_tokens=0, **facts)
+    assert worst(ask, Rates(model="m", by_unit=by_unit, context_window=100)) == nanos
 
 
 COUNTS = st.integers(0, 3)
@@ -147,6 +173,7 @@ def usages(draw, ask, rates):
     )
 
 
+@settings(max_examples=400)
 @given(st.data(), asks(), prices())
 def test_nothing_that_a_request_can_come_to_costs_more_than_its_worst(data, ask, rates):
     usage = data.draw(usages(ask, rates))
