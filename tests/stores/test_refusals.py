@@ -66,7 +66,7 @@ async def test_the_server_drops_what_nobody_adds_to(store: Store):
 
 
 @in_redis
-async def test_a_record_that_cannot_be_read_hides_no_other(store: Store):
+async def test_a_refusal_that_cannot_be_read_hides_no_other(store: Store):
     assert isinstance(store, ClockedRedisStore)
     await store.note_refusals([SPENT])
     sound = (await store._client().xrange(f"{store._prefix}refusals"))[0][1]

@@ -47,7 +47,7 @@ async def everything_that_is_logged(ledger: Ledger, faults: FaultyStore, clock: 
 async def test_ids_and_traces(
     faults: FaultyStore, spans: Spans, open_ledger: OpenLedger, *, clock: MovableClock, caplog, tmp_path: Path
 ):
-    ledger = open_ledger(store_timeout_s=0.05, spool_path=tmp_path, spool_max=1)
+    ledger = open_ledger(store_timeout_s=0.5, spool_path=tmp_path, spool_max=1)
     ids = await everything_that_is_logged(ledger, faults, clock)
     records = about_a_reservation(caplog)
     traces: dict[object, set[str]] = {}
@@ -100,7 +100,7 @@ async def test_without_a_provider_the_id_is_there(
     faults: FaultyStore, open_ledger: OpenLedger, *, clock: MovableClock, caplog, monkeypatch, tmp_path: Path
 ):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    ledger = open_ledger(store_timeout_s=0.05, spool_path=tmp_path, spool_max=1)
+    ledger = open_ledger(store_timeout_s=0.5, spool_path=tmp_path, spool_max=1)
     await everything_that_is_logged(ledger, faults, clock)
     records = about_a_reservation(caplog)
     assert records
