@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from budget_middleware.apis import APIS, is_free_route
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
-from budget_middleware.opening import ledger_of
+from budget_middleware.opening import ledger_of, require_async
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
@@ -160,6 +160,7 @@ class BudgetMiddleware:
 
 
 def _payers(settings: Settings, accounts_source: AccountsSource | None) -> Payers:
+    require_async("accounts_source", accounts_source)
     try:
         directory = AccountsFile(settings.accounts_file) if settings.accounts_file is not None else None
     except ValueError as error:

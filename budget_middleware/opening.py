@@ -1,6 +1,7 @@
 """From settings to a ledger, for the middleware and for code outside HTTP that shares its counters."""
 
 import logging
+from inspect import iscoroutinefunction
 from typing import Any
 
 from budget_middleware.ledger import Ledger, LimitsSource
@@ -31,6 +32,9 @@ def ledger_of(
     price_source: PriceSource | None = None,
 ) -> Ledger:
     """The ledger by the settings; `store` takes the place of the one that they name. Raises SettingsError."""
+    require_async("limits_source", limits_source)
+    if price_source is not None and not callable(price_source):
+        raise SettingsError("price_source: accepted is a function")
     if store is None and settings.store_url == MEMORY_URL and settings.mode is not Mode.OFF:
         _log.warning(
             "BUDGET_STORE_URL is memory://: every process counts for itself and forgets at restart;"
@@ -48,6 +52,13 @@ def ledger_of(
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
     )
+
+
+def require_async(name: str, source: object) -> None:
+    """SettingsError for a source in code whose answers cannot be awaited: it would fail at every request."""
+    asks = (source, getattr(source, "__call__", None))  # noqa: B004 - whether it is callable is not the question
+    if source is not None and not any(map(iscoroutinefunction, asks)):
+        raise SettingsError(f"{name}: accepted is an async function")
 
 
 def store_of(settings: Settings, *, timeout_s: float) -> Store:

@@ -116,7 +116,7 @@ def test_without_lifespan_no_metered_request_passes(gateway):
         server.communicate(timeout=20)
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a limit": ({"limits": "key=ten"}, "BUDGET_LIMITS='key=ten'"),
     "no such setting": ({"limit": "key=1/day"}, "limit: no such setting; closest: limits"),
     "no file": ({"prices": "/no/such/file"}, "BUDGET_PRICES='/no/such/file'"),
@@ -124,6 +124,15 @@ WRONG = {
 }
 
 
+WRONG |= {
+    f"{name} of {type(source).__name__}": ({name: source}, f"{name}: accepted is {accepted}")
+    for name, source, accepted in [
+        ("limits_source", lambda account: "1/day", "an async function"),
+        ("limits_source", "1/day", "an async function"),
+        ("accounts_source", dict, "an async function"),
+        ("price_source", "gpt-4o", "a function"),
+    ]
+}
 URLS = {
     "redis://:canary@h/0?foo=bar": "BUDGET_STORE_URL='redis://***@h/0?foo=bar': ",
     "redis://h/0?db=x": "BUDGET_STORE_URL='redis://h/0?db=x': ",
