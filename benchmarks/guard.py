@@ -41,8 +41,8 @@ SCRIPTS_AT_MOST = 12.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=float, default=1.0, help="load for each visit (default 1)")
-    parser.add_argument("--rounds", type=int, default=5, help="visits to each scenario (default 5)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="load for each visit (default 2)")
+    parser.add_argument("--rounds", type=int, default=4, help="visits to each scenario (default 4)")
     parser.add_argument("--requests", type=int, default=300, help="of each pair of scripts in a round (default 300)")
 
 

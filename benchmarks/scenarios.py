@@ -56,7 +56,7 @@ GUARDED = Comparison(
     "What CI holds to its margins",
     (_BARE, _MEMORY, _TWO, _REDIS_3, _STREAM_BARE, _STREAM_REDIS),
     bases=("bare", "two_evalsha", "stream_bare"),
-    connections=(16,),
+    connections=(8,),
 )
 _COMPARISONS = (
     Comparison(

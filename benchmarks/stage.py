@@ -30,12 +30,13 @@ class Stage:
     def load(self, scenario: Scenario, *, connections: int, seconds: float) -> Load:
         """One run of load on a scenario. Raises LoadFailed."""
         port = self.workers[scenario.app].port
+        # A load that fails for want of time is booked all the same.
+        self._cut_off[scenario.namespace] += connections
         try:
             load = run_load(scenario.ask, port=port, connections=connections, seconds=seconds)
         except LoadFailed as error:
             raise type(error)(f"{scenario.name}, {connections} connections: {error}") from None
         self._answered[scenario.namespace] += load.requests
-        self._cut_off[scenario.namespace] += connections
         return load
 
     def warm_up(self, scenario: Scenario, *, connections: int) -> None:
@@ -44,7 +45,6 @@ class Stage:
             with suppress(NoAnswer):
                 self.load(scenario, connections=connections, seconds=seconds)
                 return
-            self._cut_off[scenario.namespace] += connections
         raise NoAnswer(f"{scenario.name} does not answer")
 
     def check_books(self) -> None:
