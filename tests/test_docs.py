@@ -138,6 +138,11 @@ def test_metrics_are_those_of_the_code(monkeypatch):
     assert {bare(name): (kind, bare(unit)) for name, kind, unit, *_ in rows(TRACING, "metric")} == made
 
 
+def test_alerts_are_those_of_the_rules():
+    rules = (ROOT / "examples" / "observability" / "rules.yml").read_text()
+    assert [bare(row[0]) for row in rows(PAGES["observability.md"], "alert")] == re.findall(r"alert: (\w+)", rules)
+
+
 # Commands and links.
 
 

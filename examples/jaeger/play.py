@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--lease-s", type=int, default=60, help="BUDGET_LEASE_S of the workers (default 60)")
     parser.add_argument("--leave", action="store_true", help="end after the leak is over, do not wait for Ctrl-C")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # Nothing that was started stays behind.
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-play-")))
         env = settings(folder, stack, lease_s=asked.lease_s)
