@@ -42,8 +42,10 @@ class Beats:
         self.swept.release()
 
     async def beat(self, times: int = 1) -> None:
-        for _ in range(times):
-            await self.swept.acquire()
+        # Beats that stop would be waited for in vain.
+        async with asyncio.timeout(30):
+            for _ in range(times):
+                await self.swept.acquire()
 
 
 @pytest.fixture
