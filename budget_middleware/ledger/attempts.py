@@ -25,8 +25,6 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, timeout_s: 
         try:
             async with asyncio.timeout_at(until):
                 answer = await attempt()
-            if not answer.status.is_transient:
-                return answer
         except StoreUnavailable as error:
             if loop.time() + pause_s >= until:
                 raise
@@ -35,3 +33,9 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, timeout_s: 
             pause_s *= 2
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {timeout_s:g} s") from error
+        else:
+            if not answer.status.is_transient:
+                return answer
+            if loop.time() >= until:
+                # A store that answers without ever waiting gives the time-out no chance to tell it.
+                raise StoreUnavailable(f"undecided after {timeout_s:g} s: {answer.status}")

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.model import Answer, Status
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos, tasks_here
@@ -207,6 +208,17 @@ async def test_a_credit_is_booked_once_whatever_is_lost(base: Store, faults: Fau
     answer = await ledger.adjust(claims, amount_nanos=-nanos("0.25"), reason="goodwill")
     assert answer.status in (Status.ADJUSTED, Status.DUPLICATE)
     assert (await base.counters())[0].balance.spent_nanos == -NANOS_PER_USD // 4
+
+
+async def test_what_is_never_decided_is_given_up_in_time():
+    """By a store that answers without ever waiting, as memory does."""
+    undecided = Answer(Status.STALE_LIMITS, now_ms=0, generation="g", seq=0, limits_version=1)
+
+    async def attempt() -> Answer:
+        return undecided
+
+    with pytest.raises(StoreUnavailable, match="undecided"):
+        await until_decided(attempt, timeout_s=0.01)
 
 
 async def test_an_adjust_without_answer_says_so_in_time(faults: FaultyStore, open_ledger: OpenLedger):
