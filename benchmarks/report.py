@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, streams
+from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, streams, summary
 from benchmarks.plot import draw_bars
-from benchmarks.results import FOLDER, told
+from benchmarks.results import FOLDER, is_busy, told
 from benchmarks.rounds import Visit
 from benchmarks.scenarios import COMPARISONS
 
@@ -31,6 +31,7 @@ TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = 
     "streams": (streams.Held, streams.tell),
     "profile-redis_3": (profiling.Share, profiling.tell),
 }
+SUMMARY = "summary"
 _PLACE = re.compile(r"(<!-- figures: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     text = options.page.read_text("utf-8")
     options.page.write_text(fill(text), "utf-8")
     for name in places(text):
-        print(f"{name:<24}{'filled' if _file(name).exists() else 'left as it is: not measured'}")
+        print(f"{name:<24}{'filled' if _section(name) else 'left as it is: not measured'}")
     PICTURES.mkdir(exist_ok=True)
     for picture in drawn:
         shutil.copy(picture, PICTURES / picture.name)
@@ -76,16 +77,25 @@ def _file(name: str) -> Path:
 
 def _figures(name: str) -> Sequence[Any]:
     make, _ = TOLD[name]
-    return [make(**figure) for figure in json.loads(_file(name).read_text())["figures"]]
+    try:
+        return [make(**figure) for figure in json.loads(_file(name).read_text())["figures"]]
+    except TypeError:
+        sys.exit(f"{_file(name)} was made by another version of the benchmarks: measure again, or delete it")
+
+
+def _summary(measured: Sequence[str]) -> str:
+    aims = summary.tell({name: _figures(name) for name in measured})
+    busy = any(is_busy(json.loads(_file(name).read_text())["machine"]) for name in measured)
+    note = "Provisional: some of it was measured while the machine was busy with other things.\n\n" if busy else ""
+    return f"\n{aims}\n\n{note}" if aims else ""
 
 
 def _section(name: str) -> str:
     """The table, and how it was made; empty where nothing was measured."""
+    if name == SUMMARY:
+        return _summary([each for each in TOLD if _file(each).exists()])
     if not _file(name).exists():
         return ""
     kept = json.loads(_file(name).read_text())
-    try:
-        made = f"`{kept['command']}`, {kept['made']}, commit {kept['machine']['commit']}, on {told(kept['machine'])}."
-        return f"\n{TOLD[name][1](_figures(name))}\n\n{made}\n\n"
-    except (KeyError, TypeError, StopIteration):
-        sys.exit(f"{_file(name)} was made by another version of the benchmarks: measure again, or delete it")
+    made = f"`{kept['command']}`, {kept['made']}, commit {kept['machine']['commit']}, on {told(kept['machine'])}."
+    return f"\n{TOLD[name][1](_figures(name))}\n\n{made}\n\n"

@@ -39,13 +39,16 @@ def machine() -> dict[str, Any]:
     }
 
 
+def is_busy(facts: dict[str, Any]) -> bool:
+    """Whether others were at work too: a benchmark itself keeps three processes busy."""
+    return bool(facts["load_average"][0] > 2 * facts["cores"] + 1)
+
+
 def told(facts: dict[str, Any]) -> str:
     """The same in one line."""
     packages = ", ".join(f"{name} {number}" for name, number in facts["packages"].items())
-    load, cores = facts["load_average"][0], facts["cores"]
-    # A benchmark itself keeps three processes busy.
-    busy = f" (busy with other things: load average {load:.1f})" if load > 2 * cores + 1 else ""
-    hardware = f"{facts['cpu']}, {cores} cores{busy}, {facts['system']}"
+    busy = f" (busy with other things: load average {facts['load_average'][0]:.1f})" if is_busy(facts) else ""
+    hardware = f"{facts['cpu']}, {facts['cores']} cores{busy}, {facts['system']}"
     return f"{hardware}; {facts['python']}; load from {facts['load']}; {packages}"
 
 

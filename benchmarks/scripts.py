@@ -97,6 +97,11 @@ def ours(accounts: int) -> str:
     return f"ours, {accounts} account{'s' * (accounts > 1)}"
 
 
+def median_us(times: Sequence[ScriptTime], says: str, figure: str) -> float:
+    """The median of a figure of one kind of pair, with one in flight."""
+    return median(float(getattr(time, figure)) for time in times if (time.says, time.in_flight) == (says, 1))
+
+
 async def measure(requests: int, *, rounds: int, in_flight: int) -> list[ScriptTime]:
     """Each kind of pair in turn, round by round."""
     found: list[ScriptTime] = []

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import profiling, report
+from benchmarks import profiling, report, summary
 from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
 from benchmarks.guard import MARGINS
 from benchmarks.kinds import settings_for
+from benchmarks.latency import Latency
 from benchmarks.load import LoadFailed, NoAnswer, read_wrk
 from benchmarks.rounds import Visit, added, ratio, typical
 from benchmarks.scenarios import COMPARISONS, GUARDED
@@ -166,7 +167,17 @@ def test_a_sample_counts_for_the_library_or_the_module_that_called_into_python()
 
 def test_the_page_has_a_place_for_every_table():
     page = (Path(__file__).parents[2] / report.PAGE).read_text("utf-8")
-    assert sorted(report.places(page)) == sorted(report.TOLD)
+    assert sorted(report.places(page)) == sorted([*report.TOLD, report.SUMMARY])
+
+
+def test_an_aim_is_told_only_where_it_was_measured():
+    bare, ours = Latency("bare", 100, 50, 0), Latency("guarded", 400, 180, 2)
+    one, two = Latency("one", 160, 150, 1), Latency("two", 300, 250, 2)
+    assert [row.split("|")[2:4] for row in summary.tell({"latency": [bare, one, two, ours]}).splitlines()[2:]] == [
+        ["     1.50 ", " at most 1.3 "],
+        ["     1.30 ", " at most 1.3 "],
+    ]
+    assert summary.tell({}) == ""
 
 
 def test_a_table_that_was_not_measured_stays(tmp_path, monkeypatch):
