@@ -13,7 +13,7 @@ export PIP_NO_INPUT = 1
 .PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm estimates fuzz jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
 help:
 	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | estimates | fuzz | clean"
-	@echo "make test-gateways (installs LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
+	@echo "make test-gateways | bench-litellm (install LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
 	@echo "make observability-tools | test-observability (need Go, and Prometheus from Debian)"
 	@echo "make test-partition (needs root and iproute2)"
 

@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", nargs="?", default="redis_3", help="of benchmarks.apps or .guarded (default redis_3)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of load (default 10)")
     parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--functions", type=int, default=0, metavar="N", help="tell the N of ours that take most, too")
     parser.add_argument("--stream", action="store_true", help="load with streams")
 
 
@@ -52,9 +53,12 @@ def run(options: argparse.Namespace) -> None:
         shares[part_of(stack)] += count
     found = [Share(part, count / total, cpu_us * count / total) for part, count in shares.most_common()]
     print(f"\n{options.app}: {cpu_us:.0f} us of CPU time a request, {total} samples\n\n{tell(found)}")
-    picture = FOLDER / f"profile-{options.app}.svg"
+    for function, count in _below(stacks).most_common(options.functions):
+        print(f"{100 * count / total:>6.1f} %{cpu_us * count / total:>8.1f} us  {function}")
+    name = f"profile-{options.app}{'-stream' * options.stream}"
+    picture = FOLDER / f"{name}.svg"
     kept = {"connections": options.connections, "stream": options.stream}
-    keep(f"profile-{options.app}", [asdict(share) for share in found], options=kept)
+    keep(name, [asdict(share) for share in found], options=kept)
     picture.write_text(draw_flames(stacks, part_of=part_of))
     print(f"flame graph: {picture}")
 
@@ -85,6 +89,15 @@ def read_stacks(text: str) -> Stacks:
         frames, _, count = line.rpartition(" ")
         stacks[tuple(frames.split(";"))] += int(count)
     return stacks
+
+
+def _below(stacks: Stacks) -> Counter[str]:
+    """How often each function of ours was on the stack: what it and all that it called took."""
+    below = Counter[str]()
+    for stack, count in stacks.items():
+        for function in {frame for frame in stack if frame.startswith("budget_middleware.")}:
+            below[function] += count
+    return below
 
 
 def part_of(stack: tuple[str, ...]) -> str:

@@ -30,6 +30,7 @@ TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = 
     "memory": (memory.Sample, memory.tell),
     "streams": (streams.Held, streams.tell),
     "profile-redis_3": (profiling.Share, profiling.tell),
+    "profile-redis_3-stream": (profiling.Share, profiling.tell),
 }
 SUMMARY = "summary"
 _PLACE = re.compile(r"(<!-- figures: (\S+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
