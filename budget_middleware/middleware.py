@@ -2,11 +2,12 @@
 
 import logging
 import re
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis import APIS, is_free_route
+from budget_middleware.apis import APIS, api_at, is_free_route
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.opening import ledger_of, require_async
@@ -17,7 +18,7 @@ from budget_middleware.request.admission import Admission
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder, CallTimes
 from budget_middleware.request.scopes import is_metered, with_handle
-from budget_middleware.setting_types import Mode, RouteRule
+from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Store, Topic
 
@@ -65,6 +66,8 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
+        # Paths are hostile input: so many of them are remembered.
+        self._api_at = lru_cache(256)(self._find_api)
         self._admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._call_times = CallTimes()
         for doubt in payers.doubts_about(settings.limits):
@@ -83,14 +86,11 @@ class BudgetMiddleware:
             await self._meter(scope, receive, send)
 
     async def _meter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        api = self._api_at(scope["path"])
         if self._error is not None:
-            if api is None:
-                await self._app(scope, receive, send)
-                return
-            refusal = Refusal(status=500, reason=Reason.MISCONFIGURED, message=f"Budget settings: {self._error}")
-            await send_refusal(api, refusal, send, headers=retry_headers(refusal.reason, call_s=0))
-        elif self._settings.mode is Mode.OFF:
+            await self._refuse_misconfigured(scope, receive, send)
+            return
+        api = self._api_at(scope["path"])
+        if self._settings.mode is Mode.OFF:
             await self._app(self._with_idle_handle(scope) if api else scope, receive, send)
         elif api is None:
             if scope["method"] == "POST":
@@ -107,6 +107,14 @@ class BudgetMiddleware:
             )
             await responder(self._unshared(scope), receive, send)
 
+    async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
+        api = api_at(scope["path"])
+        if api is None:
+            await self._app(scope, receive, send)
+            return
+        refusal = Refusal(status=500, reason=Reason.MISCONFIGURED, message=f"Budget settings: {self._error}")
+        await send_refusal(api, refusal, send, headers=retry_headers(refusal.reason, call_s=0))
+
     def _with_idle_handle(self, scope: Scope) -> Scope:
         """For an app that adds to its handle: switched off, nothing of it is booked."""
         return with_handle(self._unshared(scope), BudgetHandle("", self.ledger.prices))
@@ -121,12 +129,11 @@ class BudgetMiddleware:
             self._was_stacked = True
             _log.warning("BudgetMiddleware is stacked twice: the outer one meters, this one does nothing; remove one")
 
-    def _api_at(self, path: str) -> Api | None:
-        rules: tuple[RouteRule, ...] = () if self._error is not None else self._settings.routes
-        for rule in rules:
+    def _find_api(self, path: str) -> Api | None:
+        for rule in self._settings.routes:
             if path.rstrip("/").endswith(rule.suffix.rstrip("/")):
                 return next((api for api in APIS if api.name == rule.api), None)
-        return next((api for api in APIS if api.matches(path)), None)
+        return api_at(path)
 
     def _note_ungated(self, path: str) -> None:
         is_free = is_free_route(path)

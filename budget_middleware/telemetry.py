@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
@@ -93,6 +93,8 @@ Told = Callable[[], Attributes]
 """Makes attributes: it is called only where a sampler or a span reads them."""
 ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
+NO_PROVIDER: Final = Context()
+"""The parent of a request that came when there was no provider: it has no spans, and nobody asks again."""
 
 _log = logging.getLogger(_NAME)
 _P = ParamSpec("_P")
@@ -229,7 +231,9 @@ class Telemetry:
     @_harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
         """What verb spans of a request hang under: the current span (None), else the context in its headers."""
-        if self._is_mute or not has_tracer_provider() or trace.get_current_span().get_span_context().is_valid:
+        if self._is_mute or not has_tracer_provider():
+            return NO_PROVIDER
+        if trace.get_current_span().get_span_context().is_valid:
             return None
         return _extract(headers)
 
@@ -244,7 +248,7 @@ class Telemetry:
         told: Told = dict,
     ) -> VerbSpan:
         """Begin a verb's span, linked to the span that made the reservation."""
-        if self._is_mute or not has_tracer_provider():
+        if context is NO_PROVIDER or self._is_mute or not has_tracer_provider():
             return _SILENT
         begun = _begin(
             self._tracer,

@@ -16,7 +16,7 @@ from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.rerank import Rerank
 
-__all__ = ["APIS", "is_free_route"]
+__all__ = ["APIS", "api_at", "is_free_route"]
 
 # No path belongs to two of them.
 APIS: Final[tuple[Api, ...]] = (
@@ -33,3 +33,8 @@ APIS: Final[tuple[Api, ...]] = (
     Ollama(),
     Bedrock(),
 )
+
+
+def api_at(path: str) -> Api | None:
+    """The API whose call a POST to this path is, if any."""
+    return next((api for api in APIS if api.matches(path)), None)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final, Protocol
 
 from budget_middleware.core.estimate import output_tokens_seen
@@ -9,13 +10,14 @@ from budget_middleware.core.pricing import Unit, Usage
 
 # What a request tells of itself, so that its answer need not.
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
+_not_tokens = attrgetter(*NOT_TOKENS)
 
 
 class BadRequestError(ValueError):
     """A request that no estimate can be made for; the message is one line for its sender."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ask:
     """What a request says of itself: the input it is expected to use, and at worst; the rest is as named in it.
 
@@ -73,6 +75,8 @@ class Seen:
         usage = self.usage
         if usage is None:
             return None
+        if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
+            return usage
         told = [name for name in NOT_TOKENS if getattr(usage, name)]
         if told and not usage.input_tokens and not usage.output_tokens:
             return replace(expected_input, **{name: getattr(usage, name) for name in told})

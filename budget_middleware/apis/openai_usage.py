@@ -71,10 +71,10 @@ def _cached_tokens(usage: Mapping[str, object], of_input: Mapping[str, object]) 
 
 
 def _total(usage: Mapping[str, object], *names: str) -> int | None:
-    counts = [count for name in names if (count := token_count(usage.get(name))) is not None]
+    counts = [count for name in names if name in usage and (count := token_count(usage[name])) is not None]
     # Two names for one thing that differ: the larger, for the smaller may be a part.
     return max(counts, default=None)
 
 
 def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:
-    return next((details for name in names if (details := mapping_of(usage.get(name)))), {})
+    return next((details for name in names if name in usage and (details := mapping_of(usage[name]))), {})

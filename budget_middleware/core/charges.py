@@ -32,7 +32,7 @@ class End(StrEnum):
     BROKEN = "broken"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Evidence:
     """What is known at the end of a request; amounts in nano-dollars.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import compress
 from operator import itemgetter
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from budget_middleware.core.accounts import (
     ABSENT,
@@ -52,8 +52,7 @@ class LimitRule:
     limit_nanos: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One counter of a request, its window not yet chosen; `limit_nanos` is None where nothing binds it."""
 
     account: str

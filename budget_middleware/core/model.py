@@ -2,16 +2,19 @@
 
 Money is an ``int`` of nano-dollars (``_nanos``), time an ``int`` of milliseconds since the Unix epoch on the
 *store's* clock (``_ms``). A ``trace`` is a W3C ``traceparent`` string, or ``""`` where there is none.
+
+Nobody changes a value once it is made. Those that every request makes are not frozen all the same, or tuples with
+names, since a frozen class takes several times as long to fill.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from budget_middleware.core.windows import Period, Window
+from budget_middleware.core.words import Word
 
 
-class State(StrEnum):
+class State(Word):
     """What a reservation is at one instant."""
 
     PENDING = "pending"
@@ -20,7 +23,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
-class Op(StrEnum):
+class Op(Word):
     """The verbs that change counters, as the journal and the spans name them."""
 
     RESERVE = "reserve"
@@ -30,7 +33,7 @@ class Op(StrEnum):
     ADJUST = "adjust"
 
 
-class Status(StrEnum):
+class Status(Word):
     """Every answer that a verb can get. An outage is an exception, never a status."""
 
     # Asks the ledger to refresh what it sent and to repeat: nothing was decided.
@@ -95,14 +98,13 @@ class Target:
     account: str
     window: Window
     limit_nanos: int | None = None
+    counter: Counter = field(init=False, repr=False, compare=False)
 
-    @property
-    def counter(self) -> Counter:
-        return Counter(self.account, self.window.period, self.window.id)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id))
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """The two figures of a counter, never one sum."""
 
     spent_nanos: int = 0
@@ -178,9 +180,13 @@ class Rejection:
         return self.balance.spent_nanos + self.balance.reserved_nanos + self.estimate_nanos - self.limit_nanos
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reserve:
-    """Hold ``amount_nanos`` on every target, or on none."""
+    """Hold ``amount_nanos`` on every target, or on none.
+
+    With ``wants_entries`` the answer tells what this verb wrote to the journal; what it wrote of leases that it
+    expired in passing is told always.
+    """
 
     id: str
     targets: tuple[Target, ...]
@@ -190,11 +196,15 @@ class Reserve:
     enforce: bool = True
     limits_version: int = 0
     trace: str = ""
+    wants_entries: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finalize:
-    """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost."""
+    """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost.
+
+    ``wants_entries`` as in Reserve.
+    """
 
     id: str
     targets: tuple[Target, ...]
@@ -202,16 +212,18 @@ class Finalize:
     age_ms: int = 0
     trace: str = ""
     reason: str = ""
+    wants_entries: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Release:
-    """Give the hold back and book nothing. ``age_ms`` as in Finalize."""
+    """Give the hold back and book nothing. ``age_ms`` and ``wants_entries`` as in Finalize."""
 
     id: str
     age_ms: int = 0
     trace: str = ""
     reason: str = ""
+    wants_entries: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +275,7 @@ class Repair:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One counter change in the journal. ``spent_nanos`` and ``reserved_nanos`` are the figures after it.
 
     ``trace`` is the span around the store call that wrote the entry; ``reserve_trace`` the span that had made
@@ -295,13 +306,12 @@ class Entry:
         return self.reserved_nanos - self.reserved_delta_nanos
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A store's reply to one verb.
 
-    ``recorded`` is what was known of the id, with the statuses of TELLS_RECORDED. ``entries`` is what this call
-    wrote to the journal, leases it expired in passing included. ``balances`` are the figures after the call of
-    the counters that reserve held on, and that an ending or adjust booked on, in their order.
+    ``recorded`` is what was known of the id, with the statuses of TELLS_RECORDED. The call wrote ``written`` entries to
+    the journal, the last of them at ``seq``; ``entries`` are those that the verb wants to be told. ``balances`` are the
+    figures after the call of the counters that reserve held on, and that an ending or adjust booked on, in order.
     """
 
     status: Status
@@ -312,6 +322,7 @@ class Answer:
     recorded: Reservation | None = None
     rejection: Rejection | None = None
     entries: tuple[Entry, ...] = ()
+    written: int = 0
     balances: tuple[Balance, ...] = ()
 
     @property

@@ -6,17 +6,18 @@ femto-dollars (1e-15 USD); it is rounded to nano-dollars once, at the end.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from operator import attrgetter
 from typing import Final
 
 from budget_middleware.core.money import MAX_NANOS, ceil_div, half_even_div
+from budget_middleware.core.words import Word
 
 FEMTOS_PER_NANO: Final = 1_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Usage:
-    """What one call used, no count negative.
+    """What one call used, no count negative; never changed once made. (To forbid that would take five times as long.)
 
     `input_tokens` and `output_tokens` include the tokens of their kinds: cached, written to a cache (of these,
     for an hour), audio, images; reasoning. What is not counted in tokens stands beside them. A model is billed
@@ -68,7 +69,7 @@ class Rate:
 FREE: Final = Rate(0)
 
 
-class Unit(StrEnum):
+class Unit(Word):
     """What is counted and billed, by the names of the own price file: kinds of tokens, then the rest."""
 
     INPUT = "input"
@@ -125,9 +126,17 @@ class Rates:
     provider: str = ""
     max_output_tokens: int | None = None
     context_window: int | None = None
+    # Looked up many times a request, and found once a model.
+    _billed: Mapping[Unit, Rate] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_billed", {unit: self._rate_of(unit) for unit in Unit})
 
     def of(self, unit: Unit) -> Rate:
         """The rate that a unit is billed at: its own, else that of what it is part of."""
+        return self._billed[unit]
+
+    def _rate_of(self, unit: Unit) -> Rate:
         candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
         return next((self.by_unit[name] for name in candidates if name in self.by_unit), FREE)
 
@@ -170,21 +179,32 @@ def breakdown(rates: Rates, usage: Usage) -> tuple[Line, ...]:
 
 def cost_nanos(rates: Rates, usage: Usage) -> int:
     """The price of a usage in nano-dollars, half-even, at most MAX_NANOS. Explicit zeros cost 0."""
-    femtos = sum(line.femtos for line in breakdown(rates, usage))
+    femtos = 0
+    for unit, count in _counts(rates, usage):
+        femtos += count * rates.of(unit).at(usage.input_tokens)
     return min(half_even_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
-def estimate_nanos(rates: Rates, usage: Usage, *, input_may_become: tuple[Unit, ...] = ()) -> int:
-    """What to reserve for a usage that is still to come, in nano-dollars, rounded up, at most MAX_NANOS.
+def estimate_nanos(
+    rates: Rates,
+    usage: Usage,
+    *,
+    output_tokens: int = 0,
+    output_unit: Unit = Unit.OUTPUT,
+    input_may_become: tuple[Unit, ...] = (),
+) -> int:
+    """What to reserve for an input and so many tokens of one kind of output that are still to come, in nano-dollars,
+    rounded up, at most MAX_NANOS.
 
     Output is taken at the dearest of its own, the output and the reasoning rate. Input stays what it is, for a cache
     hit cannot be known beforehand, unless each token of it may turn out to be one of other units.
     """
-    femtos = sum(
-        count * max(rates.of(other).at(usage.input_tokens) for other in (unit, *_others(unit, input_may_become)))
-        for unit, count in _counts(rates, usage)
-        if count
-    )
+    femtos = 0
+    for unit, count in (*_counts(rates, usage), (output_unit, output_tokens)):
+        nanos_per_million = rates.of(unit).at(usage.input_tokens)
+        for other in _others(unit, input_may_become):
+            nanos_per_million = max(nanos_per_million, rates.of(other).at(usage.input_tokens))
+        femtos += count * nanos_per_million
     return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
@@ -194,33 +214,27 @@ def _others(unit: Unit, input_may_become: tuple[Unit, ...]) -> tuple[Unit, ...]:
     return _OUTPUT_MAY_BECOME if unit in _OUTPUT else ()
 
 
-def with_output(usage: Usage, tokens: int, *, unit: Unit) -> Usage:
-    """The usage with so many output tokens, all of them text, sound or images."""
-    return replace(
-        usage,
-        output_tokens=tokens,
-        output_audio_tokens=tokens if unit is Unit.OUTPUT_AUDIO else 0,
-        output_image_tokens=tokens if unit is Unit.OUTPUT_IMAGE else 0,
-    )
+_Counts = tuple[tuple[Unit, int], ...]
+
+_NOT_TOKENS: Final = (Unit.CHARACTER, Unit.AUDIO_MS, Unit.IMAGE, Unit.RERANK_SEARCH, Unit.WEB_SEARCH)
+_not_tokens = attrgetter("characters", "audio_ms", "images", "rerank_searches", "web_searches")
 
 
-def _counts(rates: Rates, usage: Usage) -> tuple[tuple[Unit, int], ...]:
-    return (
-        *_input_tokens(usage),
-        *_output_tokens(usage),
-        (Unit.CHARACTER, usage.characters),
-        (Unit.AUDIO_MS, usage.audio_ms),
-        (Unit.IMAGE, usage.images),
-        (Unit.RERANK_SEARCH, usage.rerank_searches),
-        (Unit.WEB_SEARCH, usage.web_searches),
-        # A fee for every request, however small, where the model has one.
-        (Unit.REQUEST, int(Unit.REQUEST in rates.by_unit)),
-    )
+def _counts(rates: Rates, usage: Usage) -> _Counts:
+    counts = _input_tokens(usage) + _output_tokens(usage)
+    if any(others := _not_tokens(usage)):
+        counts += tuple(zip(_NOT_TOKENS, others, strict=True))
+    # A fee for every request, however small, where the model has one.
+    return (*counts, (Unit.REQUEST, 1)) if Unit.REQUEST in rates.by_unit else counts
 
 
-def _input_tokens(usage: Usage) -> tuple[tuple[Unit, int], ...]:
+def _input_tokens(usage: Usage) -> _Counts:
     """Each token in one unit. A part larger than its whole is cut to it, so that no count is negative."""
     whole = usage.input_tokens
+    if not (
+        usage.cached_input_tokens or usage.cache_write_tokens or usage.input_audio_tokens or usage.input_image_tokens
+    ):
+        return ((Unit.INPUT, whole),)
     cached = min(usage.cached_input_tokens, whole)
     written = min(usage.cache_write_tokens, whole - cached)
     written_1h = min(usage.cache_write_1h_tokens, written)
@@ -246,7 +260,9 @@ def _input_tokens(usage: Usage) -> tuple[tuple[Unit, int], ...]:
     )
 
 
-def _output_tokens(usage: Usage) -> tuple[tuple[Unit, int], ...]:
+def _output_tokens(usage: Usage) -> _Counts:
+    if not (usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens):
+        return ((Unit.OUTPUT, usage.output_tokens),)
     reasoning = min(usage.reasoning_tokens, usage.output_tokens)
     audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
     image = min(usage.output_image_tokens, usage.output_tokens - reasoning - audio)

@@ -18,8 +18,9 @@ Lua scripts repeat it, and one conformance suite holds the two together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from budget_middleware.core.model import (
     Adjust,
@@ -67,8 +68,7 @@ EXTENSIONS: Mapping[State | None, Status] = MappingProxyType(
 _FINAL = frozenset({Status.ALREADY_FINALIZED, Status.ALREADY_RELEASED})
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(NamedTuple):
     """What one counter gains or loses."""
 
     target: Target
@@ -76,8 +76,7 @@ class Posting:
     reserved_nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a verb answers, what is to be remembered (None: as before) and what is to be booked."""
 
     status: Status

@@ -10,16 +10,17 @@ The windows of one period partition time, whatever a zone does to its clocks:
 """
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from enum import StrEnum
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+from budget_middleware.core.words import Word
 
 FOREVER_MS = 253_402_300_800_000
 """Start of the year 10000 in UTC, in milliseconds since 1970."""
 
 
-class Period(StrEnum):
+class Period(Word):
     """How often a limit starts anew, shortest first."""
 
     HOUR = "hour"
@@ -30,8 +31,7 @@ class Period(StrEnum):
     TOTAL = "total"
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One instance of a period: every instant with `starts_ms <= time < ends_ms` (ms since 1970, UTC)."""
 
     period: Period

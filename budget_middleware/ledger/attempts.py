@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from budget_middleware.core.model import Answer
+from budget_middleware.ledger.patience import Patience
 from budget_middleware.stores.base import StoreUnavailable
 
 FIRST_PAUSE_S = 0.02
@@ -12,27 +13,31 @@ FIRST_PAUSE_S = 0.02
 _log = logging.getLogger("budget_middleware")
 
 
-async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, timeout_s: float) -> Answer:
+async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, patience: Patience) -> Answer:
     """The store's decision, which no transient status is. ``attempt`` must name the same id every time.
 
-    Raises StoreUnavailable after ``timeout_s`` at the latest, and then nobody knows whether an attempt was
+    Raises StoreUnavailable when the patience ends at the latest, and then nobody knows whether an attempt was
     applied; StoreRefused at once, for the store will not think otherwise in so short a time.
     """
+    try:
+        return await patience.bound(_until_decided(attempt, timeout_s=patience.timeout_s))
+    except TimeoutError as error:
+        raise StoreUnavailable(f"no answer within {patience.timeout_s:g} s") from error
+
+
+async def _until_decided(attempt: Callable[[], Awaitable[Answer]], *, timeout_s: float) -> Answer:
     loop = asyncio.get_running_loop()
     until = loop.time() + timeout_s
     pause_s = FIRST_PAUSE_S
     while True:
         try:
-            async with asyncio.timeout_at(until):
-                answer = await attempt()
+            answer = await attempt()
         except StoreUnavailable as error:
             if loop.time() + pause_s >= until:
                 raise
             _log.debug("no answer, tried again: %s", error)
             await asyncio.sleep(pause_s)
             pause_s *= 2
-        except TimeoutError as error:
-            raise StoreUnavailable(f"no answer within {timeout_s:g} s") from error
         else:
             if not answer.status.is_transient:
                 return answer

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from budget_middleware import telemetry as names
@@ -12,6 +13,7 @@ from budget_middleware.core.model import Answer, Finalize, Op, Release, Status
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.patience import Patience
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
@@ -32,7 +34,7 @@ EndingTask = asyncio.Task[Answer | None]
 _log = logging.getLogger("budget_middleware")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Owed:
     """An ending, and since when it is owed (on the monotonic clock): a replay is no younger than its first try."""
 
@@ -45,8 +47,19 @@ class _Owed:
     def spooled(self) -> SpooledEnding:
         return SpooledEnding(self.ending, now_ms() - self._age_ms(), self.hold.reserve_trace)
 
-    def at_age(self, *, trace: str) -> Ending:
-        return replace(self.ending, age_ms=self._age_ms(), trace=trace)
+    def asked_by(self, span: VerbSpan) -> Ending:
+        ending, age_ms = self.ending, self._age_ms()
+        if isinstance(ending, Release):
+            return Release(ending.id, age_ms, span.trace, ending.reason, wants_entries=span.is_recording)
+        return Finalize(
+            ending.id,
+            ending.targets,
+            ending.actual_nanos,
+            age_ms=age_ms,
+            trace=span.trace,
+            reason=ending.reason,
+            wants_entries=span.is_recording,
+        )
 
     @property
     def op(self) -> Op:
@@ -91,14 +104,14 @@ class Endings:
         follower: StoreFollower,
         telemetry: Telemetry,
         tasks: OwnedTasks,
-        timeout_s: float,
+        patience: Patience,
         spool: Spool,
     ) -> None:
         self._store = store
         self._follower = follower
         self._telemetry = telemetry
         self._tasks = tasks
-        self._timeout_s = timeout_s
+        self._patience = patience
         self._answered: deque[tuple[float, _Owed]] = deque(maxlen=REPLAYED_MAX)
         self._spool = spool
 
@@ -124,8 +137,13 @@ class Endings:
 
     async def settled(self, ending: EndingTask) -> Answer | None:
         """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
-        done, _ = await asyncio.wait({ending}, timeout=self._timeout_s)
-        if not done or ending.cancelled() or ending.exception() is not None:
+        if not ending.done():
+            # Not the task itself: whoever waits for it may be cancelled, and it must not be.
+            is_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            ending.add_done_callback(lambda _: _wake(is_done))
+            with suppress(TimeoutError):
+                await self._patience.bound(is_done)
+        if not ending.done() or ending.cancelled() or ending.exception() is not None:
             return None
         return ending.result()
 
@@ -189,8 +207,7 @@ class Endings:
     async def _try(self, trial: "_Trial") -> Answer:
         if not (trial.is_last or self._follower.breaker.allows()):
             raise StoreAway("the store is away, and was not asked")
-        async with asyncio.timeout(self._timeout_s):
-            return await self._send(trial.owed.at_age(trace=trial.span.trace))
+        return await self._patience.bound(self._send(trial.owed.asked_by(trial.span)))
 
     def _settle(self, trial: "_Trial", answer: Answer) -> Answer:
         self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain)
@@ -203,9 +220,10 @@ class Endings:
             )
             self._spool.set_aside(trial.owed.spooled)
         else:
-            self._spool.settle(trial.owed.spooled)
+            if len(self._spool):
+                self._spool.settle(trial.owed.spooled)
             self._answered.append((time.monotonic(), trial.owed))
-            if trial.is_uncertain and not answer.entries:
+            if trial.is_uncertain and not answer.written:
                 # An earlier try was applied, and its answer got lost.
                 self._follower.learn_latest()
         return answer
@@ -219,3 +237,8 @@ class Endings:
         if isinstance(ending, Finalize):
             return await self._store.finalize(ending)
         return await self._store.release(ending)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

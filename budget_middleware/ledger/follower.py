@@ -34,6 +34,13 @@ class Seen(NamedTuple):
     seq: int = 0
 
 
+class Mark(NamedTuple):
+    """The last entry that a call wrote: its seq, and its time, which no other entry of that seq will have."""
+
+    seq: int
+    time_ms: int
+
+
 class Call(NamedTuple):
     """A call to the store as it begins: what had been seen before, and when it was (on the monotonic clock)."""
 
@@ -61,9 +68,9 @@ class StoreFollower:
         self._clock_offset_ms = 0
         self._lost_ns = 0
         self._told_s = 0.0
-        self._latest: Entry | None = None
+        self._latest: Mark | None = None
         # Those after which there was silence: no store falls back without one.
-        self._doubted: deque[Entry] = deque(maxlen=DOUBTED_MAX)
+        self._doubted: deque[Mark] = deque(maxlen=DOUBTED_MAX)
         self._untold: list[_Untold] = []
         self._searched: list[_Untold] = []
         self.seen = Seen()
@@ -80,19 +87,20 @@ class StoreFollower:
         """Learn from the answer to a call."""
         self._telemetry.count_call(call.op, seconds=time.monotonic() - call.began_s)
         self.breaker.note_answer()
-        self._telemetry.tell(span, answer.entries)
+        if answer.entries:
+            self._telemetry.tell(span, answer.entries)
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
         if self._follow(answer, call.before):
             self._note_loss()
-        if answer.entries:
-            self._remember(answer.entries[-1])
+        if answer.written:
+            self._remember(Mark(answer.seq, answer.now_ms))
         self.tell_untold()
 
-    def _remember(self, entry: Entry) -> None:
+    def _remember(self, mark: Mark) -> None:
         now_s = time.monotonic()
         if self._latest is not None and now_s - self._told_s > SILENCE_S:
             self._doubted.append(self._latest)
-        self._latest, self._told_s = entry, now_s
+        self._latest, self._told_s = mark, now_s
 
     def learn_latest(self) -> None:
         """After an acknowledgement that told no entry: read the one that stands last, by which a loss can be known."""
@@ -102,7 +110,7 @@ class StoreFollower:
         with suppress(StoreUnavailable, StoreRefused):
             page = await self._store.journal(after_seq=seq - 1, count=1)
             if page and (self._latest is None or page[0].seq > self._latest.seq):
-                self._remember(page[0])
+                self._remember(Mark(page[0].seq, page[0].time_ms))
 
     async def look_for_loss(self) -> None:
         """See whether the entries that answers told are still in the journal: the last one before each silence.
@@ -110,19 +118,19 @@ class StoreFollower:
         A store that fell back to what a replica had, and has been written to by others since, looks as before to
         every call. Raises StoreUnavailable or StoreRefused.
         """
-        for entry in (*self._doubted, self._latest):
-            if entry is None:
+        for mark in (*self._doubted, self._latest):
+            if mark is None:
                 continue
-            if not await self._is_kept(entry):
+            if not await self._is_kept(mark):
                 self._note_loss()
                 return
-            if entry in self._doubted:
-                self._doubted.remove(entry)
+            if mark in self._doubted:
+                self._doubted.remove(mark)
 
-    async def _is_kept(self, entry: Entry) -> bool:
-        page = await self._store.journal(after_seq=entry.seq - 1, count=1)
+    async def _is_kept(self, mark: Mark) -> bool:
+        page = await self._store.journal(after_seq=mark.seq - 1, count=1)
         # A later one is the oldest that is left: the journal was trimmed.
-        return bool(page) and (page[0] == entry or page[0].seq > entry.seq)
+        return bool(page) and (page[0].seq > mark.seq or page[0].time_ms == mark.time_ms)
 
     def _note_loss(self) -> None:
         self._lost_ns = time.time_ns()
@@ -144,14 +152,15 @@ class StoreFollower:
             return bool(seen.generation)
         # Answers overtake each other: only a seq below what was known before the call tells of lost writes. What
         # this call itself wrote would hide them, so it does not count.
-        found_seq = answer.seq - len(answer.entries)
+        found_seq = answer.seq - answer.written
         has_lost = before.generation == seen.generation and found_seq < min(before.seq, seen.seq)
         self.seen = Seen(seen.generation, answer.seq if has_lost else max(answer.seq, seen.seq))
         return has_lost
 
     def finish(self, span: VerbSpan, status: str, told: Told = dict, *, is_uncertain: bool) -> None:
         """End a verb's span. Uncertain: a call got no answer, so the journal may hold entries that nobody told."""
-        self._telemetry.end(span, status, told=told)
+        if span.is_recording:
+            self._telemetry.end(span, status, told=told)
         if is_uncertain:
             self.leave_untold(span)
 

@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ from budget_middleware import telemetry as names
 from budget_middleware.core.limits import Claim, LimitRule
 from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Release, Reserve, Status, Target
 from budget_middleware.core.money import NANOS_PER_USD
-from budget_middleware.core.windows import window_at
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings, EndingTask
 from budget_middleware.ledger.expiries import Expiries
@@ -30,10 +28,12 @@ from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.noticeboard import Noticeboard
+from budget_middleware.ledger.patience import Patience
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reservation import BudgetRejected, hold_for
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpoolFile
+from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic
@@ -71,10 +71,11 @@ class Ledger:
         self.store = store
         self.telemetry = telemetry or Telemetry()
         self.prices = prices or PriceBook({}, unknown=UnknownModel(None))
-        self._timezone = timezone or ZoneInfo("UTC")
+        self._chooser = TargetChooser(timezone or ZoneInfo("UTC"))
         self._enforce = enforce
         self._lease_ms = lease_ms
         self._store_timeout_s = store_timeout_s
+        self._patience = Patience(store_timeout_s)
         self._layers = LimitLayers(store, limits, limits_source=limits_source)
         self._tasks = OwnedTasks()
         self._follower = StoreFollower(store, telemetry=self.telemetry, tasks=self._tasks, on_loss=self._on_loss)
@@ -83,7 +84,7 @@ class Ledger:
             follower=self._follower,
             telemetry=self.telemetry,
             tasks=self._tasks,
-            timeout_s=store_timeout_s,
+            patience=self._patience,
             spool=Spool(at_most=spool_max, file=SpoolFile(spool_path) if spool_path else None),
         )
         self._expiries = Expiries(
@@ -152,7 +153,7 @@ class Ledger:
         told: Told = dict
         status = "cancelled"
         try:
-            answer = await until_decided(lambda: self._reserve_once(hold, span), timeout_s=self._store_timeout_s)
+            answer = await until_decided(lambda: self._reserve_once(hold, span), patience=self._patience)
             status = answer.status
             if answer.rejection is not None:
                 told = partial(names.rejection_attributes, answer.rejection)
@@ -219,18 +220,11 @@ class Ledger:
             enforce=self._enforce,
             limits_version=version,
             trace=span.trace,
+            wants_entries=span.is_recording,
         )
 
     def _targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
-        now_ms = self.store_time_ms()
-        return tuple(
-            Target(
-                claim.account,
-                window_at(claim.period, time_ms=now_ms, timezone=self._timezone),
-                claim.limit_nanos,
-            )
-            for claim in claims
-        )
+        return self._chooser.targets(claims, now_ms=self.store_time_ms())
 
     # Endings. Each runs in a task of the ledger's own; who wants to wait for it waits in `settled`.
 
@@ -336,7 +330,7 @@ class Ledger:
 
         status: str = names.UNPROTECTED
         try:
-            answer = await until_decided(attempt, timeout_s=self._store_timeout_s)
+            answer = await until_decided(attempt, patience=self._patience)
             status = Status.ADJUSTED
         finally:
             self._follower.finish(span, status, is_uncertain=status is names.UNPROTECTED)
@@ -346,7 +340,7 @@ class Ledger:
         self._follower.leave_untold(span)
         latest = await self.store.latest(count=JOURNAL_PAGE)
         entries = tuple(entry for entry in latest if entry.reservation_id == id_)
-        return replace(answer, status=Status.ADJUSTED, entries=entries)
+        return answer._replace(status=Status.ADJUSTED, entries=entries)
 
     async def expire(self, reservation_id: str, *, reason: str) -> Answer:
         """An operator's release: the hold is given back now, its owner's finalize is still booked late."""

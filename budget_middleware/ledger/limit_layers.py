@@ -12,6 +12,9 @@ from budget_middleware.stores.base import RuntimeLimits, Store, StoreUnavailable
 LimitsSource = Callable[[str], Awaitable[str | None]]
 """From an account to its limits as text, ``"10/day; 100/month"`` or ``"none"``; None: it has none of its own."""
 
+KNOWN_MAX = 4_096
+"""Most requests are like one before: so many kinds of them are remembered."""
+
 UNKNOWN_VERSION = -1
 """No store's: a reserve that carries it is answered with the version to fetch."""
 
@@ -25,6 +28,7 @@ class LimitLayers:
         self._source = Lookup(limits_source) if limits_source else None
         self._store = store
         self._fetch_runtime = self._runtime_lookup()
+        self._known: dict[tuple[object, ...], tuple[Claim, ...]] = {}
         self.version = 0
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
@@ -36,7 +40,14 @@ class LimitLayers:
 
     def known_claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
         """As ``claims``, without the user's source."""
-        return claims_for(payers, layers=[self._runtime, self._environment], model=model)
+        key = (model, *payers.items())
+        claims = self._known.get(key)
+        if claims is None:
+            claims = claims_for(payers, layers=[self._runtime, self._environment], model=model)
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[key] = claims
+        return claims
 
     def forget(self) -> None:
         """After the store lost writes: the version that is known here may stand for other limits there."""
@@ -49,6 +60,7 @@ class LimitLayers:
         self._runtime = LimitBook(
             _rule(account, period, limit_nanos) for (account, period), limit_nanos in fetched.limits.items()
         )
+        self._known.clear()
         self.version = fetched.version
 
     def _runtime_lookup(self) -> Lookup[RuntimeLimits]:

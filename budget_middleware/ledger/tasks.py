@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -26,8 +27,7 @@ class OwnedTasks:
         tasks = self._here()
         task = asyncio.get_running_loop().create_task(work)
         tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(_log_failure)
+        task.add_done_callback(partial(_let_go, tasks))
         return task
 
     async def drain(self, *, timeout_s: float) -> int:
@@ -69,6 +69,7 @@ async def run_beside(work: Callable[[], object], *, timeout_s: float) -> None:
             await done.wait()
 
 
-def _log_failure(task: asyncio.Task[Any]) -> None:
+def _let_go(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
+    tasks.discard(task)
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("a task of the ledger failed", exc_info=error)

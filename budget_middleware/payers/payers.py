@@ -33,6 +33,7 @@ TOKEN_HEADERS = (
     b"ocp-apim-subscription-key",
 )
 TOKEN_QUERY = "key"  # noqa: S105 - the name of a parameter, not a secret
+_TOKEN_HEADERS = frozenset(TOKEN_HEADERS)
 _SCHEMES = ("bearer", "basic")
 
 
@@ -140,7 +141,9 @@ class _Request:
             case Origin.HEADER:
                 name = place.name.encode("latin-1")
                 if name in TOKEN_HEADERS:
-                    return next(_header_tokens(self._scope, name), ""), True
+                    return next(
+                        filter(None, (_token_in(name, value) for value in _header_values(self._scope, name))), ""
+                    ), True
                 return next(filter(None, _header_values(self._scope, name)), ""), False
             case Origin.QUERY:
                 return next(_query_values(self._scope, place.name), ""), place.name == TOKEN_QUERY
@@ -154,32 +157,36 @@ class _Request:
 
 def token_of(scope: Scope) -> str:
     """The request's token, "" if it has none. Raises AmbiguousTokenError."""
-    tokens = {token for name in TOKEN_HEADERS for token in _header_tokens(scope, name)}
-    tokens.update(_query_values(scope, TOKEN_QUERY))
+    tokens = set(_query_values(scope, TOKEN_QUERY))
+    for key, value in scope["headers"]:
+        if (name := key.lower()) in _TOKEN_HEADERS and (token := _token_in(name, _text_of(value))):
+            tokens.add(token)
     if len(tokens) > 1:
         raise AmbiguousTokenError("the request carries two API keys that differ; send one")
     return tokens.pop() if tokens else ""
 
 
-def _header_tokens(scope: Scope, name: bytes) -> Iterator[str]:
-    """The tokens in a header, without a scheme before them."""
-    for value in _header_values(scope, name):
-        scheme, space, rest = value.partition(" ")
-        token = rest.strip() if scheme.lower() in _SCHEMES else value
-        # Other schemes of `authorization` sign each request anew, and name no payer.
-        is_signature = name == AUTHORIZATION and space and token is value
-        if token and not is_signature:
-            yield token
+def _token_in(name: bytes, value: str) -> str:
+    """The token in a header, without a scheme before it."""
+    scheme, space, rest = value.partition(" ")
+    if scheme.lower() in _SCHEMES:
+        return rest.strip()
+    # Other schemes of `authorization` sign each request anew, and name no payer.
+    return "" if space and name == AUTHORIZATION else value
 
 
 def _header_values(scope: Scope, name: bytes) -> Iterator[str]:
-    # Latin-1 is how bytes come through HTTP; read as UTF-8 where they are, so that a name has one account.
     for key, value in scope["headers"]:
         if key == name or key.lower() == name:
-            try:
-                yield value.decode("utf-8").strip()
-            except UnicodeDecodeError:
-                yield value.decode("latin-1").strip()
+            yield _text_of(value)
+
+
+def _text_of(value: bytes) -> str:
+    # Latin-1 is how bytes come through HTTP; read as UTF-8 where they are, so that a name has one account.
+    try:
+        return value.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return value.decode("latin-1").strip()
 
 
 def _query_values(scope: Scope, name: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refus
 from budget_middleware.apis.form import parse_form
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.charges import expiry_charge
+from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.payers.payers import AmbiguousTokenError, Payers, UnclearPayerError
@@ -72,9 +72,7 @@ class Admission:
             payers,
             quote.estimate_nanos,
             model=encode_subject(quote.model) if quote.model else "",
-            expiry_charge_nanos=expiry_charge(
-                self._settings.on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos
-            ),
+            expiry_charge_nanos=self._expiry_charge(quote),
             context=self._ledger.telemetry.parent(scope["headers"]),
             told=_told((quote.rates.provider if quote.rates else "") or api.provider, quote.ask.model),
         )
@@ -83,6 +81,12 @@ class Admission:
             self._ledger.abandon(hold, reason="unpriced")
             return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
         return decided
+
+    def _expiry_charge(self, quote: Quote) -> int:
+        on_expire = self._settings.on_expire
+        if on_expire is OnExpire.RELEASE:
+            return 0
+        return expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
 
     async def _payers_of(self, scope: Scope, document: object) -> Mapping[str, str | None]:
         try:

@@ -20,13 +20,16 @@ class Bill:
 
     def evidence(self, seen: Seen, *, end: End, is_error: bool, output_began: bool) -> Evidence:
         """What the charge is decided by."""
+        actual_nanos = self._actual_nanos(seen)
+        # Priced only where the charge depends on it.
+        is_guessed = actual_nanos is None and not is_error
         return Evidence(
             end=end,
             is_error=is_error,
             output_began=output_began,
-            actual_nanos=self._actual_nanos(seen),
-            input_nanos=self._quote.input_nanos,
-            seen_nanos=self._seen_nanos(seen),
+            actual_nanos=actual_nanos,
+            input_nanos=self._quote.input_nanos if is_guessed else 0,
+            seen_nanos=self._seen_nanos(seen) if is_guessed else None,
             estimate_nanos=self._quote.estimate_nanos,
         )
 

@@ -1,23 +1,25 @@
 """What a request may cost: what is expected of it, or the most that it can come to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
-from budget_middleware.core.pricing import Rates, Unit, Usage, estimate_nanos, with_output
+from budget_middleware.core.pricing import Rates, Unit, Usage, estimate_nanos
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0.
-
-    `input_nanos` is what its input is expected to cost, whatever the estimate is made by.
-    """
+    """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0."""
 
     ask: Ask
     rates: Rates | None
-    input_nanos: int
     estimate_nanos: int
+
+    @property
+    def input_nanos(self) -> int:
+        """What the input is expected to cost, whatever the estimate is made by."""
+        return max((estimate_nanos(tier, self.ask.input) for tier in _tiers(self.ask, self.rates)), default=0)
 
     @property
     def model(self) -> str:
@@ -32,7 +34,7 @@ class Quote:
 
 def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
     if rates is None:
-        return Quote(ask, None, input_nanos=0, estimate_nanos=0)
+        return Quote(ask, None, estimate_nanos=0)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
@@ -41,15 +43,25 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
         choices=ask.choices,
         by=by,
     )
-    # A cheaper tier is believed when the answer confirms it.
-    tiers = {id(tier): tier for tier in (rates, rates.in_service_tier(ask.service_tier))}.values()
-    whole = with_output(usage, output_tokens, unit=ask.output_unit)
-    return Quote(
-        ask,
-        rates,
-        input_nanos=max(estimate_nanos(tier, ask.input) for tier in tiers),
-        estimate_nanos=max(estimate_nanos(tier, whole, input_may_become=may_become) for tier in tiers),
-    )
+    estimates = [
+        estimate_nanos(
+            tier,
+            usage,
+            output_tokens=output_tokens,
+            output_unit=ask.output_unit,
+            input_may_become=may_become,
+        )
+        for tier in _tiers(ask, rates)
+    ]
+    return Quote(ask, rates, estimate_nanos=max(estimates))
+
+
+def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
+    """A cheaper service tier is believed when the answer confirms it, a dearer one at once."""
+    if rates is None:
+        return ()
+    tier = rates.in_service_tier(ask.service_tier)
+    return (rates,) if tier is rates else (rates, tier)
 
 
 def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[Unit, ...]]:

@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.types import Send
 
@@ -67,30 +69,50 @@ def rate_limit_headers(targets: Sequence[Target], balances: Sequence[Balance], *
 
     Its whole numbers are micro-dollars, as the quota unit says; a total has no window and no reset.
     """
-    policies, states, left = [], [], []
-    for target, available_nanos in _own_limits(targets, balances):
-        name = f'"{kind_of(target.account)}-{target.window.period}"'
-        policy = f'{name};q={(target.limit_nanos or 0) // _NANOS_PER_MICRO};qu="usd-micros"'
+    states, left = [], []
+    limits = _own_limits(tuple(targets))
+    for index, name, limit_nanos, ends_ms in limits.counters:
+        if index >= len(balances):
+            break
+        spent_nanos, reserved_nanos = balances[index]
+        available_nanos = limit_nanos - spent_nanos - reserved_nanos
         state = f"{name};r={max(available_nanos, 0) // _NANOS_PER_MICRO}"
-        if target.window.ends_ms < FOREVER_MS:
-            policy += f";w={(target.window.ends_ms - target.window.starts_ms) // 1000}"
-            state += f";t={ceil_div(max(target.window.ends_ms - now_ms, 0), 1000)}"
-        policies.append(policy)
+        if ends_ms < FOREVER_MS:
+            state += f";t={ceil_div(max(ends_ms - now_ms, 0), 1000)}"
         states.append(state)
         left.append(available_nanos)
     if not left:
         return []
     return [
         (b"x-budget-remaining-usd", usd_from_nanos(min(left)).encode()),
-        (b"ratelimit-policy", ", ".join(policies).encode()),
+        (b"ratelimit-policy", limits.policy),
         (b"ratelimit", ", ".join(states).encode()),
     ]
 
 
-def _own_limits(targets: Sequence[Target], balances: Sequence[Balance]) -> Iterable[tuple[Target, int]]:
-    for target, balance in zip(targets, balances, strict=False):
-        if target.limit_nanos is not None and is_callers_own(target.account):
-            yield target, target.limit_nanos - balance.spent_nanos - balance.reserved_nanos
+class _OwnLimits(NamedTuple):
+    """The caller's own limits: the policy that tells them, and of each the place among the targets, the name, the
+    limit in nano-dollars and the end of its window in milliseconds.
+    """
+
+    policy: bytes
+    counters: tuple[tuple[int, str, int, int], ...]
+
+
+@lru_cache(1_024)
+def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
+    policies, counters = [], []
+    for index, target in enumerate(targets):
+        if target.limit_nanos is None or not is_callers_own(target.account):
+            continue
+        window = target.window
+        name = f'"{kind_of(target.account)}-{window.period}"'
+        policy = f'{name};q={target.limit_nanos // _NANOS_PER_MICRO};qu="usd-micros"'
+        if window.ends_ms < FOREVER_MS:
+            policy += f";w={(window.ends_ms - window.starts_ms) // 1000}"
+        policies.append(policy)
+        counters.append((index, name, target.limit_nanos, window.ends_ms))
+    return _OwnLimits(", ".join(policies).encode(), tuple(counters))
 
 
 async def send_refusal(api: Api, refusal: Refusal, send: Send, *, headers: Headers) -> None:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from budget_middleware.core import transitions
@@ -111,7 +110,7 @@ class MemoryStore:
 
     async def reserve(self, verb: Reserve) -> Answer:
         with self._lock:
-            call = _Call(self, verb.trace)
+            call = _Call(self, verb.trace, wants_entries=verb.wants_entries)
             known = call.open(verb.id, verb.targets)
             decision = transitions.reserve(
                 known,
@@ -127,7 +126,7 @@ class MemoryStore:
 
     async def finalize(self, verb: Finalize) -> Answer:
         with self._lock:
-            call = _Call(self, verb.trace)
+            call = _Call(self, verb.trace, wants_entries=verb.wants_entries)
             known = call.open(verb.id, verb.targets)
             decision = transitions.finalize(known, verb, remember_ms=self._retention.remember_ms)
             call.apply(Op.FINALIZE, verb.id, decision, verb.reason)
@@ -136,7 +135,7 @@ class MemoryStore:
 
     async def release(self, verb: Release) -> Answer:
         with self._lock:
-            call = _Call(self, verb.trace)
+            call = _Call(self, verb.trace, wants_entries=verb.wants_entries)
             known = call.open(verb.id)
             decision = transitions.release(known, verb, remember_ms=self._retention.remember_ms)
             call.apply(Op.RELEASE, verb.id, decision, verb.reason)
@@ -231,7 +230,7 @@ class MemoryStore:
     def _without_due(self, counter: Counter, balance: Balance, now_ms: int) -> Balance:
         pending = (self._reservations[id_] for id_ in self._pending.get(counter, ()))
         due = sum(reservation.held_nanos for reservation in pending if reservation.is_due(now_ms))
-        return replace(balance, reserved_nanos=balance.reserved_nanos - due)
+        return balance._replace(reserved_nanos=balance.reserved_nanos - due)
 
     async def proofs(self) -> Sequence[CounterProof]:
         with self._lock:
@@ -339,9 +338,11 @@ _NOTHING = Reservation("", State.RELEASED, targets=(), amount_nanos=None)
 class _Call:
     """One verb at one instant: decisions go in, counters, records and journal are changed."""
 
-    def __init__(self, store: MemoryStore, trace: str) -> None:
+    def __init__(self, store: MemoryStore, trace: str, *, wants_entries: bool = True) -> None:
         self._store = store
         self._trace = trace
+        self._wants_entries = wants_entries
+        self._seq_before = store._seq
         self._entries: list[Entry] = []
         self.now_ms = store._clock_ms()
         store._forget(self.now_ms)
@@ -427,7 +428,8 @@ class _Call:
             reason=reason,
         )
         store._journal.append(entry)
-        self._entries.append(entry)
+        if self._wants_entries or op is Op.EXPIRE:
+            self._entries.append(entry)
         self._schedule_forgetting(posting.target)
 
     def _schedule_forgetting(self, target: Target) -> None:
@@ -450,5 +452,6 @@ class _Call:
             recorded=store._reservations.get(id_) if decision.status in TELLS_RECORDED else None,
             rejection=decision.rejection,
             entries=tuple(self._entries),
+            written=store._seq - self._seq_before,
             balances=tuple(store._balance(target.counter) for target in targets),
         )

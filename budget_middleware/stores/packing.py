@@ -1,6 +1,7 @@
 """The strings in which targets, reservations and journal records lie in Redis (``lua/_shared.lua`` reads the same)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from budget_middleware.core.accounts import parse_pattern
 from budget_middleware.core.model import Balance, Counter, Entry, Op, Rejection, Reservation, State, Status, Target
@@ -10,9 +11,11 @@ from budget_middleware.core.windows import Period, Window
 _NO_LIMIT = "-"
 _TARGET_WORDS = 6
 _CHANGE_WORDS = 8
+_RECORD_LINES = 8
 
 
-def pack_targets(targets: Sequence[Target]) -> str:
+@lru_cache(4_096)
+def pack_targets(targets: tuple[Target, ...]) -> str:
     return " ".join(
         f"{target.account} {target.window.period} {target.window.id} "
         f"{target.window.starts_ms} {target.window.ends_ms} {pack_limit(target.limit_nanos)}"
@@ -46,27 +49,28 @@ def unpack_reservation(id_: str, fields: Sequence[str]) -> Reservation:
     )
 
 
-def unpack_record(record: Mapping[str, str]) -> Iterator[Entry]:
+def unpack_record(record: str, *, last_seq: int) -> Iterator[Entry]:
     """One verb's record holds a change for each counter; their seqs end at ``last_seq``."""
-    changes = list(_groups(record["changes"], _CHANGE_WORDS))
-    first_seq = int(record["last_seq"]) - len(changes) + 1
+    op, id_, status, time_ms, trace, reserve_trace, packed, reason = record.split("\n", _RECORD_LINES - 1)
+    changes = list(_groups(packed, _CHANGE_WORDS))
+    first_seq = last_seq - len(changes) + 1
     for offset, change in enumerate(changes):
         account, period, window, limit, spent_delta, reserved_delta, spent, reserved = change
         yield Entry(
             seq=first_seq + offset,
-            time_ms=int(record["time"]),
-            op=Op(record["op"]),
-            reservation_id=record["id"],
+            time_ms=int(time_ms),
+            op=Op(op),
+            reservation_id=id_,
             counter=Counter(account, Period(period), window),
             spent_delta_nanos=int(spent_delta),
             reserved_delta_nanos=int(reserved_delta),
             spent_nanos=int(spent),
             reserved_nanos=int(reserved),
             limit_nanos=_unpack_limit(limit),
-            status=Status(record["status"]),
-            trace=record["trace"],
-            reserve_trace=record["reserve_trace"],
-            reason=record["reason"],
+            status=Status(status),
+            trace=trace,
+            reserve_trace=reserve_trace,
+            reason=reason,
         )
 
 

@@ -138,3 +138,17 @@ def test_what_is_no_duration(seconds):
 )
 def test_names(value, name):
     assert name_in({"model": value}, "model") == name
+
+
+@given(
+    ANY_JSON.map(json.dumps).map(str.encode)
+    | st.binary(max_size=30)
+    | st.text(st.sampled_from('{}[],:"0123456789.eE+-\\u naltrufs'), max_size=30).map(str.encode)
+)
+def test_the_fast_parser_and_the_lenient_one_agree(raw: bytes):
+    """What the fast one takes the lenient one reads to the same, and what it refuses the lenient one decides."""
+    try:
+        expected = json.loads(raw)
+    except (ValueError, RecursionError):
+        expected = UNREADABLE
+    assert repr(parse_body(raw)) == repr(expected)

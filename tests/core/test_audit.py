@@ -1,7 +1,6 @@
 """The audit as tables: a journal, the counters beside it, and what is called drift."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pytest
 
@@ -131,7 +130,7 @@ def test_the_journal_is_needed_up_to_the_latest_proof():
 
 
 def repaired(seq: int, after: tuple[int, int], delta: tuple[int, int], *, counter: Counter = A) -> Entry:
-    return replace(entry(seq, after, delta, counter=counter), op=Op.ADJUST, status=Status.REPAIRED)
+    return entry(seq, after, delta, counter=counter)._replace(op=Op.ADJUST, status=Status.REPAIRED)
 
 
 BROKEN = [*JOURNAL[:2], entry(3, (9, 1), (2, 1))]
@@ -145,7 +144,7 @@ def test_a_repair_settles_what_was_broken_before_it():
 
 
 def test_nothing_but_a_repair_settles_a_broken_chain():
-    unsettled = [*BROKEN, replace(repaired(4, (3, 1), (-6, 0)), status=Status.ADJUSTED)]
+    unsettled = [*BROKEN, repaired(4, (3, 1), (-6, 0))._replace(status=Status.ADJUSTED)]
     assert audited([proof(3, 1, seq=4)], unsettled, head_seq=4).drift == (Drift(A, Check.CHAIN_SPENT, 1, 7, seq=3),)
     of_another = [*BROKEN, repaired(4, (3, 1), (-6, 0), counter=B)]
     proofs = [proof(9, 1, seq=4), proof(3, 1, seq=4, counter=B)]

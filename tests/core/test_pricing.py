@@ -15,7 +15,6 @@ from budget_middleware.core.pricing import (
     breakdown,
     cost_nanos,
     estimate_nanos,
-    with_output,
 )
 
 
@@ -172,17 +171,16 @@ class TestEstimate:
 
     def test_input_that_may_be_written_to_a_cache_is_taken_at_the_dearer_of_both(self):
         usage = Usage(input_tokens=7, output_tokens=5)
-        written = {"input_may_become": (Unit.CACHE_WRITE,)}
-        assert estimate_nanos(ONE_EACH, usage, **written) == 700_000 + 100_000
-        assert estimate_nanos(rates(input=3, cache_write=1), usage, **written) == 21_000
+        written = (Unit.CACHE_WRITE,)
+        assert estimate_nanos(ONE_EACH, usage, input_may_become=written) == 700_000 + 100_000
+        assert estimate_nanos(rates(input=3, cache_write=1), usage, input_may_become=written) == 21_000
 
     @pytest.mark.parametrize(
         ("unit", "usd_micros"), [(Unit.OUTPUT, 20), (Unit.OUTPUT_AUDIO, 200), (Unit.OUTPUT_IMAGE, 700)]
     )
     def test_output_of_other_kinds(self, unit, usd_micros):
-        usage = with_output(Usage(input_tokens=1), 5, unit=unit)
-        assert usage.output_tokens == 5
-        assert estimate_nanos(ONE_EACH, usage) == 1_000 + 5 * usd_micros * 1_000
+        nanos = estimate_nanos(ONE_EACH, Usage(input_tokens=1), output_tokens=5, output_unit=unit)
+        assert nanos == 1_000 + 5 * usd_micros * 1_000
 
     @given(
         st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),

@@ -1,7 +1,5 @@
 """The story of a counter: its entries summed up by status, and what none of them explains."""
 
-from dataclasses import replace
-
 import pytest
 
 from budget_middleware.core.model import Balance, Counter, Entry, Op, Status
@@ -54,7 +52,7 @@ def test_what_was_trimmed_is_before():
 def test_nothing_is_before_the_first_entry_of_a_whole_journal():
     assert counter_story(2, JOURNAL, is_whole=True).unexplained_nanos == 0
     assert counter_story(2, JOURNAL[3:], is_whole=True).unexplained_nanos == 1
-    repair = replace(JOURNAL[5], status=Status.REPAIRED)
+    repair = JOURNAL[5]._replace(status=Status.REPAIRED)
     assert counter_story(2, [repair], is_whole=True).unexplained_nanos == 0, "it has taken back what it found"
 
 
@@ -68,7 +66,7 @@ def test_what_was_written_after_the_figure_is_left_out(figure: int):
 def test_a_figure_that_no_entry_leads_to_is_unexplained():
     assert counter_story(9, JOURNAL).unexplained_nanos == 7
     assert counter_story(9, [], is_whole=True).unexplained_nanos == 9
-    gap = [*JOURNAL[:2], replace(JOURNAL[5], spent_nanos=7)]
+    gap = [*JOURNAL[:2], JOURNAL[5]._replace(spent_nanos=7)]
     assert counter_story(7, gap).unexplained_nanos == 9, "1 was booked, 3 credited"
 
 
@@ -81,6 +79,6 @@ def test_a_repair_explains_itself():
 
 
 def test_entries_of_one_verb_are_one_change():
-    both = [JOURNAL[1], replace(JOURNAL[1], seq=3, counter=MONTH), JOURNAL[5]]
+    both = [JOURNAL[1], JOURNAL[1]._replace(seq=3, counter=MONTH), JOURNAL[5]]
     assert changes_of(both) == [Change(JOURNAL[1], (DAY, MONTH)), Change(JOURNAL[5], (DAY,))]
     assert [change.moved_nanos for change in changes_of(JOURNAL[:1])] == [6]

@@ -8,6 +8,7 @@ from budget_middleware.core.model import Answer, Status
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.ledger.patience import Patience
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos, tasks_here
@@ -218,7 +219,7 @@ async def test_what_is_never_decided_is_given_up_in_time():
         return undecided
 
     with pytest.raises(StoreUnavailable, match="undecided"):
-        await until_decided(attempt, timeout_s=0.01)
+        await until_decided(attempt, patience=Patience(0.01))
 
 
 async def test_an_adjust_without_answer_says_so_in_time(faults: FaultyStore, open_ledger: OpenLedger):

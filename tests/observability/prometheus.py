@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -46,6 +47,17 @@ class Prometheus:
             assert time.monotonic() < until, f"{expr} is {value}"
             time.sleep(0.2)
 
+    def wait_until_ready(self) -> None:
+        """It listens before it answers: until then, 503."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/-/ready"):
+                    return
+            except urllib.error.HTTPError as error:
+                assert error.code == 503 and time.monotonic() < until, error
+            time.sleep(0.1)
+
     def rules(self) -> list[dict[str, Any]]:
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
@@ -77,7 +89,9 @@ def running_prometheus(folder: Path, *, ports: Sequence[int]) -> Iterator[Promet
         )
     try:
         wait_for_port(port, process, log)
-        yield Prometheus(f"http://127.0.0.1:{port}")
+        prometheus = Prometheus(f"http://127.0.0.1:{port}")
+        prometheus.wait_until_ready()
+        yield prometheus
     finally:
         process.terminate()
         process.wait()

@@ -1,7 +1,6 @@
 """A simulator that finds nothing proves nothing: each of these slips must be found within a few seeds."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -41,7 +40,7 @@ def keep_the_expiry_charge(patch: pytest.MonkeyPatch) -> None:
     def adding(known, verb, **options):
         decision = finalize(known, verb, **options)
         if decision.status is Status.FINALIZED_LATE:
-            return replace(decision, postings=transitions.postings(None, decision.becomes))
+            return decision._replace(postings=transitions.postings(None, decision.becomes))
         return decision
 
     patch.setattr(transitions, "finalize", adding)
@@ -52,7 +51,7 @@ def overlook_the_reserved(patch: pytest.MonkeyPatch) -> None:
     find = transitions.find_rejection
 
     def blind(targets, balances, **options):
-        return find(targets, [replace(balance, reserved_nanos=0) for balance in balances], **options)
+        return find(targets, [balance._replace(reserved_nanos=0) for balance in balances], **options)
 
     patch.setattr(transitions, "find_rejection", blind)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -52,7 +51,7 @@ class SideBySide(RuleBasedStateMachine):
         """Asks both stores the same; they must say the same."""
         from_memory, from_redis = self.run(ask(self.memory)), self.run(ask(self.redis))
         if isinstance(from_memory, Answer):
-            from_memory, from_redis = replace(from_memory, generation=""), replace(from_redis, generation="")
+            from_memory, from_redis = from_memory._replace(generation=""), from_redis._replace(generation="")
         assert from_memory == from_redis
         return from_memory  # type: ignore[no-any-return]
 

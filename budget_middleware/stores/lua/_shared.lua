@@ -10,7 +10,8 @@
 -- ARGV[7]  traceparent of the span around this call, '' if none
 -- ARGV[8…] the verb's own
 --
--- Returns {status, now_ms, generation, seq, limits_version, recorded, rejection, records, balances, token}.
+-- Returns {status, now_ms, generation, seq, limits_version, recorded, rejection, records, written, balances, token}.
+-- records is {seq, record, …}; written is how many journal entries the call wrote, also those that it does not tell.
 --
 -- Targets travel and are stored as one string, six words a counter: account period window starts_ms ends_ms limit
 -- (nano-dollars, '-' for none). No word of the account grammar holds a space or a '|'.
@@ -33,7 +34,9 @@ local LEASES, JOURNAL, TOTALS = PREFIX .. 'leases', PREFIX .. 'journal', PREFIX 
 
 local NOW = store_time_ms()
 local call = redis.call
-local records, generation, seq, limits_version = {}, nil, nil, nil
+local records, generation, seq, seq_before, limits_version = {}, nil, nil, nil, nil
+-- Whether the verb's own entries are wanted in the answer; those of leases that it expired in passing always are.
+local WANTS_ENTRIES = true
 
 local function whole(number)
   return string.format('%.0f', number)
@@ -61,7 +64,9 @@ local function is_amount(text)
 end
 
 local function is_whole(text)
-  return is_amount(string.match(text, '^%-([1-9].*)') or text)
+  if is_amount(text) then return true end
+  local digits = string.match(text, '^%-([1-9].*)')
+  return digits ~= nil and is_amount(digits)
 end
 
 local function is_meta_sound(meta_seq, version)
@@ -75,11 +80,12 @@ local function load_meta()
   -- Without its seq a generation is nobody's.
   seq, generation = tonumber(seq), meta[2] and generation
   -- A journal that is ahead of its meta hash is continued: it would refuse a record after the counters were written.
-  local last = call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1]
-  if last then seq = math.max(seq, tonumber(string.match(last[1], '^(%d+)'))) end
+  if call('XRANGE', JOURNAL, whole(seq + 1), '+', 'COUNT', '1')[1] then
+    local last = call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1]
+    seq = tonumber(string.match(last[1], '^(%d+)'))
+  end
   if seq >= EXACT then fail('the journal is damaged') end
-  -- This changes nothing: a key of another type stops the call here.
-  call('ZCARD', LEASES)
+  seq_before = seq
 end
 
 -- A store that was emptied gets a new generation.
@@ -89,8 +95,9 @@ local function ensure_generation()
   call('HSET', META, 'generation', generation, 'seq', whole(seq))
 end
 
+-- Then whether they are sound: nothing is left over.
 local function parse_targets(packed)
-  local targets = {}
+  local targets, read = {}, 0
   for account, period, window, starts, ends, limit in
       string.gmatch(packed, '(%S+) (%S+) (%S+) (%d+) (%d+) (%-?%d*)') do
     local name = account .. '|' .. period .. '|' .. window
@@ -98,9 +105,9 @@ local function parse_targets(packed)
       account = account, period = period, window = window, starts = tonumber(starts), ends = tonumber(ends),
       limit = limit, counter = PREFIX .. 'c:' .. name, pending = PREFIX .. 'p:' .. name,
     }
+    read = read + #name + #starts + #ends + #limit + 4
   end
-  local _, words = string.gsub(packed, '%S+', '')
-  return targets, words == 6 * #targets
+  return targets, read == #packed or read == #packed + 1
 end
 
 local function reservation_key(id)
@@ -113,19 +120,18 @@ local HELD = {pending = true, expired = true}
 -- One reservation's record, or nil; then whether there is one that does not parse.
 local function find_reservation(id)
   local key = reservation_key(id)
+  if call('EXISTS', key) == 0 then return nil, false end
   local f = redis.pcall('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace')
   if f.err then return nil, true end
-  if not f[1] then return nil, call('EXISTS', key) == 1 end
-  for index = 2, 8 do
+  for index = 1, 8 do
     if not f[index] then return nil, true end
   end
   local state, amount, targets, are_targets_sound = f[1], f[3], parse_targets(f[2])
-  for _, number in ipairs({f[4], f[5], f[6], f[7], amount == '' and '0' or amount}) do
-    if not is_amount(number) then return nil, true end
-  end
+  local are_numbers = is_amount(f[4]) and is_amount(f[5]) and is_amount(f[6]) and is_amount(f[7])
+    and (amount == '' or is_amount(amount))
   -- Only what came to its end without a reserve has no amount, and only such a release has no targets.
   local is_whole_record = HELD[state] and amount ~= '' and #targets > 0 or ENDED[state]
-  if not (are_targets_sound and is_whole_record) then return nil, true end
+  if not (are_numbers and are_targets_sound and is_whole_record) then return nil, true end
   return {
     id = id, key = key, fields = f, state = state, targets = targets, amount = amount, charge = f[4],
     deadline = tonumber(f[7]), trace = f[8],
@@ -151,7 +157,8 @@ local function load_counters(targets)
     if not (is_whole(target.spent) and is_whole(target.reserved) and is_whole(target.adjusted)) then
       fail('counter ' .. target.counter .. ' is damaged')
     end
-    call('ZCARD', target.pending)
+    target.holds = call('ZCARD', target.pending)
+    target.was_idle = target.holds == 0
   end
 end
 
@@ -166,10 +173,10 @@ end
 -- is later; a total has no end.
 local function keep_counter(target)
   if target.ends >= FOREVER_MS then return end
-  if call('EXISTS', target.pending) == 1 then
-    call('PERSIST', target.counter)
-  else
+  if target.holds == 0 then
     call('PEXPIRE', target.counter, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
+  elseif target.was_idle then
+    call('PERSIST', target.counter)
   end
 end
 
@@ -177,45 +184,51 @@ end
 local function change(target, spent_delta, reserved_delta)
   target.spent = increase(target, 'spent', target.spent, spent_delta)
   target.reserved = increase(target, 'reserved', target.reserved, reserved_delta)
-  keep_counter(target)
   return table.concat({target.account, target.period, target.window, target.limit,
     spent_delta, reserved_delta, target.spent, target.reserved}, ' ')
 end
 
--- One record in the journal, and in the answer, for all changes of a verb.
+-- One record in the journal for all changes of a verb. Its reason comes last, for it may hold anything.
 local function write_down(op, id, status, changes, reserve_trace, reason)
   seq = seq + #changes
-  call('HSET', META, 'seq', whole(seq))
-  local record = {'op', op, 'id', id, 'status', status, 'time', whole(NOW), 'trace', TRACE,
-    'reserve_trace', reserve_trace, 'reason', reason, 'changes', table.concat(changes, ' ')}
-  call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, seq - JOURNAL_MAX + 1)), whole(seq) .. '-0', unpack(record))
-  record[#record + 1] = 'last_seq'
-  record[#record + 1] = whole(seq)
-  records[#records + 1] = record
+  local at = whole(seq)
+  call('HSET', META, 'seq', at)
+  local record = table.concat(
+    {op, id, status, whole(NOW), TRACE, reserve_trace, table.concat(changes, ' '), reason}, '\n')
+  call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, seq - JOURNAL_MAX + 1)), at .. '-0', 'record', record)
+  if WANTS_ENTRIES or op == 'expire' then
+    records[#records + 1] = at
+    records[#records + 1] = record
+  end
 end
 
 -- Books the same change on every target and writes it down. Apart from a repair, the only place where counters change.
 local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
-  if spent_delta == '0' and reserved_delta == '0' then
-    for _, target in ipairs(targets) do keep_counter(target) end
-    return
-  end
   local changes, counted = {}, {}
-  for _, target in ipairs(targets) do
-    changes[#changes + 1] = change(target, spent_delta, reserved_delta)
-    if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
-    if reserved_delta ~= '0' and not counted[target.account] then
-      counted[target.account] = true
-      -- Only a metric's figure: a damaged one stops nobody.
-      redis.pcall('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)
+  local is_change = spent_delta ~= '0' or reserved_delta ~= '0'
+  for index, target in ipairs(targets) do
+    if is_change then
+      changes[index] = change(target, spent_delta, reserved_delta)
+      if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
+      if reserved_delta ~= '0' and not counted[target.account] then
+        counted[target.account] = true
+        -- Only a metric's figure: a damaged one stops nobody.
+        redis.pcall('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)
+      end
     end
+    keep_counter(target)
   end
-  write_down(op, id, status, changes, reserve_trace, reason)
+  if is_change then write_down(op, id, status, changes, reserve_trace, reason) end
+end
+
+local function add_lease(id, targets, deadline)
+  call('ZADD', LEASES, deadline, id)
+  for _, target in ipairs(targets) do target.holds = target.holds + call('ZADD', target.pending, deadline, id) end
 end
 
 local function drop_lease(id, targets)
   call('ZREM', LEASES, id)
-  for _, target in ipairs(targets) do call('ZREM', target.pending, id) end
+  for _, target in ipairs(targets) do target.holds = target.holds - call('ZREM', target.pending, id) end
 end
 
 -- Turns a pending reservation, whose counters are loaded, into an expired one: its hold is given back, its charge
@@ -252,7 +265,7 @@ local function first_due(leases, count)
   return call('ZRANGEBYSCORE', leases, '-inf', whole(NOW), 'LIMIT', '0', whole(count))
 end
 
-local function expire_due_on(targets)
+local function expire_indexed(targets)
   local left = SWEPT_PER_VERB
   for _, target in ipairs(targets) do
     if left <= 0 then return end
@@ -261,6 +274,13 @@ local function expire_due_on(targets)
       left = left - 1
     end
   end
+end
+
+-- Where nothing at all is due, nothing is on these. A key of another type stops the call here.
+local function expire_due_on(targets)
+  if not first_due(LEASES, 1)[1] then return false end
+  expire_indexed(targets)
+  return true
 end
 
 -- What pending reservations hold on a counter: the amounts of lasting leases, and of due ones.
@@ -283,7 +303,8 @@ local function leases_due(targets)
   return false
 end
 
--- What is known of an id, after expiring it if its lease is over, and then due leases on its counters.
+-- What is known of an id, after expiring it if its lease is over, and then due leases on its counters; its targets;
+-- and whether there were any due leases at all.
 local function open(id, packed)
   load_meta()
   local known = load_reservation(id)
@@ -294,8 +315,7 @@ local function open(id, packed)
   end
   local targets = known and known.targets or {}
   if #targets == 0 then targets = parse_targets(packed) end
-  expire_due_on(targets)
-  return known, targets
+  return known, targets, expire_due_on(targets)
 end
 
 local function remember(known, state, actual)
@@ -336,5 +356,5 @@ local function answer(status, known, targets, rejection)
     balances[#balances + 1] = target.reserved
   end
   return {status, whole(NOW), generation, whole(seq), limits_version, known and known.fields or false,
-    rejection or false, records, balances, TOKEN}
+    rejection or false, records, seq - seq_before, balances, TOKEN}
 end

@@ -1,8 +1,9 @@
 -- Book the actual cost in the windows in which the reservation was made.
 -- ARGV[8] id  [9] targets, for an id that the store lost  [10] actual cost, nano-dollars
--- ARGV[11] age_ms since the first attempt  [12] reason
+-- ARGV[11] age_ms since the first attempt  [12] reason  [13] '1' to have the entries told
 
 local id, packed, actual, age_ms, reason = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11]), ARGV[12]
+WANTS_ENTRIES = ARGV[13] == '1'
 
 local known, targets = open(id, packed)
 if known and (known.state == 'finalized' or known.state == 'released') then

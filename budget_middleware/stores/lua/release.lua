@@ -1,7 +1,8 @@
 -- Give a hold back and book nothing; of an unknown id leave a tombstone, so that a delayed reserve holds nothing.
--- ARGV[8] id  [9] age_ms since the first attempt  [10] reason
+-- ARGV[8] id  [9] age_ms since the first attempt  [10] reason  [11] '1' to have the entries told
 
 local id, age_ms, reason = ARGV[8], tonumber(ARGV[9]), ARGV[10]
+WANTS_ENTRIES = ARGV[11] == '1'
 
 local known, targets = open(id, '')
 if known and (known.state == 'finalized' or known.state == 'released') then

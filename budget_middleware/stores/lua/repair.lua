@@ -23,6 +23,7 @@ call('HDEL', target.counter, 'lacks')
 
 call('HSET', target.counter, 'repaired', whole(seq + 1))
 write_down('adjust', id, 'repaired', {change(target, spent_delta, reserved_delta)}, '', reason)
+keep_counter(target)
 -- The journal has led *spent*; a part of it that is more than the whole is not so.
 if tonumber(target.spent) < tonumber(target.adjusted) then call('HSET', target.counter, 'adjusted', target.spent) end
 return answer('repaired', nil, {target})

@@ -1,12 +1,14 @@
 -- Hold an amount on every target, or on none.
 -- ARGV[8] id  [9] targets  [10] amount, nano-dollars  [11] lease_ms  [12] expiry charge, nano-dollars
 -- ARGV[13] '1' to enforce, '0' to hold all the same and tell the refusal (shadow)  [14] limits version
+-- [15] '1' to have the entries told
 -- Rejection: {index of the target, spent, reserved}.
 
 local id, packed, amount, lease_ms, charge = ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11]), ARGV[12]
 local enforced, version = ARGV[13] == '1', ARGV[14]
+WANTS_ENTRIES = ARGV[15] == '1'
 
-local known, targets = open(id, packed)
+local known, targets, were_due = open(id, packed)
 if known then
   local same = known.amount == '' or
     (known.amount == amount and accounts_of(known.targets) == accounts_of(parse_targets(packed)))
@@ -27,7 +29,11 @@ for index, target in ipairs(targets) do
     end
   end
 end
-if rejection and not worst_spent and leases_due(targets) then return answer('leases_due') end
+if rejection and not worst_spent and leases_due(targets) then
+  -- Only in a damaged store do these counters know of due leases of which nobody else knows.
+  if not were_due then expire_indexed(targets) end
+  if seq > seq_before or leases_due(targets) then return answer('leases_due') end
+end
 if rejection and enforced then return answer('rejected', nil, nil, rejection) end
 
 for _, target in ipairs(targets) do
@@ -40,7 +46,6 @@ ensure_generation()
 local deadline = whole(NOW + lease_ms)
 call('HSET', reservation_key(id), 'state', 'pending', 'targets', packed, 'amount', amount, 'charge', charge,
   'actual', '0', 'created', whole(NOW), 'deadline', deadline, 'trace', TRACE)
-call('ZADD', LEASES, deadline, id)
-for _, target in ipairs(targets) do call('ZADD', target.pending, deadline, id) end
+add_lease(id, targets, deadline)
 post('reserve', id, 'reserved', targets, '0', amount, '', '')
 return answer('reserved', nil, targets, rejection)

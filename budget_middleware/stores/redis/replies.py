@@ -1,12 +1,14 @@
 """From what the scripts tell to answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 from budget_middleware.core.model import TELLS_RECORDED, Answer, Balance, Entry, Rejection, Reservation, Status, Target
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores.packing import unpack_record, unpack_refusal, unpack_reservation
+
+_STATUSES = {str(status): status for status in Status}
 
 RESERVATION_FIELDS = ("state", "targets", "amount", "charge", "actual", "created", "deadline", "trace")
 
@@ -17,8 +19,8 @@ Records = Sequence[tuple[str, dict[str, str]]]
 def answer_of(
     reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0
 ) -> Answer:
-    status, now_ms, generation, seq, version, recorded, rejection, records, balances = reply
-    status = Status(status)
+    status, now_ms, generation, seq, version, recorded, rejection, records, written, balances = reply
+    status = _STATUSES[status]
     return Answer(
         status=status,
         now_ms=int(now_ms),
@@ -27,11 +29,15 @@ def answer_of(
         limits_version=int(version),
         recorded=unpack_reservation(id_, recorded) if recorded and status in TELLS_RECORDED else None,
         rejection=_rejection(rejection, targets, estimate_nanos) if rejection else None,
-        entries=tuple(entry for record in records for entry in unpack_record(_pairs(record))),
-        balances=tuple(
-            Balance(int(spent), int(reserved)) for spent, reserved in zip(balances[::2], balances[1::2], strict=True)
-        ),
+        entries=tuple(_told(records)) if records else (),
+        written=written,
+        balances=tuple(map(Balance, map(int, balances[::2]), map(int, balances[1::2]))),
     )
+
+
+def _told(records: Sequence[str]) -> Iterator[Entry]:
+    for last_seq, record in zip(records[::2], records[1::2], strict=True):
+        yield from unpack_record(record, last_seq=int(last_seq))
 
 
 def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
@@ -39,16 +45,12 @@ def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: 
     return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
 
 
-def _pairs(flat: Sequence[str]) -> dict[str, str]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
 def read_entries(records: Records) -> list[Entry]:
     """The entries of the records that can be read."""
     entries: list[Entry] = []
     for id_, fields in records:
         with suppress(ValueError, KeyError):
-            entries += unpack_record({**fields, "last_seq": id_.split("-")[0]})
+            entries += unpack_record(fields["record"], last_seq=int(id_.split("-")[0]))
     return entries
 
 

@@ -30,6 +30,7 @@ class RedisStore(RedisReads):
             str(verb.expiry_charge_nanos),
             "1" if verb.enforce else "0",
             str(verb.limits_version),
+            "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id, targets=verb.targets, estimate_nanos=verb.amount_nanos)
 
@@ -42,11 +43,14 @@ class RedisStore(RedisReads):
             str(verb.actual_nanos),
             str(verb.age_ms),
             verb.reason,
+            "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id)
 
     async def release(self, verb: Release) -> Answer:
-        return answer_of(await self._call("release", verb.trace, verb.id, str(verb.age_ms), verb.reason), verb.id)
+        wants_entries = "1" if verb.wants_entries else "0"
+        reply = await self._call("release", verb.trace, verb.id, str(verb.age_ms), verb.reason, wants_entries)
+        return answer_of(reply, verb.id)
 
     async def extend(self, verb: Extend) -> Answer:
         return answer_of(await self._call("extend", verb.trace, verb.id, str(verb.lease_ms)), verb.id)

@@ -1,6 +1,6 @@
 """One connection that many calls share.
 
-    calls of one tick of the event loop ──> one write ──> server ──> replies, in the order of the calls
+    calls of one tick of the event loop ──> few writes ──> server ──> replies, in the order of the calls
 
 Nobody waits for a free connection, and a call costs no timer and no task of its own. A caller that gives up takes
 nothing from the others: the reply to its call comes in its place and is dropped. A call that the server refuses is
@@ -18,6 +18,9 @@ from budget_middleware.stores.base import StoreUnavailable
 
 LATE = 0.25
 """A wire whose oldest call has waited for so much of the time-out takes no new ones: another is made for these."""
+
+SENT_AT_ONCE = 8
+"""So many calls are not kept for the end of the tick: the server works on them while the rest of the tick goes on."""
 
 Word = str | bytes
 Reply = object
@@ -52,6 +55,8 @@ class Wire(asyncio.Protocol):
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(packed)
+        if len(self._unsent) == SENT_AT_ONCE:
+            self._flush()
         reply: asyncio.Future[Reply] = self._loop.create_future()
         self._waiting.append((self._loop.time(), reply))
         if self._watch is None:
@@ -71,7 +76,7 @@ class Wire(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self._transport is not None:
+        if unsent and self._transport is not None:
             self._transport.write(b"".join(unsent))
 
     def _look(self) -> None:

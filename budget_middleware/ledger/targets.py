@@ -1,0 +1,48 @@
+"""From claims to counters: the windows of an instant, remembered while they last."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from budget_middleware.core.limits import Claim
+from budget_middleware.core.model import Target
+from budget_middleware.core.windows import window_at
+
+KNOWN_MAX = 4_096
+
+
+class _Known(NamedTuple):
+    """Targets, and the time in which all their windows are current (milliseconds, until is not in it)."""
+
+    targets: tuple[Target, ...]
+    since_ms: int
+    until_ms: int
+
+
+class TargetChooser:
+    """Chooses windows in one time zone."""
+
+    def __init__(self, timezone: ZoneInfo) -> None:
+        self._timezone = timezone
+        self._known: dict[tuple[Claim, ...], _Known] = {}
+
+    def targets(self, claims: Iterable[Claim], *, now_ms: int) -> tuple[Target, ...]:
+        """The counters of claims at a time of the store; the same object again as long as it holds."""
+        claims = tuple(claims)
+        known = self._known.get(claims)
+        if known is None or not known.since_ms <= now_ms < known.until_ms:
+            known = self._choose(claims, now_ms)
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[claims] = known
+        return known.targets
+
+    def _choose(self, claims: tuple[Claim, ...], now_ms: int) -> _Known:
+        windows = [window_at(claim.period, time_ms=now_ms, timezone=self._timezone) for claim in claims]
+        return _Known(
+            tuple(
+                Target(claim.account, window, claim.limit_nanos) for claim, window in zip(claims, windows, strict=True)
+            ),
+            max((window.starts_ms for window in windows), default=now_ms),
+            min((window.ends_ms for window in windows), default=now_ms),
+        )

@@ -1,0 +1,53 @@
+"""The counters of claims are remembered, and never longer than their windows last."""
+
+from zoneinfo import ZoneInfo
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budget_middleware.core.limits import Claim
+from budget_middleware.core.model import Target
+from budget_middleware.core.windows import Period, window_at
+from budget_middleware.ledger.targets import KNOWN_MAX, TargetChooser
+
+TOKYO = ZoneInfo("Asia/Tokyo")
+START_MS = 1_764_028_800_000
+HOUR_MS = 3_600_000
+CLAIMS = (Claim("key:a", Period.HOUR, 5), Claim("team:b", Period.DAY, None), Claim("global", Period.TOTAL, 7))
+
+
+@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 2)), min_size=1, max_size=30))
+def test_as_if_nothing_were_remembered(asked):
+    """Whatever the order of the times: a store's clock may be set back."""
+    chooser = TargetChooser(TOKYO)
+    for half_hours, first in asked:
+        now_ms = START_MS + half_hours * HOUR_MS // 2
+        assert chooser.targets(CLAIMS[first:], now_ms=now_ms) == tuple(
+            Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=TOKYO), claim.limit_nanos)
+            for claim in CLAIMS[first:]
+        )
+
+
+def test_the_same_object_while_it_holds():
+    chooser = TargetChooser(TOKYO)
+    first = chooser.targets(CLAIMS, now_ms=START_MS)
+    assert chooser.targets(list(CLAIMS), now_ms=START_MS + 1) is first
+    assert chooser.targets(CLAIMS, now_ms=START_MS + HOUR_MS) is not first
+
+
+def test_a_changed_limit_is_another_claim():
+    chooser = TargetChooser(TOKYO)
+    for limit_nanos in (5, 6, None):
+        (target,) = chooser.targets((Claim("key:a", Period.HOUR, limit_nanos),), now_ms=START_MS)
+        assert target.limit_nanos == limit_nanos
+
+
+def test_hostile_names_do_not_pile_up():
+    chooser = TargetChooser(TOKYO)
+    for number in range(KNOWN_MAX + 10):
+        chooser.targets((Claim(f"key:{number}", Period.TOTAL, None),), now_ms=START_MS)
+    assert len(chooser._known) <= KNOWN_MAX
+
+
+def test_nothing_claimed():
+    assert TargetChooser(TOKYO).targets((), now_ms=START_MS) == ()
