@@ -18,6 +18,8 @@ Headers = list[tuple[bytes, bytes]]
 
 # What no longer describes a body that we rewrite.
 _OF_THE_BODY: Final = (b"content-length", b"etag")
+# Of what is kept to be read later: more than most answers have.
+MAX_UNREAD_BYTES: Final = 128 << 10
 _JSON_BLANKS: Final = b" \t\r\n"
 # Of `data:`, `event:`, `id:`, `retry:` and comments; none of them begins a JSON value.
 _EVENT_STARTS: Final = (b"d", b"e", b"i", b"r", b":")
@@ -52,6 +54,7 @@ _SPLITTERS: Final[Mapping[_Kind, type[EventSplitter | LineSplitter | FrameSplitt
 class AnswerReader:
     """Follows one answer of an API and gathers its facts in `seen`; raises nothing, whatever the bytes.
 
+    A chunk is given to `skim`, where `may_skim`, and to `feed` if that does not take it.
     With `hide_usage`, events are forwarded whole, as soon as they are complete, without the usage that the
     client did not ask for. In every other case each byte is forwarded at once, as it came.
     Of a JSON answer, and of what one compressed chunk expands to, at most `max_body_bytes` are kept; so of one event,
@@ -60,6 +63,8 @@ class AnswerReader:
 
     def __init__(self, api: Api, *, hide_usage: bool, max_body_bytes: int) -> None:
         self.seen = Seen()
+        # Whether `skim` may take the next chunk, if it is not the last.
+        self.may_skim = False
         self._api = api
         self._hide_usage = hide_usage
         self._max_body_bytes = max_body_bytes
@@ -69,6 +74,9 @@ class AnswerReader:
         self._splitter: Splitter | None = None
         self._body = bytearray()
         self._first_byte = b""
+        self._misses_text = False
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
@@ -89,6 +97,27 @@ class AnswerReader:
             dropped = (*_OF_THE_BODY, b"content-encoding")
         return [pair for pair in headers if pair[0].lower() not in dropped] if self._hide_usage else headers
 
+    def skim(self, chunk: bytes) -> bytes | None:
+        """The bytes to forward now of a chunk that is not to be fed, for it can tell nothing but text.
+
+        It is kept, up to MAX_UNREAD_BYTES with others, until `catch_up`. None for a chunk that is to be fed.
+        """
+        if type(chunk) is not bytes or chunk[-2:] != b"\n\n":
+            return None
+        forwarded = self._api.skim(chunk, hide_usage=self._hide_usage)
+        if forwarded is not None:
+            self._unread.append(chunk)
+            self._unread_bytes += len(chunk)
+            if self._unread_bytes > MAX_UNREAD_BYTES:
+                self.catch_up()
+        return forwarded
+
+    def catch_up(self) -> None:
+        """Read what was skimmed so far: needed where the text has to tell what no usage tells."""
+        unread, self._unread, self._unread_bytes = self._unread, [], 0
+        # These events are whole, and where one has begun since, the stream's own splitter holds its beginning.
+        self._read(EventSplitter(max_event_bytes=self._max_event_bytes), unread, last=True)
+
     def feed(self, chunk: bytes, *, last: bool) -> bytes:
         """Take the next bytes of the body; return those to forward now."""
         if self._kind is _Kind.OPAQUE:
@@ -100,12 +129,18 @@ class AnswerReader:
             if last and self._kind in (_Kind.JSON, _Kind.UNTOLD):
                 self._read_body()
             return chunk
+        forwarded = self._read(self._splitter, pieces, last=last)
+        # What every event tells has to be heard once.
+        self.may_skim = self._inflater is None and self.seen.model is not None and _is_between(self._splitter)
+        return forwarded if self._hide_usage else chunk
+
+    def _read(self, splitter: Splitter, pieces: Iterable[bytes], *, last: bool) -> bytes:
         forwarded = bytearray()
-        for event in self._events(self._splitter, pieces, last=last):
+        for event in self._events(splitter, pieces, last=last):
             forwarded += self._read_event(event)
-        if self._splitter.skipped or (self._inflater and self._inflater.broken):
-            self.seen.readable = False
-        return bytes(forwarded) if self._hide_usage else chunk
+        self._misses_text |= splitter.skipped or (self._inflater is not None and self._inflater.broken)
+        self.seen.readable &= not self._misses_text
+        return bytes(forwarded)
 
     def _events(self, splitter: Splitter, pieces: Iterable[bytes], *, last: bool) -> Iterator[Event]:
         for piece in pieces:
@@ -146,6 +181,10 @@ class AnswerReader:
         document = parse_body(self._body)
         if document is not UNREADABLE:
             self._api.read_json(document, self.seen)
+
+
+def _is_between(splitter: Splitter) -> bool:
+    return isinstance(splitter, EventSplitter) and splitter.is_between_events
 
 
 def _kind_of(content_type: bytes) -> _Kind:

@@ -44,6 +44,11 @@ class DelimitedSplitter:
         self._searched = 0
         self._skipping = False
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether nothing of an event has come that is not complete."""
+        return not self._rest and not self._skipping
+
     def feed(self, piece: bytes) -> list[Event]:
         """The events that this piece completes, and pieces of events that are too long to keep."""
         self._rest += piece

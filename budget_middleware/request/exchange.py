@@ -11,6 +11,7 @@ request can lose it. What the app does after its last message changes nothing.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,8 +85,16 @@ class Exchange:
                 await self._has_ended.wait()
         return message
 
-    async def _send_and_meter(self, message: Message) -> None:
+    def _send_and_meter(self, message: Message) -> Awaitable[None]:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
+        if self._reader.may_skim and message.get("more_body") and self._held_start is None:
+            chunk = message["body"]
+            forwarded = self._reader.skim(chunk)
+            if forwarded is not None:
+                return self._send(message if forwarded is chunk else {**message, "body": forwarded})
+        return self._meter(message)
+
+    async def _meter(self, message: Message) -> None:
         match message["type"]:
             case "http.response.start":
                 await self._start(message)
@@ -177,6 +186,8 @@ class Exchange:
         return await self._ledger.settled(self._ending)
 
     def _begin_ending(self, end: End) -> asyncio.Task[Answer | None]:
+        if self._reader.seen.usage is None:
+            self._reader.catch_up()
         seen, hold = self._reader.seen, self._admitted.hold
         is_error = self._status >= 300
         evidence = self._bill.evidence(seen, end=end, is_error=is_error, output_began=self._output_began)

@@ -14,6 +14,17 @@ def cut(stream, places):
     return [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
 
 
+def passed(reader, chunks):
+    """What the client gets of an answer that comes in these chunks. All of it has been read then."""
+    forwarded = []
+    for place, chunk in enumerate(chunks):
+        last = place == len(chunks) - 1
+        skimmed = reader.skim(chunk) if reader.may_skim and not last else None
+        forwarded.append(reader.feed(chunk, last=last) if skimmed is None else skimmed)
+    reader.catch_up()
+    return b"".join(forwarded)
+
+
 def frame(payload):
     """A frame of an AWS event stream, with one header as Bedrock's have."""
     headers = b"\x0b:event-type\x07\x00\x05chunk"

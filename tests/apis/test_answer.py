@@ -14,12 +14,12 @@ from budget_middleware.apis.base import Seen
 from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.core.pricing import Usage
+from tests.apis.cuts import CUTS, cut, passed
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3}
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 JSON = (b"content-type", b"application/json")
 GZIP = (b"content-encoding", b"gzip")
-CUTS = st.lists(st.integers(0, 2000), max_size=8)
 
 
 def event(**fields):
@@ -48,11 +48,7 @@ def read(body, *headers, hide_usage=False, places=(), max_body_bytes=100_000, st
     """Feed a body, cut at some places; return what was seen, what was forwarded and the headers."""
     reader = AnswerReader(OpenAIChat(), hide_usage=hide_usage, max_body_bytes=max_body_bytes)
     sent = reader.begin(status, list(headers))
-    places = sorted(place % (len(body) + 1) for place in places)
-    chunks = [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
-    forwarded = [reader.feed(chunk, last=False) for chunk in chunks[:-1]]
-    forwarded.append(reader.feed(chunks[-1], last=True))
-    return reader.seen, b"".join(forwarded), sent
+    return reader.seen, passed(reader, cut(body, places)), sent
 
 
 class TestStreams:

@@ -11,7 +11,7 @@ from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Seen
 from budget_middleware.core.pricing import Usage
-from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut
+from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 
 BY_NAME = {api.name: api for api in APIS}
 JSON = "application/json"
@@ -24,8 +24,7 @@ def read(api, content_type, body, places=()):
     reader = AnswerReader(BY_NAME[api], hide_usage=False, max_body_bytes=1_000_000)
     headers = [(b"content-type", content_type.encode())]
     assert reader.begin(200, headers) == headers
-    *chunks, last = cut(body, places)
-    assert b"".join([*(reader.feed(chunk, last=False) for chunk in chunks), reader.feed(last, last=True)]) == body
+    assert passed(reader, cut(body, places)) == body
     return reader.seen
 
 

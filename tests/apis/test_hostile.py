@@ -18,7 +18,7 @@ from budget_middleware.apis.base import BadRequestError, Reason, Refusal, Seen
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import MAX_TOKENS, parse_body
 from budget_middleware.core.pricing import Rate, Rates, Unit, Usage, cost_nanos
-from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut
+from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 from tests.apis.test_answers import ANSWERS
 from tests.apis.test_requests import REQUESTS
 
@@ -81,9 +81,7 @@ def spoiled(draw, document):
 def read(name, content_type, body, places=(), *headers, max_body_bytes=100_000):
     reader = AnswerReader(BY_NAME[name], hide_usage=False, max_body_bytes=max_body_bytes)
     reader.begin(200, [(b"content-type", content_type.encode()), *headers])
-    chunks = cut(body, places)
-    forwarded = [reader.feed(chunk, last=place == len(chunks) - 1) for place, chunk in enumerate(chunks)]
-    assert b"".join(forwarded) == body
+    assert passed(reader, cut(body, places)) == body
     check(reader.seen)
     return reader.seen
 

@@ -55,7 +55,8 @@ class Prometheus:
                 with urllib.request.urlopen(f"{self.url}/-/ready"):
                     return
             except urllib.error.HTTPError as error:
-                assert error.code == 503 and time.monotonic() < until, error
+                if error.code != 503 or time.monotonic() > until:
+                    raise
             time.sleep(0.1)
 
     def rules(self) -> list[dict[str, Any]]:
