@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from budget_middleware import telemetry as names
-from budget_middleware.core.model import Answer, Finalize, Op, Release, Status
+from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
@@ -42,6 +42,7 @@ class _Owed:
     ending: Ending
     told: Told
     since_s: float
+    is_replay: bool = False
 
     @property
     def spooled(self) -> SpooledEnding:
@@ -158,7 +159,7 @@ class Endings:
 
     async def _end_again(self, owed: _Owed, at_once: asyncio.Semaphore) -> None:
         async with at_once:
-            await self._end(replace(owed, told=lambda: {**owed.told(), names.REASON: "replayed"}))
+            await self._end(replace(owed, told=lambda: {**owed.told(), names.REASON: "replayed"}, is_replay=True))
 
     async def _end(self, owed: _Owed) -> Answer | None:
         span = self._telemetry.start(
@@ -210,7 +211,9 @@ class Endings:
         return await self._patience.bound(self._send(trial.owed.asked_by(trial.span)))
 
     def _settle(self, trial: "_Trial", answer: Answer) -> Answer:
-        self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain)
+        # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
+        was_overtaken = answer.status in TELLS_RECORDED and not trial.owed.is_replay
+        self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain or was_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and isinstance(trial.owed.ending, Finalize):
             _log.error(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from budget_middleware.ledger import endings
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.stores.memory import MemoryStore
 from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan
@@ -58,6 +59,14 @@ A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP = replace(
 """The journal was searched for its entries before they were there, and never again."""
 
 
+A_COPY_THAT_OVERTAKES_ITS_CALL = replace(
+    PLAN,
+    requests=(replace(REQUEST, pause_ms=200, faults=(CallFault(1, Fault.DUPLICATED, 60),)),),
+    events=(Event(100, Kind.SLOW, for_ms=2_000), Event(230, Kind.SLOW, for_ms=500)),
+)
+"""The copy books, and the call itself is told only that all is done."""
+
+
 def told(plan: Plan) -> str:
     outcome = simulate(plan, keeps_story=True)
     return "\n".join(outcome.story) if outcome.violation else ""
@@ -83,6 +92,10 @@ def test_a_reserve_that_is_applied_late_is_told():
     assert not told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)
 
 
+def test_what_a_copy_did_that_overtook_its_call_is_told():
+    assert not told(A_COPY_THAT_OVERTAKES_ITS_CALL)
+
+
 def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     def counted(store: MemoryStore) -> int:
         store._limits_version += 1
@@ -90,6 +103,9 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
 
     async def look_for_nothing(_: StoreFollower) -> None: ...
 
+    with monkeypatch.context() as patch:
+        patch.setattr(endings, "TELLS_RECORDED", frozenset())
+        assert "no span tells" in told(A_COPY_THAT_OVERTAKES_ITS_CALL)
     with monkeypatch.context() as patch:
         patch.setattr(StoreFollower, "learn_latest", lambda _: None)
         assert "not ended again" in told(AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES)
@@ -101,5 +117,5 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     assert "not ended again" in told(AN_ENDING_LOST_BEHIND_OTHERS_WRITES)
     assert "no span tells" in told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)
     assert not told(AN_ENDING_LOST_IN_A_FAILOVER)
-    monkeypatch.setattr(StoreFollower, "_follow", lambda self, a, before: follow(self, replace(a, entries=()), before))
+    monkeypatch.setattr(StoreFollower, "_follow", lambda self, a, before: follow(self, a._replace(written=0), before))
     assert "not ended again" in told(AN_ENDING_LOST_IN_A_FAILOVER)
