@@ -137,7 +137,7 @@ class BudgetMiddleware:
 
     def _note_ungated(self, path: str) -> None:
         is_free = is_free_route(path)
-        self.ledger.telemetry.count_request(status="free" if is_free else "unmetered", model="other")
+        self.ledger.telemetry.metrics.count_request(status="free" if is_free else "unmetered", model="other")
         if is_free:
             return
         template = _ID_SEGMENT.sub("/{id}", path)[:200]

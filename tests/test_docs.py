@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from budget_middleware import telemetry
 from budget_middleware.apis import APIS
 from budget_middleware.cli import main
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
@@ -17,6 +16,7 @@ from budget_middleware.core.pricing import Rates
 from budget_middleware.prices import load_prices
 from budget_middleware.prices.units import SameAs
 from budget_middleware.settings import setting_docs
+from budget_middleware.telemetry import Gauges, Telemetry, names
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -106,20 +106,20 @@ def test_the_table_of_routes_is_that_of_the_code():
 
 def test_spans_are_those_of_the_code():
     told = {bare(row[0]) for row in rows(TRACING, "span ")}
-    assert told == {telemetry.COUNTER_SPAN, *(f"budget.{op}" for op in Op)}
+    assert told == {names.COUNTER_SPAN, *(f"budget.{op}" for op in Op)}
 
 
 def test_attributes_are_those_of_the_code():
-    constants = {value for name, value in vars(telemetry).items() if name.isupper() and isinstance(value, str)}
-    named = {value for value in constants if value.startswith(("budget.", "gen_ai."))} - {telemetry.COUNTER_SPAN}
+    constants = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
+    named = {value for value in constants if value.startswith(("budget.", "gen_ai."))} - {names.COUNTER_SPAN}
     tables = TRACING.split("\n| attribute ")
     told = {bare(row[0]) for table in tables[1:] for row in rows(f"\n| attribute {table}", "attribute")}
-    assert told | {telemetry.STATUS, telemetry.RESERVATION_ID} == named
+    assert told | {names.STATUS, names.RESERVATION_ID} == named
 
 
 def test_error_statuses_are_those_of_the_code():
     paragraph = TRACING[TRACING.index("**Errors.**") : TRACING.index("**Parents.**")]
-    assert set(re.findall(r"`([a-z_]+)`", paragraph)) == set(map(str, telemetry._ERRORS))
+    assert set(re.findall(r"`([a-z_]+)`", paragraph)) == set(map(str, names.ERRORS))
 
 
 def test_metrics_are_those_of_the_code(monkeypatch):
@@ -134,7 +134,7 @@ def test_metrics_are_those_of_the_code(monkeypatch):
         create_observable_gauge=maker("gauge"),
     )
     monkeypatch.setattr("opentelemetry.metrics.get_meter", lambda *_: meter)
-    telemetry.Telemetry().observe(telemetry.Gauges(reserved_by_kind=dict, oldest_s=float, spooled=int))
+    Telemetry().metrics.observe(Gauges(reserved_by_kind=dict, oldest_s=float, spooled=int))
     assert {bare(name): (kind, bare(unit)) for name, kind, unit, *_ in rows(TRACING, "metric")} == made
 
 

@@ -7,7 +7,7 @@ from budget_middleware.core.model import Entry
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores.base import Store
-from budget_middleware.telemetry import trace_ids
+from budget_middleware.telemetry.traceparent import trace_ids
 
 PAGE = 1_000
 

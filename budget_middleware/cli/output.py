@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.telemetry import is_sampled, trace_ids
+from budget_middleware.telemetry.traceparent import is_sampled, trace_ids
 
 PROGRAM = "budget-middleware"
 

@@ -15,7 +15,7 @@ from budget_middleware.cli.parsing import account, add_command, add_trace_url, p
 from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
 from budget_middleware.core.windows import Period, window_at, window_named
-from budget_middleware.telemetry import trace_ids
+from budget_middleware.telemetry.traceparent import trace_ids
 
 Tell = Callable[[Iterable[Entry]], None]
 

@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Iterable
 from shlex import quote
 
-from budget_middleware import telemetry as names
 from budget_middleware.cli.binding import read_limits
 from budget_middleware.cli.desk import LEAST_TIMEOUT_S, Desk
 from budget_middleware.cli.output import complain
@@ -15,6 +14,7 @@ from budget_middleware.core.windows import Window, window_named
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.patience import Patience
 from budget_middleware.stores.base import StoreRefused
+from budget_middleware.telemetry import names
 
 REASON = "audit"
 
@@ -59,16 +59,16 @@ async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Ent
     """One repair, its span, and the entries of it: none if somebody was faster."""
     id_ = secrets.token_hex(16)
     told: names.Attributes = {names.AMOUNT_USD: correction.spent_nanos / NANOS_PER_USD, names.REASON: REASON}
-    span = desk.ledger.telemetry.start(Op.ADJUST, reservation_id=id_, told=lambda: told)
+    span = desk.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, told=lambda: told)
     verb = Repair(id_, target, correction.spent_nanos, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:
         answer = await until_decided(lambda: desk.store.repair(verb), patience=Patience(LEAST_TIMEOUT_S))
         status = answer.status
     finally:
-        desk.ledger.telemetry.end(span, status)
+        desk.ledger.telemetry.spans.end(span, status)
     entries = answer.entries or await _written_before(desk, id_)
-    desk.ledger.telemetry.tell(span, entries)
+    desk.ledger.telemetry.spans.tell(span, entries)
     return entries
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from budget_middleware import telemetry as names
 from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import StoreFollower
@@ -18,7 +17,8 @@ from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
-from budget_middleware.telemetry import Telemetry, Told, VerbSpan
+from budget_middleware.telemetry import Telemetry, Told, VerbSpan, names
+from budget_middleware.telemetry.traceparent import log_ids
 
 REPLAYED_S = 300
 """Endings that were answered in the last so many seconds are sent again when the store has lost writes."""
@@ -82,7 +82,7 @@ class _Trial:
 
     @property
     def log_ids(self) -> Mapping[str, str]:
-        return names.log_ids(self.owed.ending.id, self.span.trace)
+        return log_ids(self.owed.ending.id, self.span.trace)
 
     async def pause(self) -> None:
         """Wait before the next try, longer each time; cut short where the loop closes."""
@@ -162,7 +162,7 @@ class Endings:
             await self._end(replace(owed, told=lambda: {**owed.told(), names.REASON: "replayed"}, is_replay=True))
 
     async def _end(self, owed: _Owed) -> Answer | None:
-        span = self._telemetry.start(
+        span = self._telemetry.spans.start(
             owed.op,
             reservation_id=owed.hold.id,
             since_seq=self._follower.seen.seq,
@@ -198,7 +198,7 @@ class Endings:
     def _keeps(self, owed: _Owed) -> bool:
         is_kept = self._spool.keep(owed.spooled)
         if not is_kept:
-            self._telemetry.count_lost()
+            self._telemetry.metrics.count_lost()
         return is_kept
 
     async def _try_later(self, trial: "_Trial") -> None:

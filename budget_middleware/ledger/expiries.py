@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
-from budget_middleware import telemetry as names
 from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.stores.base import Store, StoreUnavailable
-from budget_middleware.telemetry import Telemetry
+from budget_middleware.telemetry import Telemetry, names
+from budget_middleware.telemetry.traceparent import log_ids
 
 SWEPT_AT_ONCE = 256
 
@@ -43,7 +43,7 @@ class Expiries:
         answer = await self._expiring(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
         if answer.status in _RUN_OUT:
             # Its request goes on, and finalizes late: an expired reservation is never revived.
-            ids = names.log_ids(hold.id, hold.reserve_trace)
+            ids = log_ids(hold.id, hold.reserve_trace)
             _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status, extra=ids)
         return answer.status is Status.EXTENDED
 
@@ -67,7 +67,7 @@ class Expiries:
         self, call: Callable[[str], Awaitable[Answer]], *, reservation_id: str = "", reason: str = ""
     ) -> Answer:
         """The span of a call that no operator asked for is ended, and so exported, only if it did expire leases."""
-        span = self._telemetry.start(
+        span = self._telemetry.spans.start(
             Op.EXPIRE,
             reservation_id=reservation_id,
             since_seq=self._follower.seen.seq,
@@ -81,7 +81,7 @@ class Expiries:
             self._follower.leave_untold(span)
             raise StoreUnavailable(str(error) or f"no answer within {self._timeout_s:g} s") from error
         if answer.entries or reservation_id:
-            self._telemetry.link_expired(span, answer.entries)
-            self._telemetry.end(span, answer.status if reservation_id else Status.EXPIRED)
+            self._telemetry.spans.link_expired(span, answer.entries)
+            self._telemetry.spans.end(span, answer.status if reservation_id else Status.EXPIRED)
         self._follower.note(answer, span, asked)
         return answer

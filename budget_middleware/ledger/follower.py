@@ -85,10 +85,10 @@ class StoreFollower:
 
     def note(self, answer: Answer, span: VerbSpan, call: Call) -> None:
         """Learn from the answer to a call."""
-        self._telemetry.count_call(call.op, seconds=time.monotonic() - call.began_s)
+        self._telemetry.metrics.count_call(call.op, seconds=time.monotonic() - call.began_s)
         self.breaker.note_answer()
         if answer.entries:
-            self._telemetry.tell(span, answer.entries)
+            self._telemetry.spans.tell(span, answer.entries)
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
         if self._follow(answer, call.before):
             self._note_loss()
@@ -160,7 +160,7 @@ class StoreFollower:
     def finish(self, span: VerbSpan, status: str, told: Told = dict, *, is_uncertain: bool) -> None:
         """End a verb's span. Uncertain: a call got no answer, so the journal may hold entries that nobody told."""
         if span.is_recording:
-            self._telemetry.end(span, status, told=told)
+            self._telemetry.spans.end(span, status, told=told)
         if is_uncertain:
             self.leave_untold(span)
 
@@ -206,6 +206,6 @@ class StoreFollower:
     def _tell_late(self, span: VerbSpan, entries: Sequence[Entry]) -> None:
         if span.op is Op.EXPIRE and entries:
             # Such a span is ended, and so exported, only if it did expire leases.
-            self._telemetry.link_expired(span, entries)
-            self._telemetry.end(span, Status.EXPIRED)
-        self._telemetry.tell(span, entries)
+            self._telemetry.spans.link_expired(span, entries)
+            self._telemetry.spans.end(span, Status.EXPIRED)
+        self._telemetry.spans.tell(span, entries)

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from budget_middleware import telemetry as names
 from budget_middleware.core.limits import Claim, LimitRule
 from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Release, Reserve, Status, Target
 from budget_middleware.core.money import NANOS_PER_USD
@@ -37,7 +36,7 @@ from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic
-from budget_middleware.telemetry import Gauges, Telemetry, Told, VerbSpan
+from budget_middleware.telemetry import Gauges, Telemetry, Told, VerbSpan, names
 
 _log = logging.getLogger("budget_middleware")
 
@@ -97,7 +96,7 @@ class Ledger:
         self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
         self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout_s=store_timeout_s)
         self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout_s=store_timeout_s)
-        self.telemetry.observe(
+        self.telemetry.metrics.observe(
             Gauges(
                 reserved_by_kind=lambda: self._expiries.reserved_by_kind,
                 oldest_s=self._leases.oldest_s,
@@ -142,7 +141,7 @@ class Ledger:
         say what becomes of the hold: ``abandon`` it, or serve the request and end it as if it were reserved.
         """
         started = time.monotonic()
-        span = self.telemetry.start(
+        span = self.telemetry.spans.start(
             Op.RESERVE,
             reservation_id=hold.id,
             since_seq=self._follower.seen.seq,
@@ -171,7 +170,8 @@ class Ledger:
             raise
         finally:
             self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
-            self.telemetry.count_reserve(span, seconds=time.monotonic() - started, status=status)
+            seconds = time.monotonic() - started
+            self.telemetry.metrics.count_reserve(seconds=seconds, status=status, context=span.context)
         self._refusals.note(hold, answer)
         self._keep_or_abandon(hold, answer)
         return answer
@@ -288,7 +288,7 @@ class Ledger:
         rates = self.prices.resolve(hold.model)
         # Names of the price book only, for their number is bounded.
         model = (rates.model if rates else "") or "other"
-        self.telemetry.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.amount_nanos, model=model)
+        self.telemetry.metrics.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.amount_nanos, model=model)
 
     async def settled(self, ending: EndingTask) -> Answer | None:
         """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
@@ -307,7 +307,7 @@ class Ledger:
         """Add to (negative: credit) *spent* of the claims' current windows, or of the targets that are named."""
         claims = tuple(claims)
         id_ = secrets.token_hex(16)
-        span = self.telemetry.start(
+        span = self.telemetry.spans.start(
             Op.ADJUST,
             reservation_id=id_,
             since_seq=self._follower.seen.seq,
@@ -362,5 +362,5 @@ class Ledger:
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
         self._endings.close()
-        await run_beside(self.telemetry.flush, timeout_s=FLUSH_S)
+        await run_beside(self.telemetry.spans.flush, timeout_s=FLUSH_S)
         await self.store.aclose()

@@ -84,7 +84,7 @@ class RefusalLog:
             is_enforced=answer.status is Status.REJECTED,
         )
         if not waiting.add(refusal):
-            self._telemetry.count_unlogged(1)
+            self._telemetry.metrics.count_unlogged(1)
         if waiting.timer is None:
             # In a context of its own: no request's span is the parent of what is written for all of them.
             loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ class RefusalLog:
                 await self._store.note_refusals(refusals)
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             _log.debug("refusals did not reach the store: %s", error)
-            self._telemetry.count_unlogged(sum(refusal.times for refusal in refusals))
+            self._telemetry.metrics.count_unlogged(sum(refusal.times for refusal in refusals))
 
     def _here(self) -> _Waiting:
         loop = asyncio.get_running_loop()

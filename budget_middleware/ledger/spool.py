@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from budget_middleware.ledger.spool_file import SpooledEnding, SpoolFile
-from budget_middleware.telemetry import log_ids
+from budget_middleware.telemetry.traceparent import log_ids
 
 _log = logging.getLogger("budget_middleware")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
-from budget_middleware import telemetry as names
 from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refusal
 from budget_middleware.apis.form import parse_form
 from budget_middleware.apis.reading import UNREADABLE, parse_body
@@ -22,6 +21,8 @@ from budget_middleware.request.refusals import rejection_message
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
+from budget_middleware.telemetry import names
+from budget_middleware.telemetry.traceparent import log_ids
 
 _SHOWN_MODEL_CHARS = 128
 
@@ -73,7 +74,7 @@ class Admission:
             quote.estimate_nanos,
             model=encode_subject(quote.model) if quote.model else "",
             expiry_charge_nanos=self._expiry_charge(quote),
-            context=self._ledger.telemetry.parent(scope["headers"]),
+            context=self._ledger.telemetry.spans.parent(scope["headers"]),
             told=_told((quote.rates.provider if quote.rates else "") or api.provider, quote.ask.model),
         )
         decided = await self._reserve(hold, quote, document)
@@ -127,7 +128,7 @@ class Admission:
             answer = await self._ledger.reserve(hold)
         except (StoreUnavailable, StoreRefused) as error:
             if self._settings.on_store_error is OnStoreError.OPEN or not self._enforces:
-                ids = names.log_ids(hold.id, hold.reserve_trace)
+                ids = log_ids(hold.id, hold.reserve_trace)
                 _log.warning("the store is away, %s is served unprotected: %s", hold.id, error, extra=ids)
                 return Admitted(hold, quote, document, is_unprotected=True)
             self._ledger.abandon(hold, reason="store away")

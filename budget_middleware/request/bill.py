@@ -1,6 +1,5 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
-from budget_middleware import telemetry as names
 from budget_middleware.apis.base import Seen
 from budget_middleware.core.charges import End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
@@ -8,6 +7,7 @@ from budget_middleware.core.pricing import Rates, Usage, cost_nanos
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
 from budget_middleware.request.quote import Quote
+from budget_middleware.telemetry import names
 
 
 class Bill:

@@ -16,7 +16,6 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware import telemetry as names
 from budget_middleware.apis.answer import AnswerReader, Headers
 from budget_middleware.apis.base import Api
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
@@ -27,6 +26,7 @@ from budget_middleware.request.bill import Bill, reported_cost, usage_told
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.settings import Settings
+from budget_middleware.telemetry import names
 
 _EVENT_STREAM: Final = b"text/event-stream"
 
@@ -201,13 +201,11 @@ class Exchange:
 
     def _count(self, charge: Charge, end: End) -> None:
         quote = self._admitted.quote
-        telemetry = self._ledger.telemetry
+        metrics = self._ledger.telemetry.metrics
         status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
         model, context = quote.metric_model, self._admitted.hold.context
-        telemetry.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
-        telemetry.count_cost(
-            actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context
-        )
+        metrics.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
+        metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context)
 
 
 def _value(headers: Headers, name: bytes) -> bytes:

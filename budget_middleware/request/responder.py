@@ -71,7 +71,7 @@ class BudgetResponder:
 
     async def _refuse(self, refused: Refused, send: Send) -> None:
         context = refused.hold.context if refused.hold is not None else None
-        self._ledger.telemetry.count_request(status=refused.refusal.reason, model="other", context=context)
+        self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
         headers = retry_headers(refused.refusal.reason, call_s=self._call_times.mean_s)
         if self._settings.headers and refused.hold is not None and refused.rejection is not None:
             headers += budget_headers(refused.hold.id, estimate_nanos=refused.hold.amount_nanos)

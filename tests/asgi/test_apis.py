@@ -258,7 +258,7 @@ class TestFree:
     async def test_free_routes_are_never_gated_and_told_apart_from_unknown_ones(self, memory, path, caplog):
         guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=0/month")
         counted = []
-        guard.ledger.telemetry.count_request = lambda **told: counted.append(told["status"])
+        guard.ledger.telemetry.metrics.count_request = lambda **told: counted.append(told["status"])
         with caplog.at_level("INFO", "budget_middleware"):
             assert (await call(guard, {"model": "nobodys"}, path=path, headers=bearer())).status == 200
         assert counted == ["free"]

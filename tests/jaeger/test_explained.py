@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from budget_middleware import telemetry
+from budget_middleware.telemetry import names
 from tests.jaeger.story import CREDIT_USD, PROMPT, REQUESTS, TOKENS, Story
 from tests.jaeger.tracing import Seen, SpanId
 
@@ -18,10 +18,10 @@ def test_the_changes_of_an_account_sum_to_its_status(story: Story):
     assert len(story.status) == len(TOKENS) + 1
     for row in story.status:
         changes = story.jaeger.search(operation="budget.counter", tags={"budget.account": row["account"]})
-        assert _sum(changes, telemetry.SPENT_DELTA_USD) == Decimal(row["spent_usd"]) > 0, row
-        assert _sum(changes, telemetry.RESERVED_DELTA_USD) == Decimal(row["reserved_usd"]) == 0, row
+        assert _sum(changes, names.SPENT_DELTA_USD) == Decimal(row["spent_usd"]) > 0, row
+        assert _sum(changes, names.RESERVED_DELTA_USD) == Decimal(row["reserved_usd"]) == 0, row
         last = max(changes, key=_seq)
-        assert _usd(last, telemetry.SPENT_AFTER_USD) == Decimal(row["spent_usd"])
+        assert _usd(last, names.SPENT_AFTER_USD) == Decimal(row["spent_usd"])
 
 
 def test_every_journal_entry_is_told_by_one_span(story: Story):
@@ -33,11 +33,11 @@ def test_every_journal_entry_is_told_by_one_span(story: Story):
         assert {name: span.tags[f"budget.{name}"] for name in ("op", "account", "period", "window", "status")} == {
             name: entry[name] for name in ("op", "account", "period", "window", "status")
         }
-        assert span.tags[telemetry.RESERVATION_ID] == entry["reservation_id"]
-        assert _usd(span, telemetry.SPENT_DELTA_USD) == Decimal(entry["spent_delta_usd"])
-        assert _usd(span, telemetry.SPENT_AFTER_USD) == Decimal(entry["spent_usd"])
-        assert _usd(span, telemetry.RESERVED_DELTA_USD) == Decimal(entry["reserved_delta_usd"])
-        assert _usd(span, telemetry.RESERVED_AFTER_USD) == Decimal(entry["reserved_usd"])
+        assert span.tags[names.RESERVATION_ID] == entry["reservation_id"]
+        assert _usd(span, names.SPENT_DELTA_USD) == Decimal(entry["spent_delta_usd"])
+        assert _usd(span, names.SPENT_AFTER_USD) == Decimal(entry["spent_usd"])
+        assert _usd(span, names.RESERVED_DELTA_USD) == Decimal(entry["reserved_delta_usd"])
+        assert _usd(span, names.RESERVED_AFTER_USD) == Decimal(entry["reserved_usd"])
         assert span.parents == {(entry["trace_id"], entry["span_id"])}, "its verb's span is the one that is journalled"
 
 
@@ -45,15 +45,15 @@ def test_a_whole_life_is_one_trace_or_linked(story: Story):
     spans = {span.id: span for span in story.jaeger.search()}
     verbs_of: dict[str, set[SpanId]] = {}
     for change in story.counters:
-        verbs_of.setdefault(change.tags[telemetry.RESERVATION_ID], set()).update(change.parents)
+        verbs_of.setdefault(change.tags[names.RESERVATION_ID], set()).update(change.parents)
     traces_of_lives = []
     for verbs in verbs_of.values():
-        names = {spans[verb].name: verb for verb in verbs}
-        if "budget.adjust" in names:
+        verb_by_name = {spans[verb].name: verb for verb in verbs}
+        if "budget.adjust" in verb_by_name:
             continue
-        reserve = names.pop("budget.reserve")
-        assert names, f"{spans[reserve]}: nothing became of it"
-        assert all(reserve in spans[verb].links for verb in names.values())
+        reserve = verb_by_name.pop("budget.reserve")
+        assert verb_by_name, f"{spans[reserve]}: nothing became of it"
+        assert all(reserve in spans[verb].links for verb in verb_by_name.values())
         traces_of_lives.append(len({trace_id for trace_id, _ in verbs}))
     assert len(traces_of_lives) == REQUESTS + 2
     assert set(traces_of_lives) == {1, 2, 3}, "some callers were traced themselves, some were not"
@@ -72,7 +72,7 @@ def test_an_operators_release_and_the_late_cost_are_told_by_who_made_them(story:
     told = [(span.tags["budget.status"], span.worker) for span in _life(story, story.released_id)]
     assert told == [("reserved", "second"), ("expired", "operator"), ("finalized_late", "second")]
     [credit] = [span for span in story.counters if span.tags["budget.op"] == "adjust"]
-    assert (credit.worker, _usd(credit, telemetry.SPENT_DELTA_USD)) == ("operator", Decimal(CREDIT_USD))
+    assert (credit.worker, _usd(credit, names.SPENT_DELTA_USD)) == ("operator", Decimal(CREDIT_USD))
 
 
 def test_errors_are_what_an_operator_wants_to_find(story: Story):
@@ -87,9 +87,9 @@ def test_errors_are_what_an_operator_wants_to_find(story: Story):
 def test_a_refusal_is_no_error_and_names_the_counter(story: Story):
     [refused] = story.jaeger.search(operation="budget.reserve", tags={"budget.status": "rejected"})
     assert not refused.is_error
-    assert refused.tags[telemetry.ACCOUNT_KIND] == "key"
-    assert refused.tags[telemetry.LIMIT_USD] == 1
-    assert refused.tags[telemetry.ESTIMATE_USD] > 1
+    assert refused.tags[names.ACCOUNT_KIND] == "key"
+    assert refused.tags[names.LIMIT_USD] == 1
+    assert refused.tags[names.ESTIMATE_USD] > 1
     assert not [span for span in story.counters if refused.id in span.parents], "it changed nothing"
 
 
@@ -116,12 +116,12 @@ def test_no_token_and_no_text_is_told(story: Story):
 
 def _life(story: Story, id_: str) -> list[Seen]:
     """A reservation's changes of its key's counter, in their order."""
-    own = [span for span in story.counters if span.tags[telemetry.RESERVATION_ID] == id_]
-    return sorted((span for span in own if span.tags[telemetry.ACCOUNT_KIND] == "key"), key=_seq)
+    own = [span for span in story.counters if span.tags[names.RESERVATION_ID] == id_]
+    return sorted((span for span in own if span.tags[names.ACCOUNT_KIND] == "key"), key=_seq)
 
 
 def _seq(span: Seen) -> int:
-    return int(span.tags[telemetry.JOURNAL_SEQ])
+    return int(span.tags[names.JOURNAL_SEQ])
 
 
 def _usd(span: Seen, name: str) -> Decimal:

@@ -553,7 +553,7 @@ FAULTS = (
     Fault(
         "a log of refusals that fails is not counted",
         "ledger/refusal_log.py",
-        "            self._telemetry.count_unlogged(sum(refusal.times for refusal in refusals))\n",
+        "            self._telemetry.metrics.count_unlogged(sum(refusal.times for refusal in refusals))\n",
         "",
     ),
     Fault(
@@ -570,7 +570,7 @@ FAULTS = (
     ),
     Fault(
         "a link leads to a trace that nobody exported",
-        "telemetry.py",
+        "telemetry/traceparent.py",
         "int(flags, 16) & TraceFlags.SAMPLED != 0",
         "int(flags, 16) >= 0",
     ),

@@ -22,10 +22,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from budget_middleware import telemetry
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.telemetry import gauges
 from budget_middleware.testing import MovableClock
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
 from tests.ledger.conftest import hold, nanos
@@ -165,7 +165,7 @@ async def test_metrics_have_the_same_names_by_way_of_a_collector_and_bring_exemp
     reader = InMemoryMetricReader()
     meters = MeterProvider([reader], Resource.create({"service.instance.id": "w1"}), shutdown_on_exit=False)
     monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", meters)
-    monkeypatch.setattr(telemetry, "_observed", [])
+    monkeypatch.setattr(gauges, "_observed", [])
     with (
         running_collector(tmp_path, sends_to=receiver.url) as (endpoint, port),
         running_prometheus(tmp_path, ports=[port]) as prometheus,
@@ -173,8 +173,8 @@ async def test_metrics_have_the_same_names_by_way_of_a_collector_and_bring_exemp
         gateway, held = Gateway(endpoint, monkeypatch), hold("0.10")
         await gateway.ledger.reserve(held)
         await gateway.ledger.sweep()
-        gateway.ledger.telemetry.count_request(status="complete", model="other")
-        gateway.ledger.telemetry.count_cost(actual_nanos=1, estimate_nanos=2, model="other")
+        gateway.ledger.telemetry.metrics.count_request(status="complete", model="other")
+        gateway.ledger.telemetry.metrics.count_cost(actual_nanos=1, estimate_nanos=2, model="other")
         data = reader.get_metrics_data()
         assert data is not None
         OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics").export(data)

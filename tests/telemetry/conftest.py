@@ -11,7 +11,9 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from budget_middleware import telemetry
+from budget_middleware.telemetry import gauges
+from budget_middleware.telemetry import metrics as metrics_module
+from budget_middleware.telemetry import spans as spans_module
 
 # Its store, its faults and its ledgers serve here too.
 from tests.ledger.conftest import base, clock, faults, ledger, open_ledger  # noqa: F401
@@ -45,7 +47,7 @@ def metric_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricRea
     provider = MeterProvider([reader], shutdown_on_exit=False)
     monkeypatch.setattr(metrics_internal, "_METER_PROVIDER", provider)
     # Ledgers of other tests may still live.
-    monkeypatch.setattr(telemetry, "_observed", [])
+    monkeypatch.setattr(gauges, "_observed", [])
     yield reader
     provider.shutdown()
 
@@ -53,7 +55,7 @@ def metric_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricRea
 @pytest.fixture
 def unlogged() -> None:
     """Forgets that a failure was logged already, in another test."""
-    for owner in (telemetry, telemetry.Telemetry):
+    for owner in (spans_module, metrics_module, spans_module.Spans, metrics_module.Metrics):
         for method in vars(owner).values():
             guarded = dict(zip(_free_names(method), getattr(method, "__closure__", None) or (), strict=True))
             if "logged" in guarded:

@@ -3,8 +3,9 @@
 import pytest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 
-from budget_middleware import BudgetMiddleware, telemetry
+from budget_middleware import BudgetMiddleware
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.telemetry import names
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.telemetry.conftest import Spans
 from tests.telemetry.proof import only
@@ -15,14 +16,14 @@ NEWER = {"moonshot_ai"}
 
 
 def test_attributes_are_those_of_the_conventions():
-    ours = {value for value in vars(telemetry).values() if isinstance(value, str) and value.startswith("gen_ai.")}
+    ours = {value for value in vars(names).values() if isinstance(value, str) and value.startswith("gen_ai.")}
     assert len(ours) == 5
     assert ours <= LISTED
 
 
 def test_providers_are_well_known():
     well_known = {provider.value for provider in gen_ai_attributes.GenAiProviderNameValues}
-    assert set(telemetry._PROVIDERS.values()) <= well_known | NEWER
+    assert set(names._PROVIDERS.values()) <= well_known | NEWER
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ async def test_broken_it_is_logged_once_and_harms_nothing(
     faults.meets("reserve", reply_lost)
     faults.meets("finalize", reply_lost)
     for at in range(10):
-        held = hold("0.10", context=ledger.telemetry.parent([(b"traceparent", b"x")]))
+        held = hold("0.10", context=ledger.telemetry.spans.parent([(b"traceparent", b"x")]))
         assert (await ledger.reserve(held)).admits
         if at == 5:
             clock.advance(s=61)
@@ -144,7 +144,7 @@ async def test_a_broken_propagator(
 ):
     monkeypatch.setattr(propagate, "extract", raises)
     for _ in range(3):
-        held = hold("0.10", context=ledger.telemetry.parent([(b"traceparent", b"x")]))
+        held = hold("0.10", context=ledger.telemetry.spans.parent([(b"traceparent", b"x")]))
         await ledger.reserve(held)
         await ledger.release(held)
     assert caplog.text.count("telemetry failed in _extract") == 1
@@ -155,13 +155,13 @@ async def test_a_broken_propagator(
 async def test_a_broken_metrics_provider(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog, unlogged: None):
     for instrument in ("_reserve_duration", "_store_duration", "_requests", "_cost", "_estimate_ratio", "_expired"):
         broken = type("Broken", (), {"record": raises, "add": raises})()
-        monkeypatch.setattr(ledger.telemetry, instrument, broken)
+        monkeypatch.setattr(ledger.telemetry.metrics, instrument, broken)
     for _ in range(3):
         held = hold("0.10")
         assert (await ledger.reserve(held)).admits
         await ledger.release(held)
-        ledger.telemetry.count_request(status="complete", model="m")
-        ledger.telemetry.count_cost(actual_nanos=1, estimate_nanos=1, model="m")
+        ledger.telemetry.metrics.count_request(status="complete", model="m")
+        ledger.telemetry.metrics.count_cost(actual_nanos=1, estimate_nanos=1, model="m")
     assert caplog.text.count("telemetry failed in count_reserve") == 1
     assert caplog.text.count("telemetry failed in count_cost") == 1
 
@@ -172,7 +172,7 @@ async def test_a_provider_named_in_the_environment_that_cannot_be_loaded(
 ):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", "no_such_provider")
-    held = hold("0.10", context=ledger.telemetry.parent([(b"traceparent", b"x")]))
+    held = hold("0.10", context=ledger.telemetry.spans.parent([(b"traceparent", b"x")]))
     assert (await ledger.reserve(held)).admits
     await ledger.finalize(held, actual_nanos=nanos("0.01"))
     assert await figures(base) == ("0.01", "0.00")
@@ -231,7 +231,7 @@ async def test_without_a_provider_nothing_is_built(
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     assert not has_tracer_provider()
     telemetry = Telemetry()
-    telemetry._tracer = type("Spy", (), {"start_span": lambda *_, **__: pytest.fail("a span was built")})()
+    telemetry.spans._tracer = type("Spy", (), {"start_span": lambda *_, **__: pytest.fail("a span was built")})()
     ledger, held = open_ledger(telemetry=telemetry), hold("0.60")
     faults.meets("reserve", reply_lost)
     faults.meets("finalize", reply_lost)

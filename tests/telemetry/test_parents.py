@@ -23,7 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 async def requested(ledger: Ledger, headers: Headers) -> Hold:
-    held = hold("0.10", context=ledger.telemetry.parent(headers))
+    held = hold("0.10", context=ledger.telemetry.spans.parent(headers))
     await ledger.reserve(held)
     await ledger.settled(ledger.finalize(held, actual_nanos=nanos("0.01")))
     return held
@@ -144,4 +144,4 @@ async def test_what_is_told_late_hangs_where_it_belongs(base: Store, faults: Fau
 
 def test_without_a_provider_headers_are_not_read(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    assert Telemetry().parent(iter(lambda: pytest.fail("read"), None)) is NO_PROVIDER
+    assert Telemetry().spans.parent(iter(lambda: pytest.fail("read"), None)) is NO_PROVIDER

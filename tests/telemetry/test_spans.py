@@ -22,7 +22,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.telemetry import is_sampled
+from budget_middleware.telemetry.traceparent import is_sampled
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, reply_lost, request_lost, twice

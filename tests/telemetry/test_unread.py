@@ -7,9 +7,10 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatioBased
 
-from budget_middleware import BudgetMiddleware, telemetry
+from budget_middleware import BudgetMiddleware
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
+from budget_middleware.telemetry import names
 from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.telemetry.conftest import UseProvider
@@ -17,15 +18,15 @@ from tests.telemetry.conftest import UseProvider
 pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)
 
 AT_START = {
-    telemetry.RESERVATION_ID,
-    telemetry.ESTIMATE_USD,
-    telemetry.AMOUNT_USD,
-    telemetry.REASON,
-    telemetry.PROVIDER_NAME,
-    telemetry.REQUEST_MODEL,
-    telemetry.RESPONSE_MODEL,
-    telemetry.INPUT_TOKENS,
-    telemetry.OUTPUT_TOKENS,
+    names.RESERVATION_ID,
+    names.ESTIMATE_USD,
+    names.AMOUNT_USD,
+    names.REASON,
+    names.PROVIDER_NAME,
+    names.REQUEST_MODEL,
+    names.RESPONSE_MODEL,
+    names.INPUT_TOKENS,
+    names.OUTPUT_TOKENS,
 }
 """What a sampler is shown of a verb's span, and so is made before it decides."""
 
@@ -45,9 +46,9 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             counted[str(self)] += 1
             return str.__hash__(self)
 
-    for name, value in vars(telemetry).items():
+    for name, value in vars(names).items():
         if name.isupper() and isinstance(value, str) and value.startswith(("budget.", "gen_ai.")):
-            monkeypatch.setattr(telemetry, name, Noticing(value))
+            monkeypatch.setattr(names, name, Noticing(value))
     return counted
 
 
@@ -100,8 +101,8 @@ async def test_sampled_all_are_made(
     spans = use_provider(sampler=ALWAYS_ON)
     await _everything(base, clock, open_ledger)
     read = {name for span in spans() for name in span.attributes or {}}
-    assert read == AT_START | {*_of_counters(), telemetry.STATUS}
-    assert set(made) - {telemetry.COUNTER_SPAN} == read
+    assert read == AT_START | {*_of_counters(), names.STATUS}
+    assert set(made) - {names.COUNTER_SPAN} == read
 
 
 async def test_of_some_sampled_only_theirs_are_made(
@@ -120,6 +121,6 @@ async def test_of_some_sampled_only_theirs_are_made(
 
 
 def _of_counters() -> set[str]:
-    of_verbs = {*AT_START, telemetry.STATUS, telemetry.COUNTER_SPAN}
-    constants = {value for name, value in vars(telemetry).items() if name.isupper() and isinstance(value, str)}
+    of_verbs = {*AT_START, names.STATUS, names.COUNTER_SPAN}
+    constants = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
     return {value for value in constants if value.startswith("budget.")} - of_verbs

@@ -1,0 +1,16 @@
+"""The only package that knows OpenTelemetry (its API, never an SDK). It never breaks or delays a request."""
+
+from budget_middleware.telemetry.gauges import Gauges
+from budget_middleware.telemetry.metrics import Metrics
+from budget_middleware.telemetry.names import Told
+from budget_middleware.telemetry.spans import NO_PROVIDER, ParentContext, Spans, VerbSpan, has_tracer_provider
+
+__all__ = ["NO_PROVIDER", "Gauges", "ParentContext", "Telemetry", "Told", "VerbSpan", "has_tracer_provider"]
+
+
+class Telemetry:
+    """What one ledger tells of itself."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self.spans = Spans(self.metrics)

@@ -1,0 +1,66 @@
+"""What a ledger knows at any time, told when a metric reader asks."""
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from budget_middleware.core.money import NANOS_PER_USD
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Gauges:
+    """What one ledger knows, read in a thread of the metric reader's: all must answer at once."""
+
+    reserved_by_kind: Callable[[], Mapping[str, int]]
+    oldest_s: Callable[[], float]
+    spooled: Callable[[], int]
+
+
+# An SDK keeps the first instrument of a name and forgets the callbacks of the next, so these tell of every ledger.
+_observed: list[weakref.ref[Gauges]] = []
+
+
+def observe(meter: Meter, gauges: Gauges) -> None:
+    """Tell these gauges from now on, as long as the object lives."""
+    _observed[:] = [*(each for each in _observed if each() is not None), weakref.ref(gauges)]
+    meter.create_observable_gauge(
+        "budget.reserved",
+        callbacks=[_reserved],
+        unit="{USD}",
+        description="Reserved now, by account kind.",
+    )
+    meter.create_observable_gauge(
+        "budget.reservations.oldest",
+        callbacks=[_oldest],
+        unit="s",
+        description="Age of the oldest reservation whose request still runs.",
+    )
+    meter.create_observable_gauge(
+        "budget.spool.size",
+        callbacks=[_spooled],
+        unit="{ending}",
+        description="Endings that wait for the store.",
+    )
+
+
+def _gauges() -> list[Gauges]:
+    return [gauges for each in list(_observed) if (gauges := each()) is not None]
+
+
+def _reserved(_: CallbackOptions) -> Iterable[Observation]:
+    """Ledgers of one store tell the same totals, as of the last sweep of each."""
+    totals: dict[str, int] = {}
+    for gauges in _gauges():
+        for kind, nanos in gauges.reserved_by_kind().items():
+            totals[kind] = max(totals.get(kind, 0), nanos)
+    return [Observation(nanos / NANOS_PER_USD, {"kind": kind}) for kind, nanos in totals.items()]
+
+
+def _oldest(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(max((gauges.oldest_s() for gauges in _gauges()), default=0.0))]
+
+
+def _spooled(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(sum(gauges.spooled() for gauges in _gauges()))]

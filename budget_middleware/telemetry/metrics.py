@@ -1,0 +1,105 @@
+"""What is counted and measured of one ledger. Attributes are bounded: no account, and of models only known names."""
+
+from importlib.metadata import version
+
+from opentelemetry import metrics
+from opentelemetry.context import Context
+
+from budget_middleware.core.model import Op
+from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.telemetry.gauges import Gauges, observe
+from budget_middleware.telemetry.harmless import harmless
+
+_NAME = "budget_middleware"
+
+# Milliseconds matter here, and an SDK's own bounds begin at 5 s.
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_RATIOS = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
+
+
+@harmless
+def _get_meter() -> metrics.Meter:
+    return metrics.get_meter(_NAME, version("budget-middleware"))
+
+
+class Metrics:
+    """The metrics of one ledger. A context tells exemplars which trace a figure is from; None is the current one."""
+
+    def __init__(self) -> None:
+        meter = _get_meter() or metrics.NoOpMeter(_NAME)
+        self._reserve_duration = meter.create_histogram(
+            "budget.reserve.duration",
+            unit="s",
+            description="Time that a request waits for its reservation.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._store_duration = meter.create_histogram(
+            "budget.store.duration",
+            unit="s",
+            description="Time of one call that the store answered.",
+            explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._requests = meter.create_counter(
+            "budget.requests", unit="{request}", description="Requests by what became of them."
+        )
+        self._cost = meter.create_counter("budget.cost", unit="{USD}", description="Cost booked.")
+        self._estimate_ratio = meter.create_histogram(
+            "budget.estimate.ratio",
+            unit="1",
+            description="Estimated over actual cost of a request.",
+            explicit_bucket_boundaries_advisory=_RATIOS,
+        )
+        self._expired = meter.create_counter(
+            "budget.reservations.expired", unit="{reservation}", description="Leases that ran out."
+        )
+        self._lost = meter.create_counter(
+            "budget.spool.lost", unit="{ending}", description="Endings for which there was no room to wait."
+        )
+        self._unlogged = meter.create_counter(
+            "budget.refusals.unlogged", unit="{refusal}", description="Refusals that the log of them lacks."
+        )
+        self._meter = meter
+        self._gauges: Gauges | None = None
+        self._begin_at_zero()
+
+    @harmless
+    def _begin_at_zero(self) -> None:
+        """A series that appears with its first event shows no increase to whoever asks for its rate."""
+        for counter in (self._expired, self._lost, self._unlogged):
+            counter.add(0)
+
+    @harmless
+    def count_reserve(self, *, seconds: float, status: str, context: Context | None) -> None:
+        self._reserve_duration.record(seconds, {"status": status}, context)
+
+    @harmless
+    def count_call(self, op: Op, *, seconds: float) -> None:
+        self._store_duration.record(seconds, {"op": op.value})
+
+    @harmless
+    def count_request(self, *, status: str, model: str, context: Context | None = None) -> None:
+        self._requests.add(1, {"status": status, "model": model}, context)
+
+    @harmless
+    def count_cost(self, *, actual_nanos: int, estimate_nanos: int, model: str, context: Context | None = None) -> None:
+        self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model}, context)
+        if actual_nanos > 0:
+            self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model}, context)
+
+    @harmless
+    def count_lost(self) -> None:
+        self._lost.add(1)
+
+    @harmless
+    def count_unlogged(self, refusals: int) -> None:
+        self._unlogged.add(refusals)
+
+    @harmless
+    def count_expired(self, reservations: int) -> None:
+        self._expired.add(reservations)
+
+    @harmless
+    def observe(self, gauges: Gauges) -> None:
+        """Tell a ledger's gauges from now on, as long as this object lives."""
+        self._gauges = gauges
+        observe(self._meter, gauges)

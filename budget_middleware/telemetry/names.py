@@ -1,0 +1,120 @@
+"""Every span and attribute name, and what a journal entry or a refusal is told as; those of ``docs/tracing.md``.
+
+A subject never stands in a span name or in a metric's attribute.
+"""
+
+from collections.abc import Callable, Mapping
+
+from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.model import Entry, Rejection, Status
+from budget_middleware.core.money import NANOS_PER_USD
+
+Attributes = Mapping[str, str | int | float | bool]
+Told = Callable[[], Attributes]
+"""Makes attributes: it is called only where a sampler or a span reads them."""
+
+COUNTER_SPAN = "budget.counter"
+RESERVATION_ID = "budget.reservation.id"
+STATUS = "budget.status"
+REASON = "budget.reason"
+ESTIMATE_USD = "budget.estimate_usd"
+AMOUNT_USD = "budget.amount_usd"
+OP = "budget.op"
+ACCOUNT = "budget.account"
+ACCOUNT_KIND = "budget.account.kind"
+PERIOD = "budget.period"
+WINDOW = "budget.window"
+JOURNAL_SEQ = "budget.journal.seq"
+SPENT_BEFORE_USD = "budget.spent.before_usd"
+SPENT_DELTA_USD = "budget.spent.delta_usd"
+SPENT_AFTER_USD = "budget.spent.after_usd"
+RESERVED_BEFORE_USD = "budget.reserved.before_usd"
+RESERVED_DELTA_USD = "budget.reserved.delta_usd"
+RESERVED_AFTER_USD = "budget.reserved.after_usd"
+LIMIT_USD = "budget.limit_usd"
+
+# GenAI semantic conventions, under these names since OpenTelemetry 1.37.
+PROVIDER_NAME = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+
+# What price books call a provider, and these conventions otherwise.
+_PROVIDERS = {
+    "aws": "aws.bedrock",
+    "azure": "azure.ai.openai",
+    "azure_ai": "azure.ai.inference",
+    "bedrock": "aws.bedrock",
+    "bedrock_converse": "aws.bedrock",
+    "gemini": "gcp.gemini",
+    "google": "gcp.gen_ai",
+    "mistral": "mistral_ai",
+    "moonshot": "moonshot_ai",
+    "moonshotai": "moonshot_ai",
+    "vertex_ai": "gcp.vertex_ai",
+    "watsonx": "ibm.watsonx.ai",
+    "x-ai": "x_ai",
+    "xai": "x_ai",
+}
+
+UNPROTECTED = "unprotected"
+
+ERRORS = frozenset(
+    {
+        Status.EXPIRED,
+        Status.FINALIZED_LATE,
+        Status.RELEASED_LATE,
+        Status.FINALIZED_UNRESERVED,
+        Status.CONFLICT,
+        UNPROTECTED,
+    }
+)
+"""Refusals are policy, not errors; these are what an operator wants to find."""
+
+
+def provider_name(provider: str) -> str:
+    """The well-known name of a provider, else the one that is given."""
+    return _PROVIDERS.get(provider, provider)
+
+
+def because(reason: str) -> Told:
+    """Tells a reason and nothing else."""
+    return lambda: {REASON: reason}
+
+
+def counter_attributes(entry: Entry) -> Attributes:
+    """What a counter span says of its journal entry; the journal keeps the exact amounts."""
+    attributes: dict[str, str | int | float | bool] = {
+        OP: str(entry.op),
+        ACCOUNT: entry.counter.account,
+        ACCOUNT_KIND: kind_of(entry.counter.account),
+        PERIOD: str(entry.counter.period),
+        WINDOW: entry.counter.window,
+        RESERVATION_ID: entry.reservation_id,
+        STATUS: str(entry.status),
+        JOURNAL_SEQ: entry.seq,
+        SPENT_BEFORE_USD: entry.spent_before_nanos / NANOS_PER_USD,
+        SPENT_DELTA_USD: entry.spent_delta_nanos / NANOS_PER_USD,
+        SPENT_AFTER_USD: entry.spent_nanos / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: entry.reserved_before_nanos / NANOS_PER_USD,
+        RESERVED_DELTA_USD: entry.reserved_delta_nanos / NANOS_PER_USD,
+        RESERVED_AFTER_USD: entry.reserved_nanos / NANOS_PER_USD,
+    }
+    if entry.limit_nanos is not None:
+        attributes[LIMIT_USD] = entry.limit_nanos / NANOS_PER_USD
+    return attributes
+
+
+def rejection_attributes(rejection: Rejection) -> Attributes:
+    """The counter that refused a reserve."""
+    account, period, window = rejection.target.counter
+    return {
+        ACCOUNT: account,
+        ACCOUNT_KIND: kind_of(account),
+        PERIOD: str(period),
+        WINDOW: window,
+        SPENT_BEFORE_USD: rejection.balance.spent_nanos / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: rejection.balance.reserved_nanos / NANOS_PER_USD,
+        LIMIT_USD: rejection.limit_nanos / NANOS_PER_USD,
+    }

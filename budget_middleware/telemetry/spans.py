@@ -1,0 +1,228 @@
+"""The spans of a ledger's verbs, and below them one for every change of a counter.
+
+Without a provider nothing is built. Attributes are made only for those who read them.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Final
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
+
+from budget_middleware.core.model import Entry, Op, Status
+from budget_middleware.telemetry import names
+from budget_middleware.telemetry.harmless import harmless
+from budget_middleware.telemetry.metrics import Metrics
+from budget_middleware.telemetry.names import Told
+from budget_middleware.telemetry.traceparent import links_to, traceparent_of
+
+ParentContext = Context | None
+"""Where a request's spans hang; opaque to everybody else."""
+NO_PROVIDER: Final = Context()
+"""The parent of a request that came when there was no provider: it has no spans, and nobody asks again."""
+
+
+@harmless
+def _get_tracer() -> trace.Tracer:
+    return trace.get_tracer("budget_middleware", version("budget-middleware"))
+
+
+@harmless
+def has_tracer_provider() -> bool:
+    """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``.
+
+    None, because it cannot be told, where the environment names a provider that cannot be loaded.
+    """
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+
+
+@dataclass(slots=True, eq=False)
+class VerbSpan:
+    """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
+
+    ``since_seq`` is the journal's seq as it was known before the call. ``told`` are the entries that have their
+    counter span already.
+    """
+
+    op: Op
+    span: Span
+    trace: str
+    since_seq: int
+    started_ns: int
+    is_recording: bool
+    is_ended: bool = False
+    told: set[int] = field(default_factory=set)
+
+    @property
+    def context(self) -> Context | None:
+        """Where what belongs to this span hangs; None if nobody records it."""
+        return trace.set_span_in_context(self.span) if self.is_recording else None
+
+
+_SILENT = VerbSpan(
+    Op.RESERVE,
+    NonRecordingSpan(trace.INVALID_SPAN_CONTEXT),
+    trace="",
+    since_seq=0,
+    started_ns=0,
+    is_recording=False,
+)
+
+
+class Spans:
+    """The spans of one ledger; leases that expired are counted as they are told."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        # None where the environment names a provider that cannot be loaded: each look for it would be logged.
+        tracer = _get_tracer()
+        self._tracer = tracer or trace.NoOpTracer()
+        self._is_mute = tracer is None
+        self._metrics = metrics
+
+    @harmless
+    def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
+        """What verb spans of a request hang under: the current span (None), else the context in its headers."""
+        if self._is_mute or not has_tracer_provider():
+            return NO_PROVIDER
+        if trace.get_current_span().get_span_context().is_valid:
+            return None
+        return _extract(headers)
+
+    def start(
+        self,
+        op: Op,
+        *,
+        reservation_id: str = "",
+        since_seq: int = 0,
+        context: Context | None = None,
+        reserve_trace: str = "",
+        told: Told = dict,
+    ) -> VerbSpan:
+        """Begin a verb's span, linked to the span that made the reservation."""
+        if context is NO_PROVIDER or self._is_mute or not has_tracer_provider():
+            return _SILENT
+        begun = _begin(
+            self._tracer,
+            op,
+            reservation_id=reservation_id,
+            since_seq=since_seq,
+            context=context,
+            reserve_trace=reserve_trace,
+            told=told,
+        )
+        return begun or _SILENT
+
+    @harmless
+    def end(self, verb: VerbSpan, status: str, *, told: Told = dict) -> None:
+        """End a verb's span with what the verb answered."""
+        if not verb.is_recording or verb.is_ended:
+            return
+        verb.is_ended = True
+        verb.span.set_attribute(names.STATUS, status)
+        for name, value in told().items():
+            verb.span.set_attribute(name, value)
+        if status in names.ERRORS:
+            verb.span.set_status(StatusCode.ERROR, status)
+        verb.span.end()
+
+    @harmless
+    def tell(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
+        """Make the counter span of each journal entry that ``verb``'s call wrote, once."""
+        untold = [entry for entry in entries if entry.seq not in verb.told]
+        expired = {entry.reservation_id for entry in untold if entry.op is Op.EXPIRE}
+        if expired:
+            self._metrics.count_expired(len(expired))
+        if not verb.is_recording:
+            return
+        ended_ns = ended_ns or time.time_ns()
+        verb.told.update(entry.seq for entry in untold)
+        swept = [entry for entry in untold if entry.op is Op.EXPIRE and verb.op is not Op.EXPIRE]
+        if swept:
+            self._tell_swept(verb, swept, ended_ns)
+        under = trace.set_span_in_context(verb.span)
+        for entry in untold:
+            if entry.op is verb.op:
+                self._counter_span(entry, under, verb.started_ns, ended_ns)
+
+    def _tell_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
+        """Leases that a verb expired in passing get a verb span of their own below it."""
+        ids = {entry.reservation_id for entry in swept}
+        span = self._tracer.start_span(
+            f"budget.{Op.EXPIRE}",
+            context=trace.set_span_in_context(verb.span),
+            kind=SpanKind.INTERNAL,
+            attributes={
+                names.STATUS: str(Status.EXPIRED),
+                **({names.RESERVATION_ID: ids.pop()} if len(ids) == 1 else {}),
+            },
+            links=links_to(dict.fromkeys(entry.reserve_trace for entry in swept)),
+            start_time=verb.started_ns,
+        )
+        span.set_status(StatusCode.ERROR, Status.EXPIRED)
+        under = trace.set_span_in_context(span)
+        for entry in swept:
+            self._counter_span(entry, under, verb.started_ns, ended_ns)
+        span.end(ended_ns)
+
+    @harmless
+    def link_expired(self, verb: VerbSpan, entries: Sequence[Entry]) -> None:
+        """Link an expire span to the reserve spans of what it expired, known only from the reply, as is the id."""
+        ids = {entry.reservation_id for entry in entries}
+        if len(ids) == 1:
+            verb.span.set_attribute(names.RESERVATION_ID, ids.pop())
+        for link in links_to(dict.fromkeys(entry.reserve_trace for entry in entries)):
+            verb.span.add_link(link.context)
+
+    def _counter_span(self, entry: Entry, under: Context, started_ns: int, ended_ns: int) -> None:
+        span = self._tracer.start_span(
+            names.COUNTER_SPAN,
+            context=under,
+            kind=SpanKind.INTERNAL,
+            attributes=names.counter_attributes(entry),
+            start_time=started_ns,
+        )
+        if entry.status in names.ERRORS:
+            span.set_status(StatusCode.ERROR, entry.status)
+        span.end(ended_ns)
+
+    @harmless
+    def flush(self) -> None:
+        """Let a provider that batches export before the process ends. It blocks, some exporters for long."""
+        # No method of the API: an SDK has it.
+        flush = None if self._is_mute else getattr(trace.get_tracer_provider(), "force_flush", None)
+        if flush is not None:
+            flush()
+
+
+@harmless
+def _begin(
+    tracer: trace.Tracer,
+    op: Op,
+    *,
+    reservation_id: str,
+    since_seq: int,
+    context: Context | None,
+    reserve_trace: str,
+    told: Told,
+) -> VerbSpan:
+    started_ns = time.time_ns()
+    given = {names.RESERVATION_ID: reservation_id} if reservation_id else {}
+    span = tracer.start_span(
+        f"budget.{op}",
+        context=context,
+        kind=SpanKind.INTERNAL,
+        attributes={**given, **told()},
+        links=links_to([reserve_trace]),
+        start_time=started_ns,
+    )
+    traceparent = traceparent_of(span.get_span_context())
+    return VerbSpan(op, span, traceparent, since_seq, started_ns, span.is_recording())
+
+
+@harmless
+def _extract(headers: Iterable[tuple[bytes, bytes]]) -> Context:
+    return propagate.extract({name.decode("latin-1"): value.decode("latin-1") for name, value in headers})
