@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from aiocache import SimpleMemoryCache
+
+from budget_middleware.event_loops import PerEventLoop
 
 TTL_S = 60
 """How long an answer is used before its source is asked again, in seconds."""
@@ -37,10 +38,10 @@ class Lookup(Generic[_T]):
     def __init__(self, source: Callable[[str], Awaitable[_T]], *, ttl_s: float = TTL_S) -> None:
         self._source = source
         self._ttl_s = ttl_s
-        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Known[_T]] = WeakKeyDictionary()
+        self._known = PerEventLoop[_Known[_T]](_Known)
 
     async def __call__(self, key: str) -> _T:
-        known = self._here()
+        known = self._known.here()
         found = await known.cache.get(key)
         if found is not None:
             return cast(tuple[_T], found)[0]
@@ -62,9 +63,6 @@ class Lookup(Generic[_T]):
             return answer
         finally:
             del known.flights[key]
-
-    def _here(self) -> _Known[_T]:
-        return self._by_loop.setdefault(asyncio.get_running_loop(), _Known())
 
 
 def _note_failure(flight: "asyncio.Task[_T]") -> None:

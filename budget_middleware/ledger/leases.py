@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
+from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 
@@ -19,7 +18,6 @@ _log = logging.getLogger("budget_middleware")
 
 @dataclass(slots=True)
 class _Kept:
-    pid: int = field(default_factory=os.getpid)
     holds: dict[str, Hold] = field(default_factory=dict)
     beat: "asyncio.Task[None] | None" = None
 
@@ -45,17 +43,17 @@ class LeaseKeeper:
         self._every_s = every_s
         self._extend = extend
         self._sweep = sweep
-        self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
+        self._kept = PerEventLoop(_Kept)
 
     def keep(self, hold: Hold) -> None:
-        kept = self._here()
+        kept = self._kept.here()
         kept.holds[hold.id] = hold
         if kept.beat is None:
             self._start(kept)
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""
-        kept = self._here()
+        kept = self._kept.here()
         if kept.beat is None:
             self._start(kept)
 
@@ -65,28 +63,20 @@ class LeaseKeeper:
         kept.beat.add_done_callback(kept.let_go)
 
     def drop(self, hold: Hold) -> None:
-        self._here().holds.pop(hold.id, None)
+        self._kept.here().holds.pop(hold.id, None)
 
     def oldest_s(self) -> float:
         """For how long the oldest of the kept holds has been one, 0 if there is none; any thread may ask."""
-        here = [kept for kept in list(self._kept.values()) if kept.pid == os.getpid()]
-        firsts = [hold for kept in here for hold in list(kept.holds.values())[:1]]
+        firsts = [hold for kept in self._kept.values() for hold in list(kept.holds.values())[:1]]
         return max((time.monotonic() - hold.since_s for hold in firsts), default=0.0)
 
     async def stop(self) -> None:
         """Let no beat of this event loop come any more."""
-        kept = self._here()
+        kept = self._kept.here()
         beat, kept.beat = kept.beat, None
         if beat is not None:
             beat.cancel()
             await asyncio.wait({beat})
-
-    def _here(self) -> _Kept:
-        loop = asyncio.get_running_loop()
-        kept = self._kept.get(loop)
-        if kept is None or kept.pid != os.getpid():
-            kept = self._kept[loop] = _Kept()
-        return kept
 
     async def _beat_forever(self, kept: _Kept) -> None:
         # A cancellation alone may be swallowed by a driver that is cleaning up after an outage.

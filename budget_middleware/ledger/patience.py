@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+
+from budget_middleware.event_loops import PerEventLoop
 
 _T = TypeVar("_T")
 
@@ -14,18 +15,15 @@ class Patience:
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self._waits: WeakKeyDictionary[asyncio.AbstractEventLoop, _Waits] = WeakKeyDictionary()
+        self._waits = PerEventLoop(_Waits)
 
     async def bound(self, work: Awaitable[_T]) -> _T:
         """The result of ``work``; TimeoutError where it takes longer, and then it has been cancelled."""
         loop = asyncio.get_running_loop()
-        waits = self._waits.get(loop)
-        if waits is None:
-            waits = self._waits[loop] = _Waits()
         task = asyncio.current_task()
         assert task is not None, "what is bounded is awaited in a task"
         wait = _Wait(task, loop.time() + self.timeout_s)
-        waits.add(wait, loop)
+        self._waits.here().add(wait, loop)
         was_cancelled, cancellations_before = False, task.cancelling()
         try:
             return await work

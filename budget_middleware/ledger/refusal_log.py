@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import os
 from contextvars import Context
 from dataclasses import dataclass, field, replace
-from weakref import WeakKeyDictionary
 
 from budget_middleware.core.model import Answer, Counter, Status
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -30,7 +29,6 @@ _log = logging.getLogger("budget_middleware")
 
 @dataclass(slots=True)
 class _Waiting:
-    pid: int = field(default_factory=os.getpid)
     refusals: dict[_Alike, list[LoggedRefusal]] = field(default_factory=dict)
     n_refusals: int = 0
     not_before_s: float = 0.0
@@ -67,13 +65,13 @@ class RefusalLog:
         self._tasks = tasks
         self._telemetry = telemetry
         self._timeout_s = timeout_s
-        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, _Waiting] = WeakKeyDictionary()
+        self._waiting = PerEventLoop(_Waiting)
 
     def note(self, hold: Hold, answer: Answer) -> None:
         """Take note of a refusal, enforced or not; an answer that refuses nothing is none."""
         if answer.rejection is None:
             return
-        waiting = self._here()
+        waiting = self._waiting.here()
         refusal = LoggedRefusal(
             answer.now_ms,
             hold.id,
@@ -92,7 +90,7 @@ class RefusalLog:
 
     def write(self) -> None:
         """Begin to write what waits in this event loop, now."""
-        waiting = self._here()
+        waiting = self._waiting.here()
         if waiting.timer is not None:
             waiting.timer.cancel()
             waiting.timer = None
@@ -107,10 +105,3 @@ class RefusalLog:
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             _log.debug("refusals did not reach the store: %s", error)
             self._telemetry.metrics.count_unlogged(sum(refusal.times for refusal in refusals))
-
-    def _here(self) -> _Waiting:
-        loop = asyncio.get_running_loop()
-        waiting = self._waiting.get(loop)
-        if waiting is None or waiting.pid != os.getpid():
-            waiting = self._waiting[loop] = _Waiting()
-        return waiting

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
+
+from budget_middleware.event_loops import PerEventLoop
 
 _T = TypeVar("_T")
 
@@ -19,12 +19,10 @@ class OwnedTasks:
     """The tasks of this process, by event loop (a task lives and dies with its loop)."""
 
     def __init__(self) -> None:
-        self._tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, set[asyncio.Task[Any]]]] = (
-            WeakKeyDictionary()
-        )
+        self._tasks = PerEventLoop[set[asyncio.Task[Any]]](set)
 
     def own(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        tasks = self._here()
+        tasks = self._tasks.here()
         task = asyncio.get_running_loop().create_task(work)
         tasks.add(task)
         task.add_done_callback(partial(_let_go, tasks))
@@ -34,7 +32,7 @@ class OwnedTasks:
         """Wait for this loop's tasks and for what they begin; cancel the rest, and return how many these were."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        while (tasks := self._here() - {asyncio.current_task()}) and loop.time() < until:
+        while (tasks := self._tasks.here() - {asyncio.current_task()}) and loop.time() < until:
             await asyncio.wait(tasks, timeout=until - loop.time())
         # A task that is cancelled before its first step would never know.
         await asyncio.sleep(0)
@@ -43,14 +41,6 @@ class OwnedTasks:
         if tasks:
             await asyncio.wait(tasks)
         return len(tasks)
-
-    def _here(self) -> set[asyncio.Task[Any]]:
-        loop = asyncio.get_running_loop()
-        pid, tasks = self._tasks.get(loop, (0, set[asyncio.Task[Any]]()))
-        if pid != os.getpid():
-            tasks = set()
-            self._tasks[loop] = (os.getpid(), tasks)
-        return tasks
 
 
 async def run_beside(work: Callable[[], object], *, timeout_s: float) -> None:

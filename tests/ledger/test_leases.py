@@ -145,7 +145,7 @@ async def test_a_beat_comes_every_third_of_a_lease(
 
 def beaten(ledger: Ledger) -> Any:
     """One beat of this event loop's holds, now."""
-    return ledger._leases._beat(ledger._leases._here())
+    return ledger._leases._beat(ledger._leases._kept.here())
 
 
 async def test_a_long_call_outlives_many_leases(base: Store, clock: MovableClock, ledger: Ledger):

@@ -86,7 +86,7 @@ async def test_a_log_that_fails_is_counted_and_nobodys_error(
     ledger: Ledger, faults: FaultyStore, base: Store, fault, caplog: pytest.LogCaptureFixture
 ):
     faults.meets("note_refusals", fault)
-    with mock.patch.object(ledger.telemetry, "count_unlogged") as counted:
+    with mock.patch.object(ledger.telemetry.metrics, "count_unlogged") as counted:
         assert (await ledger.reserve(hold("2"))).status is Status.REJECTED
         assert await written(ledger, base) == []
     assert counted.mock_calls == [mock.call(1)]
@@ -111,7 +111,7 @@ async def test_what_waits_is_bounded_and_the_rest_counted(ledger: Ledger, base: 
     monkeypatch.setattr(refusal_log, "EVERY_S", 1_000)
     await ledger.reserve(hold("2"))
     await written(ledger, base)
-    with mock.patch.object(ledger.telemetry, "count_unlogged") as counted:
+    with mock.patch.object(ledger.telemetry.metrics, "count_unlogged") as counted:
         for n in range(8):
             await ledger.reserve(hold("2", key=f"k{n}"))
         await ledger.reserve(hold("2", key="k0"))

@@ -1,15 +1,14 @@
 """One server as a process sees it: a wire for the verbs and a client for everything else, for each event loop."""
 
 import asyncio
-import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.stores.redis.dialing import check_url, dial
 from budget_middleware.stores.redis.wire import Wire
 
@@ -19,9 +18,8 @@ MAX_CONNECTIONS = 8
 
 @dataclass(slots=True)
 class _Lines:
-    """What one event loop has; connections survive neither a fork nor their loop."""
+    """What one event loop has."""
 
-    pid: int = field(default_factory=os.getpid)
     wire: Wire | None = None
     dialing: "asyncio.Task[Wire] | None" = None
     client: Any = None
@@ -40,11 +38,11 @@ class Server:
         check_url(url)
         self._url = url
         self._timeout_s = timeout_s
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Lines] = WeakKeyDictionary()
+        self._lines = PerEventLoop(_Lines)
 
     async def wire(self) -> Wire:
         """The wire of this event loop; StoreUnavailable where none can be had."""
-        lines = self._here()
+        lines = self._lines.here()
         if lines.wire is not None and lines.wire.is_usable:
             return lines.wire
         if lines.dialing is None:
@@ -55,20 +53,20 @@ class Server:
 
     # Any, because redis-py types every reply as whatever any version and option of it may give.
     def client(self) -> Any:
-        lines = self._here()
+        lines = self._lines.here()
         if lines.client is None:
             lines.client = self._new_client()
         return lines.client
 
     def hang_up(self, why: str) -> None:
         """Whoever waits on the wire of this event loop gets no answer; the next call makes another wire."""
-        wire = self._here().wire
+        wire = self._lines.here().wire
         if wire is not None:
             wire.break_off(why)
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
-        lines = self._lines.pop(asyncio.get_running_loop(), None)
+        lines = self._lines.pop()
         if lines is None:
             return
         if lines.dialing is not None:
@@ -77,13 +75,6 @@ class Server:
             lines.wire.break_off("the store was closed")
         if lines.client is not None:
             await lines.client.aclose(close_connection_pool=True)
-
-    def _here(self) -> _Lines:
-        loop = asyncio.get_running_loop()
-        lines = self._lines.get(loop)
-        if lines is None or lines.pid != os.getpid():
-            lines = self._lines[loop] = _Lines()
-        return lines
 
     def _new_client(self) -> Any:
         pool = BlockingConnectionPool.from_url(

@@ -1,0 +1,91 @@
+"""A value belongs to one event loop of one process."""
+
+import asyncio
+import gc
+import os
+import threading
+import weakref
+
+from budget_middleware.event_loops import PerEventLoop
+
+
+class Value:
+    pass
+
+
+def test_each_event_loop_has_one_of_its_own():
+    values = PerEventLoop(Value)
+
+    async def look() -> tuple[Value, Value]:
+        first = values.here()
+        await asyncio.to_thread(asyncio.run, look_once())
+        return first, values.here()
+
+    async def look_once() -> None:
+        assert values.here() is values.here()
+
+    first, again = asyncio.run(look())
+    assert first is again
+    other, _ = asyncio.run(look())
+    assert other is not first
+
+
+def test_it_is_forgotten_with_its_loop():
+    values = PerEventLoop(Value)
+
+    async def look() -> "weakref.ref[Value]":
+        return weakref.ref(values.here())
+
+    seen = asyncio.run(look())
+    gc.collect()
+    assert seen() is None
+    assert not values.values()
+
+
+def test_it_is_none_any_more_once_it_was_taken():
+    values = PerEventLoop(Value)
+
+    async def take() -> None:
+        first = values.here()
+        assert values.pop() is first
+        assert values.pop() is None
+        assert values.here() is not first
+        assert len(values.values()) == 1
+
+    asyncio.run(take())
+
+
+def test_threads_do_not_see_each_others():
+    values = PerEventLoop(Value)
+    together = threading.Barrier(4)
+    seen: list[set[int]] = []
+
+    async def look() -> None:
+        together.wait()
+        own = [values.here() for _ in range(20_000)]
+        seen.append(set(map(id, own)))
+        together.wait()
+
+    threads = [threading.Thread(target=asyncio.run, args=(look(),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [len(ids) for ids in seen] == [1] * 4
+    assert len(set().union(*seen)) == 4
+
+
+def test_a_forked_child_has_none_of_its_parents():
+    values = PerEventLoop(Value)
+
+    async def fork() -> int:
+        mine = values.here()
+        child = os.fork()
+        if child == 0:
+            is_new = values.here() is not mine and len(values.values()) == 1
+            os._exit(0 if is_new else 1)
+        assert values.here() is mine
+        _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - nothing else runs in this loop
+        return os.waitstatus_to_exitcode(status)
+
+    assert asyncio.run(fork()) == 0
