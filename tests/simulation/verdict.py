@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from budget_middleware.core.model import Op
 from tests.simulation.gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
 from tests.simulation.hosts import answered
 from tests.simulation.plan import Fault
@@ -110,8 +111,13 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
         return
     ended = [lost_fact for lost in world.lost for lost_fact in _facts(lost, number) if lost_fact.state in _ENDED]
     require(bool(ended), f"{name} was never ended, due is {due}; {fact}")
-    # What held nothing and costs nothing leaves no entry in the journal by which a loss could be known.
-    is_journalled = any(lost_fact.amount is not None or lost_fact.booked for lost_fact in ended)
+    # What changed no counter leaves no entry in the journal by which its loss could be known: a request that held
+    # nothing and cost nothing, or a late ending that costs what the expiry has booked.
+    is_journalled = any(
+        entry.op in (Op.FINALIZE, Op.RELEASE) and _number(entry.reservation_id) == number
+        for lost in world.lost
+        for entry in lost.journal
+    )
     can_know = is_journalled and _was_always_awake(world, number)
     require(not can_know, f"{name} was ended, the store lost it, and it was not ended again; due is {due}")
     losses.by_store += due > 0
