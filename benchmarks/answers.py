@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 
 CHUNKS = 500
 PATH = "/v1/chat/completions"
 TOKEN = "sk-benchmark"
 
 _HEAD = {"id": "chatcmpl-1", "created": 1_700_000_000, "model": "gpt-4o"}
+_WORDS = ("a", "guard", "that", "never", "shows", "figures", "it", "cannot", "explain")
 _USAGE = {"prompt_tokens": 42, "completion_tokens": 48, "total_tokens": 90}
 COST_NANOS = 42 * 2_500 + 48 * 10_000
 """What that usage costs at the price book's rates of gpt-4o."""
@@ -33,8 +35,8 @@ def stream(*, with_usage: bool) -> list[bytes]:
     head = {**_HEAD, "object": "chat.completion.chunk"}
     null = {"usage": None} if with_usage else {}
     events = [
-        {**head, "choices": [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}], **null}
-        for _ in range(CHUNKS)
+        {**head, "choices": [{"index": 0, "delta": {"content": f" {word}"}, "finish_reason": None}], **null}
+        for word in islice(cycle(_WORDS), CHUNKS)
     ]
     if with_usage:
         events.append({**head, "choices": [], "usage": _USAGE})

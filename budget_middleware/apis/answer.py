@@ -11,6 +11,7 @@ from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.apis.skimming import Skimmer
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter
 
@@ -18,8 +19,6 @@ Headers = list[tuple[bytes, bytes]]
 
 # What no longer describes a body that we rewrite.
 _OF_THE_BODY: Final = (b"content-length", b"etag")
-# Of what is kept to be read later: more than most answers have.
-MAX_UNREAD_BYTES: Final = 128 << 10
 _JSON_BLANKS: Final = b" \t\r\n"
 # Of `data:`, `event:`, `id:`, `retry:` and comments; none of them begins a JSON value.
 _EVENT_STARTS: Final = (b"d", b"e", b"i", b"r", b":")
@@ -75,8 +74,7 @@ class AnswerReader:
         self._body = bytearray()
         self._first_byte = b""
         self._misses_text = False
-        self._unread: list[bytes] = []
-        self._unread_bytes = 0
+        self._skimmer = Skimmer(self._parse)
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
@@ -98,25 +96,15 @@ class AnswerReader:
         return [pair for pair in headers if pair[0].lower() not in dropped] if self._hide_usage else headers
 
     def skim(self, chunk: bytes) -> bytes | None:
-        """The bytes to forward now of a chunk that is not to be fed, for it can tell nothing but text.
-
-        It is kept, up to MAX_UNREAD_BYTES with others, until `catch_up`. None for a chunk that is to be fed.
-        """
-        if type(chunk) is not bytes or chunk[-2:] != b"\n\n":
+        """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""
+        skim = self._skimmer.skim if self.may_skim else None
+        skimmed = skim(chunk) if skim is not None else None
+        if skimmed is None:
             return None
-        forwarded = self._api.skim(chunk, hide_usage=self._hide_usage)
-        if forwarded is not None:
-            self._unread.append(chunk)
-            self._unread_bytes += len(chunk)
-            if self._unread_bytes > MAX_UNREAD_BYTES:
-                self.catch_up()
+        text_bytes, forwarded = skimmed
+        self.seen.text_bytes += text_bytes
+        self.seen.chunks += text_bytes > 0
         return forwarded
-
-    def catch_up(self) -> None:
-        """Read what was skimmed so far: needed where the text has to tell what no usage tells."""
-        unread, self._unread, self._unread_bytes = self._unread, [], 0
-        # These events are whole, and where one has begun since, the stream's own splitter holds its beginning.
-        self._read(EventSplitter(max_event_bytes=self._max_event_bytes), unread, last=True)
 
     def feed(self, chunk: bytes, *, last: bool) -> bytes:
         """Take the next bytes of the body; return those to forward now."""
@@ -129,18 +117,30 @@ class AnswerReader:
             if last and self._kind in (_Kind.JSON, _Kind.UNTOLD):
                 self._read_body()
             return chunk
+        facts_before, began_between = self._skimmer.facts(self.seen), self._is_between_events
         forwarded = self._read(self._splitter, pieces, last=last)
-        # What every event tells has to be heard once.
-        self.may_skim = self._inflater is None and self.seen.model is not None and _is_between(self._splitter)
+        if began_between and self._is_between_events:
+            self._skimmer.learn(chunk, self.seen, facts_before=facts_before)
+        self.may_skim = self._is_between_events and self._skimmer.skim is not None
         return forwarded if self._hide_usage else chunk
+
+    @property
+    def _is_between_events(self) -> bool:
+        return isinstance(self._splitter, EventSplitter) and self._inflater is None and self._splitter.is_between_events
 
     def _read(self, splitter: Splitter, pieces: Iterable[bytes], *, last: bool) -> bytes:
         forwarded = bytearray()
         for event in self._events(splitter, pieces, last=last):
-            forwarded += self._read_event(event)
+            forwarded += self._read_event(event, self.seen)
         self._misses_text |= splitter.skipped or (self._inflater is not None and self._inflater.broken)
         self.seen.readable &= not self._misses_text
         return bytes(forwarded)
+
+    def _parse(self, chunk: bytes, seen: Seen) -> bytes:
+        """As if a chunk of whole events were fed, on what else was seen."""
+        events = EventSplitter(max_event_bytes=self._max_event_bytes).feed(chunk)
+        forwarded = b"".join(self._read_event(event, seen) for event in events)
+        return forwarded if self._hide_usage else chunk
 
     def _events(self, splitter: Splitter, pieces: Iterable[bytes], *, last: bool) -> Iterator[Event]:
         for piece in pieces:
@@ -148,10 +148,10 @@ class AnswerReader:
         if last:
             yield from splitter.flush()
 
-    def _read_event(self, event: Event) -> bytes:
+    def _read_event(self, event: Event, seen: Seen) -> bytes:
         if event.data is None:
             return event.raw
-        data = self._api.read_event(event.data, self.seen, hide_usage=self._hide_usage)
+        data = self._api.read_event(event.data, seen, hide_usage=self._hide_usage)
         if data is None:
             return b""
         # Data that were spread over several lines are not found again, and stay as they are.
@@ -181,10 +181,6 @@ class AnswerReader:
         document = parse_body(self._body)
         if document is not UNREADABLE:
             self._api.read_json(document, self.seen)
-
-
-def _is_between(splitter: Splitter) -> bool:
-    return isinstance(splitter, EventSplitter) and splitter.is_between_events
 
 
 def _kind_of(content_type: bytes) -> _Kind:

@@ -52,10 +52,6 @@ class AnthropicMessages(JsonApi):
         """Read a whole message, or an event of a stream."""
         read_message_event(mapping_of(document), seen)
 
-    def skim(self, events: bytes, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
-        """Deltas of content tell nothing but text."""
-        return None if b'"usage"' in events or b"message_stop" in events else events
-
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """Anthropic's error event."""
         return anthropic_error(refusal)

@@ -151,12 +151,6 @@ class Api(Protocol):
         """
         ...
 
-    def skim(self, events: bytes, *, hide_usage: bool) -> bytes | None:
-        """The bytes for the client of whole events that can tell nothing but text, which they need not be read for
-        now; None for events that have to be read.
-        """
-        ...
-
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal in the shape that makes this API's SDKs raise their own error."""
         ...

@@ -99,10 +99,6 @@ class JsonApi:
         self.read_json(mapping_of(parse_body(data)), seen)
         return data
 
-    def skim(self, events: bytes, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - of most, each tells usage
-        """All events are read."""
-        return None
-
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as OpenAI's errors look, which most gateways imitate."""
         return openai_error(refusal)

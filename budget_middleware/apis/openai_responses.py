@@ -59,10 +59,6 @@ class OpenAIResponses(JsonApi):
         seen.goes_on_unread &= not seen.terminal
         return data
 
-    def skim(self, events: bytes, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
-        """A delta tells nothing but text; what does holds the response."""
-        return events if b'"response"' not in events and b'.delta"' in events else None
-
     def _read(self, response: Mapping[str, object], seen: Seen) -> None:
         read_openai_usage(response, seen)
         searches = [item for item in list_of(response.get("output")) if _is_web_search(item)]

@@ -11,7 +11,6 @@ request can lose it. What the app does after its last message changes nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -85,14 +84,23 @@ class Exchange:
                 await self._has_ended.wait()
         return message
 
-    def _send_and_meter(self, message: Message) -> Awaitable[None]:
+    async def _send_and_meter(self, message: Message) -> None:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
-        if self._reader.may_skim and message.get("more_body") and self._held_start is None:
-            chunk = message["body"]
-            forwarded = self._reader.skim(chunk)
-            if forwarded is not None:
-                return self._send(message if forwarded is chunk else {**message, "body": forwarded})
-        return self._meter(message)
+        forwarded = self._skimmed(message) if self._reader.may_skim else None
+        if forwarded is None:
+            await self._meter(message)
+        else:
+            await self._send(forwarded)
+
+    def _skimmed(self, message: Message) -> Message | None:
+        """What to send instead of a chunk in the middle of a stream that need not be parsed; None for others."""
+        chunk = message.get("body")
+        if type(chunk) is not bytes or not message.get("more_body") or self._held_start is not None:
+            return None
+        forwarded = self._reader.skim(chunk)
+        if forwarded is None or forwarded is chunk:
+            return message if forwarded is chunk else None
+        return {**message, "body": forwarded}
 
     async def _meter(self, message: Message) -> None:
         match message["type"]:
@@ -186,8 +194,6 @@ class Exchange:
         return await self._ledger.settled(self._ending)
 
     def _begin_ending(self, end: End) -> asyncio.Task[Answer | None]:
-        if self._reader.seen.usage is None:
-            self._reader.catch_up()
         seen, hold = self._reader.seen, self._admitted.hold
         is_error = self._status >= 300
         evidence = self._bill.evidence(seen, end=end, is_error=is_error, output_began=self._output_began)

@@ -15,14 +15,15 @@ def cut(stream, places):
 
 
 def passed(reader, chunks):
-    """What the client gets of an answer that comes in these chunks. All of it has been read then."""
-    forwarded = []
-    for place, chunk in enumerate(chunks):
-        last = place == len(chunks) - 1
-        skimmed = reader.skim(chunk) if reader.may_skim and not last else None
-        forwarded.append(reader.feed(chunk, last=last) if skimmed is None else skimmed)
-    reader.catch_up()
-    return b"".join(forwarded)
+    """What the client gets of an answer that comes in these chunks."""
+    *others, last = chunks
+    return b"".join([*(taken(reader, chunk) for chunk in others), reader.feed(last, last=True)])
+
+
+def taken(reader, chunk):
+    """What the client gets of a chunk that is not the last."""
+    skimmed = reader.skim(chunk) if reader.may_skim else None
+    return reader.feed(chunk, last=False) if skimmed is None else skimmed
 
 
 def frame(payload):

@@ -82,11 +82,17 @@ class Network:
         self._tell = tell
         self._down_until_s = 0.0
         self._is_calm = self._is_closed = False
+        self._arrived_s = 0.0
         self._calls: Tally[object] = Tally()
         self._faults = {
             **{(r.number, f.nth): f for r in plan.requests for f in r.faults},
             **{(f"w{worker}", f.nth): f for worker, f in plan.house_faults},
         }
+
+    @property
+    def under_way_s(self) -> float:
+        """How long it takes until the last call that is on its way has arrived."""
+        return max(0.0, self._arrived_s - asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """What is still on its way gets lost."""
@@ -119,6 +125,7 @@ class Network:
             case Fault.DUPLICATED:
                 self._later(there_s, self._arrive, message, reply)
                 self._later(there_s + fault.ms / 1000, self._arrive, message, None)
+                self._arrived_s = max(self._arrived_s, asyncio.get_running_loop().time() + there_s + fault.ms / 1000)
             case _:
                 self._later(there_s, self._arrive, message, reply)
 

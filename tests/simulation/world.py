@@ -130,7 +130,8 @@ class World:
         self.tell("-- calm")
         # Where the store's clock was set back, leases last so much longer.
         set_back_ms = sum(max(0, -event.amount) for event in self.plan.events if event.kind is Kind.STORE_CLOCK)
-        await asyncio.sleep(self.plan.lease_s + RETRY_S + set_back_ms / 1000)
+        # What a repeated call holds, nobody waits for.
+        await asyncio.sleep(self.network.under_way_s + self.plan.lease_s + RETRY_S + set_back_ms / 1000)
         ended = set(self.ended)
         for life in self.lives:
             if life.is_open:

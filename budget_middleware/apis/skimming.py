@@ -1,0 +1,229 @@
+"""Reading a chunk of a stream by its likeness to those before it, at a small part of what it costs to parse it.
+
+Two chunks of whole events are alike if they differ in nothing but texts and numbers. Which of the texts are generated
+text, and that nothing else depends on any of them, is not guessed: it is tried on chunks with others in their place,
+which are parsed.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from budget_middleware.apis.base import Seen
+
+# To try what longer ones are like is dear, and there are few of them.
+_LONGEST_LEARNT: Final = 4_096
+_MOST_GAPS: Final = 4
+# For streams whose chunks are never alike for long.
+_MOST_COMPARED: Final = 16
+
+# What is in a JSON string, as far as it stands for itself; and a whole number.
+_text = re.compile(rb'[^"\\\x00-\x1f]*').match
+_number = re.compile(rb"0|[1-9]\d{0,17}").match
+_NUMBERS: Final = re.compile(rb"(\d+)")
+
+_facts = attrgetter(
+    "usage", "input_usage", "beside", "model", "service_tier", "cost_nanos", "terminal", "readable", "goes_on_unread"
+)
+
+Parse = Callable[[bytes, Seen], bytes]
+"""Reads a chunk of whole events into what was seen so far; returns what the client gets of it."""
+
+
+Skimmed = tuple[int, bytes]
+"""The bytes of generated text in a chunk, and what the client gets of it."""
+
+Skim = Callable[[bytes], Skimmed | None]
+"""What a chunk tells that is like those before it; None if it is not."""
+
+
+class _Gap(NamedTuple):
+    """Where chunks that are alike differ, and what stands behind it in all of them."""
+
+    match: Callable[[bytes, int], re.Match[bytes] | None]
+    behind: bytes
+    length_behind: int
+    is_generated: bool
+    is_cut_behind: bool
+
+
+def _skim_like(
+    beginning: bytes, gaps: Sequence[_Gap], *, fixed_text_bytes: int, cut_start: int, cut_length: int
+) -> Skim:
+    """For chunks that begin so, then have these gaps. So many bytes are kept from the client, in the part behind one of
+    the gaps or, if in none of these, in the beginning.
+    """
+    length = len(beginning)
+
+    # Called for nearly every chunk: a closure, and plain tuples, are half the price of methods and names.
+    def skim(chunk: bytes) -> Skimmed | None:
+        if not chunk.startswith(beginning) or not (chunk.isascii() or _is_utf8(chunk)):
+            return None
+        at, text_bytes, cut_at = length, fixed_text_bytes, cut_start
+        for match, behind, length_behind, is_generated, is_cut_behind in gaps:
+            found = match(chunk, at)
+            if found is None:
+                return None
+            end = found.end()
+            if not chunk.startswith(behind, end):
+                return None
+            if is_generated:
+                text_bytes += end - at
+            if is_cut_behind:
+                cut_at += end
+            at = end + length_behind
+        if at != len(chunk):
+            return None
+        return text_bytes, chunk[:cut_at] + chunk[cut_at + cut_length :] if cut_length else chunk
+
+    return skim
+
+
+class Skimmer:
+    """Learns from the chunks of one stream that were parsed what those are like that need not be."""
+
+    def __init__(self, parse: Parse) -> None:
+        self.skim: Skim | None = None
+        self._parse = parse
+        self._previous = b""
+        self._compared = 0
+
+    @staticmethod
+    def facts(seen: Seen) -> tuple[object, ...]:
+        """All that an answer has told but its text."""
+        return _facts(seen)
+
+    def learn(self, chunk: bytes, seen: Seen, *, facts_before: tuple[object, ...]) -> None:
+        """Take a chunk of whole events that has been parsed, by which the facts became those of ``seen``."""
+        if _facts(seen) != facts_before:
+            # One that is like those before it would tell again what has been told otherwise since.
+            self.skim = None
+        if b"\\" in chunk or len(chunk) > _LONGEST_LEARNT or self._compared == _MOST_COMPARED:
+            return
+        previous, self._previous = self._previous, chunk
+        if previous:
+            self._compared += 1
+            alike = _alike(previous, chunk)
+            self.skim = (self._proven(alike, seen) if alike is not None else None) or self.skim
+
+    def _proven(self, alike: "_Alike", seen: Seen) -> Skim | None:
+        """One for what is like the chunk, if it tells of others what parsing them does."""
+        own = self._parsed(alike.filled(alike.fillings), seen)
+        if own is None:
+            return None
+        are_generated = [self._is_generated(alike, place, own, seen) for place in range(len(alike.fillings))]
+        if alike.fillings and not any(are_generated):
+            # Then what it says depends on nothing that was tried, and may depend on what was not.
+            return None
+        skim = alike.skim(own, are_generated)
+        trials = [alike.filled([part for _ in alike.fillings]) for part in (b"0", b"4711", b"1" * 37)]
+        is_proven = skim is not None and all(skim(one) == self._parsed(one, seen) for one in trials)
+        return skim if is_proven else None
+
+    def _is_generated(self, alike: "_Alike", place: int, own: Skimmed, seen: Seen) -> bool:
+        longer = list(alike.fillings)
+        longer[place] += b"1"
+        parsed = self._parsed(alike.filled(longer), seen)
+        return parsed is not None and parsed[0] == own[0] + 1
+
+    def _parsed(self, chunk: bytes, seen: Seen) -> Skimmed | None:
+        """What parsing finds in a chunk; None if that is more than some text in one piece."""
+        after = replace(seen)
+        forwarded = self._parse(chunk, after)
+        text_bytes = after.text_bytes - seen.text_bytes
+        is_text_alone = _facts(after) == _facts(seen) and after.chunks - seen.chunks == (text_bytes > 0)
+        return (text_bytes, forwarded) if is_text_alone and forwarded else None
+
+
+class _Alike(NamedTuple):
+    """A chunk as parts that it has in common with another, and what fills the gaps between these."""
+
+    parts: list[bytes]
+    fillings: list[bytes]
+    are_numbers: list[bool]
+
+    def filled(self, fillings: Sequence[bytes]) -> bytes:
+        """A chunk that is like this one."""
+        beginning, *behind = self.parts
+        return beginning + b"".join(filling + part for filling, part in zip(fillings, behind, strict=True))
+
+    def skim(self, own: Skimmed, are_generated: Sequence[bool]) -> Skim | None:
+        """None if what is kept from the client is not in one part."""
+        text_bytes, forwarded = own
+        cut = self._cut(forwarded)
+        if cut is None:
+            return None
+        cut_in, cut_start, cut_length = cut
+        beginning, *behind = self.parts
+        generated = [filling for filling, is_it in zip(self.fillings, are_generated, strict=True) if is_it]
+        return _skim_like(
+            beginning,
+            [
+                _Gap(_number if is_number else _text, part, len(part), is_generated, is_cut_behind=place == cut_in)
+                for place, (is_number, part, is_generated) in enumerate(
+                    zip(self.are_numbers, behind, are_generated, strict=True), start=1
+                )
+            ],
+            fixed_text_bytes=text_bytes - sum(map(len, generated)),
+            cut_start=cut_start,
+            cut_length=cut_length,
+        )
+
+    def _cut(self, forwarded: bytes) -> tuple[int, int, int] | None:
+        """In which part, from where, and how many bytes are not forwarded; None if they are not in one part."""
+        chunk = self.filled(self.fillings)
+        length = len(chunk) - len(forwarded)
+        pairs = enumerate(zip(chunk, forwarded, strict=False))
+        start = next((at for at, (ours, theirs) in pairs if ours != theirs), len(forwarded))
+        if length == 0:
+            return (0, 0, 0) if forwarded == chunk else None
+        at = 0
+        for place, part in enumerate(self.parts):
+            if at <= start and start + length <= at + len(part):
+                return place, start - at, length
+            at += len(part) + len(self.fillings[place] if place < len(self.fillings) else b"")
+        return None
+
+
+def _alike(one: bytes, chunk: bytes) -> _Alike | None:
+    """How a chunk is like another; None if they differ in more than texts and numbers."""
+    if b"\\" in one or b"\\" in chunk:
+        return None
+    ones, others = _pieces(one), _pieces(chunk)
+    if len(ones) != len(others):
+        return None
+    parts, fillings, are_numbers = [bytearray()], [], []
+    for (ours, kind), (theirs, their_kind) in zip(ones, others, strict=True):
+        if kind is not their_kind or (ours != theirs and kind is None):
+            return None
+        if ours == theirs:
+            parts[-1] += theirs
+        else:
+            parts.append(bytearray())
+            fillings.append(theirs)
+            are_numbers.append(kind is _number)
+    return _Alike([bytes(part) for part in parts], fillings, are_numbers) if len(fillings) <= _MOST_GAPS else None
+
+
+def _pieces(chunk: bytes) -> list[tuple[bytes, object]]:
+    """A chunk as texts, numbers, and what is neither of them."""
+    pieces: list[tuple[bytes, object]] = []
+    for place, piece in enumerate(chunk.split(b'"')):
+        if place:
+            pieces.append((b'"', None))
+        if place % 2:
+            pieces.append((piece, _text))
+        else:
+            numbers = _NUMBERS.split(piece)
+            pieces += [(part, _number if index % 2 else None) for index, part in enumerate(numbers)]
+    return pieces
+
+
+def _is_utf8(chunk: bytes) -> bool:
+    try:
+        chunk.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
