@@ -24,7 +24,7 @@ def parse_body(raw: bytes | bytearray) -> object:
     """The JSON value of a body as lenient gateways read it (UTF-16, BOM, NaN …), else UNREADABLE."""
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         # Several times slower, and less strict.
         return _parse_leniently(raw)
 

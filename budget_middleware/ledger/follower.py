@@ -35,7 +35,7 @@ class Seen(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The last entry that a call wrote: its seq, and its time, which no other entry of that seq will have."""
+    """The last entry that a call wrote: its seq, and its time, which one written after a failover will not have."""
 
     seq: int
     time_ms: int

@@ -24,16 +24,17 @@ AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: a key not known."""
 
 AUTHORIZATION = b"authorization"
-TOKEN_HEADERS = (
-    AUTHORIZATION,
-    b"x-litellm-api-key",
-    b"x-api-key",
-    b"api-key",
-    b"x-goog-api-key",
-    b"ocp-apim-subscription-key",
+TOKEN_HEADERS = frozenset(
+    {
+        AUTHORIZATION,
+        b"x-litellm-api-key",
+        b"x-api-key",
+        b"api-key",
+        b"x-goog-api-key",
+        b"ocp-apim-subscription-key",
+    }
 )
 TOKEN_QUERY = "key"  # noqa: S105 - the name of a parameter, not a secret
-_TOKEN_HEADERS = frozenset(TOKEN_HEADERS)
 _SCHEMES = ("bearer", "basic")
 
 
@@ -140,11 +141,10 @@ class _Request:
                 return token_of(self._scope), True
             case Origin.HEADER:
                 name = place.name.encode("latin-1")
+                values = _header_values(self._scope, name)
                 if name in TOKEN_HEADERS:
-                    return next(
-                        filter(None, (_token_in(name, value) for value in _header_values(self._scope, name))), ""
-                    ), True
-                return next(filter(None, _header_values(self._scope, name)), ""), False
+                    return next(filter(None, (_token_in(name, value) for value in values)), ""), True
+                return next(filter(None, values), ""), False
             case Origin.QUERY:
                 return next(_query_values(self._scope, place.name), ""), place.name == TOKEN_QUERY
             case Origin.BODY:
@@ -159,7 +159,7 @@ def token_of(scope: Scope) -> str:
     """The request's token, "" if it has none. Raises AmbiguousTokenError."""
     tokens = set(_query_values(scope, TOKEN_QUERY))
     for key, value in scope["headers"]:
-        if (name := key.lower()) in _TOKEN_HEADERS and (token := _token_in(name, _text_of(value))):
+        if (name := key.lower()) in TOKEN_HEADERS and (token := _token_in(name, _text_of(value))):
             tokens.add(token)
     if len(tokens) > 1:
         raise AmbiguousTokenError("the request carries two API keys that differ; send one")

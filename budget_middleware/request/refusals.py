@@ -69,11 +69,11 @@ def rate_limit_headers(targets: Sequence[Target], balances: Sequence[Balance], *
 
     Its whole numbers are micro-dollars, as the quota unit says; a total has no window and no reset.
     """
+    if not balances:
+        return []
     states, left = [], []
     limits = _own_limits(tuple(targets))
     for index, name, limit_nanos, ends_ms in limits.counters:
-        if index >= len(balances):
-            break
         spent_nanos, reserved_nanos = balances[index]
         available_nanos = limit_nanos - spent_nanos - reserved_nanos
         state = f"{name};r={max(available_nanos, 0) // _NANOS_PER_MICRO}"

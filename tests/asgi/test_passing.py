@@ -1,5 +1,6 @@
 """What passes through: WebSockets, the extensions of ASGI, and a second middleware by mistake."""
 
+import asyncio
 import json
 
 import pytest
@@ -11,8 +12,8 @@ from starlette.websockets import WebSocket
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.model import Op
-from budget_middleware.testing import ScriptedApp, call, chunk
-from tests.asgi.wire import ask, bearer, completion, stream
+from budget_middleware.testing import ScriptedApp, call, chunk, event
+from tests.asgi.wire import DONE, LAST, STREAM_START, ask, bearer, completion, stream, usage_event, words
 
 
 async def echo(socket: WebSocket) -> None:
@@ -126,3 +127,34 @@ async def test_whatever_holds_the_bytes(bench, kind, answer):
         assert played.body == b"".join(part.get("body", b"") for part in answer)
     assert app.bodies == [asked, asked]
     assert await bench.figures() == ("0.20", "0.00")
+
+
+WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+ODD = {
+    "no body": {"type": "http.response.body", "more_body": True},
+    "a file": {"type": "http.response.zerocopysend", "file": 3, "more_body": True},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+async def test_a_message_without_bytes_in_the_midst_of_a_stream(bench, odd):
+    script = (STREAM_START, *words(5), odd, *words(5), event(usage_event(100)), DONE, LAST)
+    played = await call(bench.guard(ScriptedApp(*script)), ask(100, **WITH_USAGE), headers=bearer())
+    assert played.raised is None
+    assert played.messages[1:] == [*script[1:]]
+    assert await bench.figures() == ("0.10", "0.00")
+
+
+async def test_an_app_that_sends_without_waiting(bench):
+    told = event(usage_event(100))["body"]
+
+    async def send_both(_, send):
+        halves = (told[:30], told[30:])
+        await asyncio.gather(
+            *(send({"type": "http.response.body", "body": half, "more_body": True}) for half in halves)
+        )
+
+    script = (STREAM_START, *words(5), send_both, LAST)
+    played = await call(bench.guard(ScriptedApp(*script)), ask(100, **WITH_USAGE), headers=bearer())
+    assert played.body == b"".join(each["body"] for each in words(5)) + told
+    assert await bench.figures() == ("0.10", "0.00")

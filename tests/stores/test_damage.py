@@ -84,6 +84,8 @@ FIELDS: list[tuple[str, str, str, tuple[Verb, ...]]] = [
     ("r:r1", "targets", "", OWN),
     ("r:r1", "targets", pack_targets((TEAM, KEY))[:-3] + " x", OWN),
     ("r:r1", "targets", pack_targets((TEAM, KEY)) + " more", OWN),
+    ("r:r1", "targets", pack_targets((TEAM, KEY)).rpartition(" ")[0] + " ", OWN),
+    ("r:r1", "targets", pack_targets((TEAM, KEY)) + "x", OWN),
     ("r:r1", "targets", pack_targets((TEAM, KEY)).replace("-11 17", "-11 q7"), OWN),
 ]
 

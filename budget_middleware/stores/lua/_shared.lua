@@ -95,9 +95,9 @@ local function ensure_generation()
   call('HSET', META, 'generation', generation, 'seq', whole(seq))
 end
 
--- Then whether they are sound: nothing is left over.
+-- Then whether they are sound: nothing is left over, nothing lacks its end.
 local function parse_targets(packed)
-  local targets, read = {}, 0
+  local targets, read, are_limits_sound = {}, 0, true
   for account, period, window, starts, ends, limit in
       string.gmatch(packed, '(%S+) (%S+) (%S+) (%d+) (%d+) (%-?%d*)') do
     local name = account .. '|' .. period .. '|' .. window
@@ -105,9 +105,10 @@ local function parse_targets(packed)
       account = account, period = period, window = window, starts = tonumber(starts), ends = tonumber(ends),
       limit = limit, counter = PREFIX .. 'c:' .. name, pending = PREFIX .. 'p:' .. name,
     }
-    read = read + #name + #starts + #ends + #limit + 4
+    read, are_limits_sound = read + #name + #starts + #ends + #limit + 4, are_limits_sound and limit ~= ''
   end
-  return targets, read == #packed or read == #packed + 1
+  -- Each is counted with the blank behind it, which the last one has not.
+  return targets, are_limits_sound and (packed == '' or read == #packed + 1)
 end
 
 local function reservation_key(id)
@@ -276,7 +277,8 @@ local function expire_indexed(targets)
   end
 end
 
--- Where nothing at all is due, nothing is on these. A key of another type stops the call here.
+-- Where nothing at all is due, nothing is on these. What a damaged store has on a counter alone is found when it refuses
+-- somebody, and by an audit. A key of another type stops the call here.
 local function expire_due_on(targets)
   if not first_due(LEASES, 1)[1] then return false end
   expire_indexed(targets)
