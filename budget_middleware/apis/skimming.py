@@ -208,13 +208,15 @@ def _alike(one: bytes, chunk: bytes) -> _Alike | None:
 
 
 def _pieces(chunk: bytes) -> list[tuple[bytes, object]]:
-    """A chunk as texts, numbers, and what is neither of them."""
+    """A chunk as texts, numbers, and what is neither of them; keys are none of the texts, for much depends on them."""
     pieces: list[tuple[bytes, object]] = []
-    for place, piece in enumerate(chunk.split(b'"')):
+    between = chunk.split(b'"')
+    for place, piece in enumerate(between):
         if place:
             pieces.append((b'"', None))
         if place % 2:
-            pieces.append((piece, _text))
+            is_key = b"".join(between[place + 1 : place + 2]).lstrip().startswith(b":")
+            pieces.append((piece, None if is_key else _text))
         else:
             numbers = _NUMBERS.split(piece)
             pieces += [(part, _number if index % 2 else None) for index, part in enumerate(numbers)]

@@ -56,6 +56,7 @@ CHAT = (
     *(utf8(chunk("word", service_tier=tier)) for tier in ("flex", "default")),
     *(utf8({**chunk(), "model": model}) for model in ("gpt-4o-mini", "gpt-4")),
     *(utf8({"choices": [{"index": 0, "delta": {key: "word"}}]}) for key in ("content", "reasoning", "other")),
+    *(utf8({**chunk(), key: USAGE}) for key in ("a", "b", "usage")),
     utf8({"choices": [{"delta": {"content": "x", "tool_calls": [{"function": {"name": "f", "arguments": "a"}}]}}]}),
     data({"usage": None, **chunk()}),
     data(chunk(usage=None, extra={"usage": None})),
