@@ -83,7 +83,8 @@ def _judge_spans(world: World) -> int:
 def _was_repeated(world: World, writer: Message, entry: Entry) -> bool:
     """What the network's repetition of a call did, after the call was answered, nobody tells."""
     if _number(entry.reservation_id) == writer.about:
-        return writer.about in world.network.repeated_refusals
+        was_expired_by_it = entry.op is Op.EXPIRE and writer.fault.fault is Fault.DUPLICATED
+        return was_expired_by_it or writer.about in world.network.repeated_refusals
     return writer.fault.fault in (Fault.DUPLICATED, Fault.DELAYED)
 
 
