@@ -188,8 +188,11 @@ class World:
         self._restarts.append(self._loop.create_task(self._restarted(worker)))
 
     async def _restarted(self, worker: int) -> None:
-        await self._end_orderly(self.lives[worker])
-        self.start(worker)
+        life = self.lives[worker]
+        await self._end_orderly(life)
+        # Who kills it meanwhile starts it again too.
+        if not life.process.is_killed:
+            self.start(worker)
 
     async def _end_orderly(self, life: Life) -> None:
         """As servers do it: no new requests, the rest of the old ones, then lifespan's shutdown."""
@@ -202,8 +205,10 @@ class World:
                     task.cancel()
         self.tell(life.process.name, "drains")
         life.lifespan.end()
-        await life.server
-        self._end(life)
+        while not life.server.done() and not life.process.is_killed:
+            await asyncio.sleep(0.001)
+        if not life.process.is_killed:
+            self._end(life)
 
     def _ask(self, request: Request) -> None:
         life = self.lives[request.worker]
