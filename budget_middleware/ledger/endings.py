@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
-from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status
+from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status, Target
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
@@ -18,6 +19,7 @@ from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry, Told, VerbSpan, names
+from budget_middleware.telemetry.names import Attributes
 from budget_middleware.telemetry.traceparent import log_ids
 
 REPLAYED_S = 300
@@ -70,6 +72,38 @@ class _Owed:
         return round((time.monotonic() - self.since_s) * 1000)
 
 
+class _Answered(NamedTuple):
+    """An ending that the store has answered: as little of it as is needed to send it again, for thousands are kept, and
+    the garbage collector looks at every object of each. A cost of None is a release.
+    """
+
+    at_s: float
+    since_s: float
+    id: str
+    targets: tuple[Target, ...]
+    actual_nanos: int | None
+    reason: str
+    reserve_trace: str
+    told: Attributes | None
+
+    @classmethod
+    def of(cls, owed: _Owed, *, is_recorded: bool) -> Self:
+        ending, told = owed.ending, owed.told() if is_recorded else None
+        targets, nanos = (ending.targets, ending.actual_nanos) if isinstance(ending, Finalize) else ((), None)
+        now_s, trace = time.monotonic(), owed.hold.reserve_trace
+        return cls(now_s, owed.since_s, ending.id, targets, nanos, ending.reason, trace, told)
+
+    def again(self) -> _Owed:
+        told = {**(self.told or {}), names.REASON: "replayed"}
+        hold = Hold(payers={}, amount_nanos=0, id=self.id, reserve_trace=self.reserve_trace)
+        return _Owed(hold, self._ending(), lambda: told, self.since_s, is_replay=True)
+
+    def _ending(self) -> Ending:
+        if self.actual_nanos is None:
+            return Release(self.id, reason=self.reason)
+        return Finalize(self.id, self.targets, self.actual_nanos, reason=self.reason)
+
+
 @dataclass(slots=True, eq=False)
 class _Trial:
     """How far an ending has come. Uncertain: a try got no answer; last: the loop closes, there will be no other."""
@@ -113,7 +147,7 @@ class Endings:
         self._telemetry = telemetry
         self._tasks = tasks
         self._patience = patience
-        self._answered: deque[tuple[float, _Owed]] = deque(maxlen=REPLAYED_MAX)
+        self._answered: deque[_Answered] = deque(maxlen=REPLAYED_MAX)
         self._spool = spool
 
     @property
@@ -153,13 +187,13 @@ class Endings:
         since_s = time.monotonic() - REPLAYED_S
         answered, self._answered = self._answered, deque(maxlen=REPLAYED_MAX)
         at_once = asyncio.Semaphore(REPLAYED_AT_ONCE)
-        for at_s, owed in answered.copy():
-            if at_s >= since_s:
-                self._tasks.own(self._end_again(owed, at_once))
+        for ending in answered:
+            if ending.at_s >= since_s:
+                self._tasks.own(self._end_again(ending, at_once))
 
-    async def _end_again(self, owed: _Owed, at_once: asyncio.Semaphore) -> None:
+    async def _end_again(self, ending: _Answered, at_once: asyncio.Semaphore) -> None:
         async with at_once:
-            await self._end(replace(owed, told=lambda: {**owed.told(), names.REASON: "replayed"}, is_replay=True))
+            await self._end(ending.again())
 
     async def _end(self, owed: _Owed) -> Answer | None:
         span = self._telemetry.spans.start(
@@ -225,7 +259,7 @@ class Endings:
         else:
             if len(self._spool):
                 self._spool.settle(trial.owed.spooled)
-            self._answered.append((time.monotonic(), trial.owed))
+            self._answered.append(_Answered.of(trial.owed, is_recorded=trial.span.is_recording))
             if trial.is_uncertain and not answer.written:
                 # An earlier try was applied, and its answer got lost.
                 self._follower.learn_latest()
