@@ -11,7 +11,7 @@ from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import UNREADABLE, parse_body
-from budget_middleware.apis.skimming import Skimmer
+from budget_middleware.apis.skimming import Skimmer, facts_of
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter
 
@@ -74,7 +74,7 @@ class AnswerReader:
         self._body = bytearray()
         self._first_byte = b""
         self._misses_text = False
-        self._skimmer = Skimmer(self._parse)
+        self._skimmer = Skimmer()
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
@@ -117,10 +117,10 @@ class AnswerReader:
             if last and self._kind in (_Kind.JSON, _Kind.UNTOLD):
                 self._read_body()
             return chunk
-        facts_before, began_between = self._skimmer.facts(self.seen), self._is_between_events
+        facts_before, began_between = facts_of(self.seen), self._is_between_events
         forwarded = self._read(self._splitter, pieces, last=last)
         if began_between and self._is_between_events:
-            self._skimmer.learn(chunk, self.seen, facts_before=facts_before)
+            self._skimmer.learn(chunk, self.seen, facts_before=facts_before, parse=self._parse)
         self.may_skim = self._is_between_events and self._skimmer.skim is not None
         return forwarded if self._hide_usage else chunk
 

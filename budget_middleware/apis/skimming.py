@@ -24,9 +24,10 @@ _text = re.compile(rb'[^"\\\x00-\x1f]*').match
 _number = re.compile(rb"0|[1-9]\d{0,17}").match
 _NUMBERS: Final = re.compile(rb"(\d+)")
 
-_facts = attrgetter(
+facts_of = attrgetter(
     "usage", "input_usage", "beside", "model", "service_tier", "cost_nanos", "terminal", "readable", "goes_on_unread"
 )
+"""All that an answer has told but its text."""
 
 Parse = Callable[[bytes, Seen], bytes]
 """Reads a chunk of whole events into what was seen so far; returns what the client gets of it."""
@@ -84,20 +85,14 @@ def _skim_like(
 class Skimmer:
     """Learns from the chunks of one stream that were parsed what those are like that need not be."""
 
-    def __init__(self, parse: Parse) -> None:
+    def __init__(self) -> None:
         self.skim: Skim | None = None
-        self._parse = parse
         self._previous = b""
         self._compared = 0
 
-    @staticmethod
-    def facts(seen: Seen) -> tuple[object, ...]:
-        """All that an answer has told but its text."""
-        return _facts(seen)
-
-    def learn(self, chunk: bytes, seen: Seen, *, facts_before: tuple[object, ...]) -> None:
+    def learn(self, chunk: bytes, seen: Seen, *, facts_before: tuple[object, ...], parse: Parse) -> None:
         """Take a chunk of whole events that has been parsed, by which the facts became those of ``seen``."""
-        if _facts(seen) != facts_before:
+        if facts_of(seen) != facts_before:
             # One that is like those before it would tell again what has been told otherwise since.
             self.skim = None
         if b"\\" in chunk or len(chunk) > _LONGEST_LEARNT or self._compared == _MOST_COMPARED:
@@ -106,35 +101,7 @@ class Skimmer:
         if previous:
             self._compared += 1
             alike = _alike(previous, chunk)
-            self.skim = (self._proven(alike, seen) if alike is not None else None) or self.skim
-
-    def _proven(self, alike: "_Alike", seen: Seen) -> Skim | None:
-        """One for what is like the chunk, if it tells of others what parsing them does."""
-        own = self._parsed(alike.filled(alike.fillings), seen)
-        if own is None:
-            return None
-        are_generated = [self._is_generated(alike, place, own, seen) for place in range(len(alike.fillings))]
-        if alike.fillings and not any(are_generated):
-            # Then what it says depends on nothing that was tried, and may depend on what was not.
-            return None
-        skim = alike.skim(own, are_generated)
-        trials = [alike.filled([part for _ in alike.fillings]) for part in (b"0", b"4711", b"1" * 37)]
-        is_proven = skim is not None and all(skim(one) == self._parsed(one, seen) for one in trials)
-        return skim if is_proven else None
-
-    def _is_generated(self, alike: "_Alike", place: int, own: Skimmed, seen: Seen) -> bool:
-        longer = list(alike.fillings)
-        longer[place] += b"1"
-        parsed = self._parsed(alike.filled(longer), seen)
-        return parsed is not None and parsed[0] == own[0] + 1
-
-    def _parsed(self, chunk: bytes, seen: Seen) -> Skimmed | None:
-        """What parsing finds in a chunk; None if that is more than some text in one piece."""
-        after = replace(seen)
-        forwarded = self._parse(chunk, after)
-        text_bytes = after.text_bytes - seen.text_bytes
-        is_text_alone = _facts(after) == _facts(seen) and after.chunks - seen.chunks == (text_bytes > 0)
-        return (text_bytes, forwarded) if is_text_alone and forwarded else None
+            self.skim = (_proven(alike, seen, parse) if alike is not None else None) or self.skim
 
 
 class _Alike(NamedTuple):
@@ -185,6 +152,37 @@ class _Alike(NamedTuple):
                 return place, start - at, length
             at += len(part) + len(self.fillings[place] if place < len(self.fillings) else b"")
         return None
+
+
+def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
+    """One for what is like the chunk, if it tells of others what parsing them does."""
+    own = _parsed(alike.filled(alike.fillings), seen, parse)
+    if own is None:
+        return None
+    are_generated = [_is_generated(alike, place, own, seen, parse) for place in range(len(alike.fillings))]
+    if alike.fillings and not any(are_generated):
+        # Then what it says depends on nothing that was tried, and may depend on what was not.
+        return None
+    skim = alike.skim(own, are_generated)
+    trials = [alike.filled([part for _ in alike.fillings]) for part in (b"0", b"4711", b"1" * 37)]
+    is_proven = skim is not None and all(skim(one) == _parsed(one, seen, parse) for one in trials)
+    return skim if is_proven else None
+
+
+def _is_generated(alike: "_Alike", place: int, own: Skimmed, seen: Seen, parse: Parse) -> bool:
+    longer = list(alike.fillings)
+    longer[place] += b"1"
+    parsed = _parsed(alike.filled(longer), seen, parse)
+    return parsed is not None and parsed[0] == own[0] + 1
+
+
+def _parsed(chunk: bytes, seen: Seen, parse: Parse) -> Skimmed | None:
+    """What parsing finds in a chunk; None if that is more than some text in one piece."""
+    after = replace(seen)
+    forwarded = parse(chunk, after)
+    text_bytes = after.text_bytes - seen.text_bytes
+    is_text_alone = facts_of(after) == facts_of(seen) and after.chunks - seen.chunks == (text_bytes > 0)
+    return (text_bytes, forwarded) if is_text_alone and forwarded else None
 
 
 def _alike(one: bytes, chunk: bytes) -> _Alike | None:
