@@ -285,7 +285,7 @@ FAULTS = (
     Fault(
         "a loss is replayed without a bound in time",
         "ledger/endings.py",
-        "            if at_s >= since_s:\n",
+        "            if ending.at_s >= since_s:\n",
         "            if True:\n",
     ),
     Fault(
@@ -583,8 +583,8 @@ FAULTS = (
     Fault(
         "what chunks are like is not tried",
         "apis/skimming.py",
-        "        return skim if is_proven else None\n",
-        "        return skim\n",
+        "    return skim if is_proven else None\n",
+        "    return skim\n",
     ),
     Fault(
         "what chunks are like outlives a change of facts",
