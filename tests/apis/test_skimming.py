@@ -122,6 +122,15 @@ def test_what_is_alike_is_skimmed():
     assert reader.skim(CHAT[0]) is CHAT[0]
 
 
+def test_nothing_is_skimmed_in_the_midst_of_an_event():
+    reader = reader_of("openai-chat")
+    for one in (CHAT[0], CHAT[1], CHAT[0][:30]):
+        reader.feed(one, last=False)
+    assert reader.skim(CHAT[0]) is None
+    reader.feed(CHAT[0][30:], last=False)
+    assert reader.skim(CHAT[0]) is CHAT[0]
+
+
 @pytest.mark.parametrize("name", STREAMS)
 @settings(max_examples=300)
 @given(st.data(), st.booleans())

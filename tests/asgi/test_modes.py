@@ -110,3 +110,11 @@ async def test_more_and_fewer_routes(memory, path, is_metered):
     guard = memory.guard(ScriptedApp(*completion(600)), routes="/ask=openai-chat; -/eu/chat/completions")
     played = await call(guard, ask(600), path=path, headers=bearer())
     assert ("x-budget-reservation-id" in played.headers) is is_metered
+
+
+async def test_what_is_served_while_the_store_is_away_is_marked_and_booked(memory):
+    guard = memory.guard(ScriptedApp(*completion(600)), store_timeout_s="0.01")
+    memory.store_of(guard).before["reserve"] = away
+    played = await call(guard, ask(600), headers=bearer())
+    assert (played.status, played.headers["x-budget-unprotected"]) == (200, "1")
+    assert await memory.figures() == ("0.60", "0.00")

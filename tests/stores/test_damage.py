@@ -93,7 +93,8 @@ FIELDS: list[tuple[str, str, str, tuple[Verb, ...]]] = [
 @pytest.mark.parametrize(
     ("key", "field", "value", "verb"),
     [(key, field, value, verb) for key, field, value, verbs in FIELDS for verb in verbs],
-    ids=lambda value: type(value).__name__ if isinstance(value, Verb) else None,
+    # No blank at the end: by such an id a test cannot be run alone.
+    ids=lambda value: type(value).__name__ if isinstance(value, Verb) else value.strip() or None,
 )
 async def test_a_spoilt_field_refuses_the_verb_and_changes_nothing(
     redis: ClockedRedisStore, key: str, field: str, value: str, verb: Verb
