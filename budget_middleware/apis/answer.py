@@ -119,9 +119,10 @@ class AnswerReader:
             return chunk
         facts_before, began_between = facts_of(self.seen), self._is_between_events
         forwarded = self._read(self._splitter, pieces, last=last)
-        if began_between and self._is_between_events:
+        is_between = self._is_between_events
+        if began_between and is_between:
             self._skimmer.learn(chunk, self.seen, facts_before=facts_before, parse=self._parse)
-        self.may_skim = self._is_between_events and self._skimmer.skim is not None
+        self.may_skim = is_between and self._skimmer.skim is not None
         return forwarded if self._hide_usage else chunk
 
     @property

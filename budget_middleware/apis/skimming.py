@@ -101,7 +101,8 @@ class Skimmer:
         if previous:
             self._compared += 1
             alike = _alike(previous, chunk)
-            self.skim = (_proven(alike, seen, parse) if alike is not None else None) or self.skim
+            if alike is not None:
+                self.skim = _proven(alike, seen, parse) or self.skim
 
 
 class _Alike(NamedTuple):

@@ -46,21 +46,16 @@ class LeaseKeeper:
         self._kept = PerEventLoop(_Kept)
 
     def keep(self, hold: Hold) -> None:
-        kept = self._kept.here()
-        kept.holds[hold.id] = hold
-        if kept.beat is None:
-            self._start(kept)
+        self._kept.here().holds[hold.id] = hold
+        self.start()
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""
         kept = self._kept.here()
         if kept.beat is None:
-            self._start(kept)
-
-    def _start(self, kept: _Kept) -> None:
-        # In a context of its own: the first request's span is not the parent of all that expires later.
-        kept.beat = asyncio.get_running_loop().create_task(self._beat_forever(kept), context=Context())
-        kept.beat.add_done_callback(kept.let_go)
+            # In a context of its own: the first request's span is not the parent of all that expires later.
+            kept.beat = asyncio.get_running_loop().create_task(self._beat_forever(kept), context=Context())
+            kept.beat.add_done_callback(kept.let_go)
 
     def drop(self, hold: Hold) -> None:
         self._kept.here().holds.pop(hold.id, None)

@@ -98,9 +98,9 @@ class Exchange:
         if type(chunk) is not bytes or not message.get("more_body") or self._held_start is not None:
             return None
         forwarded = self._reader.skim(chunk)
-        if forwarded is None or forwarded is chunk:
-            return message if forwarded is chunk else None
-        return {**message, "body": forwarded}
+        if forwarded is chunk:
+            return message
+        return None if forwarded is None else {**message, "body": forwarded}
 
     async def _meter(self, message: Message) -> None:
         match message["type"]:
