@@ -4,7 +4,7 @@ import asyncio
 import os
 import weakref
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 _T = TypeVar("_T")
 
@@ -21,14 +21,14 @@ class PerEventLoop(Generic[_T]):
         self._values: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _T] = weakref.WeakKeyDictionary()
         # A look into that dictionary is several times dearer, and a process has one event loop as a rule. Always
         # replaced as a whole, for other threads read it meanwhile.
-        self._latest: tuple[Callable[[], object], _T | None] = _NO_LATEST
+        self._latest: tuple[Callable[[], object], _T] = _NO_LATEST
         _living.add(self)
 
     def here(self) -> _T:
         """The value of the running event loop."""
         loop = asyncio.get_running_loop()
         latest_loop, latest = self._latest
-        return cast(_T, latest) if latest_loop() is loop else self._of(loop)
+        return latest if latest_loop() is loop else self._of(loop)
 
     def values(self) -> list[_T]:
         """Those of all event loops; any thread may ask."""
@@ -60,7 +60,7 @@ def _no_loop() -> None:
     return None
 
 
-_NO_LATEST = (_no_loop, None)
+_NO_LATEST: tuple[Callable[[], None], Any] = (_no_loop, None)
 _living: "weakref.WeakSet[PerEventLoop[Any]]" = weakref.WeakSet()
 _of_the_parent: list[object] = []
 

@@ -8,7 +8,7 @@ names, since a frozen class takes several times as long to fill.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.core.words import Word
@@ -99,9 +99,15 @@ class Target:
     window: Window
     limit_nanos: int | None = None
     counter: Counter = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id))
+        object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit_nanos)))
+
+    # Made once: what follows from a request's targets is looked up by them, several times a request.
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Balance(NamedTuple):
@@ -206,6 +212,8 @@ class Finalize:
     ``wants_entries`` as in Reserve.
     """
 
+    op: ClassVar = Op.FINALIZE
+
     id: str
     targets: tuple[Target, ...]
     actual_nanos: int
@@ -218,6 +226,8 @@ class Finalize:
 @dataclass(slots=True)
 class Release:
     """Give the hold back and book nothing. ``age_ms`` and ``wants_entries`` as in Finalize."""
+
+    op: ClassVar = Op.RELEASE
 
     id: str
     age_ms: int = 0

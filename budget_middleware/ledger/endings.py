@@ -4,9 +4,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status, Target
@@ -18,7 +17,7 @@ from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
-from budget_middleware.telemetry import Telemetry, Told, VerbSpan, names
+from budget_middleware.telemetry import SILENT, Telemetry, Told, VerbSpan, names
 from budget_middleware.telemetry.names import Attributes
 from budget_middleware.telemetry.traceparent import log_ids
 
@@ -38,38 +37,48 @@ _log = logging.getLogger("budget_middleware")
 
 @dataclass(slots=True, eq=False)
 class _Owed:
-    """An ending, and since when it is owed (on the monotonic clock): a replay is no younger than its first try."""
+    """An ending, and since when it is owed (on the monotonic clock): a replay is no younger than its first try.
+
+    Uncertain: a try got no answer; last: the loop closes, there will be no other.
+    """
 
     hold: Hold
     ending: Ending
     told: Told
     since_s: float
+    was_tried: bool = False
     is_replay: bool = False
+    span: VerbSpan = SILENT
+    pause_s: float = FIRST_PAUSE_S
+    is_uncertain: bool = False
+    is_last: bool = False
 
     @property
     def spooled(self) -> SpooledEnding:
         return SpooledEnding(self.ending, now_ms() - self._age_ms(), self.hold.reserve_trace)
 
-    def asked_by(self, span: VerbSpan) -> Ending:
-        ending, age_ms = self.ending, self._age_ms()
-        if isinstance(ending, Release):
-            return Release(ending.id, age_ms, span.trace, ending.reason, wants_entries=span.is_recording)
-        return Finalize(
-            ending.id,
-            ending.targets,
-            ending.actual_nanos,
-            age_ms=age_ms,
-            trace=span.trace,
-            reason=ending.reason,
-            wants_entries=span.is_recording,
-        )
-
     @property
-    def op(self) -> Op:
-        return Op.FINALIZE if isinstance(self.ending, Finalize) else Op.RELEASE
+    def log_ids(self) -> Mapping[str, str]:
+        return log_ids(self.ending.id, self.span.trace)
+
+    def asked_now(self) -> Ending:
+        if not self.was_tried and self.span is SILENT:
+            return self.ending
+        span, age_ms = self.span, self._age_ms()
+        return replace(self.ending, age_ms=age_ms, trace=span.trace, wants_entries=span.is_recording)
+
+    async def pause(self) -> None:
+        """Wait before the next try, longer each time; cut short where the loop closes."""
+        if self.is_last:
+            return
+        try:
+            await asyncio.sleep(self.pause_s)
+        except asyncio.CancelledError:
+            self.is_last = True
+        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
     def _age_ms(self) -> int:
-        return round((time.monotonic() - self.since_s) * 1000)
+        return round((time.monotonic() - self.since_s) * 1000) if self.was_tried else 0
 
 
 class _Answered(NamedTuple):
@@ -87,8 +96,8 @@ class _Answered(NamedTuple):
     told: Attributes | None
 
     @classmethod
-    def of(cls, owed: _Owed, *, is_recorded: bool) -> Self:
-        ending, told = owed.ending, owed.told() if is_recorded else None
+    def of(cls, owed: _Owed) -> Self:
+        ending, told = owed.ending, owed.told() if owed.span.is_recording else None
         targets, nanos = (ending.targets, ending.actual_nanos) if isinstance(ending, Finalize) else ((), None)
         now_s, trace = time.monotonic(), owed.hold.reserve_trace
         return cls(now_s, owed.since_s, ending.id, targets, nanos, ending.reason, trace, told)
@@ -96,37 +105,12 @@ class _Answered(NamedTuple):
     def again(self) -> _Owed:
         told = {**(self.told or {}), names.REASON: "replayed"}
         hold = Hold(payers={}, amount_nanos=0, id=self.id, reserve_trace=self.reserve_trace)
-        return _Owed(hold, self._ending(), lambda: told, self.since_s, is_replay=True)
+        return _Owed(hold, self._ending(), lambda: told, self.since_s, was_tried=True, is_replay=True)
 
     def _ending(self) -> Ending:
         if self.actual_nanos is None:
             return Release(self.id, reason=self.reason)
         return Finalize(self.id, self.targets, self.actual_nanos, reason=self.reason)
-
-
-@dataclass(slots=True, eq=False)
-class _Trial:
-    """How far an ending has come. Uncertain: a try got no answer; last: the loop closes, there will be no other."""
-
-    owed: _Owed
-    span: VerbSpan
-    pause_s: float = FIRST_PAUSE_S
-    is_uncertain: bool = False
-    is_last: bool = False
-
-    @property
-    def log_ids(self) -> Mapping[str, str]:
-        return log_ids(self.owed.ending.id, self.span.trace)
-
-    async def pause(self) -> None:
-        """Wait before the next try, longer each time; cut short where the loop closes."""
-        if self.is_last:
-            return
-        try:
-            await asyncio.sleep(self.pause_s)
-        except asyncio.CancelledError:
-            self.is_last = True
-        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
 
 
 class Endings:
@@ -164,7 +148,7 @@ class Endings:
             ending = spooled.ending
             hold = Hold(payers={}, amount_nanos=0, id=ending.id, reserve_trace=spooled.reserve_trace)
             since_s = time.monotonic() - max(now_ms() - spooled.since_ms, 0) / 1000
-            self._tasks.own(self._end(_Owed(hold, ending, names.because(ending.reason), since_s)))
+            self._tasks.own(self._end(_Owed(hold, ending, names.because(ending.reason), since_s, was_tried=True)))
 
     def close(self) -> None:
         """Let go of the disk; what is still owed is left there for another process."""
@@ -173,11 +157,7 @@ class Endings:
     async def settled(self, ending: EndingTask) -> Answer | None:
         """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
         if not ending.done():
-            # Not the task itself: whoever waits for it may be cancelled, and it must not be.
-            is_done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            ending.add_done_callback(lambda _: _wake(is_done))
-            with suppress(TimeoutError):
-                await self._patience.bound(is_done)
+            await self._patience.until_done(ending)
         if not ending.done() or ending.cancelled() or ending.exception() is not None:
             return None
         return ending.result()
@@ -196,38 +176,39 @@ class Endings:
             await self._end(ending.again())
 
     async def _end(self, owed: _Owed) -> Answer | None:
-        span = self._telemetry.spans.start(
-            owed.op,
+        owed.span = self._telemetry.spans.start(
+            owed.ending.op,
             reservation_id=owed.hold.id,
             since_seq=self._follower.seen.seq,
             context=owed.hold.context,
             reserve_trace=owed.hold.reserve_trace,
             told=owed.told,
         )
-        return await self._until_answered(_Trial(owed, span))
+        return await self._until_answered(owed)
 
-    async def _until_answered(self, trial: "_Trial") -> Answer | None:
+    async def _until_answered(self, owed: _Owed) -> Answer | None:
         """Try until the store answers. None: it is away, and whoever waits may go on; or this was the last try."""
         while True:
-            call = self._follower.call(trial.owed.op)
+            call = self._follower.call(owed.ending.op)
             try:
-                answer = await self._try(trial)
+                answer = await self._patience.bound(self._send(owed))
             except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
-                trial.is_uncertain = trial.is_uncertain or not isinstance(error, StoreRefused)
+                owed.was_tried = True
+                owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
                 if isinstance(error, StoreUnavailable | TimeoutError):
                     self._follower.breaker.note_outage(began_s=call.began_s)
-                if trial.is_last or not self._keeps(trial.owed):
-                    self._give_up(trial, error)
+                if owed.is_last or not self._keeps(owed):
+                    self._give_up(owed, error)
                     return None
                 # Only a loop that closes cancels this task; what is owed to a counter gets one more try before.
-                trial.is_last = isinstance(error, asyncio.CancelledError)
+                owed.is_last = isinstance(error, asyncio.CancelledError)
                 if isinstance(error, StoreAway):
-                    self._tasks.own(self._try_later(trial))
+                    self._tasks.own(self._try_later(owed))
                     return None
             else:
-                self._follower.note(answer, trial.span, call)
-                return self._settle(trial, answer)
-            await trial.pause()
+                self._follower.note(answer, owed.span, call)
+                return self._settle(owed, answer)
+            await owed.pause()
 
     def _keeps(self, owed: _Owed) -> bool:
         is_kept = self._spool.keep(owed.spooled)
@@ -235,47 +216,38 @@ class Endings:
             self._telemetry.metrics.count_lost()
         return is_kept
 
-    async def _try_later(self, trial: "_Trial") -> None:
-        await trial.pause()
-        await self._until_answered(trial)
+    async def _try_later(self, owed: _Owed) -> None:
+        await owed.pause()
+        await self._until_answered(owed)
 
-    async def _try(self, trial: "_Trial") -> Answer:
-        if not (trial.is_last or self._follower.breaker.allows()):
+    def _send(self, owed: _Owed) -> Awaitable[Answer]:
+        if not (owed.is_last or self._follower.breaker.allows()):
             raise StoreAway("the store is away, and was not asked")
-        return await self._patience.bound(self._send(trial.owed.asked_by(trial.span)))
+        verb = owed.asked_now()
+        return self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb)
 
-    def _settle(self, trial: "_Trial", answer: Answer) -> Answer:
+    def _settle(self, owed: _Owed, answer: Answer) -> Answer:
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
-        was_overtaken = answer.status in TELLS_RECORDED and not trial.owed.is_replay
-        self._follower.finish(trial.span, answer.status, is_uncertain=trial.is_uncertain or was_overtaken)
+        was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
+        self._follower.finish(owed.span, answer.status, is_uncertain=owed.is_uncertain or was_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
-        if answer.status is Status.TOO_OLD and isinstance(trial.owed.ending, Finalize):
+        if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
             _log.error(
                 "not booked, it came too late to be sure that it was not booked before: %s",
-                trial.owed.ending,
-                extra=trial.log_ids,
+                owed.ending,
+                extra=owed.log_ids,
             )
-            self._spool.set_aside(trial.owed.spooled)
+            self._spool.set_aside(owed.spooled)
         else:
             if len(self._spool):
-                self._spool.settle(trial.owed.spooled)
-            self._answered.append(_Answered.of(trial.owed, is_recorded=trial.span.is_recording))
-            if trial.is_uncertain and not answer.written:
+                self._spool.settle(owed.spooled)
+            self._answered.append(_Answered.of(owed))
+            if owed.is_uncertain and not answer.written:
                 # An earlier try was applied, and its answer got lost.
                 self._follower.learn_latest()
         return answer
 
-    def _give_up(self, trial: "_Trial", error: BaseException) -> None:
+    def _give_up(self, owed: _Owed, error: BaseException) -> None:
         told = names.because(str(error))
-        self._follower.finish(trial.span, names.UNPROTECTED, told, is_uncertain=trial.is_uncertain)
-        _log.error("not booked by this process, the store gave no answer: %s", trial.owed.ending, extra=trial.log_ids)
-
-    async def _send(self, ending: Ending) -> Answer:
-        if isinstance(ending, Finalize):
-            return await self._store.finalize(ending)
-        return await self._store.release(ending)
-
-
-def _wake(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+        self._follower.finish(owed.span, names.UNPROTECTED, told, is_uncertain=owed.is_uncertain)
+        _log.error("not booked by this process, the store gave no answer: %s", owed.ending, extra=owed.log_ids)

@@ -85,7 +85,8 @@ class StoreFollower:
 
     def note(self, answer: Answer, span: VerbSpan, call: Call) -> None:
         """Learn from the answer to a call."""
-        self._telemetry.metrics.count_call(call.op, seconds=time.monotonic() - call.began_s)
+        now_s = time.monotonic()
+        self._telemetry.metrics.count_call(call.op, seconds=now_s - call.began_s)
         self.breaker.note_answer()
         if answer.entries:
             self._telemetry.spans.tell(span, answer.entries)
@@ -93,11 +94,11 @@ class StoreFollower:
         if self._follow(answer, call.before):
             self._note_loss()
         if answer.written:
-            self._remember(Mark(answer.seq, answer.now_ms))
-        self.tell_untold()
+            self._remember(Mark(answer.seq, answer.now_ms), now_s)
+        if self._untold:
+            self.tell_untold()
 
-    def _remember(self, mark: Mark) -> None:
-        now_s = time.monotonic()
+    def _remember(self, mark: Mark, now_s: float) -> None:
         if self._latest is not None and now_s - self._told_s > SILENCE_S:
             self._doubted.append(self._latest)
         self._latest, self._told_s = mark, now_s
@@ -110,7 +111,7 @@ class StoreFollower:
         with suppress(StoreUnavailable, StoreRefused):
             page = await self._store.journal(after_seq=seq - 1, count=1)
             if page and (self._latest is None or page[0].seq > self._latest.seq):
-                self._remember(Mark(page[0].seq, page[0].time_ms))
+                self._remember(Mark(page[0].seq, page[0].time_ms), time.monotonic())
 
     async def look_for_loss(self) -> None:
         """See whether the entries that answers told are still in the journal: the last one before each silence.
@@ -153,8 +154,9 @@ class StoreFollower:
         # Answers overtake each other: only a seq below what was known before the call tells of lost writes. What
         # this call itself wrote would hide them, so it does not count.
         found_seq = answer.seq - answer.written
-        has_lost = before.generation == seen.generation and found_seq < min(before.seq, seen.seq)
-        self.seen = Seen(seen.generation, answer.seq if has_lost else max(answer.seq, seen.seq))
+        has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
+        if answer.seq > seen.seq or has_lost:
+            self.seen = Seen(seen.generation, answer.seq)
         return has_lost
 
     def finish(self, span: VerbSpan, status: str, told: Told = dict, *, is_uncertain: bool) -> None:

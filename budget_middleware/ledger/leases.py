@@ -46,8 +46,10 @@ class LeaseKeeper:
         self._kept = PerEventLoop(_Kept)
 
     def keep(self, hold: Hold) -> None:
-        self._kept.here().holds[hold.id] = hold
-        self.start()
+        kept = self._kept.here()
+        kept.holds[hold.id] = hold
+        if kept.beat is None:
+            self.start()
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""

@@ -152,7 +152,7 @@ class Ledger:
         told: Told = dict
         status = "cancelled"
         try:
-            answer = await until_decided(lambda: self._reserve_once(hold, span), patience=self._patience)
+            answer = await until_decided(partial(self._reserve_once, hold, span), patience=self._patience)
             status = answer.status
             if answer.rejection is not None:
                 told = partial(names.rejection_attributes, answer.rejection)
@@ -172,7 +172,8 @@ class Ledger:
             self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
             seconds = time.monotonic() - started
             self.telemetry.metrics.count_reserve(seconds=seconds, status=status, context=span.context)
-        self._refusals.note(hold, answer)
+        if answer.rejection is not None:
+            self._refusals.note(hold, answer, answer.rejection)
         self._keep_or_abandon(hold, answer)
         return answer
 
@@ -187,7 +188,10 @@ class Ledger:
             self.abandon(hold, reason="refused after a lost answer")
 
     async def _reserve_once(self, hold: Hold, span: VerbSpan) -> Answer:
-        verb = await self._reserve_verb(hold, span)
+        version = self._layers.version
+        claims = await self._claims(hold) if self._layers.has_source else self._known_claims(hold)
+        hold.targets = self._targets(claims)
+        verb = self._reserve_verb(hold, span, limits_version=version)
         if not self._follower.breaker.allows():
             raise StoreAway("the store is away, and was not asked")
         call = self._follower.call(Op.RESERVE)
@@ -201,16 +205,18 @@ class Ledger:
             await self._layers.refresh(answer)
         return answer
 
-    async def _reserve_verb(self, hold: Hold, span: VerbSpan) -> Reserve:
-        version = self._layers.version
+    async def _claims(self, hold: Hold) -> tuple[Claim, ...]:
         try:
-            claims = await self._layers.claims(hold.payers, model=hold.model)
+            return await self._layers.claims(hold.payers, model=hold.model)
         except (StoreUnavailable, asyncio.CancelledError):
             # Whoever serves the request all the same must know where its cost is to be booked.
-            known = self._layers.known_claims(hold.payers, model=hold.model)
-            hold.targets = hold.targets or self._targets(known)
+            hold.targets = hold.targets or self._targets(self._known_claims(hold))
             raise
-        hold.targets = self._targets(claims)
+
+    def _known_claims(self, hold: Hold) -> tuple[Claim, ...]:
+        return self._layers.known_claims(hold.payers, model=hold.model)
+
+    def _reserve_verb(self, hold: Hold, span: VerbSpan, *, limits_version: int) -> Reserve:
         return Reserve(
             hold.id,
             hold.targets,
@@ -218,20 +224,21 @@ class Ledger:
             self._lease_ms,
             expiry_charge_nanos=hold.expiry_charge_nanos,
             enforce=self._enforce,
-            limits_version=version,
+            limits_version=limits_version,
             trace=span.trace,
             wants_entries=span.is_recording,
         )
 
     def _targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
-        return self._chooser.targets(claims, now_ms=self.store_time_ms())
+        return self._chooser.targets(claims, now_ms=self._follower.time_ms())
 
     # Endings. Each runs in a task of the ledger's own; who wants to wait for it waits in `settled`.
 
     def finalize(self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict) -> EndingTask:
         """Book the actual cost, whatever became of the reservation."""
         self._leases.drop(hold)
-        ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason)
+        # Entries are wanted by whoever records a span, which is not known yet.
+        ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason, wants_entries=False)
 
         def all_told() -> names.Attributes:
             own: names.Attributes = {names.AMOUNT_USD: actual_nanos / NANOS_PER_USD, names.REASON: reason}
@@ -242,7 +249,7 @@ class Ledger:
     def release(self, hold: Hold, *, reason: str = "") -> EndingTask:
         """Give the hold back and book nothing."""
         self._leases.drop(hold)
-        ending = Release(hold.id, reason=reason)
+        ending = Release(hold.id, reason=reason, wants_entries=False)
         return self._endings.begin(hold, ending, lambda: {**hold.told(), names.REASON: reason})
 
     def abandon(self, hold: Hold, *, reason: str) -> None:

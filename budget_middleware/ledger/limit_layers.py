@@ -29,6 +29,7 @@ class LimitLayers:
         self._store = store
         self._fetch_runtime = self._runtime_lookup()
         self._known: dict[tuple[object, ...], tuple[Claim, ...]] = {}
+        self.has_source = self._source is not None
         self.version = 0
 
     async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:

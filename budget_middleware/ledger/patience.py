@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from budget_middleware.event_loops import PerEventLoop
@@ -20,9 +20,9 @@ class Patience:
     async def bound(self, work: Awaitable[_T]) -> _T:
         """The result of ``work``; TimeoutError where it takes longer, and then it has been cancelled."""
         loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
+        task = asyncio.current_task(loop)
         assert task is not None, "what is bounded is awaited in a task"
-        wait = _Wait(task, loop.time() + self.timeout_s)
+        wait = _Wait(task.cancel, loop.time() + self.timeout_s)
         self._waits.here().add(wait, loop)
         was_cancelled, cancellations_before = False, task.cancelling()
         try:
@@ -31,19 +31,36 @@ class Patience:
             was_cancelled = True
             raise
         finally:
-            wait.task = None
+            wait.give_up = None
             # Our own cancellation is taken back; somebody else's stays one.
             if wait.is_overdue and task.uncancel() <= cancellations_before and was_cancelled:
                 raise TimeoutError(f"it took longer than {self.timeout_s:g} s")
 
+    async def until_done(self, task: "asyncio.Task[Any]") -> None:
+        """Wait for somebody else's task, which goes on where it takes longer, and where whoever waits is cancelled."""
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object = None) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        wait = _Wait(wake, loop.time() + self.timeout_s)
+        self._waits.here().add(wait, loop)
+        task.add_done_callback(wake)
+        try:
+            await woken
+        finally:
+            wait.give_up = None
+
 
 class _Wait:
-    """One await; ``task`` is None once it is over."""
+    """One await; ``give_up`` is None once it is over."""
 
-    __slots__ = ("is_overdue", "task", "until_s")
+    __slots__ = ("give_up", "is_overdue", "until_s")
 
-    def __init__(self, task: "asyncio.Task[Any]", until_s: float) -> None:
-        self.task: asyncio.Task[Any] | None = task
+    def __init__(self, give_up: Callable[[], object], until_s: float) -> None:
+        self.give_up: Callable[[], object] | None = give_up
         self.until_s = until_s
         self.is_overdue = False
 
@@ -57,7 +74,7 @@ class _Waits:
 
     def add(self, wait: _Wait, loop: asyncio.AbstractEventLoop) -> None:
         queue = self._queue
-        while queue and queue[0].task is None:
+        while queue and queue[0].give_up is None:
             queue.popleft()
         queue.append(wait)
         if not self._is_watched:
@@ -70,10 +87,10 @@ class _Waits:
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_watched = False
         now_s = loop.time()
-        while self._queue and (self._queue[0].task is None or self._queue[0].until_s <= now_s):
+        while self._queue and (self._queue[0].give_up is None or self._queue[0].until_s <= now_s):
             wait = self._queue.popleft()
-            if wait.task is not None:
+            if wait.give_up is not None:
                 wait.is_overdue = True
-                wait.task.cancel()
+                wait.give_up()
         if self._queue:
             self._watch(loop)

@@ -5,7 +5,7 @@ import logging
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 
-from budget_middleware.core.model import Answer, Counter, Status
+from budget_middleware.core.model import Answer, Counter, Rejection, Status
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
@@ -67,16 +67,14 @@ class RefusalLog:
         self._timeout_s = timeout_s
         self._waiting = PerEventLoop(_Waiting)
 
-    def note(self, hold: Hold, answer: Answer) -> None:
-        """Take note of a refusal, enforced or not; an answer that refuses nothing is none."""
-        if answer.rejection is None:
-            return
+    def note(self, hold: Hold, answer: Answer, rejection: Rejection) -> None:
+        """Take note of a refusal, enforced or not."""
         waiting = self._waiting.here()
         refusal = LoggedRefusal(
             answer.now_ms,
             hold.id,
             tuple(dict.fromkeys(target.account for target in hold.targets)),
-            answer.rejection,
+            rejection,
             model=hold.model,
             trace=hold.reserve_trace,
             is_enforced=answer.status is Status.REJECTED,

@@ -3,9 +3,18 @@
 from budget_middleware.telemetry.gauges import Gauges
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import Told
-from budget_middleware.telemetry.spans import NO_PROVIDER, ParentContext, Spans, VerbSpan, has_tracer_provider
+from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan, has_tracer_provider
 
-__all__ = ["NO_PROVIDER", "Gauges", "ParentContext", "Telemetry", "Told", "VerbSpan", "has_tracer_provider"]
+__all__ = [
+    "NO_PROVIDER",
+    "SILENT",
+    "Gauges",
+    "ParentContext",
+    "Telemetry",
+    "Told",
+    "VerbSpan",
+    "has_tracer_provider",
+]
 
 
 class Telemetry:

@@ -63,7 +63,7 @@ class VerbSpan:
         return trace.set_span_in_context(self.span) if self.is_recording else None
 
 
-_SILENT = VerbSpan(
+SILENT = VerbSpan(
     Op.RESERVE,
     NonRecordingSpan(trace.INVALID_SPAN_CONTEXT),
     trace="",
@@ -104,7 +104,7 @@ class Spans:
     ) -> VerbSpan:
         """Begin a verb's span, linked to the span that made the reservation."""
         if context is NO_PROVIDER or self._is_mute or not has_tracer_provider():
-            return _SILENT
+            return SILENT
         begun = _begin(
             self._tracer,
             op,
@@ -114,7 +114,7 @@ class Spans:
             reserve_trace=reserve_trace,
             told=told,
         )
-        return begun or _SILENT
+        return begun or SILENT
 
     @harmless
     def end(self, verb: VerbSpan, status: str, *, told: Told = dict) -> None:

@@ -249,7 +249,7 @@ FAULTS = (
     Fault(
         "an ending is cancelled with its request",
         "ledger/endings.py",
-        "await self._patience.bound(is_done)",
+        "await self._patience.until_done(ending)",
         "await self._patience.bound(ending)",
     ),
     Fault(
@@ -279,7 +279,7 @@ FAULTS = (
     Fault(
         "a loss of writes goes unnoticed",
         "ledger/follower.py",
-        "found_seq < min(before.seq, seen.seq)",
+        "found_seq < before.seq and found_seq < seen.seq",
         "found_seq < 0",
     ),
     Fault(
@@ -291,8 +291,8 @@ FAULTS = (
     Fault(
         "a replayed ending is younger than it is",
         "ledger/endings.py",
-        "ending, age_ms = self.ending, self._age_ms()",
-        "ending, age_ms = self.ending, 0",
+        "span, age_ms = self.span, self._age_ms()",
+        "span, age_ms = self.span, 0",
     ),
     Fault(
         "an ending that was answered is not replayed",
@@ -309,7 +309,7 @@ FAULTS = (
     Fault(
         "the spool is not settled",
         "ledger/endings.py",
-        "        self._spool.settle(trial.owed.spooled)\n",
+        "        self._spool.settle(owed.spooled)\n",
         "",
     ),
     Fault("the spool has no bound", "ledger/spool.py", "if len(self._waiting) >= self._at_most:", "if False:"),
@@ -329,8 +329,8 @@ FAULTS = (
     Fault(
         "what came too late is forgotten",
         "ledger/endings.py",
-        "            self._spool.set_aside(trial.owed.spooled)\n",
-        "            self._spool.settle(trial.owed.spooled)\n",
+        "            self._spool.set_aside(owed.spooled)\n",
+        "            self._spool.settle(owed.spooled)\n",
     ),
     Fault(
         "the breaker never closes",
