@@ -1,11 +1,10 @@
 """A proxy between worker and server that loses, delays and cuts what a test names, command by command.
 
-A command is named by its verb (``reserve``, ``finalize`` …, known by the digest of its script), else by its first
+A command is named by its verbs (``reserve``, ``finalize`` …: one call of a script may do several), else by its first
 word. It speaks just enough of the protocol to know where a command and its reply end.
 """
 
 import asyncio
-import hashlib
 from collections import Counter as Tally
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
@@ -14,10 +13,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from budget_middleware.stores.redis import lua_text
-from budget_middleware.stores.redis.scripts import script_of
-
-_VERBS = ("reserve", "finalize", "release", "extend", "expire", "adjust", "sweep", "head", "inspect")
+# Where in the words of a script call its verbs begin: behind their number.
+_COUNT_AT = 10
 
 
 class Fault(Enum):
@@ -44,18 +41,17 @@ class FaultProxy:
         self._connections: set[asyncio.Task[None]] = set()
         self._delay_s = 0.0
         self._is_cut = False
-        self._verb_of = {script_of(verb, lua_text("_clock")).digest: verb for verb in _VERBS}
 
     @property
     def url(self) -> str:
         return f"unix://{self.path}"
 
     def plan(self, verb: str, *faults: Fault) -> None:
-        """The next commands of this verb meet these faults, one each."""
+        """The next commands with this verb meet these faults, one each."""
         self._plans[verb].extend(faults)
 
     def always(self, verb: str, fault: Fault | None) -> None:
-        """Every command of this verb meets the fault; None ends that."""
+        """Every command with this verb meets the fault; None ends that."""
         if fault is None:
             self._always.pop(verb, None)
         else:
@@ -91,11 +87,14 @@ class FaultProxy:
             self._connections.discard(task)
             writer.close()
 
-    def _verb(self, words: list[bytes]) -> str:
-        command = words[0].decode().lower()
-        if command == "eval":
-            return self._verb_of.get(hashlib.sha1(words[1]).hexdigest(), command)
-        return self._verb_of.get(words[1].decode(), command) if command == "evalsha" else command
+    def _fault(self, verbs: list[str]) -> Fault | None:
+        """What is planned for the first of them for which anything is; the others share its fate."""
+        for verb in verbs:
+            if self._plans[verb]:
+                return self._plans[verb].popleft()
+            if verb in self._always:
+                return self._always[verb]
+        return None
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream_reader, upstream = await asyncio.open_unix_connection(str(self._server))
@@ -104,9 +103,9 @@ class FaultProxy:
         reading = asyncio.create_task(_read_all(reader, arrived))
         try:
             while command := await arrived.get():
-                verb = self._verb(command.words)
-                self.seen[verb] += 1
-                fault = self._plans[verb].popleft() if self._plans[verb] else self._always.get(verb)
+                verbs = _verbs(command.words)
+                self.seen.update(verbs)
+                fault = self._fault(verbs)
                 if fault is Fault.LOSE_REQUEST:
                     return
                 if fault is Fault.SWALLOW:
@@ -118,7 +117,7 @@ class FaultProxy:
                 await asyncio.sleep(command.at_s + self._delay_s - asyncio.get_running_loop().time())
                 upstream.write(command.raw)
                 reply = await _read_reply(upstream_reader)
-                self.applied[verb] += 1
+                self.applied.update(verbs)
                 if fault is Fault.DUPLICATE:
                     upstream.write(command.raw)
                     await _read_reply(upstream_reader)
@@ -129,6 +128,17 @@ class FaultProxy:
         finally:
             reading.cancel()
             upstream.close()
+
+
+def _verbs(words: list[bytes]) -> list[str]:
+    command = words[0].decode().lower()
+    if command not in ("eval", "evalsha"):
+        return [command]
+    verbs, at = list[str](), _COUNT_AT + 1
+    for _ in range(int(words[_COUNT_AT])):
+        verbs.append(words[at + 1].decode())
+        at += int(words[at]) + 1
+    return verbs
 
 
 @asynccontextmanager

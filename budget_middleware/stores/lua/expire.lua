@@ -1,12 +1,11 @@
 -- An operator's release: expire a pending reservation now, charging nothing. Its owner may still finalize late.
--- ARGV[8] id  [9] reason
 
-local id, reason = ARGV[8], ARGV[9]
+function verbs.expire(id, reason)
+  local known = open(id, '')
+  if not known then return answer('unknown') end
+  if known.state ~= 'pending' then return answer('already_' .. known.state, known) end
 
-local known = open(id, '')
-if not known then return answer('unknown') end
-if known.state ~= 'pending' then return answer('already_' .. known.state, known) end
-
-load_counters(known.targets)
-expire(known, '0', reason)
-return answer('expired')
+  load_counters(known.targets)
+  expire(known, '0', reason)
+  return answer('expired')
+end

@@ -1,4 +1,6 @@
 -- The store's clock, generation, last seq and limits version.
 
-load_meta()
-return answer('unknown')
+function verbs.head()
+  load_meta()
+  return answer('unknown')
+end

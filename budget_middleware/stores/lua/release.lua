@@ -1,27 +1,27 @@
--- Give a hold back and book nothing; of an unknown id leave a tombstone, so that a delayed reserve holds nothing.
--- ARGV[8] id  [9] age_ms since the first attempt  [10] reason  [11] '1' to have the entries told
+-- Give a hold back and book nothing; of an unknown id leave a tombstone, so that a delayed reserve holds nothing. The age is
+-- the time since the first attempt.
 
-local id, age_ms, reason = ARGV[8], tonumber(ARGV[9]), ARGV[10]
-WANTS_ENTRIES = ARGV[11] == '1'
+function verbs.release(id, age_ms, reason, wanted)
+  wants_entries = wanted == '1'
+  local known, targets = open(id, '')
+  if known and (known.state == 'finalized' or known.state == 'released') then
+    return answer('already_' .. known.state, known, known.targets)
+  end
+  if not known and tonumber(age_ms) > tonumber(REMEMBER_MS) then return answer('too_old') end
 
-local known, targets = open(id, '')
-if known and (known.state == 'finalized' or known.state == 'released') then
-  return answer('already_' .. known.state, known, known.targets)
+  load_counters(targets)
+  -- Every check is above this line and every write below it: Redis does not roll back.
+  ensure_generation()
+  if not known then
+    remember_unreserved(id, 'released', '', '0')
+    return answer('released_unknown')
+  end
+  remember(known, 'released', '0')
+  if known.state == 'expired' then
+    post('release', id, 'released_late', targets, negative(known.charge), '0', '', reason)
+    return answer('released_late', nil, targets)
+  end
+  drop_lease(id, targets)
+  post('release', id, 'released', targets, '0', negative(known.amount), '', reason)
+  return answer('released', nil, targets)
 end
-if not known and age_ms > tonumber(REMEMBER_MS) then return answer('too_old') end
-
-load_counters(targets)
--- Every check is above this line and every write below it: Redis does not roll back.
-ensure_generation()
-if not known then
-  remember_unreserved(id, 'released', '', '0')
-  return answer('released_unknown')
-end
-remember(known, 'released', '0')
-if known.state == 'expired' then
-  post('release', id, 'released_late', targets, negative(known.charge), '0', '', reason)
-  return answer('released_late', nil, targets)
-end
-drop_lease(id, targets)
-post('release', id, 'released', targets, '0', negative(known.amount), '', reason)
-return answer('released', nil, targets)

@@ -1,8 +1,8 @@
--- Expire due leases, the oldest first; 'leases_due' while some are left.
--- ARGV[8] how many at most
+-- Expire at most so many due leases, the oldest first; 'leases_due' while some are left.
 
-load_meta()
-local at_most = tonumber(ARGV[8])
-local due = first_due(LEASES, at_most)
-for _, id in ipairs(due) do expire_id(id, LEASES) end
-return answer(#due < at_most and 'expired' or 'leases_due')
+function verbs.sweep(at_most)
+  load_meta()
+  local due = first_due(LEASES, tonumber(at_most))
+  for _, id in ipairs(due) do expire_id(id) end
+  return answer(#due < tonumber(at_most) and 'expired' or 'leases_due')
+end

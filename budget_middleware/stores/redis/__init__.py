@@ -1,4 +1,4 @@
-"""Counters in Redis or Valkey, shared by every worker: one Lua script a verb (``lua/``), one atomic step each."""
+"""Counters in Redis or Valkey, shared by every worker: one Lua function a verb (``lua/``), one atomic step each."""
 
 from budget_middleware.stores.redis.scripts import key_prefix, lua_text
 from budget_middleware.stores.redis.store import RedisStore

@@ -1,22 +1,35 @@
-"""How a store reaches its server: what each call carries, and what becomes of its reply."""
+"""How a store reaches its server: which verbs go together, what each call carries, and what becomes of its reply."""
 
-import random
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import hiredis
 from redis import exceptions
 
+from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.stores.base import Retention, StoreRefused, StoreUnavailable
-from budget_middleware.stores.redis.scripts import Script, key_prefix, lua_text, script_of
+from budget_middleware.stores.redis.batch import Batch, Told, is_unknown_script
+from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, key_prefix, lua_text, script_of
 from budget_middleware.stores.redis.server import Server
 from budget_middleware.stores.redis.wire import Reply
+
+TOGETHER_MAX = 16
+"""So many verbs go without waiting for more: the server works on them while the rest of the tick goes on, and no other
+client waits for longer than these take."""
 
 # The server answered, and applied nothing; or what it stores does not parse.
 _REFUSALS = (exceptions.ResponseError, exceptions.DataError, ValueError, KeyError)
 # No answer, so nobody knows; OSError because redis-py lets some of the socket's own errors through.
 _OUTAGES = (exceptions.RedisError, OSError)
+
+
+class _Gathered:
+    """What one event loop is about to send, and the calls whose server is still being connected to."""
+
+    def __init__(self) -> None:
+        self.batch: Batch | None = None
+        self.delivering: set[asyncio.Task[None]] = set()
 
 
 class RedisLink:
@@ -51,6 +64,8 @@ class RedisLink:
             str(kept.counters_ms),
             str(kept.journal_max),
         )
+        self._request_script = script_of(VERBS_OF_REQUESTS[0], self._clock_script)
+        self._gathered = PerEventLoop(_Gathered)
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
@@ -59,44 +74,76 @@ class RedisLink:
     def _client(self) -> Any:
         return self._server.client()
 
-    async def _call(self, name: str, trace: str, *arguments: str) -> list[Any]:
-        """What a script tells. StoreUnavailable or StoreRefused."""
-        # Fresh each time: a store that is emptied twice must not get the same generation again, and no reply to
-        # another call may ever be taken for this one's. Nobody gains by guessing it.
-        token = f"{random.getrandbits(64):016x}"
-        reply = await self._evaluate(script_of(name, self._clock_script), (*self._constants, token, trace, *arguments))
-        if not isinstance(reply, list):
-            raise _fault_of(reply)
-        if not reply or reply.pop() != token:
-            self._server.hang_up("a reply came that belongs to another call")
-            raise StoreUnavailable("a reply came that belongs to another call")
-        return reply
+    def _ask(self, *verb: str) -> "asyncio.Future[Told]":
+        """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
+        gathered = self._gathered.here()
+        batch = gathered.batch or Batch(self)
+        try:
+            told = batch.add(verb)
+        except UnicodeEncodeError as error:
+            raise StoreRefused(str(error)) from error
+        if gathered.batch is None:
+            gathered.batch = batch
+            wire = self._server.ready_wire
+            if wire is not None and wire.is_idle:
+                # The server has nothing to do: waiting for more would gain nobody anything.
+                self._send(gathered)
+            else:
+                asyncio.get_running_loop().call_soon(self._send, gathered)
+        elif len(batch) == TOGETHER_MAX:
+            self._send(gathered)
+        return told
+
+    def _send(self, gathered: _Gathered) -> None:
+        batch, gathered.batch = gathered.batch, None
+        if batch is None:
+            return
+        script, wire = self._request_script, self._server.ready_wire
+        if wire is not None and script.digest in wire.sent_scripts:
+            wire.send(batch, "EVALSHA", script.digest, *self._words(batch))
+        else:
+            self.send_text(batch)
+
+    # What a batch asks of its sender.
+
+    def send_text(self, batch: Batch) -> None:
+        delivering = self._gathered.here().delivering
+        task = asyncio.get_running_loop().create_task(self._deliver(batch))
+        delivering.add(task)
+        task.add_done_callback(delivering.discard)
+
+    def hang_up(self, why: str) -> None:
+        self._server.hang_up(why)
+
+    async def _deliver(self, batch: Batch) -> None:
+        try:
+            batch.set_result(await self._evaluate(self._request_script, self._words(batch)))
+        except (StoreUnavailable, StoreRefused) as error:
+            batch.set_exception(error)
+
+    async def _call(self, *verb: str) -> Told:
+        """What another verb (its name, trace and arguments) tells. StoreUnavailable or StoreRefused."""
+        batch = Batch(self)
+        try:
+            told = batch.add(verb)
+        except UnicodeEncodeError as error:
+            raise StoreRefused(str(error)) from error
+        batch.set_result(await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
+        return told.result()
+
+    def _words(self, batch: Batch) -> tuple[str, ...]:
+        return (*self._constants, batch.token, str(len(batch)), *batch.words)
 
     async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Reply:
         """The reply to a script; an error of the server is a reply."""
         wire = await self._server.wire()
-        try:
-            if script.digest in wire.sent_scripts:
-                reply = await wire.call("EVALSHA", script.digest, *words)
-                if not _is_unknown_script(reply):
-                    return reply
-            # Whoever calls after this on the same wire will find the script known.
-            wire.sent_scripts.add(script.digest)
-            return await wire.call("EVAL", script.text, *words)
-        except UnicodeEncodeError as error:
-            raise StoreRefused(str(error)) from error
-
-
-def _is_unknown_script(reply: Reply) -> bool:
-    """A server whose script cache was flushed has applied nothing."""
-    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
-
-
-def _fault_of(reply: Reply) -> Exception:
-    # A server that still loads its data will answer soon; whatever else it says, it means.
-    if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("LOADING"):
-        return StoreRefused(str(reply))
-    return StoreUnavailable(str(reply))
+        if script.digest in wire.sent_scripts:
+            reply = await wire.call("EVALSHA", script.digest, *words)
+            if not is_unknown_script(reply):
+                return reply
+        # Whoever calls after this on the same wire will find the script known.
+        wire.sent_scripts.add(script.digest)
+        return await wire.call("EVAL", script.text, *words)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class RedisReads(RedisLink):
         names = sorted({name async for name in self._scanned("*")} - {_TOTALS})
         flaws: set[tuple[str, str]] = set()
         for page in (*(names[at : at + _PAGE] for at in range(0, len(names), _PAGE)), [_TOTALS]):
-            reply = await self._call("examine", "", "1" if mend else "0", str(len(page)), *page)
+            reply = await self._call("examine", "", "1" if mend else "0", *page)
             flaws |= set(zip(reply[1::2], reply[::2], strict=True))
         found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
         # Where these are of another type altogether, that is told already.
@@ -149,7 +149,12 @@ class RedisReads(RedisLink):
     async def reserved_by_kind(self) -> Mapping[str, int]:
         with outages_named():
             totals = await self._client().hgetall(f"{self._prefix}{_TOTALS}")
-        return {kind: int(nanos) for kind, nanos in totals.items() if nanos.removeprefix("-").isdecimal()}
+        by_kind: dict[str, int] = {}
+        # A total is of all reservations whose accounts have the same kinds.
+        for kinds, nanos in totals.items():
+            for kind in kinds.split(" ") if nanos.removeprefix("-").isdecimal() else ():
+                by_kind[kind] = by_kind.get(kind, 0) + int(nanos)
+        return by_kind
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
         after = f"{after_seq + 1}-0"

@@ -19,19 +19,19 @@ Records = Sequence[tuple[str, dict[str, str]]]
 def answer_of(
     reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0
 ) -> Answer:
-    status, now_ms, generation, seq, version, recorded, rejection, records, written, balances = reply
-    status = _STATUSES[status]
+    status_word, now_ms, generation, seq, version, recorded, rejection, records, written, balances = reply
+    status, figures = _STATUSES[status_word], map(int, balances)
     return Answer(
-        status=status,
-        now_ms=int(now_ms),
-        generation=generation,
-        seq=int(seq),
-        limits_version=int(version),
-        recorded=unpack_reservation(id_, recorded) if recorded and status in TELLS_RECORDED else None,
-        rejection=_rejection(rejection, targets, estimate_nanos) if rejection else None,
-        entries=tuple(_told(records)) if records else (),
-        written=written,
-        balances=tuple(map(Balance, map(int, balances[::2]), map(int, balances[1::2]))),
+        status,
+        now_ms,
+        generation,
+        seq,
+        int(version),
+        unpack_reservation(id_, recorded) if recorded and status in TELLS_RECORDED else None,
+        _rejection(rejection, targets, estimate_nanos) if rejection else None,
+        tuple(_told(records)) if records else (),
+        written,
+        tuple(map(Balance, figures, figures)),
     )
 
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend")
+"""The verbs that come by the thousand: those of one moment go together, in one call of one script."""
+
 
 def key_prefix(namespace: str) -> str:
     """The prefix of all keys of one ledger. The braces are a hash tag: they keep a ledger on one cluster node."""
@@ -18,14 +21,15 @@ def lua_text(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One verb's script, whole, and the SHA-1 digest by which a server knows it."""
+    """A script that does some verbs, whole, and the SHA-1 digest by which a server knows it."""
 
     digest: str
     text: str
 
 
 @cache
-def script_of(name: str, clock: str) -> Script:
-    """The script of a verb behind a clock: the text that defines ``store_time_ms()``."""
-    text = "\n".join((clock, lua_text("_shared"), lua_text(name)))
+def script_of(verb: str, clock: str) -> Script:
+    """The script that does a verb, behind a clock: the text that defines ``store_time_ms()``."""
+    verbs = VERBS_OF_REQUESTS if verb in VERBS_OF_REQUESTS else (verb,)
+    text = "\n".join((clock, lua_text("_shared"), *map(lua_text, verbs), lua_text("_dispatch")))
     return Script(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text)

@@ -40,11 +40,17 @@ class Server:
         self._timeout_s = timeout_s
         self._lines = PerEventLoop(_Lines)
 
+    @property
+    def ready_wire(self) -> Wire | None:
+        """The wire of this event loop, if one may be used at once."""
+        wire = self._lines.here().wire
+        return wire if wire is not None and wire.is_usable else None
+
     async def wire(self) -> Wire:
         """The wire of this event loop; StoreUnavailable where none can be had."""
+        if (wire := self.ready_wire) is not None:
+            return wire
         lines = self._lines.here()
-        if lines.wire is not None and lines.wire.is_usable:
-            return lines.wire
         if lines.dialing is None:
             # A task, for all who come meanwhile wait for the same wire, and any of them may be cancelled.
             lines.dialing = asyncio.get_running_loop().create_task(dial(self._url, timeout_s=self._timeout_s))

@@ -1,4 +1,4 @@
-"""The verbs: each is one script, one atomic step."""
+"""The verbs: each is one atomic step. Those of requests go together, the others alone."""
 
 from budget_middleware.core.model import (
     Adjust,
@@ -20,7 +20,7 @@ class RedisStore(RedisReads):
     """Counters in a Redis or Valkey server, shared by every worker."""
 
     async def reserve(self, verb: Reserve) -> Answer:
-        reply = await self._call(
+        reply = await self._ask(
             "reserve",
             verb.trace,
             verb.id,
@@ -35,7 +35,7 @@ class RedisStore(RedisReads):
         return answer_of(reply, verb.id, targets=verb.targets, estimate_nanos=verb.amount_nanos)
 
     async def finalize(self, verb: Finalize) -> Answer:
-        reply = await self._call(
+        reply = await self._ask(
             "finalize",
             verb.trace,
             verb.id,
@@ -49,11 +49,11 @@ class RedisStore(RedisReads):
 
     async def release(self, verb: Release) -> Answer:
         wants_entries = "1" if verb.wants_entries else "0"
-        reply = await self._call("release", verb.trace, verb.id, str(verb.age_ms), verb.reason, wants_entries)
+        reply = await self._ask("release", verb.trace, verb.id, str(verb.age_ms), verb.reason, wants_entries)
         return answer_of(reply, verb.id)
 
     async def extend(self, verb: Extend) -> Answer:
-        return answer_of(await self._call("extend", verb.trace, verb.id, str(verb.lease_ms)), verb.id)
+        return answer_of(await self._ask("extend", verb.trace, verb.id, str(verb.lease_ms)), verb.id)
 
     async def expire(self, verb: Expire) -> Answer:
         return answer_of(await self._call("expire", verb.trace, verb.id, verb.reason), verb.id)

@@ -1,6 +1,6 @@
 """One connection that many calls share.
 
-    calls of one tick of the event loop ──> few writes ──> server ──> replies, in the order of the calls
+    calls ──> server ──> replies, in the order of the calls
 
 Nobody waits for a free connection, and a call costs no timer and no task of its own. A caller that gives up takes
 nothing from the others: the reply to its call comes in its place and is dropped. A call that the server refuses is
@@ -10,7 +10,7 @@ it breaks, all of them are told that they got no answer.
 
 import asyncio
 from collections import deque
-from typing import cast
+from typing import Protocol, cast
 
 import hiredis
 
@@ -19,14 +19,19 @@ from budget_middleware.stores.base import StoreUnavailable
 LATE = 0.25
 """A wire whose oldest call has waited for so much of the time-out takes no new ones: another is made for these."""
 
-SENT_AT_ONCE = 8
-"""So many calls are not kept for the end of the tick: the server works on them while the rest of the tick goes on."""
-
 Word = str | bytes
 Reply = object
 """What hiredis makes of a reply: text, a number, None, a list of them, or a ``ReplyError`` (not raised)."""
 
 _NO_REPLY = object()
+
+
+class Waiter(Protocol):
+    """Who waits for a reply: a future, or what shares the reply out."""
+
+    def done(self) -> bool: ...
+    def set_result(self, reply: Reply, /) -> None: ...
+    def set_exception(self, error: Exception, /) -> None: ...
 
 
 class Wire(asyncio.Protocol):
@@ -41,27 +46,32 @@ class Wire(asyncio.Protocol):
         # Text that is no UTF-8 must not stop the replies behind it: whoever reads it finds it damaged.
         self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=_NO_REPLY)
         self._transport: asyncio.WriteTransport | None = None
-        self._unsent: list[bytes] = []
-        self._waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
+        self._waiting: deque[tuple[float, Waiter]] = deque()
         self._watch: asyncio.TimerHandle | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the server owes no reply."""
+        return not self._waiting
+
     def call(self, *words: Word) -> "asyncio.Future[Reply]":
-        """Send a command with what else is sent in this tick; the future is the caller's, to cancel at will.
+        """Send a command; the future is the caller's, to cancel at will.
 
         It raises StoreUnavailable where no reply comes. UnicodeEncodeError for words that cannot be sent.
         """
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self.send(reply, *words)
+        return reply
+
+    def send(self, waiter: Waiter, *words: Word) -> None:
+        """Send a command; ``waiter`` is told its reply, or StoreUnavailable where none comes."""
         # Packed first: what cannot be sent must not be waited for.
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # Its stub forgets that there may be several.
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(packed)
-        if len(self._unsent) == SENT_AT_ONCE:
-            self._flush()
-        reply: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting.append((self._loop.time(), reply))
+        if self._transport is not None:
+            self._transport.write(packed)
+        self._waiting.append((self._loop.time(), waiter))
         if self._watch is None:
             self._watch = self._loop.call_later(LATE * self._timeout_s, self._look)
-        return reply
 
     def break_off(self, why: str) -> None:
         """Let go of the connection; whoever waits gets no answer."""
@@ -73,11 +83,6 @@ class Wire(asyncio.Protocol):
             _fail(reply, why)
         if self._transport is not None:
             self._transport.abort()
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if unsent and self._transport is not None:
-            self._transport.write(b"".join(unsent))
 
     def _look(self) -> None:
         """Give up what is overdue: one timer serves all calls, for all may wait equally long."""
@@ -117,6 +122,6 @@ class Wire(asyncio.Protocol):
         self.break_off(f"the connection is lost: {error!r}" if error else "the server closed the connection")
 
 
-def _fail(reply: "asyncio.Future[Reply]", why: str) -> None:
+def _fail(reply: Waiter, why: str) -> None:
     if not reply.done():
         reply.set_exception(StoreUnavailable(why))

