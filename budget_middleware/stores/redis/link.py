@@ -29,6 +29,8 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
+        # Whoever comes next will be alone too, most likely, and gains nothing by waiting for others.
+        self.was_alone = True
         self.delivering: set[asyncio.Task[None]] = set()
 
 
@@ -84,9 +86,7 @@ class RedisLink:
             raise StoreRefused(str(error)) from error
         if gathered.batch is None:
             gathered.batch = batch
-            wire = self._server.ready_wire
-            if wire is not None and wire.is_idle:
-                # The server has nothing to do: waiting for more would gain nobody anything.
+            if gathered.was_alone and self._server.is_idle:
                 self._send(gathered)
             else:
                 asyncio.get_running_loop().call_soon(self._send, gathered)
@@ -98,6 +98,7 @@ class RedisLink:
         batch, gathered.batch = gathered.batch, None
         if batch is None:
             return
+        gathered.was_alone = len(batch) == 1
         script, wire = self._request_script, self._server.ready_wire
         if wire is not None and script.digest in wire.sent_scripts:
             wire.send(batch, "EVALSHA", script.digest, *self._words(batch))

@@ -46,6 +46,12 @@ class Server:
         wire = self._lines.here().wire
         return wire if wire is not None and wire.is_usable else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the server is there and owes this event loop no reply."""
+        wire = self.ready_wire
+        return wire is not None and wire.is_idle
+
     async def wire(self) -> Wire:
         """The wire of this event loop; StoreUnavailable where none can be had."""
         if (wire := self.ready_wire) is not None:
