@@ -117,8 +117,7 @@ class Balance(NamedTuple):
     reserved_nanos: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """One request's hold, or what is remembered of it.
 
     ``amount_nanos`` is None in a tombstone: an ending came for an id whose reserve the store never saw.
@@ -163,8 +162,7 @@ class Adjustment:
     amount_nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(NamedTuple):
     """The one counter that refused a reserve, as it stood at that instant."""
 
     target: Target

@@ -18,7 +18,6 @@ Lua scripts repeat it, and one conformance suite holds the two together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -101,7 +100,7 @@ def reserve(
     """
     if known is not None:
         return Decision(Status.DUPLICATE if _same_arguments(known, verb) else Status.CONFLICT)
-    if any(not target.window.starts_ms <= now_ms < target.window.ends_ms for target in verb.targets):
+    if _is_outside(verb.targets, now_ms):
         return Decision(Status.STALE_WINDOW)
     if verb.limits_version != limits_version:
         return Decision(Status.STALE_LIMITS)
@@ -121,6 +120,14 @@ def reserve(
         trace=verb.trace,
     )
     return Decision(Status.RESERVED, reserved, postings(None, reserved), rejection)
+
+
+def _is_outside(targets: Sequence[Target], now_ms: int) -> bool:
+    """Whether the window of any target is not the current one."""
+    for target in targets:  # noqa: SIM110 - a generator takes three times as long, and every reserve asks
+        if not target.window.starts_ms <= now_ms < target.window.ends_ms:
+            return True
+    return False
 
 
 def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, estimate_nanos: int) -> Rejection | None:
@@ -165,7 +172,7 @@ def finalize(known: Reservation | None, verb: Finalize, *, remember_ms: int) -> 
         if verb.age_ms > remember_ms:
             return Decision(Status.TOO_OLD)
         known = Reservation(verb.id, State.RELEASED, verb.targets, amount_nanos=None)
-    ended = replace(known, state=State.FINALIZED, actual_nanos=verb.actual_nanos)
+    ended = known._replace(state=State.FINALIZED, actual_nanos=verb.actual_nanos)
     return Decision(status, ended, postings(known, ended))
 
 
@@ -178,7 +185,7 @@ def release(known: Reservation | None, verb: Release, *, remember_ms: int) -> De
         if verb.age_ms > remember_ms:
             return Decision(Status.TOO_OLD)
         return Decision(status, Reservation(verb.id, State.RELEASED, targets=(), amount_nanos=None))
-    ended = replace(known, state=State.RELEASED)
+    ended = known._replace(state=State.RELEASED)
     return Decision(status, ended, postings(known, ended))
 
 
@@ -187,12 +194,12 @@ def extend(known: Reservation | None, verb: Extend, *, now_ms: int) -> Decision:
     status = EXTENSIONS[known.state if known else None]
     if known is None or status is not Status.EXTENDED:
         return Decision(status)
-    return Decision(status, replace(known, deadline_ms=now_ms + verb.lease_ms))
+    return Decision(status, known._replace(deadline_ms=now_ms + verb.lease_ms))
 
 
 def expire_due(known: Reservation) -> Decision:
     """The lease is over: give the hold back, book the expiry charge, stay open to one late ending."""
-    expired = replace(known, state=State.EXPIRED)
+    expired = known._replace(state=State.EXPIRED)
     return Decision(Status.EXPIRED, expired, postings(known, expired))
 
 
@@ -201,7 +208,7 @@ def expire_now(known: Reservation | None) -> Decision:
     status = EXTENSIONS[known.state if known else None]
     if known is None or status is not Status.EXTENDED:
         return Decision(status)
-    expired = replace(known, state=State.EXPIRED, expiry_charge_nanos=0)
+    expired = known._replace(state=State.EXPIRED, expiry_charge_nanos=0)
     return Decision(Status.EXPIRED, expired, postings(known, expired))
 
 
@@ -210,9 +217,7 @@ def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
     if known is not None:
         same = known.amount_nanos == verb.amount_nanos and _accounts(known.targets) == _accounts(verb.targets)
         return Decision(Status.DUPLICATE if same else Status.CONFLICT)
-    if not verb.any_window and any(
-        not target.window.starts_ms <= now_ms < target.window.ends_ms for target in verb.targets
-    ):
+    if not verb.any_window and _is_outside(verb.targets, now_ms):
         return Decision(Status.STALE_WINDOW)
     targets = verb.targets if verb.amount_nanos else ()
     return Decision(Status.ADJUSTED, postings=tuple(Posting(target, verb.amount_nanos, 0) for target in targets))
@@ -224,4 +229,4 @@ def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, .
     reserved = after.held_nanos - (before.held_nanos if before else 0)
     if spent == reserved == 0:
         return ()
-    return tuple(Posting(target, spent, reserved) for target in after.targets)
+    return tuple([Posting(target, spent, reserved) for target in after.targets])

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
@@ -58,6 +58,8 @@ class Deadlines(Generic[_Key]):
         return iter(self._times)
 
     def set(self, key: _Key, time_ms: int) -> None:
+        if self._times.get(key) == time_ms:
+            return
         self._times[key] = time_ms
         heapq.heappush(self._heap, (time_ms, key))
         if len(self._heap) > 64 and len(self._heap) > 4 * len(self._times):
@@ -74,6 +76,47 @@ class Deadlines(Generic[_Key]):
                 return key
             heapq.heappop(self._heap)
         return None
+
+
+class _Step(NamedTuple):
+    """What all entries have in common that one step of a verb writes."""
+
+    time_ms: int
+    op: Op
+    reservation_id: str
+    status: Status
+    trace: str
+    reserve_trace: str
+    reason: str
+
+
+class _Line(NamedTuple):
+    """A journal entry as it is kept: an `Entry` is made only for those who read it."""
+
+    step: _Step
+    target: Target
+    spent_delta_nanos: int
+    reserved_delta_nanos: int
+    after: Balance
+
+    def entry(self, seq: int) -> Entry:
+        step, target = self.step, self.target
+        return Entry(
+            seq=seq,
+            time_ms=step.time_ms,
+            op=step.op,
+            reservation_id=step.reservation_id,
+            counter=target.counter,
+            spent_delta_nanos=self.spent_delta_nanos,
+            reserved_delta_nanos=self.reserved_delta_nanos,
+            spent_nanos=self.after.spent_nanos,
+            reserved_nanos=self.after.reserved_nanos,
+            limit_nanos=target.limit_nanos,
+            status=step.status,
+            trace=step.trace,
+            reserve_trace=step.reserve_trace,
+            reason=step.reason,
+        )
 
 
 class MemoryStore:
@@ -97,7 +140,7 @@ class MemoryStore:
         self._reservations: dict[str, Reservation] = {}
         self._adjustments: dict[str, Adjustment] = {}
         self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
-        self._journal: deque[Entry] = deque(maxlen=self._retention.journal_max)
+        self._journal: deque[_Line] = deque(maxlen=self._retention.journal_max)
         self._notes: dict[tuple[Topic, str], int] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=self._retention.refusals_max)
         self._leases: Deadlines[str] = Deadlines()
@@ -115,7 +158,7 @@ class MemoryStore:
             decision = transitions.reserve(
                 known,
                 verb,
-                balances=[self._balance(target.counter) for target in verb.targets],
+                balances=self._balances_of(verb.targets),
                 limits_version=self._limits_version,
                 leases_due=call.leases_due(verb.targets),
                 now_ms=call.now_ms,
@@ -278,16 +321,17 @@ class MemoryStore:
         with self._lock:
             first = self._seq - len(self._journal)
             start = max(0, after_seq - first)
-            return [self._journal[at] for at in range(start, min(start + count, len(self._journal)))]
+            ats = range(start, min(start + count, len(self._journal)))
+            return [self._journal[at].entry(first + at + 1) for at in ats]
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         with self._lock:
             found: list[Entry] = []
-            for entry in reversed(self._journal):
+            for back, line in enumerate(reversed(self._journal)):
                 if len(found) == count:
                     break
-                if account in (None, entry.counter.account):
-                    found.append(entry)
+                if account in (None, line.target.account):
+                    found.append(line.entry(self._seq - back))
             return found[::-1]
 
     async def note(self, topic: Topic, text: str) -> None:
@@ -316,6 +360,9 @@ class MemoryStore:
     def _balance(self, counter: Counter) -> Balance:
         return self._balances.get(counter, _EMPTY)
 
+    def _balances_of(self, targets: Sequence[Target]) -> list[Balance]:
+        return [self._balances.get(target.counter, _EMPTY) for target in targets]
+
     def _forget(self, now_ms: int) -> None:
         while (id_ := self._forget_reservations.first_due(now_ms)) is not None:
             self._forget_reservations.discard(id_)
@@ -325,6 +372,9 @@ class MemoryStore:
             del self._adjustments[id_]
         while (counter := self._forget_counters.first_due(now_ms)) is not None:
             self._forget_counters.discard(counter)
+            if self._pending.get(counter):
+                # It is in use: the ending of what is pending sets another time.
+                continue
             self._balances.pop(counter, None)
             self._adjusted.pop(counter, None)
             self._repaired_at_seq.pop(counter, None)
@@ -357,6 +407,8 @@ class _Call:
         return known
 
     def expire_due_on(self, targets: Sequence[Target]) -> None:
+        if not self._any_lease_is_due():
+            return
         left = SWEPT_PER_VERB
         for target in targets:
             pending = self._store._pending.get(target.counter)
@@ -364,7 +416,12 @@ class _Call:
                 self.expire_due(self._store._reservations[due])
                 left -= 1
 
+    def _any_lease_is_due(self) -> bool:
+        return self._store._leases.first_due(self.now_ms) is not None
+
     def leases_due(self, targets: Sequence[Target]) -> bool:
+        if not self._any_lease_is_due():
+            return False
         pending = (self._store._pending.get(target.counter) for target in targets)
         return any(ids is not None and ids.first_due(self.now_ms) is not None for ids in pending)
 
@@ -374,15 +431,20 @@ class _Call:
     def apply(self, op: Op, id_: str, decision: Decision, reason: str = "") -> None:
         if decision.becomes is not None:
             self._remember(decision.becomes)
-        for posting in decision.postings:
-            self._post(op, id_, decision, posting, reason)
-        # Once an account, whatever its periods. A repaired counter was wrong, and the totals need not be.
-        postings = decision.postings if op is not Op.ADJUST else ()
-        held = {p.target.account: p.reserved_nanos for p in postings if p.reserved_nanos}
+        if decision.postings:
+            self._post(op, id_, decision, reason)
+        # A repaired counter was wrong, and the totals need not be.
+        if op is not Op.ADJUST:
+            self._add_to_totals(decision.postings)
+        booked = (posting.target for posting in decision.postings)
+        for target in decision.becomes.targets if decision.becomes else booked:
+            self._schedule_forgetting(target)
+
+    def _add_to_totals(self, postings: Sequence[Posting]) -> None:
+        # Once an account, whatever its periods.
+        held = {target.account: nanos for target, _, nanos in postings if nanos}
         for account, nanos in held.items():
             self._store._reserved_by_kind[kind_of(account)] += nanos
-        for target in decision.becomes.targets if decision.becomes else ():
-            self._schedule_forgetting(target)
 
     def _remember(self, reservation: Reservation) -> None:
         store = self._store
@@ -399,46 +461,27 @@ class _Call:
         kept_ms = store._retention.remember_expired_ms if is_expired else store._retention.remember_ms
         store._forget_reservations.set(reservation.id, self.now_ms + kept_ms)
 
-    def _post(self, op: Op, id_: str, decision: Decision, posting: Posting, reason: str) -> None:
-        store = self._store
-        counter = posting.target.counter
-        before = store._balance(counter)
-        after = Balance(
-            before.spent_nanos + posting.spent_nanos,
-            before.reserved_nanos + posting.reserved_nanos,
-        )
-        if decision.status is Status.ADJUSTED:
-            store._adjusted[counter] = store._adjusted.get(counter, 0) + posting.spent_nanos
-        store._seq += 1
-        store._balances[counter] = after
-        entry = Entry(
-            seq=store._seq,
-            time_ms=self.now_ms,
-            op=op,
-            reservation_id=id_,
-            counter=counter,
-            spent_delta_nanos=posting.spent_nanos,
-            reserved_delta_nanos=posting.reserved_nanos,
-            spent_nanos=after.spent_nanos,
-            reserved_nanos=after.reserved_nanos,
-            limit_nanos=posting.target.limit_nanos,
-            status=decision.status,
-            trace=self._trace,
-            reserve_trace=decision.becomes.trace if op is Op.EXPIRE and decision.becomes else "",
-            reason=reason,
-        )
-        store._journal.append(entry)
-        if self._wants_entries or op is Op.EXPIRE:
-            self._entries.append(entry)
-        self._schedule_forgetting(posting.target)
+    def _post(self, op: Op, id_: str, decision: Decision, reason: str) -> None:
+        store, balances = self._store, self._store._balances
+        reserve_trace = decision.becomes.trace if op is Op.EXPIRE and decision.becomes else ""
+        step = _Step(self.now_ms, op, id_, decision.status, self._trace, reserve_trace, reason)
+        for target, spent_nanos, reserved_nanos in decision.postings:
+            counter = target.counter
+            spent_before, reserved_before = balances.get(counter, _EMPTY)
+            after = balances[counter] = Balance(spent_before + spent_nanos, reserved_before + reserved_nanos)
+            if decision.status is Status.ADJUSTED:
+                store._adjusted[counter] = store._adjusted.get(counter, 0) + spent_nanos
+            line = _Line(step, target, spent_nanos, reserved_nanos, after)
+            store._journal.append(line)
+            store._seq += 1
+            if self._wants_entries or op is Op.EXPIRE:
+                self._entries.append(line.entry(store._seq))
 
     def _schedule_forgetting(self, target: Target) -> None:
-        """A counter is kept for a time after its window's end or its last change, never forgotten while in use."""
-        store = self._store
-        if target.window.ends_ms >= FOREVER_MS or store._pending.get(target.counter):
-            store._forget_counters.discard(target.counter)
-        else:
-            kept_from = max(self.now_ms, target.window.ends_ms)
+        """A counter is kept for a time after its window's end or its last change."""
+        store, ends_ms = self._store, target.window.ends_ms
+        if ends_ms < FOREVER_MS:
+            kept_from = max(self.now_ms, ends_ms)
             store._forget_counters.set(target.counter, kept_from + store._retention.counters_ms)
 
     def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
@@ -453,5 +496,5 @@ class _Call:
             rejection=decision.rejection,
             entries=tuple(self._entries),
             written=store._seq - self._seq_before,
-            balances=tuple(store._balance(target.counter) for target in targets),
+            balances=tuple(store._balances_of(targets)),
         )

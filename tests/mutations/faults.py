@@ -45,8 +45,8 @@ FAULTS = (
     Fault(
         "a window that is over admits",
         "core/transitions.py",
-        "    if any(not target.window.starts_ms <= now_ms < target.window.ends_ms for target in verb.targets):\n",
-        "    if any(not target.window.starts_ms <= now_ms <= target.window.ends_ms for target in verb.targets):\n",
+        "        if not target.window.starts_ms <= now_ms < target.window.ends_ms:\n",
+        "        if not target.window.starts_ms <= now_ms <= target.window.ends_ms:\n",
     ),
     Fault(
         "a window that is over admits in Lua",
