@@ -16,7 +16,7 @@ from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
 from budget_middleware.request.refusals import retry_headers, send_refusal
-from budget_middleware.request.responder import BudgetResponder, CallTimes
+from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
@@ -68,8 +68,8 @@ class BudgetMiddleware:
         self.ledger = ledger
         # Paths are hostile input: so many of them are remembered.
         self._api_at = lru_cache(256)(self._find_api)
-        self._admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
-        self._call_times = CallTimes()
+        admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
+        self._responder = BudgetResponder(self._app, settings=settings, ledger=ledger, admission=admission)
         for doubt in payers.doubts_about(settings.limits):
             _log.warning("BUDGET_LIMITS: %s", doubt)
 
@@ -97,15 +97,7 @@ class BudgetMiddleware:
                 self._note_ungated(scope["path"])
             await self._app(scope, receive, send)
         else:
-            responder = BudgetResponder(
-                self._app,
-                api,
-                settings=self._settings,
-                ledger=self.ledger,
-                admission=self._admission,
-                call_times=self._call_times,
-            )
-            await responder(self._unshared(scope), receive, send)
+            await self._responder.respond(api, self._unshared(scope), receive, send)
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
         api = api_at(scope["path"])

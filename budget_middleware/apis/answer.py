@@ -14,8 +14,7 @@ from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.skimming import Skimmer, facts_of
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter
-
-Headers = list[tuple[bytes, bytes]]
+from budget_middleware.headers import Headers, HeaderTable
 
 # What no longer describes a body that we rewrite.
 _OF_THE_BODY: Final = (b"content-length", b"etag")
@@ -78,16 +77,17 @@ class AnswerReader:
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
-        encoding = _header(headers, b"content-encoding")
+        by_name = HeaderTable(headers)
+        encoding = _joined(by_name, b"content-encoding")
         # An error has no usage, and what is encoded otherwise cannot be read without more libraries.
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
             self._hide_usage = False
             return headers
-        self._kind = _kind_of(_header(headers, b"content-type"))
+        self._kind = _kind_of(_joined(by_name, b"content-type"))
         if self._kind in _SPLITTERS:
             self._splitter = _SPLITTERS[self._kind](max_event_bytes=self._max_event_bytes)
         # Where it is not told, and may turn out to be a stream, no header speaks of its bytes.
-        is_free = self._kind is _Kind.UNTOLD and not encoding and not _header(headers, b"content-length")
+        is_free = self._kind is _Kind.UNTOLD and not encoding and not _joined(by_name, b"content-length")
         self._hide_usage = self._hide_usage and (is_free or self._kind is _Kind.EVENTS)
         dropped: tuple[bytes, ...] = _OF_THE_BODY
         if encoding in (b"gzip", b"x-gzip"):
@@ -189,6 +189,6 @@ def _kind_of(content_type: bytes) -> _Kind:
     return _Kind.JSON if media_type.endswith(b"+json") else _KINDS.get(media_type, _Kind.OPAQUE)
 
 
-def _header(headers: Headers, name: bytes) -> bytes:
+def _joined(headers: HeaderTable, name: bytes) -> bytes:
     """The values of a header, lower-cased and joined; empty where there is none."""
-    return b",".join(value.strip().lower() for key, value in headers if key.lower() == name)
+    return b",".join([value.strip().lower() for value in headers.all(name)])

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from budget_middleware.core.money import MAX_NANOS
 
@@ -50,8 +51,7 @@ class Evidence:
     estimate_nanos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What to book, in nano-dollars, and why; a reason that begins with `estimated` says that no usage came."""
 
     nanos: int

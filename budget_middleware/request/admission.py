@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -29,8 +29,7 @@ _SHOWN_MODEL_CHARS = 128
 _log = logging.getLogger("budget_middleware")
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(NamedTuple):
     """A request that may go on. Unprotected: the store is away, whether the hold was made is unknown."""
 
     hold: Hold
@@ -40,8 +39,7 @@ class Admitted:
     is_unprotected: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """A request that gets an answer from us instead of the app's."""
 
     refusal: Refusal
@@ -61,9 +59,9 @@ class Admission:
 
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
-        document = _document(scope, body)
+        document = _document(body)
         try:
-            quote = self._quote(api, document, path=scope["path"], n_bytes=body.length(scope))
+            quote = self._quote(api, document, path=scope["path"], n_bytes=body.length())
             payers = await self._payers_of(scope, document)
         except (BadRequestError, AmbiguousTokenError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
@@ -146,10 +144,9 @@ class Admission:
         return Refused(refusal, answer.rejection, hold)
 
 
-def _document(scope: Scope, body: RequestBody) -> object:
+def _document(body: RequestBody) -> object:
     """A form as far as it was read, for its fields come before its files; else the JSON value of a whole body."""
-    content_type = next((value for name, value in scope["headers"] if name.lower() == b"content-type"), b"")
-    form = parse_form(body.raw, content_type, n_bytes=body.length(scope))
+    form = parse_form(body.raw, body.headers.first(b"content-type"), n_bytes=body.length())
     if form is not None:
         return form
     return parse_body(body.raw) if body.is_whole else UNREADABLE

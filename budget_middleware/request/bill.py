@@ -68,6 +68,8 @@ def _nanos(rates: Rates | None, usage: Usage, service_tier: str | None) -> int:
 
 def reported_cost(text: bytes) -> int | None:
     """The cost that a header names, in nano-dollars; None for anything that is not an amount."""
+    if not text:
+        return None
     try:
         nanos = nanos_from_usd(text.decode("ascii"))
     except ValueError:

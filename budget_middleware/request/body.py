@@ -1,6 +1,11 @@
 """A request's body: read once for the estimate, then given to the app as if nobody had touched it."""
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 from starlette.types import Message, Receive, Scope
+
+from budget_middleware.headers import HeaderTable
 
 
 class RequestBody:
@@ -8,10 +13,11 @@ class RequestBody:
 
     ``raw`` holds what was read. ``is_whole``: that is all of it, and no longer than ``max_bytes``; of a longer
     body the app gets the rest from the server itself. ``is_client_gone``: the client left before it had sent
-    everything.
+    everything. ``headers`` are the request's.
     """
 
-    def __init__(self, receive: Receive, *, max_bytes: int) -> None:
+    def __init__(self, receive: Receive, *, headers: HeaderTable, max_bytes: int) -> None:
+        self.headers = headers
         self._receive = receive
         self._max_bytes = max_bytes
         self._has_more = True
@@ -35,17 +41,19 @@ class RequestBody:
         self.raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.is_whole = n_bytes <= self._max_bytes
 
-    def length(self, scope: Scope) -> int:
+    def length(self) -> int:
         """The body's length in bytes: what was read, or what the client announced if that is more."""
-        announced = next((value for name, value in scope["headers"] if name.lower() == b"content-length"), b"")
+        if not self._has_more:
+            return len(self.raw)
+        announced = self.headers.first(b"content-length")
         # int() would take signs, underscores and other alphabets' digits.
         is_number = announced.isdigit() and len(announced) < 20
-        return max(len(self.raw), int(announced)) if is_number and self._has_more else len(self.raw)
+        return max(len(self.raw), int(announced)) if is_number else len(self.raw)
 
-    async def receive(self) -> Message:
-        """The app's ``receive``: the body that was read, then whatever the server has to say."""
+    def replayed(self) -> Message | None:
+        """The body that was read, as the app's first message; None once the app has it."""
         if self._is_replayed:
-            return await self._receive()
+            return None
         self._is_replayed = True
         return {"type": "http.request", "body": self.raw, "more_body": self._has_more}
 
@@ -58,16 +66,16 @@ def with_body_length(scope: Scope, length: int) -> Scope:
     return {**scope, "headers": headers}
 
 
-def with_readable_answer(scope: Scope) -> Scope:
-    """The scope of a request whose answer must not come in an encoding that cannot be read here."""
-    others = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
-    offers = [value for name, value in scope["headers"] if name.lower() == b"accept-encoding"]
+def with_readable_answer(scope: Scope, offers: Sequence[bytes]) -> Scope:
+    """The scope of a request that offers these encodings, whose answer must not come in one that cannot be read here."""
     if not offers:
         return scope
     kept = b"gzip, identity" if _takes_gzip(b",".join(offers).lower()) else b"identity"
+    others = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
     return {**scope, "headers": [*others, (b"accept-encoding", kept)]}
 
 
+@lru_cache(64)
 def _takes_gzip(offers: bytes) -> bool:
     """Whether an offer names gzip with a weight above 0, or names every coding and does not refuse gzip."""
     takes = {}

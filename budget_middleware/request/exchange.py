@@ -11,23 +11,32 @@ request can lose it. What the app does after its last message changes nothing.
 """
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.answer import AnswerReader, Headers
+from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Api
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
+from budget_middleware.headers import Headers, HeaderTable
 from budget_middleware.ledger import BudgetHandle, Ledger
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, reported_cost, usage_told
+from budget_middleware.request.body import RequestBody
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.settings import Settings
 from budget_middleware.telemetry import names
 
 _EVENT_STREAM: Final = b"text/event-stream"
+
+
+class _Read(NamedTuple):
+    """A message of the body as the client gets it, and whether it completes the answer."""
+
+    message: Message
+    is_last: bool
 
 
 class Exchange:
@@ -38,6 +47,7 @@ class Exchange:
         api: Api,
         admitted: Admitted,
         *,
+        body: RequestBody,
         receive: Receive,
         send: Send,
         hides_usage: bool,
@@ -45,6 +55,7 @@ class Exchange:
         ledger: Ledger,
     ) -> None:
         self._admitted = admitted
+        self._request_body = body
         self._server_receive = receive
         self._server_send = send
         self._settings = settings
@@ -53,7 +64,8 @@ class Exchange:
         self._handle = BudgetHandle(admitted.hold.id, ledger.prices)
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._ending: asyncio.Task[Answer | None] | None = None
-        self._has_ended = asyncio.Event()
+        # Made for those who wait for it.
+        self._has_ended: asyncio.Event | None = None
         self._charge: Charge | None = None
         self._held_start: Message | None = None
         self._status = 0
@@ -73,24 +85,42 @@ class Exchange:
             raise
         # A client that leaves shows up as an ordinary return without a last message.
         await self._end(End.CLIENT_GONE)
-        await self._send_held_start()
+        if self._held_start is not None:
+            await self._send(self._released_start())
 
     async def _receive(self) -> Message:
-        """The app's ``receive``: notes that the client has gone; with ``drain`` the app hears of it at the end."""
-        message = await self._server_receive()
+        """The app's ``receive``: the body that was read, then whatever the server has to say.
+
+        It notes that the client has gone; with ``drain`` the app hears of it at the end.
+        """
+        message = self._request_body.replayed() or await self._server_receive()
         if message["type"] == "http.disconnect" and self._ending is None:
             self._is_client_gone = True
             if self._settings.on_abort is OnAbort.DRAIN:
+                self._has_ended = self._has_ended or asyncio.Event()
                 await self._has_ended.wait()
         return message
 
     async def _send_and_meter(self, message: Message) -> None:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
-        forwarded = self._skimmed(message) if self._reader.may_skim else None
-        if forwarded is None:
-            await self._meter(message)
-        else:
-            await self._send(forwarded)
+        if self._reader.may_skim and (skimmed := self._skimmed(message)) is not None:
+            await self._send(skimmed)
+            return
+        match message["type"]:
+            case "http.response.body" | "http.response.zerocopysend":
+                if (read := self._read(message)) is not None:
+                    await self._complete(read.message, is_last=read.is_last)
+            case "http.response.start":
+                is_stream = self._start(message)
+                if is_stream:  # Else it is held for the first body message: the cost of a whole body is in the headers.
+                    await self._send(self._released_start())
+            case "http.response.pathsend":
+                self._output_began = True
+                await self._complete(message, is_last=not self._has_trailers)
+            case "http.response.trailers":
+                await self._complete(message, is_last=not message.get("more_trailers", False))
+            case _:
+                await self._send(message)
 
     def _skimmed(self, message: Message) -> Message | None:
         """What to send instead of a chunk in the middle of a stream that need not be parsed; None for others."""
@@ -102,64 +132,46 @@ class Exchange:
             return message
         return None if forwarded is None else {**message, "body": forwarded}
 
-    async def _meter(self, message: Message) -> None:
-        match message["type"]:
-            case "http.response.start":
-                await self._start(message)
-            case "http.response.body" | "http.response.zerocopysend":
-                await self._body(message)
-            case "http.response.pathsend":
-                self._output_began = True
-                await self._complete(message, is_last=not self._has_trailers)
-            case "http.response.trailers":
-                await self._complete(message, is_last=not message.get("more_trailers", False))
-            case _:
-                await self._send(message)
-
-    async def _start(self, message: Message) -> None:
+    def _start(self, message: Message) -> bool:
+        """Take the answer's start, to be sent when it is released; whether that is at once, as a stream's is."""
         self._status = message["status"]
         self._has_trailers = message.get("trailers", False)
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        is_stream = _value(headers, b"content-type").lower().startswith(_EVENT_STREAM)
-        if not is_stream:  # A stream's headers are sent before its cost is known.
-            self._bill.reported_nanos = reported_cost(_value(headers, self._settings.cost_header.encode()))
-        message = {**message, "headers": self._reader.begin(self._status, headers)}
-        if is_stream:
-            await self._send_start(message, settled=None)
-        else:
-            # Only for the first body message: if that is the whole body, the cost goes into the headers.
-            self._held_start = message
+        by_name = HeaderTable(headers)
+        self._held_start = {**message, "headers": self._reader.begin(self._status, headers)}
+        if by_name.first(b"content-type").strip().lower().startswith(_EVENT_STREAM):
+            return True
+        # A stream's headers are sent before its cost is known.
+        self._bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
+        return False
 
-    async def _body(self, message: Message) -> None:
+    def _read(self, message: Message) -> _Read | None:
+        """What to send of a message of the body; None if it is all kept from the client, or until its event is complete."""
         chunk = bytes(message.get("body", b""))  # A memoryview, for one, cannot be parsed.
         has_more = message.get("more_body", False)
-        was_terminal = self._reader.seen.terminal
+        seen = self._reader.seen
+        was_terminal = seen.terminal
         forwarded = self._reader.feed(chunk, last=not has_more)
         if 200 <= self._status < 300 and (chunk or message["type"] == "http.response.zerocopysend"):
             self._output_began = True
         if forwarded is not chunk:
             message = {**message, "body": forwarded}
-        is_last = not has_more and not self._has_trailers
-        is_terminal = self._reader.seen.terminal and not was_terminal
-        # What is kept from the client, or until its event is complete, is no message to it.
-        if forwarded or not chunk or is_last or is_terminal:
-            await self._complete(message, is_last=is_last or is_terminal)
+        is_last = (not has_more and not self._has_trailers) or (seen.terminal and not was_terminal)
+        return _Read(message, is_last) if forwarded or not chunk or is_last else None
 
     async def _complete(self, message: Message, *, is_last: bool) -> None:
         """Send a message; one that completes the answer waits for the ending, so that the next request sees it."""
         settled = await self._end(End.COMPLETE) if is_last else None
-        await self._send_held_start(settled)
+        if self._held_start is not None:
+            await self._send(self._released_start(settled))
         await self._send(message)
 
-    async def _send_held_start(self, settled: Answer | None = None) -> None:
+    def _released_start(self, settled: Answer | None = None) -> Message:
         start, self._held_start = self._held_start, None
-        if start is not None:
-            await self._send_start(start, settled=settled)
-
-    async def _send_start(self, message: Message, *, settled: Answer | None) -> None:
+        assert start is not None, "a start is sent once"
         if self._settings.headers:
-            message = {**message, "headers": [*message["headers"], *self._budget_headers(settled)]}
-        await self._send(message)
+            start["headers"] += self._budget_headers(settled)
+        return start
 
     def _budget_headers(self, settled: Answer | None) -> Headers:
         hold = self._admitted.hold
@@ -190,7 +202,8 @@ class Exchange:
         if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
             end = End.CLIENT_GONE
         self._ending = self._begin_ending(end)
-        self._has_ended.set()
+        if self._has_ended is not None:
+            self._has_ended.set()
         return await self._ledger.settled(self._ending)
 
     def _begin_ending(self, end: End) -> asyncio.Task[Answer | None]:
@@ -212,7 +225,3 @@ class Exchange:
         model, context = quote.metric_model, self._admitted.hold.context
         metrics.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
         metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context)
-
-
-def _value(headers: Headers, name: bytes) -> bytes:
-    return next((value for key, value in headers if key.lower() == name), b"").strip()

@@ -1,15 +1,15 @@
 """What a request may cost: what is expected of it, or the most that it can come to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
 from budget_middleware.core.pricing import Rates, Unit, Usage, estimate_nanos
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """What a request says, and what that may cost in nano-dollars. Without rates it is unpriced, and costs 0."""
 
     ask: Ask

@@ -13,8 +13,7 @@ from budget_middleware.core.accounts import GLOBAL, MODEL, kind_of
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.windows import FOREVER_MS
-
-Headers = list[tuple[bytes, bytes]]
+from budget_middleware.headers import Headers
 
 RETRY_AFTER_S = (1, 30)
 """Bounds of ``retry-after`` where budget is only held by other requests, in seconds."""

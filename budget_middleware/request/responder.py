@@ -5,7 +5,7 @@
                    v
                 refusal
 
-What all requests share is the middleware's; a `BudgetResponder` holds what one of them needs.
+A `BudgetResponder` holds what all requests share, an `Exchange` what one of them needs.
 """
 
 import time
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.admission import Admission, Admitted, Refused
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
@@ -35,41 +36,50 @@ class CallTimes:
 
 
 class BudgetResponder:
-    """Answers one metered request, by the app or by a refusal; raises what the app raises."""
+    """Answers metered requests, by the app or by a refusal; raises what the app raises."""
 
     def __init__(
         self,
         app: ASGIApp,
-        api: Api,
         *,
         settings: Settings,
         ledger: Ledger,
         admission: Admission,
-        call_times: CallTimes,
     ) -> None:
         self._app = app
-        self._api = api
         self._settings = settings
         self._ledger = ledger
         self._admission = admission
-        self._call_times = call_times
+        self._call_times = CallTimes()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = RequestBody(receive, max_bytes=self._settings.max_body_bytes)
+    async def respond(self, api: Api, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = HeaderTable(scope["headers"])
+        body = RequestBody(receive, headers=headers, max_bytes=self._settings.max_body_bytes)
         await body.read()
         if body.is_client_gone:
             return
-        admitted = await self._admission.admit(self._api, scope, body)
+        admitted = await self._admission.admit(api, scope, body)
         if isinstance(admitted, Refused):
-            await self._refuse(admitted, send)
+            await self._refuse(api, admitted, send)
             return
         started = time.monotonic()
         try:
-            await self._forward(admitted, scope, body, send)
+            hides_usage, scope = self._for_the_app(api, admitted, scope, body)
+            exchange = Exchange(
+                api,
+                admitted,
+                body=body,
+                receive=receive,
+                send=send,
+                hides_usage=hides_usage,
+                settings=self._settings,
+                ledger=self._ledger,
+            )
+            await exchange.run(self._app, scope)
         finally:
             self._call_times.note(time.monotonic() - started)
 
-    async def _refuse(self, refused: Refused, send: Send) -> None:
+    async def _refuse(self, api: Api, refused: Refused, send: Send) -> None:
         context = refused.hold.context if refused.hold is not None else None
         self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
         headers = retry_headers(refused.refusal.reason, call_s=self._call_times.mean_s)
@@ -78,22 +88,14 @@ class BudgetResponder:
             headers += rate_limit_headers(
                 [refused.rejection.target], [refused.rejection.balance], now_ms=self._ledger.store_time_ms()
             )
-        await send_refusal(self._api, refused.refusal, send, headers=headers)
+        await send_refusal(api, refused.refusal, send, headers=headers)
 
-    async def _forward(self, admitted: Admitted, scope: Scope, body: RequestBody, send: Send) -> None:
+    def _for_the_app(self, api: Api, admitted: Admitted, scope: Scope, body: RequestBody) -> tuple[bool, Scope]:
+        """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope."""
         rewritten = None
         if admitted.body is not UNREADABLE:
-            rewritten = self._api.ask_for_usage(body.raw, admitted.body)
+            rewritten = api.ask_for_usage(body.raw, admitted.body)
         if rewritten is not None:
             body.raw = rewritten
             scope = with_body_length(scope, len(rewritten))
-        exchange = Exchange(
-            self._api,
-            admitted,
-            receive=body.receive,
-            send=send,
-            hides_usage=rewritten is not None,
-            settings=self._settings,
-            ledger=self._ledger,
-        )
-        await exchange.run(self._app, with_readable_answer(scope))
+        return rewritten is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))
