@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from budget_middleware.apis.media import MediaRules, audio_ms, image_size, worst_audio_ms
-from budget_middleware.apis.parts import Kind, Part, content_of, is_data_url, kind_of_mime_type, part_of
+from budget_middleware.apis.parts import MEDIA_MARKS, Kind, Part, content_of, is_data_url, kind_of_mime_type, part_of
 from budget_middleware.apis.reading import list_of
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.money import ceil_div
@@ -24,6 +24,8 @@ VIDEO_TOKENS: Final = 10_000
 NAMED_AUDIO_BYTES: Final = 480_000
 # What signs a thought is nothing that a model reads.
 _SEALS: Final = frozenset({"signature", "thoughtSignature", "thought_signature"})
+# What `count_input` looks at in an object; without any of these it is text alone.
+_MARKS: Final = MEDIA_MARKS | _SEALS | {"ttl"}
 # Tools that a provider runs by itself, and whose results it puts into the input.
 _SERVER_TOOLS: Final = ("web_", "file_search", "code_", "mcp", "tool_search", "image_generation", "advisor")
 
@@ -92,17 +94,20 @@ def count_input(value: object, rules: MediaRules) -> Count:
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            _count_text(item, count)
+            # As nearly all are: ASCII has as many bytes as characters, and only what begins so is a data URL.
+            if item.isascii() and not item.startswith("data:"):
+                count.text_bytes += len(item)
+            else:
+                _count_text(item, count)
         elif isinstance(item, list):
             if item and type(item[0]) is int:
                 count.tokens += len(item)
             else:
                 stack.extend(item)
         elif isinstance(item, dict):
-            held = _count_media(item, count)
-            count.caches_for_an_hour |= item.get("ttl") == "1h"
+            held = () if _MARKS.isdisjoint(item) else _count_marked(item, count)
             stack.extend(item)
-            stack.extend(child for key, child in item.items() if key not in held)
+            stack.extend([child for key, child in item.items() if key not in held] if held else item.values())
     return count
 
 
@@ -114,6 +119,8 @@ def count_base64_images(images: object, count: Count) -> None:
 
 def has_server_tools(tools: object) -> bool:
     """Whether some tool of a request is the provider's own."""
+    if not tools:
+        return False
     kinds = [tool.get("type") for tool in list_of(tools) if isinstance(tool, dict)]
     # A gateway's own have its name before theirs: `openrouter:web_search`.
     return any(isinstance(kind, str) and kind.rpartition(":")[2].startswith(_SERVER_TOOLS) for kind in kinds)
@@ -121,6 +128,8 @@ def has_server_tools(tools: object) -> bool:
 
 def text_bytes_of(value: object) -> int:
     """The bytes of text in a JSON value of any shape, keys included."""
+    if isinstance(value, str):
+        return _utf8_bytes(value)
     n_bytes = 0
     stack = [value]
     while stack:
@@ -151,8 +160,9 @@ def _count_text(text: str, count: Count) -> None:
     count.media_bytes = media_bytes
 
 
-def _count_media(item: Mapping[str, object], count: Count) -> tuple[str, ...]:
-    """Count the media of an object, if it is a part that has some; the fields that are no text."""
+def _count_marked(item: Mapping[str, object], count: Count) -> tuple[str, ...]:
+    """Count what else there is in an object than text, its media above all; the fields that hold it."""
+    count.caches_for_an_hour |= item.get("ttl") == "1h"
     part = part_of(item)
     if part is not None:
         _count_part(part, count)

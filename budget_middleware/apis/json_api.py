@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
@@ -73,10 +74,7 @@ class JsonApi:
 
     def model_of(self, body: Mapping[str, object], path: str) -> str | None:
         """The model that is asked for: the one in the path, else in the body."""
-        own = self.path.search(path) if "model" in self.path.groupindex else None
-        deployment = _DEPLOYMENT.search(path)
-        in_path = (own and own["model"]) or (deployment and deployment["model"])
-        return in_path or text_in(body, "model")
+        return _model_in_path(self.path, path) or text_in(body, "model")
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - most name some
         """The most tokens of one choice, where the request names it."""
@@ -102,3 +100,11 @@ class JsonApi:
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as OpenAI's errors look, which most gateways imitate."""
         return openai_error(refusal)
+
+
+# Paths are hostile input: so many of them are remembered.
+@lru_cache(256)
+def _model_in_path(pattern: re.Pattern[str], path: str) -> str | None:
+    own = pattern.search(path) if "model" in pattern.groupindex else None
+    deployment = _DEPLOYMENT.search(path)
+    return (own and own["model"]) or (deployment and deployment["model"])

@@ -16,9 +16,8 @@ from budget_middleware.core.pricing import Unit
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
 MAX_CHOICES: Final = 128
 
-# What the provider looks up, and puts before the input.
-_LOOKED_UP: Final = ("web_search_options", "plugins")
 _TEXT_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal")
+_CALLS: Final = frozenset({"tool_calls", "function_call"})
 _CALL_FIELDS: Final = ("name", "arguments")
 # Quotes inside a JSON string are escaped, so this is a key wherever it stands.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
@@ -83,7 +82,12 @@ class OpenAIChat(JsonApi):
     def text_bytes(self, choice: Mapping[str, object]) -> int:
         """The bytes of generated text in a choice of an answer or of a chunk."""
         message = mapping_of(choice.get("message") or choice.get("delta"))
-        n_bytes = sum(text_bytes_of(message[field]) for field in _TEXT_FIELDS if field in message)
+        n_bytes = 0
+        for field in _TEXT_FIELDS:
+            if field in message:
+                n_bytes += text_bytes_of(message[field])
+        if _CALLS.isdisjoint(message):
+            return n_bytes
         calls = [mapping_of(call).get("function") for call in list_of(message.get("tool_calls"))]
         for call in map(mapping_of, [*calls, message.get("function_call")]):
             n_bytes += sum(text_bytes_of(call[field]) for field in _CALL_FIELDS if field in call)
@@ -99,9 +103,11 @@ class OpenAIChat(JsonApi):
 
 def _hides_input(body: Mapping[str, object]) -> bool:
     """Whether the model reads what it said aloud before, or what tools of the provider find."""
-    has_spoken = any(mapping_of(message).get("audio") for message in list_of(body.get("messages")))
-    is_told_more = any(body.get(field) is not None for field in _LOOKED_UP)
-    return has_spoken or is_told_more or has_server_tools(body.get("tools"))
+    for message in list_of(body.get("messages")):
+        if isinstance(message, dict) and message.get("audio"):
+            return True
+    is_told_more = body.get("web_search_options") is not None or body.get("plugins") is not None
+    return is_told_more or has_server_tools(body.get("tools"))
 
 
 def _says_something(choice: object) -> bool:

@@ -34,8 +34,7 @@ def _reported_cost(usage: Mapping[str, object]) -> int | None:
 
 
 def _openai_usage(usage: Mapping[str, object], *, has_output: bool) -> Usage | None:
-    duration_ms = milliseconds(usage.get("seconds"))
-    if usage.get("type") == "duration" and duration_ms is not None:
+    if usage.get("type") == "duration" and (duration_ms := milliseconds(usage.get("seconds"))) is not None:
         return Usage(audio_ms=duration_ms)
     input_tokens = _total(usage, "prompt_tokens", "input_tokens")
     output_tokens = _total(usage, "completion_tokens", "output_tokens")
@@ -43,6 +42,12 @@ def _openai_usage(usage: Mapping[str, object], *, has_output: bool) -> Usage | N
         return None
     of_input = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
     of_output = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
+    if not of_input and not of_output:
+        return Usage(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens or 0,
+            cached_input_tokens=_cached_tokens(usage, of_input),
+        )
     of_cached = mapping_of(of_input.get("cached_tokens_details"))
     reasoning_tokens = first_count(of_output, "reasoning_tokens")
     # Some providers, xAI among them, count reasoning beside the completion rather than in it.
@@ -70,11 +75,18 @@ def _cached_tokens(usage: Mapping[str, object], of_input: Mapping[str, object]) 
     return first_count(of_input, "cached_tokens") or first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
 
 
-def _total(usage: Mapping[str, object], *names: str) -> int | None:
-    counts = [count for name in names if name in usage and (count := token_count(usage[name])) is not None]
+def _total(usage: Mapping[str, object], name: str, other_name: str) -> int | None:
+    count = token_count(usage.get(name))
+    if other_name not in usage:
+        return count
+    other = token_count(usage[other_name])
     # Two names for one thing that differ: the larger, for the smaller may be a part.
-    return max(counts, default=None)
+    return other if count is None else max(count, other or 0)
 
 
 def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:
-    return next((details for name in names if name in usage and (details := mapping_of(usage[name]))), {})
+    """The first of several names of details that holds some, if one of these is more than nothing."""
+    for name in names:
+        if name in usage and (details := mapping_of(usage[name])):
+            return details if any(details.values()) else {}
+    return {}

@@ -60,6 +60,8 @@ _BY_MIME_TYPE: Final = {"image": Kind.IMAGE, "audio": Kind.AUDIO, "video": Kind.
 _MIME_FIELDS: Final = ("inlineData", "inline_data", "fileData", "file_data")
 _BEDROCK_FIELDS: Final = {"image": Kind.IMAGE, "document": Kind.DOCUMENT, "video": Kind.VIDEO}
 _UNTYPED_FIELDS: Final = frozenset({*_MIME_FIELDS, *_BEDROCK_FIELDS})
+MEDIA_MARKS: Final = _UNTYPED_FIELDS | {"type"}
+"""An object without any of these fields is no part with media."""
 
 
 def part_of(item: Mapping[str, object]) -> Part | None:

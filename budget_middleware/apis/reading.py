@@ -51,8 +51,8 @@ def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None 
 
 def largest(body: Mapping[str, object], *fields: str) -> int | None:
     """The largest of the numbers that a request names. Which of them a gateway prefers is not ours to know."""
-    numbers = [whole_number(body, field) for field in fields]
-    return max((number for number in numbers if number is not None), default=None)
+    numbers = [number for field in fields if (number := whole_number(body, field)) is not None]
+    return max(numbers, default=None)
 
 
 def token_count(value: object) -> int | None:

@@ -181,7 +181,8 @@ def cost_nanos(rates: Rates, usage: Usage) -> int:
     """The price of a usage in nano-dollars, half-even, at most MAX_NANOS. Explicit zeros cost 0."""
     femtos = 0
     for unit, count in _counts(rates, usage):
-        femtos += count * rates.of(unit).at(usage.input_tokens)
+        if count:
+            femtos += count * rates.of(unit).at(usage.input_tokens)
     return min(half_even_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
@@ -201,6 +202,8 @@ def estimate_nanos(
     """
     femtos = 0
     for unit, count in (*_counts(rates, usage), (output_unit, output_tokens)):
+        if not count:
+            continue
         nanos_per_million = rates.of(unit).at(usage.input_tokens)
         for other in _others(unit, input_may_become):
             nanos_per_million = max(nanos_per_million, rates.of(other).at(usage.input_tokens))

@@ -43,8 +43,10 @@ class Bill:
         usage = seen.whole_usage(self._quote.ask.input)
         if usage is None:
             return None
-        calls = [(rates, usage), *((self._rates_of(model) or rates, used) for model, used in seen.beside)]
-        return min(sum(_nanos(rates, used, seen.service_tier) for rates, used in calls), MAX_NANOS)
+        nanos = _nanos(rates, usage, seen.service_tier)
+        for model, used in seen.beside:
+            nanos += _nanos(self._rates_of(model) or rates, used, seen.service_tier)
+        return min(nanos, MAX_NANOS)
 
     def _seen_nanos(self, seen: Seen) -> int | None:
         """The input and the output that was read; None where that tells too little."""

@@ -67,7 +67,7 @@ def with_body_length(scope: Scope, length: int) -> Scope:
 
 
 def with_readable_answer(scope: Scope, offers: Sequence[bytes]) -> Scope:
-    """The scope of a request that offers these encodings, whose answer must not come in one that cannot be read here."""
+    """The scope of a request that offers these encodings, whose answer must come in one that can be read here."""
     if not offers:
         return scope
     kept = b"gzip, identity" if _takes_gzip(b",".join(offers).lower()) else b"identity"

@@ -146,7 +146,7 @@ class Exchange:
         return False
 
     def _read(self, message: Message) -> _Read | None:
-        """What to send of a message of the body; None if it is all kept from the client, or until its event is complete."""
+        """What to send of a body message; None if it is all kept from the client, or until its event is complete."""
         chunk = bytes(message.get("body", b""))  # A memoryview, for one, cannot be parsed.
         has_more = message.get("more_body", False)
         seen = self._reader.seen

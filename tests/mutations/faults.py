@@ -486,8 +486,8 @@ FAULTS = (
     Fault(
         "what the totals leave out is not billed",
         "request/bill.py",
-        "for model, used in seen.beside)",
-        "for model, used in ())",
+        "for model, used in seen.beside:",
+        "for model, used in ():",
     ),
     Fault(
         "at worst nothing is normalized",
