@@ -25,8 +25,9 @@ class HeaderTable:
         self._first = {name: found[0] for name, found in values.items()}
         self._repeated = values
 
-    def __contains__(self, name: bytes) -> bool:
-        return name in self._first
+    def among(self, names: frozenset[bytes]) -> Iterable[bytes]:
+        """Those of the names that there are."""
+        return self._first.keys() & names
 
     def first(self, name: bytes) -> bytes:
         """The first value of a header; empty where there is none."""

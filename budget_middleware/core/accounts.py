@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 KEY = "key"
@@ -38,6 +39,12 @@ def encode_subject(raw: str) -> str:
     """
     if not raw:
         raise ValueError("an empty text is not the subject of an account")
+    # Subjects come from clients: long ones are not kept.
+    return _encode_short(raw) if len(raw) <= MAX_SUBJECT_BYTES else _encode(raw.encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(4_096)
+def _encode_short(raw: str) -> str:
     return _encode(raw.encode("utf-8", "surrogatepass"))
 
 

@@ -1,6 +1,8 @@
 """Who pays for an ASGI request: the subject of each kind of account, from its token, headers, body, state and user."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
@@ -17,6 +19,7 @@ from budget_middleware.core.accounts import (
     key_id,
 )
 from budget_middleware.core.limits import LimitRule, names_no_key
+from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
 
@@ -50,6 +53,23 @@ class AccountsSourceError(UnclearPayerError):
     """The user's ``accounts_source`` has failed; its exception is the cause."""
 
 
+class _Request(NamedTuple):
+    """What a subject is read from."""
+
+    scope: Scope
+    headers: HeaderTable
+    body: object
+
+
+class _Place(NamedTuple):
+    """One place for the subject of a kind: how the raw subject is read there ("" if there is none), and whether only
+    its hash may be known.
+    """
+
+    read: Callable[[_Request], str]
+    is_secret: bool
+
+
 class Payers:
     """Finds the payers of requests; ``payers_of`` is its one question.
 
@@ -66,15 +86,21 @@ class Payers:
         known_keys_only: bool = False,
     ) -> None:
         self._sources = sources
+        self._places = {source.kind: tuple(map(_place, source.alternatives)) for source in sources}
         self._hash_secret = hash_secret
         self._directory = directory
         self._accounts_source = Lookup(accounts_source) if accounts_source else None
         self._known_keys_only = known_keys_only
 
-    async def payers_of(self, scope: Scope, body: object) -> dict[str, str | None]:
-        """The encoded subject of each kind, None where the request lacks it. Raises UnclearPayerError."""
-        request = _Request(scope, body, self._hash_secret)
-        payers = {source.kind: _first(source, request) for source in self._sources}
+    async def payers_of(
+        self, scope: Scope, body: object, *, headers: HeaderTable | None = None
+    ) -> dict[str, str | None]:
+        """The encoded subject of each kind, None where the request lacks it. Raises UnclearPayerError.
+
+        ``headers`` are those of the scope, from whoever has read them already.
+        """
+        request = _Request(scope, headers or HeaderTable(scope["headers"]), body)
+        payers = {kind: self._first(places, request) for kind, places in self._places.items()}
         key = payers.get(KEY)
         filed = sourced = None
         if self._directory is not None:
@@ -84,7 +110,16 @@ class Payers:
             sourced = await _sourced(self._accounts_source, key)
         if self._known_keys_only and key is not None and filed is None and sourced is None:
             payers[KEY] = ABSENT
-        return {**payers, **(filed or {}), **(sourced or {})}
+        for told in (filed, sourced):
+            if told:
+                payers.update(told)
+        return payers
+
+    def _first(self, places: Iterable[_Place], request: _Request) -> str | None:
+        for place in places:
+            if raw := place.read(request):
+                return key_id(raw, secret=self._hash_secret) if place.is_secret else encode_subject(raw)
+        return None
 
     def doubts_about(self, rules: Sequence[LimitRule]) -> Iterator[str]:
         """What of the limits binds nobody, since no request can have such an account; in a line each."""
@@ -117,68 +152,63 @@ def _encoded(told: Mapping[str, str]) -> dict[str, str]:
     return {kind: encode_subject(subject) for kind, subject in told.items() if subject}
 
 
-def _first(source: AccountSource, request: "_Request") -> str | None:
-    for place in source.alternatives:
-        raw, is_token = request.read(place)
-        if raw:
-            hashed = is_token or source.kind == KEY
-            return key_id(raw, secret=request.hash_secret) if hashed else encode_subject(raw)
-    return None
+def _place(source: Source) -> _Place:
+    # A token is hashed in any kind.
+    return _Place(_reader(source), is_secret=source.kind == KEY or _is_token(source))
 
 
-class _Request:
-    """Where in a request the places of ``Source`` are."""
+def _is_token(source: Source) -> bool:
+    match source.origin:
+        case Origin.TOKEN:
+            return True
+        case Origin.HEADER:
+            return source.name.encode("latin-1") in TOKEN_HEADERS
+        case _:
+            return source.origin is Origin.QUERY and source.name == TOKEN_QUERY
 
-    def __init__(self, scope: Scope, body: object, hash_secret: str) -> None:
-        self._scope = scope
-        self._body = body
-        self.hash_secret = hash_secret
 
-    def read(self, place: Source) -> tuple[str, bool]:
-        """The raw subject at a place ("" if there is none), and whether it is a token, to be hashed in any kind."""
-        match place.origin:
-            case Origin.TOKEN:
-                return token_of(self._scope), True
-            case Origin.HEADER:
-                name = place.name.encode("latin-1")
-                values = _header_values(self._scope, name)
-                if name in TOKEN_HEADERS:
-                    return next(filter(None, (_token_in(name, value) for value in values)), ""), True
-                return next(filter(None, values), ""), False
-            case Origin.QUERY:
-                return next(_query_values(self._scope, place.name), ""), place.name == TOKEN_QUERY
-            case Origin.BODY:
-                return _text(_at_path(self._body, place.name.split("."))), False
-            case Origin.STATE:
-                return _text(_state(self._scope).get(place.name)), False
-            case Origin.USER:
-                return _identity(self._scope), False
+def _reader(source: Source) -> Callable[[_Request], str]:
+    name = source.name
+    match source.origin:
+        case Origin.TOKEN:
+            return lambda request: _only_token(request.scope, request.headers)
+        case Origin.HEADER:
+            header = name.encode("latin-1")
+            told = partial(_token_in, header) if _is_token(source) else _text_of
+            return lambda request: next(filter(None, map(told, request.headers.all(header))), "")
+        case Origin.QUERY:
+            return lambda request: next(_query_values(request.scope, name), "")
+        case Origin.BODY:
+            path = name.split(".")
+            return lambda request: _text(_at_path(request.body, path))
+        case Origin.STATE:
+            return lambda request: _text(_state(request.scope).get(name))
+        case Origin.USER:
+            return lambda request: _identity(request.scope)
 
 
 def token_of(scope: Scope) -> str:
     """The request's token, "" if it has none. Raises AmbiguousTokenError."""
-    tokens = set(_query_values(scope, TOKEN_QUERY))
-    for key, value in scope["headers"]:
-        if (name := key.lower()) in TOKEN_HEADERS and (token := _token_in(name, _text_of(value))):
-            tokens.add(token)
+    return _only_token(scope, HeaderTable(scope["headers"]))
+
+
+def _only_token(scope: Scope, headers: HeaderTable) -> str:
+    names = headers.among(TOKEN_HEADERS)
+    tokens = {token for name in names for value in headers.all(name) if (token := _token_in(name, value))}
+    tokens.update(_query_values(scope, TOKEN_QUERY))
     if len(tokens) > 1:
         raise AmbiguousTokenError("the request carries two API keys that differ; send one")
     return tokens.pop() if tokens else ""
 
 
-def _token_in(name: bytes, value: str) -> str:
+def _token_in(name: bytes, raw: bytes) -> str:
     """The token in a header, without a scheme before it."""
+    value = _text_of(raw)
     scheme, space, rest = value.partition(" ")
     if scheme.lower() in _SCHEMES:
         return rest.strip()
     # Other schemes of `authorization` sign each request anew, and name no payer.
     return "" if space and name == AUTHORIZATION else value
-
-
-def _header_values(scope: Scope, name: bytes) -> Iterator[str]:
-    for key, value in scope["headers"]:
-        if key == name or key.lower() == name:
-            yield _text_of(value)
 
 
 def _text_of(value: bytes) -> str:

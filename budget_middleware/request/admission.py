@@ -12,6 +12,7 @@ from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
+from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.payers.payers import AmbiguousTokenError, Payers, UnclearPayerError
 from budget_middleware.prices import PriceBook
@@ -62,7 +63,7 @@ class Admission:
         document = _document(body)
         try:
             quote = self._quote(api, document, path=scope["path"], n_bytes=body.length())
-            payers = await self._payers_of(scope, document)
+            payers = await self._payers_of(scope, document, body.headers)
         except (BadRequestError, AmbiguousTokenError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
         except UnclearPayerError:
@@ -87,9 +88,9 @@ class Admission:
             return 0
         return expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
 
-    async def _payers_of(self, scope: Scope, document: object) -> Mapping[str, str | None]:
+    async def _payers_of(self, scope: Scope, document: object, headers: HeaderTable) -> Mapping[str, str | None]:
         try:
-            return await self._payers.payers_of(scope, document)
+            return await self._payers.payers_of(scope, document, headers=headers)
         except UnclearPayerError as error:
             _log.warning("who pays for a request cannot be told: %s", error)
             if self._enforces:
