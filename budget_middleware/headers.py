@@ -1,6 +1,7 @@
 """HTTP headers, by name: read once, however often they are asked for."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -38,3 +39,6 @@ class HeaderTable:
         if name not in self._first:
             return ()
         return self._repeated.get(name) or (self._first[name],)
+
+
+NO_HEADERS: Final = HeaderTable(())

@@ -82,20 +82,10 @@ class BudgetMiddleware:
         elif is_metered(scope):
             self._warn_of_stack()
             await self._app(scope, receive, send)
-        else:
-            await self._meter(scope, receive, send)
-
-    async def _meter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._error is not None:
+        elif self._error is not None:
             await self._refuse_misconfigured(scope, receive, send)
-            return
-        api = self._api_at(scope["path"])
-        if self._settings.mode is Mode.OFF:
-            await self._app(self._with_idle_handle(scope) if api else scope, receive, send)
-        elif api is None:
-            if scope["method"] == "POST":
-                self._note_ungated(scope["path"])
-            await self._app(scope, receive, send)
+        elif (api := self._api_at(scope["path"])) is None or self._settings.mode is Mode.OFF:
+            await self._app(self._ungated(api, scope), receive, send)
         else:
             await self._responder.respond(api, self._unshared(scope), receive, send)
 
@@ -107,9 +97,14 @@ class BudgetMiddleware:
         refusal = Refusal(status=500, reason=Reason.MISCONFIGURED, message=f"Budget settings: {self._error}")
         await send_refusal(api, refusal, send, headers=retry_headers(refusal.reason, call_s=0))
 
-    def _with_idle_handle(self, scope: Scope) -> Scope:
-        """For an app that adds to its handle: switched off, nothing of it is booked."""
-        return with_handle(self._unshared(scope), BudgetHandle("", self.ledger.prices))
+    def _ungated(self, api: Api | None, scope: Scope) -> Scope:
+        """The scope for the app of a request that is not metered."""
+        if self._settings.mode is not Mode.OFF:
+            if scope["method"] == "POST":
+                self._note_ungated(scope["path"])
+            return scope
+        # The app may add to its handle: switched off, nothing of it is booked.
+        return with_handle(self._unshared(scope), BudgetHandle("", self.ledger.prices)) if api else scope
 
     def _unshared(self, scope: Scope) -> Scope:
         """Some servers give every request the state of the lifespan itself, where nobody's handle may be left."""

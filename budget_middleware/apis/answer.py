@@ -14,7 +14,7 @@ from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.skimming import Skimmer, facts_of
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter
-from budget_middleware.headers import Headers, HeaderTable
+from budget_middleware.headers import NO_HEADERS, Headers, HeaderTable
 
 # What no longer describes a body that we rewrite.
 _OF_THE_BODY: Final = (b"content-length", b"etag")
@@ -52,7 +52,8 @@ _SPLITTERS: Final[Mapping[_Kind, type[EventSplitter | LineSplitter | FrameSplitt
 class AnswerReader:
     """Follows one answer of an API and gathers its facts in `seen`; raises nothing, whatever the bytes.
 
-    A chunk is given to `skim`, where `may_skim`, and to `feed` if that does not take it.
+    `headers` are those that the answer begins with. A chunk is given to `skim`, where `may_skim`, and to `feed` if
+    that does not take it.
     With `hide_usage`, events are forwarded whole, as soon as they are complete, without the usage that the
     client did not ask for. In every other case each byte is forwarded at once, as it came.
     Of a JSON answer, and of what one compressed chunk expands to, at most `max_body_bytes` are kept; so of one event,
@@ -61,6 +62,7 @@ class AnswerReader:
 
     def __init__(self, api: Api, *, hide_usage: bool, max_body_bytes: int) -> None:
         self.seen = Seen()
+        self.headers = NO_HEADERS
         # Whether `skim` may take the next chunk, if it is not the last.
         self.may_skim = False
         self._api = api
@@ -77,23 +79,27 @@ class AnswerReader:
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
-        by_name = HeaderTable(headers)
-        encoding = _joined(by_name, b"content-encoding")
+        self.headers = HeaderTable(headers)
+        encoding = self._header(b"content-encoding")
         # An error has no usage, and what is encoded otherwise cannot be read without more libraries.
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
             self._hide_usage = False
             return headers
-        self._kind = _kind_of(_joined(by_name, b"content-type"))
+        self._kind = _kind_of(self._header(b"content-type"))
         if self._kind in _SPLITTERS:
             self._splitter = _SPLITTERS[self._kind](max_event_bytes=self._max_event_bytes)
         # Where it is not told, and may turn out to be a stream, no header speaks of its bytes.
-        is_free = self._kind is _Kind.UNTOLD and not encoding and not _joined(by_name, b"content-length")
+        is_free = self._kind is _Kind.UNTOLD and not encoding and not self._header(b"content-length")
         self._hide_usage = self._hide_usage and (is_free or self._kind is _Kind.EVENTS)
         dropped: tuple[bytes, ...] = _OF_THE_BODY
         if encoding in (b"gzip", b"x-gzip"):
             self._inflater = Inflater(max_bytes_per_feed=self._max_body_bytes)
             dropped = (*_OF_THE_BODY, b"content-encoding")
         return [pair for pair in headers if pair[0].lower() not in dropped] if self._hide_usage else headers
+
+    def _header(self, name: bytes) -> bytes:
+        """The values of a header, lower-cased and joined; empty where there is none."""
+        return b",".join([value.strip().lower() for value in self.headers.all(name)])
 
     def skim(self, chunk: bytes) -> bytes | None:
         """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""
@@ -110,12 +116,15 @@ class AnswerReader:
         """Take the next bytes of the body; return those to forward now."""
         if self._kind is _Kind.OPAQUE:
             return chunk
+        if last and self._is_whole_object(chunk):
+            self._read_body(chunk)
+            return chunk
         pieces: Iterable[bytes] = (chunk,) if self._inflater is None else self._inflater.feed(chunk)
         if self._splitter is None:
             pieces = self._keep(pieces)
         if self._splitter is None:
             if last and self._kind in (_Kind.JSON, _Kind.UNTOLD):
-                self._read_body()
+                self._read_body(self._body)
             return chunk
         facts_before, began_between = facts_of(self.seen), self._is_between_events
         forwarded = self._read(self._splitter, pieces, last=last)
@@ -178,8 +187,18 @@ class AnswerReader:
                 return chain((piece,), rest)
         return ()
 
-    def _read_body(self) -> None:
-        document = parse_body(self._body)
+    def _is_whole_object(self, chunk: bytes) -> bool:
+        """Whether it is all of a JSON answer, and nothing that has to be split."""
+        return (
+            self._kind is _Kind.JSON
+            and chunk.startswith(b"{")
+            and not self._body
+            and self._inflater is None
+            and len(chunk) <= self._max_body_bytes
+        )
+
+    def _read_body(self, body: bytes | bytearray) -> None:
+        document = parse_body(body)
         if document is not UNREADABLE:
             self._api.read_json(document, self.seen)
 
@@ -187,8 +206,3 @@ class AnswerReader:
 def _kind_of(content_type: bytes) -> _Kind:
     media_type = content_type.partition(b";")[0].strip()
     return _Kind.JSON if media_type.endswith(b"+json") else _KINDS.get(media_type, _Kind.OPAQUE)
-
-
-def _joined(headers: HeaderTable, name: bytes) -> bytes:
-    """The values of a header, lower-cased and joined; empty where there is none."""
-    return b",".join([value.strip().lower() for value in headers.all(name)])

@@ -70,7 +70,7 @@ class JsonApi:
         """Count what is sent to the model."""
         is_mini = self.media is OPENAI_MEDIA and "4o-mini" in (text_in(body, "model") or "")
         media = GPT_4O_MINI_MEDIA if is_mini else self.media
-        return count_input([body.get(field) for field in self.input_fields], media)
+        return count_input([body[field] for field in self.input_fields if field in body], media)
 
     def model_of(self, body: Mapping[str, object], path: str) -> str | None:
         """The model that is asked for: the one in the path, else in the body."""

@@ -19,7 +19,7 @@ from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Api
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
-from budget_middleware.headers import Headers, HeaderTable
+from budget_middleware.headers import Headers
 from budget_middleware.ledger import BudgetHandle, Ledger
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, reported_cost, usage_told
@@ -103,9 +103,17 @@ class Exchange:
 
     async def _send_and_meter(self, message: Message) -> None:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
-        if self._reader.may_skim and (skimmed := self._skimmed(message)) is not None:
-            await self._send(skimmed)
+        skimmed = self._skimmed(message) if self._reader.may_skim else None
+        if skimmed is None:
+            await self._meter(message)
             return
+        try:  # Not in `_send`: of a long stream nearly every message comes here.
+            await self._server_send(skimmed)
+        except OSError:
+            if self._ends_with_client():
+                raise
+
+    async def _meter(self, message: Message) -> None:
         match message["type"]:
             case "http.response.body" | "http.response.zerocopysend":
                 if (read := self._read(message)) is not None:
@@ -124,10 +132,10 @@ class Exchange:
 
     def _skimmed(self, message: Message) -> Message | None:
         """What to send instead of a chunk in the middle of a stream that need not be parsed; None for others."""
-        chunk = message.get("body")
-        if type(chunk) is not bytes or not message.get("more_body") or self._held_start is not None:
+        if not message.get("more_body") or self._held_start is not None:
             return None
-        forwarded = self._reader.skim(chunk)
+        chunk = message.get("body")
+        forwarded = self._reader.skim(chunk) if type(chunk) is bytes else None
         if forwarded is chunk:
             return message
         return None if forwarded is None else {**message, "body": forwarded}
@@ -137,8 +145,8 @@ class Exchange:
         self._status = message["status"]
         self._has_trailers = message.get("trailers", False)
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        by_name = HeaderTable(headers)
         self._held_start = {**message, "headers": self._reader.begin(self._status, headers)}
+        by_name = self._reader.headers
         if by_name.first(b"content-type").strip().lower().startswith(_EVENT_STREAM):
             return True
         # A stream's headers are sent before its cost is known.
@@ -188,10 +196,13 @@ class Exchange:
         try:
             await self._server_send(message)
         except OSError:
-            # Some servers tell the app so that nobody is there any more.
-            self._is_client_gone = True
-            if self._settings.on_abort is not OnAbort.DRAIN:
+            if self._ends_with_client():
                 raise
+
+    def _ends_with_client(self) -> bool:
+        """Note that there is no client any more, as some servers tell the app; whether it is to hear of it."""
+        self._is_client_gone = True
+        return self._settings.on_abort is not OnAbort.DRAIN
 
     # The ending.
 

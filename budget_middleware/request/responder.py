@@ -86,7 +86,7 @@ class BudgetResponder:
         if self._settings.headers and refused.hold is not None and refused.rejection is not None:
             headers += budget_headers(refused.hold.id, estimate_nanos=refused.hold.amount_nanos)
             headers += rate_limit_headers(
-                [refused.rejection.target], [refused.rejection.balance], now_ms=self._ledger.store_time_ms()
+                (refused.rejection.target,), [refused.rejection.balance], now_ms=self._ledger.store_time_ms()
             )
         await send_refusal(api, refused.refusal, send, headers=headers)
 
