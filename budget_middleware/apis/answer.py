@@ -101,10 +101,11 @@ class AnswerReader:
         """The values of a header, lower-cased and joined; empty where there is none."""
         return b",".join([value.strip().lower() for value in self.headers.all(name)])
 
-    def skim(self, chunk: bytes) -> bytes | None:
+    def skim(self, chunk: object) -> bytes | None:
         """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""
-        skim = self._skimmer.skim if self.may_skim else None
-        skimmed = skim(chunk) if skim is not None else None
+        skim = self._skimmer.skim
+        # What only holds bytes, such as a memoryview, is fed as well.
+        skimmed = skim(chunk) if self.may_skim and skim is not None and type(chunk) is bytes else None
         if skimmed is None:
             return None
         text_bytes, forwarded = skimmed

@@ -20,8 +20,8 @@ _MOST_GAPS: Final = 4
 _MOST_COMPARED: Final = 16
 
 # What is in a JSON string, as far as it stands for itself; and a whole number.
-_text = re.compile(rb'[^"\\\x00-\x1f]*').match
-_number = re.compile(rb"0|[1-9]\d{0,17}").match
+_TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*')
+_NUMBER: Final = re.compile(rb"0|[1-9]\d{0,17}")
 _NUMBERS: Final = re.compile(rb"(\d+)")
 
 facts_of = attrgetter(
@@ -43,9 +43,8 @@ Skim = Callable[[bytes], Skimmed | None]
 class _Gap(NamedTuple):
     """Where chunks that are alike differ, and what stands behind it in all of them."""
 
-    match: Callable[[bytes, int], re.Match[bytes] | None]
+    filling: re.Pattern[bytes]
     behind: bytes
-    length_behind: int
     is_generated: bool
     is_cut_behind: bool
 
@@ -56,28 +55,32 @@ def _skim_like(
     """For chunks that begin so, then have these gaps. So many bytes are kept from the client, in the part behind one of
     the gaps or, if in none of these, in the beginning.
     """
-    length = len(beginning)
+    *inner, (last_filling, ends_in, is_last_generated, is_cut_at_end) = gaps
+    fills_last, length, length_behind_last = last_filling.fullmatch, len(beginning), len(ends_in)
 
     # Called for nearly every chunk: a closure, and plain tuples, are half the price of methods and names.
     def skim(chunk: bytes) -> Skimmed | None:
         if not chunk.startswith(beginning) or not (chunk.isascii() or _is_utf8(chunk)):
             return None
         at, text_bytes, cut_at = length, fixed_text_bytes, cut_start
-        for match, behind, length_behind, is_generated, is_cut_behind in gaps:
-            found = match(chunk, at)
+        for filling, behind, is_generated, is_cut_behind in inner:
+            found = filling.match(chunk, at)
             if found is None:
                 return None
             end = found.end()
             if not chunk.startswith(behind, end):
                 return None
-            if is_generated:
-                text_bytes += end - at
-            if is_cut_behind:
-                cut_at += end
-            at = end + length_behind
-        if at != len(chunk):
+            text_bytes += end - at if is_generated else 0
+            cut_at += end if is_cut_behind else 0
+            at = end + len(behind)
+        end = len(chunk) - length_behind_last
+        if not chunk.endswith(ends_in) or not fills_last(chunk, at, end):
             return None
-        return text_bytes, chunk[:cut_at] + chunk[cut_at + cut_length :] if cut_length else chunk
+        text_bytes += end - at if is_last_generated else 0
+        if not cut_length:
+            return text_bytes, chunk
+        cut_at += end if is_cut_at_end else 0
+        return text_bytes, chunk[:cut_at] + chunk[cut_at + cut_length :]
 
     return skim
 
@@ -119,6 +122,8 @@ class _Alike(NamedTuple):
 
     def skim(self, own: Skimmed, are_generated: Sequence[bool]) -> Skim | None:
         """None if what is kept from the client is not in one part."""
+        if not self.fillings:
+            return lambda chunk: own if chunk == self.parts[0] else None
         text_bytes, forwarded = own
         cut = self._cut(forwarded)
         if cut is None:
@@ -129,7 +134,7 @@ class _Alike(NamedTuple):
         return _skim_like(
             beginning,
             [
-                _Gap(_number if is_number else _text, part, len(part), is_generated, is_cut_behind=place == cut_in)
+                _Gap(_NUMBER if is_number else _TEXT, part, is_generated, is_cut_behind=place == cut_in)
                 for place, (is_number, part, is_generated) in enumerate(
                     zip(self.are_numbers, behind, are_generated, strict=True), start=1
                 )
@@ -188,7 +193,7 @@ def _parsed(chunk: bytes, seen: Seen, parse: Parse) -> Skimmed | None:
 
 def _alike(one: bytes, chunk: bytes) -> _Alike | None:
     """How a chunk is like another; None if they differ in more than texts and numbers."""
-    if b"\\" in one or b"\\" in chunk:
+    if b"\\" in one or b"\\" in chunk or one.count(b'"') != chunk.count(b'"'):
         return None
     ones, others = _pieces(one), _pieces(chunk)
     if len(ones) != len(others):
@@ -202,7 +207,7 @@ def _alike(one: bytes, chunk: bytes) -> _Alike | None:
         else:
             parts.append(bytearray())
             fillings.append(theirs)
-            are_numbers.append(kind is _number)
+            are_numbers.append(kind is _NUMBER)
     return _Alike([bytes(part) for part in parts], fillings, are_numbers) if len(fillings) <= _MOST_GAPS else None
 
 
@@ -215,10 +220,10 @@ def _pieces(chunk: bytes) -> list[tuple[bytes, object]]:
             pieces.append((b'"', None))
         if place % 2:
             is_key = b"".join(between[place + 1 : place + 2]).lstrip().startswith(b":")
-            pieces.append((piece, None if is_key else _text))
+            pieces.append((piece, None if is_key else _TEXT))
         else:
             numbers = _NUMBERS.split(piece)
-            pieces += [(part, _number if index % 2 else None) for index, part in enumerate(numbers)]
+            pieces += [(part, _NUMBER if index % 2 else None) for index, part in enumerate(numbers)]
     return pieces
 
 

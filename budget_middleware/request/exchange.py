@@ -103,12 +103,17 @@ class Exchange:
 
     async def _send_and_meter(self, message: Message) -> None:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
-        skimmed = self._skimmed(message) if self._reader.may_skim else None
+        skimmed = None
+        if self._reader.may_skim and self._held_start is None and message.get("more_body"):
+            # A chunk in the middle of a stream, as nearly all messages are: straight on, if it need not be parsed.
+            skimmed = self._reader.skim(message.get("body"))
         if skimmed is None:
             await self._meter(message)
             return
-        try:  # Not in `_send`: of a long stream nearly every message comes here.
-            await self._server_send(skimmed)
+        if skimmed is not message["body"]:
+            message = {**message, "body": skimmed}
+        try:
+            await self._server_send(message)
         except OSError:
             if self._ends_with_client():
                 raise
@@ -129,16 +134,6 @@ class Exchange:
                 await self._complete(message, is_last=not message.get("more_trailers", False))
             case _:
                 await self._send(message)
-
-    def _skimmed(self, message: Message) -> Message | None:
-        """What to send instead of a chunk in the middle of a stream that need not be parsed; None for others."""
-        if not message.get("more_body") or self._held_start is not None:
-            return None
-        chunk = message.get("body")
-        forwarded = self._reader.skim(chunk) if type(chunk) is bytes else None
-        if forwarded is chunk:
-            return message
-        return None if forwarded is None else {**message, "body": forwarded}
 
     def _start(self, message: Message) -> bool:
         """Take the answer's start, to be sent when it is released; whether that is at once, as a stream's is."""
