@@ -5,16 +5,17 @@ from typing import Final
 
 Headers = list[tuple[bytes, bytes]]
 
+_NOTHING: Final[Mapping[bytes, Sequence[bytes]]] = {}
+
 
 class HeaderTable:
     """The values of headers by their names in lower case, whatever case they came in."""
 
     __slots__ = ("_first", "_repeated")
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        headers = tuple(headers)
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self._first = dict(headers)
-        self._repeated: Mapping[bytes, Sequence[bytes]] = {}
+        self._repeated = _NOTHING
         # As nearly all come: every name once, and in the lower case that ASGI asks for.
         if len(self._first) != len(headers) or not b"".join(self._first).islower():
             self._read(headers)

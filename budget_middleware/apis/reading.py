@@ -41,7 +41,7 @@ def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None 
     value = body.get(field)
     if value is None:
         return None
-    number = _whole(_from_form(value) if isinstance(body, Form) else value)
+    number = value if type(value) is int else _whole(_from_form(value) if isinstance(body, Form) else value)
     if number is not None and 0 < number <= (at_most or number):
         return number
     shown = repr(value)[:40] if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"

@@ -44,6 +44,5 @@ def nanos_from_usd(amount: str | int | Decimal) -> int:
 
 def usd_from_nanos(nanos: int) -> str:
     """The exact decimal text in USD: no exponent, at least two decimals, no trailing zeros beyond them."""
-    dollars, fraction = divmod(abs(nanos), NANOS_PER_USD)
-    decimals = f"{fraction:09d}".rstrip("0").ljust(2, "0")
-    return f"{'-' if nanos < 0 else ''}{dollars}.{decimals}"
+    digits = f"{abs(nanos):010d}"
+    return f"{'-' if nanos < 0 else ''}{digits[:-9]}.{digits[-9:-7]}{digits[-7:].rstrip('0')}"
