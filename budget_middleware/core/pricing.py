@@ -204,9 +204,12 @@ def estimate_nanos(
     for unit, count in (*_counts(rates, usage), (output_unit, output_tokens)):
         if not count:
             continue
-        nanos_per_million = rates.of(unit).at(usage.input_tokens)
+        rate = rates.of(unit)
+        nanos_per_million = rate.at(usage.input_tokens)
         for other in _others(unit, input_may_become):
-            nanos_per_million = max(nanos_per_million, rates.of(other).at(usage.input_tokens))
+            # Nearly always it is the same one.
+            if (other_rate := rates.of(other)) is not rate:
+                nanos_per_million = max(nanos_per_million, other_rate.at(usage.input_tokens))
         femtos += count * nanos_per_million
     return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 

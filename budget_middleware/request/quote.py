@@ -43,17 +43,17 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
         choices=ask.choices,
         by=by,
     )
-    estimates = [
-        estimate_nanos(
+    nanos = 0
+    for tier in _tiers(ask, rates):
+        tier_nanos = estimate_nanos(
             tier,
             usage,
             output_tokens=output_tokens,
             output_unit=ask.output_unit,
             input_may_become=may_become,
         )
-        for tier in _tiers(ask, rates)
-    ]
-    return Quote(ask, rates, estimate_nanos=max(estimates))
+        nanos = max(nanos, tier_nanos)
+    return Quote(ask, rates, nanos)
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
