@@ -148,10 +148,10 @@ class _Alike(NamedTuple):
         """In which part, from where, and how many bytes are not forwarded; None if they are not in one part."""
         chunk = self.filled(self.fillings)
         length = len(chunk) - len(forwarded)
-        pairs = enumerate(zip(chunk, forwarded, strict=False))
-        start = next((at for at, (ours, theirs) in pairs if ours != theirs), len(forwarded))
         if length == 0:
             return (0, 0, 0) if forwarded == chunk else None
+        pairs = enumerate(zip(chunk, forwarded, strict=False))
+        start = next((at for at, (ours, theirs) in pairs if ours != theirs), len(forwarded))
         at = 0
         for place, part in enumerate(self.parts):
             if at <= start and start + length <= at + len(part):

@@ -1,6 +1,6 @@
 """Who pays for an ASGI request: the subject of each kind of account, from its token, headers, body, state and user."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -99,8 +99,7 @@ class Payers:
 
         ``headers`` are those of the scope, from whoever has read them already.
         """
-        request = _Request(scope, headers or HeaderTable(scope["headers"]), body)
-        payers = {kind: self._first(places, request) for kind, places in self._places.items()}
+        payers = self._told_by(_Request(scope, headers or HeaderTable(scope["headers"]), body))
         key = payers.get(KEY)
         filed = sourced = None
         if self._directory is not None:
@@ -115,11 +114,15 @@ class Payers:
                 payers.update(told)
         return payers
 
-    def _first(self, places: Iterable[_Place], request: _Request) -> str | None:
-        for place in places:
-            if raw := place.read(request):
-                return key_id(raw, secret=self._hash_secret) if place.is_secret else encode_subject(raw)
-        return None
+    def _told_by(self, request: _Request) -> dict[str, str | None]:
+        payers: dict[str, str | None] = {}
+        for kind, places in self._places.items():
+            payers[kind] = None
+            for place in places:
+                if raw := place.read(request):
+                    payers[kind] = key_id(raw, secret=self._hash_secret) if place.is_secret else encode_subject(raw)
+                    break
+        return payers
 
     def doubts_about(self, rules: Sequence[LimitRule]) -> Iterator[str]:
         """What of the limits binds nobody, since no request can have such an account; in a line each."""

@@ -11,7 +11,7 @@ request can lose it. What the app does after its last message changes nothing.
 """
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,13 +30,6 @@ from budget_middleware.settings import Settings
 from budget_middleware.telemetry import names
 
 _EVENT_STREAM: Final = b"text/event-stream"
-
-
-class _Read(NamedTuple):
-    """A message of the body as the client gets it, and whether it completes the answer."""
-
-    message: Message
-    is_last: bool
 
 
 class Exchange:
@@ -119,21 +112,30 @@ class Exchange:
                 raise
 
     async def _meter(self, message: Message) -> None:
+        """Send a message; one that completes the answer waits for the ending, so that the next request sees it."""
         match message["type"]:
             case "http.response.body" | "http.response.zerocopysend":
-                if (read := self._read(message)) is not None:
-                    await self._complete(read.message, is_last=read.is_last)
+                read = self._read(message)
+                if read is None:
+                    return
+                message, is_last = read
             case "http.response.start":
                 is_stream = self._start(message)
                 if is_stream:  # Else it is held for the first body message: the cost of a whole body is in the headers.
                     await self._send(self._released_start())
+                return
             case "http.response.pathsend":
                 self._output_began = True
-                await self._complete(message, is_last=not self._has_trailers)
+                is_last = not self._has_trailers
             case "http.response.trailers":
-                await self._complete(message, is_last=not message.get("more_trailers", False))
+                is_last = not message.get("more_trailers", False)
             case _:
                 await self._send(message)
+                return
+        settled = await self._end(End.COMPLETE) if is_last else None
+        if self._held_start is not None:
+            await self._send(self._released_start(settled))
+        await self._send(message)
 
     def _start(self, message: Message) -> bool:
         """Take the answer's start, to be sent when it is released; whether that is at once, as a stream's is."""
@@ -148,8 +150,10 @@ class Exchange:
         self._bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
         return False
 
-    def _read(self, message: Message) -> _Read | None:
-        """What to send of a body message; None if it is all kept from the client, or until its event is complete."""
+    def _read(self, message: Message) -> tuple[Message, bool] | None:
+        """What to send of a body message, and whether it completes the answer; None if it is all kept from the client,
+        or until its event is complete.
+        """
         chunk = bytes(message.get("body", b""))  # A memoryview, for one, cannot be parsed.
         has_more = message.get("more_body", False)
         seen = self._reader.seen
@@ -160,14 +164,7 @@ class Exchange:
         if forwarded is not chunk:
             message = {**message, "body": forwarded}
         is_last = (not has_more and not self._has_trailers) or (seen.terminal and not was_terminal)
-        return _Read(message, is_last) if forwarded or not chunk or is_last else None
-
-    async def _complete(self, message: Message, *, is_last: bool) -> None:
-        """Send a message; one that completes the answer waits for the ending, so that the next request sees it."""
-        settled = await self._end(End.COMPLETE) if is_last else None
-        if self._held_start is not None:
-            await self._send(self._released_start(settled))
-        await self._send(message)
+        return (message, is_last) if forwarded or not chunk or is_last else None
 
     def _released_start(self, settled: Answer | None = None) -> Message:
         start, self._held_start = self._held_start, None
