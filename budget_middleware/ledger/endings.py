@@ -4,9 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status, Target
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
@@ -175,7 +175,7 @@ class Endings:
         async with at_once:
             await self._end(ending.again())
 
-    async def _end(self, owed: _Owed) -> Answer | None:
+    def _end(self, owed: _Owed) -> Coroutine[Any, Any, Answer | None]:
         owed.span = self._telemetry.spans.start(
             owed.ending.op,
             reservation_id=owed.hold.id,
@@ -184,7 +184,7 @@ class Endings:
             reserve_trace=owed.hold.reserve_trace,
             told=owed.told,
         )
-        return await self._until_answered(owed)
+        return self._until_answered(owed)
 
     async def _until_answered(self, owed: _Owed) -> Answer | None:
         """Try until the store answers. None: it is away, and whoever waits may go on; or this was the last try."""

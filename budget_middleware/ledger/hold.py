@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from budget_middleware.core.model import Target
-from budget_middleware.telemetry import ParentContext, Told
+from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.telemetry import ParentContext, Told, names
 
 
 @dataclass(slots=True, eq=False)
@@ -29,3 +30,6 @@ class Hold:
     reserve_trace: str = ""
     is_uncertain: bool = False
     since_s: float = field(default_factory=time.monotonic)
+
+    def told_of_reserve(self) -> names.Attributes:
+        return {names.ESTIMATE_USD: self.amount_nanos / NANOS_PER_USD, **self.told()}

@@ -8,11 +8,12 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import Claim, LimitRule
@@ -146,7 +147,7 @@ class Ledger:
             reservation_id=hold.id,
             since_seq=self._follower.seen.seq,
             context=hold.context,
-            told=lambda: {names.ESTIMATE_USD: hold.amount_nanos / NANOS_PER_USD, **hold.told()},
+            told=hold.told_of_reserve,
         )
         hold.reserve_trace = span.trace
         told: Told = dict
@@ -239,18 +240,13 @@ class Ledger:
         self._leases.drop(hold)
         # Entries are wanted by whoever records a span, which is not known yet.
         ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason, wants_entries=False)
-
-        def all_told() -> names.Attributes:
-            own: names.Attributes = {names.AMOUNT_USD: actual_nanos / NANOS_PER_USD, names.REASON: reason}
-            return {**hold.told(), **own, **told()}
-
-        return self._endings.begin(hold, ending, all_told)
+        return self._endings.begin(hold, ending, partial(_told_of_finalize, hold, ending, told))
 
     def release(self, hold: Hold, *, reason: str = "") -> EndingTask:
         """Give the hold back and book nothing."""
         self._leases.drop(hold)
         ending = Release(hold.id, reason=reason, wants_entries=False)
-        return self._endings.begin(hold, ending, lambda: {**hold.told(), names.REASON: reason})
+        return self._endings.begin(hold, ending, partial(_told_of_release, hold, ending))
 
     def abandon(self, hold: Hold, *, reason: str) -> None:
         """Make sure that a reserve of unknown fate holds nothing, now or when it arrives late."""
@@ -297,9 +293,9 @@ class Ledger:
         model = (rates.model if rates else "") or "other"
         self.telemetry.metrics.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.amount_nanos, model=model)
 
-    async def settled(self, ending: EndingTask) -> Answer | None:
+    def settled(self, ending: EndingTask) -> Coroutine[Any, Any, Answer | None]:
         """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
-        return await self._endings.settled(ending)
+        return self._endings.settled(ending)
 
     # What operators ask for. These raise StoreUnavailable and StoreRefused: an operator is there to try again.
 
@@ -371,3 +367,12 @@ class Ledger:
         self._endings.close()
         await run_beside(self.telemetry.spans.flush, timeout_s=FLUSH_S)
         await self.store.aclose()
+
+
+def _told_of_finalize(hold: Hold, ending: Finalize, told: Told) -> names.Attributes:
+    own: names.Attributes = {names.AMOUNT_USD: ending.actual_nanos / NANOS_PER_USD, names.REASON: ending.reason}
+    return {**hold.told(), **own, **told()}
+
+
+def _told_of_release(hold: Hold, ending: Release) -> names.Attributes:
+    return {**hold.told(), names.REASON: ending.reason}

@@ -97,7 +97,8 @@ class _Line(NamedTuple):
     target: Target
     spent_delta_nanos: int
     reserved_delta_nanos: int
-    after: Balance
+    spent_nanos: int
+    reserved_nanos: int
 
     def entry(self, seq: int) -> Entry:
         step, target = self.step, self.target
@@ -109,8 +110,8 @@ class _Line(NamedTuple):
             counter=target.counter,
             spent_delta_nanos=self.spent_delta_nanos,
             reserved_delta_nanos=self.reserved_delta_nanos,
-            spent_nanos=self.after.spent_nanos,
-            reserved_nanos=self.after.reserved_nanos,
+            spent_nanos=self.spent_nanos,
+            reserved_nanos=self.reserved_nanos,
             limit_nanos=target.limit_nanos,
             status=step.status,
             trace=step.trace,
@@ -465,13 +466,14 @@ class _Call:
         store, balances = self._store, self._store._balances
         reserve_trace = decision.becomes.trace if op is Op.EXPIRE and decision.becomes else ""
         step = _Step(self.now_ms, op, id_, decision.status, self._trace, reserve_trace, reason)
-        for target, spent_nanos, reserved_nanos in decision.postings:
+        for target, spent_delta, reserved_delta in decision.postings:
             counter = target.counter
-            spent_before, reserved_before = balances.get(counter, _EMPTY)
-            after = balances[counter] = Balance(spent_before + spent_nanos, reserved_before + reserved_nanos)
+            before = balances.get(counter, _EMPTY)
+            spent, reserved = before.spent_nanos + spent_delta, before.reserved_nanos + reserved_delta
+            balances[counter] = Balance(spent, reserved)
             if decision.status is Status.ADJUSTED:
-                store._adjusted[counter] = store._adjusted.get(counter, 0) + spent_nanos
-            line = _Line(step, target, spent_nanos, reserved_nanos, after)
+                store._adjusted[counter] = store._adjusted.get(counter, 0) + spent_delta
+            line = _Line(step, target, spent_delta, reserved_delta, spent, reserved)
             store._journal.append(line)
             store._seq += 1
             if self._wants_entries or op is Op.EXPIRE:

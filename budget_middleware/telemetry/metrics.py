@@ -17,6 +17,9 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _RATIOS = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 
 
+_OP_ATTRIBUTES = {op: {"op": op.value} for op in Op}
+
+
 @harmless
 def _get_meter() -> metrics.Meter:
     return metrics.get_meter(_NAME, version("budget-middleware"))
@@ -74,7 +77,7 @@ class Metrics:
 
     @harmless
     def count_call(self, op: Op, *, seconds: float) -> None:
-        self._store_duration.record(seconds, {"op": op.value})
+        self._store_duration.record(seconds, _OP_ATTRIBUTES[op])
 
     @harmless
     def count_request(self, *, status: str, model: str, context: Context | None = None) -> None:
