@@ -14,9 +14,8 @@ for number = 1, tonumber(ARGV[7]) do
   trace, wants_entries, records, seq_before = ARGV[at + 2], true, {}, seq
   local is_done, reply = pcall(verbs[ARGV[at + 1]], unpack(ARGV, at + 3, last))
   replies[number] = is_done and reply or told(reply)
-  if not is_done then forget() end
   at = last + 1
 end
-if seq then write_seq() end
+if seq ~= written_seq then call('HSET', META, 'seq', whole(seq)) end
 replies[#replies + 1] = TOKEN
 return replies

@@ -96,17 +96,6 @@ local function load_meta()
   seq, seq_before, written_seq = last, last, last
 end
 
-local function write_seq()
-  if seq ~= written_seq then call('HSET', META, 'seq', whole(seq)) end
-  written_seq = seq
-end
-
--- Whatever a verb left half done, the next one reads anew.
-local function forget()
-  write_seq()
-  seq, written_seq, counters, parsed, is_nothing_due = nil, nil, {}, {}, false
-end
-
 -- A store that was emptied gets a new generation.
 local function ensure_generation()
   if generation then return end
