@@ -46,6 +46,7 @@ _WARM_UP = 200
 Pair = Callable[[], Awaitable[None]]
 LEAST = "least, 3 accounts"
 _ACCOUNTS = (1, 3, 8)
+IN_FLIGHT = (1, 32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, print, keep the figures."""
     print(told(machine()))
     kept: list[ScriptTime] = []
-    for in_flight in (1, 32):
+    for in_flight in IN_FLIGHT:
         kept += asyncio.run(measure(options.requests, rounds=options.rounds, in_flight=in_flight))
     print(f"\n{tell(kept)}")
     keep("scripts", [asdict(time) for time in kept], options={"requests": options.requests, "rounds": options.rounds})
@@ -97,9 +98,9 @@ def ours(accounts: int) -> str:
     return f"ours, {accounts} account{'s' * (accounts > 1)}"
 
 
-def median_us(times: Sequence[ScriptTime], says: str, figure: str) -> float:
-    """The median of a figure of one kind of pair, with one in flight."""
-    return median(float(getattr(time, figure)) for time in times if (time.says, time.in_flight) == (says, 1))
+def median_us(times: Sequence[ScriptTime], says: str, figure: str, *, in_flight: int) -> float:
+    """The median of a figure of one kind of pair."""
+    return median(float(getattr(time, figure)) for time in times if (time.says, time.in_flight) == (says, in_flight))
 
 
 async def measure(requests: int, *, rounds: int, in_flight: int) -> list[ScriptTime]:
