@@ -162,6 +162,11 @@ class Adjustment:
     amount_nanos: int
 
 
+def shortfall_nanos(balance: Balance, *, estimate_nanos: int, limit_nanos: int) -> int:
+    """By how much an estimate goes beyond a limit; 0 or less: it does not."""
+    return balance.spent_nanos + balance.reserved_nanos + estimate_nanos - limit_nanos
+
+
 class Rejection(NamedTuple):
     """The one counter that refused a reserve, as it stood at that instant."""
 
@@ -181,7 +186,7 @@ class Rejection(NamedTuple):
 
     @property
     def shortfall_nanos(self) -> int:
-        return self.balance.spent_nanos + self.balance.reserved_nanos + self.estimate_nanos - self.limit_nanos
+        return shortfall_nanos(self.balance, estimate_nanos=self.estimate_nanos, limit_nanos=self.limit_nanos)
 
 
 @dataclass(slots=True)

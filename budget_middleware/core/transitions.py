@@ -35,6 +35,7 @@ from budget_middleware.core.model import (
     State,
     Status,
     Target,
+    shortfall_nanos,
 )
 
 ENDINGS: Mapping[tuple[Op, State | None], Status] = MappingProxyType(
@@ -139,11 +140,13 @@ def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, es
         return None
     worst: Rejection | None = None
     for target, balance in zip(targets, balances, strict=True):
-        if target.limit_nanos is None:
+        limit_nanos = target.limit_nanos
+        if limit_nanos is None:
             continue
-        found = Rejection(target, balance, estimate_nanos)
-        if found.shortfall_nanos > 0 and (worst is None or _severity(found) > _severity(worst)):
-            worst = found
+        if shortfall_nanos(balance, estimate_nanos=estimate_nanos, limit_nanos=limit_nanos) > 0:
+            found = Rejection(target, balance, estimate_nanos)
+            if worst is None or _severity(found) > _severity(worst):
+                worst = found
     return worst
 
 

@@ -397,6 +397,8 @@ class _Call:
         self._entries: list[Entry] = []
         self.now_ms = store._clock_ms()
         store._forget(self.now_ms)
+        # Rarely so; where none is due in the whole store, none is on any counter.
+        self._some_are_due = store._leases.first_due(self.now_ms) is not None
 
     def open(self, reservation_id: str, targets: Sequence[Target] = ()) -> Reservation | None:
         store = self._store
@@ -408,7 +410,7 @@ class _Call:
         return known
 
     def expire_due_on(self, targets: Sequence[Target]) -> None:
-        if not self._any_lease_is_due():
+        if not self._some_are_due:
             return
         left = SWEPT_PER_VERB
         for target in targets:
@@ -417,11 +419,8 @@ class _Call:
                 self.expire_due(self._store._reservations[due])
                 left -= 1
 
-    def _any_lease_is_due(self) -> bool:
-        return self._store._leases.first_due(self.now_ms) is not None
-
     def leases_due(self, targets: Sequence[Target]) -> bool:
-        if not self._any_lease_is_due():
+        if not self._some_are_due:
             return False
         pending = (self._store._pending.get(target.counter) for target in targets)
         return any(ids is not None and ids.first_due(self.now_ms) is not None for ids in pending)
@@ -437,9 +436,8 @@ class _Call:
         # A repaired counter was wrong, and the totals need not be.
         if op is not Op.ADJUST:
             self._add_to_totals(decision.postings)
-        booked = (posting.target for posting in decision.postings)
-        for target in decision.becomes.targets if decision.becomes else booked:
-            self._schedule_forgetting(target)
+        if decision.becomes is None:
+            self._schedule_forgetting([posting.target for posting in decision.postings])
 
     def _add_to_totals(self, postings: Sequence[Posting]) -> None:
         # Once an account, whatever its periods.
@@ -458,6 +456,7 @@ class _Call:
         store._leases.discard(reservation.id)
         for target in reservation.targets:
             store._pending[target.counter].discard(reservation.id)
+        self._schedule_forgetting(reservation.targets)
         is_expired = reservation.state is State.EXPIRED
         kept_ms = store._retention.remember_expired_ms if is_expired else store._retention.remember_ms
         store._forget_reservations.set(reservation.id, self.now_ms + kept_ms)
@@ -479,12 +478,13 @@ class _Call:
             if self._wants_entries or op is Op.EXPIRE:
                 self._entries.append(line.entry(store._seq))
 
-    def _schedule_forgetting(self, target: Target) -> None:
-        """A counter is kept for a time after its window's end or its last change."""
-        store, ends_ms = self._store, target.window.ends_ms
-        if ends_ms < FOREVER_MS:
-            kept_from = max(self.now_ms, ends_ms)
-            store._forget_counters.set(target.counter, kept_from + store._retention.counters_ms)
+    def _schedule_forgetting(self, targets: Sequence[Target]) -> None:
+        """Counters are kept for a time after their window's end or their last change."""
+        store, kept_ms = self._store, self._store._retention.counters_ms
+        for target in targets:
+            ends_ms = target.window.ends_ms
+            if ends_ms < FOREVER_MS:
+                store._forget_counters.set(target.counter, max(self.now_ms, ends_ms) + kept_ms)
 
     def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
         store = self._store

@@ -20,15 +20,15 @@ FAULTS = (
     Fault(
         "limit is off by one nano-dollar",
         "core/transitions.py",
-        "if found.shortfall_nanos > 0 and",
-        "if found.shortfall_nanos > 1 and",
+        "estimate_nanos=estimate_nanos, limit_nanos=limit_nanos) > 0:",
+        "estimate_nanos=estimate_nanos, limit_nanos=limit_nanos) > 1:",
     ),
     Fault("limit is off by one in Lua", "stores/lua/reserve.lua", "if shortfall > 0 and", "if shortfall > 1 and"),
     Fault(
         "what others hold is not counted",
         "core/model.py",
-        "return self.balance.spent_nanos + self.balance.reserved_nanos + self.estimate_nanos",
-        "return self.balance.spent_nanos + self.estimate_nanos",
+        "return balance.spent_nanos + balance.reserved_nanos + estimate_nanos",
+        "return balance.spent_nanos + estimate_nanos",
     ),
     Fault(
         "held is told as spent",
