@@ -99,7 +99,8 @@ class AnswerReader:
 
     def _header(self, name: bytes) -> bytes:
         """The values of a header, lower-cased and joined; empty where there is none."""
-        return b",".join([value.strip().lower() for value in self.headers.all(name)])
+        values = self.headers.all(name)
+        return b",".join([value.strip().lower() for value in values]) if values else b""
 
     def skim(self, chunk: object) -> bytes | None:
         """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""

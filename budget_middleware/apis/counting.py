@@ -3,7 +3,7 @@
 Only what is sent to the model is given here to be counted. Base64 is not text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,24 +90,24 @@ def count_input(value: object, rules: MediaRules) -> Count:
     """
     count = Count(rules)
     # A stack, not recursion: how deep a body nests is for its sender to say.
-    stack = [value]
+    stack: list[Iterable[object]] = [(value,)]
     while stack:
-        item = stack.pop()
-        if isinstance(item, str):
-            # As nearly all are: ASCII has as many bytes as characters, and only what begins so is a data URL.
-            if item.isascii() and not item.startswith("data:"):
-                count.text_bytes += len(item)
-            else:
-                _count_text(item, count)
-        elif isinstance(item, list):
-            if item and type(item[0]) is int:
-                count.tokens += len(item)
-            else:
-                stack.extend(item)
-        elif isinstance(item, dict):
-            held = () if _MARKS.isdisjoint(item) else _count_marked(item, count)
-            stack.extend(item)
-            stack.extend([child for key, child in item.items() if key not in held] if held else item.values())
+        for item in stack.pop():
+            if isinstance(item, str):
+                # As nearly all are: ASCII has as many bytes as characters, and only what begins so is a data URL.
+                if item.isascii() and not item.startswith("data:"):
+                    count.text_bytes += len(item)
+                else:
+                    _count_text(item, count)
+            elif isinstance(item, dict):
+                held = () if _MARKS.isdisjoint(item) else _count_marked(item, count)
+                stack.append(item)
+                stack.append([child for key, child in item.items() if key not in held] if held else item.values())
+            elif isinstance(item, list):
+                if item and type(item[0]) is int:
+                    count.tokens += len(item)
+                else:
+                    stack.append(item)
     return count
 
 

@@ -51,8 +51,12 @@ def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None 
 
 def largest(body: Mapping[str, object], *fields: str) -> int | None:
     """The largest of the numbers that a request names. Which of them a gateway prefers is not ours to know."""
-    numbers = [number for field in fields if (number := whole_number(body, field)) is not None]
-    return max(numbers, default=None)
+    most = None
+    for field in fields:
+        number = whole_number(body, field)
+        if number is not None and (most is None or number > most):
+            most = number
+    return most
 
 
 def token_count(value: object) -> int | None:
