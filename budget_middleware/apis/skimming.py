@@ -12,6 +12,8 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from budget_middleware.apis.base import Seen
+from budget_middleware.apis.counting import text_bytes_of
+from budget_middleware.apis.reading import parse_body
 
 # To try what longer ones are like is dear, and there are few of them.
 _LONGEST_LEARNT: Final = 4_096
@@ -19,10 +21,12 @@ _MOST_GAPS: Final = 4
 # For streams whose chunks are never alike for long.
 _MOST_COMPARED: Final = 16
 
-# What is in a JSON string, as far as it stands for itself; and a whole number.
-_TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*')
+# What is in a JSON string, and a whole number.
+_TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*')
 _NUMBER: Final = re.compile(rb"0|[1-9]\d{0,17}")
 _NUMBERS: Final = re.compile(rb"(\d+)")
+# Tried in the place of texts, and of numbers.
+_TRIALS: Final = ((b"0", b"0"), (b"4711", b"4711"), (b"1" * 37, b"1" * 18), (rb"\n\u00e9\"\\\ud83d\ude00", b"7"))
 
 facts_of = attrgetter(
     "usage", "input_usage", "beside", "model", "service_tier", "cost_nanos", "terminal", "readable", "goes_on_unread"
@@ -31,7 +35,6 @@ facts_of = attrgetter(
 
 Parse = Callable[[bytes, Seen], bytes]
 """Reads a chunk of whole events into what was seen so far; returns what the client gets of it."""
-
 
 Skimmed = tuple[int, bytes]
 """The bytes of generated text in a chunk, and what the client gets of it."""
@@ -63,6 +66,7 @@ def _skim_like(
         if not chunk.startswith(beginning) or not (chunk.isascii() or _is_utf8(chunk)):
             return None
         at, text_bytes, cut_at = length, fixed_text_bytes, cut_start
+        is_plain = b"\\" not in chunk
         for filling, behind, is_generated, is_cut_behind in inner:
             found = filling.match(chunk, at)
             if found is None:
@@ -70,13 +74,15 @@ def _skim_like(
             end = found.end()
             if not chunk.startswith(behind, end):
                 return None
-            text_bytes += end - at if is_generated else 0
+            if is_generated:
+                text_bytes += end - at if is_plain else _utf8_bytes(chunk[at:end])
             cut_at += end if is_cut_behind else 0
             at = end + len(behind)
         end = len(chunk) - length_behind_last
         if not chunk.endswith(ends_in) or not fills_last(chunk, at, end):
             return None
-        text_bytes += end - at if is_last_generated else 0
+        if is_last_generated:
+            text_bytes += end - at if is_plain else _utf8_bytes(chunk[at:end])
         if not cut_length:
             return text_bytes, chunk
         cut_at += end if is_cut_at_end else 0
@@ -98,7 +104,7 @@ class Skimmer:
         if facts_of(seen) != facts_before:
             # One that is like those before it would tell again what has been told otherwise since.
             self.skim = None
-        if b"\\" in chunk or len(chunk) > _LONGEST_LEARNT or self._compared == _MOST_COMPARED:
+        if b'\\"' in chunk or len(chunk) > _LONGEST_LEARNT or self._compared == _MOST_COMPARED:
             return
         previous, self._previous = self._previous, chunk
         if previous:
@@ -139,7 +145,7 @@ class _Alike(NamedTuple):
                     zip(self.are_numbers, behind, are_generated, strict=True), start=1
                 )
             ],
-            fixed_text_bytes=text_bytes - sum(map(len, generated)),
+            fixed_text_bytes=text_bytes - sum(map(_utf8_bytes, generated)),
             cut_start=cut_start,
             cut_length=cut_length,
         )
@@ -170,7 +176,9 @@ def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
         # Then what it says depends on nothing that was tried, and may depend on what was not.
         return None
     skim = alike.skim(own, are_generated)
-    trials = [alike.filled([part for _ in alike.fillings]) for part in (b"0", b"4711", b"1" * 37)]
+    trials = [
+        alike.filled([number if is_number else text for is_number in alike.are_numbers]) for text, number in _TRIALS
+    ]
     is_proven = skim is not None and all(skim(one) == _parsed(one, seen, parse) for one in trials)
     return skim if is_proven else None
 
@@ -193,7 +201,7 @@ def _parsed(chunk: bytes, seen: Seen, parse: Parse) -> Skimmed | None:
 
 def _alike(one: bytes, chunk: bytes) -> _Alike | None:
     """How a chunk is like another; None if they differ in more than texts and numbers."""
-    if b"\\" in one or b"\\" in chunk or one.count(b'"') != chunk.count(b'"'):
+    if one.count(b'"') != chunk.count(b'"'):
         return None
     ones, others = _pieces(one), _pieces(chunk)
     if len(ones) != len(others):
@@ -225,6 +233,11 @@ def _pieces(chunk: bytes) -> list[tuple[bytes, object]]:
             numbers = _NUMBERS.split(piece)
             pieces += [(part, _NUMBER if index % 2 else None) for index, part in enumerate(numbers)]
     return pieces
+
+
+def _utf8_bytes(text: bytes) -> int:
+    """How long what is in a JSON string is in UTF-8."""
+    return text_bytes_of(parse_body(b'"' + text + b'"'))
 
 
 def _is_utf8(chunk: bytes) -> bool:

@@ -174,6 +174,29 @@ def test_of_many_chunks_few_are_parsed(rest, hide_usage):
     assert api.parsed < 20
 
 
+@pytest.mark.parametrize("text", ["line {}\n", "\t{}", 'say "{}"', "\\{}", "ü{}", "\U0001f600{}", "\ud83d{}"])
+def test_escapes_in_a_text_are_read_without_the_rest_of_their_chunk(text):
+    api = Counted()
+    reader = AnswerReader(api, hide_usage=False, max_body_bytes=1000)
+    reader.begin(200, [(b"content-type", b"text/event-stream")])
+    texts = ["word", "other", *(text.format(n) for n in range(100))]
+    for one in texts:
+        taken(reader, data(chunk(one)))
+    assert reader.seen.text_bytes == sum(len(one.encode("utf-8", "surrogatepass")) for one in texts)
+    assert reader.seen.chunks == len(texts)
+    assert api.parsed < 20
+
+
+def test_chunks_that_are_numbered_are_alike():
+    reader = reader_of("openai-responses")
+    deltas = [utf8({"type": "response.output_text.delta", "sequence_number": n, "delta": f"{n}"}) for n in range(100)]
+    for one in deltas[:2]:
+        reader.feed(one, last=False)
+    assert all(reader.skim(one) is one for one in deltas)
+    # A longer number than any counter's is nothing that was tried.
+    assert reader.skim(deltas[-1].replace(b":99,", b":%s," % (b"9" * 19))) is None
+
+
 def test_streams_that_are_never_alike_pay_little_for_it():
     api = Counted()
     reader = AnswerReader(api, hide_usage=False, max_body_bytes=1000)
