@@ -24,6 +24,7 @@ _MOST_COMPARED: Final = 16
 # What is in a JSON string, and a whole number.
 _TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*')
 _NUMBER: Final = re.compile(rb"0|[1-9]\d{0,17}")
+_BACKSLASH: Final = ord("\\")  # As a number it is found several times as fast.
 _NUMBERS: Final = re.compile(rb"(\d+)")
 # Tried in the place of texts, and of numbers.
 _TRIALS: Final = ((b"0", b"0"), (b"4711", b"4711"), (b"1" * 37, b"1" * 18), (rb"\n\u00e9\"\\\ud83d\ude00", b"7"))
@@ -66,7 +67,7 @@ def _skim_like(
         if not chunk.startswith(beginning) or not (chunk.isascii() or _is_utf8(chunk)):
             return None
         at, text_bytes, cut_at = length, fixed_text_bytes, cut_start
-        is_plain = b"\\" not in chunk
+        is_plain = _BACKSLASH not in chunk
         for filling, behind, is_generated, is_cut_behind in inner:
             found = filling.match(chunk, at)
             if found is None:
