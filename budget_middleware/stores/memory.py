@@ -6,7 +6,8 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from itertools import islice
+from typing import Generic, TypeVar
 
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
@@ -37,6 +38,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS, Period
 from budget_middleware.stores.base import SWEPT_PER_VERB, Note, Retention, RuntimeLimits, Topic
+from budget_middleware.stores.steps import Change, Journal, Step
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -78,48 +80,6 @@ class Deadlines(Generic[_Key]):
         return None
 
 
-class _Step(NamedTuple):
-    """What all entries have in common that one step of a verb writes."""
-
-    time_ms: int
-    op: Op
-    reservation_id: str
-    status: Status
-    trace: str
-    reserve_trace: str
-    reason: str
-
-
-class _Line(NamedTuple):
-    """A journal entry as it is kept: an `Entry` is made only for those who read it."""
-
-    step: _Step
-    target: Target
-    spent_delta_nanos: int
-    reserved_delta_nanos: int
-    spent_nanos: int
-    reserved_nanos: int
-
-    def entry(self, seq: int) -> Entry:
-        step, target = self.step, self.target
-        return Entry(
-            seq=seq,
-            time_ms=step.time_ms,
-            op=step.op,
-            reservation_id=step.reservation_id,
-            counter=target.counter,
-            spent_delta_nanos=self.spent_delta_nanos,
-            reserved_delta_nanos=self.reserved_delta_nanos,
-            spent_nanos=self.spent_nanos,
-            reserved_nanos=self.reserved_nanos,
-            limit_nanos=target.limit_nanos,
-            status=step.status,
-            trace=step.trace,
-            reserve_trace=step.reserve_trace,
-            reason=step.reason,
-        )
-
-
 class MemoryStore:
     """Counters of this process only; they are forgotten when it ends.
 
@@ -141,7 +101,7 @@ class MemoryStore:
         self._reservations: dict[str, Reservation] = {}
         self._adjustments: dict[str, Adjustment] = {}
         self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
-        self._journal: deque[_Line] = deque(maxlen=self._retention.journal_max)
+        self._journal = Journal(self._retention.journal_max)
         self._notes: dict[tuple[Topic, str], int] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=self._retention.refusals_max)
         self._leases: Deadlines[str] = Deadlines()
@@ -320,20 +280,12 @@ class MemoryStore:
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
         with self._lock:
-            first = self._seq - len(self._journal)
-            start = max(0, after_seq - first)
-            ats = range(start, min(start + count, len(self._journal)))
-            return [self._journal[at].entry(first + at + 1) for at in ats]
+            return list(islice(self._journal.after(after_seq), count))
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         with self._lock:
-            found: list[Entry] = []
-            for back, line in enumerate(reversed(self._journal)):
-                if len(found) == count:
-                    break
-                if account in (None, line.target.account):
-                    found.append(line.entry(self._seq - back))
-            return found[::-1]
+            found = (each for each in self._journal.backwards() if account in (None, each.counter.account))
+            return list(islice(found, count))[::-1]
 
     async def note(self, topic: Topic, text: str) -> None:
         with self._lock:
@@ -463,8 +415,7 @@ class _Call:
 
     def _post(self, op: Op, id_: str, decision: Decision, reason: str) -> None:
         store, balances = self._store, self._store._balances
-        reserve_trace = decision.becomes.trace if op is Op.EXPIRE and decision.becomes else ""
-        step = _Step(self.now_ms, op, id_, decision.status, self._trace, reserve_trace, reason)
+        changes: list[Change] = []
         for target, spent_delta, reserved_delta in decision.postings:
             counter = target.counter
             before = balances.get(counter, _EMPTY)
@@ -472,11 +423,14 @@ class _Call:
             balances[counter] = Balance(spent, reserved)
             if decision.status is Status.ADJUSTED:
                 store._adjusted[counter] = store._adjusted.get(counter, 0) + spent_delta
-            line = _Line(step, target, spent_delta, reserved_delta, spent, reserved)
-            store._journal.append(line)
-            store._seq += 1
-            if self._wants_entries or op is Op.EXPIRE:
-                self._entries.append(line.entry(store._seq))
+            changes += (target, spent_delta, reserved_delta, spent, reserved)
+        store._seq += len(decision.postings)
+        reserve_trace = decision.becomes.trace if op is Op.EXPIRE and decision.becomes else ""
+        trace, kept = self._trace, tuple(changes)
+        step = Step(store._seq, self.now_ms, op, id_, decision.status, trace, reserve_trace, reason, kept)
+        store._journal.append(step)
+        if self._wants_entries or op is Op.EXPIRE:
+            self._entries += step.entries()
 
     def _schedule_forgetting(self, targets: Sequence[Target]) -> None:
         """Counters are kept for a time after their window's end or their last change."""

@@ -1,0 +1,40 @@
+"""The memory store's journal keeps as many entries as it should, also where a step of several is cut."""
+
+from zoneinfo import ZoneInfo
+
+from budget_middleware.core.model import Op, Status, Target
+from budget_middleware.core.windows import Period, window_at
+from budget_middleware.stores.steps import Journal, Step
+
+MONTH = window_at(Period.MONTH, time_ms=0, timezone=ZoneInfo("UTC"))
+KEY, TEAM = Target("key:a", MONTH), Target("team:b", MONTH, 10)
+
+
+def journal_of_two_steps(at_most: int) -> Journal:
+    journal = Journal(at_most)
+    for last_seq in (2, 4):
+        changes = (KEY, 1, 2, 3, 4, TEAM, 5, 6, 7, 8)
+        journal.append(Step(last_seq, 1_000, Op.RESERVE, "r", Status.RESERVED, "t", "", "why", changes))
+    return journal
+
+
+def test_an_entry_for_each_counter():
+    first, second = list(journal_of_two_steps(10).after(2))
+    assert (first.seq, first.counter, first.limit_nanos) == (3, KEY.counter, None)
+    assert (second.seq, second.counter, second.limit_nanos) == (4, TEAM.counter, 10)
+    assert second[1:4] == (1_000, Op.RESERVE, "r")
+    assert second[5:9] == (5, 6, 7, 8)
+    assert second[10:] == (Status.RESERVED, "t", "", "why")
+
+
+def test_both_directions_keep_the_same():
+    for at_most in range(1, 6):
+        journal = journal_of_two_steps(at_most)
+        kept = list(range(1, 5))[-at_most:]
+        assert [entry.seq for entry in journal.backwards()] == kept[::-1]
+        for after in range(6):
+            assert [entry.seq for entry in journal.after(after)] == [seq for seq in kept if seq > after]
+
+
+def test_an_empty_one():
+    assert not [*Journal(3).after(0), *Journal(3).backwards()]
