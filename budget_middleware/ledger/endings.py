@@ -245,7 +245,7 @@ class Endings:
             self._answered.append(_Answered.of(owed))
             if owed.is_uncertain and not answer.written:
                 # An earlier try was applied, and its answer got lost.
-                self._follower.learn_latest()
+                self._follower.learn_latest(answer)
         return answer
 
     def _give_up(self, owed: _Owed, error: BaseException) -> None:

@@ -69,6 +69,7 @@ class StoreFollower:
         self._lost_ns = 0
         self._told_s = 0.0
         self._latest: Mark | None = None
+        self._may_have_lost = False
         # Those after which there was silence: no store falls back without one.
         self._doubted: deque[Mark] = deque(maxlen=DOUBTED_MAX)
         self._untold: list[_Untold] = []
@@ -103,15 +104,19 @@ class StoreFollower:
             self._doubted.append(self._latest)
         self._latest, self._told_s = mark, now_s
 
-    def learn_latest(self) -> None:
-        """After an acknowledgement that told no entry: read the one that stands last, by which a loss can be known."""
-        self._tasks.own(self._learn(self.seen.seq))
+    def learn_latest(self, answer: Answer) -> None:
+        """After an acknowledgement that told no entry: read the one that stood last, by which a loss can be known."""
+        self._tasks.own(self._learn(answer.seq, answer.now_ms))
 
-    async def _learn(self, seq: int) -> None:
+    async def _learn(self, seq: int, now_ms: int) -> None:
+        page: Sequence[Entry] = ()
         with suppress(StoreUnavailable, StoreRefused):
             page = await self._store.journal(after_seq=seq - 1, count=1)
-            if page and (self._latest is None or page[0].seq > self._latest.seq):
-                self._remember(Mark(page[0].seq, page[0].time_ms), time.monotonic())
+        if not page or page[0].time_ms > now_ms:
+            # No answer, or what was written there since. What was acknowledged may be lost, and nothing else will tell.
+            self._may_have_lost = True
+        elif self._latest is None or page[0].seq > self._latest.seq:
+            self._remember(Mark(page[0].seq, page[0].time_ms), time.monotonic())
 
     async def look_for_loss(self) -> None:
         """See whether the entries that answers told are still in the journal: the last one before each silence.
@@ -119,6 +124,10 @@ class StoreFollower:
         A store that fell back to what a replica had, and has been written to by others since, looks as before to
         every call. Raises StoreUnavailable or StoreRefused.
         """
+        if self._may_have_lost:
+            self._may_have_lost = False
+            _log.info("the store may have lost writes")
+            self._on_loss()
         for mark in (*self._doubted, self._latest):
             if mark is None:
                 continue

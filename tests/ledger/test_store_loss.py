@@ -18,8 +18,8 @@ from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore, key_prefix
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
-from tests.ledger.faults import FaultyStore, reply_held, request_lost
-from tests.stores.verbs import figures
+from tests.ledger.faults import FaultyStore, after, reply_held, reply_lost, request_lost
+from tests.stores.verbs import figures, reserve, target
 
 
 async def empty(faults: FaultyStore, clock: MovableClock, namespace: str) -> None:
@@ -82,8 +82,6 @@ async def test_endings_of_the_last_minutes_are_sent_again_once(
 
 
 def _reserve_again(held: Any) -> Any:
-    from tests.stores.verbs import reserve
-
     return reserve(held.id, "0.10", *held.targets)
 
 
@@ -178,6 +176,29 @@ async def test_an_acknowledgement_from_before_the_loss_that_comes_late(
     await ledger.sweep()
     await ledger.drain()
     assert [view.balance.spent_nanos for view in await faults.inner.counters()] == [nanos("0.02")]
+
+
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+async def test_an_acknowledgement_without_entries_is_not_proven_by_what_others_wrote_since(
+    faults: FaultyStore, clock: MovableClock, ledger: Ledger
+):
+    """The repetition was told that all is done; when the entry that stood last is read, it is another store's."""
+    held = hold("0.10")
+    await ledger.reserve(held)
+    replica = replica_of(faults.inner)
+    faults.meets("finalize", reply_lost)
+    faults.meets("journal", after(lambda: fail_over(faults, replica)))
+    clock.now_ms += 1
+    assert (await replica.reserve(reserve("others", "0.03", target("key:b")))).admits
+    clock.now_ms -= 1
+    answer = await ledger.finalize(held, actual_nanos=nanos("0.02"))
+    assert answer is not None
+    assert answer.status is Status.ALREADY_FINALIZED
+    while not faults.count("journal"):
+        await asyncio.sleep(0)
+    await ledger._tend()
+    await ledger.drain()
+    assert await figures(replica) == ("0.02", "0.00")
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)

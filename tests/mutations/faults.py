@@ -303,8 +303,20 @@ FAULTS = (
     Fault(
         "an acknowledgement without entries teaches nothing",
         "ledger/endings.py",
-        "                self._follower.learn_latest()\n",
+        "                self._follower.learn_latest(answer)\n",
         "                pass\n",
+    ),
+    Fault(
+        "where nothing could be read nothing is sent again",
+        "ledger/follower.py",
+        "            self._may_have_lost = True\n",
+        "            pass\n",
+    ),
+    Fault(
+        "what was written since is taken for what was acknowledged",
+        "ledger/follower.py",
+        "if not page or page[0].time_ms > now_ms:",
+        "if not page:",
     ),
     Fault(
         "the spool is not settled",

@@ -52,6 +52,11 @@ AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES = replace(
 )
 """The answer that told its entries got lost; its repetition was told that all is done, before the failover."""
 
+AN_ENDING_LOST_OF_WHICH_NOTHING_COULD_BE_READ = replace(
+    AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES, house_faults=((0, CallFault(0, Fault.REPLY_LOST, 5)),)
+)
+"""As before, and the question for the entry that stood last got no answer."""
+
 A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP = replace(
     PLAN,
     requests=(replace(REQUEST, pause_ms=3_000, faults=(CallFault(0, Fault.DELAYED, 2_000),)),),
@@ -82,6 +87,7 @@ def test_limits_that_are_set_after_a_flush_bind_at_the_next_reserve():
         AN_ENDING_LOST_IN_A_FAILOVER,
         AN_ENDING_LOST_BEHIND_OTHERS_WRITES,
         AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES,
+        AN_ENDING_LOST_OF_WHICH_NOTHING_COULD_BE_READ,
     ],
 )
 def test_an_ending_that_a_failover_lost_is_sent_again(plan: Plan):
@@ -107,7 +113,7 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
         patch.setattr(endings, "TELLS_RECORDED", frozenset())
         assert "no span tells" in told(A_COPY_THAT_OVERTAKES_ITS_CALL)
     with monkeypatch.context() as patch:
-        patch.setattr(StoreFollower, "learn_latest", lambda _: None)
+        patch.setattr(StoreFollower, "learn_latest", lambda *_: None)
         assert "not ended again" in told(AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES)
     follow = StoreFollower._follow
     monkeypatch.setattr(MemoryStore, "_new_limits_version", counted)
