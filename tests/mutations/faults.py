@@ -647,6 +647,36 @@ FAULTS = (
         "return parsed is not None",
     ),
     Fault(
+        "escapes in a chunk that is skimmed count as they are written",
+        "apis/skimming.py",
+        """return text_bytes_of(parse_body(b'"' + text + b'"'))""",
+        "return len(text)",
+    ),
+    Fault(
+        "of a header that comes again only the first value is known",
+        "headers.py",
+        "        self._repeated = values\n",
+        "",
+    ),
+    Fault(
+        "headers are found in the case they came in",
+        "headers.py",
+        'if len(self._first) != len(headers) or not b"".join(self._first).islower():',
+        "if len(self._first) != len(headers):",
+    ),
+    Fault(
+        "an object is text alone, whatever its type",
+        "apis/counting.py",
+        "held = () if _MARKS.isdisjoint(item) else _count_marked(item, count)",
+        "held = ()",
+    ),
+    Fault(
+        "details of a usage are overlooked",
+        "apis/openai_usage.py",
+        "    if not of_input and not of_output:\n",
+        "    if not of_input or not of_output:\n",
+    ),
+    Fault(
         "a chunk is skimmed in the middle of an event",
         "apis/splitting.py",
         "return not self._rest and not self._skipping",
