@@ -62,6 +62,7 @@ class _Owed:
         return log_ids(self.ending.id, self.span.trace)
 
     def asked_now(self) -> Ending:
+        """The verb to send; at once, and with nobody recording, it is the one that was made."""
         if not self.was_tried and self.span is SILENT:
             return self.ending
         span, age_ms = self.span, self._age_ms()
