@@ -83,9 +83,7 @@ class _Owed:
 
 
 class _Answered(NamedTuple):
-    """An ending that the store has answered: as little of it as is needed to send it again, for thousands are kept, and
-    the garbage collector looks at every object of each. A cost of None is a release.
-    """
+    """An ending that the store has answered: what is needed to send it again. A cost of None is a release."""
 
     at_s: float
     since_s: float
@@ -114,6 +112,22 @@ class _Answered(NamedTuple):
         return Finalize(self.id, self.targets, self.actual_nanos, reason=self.reason)
 
 
+class _LastAnswered:
+    """The last REPLAYED_MAX of them, flat: of thousands of objects each full garbage collection would look at all."""
+
+    def __init__(self) -> None:
+        self._fields: deque[Any] = deque(maxlen=REPLAYED_MAX * len(_Answered._fields))
+
+    def add(self, answered: _Answered) -> None:
+        self._fields.extend(answered)
+
+    def take_all(self) -> list[_Answered]:
+        """The oldest first; none of them is kept any longer."""
+        one_by_one = iter(self._fields.copy())
+        self._fields.clear()
+        return list(map(_Answered._make, zip(*[one_by_one] * len(_Answered._fields), strict=True)))
+
+
 class Endings:
     """Begins endings in tasks of their own, and remembers them for a time."""
 
@@ -132,7 +146,7 @@ class Endings:
         self._telemetry = telemetry
         self._tasks = tasks
         self._patience = patience
-        self._answered: deque[_Answered] = deque(maxlen=REPLAYED_MAX)
+        self._answered = _LastAnswered()
         self._spool = spool
 
     @property
@@ -166,9 +180,8 @@ class Endings:
     def replay(self) -> None:
         """Send the endings of the last minutes again: what the store still knows, it will not book twice."""
         since_s = time.monotonic() - REPLAYED_S
-        answered, self._answered = self._answered, deque(maxlen=REPLAYED_MAX)
         at_once = asyncio.Semaphore(REPLAYED_AT_ONCE)
-        for ending in answered:
+        for ending in self._answered.take_all():
             if ending.at_s >= since_s:
                 self._tasks.own(self._end_again(ending, at_once))
 
@@ -243,7 +256,7 @@ class Endings:
         else:
             if len(self._spool):
                 self._spool.settle(owed.spooled)
-            self._answered.append(_Answered.of(owed))
+            self._answered.add(_Answered.of(owed))
             if owed.is_uncertain and not answer.written:
                 # An earlier try was applied, and its answer got lost.
                 self._follower.learn_latest(answer)

@@ -297,7 +297,7 @@ FAULTS = (
     Fault(
         "an ending that was answered is not replayed",
         "ledger/endings.py",
-        "self._answered.append(",
+        "self._answered.add(",
         "(",
     ),
     Fault(
