@@ -11,7 +11,7 @@ from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import UNREADABLE, parse_body
-from budget_middleware.apis.skimming import Skimmer, facts_of
+from budget_middleware.apis.skimming import Skim, Skimmer, facts_of
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter
 from budget_middleware.headers import NO_HEADERS, Headers, HeaderTable
@@ -75,7 +75,9 @@ class AnswerReader:
         self._body = bytearray()
         self._first_byte = b""
         self._misses_text = False
-        self._skimmer = Skimmer()
+        # Made for streams alone.
+        self._skimmer: Skimmer | None = None
+        self._skim: Skim | None = None
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
@@ -104,7 +106,7 @@ class AnswerReader:
 
     def skim(self, chunk: object) -> bytes | None:
         """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""
-        skim = self._skimmer.skim
+        skim = self._skim
         # What only holds bytes, such as a memoryview, is fed as well.
         skimmed = skim(chunk) if self.may_skim and skim is not None and type(chunk) is bytes else None
         if skimmed is None:
@@ -132,8 +134,10 @@ class AnswerReader:
         forwarded = self._read(self._splitter, pieces, last=last)
         is_between = self._is_between_events
         if began_between and is_between:
+            self._skimmer = self._skimmer or Skimmer()
             self._skimmer.learn(chunk, self.seen, facts_before=facts_before, parse=self._parse)
-        self.may_skim = is_between and self._skimmer.skim is not None
+            self._skim = self._skimmer.skim
+        self.may_skim = is_between and self._skim is not None
         return forwarded if self._hide_usage else chunk
 
     @property
