@@ -1,5 +1,6 @@
 """The same app behind the middleware: `uvicorn benchmarks.guarded:NAME`, each made on demand, so that one starts."""
 
+import gc
 import os
 from functools import cache
 from typing import Any
@@ -30,6 +31,11 @@ def __getattr__(name: str) -> ASGIApp:
             return guard(apps.paced, accounts=3, namespace=name)
         case ["redis", accounts]:
             return guard(apps.bare, accounts=int(accounts), namespace=name)
+        case ["frozen", accounts]:
+            frozen = guard(apps.bare, accounts=int(accounts), namespace=name)
+            gc.collect()
+            gc.freeze()
+            return frozen
         case ["trace", share]:
             from benchmarks.tracing import set_provider
 

@@ -23,7 +23,7 @@ class Scenario:
     def namespace(self) -> str:
         """Where the middleware counts; empty if it does not, or in memory."""
         app = self.app.partition(":")[2]
-        return app if app.startswith(("redis_", "trace_")) else ""
+        return app if app.startswith(("redis_", "trace_", "frozen_")) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,16 @@ _COMPARISONS = (
         ),
         bases=("usage_bare",),
         connections=(8,),
+    ),
+    Comparison(
+        "frozen",
+        "Where the app calls gc.freeze() when it has started, Redis, 3 accounts",
+        (
+            replace(_REDIS_3, says="as it comes"),
+            Scenario("frozen_3", "after gc.freeze()", "benchmarks.guarded:frozen_3"),
+        ),
+        bases=("redis_3",),
+        connections=(32,),
     ),
     Comparison(
         "tracing",
