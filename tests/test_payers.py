@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from budget_middleware.core.accounts import encode_subject, key_id, parse_sources
+from budget_middleware.headers import HeaderTable
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.payers import (
     TOKEN_HEADERS,
@@ -27,7 +28,11 @@ def scope(*headers, query=b"", **fields):
 
 
 async def payers_of(sources, scope, body=None, **options):
-    return await Payers(parse_sources(sources), **options).payers_of(scope, body)
+    return await ask(Payers(parse_sources(sources), **options), scope, body)
+
+
+async def ask(payers, scope, body=None):
+    return await payers.payers_of(scope, HeaderTable(scope["headers"]), body)
 
 
 class TestTokens:
@@ -280,7 +285,7 @@ class TestAccountsSource:
             await gate.wait()
 
         payers = Payers(parse_sources("key=token"), accounts_source=source)
-        tasks = [asyncio.create_task(payers.payers_of(*PLACES["token"])) for _ in range(5)]
+        tasks = [asyncio.create_task(ask(payers, *PLACES["token"])) for _ in range(5)]
         gate.set()
         assert await asyncio.gather(*tasks) == [{"key": KEY}] * 5
         assert asked == [KEY]

@@ -52,8 +52,8 @@ _SPLITTERS: Final[Mapping[_Kind, type[EventSplitter | LineSplitter | FrameSplitt
 class AnswerReader:
     """Follows one answer of an API and gathers its facts in `seen`; raises nothing, whatever the bytes.
 
-    `headers` are those that the answer begins with. A chunk is given to `skim`, where `may_skim`, and to `feed` if
-    that does not take it.
+    `headers` are those that the answer begins with. A chunk that is not the last is given to `skim`,
+    and to `feed` if that does not take it.
     With `hide_usage`, events are forwarded whole, as soon as they are complete, without the usage that the
     client did not ask for. In every other case each byte is forwarded at once, as it came.
     Of a JSON answer, and of what one compressed chunk expands to, at most `max_body_bytes` are kept; so of one event,
@@ -63,8 +63,6 @@ class AnswerReader:
     def __init__(self, api: Api, *, hide_usage: bool, max_body_bytes: int) -> None:
         self.seen = Seen()
         self.headers = NO_HEADERS
-        # Whether `skim` may take the next chunk, if it is not the last.
-        self.may_skim = False
         self._api = api
         self._hide_usage = hide_usage
         self._max_body_bytes = max_body_bytes
@@ -77,6 +75,7 @@ class AnswerReader:
         self._misses_text = False
         # Made for streams alone.
         self._skimmer: Skimmer | None = None
+        # Only for a chunk that begins between two events.
         self._skim: Skim | None = None
 
     def begin(self, status: int, headers: Headers) -> Headers:
@@ -108,7 +107,7 @@ class AnswerReader:
         """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""
         skim = self._skim
         # What only holds bytes, such as a memoryview, is fed as well.
-        skimmed = skim(chunk) if self.may_skim and skim is not None and type(chunk) is bytes else None
+        skimmed = skim(chunk) if skim is not None and type(chunk) is bytes else None
         if skimmed is None:
             return None
         text_bytes, forwarded = skimmed
@@ -136,8 +135,7 @@ class AnswerReader:
         if began_between and is_between:
             self._skimmer = self._skimmer or Skimmer()
             self._skimmer.learn(chunk, self.seen, facts_before=facts_before, parse=self._parse)
-            self._skim = self._skimmer.skim
-        self.may_skim = is_between and self._skim is not None
+        self._skim = self._skimmer.skim if is_between and self._skimmer is not None else None
         return forwarded if self._hide_usage else chunk
 
     @property

@@ -241,10 +241,9 @@ class Endings:
         return self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb)
 
     def _settle(self, owed: _Owed, answer: Answer) -> Answer:
-        if owed.span.is_recording:
-            # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
-            was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
-            self._follower.finish(owed.span, answer.status, is_uncertain=owed.is_uncertain or was_overtaken)
+        # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
+        was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
+        self._follower.finish(owed.span, answer.status, is_uncertain=owed.is_uncertain or was_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
             _log.error(

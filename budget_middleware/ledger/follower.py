@@ -96,8 +96,7 @@ class StoreFollower:
             self._note_loss()
         if answer.written:
             self._remember(Mark(answer.seq, answer.now_ms), now_s)
-        if self._untold:
-            self.tell_untold()
+        self.tell_untold()
 
     def _remember(self, mark: Mark, now_s: float) -> None:
         if self._latest is not None and now_s - self._told_s > SILENCE_S:

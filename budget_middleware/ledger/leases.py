@@ -46,10 +46,8 @@ class LeaseKeeper:
         self._kept = PerEventLoop(_Kept)
 
     def keep(self, hold: Hold) -> None:
-        kept = self._kept.here()
-        kept.holds[hold.id] = hold
-        if kept.beat is None:
-            self.start()
+        self._kept.here().holds[hold.id] = hold
+        self.start()
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""

@@ -170,8 +170,7 @@ class Ledger:
             self.abandon(hold, reason="cancelled while reserving")
             raise
         finally:
-            if span.is_recording:
-                self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
+            self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
             seconds = time.monotonic() - started
             self.telemetry.metrics.count_reserve(seconds=seconds, status=status, context=span.context)
         if answer.rejection is not None:
@@ -184,8 +183,7 @@ class Ledger:
             # A repeat is admitted on the counters of the attempt whose answer was lost.
             hold.targets = answer.recorded.targets if answer.recorded else hold.targets
             self._leases.keep(hold)
-            if hold.is_uncertain:
-                self._follower.tell_untold()
+            self._follower.tell_untold()
         elif hold.is_uncertain:
             # An earlier attempt that got no answer may still arrive; a tombstone makes it hold nothing.
             self.abandon(hold, reason="refused after a lost answer")

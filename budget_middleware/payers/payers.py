@@ -92,14 +92,12 @@ class Payers:
         self._accounts_source = Lookup(accounts_source) if accounts_source else None
         self._known_keys_only = known_keys_only
 
-    async def payers_of(
-        self, scope: Scope, body: object, *, headers: HeaderTable | None = None
-    ) -> dict[str, str | None]:
+    async def payers_of(self, scope: Scope, headers: HeaderTable, body: object) -> dict[str, str | None]:
         """The encoded subject of each kind, None where the request lacks it. Raises UnclearPayerError.
 
-        ``headers`` are those of the scope, from whoever has read them already.
+        ``headers`` are those of the scope.
         """
-        payers = self._told_by(_Request(scope, headers or HeaderTable(scope["headers"]), body))
+        payers = self._told_by(_Request(scope, headers, body))
         key = payers.get(KEY)
         filed = sourced = None
         if self._directory is not None:

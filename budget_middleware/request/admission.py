@@ -63,7 +63,7 @@ class Admission:
         document = _document(body)
         try:
             quote = self._quote(api, document, path=scope["path"], n_bytes=body.length())
-            payers = await self._payers_of(scope, document, body.headers)
+            payers = await self._payers_of(scope, body.headers, document)
         except (BadRequestError, AmbiguousTokenError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
         except UnclearPayerError:
@@ -88,9 +88,9 @@ class Admission:
             return 0
         return expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
 
-    async def _payers_of(self, scope: Scope, document: object, headers: HeaderTable) -> Mapping[str, str | None]:
+    async def _payers_of(self, scope: Scope, headers: HeaderTable, document: object) -> Mapping[str, str | None]:
         try:
-            return await self._payers.payers_of(scope, document, headers=headers)
+            return await self._payers.payers_of(scope, headers, document)
         except UnclearPayerError as error:
             _log.warning("who pays for a request cannot be told: %s", error)
             if self._enforces:

@@ -97,7 +97,7 @@ class Exchange:
     async def _send_and_meter(self, message: Message) -> None:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
         skimmed = None
-        if self._reader.may_skim and self._held_start is None and message.get("more_body"):
+        if self._held_start is None and message.get("more_body"):
             # A chunk in the middle of a stream, as nearly all messages are: straight on, if it need not be parsed.
             skimmed = self._reader.skim(message.get("body"))
         if skimmed is None:

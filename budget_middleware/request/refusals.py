@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import NamedTuple
 
 from starlette.types import Send
 
@@ -70,7 +71,7 @@ def rate_limit_headers(targets: Sequence[Target], balances: Sequence[Balance], *
     if not balances:
         return []
     states, left = [], []
-    limits = _own_limits(targets)
+    limits = _own_limits(tuple(targets))
     for index, name, limit_nanos, ends_ms in limits.counters:
         spent_nanos, reserved_nanos = balances[index]
         available_nanos = limit_nanos - spent_nanos - reserved_nanos
@@ -97,22 +98,8 @@ class _OwnLimits(NamedTuple):
     counters: tuple[tuple[int, str, int, int], ...]
 
 
-# By the identity of the targets, which a ledger has once for all requests that are alike.
-_known_limits: dict[int, tuple[Sequence[Target], _OwnLimits]] = {}
-_KNOWN_MAX: Final = 1_024
-
-
-def _own_limits(targets: Sequence[Target]) -> _OwnLimits:
-    known = _known_limits.get(id(targets))
-    if known is None:
-        if len(_known_limits) >= _KNOWN_MAX:
-            _known_limits.clear()
-        # Kept with what is known of them: else their place could become another's.
-        known = _known_limits[id(targets)] = targets, _read_limits(targets)
-    return known[1]
-
-
-def _read_limits(targets: Sequence[Target]) -> _OwnLimits:
+@lru_cache(1_024)
+def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
     policies, counters = [], []
     for index, target in enumerate(targets):
         if target.limit_nanos is None or not is_callers_own(target.account):

@@ -65,14 +65,16 @@ class Journal:
 
     def after(self, seq: int) -> Iterator[Entry]:
         """Those after an entry, oldest first."""
-        first = bisect_right(self._steps, max(seq, self._trimmed_seq), key=attrgetter("last_seq"))
+        after_seq = max(seq, self._trimmed_seq)
+        first = bisect_right(self._steps, after_seq, key=attrgetter("last_seq"))
         for step in islice(self._steps, first, None):
-            yield from (entry for entry in step.entries() if entry.seq > max(seq, self._trimmed_seq))
+            yield from (entry for entry in step.entries() if entry.seq > after_seq)
 
     def backwards(self) -> Iterator[Entry]:
         """All of them, the last one first."""
+        trimmed_seq = self._trimmed_seq
         for step in reversed(self._steps):
-            yield from (entry for entry in reversed([*step.entries()]) if entry.seq > self._trimmed_seq)
+            yield from (entry for entry in reversed([*step.entries()]) if entry.seq > trimmed_seq)
 
     @property
     def _trimmed_seq(self) -> int:

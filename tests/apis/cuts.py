@@ -22,7 +22,7 @@ def passed(reader, chunks):
 
 def taken(reader, chunk):
     """What the client gets of a chunk that is not the last."""
-    skimmed = reader.skim(chunk) if reader.may_skim else None
+    skimmed = reader.skim(chunk)
     return reader.feed(chunk, last=False) if skimmed is None else skimmed
 
 

@@ -99,8 +99,8 @@ FAULTS = (
     ),
     Fault(
         "a finalize after a release is booked in Lua",
-        "stores/lua/finalize.lua",
-        "if known and (known.state == 'finalized' or known.state == 'released') then",
+        SHARED,
+        "if known and ENDED[known.state] then",
         "if known and known.state == 'finalized' then",
     ),
     Fault(
@@ -206,8 +206,8 @@ FAULTS = (
     Fault(
         "totals count an account by its periods",
         SHARED,
-        "kinds[#kinds + 1] = kind_of(target.account) end\n    seen[target.account] = true",
-        "kinds[#kinds + 1] = kind_of(target.account) end",
+        "accounts[#accounts + 1] = target.account end\n    seen[target.account] = true",
+        "accounts[#accounts + 1] = target.account end",
     ),
     Fault(
         "a generation is not made anew",

@@ -3,14 +3,13 @@
 A host's store answers without ever waiting, so that one verb is one step of the simulation.
 """
 
-import asyncio
 import copy
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, Self, TypeVar
 
 import redis
 
-from budget_middleware.stores.base import Retention, Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis.batch import Told
 from budget_middleware.stores.redis.scripts import Script
@@ -110,14 +109,9 @@ class _BlockingStore(ClockedRedisStore):
     def _client(self) -> Any:
         return _Blocking(self._blocking)
 
-    def _ask(self, *verb: str) -> "asyncio.Future[Told]":
+    def _ask(self, *verb: str) -> Awaitable[Told]:
         # Alone: `tests/stores/test_together.py` has what goes together.
-        told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
-        try:
-            told.set_result(answered(self._call(*verb)))
-        except (StoreRefused, StoreUnavailable) as error:
-            told.set_exception(error)
-        return told
+        return self._call(*verb)
 
     async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Any:
         return await evaluate_by_client(self._client(), script, words)

@@ -171,14 +171,20 @@ local function kind_of(account)
   return match(account, '^[^:]+')
 end
 
--- Each account's kind once, whatever its periods.
-local function kinds_of(targets)
-  if targets.kinds then return targets.kinds end
-  local kinds, seen = {}, {}
+-- Each account once, whatever its periods.
+local function accounts_in(targets)
+  local accounts, seen = {}, {}
   for _, target in ipairs(targets) do
-    if not seen[target.account] then kinds[#kinds + 1] = kind_of(target.account) end
+    if not seen[target.account] then accounts[#accounts + 1] = target.account end
     seen[target.account] = true
   end
+  return accounts
+end
+
+local function kinds_of(targets)
+  if targets.kinds then return targets.kinds end
+  local kinds = accounts_in(targets)
+  for index, account in ipairs(kinds) do kinds[index] = kind_of(account) end
   targets.kinds = concat(kinds, ' ')
   return targets.kinds
 end
@@ -385,11 +391,7 @@ local function remember_unreserved(id, state, packed, actual)
 end
 
 local function accounts_of(targets)
-  local accounts, seen = {}, {}
-  for _, target in ipairs(targets) do
-    if not seen[target.account] then accounts[#accounts + 1] = target.account end
-    seen[target.account] = true
-  end
+  local accounts = accounts_in(targets)
   table.sort(accounts)
   return concat(accounts, ' ')
 end
@@ -403,12 +405,25 @@ end
 
 local function answer(status, known, targets, rejection)
   ensure_generation()
+  targets = targets or {}
+  load_counters(targets)
   local balances = {}
-  if targets then load_counters(targets) end
-  for _, target in ipairs(targets or {}) do
+  for _, target in ipairs(targets) do
     balances[#balances + 1] = target.counter.spent
     balances[#balances + 1] = target.counter.reserved
   end
   return {status, NOW, generation, seq, limits_version, known and known.fields or false,
     rejection or false, records, seq - seq_before, balances}
+end
+
+-- What an ending is about to end: what is known of the id, and its targets with their counters loaded. In the third place,
+-- and then alone, the answer where there is nothing to end.
+local function open_to_end(id, packed, age_ms)
+  local known, targets = open(id, packed)
+  if known and ENDED[known.state] then
+    return nil, nil, answer('already_' .. known.state, known, known.targets)
+  end
+  if not known and tonumber(age_ms) > tonumber(REMEMBER_MS) then return nil, nil, answer('too_old') end
+  load_counters(targets)
+  return known, targets
 end

@@ -3,13 +3,9 @@
 
 function verbs.finalize(id, packed, actual, age_ms, reason, wanted)
   wants_entries = wanted == '1'
-  local known, targets = open(id, packed)
-  if known and (known.state == 'finalized' or known.state == 'released') then
-    return answer('already_' .. known.state, known, known.targets)
-  end
-  if not known and tonumber(age_ms) > tonumber(REMEMBER_MS) then return answer('too_old') end
+  local known, targets, nothing_to_end = open_to_end(id, packed, age_ms)
+  if nothing_to_end then return nothing_to_end end
 
-  load_counters(targets)
   -- Every check is above this line and every write below it: Redis does not roll back.
   ensure_generation()
   local status

@@ -17,8 +17,8 @@ Told = list[Any]
 class Sender(Protocol):
     """Who sends batches."""
 
-    def send_text(self, batch: "Batch") -> None:
-        """The server does not know the script: it has applied nothing, and must be sent its text."""
+    def deliver(self, batch: "Batch") -> None:
+        """The server does not know the script, so it has applied nothing: send the batch with what it lacks."""
         ...
 
     def hang_up(self, why: str) -> None:
@@ -43,12 +43,15 @@ class Batch:
         return len(self._waiting)
 
     def add(self, verb: tuple[str, ...]) -> "asyncio.Future[Told]":
-        """One more verb: its name, its trace and its own arguments. UnicodeEncodeError for text that cannot be sent.
+        """One more verb: its name, its trace and its own arguments. StoreRefused for text that cannot be sent.
 
         The future is the caller's, to cancel at will; it raises StoreUnavailable or StoreRefused.
         """
-        # Looked at here, where it spoils nobody else's.
-        "".join(verb).encode()
+        try:
+            # Looked at here, where it spoils nobody else's.
+            "".join(verb).encode()
+        except UnicodeEncodeError as error:
+            raise StoreRefused(str(error)) from error
         self.words += (str(len(verb)), *verb)
         told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(told)
@@ -62,7 +65,7 @@ class Batch:
 
     def set_result(self, reply: Reply) -> None:
         if is_unknown_script(reply):
-            self._sender.send_text(self)
+            self._sender.deliver(self)
         elif not isinstance(reply, list):
             self._fail(lambda: _fault_of(reply))
         elif not reply or reply.pop() != self.token or len(reply) != len(self):

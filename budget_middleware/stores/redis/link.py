@@ -1,7 +1,7 @@
 """How a store reaches its server: which verbs go together, what each call carries, and what becomes of its reply."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -77,14 +77,11 @@ class RedisLink:
     def _client(self) -> Any:
         return self._server.client()
 
-    def _ask(self, *verb: str) -> "asyncio.Future[Told]":
+    def _ask(self, *verb: str) -> Awaitable[Told]:
         """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
         gathered = self._gathered.here()
         batch = gathered.batch or Batch(self)
-        try:
-            told = batch.add(verb)
-        except UnicodeEncodeError as error:
-            raise StoreRefused(str(error)) from error
+        told = batch.add(verb)
         if gathered.batch is None:
             gathered.batch = batch
             if gathered.was_alone and self._server.is_idle:
@@ -104,11 +101,12 @@ class RedisLink:
         if wire is not None and script.digest in wire.sent_scripts:
             wire.send(batch, "EVALSHA", script.digest, *self._words(batch))
         else:
-            self.send_text(batch)
+            self.deliver(batch)
 
     # What a batch asks of its sender.
 
-    def send_text(self, batch: Batch) -> None:
+    def deliver(self, batch: Batch) -> None:
+        """In a task: it may take a connection first, and the text of the script."""
         delivering = self._gathered.here().delivering
         task = asyncio.get_running_loop().create_task(self._deliver(batch))
         delivering.add(task)
@@ -127,10 +125,7 @@ class RedisLink:
     async def _call(self, *verb: str) -> Told:
         """What another verb (its name, trace and arguments) tells. StoreUnavailable or StoreRefused."""
         batch = Batch(self)
-        try:
-            told = batch.add(verb)
-        except UnicodeEncodeError as error:
-            raise StoreRefused(str(error)) from error
+        told = batch.add(verb)
         batch.set_result(await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
         return told.result()
 
