@@ -19,28 +19,24 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, patience: P
     Raises StoreUnavailable when the patience ends at the latest, and then nobody knows whether an attempt was
     applied; StoreRefused at once, for the store will not think otherwise in so short a time.
     """
+    loop = asyncio.get_running_loop()
+    pause_s = FIRST_PAUSE_S
     try:
-        return await patience.bound(_until_decided(attempt, timeout_s=patience.timeout_s))
+        with patience.timeout() as wait:
+            while True:
+                try:
+                    answer = await attempt()
+                except StoreUnavailable as error:
+                    if loop.time() + pause_s >= wait.until_s:
+                        raise
+                    _log.debug("no answer, tried again: %s", error)
+                    await asyncio.sleep(pause_s)
+                    pause_s *= 2
+                else:
+                    if not answer.status.is_transient:
+                        return answer
+                    if loop.time() >= wait.until_s:
+                        # A store that answers without ever waiting gives the time-out no chance to tell it.
+                        raise StoreUnavailable(f"undecided after {patience.timeout_s:g} s: {answer.status}")
     except TimeoutError as error:
         raise StoreUnavailable(f"no answer within {patience.timeout_s:g} s") from error
-
-
-async def _until_decided(attempt: Callable[[], Awaitable[Answer]], *, timeout_s: float) -> Answer:
-    loop = asyncio.get_running_loop()
-    until = loop.time() + timeout_s
-    pause_s = FIRST_PAUSE_S
-    while True:
-        try:
-            answer = await attempt()
-        except StoreUnavailable as error:
-            if loop.time() + pause_s >= until:
-                raise
-            _log.debug("no answer, tried again: %s", error)
-            await asyncio.sleep(pause_s)
-            pause_s *= 2
-        else:
-            if not answer.status.is_transient:
-                return answer
-            if loop.time() >= until:
-                # A store that answers without ever waiting gives the time-out no chance to tell it.
-                raise StoreUnavailable(f"undecided after {timeout_s:g} s: {answer.status}")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status, Target
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
-from budget_middleware.ledger.follower import StoreFollower
+from budget_middleware.ledger.follower import Call, StoreFollower
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.patience import Patience
 from budget_middleware.ledger.spool import Spool
@@ -30,7 +30,9 @@ REPLAYED_AT_ONCE = 16
 LONGEST_PAUSE_S = 5.0
 
 Ending = Finalize | Release
-EndingTask = asyncio.Task[Answer | None]
+Settled = asyncio.Future[Answer | None]
+"""What an ending is answered, or None if that takes longer than the store's time-out: it goes on then, and so it does
+where whoever waits for this is cancelled."""
 
 _log = logging.getLogger("budget_middleware")
 
@@ -46,6 +48,7 @@ class _Owed:
     ending: Ending
     told: Told
     since_s: float
+    settled: Settled | None = None
     was_tried: bool = False
     is_replay: bool = False
     span: VerbSpan = SILENT
@@ -67,6 +70,16 @@ class _Owed:
             return self.ending
         span, age_ms = self.span, self._age_ms()
         return replace(self.ending, age_ms=age_ms, trace=span.trace, wants_entries=span.is_recording)
+
+    def tell(self, answer: Answer | None = None) -> None:
+        """Let whoever waits go on."""
+        if self.settled is not None and not self.settled.done():
+            self.settled.set_result(answer)
+
+    def tell_at(self, time_s: float) -> None:
+        """Let whoever waits go on at a time of the event loop's at the latest."""
+        if self.settled is not None:
+            asyncio.get_running_loop().call_at(time_s, self.tell)
 
     async def pause(self) -> None:
         """Wait before the next try, longer each time; cut short where the loop closes."""
@@ -154,8 +167,10 @@ class Endings:
         """Endings that got no answer at their first try, and none since."""
         return len(self._spool)
 
-    def begin(self, hold: Hold, ending: Ending, told: Told) -> EndingTask:
-        return self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic())))
+    def begin(self, hold: Hold, ending: Ending, told: Told) -> Settled:
+        settled: Settled = asyncio.get_running_loop().create_future()
+        self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic(), settled)))
+        return settled
 
     def adopt(self) -> None:
         """Take over what processes that are gone have left on disk."""
@@ -169,14 +184,6 @@ class Endings:
         """Let go of the disk; what is still owed is left there for another process."""
         self._spool.close()
 
-    async def settled(self, ending: EndingTask) -> Answer | None:
-        """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
-        if not ending.done():
-            await self._patience.until_done(ending)
-        if not ending.done() or ending.cancelled() or ending.exception() is not None:
-            return None
-        return ending.result()
-
     def replay(self) -> None:
         """Send the endings of the last minutes again: what the store still knows, it will not book twice."""
         since_s = time.monotonic() - REPLAYED_S
@@ -189,7 +196,7 @@ class Endings:
         async with at_once:
             await self._end(ending.again())
 
-    def _end(self, owed: _Owed) -> Coroutine[Any, Any, Answer | None]:
+    def _end(self, owed: _Owed) -> Coroutine[Any, Any, None]:
         owed.span = self._telemetry.spans.start(
             owed.ending.op,
             reservation_id=owed.hold.id,
@@ -200,29 +207,42 @@ class Endings:
         )
         return self._until_answered(owed)
 
-    async def _until_answered(self, owed: _Owed) -> Answer | None:
-        """Try until the store answers. None: it is away, and whoever waits may go on; or this was the last try."""
-        while True:
-            call = self._follower.call(owed.ending.op)
-            try:
-                answer = await self._patience.bound(self._send(owed))
-            except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
-                owed.was_tried = True
-                owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
-                if isinstance(error, StoreUnavailable | TimeoutError):
-                    self._follower.breaker.note_outage(began_s=call.began_s)
-                if owed.is_last or not self._keeps(owed):
-                    self._give_up(owed, error)
-                    return None
-                # Only a loop that closes cancels this task; what is owed to a counter gets one more try before.
-                owed.is_last = isinstance(error, asyncio.CancelledError)
-                if isinstance(error, StoreAway):
-                    self._tasks.own(self._try_later(owed))
-                    return None
-            else:
-                self._follower.note(answer, owed.span, call)
-                return self._settle(owed, answer)
-            await owed.pause()
+    async def _until_answered(self, owed: _Owed) -> None:
+        """Try until the store answers, or until there is no more to be tried."""
+        try:
+            while True:
+                call, wait = self._follower.call(owed.ending.op), self._patience.timeout()
+                try:
+                    with wait:
+                        answer = await self._send(owed)
+                except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
+                    if not owed.was_tried:
+                        owed.tell_at(wait.until_s)
+                    if not self._goes_on(owed, call, error):
+                        return
+                else:
+                    self._follower.note(answer, owed.span, call)
+                    self._settle(owed, answer)
+                    owed.tell(answer)
+                    return
+                await owed.pause()
+        finally:
+            owed.tell()
+
+    def _goes_on(self, owed: _Owed, call: Call, error: BaseException) -> bool:
+        """After a try that got no answer: whether there is to be another one."""
+        if isinstance(error, StoreAway):
+            owed.tell()
+        owed.was_tried = True
+        owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
+        if isinstance(error, StoreUnavailable | TimeoutError):
+            self._follower.breaker.note_outage(began_s=call.began_s)
+        if owed.is_last or not self._keeps(owed):
+            self._give_up(owed, error)
+            return False
+        # Only a loop that closes cancels this task; what is owed to a counter gets one more try before.
+        owed.is_last = isinstance(error, asyncio.CancelledError)
+        return True
 
     def _keeps(self, owed: _Owed) -> bool:
         is_kept = self._spool.keep(owed.spooled)
@@ -230,17 +250,13 @@ class Endings:
             self._telemetry.metrics.count_lost()
         return is_kept
 
-    async def _try_later(self, owed: _Owed) -> None:
-        await owed.pause()
-        await self._until_answered(owed)
-
     def _send(self, owed: _Owed) -> Awaitable[Answer]:
         if not (owed.is_last or self._follower.breaker.allows()):
             raise StoreAway("the store is away, and was not asked")
         verb = owed.asked_now()
         return self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb)
 
-    def _settle(self, owed: _Owed, answer: Answer) -> Answer:
+    def _settle(self, owed: _Owed, answer: Answer) -> None:
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
         was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
         self._follower.finish(owed.span, answer.status, is_uncertain=owed.is_uncertain or was_overtaken)
@@ -259,7 +275,6 @@ class Endings:
             if owed.is_uncertain and not answer.written:
                 # An earlier try was applied, and its answer got lost.
                 self._follower.learn_latest(answer)
-        return answer
 
     def _give_up(self, owed: _Owed, error: BaseException) -> None:
         told = names.because(str(error))

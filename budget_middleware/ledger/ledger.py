@@ -8,19 +8,18 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import Claim, LimitRule
 from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Release, Reserve, Status, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.ledger.attempts import until_decided
-from budget_middleware.ledger.endings import Endings, EndingTask
+from budget_middleware.ledger.endings import Endings, Settled
 from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.follower import JOURNAL_PAGE, StoreFollower
 from budget_middleware.ledger.handle import BudgetHandle
@@ -233,16 +232,16 @@ class Ledger:
     def _targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
         return self._chooser.targets(claims, now_ms=self._follower.time_ms())
 
-    # Endings. Each runs in a task of the ledger's own; who wants to wait for it waits in `settled`.
+    # Endings. Each runs in a task of the ledger's own; whoever wants to wait for it awaits what these return.
 
-    def finalize(self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict) -> EndingTask:
+    def finalize(self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict) -> Settled:
         """Book the actual cost, whatever became of the reservation."""
         self._leases.drop(hold)
         # Entries are wanted by whoever records a span, which is not known yet.
         ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason, wants_entries=False)
         return self._endings.begin(hold, ending, partial(_told_of_finalize, hold, ending, told))
 
-    def release(self, hold: Hold, *, reason: str = "") -> EndingTask:
+    def release(self, hold: Hold, *, reason: str = "") -> Settled:
         """Give the hold back and book nothing."""
         self._leases.drop(hold)
         ending = Release(hold.id, reason=reason, wants_entries=False)
@@ -285,17 +284,13 @@ class Ledger:
                 ending = self.finalize(hold, actual_nanos=added_nanos, reason="added")
                 self._count_cost(hold, added_nanos)
             # A second cancellation ends the wait, not the ending.
-            await self.settled(ending)
+            await ending
 
     def _count_cost(self, hold: Hold, actual_nanos: int) -> None:
         rates = self.prices.resolve(hold.model)
         # Names of the price book only, for their number is bounded.
         model = (rates.model if rates else "") or "other"
         self.telemetry.metrics.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.amount_nanos, model=model)
-
-    def settled(self, ending: EndingTask) -> Coroutine[Any, Any, Answer | None]:
-        """The answer of an ending, or None if it takes longer than the store's time-out; it goes on then."""
-        return self._endings.settled(ending)
 
     # What operators ask for. These raise StoreUnavailable and StoreRefused: an operator is there to try again.
 

@@ -2,17 +2,16 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from starlette.types import Scope
 
 from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refusal
-from budget_middleware.apis.form import parse_form
-from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
-from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.payers.payers import AmbiguousTokenError, Payers, UnclearPayerError
 from budget_middleware.prices import PriceBook
@@ -35,7 +34,6 @@ class Admitted(NamedTuple):
 
     hold: Hold
     quote: Quote
-    body: object
     balances: Sequence[Balance] = ()
     is_unprotected: bool = False
 
@@ -60,10 +58,9 @@ class Admission:
 
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
-        document = _document(body)
         try:
-            quote = self._quote(api, document, path=scope["path"], n_bytes=body.length())
-            payers = await self._payers_of(scope, body.headers, document)
+            quote = self._quote(api, body, path=scope["path"])
+            payers = await self._payers_of(scope, body)
         except (BadRequestError, AmbiguousTokenError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
         except UnclearPayerError:
@@ -74,9 +71,10 @@ class Admission:
             model=encode_subject(quote.model) if quote.model else "",
             expiry_charge_nanos=self._expiry_charge(quote),
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
-            told=_told((quote.rates.provider if quote.rates else "") or api.provider, quote.ask.model),
+            # An ending is remembered for minutes with its hold, so no more of the request than this is kept for it.
+            told=partial(_told, (quote.rates.provider if quote.rates else "") or api.provider, _short(quote.ask.model)),
         )
-        decided = await self._reserve(hold, quote, document)
+        decided = await self._reserve(hold, quote)
         if quote.rates is None and isinstance(decided, Admitted) and self._refuses_unpriced(hold):
             self._ledger.abandon(hold, reason="unpriced")
             return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
@@ -88,18 +86,19 @@ class Admission:
             return 0
         return expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
 
-    async def _payers_of(self, scope: Scope, headers: HeaderTable, document: object) -> Mapping[str, str | None]:
+    async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, str | None]:
         try:
-            return await self._payers.payers_of(scope, headers, document)
+            return await self._payers.payers_of(scope, body.headers, body.document)
         except UnclearPayerError as error:
             _log.warning("who pays for a request cannot be told: %s", error)
             if self._enforces:
                 raise
             return self._payers.nobody()
 
-    def _quote(self, api: Api, document: object, *, path: str, n_bytes: int) -> Quote:
+    def _quote(self, api: Api, body: RequestBody, *, path: str) -> Quote:
+        n_bytes = body.length()
         try:
-            ask = api.read_request(document, path=path, n_bytes=n_bytes)
+            ask = api.read_request(body.document, path=path, n_bytes=n_bytes)
         except BadRequestError:
             if self._enforces:
                 raise
@@ -122,18 +121,18 @@ class Admission:
             _log.warning("model %s has no price: served, and booked at 0 as unpriced", hold.model or "(none named)")
         return False
 
-    async def _reserve(self, hold: Hold, quote: Quote, document: object) -> Admitted | Refused:
+    async def _reserve(self, hold: Hold, quote: Quote) -> Admitted | Refused:
         try:
             answer = await self._ledger.reserve(hold)
         except (StoreUnavailable, StoreRefused) as error:
             if self._settings.on_store_error is OnStoreError.OPEN or not self._enforces:
                 ids = log_ids(hold.id, hold.reserve_trace)
                 _log.warning("the store is away, %s is served unprotected: %s", hold.id, error, extra=ids)
-                return Admitted(hold, quote, document, is_unprotected=True)
+                return Admitted(hold, quote, is_unprotected=True)
             self._ledger.abandon(hold, reason="store away")
             return _refused(503, Reason.UNAVAILABLE, "The budget store is not available.")
         if answer.admits:
-            return Admitted(hold, quote, document, answer.balances)
+            return Admitted(hold, quote, answer.balances)
         if answer.rejection is None:
             return _refused(503, Reason.UNAVAILABLE, f"The budget store answered {answer.status}.")
         reason = Reason.HELD if answer.rejection.is_held else Reason.SPENT
@@ -143,14 +142,6 @@ class Admission:
             message=rejection_message(answer.rejection),
         )
         return Refused(refusal, answer.rejection, hold)
-
-
-def _document(body: RequestBody) -> object:
-    """A form as far as it was read, for its fields come before its files; else the JSON value of a whole body."""
-    form = parse_form(body.raw, body.headers.first(b"content-type"), n_bytes=body.length())
-    if form is not None:
-        return form
-    return parse_body(body.raw) if body.is_whole else UNREADABLE
 
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:
@@ -165,17 +156,15 @@ def _unknown_model_message(ask: Ask, body: RequestBody) -> str:
     return f"The model {ask.model[:_SHOWN_MODEL_CHARS]!r} has no price here; budgets cannot be kept without one."
 
 
-def _told(provider: str, model: str | None) -> names.Told:
-    # An ending is remembered for minutes with its hold, so no more of the request than this is kept for it.
-    model = model[:_SHOWN_MODEL_CHARS] if model is not None else None
+def _told(provider: str, model: str) -> names.Attributes:
+    asked = {names.REQUEST_MODEL: shown_model(model)} if model else {}
+    return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
 
-    def told() -> names.Attributes:
-        asked = {names.REQUEST_MODEL: shown_model(model)} if model is not None else {}
-        return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
 
-    return told
+def _short(model: str | None) -> str:
+    return model[:_SHOWN_MODEL_CHARS] if model else ""
 
 
 def shown_model(name: str) -> str:
     """A model as others name it, as a span may tell it: not long, and without what UTF-8 cannot hold."""
-    return name[:_SHOWN_MODEL_CHARS].encode("utf-8", "backslashreplace").decode()
+    return _short(name).encode("utf-8", "backslashreplace").decode()

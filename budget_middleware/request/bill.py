@@ -79,16 +79,12 @@ def reported_cost(text: bytes) -> int | None:
     return nanos if 0 <= nanos <= MAX_NANOS else None
 
 
-def usage_told(model: str | None, usage: Usage | None) -> names.Told:
+def usage_told(model: str | None, usage: Usage | None) -> names.Attributes:
     """What the finalize span tells of the answer."""
-
-    def told() -> names.Attributes:
-        attributes: dict[str, str | int | float | bool] = {}
-        if model is not None:
-            attributes[names.RESPONSE_MODEL] = shown_model(model)
-        if usage is not None:
-            attributes[names.INPUT_TOKENS] = usage.input_tokens
-            attributes[names.OUTPUT_TOKENS] = usage.output_tokens
-        return attributes
-
-    return told
+    attributes: dict[str, str | int | float | bool] = {}
+    if model is not None:
+        attributes[names.RESPONSE_MODEL] = shown_model(model)
+    if usage is not None:
+        attributes[names.INPUT_TOKENS] = usage.input_tokens
+        attributes[names.OUTPUT_TOKENS] = usage.output_tokens
+    return attributes

@@ -5,15 +5,18 @@ from functools import lru_cache
 
 from starlette.types import Message, Receive, Scope
 
+from budget_middleware.apis.form import parse_form
+from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
 
 
 class RequestBody:
-    """Reads a body up to a bound, and replays it.
+    """Reads a body up to a bound, and replays it; nothing of it is kept after that.
 
-    ``raw`` holds what was read. ``is_whole``: that is all of it, and no longer than ``max_bytes``; of a longer
-    body the app gets the rest from the server itself. ``is_client_gone``: the client left before it had sent
-    everything. ``headers`` are the request's.
+    ``raw`` holds what was read, ``document`` what that says: the fields of a form as far as it was read, for they come
+    before its files, else the JSON value of a whole body, or UNREADABLE. ``is_whole``: all of it was read, and it is no
+    longer than ``max_bytes``; of a longer body the app gets the rest from the server itself. ``is_client_gone``: the
+    client left before it had sent everything. ``headers`` are the request's.
     """
 
     def __init__(self, receive: Receive, *, headers: HeaderTable, max_bytes: int) -> None:
@@ -23,6 +26,7 @@ class RequestBody:
         self._has_more = True
         self._is_replayed = False
         self.raw = b""
+        self.document: object = UNREADABLE
         self.is_whole = False
         self.is_client_gone = False
 
@@ -40,6 +44,11 @@ class RequestBody:
             self._has_more = message.get("more_body", False)
         self.raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         self.is_whole = n_bytes <= self._max_bytes
+        form = parse_form(self.raw, self.headers.first(b"content-type"), n_bytes=self.length())
+        if form is not None:
+            self.document = form
+        elif self.is_whole:
+            self.document = parse_body(self.raw)
 
     def length(self) -> int:
         """The body's length in bytes: what was read, or what the client announced if that is more."""
@@ -55,7 +64,9 @@ class RequestBody:
         if self._is_replayed:
             return None
         self._is_replayed = True
-        return {"type": "http.request", "body": self.raw, "more_body": self._has_more}
+        # An answer may take minutes, and a long conversation is thousands of objects.
+        raw, self.raw, self.document = self.raw, b"", UNREADABLE
+        return {"type": "http.request", "body": raw, "more_body": self._has_more}
 
 
 def with_body_length(scope: Scope, length: int) -> Scope:

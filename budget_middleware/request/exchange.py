@@ -11,6 +11,7 @@ request can lose it. What the app does after its last message changes nothing.
 """
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +21,7 @@ from budget_middleware.apis.base import Api
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
 from budget_middleware.headers import Headers
-from budget_middleware.ledger import BudgetHandle, Ledger
+from budget_middleware.ledger import BudgetHandle, Ledger, Settled
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, reported_cost, usage_told
 from budget_middleware.request.body import RequestBody
@@ -56,7 +57,7 @@ class Exchange:
         self._bill = Bill(admitted.quote, ledger.prices)
         self._handle = BudgetHandle(admitted.hold.id, ledger.prices)
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
-        self._ending: asyncio.Task[Answer | None] | None = None
+        self._ending: Settled | None = None
         # Made for those who wait for it.
         self._has_ended: asyncio.Event | None = None
         self._charge: Charge | None = None
@@ -207,9 +208,9 @@ class Exchange:
         self._ending = self._begin_ending(end)
         if self._has_ended is not None:
             self._has_ended.set()
-        return await self._ledger.settled(self._ending)
+        return await self._ending
 
-    def _begin_ending(self, end: End) -> asyncio.Task[Answer | None]:
+    def _begin_ending(self, end: End) -> Settled:
         seen, hold = self._reader.seen, self._admitted.hold
         is_error = self._status >= 300
         evidence = self._bill.evidence(seen, end=end, is_error=is_error, output_began=self._output_began)
@@ -218,7 +219,7 @@ class Exchange:
         self._count(charge, end)
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)
-        told = usage_told(seen.model, seen.usage)
+        told = partial(usage_told, seen.model, seen.usage)
         return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
 
     def _count(self, charge: Charge, end: End) -> None:

@@ -16,7 +16,7 @@ from budget_middleware.apis.base import Api
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.admission import Admission, Admitted, Refused
+from budget_middleware.request.admission import Admission, Refused
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.exchange import Exchange
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
@@ -64,7 +64,7 @@ class BudgetResponder:
             return
         started = time.monotonic()
         try:
-            hides_usage, scope = self._for_the_app(api, admitted, scope, body)
+            hides_usage, scope = _for_the_app(api, scope, body)
             exchange = Exchange(
                 api,
                 admitted,
@@ -90,12 +90,11 @@ class BudgetResponder:
             )
         await send_refusal(api, refused.refusal, send, headers=headers)
 
-    def _for_the_app(self, api: Api, admitted: Admitted, scope: Scope, body: RequestBody) -> tuple[bool, Scope]:
-        """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope."""
-        rewritten = None
-        if admitted.body is not UNREADABLE:
-            rewritten = api.ask_for_usage(body.raw, admitted.body)
-        if rewritten is not None:
-            body.raw = rewritten
-            scope = with_body_length(scope, len(rewritten))
-        return rewritten is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))
+
+def _for_the_app(api: Api, scope: Scope, body: RequestBody) -> tuple[bool, Scope]:
+    """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope."""
+    rewritten = api.ask_for_usage(body.raw, body.document) if body.document is not UNREADABLE else None
+    if rewritten is not None:
+        body.raw = rewritten
+        scope = with_body_length(scope, len(rewritten))
+    return rewritten is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))

@@ -81,10 +81,12 @@ class TestWhatWaits:
         guard = memory.guard(ScriptedApp(*stream(600)))
         waits = []
 
-        async def settled(ending):
-            waits.append(ending)
+        class Away:
+            def __await__(self):
+                waits.append(self)
+                yield from ()
 
-        monkeypatch.setattr(guard.ledger, "settled", settled)
+        monkeypatch.setattr(guard.ledger, "finalize", lambda *_, **__: Away())
         played = await call(guard, STREAM_ASK, headers=bearer())
         assert played.is_complete
         assert len(waits) == 1

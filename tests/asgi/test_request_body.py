@@ -1,6 +1,7 @@
 """The app gets what the client sent, and the client what it asked for, whatever we had to read or to add."""
 
 import codecs
+import gc
 import gzip
 import json
 
@@ -23,6 +24,21 @@ class TestReplay:
         played = await call(bench.guard(app), body, headers=bearer())
         assert (played.status, app.bodies) == (200, [SPACED])
         assert await bench.figures() == ("0.60", "0.00")
+
+    async def test_nothing_of_it_is_kept_while_it_is_answered(self, memory):
+        """A long conversation is thousands of objects, and its answer may take minutes."""
+        kept: list[object] = []
+
+        async def app(scope, receive, send):
+            await receive()
+            kept.extend(each for each in gc.get_objects() if type(each) is dict and each.get("mark") == "of this test")
+            for message in completion(600):
+                await send(message)
+
+        body = b'{"mark": "of this test", "model": "plain", "max_tokens": 600, "messages": [{"role": "user"}]}'
+        played = await call(memory.guard(app), body, headers=bearer())
+        assert played.status == 200
+        assert kept == []
 
     async def test_after_the_body_the_app_hears_the_server_again(self, memory):
         app = ScriptedApp(client_gone)

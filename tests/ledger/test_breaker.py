@@ -87,7 +87,7 @@ async def test_an_ending_without_an_answer_tells_it_to_the_next_request():
     ledger, held = Ledger(faults.store, store_timeout_s=5), hold()
     await ledger.reserve(held)
     faults.always["finalize"] = request_lost
-    assert await ledger.settled(ledger.finalize(held, actual_nanos=10_000_000)) is None
+    assert await ledger.finalize(held, actual_nanos=10_000_000) is None
     assert faults.count("finalize") == OUTAGES
     with pytest.raises(StoreAway):
         await ledger.reserve(hold())

@@ -92,9 +92,9 @@ async def test_cancelled_twice_while_the_ending_is_settled(base: Store, faults: 
     async def request() -> None:
         ending = ledger.release(held) if verb == "release" else ledger.finalize(held, actual_nanos=nanos("0.10"))
         try:
-            await ledger.settled(ending)
+            await asyncio.shield(ending)
         finally:
-            await ledger.settled(ending)
+            await ending
 
     serving = asyncio.create_task(request())
     await gate.reached()
@@ -114,7 +114,7 @@ async def test_an_ending_inside_a_cancelled_anyio_scope(base: Store, faults: Fau
     faults.meets("finalize", request_lost, reply_lost)
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await ledger.settled(ledger.finalize(held, actual_nanos=nanos("0.10")))
+        await ledger.finalize(held, actual_nanos=nanos("0.10"))
     assert scope.cancelled_caught
     await ledger.drain()
     assert await figures(base) == ("0.10", "0.00")

@@ -21,7 +21,7 @@ def work_in_threads(ledger: Ledger, store: Store, *, threads: int = 2, requests:
     async def request() -> None:
         held = hold("0.01")
         if (await ledger.reserve(held)).admits:
-            await ledger.settled(ledger.finalize(held, actual_nanos=nanos("0.001")))
+            await ledger.finalize(held, actual_nanos=nanos("0.001"))
 
     async def serve() -> None:
         await asyncio.gather(*(request() for _ in range(requests)))
@@ -71,7 +71,7 @@ def test_a_loop_that_is_over_is_forgotten():
         loops.append(weakref.ref(asyncio.get_running_loop()))
         held = hold("0.01")
         await ledger.reserve(held)
-        await ledger.settled(ledger.finalize(held, actual_nanos=1))
+        await ledger.finalize(held, actual_nanos=1)
 
     for _ in range(3):
         asyncio.run(serve())

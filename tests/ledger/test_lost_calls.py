@@ -59,9 +59,23 @@ async def test_f09_first_finalize_fails(base: Store, faults: FaultyStore, ledger
     held = hold()
     assert (await ledger.reserve(held)).admits
     faults.meets("finalize", request_lost)
-    answer = await ledger.settled(ledger.finalize(held, actual_nanos=nanos("0.10")))
+    answer = await ledger.finalize(held, actual_nanos=nanos("0.10"))
     assert answer is not None
     assert answer.status is Status.FINALIZED
+    assert await figures(base) == ("0.10", "0.00")
+
+
+async def test_who_waits_for_an_ending_waits_for_all_its_tries_together(
+    base: Store, faults: FaultyStore, open_ledger: OpenLedger
+):
+    """Each try fails at once and there is always another; the answer must not wait for the last one."""
+    ledger, held = open_ledger(store_timeout_s=0.2), hold()
+    await ledger.reserve(held)
+    faults.always["finalize"] = request_lost
+    async with asyncio.timeout(10):
+        assert await ledger.finalize(held, actual_nanos=nanos("0.10")) is None
+    faults.always.clear()
+    await ledger.drain()
     assert await figures(base) == ("0.10", "0.00")
 
 

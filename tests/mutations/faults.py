@@ -249,8 +249,21 @@ FAULTS = (
     Fault(
         "an ending is cancelled with its request",
         "ledger/endings.py",
-        "await self._patience.until_done(ending)",
-        "await self._patience.bound(ending)",
+        "        self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic(), settled)))\n",
+        "        task = self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic(), settled)))\n"
+        "        settled.add_done_callback(lambda _: task.cancel())\n",
+    ),
+    Fault(
+        "who waits for an ending waits for its last try",
+        "ledger/endings.py",
+        "                        owed.tell_at(wait.until_s)\n",
+        "                        pass\n",
+    ),
+    Fault(
+        "who waits for an ending waits for its first try alone",
+        "ledger/endings.py",
+        "                        owed.tell_at(wait.until_s)\n",
+        "                        owed.tell()\n",
     ),
     Fault(
         "who gives up on a reserve does not release it",
@@ -391,8 +404,8 @@ FAULTS = (
     Fault(
         "endings do not tell of an outage",
         "ledger/endings.py",
-        "                    self._follower.breaker.note_outage(began_s=call.began_s)\n",
-        "                    pass\n",
+        "            self._follower.breaker.note_outage(began_s=call.began_s)\n",
+        "            pass\n",
     ),
     Fault(
         "limits survive a loss of the store",
@@ -421,8 +434,8 @@ FAULTS = (
     Fault(
         "an unprotected answer is not marked",
         "request/admission.py",
-        "return Admitted(hold, quote, document, is_unprotected=True)",
-        "return Admitted(hold, quote, document)",
+        "return Admitted(hold, quote, is_unprotected=True)",
+        "return Admitted(hold, quote)",
     ),
     # The wire.
     Fault(
@@ -449,8 +462,14 @@ FAULTS = (
     Fault(
         "the answer does not wait for its ending",
         "request/exchange.py",
-        "        return await self._ledger.settled(self._ending)\n",
+        "        return await self._ending\n",
         "        return None\n",
+    ),
+    Fault(
+        "a body is kept while it is answered",
+        "request/body.py",
+        'raw, self.raw, self.document = self.raw, b"", UNREADABLE\n',
+        "raw = self.raw\n",
     ),
     Fault(
         "a request ends twice",

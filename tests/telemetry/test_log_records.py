@@ -37,7 +37,7 @@ async def everything_that_is_logged(ledger: Ledger, faults: FaultyStore, clock: 
     await ledger._expiries.extend(late)
     faults.always["finalize"] = faults.always["reserve"] = request_lost
     for held in (spooled, lost):
-        await ledger.settled(ledger.finalize(held, actual_nanos=1))
+        await ledger.finalize(held, actual_nanos=1)
     with pytest.raises(StoreUnavailable):
         await ledger.reserve(hold("0.01"))
     await ledger.drain(timeout_s=0)

@@ -25,7 +25,7 @@ Headers = list[tuple[bytes, bytes]]
 async def requested(ledger: Ledger, headers: Headers) -> Hold:
     held = hold("0.10", context=ledger.telemetry.spans.parent(headers))
     await ledger.reserve(held)
-    await ledger.settled(ledger.finalize(held, actual_nanos=nanos("0.01")))
+    await ledger.finalize(held, actual_nanos=nanos("0.01"))
     return held
 
 

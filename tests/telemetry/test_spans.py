@@ -221,7 +221,7 @@ async def test_everything_at_once_and_nothing_untold(
         if at % 11 == 0:
             await _anyhow(ledgers[(at + 1) % 2].expire(held.id, reason="operator"))
         ending = ledger.release(held) if at % 4 == 0 else ledger.finalize(held, actual_nanos=at * 1000)
-        await ledger.settled(ending)
+        await ending
 
     for first in range(0, 120, 12):
         await asyncio.gather(*(request(at) for at in range(first, first + 12)))
@@ -271,7 +271,7 @@ async def test_a_lost_reply_is_told_from_the_journal_and_once(
         with pytest.raises(StoreUnavailable):
             await ledger.sweep()
     ending = ledger.release(held) if verb == "release" else ledger.finalize(held, actual_nanos=1)
-    await ledger.settled(ending)
+    await ending
     faults.always.clear()
     for _ in range(3):
         await ledger.sweep()
@@ -440,7 +440,7 @@ async def test_of_1_percent_sampled_the_journal_is_whole(
         with tracer.start_as_current_span("POST") if at % 2 else contextlib.nullcontext():
             held = hold("0.01", key=f"k{at % 3}")
             await ledger.reserve(held)
-            await ledger.settled(ledger.finalize(held, actual_nanos=at) if at % 4 else ledger.release(held))
+            await ledger.finalize(held, actual_nanos=at) if at % 4 else ledger.release(held)
 
     for at in range(0, 200, 20):
         faults.meets("reserve", reply_lost)
