@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from budget_middleware.apis.base import Seen
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.sse import EVENT_END
 
 # To try what longer ones are like is dear, and there are few of them.
 _LONGEST_LEARNT: Final = 4_096
@@ -127,6 +128,16 @@ class _Alike(NamedTuple):
         beginning, *behind = self.parts
         return beginning + b"".join(filling + part for filling, part in zip(fillings, behind, strict=True))
 
+    def has_text_in_each_event_that_differs(self, are_generated: Sequence[bool]) -> bool:
+        """Whether no event has a gap that has none of generated text."""
+        number, with_gaps, with_text = 0, set(), set()
+        for part, is_generated in zip(self.parts, are_generated, strict=False):
+            number += len(EVENT_END.findall(part))
+            with_gaps.add(number)
+            if is_generated:
+                with_text.add(number)
+        return with_gaps == with_text
+
     def skim(self, own: Skimmed, are_generated: Sequence[bool]) -> Skim | None:
         """None if what is kept from the client is not in one part."""
         if not self.fillings:
@@ -173,8 +184,8 @@ def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
     if own is None:
         return None
     are_generated = [_is_generated(alike, place, own, seen, parse) for place in range(len(alike.fillings))]
-    if alike.fillings and not any(are_generated):
-        # Then what it says depends on nothing that was tried, and may depend on what was not.
+    if not alike.has_text_in_each_event_that_differs(are_generated):
+        # Then what that event says depends on nothing that was tried, and may depend on what was not.
         return None
     skim = alike.skim(own, are_generated)
     trials = [

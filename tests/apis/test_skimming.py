@@ -197,6 +197,27 @@ def test_chunks_that_are_numbered_are_alike():
     assert reader.skim(deltas[-1].replace(b":99,", b":%s," % (b"9" * 19))) is None
 
 
+@pytest.mark.parametrize("kind", ["response.output_text.delta", "response.completed", "response.failed"])
+def test_what_an_event_is_may_matter_though_it_did_not_in_those_before(kind):
+    """Several events come in one chunk: of one the text is generated, the others tell what they are by a text too."""
+
+    def chunk_of(text, kind):
+        told = ("response.output_text.delta", text), (kind, "word")
+        return b"".join(utf8({"type": kind, "sequence_number": 1, "delta": text}) for kind, text in told)
+
+    chunks = [
+        chunk_of("word", "response.audio.delta"),
+        chunk_of("other", "response.refusal.done"),
+        chunk_of("third", "response.audio.done"),
+        chunk_of("last", kind),
+    ]
+    fed, skimmed = (reader_of("openai-responses") for _ in range(2))
+    for one in chunks:
+        taken(skimmed, one)
+        fed.feed(one, last=False)
+    assert skimmed.seen == fed.seen
+
+
 def test_streams_that_are_never_alike_pay_little_for_it():
     api = Counted()
     reader = AnswerReader(api, hide_usage=False, max_body_bytes=1000)

@@ -654,6 +654,12 @@ FAULTS = (
         "    return skim\n",
     ),
     Fault(
+        "an event is skimmed for the text of another one",
+        "apis/skimming.py",
+        "    if not alike.has_text_in_each_event_that_differs(are_generated):\n",
+        "    if alike.fillings and not any(are_generated):\n",
+    ),
+    Fault(
         "what chunks are like outlives a change of facts",
         "apis/skimming.py",
         "            self.skim = None\n        if b",
