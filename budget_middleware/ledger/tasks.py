@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from functools import partial
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from budget_middleware.event_loops import PerEventLoop
@@ -15,17 +15,27 @@ _T = TypeVar("_T")
 _log = logging.getLogger("budget_middleware")
 
 
+class _Tasks(set[asyncio.Task[Any]]):
+    """Those of one event loop."""
+
+    def let_go(self, task: asyncio.Task[Any]) -> None:
+        self.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a task of the ledger failed", exc_info=error)
+
+
 class OwnedTasks:
     """The tasks of this process, by event loop (a task lives and dies with its loop)."""
 
     def __init__(self) -> None:
-        self._tasks = PerEventLoop[set[asyncio.Task[Any]]](set)
+        self._tasks = PerEventLoop(_Tasks)
 
     def own(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        tasks = self._tasks.here()
-        task = asyncio.get_running_loop().create_task(work)
+        tasks, context = self._tasks.here(), copy_context()
+        task = asyncio.get_running_loop().create_task(work, context=context)
         tasks.add(task)
-        task.add_done_callback(partial(_let_go, tasks))
+        # Its own context serves both: else asyncio copies one more.
+        task.add_done_callback(tasks.let_go, context=context)
         return task
 
     async def drain(self, *, timeout_s: float) -> int:
@@ -57,9 +67,3 @@ async def run_beside(work: Callable[[], object], *, timeout_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await done.wait()
-
-
-def _let_go(tasks: set[asyncio.Task[Any]], task: asyncio.Task[Any]) -> None:
-    tasks.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("a task of the ledger failed", exc_info=error)

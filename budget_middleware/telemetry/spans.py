@@ -22,6 +22,8 @@ from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 
 ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
+# Not a union, which would be made anew for every request.
+_NO_PROVIDERS: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 NO_PROVIDER: Final = Context()
 """The parent of a request that came when there was no provider: it has no spans, and nobody asks again."""
 
@@ -37,7 +39,7 @@ def has_tracer_provider() -> bool:
 
     None, because it cannot be told, where the environment names a provider that cannot be loaded.
     """
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+    return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
 
 
 @dataclass(slots=True, eq=False)
