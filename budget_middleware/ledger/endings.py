@@ -169,7 +169,9 @@ class Endings:
 
     def begin(self, hold: Hold, ending: Ending, told: Told) -> Settled:
         settled: Settled = asyncio.get_running_loop().create_future()
-        self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic(), settled)))
+        owed = _Owed(hold, ending, told, time.monotonic(), settled)
+        # Not by the task itself: one that is cancelled before its first step would never tell.
+        self._tasks.own(self._end(owed)).add_done_callback(lambda _: owed.tell())
         return settled
 
     def adopt(self) -> None:
@@ -209,25 +211,22 @@ class Endings:
 
     async def _until_answered(self, owed: _Owed) -> None:
         """Try until the store answers, or until there is no more to be tried."""
-        try:
-            while True:
-                call, wait = self._follower.call(owed.ending.op), self._patience.timeout()
-                try:
-                    with wait:
-                        answer = await self._send(owed)
-                except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
-                    if not owed.was_tried:
-                        owed.tell_at(wait.until_s)
-                    if not self._goes_on(owed, call, error):
-                        return
-                else:
-                    self._follower.note(answer, owed.span, call)
-                    self._settle(owed, answer)
-                    owed.tell(answer)
+        while True:
+            call, wait = self._follower.call(owed.ending.op), self._patience.timeout(owed.tell)
+            try:
+                with wait:
+                    answer = await self._send(owed)
+            except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
+                if not owed.was_tried:
+                    owed.tell_at(wait.until_s)
+                if not self._goes_on(owed, call, error):
                     return
-                await owed.pause()
-        finally:
-            owed.tell()
+            else:
+                self._follower.note(answer, owed.span, call)
+                self._settle(owed, answer)
+                owed.tell(answer)
+                return
+            await owed.pause()
 
     def _goes_on(self, owed: _Owed, call: Call, error: BaseException) -> bool:
         """After a try that got no answer: whether there is to be another one."""

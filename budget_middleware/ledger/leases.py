@@ -75,8 +75,8 @@ class LeaseKeeper:
 
     async def _beat_forever(self, kept: _Kept) -> None:
         # A cancellation alone may be swallowed by a driver that is cleaning up after an outage.
+        await asyncio.sleep(self._every_s)
         while kept.beat is asyncio.current_task():
-            await asyncio.sleep(self._every_s)
             try:
                 await self._beat(kept)
             except (StoreUnavailable, StoreRefused) as error:
@@ -84,6 +84,7 @@ class LeaseKeeper:
                 _log.warning("heartbeats got no answer: %s", error)
             except Exception:  # noqa: BLE001 - without its next beats every hold would expire
                 _log.exception("a heartbeat failed")
+            await asyncio.sleep(self._every_s)
 
     async def _beat(self, kept: _Kept) -> None:
         """Whatever is wrong with one hold, the others are extended and the due ones swept."""

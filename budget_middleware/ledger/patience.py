@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,10 +16,13 @@ class Patience:
         self.timeout_s = timeout_s
         self._waits = PerEventLoop(_Waits)
 
-    def timeout(self) -> "_Wait":
-        """For a ``with``: TimeoutError where its block takes longer, and then what it awaits has been cancelled."""
+    def timeout(self, overdue: Callable[[], object] | None = None) -> "_Wait":
+        """For a ``with``: what its block awaits is cancelled where it takes longer, and that is a TimeoutError then.
+
+        ``overdue`` is called before, for whoever must not wait until the cancelled work has come back.
+        """
         loop = asyncio.get_running_loop()
-        wait = _Wait(self.timeout_s, loop)
+        wait = _Wait(self.timeout_s, loop, overdue)
         self._waits.here().add(wait, loop)
         return wait
 
@@ -26,9 +30,10 @@ class Patience:
 class _Wait:
     """A wait of the current task, from when it is made; ``task`` is None once it is over."""
 
-    __slots__ = ("_cancellations_before", "_is_overdue", "_timeout_s", "task", "until_s")
+    __slots__ = ("_cancellations_before", "_is_overdue", "_overdue", "_timeout_s", "task", "until_s")
 
-    def __init__(self, timeout_s: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, timeout_s: float, loop: asyncio.AbstractEventLoop, overdue: Callable[[], object] | None) -> None:
+        self._overdue = overdue
         task = asyncio.current_task(loop)
         assert task is not None, "what is bounded is awaited in a task"
         self.task: asyncio.Task[Any] | None = task
@@ -41,6 +46,8 @@ class _Wait:
         """Cancel what is awaited, unless that is over."""
         if self.task is not None:
             self._is_overdue = True
+            if self._overdue is not None:
+                self._overdue()
             self.task.cancel()
 
     def __enter__(self) -> Self:
@@ -50,7 +57,7 @@ class _Wait:
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
         # A task holds its loop, and what is kept for a loop must not.
-        task, self.task = self.task, None
+        task, self.task, self._overdue = self.task, None, None
         # Our own cancellation is taken back; somebody else's stays one.
         is_ours = self._is_overdue and task is not None and task.uncancel() <= self._cancellations_before
         if is_ours and kind is asyncio.CancelledError:

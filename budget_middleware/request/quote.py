@@ -34,7 +34,7 @@ class Quote(NamedTuple):
 
 def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
     if rates is None:
-        return Quote(ask, None, estimate_nanos=0)
+        return Quote(replace(ask, texts=()), None, estimate_nanos=0)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
@@ -53,7 +53,7 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
             input_may_become=may_become,
         )
         nanos = max(nanos, tier_nanos)
-    return Quote(ask, rates, nanos)
+    return Quote(replace(ask, texts=()), rates, nanos)
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:

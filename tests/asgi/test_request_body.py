@@ -31,11 +31,12 @@ class TestReplay:
 
         async def app(scope, receive, send):
             await receive()
+            kept.extend(each.texts for each in gc.get_objects() if type(each).__name__ == "Ask" and each.texts)
             kept.extend(each for each in gc.get_objects() if type(each) is dict and each.get("mark") == "of this test")
             for message in completion(600):
                 await send(message)
 
-        body = b'{"mark": "of this test", "model": "plain", "max_tokens": 600, "messages": [{"role": "user"}]}'
+        body = b'{"mark": "of this test", "model": "plain", "max_tokens": 600, "messages": [{"role": "\\u00fc"}]}'
         played = await call(memory.guard(app), body, headers=bearer())
         assert played.status == 200
         assert kept == []

@@ -79,6 +79,37 @@ async def test_who_waits_for_an_ending_waits_for_all_its_tries_together(
     assert await figures(base) == ("0.10", "0.00")
 
 
+async def test_who_waits_for_an_ending_does_not_wait_for_a_store_that_takes_no_cancellation(
+    faults: FaultyStore, open_ledger: OpenLedger
+):
+    ledger, held, gate = open_ledger(store_timeout_s=0.05), hold(), Gate()
+
+    async def cleans_up(apply):
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            await gate.wait()
+            raise
+        return await apply()
+
+    await ledger.reserve(held)
+    faults.meets("finalize", cleans_up)
+    async with asyncio.timeout(10):
+        assert await ledger.finalize(held, actual_nanos=nanos("0.10")) is None
+    gate.open()
+    await ledger.drain()
+
+
+async def test_who_waits_for_an_ending_that_is_cancelled_before_its_first_step_goes_on(ledger: Ledger):
+    held = hold()
+    await ledger.reserve(held)
+    ending = ledger.finalize(held, actual_nanos=nanos("0.10"))
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    async with asyncio.timeout(10):
+        assert await ending is None
+
+
 async def test_f10_replies_lost_three_times(base: Store, faults: FaultyStore, ledger: Ledger):
     for method in ("reserve", "finalize", "release"):
         faults.meets(method, reply_lost, reply_lost, reply_lost)

@@ -249,21 +249,20 @@ FAULTS = (
     Fault(
         "an ending is cancelled with its request",
         "ledger/endings.py",
-        "        self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic(), settled)))\n",
-        "        task = self._tasks.own(self._end(_Owed(hold, ending, told, time.monotonic(), settled)))\n"
-        "        settled.add_done_callback(lambda _: task.cancel())\n",
+        "        self._tasks.own(self._end(owed)).add_done_callback(lambda _: owed.tell())\n",
+        "        task = self._tasks.own(self._end(owed))\n        settled.add_done_callback(lambda _: task.cancel())\n",
     ),
     Fault(
         "who waits for an ending waits for its last try",
         "ledger/endings.py",
-        "                        owed.tell_at(wait.until_s)\n",
-        "                        pass\n",
+        "                    owed.tell_at(wait.until_s)\n",
+        "                    pass\n",
     ),
     Fault(
         "who waits for an ending waits for its first try alone",
         "ledger/endings.py",
-        "                        owed.tell_at(wait.until_s)\n",
-        "                        owed.tell()\n",
+        "                    owed.tell_at(wait.until_s)\n",
+        "                    owed.tell()\n",
     ),
     Fault(
         "who gives up on a reserve does not release it",
