@@ -106,8 +106,10 @@ class AnswerReader:
     def skim(self, chunk: object) -> bytes | None:
         """The bytes to forward now of a chunk that need not be parsed; None if it is to be fed."""
         skim = self._skim
-        # What only holds bytes, such as a memoryview, is fed as well.
-        skimmed = skim(chunk) if skim is not None and type(chunk) is bytes else None
+        # What only holds bytes, such as a memoryview, is fed as well, and so is what may be too long an event.
+        if skim is None or type(chunk) is not bytes or len(chunk) > self._max_event_bytes:
+            return None
+        skimmed = skim(chunk)
         if skimmed is None:
             return None
         text_bytes, forwarded = skimmed
@@ -132,9 +134,12 @@ class AnswerReader:
         facts_before, began_between = facts_of(self.seen), self._is_between_events
         forwarded = self._read(self._splitter, pieces, last=last)
         is_between = self._is_between_events
+        if self._skimmer is not None and facts_of(self.seen) != facts_before:
+            # One that is like those before it would tell again what has been told otherwise since, however that came.
+            self._skimmer.skim = None
         if began_between and is_between:
             self._skimmer = self._skimmer or Skimmer()
-            self._skimmer.learn(chunk, self.seen, facts_before=facts_before, parse=self._parse)
+            self._skimmer.learn(chunk, self.seen, parse=self._parse)
         self._skim = self._skimmer.skim if is_between and self._skimmer is not None else None
         return forwarded if self._hide_usage else chunk
 
@@ -151,8 +156,8 @@ class AnswerReader:
         return bytes(forwarded)
 
     def _parse(self, chunk: bytes, seen: Seen) -> bytes:
-        """As if a chunk of whole events were fed, on what else was seen."""
-        events = EventSplitter(max_event_bytes=self._max_event_bytes).feed(chunk)
+        """As if a chunk of whole events were fed that is not the first, on what else was seen."""
+        events = EventSplitter(max_event_bytes=self._max_event_bytes, at_start=False).feed(chunk)
         forwarded = b"".join(self._read_event(event, seen) for event in events)
         return forwarded if self._hide_usage else chunk
 

@@ -26,9 +26,17 @@ _MOST_COMPARED: Final = 16
 _TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*')
 _NUMBER: Final = re.compile(rb"0|[1-9]\d{0,17}")
 _BACKSLASH: Final = ord("\\")  # As a number it is found several times as fast.
+# The colon of a key may stand in the next line of the data.
+_BEHIND_KEY: Final = re.compile(rb"(?:\s|data:?)*:")
 _NUMBERS: Final = re.compile(rb"(\d+)")
 # Tried in the place of texts, and of numbers.
-_TRIALS: Final = ((b"0", b"0"), (b"4711", b"4711"), (b"1" * 37, b"1" * 18), (rb"\n\u00e9\"\\\ud83d\ude00", b"7"))
+_TRIALS: Final = (
+    (b"", b"0"),
+    (b"0", b"0"),
+    (b"4711", b"4711"),
+    (b"1" * 37, b"1" * 18),
+    (rb"\n\u00e9\"\\\ud83d\ude00", b"7"),
+)
 
 facts_of = attrgetter(
     "usage", "input_usage", "beside", "model", "service_tier", "cost_nanos", "terminal", "readable", "goes_on_unread"
@@ -101,11 +109,8 @@ class Skimmer:
         self._previous = b""
         self._compared = 0
 
-    def learn(self, chunk: bytes, seen: Seen, *, facts_before: tuple[object, ...], parse: Parse) -> None:
-        """Take a chunk of whole events that has been parsed, by which the facts became those of ``seen``."""
-        if facts_of(seen) != facts_before:
-            # One that is like those before it would tell again what has been told otherwise since.
-            self.skim = None
+    def learn(self, chunk: bytes, seen: Seen, *, parse: Parse) -> None:
+        """Take a chunk of whole events that has been parsed."""
         if b'\\"' in chunk or len(chunk) > _LONGEST_LEARNT or self._compared == _MOST_COMPARED:
             return
         previous, self._previous = self._previous, chunk
@@ -128,11 +133,21 @@ class _Alike(NamedTuple):
         beginning, *behind = self.parts
         return beginning + b"".join(filling + part for filling, part in zip(fillings, behind, strict=True))
 
+    def tried(self, first: int, step: int) -> bytes:
+        """A chunk with trials in its gaps, from one of them on: step 0 puts the same in all gaps, 1 another in each."""
+        return self.filled(
+            [
+                _TRIALS[(first + step * place) % len(_TRIALS)][is_number]
+                for place, is_number in enumerate(self.are_numbers)
+            ]
+        )
+
     def has_text_in_each_event_that_differs(self, are_generated: Sequence[bool]) -> bool:
         """Whether no event has a gap that has none of generated text."""
         number, with_gaps, with_text = 0, set(), set()
         for part, is_generated in zip(self.parts, are_generated, strict=False):
-            number += len(EVENT_END.findall(part))
+            # Whether a CR that is last ends a line, its next byte tells.
+            number += len(EVENT_END.findall(part + b" "))
             with_gaps.add(number)
             if is_generated:
                 with_text.add(number)
@@ -188,9 +203,7 @@ def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
         # Then what that event says depends on nothing that was tried, and may depend on what was not.
         return None
     skim = alike.skim(own, are_generated)
-    trials = [
-        alike.filled([number if is_number else text for is_number in alike.are_numbers]) for text, number in _TRIALS
-    ]
+    trials = [alike.tried(first, step) for first in range(len(_TRIALS)) for step in (0, 1)]
     is_proven = skim is not None and all(skim(one) == _parsed(one, seen, parse) for one in trials)
     return skim if is_proven else None
 
@@ -239,7 +252,7 @@ def _pieces(chunk: bytes) -> list[tuple[bytes, object]]:
         if place:
             pieces.append((b'"', None))
         if place % 2:
-            is_key = b"".join(between[place + 1 : place + 2]).lstrip().startswith(b":")
+            is_key = _BEHIND_KEY.match(b"".join(between[place + 1 : place + 2])) is not None
             pieces.append((piece, None if is_key else _TEXT))
         else:
             numbers = _NUMBERS.split(piece)

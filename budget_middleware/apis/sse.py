@@ -18,9 +18,9 @@ _BOM: Final = b"\xef\xbb\xbf"
 class EventSplitter(DelimitedSplitter):
     """Splits a stream of server-sent events at their blank lines."""
 
-    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, *, max_event_bytes: int = MAX_EVENT_BYTES, at_start: bool = True) -> None:
         super().__init__(EVENT_END, longest_partial_end=_LONGEST_PARTIAL_END, max_event_bytes=max_event_bytes)
-        self._at_start = True
+        self._at_start = at_start
 
     def data_of(self, raw: bytes) -> bytes | None:
         """The values of the data fields, by lines; None if there is none."""

@@ -218,6 +218,42 @@ def test_what_an_event_is_may_matter_though_it_did_not_in_those_before(kind):
     assert skimmed.seen == fed.seen
 
 
+def of_model(text, model):
+    return utf8({"model": model, "choices": [{"delta": {"content": text}}]})
+
+
+def hidden(text):
+    return utf8({"choices": [{"delta": {"content": text}}], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
+
+
+BOM = b"\xef\xbb\xbf"
+A_AND_B = [of_model("x", "a"), of_model("y", "a")]
+TOLD_OTHERWISE = of_model("z", "b")
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [*A_AND_B, TOLD_OTHERWISE[:20], TOLD_OTHERWISE[20:], of_model("w", "a")],
+        [*A_AND_B, TOLD_OTHERWISE + TOLD_OTHERWISE[:20], TOLD_OTHERWISE[20:], of_model("w", "a")],
+        [BOM + of_model(text, "a") for text in "xyz"],
+        [*A_AND_B, of_model("z" * (1 << 20), "a")],
+        [hidden(text) for text in ("x", "y", "")],
+        [
+            b'data: {"choices":[{"delta":{"content":"%s"}}],"%s"\ndata: :"v"}\n\n' % told
+            for told in ((b"x", b"a"), (b"y", b"b"), (b"z", b"model"))
+        ],
+    ],
+    ids=["in pieces", "with the next one's head", "BOM", "too long", "no text", "a key in another line"],
+)
+@pytest.mark.parametrize("hide_usage", [False, True])
+def test_as_if_all_were_parsed(chunks, hide_usage):
+    fed, skimmed = (reader_of("openai-chat", hide_usage=hide_usage) for _ in range(2))
+    for one in chunks:
+        assert taken(skimmed, one) == fed.feed(one, last=False)
+        assert skimmed.seen == fed.seen
+
+
 def test_streams_that_are_never_alike_pay_little_for_it():
     api = Counted()
     reader = AnswerReader(api, hide_usage=False, max_body_bytes=1000)

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from budget_middleware.apis.base import Ask
 from budget_middleware.testing import ScriptedApp, call, chunk, client_gone, event, event_stream, start
 from tests.asgi.wire import LAST, STREAM_START, ask, bearer, completion, delta, usage_event
 
@@ -31,12 +32,14 @@ class TestReplay:
 
         async def app(scope, receive, send):
             await receive()
-            kept.extend(each.texts for each in gc.get_objects() if type(each).__name__ == "Ask" and each.texts)
+            asks = [each for each in gc.get_objects() if type(each) is Ask]
+            kept.extend(ask for ask in asks if "\u00fc of this test" in ask.texts)
             kept.extend(each for each in gc.get_objects() if type(each) is dict and each.get("mark") == "of this test")
             for message in completion(600):
                 await send(message)
 
-        body = b'{"mark": "of this test", "model": "plain", "max_tokens": 600, "messages": [{"role": "\\u00fc"}]}'
+        messages = b'[{"content": "\\u00fc of this test"}]'
+        body = b'{"mark": "of this test", "model": "plain", "max_tokens": 600, "messages": %s}' % messages
         played = await call(memory.guard(app), body, headers=bearer())
         assert played.status == 200
         assert kept == []

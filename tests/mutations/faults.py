@@ -660,9 +660,9 @@ FAULTS = (
     ),
     Fault(
         "what chunks are like outlives a change of facts",
-        "apis/skimming.py",
-        "            self.skim = None\n        if b",
-        "            pass\n        if b",
+        "apis/answer.py",
+        "            self._skimmer.skim = None\n",
+        "            pass\n",
     ),
     Fault(
         "every text in a chunk counts as generated",
