@@ -203,7 +203,8 @@ def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
         # Then what that event says depends on nothing that was tried, and may depend on what was not.
         return None
     skim = alike.skim(own, are_generated)
-    trials = [alike.tried(first, step) for first in range(len(_TRIALS)) for step in (0, 1)]
+    # A set: with one gap both steps make the same.
+    trials = {alike.tried(first, step) for first in range(len(_TRIALS)) for step in (0, 1)}
     is_proven = skim is not None and all(skim(one) == _parsed(one, seen, parse) for one in trials)
     return skim if is_proven else None
 

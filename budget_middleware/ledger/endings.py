@@ -31,8 +31,8 @@ LONGEST_PAUSE_S = 5.0
 
 Ending = Finalize | Release
 Settled = asyncio.Future[Answer | None]
-"""What an ending is answered, or None if that takes longer than the store's time-out: it goes on then, and so it does
-where whoever waits for this is cancelled."""
+"""What an ending is answered; None where that takes longer than the store's time-out, where the store is away, and
+where nothing more can be tried. An ending that can go on does, also where whoever waits for this is cancelled."""
 
 _log = logging.getLogger("budget_middleware")
 
@@ -170,8 +170,7 @@ class Endings:
     def begin(self, hold: Hold, ending: Ending, told: Told) -> Settled:
         settled: Settled = asyncio.get_running_loop().create_future()
         owed = _Owed(hold, ending, told, time.monotonic(), settled)
-        # Not by the task itself: one that is cancelled before its first step would never tell.
-        self._tasks.own(self._end(owed)).add_done_callback(lambda _: owed.tell())
+        self._tasks.own(self._end(owed), at_end=owed.tell)
         return settled
 
     def adopt(self) -> None:
@@ -217,7 +216,9 @@ class Endings:
                 with wait:
                     answer = await self._send(owed)
             except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
-                if not owed.was_tried:
+                if isinstance(error, StoreAway):
+                    owed.tell()
+                elif not owed.was_tried:
                     owed.tell_at(wait.until_s)
                 if not self._goes_on(owed, call, error):
                     return
@@ -230,8 +231,6 @@ class Endings:
 
     def _goes_on(self, owed: _Owed, call: Call, error: BaseException) -> bool:
         """After a try that got no answer: whether there is to be another one."""
-        if isinstance(error, StoreAway):
-            owed.tell()
         owed.was_tried = True
         owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
         if isinstance(error, StoreUnavailable | TimeoutError):

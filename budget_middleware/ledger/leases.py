@@ -74,9 +74,12 @@ class LeaseKeeper:
             await asyncio.wait({beat})
 
     async def _beat_forever(self, kept: _Kept) -> None:
-        # A cancellation alone may be swallowed by a driver that is cleaning up after an outage.
-        await asyncio.sleep(self._every_s)
-        while kept.beat is asyncio.current_task():
+        while True:
+            await asyncio.sleep(self._every_s)
+            # A cancellation alone may be swallowed by a driver that is cleaning up after an outage. Not asked before
+            # the first sleep: a task that begins eagerly is not the beat yet.
+            if kept.beat is not asyncio.current_task():
+                return
             try:
                 await self._beat(kept)
             except (StoreUnavailable, StoreRefused) as error:
@@ -84,7 +87,6 @@ class LeaseKeeper:
                 _log.warning("heartbeats got no answer: %s", error)
             except Exception:  # noqa: BLE001 - without its next beats every hold would expire
                 _log.exception("a heartbeat failed")
-            await asyncio.sleep(self._every_s)
 
     async def _beat(self, kept: _Kept) -> None:
         """Whatever is wrong with one hold, the others are extended and the due ones swept."""

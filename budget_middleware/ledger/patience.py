@@ -33,7 +33,6 @@ class _Wait:
     __slots__ = ("_cancellations_before", "_is_overdue", "_overdue", "_timeout_s", "task", "until_s")
 
     def __init__(self, timeout_s: float, loop: asyncio.AbstractEventLoop, overdue: Callable[[], object] | None) -> None:
-        self._overdue = overdue
         task = asyncio.current_task(loop)
         assert task is not None, "what is bounded is awaited in a task"
         self.task: asyncio.Task[Any] | None = task
@@ -41,6 +40,7 @@ class _Wait:
         self._timeout_s = timeout_s
         self.until_s = loop.time() + timeout_s
         self._is_overdue = False
+        self._overdue = overdue
 
     def give_up(self) -> None:
         """Cancel what is awaited, unless that is over."""

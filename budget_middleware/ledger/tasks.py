@@ -15,13 +15,15 @@ _T = TypeVar("_T")
 _log = logging.getLogger("budget_middleware")
 
 
-class _Tasks(set[asyncio.Task[Any]]):
-    """Those of one event loop."""
+class _Tasks(dict[asyncio.Task[Any], Callable[[], object] | None]):
+    """Those of one event loop, and what is called at the end of each."""
 
     def let_go(self, task: asyncio.Task[Any]) -> None:
-        self.discard(task)
+        at_end = self.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the ledger failed", exc_info=error)
+        if at_end is not None:
+            at_end()
 
 
 class OwnedTasks:
@@ -30,10 +32,11 @@ class OwnedTasks:
     def __init__(self) -> None:
         self._tasks = PerEventLoop(_Tasks)
 
-    def own(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+    def own(self, work: Coroutine[Any, Any, _T], *, at_end: Callable[[], object] | None = None) -> asyncio.Task[_T]:
+        """Begin a task; ``at_end`` is called at its end, also if it is cancelled before its first step."""
         tasks, context = self._tasks.here(), copy_context()
         task = asyncio.get_running_loop().create_task(work, context=context)
-        tasks.add(task)
+        tasks[task] = at_end
         # Its own context serves both: else asyncio copies one more.
         task.add_done_callback(tasks.let_go, context=context)
         return task
@@ -42,7 +45,7 @@ class OwnedTasks:
         """Wait for this loop's tasks and for what they begin; cancel the rest, and return how many these were."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        while (tasks := self._tasks.here() - {asyncio.current_task()}) and loop.time() < until:
+        while (tasks := self._tasks.here().keys() - {asyncio.current_task()}) and loop.time() < until:
             await asyncio.wait(tasks, timeout=until - loop.time())
         # A task that is cancelled before its first step would never know.
         await asyncio.sleep(0)

@@ -71,7 +71,7 @@ class Admission:
             model=encode_subject(quote.model) if quote.model else "",
             expiry_charge_nanos=self._expiry_charge(quote),
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
-            # An ending is remembered for minutes with its hold, so no more of the request than this is kept for it.
+            # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
             told=partial(_told, (quote.rates.provider if quote.rates else "") or api.provider, _short(quote.ask.model)),
         )
         decided = await self._reserve(hold, quote)

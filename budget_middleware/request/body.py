@@ -51,7 +51,7 @@ class RequestBody:
             self.document = parse_body(self.raw)
 
     def length(self) -> int:
-        """The body's length in bytes: what was read, or what the client announced if that is more."""
+        """The body's length in bytes, before it is replayed: what was read, or what the client announced if more."""
         if not self._has_more:
             return len(self.raw)
         announced = self.headers.first(b"content-length")

@@ -33,8 +33,10 @@ class Quote(NamedTuple):
 
 
 def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
+    # A quote lives as long as the answer, and may not keep a whole conversation for so long.
+    kept = replace(ask, texts=()) if ask.texts else ask
     if rates is None:
-        return Quote(replace(ask, texts=()), None, estimate_nanos=0)
+        return Quote(kept, None, estimate_nanos=0)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
@@ -53,7 +55,7 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
             input_may_become=may_become,
         )
         nanos = max(nanos, tier_nanos)
-    return Quote(replace(ask, texts=()), rates, nanos)
+    return Quote(kept, rates, nanos)
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:

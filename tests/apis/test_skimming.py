@@ -115,6 +115,13 @@ def reader_of(name, *, hide_usage=False):
     return reader
 
 
+def assert_as_if_all_were_parsed(name, chunks, *, hide_usage=False):
+    fed, skimmed = (reader_of(name, hide_usage=hide_usage) for _ in range(2))
+    for one in chunks:
+        assert taken(skimmed, one) == fed.feed(one, last=False)
+        assert skimmed.seen == fed.seen
+
+
 def test_what_is_alike_is_skimmed():
     reader = reader_of("openai-chat")
     for one in (CHAT[0], CHAT[1]):
@@ -141,10 +148,7 @@ def test_it_tells_what_parsing_all_would(name, drawn, hide_usage):
     runs = st.lists(st.tuples(st.integers(0, len(events) - 1), st.integers(1, 4)), max_size=6)
     chunks = [one for start, length in drawn.draw(runs) for one in events[start : start + length]]
     chunks += drawn.draw(st.lists(some, max_size=6))
-    fed, skimmed = (reader_of(name, hide_usage=hide_usage) for _ in range(2))
-    for one in chunks:
-        assert taken(skimmed, one) == fed.feed(one, last=False)
-        assert skimmed.seen == fed.seen
+    assert_as_if_all_were_parsed(name, chunks, hide_usage=hide_usage)
 
 
 class Counted(OpenAIChat):
@@ -211,11 +215,7 @@ def test_what_an_event_is_may_matter_though_it_did_not_in_those_before(kind):
         chunk_of("third", "response.audio.done"),
         chunk_of("last", kind),
     ]
-    fed, skimmed = (reader_of("openai-responses") for _ in range(2))
-    for one in chunks:
-        taken(skimmed, one)
-        fed.feed(one, last=False)
-    assert skimmed.seen == fed.seen
+    assert_as_if_all_were_parsed("openai-responses", chunks)
 
 
 def of_model(text, model):
@@ -248,10 +248,7 @@ TOLD_OTHERWISE = of_model("z", "b")
 )
 @pytest.mark.parametrize("hide_usage", [False, True])
 def test_as_if_all_were_parsed(chunks, hide_usage):
-    fed, skimmed = (reader_of("openai-chat", hide_usage=hide_usage) for _ in range(2))
-    for one in chunks:
-        assert taken(skimmed, one) == fed.feed(one, last=False)
-        assert skimmed.seen == fed.seen
+    assert_as_if_all_were_parsed("openai-chat", chunks, hide_usage=hide_usage)
 
 
 def test_streams_that_are_never_alike_pay_little_for_it():

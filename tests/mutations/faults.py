@@ -249,7 +249,7 @@ FAULTS = (
     Fault(
         "an ending is cancelled with its request",
         "ledger/endings.py",
-        "        self._tasks.own(self._end(owed)).add_done_callback(lambda _: owed.tell())\n",
+        "        self._tasks.own(self._end(owed), at_end=owed.tell)\n",
         "        task = self._tasks.own(self._end(owed))\n        settled.add_done_callback(lambda _: task.cancel())\n",
     ),
     Fault(

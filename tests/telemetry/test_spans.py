@@ -440,7 +440,7 @@ async def test_of_1_percent_sampled_the_journal_is_whole(
         with tracer.start_as_current_span("POST") if at % 2 else contextlib.nullcontext():
             held = hold("0.01", key=f"k{at % 3}")
             await ledger.reserve(held)
-            await ledger.finalize(held, actual_nanos=at) if at % 4 else ledger.release(held)
+            await (ledger.finalize(held, actual_nanos=at) if at % 4 else ledger.release(held))
 
     for at in range(0, 200, 20):
         faults.meets("reserve", reply_lost)
