@@ -2,7 +2,9 @@
 
 Two chunks of whole events are alike if they differ in nothing but texts and numbers. Which of the texts are generated
 text, and that nothing else depends on any of them, is not guessed: it is tried on chunks with others in their place,
-which are parsed.
+which are parsed. What no trial can tell is that a text has no meaning because it is none of a few names, or a number
+because it is not large enough. So a text that is not generated must be none that could name something, and a chunk that
+tells a usage may differ in generated text alone.
 """
 
 import re
@@ -24,6 +26,8 @@ _MOST_COMPARED: Final = 16
 
 # What is in a JSON string, and a whole number.
 _TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*')
+# One that is not generated: names, such as those of events and units, are words of letters of one case.
+_NO_NAME: Final = re.compile(rb'(?!(?:[a-z._]{4,}|[A-Z._]{4,})(?:"|\Z))[^"\\\x00-\x1f]*')
 _NUMBER: Final = re.compile(rb"0|[1-9]\d{0,17}")
 _BACKSLASH: Final = ord("\\")  # As a number it is found several times as fast.
 # The colon of a key may stand in the next line of the data.
@@ -43,6 +47,8 @@ facts_of = attrgetter(
 )
 """All that an answer has told but its text."""
 
+_used_of = attrgetter("usage", "input_usage", "beside", "cost_nanos", "terminal")
+
 Parse = Callable[[bytes, Seen], bytes]
 """Reads a chunk of whole events into what was seen so far; returns what the client gets of it."""
 
@@ -60,6 +66,12 @@ class _Gap(NamedTuple):
     behind: bytes
     is_generated: bool
     is_cut_behind: bool
+
+
+def _filling(is_number: bool, is_generated: bool) -> re.Pattern[bytes]:
+    if is_number:
+        return _NUMBER
+    return _TEXT if is_generated else _NO_NAME
 
 
 def _skim_like(
@@ -167,7 +179,7 @@ class _Alike(NamedTuple):
         return _skim_like(
             beginning,
             [
-                _Gap(_NUMBER if is_number else _TEXT, part, is_generated, is_cut_behind=place == cut_in)
+                _Gap(_filling(is_number, is_generated), part, is_generated, is_cut_behind=place == cut_in)
                 for place, (is_number, part, is_generated) in enumerate(
                     zip(self.are_numbers, behind, are_generated, strict=True), start=1
                 )
@@ -202,11 +214,20 @@ def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
     if not alike.has_text_in_each_event_that_differs(are_generated):
         # Then what that event says depends on nothing that was tried, and may depend on what was not.
         return None
+    if not all(are_generated) and _tells_usage(alike.filled(alike.fillings), parse):
+        return None
     skim = alike.skim(own, are_generated)
     # A set: with one gap both steps make the same.
     trials = {alike.tried(first, step) for first in range(len(_TRIALS)) for step in (0, 1)}
-    is_proven = skim is not None and all(skim(one) == _parsed(one, seen, parse) for one in trials)
+    is_proven = skim is not None and all(skim(one) in (None, _parsed(one, seen, parse)) for one in trials)
     return skim if is_proven else None
+
+
+def _tells_usage(chunk: bytes, parse: Parse) -> bool:
+    """Whether there is more than text in a chunk, though it may have been told before."""
+    told = Seen()
+    parse(chunk, told)
+    return _used_of(told) != _used_of(Seen())
 
 
 def _is_generated(alike: "_Alike", place: int, own: Skimmed, seen: Seen, parse: Parse) -> bool:

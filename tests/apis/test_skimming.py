@@ -1,6 +1,8 @@
 """Most chunks of a stream need no parsing; what is told of the answer is the same as if all were parsed."""
 
 import json
+import random
+import string
 
 import pytest
 from hypothesis import given, settings
@@ -178,6 +180,20 @@ def test_of_many_chunks_few_are_parsed(rest, hide_usage):
     assert api.parsed < 20
 
 
+def test_random_paddings_are_hardly_ever_taken_for_names():
+    """As OpenAI puts into each chunk, so that its length does not betray its text."""
+    some, letters = random.Random(1), string.ascii_letters + string.digits
+    reader, n_skimmed = reader_of("openai-chat"), 0
+    for n in range(1000):
+        one = data(chunk(f"word {n}", obfuscation="".join(some.choices(letters, k=1 + n % 16))))
+        if reader.skim(one) is None:
+            reader.feed(one, last=False)
+        else:
+            n_skimmed += 1
+    assert n_skimmed > 980
+    assert reader.seen.chunks == 1000
+
+
 @pytest.mark.parametrize("text", ["line {}\n", "\t{}", 'say "{}"', "\\{}", "ü{}", "\U0001f600{}", "\ud83d{}"])
 def test_escapes_in_a_text_are_read_without_the_rest_of_their_chunk(text):
     api = Counted()
@@ -249,6 +265,71 @@ TOLD_OTHERWISE = of_model("z", "b")
 @pytest.mark.parametrize("hide_usage", [False, True])
 def test_as_if_all_were_parsed(chunks, hide_usage):
     assert_as_if_all_were_parsed("openai-chat", chunks, hide_usage=hide_usage)
+
+
+def of_gemini(text, **usage):
+    return utf8({"candidates": [{"content": {"parts": [{"text": text}]}}], "usageMetadata": usage})
+
+
+def of_modality(text, modality):
+    details = [{"modality": modality, "tokenCount": 9}]
+    return of_gemini(text, promptTokenCount=9, candidatesTokenCount=1, promptTokensDetails=details)
+
+
+def of_iteration(text, kind):
+    iterations = [{"type": kind, "input_tokens": 5, "output_tokens": 6}]
+    usage = {"input_tokens": 1, "output_tokens": 2, "iterations": iterations}
+    return utf8({"type": "message", "content": [{"text": text}], "usage": usage})
+
+
+def of_bedrock(text, kind):
+    return utf8({"contentBlockDelta": {"type": kind}, "text": text})
+
+
+def with_usage(text, **usage):
+    return utf8(chunk(text, usage={**USAGE, **usage}))
+
+
+LOOKED_AT = {
+    "traffic": (
+        "gemini",
+        [of_gemini(t, trafficType=kind) for t, kind in (("x", "OF"), ("y", "A"), ("z", "ON_DEMAND_FLEX"))],
+    ),
+    "modality": ("gemini", [of_modality(t, kind) for t, kind in (("x", "TEXT"), ("y", "VIDEO"), ("z", "AUDIO"))]),
+    "iteration": (
+        "anthropic-messages",
+        [of_iteration(t, kind) for t, kind in (("x", "a"), ("y", "b"), ("z", "compaction"))],
+    ),
+    "kind of event": (
+        "bedrock",
+        [of_bedrock(t, kind) for t, kind in (("x", "1a"), ("y", "2b"), ("z", "message_stop"))],
+    ),
+    "escaped": (
+        "bedrock",
+        [
+            *(of_bedrock(t, kind) for t, kind in (("x", "1a"), ("y", "2b"))),
+            of_bedrock("z", "message_stop").replace(b"message", b"\\u006dessage"),
+        ],
+    ),
+    "unit": (
+        "openai-chat",
+        [with_usage(t, type=kind, seconds=3) for t, kind in (("x", "a"), ("y", "b"), ("z", "duration"))],
+    ),
+    "total": (
+        "openai-chat",
+        [
+            with_usage(t, completion_tokens=2, completion_tokens_details={"reasoning_tokens": 5}, total_tokens=n)
+            for t, n in (("x", 1), ("y", 2), ("z", 17))
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("story", LOOKED_AT)
+@pytest.mark.parametrize("hide_usage", [False, True])
+def test_what_two_chunks_say_in_vain_may_matter_in_the_third(story, hide_usage):
+    name, chunks = LOOKED_AT[story]
+    assert_as_if_all_were_parsed(name, chunks, hide_usage=hide_usage)
 
 
 def test_streams_that_are_never_alike_pay_little_for_it():

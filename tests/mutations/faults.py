@@ -659,6 +659,18 @@ FAULTS = (
         "    if alike.fillings and not any(are_generated):\n",
     ),
     Fault(
+        "a text that is not generated may be a name",
+        "apis/skimming.py",
+        "    return _TEXT if is_generated else _NO_NAME\n",
+        "    return _TEXT\n",
+    ),
+    Fault(
+        "the numbers of a usage may vary unread",
+        "apis/skimming.py",
+        "    if not all(are_generated) and _tells_usage(alike.filled(alike.fillings), parse):\n",
+        "    if False:\n",
+    ),
+    Fault(
         "what chunks are like outlives a change of facts",
         "apis/answer.py",
         "            self._skimmer.skim = None\n",
