@@ -38,7 +38,9 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS, Period
 from budget_middleware.stores.base import SWEPT_PER_VERB, Note, Retention, RuntimeLimits, Topic
-from budget_middleware.stores.steps import Change, Journal, Step
+from budget_middleware.stores.packing import pack_targets
+from budget_middleware.stores.records import Records
+from budget_middleware.stores.steps import Journal, Step
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -98,7 +100,7 @@ class MemoryStore:
         self._balances: dict[Counter, Balance] = {}
         self._adjusted: dict[Counter, int] = {}
         self._repaired_at_seq: dict[Counter, int] = {}
-        self._reservations: dict[str, Reservation] = {}
+        self._reservations = Records()
         self._adjustments: dict[str, Adjustment] = {}
         self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
         self._journal = Journal(self._retention.journal_max)
@@ -399,7 +401,7 @@ class _Call:
 
     def _remember(self, reservation: Reservation) -> None:
         store = self._store
-        store._reservations[reservation.id] = reservation
+        store._reservations.put(reservation)
         if reservation.state is State.PENDING:
             store._leases.set(reservation.id, reservation.deadline_ms)
             for target in reservation.targets:
@@ -415,7 +417,7 @@ class _Call:
 
     def _post(self, op: Op, id_: str, decision: Decision, reason: str) -> None:
         store, balances = self._store, self._store._balances
-        changes: list[Change] = []
+        figures: list[int] = []
         for target, spent_delta, reserved_delta in decision.postings:
             counter = target.counter
             before = balances.get(counter, _EMPTY)
@@ -423,11 +425,21 @@ class _Call:
             balances[counter] = Balance(spent, reserved)
             if decision.status is Status.ADJUSTED:
                 store._adjusted[counter] = store._adjusted.get(counter, 0) + spent_delta
-            changes += (target, spent_delta, reserved_delta, spent, reserved)
+            figures += (spent_delta, reserved_delta, spent, reserved)
         store._seq += len(decision.postings)
         reserve_trace = decision.becomes.trace if op is Op.EXPIRE and decision.becomes else ""
-        trace, kept = self._trace, tuple(changes)
-        step = Step(store._seq, self.now_ms, op, id_, decision.status, trace, reserve_trace, reason, kept)
+        step = Step(
+            store._seq,
+            self.now_ms,
+            op.value,
+            id_,
+            decision.status.value,
+            self._trace,
+            reserve_trace,
+            reason,
+            pack_targets(tuple([target for target, _, _ in decision.postings])),
+            tuple(figures),
+        )
         store._journal.append(step)
         if self._wants_entries or op is Op.EXPIRE:
             self._entries += step.entries()

@@ -1,4 +1,4 @@
-"""The strings in which targets, reservations and journal records lie in Redis (``lua/_shared.lua`` reads the same)."""
+"""The strings in which targets, reservations and journal records lie in stores (``lua/_shared.lua`` reads the same)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -23,6 +23,7 @@ def pack_targets(targets: tuple[Target, ...]) -> str:
     )
 
 
+@lru_cache(4_096)
 def unpack_targets(packed: str) -> tuple[Target, ...]:
     return tuple(
         Target(

@@ -161,7 +161,8 @@ def begun_at_once(loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: C
 async def test_it_beats_where_tasks_begin_at_once(beats: Beats, keeper: LeaseKeeper):
     held = hold()
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(getattr(asyncio, "eager_task_factory", begun_at_once))
+    at_once: Any = getattr(asyncio, "eager_task_factory", begun_at_once)
+    loop.set_task_factory(at_once)
     keeper.keep(held)
     loop.set_task_factory(None)
     await beats.beat(2)

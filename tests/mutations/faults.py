@@ -641,6 +641,18 @@ FAULTS = (
         "if all(isinstance(each, list) for each in reply):",
     ),
     Fault(
+        "the garbage collector looks at every step of the memory store's journal",
+        "stores/steps.py",
+        "self._steps.append(tuple(step))",
+        "self._steps.append(step)",
+    ),
+    Fault(
+        "the garbage collector looks at every reservation of the memory store",
+        "stores/records.py",
+        "self._records[id_] = (state.value, pack_targets(targets),",
+        "self._records[id_] = (state, pack_targets(targets),",
+    ),
+    Fault(
         "a script that the server forgot is an outage",
         "stores/redis/batch.py",
         "if is_unknown_script(reply):",

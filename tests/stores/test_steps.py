@@ -4,6 +4,7 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.core.model import Op, Status, Target
 from budget_middleware.core.windows import Period, window_at
+from budget_middleware.stores.packing import pack_targets
 from budget_middleware.stores.steps import Journal, Step
 
 MONTH = window_at(Period.MONTH, time_ms=0, timezone=ZoneInfo("UTC"))
@@ -13,8 +14,8 @@ KEY, TEAM = Target("key:a", MONTH), Target("team:b", MONTH, 10)
 def journal_of_two_steps(at_most: int) -> Journal:
     journal = Journal(at_most)
     for last_seq in (2, 4):
-        changes = (KEY, 1, 2, 3, 4, TEAM, 5, 6, 7, 8)
-        journal.append(Step(last_seq, 1_000, Op.RESERVE, "r", Status.RESERVED, "t", "", "why", changes))
+        targets, figures = pack_targets((KEY, TEAM)), (1, 2, 3, 4, 5, 6, 7, 8)
+        journal.append(Step(last_seq, 1_000, "reserve", "r", "reserved", "t", "", "why", targets, figures))
     return journal
 
 
@@ -23,6 +24,7 @@ def test_an_entry_for_each_counter():
     assert (first.seq, first.counter, first.limit_nanos) == (3, KEY.counter, None)
     assert (second.seq, second.counter, second.limit_nanos) == (4, TEAM.counter, 10)
     assert second[1:4] == (1_000, Op.RESERVE, "r")
+    assert (type(second.op), type(second.status)) == (Op, Status)
     assert second[5:9] == (5, 6, 7, 8)
     assert second[10:] == (Status.RESERVED, "t", "", "why")
 

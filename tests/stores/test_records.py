@@ -1,0 +1,24 @@
+"""What the memory store remembers of each request for an hour, and how little that concerns the garbage collector."""
+
+import gc
+
+from budget_middleware.stores.memory import MemoryStore
+from tests.stores.verbs import finalize, release, reserve
+
+
+async def ended(store: MemoryStore, *, ids: range) -> None:
+    for n in ids:
+        await store.reserve(reserve(f"finalized {n}", "0.10"))
+        await store.finalize(finalize(f"finalized {n}", "0.01"))
+        await store.reserve(reserve(f"released {n}", "0.10"))
+        await store.release(release(f"released {n}"))
+
+
+async def test_a_full_garbage_collection_does_not_look_at_what_is_remembered():
+    store = MemoryStore()
+    await ended(store, ids=range(10))
+    gc.collect()
+    before = len(gc.get_objects())
+    await ended(store, ids=range(10, 1_000))
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
