@@ -11,25 +11,31 @@ full garbage collection looks at each other object, and every request waits for 
 
 
 class Records:
-    """Reservations by id."""
+    """Reservations by id. Those that are pending are few, and kept as they are: their ending asks for them soon."""
 
     def __init__(self) -> None:
-        self._records: dict[str, _Record] = {}
+        self._records: dict[str, Reservation | _Record] = {}
 
     def put(self, reservation: Reservation) -> None:
-        id_, state, targets, amount, charge, actual, created, due, trace = reservation
-        self._records[id_] = (state.value, pack_targets(targets), amount, charge, actual, created, due, trace)
+        is_pending = reservation.state is State.PENDING
+        self._records[reservation.id] = reservation if is_pending else _record_of(reservation)
 
     def get(self, id_: str) -> Reservation | None:
-        record = self._records.get(id_)
-        return self._read(id_, record) if record is not None else None
+        return self[id_] if id_ in self._records else None
 
     def __getitem__(self, id_: str) -> Reservation:
-        return self._read(id_, self._records[id_])
+        found = self._records[id_]
+        return found if isinstance(found, Reservation) else _reservation_of(id_, found)
 
     def __delitem__(self, id_: str) -> None:
         del self._records[id_]
 
-    def _read(self, id_: str, record: _Record) -> Reservation:
-        state, targets, amount, charge, actual, created, due, trace = record
-        return Reservation(id_, _STATES[state], unpack_targets(targets), amount, charge, actual, created, due, trace)
+
+def _record_of(reservation: Reservation) -> _Record:
+    _, state, targets, amount, charge, actual, created, due, trace = reservation
+    return state.value, pack_targets(targets), amount, charge, actual, created, due, trace
+
+
+def _reservation_of(id_: str, record: _Record) -> Reservation:
+    state, targets, amount, charge, actual, created, due, trace = record
+    return Reservation(id_, _STATES[state], unpack_targets(targets), amount, charge, actual, created, due, trace)

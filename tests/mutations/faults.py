@@ -649,8 +649,8 @@ FAULTS = (
     Fault(
         "the garbage collector looks at every reservation of the memory store",
         "stores/records.py",
-        "self._records[id_] = (state.value, pack_targets(targets),",
-        "self._records[id_] = (state, pack_targets(targets),",
+        "reservation if is_pending else _record_of(reservation)",
+        "reservation",
     ),
     Fault(
         "a script that the server forgot is an outage",
