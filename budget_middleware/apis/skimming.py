@@ -26,7 +26,8 @@ _MOST_COMPARED: Final = 16
 
 # What is in a JSON string, and a whole number.
 _TEXT: Final = re.compile(rb'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*')
-# One that is not generated: names, such as those of events and units, are words of letters of one case.
+# One that is not generated: names, such as those of events and units, are words of letters of one case, and those that
+# are read here have four or more. So one of a hundred random paddings looks like a name, and not one of ten.
 _NO_NAME: Final = re.compile(rb'(?!(?:[a-z._]{4,}|[A-Z._]{4,})(?:"|\Z))[^"\\\x00-\x1f]*')
 _NUMBER: Final = re.compile(rb"0|[1-9]\d{0,17}")
 _BACKSLASH: Final = ord("\\")  # As a number it is found several times as fast.

@@ -62,7 +62,7 @@ class Journal:
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
-        # Each is a Step's plain tuple, from which alone the garbage collector turns away.
+        # Each is a Step as a plain tuple: at those of texts and numbers the garbage collector looks but once.
         self._steps: deque[tuple[Any, ...]] = deque()
 
     def append(self, step: Step) -> None:
