@@ -48,8 +48,6 @@ facts_of = attrgetter(
 )
 """All that an answer has told but its text."""
 
-_used_of = attrgetter("usage", "input_usage", "beside", "cost_nanos", "terminal")
-
 Parse = Callable[[bytes, Seen], bytes]
 """Reads a chunk of whole events into what was seen so far; returns what the client gets of it."""
 
@@ -208,27 +206,23 @@ class _Alike(NamedTuple):
 
 def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
     """One for what is like the chunk, if it tells of others what parsing them does."""
-    own = _parsed(alike.filled(alike.fillings), seen, parse)
+    chunk = alike.filled(alike.fillings)
+    own = _parsed(chunk, seen, parse)
     if own is None:
         return None
     are_generated = [_is_generated(alike, place, own, seen, parse) for place in range(len(alike.fillings))]
     if not alike.has_text_in_each_event_that_differs(are_generated):
         # Then what that event says depends on nothing that was tried, and may depend on what was not.
         return None
-    if not all(are_generated) and _tells_usage(alike.filled(alike.fillings), parse):
+    untold = replace(seen, usage=None, input_usage=None, beside=(), cost_nanos=None, terminal=False)
+    if not all(are_generated) and _parsed(chunk, untold, parse) is None:
+        # It tells again what had been told before.
         return None
     skim = alike.skim(own, are_generated)
     # A set: with one gap both steps make the same.
     trials = {alike.tried(first, step) for first in range(len(_TRIALS)) for step in (0, 1)}
     is_proven = skim is not None and all(skim(one) in (None, _parsed(one, seen, parse)) for one in trials)
     return skim if is_proven else None
-
-
-def _tells_usage(chunk: bytes, parse: Parse) -> bool:
-    """Whether there is more than text in a chunk, though it may have been told before."""
-    told = Seen()
-    parse(chunk, told)
-    return _used_of(told) != _used_of(Seen())
 
 
 def _is_generated(alike: "_Alike", place: int, own: Skimmed, seen: Seen, parse: Parse) -> bool:

@@ -3,8 +3,6 @@
 from budget_middleware.core.model import Reservation, State
 from budget_middleware.stores.packing import pack_targets, unpack_targets
 
-_STATES = {state.value: state for state in State}
-
 _Record = tuple[str, str, int | None, int, int, int, int, str]
 """State, targets, amount, expiry charge, actual cost, when made, when due, trace: as texts and numbers alone, for a
 full garbage collection looks at each other object, and every request waits for it."""
@@ -38,4 +36,4 @@ def _record_of(reservation: Reservation) -> _Record:
 
 def _reservation_of(id_: str, record: _Record) -> Reservation:
     state, targets, amount, charge, actual, created, due, trace = record
-    return Reservation(id_, _STATES[state], unpack_targets(targets), amount, charge, actual, created, due, trace)
+    return Reservation(id_, State(state), unpack_targets(targets), amount, charge, actual, created, due, trace)

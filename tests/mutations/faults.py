@@ -679,7 +679,7 @@ FAULTS = (
     Fault(
         "the numbers of a usage may vary unread",
         "apis/skimming.py",
-        "    if not all(are_generated) and _tells_usage(alike.filled(alike.fillings), parse):\n",
+        "    if not all(are_generated) and _parsed(chunk, untold, parse) is None:\n",
         "    if False:\n",
     ),
     Fault(

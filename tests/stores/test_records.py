@@ -16,10 +16,11 @@ async def ended(store: MemoryStore, *, ids: range) -> None:
 
 async def test_a_full_garbage_collection_does_not_look_at_what_is_remembered():
     store = MemoryStore()
-    await ended(store, ids=range(10))
+    await ended(store, ids=range(1_000))
     gc.collect()
     before = len(gc.get_objects())
-    await ended(store, ids=range(10, 1_000))
+    await ended(store, ids=range(1_000, 2_000))
     gc.collect()
-    # Some thousand are remembered; how soon it passes over the last of them is up to the version of Python.
-    assert len(gc.get_objects()) - before < 500
+    # Some versions of Python pass over the last of them a collection later.
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
