@@ -74,6 +74,7 @@ class Payers:
     """Finds the payers of requests; ``payers_of`` is its one question.
 
     What the accounts file or ``accounts_source`` say of a key wins over what its request says of itself.
+    ``claimed_kinds`` are those whose subject a request may simply claim, in a header, its body or its query.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Payers:
         known_keys_only: bool = False,
     ) -> None:
         self._sources = sources
+        self.claimed_kinds = frozenset(source.kind for source in sources if any(map(_is_claim, source.alternatives)))
         self._places = {source.kind: tuple(map(_place, source.alternatives)) for source in sources}
         self._hash_secret = hash_secret
         self._directory = directory
@@ -156,6 +158,12 @@ def _encoded(told: Mapping[str, str]) -> dict[str, str]:
 def _place(source: Source) -> _Place:
     # A token is hashed in any kind.
     return _Place(_reader(source), is_secret=source.kind == KEY or _is_token(source))
+
+
+def _is_claim(source: Source) -> bool:
+    """Whether anybody may write any subject there; only who has a token can name its hash."""
+    is_written_by_client = source.origin in (Origin.HEADER, Origin.BODY, Origin.QUERY)
+    return is_written_by_client and not (source.kind == KEY or _is_token(source))
 
 
 def _is_token(source: Source) -> bool:

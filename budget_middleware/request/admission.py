@@ -17,7 +17,7 @@ from budget_middleware.payers.payers import AmbiguousTokenError, Payers, Unclear
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.quote import Quote, quote_for
-from budget_middleware.request.refusals import rejection_message
+from budget_middleware.request.refusals import is_callers_own, rejection_message
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
@@ -39,7 +39,7 @@ class Admitted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A request that gets an answer from us instead of the app's."""
+    """A request that gets an answer from us instead of the app's. ``rejection``: with figures that it may tell."""
 
     refusal: Refusal
     rejection: Rejection | None = None
@@ -135,13 +135,15 @@ class Admission:
             return Admitted(hold, quote, answer.balances)
         if answer.rejection is None:
             return _refused(503, Reason.UNAVAILABLE, f"The budget store answered {answer.status}.")
+        claimed_kinds = self._payers.claimed_kinds
+        shows_figures = is_callers_own(answer.rejection.target.account, claimed_kinds=claimed_kinds)
         reason = Reason.HELD if answer.rejection.is_held else Reason.SPENT
         refusal = Refusal(
             status=self._settings.exhausted_status,
             reason=reason,
-            message=rejection_message(answer.rejection),
+            message=rejection_message(answer.rejection, claimed_kinds=claimed_kinds),
         )
-        return Refused(refusal, answer.rejection, hold)
+        return Refused(refusal, answer.rejection if shows_figures else None, hold)
 
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:

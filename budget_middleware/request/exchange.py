@@ -25,7 +25,7 @@ from budget_middleware.ledger import BudgetHandle, Ledger, Settled
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, reported_cost, usage_told
 from budget_middleware.request.body import RequestBody
-from budget_middleware.request.refusals import budget_headers, rate_limit_headers
+from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.settings import Settings
 from budget_middleware.telemetry import names
@@ -170,7 +170,7 @@ class Exchange:
     def _released_start(self, settled: Answer | None = None) -> Message:
         start, self._held_start = self._held_start, None
         assert start is not None, "a start is sent once"
-        if self._settings.headers:
+        if self._settings.headers and self._status not in AUTHENTICATION_STATUSES:
             start["headers"] += self._budget_headers(settled)
         return start
 

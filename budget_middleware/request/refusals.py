@@ -1,15 +1,16 @@
 """What a client is told: the message of a refusal, and the ``x-budget-*`` and ``RateLimit`` headers of an answer."""
 
+import heapq
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from starlette.types import Send
 
 from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.core.accounts import GLOBAL, MODEL, kind_of
+from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.windows import FOREVER_MS
@@ -18,14 +19,20 @@ from budget_middleware.headers import Headers
 RETRY_AFTER_S = (1, 30)
 """Bounds of ``retry-after`` where budget is only held by other requests, in seconds."""
 
+MAX_POLICIES: Final = 8
+"""How many limits ``RateLimit`` and ``RateLimit-Policy`` name at most: servers and proxies bound header lines."""
+
+AUTHENTICATION_STATUSES: Final = frozenset({401, 403})
+"""Answers to a caller whom the app does not know, or does not let in: they carry no figures of ours."""
+
 _NANOS_PER_MICRO = 1_000
 
 
-def rejection_message(rejection: Rejection) -> str:
-    """One sentence naming the counter that refused, and its figures if the account is the caller's own."""
+def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = ()) -> str:
+    """One sentence naming the counter that refused, and its figures if the account is proven to be the caller's own."""
     account, period, window = rejection.target.counter
     why = "is held by requests in flight" if rejection.is_held else "cannot cover this request"
-    if not is_callers_own(account):
+    if not is_callers_own(account, claimed_kinds=claimed_kinds):
         return f"The budget of {kind_of(account)} per {period} {why}."
     return (
         f"The budget of {account} for {period} {window} {why}: limit ${usd_from_nanos(rejection.limit_nanos)}, "
@@ -35,9 +42,15 @@ def rejection_message(rejection: Rejection) -> str:
     )
 
 
-def is_callers_own(account: str) -> bool:
-    """Whether figures of an account may be shown to the one who called; others share ``global`` and ``model``."""
-    return kind_of(account) not in (GLOBAL, MODEL)
+def is_callers_own(account: str, *, claimed_kinds: Collection[str] = ()) -> bool:
+    """Whether figures of an account may be shown to the one who called.
+
+    Others share ``global``, ``model`` and the account of those without a subject. A subject of one of
+    ``claimed_kinds`` is what the caller says of itself, and proves nothing before the app has looked at it. A compound
+    is the caller's own if one of its parts is.
+    """
+    shared = (GLOBAL, MODEL, *claimed_kinds)
+    return any(kind not in shared and subject != ABSENT for kind, subject in parts_of(account))
 
 
 def retry_headers(reason: Reason, *, call_s: float) -> Headers:
@@ -70,38 +83,47 @@ def rate_limit_headers(targets: Sequence[Target], balances: Sequence[Balance], *
     """
     if not balances:
         return []
-    states, left = [], []
     limits = _own_limits(tuple(targets))
-    for index, name, limit_nanos, ends_ms in limits.counters:
-        spent_nanos, reserved_nanos = balances[index]
-        available_nanos = limit_nanos - spent_nanos - reserved_nanos
-        state = f"{name};r={max(available_nanos, 0) // _NANOS_PER_MICRO}"
-        if ends_ms < FOREVER_MS:
-            state += f";t={ceil_div(max(ends_ms - now_ms, 0), 1000)}"
-        states.append(state)
-        left.append(available_nanos)
+    left = [limit.limit_nanos - sum(balances[limit.place]) for limit in limits]
     if not left:
         return []
+    shown = _tightest(left)
+    states = [limits[place].state(left_nanos=left[place], now_ms=now_ms) for place in shown]
     return [
         (b"x-budget-remaining-usd", usd_from_nanos(min(left)).encode()),
-        (b"ratelimit-policy", limits.policy),
+        (b"ratelimit-policy", ", ".join([limits[place].policy for place in shown]).encode()),
         (b"ratelimit", ", ".join(states).encode()),
     ]
 
 
-class _OwnLimits(NamedTuple):
-    """The caller's own limits: the policy that tells them, and of each the place among the targets, the name, the
-    limit in nano-dollars and the end of its window in milliseconds.
-    """
+def _tightest(left: Sequence[int]) -> Sequence[int]:
+    """The places of the MAX_POLICIES smallest amounts, in their order."""
+    if len(left) <= MAX_POLICIES:
+        return range(len(left))
+    return sorted(heapq.nsmallest(MAX_POLICIES, range(len(left)), key=left.__getitem__))
 
-    policy: bytes
-    counters: tuple[tuple[int, str, int, int], ...]
+
+class _OwnLimit(NamedTuple):
+    """A limit of the caller's own: its place among the targets, its name and the policy that describes it."""
+
+    place: int
+    name: str
+    policy: str
+    limit_nanos: int
+    ends_ms: int
+
+    def state(self, *, left_nanos: int, now_ms: int) -> str:
+        """What is left of it, and for how many seconds it counts."""
+        state = f"{self.name};r={max(left_nanos, 0) // _NANOS_PER_MICRO}"
+        if self.ends_ms < FOREVER_MS:
+            state += f";t={ceil_div(max(self.ends_ms - now_ms, 0), 1000)}"
+        return state
 
 
 @lru_cache(1_024)
-def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
-    policies, counters = [], []
-    for index, target in enumerate(targets):
+def _own_limits(targets: tuple[Target, ...]) -> tuple[_OwnLimit, ...]:
+    limits = []
+    for place, target in enumerate(targets):
         if target.limit_nanos is None or not is_callers_own(target.account):
             continue
         window = target.window
@@ -109,9 +131,8 @@ def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
         policy = f'{name};q={target.limit_nanos // _NANOS_PER_MICRO};qu="usd-micros"'
         if window.ends_ms < FOREVER_MS:
             policy += f";w={(window.ends_ms - window.starts_ms) // 1000}"
-        policies.append(policy)
-        counters.append((index, name, target.limit_nanos, window.ends_ms))
-    return _OwnLimits(", ".join(policies).encode(), tuple(counters))
+        limits.append(_OwnLimit(place, name, policy, target.limit_nanos, window.ends_ms))
+    return tuple(limits)
 
 
 async def send_refusal(api: Api, refusal: Refusal, send: Send, *, headers: Headers) -> None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from budget_middleware.testing import ScriptedApp, call, json_answer
+from budget_middleware.testing import ScriptedApp, call, chunk, json_answer, start
 from tests.asgi.wire import KEY, OTHER_TOKEN, STREAM_START, ask, bearer, completion, stream
 from tests.stores.verbs import whole_journal
 
@@ -74,6 +74,89 @@ async def test_of_accounts_that_are_not_the_callers_own(memory, account):
     guard = memory.guard(ScriptedApp(*completion(250)), limits=f"{account}=1/month")
     played = await call(guard, ask(600), headers=bearer())
     assert played.headers.keys().isdisjoint({"x-budget-remaining-usd", "ratelimit", "ratelimit-policy"})
+
+
+def figures_in(headers):
+    """The headers that tell something of an account, or of what a request cost."""
+    return {name for name in headers if name.startswith(("x-budget-", "ratelimit"))}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("streams", [False, True])
+async def test_none_on_an_answer_that_lets_nobody_in(memory, status, streams):
+    content_type = "text/event-stream" if streams else "application/json"
+    refusal = [start(status=status, content_type=content_type), chunk(b"no", is_last=True)]
+    played = await call(memory.guard(ScriptedApp(*refusal)), ask(600, stream=streams), headers=bearer())
+    assert (played.status, figures_in(played.headers)) == (status, set())
+    other = await call(memory.guard(ScriptedApp(*json_answer({}, status=404))), ask(600), headers=bearer())
+    assert "x-budget-remaining-usd" in figures_in(other.headers)
+
+
+CLAIMED = {
+    "a header": ("team=header:x-team", {"headers": {"x-team": "search"}}),
+    "a header, or what is sure": ("team=state:team|header:x-team", {"headers": {"x-team": "search"}}),
+    "the body": ("team=body:metadata.team", {}),
+    "the query": ("team=query:team", {"scope": {"query_string": b"team=search"}}),
+}
+PROVEN = {
+    "an authenticating layer": ("team=state:team", {"scope": {"state": {"team": "search"}}}),
+    "the token": ("team=token", {"headers": bearer()}),
+    "the token in its own header": ("team=header:x-api-key", {"headers": {"x-api-key": "sk-one"}}),
+}
+
+
+def of_search(**fields):
+    return ask(600, metadata={"team": "search"}, **fields)
+
+
+@pytest.mark.parametrize(("accounts", "request_"), CLAIMED.values(), ids=CLAIMED)
+async def test_a_refusal_tells_nobody_the_figures_of_an_account_that_he_only_claims(memory, accounts, request_):
+    """It comes before the app has looked at anything: whoever names a team may be anybody."""
+    guard = memory.guard(ScriptedApp(*completion(600)), accounts=accounts, limits="team=1/month")
+    assert (await call(guard, of_search(), **request_)).status == 200
+    refused = await call(guard, of_search(), **request_)
+    assert refused.status == 429
+    assert refused.json()["error"]["message"] == "The budget of team per month cannot cover this request."
+    assert figures_in(refused.headers) == {"x-budget-reservation-id", "x-budget-estimate-usd"}
+
+
+@pytest.mark.parametrize(("accounts", "request_"), PROVEN.values(), ids=PROVEN)
+async def test_a_refusal_tells_the_figures_of_an_account_that_is_proven(memory, accounts, request_):
+    guard = memory.guard(ScriptedApp(*completion(600)), accounts=accounts, limits="team=1/month")
+    assert (await call(guard, of_search(), **request_)).status == 200
+    refused = await call(guard, of_search(), **request_)
+    assert "spent $0.60" in refused.json()["error"]["message"]
+    assert refused.headers["x-budget-remaining-usd"] == "0.40"
+
+
+async def test_a_compound_with_the_callers_key_is_his_own(memory):
+    settings = {"accounts": "key=token; team=header:x-team", "limits": "key+team=1/month"}
+    guard = memory.guard(ScriptedApp(*completion(600)), **settings)
+    headers = {**bearer(), "x-team": "search"}
+    await call(guard, ask(600), headers=headers)
+    assert "spent $0.60" in (await call(guard, ask(600), headers=headers)).json()["error"]["message"]
+
+
+async def test_the_account_of_all_who_have_no_key_is_nobodys_own(memory):
+    guard = memory.guard(ScriptedApp(*completion(600)))
+    served = await call(guard, ask(600))
+    refused = await call(guard, ask(600))
+    assert refused.json()["error"]["message"] == "The budget of key per month cannot cover this request."
+    for played in (served, refused):
+        assert {"x-budget-remaining-usd", "ratelimit"}.isdisjoint(played.headers)
+
+
+async def test_of_many_limits_the_eight_tightest_are_told(memory):
+    """Six periods of two kinds, of which the fourth, day, is the tightest: 12 policies would be a line of 500 bytes."""
+    periods = ("hour", "day", "week", "month", "year", "total")
+    limits = "; ".join(f"{kind}={n}/{period}" for n, period in enumerate(periods, start=2) for kind in ("key", "user"))
+    settings = {"accounts": "key=token; user=state:user", "limits": limits}
+    guard = memory.guard(ScriptedApp(*completion(600)), **settings)
+    played = await call(guard, ask(600), headers=bearer(), scope={"state": {"user": "ann"}})
+    names = [f'"{kind}-{period}"' for kind in ("key", "user") for period in periods[:4]]
+    for header in ("ratelimit", "ratelimit-policy"):
+        assert sorted(item.partition(";")[0] for item in played.headers[header].split(", ")) == sorted(names)
+    assert played.headers["x-budget-remaining-usd"] == "1.40"
 
 
 async def test_without_a_limit_nothing_is_left_of_anything(memory):
