@@ -24,8 +24,8 @@ from pydantic import (
 )
 
 from budget_middleware.apis import APIS
-from budget_middleware.core.accounts import AccountSource, parse_sources
-from budget_middleware.core.limits import LimitRule, parse_limits
+from budget_middleware.core.accounts import WRONG_KEY, AccountSource, parse_sources
+from budget_middleware.core.limits import LimitRule, names_no_key, parse_limits
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 
 TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
@@ -103,14 +103,22 @@ def _zone(value: str) -> ZoneInfo:
 
 def _limits(value: str) -> tuple[LimitRule, ...]:
     if not value.startswith("@"):
-        return parse_limits(value)
+        return _on_hashed_keys(parse_limits(value))
     try:
         text = Path(value[1:]).read_text(encoding="utf-8")
     except OSError as unreadable:
         raise ValueError(f"cannot read the file: {unreadable.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text") from None
-    return parse_limits(text)
+    return _on_hashed_keys(parse_limits(text))
+
+
+def _on_hashed_keys(rules: tuple[LimitRule, ...]) -> tuple[LimitRule, ...]:
+    for number, rule in enumerate(rules, start=1):
+        # It would bind nobody, and what was meant to be limited would not be.
+        if names_no_key(rule):
+            raise ValueError(f"limit {number}: {WRONG_KEY}")
+    return rules
 
 
 def _routes(value: str) -> tuple[RouteRule, ...]:

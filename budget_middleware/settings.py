@@ -7,6 +7,7 @@ error messages and the documentation. A variable that is set to nothing counts a
 import difflib
 import logging
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -17,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
+from budget_middleware.core.limits import masked_limits
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
     TRACE_URL_ACCEPTED,
@@ -243,8 +245,16 @@ def _told(error: ErrorDetails) -> str:
 def _shown(name: str, value: object) -> str:
     if Settings.model_fields[name].annotation is SecretStr:
         return ""
-    text = redact_url(str(value)) if name == "store_url" else str(value)
+    text = _SHOW.get(name, str)(value) if isinstance(value, str) else str(value)
     return f"={text!r}" if len(text) <= _SHOWN_CHARS else f"={text[:_SHOWN_CHARS]!r}…"
+
+
+def _shown_limits(text: str) -> str:
+    return text if text.startswith("@") else masked_limits(text)
+
+
+# Settings in whose value a secret may stand, and how they are shown.
+_SHOW: Mapping[str, Callable[[str], str]] = {"store_url": redact_url, "limits": _shown_limits}
 
 
 def _accepted(name: str) -> str:

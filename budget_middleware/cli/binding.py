@@ -1,6 +1,6 @@
 """Which limit binds an account, as far as a command can know: a runtime limit, else BUDGET_LIMITS."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.cli.desk import Desk
@@ -36,7 +36,7 @@ class BindingLimits:
         self.exact_accounts = {
             account_of("+".join(rule.kinds), "+".join(rule.subjects))
             for rule in (*environment, *rules)
-            if ANY not in rule.subjects
+            if ANY not in rule.subjects and not names_no_key(rule)
         }
 
     def of(self, account: str) -> dict[Period, Bound]:
@@ -86,13 +86,9 @@ def kinds_of_requests(settings: Settings) -> frozenset[str]:
 
 def doubt_about(account: str, settings: Settings) -> str | None:
     """Why no request may ever have this account, if so: a slip of the pen would bind and credit nobody."""
-    parts: Mapping[str, str] = dict(parts_of(account))
-    unknown = sorted(parts.keys() - kinds_of_requests(settings))
+    unknown = sorted(dict(parts_of(account)).keys() - kinds_of_requests(settings))
     if unknown:
         return f"{told_kinds(unknown)}; unless accounts_source names it, no request has this account"
-    if names_no_key(_rule(account, Period.TOTAL, None)):
-        # Not repeated here: it may be a token.
-        return "the subject of a key is 16 hex digits, which key-id tells; no request has this account"
     return None
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from budget_middleware.cli.binding import Bound, doubt_about, read_limits, runtime_rules
 from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import Row, complain, say_rows, usd
+from budget_middleware.cli.output import Row, complain, say, say_rows, usd
 from budget_middleware.cli.parsing import CommandError, account, add_command, amount, pattern, reason
-from budget_middleware.core.accounts import account_of
+from budget_middleware.core.accounts import account_of, masked, names_raw_key, parse_pattern
 from budget_middleware.core.limits import PERIODS, Claim, parse_amounts
 from budget_middleware.core.model import Entry, Status, Target
 from budget_middleware.core.windows import Period, window_at, window_named
@@ -60,8 +60,13 @@ def _add_limit(commands: Any) -> None:
         help=f"{_ACCEPTED_AMOUNTS}; none alone lifts every period",
     )
     clear = add_command(verbs, "clear", on_state(_limit_clear), says="Forget runtime limits of an account.")
-    clear.add_argument("account", metavar="ACCOUNT", type=pattern, help=accounts)
+    clear.add_argument("account", metavar="ACCOUNT", nargs="?", type=pattern, help=accounts)
     clear.add_argument("period", metavar="PERIOD", nargs="?", choices=PERIODS, help="only this one")
+    clear.add_argument(
+        "--raw-keys",
+        action="store_true",
+        help="instead of ACCOUNT: all limits on keys that are no hash, which version 0.1.0 took",
+    )
     add_command(verbs, "list", on_state(_limit_list), says="Show the runtime limits.")
 
 
@@ -82,6 +87,10 @@ async def _limit_set(desk: Desk, arguments: Namespace) -> int:
 
 
 async def _limit_clear(desk: Desk, arguments: Namespace) -> int:
+    if arguments.raw_keys:
+        return await _clear_raw_keys(desk)
+    if arguments.account is None:
+        raise CommandError("limit clear: no ACCOUNT is named")
     period = Period(arguments.period) if arguments.period else None
     runtime = await desk.store.limits()
     if not any(name == arguments.account and period in (None, each) for name, each in runtime.limits):
@@ -91,10 +100,19 @@ async def _limit_clear(desk: Desk, arguments: Namespace) -> int:
     return await _say_what_binds(desk, arguments)
 
 
+async def _clear_raw_keys(desk: Desk) -> int:
+    """Remove what `limit set` refuses today; the accounts are not shown, since they may be tokens."""
+    raw = [name for name, _ in (await desk.store.limits()).limits if names_raw_key(parse_pattern(name))]
+    for name in dict.fromkeys(raw):
+        await desk.store.clear_limit(name, period=None)
+    say(f"{len(raw)} limits on keys that are no hash were cleared")
+    return 0
+
+
 async def _limit_list(desk: Desk, arguments: Namespace) -> int:
     rows = [
         _limit_row(
-            account_of("+".join(rule.kinds), "+".join(rule.subjects)),
+            masked(account_of("+".join(rule.kinds), "+".join(rule.subjects))),
             rule.period,
             Bound(rule.limit_nanos, "runtime"),
             as_json=arguments.json,

@@ -110,6 +110,11 @@ def _prices_finding(settings: Settings) -> Finding:
 
 def _limits_finding(settings: Settings, runtime: list[LimitRule]) -> Finding:
     rules = [*settings.limits, *runtime]
+    if any(map(names_no_key, rules)):
+        # Which one is not told: it may be a token.
+        told = "a runtime limit is on a key that is no hash, and never binds"
+        fix = "run limit clear --raw-keys, and set it for what key-id tells"
+        return Finding("limits", Health.WARN, told, fix)
     try:
         unknown = {kind for rule in rules for kind in rule.kinds} - kinds_of_requests(settings)
     except SettingsError as error:
@@ -121,10 +126,6 @@ def _limits_finding(settings: Settings, runtime: list[LimitRule]) -> Finding:
             f"{told_kinds(sorted(unknown))}: limits on that never bind",
             "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
         )
-    if any(map(names_no_key, rules)):
-        # Which one is not told: it may be a token.
-        told = "a limit is on a key that is no hash, and never binds"
-        return Finding("limits", Health.WARN, told, "name the key by what key-id tells")
     if not rules:
         return Finding("limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS")
     return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")

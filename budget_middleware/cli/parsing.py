@@ -4,10 +4,17 @@ import argparse
 import getpass
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn, TypeVar
 
-from budget_middleware.core.accounts import compound_of, parse_account, parse_pattern
+from budget_middleware.core.accounts import (
+    WRONG_KEY,
+    compound_of,
+    names_raw_key,
+    parse_account,
+    parse_pattern,
+    parts_of,
+)
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
 
@@ -29,6 +36,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        # What nobody asked for may be a token, such as that of `key-id sk-…`.
+        if message.startswith("unrecognized arguments:"):
+            message = "unrecognized arguments, which are not repeated here: one may be a token"
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
@@ -63,8 +73,21 @@ def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     return convert
 
 
+def _account(text: str) -> str:
+    name = parse_account(text)
+    _refuse_raw_keys(parts_of(name))
+    return name
+
+
 def _pattern(text: str) -> str:
-    return compound_of(dict(parse_pattern(text)))
+    parts = parse_pattern(text)
+    _refuse_raw_keys(parts)
+    return compound_of(dict(parts))
+
+
+def _refuse_raw_keys(parts: Iterable[tuple[str, str]]) -> None:
+    if names_raw_key(parts):
+        raise ValueError(WRONG_KEY)
 
 
 def _amount(text: str) -> int:
@@ -99,7 +122,7 @@ def _subject(text: str) -> str:
     if _RESERVATION_ID.fullmatch(text):
         return text
     try:
-        return parse_account(text)
+        return _account(text)
     except ValueError as error:
         raise ValueError(f"{error}; or a reservation id of 32 hex digits") from None
 
@@ -129,7 +152,7 @@ def _user_name() -> str:
         return f"uid {os.getuid()}"
 
 
-account = _checked(parse_account)
+account = _checked(_account)
 """One account, in its canonical form."""
 pattern = _checked(_pattern)
 """An account in which `*` stands for any subject, in the form in which limits are stored."""

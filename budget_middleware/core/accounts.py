@@ -8,7 +8,7 @@ request without a subject) and `~` with 32 hex digits (the hash of a long subjec
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -22,6 +22,13 @@ ABSENT = "-"
 ANY = "*"
 """In a limit: every subject."""
 
+MASK = "***"
+"""Stands in messages for what may be a token."""
+WRONG_KEY = (
+    "the subject of a key is 16 hex digits, which `budget-middleware key-id` tells of a token;"
+    " what was given is not repeated here, since it may be a token"
+)
+
 MAX_SUBJECT_BYTES = 256
 
 KIND = re.compile(r"[a-z][a-z0-9_-]*")
@@ -29,6 +36,9 @@ _SUBJECT = re.compile(r"([A-Za-z0-9._~/@:-]|%[0-9A-Fa-f]{2})+")
 KEY_SUBJECT = re.compile(r"[0-9a-f]{16}")
 """What `key_id` makes of a token."""
 _HASHED = re.compile(r"~[0-9a-f]{32}")
+_TOKEN_PREFIX = "sk-"  # noqa: S105 - how tokens begin, not one
+"""Most tokens begin so, and a kind of account may: `limit set sk-1234 10/day` is a slip."""
+_WELL_KNOWN = (KEY, MODEL, GLOBAL, "team", "user", "")
 
 
 def encode_subject(raw: str) -> str:
@@ -84,7 +94,7 @@ def parse_account(text: str) -> str:
     """The canonical account of an operator's text; ValueError, in one line, saying what is accepted."""
     parts = dict(parse_pattern(text))
     if ANY in parts.values():
-        raise ValueError(f"{text[:80]!r} does not name one account; accepted is a subject for each kind")
+        raise ValueError(f"{masked(text)!r} does not name one account; accepted is a subject for each kind")
     return compound_of(parts)
 
 
@@ -101,21 +111,49 @@ def parse_pattern(text: str) -> tuple[tuple[str, str], ...]:
     are_kinds = all(KIND.fullmatch(kind) for kind in kinds) and len(set(kinds)) == len(kinds)
     if not are_kinds or GLOBAL in kinds or len(subjects) != len(kinds):
         raise ValueError(
-            f"{text[:80]!r} is not an account; accepted are KIND:SUBJECT, {GLOBAL} and compounds of different"
+            f"{masked(text)!r} is not an account; accepted are KIND:SUBJECT, {GLOBAL} and compounds of different"
             " kinds, KIND+KIND:SUBJECT+SUBJECT, where a kind is a-z followed by a-z, 0-9, _ and -"
         )
-    return tuple(sorted(zip(kinds, map(_parse_subject, subjects), strict=True)))
+    return tuple(sorted(map(_parse_part, kinds, subjects)))
 
 
-def _parse_subject(text: str) -> str:
+def _parse_part(kind: str, text: str) -> tuple[str, str]:
     if text in (ANY, ABSENT) or _HASHED.fullmatch(text):
-        return text
+        return kind, text
     if not _SUBJECT.fullmatch(text):
+        shown = MASK if kind == KEY else text[:80]
         raise ValueError(
-            f"{text[:80]!r} is not the subject of an account; accepted are A-Z a-z 0-9 . _ ~ / @ : - and"
+            f"{shown!r} is not the subject of an account; accepted are A-Z a-z 0-9 . _ ~ / @ : - and"
             " other bytes percent-encoded, such as %20; in a limit, * stands for a whole subject"
         )
-    return _encode(unquote_to_bytes(text))
+    subject = _encode(unquote_to_bytes(text))
+    # Some tools write a hash in upper case. It is the same key.
+    return kind, subject.lower() if kind == KEY and KEY_SUBJECT.fullmatch(subject.lower()) else subject
+
+
+def names_raw_key(parts: Iterable[tuple[str, str]]) -> bool:
+    """Whether the subject of a key is not a hash, and so perhaps the token itself; or the kind looks like a token."""
+    return any(
+        kind.startswith(_TOKEN_PREFIX) or (kind == KEY and subject != ANY and not is_key_subject(subject))
+        for kind, subject in parts
+    )
+
+
+def masked(text: str) -> str:
+    """An operator's text of an account as an error may show it: without what may be a token.
+
+    A subject of a key that is no hash is masked, and so is a text without a colon, unless it is a well-known kind.
+    """
+    kinds_text, colon, subjects = text.partition(":")
+    kinds = kinds_text.split("+")
+    if not colon:
+        return text if all(kind in _WELL_KNOWN for kind in kinds) else MASK if text else text
+    if not all(KIND.fullmatch(kind) for kind in kinds):
+        return MASK
+    is_safe = KEY not in kinds or all(
+        subject == ANY or is_key_subject(subject.lower()) for subject in subjects.split("+")
+    )
+    return text[:80] if is_safe else f"{kinds_text[:40]}:{MASK}"
 
 
 def key_id(token: str, *, secret: str = "") -> str:

@@ -11,10 +11,11 @@ from budget_middleware.core.accounts import (
     ABSENT,
     ANY,
     GLOBAL,
-    KEY,
+    MASK,
     MODEL,
     account_of,
-    is_key_subject,
+    masked,
+    names_raw_key,
     parse_pattern,
     parts_of,
 )
@@ -62,8 +63,7 @@ class Claim(NamedTuple):
 
 def names_no_key(rule: LimitRule) -> bool:
     """Whether the rule is on a key that is no hash, perhaps on a token itself: such a limit never binds."""
-    subject = dict(zip(rule.kinds, rule.subjects, strict=True)).get(KEY, ANY)
-    return subject != ANY and not is_key_subject(subject)
+    return names_raw_key(zip(rule.kinds, rule.subjects, strict=True))
 
 
 def parse_limits(text: str) -> tuple[LimitRule, ...]:
@@ -76,7 +76,7 @@ def parse_limits(text: str) -> tuple[LimitRule, ...]:
     for entry in _entries(text):
         rule = _parse_rule(entry)
         if rules.setdefault((rule.kinds, rule.subjects, rule.period), rule) != rule:
-            raise ValueError(f"{entry[:80]!r} contradicts an earlier entry; accepted is one amount a period")
+            raise ValueError(f"{_shown_entry(entry)!r} contradicts an earlier entry; accepted is one amount a period")
     return tuple(rules.values())
 
 
@@ -95,13 +95,28 @@ def _entries(text: str) -> Iterator[str]:
         yield from filter(None, map(str.strip, line.partition("#")[0].split(";")))
 
 
+def masked_limits(text: str) -> str:
+    """A limit text as an error may show it: its entries without what may be a token."""
+    return "; ".join(map(_shown_entry, _entries(text)))
+
+
+def _shown_entry(entry: str) -> str:
+    pattern, equals, amount = entry.partition("=")
+    return f"{masked(pattern.strip())}{equals}{_shown_amount(amount)}"
+
+
+def _shown_amount(text: str) -> str:
+    # A token may have `=` in it: what stands behind is its rest.
+    return MASK if "=" in text else text[:40]
+
+
 def _parse_rule(entry: str) -> LimitRule:
     pattern, _, amount = entry.partition("=")
     try:
         kinds, subjects = zip(*parse_pattern(pattern.strip()), strict=True)
         period, limit_nanos = _parse_amount(amount.strip())
     except ValueError as error:
-        raise ValueError(f"limit {entry[:80]!r}: {error}") from None
+        raise ValueError(f"limit {_shown_entry(entry)!r}: {error}") from None
     return LimitRule(kinds, subjects, period, limit_nanos)
 
 
@@ -109,10 +124,11 @@ def _parse_amount(text: str) -> tuple[Period | None, int | None]:
     if text == "none":
         return None, None
     amount, _, period = (piece.strip() for piece in text.partition("/"))
-    limit_nanos = None if amount == "none" or period not in PERIODS else nanos_from_usd(amount)
-    if period not in PERIODS or (limit_nanos is not None and limit_nanos < 0):
+    is_read = period in PERIODS and amount != "none" and "=" not in amount
+    limit_nanos = nanos_from_usd(amount) if is_read else None
+    if "=" in amount or period not in PERIODS or (limit_nanos is not None and limit_nanos < 0):
         raise ValueError(
-            f"{text[:40]!r} is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none,"
+            f"{_shown_amount(text)!r} is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none,"
             f" with a period of {', '.join(PERIODS)}"
         )
     return Period(period), limit_nanos

@@ -18,7 +18,7 @@ from budget_middleware.core.accounts import (
     encode_subject,
     key_id,
 )
-from budget_middleware.core.limits import LimitRule, names_no_key
+from budget_middleware.core.limits import LimitRule
 from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
@@ -131,9 +131,6 @@ class Payers:
             unknown = {kind for rule in rules for kind in rule.kinds} - {*told, MODEL, GLOBAL}
             if unknown:
                 yield f"no request has a source for {', '.join(sorted(unknown))}, so limits on that bind nobody"
-        if any(map(names_no_key, rules)):
-            # Which one is not told: it may be a token.
-            yield "a key stands in them that is no hash as `budget-middleware key-id` tells it; that limit binds nobody"
 
     def nobody(self) -> dict[str, str | None]:
         """The payers of a request that could be anybody's."""

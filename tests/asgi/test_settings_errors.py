@@ -190,7 +190,6 @@ async def test_known_keys_only_with_nobody_to_know_them():
 
 NOBODY = {
     "a kind without a source": ({"limits": "team=1/day; key+user=2/day"}, "no request has a source for team, user"),
-    "a token": ({"limits": f"key:{TOKEN}=1/day"}, "a key stands in them that is no hash"),
 }
 
 
@@ -199,7 +198,18 @@ def test_limits_that_bind_nobody_are_told_at_the_start(settings, doubt, caplog):
     BudgetMiddleware(ScriptedApp(), **settings)
     (told,) = [message for message in caplog.messages if message.startswith("BUDGET_LIMITS")]
     assert doubt in told
-    assert TOKEN not in caplog.text
+
+
+async def test_f60_a_limit_on_a_raw_token_stops_the_server_and_shows_it_to_nobody(tmp_path, caplog):
+    path = tmp_path / "limits"
+    path.write_text(f"key=1/day\nkey+model:{TOKEN}+gpt-4o=2/day\n")
+    for limits in (f"key:{TOKEN}=1/day", f"key={TOKEN}=1/day", f"@{path}", f"{TOKEN}=1/day", f"key:{TOKEN}:1/day"):
+        guard = BudgetMiddleware(ScriptedApp(), limits=limits)
+        with pytest.raises(SettingsError, match=r"BUDGET_LIMITS=.*accepted|16 hex digits") as error, TestClient(guard):
+            pass
+        refused = await call(guard, ask(), headers=bearer())
+        assert refused.status == 500
+        assert TOKEN not in f"{error.value} {refused.body.decode()} {caplog.text}"
 
 
 async def test_limits_that_bind_somebody_are_not_doubted(tmp_path, caplog):

@@ -93,4 +93,4 @@ async def now_ms(store: RedisStore) -> int:
 @pytest.fixture
 def month(now_ms: int) -> Target:
     """The current month of the account of most tests."""
-    return target("key:abc", at_ms=now_ms)
+    return target("key:abcabc0000000000", at_ms=now_ms)

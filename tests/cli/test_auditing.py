@@ -43,7 +43,7 @@ async def test_no_drift(cli: RunCli, store: RedisStore, month: Target):
 async def test_a_figure_changed_by_hand(cli: RunCli, store: RedisStore, month: Target, server_url: str, namespace: str):
     await _some_history(store, month)
     await _change_by_hand(server_url, namespace, month, "reserved", 1)
-    where = {"account": "key:abc", "period": "month", "window": month.window.id}
+    where = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id}
 
     ran = cli("audit", "--json")
     assert ran.code == 1
@@ -59,13 +59,13 @@ async def test_a_figure_changed_by_hand(cli: RunCli, store: RedisStore, month: T
     ran = cli("audit")
     first, _, drift = ran.out.splitlines()
     assert (ran.code, first) == (1, "1 counters, 1 reservations, 0 unproved, 1 drift")
-    assert drift.split() == ["key:abc", "month", month.window.id, "chain_spent", "-4.90", "0.10", "5"]
+    assert drift.split() == ["key:abcabc0000000000", "month", month.window.id, "chain_spent", "-4.90", "0.10", "5"]
 
 
 async def test_counters_whose_entries_were_trimmed(
     cli: RunCli, server_url: str, namespace: str, month: Target, now_ms: int
 ):
-    other = target("key:other", at_ms=now_ms)
+    other = target("key:efefef0000000000", at_ms=now_ms)
     store = RedisStore(server_url, namespace=namespace, timeout_s=10, retention=Retention(journal_max=1))
     await store.adjust(adjust("first", "1", other))
     for number in range(300):  # The server trims by whole nodes of its stream.
@@ -104,9 +104,9 @@ async def test_a_repair_is_an_entry_of_the_journal(
     await _some_history(store, month)
     await _change_by_hand(server_url, namespace, month, "spent", 5_000_000_000)
     await _change_by_hand(server_url, namespace, month, "reserved", 1)
-    await store.set_limit("key:abc", period=month.window.period, limit_nanos=10**9)
+    await store.set_limit("key:abcabc0000000000", period=month.window.period, limit_nanos=10**9)
     ran = cli("audit", "--repair", "--json")
-    where = {"account": "key:abc", "period": "month", "window": month.window.id}
+    where = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id}
     assert (ran.code, ran.json["drift"]) == (0, [])
     assert ran.json["repaired"] == [
         {
@@ -145,7 +145,7 @@ async def test_damage_is_told_with_its_fix_and_what_is_sound_is_repaired(
     cli: RunCli, store: RedisStore, month: Target, *, now_ms: int, server_url: str, namespace: str
 ):
     await _some_history(store, month)
-    other = target("key:other", at_ms=now_ms)
+    other = target("key:efefef0000000000", at_ms=now_ms)
     await store.finalize(finalize("r9", "0.30", other))
     await _change_by_hand(server_url, namespace, other, "spent", 7)
     key = f"{key_prefix(namespace)}c:{'|'.join(month.counter)}"
@@ -155,21 +155,21 @@ async def test_damage_is_told_with_its_fix_and_what_is_sound_is_repaired(
         ran = cli("audit", "--repair", "--json")
         fix = f"DEL {key}, then run budget-middleware audit --repair"
         assert (ran.code, ran.json["damage"]) == (1, [{"key": key, "what": "wrong_type", "fix": fix}])
-        assert [row["account"] for row in ran.json["repaired"]] == ["key:other"]
-        assert ran.err.startswith("budget-middleware: not repaired: key:abc month ")
+        assert [row["account"] for row in ran.json["repaired"]] == ["key:efefef0000000000"]
+        assert ran.err.startswith("budget-middleware: not repaired: key:abcabc0000000000 month ")
         assert cli("audit").out.splitlines()[-1].endswith(fix)
         # As it says.
         await client.delete(key)
     ran = cli("audit", "--repair", "--json")
     assert (ran.code, ran.json["drift"], ran.json["damage"]) == (0, [], [])
-    (view,) = await store.counters("key:abc")
+    (view,) = await store.counters("key:abcabc0000000000")
     assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (-4_900_000_000, 250_000_000)
 
 
 async def test_a_window_of_another_time_zone_is_repaired(
     cli: RunCli, store: RedisStore, now_ms: int, server_url: str, namespace: str
 ):
-    hour = target("key:abc", period=Period.HOUR, at_ms=now_ms, timezone=ZoneInfo("Asia/Kolkata"))
+    hour = target("key:abcabc0000000000", period=Period.HOUR, at_ms=now_ms, timezone=ZoneInfo("Asia/Kolkata"))
     await store.finalize(finalize("r1", "0.10", hour))
     await _change_by_hand(server_url, namespace, hour, "spent", 7)
     assert cli("audit", "--repair").code == 0

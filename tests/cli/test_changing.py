@@ -48,7 +48,7 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
         (("key:*", "1/day"), {("key:*", Period.DAY): 10**9}),
         (("model+key:gpt-4o+*", "2/day"), {("key+model:*+gpt-4o", Period.DAY): 2 * 10**9}),
         (("global", "0/total"), {("global", Period.TOTAL): 0}),
-        (("key:a%62c", "none"), {("key:abc", period): None for period in Period}),
+        (("key:%61bcabc0000000000", "none"), {("key:abcabc0000000000", period): None for period in Period}),
     ],
 )
 async def test_patterns_are_stored_as_the_gateway_reads_them(
@@ -60,13 +60,13 @@ async def test_patterns_are_stored_as_the_gateway_reads_them(
 
 async def test_listing_limits(cli: RunCli, store: RedisStore):
     assert cli("limit", "list").out == "no runtime limits\n"
-    await store.set_limit("key:b", period=Period.MONTH, limit_nanos=1)
-    await store.set_limit("key:b", period=Period.DAY, limit_nanos=None)
+    await store.set_limit("key:bbbbbb0000000000", period=Period.MONTH, limit_nanos=1)
+    await store.set_limit("key:bbbbbb0000000000", period=Period.DAY, limit_nanos=None)
     await store.set_limit("global", period=Period.TOTAL, limit_nanos=0)
     assert cli("limit", "list", "--json").json == [
         {"account": "global", "period": "total", "limit_usd": "0.00", "layer": "runtime"},
-        {"account": "key:b", "period": "day", "limit_usd": None, "layer": "runtime"},
-        {"account": "key:b", "period": "month", "limit_usd": "0.000000001", "layer": "runtime"},
+        {"account": "key:bbbbbb0000000000", "period": "day", "limit_usd": None, "layer": "runtime"},
+        {"account": "key:bbbbbb0000000000", "period": "month", "limit_usd": "0.000000001", "layer": "runtime"},
     ]
 
 
@@ -77,22 +77,17 @@ def test_a_limit_that_no_request_meets_is_doubted(here: RunCli):
         "budget-middleware: warning: neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem;"
         " unless accounts_source names it, no request has this account\n"
     )
-    ran = here("limit", "set", "key:sk-canary", "1/day")
-    assert ran.err == (
-        "budget-middleware: warning: the subject of a key is 16 hex digits, which key-id tells;"
-        " no request has this account\n"
-    )
 
 
 @pytest.mark.parametrize("words", [("-5",), ("-5.00", "--window", "month")])
 async def test_a_credit(cli: RunCli, store: RedisStore, month: Target, words: tuple[str, ...]):
     await store.adjust(adjust("a1", "3", month))
-    ran = cli("adjust", "key:abc", *words, "--reason", "refund\nof -3", "--json")
+    ran = cli("adjust", "key:abcabc0000000000", *words, "--reason", "refund\nof -3", "--json")
     assert ran.code == 0
     assert ran.json == [
         {
             "seq": 2,
-            "account": "key:abc",
+            "account": "key:abcabc0000000000",
             "period": "month",
             "window": month.window.id,
             "spent_before_usd": "3.00",
@@ -104,12 +99,12 @@ async def test_a_credit(cli: RunCli, store: RedisStore, month: Target, words: tu
 
 
 async def test_an_adjustment_reaches_every_period_in_use(cli: RunCli, store: RedisStore, month: Target, now_ms: int):
-    year, day = (target("key:abc", period=period, at_ms=now_ms) for period in (Period.YEAR, Period.DAY))
-    past = target("key:abc", period=Period.HOUR, at_ms=now_ms - 7_200_000)
+    year, day = (target("key:abcabc0000000000", period=period, at_ms=now_ms) for period in (Period.YEAR, Period.DAY))
+    past = target("key:abcabc0000000000", period=Period.HOUR, at_ms=now_ms - 7_200_000)
     await store.adjust(adjust("a1", "1", month))
     await store.adjust(adjust("a2", "1", year))
     await store.adjust(adjust("a3", "1", past, any_window=True))
-    ran = cli("adjust", "key:abc", "-1e-3", "--reason", "x", BUDGET_LIMITS="key=10/day; key=none/week")
+    ran = cli("adjust", "key:abcabc0000000000", "-1e-3", "--reason", "x", BUDGET_LIMITS="key=10/day; key=none/week")
     assert [line.split()[2:] for line in ran.out.splitlines()[1:]] == [
         ["day", day.window.id, "0.00", "-0.001"],
         ["month", month.window.id, "1.00", "0.999"],
@@ -120,15 +115,15 @@ async def test_an_adjustment_reaches_every_period_in_use(cli: RunCli, store: Red
 
 
 async def test_an_adjustment_of_a_named_window(cli: RunCli, store: RedisStore, now_ms: int):
-    past = target("key:abc", period=Period.HOUR, at_ms=now_ms - 7_200_000)
-    ran = cli("adjust", "key:abc", "+.5", "--reason", "x", "--window", f"hour:{past.window.id}")
+    past = target("key:abcabc0000000000", period=Period.HOUR, at_ms=now_ms - 7_200_000)
+    ran = cli("adjust", "key:abcabc0000000000", "+.5", "--reason", "x", "--window", f"hour:{past.window.id}")
     assert ran.code == 0
     assert await figures(store, past) == ("0.50", "0.00")
     assert len(await store.counters()) == 1
 
 
 async def test_an_account_that_nobody_knows_is_adjusted_by_the_month(cli: RunCli, store: RedisStore, month: Target):
-    assert cli("adjust", "key:abc", "-.5", "--reason", "x").code == 0
+    assert cli("adjust", "key:abcabc0000000000", "-.5", "--reason", "x").code == 0
     assert await figures(store, month) == ("-0.50", "0.00")
 
 
@@ -149,7 +144,7 @@ async def test_release(cli: RunCli, store: RedisStore, month: Target):
     assert ran.json == [
         {
             "seq": 2,
-            "account": "key:abc",
+            "account": "key:abcabc0000000000",
             "period": "month",
             "window": month.window.id,
             "reserved_before_usd": "0.60",

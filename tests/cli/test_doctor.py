@@ -76,10 +76,19 @@ def test_known_keys_only_with_no_file_that_knows_them(cli: RunCli):
     )
 
 
-def test_a_limit_on_a_key_that_is_no_hash(cli: RunCli):
+async def test_a_limit_on_a_key_that_is_no_hash(cli: RunCli, store: RedisStore):
     ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_LIMITS="key=1/day; key:sk-canary=2/day")
+    assert (ran.code, found(ran)["settings"]) == (1, "fail")
+    assert message(ran, "settings").startswith(
+        "BUDGET_LIMITS='key=1/day; key:***=2/day': limit 2: the subject of a key is 16 hex digits, which"
+        " `budget-middleware key-id` tells"
+    )
+    assert "canary" not in ran.out + ran.err
+
+    await store.set_limit("key:sk-canary", period=Period.DAY, limit_nanos=1)  # As earlier versions did.
+    ran = cli("doctor", "--json")
     assert found(ran)["limits"] == "warn"
-    assert message(ran, "limits") == "a limit is on a key that is no hash, and never binds"
+    assert message(ran, "limits") == "a runtime limit is on a key that is no hash, and never binds"
     assert "canary" not in ran.out + ran.err
 
 

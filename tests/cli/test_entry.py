@@ -30,10 +30,10 @@ NO_STATE = (
         ("holds",),
         ("journal",),
         ("audit",),
-        ("explain", "key:a"),
+        ("explain", "key:aaaaaa0000000000"),
         ("explain", "0" * 32),
         ("limit", "list"),
-        ("adjust", "key:a", "1", *REASON),
+        ("adjust", "key:aaaaaa0000000000", "1", *REASON),
         ("release", "r1", *REASON),
     ],
 )
@@ -46,13 +46,13 @@ def test_commands_on_state_need_a_store_that_is_shared(here: RunCli, words: tupl
 PARSED = [
     ((), "", "the following arguments are required: COMMAND"),
     (
-        ("adjust", "key:abc", "0", *REASON),
+        ("adjust", "key:abcabc0000000000", "0", *REASON),
         " adjust",
         "argument USD: '0' changes nothing; accepted is an amount in USD such as -5 or 0.25",
     ),
-    (("adjust", "key:abc", "-5"), " adjust", "the following arguments are required: --reason"),
+    (("adjust", "key:abcabc0000000000", "-5"), " adjust", "the following arguments are required: --reason"),
     (
-        ("adjust", "key:abc", "-5", "--reason", " "),
+        ("adjust", "key:abcabc0000000000", "-5", "--reason", " "),
         " adjust",
         "argument --reason: an empty reason explains nothing; accepted is any text",
     ),
@@ -69,11 +69,11 @@ PARSED = [
 ]
 CARRIED_OUT = [
     (
-        ("adjust", "key:abc", "-5", *REASON, "--window", "fortnight"),
+        ("adjust", "key:abcabc0000000000", "-5", *REASON, "--window", "fortnight"),
         "'fortnight' is not a period; accepted are hour, day, week, month, year, total",
     ),
     (
-        ("adjust", "key:abc", "-5", *REASON, "--window", "month:2026-13"),
+        ("adjust", "key:abcabc0000000000", "-5", *REASON, "--window", "month:2026-13"),
         "'2026-13' is not the id of a window of period month in UTC; accepted is the form 2026-11",
     ),
     (("limit", "set", "global", "5"), f"'5' is not a limit; {AMOUNTS}, with a period of {', '.join(Period)}"),
@@ -100,7 +100,7 @@ def test_a_wrong_setting(here: RunCli):
     assert ran.err == "budget-middleware: BUDGET_EXHAUSTED_STATUS='418': accepted: 429, 402\n"
 
 
-@pytest.mark.parametrize("words", [("status",), ("adjust", "key:abc", "1", *REASON)])
+@pytest.mark.parametrize("words", [("status",), ("adjust", "key:abcabc0000000000", "1", *REASON)])
 def test_a_store_that_gives_no_answer(cli: RunCli, words: tuple[str, ...]):
     ran = cli(*words, BUDGET_STORE_URL="redis://user:canary@127.0.0.1:1/0")
     assert (ran.code, ran.out) == (2, "")

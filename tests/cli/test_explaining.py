@@ -26,7 +26,7 @@ BOOKED, LATE, HELD, FAILED, REFUSED = (digit * 32 for digit in "abcdf")
 def refusal(id_: str, of: Target, *, spent: str, reserved: str, estimate: str, at_ms: int) -> LoggedRefusal:
     balance = Balance(nanos_from_usd(spent), nanos_from_usd(reserved))
     rejection = Rejection(of, balance, nanos_from_usd(estimate))
-    return LoggedRefusal(at_ms, id_, ("key:abc", "team:search"), rejection, model="gpt-4o", trace=TRACE)
+    return LoggedRefusal(at_ms, id_, ("key:abcabc0000000000", "team:search"), rejection, model="gpt-4o", trace=TRACE)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ async def team(now_ms: int) -> Target:
 
 @pytest.fixture
 async def story(store: RedisStore, month: Target, team: Target, now_ms: int) -> RedisStore:
-    """Something of everything that may have happened to `key:abc`."""
+    """Something of everything that may have happened to `key:abcabc0000000000`."""
     await store.reserve(reserve(BOOKED, "0.10", month, team, trace=TRACE))
     await store.finalize(replace(finalize(BOOKED, "0.04"), trace=TRACE, reason="usage"))
     await store.reserve(reserve(LATE, "0.20", month, team, charge="0.01"))
@@ -64,12 +64,12 @@ async def story(store: RedisStore, month: Target, team: Target, now_ms: int) -> 
 
 
 async def test_the_story_of_an_account(cli: RunCli, story: RedisStore, month: Target, now_ms: int):
-    ran = cli("explain", "key:abc", BUDGET_LIMITS=LIMITS)
+    ran = cli("explain", "key:abcabc0000000000", BUDGET_LIMITS=LIMITS)
     assert (ran.code, ran.err) == (0, "")
     told, _, table = ran.out.partition("\n\n")
     first, *lines = told.splitlines()
-    head = f"key:abc month {month.window.id}: spent $0.05, reserved $0.40, limit $1.00, available $0.55, resets at "
-    assert first.startswith(head)
+    head = f"key:abcabc0000000000 month {month.window.id}: spent $0.05, reserved $0.40, limit $1.00, available $0.55, "
+    assert first.startswith(f"{head}resets at ")
     pending = lines.pop(6)
     assert pending.startswith("  1 reservation of $0.40 pending, the oldest since 20")
     refusing = f"month {month.window.id}"
@@ -81,8 +81,8 @@ async def test_the_story_of_an_account(cli: RunCli, story: RedisStore, month: Ta
         "  1 released: $0.30 was given back, nothing booked.",
         "  1 lease expired: $0.20 was given back, $0.00 charged.",
         "  2 adjustments: -$0.02 by bob, -$0.02 as 'goodwill'.",
-        f"1 request refused: the budget of key:abc {refusing} was held by other requests",
-        f"1 request refused: the budget of key:abc {refusing} could not cover it",
+        f"1 request refused: the budget of key:abcabc0000000000 {refusing} was held by other requests",
+        f"1 request refused: the budget of key:abcabc0000000000 {refusing} could not cover it",
         f"5 requests served that shadow mode did not refuse: {in_shadow} was held by other requests",
     ]
     heads, *rows = table.splitlines()
@@ -103,11 +103,11 @@ async def test_the_story_of_an_account(cli: RunCli, story: RedisStore, month: Ta
 
 
 async def test_the_story_of_an_account_as_json(cli: RunCli, story: RedisStore, month: Target, now_ms: int):
-    ran = cli("explain", "key:abc", "--json", "--limit", "2", BUDGET_LIMITS=LIMITS)
+    ran = cli("explain", "key:abcabc0000000000", "--json", "--limit", "2", BUDGET_LIMITS=LIMITS)
     told = ran.json
-    assert told["account"] == "key:abc"
+    assert told["account"] == "key:abcabc0000000000"
     (counter,) = told["counters"]
-    (status,) = cli("status", "key:abc", "--json", BUDGET_LIMITS=LIMITS).json
+    (status,) = cli("status", "key:abcabc0000000000", "--json", BUDGET_LIMITS=LIMITS).json
     assert counter.items() >= status.items()
     assert counter["before"] == {"spent_usd": "0.00", "reserved_usd": "0.00"}
     assert (counter["holds"], counter["unexplained_usd"]) == (1, "0.00")
@@ -125,9 +125,9 @@ async def test_the_story_of_an_account_as_json(cli: RunCli, story: RedisStore, m
     del smaller["time"]
     assert smaller == {
         "reservation_id": REFUSED,
-        "accounts": ["key:abc", "team:search"],
+        "accounts": ["key:abcabc0000000000", "team:search"],
         "reason": "held",
-        "account": "key:abc",
+        "account": "key:abcabc0000000000",
         "period": "month",
         "window": month.window.id,
         "limit_usd": "1.00",
@@ -139,14 +139,14 @@ async def test_the_story_of_an_account_as_json(cli: RunCli, story: RedisStore, m
         "times": 1,
         "trace_id": TRACE_ID,
     }
-    lines = [json.loads(line) for line in cli("journal", "key:abc", "--json").out.splitlines()]
+    lines = [json.loads(line) for line in cli("journal", "key:abcabc0000000000", "--json").out.splitlines()]
     assert [change.pop("other_accounts") for change in told["changes"]] == [[]] * 2 + [["team:search"]] * 3
     assert all(change in lines for change in told["changes"])
 
 
 async def test_lines_lead_to_traces_that_were_sampled(cli: RunCli, story: RedisStore):
     template = ("--trace-url-template", "http://jaeger/trace/{trace_id}")
-    told = cli("explain", "key:abc", "--json", *template).json
+    told = cli("explain", "key:abcabc0000000000", "--json", *template).json
     assert [hold["trace_url"] for hold in told["holds"]] == [None], "nobody exported it"
     assert {refused["trace_url"] for refused in told["refusals"]} == {f"http://jaeger/trace/{TRACE_ID}"}
     by_setting = cli("explain", BOOKED, BUDGET_TRACE_URL=template[1]).out
@@ -157,17 +157,17 @@ async def test_lines_lead_to_traces_that_were_sampled(cli: RunCli, story: RedisS
 async def test_a_counter_that_nothing_explains(cli: RunCli, story: RedisStore, month: Target):
     key = f"{story._prefix}c:{counter_name(month.counter)}"
     await story._client().hincrby(key, "spent", 6_145 * 10**9)
-    told = cli("explain", "key:abc").out
+    told = cli("explain", "key:abcabc0000000000").out
     assert "  NOTHING EXPLAINS $6145.00 of what is spent: run `budget-middleware audit`." in told
 
 
 async def test_a_journal_that_was_trimmed_says_what_was_before(cli: RunCli, story: RedisStore):
     await story._client().xtrim(f"{story._prefix}journal", minid="5-0", approximate=False)
-    told = cli("explain", "key:abc").out
+    told = cli("explain", "key:abcabc0000000000").out
     assert "(seq 5): before that $0.04 was spent and $0.00 reserved." in told
     assert "NOTHING" not in told
     await story._client().xtrim(f"{story._prefix}journal", maxlen=0, approximate=False)
-    ran = cli("explain", "key:abc")
+    ran = cli("explain", "key:abcabc0000000000")
     assert "  The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX).\n" in ran.out
     assert "NOTHING" not in ran.out
 
@@ -182,7 +182,7 @@ async def test_beside_live_traffic_nothing_is_called_unexplained(cli: RunCli, st
 
     working = asyncio.create_task(work())
     for _ in range(3):
-        told = (await asyncio.to_thread(cli, "explain", "key:abc", "--json")).json
+        told = (await asyncio.to_thread(cli, "explain", "key:abcabc0000000000", "--json")).json
         assert [counter["unexplained_usd"] for counter in told["counters"]] == ["0.00"]
         assert not working.done()
     working.cancel()
@@ -190,15 +190,18 @@ async def test_beside_live_traffic_nothing_is_called_unexplained(cli: RunCli, st
 
 
 async def test_windows_that_are_over(cli: RunCli, store: RedisStore, now_ms: int):
-    past = target("key:abc", period=Period.HOUR, at_ms=now_ms - 7_200_000)
+    past = target("key:abcabc0000000000", period=Period.HOUR, at_ms=now_ms - 7_200_000)
     await store.adjust(adjust("e" * 32, "1", past, any_window=True))
-    ran = cli("explain", "key:abc")
+    ran = cli("explain", "key:abcabc0000000000")
     assert (ran.code, ran.out) == (1, "")
-    assert f"key:abc hour {past.window.id}: spent $1.00" in cli("explain", "key:abc", "--all").out
+    assert (
+        f"key:abcabc0000000000 hour {past.window.id}: spent $1.00"
+        in cli("explain", "key:abcabc0000000000", "--all").out
+    )
 
 
 async def test_what_only_a_limit_names(cli: RunCli, store: RedisStore):
-    ran = cli("explain", "key:abc", BUDGET_LIMITS="key=1/day")
+    ran = cli("explain", "key:abcabc0000000000", BUDGET_LIMITS="key=1/day")
     assert ran.code == 0
     first, second = ran.out.splitlines()
     assert "spent $0.00, reserved $0.00, limit $1.00, available $1.00" in first
@@ -218,7 +221,10 @@ async def test_the_life_of_a_request(cli: RunCli, story: RedisStore, month: Targ
     outcome, lines = lines_of(cli("explain", BOOKED).out)
     assert outcome == "it is over and has booked $0.04."
     assert lines == ["reserved: reserved +$0.10", "finalized (usage): spent +$0.04, reserved -$0.10"]
-    assert f" on key:abc month {month.window.id}, team:search month {month.window.id}\n" in cli("explain", BOOKED).out
+    assert (
+        f" on key:abcabc0000000000 month {month.window.id}, team:search month {month.window.id}\n"
+        in cli("explain", BOOKED).out
+    )
 
 
 async def test_a_late_ending(cli: RunCli, story: RedisStore):
@@ -257,7 +263,7 @@ async def test_what_was_refused(cli: RunCli, story: RedisStore, month: Target):
     outcome, (line,) = lines_of(ran.out)
     assert outcome == "it was refused and changed no counter."
     assert line == (
-        f"refused (held): estimate $0.70, key:abc month {month.window.id}: limit $1.00, spent $0.05,"
+        f"refused (held): estimate $0.70, key:abcabc0000000000 month {month.window.id}: limit $1.00, spent $0.05,"
         " reserved $0.40, short by $0.15, for gpt-4o"
     )
     told = cli("explain", "2" * 32, "--json").json
@@ -279,7 +285,6 @@ async def test_an_adjustment_has_an_id_too(cli: RunCli, story: RedisStore):
     [
         ("0" * 32, "no journal entry, hold or refusal of that id is known; BUDGET_JOURNAL_MAX says how many"),
         ("key:9df37f5e7cbc3c39", "that account has no counter, limit, hold or refusal; `status --all` lists"),
-        ("key:sk-canary", "that account has no counter, limit, hold or refusal; `status --all` lists"),
     ],
 )
 def test_what_is_unknown_is_told_in_a_line(cli: RunCli, subject: str, complaint: str):
@@ -298,5 +303,5 @@ def test_what_is_neither_is_refused(cli: RunCli, subject: str):
 
 async def test_a_story_steers_no_terminal(cli: RunCli, store: RedisStore, month: Target):
     await store.adjust(replace(adjust("e" * 32, "1", month), reason="\x1b[2Jgone"))
-    for subject in ("key:abc", "e" * 32):
+    for subject in ("key:abcabc0000000000", "e" * 32):
         assert "\x1b" not in cli("explain", subject).out

@@ -21,13 +21,13 @@ async def test_status(cli: RunCli, store: RedisStore, month: Target, now_ms: int
     await store.reserve(reserve("r1", "0.60", month))
     await store.finalize(finalize("r1", "0.123456789", month))
     await store.reserve(reserve("r2", "0.25", month))
-    limits = "key=1/month; team:search=5/total; key:other=none"
+    limits = "key=1/month; team:search=5/total; key:efefef0000000000=none"
 
     ran = cli("status", "--json", BUDGET_LIMITS=limits)
     assert (ran.code, ran.err) == (0, "")
     assert ran.json == [
         {
-            "account": "key:abc",
+            "account": "key:abcabc0000000000",
             "period": "month",
             "window": month.window.id,
             "limit_usd": "1.00",
@@ -50,32 +50,32 @@ async def test_status(cli: RunCli, store: RedisStore, month: Target, now_ms: int
 
     heads, *lines = cli("status", BUDGET_LIMITS=limits).out.splitlines()
     assert heads.split() == list(ran.json[0])
-    assert [line.split()[:2] for line in lines] == [["key:abc", "month"], ["team:search", "total"]]
+    assert [line.split()[:2] for line in lines] == [["key:abcabc0000000000", "month"], ["team:search", "total"]]
     assert lines[0].index(".00") == lines[1].index(".00"), "limits stand on their decimal point"
 
 
 async def test_status_without_a_limit_and_over_it(cli: RunCli, store: RedisStore, month: Target):
     await store.adjust(adjust("a1", "3", month))
-    (row,) = cli("status", "key:abc", "--json").json
+    (row,) = cli("status", "key:abcabc0000000000", "--json").json
     assert (row["limit_usd"], row["available_usd"]) == (None, None)
     await store.set_limit("key:*", period=Period.MONTH, limit_nanos=1_000_000_000)
-    (row,) = cli("status", "key:abc", "--json", BUDGET_LIMITS="key:abc=9/month").json
+    (row,) = cli("status", "key:abcabc0000000000", "--json", BUDGET_LIMITS="key:abcabc0000000000=9/month").json
     assert (row["limit_usd"], row["available_usd"]) == ("1.00", "-2.00")
 
 
 async def test_status_of_one_account_shows_what_limits_it(cli: RunCli, store: RedisStore, month: Target):
     await store.adjust(adjust("a1", "3", month))
-    rows = cli("status", "key:new", "--json", BUDGET_LIMITS="key=9/day; key=20/month; team:a=1/day").json
+    rows = cli("status", "key:fefefe0000000000", "--json", BUDGET_LIMITS="key=9/day; key=20/month; team:a=1/day").json
     assert [(row["account"], row["period"], row["available_usd"]) for row in rows] == [
-        ("key:new", "day", "9.00"),
-        ("key:new", "month", "20.00"),
+        ("key:fefefe0000000000", "day", "9.00"),
+        ("key:fefefe0000000000", "month", "20.00"),
     ]
-    nobody = cli("status", "key:nobody")
+    nobody = cli("status", "key:badbad0000000000")
     assert (nobody.code, nobody.out) == (0, "no counters\n")
 
 
 async def test_status_of_past_windows_and_of_another_timezone(cli: RunCli, store: RedisStore, now_ms: int):
-    past = target("key:abc", period=Period.HOUR, at_ms=now_ms - 7_200_000)
+    past = target("key:abcabc0000000000", period=Period.HOUR, at_ms=now_ms - 7_200_000)
     await store.adjust(adjust("a1", "1", past, any_window=True))
     assert cli("status", "--json").json == []
     (row,) = cli("status", "--all", "--json").json
@@ -90,7 +90,7 @@ async def test_status_of_past_windows_and_of_another_timezone(cli: RunCli, store
 
 
 async def test_holds_are_told_oldest_first(cli: RunCli, store: RedisStore, month: Target, now_ms: int):
-    day = target("key:abc", period=Period.DAY, at_ms=now_ms)
+    day = target("key:abcabc0000000000", period=Period.DAY, at_ms=now_ms)
     team = target("team:search", at_ms=now_ms)
     await store.reserve(reserve("zz", "0.60", month, day, team, lease_s=600, trace=TRACE))
     await asyncio.sleep(0.002)  # They are told by the store's milliseconds.
@@ -103,12 +103,12 @@ async def test_holds_are_told_oldest_first(cli: RunCli, store: RedisStore, month
     assert age_s + expires_in_s == 600
     assert first == {
         "id": "zz",
-        "accounts": ["key:abc", "team:search"],
+        "accounts": ["key:abcabc0000000000", "team:search"],
         "amount_usd": "0.60",
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
     }
     assert (second["id"], second["trace_id"]) == ("aa", None)
-    assert "key:abc team:search" in cli("holds").out
+    assert "key:abcabc0000000000 team:search" in cli("holds").out
 
 
 async def test_journal(cli: RunCli, store: RedisStore, month: Target, now_ms: int):
@@ -123,7 +123,7 @@ async def test_journal(cli: RunCli, store: RedisStore, month: Target, now_ms: in
         "time": lines[0]["time"],
         "op": "reserve",
         "reservation_id": "r1",
-        "account": "key:abc",
+        "account": "key:abcabc0000000000",
         "period": "month",
         "window": month.window.id,
         "spent_delta_usd": "0.00",
@@ -175,11 +175,11 @@ async def test_the_journal_steers_no_terminal(cli: RunCli, store: RedisStore, mo
 
 
 async def test_following_the_journal(environment: dict[str, str], store: RedisStore, month: Target, now_ms: int):
-    other = target("key:other", at_ms=now_ms)
+    other = target("key:efefef0000000000", at_ms=now_ms)
     await store.adjust(adjust("a1", "1", month))
     follower = await asyncio.create_subprocess_exec(
         *COMMAND,
-        *("journal", "key:abc", "--follow", "--json"),
+        *("journal", "key:abcabc0000000000", "--follow", "--json"),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
