@@ -110,7 +110,11 @@ def _limits(value: str) -> tuple[LimitRule, ...]:
         raise ValueError(f"cannot read the file: {unreadable.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text") from None
-    return _on_hashed_keys(parse_limits(text))
+    rules = parse_limits(text)
+    # Nobody names a file to have no limits; it is being written, or was cut.
+    if not rules:
+        raise ValueError("the file names no limit; accepted: a file of at least one")
+    return _on_hashed_keys(rules)
 
 
 def _on_hashed_keys(rules: tuple[LimitRule, ...]) -> tuple[LimitRule, ...]:

@@ -1,6 +1,16 @@
-"""`BUDGET_ACCOUNTS_FILE`: which team, user and other account a key belongs to."""
+"""`BUDGET_ACCOUNTS_FILE`: which team, user and other account a key belongs to.
+
+The file is read again when it changes, and whoever writes it may not replace it in one step: for a moment it may be
+empty, or end in the middle. A version that takes something away is therefore not used at once:
+
+    it adds keys, or moves some       used at once
+    it lacks keys or their accounts   used after it has stayed the same for SETTLED_S
+    it has no key at all, has gone,   never used: the last good one stays until the process ends
+    cannot be read or parsed
+"""
 
 import logging
+import re
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -9,7 +19,13 @@ from typing import Any
 
 from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, encode_subject
 
-_REREAD_S = 1.0
+_LOOK_S = 1.0
+
+SETTLED_S = 10.0
+"""How long a version that takes keys or their accounts away must stay the same before it is used."""
+
+Accounts = Mapping[str, Mapping[str, str]]
+"""The encoded subjects of other kinds by the subject of a key."""
 
 _log = logging.getLogger("budget_middleware")
 
@@ -20,10 +36,10 @@ def is_told_of_keys(kind: str) -> bool:
 
 
 class AccountsFile:
-    """Which team and user a key belongs to; reread when the file changes, looked at once a second at most.
+    """Which team and user a key belongs to; looked at once a second at most, and read again when it has changed.
 
-    Raises ValueError, in one line, if the file cannot be used at first. A later version that cannot be used is
-    logged, and the last good one stays.
+    Raises ValueError, in one line, if the file cannot be used at first. A later version that cannot be used, or not
+    yet, is logged, and the last good one stays.
     """
 
     def __init__(self, path: Path, *, clock_s: Callable[[], float] = time.monotonic) -> None:
@@ -31,45 +47,83 @@ class AccountsFile:
         self._clock_s = clock_s
         self._looked_s = clock_s()
         self._version = self._stat()
-        self._keys = _read_accounts(path)
+        self._keys: Accounts = _read_accounts(path)
         self.kinds = _kinds(self._keys)
+        self._unsettled: Accounts | None = None
+        self._unsettled_since_s = 0.0
+        if not self._keys:
+            _log.warning(
+                "BUDGET_ACCOUNTS_FILE=%r names no key, so limits on what keys belong to bind nobody", str(path)
+            )
 
     def subjects_of(self, key: str | None) -> Mapping[str, str] | None:
         """The encoded subjects that belong to a key; None: the file does not know it."""
-        self._reread()
+        self._look()
         return self._keys.get(key) if key is not None else None
 
-    def _reread(self) -> None:
+    def _look(self) -> None:
         now_s = self._clock_s()
-        if now_s - self._looked_s < _REREAD_S:
+        if now_s - self._looked_s < _LOOK_S:
             return
         self._looked_s = now_s
         version = self._stat()
-        if version == self._version:
-            return
-        self._version = version
-        try:
-            self._keys = _read_accounts(self._path)
-            self.kinds = _kinds(self._keys)
-        except ValueError as error:
-            _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used, the last good one stays: %s", error)
+        if version != self._version:
+            self._version = version
+            self._read(now_s)
+        elif self._unsettled is not None and now_s - self._unsettled_since_s >= SETTLED_S:
+            _log.warning("BUDGET_ACCOUNTS_FILE has not changed for %g s and is used now", SETTLED_S)
+            self._use(self._unsettled)
 
-    def _stat(self) -> tuple[int, int, int]:
+    def _read(self, now_s: float) -> None:
+        try:
+            keys = _read_accounts(self._path)
+            if self._keys and not keys:
+                raise ValueError("it names no key any more")
+        except ValueError as error:
+            self._unsettled = None
+            _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used, the last good one stays: %s", error)
+            return
+        missing = sum(not self._keys[key].keys() <= keys.get(key, _NOTHING).keys() for key in self._keys)
+        if not missing:
+            self._use(keys)
+        elif keys != self._unsettled:
+            self._unsettled, self._unsettled_since_s = keys, now_s
+            _log.warning(
+                "BUDGET_ACCOUNTS_FILE lacks %d of its %d keys, or accounts of theirs: the last good one stays until it"
+                " has not changed for %g s",
+                missing,
+                len(self._keys),
+                SETTLED_S,
+            )
+
+    def _use(self, keys: Accounts) -> None:
+        self._keys, self._unsettled = keys, None
+        self.kinds = _kinds(keys)
+
+    def _stat(self) -> tuple[int, ...]:
         try:
             found = self._path.stat()
         except OSError:
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+            return ()
+        # The time of its change of state too: a permission that is given back changes nothing else.
+        return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-def _kinds(keys: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+_NOTHING: Mapping[str, str] = {}
+
+
+def _kinds(keys: Accounts) -> frozenset[str]:
     return frozenset(kind for subjects in keys.values() for kind in subjects)
 
 
 def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
+        # Only where: the parser's words may quote the name of a table, which may be a token.
+        place = re.search(r"\((at [^()]*)\)$", str(error))
+        raise ValueError(f"{path}: this is not TOML{f', {place[1]}' if place else ''}") from None
+    except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
     keys = document.pop("keys", {})
     if document or not isinstance(keys, dict):
