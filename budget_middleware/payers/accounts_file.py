@@ -76,9 +76,7 @@ class AccountsFile:
 
     def _read(self, now_s: float) -> None:
         try:
-            keys = _read_accounts(self._path)
-            if self._keys and not keys:
-                raise ValueError("it names no key any more")
+            keys = self._reread()
         except ValueError as error:
             self._unsettled = None
             _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used, the last good one stays: %s", error)
@@ -95,6 +93,12 @@ class AccountsFile:
                 len(self._keys),
                 SETTLED_S,
             )
+
+    def _reread(self) -> Accounts:
+        keys = _read_accounts(self._path)
+        if self._keys and not keys:
+            raise ValueError("it names no key any more")
+        return keys
 
     def _use(self, keys: Accounts) -> None:
         self._keys, self._unsettled = keys, None
