@@ -15,7 +15,7 @@ from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import Finding, Health, server_findings
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.limits import LimitRule, names_no_key
-from budget_middleware.ledger.spool_file import set_aside_in
+from budget_middleware.ledger.spool_file import refused_in, set_aside_in
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
@@ -194,6 +194,14 @@ def _spool_findings(settings: Settings) -> list[Finding]:
     return [
         Finding("spool", Health.WARN, f"{path}: it came too late to be booked", fix)
         for path in set_aside_in(settings.spool_path)
+    ] + [
+        Finding(
+            "spool",
+            Health.WARN,
+            f"{path}: some lines of it are no endings, and were not booked",
+            "look who wrote them, book with adjust what is owed, then delete the file",
+        )
+        for path in refused_in(settings.spool_path)
     ] or [Finding("spool", Health.OK, f"nothing in {settings.spool_path} came too late to be booked")]
 
 

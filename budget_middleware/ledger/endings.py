@@ -14,7 +14,7 @@ from budget_middleware.ledger.follower import Call, StoreFollower
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.patience import Patience
 from budget_middleware.ledger.spool import Spool
-from budget_middleware.ledger.spool_file import SpooledEnding, now_ms
+from budget_middleware.ledger.spool_lines import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import SILENT, Telemetry, Told, VerbSpan, names

@@ -4,7 +4,8 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 
-from budget_middleware.ledger.spool_file import SpooledEnding, SpoolFile
+from budget_middleware.ledger.spool_file import SpoolFile
+from budget_middleware.ledger.spool_lines import SpooledEnding
 from budget_middleware.telemetry.traceparent import log_ids
 
 _log = logging.getLogger("budget_middleware")

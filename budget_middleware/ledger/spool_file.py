@@ -3,40 +3,32 @@
 It is one file a process, locked as long as the process lives. A file whose lock is free belonged to a process that is
 gone; whoever finds it takes its endings over. Lines are JSON: an ending that is owed, or the key of one that is not
 owed any more. A line that was cut off by a crash is no line.
+
+What is read here is booked, so a file is only believed if nobody else can have written it: a plain file of our own
+user, without another name, that only its owner may write. A symbolic link is not followed. Anything else is left where
+it is, with one line in the log. A file with lines that no ledger writes (see ``spool_lines``) is kept under another
+name once its endings are taken over.
 """
 
 import fcntl
-import json
 import logging
 import os
 import secrets
+import stat
 import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from budget_middleware.core.model import Finalize, Release
-from budget_middleware.stores.packing import pack_targets, unpack_targets
+from budget_middleware.ledger.spool_lines import SpooledEnding, from_line, settled_line, to_line
 
 _SUFFIX = ".endings"
 _TOO_OLD = ".too-old"
+_REFUSED = ".refused"
+_CUT_OFF = "it was cut off by a crash"
+_OWNER_ONLY = 0o600
+_WRITABLE_BY_OTHERS = 0o022
 
 _log = logging.getLogger("budget_middleware")
-
-
-@dataclass(frozen=True, slots=True)
-class SpooledEnding:
-    """An ending, when it was first tried (milliseconds since the epoch, by this machine's clock), and for whom."""
-
-    ending: Finalize | Release
-    since_ms: int
-    reserve_trace: str = ""
-
-    @property
-    def key(self) -> str:
-        return f"{type(self.ending).__name__.lower()} {self.ending.id}"
 
 
 class SpoolFile:
@@ -48,13 +40,14 @@ class SpoolFile:
         self._path: Path | None = None
         self._pid = 0
         self._owed: set[str] = set()
+        self._reported: set[Path] = set()
         self._sync = Sync()
 
     def add(self, *spooled: SpooledEnding) -> None:
         """Write endings down: from now on they outlive this process, and in a moment the machine."""
         file = self._open()
         self._owed.update(each.key for each in spooled)
-        file.writelines(map(_to_line, spooled))
+        file.writelines(map(to_line, spooled))
         file.flush()
         self._sync.request(file.fileno())
 
@@ -65,7 +58,7 @@ class SpoolFile:
         self._owed.discard(spooled.key)
         file = self._open()
         if self._owed:
-            file.write(json.dumps({"settled": spooled.key}) + "\n")
+            file.write(settled_line(spooled.key))
         else:
             file.seek(0)
             file.truncate()
@@ -73,8 +66,8 @@ class SpoolFile:
 
     def set_aside(self, spooled: SpooledEnding) -> None:
         """Move an ending to a file of its own, which no process takes over."""
-        with (self._folder / f"{secrets.token_hex(8)}{_TOO_OLD}").open("w", encoding="utf-8") as file:
-            file.write(_to_line(spooled))
+        with _create(self._folder / f"{secrets.token_hex(8)}{_TOO_OLD}") as file:
+            file.write(to_line(spooled))
             file.flush()
             os.fsync(file.fileno())
         self.settle(spooled)
@@ -91,20 +84,27 @@ class SpoolFile:
 
     def _adopt_file(self, path: Path) -> list[SpooledEnding]:
         try:
-            with path.open("r+", encoding="utf-8", errors="replace") as left:
+            with _open_own(path) as left:
                 fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not os.fstat(left.fileno()).st_nlink:
                     return []
-                owed = list(_owed_in(left, path))
+                owed, flaws = _read(left)
                 if owed:
                     self.add(*owed)
-                path.unlink()
+                if set(flaws) - {_CUT_OFF}:
+                    path.rename(path.with_suffix(_REFUSED))
+                else:
+                    path.unlink()
         except (BlockingIOError, FileNotFoundError):
             # Its process lives, or somebody else was faster.
             return []
         except OSError as error:
-            _log.error("%s cannot be taken over: %s", path, error)
+            if path not in self._reported:
+                self._reported.add(path)
+                _log.error("%s cannot be taken over: %s", path, error)
             return []
+        if flaws:
+            _log.error("%d lines of %s cannot be read and are not booked: %s", len(flaws), path, flaws[0])
         if owed:
             _log.warning("%d endings of a process that is gone are taken over from %s", len(owed), path)
         return owed
@@ -115,7 +115,7 @@ class SpoolFile:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             # Held open, and so locked, until the process ends. Locked before it has the name that others look for.
             new = self._folder / f"{self._pid}-{secrets.token_hex(4)}.new"
-            self._file = new.open("a+", encoding="utf-8")
+            self._file = _create(new)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._path = new.rename(new.with_suffix(_SUFFIX))
             self._owed = set()
@@ -132,6 +132,38 @@ class SpoolFile:
         fcntl.flock(self._file, fcntl.LOCK_UN)
         self._file.close()
         self._file = None
+
+
+def _create(path: Path) -> IO[str]:
+    """A new file that only its owner may read or write, whatever the process's umask is."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, _OWNER_ONLY)
+    os.fchmod(descriptor, _OWNER_ONLY)
+    return os.fdopen(descriptor, "a+", encoding="utf-8")
+
+
+def _open_own(path: Path) -> IO[str]:
+    """A file that nobody but our own user can have written. PermissionError for any other; no link is followed."""
+    # Not blocking: somebody may have put a named pipe there, for which an opening process waits.
+    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _require_own(os.fstat(descriptor))
+        os.fchmod(descriptor, _OWNER_ONLY)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
+
+
+def _require_own(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise PermissionError("it is no plain file")
+    if found.st_uid != os.geteuid():
+        raise PermissionError(f"it belongs to user {found.st_uid}, and this process is of user {os.geteuid()}")
+    if found.st_nlink > 1:
+        raise PermissionError("it has another name (a hard link)")
+    if found.st_mode & _WRITABLE_BY_OTHERS:
+        raise PermissionError("others may write it; if it is yours, chmod 600 it")
 
 
 class Sync:
@@ -168,56 +200,28 @@ class Sync:
             return self._is_running
 
 
+def refused_in(folder: Path) -> list[Path]:
+    """The files with lines that no ledger writes."""
+    return sorted(folder.glob(f"*{_REFUSED}"))
+
+
 def set_aside_in(folder: Path) -> list[Path]:
     """The files of endings that came too late for the store to know whether they were booked."""
     return sorted(folder.glob(f"*{_TOO_OLD}"))
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _to_line(spooled: SpooledEnding) -> str:
-    ending = spooled.ending
-    document: dict[str, object] = {
-        "owed": type(ending).__name__.lower(),
-        "id": ending.id,
-        "since_ms": spooled.since_ms,
-        "reason": ending.reason,
-        "reserve_trace": spooled.reserve_trace,
-    }
-    if isinstance(ending, Finalize):
-        document |= {"targets": pack_targets(ending.targets), "actual_nanos": str(ending.actual_nanos)}
-    return json.dumps(document) + "\n"
-
-
-def _owed_in(left: IO[str], path: Path) -> Iterator[SpooledEnding]:
+def _read(left: IO[str]) -> tuple[list[SpooledEnding], list[str]]:
+    """What is owed, and why other lines are no endings."""
     owed: dict[str, SpooledEnding] = {}
+    flaws: list[str] = []
     for line in left:
         try:
-            document = json.loads(line)
-            if "settled" in document:
-                owed.pop(document["settled"], None)
-                continue
-            spooled = _from_document(document)
-        except (ValueError, KeyError, TypeError) as error:
-            _log.error("a line of %s cannot be read and is left out: %r (%s)", path, line[:200], error)
+            found = from_line(line)
+        except ValueError as error:
+            flaws.append(str(error) if line.endswith("\n") else _CUT_OFF)
             continue
-        owed[spooled.key] = spooled
-    yield from owed.values()
-
-
-def _from_document(document: dict[str, str]) -> SpooledEnding:
-    ending: Finalize | Release
-    if document["owed"] == "finalize":
-        ending = Finalize(
-            document["id"],
-            unpack_targets(document["targets"]),
-            int(document["actual_nanos"]),
-            reason=document["reason"],
-        )
-    elif document["owed"] == "release":
-        ending = Release(document["id"], reason=document["reason"])
-    else:
-        raise ValueError(f"no such ending: {document['owed']}")
-    return SpooledEnding(ending, int(document["since_ms"]), document["reserve_trace"])
+        if isinstance(found, str):
+            owed.pop(found, None)
+        else:
+            owed[found.key] = found
+    return list(owed.values()), flaws

@@ -203,3 +203,10 @@ def test_endings_that_came_too_late_are_told(cli: RunCli, tmp_path: Path):
     ran = cli("doctor", "--json", **settings)
     assert (ran.code, found(ran)["spool"]) == (0, "warn")
     assert message(ran, "spool") == f"{tmp_path}/1.too-old: it came too late to be booked"
+
+
+def test_spool_files_with_lines_that_are_no_endings_are_told(cli: RunCli, tmp_path: Path):
+    (tmp_path / "1.refused").write_text("{}\n")
+    ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_SPOOL_PATH=str(tmp_path))
+    assert (ran.code, found(ran)["spool"]) == (0, "warn")
+    assert message(ran, "spool") == f"{tmp_path}/1.refused: some lines of it are no endings, and were not booked"

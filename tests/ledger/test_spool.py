@@ -13,15 +13,18 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.core.model import Finalize, Release, Target
+from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.ledger import spool_file
 from budget_middleware.ledger.spool import Spool
-from budget_middleware.ledger.spool_file import SpooledEnding, SpoolFile, set_aside_in
+from budget_middleware.ledger.spool_file import SpoolFile, refused_in, set_aside_in
+from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
 
 WINDOW = Window(Period.DAY, "2026-11-24", starts_ms=1_795_478_400_000, ends_ms=1_795_564_800_000)
-TARGETS = (Target("key:a", WINDOW, 5_000_000_000), Target("team:b", WINDOW))
-FINALIZE = SpooledEnding(Finalize("one", TARGETS, 120_000_000, reason="usage"), 1_795_500_000_000, "00-a-b-01")
-RELEASE = SpooledEnding(Release("two", reason="cancelled while reserving"), 1_795_500_000_001)
+TARGETS = (Target("key:aaaaaaaaaaaaaaaa", WINDOW, 5_000_000_000), Target("team:b", WINDOW))
+TRACE = f"00-{1:032x}-{2:016x}-01"
+FINALIZE = SpooledEnding(Finalize("1" * 32, TARGETS, 120_000_000, reason="usage"), 1_700_000_000_000, TRACE)
+RELEASE = SpooledEnding(Release("2" * 32, reason="cancelled while reserving"), 1_700_000_000_001)
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def _left_by_another_process(folder: Path, *, torn: str = "") -> None:
 
     def die() -> None:
         file = SpoolFile(folder)
-        settled = SpooledEnding(Release("three"), 1)
+        settled = SpooledEnding(Release("3" * 32), 1)
         for spooled in (FINALIZE, settled, RELEASE):
             file.add(spooled)
         file.settle(settled)
@@ -140,7 +143,7 @@ def test_a_slow_disk_holds_nobody_up(tmp_path: Path, open_spool, monkeypatch: py
 
     monkeypatch.setattr(os, "fsync", fsync)
     spool = Spool(at_most=1_000, file=open_spool())
-    endings = [SpooledEnding(Release(f"r{number}"), number) for number in range(1_000)]
+    endings = [SpooledEnding(Release(f"{number:032x}"), number) for number in range(1_000)]
     assert spool.keep(endings[0])
     synced.get(timeout=30)
     assert all(spool.keep(each) for each in endings)
@@ -223,3 +226,136 @@ def test_what_never_waited_is_not_set_aside(tmp_path: Path, open_spool):
     """A replay that comes too late was answered once before."""
     Spool(at_most=5, file=open_spool()).set_aside(FINALIZE)
     assert set_aside_in(tmp_path) == []
+
+
+# What is believed: see the theory of spool_file.
+
+
+def _line(**fields: object) -> str:
+    document = json.loads(to_line(FINALIZE)) | {"id": "4" * 32} | fields
+    return json.dumps({name: value for name, value in document.items() if value is not None}) + "\n"
+
+
+def _counters(account: str = "key:aaaaaaaaaaaaaaaa", window: str = "2026-11-24", limit: str = "-") -> str:
+    return f"{account} day {window} 1795478400000 1795564800000 {limit}"
+
+
+FORGED = {
+    "a negative amount": _line(actual_nanos="-5000000000"),
+    "an amount beyond all limits": _line(actual_nanos=str(MAX_NANOS + 1)),
+    "an amount with a sign": _line(actual_nanos="+5"),
+    "an amount as JSON has it": _line(actual_nanos=5),
+    "a fraction": _line(actual_nanos="0.5"),
+    "digits of another script": _line(actual_nanos="\u0665"),
+    "no amount": _line(actual_nanos=None),
+    "an id of another form": _line(id="four"),
+    "an id with more keys in it": _line(id="4" * 30 + "}:"),
+    "an id with a line": _line(id="4" * 32 + "\n"),
+    "an account that is none": _line(targets=_counters("KEY")),
+    "a token": _line(targets=_counters("key:sk-canary")),
+    "a pattern": _line(targets=_counters("key:*")),
+    "an account in another order": _line(targets=_counters("model+key:m+aaaaaaaaaaaaaaaa")),
+    "a window of no form": _line(targets=_counters(window="x|y")),
+    "a limit below zero": _line(targets=_counters(limit="-1")),
+    "a window that ends before it starts": _line(targets="team:b day 2026-11-24 5 4 -"),
+    "a period that is none": _line(targets="team:b fortnight 2026-11-24 4 5 -"),
+    "half a counter": _line(targets="team:b day 2026-11-24"),
+    "no counter": _line(targets=""),
+    "counters as a list": _line(targets=[]),
+    "far too many counters": _line(targets=" ".join([_counters()] * 257)),
+    "a reason with a line": _line(reason="a\nb"),
+    "a reason that is long": _line(reason="x" * 501),
+    "a trace that is none": _line(reserve_trace="\n"),
+    "a time to come": _line(since_ms=9_999_999_999_999),
+    "a time before all": _line(since_ms=-1),
+    "a time that is none": _line(since_ms=True),
+    "another verb": _line(owed="adjust"),
+    "a settlement of nothing": '{"settled": [1]}\n',
+    "a list": "[]\n",
+    "a deep list": "[" * 100_000 + "\n",
+}
+
+
+@pytest.mark.parametrize("line", FORGED.values(), ids=FORGED)
+def test_a_line_that_no_ledger_writes_is_kept_and_not_booked(tmp_path: Path, open_spool, caplog, line: str):
+    _left_by_another_process(tmp_path, torn=line)
+    assert open_spool().adopt() == [FINALIZE, RELEASE]
+    (told,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert "1 lines of" in told
+    assert "are not booked" in told
+    assert "canary" not in told
+    (kept,) = refused_in(tmp_path)
+    assert line in kept.read_text()
+    assert open_spool().adopt() == []
+
+
+def test_the_line_that_the_forged_ones_differ_from_is_believed(tmp_path: Path, open_spool):
+    _left_by_another_process(tmp_path, torn=_line(targets=_counters()))
+    assert len(open_spool().adopt()) == 3
+    assert refused_in(tmp_path) == []
+
+
+def _strange(name: str, path: Path) -> None:
+    """Make of a dead process's file what its ledger would never leave."""
+    real = path.with_suffix(".elsewhere")
+    match name:
+        case "a symbolic link":
+            path.rename(real)
+            path.symlink_to(real)
+        case "a hard link":
+            real.hardlink_to(path)
+        case "others may write it":
+            path.chmod(0o666)
+        case "the group may write it":
+            path.chmod(0o620)
+        case "a named pipe":
+            path.unlink()
+            os.mkfifo(path)
+        case "somebody else's":
+            os.chown(path, 12_345, 12_345)
+
+
+STRANGE = ["a symbolic link", "a hard link", "others may write it", "the group may write it", "a named pipe"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_a_file_that_others_may_have_written_is_not_believed(tmp_path: Path, open_spool, caplog, name: str):
+    _left_by_another_process(tmp_path)
+    (path,) = tmp_path.glob("*.endings")
+    _strange(name, path)
+    spool = open_spool()
+    assert spool.adopt() == []
+    assert spool.adopt() == []
+    (told,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert f"{path} cannot be taken over" in told
+    assert os.path.lexists(path), "it is left for an operator"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_somebody_elses_file_is_not_believed(tmp_path: Path, open_spool, caplog):
+    _left_by_another_process(tmp_path)
+    (path,) = tmp_path.glob("*.endings")
+    _strange("somebody else's", path)
+    assert open_spool().adopt() == []
+    assert "it belongs to user 12345" in caplog.text
+
+
+def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path):
+    before = os.umask(0)
+    try:
+        spool = Spool(at_most=5, file=SpoolFile(tmp_path))
+        spool.keep(FINALIZE)
+        spool.keep(RELEASE)
+        spool.set_aside(FINALIZE)
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+        spool.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_file_that_others_could_read_is_made_its_owners(tmp_path: Path, open_spool):
+    """Earlier versions left them so."""
+    _left_by_another_process(tmp_path)
+    (path,) = tmp_path.glob("*.endings")
+    path.chmod(0o644)
+    assert open_spool().adopt() == [FINALIZE, RELEASE]
