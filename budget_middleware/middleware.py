@@ -12,6 +12,7 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.opening import ledger_of, require_async
 from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
@@ -33,7 +34,8 @@ class BudgetMiddleware:
 
     Settings come from keywords, else from `BUDGET_*` in the environment, else from the defaults; see
     `docs/configuration.md`. `limits_source` and `accounts_source` are async functions of an account and of a
-    key's subject, `price_source` a plain one of a model's name; `store` takes the place of `store_url`.
+    key's subject, `price_source` a plain one of a model's name, `credential_source` either, from an ASGI scope to the
+    API key that the gateway reads there; `store` takes the place of `store_url`.
 
     A wrong setting does not raise here, where servers would swallow it: it stops the server at start-up, and
     where there is none, every metered request is answered 500.
@@ -48,6 +50,7 @@ class BudgetMiddleware:
         store: Store | None = None,
         limits_source: LimitsSource | None = None,
         accounts_source: AccountsSource | None = None,
+        credential_source: CredentialSource | None = None,
         price_source: PriceSource | None = None,
         **settings: Any,
     ) -> None:
@@ -58,7 +61,7 @@ class BudgetMiddleware:
         try:
             loaded = load(**settings)
             ledger = ledger_of(loaded, store=store, limits_source=limits_source, price_source=price_source)
-            self._set_up(loaded, ledger, _payers(loaded, accounts_source))
+            self._set_up(loaded, ledger, _payers(loaded, accounts_source, credential_source))
         except SettingsError as error:
             self._error = error
             _log.error("%s", error)
@@ -153,8 +156,12 @@ class BudgetMiddleware:
         await self._app(scope, receive, send_after_draining)
 
 
-def _payers(settings: Settings, accounts_source: AccountsSource | None) -> Payers:
+def _payers(
+    settings: Settings, accounts_source: AccountsSource | None, credential_source: CredentialSource | None
+) -> Payers:
     require_async("accounts_source", accounts_source)
+    if credential_source is not None and not callable(credential_source):
+        raise SettingsError("credential_source: accepted is a function")
     try:
         directory = AccountsFile(settings.accounts_file) if settings.accounts_file is not None else None
     except ValueError as error:
@@ -168,5 +175,6 @@ def _payers(settings: Settings, accounts_source: AccountsSource | None) -> Payer
         hash_secret=settings.hash_secret.get_secret_value(),
         directory=directory,
         accounts_source=accounts_source,
+        credential_source=credential_source,
         known_keys_only=settings.known_keys_only,
     )

@@ -100,6 +100,7 @@ class Reason(StrEnum):
     HELD = "held"
     UNAVAILABLE = "unavailable"
     BAD_REQUEST = "bad_request"
+    AMBIGUOUS_CREDENTIALS = "ambiguous_credentials"
     UNKNOWN_MODEL = "unknown_model"
     MISCONFIGURED = "misconfigured"
 

@@ -9,9 +9,11 @@ _OPENAI: Final = {
     Reason.HELD: ("rate_limit_error", "budget_held"),
     Reason.UNAVAILABLE: ("api_error", "budget_unavailable"),
     Reason.BAD_REQUEST: ("invalid_request_error", "budget_bad_request"),
+    Reason.AMBIGUOUS_CREDENTIALS: ("invalid_request_error", "ambiguous_credentials"),
     Reason.UNKNOWN_MODEL: ("invalid_request_error", "budget_unknown_model"),
     Reason.MISCONFIGURED: ("api_error", "budget_misconfigured"),
 }
+_CODED: Final = (Reason.AMBIGUOUS_CREDENTIALS,)
 # By status, as Anthropic and Google name theirs; what is not listed is the server's fault.
 _ANTHROPIC: Final = {400: "invalid_request_error", 402: "billing_error", 429: "rate_limit_error"}
 _GOOGLE: Final = {
@@ -31,20 +33,25 @@ def openai_error(refusal: Refusal) -> dict[str, object]:
 def anthropic_error(refusal: Refusal) -> dict[str, object]:
     """Anthropic's error event."""
     kind = _ANTHROPIC.get(refusal.status, "api_error")
-    return {"type": "error", "error": {"type": kind, "message": refusal.message}}
+    return {"type": "error", "error": {"type": kind, "message": _message(refusal)}}
 
 
 def google_error(refusal: Refusal) -> dict[str, object]:
     """Google's RPC status."""
     status = _GOOGLE.get(refusal.status, "INTERNAL")
-    return {"error": {"code": refusal.status, "message": refusal.message, "status": status}}
+    return {"error": {"code": refusal.status, "message": _message(refusal), "status": status}}
 
 
 def message_error(refusal: Refusal) -> dict[str, object]:
     """A bare message, as Cohere, Jina and Bedrock have it."""
-    return {"message": refusal.message}
+    return {"message": _message(refusal)}
 
 
 def ollama_error(refusal: Refusal) -> dict[str, object]:
     """Ollama's bare error."""
-    return {"error": refusal.message}
+    return {"error": _message(refusal)}
+
+
+def _message(refusal: Refusal) -> str:
+    """The message, with the code of its reason where the shape has no field for one and scripts may look for it."""
+    return f"{refusal.message} ({refusal.reason})" if refusal.reason in _CODED else refusal.message

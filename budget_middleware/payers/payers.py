@@ -1,9 +1,7 @@
 """Who pays for an ASGI request: the subject of each kind of account, from its token, headers, body, state and user."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
@@ -22,31 +20,22 @@ from budget_middleware.core.limits import LimitRule
 from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
+from budget_middleware.payers.credentials import (
+    TOKEN_HEADERS,
+    TOKEN_QUERY,
+    CredentialSource,
+    UnclearPayerError,
+    ask_gateway,
+    credential_in,
+    credential_in_query,
+    credential_of,
+    only_one,
+    query_values,
+    text_of,
+)
 
 AccountsSource = Callable[[str], Awaitable[Mapping[str, str] | None]]
 """From a key's subject (16 hex digits) to subjects of other kinds, ``{"team": "search"}``; None: a key not known."""
-
-AUTHORIZATION = b"authorization"
-TOKEN_HEADERS = frozenset(
-    {
-        AUTHORIZATION,
-        b"x-litellm-api-key",
-        b"x-api-key",
-        b"api-key",
-        b"x-goog-api-key",
-        b"ocp-apim-subscription-key",
-    }
-)
-TOKEN_QUERY = "key"  # noqa: S105 - the name of a parameter, not a secret
-_SCHEMES = ("bearer", "basic")
-
-
-class UnclearPayerError(Exception):
-    """Whose a request is cannot be told."""
-
-
-class AmbiguousTokenError(UnclearPayerError):
-    """The request carries two tokens that differ."""
 
 
 class AccountsSourceError(UnclearPayerError):
@@ -54,11 +43,12 @@ class AccountsSourceError(UnclearPayerError):
 
 
 class _Request(NamedTuple):
-    """What a subject is read from."""
+    """What a subject is read from. ``credential``: as the gateway's own parser tells it, None where there is none."""
 
     scope: Scope
     headers: HeaderTable
     body: object
+    credential: str | None
 
 
 class _Place(NamedTuple):
@@ -84,10 +74,12 @@ class Payers:
         hash_secret: str = "",
         directory: AccountsFile | None = None,
         accounts_source: AccountsSource | None = None,
+        credential_source: CredentialSource | None = None,
         known_keys_only: bool = False,
     ) -> None:
         self._sources = sources
         self.claimed_kinds = frozenset(source.kind for source in sources if any(map(_is_claim, source.alternatives)))
+        self._credential_source = credential_source if any(map(_asks_for_token, sources)) else None
         self._places = {source.kind: tuple(map(_place, source.alternatives)) for source in sources}
         self._hash_secret = hash_secret
         self._directory = directory
@@ -99,7 +91,10 @@ class Payers:
 
         ``headers`` are those of the scope.
         """
-        payers = self._told_by(_Request(scope, headers, body))
+        credential = None
+        if self._credential_source is not None:
+            credential = await ask_gateway(self._credential_source, scope)
+        payers = self._told_by(_Request(scope, headers, body, credential))
         key = payers.get(KEY)
         filed = sourced = None
         if self._directory is not None:
@@ -145,6 +140,10 @@ async def _sourced(source: Lookup[Mapping[str, str] | None], key: str) -> dict[s
         raise AccountsSourceError(f"accounts_source failed for {KEY}:{key}: {error!r}") from error
 
 
+def _asks_for_token(source: AccountSource) -> bool:
+    return any(alternative.origin is Origin.TOKEN for alternative in source.alternatives)
+
+
 def _encoded(told: Mapping[str, str]) -> dict[str, str]:
     for kind in told:
         if not is_told_of_keys(kind):
@@ -177,13 +176,18 @@ def _reader(source: Source) -> Callable[[_Request], str]:
     name = source.name
     match source.origin:
         case Origin.TOKEN:
-            return lambda request: _only_token(request.scope, request.headers)
+            return _credential
         case Origin.HEADER:
             header = name.encode("latin-1")
-            told = partial(_token_in, header) if _is_token(source) else _text_of
-            return lambda request: next(filter(None, map(told, request.headers.all(header))), "")
+            if _is_token(source):
+                return lambda request: credential_in(header, request.headers)
+            several = f"several values of the header {name}"
+            return lambda request: only_one(filter(None, map(text_of, request.headers.all(header))), several)
         case Origin.QUERY:
-            return lambda request: next(_query_values(request.scope, name), "")
+            if _is_token(source):
+                return lambda request: credential_in_query(request.scope)
+            several = f"several values of the query parameter {name}"
+            return lambda request: only_one(query_values(request.scope, name), several)
         case Origin.BODY:
             path = name.split(".")
             return lambda request: _text(_at_path(request.body, path))
@@ -195,42 +199,13 @@ def _reader(source: Source) -> Callable[[_Request], str]:
 
 def token_of(scope: Scope) -> str:
     """The request's token, "" if it has none. Raises AmbiguousTokenError."""
-    return _only_token(scope, HeaderTable(scope["headers"]))
+    return credential_of(scope, HeaderTable(scope["headers"]))
 
 
-def _only_token(scope: Scope, headers: HeaderTable) -> str:
-    names = headers.among(TOKEN_HEADERS)
-    tokens = {token for name in names for value in headers.all(name) if (token := _token_in(name, value))}
-    tokens.update(_query_values(scope, TOKEN_QUERY))
-    if len(tokens) > 1:
-        raise AmbiguousTokenError("the request carries two API keys that differ; send one")
-    return tokens.pop() if tokens else ""
-
-
-def _token_in(name: bytes, raw: bytes) -> str:
-    """The token in a header, without a scheme before it."""
-    value = _text_of(raw)
-    scheme, space, rest = value.partition(" ")
-    if scheme.lower() in _SCHEMES:
-        return rest.strip()
-    # Other schemes of `authorization` sign each request anew, and name no payer.
-    return "" if space and name == AUTHORIZATION else value
-
-
-def _text_of(value: bytes) -> str:
-    # Latin-1 is how bytes come through HTTP; read as UTF-8 where they are, so that a name has one account.
-    try:
-        return value.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        return value.decode("latin-1").strip()
-
-
-def _query_values(scope: Scope, name: str) -> Iterator[str]:
-    if query := scope.get("query_string", b""):
-        # Lone surrogates keep apart what is not UTF-8.
-        for key, value in parse_qsl(query.decode("latin-1"), errors="surrogateescape"):
-            if key == name:
-                yield value
+def _credential(request: _Request) -> str:
+    if request.credential is not None:
+        return request.credential
+    return credential_of(request.scope, request.headers)
 
 
 def _at_path(value: object, path: Sequence[str]) -> object:

@@ -13,7 +13,8 @@ from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.ledger import Hold, Ledger
-from budget_middleware.payers.payers import AmbiguousTokenError, Payers, UnclearPayerError
+from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
+from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.quote import Quote, quote_for
@@ -61,8 +62,10 @@ class Admission:
         try:
             quote = self._quote(api, body, path=scope["path"])
             payers = await self._payers_of(scope, body)
-        except (BadRequestError, AmbiguousTokenError) as error:
+        except BadRequestError as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
+        except AmbiguousTokenError as error:
+            return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
         except UnclearPayerError:
             return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
         hold = Hold(

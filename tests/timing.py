@@ -1,0 +1,24 @@
+"""How long a piece of code keeps the loop busy."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    """The CPU time of this thread in milliseconds, the least of three runs: what other processes take is not in it."""
+    least = float("inf")
+    for _ in range(3):
+        began = time.thread_time()
+        work()
+        least = min(least, time.thread_time() - began)
+    return least * 1000
+
+
+def grows_linearly(work: Callable[[str], object], unit: str, *, end: str = "", at_most_ms: float = 50) -> bool:
+    """Whether twice the text takes about twice as long, at 32 and 64 kB, and the longer one no more than `at_most_ms`.
+
+    What is quadratic takes four times as long, and seconds at this length.
+    """
+    half, whole = (cpu_ms(partial(work, unit * (size // len(unit)) + end)) for size in (32_768, 65_536))
+    return whole < at_most_ms and whole < 3 * half + 5
