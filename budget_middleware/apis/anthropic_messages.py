@@ -35,7 +35,7 @@ class AnthropicMessages(JsonApi):
         re.DOTALL,
     )
     media = ANTHROPIC_MEDIA
-    input_fields = ("system", "messages", "tools", "cache_control")
+    input_fields = ("system", "messages", "cache_control")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; with tools there is a prompt before it that it does not show."""

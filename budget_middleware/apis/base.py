@@ -25,7 +25,8 @@ class Ask:
     each choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or
     as the settings say. With `hides_input` there is more input than the request shows, such as a stored
     conversation: it is not expected to count, but at worst fills the model's context window. `texts` are those of the
-    input that are not plain ASCII, of which a tokenizer may make more than their bytes.
+    input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`: the work goes on
+    whether or not anybody waits, and what it cost may never be told.
     """
 
     model: str | None = None
@@ -40,6 +41,7 @@ class Ask:
     expected_output_tokens: int | None = None
     output_unit: Unit = Unit.OUTPUT
     choices: int = 1
+    is_unseen: bool = False
 
 
 @dataclass(slots=True)

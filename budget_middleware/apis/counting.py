@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from budget_middleware.apis.media import MediaRules, audio_ms, image_size, worst_audio_ms
-from budget_middleware.apis.parts import MEDIA_MARKS, Kind, Part, content_of, is_data_url, kind_of_mime_type, part_of
+from budget_middleware.apis.parts import (
+    MEDIA_MARKS,
+    Content,
+    Kind,
+    Part,
+    content_of,
+    is_data_url,
+    kind_of_mime_type,
+    looks_encoded,
+    part_of,
+)
 from budget_middleware.apis.reading import list_of
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.money import ceil_div
@@ -24,8 +34,24 @@ VIDEO_TOKENS: Final = 10_000
 NAMED_AUDIO_BYTES: Final = 480_000
 # What signs a thought is nothing that a model reads.
 _SEALS: Final = frozenset({"signature", "thoughtSignature", "thought_signature"})
-# What `count_input` looks at in an object; without any of these it is text alone.
+# What is looked at in an object where media may stand; without any of these it is text alone.
 _MARKS: Final = MEDIA_MARKS | _SEALS | {"ttl"}
+# The fields that lead from a message to the parts of its content. Whatever is below other fields (the schema or the
+# arguments of a tool, say) is JSON of the caller's own, which the model reads as text.
+_WAYS_TO_MEDIA: Final = frozenset(
+    {
+        *("messages", "system", "contents", "content", "parts", "output", "source"),
+        *("thinking_blocks", "reasoning_details", "toolResult", "functionResponse", "function_response"),
+    }
+)
+# Counting takes about 0.2 us for a unit, and it keeps the event loop waiting.
+_MAX_WORK: Final = 50_000
+_WORK_OF_CONTAINER: Final = 5
+_WORK_OF_PART: Final = 50
+# More than the names and types that stand beside the file in a part.
+_FEW_BYTES: Final = 256
+# The types of JSON values that may have text in them.
+MAY_HOLD_TEXT: Final = frozenset({str, list, dict})
 # Tools that a provider runs by itself, and whose results it puts into the input.
 _SERVER_TOOLS: Final = ("web_", "file_search", "code_", "mcp", "tool_search", "image_generation", "advisor")
 
@@ -44,8 +70,22 @@ class Count:
     media_bytes: int = 0
     hides_input: bool = False
     caches_for_an_hour: bool = False
+    # What may still be done before the rest is counted by its length; below 0 that has happened.
+    work_left: int = _MAX_WORK
     # Those that are not plain ASCII.
     texts: list[str] = field(default_factory=list)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Nothing has been found that a model could read."""
+        return not (self.text_bytes or self.tokens or self.image_tokens or self.audio_ms)
+
+    def complete(self, n_bytes: int) -> None:
+        """Count by the length of the body, of `n_bytes`, what was not counted: input of a shape that is not known, and
+        more of it than there was time for.
+        """
+        if self.work_left < 0 or self.is_nothing:
+            self.text_bytes = max(self.text_bytes, n_bytes - self.media_bytes)
 
     def expected(self) -> Usage:
         """The input that is expected."""
@@ -82,39 +122,87 @@ class Count:
         self.worst_audio_ms += worst_audio_ms(n_bytes)
 
 
-def count_input(value: object, rules: MediaRules) -> Count:
-    """Count a JSON value of any shape: its text, keys included, and its media.
+def count_input(value: object, rules: MediaRules, *, texts: Iterable[object] = ()) -> Count:
+    """Count a JSON value of any shape: its text, keys included, and the media at places where the APIs have them.
+    `texts` are JSON values without such places.
 
     Keys stand for the few tokens that a format spends on each message, and in the schema of a tool they are text
-    like any other. Whole numbers in an array are tokens, as the prompts of some APIs are.
+    like any other. Whole numbers in an array are tokens, as the prompts of some APIs are. Whoever calls this
+    completes the count by the body's length.
     """
     count = Count(rules)
-    # A stack, not recursion: how deep a body nests is for its sender to say.
+    # Stacks, not recursion: how deep a body nests is for its sender to say.
     stack: list[Iterable[object]] = [(value,)]
-    while stack:
+    below: list[object] = list(texts)
+    while stack and count.work_left >= 0:
         for item in stack.pop():
             if isinstance(item, str):
-                # As nearly all are: ASCII has as many bytes as characters, and only what begins so is a data URL.
+                _count_text(item, count)
+            elif isinstance(item, dict):
+                _count_object(item, count, stack, below)
+            elif isinstance(item, list):
+                if not _count_tokens(item, count):
+                    stack.append(item)
+            elif type(item) is int or type(item) is float:
+                count.tokens += 1
+    _count_plain(below, count)
+    return count
+
+
+def _count_object(item: Mapping[str, object], count: Count, stack: list[Iterable[object]], below: list[object]) -> None:
+    """Count the keys of an object and its media; leave its values to be counted, in `below` if they are text alone."""
+    count.work_left -= _WORK_OF_CONTAINER + 2 * len(item)
+    held = () if _MARKS.isdisjoint(item) else _count_marked(item, count)
+    for key, child in item.items():
+        if key.isascii():
+            count.text_bytes += len(key)
+        else:
+            _count_text(key, count)
+        if key in held:
+            continue
+        if isinstance(child, str):
+            _count_text(child, count)
+        elif key in _WAYS_TO_MEDIA:
+            stack.append((child,))
+        elif type(child) in MAY_HOLD_TEXT:
+            below.append(child)
+
+
+def _count_plain(values: list[object], count: Count) -> None:
+    """Count what is text alone."""
+    stack: list[Iterable[object]] = [values]
+    while stack and count.work_left >= 0:
+        for item in stack.pop():
+            if isinstance(item, str):
                 if item.isascii() and not item.startswith("data:"):
                     count.text_bytes += len(item)
                 else:
                     _count_text(item, count)
             elif isinstance(item, dict):
-                held = () if _MARKS.isdisjoint(item) else _count_marked(item, count)
+                count.work_left -= _WORK_OF_CONTAINER + 2 * len(item)
+                count.caches_for_an_hour |= item.get("ttl") == "1h"
                 stack.append(item)
-                stack.append([child for key, child in item.items() if key not in held] if held else item.values())
+                # Numbers in an object are few bytes beside their names.
+                stack.append([child for child in item.values() if type(child) in MAY_HOLD_TEXT])
             elif isinstance(item, list):
-                if item and type(item[0]) is int:
-                    count.tokens += len(item)
-                else:
+                if not _count_tokens(item, count):
                     stack.append(item)
-    return count
+            elif type(item) is int or type(item) is float:
+                count.tokens += 1
+
+
+def _count_tokens(items: list[object], count: Count) -> bool:
+    """Count a list of nothing but whole numbers, each of which is a token; whether it is one."""
+    count.work_left -= _WORK_OF_CONTAINER + len(items)
+    is_tokens = bool(items) and type(items[0]) is int and set(map(type, items)) == {int}
+    count.tokens += len(items) if is_tokens else 0
+    return is_tokens
 
 
 def count_base64_images(images: object, count: Count) -> None:
     """Add images that are given as plain base64, in a list."""
     for image in list_of(images):
-        _count_part(Part(Kind.IMAGE, (), image), count)
+        _count_part(Part(Kind.IMAGE, (), image), content_of(image), count)
 
 
 def has_server_tools(tools: object) -> bool:
@@ -149,34 +237,41 @@ def _utf8_bytes(text: str) -> int:
 
 
 def _count_text(text: str, count: Count) -> None:
-    if not is_data_url(text):
+    # As nearly all are: ASCII has as many bytes as characters, and only what begins so is a data URL.
+    if text.isascii() and not text.startswith("data:"):
+        count.text_bytes += len(text)
+    elif is_data_url(text) and looks_encoded(text):
+        # In a place that is not known to hold media: likely a shape that is new here, and at worst text.
+        part = Part(kind_of_mime_type(text[len("data:") : len("data:") + _FEW_BYTES]), (), text)
+        media_bytes = count.media_bytes
+        _count_part(part, content_of(text), count)
+        count.media_bytes = media_bytes
+    else:
         count.text_bytes += _utf8_bytes(text)
         if not text.isascii():
             count.texts.append(text)
-        return
-    # In a place that is not known to hold media: likely a shape that is new here, and at worst text.
-    media_bytes = count.media_bytes
-    _count_part(Part(kind_of_mime_type(text[len("data:") :]), (), text), count)
-    count.media_bytes = media_bytes
 
 
 def _count_marked(item: Mapping[str, object], count: Count) -> tuple[str, ...]:
     """Count what else there is in an object than text, its media above all; the fields that hold it."""
     count.caches_for_an_hour |= item.get("ttl") == "1h"
-    part = part_of(item)
-    if part is not None:
-        _count_part(part, count)
-    held = () if part is None else part.fields
+    held: tuple[str, ...] = ()
+    if (part := part_of(item)) is not None:
+        content = content_of(part.payload)
+        if content.is_media:
+            held = part.fields
+            _count_part(part, content, count)
     if _SEALS.isdisjoint(item):
         return held
-    seals = tuple(name for name in _SEALS if isinstance(item.get(name), str))
+    seals = tuple(name for name in _SEALS if isinstance(text := item.get(name), str) and looks_encoded(text))
     count.media_bytes += sum(len(str(item[name])) for name in seals)
     return held + seals
 
 
-def _count_part(part: Part, count: Count) -> None:
-    content = content_of(part.payload)
+def _count_part(part: Part, content: Content, count: Count) -> None:
+    count.work_left -= _WORK_OF_PART
     count.media_bytes += content.body_bytes if content.is_inline else 0
+    count.text_bytes += content.other_bytes if content.other_bytes > _FEW_BYTES else 0
     match part.kind:
         case Kind.IMAGE:
             count.add_image(content.head, is_low=part.is_low)

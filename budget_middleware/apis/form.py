@@ -1,6 +1,7 @@
 """Reading a multipart/form-data body where it lies (RFC 7578): its short fields, and how long its files are."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,13 @@ class File:
 
 class Form(dict[str, object]):
     """The fields of a form: the text of each, and for those that hold files the list of them."""
+
+
+def files_in(body: Mapping[str, object]) -> list[File]:
+    """The files of a form, whatever their fields; none in anything else."""
+    if not isinstance(body, Form):
+        return []
+    return [file for files in body.values() if isinstance(files, list) for file in files if isinstance(file, File)]
 
 
 def parse_form(raw: bytes, content_type: bytes, *, n_bytes: int) -> Form | None:

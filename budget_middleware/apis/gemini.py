@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import Count, text_bytes_of
+from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
@@ -41,7 +41,7 @@ class Gemini(JsonApi):
         r":(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)$"
     )
     media = GEMINI_MEDIA
-    input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction", "tools")
+    input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; what is cached with the provider, or fetched by its tools, it does not show."""
@@ -57,11 +57,10 @@ class Gemini(JsonApi):
             output_unit=_OUTPUT_UNITS[modality],
         )
 
-    def count(self, body: Mapping[str, object]) -> Count:
-        """Count what is sent to the model, the schema of its answer included."""
+    def texts_in(self, body: Mapping[str, object]) -> list[object]:
+        """The schema of the answer too, which is part of how it is to be generated."""
         names = (*_both("responseSchema"), *_both("responseJsonSchema"))
-        schemas = [_config(body).get(field) for field in names]
-        return super().count({**body, "requests": [body.get("requests"), *schemas]})
+        return [*super().texts_in(body), *(_config(body).get(field) for field in names)]
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The maximum of a candidate, which includes its thoughts."""

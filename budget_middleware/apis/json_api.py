@@ -6,15 +6,28 @@ from functools import lru_cache
 from typing import ClassVar, Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import Count, count_input
+from budget_middleware.apis.counting import MAY_HOLD_TEXT, Count, count_input
 from budget_middleware.apis.errors import openai_error
 from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
-from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
+from budget_middleware.apis.reading import UNREADABLE, mapping_of, may_be_true, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
 
 # The model of Azure's OpenAI, and of gateways that route by path. There it is the path that decides.
 _DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/")
+# Fields of any API that steer a call rather than being sent to the model. What is not among them counts as text.
+_UNSENT_FIELDS: Final = """
+    model models user user_id metadata stream stream_options service_tier serviceTier safety_identifier
+    prompt_cache_key prompt_cache_retention prompt_cache_options reasoning_effort reasoning thinking verbosity
+    modalities audio voice tool_choice function_call parallel_tool_calls logit_bias logprobs top_logprobs stop
+    stop_sequences stop_token_ids seed store include include[] truncation conversation previous_response_id background
+    deferred encoding_format dimensions quality size style timestamp_granularities timestamp_granularities[] language
+    chunking_strategy extra_headers provider plugins route transforms fallbacks tags guardrails num_retries timeout
+    api_key api_base api_version inference_geo betas anthropic_version anthropic_beta mcp_servers container
+    context_management speed safetySettings safety_settings generationConfig generation_config toolConfig tool_config
+    labels cachedContent cached_content taskType task_type input_type truncate embedding_types options keep_alive think
+"""
+UNSENT_FIELDS: Final = frozenset(_UNSENT_FIELDS.split())
 
 
 class JsonApi:
@@ -28,8 +41,10 @@ class JsonApi:
     provider: ClassVar[str]
     path: ClassVar[re.Pattern[str]]
     media: ClassVar[MediaRules] = OPENAI_MEDIA
-    # The fields of a request that are sent to the model.
+    # The fields of a request that are sent to the model and may hold media.
     input_fields: ClassVar[tuple[str, ...]] = ()
+    # A request that says yes to this is worked on whether or not anybody waits, and its bill may never be seen.
+    unseen_field: ClassVar[str] = ""
 
     def matches(self, path: str) -> bool:
         """Whether the path ends as those of this API."""
@@ -54,6 +69,7 @@ class JsonApi:
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read the object of a request of so many bytes."""
         count = self.count(body)
+        count.complete(n_bytes)
         return Ask(
             model=self.model_of(body, path),
             service_tier=text_in(body, "service_tier"),
@@ -64,13 +80,23 @@ class JsonApi:
             texts=tuple(count.texts),
             max_output_tokens=self.max_output_tokens(body),
             choices=self.choices(body),
+            is_unseen=self.unseen_field in body and may_be_true(body[self.unseen_field]),
         )
 
     def count(self, body: Mapping[str, object]) -> Count:
         """Count what is sent to the model."""
         is_mini = self.media is OPENAI_MEDIA and "4o-mini" in (text_in(body, "model") or "")
         media = GPT_4O_MINI_MEDIA if is_mini else self.media
-        return count_input([body[field] for field in self.input_fields if field in body], media)
+        inputs = [body[field] for field in self.input_fields if field in body]
+        return count_input(inputs, media, texts=self.texts_in(body))
+
+    def texts_in(self, body: Mapping[str, object]) -> list[object]:
+        """The values that are text alone: of all fields that are neither input with media nor known as not sent."""
+        return [
+            value
+            for field, value in body.items()
+            if field not in UNSENT_FIELDS and field not in self.input_fields and type(value) in MAY_HOLD_TEXT
+        ]
 
     def model_of(self, body: Mapping[str, object], path: str) -> str | None:
         """The model that is asked for: the one in the path, else in the body."""

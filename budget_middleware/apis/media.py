@@ -4,7 +4,7 @@ Each `…_image_tokens` is a provider's documented rule. An image whose size can
 that the provider would not scale down.
 """
 
-import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,11 +17,23 @@ ImageRule = Callable[[Size | None, bool], int]
 # Speech compressed as applications send it, and as far as codecs go.
 _BYTES_PER_S: Final = 8_000
 _WORST_BYTES_PER_S: Final = 750
-_WAV_HEADER_BYTES: Final = 32
+# The header of a WAV file up to the first field after its format: samples as they are (1), as floating-point numbers
+# (3), or what an extension tells (0xFFFE), of which the first two bytes are one of these.
+_WAV: Final = struct.Struct("<4sI4s4sIHHIIHH")
+_PCM_FORMATS: Final = (1, 3)
+_EXTENSIBLE_FORMAT: Final = 0xFFFE
+_SUBFORMAT: Final = slice(44, 46)
+# What recorders write, with room to spare.
+_MAX_CHANNELS: Final = 8
+_MAX_SAMPLES_PER_S: Final = 384_000
+_SAMPLE_BITS: Final = (8, 16, 24, 32, 64)
 # The largest image that OpenAI's first rule leaves as it is.
 _NOT_SCALED_DOWN: Final = (2048, 768)
-# The start-of-frame segments of JPEG, which hold the size.
-_JPEG_FRAME: Final = re.compile(rb"\xff[\xc0-\xc3\xc5-\xc7\xc9-\xcb\xcd-\xcf]..\x08(..)(..)", re.DOTALL)
+# The start-of-frame segments of JPEG, which hold the size, and those that hold nothing.
+_JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_JPEG_SCAN: Final = 0xDA
+_MAX_JPEG_SEGMENTS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,38 +47,73 @@ class MediaRules:
 
 def image_size(head: bytes) -> Size | None:
     """Width and height in pixels of a PNG, JPEG, GIF or WebP that begins so; None where they cannot be told."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
+    size = None
+    if head.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") and len(head) >= 24:
         size = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-    elif head.startswith(b"GIF8") and len(head) >= 10:
+    elif head.startswith((b"GIF87a", b"GIF89a")) and len(head) >= 10:
         size = int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little")
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP" and len(head) >= 30:
         size = _webp_size(head)
-    elif head.startswith(b"\xff\xd8") and (frame := _JPEG_FRAME.search(head)):
-        size = int.from_bytes(frame[2]), int.from_bytes(frame[1])
-    else:
-        return None
-    return size if min(size) > 0 else None
+    elif head.startswith(b"\xff\xd8"):
+        size = _jpeg_size(head)
+    return size if size is not None and min(size) > 0 else None
 
 
-def _webp_size(head: bytes) -> Size:
+def _jpeg_size(head: bytes) -> Size | None:
+    """The size that the first frame tells; a thumbnail in a segment before it is another image."""
+    place = 2
+    for _ in range(_MAX_JPEG_SEGMENTS):
+        if place + 9 > len(head) or head[place] != 0xFF:
+            return None
+        marker = head[place + 1]
+        if marker in _JPEG_FRAMES:
+            return int.from_bytes(head[place + 7 : place + 9]), int.from_bytes(head[place + 5 : place + 7])
+        if marker == _JPEG_SCAN:
+            return None
+        if marker == 0xFF:  # It may be padded.
+            place += 1
+        elif marker in _JPEG_BARE:
+            place += 2
+        else:
+            place += 2 + int.from_bytes(head[place + 2 : place + 4])
+    return None
+
+
+def _webp_size(head: bytes) -> Size | None:
     match head[12:16]:
         case b"VP8X":
             return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-        case b"VP8L":
+        case b"VP8L" if head[20] == 0x2F:
             bits = int.from_bytes(head[21:25], "little")
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-        case _:
+        case b"VP8 " if head[23:26] == b"\x9d\x01\x2a":
             width, height = int.from_bytes(head[26:28], "little"), int.from_bytes(head[28:30], "little")
             return width & 0x3FFF, height & 0x3FFF
+        case _:
+            return None
 
 
 def audio_ms(n_bytes: int, head: bytes) -> int:
     """How long a recording is expected to be: exact for plain WAV, else at the usual rate of compressed speech."""
-    if head.startswith(b"RIFF") and head[8:12] == b"WAVE" and len(head) >= _WAV_HEADER_BYTES:
-        bytes_per_s = int.from_bytes(head[28:32], "little")
-        if bytes_per_s >= _WORST_BYTES_PER_S:
-            return ceil_div(n_bytes * 1000, bytes_per_s)
-    return ceil_div(n_bytes * 1000, _BYTES_PER_S)
+    return ceil_div(n_bytes * 1000, _wav_bytes_per_s(head) or _BYTES_PER_S)
+
+
+def _wav_bytes_per_s(head: bytes) -> int | None:
+    """The rate of a WAV file of plain samples; None where the figures of its header contradict each other.
+
+    Only with plain samples does the header decide how long it plays: in others it is a note that no player reads.
+    """
+    if len(head) < _WAV.size:
+        return None
+    riff, _, wave, fmt, fmt_bytes, form, channels, samples_per_s, bytes_per_s, block_bytes, bits = _WAV.unpack_from(
+        head
+    )
+    if form == _EXTENSIBLE_FORMAT:
+        form = int.from_bytes(head[_SUBFORMAT], "little")
+    is_plain = (riff, wave, fmt) == (b"RIFF", b"WAVE", b"fmt ") and fmt_bytes >= 16 and form in _PCM_FORMATS
+    is_sound = 1 <= channels <= _MAX_CHANNELS and 0 < samples_per_s <= _MAX_SAMPLES_PER_S and bits in _SAMPLE_BITS
+    is_consistent = block_bytes == channels * bits // 8 and bytes_per_s == samples_per_s * block_bytes
+    return bytes_per_s if is_plain and is_sound and is_consistent and bytes_per_s >= _WORST_BYTES_PER_S else None
 
 
 def worst_audio_ms(n_bytes: int) -> int:

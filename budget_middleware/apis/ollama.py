@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_base64_images, text_bytes_of
@@ -24,7 +24,7 @@ class Ollama(JsonApi):
     name = "ollama"
     provider = "ollama"
     path = re.compile(r"/api/(?:chat|generate|embed)/?$")
-    input_fields = ("messages", "tools", "format", "prompt", "system", "suffix", "context", "input")
+    input_fields = ("messages", "context")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request."""
@@ -33,10 +33,10 @@ class Ollama(JsonApi):
 
     def count(self, body: Mapping[str, object]) -> Count:
         """Count what is sent to the model; its images are plain base64."""
-        messages = [mapping_of(message) for message in list_of(body.get("messages"))]
-        texts = [{field: message[field] for field in message if field != "images"} for message in messages]
-        count = super().count({**body, "messages": texts})
-        for holder in (body, *messages):
+        messages = list_of(body.get("messages"))
+        texts = [_without_images(message) for message in messages] or body.get("messages")
+        count = super().count({**_without_images(body), "messages": texts})
+        for holder in (body, *map(mapping_of, messages)):
             count_base64_images(holder.get("images"), count)
         return count
 
@@ -61,3 +61,10 @@ class Ollama(JsonApi):
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare error."""
         return ollama_error(refusal)
+
+
+def _without_images(holder: object) -> Any:
+    """A message or a request without the images that it holds in a list; anything else as it is."""
+    if isinstance(holder, dict) and isinstance(holder.get("images"), list):
+        return {field: value for field, value in holder.items() if field != "images"}
+    return holder

@@ -7,11 +7,11 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import NAMED_AUDIO_BYTES, Count, text_bytes_of
-from budget_middleware.apis.form import File
+from budget_middleware.apis.form import File, files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import audio_ms
 from budget_middleware.apis.openai_usage import read_openai_usage
-from budget_middleware.apis.reading import list_of, mapping_of, milliseconds, parse_body
+from budget_middleware.apis.reading import mapping_of, milliseconds, parse_body
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Unit, Usage
 
@@ -19,6 +19,8 @@ from budget_middleware.core.pricing import Unit, Usage
 # has about twenty.
 _SPOKEN_TOKENS_PER_CHARACTER: Final = 2
 _HEARD_TOKENS_PER_S: Final = 4
+# A second.
+LEAST_AUDIO_BYTES: Final = 8_000
 
 
 class OpenAISpeech(JsonApi):
@@ -27,7 +29,6 @@ class OpenAISpeech(JsonApi):
     name = "openai-speech"
     provider = "openai"
     path = re.compile(r"/audio/speech/?$")
-    input_fields = ("input", "instructions")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:
         """A character for each byte."""
@@ -37,7 +38,7 @@ class OpenAISpeech(JsonApi):
         """Read a request."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         text = body.get("input")
-        characters = len(text) if isinstance(text, str) else 0
+        characters = len(text) if isinstance(text, str) else n_bytes
         return replace(
             ask,
             input=replace(ask.input, characters=characters),
@@ -59,7 +60,6 @@ class OpenAITranscriptions(JsonApi):
     name = "openai-transcriptions"
     provider = "openai"
     path = re.compile(r"/audio/(?:transcriptions|translations)/?$")
-    input_fields = ("prompt",)
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:
         """A recording."""
@@ -68,9 +68,9 @@ class OpenAITranscriptions(JsonApi):
     def count(self, body: Mapping[str, object]) -> Count:
         """Count the recordings."""
         count = super().count(body)
-        files = [file for file in list_of(body.get("file")) if isinstance(file, File)]
+        files = files_in(body)
         for file in files or [File(NAMED_AUDIO_BYTES, b"")]:
-            count.add_audio(file.n_bytes, file.head)
+            count.add_audio(max(file.n_bytes, LEAST_AUDIO_BYTES), file.head)
             count.media_bytes += file.n_bytes if files else 0
         return count
 

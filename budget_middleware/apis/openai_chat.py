@@ -10,7 +10,7 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
-from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body, whole_number
+from budget_middleware.apis.reading import largest, list_of, mapping_of, may_be_true, parse_body, whole_number
 from budget_middleware.core.pricing import Unit
 
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
@@ -29,7 +29,9 @@ class OpenAIChat(JsonApi):
     name = "openai-chat"
     provider = "openai"
     path = re.compile(r"/chat/completions/?$")
-    input_fields: ClassVar[tuple[str, ...]] = ("messages", "tools", "functions", "response_format")
+    input_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    # Of xAI, which answers with an id.
+    unseen_field = "deferred"
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; an answer that may be spoken is reserved at the price of audio."""
@@ -48,15 +50,15 @@ class OpenAIChat(JsonApi):
 
     def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:
         """Set `stream_options.include_usage` where a stream does not ask; other bytes stay if they can."""
-        if not isinstance(body, dict) or body.get("stream") is not True or _wants_usage(body):
+        if not isinstance(body, dict) or not may_be_true(body.get("stream")) or _wants_usage(body):
             return None
         if "stream_options" not in body and json.detect_encoding(raw) == "utf-8":
             return raw.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)
         options = body.get("stream_options")
-        if options is not None and not isinstance(options, dict):
+        if options and not isinstance(options, dict):
             return None  # The upstream is to refuse what the client wrote.
         try:
-            return json.dumps(body | {"stream_options": {**(options or {}), "include_usage": True}}).encode()
+            return json.dumps(body | {"stream_options": {**mapping_of(options), "include_usage": True}}).encode()
         except RecursionError:
             return None
 
@@ -119,4 +121,4 @@ def _says_something(choice: object) -> bool:
 
 def _wants_usage(body: Mapping[str, object]) -> bool:
     # Anything but a plain no is the client's own wish, or its own error.
-    return mapping_of(body.get("stream_options")).get("include_usage") not in (None, False)
+    return may_be_true(mapping_of(body.get("stream_options")).get("include_usage"))

@@ -13,7 +13,7 @@ class OpenAICompletions(OpenAIChat):
 
     name = "openai-completions"
     path = re.compile(r"(?<!/chat)/completions/?$")
-    input_fields = ("prompt", "suffix")
+    input_fields = ("prompt",)
 
     def choices(self, body: Mapping[str, object]) -> int:
         """The larger of `n` and `best_of`, for each prompt: those that are not returned are billed too."""

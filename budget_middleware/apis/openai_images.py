@@ -7,10 +7,10 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import Count
-from budget_middleware.apis.form import File, Form
+from budget_middleware.apis.form import files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
-from budget_middleware.apis.reading import list_of, mapping_of, whole_number
+from budget_middleware.apis.reading import mapping_of, whole_number
 from budget_middleware.core.pricing import Unit
 
 MAX_IMAGES: Final = 10
@@ -18,7 +18,6 @@ MAX_IMAGES: Final = 10
 # Output tokens of an image by quality, of the largest of the sizes that OpenAI lists; "auto" may be any of them.
 _QUALITY_TOKENS: Final = {"low": 408, "medium": 1_584, "high": 6_240}
 _PARTIAL_IMAGE_TOKENS: Final = 100
-_IMAGE_FIELDS: Final = ("image", "image[]", "mask")
 
 
 class OpenAIImages(JsonApi):
@@ -27,7 +26,7 @@ class OpenAIImages(JsonApi):
     name = "openai-images"
     provider = "openai"
     path = re.compile(r"/images/(?:generations|edits|variations)/?$")
-    input_fields = ("prompt", "image", "images", "input_image")
+    input_fields = ("image", "images", "input_image")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - however long it is
         """An image."""
@@ -47,11 +46,9 @@ class OpenAIImages(JsonApi):
     def count(self, body: Mapping[str, object]) -> Count:
         """Count the prompt, and the images that are sent as files of a form."""
         count = super().count(body)
-        for field in _IMAGE_FIELDS if isinstance(body, Form) else ():
-            for file in list_of(body.get(field)):
-                if isinstance(file, File):
-                    count.add_image(file.head)
-                    count.media_bytes += file.n_bytes
+        for file in files_in(body):
+            count.add_image(file.head)
+            count.media_bytes += file.n_bytes
         return count
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:

@@ -25,7 +25,8 @@ class OpenAIResponses(JsonApi):
     name = "openai-responses"
     provider = "openai"
     path = re.compile(r"/responses(?:/compact)?/?$")
-    input_fields = ("input", "instructions", "tools", "text", "prompt")
+    input_fields = ("input", "prompt")
+    unseen_field = "background"
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; one that goes on from a stored response has more input than it shows."""

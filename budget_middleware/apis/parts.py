@@ -33,12 +33,16 @@ class Part(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a part holds: so many bytes of the body; the file itself and how it begins, or only where it is."""
+    """What a part holds: so many bytes of the body; the file itself and how it begins, or only where it is. Beside
+    that, so many other bytes of text. Not `is_media`: it is long and no file, so it is text.
+    """
 
     body_bytes: int
     file_bytes: int
     head: bytes
     is_inline: bool
+    other_bytes: int
+    is_media: bool
 
 
 # The `type` of a part, and the fields that then hold media rather than text.
@@ -108,25 +112,35 @@ def is_data_url(text: str) -> bool:
     return text.startswith("data:") and ";base64," in text[:_LONGEST_NAME]
 
 
+def looks_encoded(text: str) -> bool:
+    """Whether a text may be base64, or an address: neither has a space, nor anything but ASCII."""
+    return text.isascii() and " " not in text
+
+
 def content_of(payload: object) -> Content:
     """What a part holds: of all the texts in it, the longest is the file or its address."""
-    text = _longest_text(payload)
-    is_url = is_data_url(text)
-    base64 = text[text.index(",") + 1 :] if is_url else text
-    is_inline = is_url or (len(text) > _LONGEST_NAME and "://" not in text[:16])
-    return Content(len(text), len(base64) * 3 // 4, _head(base64), is_inline)
+    text, other_bytes = _longest_text(payload)
+    start = text.index(",") + 1 if is_data_url(text) else 0
+    is_long = len(text) > _LONGEST_NAME
+    is_inline = start > 0 or (is_long and "://" not in text[:16])
+    head = _head(text[start : start + _HEAD_CHARS])
+    return Content(
+        len(text), (len(text) - start) * 3 // 4, head, is_inline, other_bytes, not is_long or looks_encoded(text)
+    )
 
 
-def _longest_text(value: object) -> str:
-    longest = ""
+def _longest_text(value: object) -> tuple[str, int]:
+    """The longest text in a JSON value, and the length of all others together, without keys."""
+    longest, n_chars = "", 0
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
+            n_chars += len(item)
             longest = max(longest, item, key=len)
         elif isinstance(item, list | dict):
             stack.extend(item if isinstance(item, list) else item.values())
-    return longest
+    return longest, n_chars - len(longest)
 
 
 def _head(base64: str) -> bytes:

@@ -1,13 +1,13 @@
 """Tools to read JSON, numbers and names from hostile bytes. None of them raises but `whole_number`."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from budget_middleware.apis.base import BadRequestError
-from budget_middleware.apis.form import Form
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
 
 # What `parse_body` returns for bytes that are no JSON; None is a JSON value.
@@ -17,7 +17,10 @@ UNREADABLE: Final = object()
 MAX_TOKENS: Final = 1_000_000_000_000
 # A name in an answer that is longer is not believed either.
 MAX_NAME: Final = 256
-_MAX_DIGITS: Final = 20
+# A whole number as text: `8192`, ` +8192.0 `.
+_NUMBER: Final = re.compile(r"\s*\+?([0-9]{1,20})(?:\.0*)?\s*", re.ASCII)
+# What gateways take for no, as pydantic does; whatever is not among these may be taken for yes.
+_NO: Final = frozenset({"", "0", "0.0", "false", "off", "f", "n", "no", "none", "null"})
 
 
 def parse_body(raw: bytes | bytearray) -> object:
@@ -36,12 +39,19 @@ def _parse_leniently(raw: bytes | bytearray) -> object:
         return UNREADABLE
 
 
+def may_be_true(value: object) -> bool:
+    """Whether a gateway may take a field for a yes: `true`, `1`, `"true"`, `"on"`, or anything that is no plain no."""
+    if isinstance(value, str):
+        return value.strip().lower() not in _NO
+    return bool(value)
+
+
 def whole_number(body: Mapping[str, object], field: str, *, at_most: int | None = None) -> int | None:
     """A number above 0, None where absent or null; BadRequestError names the field and what is accepted."""
     value = body.get(field)
     if value is None:
         return None
-    number = value if type(value) is int else _whole(_from_form(value) if isinstance(body, Form) else value)
+    number = value if type(value) is int else _whole(_from_text(value))
     if number is not None and 0 < number <= (at_most or number):
         return number
     shown = repr(value)[:40] if isinstance(value, bool | int | float | str) else f"a {type(value).__name__}"
@@ -117,7 +127,7 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _from_form(value: object) -> object:
-    """Fields of a form are text; this is the number that one holds, else the text."""
-    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS
-    return int(str(value)) if is_number else value
+def _from_text(value: object) -> object:
+    """The number that a text holds, as gateways read it, and as all fields of a form come; else the value itself."""
+    number = _NUMBER.fullmatch(value) if isinstance(value, str) else None
+    return int(number[1]) if number else value

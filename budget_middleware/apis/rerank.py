@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.json_api import JsonApi
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, token_count
+from budget_middleware.apis.reading import mapping_of, name_in, token_count
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
 
@@ -23,7 +24,6 @@ class Rerank(JsonApi):
     name = "rerank"
     provider = "cohere"
     path = re.compile(r"/rerank/?$")
-    input_fields = ("query", "documents", "texts")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - however long it is
         """A search."""
@@ -32,7 +32,7 @@ class Rerank(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request: by its documents, and by their text."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
-        documents = len(list_of(body.get("documents") or body.get("texts")))
+        documents = max(1, sum(map(_documents_in, (body.get("documents"), body.get("texts")))))
         pieces = documents + ceil_div(n_bytes, _DOCUMENT_TOKENS)
         return replace(
             ask,
@@ -60,3 +60,8 @@ class Rerank(JsonApi):
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare message, as Cohere has it."""
         return message_error(refusal)
+
+
+def _documents_in(value: object) -> int:
+    """How many documents a field holds: of a list so many as it has, of anything else at most one a piece."""
+    return len(value) if isinstance(value, list | dict) else ceil_div(text_bytes_of(value), _DOCUMENT_TOKENS)

@@ -43,7 +43,8 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
         default=default_output_tokens if ask.expected_output_tokens is None else ask.expected_output_tokens,
         model_ceiling=rates.output_ceiling,
         choices=ask.choices,
-        by=by,
+        # A bill that may never be seen is booked as it was estimated: at the most that it can come to.
+        by=EstimateBy.WORST if ask.is_unseen else by,
     )
     nanos = 0
     for tier in _tiers(ask, rates):
@@ -55,7 +56,8 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
             input_may_become=may_become,
         )
         nanos = max(nanos, tier_nanos)
-    return Quote(kept, rates, nanos)
+    # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
+    return Quote(kept, rates, nanos or (0 if rates.is_free else 1))
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:

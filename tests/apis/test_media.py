@@ -19,9 +19,9 @@ from budget_middleware.apis.media import (
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 640, 480)
 GIF = b"GIF89a" + struct.pack("<HH", 640, 480)
 RIFF_WEBP = b"RIFF\0\0\0\0WEBP"
-JPEG_HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(20)
+JPEG_HEAD = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(10)
 JPEG = JPEG_HEAD + b"\xff\xc0\x00\x11\x08" + struct.pack(">HH", 480, 640)
-WAV = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHII", 16, 1, 2, 44_100, 176_400)
+WAV = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 2, 44_100, 176_400, 4, 16)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ WAV = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHII", 16, 1, 2, 44_100, 176_400)
         JPEG,
         RIFF_WEBP + b"VP8X" + bytes(8) + (639).to_bytes(3, "little") + (479).to_bytes(3, "little"),
         RIFF_WEBP + b"VP8L" + bytes(4) + b"\x2f" + (639 | 479 << 14).to_bytes(4, "little") + bytes(6),
-        RIFF_WEBP + b"VP8 " + bytes(10) + struct.pack("<HH", 640, 480),
+        RIFF_WEBP + b"VP8 " + bytes(7) + b"\x9d\x01\x2a" + struct.pack("<HH", 640, 480),
     ],
 )
 def test_image_size(head):

@@ -102,7 +102,7 @@ class TestRequest:
             {"max_tokens": 5, "max_completion_tokens": 0},
             {"n": 10**6},
             {"n": 0},
-            {"n": "3"},
+            {"n": "3x"},
         ],
     )
     def test_f28_hostile_numbers(self, numbers):
@@ -183,10 +183,10 @@ class TestAskForUsage:
             b"[]",
             b"{}",
             b'{"stream":false}',
-            b'{"stream":1}',
+            b'{"stream":"false"}',
+            b'{"stream":0}',
             b'{"stream":true,"stream_options":{"include_usage":true}}',
             b'{"stream":true,"stream_options":{"include_usage":1}}',
-            b'{"stream":true,"stream_options":[]}',
             b'{"stream":true,"stream_options":"x"}',
         ],
     )

@@ -58,7 +58,8 @@ class TestParseBody:
 
 class TestWholeNumber:
     @pytest.mark.parametrize(
-        ("value", "number"), [(None, None), (1, 1), (16.0, 16), (1e300, int(1e300)), (10**4000, 10**4000)]
+        ("value", "number"),
+        [(None, None), (1, 1), (16.0, 16), ("12", 12), (" +12.0 ", 12), (1e300, int(1e300)), (10**4000, 10**4000)],
     )
     def test_accepted(self, value, number):
         assert whole_number({"n": value}, "n") == number
@@ -66,7 +67,28 @@ class TestWholeNumber:
 
     @pytest.mark.parametrize(
         "value",
-        [0, -1, -100_000, 0.0, 1.5, True, False, "abc", "12", [], {}, [[1]], float("nan"), float("inf")],
+        [
+            0,
+            -1,
+            -100_000,
+            0.0,
+            1.5,
+            True,
+            False,
+            "abc",
+            "12x",
+            "-1",
+            "1.5",
+            "1_0",
+            "1e3",
+            "9" * 21,
+            "٣",
+            [],
+            {},
+            [[1]],
+            float("nan"),
+            float("inf"),
+        ],
     )
     def test_refused_in_one_line(self, value):
         with pytest.raises(BadRequestError, match=r"^n must be a whole number above 0, not [^\n]+$"):
@@ -114,7 +136,7 @@ def test_the_largest_of_several_numbers():
     assert largest({"a": 1, "b": 5, "c": None}, "a", "b", "c", "d") == 5
     assert largest({}, "a") is None
     with pytest.raises(BadRequestError, match="b must be"):
-        largest({"a": 1, "b": "5"}, "a", "b")
+        largest({"a": 1, "b": "5x"}, "a", "b")
 
 
 def test_the_first_of_several_counts():

@@ -188,7 +188,8 @@ class TestFallbacks:
         guard = memory.guard(ScriptedApp(STREAM_START, *[event(word)] * 10, client_gone))
         body = {"model": "plain", "stream": True, "max_tokens": 400}
         await call(guard, body, path="/v1/chat/completions", headers=bearer(), leaves_after=10)
-        assert await memory.figures(KEY) == ("0.012", "0.00")
+        # Ten words at its price; without messages the input is the 56 bytes of the body.
+        assert await memory.figures(KEY) == ("0.026", "0.00")
 
 
 class TestWorst:
