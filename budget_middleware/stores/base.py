@@ -28,6 +28,14 @@ SWEPT_PER_VERB = 16
 
 _DAY_MS = 86_400_000
 
+RELEASED_MS = 600_000
+"""The least time for which a release that booked nothing is remembered, if BUDGET_REMEMBER_S is not shorter still.
+
+Its id is needed only so that a delayed copy of its reserve holds nothing. Such a copy waits in a socket: Linux gives up
+on an abandoned connection after two minutes, and the ledger expects nothing from a call later than ``LATE_S`` (60 s).
+Forgotten, a repeated release or an extend changes no counter either, and whoever released an id never finalizes it.
+"""
+
 
 class StoreUnavailable(Exception):
     """The store gave no answer: whether it applied the verb is unknown."""
@@ -50,6 +58,11 @@ class Retention:
     counters_ms: int = 35 * _DAY_MS
     journal_max: int = 100_000
     refusals_max: int = 10_000
+
+    @property
+    def remember_released_ms(self) -> int:
+        """For a release that booked nothing, and for the tombstone of one that found nothing."""
+        return min(self.remember_ms, max(RELEASED_MS, self.remember_ms // 6))
 
 
 @dataclass(frozen=True, slots=True)

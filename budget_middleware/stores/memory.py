@@ -180,8 +180,8 @@ class MemoryStore:
                 return call.answer(Decision(Status.DUPLICATE), targets=(verb.target,))
             lacks = self._pending_nanos(counter) - self._balance(counter).reserved_nanos
             decision = Decision(Status.REPAIRED, postings=(Posting(verb.target, verb.spent_nanos, lacks),))
+            self._repaired_at_seq[counter] = self._seq + 1
             call.apply(Op.ADJUST, verb.id, decision, verb.reason)
-            self._repaired_at_seq[counter] = self._seq
             # The journal has led *spent*; a part of it that is more than the whole is not so.
             self._adjusted[counter] = min(self._adjusted.get(counter, 0), self._balance(counter).spent_nanos)
             return call.answer(decision, targets=(verb.target,))
@@ -330,10 +330,28 @@ class MemoryStore:
             if self._pending.get(counter):
                 # It is in use: the ending of what is pending sets another time.
                 continue
-            self._balances.pop(counter, None)
-            self._adjusted.pop(counter, None)
-            self._repaired_at_seq.pop(counter, None)
-            self._pending.pop(counter, None)
+            self._drop_counter(counter)
+
+    def _remembered_ms(self, state: State, status: Status) -> int:
+        if state is State.EXPIRED:
+            return self._retention.remember_expired_ms
+        if status in (Status.RELEASED, Status.RELEASED_UNKNOWN):
+            return self._retention.remember_released_ms
+        return self._retention.remember_ms
+
+    def _drop_if_nothing(self, counter: Counter) -> None:
+        """A counter that is not there reads as one that shows nothing. One that was repaired knows up to which seq."""
+        if self._pending.get(counter) or counter in self._repaired_at_seq or self._adjusted.get(counter):
+            return
+        if self._balances.get(counter, _EMPTY) == _EMPTY:
+            self._forget_counters.discard(counter)
+            self._drop_counter(counter)
+
+    def _drop_counter(self, counter: Counter) -> None:
+        self._balances.pop(counter, None)
+        self._adjusted.pop(counter, None)
+        self._repaired_at_seq.pop(counter, None)
+        self._pending.pop(counter, None)
 
 
 _EMPTY = Balance()
@@ -384,7 +402,7 @@ class _Call:
 
     def apply(self, op: Op, id_: str, decision: Decision, reason: str = "") -> None:
         if decision.becomes is not None:
-            self._remember(decision.becomes)
+            self._remember(decision.becomes, decision.status)
         if decision.postings:
             self._post(op, id_, decision, reason)
         # A repaired counter was wrong, and the totals need not be.
@@ -392,6 +410,12 @@ class _Call:
             self._add_to_totals(decision.postings)
         if decision.becomes is None:
             self._schedule_forgetting([posting.target for posting in decision.postings])
+        if op is not Op.RESERVE:
+            changed = (
+                decision.becomes.targets if decision.becomes else [posting.target for posting in decision.postings]
+            )
+            for target in changed:
+                self._store._drop_if_nothing(target.counter)
 
     def _add_to_totals(self, postings: Sequence[Posting]) -> None:
         # Once an account, whatever its periods.
@@ -399,7 +423,7 @@ class _Call:
         for account, nanos in held.items():
             self._store._reserved_by_kind[kind_of(account)] += nanos
 
-    def _remember(self, reservation: Reservation) -> None:
+    def _remember(self, reservation: Reservation, status: Status) -> None:
         store = self._store
         store._reservations.put(reservation)
         if reservation.state is State.PENDING:
@@ -411,9 +435,7 @@ class _Call:
         for target in reservation.targets:
             store._pending[target.counter].discard(reservation.id)
         self._schedule_forgetting(reservation.targets)
-        is_expired = reservation.state is State.EXPIRED
-        kept_ms = store._retention.remember_expired_ms if is_expired else store._retention.remember_ms
-        store._forget_reservations.set(reservation.id, self.now_ms + kept_ms)
+        store._forget_reservations.set(reservation.id, self.now_ms + store._remembered_ms(reservation.state, status))
 
     def _post(self, op: Op, id_: str, decision: Decision, reason: str) -> None:
         store, balances = self._store, self._store._balances

@@ -38,6 +38,7 @@ class SideBySide(RuleBasedStateMachine):
         self.sent: list[Verb] = []
         self.generation = 0
         self.told: dict[Counter, Balance] = {}
+        self.repaired: set[Counter] = set()
         self.seq = 0
 
     def teardown(self) -> None:

@@ -27,9 +27,13 @@ local EXACT = 9e15
 -- endings of those that it has must never leave the range of HINCRBY.
 local FULL = 1e17
 local FOREVER_MS = 253402300800000
+-- A release that booked nothing is remembered for a sixth of the time, but not for less than this: as long as a delayed
+-- copy of its reserve may take to arrive. Nothing else that comes after it would change a counter (stores/base.py).
+local RELEASED_MS = 600000
 
 local META, PREFIX, TOKEN = KEYS[1], ARGV[1], ARGV[6]
 local REMEMBER_MS, REMEMBER_EXPIRED_MS = ARGV[2], ARGV[3]
+local REMEMBER_RELEASED_MS = string.format('%.0f', math.min(ARGV[2], math.max(RELEASED_MS, math.floor(ARGV[2] / 6))))
 local COUNTERS_MS, JOURNAL_MAX = tonumber(ARGV[4]), tonumber(ARGV[5])
 local LEASES, JOURNAL, TOTALS = PREFIX .. 'leases', PREFIX .. 'journal', PREFIX .. 'totals'
 
@@ -194,8 +198,9 @@ local function load_counters(targets)
   for _, target in ipairs(targets) do
     local counter = target.counter
     if not counter.holds then
-      local figures = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted')
+      local figures = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired')
       counter.spent, counter.reserved, counter.adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
+      counter.repaired = figures[4]
       if not (is_whole(counter.spent) and is_whole(counter.reserved) and is_whole(counter.adjusted)) then
         fail('counter ' .. counter.key .. ' is damaged')
       end
@@ -220,10 +225,21 @@ local function book(target, spent_delta, reserved_delta)
     spent_delta, reserved_delta, counter.spent, counter.reserved}, ' ')
 end
 
+-- A counter that is not there reads as one that shows nothing. One that was repaired is kept: it knows up to which seq.
+local function shows_nothing(counter)
+  return counter.spent == '0' and counter.reserved == '0' and counter.adjusted == '0' and not counter.repaired
+end
+
 -- Kept while something is pending on it, and then for a time after its window's end or its last change, whichever
--- is later; a total has no end.
+-- is later; a total has no end. A counter that is back at nothing is dropped at once: whoever sends random tokens must not
+-- leave one for each of them.
 local function keep_counter(target)
   local counter = target.counter
+  if counter.holds == 0 and shows_nothing(counter) then
+    call('DEL', counter.key)
+    counter.is_kept = false
+    return
+  end
   if target.ends >= FOREVER_MS then return end
   if counter.holds == 0 then
     call('PEXPIRE', counter.key, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
@@ -255,7 +271,7 @@ local function post(op, id, status, targets, spent_delta, reserved_delta, reserv
   for index, target in ipairs(targets) do
     if is_change then
       changes[index] = book(target, spent_delta, reserved_delta)
-      if op == 'adjust' then call('HINCRBY', target.counter.key, 'adjusted', spent_delta) end
+      if op == 'adjust' then increase(target.counter, 'adjusted', spent_delta) end
     end
     keep_counter(target)
   end
@@ -378,16 +394,16 @@ local function open(id, packed)
   return known, targets, expire_due_on(targets)
 end
 
-local function remember(known, state, actual)
+local function remember(known, state, actual, for_ms)
   call('HSET', known.key, 'state', state, 'actual', actual)
-  call('PEXPIRE', known.key, REMEMBER_MS)
+  call('PEXPIRE', known.key, for_ms or REMEMBER_MS)
 end
 
-local function remember_unreserved(id, state, packed, actual)
+local function remember_unreserved(id, state, packed, actual, for_ms)
   local key = reservation_key(id)
   call('HSET', key, 'state', state, 'targets', packed, 'amount', '', 'charge', '0', 'actual', actual,
     'created', '0', 'deadline', '0', 'trace', '')
-  call('PEXPIRE', key, REMEMBER_MS)
+  call('PEXPIRE', key, for_ms or REMEMBER_MS)
 end
 
 local function accounts_of(targets)

@@ -9,14 +9,15 @@ function verbs.release(id, age_ms, reason, wanted)
   -- Every check is above this line and every write below it: Redis does not roll back.
   ensure_generation()
   if not known then
-    remember_unreserved(id, 'released', '', '0')
+    remember_unreserved(id, 'released', '', '0', REMEMBER_RELEASED_MS)
     return answer('released_unknown')
   end
-  remember(known, 'released', '0')
   if known.state == 'expired' then
+    remember(known, 'released', '0')
     post('release', id, 'released_late', targets, negative(known.charge), '0', '', reason)
     return answer('released_late', nil, targets)
   end
+  remember(known, 'released', '0', REMEMBER_RELEASED_MS)
   drop_lease(id, targets)
   post('release', id, 'released', targets, '0', negative(known.amount), '', reason)
   return answer('released', nil, targets)

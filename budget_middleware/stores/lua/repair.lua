@@ -20,7 +20,8 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, reason)
   local reserved_delta = call('HGET', counter.key, 'lacks')
   call('HDEL', counter.key, 'lacks')
 
-  call('HSET', counter.key, 'repaired', whole(seq + 1))
+  counter.repaired = whole(seq + 1)
+  call('HSET', counter.key, 'repaired', counter.repaired)
   write_down('adjust', id, 'repaired', {book(target, spent_delta, reserved_delta)}, '', reason)
   keep_counter(target)
   -- The journal has led *spent*; a part of it that is more than the whole is not so.
