@@ -106,7 +106,7 @@ FAULTS = (
     Fault(
         "a release leaves no tombstone",
         "stores/lua/release.lua",
-        "  remember_unreserved(id, 'released', '', '0')\n",
+        "  remember_unreserved(id, 'released', '', '0', REMEMBER_RELEASED_MS)\n",
         "",
     ),
     Fault(
@@ -139,7 +139,28 @@ FAULTS = (
         "call('HSET', key, 'targets', packed, 'amount', amount)\n",
         "",
     ),
-    Fault("adjustments are not told apart", SHARED, "if op == 'adjust' then call(", "if op == 'none' then call("),
+    Fault(
+        "adjustments are not told apart", SHARED, "if op == 'adjust' then increase(", "if op == 'none' then increase("
+    ),
+    # What came to nothing.
+    Fault(
+        "a counter that is back at nothing stays",
+        SHARED,
+        "if counter.holds == 0 and shows_nothing(counter) then",
+        "if false then",
+    ),
+    Fault(
+        "a counter whose spent was credited is dropped",
+        SHARED,
+        " and counter.adjusted == '0' and",
+        " and",
+    ),
+    Fault(
+        "a repaired counter is dropped",
+        SHARED,
+        " and not counter.repaired\n",
+        "\n",
+    ),
     # Leases.
     Fault(
         "a lease ends one millisecond late",
