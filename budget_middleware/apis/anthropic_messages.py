@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
@@ -109,27 +109,31 @@ def _read_message(message: Mapping[str, object], seen: Seen) -> None:
 
 
 def _read_usage(usage: Mapping[str, object], start: Usage | None, seen: Seen) -> None:
-    seen.usage = _usage_of(usage, start) or seen.usage
+    seen.take_usage(_usage_of(usage, start))
     iterations = [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]
     told = [(name_in(one, "model") or "", _usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
     seen.beside = tuple((model, used) for model, used in told if used is not None) or seen.beside
 
 
 def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
-    """A usage with both totals. What is told of the input at the start need not be told again, but may have grown."""
+    """A usage with both totals. What the start told of the input stands unless a later event tells another figure."""
     output_tokens = token_count(usage.get("output_tokens"))
     if output_tokens is None or (start is None and token_count(usage.get("input_tokens")) is None):
         return None
-    cached = first_count(usage, "cache_read_input_tokens")
+    start = start or Usage()
+    plain = first_count(usage, "input_tokens") or _plain_tokens(start)
+    cached = first_count(usage, "cache_read_input_tokens") or start.cached_input_tokens
     of_writes = mapping_of(usage.get("cache_creation"))
     written_1h = first_count(of_writes, "ephemeral_1h_input_tokens")
     written = max(
         first_count(usage, "cache_creation_input_tokens"),
         written_1h + first_count(of_writes, "ephemeral_5m_input_tokens"),
     )
-    told = Usage(
+    if not written:
+        written, written_1h = start.cache_write_tokens, start.cache_write_1h_tokens
+    return Usage(
         # As reported, neither what is read from the cache nor what is written to it is part of the input.
-        input_tokens=first_count(usage, "input_tokens") + cached + written,
+        input_tokens=plain + cached + written,
         output_tokens=output_tokens,
         cached_input_tokens=cached,
         cache_write_tokens=written,
@@ -137,7 +141,10 @@ def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
         reasoning_tokens=first_count(mapping_of(usage.get("output_tokens_details")), "thinking_tokens"),
         web_searches=first_count(mapping_of(usage.get("server_tool_use")), "web_search_requests"),
     )
-    return told if start is None else Usage(**{name: max(n, asdict(start)[name]) for name, n in asdict(told).items()})
+
+
+def _plain_tokens(usage: Usage) -> int:
+    return usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
 
 
 def _text_bytes(block: Mapping[str, object]) -> int:

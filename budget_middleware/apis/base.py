@@ -5,7 +5,8 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final, Protocol
 
-from budget_middleware.core.estimate import output_tokens_seen
+from budget_middleware.apis import usage_rules
+from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
 from budget_middleware.core.pricing import Unit, Usage
 
 # What a request tells of itself, so that its answer need not.
@@ -48,7 +49,10 @@ class Ask:
 class Seen:
     """What an answer has told so far. It only grows while the answer is read."""
 
+    # Set by `take_usage` alone, which believes no figure that cannot be.
     usage: Usage | None = None
+    # How much text had been read when that was told. (Not compared: two readings of one answer tell it alike.)
+    usage_text_bytes: int = field(default=0, compare=False)
     # What the beginning of a stream tells of the input alone, long before the usage of the whole.
     input_usage: Usage | None = None
     # Calls that the usage leaves out, by their model; "" is the one that answered.
@@ -58,6 +62,8 @@ class Seen:
     cost_nanos: int | None = None
     text_bytes: int = 0
     chunks: int = 0
+    # There is something in it that may cost its input alone: an embedding, a ranking.
+    has_results: bool = field(default=False, compare=False)
     # The event that completes the answer has been read; what follows it changes nothing.
     terminal: bool = False
     # All of the text could be read: its length tells the output where no usage does.
@@ -70,12 +76,23 @@ class Seen:
         """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
         return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
 
+    def take_usage(self, told: Usage | None) -> None:
+        """Take over a usage, if one is told and as far as it can be true after those before it."""
+        if told is not None:
+            self.usage = usage_rules.latest(self.usage, told)
+            self.usage_text_bytes = self.text_bytes
+
+    def take_cost(self, told_nanos: int | None) -> None:
+        """Take over a cost that the gateway reports, in nano-dollars. One that shrinks, or is 0 after more, is none."""
+        if told_nanos is not None:
+            self.cost_nanos = max(told_nanos, self.cost_nanos or 0)
+
     def whole_usage(self, expected_input: Usage) -> Usage | None:
         """The usage as told, completed by what the request said: of what is not counted in tokens, and of tokens
-        where only something else was told.
+        where only something else was told. None where none was told that can be the whole.
         """
         usage = self.usage
-        if usage is None:
+        if usage is None or not self._is_whole(usage):
             return None
         if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
             return usage
@@ -85,8 +102,24 @@ class Seen:
         return replace(usage, **{name: getattr(expected_input, name) for name in NOT_TOKENS if name not in told})
 
     def usage_so_far(self, expected_input: Usage) -> Usage:
-        """The input, as told or else as expected, and the output that was read."""
-        return replace(self.input_usage or expected_input, output_tokens=self.output_tokens)
+        """The input, as told or else as expected, and the output that was told or read."""
+        usage = self.usage
+        if usage is None or not usage.output_tokens:
+            output_tokens = self.output_tokens
+        else:
+            output_tokens = usage.output_tokens + tokens_from_text_bytes(self.text_bytes - self.usage_text_bytes)
+        if usage is None or not usage.input_tokens:
+            return replace(self.input_usage or expected_input, output_tokens=output_tokens)
+        units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
+        return replace(usage, output_tokens=output_tokens, **units)
+
+    def _is_whole(self, usage: Usage) -> bool:
+        return usage_rules.is_complete(
+            usage,
+            has_text=self.text_bytes > 0,
+            has_results=self.has_results,
+            misses_text=self.text_bytes > self.usage_text_bytes,
+        )
 
     def take_text(self, n_bytes: int) -> None:
         """Add so many bytes of generated text, which came in one piece."""

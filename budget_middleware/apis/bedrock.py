@@ -79,7 +79,8 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
         seen.take_text(n_bytes)
     metrics = mapping_of(event.get(_METRICS))
     usage = _usage_of(mapping_of(event.get("usage"))) or _usage_of(event)
-    seen.usage = usage or seen.usage or _usage_of(metrics)
+    # Metrics leave out what was read from a cache.
+    seen.take_usage(usage or (_usage_of(metrics) if seen.usage is None else None))
     seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
 
 

@@ -11,6 +11,7 @@ from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, token_count, whole_number
+from budget_middleware.apis.usage_rules import latest
 from budget_middleware.core.pricing import Unit, Usage
 
 MAX_CANDIDATES: Final = 128
@@ -76,7 +77,9 @@ class Gemini(JsonApi):
         answer = mapping_of(document)
         if isinstance(candidates := answer.get("candidates"), list):
             seen.take_text(sum(_text_bytes(mapping_of(candidate)) for candidate in candidates))
-        seen.readable |= "embedding" in answer or "embeddings" in answer
+        is_embedding = "embedding" in answer or "embeddings" in answer
+        seen.readable |= is_embedding
+        seen.has_results |= is_embedding
         seen.model = name_in(answer, "modelVersion") or seen.model
         _read_usage(mapping_of(answer.get("usageMetadata")), seen)
 
@@ -110,9 +113,9 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
     )
     if output_tokens is None and thoughts is None:
         # The first chunks may tell the input alone; so does an answer without output.
-        seen.input_usage = told
+        seen.input_usage = latest(seen.input_usage, told)
     else:
-        seen.usage = told
+        seen.take_usage(told)
 
 
 def _tokens_of(details: object, *modalities: str) -> int:

@@ -52,10 +52,11 @@ class Ollama(JsonApi):
             told = [*(mapping_of(answer.get("message")).get(field) for field in _TEXT_FIELDS), answer.get("response")]
             seen.take_text(text_bytes_of([*told, answer.get("thinking")]))
         seen.readable |= "embeddings" in answer
+        seen.has_results |= bool(answer.get("embeddings"))
         seen.model = name_in(answer, "model") or seen.model
         input_tokens = token_count(answer.get("prompt_eval_count"))
         if input_tokens is not None:
-            seen.usage = Usage(input_tokens=input_tokens, output_tokens=first_count(answer, "eval_count"))
+            seen.take_usage(Usage(input_tokens=input_tokens, output_tokens=first_count(answer, "eval_count")))
         seen.terminal |= answer.get("done") is True
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:

@@ -50,6 +50,7 @@ class OpenAISpeech(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read an event; sound itself tells no usage."""
         event = mapping_of(document)
+        seen.has_results |= "audio" in event
         read_openai_usage(event, seen)
         seen.terminal |= event.get("type") == "speech.audio.done"
 

@@ -25,5 +25,5 @@ class OpenAIEmbeddings(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read the usage; without one, the input is what there is to bill."""
         answer = mapping_of(document)
-        seen.readable = "data" in answer or "embedding" in answer
+        seen.readable = seen.has_results = "data" in answer or "embedding" in answer
         read_openai_usage(answer, seen, has_output=False)

@@ -63,4 +63,6 @@ class OpenAIImages(JsonApi):
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read the usage of the models that count tokens; of the others, the request tells how many images."""
-        read_openai_usage(mapping_of(document), seen)
+        answer = mapping_of(document)
+        seen.has_results |= "data" in answer or "b64_json" in answer
+        read_openai_usage(answer, seen)

@@ -64,6 +64,7 @@ class OpenAIResponses(JsonApi):
         read_openai_usage(response, seen)
         searches = [item for item in list_of(response.get("output")) if _is_web_search(item)]
         if seen.usage is not None and searches:
+            # Told beside the usage, not in it: the same response has both.
             seen.usage = replace(seen.usage, web_searches=len(searches))
 
 

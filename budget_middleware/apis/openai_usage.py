@@ -17,9 +17,8 @@ def read_openai_usage(answer: Mapping[str, object], seen: Seen, *, has_output: b
     usage = mapping_of(answer.get("usage"))
     if not usage:
         return
-    seen.usage = _openai_usage(usage, has_output=has_output) or seen.usage
-    nanos = _reported_cost(usage)
-    seen.cost_nanos = seen.cost_nanos if nanos is None else nanos
+    seen.take_usage(_openai_usage(usage, has_output=has_output))
+    seen.take_cost(_reported_cost(usage))
 
 
 def _reported_cost(usage: Mapping[str, object]) -> int | None:

@@ -13,8 +13,8 @@ from budget_middleware.core.money import MAX_USD, nanos_from_usd
 # What `parse_body` returns for bytes that are no JSON; None is a JSON value.
 UNREADABLE: Final = object()
 
-# More tokens than any call has; a count above it is not believed.
-MAX_TOKENS: Final = 1_000_000_000_000
+# A hundred times the largest context window there is; a count above it is not believed.
+MAX_TOKENS: Final = 1_000_000_000
 # A name in an answer that is longer is not believed either.
 MAX_NAME: Final = 256
 # A whole number as text: `8192`, ` +8192.0 `.

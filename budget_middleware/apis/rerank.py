@@ -47,7 +47,9 @@ class Rerank(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read searches or tokens; without either, what was asked for is what there is to bill."""
         answer = mapping_of(document)
-        seen.readable = isinstance(answer.get("results", answer.get("data")), list)
+        results = answer.get("results", answer.get("data"))
+        seen.readable = isinstance(results, list)
+        seen.has_results = bool(results)
         seen.model = name_in(answer, "model") or seen.model
         billed = mapping_of(mapping_of(answer.get("meta")).get("billed_units"))
         usage = mapping_of(answer.get("usage"))
@@ -55,7 +57,7 @@ class Rerank(JsonApi):
         counts = (billed.get("input_tokens"), usage.get("prompt_tokens"), usage.get("total_tokens"))
         tokens = next((count for count in map(token_count, counts) if count is not None), None)
         if searches is not None or tokens is not None:
-            seen.usage = Usage(input_tokens=tokens or 0, rerank_searches=searches or 0)
+            seen.take_usage(Usage(input_tokens=tokens or 0, rerank_searches=searches or 0))
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare message, as Cohere has it."""

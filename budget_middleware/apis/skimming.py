@@ -4,7 +4,7 @@ Two chunks of whole events are alike if they differ in nothing but texts and num
 text, and that nothing else depends on any of them, is not guessed: it is tried on chunks with others in their place,
 which are parsed. What no trial can tell is that a text has no meaning because it is none of a few names, or a number
 because it is not large enough. So a text that is not generated must be none that could name something, and a chunk that
-tells a usage may differ in generated text alone.
+tells a usage is parsed.
 """
 
 import re
@@ -44,7 +44,8 @@ _TRIALS: Final = (
 )
 
 facts_of = attrgetter(
-    "usage", "input_usage", "beside", "model", "service_tier", "cost_nanos", "terminal", "readable", "goes_on_unread"
+    *("usage", "usage_text_bytes", "input_usage", "beside", "model", "service_tier", "cost_nanos"),
+    *("has_results", "terminal", "readable", "goes_on_unread"),
 )
 """All that an answer has told but its text."""
 
@@ -215,8 +216,8 @@ def _proven(alike: "_Alike", seen: Seen, parse: Parse) -> Skim | None:
         # Then what that event says depends on nothing that was tried, and may depend on what was not.
         return None
     untold = replace(seen, usage=None, input_usage=None, beside=(), cost_nanos=None, terminal=False)
-    if not all(are_generated) and _parsed(chunk, untold, parse) is None:
-        # It tells again what had been told before.
+    if _parsed(chunk, untold, parse) is None:
+        # It tells again what had been told before, and a usage counts for the text that was read until then.
         return None
     skim = alike.skim(own, are_generated)
     # A set: with one gap both steps make the same.

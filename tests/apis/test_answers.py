@@ -399,9 +399,23 @@ ANSWERS = {
         EVENTS,
         as_events(CLAUDE_STREAM[0], {"type": "message_delta", "usage": {"input_tokens": 2_000, "output_tokens": 25}}),
         Seen(
-            usage=replace(CLAUDE_USAGE, input_tokens=2_000),
+            # What was read from the cache and written to it is not told again, and comes on top.
+            usage=replace(CLAUDE_USAGE, input_tokens=2_950),
             input_usage=replace(CLAUDE_USAGE, output_tokens=0),
             model="claude-opus-4-5",
+            readable=True,
+        ),
+    ),
+    "message whose input was overestimated": (
+        "anthropic-messages",
+        EVENTS,
+        as_events(
+            {"type": "message_start", "message": {"usage": {"input_tokens": 5_000, "output_tokens": 1}}},
+            {"type": "message_delta", "usage": {"input_tokens": 2_000, "output_tokens": 100}},
+        ),
+        Seen(
+            usage=Usage(input_tokens=2_000, output_tokens=100),
+            input_usage=Usage(input_tokens=5_000),
             readable=True,
         ),
     ),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.openai_chat import OpenAIChat
+from budget_middleware.apis.skimming import facts_of
 from tests.apis.cuts import taken
 
 BY_NAME = {api.name: api for api in APIS}
@@ -122,6 +123,7 @@ def assert_as_if_all_were_parsed(name, chunks, *, hide_usage=False):
     for one in chunks:
         assert taken(skimmed, one) == fed.feed(one, last=False)
         assert skimmed.seen == fed.seen
+        assert facts_of(skimmed.seen) == facts_of(fed.seen)
 
 
 def test_what_is_alike_is_skimmed():

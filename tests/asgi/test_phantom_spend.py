@@ -197,7 +197,9 @@ CACHED = usage(0, 1000, prompt_tokens_details={"cached_tokens": 900})
 @pytest.mark.parametrize("streams", [False, True])
 async def test_f17_token_classes_counted_twice(bench, reported, spent, streams):
     document = {"choices": [], "usage": reported}
-    answer = event_stream(delta(), document, "[DONE]") if streams else json_answer(document)
+    # A usage of zeros is one where nothing was generated.
+    words = [delta()] if reported is CACHED else []
+    answer = event_stream(*words, document, "[DONE]") if streams else json_answer(document)
     guard = bench.guard(ScriptedApp(*answer))
     body = ask(100, model="cache", stream=streams)
     assert (await call(guard, body, headers=bearer())).status == 200

@@ -55,7 +55,9 @@ def usage(output_tokens=0, input_tokens=0, **fields):
     return {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, **fields}
 
 
-def completion(output_tokens, text="hello", **fields):
+def completion(output_tokens, text=None, **fields):
+    """An answer with so many tokens of output; one with none has no text."""
+    text = text or ("hello" if output_tokens else "")
     document = {"choices": [{"message": {"content": text}}], "usage": usage(output_tokens), **fields}
     return json_answer(document)
 
