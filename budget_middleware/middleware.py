@@ -19,8 +19,9 @@ from budget_middleware.request.admission import Admission
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
-from budget_middleware.setting_types import Mode
+from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store, Topic
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,6 +59,7 @@ class BudgetMiddleware:
         self._error: SettingsError | None = None
         self._lifespan_state: dict[str, Any] = {}
         self._was_stacked = False
+        self._is_store_checked = False
         try:
             loaded = load(**settings)
             ledger = ledger_of(loaded, store=store, limits_source=limits_source, price_source=price_source)
@@ -90,6 +92,7 @@ class BudgetMiddleware:
         elif (api := self._api_at(scope["path"])) is None or self._settings.mode is Mode.OFF:
             await self._app(self._ungated(api, scope), receive, send)
         else:
+            self._check_store()
             await self._responder.respond(api, self._unshared(scope), receive, send)
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,6 +140,23 @@ class BudgetMiddleware:
                 template,
             )
 
+    def _check_store(self) -> None:
+        """Once a worker, beside its requests: at its start, or with its first request where there is no lifespan."""
+        if not self._is_store_checked:
+            self._is_store_checked = True
+            if self._settings.store_check is not StoreCheck.OFF:
+                self.ledger.run_in_background(warn_of_problem(self.ledger, self._settings))
+
+    async def _require_store(self, receive: Receive, send: Send) -> None:
+        """With BUDGET_STORE_CHECK=fail: stop the server where its store cannot do the work."""
+        if self._settings.store_check is not StoreCheck.FAIL or self._settings.mode is Mode.OFF:
+            return
+        self._is_store_checked = True
+        if problem := await find_problem(self.ledger, self._settings):
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": problem})
+            raise SettingsError(problem)
+
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lifespan passes through; a wrong setting stops the server, and what is owed is booked before it ends."""
         if self._error is not None:
@@ -145,10 +165,12 @@ class BudgetMiddleware:
             # As Starlette does: a test client would take a return for a start.
             raise self._error
         self._lifespan_state = scope.get("state", {})
+        await self._require_store(receive, send)
 
         async def send_after_draining(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete" and self._settings.mode is not Mode.OFF:
                 self.ledger.start()
+                self._check_store()
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
                 await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
             await send(message)

@@ -45,8 +45,17 @@ class Mode(StrEnum):
 class OnStoreError(StrEnum):
     """What happens to a request while the store cannot answer."""
 
+    LOCAL = "local"
     OPEN = "open"
     CLOSED = "closed"
+
+
+class StoreCheck(StrEnum):
+    """What becomes of a start whose store cannot do all that is needed."""
+
+    WARN = "warn"
+    FAIL = "fail"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from budget_middleware.setting_types import (
     OptionalFolder,
     Routes,
     Seconds,
+    StoreCheck,
     StoreUrl,
     Switch,
     TraceUrl,
@@ -83,9 +84,17 @@ class Settings(BaseSettings):
         "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -",
         pattern=r"^[A-Za-z0-9._:/~-]{1,64}$",
     )
-    store_timeout_s: Seconds = _number("0.5", "How long a request waits for the store.", "seconds", 0.001, 60)
+    store_timeout_s: Seconds = _number("0.5", "How long the store may be silent.", "seconds", 0.001, 60)
     on_store_error: OnStoreError = _setting(
-        "open", "Store away: serve and book later, or refuse with 503.", "open, closed"
+        "local",
+        "Store away: go on by the worker's own figures, serve whatever comes, or refuse with 503.",
+        "local, open, closed",
+    )
+    store_check: StoreCheck = _setting(
+        "warn", "At start-up: warn, or do not start, if the store cannot do all that is needed.", "warn, fail, off"
+    )
+    max_waiting: int = _number(
+        "10000", "How many requests of a worker wait for the store at once; more get 503.", "requests", 1, 10_000_000
     )
     limits: Limits = _setting(
         "", "Amounts per period on accounts.", "ACCOUNT=USD/PERIOD by ';', or @/PATH of a file of them"

@@ -14,7 +14,7 @@ from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.prices import parse_unknown_model
-from budget_middleware.setting_types import Mode, OnStoreError, RouteRule, redact_url
+from budget_middleware.setting_types import Mode, OnStoreError, RouteRule, StoreCheck, redact_url
 from budget_middleware.settings import Settings, SettingsError, load, setting_docs
 
 HERE = Path(__file__)
@@ -27,6 +27,9 @@ GOOD = [
     ("namespace", "prod:eu-1", "prod:eu-1"),
     ("store_timeout_s", "0.25", 0.25),
     ("on_store_error", "closed", OnStoreError.CLOSED),
+    ("on_store_error", "local", OnStoreError.LOCAL),
+    ("store_check", "fail", StoreCheck.FAIL),
+    ("max_waiting", "1", 1),
     ("limits", "key=10/day; team:search=5/month", parse_limits("key=10/day; team:search=5/month")),
     ("accounts", "key=token; team=header:x-team", parse_sources("key=token; team=header:x-team")),
     ("accounts_file", str(HERE), HERE),
@@ -85,7 +88,9 @@ BAD = [
     ("namespace", "x" * 200, f"BUDGET_NAMESPACE='{'x' * 80}'…: accepted: {NAMES}"),
     ("store_timeout_s", "0", "BUDGET_STORE_TIMEOUT_S='0': accepted: seconds from 0.001 to 60"),
     ("store_timeout_s", "nan", "BUDGET_STORE_TIMEOUT_S='nan': accepted: seconds from 0.001 to 60"),
-    ("on_store_error", "shut", "BUDGET_ON_STORE_ERROR='shut': accepted: open, closed"),
+    ("store_check", "maybe", "BUDGET_STORE_CHECK='maybe': accepted: warn, fail, off"),
+    ("max_waiting", "0", "BUDGET_MAX_WAITING='0': accepted: requests from 1 to 10000000"),
+    ("on_store_error", "shut", "BUDGET_ON_STORE_ERROR='shut': accepted: local, open, closed"),
     ("limits", "@/nowhere", "BUDGET_LIMITS='@/nowhere': cannot read the file: No such file or directory"),
     ("accounts_file", "/nowhere", "BUDGET_ACCOUNTS_FILE='/nowhere': accepted: the path of a file"),
     ("known_keys_only", "2", "BUDGET_KNOWN_KEYS_ONLY='2': accepted: 0, 1"),
@@ -184,7 +189,9 @@ def test_the_defaults_of_the_contract():
         "BUDGET_STORE_URL": "memory://",
         "BUDGET_NAMESPACE": "budget",
         "BUDGET_STORE_TIMEOUT_S": "0.5",
-        "BUDGET_ON_STORE_ERROR": "open",
+        "BUDGET_ON_STORE_ERROR": "local",
+        "BUDGET_STORE_CHECK": "warn",
+        "BUDGET_MAX_WAITING": "10000",
         "BUDGET_SPOOL_MAX": "10000",
         "BUDGET_SPOOL_PATH": "",
         "BUDGET_DRAIN_TIMEOUT_S": "10",

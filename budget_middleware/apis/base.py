@@ -134,6 +134,7 @@ class Reason(StrEnum):
     SPENT = "spent"
     HELD = "held"
     UNAVAILABLE = "unavailable"
+    BUSY = "busy"
     BAD_REQUEST = "bad_request"
     AMBIGUOUS_CREDENTIALS = "ambiguous_credentials"
     UNKNOWN_MODEL = "unknown_model"

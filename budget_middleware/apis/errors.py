@@ -8,6 +8,7 @@ _OPENAI: Final = {
     Reason.SPENT: ("insufficient_quota", "budget_exhausted"),
     Reason.HELD: ("rate_limit_error", "budget_held"),
     Reason.UNAVAILABLE: ("api_error", "budget_unavailable"),
+    Reason.BUSY: ("api_error", "budget_busy"),
     Reason.BAD_REQUEST: ("invalid_request_error", "budget_bad_request"),
     Reason.AMBIGUOUS_CREDENTIALS: ("invalid_request_error", "ambiguous_credentials"),
     Reason.UNKNOWN_MODEL: ("invalid_request_error", "budget_unknown_model"),

@@ -19,7 +19,7 @@ from budget_middleware.ledger.spool_file import refused_in, set_aside_in
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
-from budget_middleware.stores.base import Note, StoreRefused, StoreUnavailable, Topic
+from budget_middleware.stores.base import Note, StoreRefused, StoreUnavailable, Topic, WrongServer
 from budget_middleware.stores.opening import MEMORY_URL
 from budget_middleware.telemetry import has_tracer_provider
 
@@ -165,14 +165,16 @@ async def _store_findings(settings: Settings) -> list[Finding]:
     records: list[Finding] = []
     try:
         records = _record_findings(await store.damage())
+        await store.check()
         runtime = runtime_rules(await store.limits())
         noted = _noted_findings(await store.notes())
         return [_limits_finding(settings, runtime), *await server_findings(settings, store), *records, *noted]
     except StoreUnavailable as error:
         return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
+    except WrongServer as error:
+        return [Finding("store", Health.FAIL, f"{error.cause} ({error.args[0]})", error.fix), *records]
     except StoreRefused as error:
-        fix = "give its user the rights to ~* and EVAL"
-        return [Finding("store", Health.FAIL, f"it refused: {error}", fix), *records]
+        return [Finding("store", Health.FAIL, f"it refused: {error}", "see records, or audit"), *records]
     finally:
         await store.aclose()
 

@@ -12,7 +12,7 @@ from budget_middleware.core.model import Counter, Entry, Op, Repair, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Window, window_named
 from budget_middleware.ledger.attempts import until_decided
-from budget_middleware.ledger.patience import Patience
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreRefused
 from budget_middleware.telemetry import names
 
@@ -63,7 +63,7 @@ async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Ent
     verb = Repair(id_, target, correction.spent_nanos, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:
-        answer = await until_decided(lambda: desk.store.repair(verb), patience=Patience(LEAST_TIMEOUT_S))
+        answer = await until_decided(lambda: desk.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))
         status = answer.status
     finally:
         desk.ledger.telemetry.spans.end(span, status)

@@ -1,33 +1,46 @@
-"""A verb whose caller waits for it: repeated, within a time-out, until the store has decided it."""
+"""A verb whose caller waits for it: repeated until the store has decided it, or until the store is silent for too long.
+
+Three things may keep a verb undecided, and they are not the same:
+
+- The store gives no answer, or is the wrong server: that is an outage, StoreUnavailable or StoreRefused.
+- The store answers, and asks for newer limits, windows or sweeps: that goes on as long as it takes, at most
+  `UNDECIDED_S`. It is never an outage: whoever answers is there. Beyond that: StoreUndecided.
+- This worker is late: the time-out stands still while its event loop does, see `shared_timeout`.
+"""
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from budget_middleware.core.model import Answer
-from budget_middleware.ledger.patience import Patience
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import StoreUnavailable, StoreUndecided, WrongServer
 
 FIRST_PAUSE_S = 0.02
+
+UNDECIDED_S = 5.0
+"""For how long a store may go on asking for newer limits or windows."""
 
 _log = logging.getLogger("budget_middleware")
 
 
-async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, patience: Patience) -> Answer:
+async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, time_limit: SharedTimeout) -> Answer:
     """The store's decision, which no transient status is. ``attempt`` must name the same id every time.
 
-    Raises StoreUnavailable when the patience ends at the latest, and then nobody knows whether an attempt was
-    applied; StoreRefused at once, for the store will not think otherwise in so short a time.
+    Raises StoreUnavailable when the store was silent for the time-out, and then nobody knows whether an attempt was
+    applied; WrongServer when it answered for so long that it cannot do the work; StoreUndecided; any other StoreRefused
+    at once, for the store will not think otherwise in so short a time.
     """
-    loop = asyncio.get_running_loop()
+    started_s = time.monotonic()
     pause_s = FIRST_PAUSE_S
     try:
-        with patience.timeout() as wait:
+        with time_limit.timeout() as wait:
             while True:
                 try:
                     answer = await attempt()
-                except StoreUnavailable as error:
-                    if loop.time() + pause_s >= wait.until_s:
+                except (StoreUnavailable, WrongServer) as error:
+                    if wait.left_s <= pause_s:
                         raise
                     _log.debug("no answer, tried again: %s", error)
                     await asyncio.sleep(pause_s)
@@ -35,8 +48,10 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, patience: P
                 else:
                     if not answer.status.is_transient:
                         return answer
-                    if loop.time() >= wait.until_s:
-                        # A store that answers without ever waiting gives the time-out no chance to tell it.
-                        raise StoreUnavailable(f"undecided after {patience.timeout_s:g} s: {answer.status}")
+                    if time.monotonic() - started_s >= UNDECIDED_S:
+                        raise StoreUndecided(f"undecided after {UNDECIDED_S:g} s: {answer.status}")
+                    # Whoever answers is there. Others have their turn meanwhile: a store in memory never waits.
+                    wait.renew()
+                    await asyncio.sleep(0)
     except TimeoutError as error:
-        raise StoreUnavailable(f"no answer within {patience.timeout_s:g} s") from error
+        raise StoreUnavailable(f"no answer within {time_limit.timeout_s:g} s") from error

@@ -12,11 +12,12 @@ from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, R
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import Call, StoreFollower
 from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.patience import Patience
+from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_lines import SpooledEnding, now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.telemetry import SILENT, Telemetry, Told, VerbSpan, names
 from budget_middleware.telemetry.names import Attributes
 from budget_middleware.telemetry.traceparent import log_ids
@@ -61,6 +62,16 @@ class _Owed:
         return SpooledEnding(self.ending, now_ms() - self._age_ms(), self.hold.reserve_trace)
 
     @property
+    def targets(self) -> tuple[Target, ...]:
+        """The counters on which it books, or gives back."""
+        return self.ending.targets if isinstance(self.ending, Finalize) else self.hold.targets
+
+    @property
+    def actual_nanos(self) -> int:
+        """What it books."""
+        return self.ending.actual_nanos if isinstance(self.ending, Finalize) else 0
+
+    @property
     def log_ids(self) -> Mapping[str, str]:
         return log_ids(self.ending.id, self.span.trace)
 
@@ -76,10 +87,10 @@ class _Owed:
         if self.settled is not None and not self.settled.done():
             self.settled.set_result(answer)
 
-    def tell_at(self, time_s: float) -> None:
-        """Let whoever waits go on at a time of the event loop's at the latest."""
+    def tell_within(self, seconds: float) -> None:
+        """Let whoever waits go on so many seconds from now at the latest."""
         if self.settled is not None:
-            asyncio.get_running_loop().call_at(time_s, self.tell)
+            asyncio.get_running_loop().call_later(max(0.0, seconds), self.tell)
 
     async def pause(self) -> None:
         """Wait before the next try, longer each time; cut short where the loop closes."""
@@ -151,16 +162,18 @@ class Endings:
         follower: StoreFollower,
         telemetry: Telemetry,
         tasks: OwnedTasks,
-        patience: Patience,
+        timeout: SharedTimeout,
         spool: Spool,
+        local: LocalLedger,
     ) -> None:
         self._store = store
         self._follower = follower
         self._telemetry = telemetry
         self._tasks = tasks
-        self._patience = patience
+        self._timeout = timeout
         self._answered = _LastAnswered()
         self._spool = spool
+        self._local = local
 
     @property
     def waiting(self) -> int:
@@ -211,7 +224,7 @@ class Endings:
     async def _until_answered(self, owed: _Owed) -> None:
         """Try until the store answers, or until there is no more to be tried."""
         while True:
-            call, wait = self._follower.call(owed.ending.op), self._patience.timeout(owed.tell)
+            call, wait = self._follower.call(owed.ending.op), self._timeout.timeout(owed.tell)
             try:
                 with wait:
                     answer = await self._send(owed)
@@ -219,7 +232,7 @@ class Endings:
                 if isinstance(error, StoreAway):
                     owed.tell()
                 elif not owed.was_tried:
-                    owed.tell_at(wait.until_s)
+                    owed.tell_within(wait.left_s)
                 if not self._goes_on(owed, call, error):
                     return
             else:
@@ -231,9 +244,11 @@ class Endings:
 
     def _goes_on(self, owed: _Owed, call: Call, error: BaseException) -> bool:
         """After a try that got no answer: whether there is to be another one."""
+        if not owed.was_tried:
+            self._local.end(owed.hold, owed.targets, owed.actual_nanos)
         owed.was_tried = True
         owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
-        if isinstance(error, StoreUnavailable | TimeoutError):
+        if isinstance(error, StoreUnavailable | WrongServer | TimeoutError):
             self._follower.breaker.note_outage(began_s=call.began_s)
         if owed.is_last or not self._keeps(owed):
             self._give_up(owed, error)
@@ -255,6 +270,8 @@ class Endings:
         return self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb)
 
     def _settle(self, owed: _Owed, answer: Answer) -> None:
+        self._local.settle(owed.ending.id)
+        self._local.record(owed.targets, answer.balances)
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
         was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
         self._follower.finish(owed.span, answer.status, is_uncertain=owed.is_uncertain or was_overtaken)

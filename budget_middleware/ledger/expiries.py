@@ -1,12 +1,12 @@
 """The calls that may expire leases: heartbeats and sweeps, and what an operator asks for."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
 from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreUnavailable
 from budget_middleware.telemetry import Telemetry, names
 from budget_middleware.telemetry.traceparent import log_ids
@@ -28,13 +28,13 @@ class Expiries:
         follower: StoreFollower,
         telemetry: Telemetry,
         lease_ms: int,
-        timeout_s: float,
+        timeout: SharedTimeout,
     ) -> None:
         self._store = store
         self._follower = follower
         self._telemetry = telemetry
         self._lease_ms = lease_ms
-        self._timeout_s = timeout_s
+        self._timeout = timeout
         self.reserved_by_kind: Mapping[str, int] = {}
         """Nano-dollars, as of the last sweep."""
 
@@ -75,11 +75,13 @@ class Expiries:
         )
         asked = self._follower.call(Op.EXPIRE)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with self._timeout.timeout():
                 answer = await call(span.trace)
         except (StoreUnavailable, TimeoutError) as error:
             self._follower.leave_untold(span)
-            raise StoreUnavailable(str(error) or f"no answer within {self._timeout_s:g} s") from error
+            if isinstance(error, StoreUnavailable):
+                raise
+            raise StoreUnavailable(f"no answer within {self._timeout.timeout_s:g} s") from error
         if answer.entries or reservation_id:
             self._telemetry.spans.link_expired(span, answer.entries)
             self._telemetry.spans.end(span, answer.status if reservation_id else Status.EXPIRED)

@@ -16,7 +16,8 @@ class Hold:
 
     ``targets`` are the counters as last sent to the store: enough to book the cost even if the store never saw,
     or has lost, the reservation. ``told`` are attributes of its spans. ``is_uncertain`` says that an attempt to
-    reserve got no answer; ``since_s`` is when it was made, on the monotonic clock.
+    reserve got no answer; ``is_local``, that this worker alone holds it, for the store is away; ``since_s`` is when
+    it was made, on the monotonic clock.
     """
 
     payers: Mapping[str, str | None]
@@ -29,6 +30,7 @@ class Hold:
     targets: tuple[Target, ...] = ()
     reserve_trace: str = ""
     is_uncertain: bool = False
+    is_local: bool = False
     since_s: float = field(default_factory=time.monotonic)
 
     def told_of_reserve(self) -> names.Attributes:

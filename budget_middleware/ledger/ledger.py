@@ -8,15 +8,16 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import Claim, LimitRule
-from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Release, Reserve, Status, Target
+from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Rejection, Release, Reserve, Status, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings, Settled
@@ -26,8 +27,8 @@ from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
+from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.noticeboard import Noticeboard
-from budget_middleware.ledger.patience import Patience
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reservation import BudgetRejected, hold_for
 from budget_middleware.ledger.spool import Spool
@@ -35,11 +36,15 @@ from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.tasks import OwnedTasks, run_beside
 from budget_middleware.prices import PriceBook, UnknownModel
-from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, Topic, WrongServer
 from budget_middleware.telemetry import Gauges, Telemetry, Told, VerbSpan, names
 
 _log = logging.getLogger("budget_middleware")
 
+
+FOLLOWED_ENTRIES = 500
+"""The last changes of any worker whose figures each heartbeat reads."""
 
 FLUSH_S = 2.0
 """How long a shutdown waits for spans to be exported."""
@@ -74,16 +79,18 @@ class Ledger:
         self._enforce = enforce
         self._lease_ms = lease_ms
         self._store_timeout_s = store_timeout_s
-        self._patience = Patience(store_timeout_s)
+        self._timeout = SharedTimeout(store_timeout_s)
         self._layers = LimitLayers(store, limits, limits_source=limits_source)
         self._tasks = OwnedTasks()
+        self._local = LocalLedger(lease_ms=lease_ms)
         self._follower = StoreFollower(store, telemetry=self.telemetry, tasks=self._tasks, on_loss=self._on_loss)
         self._endings = Endings(
             store,
             follower=self._follower,
             telemetry=self.telemetry,
             tasks=self._tasks,
-            patience=self._patience,
+            timeout=self._timeout,
+            local=self._local,
             spool=Spool(at_most=spool_max, file=SpoolFile(spool_path) if spool_path else None),
         )
         self._expiries = Expiries(
@@ -91,11 +98,11 @@ class Ledger:
             follower=self._follower,
             telemetry=self.telemetry,
             lease_ms=lease_ms,
-            timeout_s=store_timeout_s,
+            timeout=self._timeout,
         )
         self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
-        self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout_s=store_timeout_s)
-        self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout_s=store_timeout_s)
+        self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout=self._timeout)
+        self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout=self._timeout)
         self.telemetry.metrics.observe(
             Gauges(
                 reserved_by_kind=lambda: self._expiries.reserved_by_kind,
@@ -121,24 +128,39 @@ class Ledger:
         self._layers.forget()
         self._endings.replay()
 
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it in a task that no request's cancellation reaches, and that a shutdown waits for."""
+        self._tasks.own(work)
+
     def start(self) -> None:
         """Begin to tend leases and spool now; else that begins with the first hold of an event loop."""
         self._endings.adopt()
         self._leases.start()
+
+    async def check_store(self) -> None:
+        """Try whether the store can do all that is needed. Raises StoreUnavailable, or WrongServer with the fix."""
+        try:
+            with self._timeout.timeout():
+                await self.store.check()
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {self._timeout.timeout_s:g} s") from error
 
     async def _tend(self) -> None:
         self._endings.adopt()
         self._follower.look_again()
         await self._expiries.sweep()
         await self._follower.look_for_loss()
+        # By these figures this worker goes on where the store is away, also for what it did not serve itself.
+        self._local.record_entries(await self.store.latest(count=FOLLOWED_ENTRIES))
 
     # Reserve.
 
     async def reserve(self, hold: Hold) -> Answer:
         """Reserve; the hold is this caller's until finalize or release, and its lease is kept meanwhile.
 
-        Raises StoreUnavailable or StoreRefused within the store's time-out. Then, and only then, the caller must
-        say what becomes of the hold: ``abandon`` it, or serve the request and end it as if it were reserved.
+        Raises StoreUnavailable or StoreRefused when the store was silent for its time-out, or cannot do it, and
+        StoreUndecided where it is there all the same. Then, and only then, the caller must say what becomes of the
+        hold: ``abandon`` it, or serve the request and end it as if it were reserved.
         """
         started = time.monotonic()
         span = self.telemetry.spans.start(
@@ -152,7 +174,7 @@ class Ledger:
         told: Told = dict
         status = "cancelled"
         try:
-            answer = await until_decided(partial(self._reserve_once, hold, span), patience=self._patience)
+            answer = await until_decided(partial(self._reserve_once, hold, span), time_limit=self._timeout)
             status = answer.status
             if answer.rejection is not None:
                 told = partial(names.rejection_attributes, answer.rejection)
@@ -161,9 +183,9 @@ class Ledger:
             told = names.because(str(error))
             if hold.is_uncertain:
                 self._leases.keep(hold)
-                # Where only a limits source failed, the store was never asked.
-                if isinstance(error, StoreUnavailable):
-                    self._follower.breaker.note_outage(began_s=started)
+            # Where only a limits source failed, the store was never asked.
+            if isinstance(error, WrongServer) or (hold.is_uncertain and isinstance(error, StoreUnavailable)):
+                self._follower.breaker.note_outage(began_s=started)
             raise
         except asyncio.CancelledError:
             self.abandon(hold, reason="cancelled while reserving")
@@ -174,13 +196,22 @@ class Ledger:
             self.telemetry.metrics.count_reserve(seconds=seconds, status=status, context=span.context)
         if answer.rejection is not None:
             self._refusals.note(hold, answer, answer.rejection)
+            self._local.record((answer.rejection.target,), (answer.rejection.balance,))
         self._keep_or_abandon(hold, answer)
         return answer
+
+    def reserve_locally(self, hold: Hold) -> Rejection | None:
+        """After a reserve that got no answer: hold by this worker's own figures, or tell the counter that refuses.
+
+        A hold that is not refused is to be ended as any other; it is booked once the store answers.
+        """
+        return self._local.reserve(hold)
 
     def _keep_or_abandon(self, hold: Hold, answer: Answer) -> None:
         if answer.admits:
             # A repeat is admitted on the counters of the attempt whose answer was lost.
             hold.targets = answer.recorded.targets if answer.recorded else hold.targets
+            self._local.record(hold.targets, answer.balances)
             self._leases.keep(hold)
             self._follower.tell_untold()
         elif hold.is_uncertain:
@@ -328,7 +359,7 @@ class Ledger:
 
         status: str = names.UNPROTECTED
         try:
-            answer = await until_decided(attempt, patience=self._patience)
+            answer = await until_decided(attempt, time_limit=self._timeout)
             status = Status.ADJUSTED
         finally:
             self._follower.finish(span, status, is_uncertain=status is names.UNPROTECTED)

@@ -1,9 +1,9 @@
 """What the operators of a gateway should know and only its process sees; ``doctor`` reads it from the store."""
 
-import asyncio
 import logging
 
 from budget_middleware.ledger.tasks import OwnedTasks
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, Topic
 
 AT_MOST = 1_000
@@ -15,10 +15,10 @@ _log = logging.getLogger("budget_middleware")
 class Noticeboard:
     """Notes each text once a process. A note that does not reach the store stands in the log all the same."""
 
-    def __init__(self, store: Store, *, tasks: OwnedTasks, timeout_s: float) -> None:
+    def __init__(self, store: Store, *, tasks: OwnedTasks, timeout: SharedTimeout) -> None:
         self._store = store
         self._tasks = tasks
-        self._timeout_s = timeout_s
+        self._timeout = timeout
         self._noted: set[tuple[Topic, str]] = set()
 
     def note(self, topic: Topic, text: str) -> bool:
@@ -31,7 +31,7 @@ class Noticeboard:
 
     async def _write(self, topic: Topic, text: str) -> None:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with self._timeout.timeout():
                 await self._store.note(topic, text)
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             _log.debug("a note did not reach the store: %s", error)

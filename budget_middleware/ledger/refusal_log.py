@@ -10,6 +10,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.tasks import OwnedTasks
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry
 
@@ -60,11 +61,11 @@ class _Waiting:
 class RefusalLog:
     """Notes refusals at once and writes them soon, in tasks of the ledger's own."""
 
-    def __init__(self, store: Store, *, tasks: OwnedTasks, telemetry: Telemetry, timeout_s: float) -> None:
+    def __init__(self, store: Store, *, tasks: OwnedTasks, telemetry: Telemetry, timeout: SharedTimeout) -> None:
         self._store = store
         self._tasks = tasks
         self._telemetry = telemetry
-        self._timeout_s = timeout_s
+        self._timeout = timeout
         self._waiting = PerEventLoop(_Waiting)
 
     def note(self, hold: Hold, answer: Answer, rejection: Rejection) -> None:
@@ -98,7 +99,7 @@ class RefusalLog:
 
     async def _write(self, refusals: list[LoggedRefusal]) -> None:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with self._timeout.timeout():
                 await self._store.note_refusals(refusals)
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             _log.debug("refusals did not reach the store: %s", error)

@@ -21,7 +21,7 @@ from budget_middleware.request.quote import Quote, quote_for
 from budget_middleware.request.refusals import is_callers_own, rejection_message
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable, StoreUndecided, Topic
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 
@@ -56,6 +56,7 @@ class Admission:
         self._payers = payers
         self._prices = prices
         self._enforces = settings.mode is Mode.ENFORCE
+        self._n_waiting = 0
 
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
@@ -125,28 +126,53 @@ class Admission:
         return False
 
     async def _reserve(self, hold: Hold, quote: Quote) -> Admitted | Refused:
+        if self._n_waiting >= self._settings.max_waiting:
+            return _refused(503, Reason.BUSY, "This gateway has too many requests waiting for their budget; try again.")
+        self._n_waiting += 1
         try:
             answer = await self._ledger.reserve(hold)
+        except StoreUndecided as error:
+            _log.warning("%s is not decided: %s", hold.id, error, extra=log_ids(hold.id, hold.reserve_trace))
+            self._ledger.abandon(hold, reason="undecided")
+            return _refused(503, Reason.BUSY, "The limits of this request are changing too fast; try again.")
         except (StoreUnavailable, StoreRefused) as error:
-            if self._settings.on_store_error is OnStoreError.OPEN or not self._enforces:
-                ids = log_ids(hold.id, hold.reserve_trace)
-                _log.warning("the store is away, %s is served unprotected: %s", hold.id, error, extra=ids)
-                return Admitted(hold, quote, is_unprotected=True)
-            self._ledger.abandon(hold, reason="store away")
-            return _refused(503, Reason.UNAVAILABLE, "The budget store is not available.")
+            return self._without_store(hold, quote, error)
+        finally:
+            self._n_waiting -= 1
         if answer.admits:
             return Admitted(hold, quote, answer.balances)
         if answer.rejection is None:
             return _refused(503, Reason.UNAVAILABLE, f"The budget store answered {answer.status}.")
+        return self._rejected(hold, answer.rejection)
+
+    def _without_store(self, hold: Hold, quote: Quote, error: Exception) -> Admitted | Refused:
+        """What the settings say of a request while the store is away."""
+        policy, ids = self._settings.on_store_error, log_ids(hold.id, hold.reserve_trace)
+        if self._enforces and policy is OnStoreError.CLOSED:
+            self._give_up(hold)
+            return _refused(503, Reason.UNAVAILABLE, "The budget store is not available.")
+        rejection = self._ledger.reserve_locally(hold) if self._enforces and policy is OnStoreError.LOCAL else None
+        if rejection is not None:
+            _log.warning("the store is away, %s is refused by this worker's figures: %s", hold.id, error, extra=ids)
+            self._give_up(hold)
+            return self._rejected(hold, rejection)
+        _log.warning("the store is away, %s is served unprotected: %s", hold.id, error, extra=ids)
+        return Admitted(hold, quote, is_unprotected=True)
+
+    def _give_up(self, hold: Hold) -> None:
+        # What the store was never asked for needs no release: endings that wait for it must not be crowded out.
+        if hold.is_uncertain:
+            self._ledger.abandon(hold, reason="store away")
+
+    def _rejected(self, hold: Hold, rejection: Rejection) -> Refused:
         claimed_kinds = self._payers.claimed_kinds
-        shows_figures = is_callers_own(answer.rejection.target.account, claimed_kinds=claimed_kinds)
-        reason = Reason.HELD if answer.rejection.is_held else Reason.SPENT
+        shows_figures = is_callers_own(rejection.target.account, claimed_kinds=claimed_kinds)
         refusal = Refusal(
             status=self._settings.exhausted_status,
-            reason=reason,
-            message=rejection_message(answer.rejection, claimed_kinds=claimed_kinds),
+            reason=Reason.HELD if rejection.is_held else Reason.SPENT,
+            message=rejection_message(rejection, claimed_kinds=claimed_kinds),
         )
-        return Refused(refusal, answer.rejection if shows_figures else None, hold)
+        return Refused(refusal, rejection if shows_figures else None, hold)
 
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:

@@ -54,7 +54,9 @@ def is_callers_own(account: str, *, claimed_kinds: Collection[str] = ()) -> bool
 
 
 def retry_headers(reason: Reason, *, call_s: float) -> Headers:
-    """A spent budget is not worth a retry; a held one is, after about the time that calls take."""
+    """A spent budget is not worth a retry; a held one is, after about the time that calls take; a busy worker, soon."""
+    if reason is Reason.BUSY:
+        return [(b"x-should-retry", b"true"), (b"retry-after", b"1")]
     if reason is not Reason.HELD:
         return [(b"x-should-retry", b"false")]
     least, most = RETRY_AFTER_S

@@ -49,6 +49,25 @@ class StoreAway(StoreRefused):
     """The store has not answered lately, so it was not asked: nothing was applied."""
 
 
+class StoreUndecided(StoreRefused):
+    """The store answers, but goes on asking for newer limits or windows: it is there, and nothing was applied."""
+
+
+class WrongServer(StoreRefused):
+    """What answers is not a store that can do the work: a replica, a full server, a user without rights.
+
+    Nothing was applied. ``cause`` says what it is, ``fix`` what an operator can do about it; one line each.
+    """
+
+    def __init__(self, reply: str, cause: str, fix: str) -> None:
+        super().__init__(reply, cause, fix)
+        self.cause = cause
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.cause} ({self.args[0]}); {self.fix}"
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """How long a store remembers what is over."""
@@ -117,6 +136,10 @@ class Store(Protocol):
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
         """Forget runtime limits of an account, of one period or of all; returns the new version."""
+        ...
+
+    async def check(self) -> None:
+        """Try all that the verbs need, and change no counter; WrongServer where something is not known or allowed."""
         ...
 
     async def head(self) -> Answer:

@@ -220,6 +220,9 @@ class MemoryStore:
 
     # What operators read.
 
+    async def check(self) -> None:
+        """It can do everything."""
+
     async def head(self) -> Answer:
         with self._lock:
             return _Call(self, "").answer(Decision(Status.UNKNOWN))

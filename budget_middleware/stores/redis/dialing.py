@@ -9,10 +9,16 @@ import hiredis
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import RedisError
 
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import StoreUnavailable, WrongServer
 from budget_middleware.stores.redis.wire import Wire
+from budget_middleware.stores.redis.wrong_server import Fault, fault_in, fault_of_role, wrong_server
 
 DEFAULT_PORT = 6379
+
+_UNTRUSTED = Fault(
+    "the server's certificate is not trusted here", "name its authority: BUDGET_STORE_URL=rediss://…?ssl_ca_certs=/PATH"
+)
 
 
 def check_url(url: str) -> None:
@@ -27,14 +33,22 @@ def check_url(url: str) -> None:
         raise ValueError(f"not accepted by the Redis client: {' '.join(str(error).split())}") from None
 
 
-async def dial(url: str, *, timeout_s: float) -> Wire:
-    """A wire to the server at a URL as redis-py reads it. StoreUnavailable within ``timeout_s`` where there is none."""
+async def dial(url: str, *, time_limit: SharedTimeout) -> Wire:
+    """A wire to the server at a URL as redis-py reads it. StoreUnavailable within the time-out where there is none,
+    WrongServer where that is no server to work with.
+    """
     options: Mapping[str, Any] = parse_url(url)
-    wire = Wire(timeout_s=timeout_s)
+    wire = Wire(timeout_s=time_limit.timeout_s)
     try:
-        async with asyncio.timeout(timeout_s):
+        with time_limit.timeout():
             await _connect(wire, options)
             await _log_in(wire, options)
+    except WrongServer:
+        wire.break_off("it is the wrong server")
+        raise
+    except ssl.SSLCertVerificationError as error:
+        wire.break_off("its certificate is not trusted")
+        raise wrong_server(error.verify_message, _UNTRUSTED) from error
     except Exception as error:
         # Whatever it was: there is no connection, and who waits for one must hear of it as of any outage.
         wire.break_off("it could not be used")
@@ -69,8 +83,13 @@ async def _log_in(wire: Wire, options: Mapping[str, Any]) -> None:
         _require(await wire.call("AUTH", *([username] if username else []), password))
     if database := options.get("db"):
         _require(await wire.call("SELECT", str(database)))
+    role = await wire.call("ROLE")
+    if fault := fault_of_role(role):
+        raise wrong_server("ROLE", fault)
 
 
 def _require(reply: object) -> None:
     if isinstance(reply, hiredis.ReplyError):
+        if fault := fault_in(str(reply)):
+            raise wrong_server(str(reply), fault)
         raise StoreUnavailable(str(reply))

@@ -14,6 +14,7 @@ from budget_middleware.stores.redis.batch import Batch, Told, is_unknown_script
 from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, key_prefix, lua_text, script_of
 from budget_middleware.stores.redis.server import Server
 from budget_middleware.stores.redis.wire import Reply
+from budget_middleware.stores.redis.wrong_server import fault_in, fault_of, wrong_server
 
 TOGETHER_MAX = 16
 """So many verbs go without waiting for more: the server works on them while the rest of the tick goes on, and no other
@@ -100,6 +101,7 @@ class RedisLink:
         script, wire = self._request_script, self._server.ready_wire
         if wire is not None and script.digest in wire.sent_scripts:
             wire.send(batch, "EVALSHA", script.digest, *self._words(batch))
+            self._server.ask_role(wire)
         else:
             self.deliver(batch)
 
@@ -115,6 +117,15 @@ class RedisLink:
 
     def hang_up(self, why: str) -> None:
         self._server.hang_up(why)
+
+    def fault_in(self, text: str) -> StoreRefused:
+        """The error that an error reply stands for; a server that cannot do the work is left, if another may."""
+        fault = fault_in(text)
+        if fault is None:
+            return StoreRefused(text)
+        if fault.is_elsewhere:
+            self._server.leave(fault.cause)
+        return wrong_server(text, fault)
 
     async def _deliver(self, batch: Batch) -> None:
         try:
@@ -152,10 +163,12 @@ def _tell_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
 
 @contextmanager
 def outages_named() -> Iterator[None]:
-    """Tells what redis-py raises as one of the two errors of the Store protocol."""
+    """Turns what redis-py raises into the errors of the Store protocol."""
     try:
         yield
-    except _REFUSALS as error:
-        raise StoreRefused(str(error)) from error
-    except _OUTAGES as error:
+    except (*_REFUSALS, *_OUTAGES) as error:
+        if fault := fault_of(error):
+            raise wrong_server(str(error), fault) from error
+        if isinstance(error, _REFUSALS):
+            raise StoreRefused(str(error)) from error
         raise StoreUnavailable(f"{type(error).__name__}: {error}") from error

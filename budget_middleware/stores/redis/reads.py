@@ -32,6 +32,9 @@ _log = logging.getLogger("budget_middleware")
 class RedisReads(RedisLink):
     """The part of the store that changes no counter."""
 
+    async def check(self) -> None:
+        await self._call("check", "")
+
     async def head(self) -> Answer:
         return answer_of(await self._call("head", ""))
 

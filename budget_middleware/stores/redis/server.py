@@ -1,6 +1,7 @@
 """One server as a process sees it: a wire for the verbs and a client for everything else, for each event loop."""
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,20 +10,31 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from budget_middleware.event_loops import PerEventLoop
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.redis.dialing import check_url, dial
-from budget_middleware.stores.redis.wire import Wire
+from budget_middleware.stores.redis.wire import Reply, Wire
+from budget_middleware.stores.redis.wrong_server import fault_of_role
 
 MAX_CONNECTIONS = 8
 """Connections of the client, which only operators' commands and heartbeats use."""
+
+
+ROLE_EVERY_S = 1.0
+"""A server may be demoted with its connections left up: it is asked so often for its role. Refusals write nothing, so a
+replica would go on refusing, with the figures of the past."""
+
+_log = logging.getLogger("budget_middleware")
 
 
 @dataclass(slots=True)
 class _Lines:
     """What one event loop has."""
 
+    role_due_s: float = 0.0
     wire: Wire | None = None
     dialing: "asyncio.Task[Wire] | None" = None
     client: Any = None
+    closing: "asyncio.Task[None] | None" = None
 
 
 class Server:
@@ -38,6 +50,7 @@ class Server:
         check_url(url)
         self._url = url
         self._timeout_s = timeout_s
+        self._dial_timeout = SharedTimeout(timeout_s)
         self._lines = PerEventLoop(_Lines)
 
     @property
@@ -59,7 +72,7 @@ class Server:
         lines = self._lines.here()
         if lines.dialing is None:
             # A task, for all who come meanwhile wait for the same wire, and any of them may be cancelled.
-            lines.dialing = asyncio.get_running_loop().create_task(dial(self._url, timeout_s=self._timeout_s))
+            lines.dialing = asyncio.get_running_loop().create_task(dial(self._url, time_limit=self._dial_timeout))
             lines.dialing.add_done_callback(lambda dialed: _take(lines, dialed))
         return await asyncio.shield(lines.dialing)
 
@@ -75,6 +88,23 @@ class Server:
         wire = self._lines.here().wire
         if wire is not None:
             wire.break_off(why)
+
+    def leave(self, why: str) -> None:
+        """Look the server's address up anew for the next call; calls under way still get their replies."""
+        lines = self._lines.here()
+        if lines.wire is not None and lines.wire.is_usable:
+            _log.warning("the store's connection is given up: %s", why)
+            lines.wire.is_usable = False
+        client, lines.client = lines.client, None
+        if client is not None:
+            lines.closing = asyncio.get_running_loop().create_task(client.aclose(close_connection_pool=True))
+
+    def ask_role(self, wire: Wire) -> None:
+        """Ask from time to time whether the server is a primary still, and leave it if not."""
+        lines, now_s = self._lines.here(), asyncio.get_running_loop().time()
+        if now_s >= lines.role_due_s:
+            lines.role_due_s = now_s + ROLE_EVERY_S
+            wire.send(_RoleCheck(self), "ROLE")
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
@@ -99,6 +129,24 @@ class Server:
             decode_responses=True,
         )
         return Redis(connection_pool=pool)
+
+
+class _RoleCheck:
+    """Waits for a reply to ROLE; a server that forbids the question is believed to be a primary."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def done(self) -> bool:
+        """Nobody else can end the wait."""
+        return False
+
+    def set_result(self, role: Reply) -> None:
+        if fault := fault_of_role(role):
+            self._server.leave(fault.cause)
+
+    def set_exception(self, error: Exception) -> None:
+        """The calls beside it are told, too."""
 
 
 def _take(lines: _Lines, dialed: "asyncio.Task[Wire]") -> None:

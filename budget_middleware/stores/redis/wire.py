@@ -4,8 +4,11 @@
 
 Nobody waits for a free connection, and a call costs no timer and no task of its own. A caller that gives up takes
 nothing from the others: the reply to its call comes in its place and is dropped. A call that the server refuses is
-refused alone. When replies are late the wire takes no new calls, and those that it has may still be answered; when
+refused alone. When the server is silent the wire takes no new calls, and those that it has may still be answered; when
 it breaks, all of them are told that they got no answer.
+
+Silence is counted by a `LoopClock`, from the last byte that came: as long as the server sends anything, it works
+through the calls of a burst in their order, and a worker that is late itself has first to read what has arrived.
 """
 
 import asyncio
@@ -14,10 +17,11 @@ from typing import Protocol, cast
 
 import hiredis
 
+from budget_middleware.loop_clock import TICKS_PER_TIMEOUT, LoopClock, after_polling
 from budget_middleware.stores.base import StoreUnavailable
 
 LATE = 0.25
-"""A wire whose oldest call has waited for so much of the time-out takes no new ones: another is made for these."""
+"""A wire that was silent for so much of the time-out takes no new calls: another is made for these."""
 
 Word = str | bytes
 Reply = object
@@ -47,7 +51,9 @@ class Wire(asyncio.Protocol):
         self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=_NO_REPLY)
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: deque[tuple[float, Waiter]] = deque()
-        self._watch: asyncio.TimerHandle | None = None
+        self._clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look)
+        self._heard_s = 0.0
+        self._is_settling = False
 
     @property
     def is_idle(self) -> bool:
@@ -69,36 +75,47 @@ class Wire(asyncio.Protocol):
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # Its stub forgets that there may be several.
         if self._transport is not None:
             self._transport.write(packed)
-        self._waiting.append((self._loop.time(), waiter))
-        if self._watch is None:
-            self._watch = self._loop.call_later(LATE * self._timeout_s, self._look)
+        self._waiting.append((self._clock.now_s, waiter))
+        self._clock.start(self._loop)
 
     def break_off(self, why: str) -> None:
         """Let go of the connection; whoever waits gets no answer."""
         self.is_usable = False
-        if self._watch is not None:
-            self._watch.cancel()
         waiting, self._waiting = self._waiting, deque()
         for _, reply in waiting:
             _fail(reply, why)
         if self._transport is not None:
             self._transport.abort()
 
-    def _look(self) -> None:
-        """Give up what is overdue: one timer serves all calls, for all may wait equally long."""
-        self._watch = None
-        now_s = self._loop.time()
+    def _look(self) -> bool:
+        """Let the loop read before a silence is believed; whether replies are owed still."""
+        if not self._waiting:
+            if not self.is_usable:
+                self.break_off("nobody waits for replies any more")
+            return False
+        if self._is_late and not self._is_settling:
+            self._is_settling = True
+            after_polling(self._loop, self._judge_silence)
+        return True
+
+    @property
+    def _is_late(self) -> bool:
+        return bool(self._waiting) and self._silence_of(self._waiting[0][0]) >= LATE * self._timeout_s
+
+    def _silence_of(self, sent_s: float) -> float:
+        """For how long a call that was sent then has waited without a byte from the server."""
+        return self._clock.now_s - max(sent_s, self._heard_s)
+
+    def _judge_silence(self) -> None:
+        """Take no new calls on a silent wire; give up those of its calls whose time is up."""
+        self._is_settling = False
+        self.is_usable = self.is_usable and not self._is_late
         for sent_s, reply in self._waiting:
-            if sent_s + self._timeout_s > now_s:
+            if self._silence_of(sent_s) <= self._timeout_s:
                 break
             # Its reply may come yet, and keeps its place.
             _fail(reply, f"no answer within {self._timeout_s:g} s")
-        oldest_s = next((sent_s for sent_s, reply in self._waiting if not reply.done()), None)
-        if oldest_s is not None:
-            late_s = LATE * self._timeout_s
-            self.is_usable = self.is_usable and now_s < oldest_s + late_s
-            self._watch = self._loop.call_at(min(now_s + late_s, oldest_s + self._timeout_s), self._look)
-        elif self._waiting or not self.is_usable:
+        if self._waiting and all(reply.done() for _, reply in self._waiting):
             self.break_off("nobody waits for replies any more")
 
     # What the event loop tells.
@@ -108,6 +125,7 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def data_received(self, data: bytes) -> None:
+        self._heard_s = self._clock.now_s
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _NO_REPLY:

@@ -1,0 +1,106 @@
+"""What a worker goes on by while the store is away: the last figures of each counter, and its own requests since then.
+
+Theory of operation. ``seen`` are the figures of the store's answers, bounded in number, the latest last. ``owed`` is
+what this worker has admitted or ended since without an answer of the store: an estimate while its request is in
+flight, its cost from then on, nothing once the store has acknowledged it. A request is admitted on the sum of both, by
+the same rule as in the store. So a key that was spent stays refused, and a limit is passed by at most what was left of
+it, times the number of workers.
+
+What others had reserved is believed for one lease: by then each of these reservations has ended or expired.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from budget_middleware.core.model import Balance, Counter, Entry, Rejection, Target
+from budget_middleware.core.transitions import find_rejection
+from budget_middleware.ledger.hold import Hold
+
+FIGURES_MAX = 65_536
+"""Counters come from clients: of so many the last figures are known."""
+
+
+class LocalLedger:
+    """Not for several threads at once on one counter: figures may then be those of either."""
+
+    def __init__(self, *, lease_ms: int) -> None:
+        self._lease_s = lease_ms / 1000
+        self._seen: dict[Counter, tuple[Balance, float]] = {}
+        self._owed: dict[str, tuple[tuple[Target, ...], int]] = {}
+        self._owed_on: dict[Counter, int] = {}
+
+    # While the store answers.
+
+    def record(self, targets: Sequence[Target], balances: Sequence[Balance]) -> None:
+        """Remember the figures that an answer told of these targets; none, or others, are no news."""
+        if len(targets) == len(balances):
+            now_s = time.monotonic()
+            for target, balance in zip(targets, balances, strict=True):
+                self._record(target.counter, balance, now_s)
+
+    def record_entries(self, entries: Iterable[Entry]) -> None:
+        """Remember the figures of journal entries, oldest first: those of other workers' requests too."""
+        now_s = time.monotonic()
+        for entry in entries:
+            self._record(entry.counter, Balance(entry.spent_nanos, entry.reserved_nanos), now_s)
+
+    def _record(self, counter: Counter, balance: Balance, now_s: float) -> None:
+        # Taken out first, so that the latest stands last.
+        self._seen.pop(counter, None)
+        self._seen[counter] = (balance, now_s)
+        if len(self._seen) > FIGURES_MAX:
+            for oldest in list(islice(self._seen, FIGURES_MAX // 8)):
+                del self._seen[oldest]
+
+    def settle(self, id_: str) -> None:
+        """The store has acknowledged an ending: its figures hold from now on."""
+        if id_ in self._owed:
+            self.owe(id_, (), 0)
+
+    # While it is away.
+
+    def reserve(self, hold: Hold) -> Rejection | None:
+        """Hold an amount here, or tell the counter that refuses it."""
+        balances = [self._balance(target.counter) for target in hold.targets]
+        rejection = find_rejection(hold.targets, balances, estimate_nanos=hold.amount_nanos)
+        if rejection is None:
+            hold.is_local = True
+            self.owe(hold.id, hold.targets, hold.amount_nanos)
+        return rejection
+
+    def owe(self, id_: str, targets: tuple[Target, ...], nanos: int) -> None:
+        """Count what a request holds or has cost, in place of what it counted before."""
+        counted_on, counted_nanos = self._owed.pop(id_, ((), 0))
+        for target in counted_on:
+            self._add(target.counter, -counted_nanos)
+        for target in targets if nanos else ():
+            self._add(target.counter, nanos)
+        if targets and nanos:
+            self._owed[id_] = targets, nanos
+
+    def end(self, hold: Hold, targets: tuple[Target, ...], actual_nanos: int) -> None:
+        """Count the cost of a request whose ending got no answer yet."""
+        if not hold.is_local:
+            self._give_back(hold.targets, hold.amount_nanos)
+        self.owe(hold.id, targets, actual_nanos)
+
+    def _give_back(self, targets: Sequence[Target], amount_nanos: int) -> None:
+        """A reservation that the store's figures hold has ended without its knowledge."""
+        for target in targets:
+            if target.counter in self._seen:
+                balance, seen_s = self._seen[target.counter]
+                reserved_nanos = max(0, balance.reserved_nanos - amount_nanos)
+                self._seen[target.counter] = balance._replace(reserved_nanos=reserved_nanos), seen_s
+
+    def _add(self, counter: Counter, nanos: int) -> None:
+        total_nanos = self._owed_on.get(counter, 0) + nanos
+        if total_nanos:
+            self._owed_on[counter] = total_nanos
+        else:
+            self._owed_on.pop(counter, None)
+
+    def _balance(self, counter: Counter) -> Balance:
+        balance, seen_s = self._seen.get(counter, (Balance(), 0.0))
+        is_over = time.monotonic() - seen_s > self._lease_s
+        return Balance(balance.spent_nanos + self._owed_on.get(counter, 0), 0 if is_over else balance.reserved_nanos)

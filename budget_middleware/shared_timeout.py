@@ -1,0 +1,143 @@
+"""One time-out for many equal waits, counted in the time in which the event loop ran.
+
+Theory of operation. All waits of one `SharedTimeout` may take equally long, so they come due in the order in which they
+began: a queue and one ticking clock (`LoopClock`) serve them all. Two things distinguish it from `asyncio.timeout`:
+
+- While the loop stands still, the clock does. Before a wait that is due is given up, the loop reads its sockets, so
+  that an answer which has already arrived is never thrown away.
+- A wait is given up only while nothing else succeeds. In a burst, the thousandth call waits for the 999 before it, and
+  that is no sign of silence: as long as earlier waits succeed, later ones go on. A wait that began *before* another
+  one that has succeeded was overtaken; its answer is lost, and it is given up when it is due.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from budget_middleware.event_loops import PerEventLoop
+from budget_middleware.loop_clock import TICKS_PER_TIMEOUT, LoopClock, after_polling
+
+
+class SharedTimeout:
+    """Bounds what a task awaits to ``timeout_s`` of silence."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._waits = PerEventLoop(lambda: _Waits(timeout_s))
+
+    def timeout(self, on_timeout: Callable[[], object] | None = None) -> "Wait":
+        """For a ``with``: what its block awaits is cancelled when time is up, and that raises TimeoutError.
+
+        ``on_timeout`` is called just before, for callers that must not wait until the cancelled work has come back.
+        """
+        return self._waits.here().begin(asyncio.get_running_loop(), on_timeout)
+
+
+class Wait:
+    """A wait of the current task, from when it is made; ``task`` is None once it is over."""
+
+    __slots__ = ("_cancellations_before", "_is_given_up", "_on_timeout", "_waits", "since_s", "task")
+
+    def __init__(
+        self, waits: "_Waits", loop: asyncio.AbstractEventLoop, on_timeout: Callable[[], object] | None
+    ) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None, "what is bounded is awaited in a task"
+        self.task: asyncio.Task[Any] | None = task
+        self.since_s = waits.clock.now_s
+        self._waits = waits
+        self._cancellations_before = task.cancelling()
+        self._is_given_up = False
+        self._on_timeout = on_timeout
+
+    @property
+    def left_s(self) -> float:
+        """How much of its time is left."""
+        return self._waits.left_s(self)
+
+    def renew(self) -> None:
+        """Begin anew: there was an answer, if not the last one."""
+        self._waits.record_success(self)
+        self._waits.renew(self)
+
+    def give_up(self) -> None:
+        """Cancel what is awaited, unless that is over."""
+        if self.task is not None:
+            self._is_given_up = True
+            if self._on_timeout is not None:
+                self._on_timeout()
+            self.task.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        # A task holds its loop, and what is kept for a loop must not.
+        task, self.task, self._on_timeout = self.task, None, None
+        if kind is None:
+            self._waits.record_success(self)
+            return
+        # Our own cancellation is taken back; somebody else's stays one.
+        is_ours = self._is_given_up and task is not None and task.uncancel() <= self._cancellations_before
+        if is_ours and kind is asyncio.CancelledError:
+            raise TimeoutError(f"it took longer than {self._waits.timeout_s:g} s") from error
+
+
+class _Waits:
+    """The waits of one event loop, in the order in which they began."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look)
+        # With when each had begun: one that was renewed since stands further behind, too.
+        self._queue: deque[tuple[float, Wait]] = deque()
+        self._succeeded_s = float("-inf")
+        # When the latest of the waits that succeeded had begun.
+        self._overtakes_s = float("-inf")
+        self._is_settling = False
+
+    def begin(self, loop: asyncio.AbstractEventLoop, on_timeout: Callable[[], object] | None) -> Wait:
+        self._drop_those_over()
+        wait = Wait(self, loop, on_timeout)
+        self._queue.append((wait.since_s, wait))
+        self.clock.start(loop)
+        return wait
+
+    def renew(self, wait: Wait) -> None:
+        wait.since_s = self.clock.now_s
+        self._queue.append((wait.since_s, wait))
+
+    def record_success(self, wait: Wait) -> None:
+        self._succeeded_s = self.clock.now_s
+        self._overtakes_s = max(self._overtakes_s, wait.since_s)
+
+    def left_s(self, wait: Wait) -> float:
+        since_s = wait.since_s if wait.since_s < self._overtakes_s else max(wait.since_s, self._succeeded_s)
+        # The wait may have begun just before a tick.
+        return since_s + self.timeout_s + self.clock.tick_s - self.clock.now_s
+
+    def _drop_those_over(self) -> None:
+        queue = self._queue
+        while queue and (queue[0][1].task is None or queue[0][1].since_s != queue[0][0]):
+            queue.popleft()
+
+    def _is_first_due(self) -> bool:
+        self._drop_those_over()
+        # The sum of many ticks is a little off.
+        return bool(self._queue) and self.left_s(self._queue[0][1]) < self.clock.tick_s / 2
+
+    def _look(self) -> bool:
+        """Let the loop read before those that are due are given up; whether anybody waits."""
+        if self._is_first_due() and not self._is_settling:
+            self._is_settling = True
+            after_polling(asyncio.get_running_loop(), self._give_up_due)
+        return bool(self._queue)
+
+    def _give_up_due(self) -> None:
+        self._is_settling = False
+        while self._is_first_due():
+            self._queue.popleft()[1].give_up()

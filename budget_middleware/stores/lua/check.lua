@@ -1,0 +1,31 @@
+-- Try every command that the scripts use, on keys of its own, and leave nothing behind: what the server does not know, or
+-- does not allow, is told when a worker starts and not by its first request.
+
+function verbs.check()
+  local hash, set, stream = PREFIX .. 'check:hash', PREFIX .. 'check:set', PREFIX .. 'check:stream'
+  -- First what takes memory: a full server allows it after any other write.
+  call('HSET', hash, 'n', '1', 'm', '1')
+  call('DEL', set, stream)
+  call('HINCRBY', hash, 'n', '1')
+  call('HGET', hash, 'n')
+  call('HMGET', hash, 'n', 'm')
+  call('HGETALL', hash)
+  call('HLEN', hash)
+  call('HDEL', hash, 'm')
+  call('ZADD', set, '1', 'a')
+  call('ZCARD', set)
+  call('ZSCORE', set, 'a')
+  call('ZRANGE', set, '0', '-1')
+  call('ZRANGEBYSCORE', set, '-inf', '1', 'LIMIT', '0', '1')
+  call('ZREM', set, 'a')
+  call('XADD', stream, 'MINID', '~', '0', '1-0', 'record', '')
+  call('XRANGE', stream, '-', '+', 'COUNT', '1')
+  call('XREVRANGE', stream, '+', '-', 'COUNT', '1')
+  call('TYPE', hash)
+  call('PEXPIRE', hash, '60000')
+  call('PERSIST', hash)
+  call('EXISTS', hash)
+  call('DEL', hash, set, stream)
+  load_meta()
+  return answer('unknown')
+end
