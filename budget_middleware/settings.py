@@ -160,6 +160,20 @@ class Settings(BaseSettings):
         1,
         1_000_000_000,
     )
+    max_bodies_bytes: int = _number(
+        "256000000",
+        "Request bodies that a worker has read and the app has not taken yet, in sum; beyond that 503.",
+        "bytes",
+        1,
+        100_000_000_000,
+    )
+    body_timeout_s: Seconds = _number(
+        "60",
+        "How long a request body may stall, and how long it may take for each megabyte; beyond that 408.",
+        "seconds",
+        0.1,
+        86400,
+    )
     exhausted_status: ExhaustedStatus = _setting("429", "Status of a refusal.", "429, 402")
     headers: Switch = _setting("on", "off: send no x-budget-* headers.", "on, off")
     trace_url: TraceUrl = _setting("", "Where traces are looked up; journal prints each link.", TRACE_URL_ACCEPTED)

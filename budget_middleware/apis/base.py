@@ -136,6 +136,7 @@ class Reason(StrEnum):
     UNAVAILABLE = "unavailable"
     BUSY = "busy"
     BAD_REQUEST = "bad_request"
+    TOO_SLOW = "too_slow"
     AMBIGUOUS_CREDENTIALS = "ambiguous_credentials"
     UNKNOWN_MODEL = "unknown_model"
     MISCONFIGURED = "misconfigured"

@@ -9,6 +9,7 @@ _OPENAI: Final = {
     Reason.HELD: ("rate_limit_error", "budget_held"),
     Reason.UNAVAILABLE: ("api_error", "budget_unavailable"),
     Reason.BUSY: ("api_error", "budget_busy"),
+    Reason.TOO_SLOW: ("invalid_request_error", "budget_body_too_slow"),
     Reason.BAD_REQUEST: ("invalid_request_error", "budget_bad_request"),
     Reason.AMBIGUOUS_CREDENTIALS: ("invalid_request_error", "ambiguous_credentials"),
     Reason.UNKNOWN_MODEL: ("invalid_request_error", "budget_unknown_model"),
@@ -16,10 +17,16 @@ _OPENAI: Final = {
 }
 _CODED: Final = (Reason.AMBIGUOUS_CREDENTIALS,)
 # By status, as Anthropic and Google name theirs; what is not listed is the server's fault.
-_ANTHROPIC: Final = {400: "invalid_request_error", 402: "billing_error", 429: "rate_limit_error"}
+_ANTHROPIC: Final = {
+    400: "invalid_request_error",
+    402: "billing_error",
+    408: "timeout_error",
+    429: "rate_limit_error",
+}
 _GOOGLE: Final = {
     400: "INVALID_ARGUMENT",
     402: "RESOURCE_EXHAUSTED",
+    408: "DEADLINE_EXCEEDED",
     429: "RESOURCE_EXHAUSTED",
     503: "UNAVAILABLE",
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 # zlib's number for a stream with a gzip header.
-_GZIP_WBITS: Final = 31
+GZIP_WBITS: Final = 31
 _INFLATE_STEP_BYTES: Final = 1 << 16
 
 
@@ -16,7 +16,7 @@ class Inflater:
         # Corrupt, or one feed expanded beyond the bound; nothing comes out any more.
         self.broken = False
         self._max_bytes_per_feed = max_bytes_per_feed
-        self._member = zlib.decompressobj(_GZIP_WBITS)
+        self._member = zlib.decompressobj(GZIP_WBITS)
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
         """What the chunk expands to, in pieces of bounded size."""
@@ -25,7 +25,7 @@ class Inflater:
         # A full piece may leave some output behind inside zlib, even where no input is left.
         while not self.broken and (chunk or len(piece) == _INFLATE_STEP_BYTES):
             if self._member.eof:
-                self._member = zlib.decompressobj(_GZIP_WBITS)
+                self._member = zlib.decompressobj(GZIP_WBITS)
             try:
                 piece = self._member.decompress(chunk, _INFLATE_STEP_BYTES)
             except zlib.error:

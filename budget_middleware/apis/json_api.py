@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import ClassVar, Final
 
@@ -9,7 +10,7 @@ from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import MAY_HOLD_TEXT, Count, count_input
 from budget_middleware.apis.errors import openai_error
 from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
-from budget_middleware.apis.reading import UNREADABLE, mapping_of, may_be_true, parse_body, text_in
+from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, may_be_true, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
 
@@ -60,7 +61,15 @@ class JsonApi:
                 # It may be compressed, or longer than was read.
                 hides_input=True,
             )
-        return self.read_ask(body, path=path, n_bytes=n_bytes)
+        ask = self.read_ask(body, path=path, n_bytes=n_bytes)
+        if isinstance(body, PartialBody):
+            return replace(
+                ask,
+                input=replace(ask.input, input_tokens=tokens_from_text_bytes(n_bytes)),
+                worst_input=replace(ask.worst_input, input_tokens=n_bytes),
+                hides_input=True,
+            )
+        return ask
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - most are billed by tokens alone
         """What a body of so many bytes that was not read is taken for, of units that are no tokens."""

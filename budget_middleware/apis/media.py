@@ -33,7 +33,7 @@ _NOT_SCALED_DOWN: Final = (2048, 768)
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _JPEG_SCAN: Final = 0xDA
-_MAX_JPEG_SEGMENTS: Final = 1_000
+_MAX_JPEG_SEGMENTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

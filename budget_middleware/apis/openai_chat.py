@@ -6,13 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
+import msgspec
+
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
-from budget_middleware.apis.reading import largest, list_of, mapping_of, may_be_true, parse_body, whole_number
+from budget_middleware.apis.reading import (
+    PartialBody,
+    largest,
+    list_of,
+    mapping_of,
+    may_be_true,
+    parse_body,
+    whole_number,
+)
 from budget_middleware.core.pricing import Unit
 
+# The values of an object, as they are written.
+_TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
 MAX_CHOICES: Final = 128
 
@@ -54,13 +66,12 @@ class OpenAIChat(JsonApi):
             return None
         if "stream_options" not in body and json.detect_encoding(raw) == "utf-8":
             return raw.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)
+        if isinstance(body, PartialBody):
+            return _with_last_field(raw)
         options = body.get("stream_options")
         if options and not isinstance(options, dict):
             return None  # The upstream is to refuse what the client wrote.
-        try:
-            return json.dumps(body | {"stream_options": {**mapping_of(options), "include_usage": True}}).encode()
-        except RecursionError:
-            return None
+        return _with_options(raw, body, {**mapping_of(options), "include_usage": True})
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read a whole completion."""
@@ -101,6 +112,24 @@ class OpenAIChat(JsonApi):
             for choice in choices:
                 seen.take_text(self.text_bytes(mapping_of(choice)))
         read_openai_usage(answer, seen)
+
+
+def _with_options(raw: bytes, body: dict[str, object], options: dict[str, object]) -> bytes | None:
+    """The body with these stream options; all other values as they are written, if they can be told apart."""
+    try:
+        fields: dict[str, object] = {**_TOP_LEVEL.decode(raw), "stream_options": options}
+        return msgspec.json.encode(fields)
+    except (ValueError, RecursionError):
+        # Only a lenient parser reads it.
+        try:
+            return json.dumps(body | {"stream_options": options}).encode()
+        except RecursionError:
+            return None
+
+
+def _with_last_field(raw: bytes) -> bytes:
+    """The body with the usage asked for in its last field: of two with one name the last counts."""
+    return raw.rstrip().removesuffix(b"}") + b',"stream_options":{"include_usage":true}}'
 
 
 def _hides_input(body: Mapping[str, object]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.openai_chat import MAX_CHOICES, OpenAIChat
-from budget_middleware.apis.reading import whole_number
+from budget_middleware.apis.reading import PartialBody, whole_number
 
 
 class OpenAICompletions(OpenAIChat):
@@ -18,6 +18,9 @@ class OpenAICompletions(OpenAIChat):
     def choices(self, body: Mapping[str, object]) -> int:
         """The larger of `n` and `best_of`, for each prompt: those that are not returned are billed too."""
         each = max(whole_number(body, field, at_most=MAX_CHOICES) or 1 for field in ("n", "best_of"))
+        if isinstance(body, PartialBody):
+            # Too many values to tell the prompts from the rest: each text and each list may be one.
+            return each * max(1, body.n_texts + body.n_lists)
         prompt = body.get("prompt")
         # A list of numbers is one prompt, in tokens.
         is_list = isinstance(prompt, list) and len(prompt) > 0 and not isinstance(prompt[0], int)

@@ -6,12 +6,13 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from budget_middleware.apis.form import HEAD_BYTES
+from budget_middleware.apis.media import image_size
 from budget_middleware.apis.reading import mapping_of
 
 # Ids and addresses of files are shorter, files are longer.
 _LONGEST_NAME: Final = 2_048
 _HEAD_CHARS: Final = HEAD_BYTES // 3 * 4
-_SHORT_HEAD_CHARS: Final = 64
+_HEADS_CHARS: Final = (64, 4_096, _HEAD_CHARS)
 
 
 class Kind(Enum):
@@ -144,9 +145,13 @@ def _longest_text(value: object) -> tuple[str, int]:
 
 
 def _head(base64: str) -> bytes:
-    """How a file begins: of JPEG, which tells its size later than others, more."""
+    """How a file begins: of JPEG, which tells its size later than others, as much as it takes."""
+    head = b""
     try:
-        head = binascii.a2b_base64(base64[:_SHORT_HEAD_CHARS])
-        return binascii.a2b_base64(base64[:_HEAD_CHARS]) if head.startswith(b"\xff\xd8") else head
+        for n_chars in _HEADS_CHARS:
+            head = binascii.a2b_base64(base64[:n_chars])
+            if not head.startswith(b"\xff\xd8") or image_size(head) is not None:
+                return head
     except ValueError:
         return b""
+    return head

@@ -23,6 +23,15 @@ _NUMBER: Final = re.compile(r"\s*\+?([0-9]{1,20})(?:\.0*)?\s*", re.ASCII)
 _NO: Final = frozenset({"", "0", "0.0", "false", "off", "f", "n", "no", "none", "null"})
 
 
+class PartialBody(dict[str, object]):
+    """Some fields of a JSON object that has more values than are read, and how many texts and arrays it has."""
+
+    def __init__(self, *, n_texts: int, n_lists: int) -> None:
+        super().__init__()
+        self.n_texts = n_texts
+        self.n_lists = n_lists
+
+
 def parse_body(raw: bytes | bytearray) -> object:
     """The JSON value of a body as lenient gateways read it (UTF-16, BOM, NaN …), else UNREADABLE."""
     try:

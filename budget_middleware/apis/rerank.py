@@ -9,7 +9,7 @@ from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.json_api import JsonApi
-from budget_middleware.apis.reading import mapping_of, name_in, token_count
+from budget_middleware.apis.reading import PartialBody, mapping_of, name_in, token_count
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
 
@@ -32,7 +32,8 @@ class Rerank(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request: by its documents, and by their text."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
-        documents = max(1, sum(map(_documents_in, (body.get("documents"), body.get("texts")))))
+        documents = body.n_texts if isinstance(body, PartialBody) else 0
+        documents = max(1, documents + sum(map(_documents_in, (body.get("documents"), body.get("texts")))))
         pieces = documents + ceil_div(n_bytes, _DOCUMENT_TOKENS)
         return replace(
             ask,

@@ -12,6 +12,9 @@ from budget_middleware.core.money import ceil_div
 BYTES_PER_TOKEN: Final = 4
 # Larger than any window that models had when this was written; for those whose window is not known.
 LARGEST_CONTEXT_TOKENS: Final = 2_000_000
+# So much text is normalized to tell how it grows; what is beyond that is taken to grow as U+FDFA does: 3 bytes to 33.
+_NORMALIZED_CHARS: Final = 100_000
+_LARGEST_GROWTH: Final = 10
 
 
 class EstimateBy(StrEnum):
@@ -28,7 +31,18 @@ def tokens_from_text_bytes(n_bytes: int) -> int:
 
 def tokens_from_normalizing(texts: Iterable[str]) -> int:
     """The most tokens that texts can have beyond their bytes, where a tokenizer normalizes them first (NFKC)."""
-    return sum(max(0, _utf8_bytes(unicodedata.normalize("NFKC", text)) - _utf8_bytes(text)) for text in texts)
+    n_tokens, left = 0, _NORMALIZED_CHARS
+    for text in texts:
+        n_tokens += _bytes_from_normalizing(text[:left])
+        # Normalizing keeps the event loop waiting; to tell that there is nothing to do takes a tenth of that.
+        if (rest := text[left:]) and not unicodedata.is_normalized("NFKC", rest):
+            n_tokens += _LARGEST_GROWTH * _utf8_bytes(rest)
+        left = max(0, left - len(text))
+    return n_tokens
+
+
+def _bytes_from_normalizing(text: str) -> int:
+    return max(0, _utf8_bytes(unicodedata.normalize("NFKC", text)) - _utf8_bytes(text))
 
 
 def _utf8_bytes(text: str) -> int:

@@ -132,6 +132,12 @@ class Payers:
         return {source.kind: None for source in self._sources}
 
 
+def fields_of_the_body(sources: Sequence[AccountSource]) -> tuple[str, ...]:
+    """The fields of a request's body that say who pays."""
+    places = [place for source in sources for place in source.alternatives if place.origin is Origin.BODY]
+    return tuple(dict.fromkeys(place.name.partition(".")[0] for place in places))
+
+
 async def _sourced(source: Lookup[Mapping[str, str] | None], key: str) -> dict[str, str] | None:
     try:
         told = await source(key)

@@ -180,8 +180,8 @@ def _refused(status: int, reason: Reason, message: str) -> Refused:
 
 
 def _unknown_model_message(ask: Ask, body: RequestBody) -> str:
-    if not body.is_whole:
-        return "The request is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be told."
+    if body.why_unread and ask.model is None:
+        return body.why_unread
     if ask.model is None:
         return "The request names no model that can be read, so it has no price."
     return f"The model {ask.model[:_SHOWN_MODEL_CHARS]!r} has no price here; budgets cannot be kept without one."

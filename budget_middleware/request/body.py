@@ -1,78 +1,254 @@
-"""A request's body: read once for the estimate, then given to the app as if nobody had touched it."""
+"""A request's body: read once for the estimate, then given to the app as if nobody had touched it.
 
+    receive ──> messages ──> text ──────────> document       what the request says
+                   │         (inflated)
+                   └────────> replayed, one by one           what the app gets
+
+A form is read while it arrives, to its end, since any of its fields may come after its files; its messages are kept
+as they came. Any other body is joined, inflated if need be, and parsed, if it is no longer than `max_bytes`; of a
+longer one the app gets the rest from the server itself. All bytes that are kept count as `BodiesInHand` until the app
+has taken them. Work on long bodies is done in steps, between which others run.
+"""
+
+import asyncio
+from collections import deque
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final, TypeVar
 
 from starlette.types import Message, Receive, Scope
 
-from budget_middleware.apis.form import parse_form
+from budget_middleware.apis.base import BadRequestError, Reason, Refusal
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, TooManyValuesError, parse_in_steps
+from budget_middleware.apis.form import (
+    FormReader,
+    UnclearFormError,
+    boundary_of,
+    is_urlencoded,
+    names_in_urlencoded,
+    parse_urlencoded,
+)
+from budget_middleware.apis.inflating import CannotInflateError, codings_of, inflate
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
+from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError
+
+_T = TypeVar("_T")
+
+# So much of a form is read before others may run: its parser takes up to 0.3 us for a byte.
+_FORM_PIECE_BYTES: Final = 32_768
+_MEGABYTE: Final = 1_000_000
+_MAX_DIGITS: Final = 20
+# Headers that a rewritten body has anew, or no more.
+_OF_THE_BODY: Final = (b"content-length", b"content-encoding")
 
 
 class RequestBody:
-    """Reads a body up to a bound, and replays it; nothing of it is kept after that.
+    """Reads a body up to its bounds, and replays it; nothing of it is kept after that.
 
-    ``raw`` holds what was read, ``document`` what that says: the fields of a form as far as it was read, for they come
-    before its files, else the JSON value of a whole body, or UNREADABLE. ``is_whole``: all of it was read, and it is no
-    longer than ``max_bytes``; of a longer body the app gets the rest from the server itself. ``is_client_gone``: the
-    client left before it had sent everything. ``headers`` are the request's.
+    ``text`` holds what was read, inflated, ``document`` what that says: the fields of a form, else the JSON value of a
+    whole body, or UNREADABLE; ``why_unread`` says why that is, for its sender, where more is known than that it is no
+    JSON. ``refusal`` is set where the request cannot go on: an unclear form, a body that stalls, no room for it.
+    ``is_client_gone``: the client left before it had sent everything. ``headers`` are the request's; ``fields`` are
+    read of a JSON object even if it has too many values.
     """
 
-    def __init__(self, receive: Receive, *, headers: HeaderTable, max_bytes: int) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        *,
+        headers: HeaderTable,
+        max_bytes: int,
+        in_hand: BodiesInHand,
+        fields: tuple[str, ...] = (),
+    ) -> None:
         self.headers = headers
+        self.text = b""
+        self.document: object = UNREADABLE
+        self.why_unread = ""
+        self.refusal: Refusal | None = None
+        self.is_client_gone = False
         self._receive = receive
         self._max_bytes = max_bytes
+        self._in_hand = in_hand
+        self._fields = fields
+        encodings = headers.all(b"content-encoding")
+        self._codings = codings_of(encodings) if encodings else ()
+        # Few are forms, and all types of forms have that word in them.
+        self._may_be_form = b"form" in b",".join(headers.all(b"content-type")).lower()
+        # What the app has not taken yet, as it came; and how much of it, and of `text`, counts as in hand.
+        self._messages: deque[bytes] = deque()
+        self._n_read = 0
+        self._n_taken = 0
         self._has_more = True
         self._is_replayed = False
-        self.raw = b""
-        self.document: object = UNREADABLE
-        self.is_whole = False
-        self.is_client_gone = False
 
     async def read(self) -> None:
-        chunks = []
-        n_bytes = 0
-        while self._has_more and n_bytes <= self._max_bytes:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                self.is_client_gone = True
+        """Read the body; whatever comes of it, `close` must be called."""
+        try:
+            boundary = boundary_of(self.headers.all(b"content-type")) if self._may_be_form else None
+            form = FormReader(boundary) if boundary is not None else None
+            self._require_room(whole=form is not None)
+            await self._read_messages(form if not self._codings else None)
+            if self.is_client_gone:
                 return
-            # Some layers put something else there that holds bytes, and only bytes can be parsed.
-            chunks.append(bytes(message.get("body", b"")))
-            n_bytes += len(chunks[-1])
-            self._has_more = message.get("more_body", False)
-        self.raw = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        self.is_whole = n_bytes <= self._max_bytes
-        form = parse_form(self.raw, self.headers.first(b"content-type"), n_bytes=self.length())
-        if form is not None:
-            self.document = form
-        elif self.is_whole:
-            self.document = parse_body(self.raw)
+            if form is not None and not self._codings:
+                self.document = form.finish()
+            elif self._n_read > self._max_bytes:
+                self.why_unread = (
+                    "The request is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be told."
+                )
+            else:
+                await self._understand(form)
+        except TooManyBodiesError:
+            message = "Too many request bodies are being read (BUDGET_MAX_BODIES_BYTES); try again."
+            self.refusal = Refusal(status=503, reason=Reason.BUSY, message=message)
+        except TimeoutError:
+            message = "The request body comes too slowly (BUDGET_BODY_TIMEOUT_S)."
+            self.refusal = Refusal(status=408, reason=Reason.TOO_SLOW, message=message)
+        except BadRequestError as error:
+            self.refusal = Refusal(status=400, reason=Reason.BAD_REQUEST, message=f"{error}.")
 
     def length(self) -> int:
         """The body's length in bytes, before it is replayed: what was read, or what the client announced if more."""
-        if not self._has_more:
-            return len(self.raw)
-        announced = self.headers.first(b"content-length")
-        # int() would take signs, underscores and other alphabets' digits.
-        is_number = announced.isdigit() and len(announced) < 20
-        return max(len(self.raw), int(announced)) if is_number else len(self.raw)
+        n_bytes = max(self._n_read, len(self.text))
+        return max(n_bytes, self._announced()) if self._has_more else n_bytes
+
+    def rewrite(self, text: bytes) -> None:
+        """Give the app another text than the one that was read."""
+        self._messages = deque((text,))
+        self.text = b""
 
     def replayed(self) -> Message | None:
-        """The body that was read, as the app's first message; None once the app has it."""
+        """The next message that was read, for the app; None once it has them all."""
         if self._is_replayed:
             return None
-        self._is_replayed = True
         # An answer may take minutes, and a long conversation is thousands of objects.
-        raw, self.raw, self.document = self.raw, b"", UNREADABLE
-        return {"type": "http.request", "body": raw, "more_body": self._has_more}
+        self.text, self.document = b"", UNREADABLE
+        message = self._messages.popleft() if self._messages else b""
+        self._is_replayed = not self._messages
+        self._give_back(self._n_taken if self._is_replayed else len(message))
+        return {"type": "http.request", "body": message, "more_body": self._has_more or not self._is_replayed}
+
+    def close(self) -> None:
+        """Give back what is still in hand."""
+        self._messages.clear()
+        self.text = b""
+        self._give_back(self._n_taken)
+
+    async def _read_messages(self, form: FormReader | None) -> None:
+        wait = self._in_hand.deadlines.wait()
+        try:
+            while self._has_more and (form is not None or self._n_read <= self._max_bytes):
+                message = await self._receive()
+                if message["type"] != "http.request":
+                    self.is_client_gone = True
+                    return
+                # Some layers put something else there that holds bytes, and only bytes can be parsed.
+                body = bytes(message.get("body", b""))
+                self._has_more = message.get("more_body", False)
+                self._keep(body)
+                if form is not None:
+                    await self._feed(form, body)
+                if self._has_more:
+                    # A byte now and then is a stall too.
+                    wait.progress(latest_s=wait.timeout_s * (1 + self._n_read / _MEGABYTE))
+        except asyncio.CancelledError:
+            if wait.end():
+                raise TimeoutError from None
+            raise
+        finally:
+            wait.end()
+
+    def _keep(self, body: bytes) -> None:
+        self._n_read += len(body)
+        # Kept in any case: in shadow mode the app gets it.
+        self._messages.append(body)
+        self._take(len(body))
+
+    async def _feed(self, form: FormReader, body: bytes) -> None:
+        for start in range(0, len(body), _FORM_PIECE_BYTES):
+            if start:
+                await asyncio.sleep(0)
+            form.feed(body[start : start + _FORM_PIECE_BYTES])
+
+    async def _understand(self, form: FormReader | None) -> None:
+        """Set `document` to what a whole body says."""
+        if len(self._messages) > 1:
+            self._messages = deque((b"".join(self._messages),))
+        self.text = self._messages[0] if self._messages else b""
+        try:
+            if self._codings:
+                await self._inflate()
+            if form is not None:
+                await self._feed(form, self.text)
+                self.document = form.finish()
+            elif len(self.text) <= UNWEIGHED_BYTES:
+                self.document = parse_body(self.text)
+            else:
+                self.document = await _done(parse_in_steps(self.text, fields=self._fields))
+        except (CannotInflateError, TooManyValuesError) as error:
+            self.why_unread = f"The request cannot be read: {error}."
+        else:
+            if self._may_be_form and is_urlencoded(self.headers.first(b"content-type")):
+                self.document = _one_reading(self.text, self.document)
+
+    async def _inflate(self) -> None:
+        packed, self.text = self.text, b""
+        pieces = []
+        for piece in inflate(packed, self._codings, max_bytes=self._max_bytes):
+            self._take(len(piece))
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        self.text = b"".join(pieces)
+
+    def _require_room(self, *, whole: bool) -> None:
+        """Refuse at once what there is no room for, so far as its length is known."""
+        announced = self._announced()
+        if whole and announced > self._in_hand.max_bytes:
+            raise UnclearFormError("the form is longer than BUDGET_MAX_BODIES_BYTES")
+        if self._in_hand.n_bytes + min(announced, self._max_bytes) > self._in_hand.max_bytes:
+            raise TooManyBodiesError
+
+    def _announced(self) -> int:
+        announced = self.headers.first(b"content-length")
+        # int() would take signs, underscores and other alphabets' digits.
+        return int(announced) if announced.isdigit() and len(announced) < _MAX_DIGITS else 0
+
+    def _take(self, n_bytes: int) -> None:
+        self._in_hand.take(n_bytes)
+        self._n_taken += n_bytes
+
+    def _give_back(self, n_bytes: int) -> None:
+        if n_bytes:
+            self._n_taken -= n_bytes
+            self._in_hand.give_back(n_bytes)
+
+
+async def _done(steps: Steps[_T]) -> _T:
+    """What some steps come to; others may run between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+        await asyncio.sleep(0)
+
+
+def _one_reading(text: bytes, document: object) -> object:
+    """What an urlencoded body says. `curl` sends JSON under that name too, and some gateways read it as a form."""
+    if not isinstance(document, dict):
+        return parse_urlencoded(text)
+    if not names_in_urlencoded(text).isdisjoint({"model", *document}):
+        raise UnclearFormError("the body is JSON, and a form by its content-type; send one of both")
+    return document
 
 
 def with_body_length(scope: Scope, length: int) -> Scope:
-    """The scope of a request whose body was rewritten. One that announced no length still announces none."""
-    headers = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-length"]
-    if len(headers) < len(scope["headers"]):
+    """The scope of a request whose body was rewritten as plain text. Without a length before it has none now."""
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OF_THE_BODY]
+    if any(name.lower() == b"content-length" for name, _ in scope["headers"]):
         headers.append((b"content-length", str(length).encode()))
     return {**scope, "headers": headers}
 

@@ -9,17 +9,22 @@ A `BudgetResponder` holds what all requests share, an `Exchange` what one of the
 """
 
 import time
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
+from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Refused
+from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.exchange import Exchange
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
+from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
@@ -51,12 +56,28 @@ class BudgetResponder:
         self._ledger = ledger
         self._admission = admission
         self._call_times = CallTimes()
+        self._in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
+        self._payers_fields = fields_of_the_body(settings.accounts)
 
     async def respond(self, api: Api, scope: Scope, receive: Receive, send: Send) -> None:
         headers = HeaderTable(scope["headers"])
-        body = RequestBody(receive, headers=headers, max_bytes=self._settings.max_body_bytes)
-        await body.read()
-        if body.is_client_gone:
+        body = RequestBody(
+            receive,
+            headers=headers,
+            max_bytes=self._settings.max_body_bytes,
+            in_hand=self._in_hand.here(),
+            fields=self._payers_fields,
+        )
+        try:
+            await body.read()
+            if not body.is_client_gone:
+                await self._respond(api, scope, body, receive=receive, send=send)
+        finally:
+            body.close()
+
+    async def _respond(self, api: Api, scope: Scope, body: RequestBody, *, receive: Receive, send: Send) -> None:
+        if body.refusal is not None and self._settings.mode is Mode.ENFORCE:
+            await self._refuse(api, Refused(body.refusal), send)
             return
         admitted = await self._admission.admit(api, scope, body)
         if isinstance(admitted, Refused):
@@ -94,8 +115,8 @@ class BudgetResponder:
 
 def _for_the_app(api: Api, scope: Scope, body: RequestBody) -> tuple[bool, Scope]:
     """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope."""
-    rewritten = api.ask_for_usage(body.raw, body.document) if body.document is not UNREADABLE else None
+    rewritten = api.ask_for_usage(body.text, body.document) if body.document is not UNREADABLE else None
     if rewritten is not None:
-        body.raw = rewritten
+        body.rewrite(rewritten)
         scope = with_body_length(scope, len(rewritten))
     return rewritten is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))

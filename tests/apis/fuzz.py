@@ -14,7 +14,7 @@ with atheris.instrument_imports(include=["budget_middleware.apis", "budget_middl
     from budget_middleware.apis import APIS
 
 from budget_middleware.apis.base import BadRequestError
-from budget_middleware.apis.form import parse_form
+from budget_middleware.apis.form import Form, FormReader, UnclearFormError
 from budget_middleware.apis.reading import parse_body
 from tests.apis.test_answers import ANSWERS
 from tests.apis.test_hostile import WRITERS, dumped, read
@@ -22,7 +22,6 @@ from tests.apis.test_requests import REQUESTS
 
 TYPES = [*WRITERS, "text/plain"]
 PATHS = ["/v1/x", "/v1beta/models/m:streamGenerateContent", "/model/m/invoke", "/openai/deployments/m/chat/completions"]
-FORM = b"multipart/form-data; boundary=b"
 N_CHOICES = 6
 
 
@@ -42,7 +41,7 @@ def fuzz_one(data: bytes) -> None:
 
 def fuzz_request(which: int, path: str, body: bytes) -> None:
     api = APIS[which % len(APIS)]
-    form = parse_form(body, FORM, n_bytes=len(body))
+    form = read_form(body)
     for document in (parse_body(body), form):
         try:
             ask = api.read_request(document, path=path, n_bytes=len(body))
@@ -51,6 +50,15 @@ def fuzz_request(which: int, path: str, body: bytes) -> None:
         assert ask.hides_input or ask.input.input_tokens <= ask.worst_input.input_tokens or document is form
         if document is not form:
             api.ask_for_usage(body, document)
+
+
+def read_form(body: bytes) -> Form:
+    reader = FormReader(b"b")
+    try:
+        reader.feed(body)
+        return reader.finish()
+    except UnclearFormError:
+        return Form()
 
 
 def seeds() -> list[bytes]:

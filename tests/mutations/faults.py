@@ -467,8 +467,8 @@ FAULTS = (
     Fault(
         "a body is kept while it is answered",
         "request/body.py",
-        'raw, self.raw, self.document = self.raw, b"", UNREADABLE\n',
-        "raw = self.raw\n",
+        'self.text, self.document = b"", UNREADABLE\n',
+        'self.text = b""\n',
     ),
     Fault(
         "a request ends twice",

@@ -1,0 +1,26 @@
+"""How many bytes of bodies a worker has in hand: read from clients, and not yet taken by the app."""
+
+from budget_middleware.request.deadlines import Deadlines
+
+
+class TooManyBodiesError(Exception):
+    """There is no room for more bytes now."""
+
+
+class BodiesInHand:
+    """Bounds the bodies of one event loop, in sum and in time. Whoever takes bytes gives back as many."""
+
+    def __init__(self, max_bytes: int, timeout_s: float) -> None:
+        self.max_bytes = max_bytes
+        self.deadlines = Deadlines(timeout_s)
+        self.n_bytes = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Take so many bytes in hand. TooManyBodiesError if there is no room; then nothing is taken."""
+        if self.n_bytes + n_bytes > self.max_bytes:
+            raise TooManyBodiesError
+        self.n_bytes += n_bytes
+
+    def give_back(self, n_bytes: int) -> None:
+        """Give back bytes that were taken."""
+        self.n_bytes -= n_bytes

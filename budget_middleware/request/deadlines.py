@@ -1,0 +1,87 @@
+"""Deadlines of many waits in one event loop: one timer looks at all of them, now and then.
+
+`asyncio.timeout` costs several microseconds a wait, and nearly every body is there before anybody waits for it.
+"""
+
+import asyncio
+from typing import Any, Final
+
+# A deadline is noticed so much later at most, as a part of how long a wait may take.
+_LATENESS: Final = 0.1
+
+
+class Deadlines:
+    """The waits of one event loop, none of which may take longer than `timeout_s` from its last progress."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self._waits: set[Wait] = set()
+        self._is_watched = False
+
+    def wait(self) -> "Wait":
+        """A wait of the current task, which begins now; `end` must be called."""
+        loop = asyncio.get_running_loop()
+        wait = Wait(self, loop)
+        self._waits.add(wait)
+        if not self._is_watched:
+            self._watch(loop)
+        return wait
+
+    def forget(self, wait: "Wait") -> None:
+        """Look no longer at a wait."""
+        self._waits.discard(wait)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_watched = True
+        loop.call_later(self.timeout_s * _LATENESS, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_watched = False
+        now_s = loop.time()
+        for wait in [wait for wait in self._waits if wait.until_s <= now_s]:
+            wait.give_up()
+        if self._waits:
+            self._watch(loop)
+
+
+class Wait:
+    """What one task waits for; `until_s` is its deadline by the loop's clock, `since_s` when it began."""
+
+    __slots__ = (
+        "_cancellations_before",
+        "_deadlines",
+        "_is_overdue",
+        "_loop",
+        "_task",
+        "since_s",
+        "timeout_s",
+        "until_s",
+    )
+
+    def __init__(self, deadlines: Deadlines, loop: asyncio.AbstractEventLoop) -> None:
+        task = asyncio.current_task(loop)
+        assert task is not None, "what is bounded is awaited in a task"
+        self._task: asyncio.Task[Any] = task
+        self._loop = loop
+        self._deadlines = deadlines
+        self._cancellations_before = task.cancelling()
+        self._is_overdue = False
+        self.timeout_s = deadlines.timeout_s
+        self.since_s = loop.time()
+        self.until_s = self.since_s + self.timeout_s
+
+    def progress(self, *, latest_s: float) -> None:
+        """There is progress: the wait may go on for as long again, but not beyond `latest_s` from its beginning."""
+        self.until_s = min(self._loop.time() + self.timeout_s, self.since_s + latest_s)
+
+    def give_up(self) -> None:
+        """Cancel what is awaited."""
+        self._is_overdue = True
+        self._deadlines.forget(self)
+        self._task.cancel()
+
+    def end(self) -> bool:
+        """The wait is over; whether it was given up, so that the cancellation was ours: that is taken back."""
+        self._deadlines.forget(self)
+        is_ours, self._is_overdue = self._is_overdue, False
+        return is_ours and self._task.uncancel() <= self._cancellations_before
