@@ -75,11 +75,22 @@ def _rule(account: str, period: Period, limit_nanos: int | None) -> LimitRule:
 
 def kinds_of_requests(settings: Settings) -> frozenset[str]:
     """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
+    file = _accounts_file(settings)
     kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
+    return frozenset(kinds | file.kinds if file else kinds)
+
+
+def accounts_of_file(settings: Settings) -> frozenset[str]:
+    """The accounts that BUDGET_ACCOUNTS_FILE names; SettingsError as above."""
+    file = _accounts_file(settings)
+    return file.accounts() if file else frozenset()
+
+
+def _accounts_file(settings: Settings) -> AccountsFile | None:
     if settings.accounts_file is None:
-        return frozenset(kinds)
+        return None
     try:
-        return frozenset(kinds | AccountsFile(settings.accounts_file).kinds)
+        return AccountsFile(settings.accounts_file)
     except ValueError as error:
         raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
 

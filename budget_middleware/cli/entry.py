@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from budget_middleware.cli import auditing, changing, doctor, explaining, pricing, reading
+from budget_middleware.cli import auditing, changing, doctor, explaining, limiting, pricing, reading
 from budget_middleware.cli.output import PROGRAM, complain
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
 from budget_middleware.settings import SettingsError
@@ -55,6 +55,7 @@ def _parser() -> Parser:
     reading.add_to(commands)
     explaining.add_to(commands)
     auditing.add_to(commands)
+    limiting.add_to(commands)
     changing.add_to(commands)
     pricing.add_to(commands)
     doctor.add_to(commands)

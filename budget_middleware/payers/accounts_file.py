@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, encode_subject
+from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, account_of, encode_subject
 
 _LOOK_S = 1.0
 
@@ -60,6 +60,11 @@ class AccountsFile:
         """The encoded subjects that belong to a key; None: the file does not know it."""
         self._look()
         return self._keys.get(key) if key is not None else None
+
+    def accounts(self) -> frozenset[str]:
+        """Every account that the file names, keys included."""
+        told = (pair for subjects in self._keys.values() for pair in subjects.items())
+        return frozenset(account_of(kind, subject) for kind, subject in (*told, *((KEY, key) for key in self._keys)))
 
     def _look(self) -> None:
         now_s = self._clock_s()

@@ -18,7 +18,7 @@ KEY = "key:1f3a9c0b2d4e5f60"
 
 async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
     environment = {"BUDGET_LIMITS": "key=10/day; key=100/month"}
-    ran = cli("limit", "set", KEY, "20/day", "none/month", "0.5/hour", **environment)
+    ran = cli("limit", "set", KEY, "20/day", "none/month", "0.5/hour", "--new", **environment)
     assert (ran.code, ran.err) == (0, "")
     assert [line.split() for line in ran.out.splitlines()] == [
         ["account", "limit", "layer"],
@@ -54,7 +54,7 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
 async def test_patterns_are_stored_as_the_gateway_reads_them(
     cli: RunCli, store: RedisStore, words: tuple[str, ...], stored: dict
 ):
-    assert cli("limit", "set", *words).code == 0
+    assert cli("limit", "set", *words, "--new").code == 0
     assert (await store.limits()).limits == stored
 
 
@@ -71,7 +71,7 @@ async def test_listing_limits(cli: RunCli, store: RedisStore):
 
 
 def test_a_limit_that_no_request_meets_is_doubted(here: RunCli):
-    ran = here("limit", "set", "taem:search", "1/day")
+    ran = here("limit", "set", "taem:search", "1/day", "--new")
     assert ran.code == 0
     assert ran.err == (
         "budget-middleware: warning: neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem;"
@@ -79,7 +79,7 @@ def test_a_limit_that_no_request_meets_is_doubted(here: RunCli):
     )
 
 
-@pytest.mark.parametrize("words", [("-5",), ("-5.00", "--window", "month")])
+@pytest.mark.parametrize("words", [("-5", "--yes"), ("-5.00", "--yes", "--window", "month")])
 async def test_a_credit(cli: RunCli, store: RedisStore, month: Target, words: tuple[str, ...]):
     await store.adjust(adjust("a1", "3", month))
     ran = cli("adjust", "key:abcabc0000000000", *words, "--reason", "refund\nof -3", "--json")
@@ -116,14 +116,14 @@ async def test_an_adjustment_reaches_every_period_in_use(cli: RunCli, store: Red
 
 async def test_an_adjustment_of_a_named_window(cli: RunCli, store: RedisStore, now_ms: int):
     past = target("key:abcabc0000000000", period=Period.HOUR, at_ms=now_ms - 7_200_000)
-    ran = cli("adjust", "key:abcabc0000000000", "+.5", "--reason", "x", "--window", f"hour:{past.window.id}")
+    ran = cli("adjust", "key:abcabc0000000000", "+.5", "--reason", "x", "--new", "--window", f"hour:{past.window.id}")
     assert ran.code == 0
     assert await figures(store, past) == ("0.50", "0.00")
     assert len(await store.counters()) == 1
 
 
 async def test_an_account_that_nobody_knows_is_adjusted_by_the_month(cli: RunCli, store: RedisStore, month: Target):
-    assert cli("adjust", "key:abcabc0000000000", "-.5", "--reason", "x").code == 0
+    assert cli("adjust", "key:abcabc0000000000", "-.5", "--reason", "x", "--new").code == 0
     assert await figures(store, month) == ("-0.50", "0.00")
 
 
@@ -132,7 +132,7 @@ def test_an_adjustment_of_unknown_fate(here: RunCli, monkeypatch: pytest.MonkeyP
         raise StoreUnavailable("no answer within 5 s")
 
     monkeypatch.setattr(Ledger, "adjust", lost)
-    ran = here("adjust", "key:-", "-5", "--reason", "x")
+    ran = here("adjust", "key:-", "-5", "--reason", "x", "--new")
     assert ran.code == 2
     assert "whether it was booked, `journal key:-` tells: look before you repeat it" in ran.err
 

@@ -83,14 +83,14 @@ def test_f60_a_token_at_another_place_is_not_repeated(here: RunCli, words: tuple
 
 
 def test_a_hash_in_upper_case_is_the_same_key(here: RunCli):
-    ran = here("limit", "set", f"key:{KEY.upper()}", "1/day", "--json")
+    ran = here("limit", "set", f"key:{KEY.upper()}", "1/day", "--new", "--json")
     assert (ran.code, ran.json[0]["account"]) == (0, f"key:{KEY}")
 
 
 def test_what_key_id_tells_is_accepted(here: RunCli):
     told = here("key-id", stdin=TOKEN).out.strip()
     assert told == f"key:{key_id(TOKEN)}"
-    assert here("limit", "set", told, "1/day").code == 0
+    assert here("limit", "set", told, "1/day", "--new").code == 0
 
 
 async def test_limits_that_an_older_version_took_are_hidden_and_can_be_cleared(cli: RunCli, store: RedisStore):
