@@ -62,7 +62,9 @@ class BudgetMiddleware:
         self._is_store_checked = False
         try:
             loaded = load(**settings)
-            ledger = ledger_of(loaded, store=store, limits_source=limits_source, price_source=price_source)
+            ledger = ledger_of(
+                loaded, store=store, limits_source=limits_source, price_source=price_source, is_gateway=True
+            )
             self._set_up(loaded, ledger, _payers(loaded, accounts_source, credential_source))
         except SettingsError as error:
             self._error = error

@@ -4,6 +4,7 @@ import logging
 from inspect import iscoroutinefunction
 from typing import Any
 
+from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.prices import PriceBook, PriceSource, load_prices
 from budget_middleware.setting_types import Mode, redact_url
@@ -30,8 +31,12 @@ def ledger_of(
     store: Store | None = None,
     limits_source: LimitsSource | None = None,
     price_source: PriceSource | None = None,
+    is_gateway: bool = False,
 ) -> Ledger:
-    """The ledger by the settings; `store` takes the place of the one that they name. Raises SettingsError."""
+    """The ledger by the settings; `store` takes the place of the one that they name. Raises SettingsError.
+
+    A gateway tells the others of this ledger its settings: only gateways turn tokens into keys.
+    """
     require_async("limits_source", limits_source)
     if price_source is not None and not callable(price_source):
         raise SettingsError("price_source: accepted is a function")
@@ -51,6 +56,17 @@ def ledger_of(
         store_timeout_s=settings.store_timeout_s,
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
+        fingerprint=fingerprint_of(settings) if is_gateway and settings.mode is not Mode.OFF else "",
+    )
+
+
+def fingerprint_of(settings: Settings) -> str:
+    """What all gateways of one ledger must have in common."""
+    return fingerprint(
+        secret=settings.hash_secret.get_secret_value(),
+        namespace=settings.namespace,
+        timezone=settings.timezone.key,
+        limits=settings.limits,
     )
 
 

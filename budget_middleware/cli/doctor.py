@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from budget_middleware.cli.binding import kinds_of_requests, runtime_rules, told_kinds
 from budget_middleware.cli.desk import no_answer, patient_store
+from budget_middleware.cli.fingerprints import fingerprint_findings
 from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.repairing import fix_of
@@ -16,6 +17,7 @@ from budget_middleware.cli.server_checks import Finding, Health, server_findings
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.ledger.spool_file import refused_in, set_aside_in
+from budget_middleware.opening import fingerprint_of
 from budget_middleware.prices import load_prices
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings, SettingsError, load
@@ -167,7 +169,11 @@ async def _store_findings(settings: Settings) -> list[Finding]:
         records = _record_findings(await store.damage())
         await store.check()
         runtime = runtime_rules(await store.limits())
-        noted = _noted_findings(await store.notes())
+        notes = await store.notes()
+        head = await store.head()
+        neighbours = await store.neighbours() if head.seq == 0 else ()
+        own = fingerprint_of(settings)
+        noted = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours) + _noted_findings(notes)
         return [_limits_finding(settings, runtime), *await server_findings(settings, store), *records, *noted]
     except StoreUnavailable as error:
         return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
@@ -217,6 +223,8 @@ def _noted_findings(notes: Sequence[Note]) -> list[Finding]:
         ),
     }
     findings = [
-        Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1]) for note in notes
+        Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1])
+        for note in notes
+        if note.topic in told
     ]
     return findings or [Finding("gateway", Health.OK, "no route passed unmetered, no model was unpriced")]

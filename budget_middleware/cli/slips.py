@@ -29,8 +29,10 @@ async def require_known(desk: Desk, name: str, *, is_new: bool) -> None:
         return
     runtime = await desk.store.limits()
     if (await desk.store.head()).seq == 0 and not runtime.limits:
+        others = await desk.store.neighbours()
+        beside = f" (beside it: {', '.join(others[:5])})" if others else ""
         raise CommandError(
-            f"namespace {desk.settings.namespace!r} has 0 counters and nothing was ever booked in it: check"
+            f"namespace {desk.settings.namespace!r} has 0 counters and nothing was ever booked in it{beside}: check"
             " BUDGET_NAMESPACE and BUDGET_STORE_URL, or add --new"
         )
     if not await _is_known(desk, name, limited={account for account, _ in runtime.limits}):

@@ -31,6 +31,7 @@ from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.noticeboard import Noticeboard
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reservation import BudgetRejected, hold_for
+from budget_middleware.ledger.settings_watch import SettingsWatch
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
@@ -70,6 +71,7 @@ class Ledger:
         store_timeout_s: float = 0.5,
         spool_max: int = 10_000,
         spool_path: Path | None = None,
+        fingerprint: str = "",
         telemetry: Telemetry | None = None,
     ) -> None:
         self.store = store
@@ -102,6 +104,7 @@ class Ledger:
         )
         self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
         self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout=self._timeout)
+        self._settings_watch = SettingsWatch(store, fingerprint, tasks=self._tasks, timeout=self._timeout)
         self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout=self._timeout)
         self.telemetry.metrics.observe(
             Gauges(
@@ -136,6 +139,7 @@ class Ledger:
         """Begin to tend leases and spool now; else that begins with the first hold of an event loop."""
         self._endings.adopt()
         self._leases.start()
+        self._settings_watch.look()
 
     async def check_store(self) -> None:
         """Try whether the store can do all that is needed. Raises StoreUnavailable, or WrongServer with the fix."""
@@ -147,6 +151,7 @@ class Ledger:
 
     async def _tend(self) -> None:
         self._endings.adopt()
+        self._settings_watch.look()
         self._follower.look_again()
         await self._expiries.sweep()
         await self._follower.look_for_loss()

