@@ -16,6 +16,7 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
+from budget_middleware.request.cors import CorsWatch
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
@@ -77,6 +78,7 @@ class BudgetMiddleware:
         self._api_at = lru_cache(256)(self._find_api)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._responder = BudgetResponder(self._app, settings=settings, ledger=ledger, admission=admission)
+        self._cors = CorsWatch(self._note_inner_cors)
         for doubt in payers.doubts_about(settings.limits):
             _log.warning("BUDGET_LIMITS: %s", doubt)
 
@@ -85,6 +87,8 @@ class BudgetMiddleware:
             await self._live(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
             # WebSockets too: they are not metered.
+            if self._error is None and scope.get("method") == "OPTIONS":
+                send = self._cors.watch(scope, send)
             await self._app(scope, receive, send)
         elif is_metered(scope):
             self._warn_of_stack()
@@ -123,6 +127,17 @@ class BudgetMiddleware:
         if not self._was_stacked:
             self._was_stacked = True
             _log.warning("BudgetMiddleware is stacked twice: the outer one meters, this one does nothing; remove one")
+
+    def _note_inner_cors(self, path: str) -> bool:
+        """Tell of a CORS layer inside of us; whether it is one for an API that is metered."""
+        if self._settings.mode is Mode.OFF or self._api_at(path) is None:
+            return False
+        if self.ledger.note(Topic.CORS, _ID_SEGMENT.sub("/{id}", path)[:200]):
+            _log.warning(
+                "a CORS layer stands inside of BudgetMiddleware: refusals carry no CORS headers, and a browser takes"
+                " them for a network error; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
+            )
+        return True
 
     def _find_api(self, path: str) -> Api | None:
         for rule in self._settings.routes:

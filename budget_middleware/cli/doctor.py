@@ -221,6 +221,10 @@ def _noted_findings(notes: Sequence[Note]) -> list[Finding]:
             "served without a price, booked at 0",
             "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
         ),
+        Topic.CORS: (
+            "refusals carry no CORS headers, a browser takes them for a network error",
+            "put CORSMiddleware outside of BudgetMiddleware: in Starlette, add it afterwards",
+        ),
     }
     findings = [
         Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1])

@@ -158,8 +158,10 @@ def test_what_a_server_does_not_tell():
 async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
     await store.note(Topic.UNMETERED, "/v1/agents/{id}/run")
     await store.note(Topic.UNPRICED, "house-model")
+    await store.note(Topic.CORS, "/v1/chat/completions")
     ran = cli("doctor", "--json")
     assert [finding["message"] for finding in ran.json if finding["check"] == "gateway"] == [
+        "/v1/chat/completions: refusals carry no CORS headers, a browser takes them for a network error",
         "/v1/agents/{id}/run: POST passes unmetered",
         "house-model: served without a price, booked at 0",
     ]

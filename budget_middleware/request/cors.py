@@ -1,0 +1,39 @@
+"""Notices a CORS layer that stands inside of the middleware, where a browser cannot read our refusals.
+
+A browser shows an answer to a page only if it has CORS headers. A layer inside adds them to the app's answers and not
+to ours, so that a refusal looks like a network error. Before nearly every call to an LLM API a browser sends a
+preflight: a layer outside answers it before us, a layer inside lets it come through. So only preflights are looked at,
+and other requests pay nothing.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from starlette.types import Message, Scope, Send
+
+_ASKS: Final = b"access-control-request-method"
+_ALLOWS: Final = b"access-control-allow-origin"
+
+
+class CorsWatch:
+    """``on_inner_layer`` is called with the path of a preflight that a layer inside has answered; True: no more."""
+
+    def __init__(self, on_inner_layer: Callable[[str], bool]) -> None:
+        self._on_inner_layer = on_inner_layer
+        self._is_told = False
+
+    def watch(self, scope: Scope, send: Send) -> Send:
+        """The ``send`` for the app of an OPTIONS request."""
+        if self._is_told or not any(name == _ASKS for name, _ in scope["headers"]):
+            return send
+
+        async def send_and_look(message: Message) -> None:
+            if message["type"] == "http.response.start" and not self._is_told:
+                self._look(scope["path"], message)
+            await send(message)
+
+        return send_and_look
+
+    def _look(self, path: str, message: Message) -> None:
+        if any(bytes(name).lower() == _ALLOWS for name, _ in message.get("headers", ())):
+            self._is_told = self._on_inner_layer(path)
