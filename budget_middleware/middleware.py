@@ -20,6 +20,7 @@ from budget_middleware.request.cors import CorsWatch
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
+from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_doubts
 from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
@@ -176,12 +177,16 @@ class BudgetMiddleware:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lifespan passes through; a wrong setting stops the server, and what is owed is booked before it ends."""
+        if self._error is None and not runs_asyncio():
+            self._error = SettingsError(WRONG_LOOP)
         if self._error is not None:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(self._error)})
             # As Starlette does: a test client would take a return for a start.
             raise self._error
         self._lifespan_state = scope.get("state", {})
+        for doubt in server_doubts():
+            _log.warning("%s", doubt)
         await self._require_store(receive, send)
 
         async def send_after_draining(message: Message) -> None:

@@ -4,6 +4,7 @@ import http.client
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -21,7 +22,7 @@ from budget_middleware.testing import chunk, start
 ORIGIN = "https://app.example"
 PATH = "/v1/chat/completions"
 BODY = '{"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}'
-ALLOWED = {"allow_origins": [ORIGIN], "allow_methods": ["POST"], "allow_headers": ["*"]}
+ALLOWED: dict[str, Any] = {"allow_origins": [ORIGIN], "allow_methods": ["POST"], "allow_headers": ["*"]}
 
 
 class NetworkError(Exception):
@@ -125,13 +126,19 @@ async def test_f65_cors_inside_is_told_by_the_log_and_by_doctor(caplog: pytest.L
 
 async def test_only_preflights_are_looked_at():
     paths: list[str] = []
-    watch = CorsWatch(lambda path: bool(paths.append(path)) or path == "/b")
+
+    def told(path: str) -> bool:
+        paths.append(path)
+        return path == "/b"
+
+    watch = CorsWatch(told)
 
     async def send(_):
         pass
 
     asking = [(b"origin", b"x"), (b"access-control-request-method", b"POST")]
-    allowed = start(**{"Access-Control-Allow-Origin": "*"})
+    headers: dict[str, Any] = {"Access-Control-Allow-Origin": "*"}
+    allowed = start(**headers)
     assert watch.watch({"path": "/", "headers": []}, send) is send
     for path, answer in (("/none", start()), ("/a", allowed), ("/b", allowed), ("/c", allowed)):
         watched = watch.watch({"path": path, "headers": asking}, send)

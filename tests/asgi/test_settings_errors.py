@@ -134,7 +134,8 @@ WRONG |= {
     ]
 }
 URLS = {
-    "redis://:canary@h/0?foo=bar": "BUDGET_STORE_URL='redis://***@h/0?foo=bar': ",
+    "redis://:canary@h/0?foo=bar": "BUDGET_STORE_URL='redis://***@h/0?foo=bar': the option 'foo' is not known; ",
+    "rediss://h?ssl_ca=/x": "BUDGET_STORE_URL='rediss://h?ssl_ca=/x': the option 'ssl_ca' is not known; ",
     "redis://h/0?db=x": "BUDGET_STORE_URL='redis://h/0?db=x': ",
     "redis://h/0?socket_timeout=soon": "BUDGET_STORE_URL='redis://h/0?socket_timeout=soon': ",
     "rediss://h/0?ssl_cert_reqs=perhaps": "BUDGET_STORE_URL='rediss://h/0?ssl_cert_reqs=perhaps': ",

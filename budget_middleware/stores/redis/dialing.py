@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreUnavailable, WrongServer
+from budget_middleware.stores.redis.url_options import check_options
 from budget_middleware.stores.redis.wire import Wire
 from budget_middleware.stores.redis.wrong_server import Fault, fault_in, fault_of_role, wrong_server
 
@@ -23,6 +24,7 @@ _UNTRUSTED = Fault(
 
 def check_url(url: str) -> None:
     """ValueError, in one line, for a URL that no connection can be made with, whoever may answer there."""
+    check_options(url)
     try:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # It makes one, and that is all.
         options = parse_url(url)
