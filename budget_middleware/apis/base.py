@@ -27,7 +27,8 @@ class Ask:
     as the settings say. With `hides_input` there is more input than the request shows, such as a stored
     conversation: it is not expected to count, but at worst fills the model's context window. `texts` are those of the
     input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`: the work goes on
-    whether or not anybody waits, and what it cost may never be told.
+    whether or not anybody waits, and what it cost may never be told. `other_models` are those that some gateway takes
+    for this request instead of `model`, `maybe_models` what only may be the name of one.
     """
 
     model: str | None = None
@@ -43,6 +44,8 @@ class Ask:
     output_unit: Unit = Unit.OUTPUT
     choices: int = 1
     is_unseen: bool = False
+    other_models: tuple[str, ...] = ()
+    maybe_models: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -168,9 +171,9 @@ class Api(Protocol):
         """Whether a POST to this path is a call of this API, behind any prefix."""
         ...
 
-    def read_request(self, body: object, *, path: str, n_bytes: int) -> Ask:
+    def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
         """Read a parsed body of so many bytes. BadRequestError for numbers that allow no estimate, and for
-        nothing else; an UNREADABLE body counts by its length.
+        nothing else; an UNREADABLE body counts by its length. The path and the query may name a model too.
         """
         ...
 

@@ -3,19 +3,17 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from typing import ClassVar, Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import MAY_HOLD_TEXT, Count, count_input
 from budget_middleware.apis.errors import openai_error
 from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
+from budget_middleware.apis.model_names import model_in_path, names_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, may_be_true, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
 
-# The model of Azure's OpenAI, and of gateways that route by path. There it is the path that decides.
-_DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/")
 # Fields of any API that steer a call rather than being sent to the model. What is not among them counts as text.
 _UNSENT_FIELDS: Final = """
     model models user user_id metadata stream stream_options service_tier serviceTier safety_identifier
@@ -51,17 +49,18 @@ class JsonApi:
         """Whether the path ends as those of this API."""
         return self.path.search(path) is not None
 
-    def read_request(self, body: object, *, path: str, n_bytes: int) -> Ask:
+    def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
         """Read a request; a body that is no object counts by its length."""
         if body is UNREADABLE or not isinstance(body, dict):
             return Ask(
-                model=self.model_of({}, path),
+                model=model_in_path(self.path, path)[0],
                 input=Usage(input_tokens=tokens_from_text_bytes(n_bytes), **self.unread_units(n_bytes)),
                 worst_input=Usage(input_tokens=n_bytes, **self.unread_units(n_bytes)),
                 # It may be compressed, or longer than was read.
                 hides_input=True,
             )
         ask = self.read_ask(body, path=path, n_bytes=n_bytes)
+        ask.model, ask.other_models, ask.maybe_models = names_of(body, path=path, query=query, pattern=self.path)
         if isinstance(body, PartialBody):
             return replace(
                 ask,
@@ -75,12 +74,11 @@ class JsonApi:
         """What a body of so many bytes that was not read is taken for, of units that are no tokens."""
         return {}
 
-    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:  # noqa: ARG002 - some look at it
         """Read the object of a request of so many bytes."""
         count = self.count(body)
         count.complete(n_bytes)
         return Ask(
-            model=self.model_of(body, path),
             service_tier=text_in(body, "service_tier"),
             input=count.expected(),
             worst_input=count.at_worst(n_bytes),
@@ -107,10 +105,6 @@ class JsonApi:
             if field not in UNSENT_FIELDS and field not in self.input_fields and type(value) in MAY_HOLD_TEXT
         ]
 
-    def model_of(self, body: Mapping[str, object], path: str) -> str | None:
-        """The model that is asked for: the one in the path, else in the body."""
-        return _model_in_path(self.path, path) or text_in(body, "model")
-
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - most name some
         """The most tokens of one choice, where the request names it."""
         return None
@@ -135,11 +129,3 @@ class JsonApi:
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """The refusal as OpenAI's errors look, which most gateways imitate."""
         return openai_error(refusal)
-
-
-# Paths are hostile input: so many of them are remembered.
-@lru_cache(256)
-def _model_in_path(pattern: re.Pattern[str], path: str) -> str | None:
-    own = pattern.search(path) if "model" in pattern.groupindex else None
-    deployment = _DEPLOYMENT.search(path)
-    return (own and own["model"]) or (deployment and deployment["model"])

@@ -205,6 +205,12 @@ def claims_for(payers: Mapping[str, str | None], *, layers: Sequence[LimitBook],
     return tuple(_claims(accounts or {GLOBAL: {}}))
 
 
+def joined_claims(*claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    """The counters of all of them, each once, in their order."""
+    by_counter = {(claim.account, claim.period): claim for each in claims for claim in each}
+    return tuple(sorted(by_counter.values(), key=lambda claim: (claim.account, PERIODS.index(claim.period))))
+
+
 def _binding(kinds: Kinds, subjects: Subjects, layers: Sequence[LimitBook]) -> dict[Period, int]:
     amounts: Amounts = {}
     for book in reversed(layers):

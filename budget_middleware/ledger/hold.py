@@ -14,15 +14,17 @@ from budget_middleware.telemetry import ParentContext, Told, names
 class Hold:
     """What one request asks to reserve; its id is made here, before the store hears of it.
 
-    ``targets`` are the counters as last sent to the store: enough to book the cost even if the store never saw,
-    or has lost, the reservation. ``told`` are attributes of its spans. ``is_uncertain`` says that an attempt to
-    reserve got no answer; ``is_local``, that this worker alone holds it, for the store is away; ``since_s`` is when
-    it was made, on the monotonic clock.
+    ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
+    counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
+    reservation. ``told`` are attributes of its spans. ``is_uncertain`` says that an attempt to reserve got no answer;
+    ``is_local``, that this worker alone holds it, for the store is away; ``since_s`` is when it was made, on the
+    monotonic clock.
     """
 
     payers: Mapping[str, str | None]
     amount_nanos: int
     model: str = ""
+    other_models: tuple[str, ...] = ()
     expiry_charge_nanos: int = 0
     context: ParentContext = None
     told: Told = dict

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.limits import Claim, LimitRule
+from budget_middleware.core.limits import Claim, LimitRule, joined_claims
 from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Rejection, Release, Reserve, Status, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.ledger.attempts import until_decided
@@ -243,14 +243,20 @@ class Ledger:
 
     async def _claims(self, hold: Hold) -> tuple[Claim, ...]:
         try:
-            return await self._layers.claims(hold.payers, model=hold.model)
+            if not hold.other_models:
+                return await self._layers.claims(hold.payers, model=hold.model)
+            models = (hold.model, *hold.other_models)
+            return joined_claims(*[await self._layers.claims(hold.payers, model=model) for model in models])
         except (StoreUnavailable, asyncio.CancelledError):
             # Whoever serves the request all the same must know where its cost is to be booked.
             hold.targets = hold.targets or self._targets(self._known_claims(hold))
             raise
 
     def _known_claims(self, hold: Hold) -> tuple[Claim, ...]:
-        return self._layers.known_claims(hold.payers, model=hold.model)
+        if not hold.other_models:
+            return self._layers.known_claims(hold.payers, model=hold.model)
+        models = (hold.model, *hold.other_models)
+        return joined_claims(*[self._layers.known_claims(hold.payers, model=model) for model in models])
 
     def _reserve_verb(self, hold: Hold, span: VerbSpan, *, limits_version: int) -> Reserve:
         return Reserve(

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPay
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.body import RequestBody
-from budget_middleware.request.quote import Quote, quote_for
+from budget_middleware.request.quote import Quote, dearest, quote_for
 from budget_middleware.request.refusals import is_callers_own, rejection_message
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
@@ -61,7 +62,7 @@ class Admission:
     async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
         try:
-            quote = self._quote(api, body, path=scope["path"])
+            quote = self._quote(api, body, path=scope["path"], query=scope.get("query_string", b""))
             payers = await self._payers_of(scope, body)
         except BadRequestError as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
@@ -73,15 +74,17 @@ class Admission:
             payers,
             quote.estimate_nanos,
             model=encode_subject(quote.model) if quote.model else "",
+            other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge_nanos=self._expiry_charge(quote),
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
             told=partial(_told, (quote.rates.provider if quote.rates else "") or api.provider, _short(quote.ask.model)),
         )
         decided = await self._reserve(hold, quote)
-        if quote.rates is None and isinstance(decided, Admitted) and self._refuses_unpriced(hold):
+        is_unpriced = quote.rates is None or quote.unpriced_model
+        if is_unpriced and isinstance(decided, Admitted) and self._refuses_unpriced(hold, quote):
             self._ledger.abandon(hold, reason="unpriced")
-            return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote.ask, body))
+            return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote, body))
         return decided
 
     def _expiry_charge(self, quote: Quote) -> int:
@@ -99,14 +102,24 @@ class Admission:
                 raise
             return self._payers.nobody()
 
-    def _quote(self, api: Api, body: RequestBody, *, path: str) -> Quote:
+    def _quote(self, api: Api, body: RequestBody, *, path: str, query: bytes) -> Quote:
         n_bytes = body.length()
         try:
-            ask = api.read_request(body.document, path=path, n_bytes=n_bytes)
+            ask = api.read_request(body.document, path=path, query=query, n_bytes=n_bytes)
         except BadRequestError:
             if self._enforces:
                 raise
-            ask = api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
+            ask = api.read_request(UNREADABLE, path=path, query=query, n_bytes=n_bytes)
+        quote = self._quote_for(ask)
+        if not ask.other_models and not ask.maybe_models:
+            return quote
+        others, maybe = (
+            [self._quote_for(replace(ask, model=model)) for model in models]
+            for models in (ask.other_models, ask.maybe_models)
+        )
+        return dearest(quote, others, maybe)
+
+    def _quote_for(self, ask: Ask) -> Quote:
         return quote_for(
             ask,
             self._prices.resolve(ask.model or "", provider=ask.provider),
@@ -114,15 +127,16 @@ class Admission:
             by=self._settings.estimate,
         )
 
-    def _refuses_unpriced(self, hold: Hold) -> bool:
+    def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:
         """An unpriced model is refused only where its cost would matter: where a limit binds the request.
 
         Which limits do, the store alone knows for sure, so this is asked after a reserve of 0.
         """
         if self._enforces and any(target.limit_nanos is not None for target in hold.targets):
             return True
-        if self._ledger.note(Topic.UNPRICED, hold.model or "(none named)"):
-            _log.warning("model %s has no price: served, and booked at 0 as unpriced", hold.model or "(none named)")
+        model = encode_subject(quote.unpriced_model) if quote.unpriced_model else hold.model or "(none named)"
+        if self._ledger.note(Topic.UNPRICED, model):
+            _log.warning("model %s has no price: served, and booked at 0 as unpriced", model)
         return False
 
     async def _reserve(self, hold: Hold, quote: Quote) -> Admitted | Refused:
@@ -179,7 +193,10 @@ def _refused(status: int, reason: Reason, message: str) -> Refused:
     return Refused(Refusal(status=status, reason=reason, message=message))
 
 
-def _unknown_model_message(ask: Ask, body: RequestBody) -> str:
+def _unknown_model_message(quote: Quote, body: RequestBody) -> str:
+    ask = quote.ask
+    if quote.unpriced_model:
+        return f"The request names several models, and {_short(quote.unpriced_model)!r} has no price here."
     if body.why_unread and ask.model is None:
         return body.why_unread
     if ask.model is None:

@@ -15,6 +15,9 @@ class Quote(NamedTuple):
     ask: Ask
     rates: Rates | None
     estimate_nanos: int
+    # Where the request names several models, and this is the dearest: the others, and one that has no price.
+    other_models: tuple[str, ...] = ()
+    unpriced_model: str = ""
 
     @property
     def input_nanos(self) -> int:
@@ -58,6 +61,19 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
         nanos = max(nanos, tier_nanos)
     # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
     return Quote(kept, rates, nanos or (0 if rates.is_free else 1))
+
+
+def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:
+    """The dearest of the quotes for all models that a request names. Those that `maybe` names count with a price."""
+    priced = [each for each in maybe if each.rates is not None]
+    unpriced = next((each.model for each in others if each.rates is None), "")
+    candidates = [quote, *others, *priced]
+    # What is served without a price all the same is booked at one that is known.
+    best = max(candidates, key=lambda each: (each.rates is not None, each.estimate_nanos))
+    if quote.rates is None:
+        unpriced = unpriced or quote.model or "(none named)"
+    models = dict.fromkeys(each.model for each in candidates if each.model and each.model != best.model)
+    return best._replace(other_models=tuple(models), unpriced_model=unpriced)
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
