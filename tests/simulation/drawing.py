@@ -46,7 +46,7 @@ def draw(seed: int) -> Plan:
         starts_ms_before_hour=rng.choice((1_800_000, length_ms // 2, 2_000)),
         on_abort=rng.choice(("partial", "partial", "input", "full", "release", "drain")),
         on_expire=rng.choice(("release", "input", "estimate")),
-        on_store_error=rng.choice(("open", "closed")),
+        on_store_error=rng.choice(("local", "open", "closed")),
         limit_in_estimates=rng.choice((1, 2, 5, 1_000)),
         lease_s=lease_s,
         has_spool=rng.random() < 0.5,

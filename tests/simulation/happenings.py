@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 TAKEOVER_MS = 1_000
 
+STANDSTILL_MS, BETWEEN_MS = 600, 20
+"""How long a lagging worker's event loop stands still, and how long it runs before it does so again."""
+
 
 class Happenings:
     """Plays the events. ``adjusts`` holds the answer to each operator's adjust that got one, by its number."""
@@ -35,7 +38,7 @@ class Happenings:
         self._world.tell("--", event.kind, event.about or "", event.amount or "", "for", event.for_ms, "ms")
         self.met[event.kind] += 1
         match event.kind:
-            case Kind.KILL | Kind.PAUSE | Kind.RESTART | Kind.SKEW:
+            case Kind.KILL | Kind.PAUSE | Kind.LAG | Kind.RESTART | Kind.SKEW:
                 self._befall_worker(event)
             case Kind.LIMIT | Kind.ADJUST | Kind.OPERATOR_RELEASE:
                 self._operator.begin(self._run_errand(event), number=event.number)
@@ -55,8 +58,17 @@ class Happenings:
                 life.process.pause()
                 self.paused.add(life.process)
                 world.later(event.for_ms, self._resume, life.process)
+            case Kind.LAG if not life.process.is_stopped:
+                for begins_ms in range(0, event.for_ms, STANDSTILL_MS + BETWEEN_MS):
+                    world.later(begins_ms, self._stand_still, life.process)
             case Kind.SKEW:
                 life.process.skew_ms += event.amount
+
+    def _stand_still(self, process: Process) -> None:
+        if not process.is_stopped:
+            process.pause()
+            self.paused.add(process)
+            self._world.later(STANDSTILL_MS, self._resume, process)
 
     def _resume(self, process: Process) -> None:
         if not process.is_cut:

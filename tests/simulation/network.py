@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from budget_middleware.core.model import Status
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from tests.simulation.hosts import Host, answered
 from tests.simulation.loop import Process, outside
@@ -15,7 +16,7 @@ from tests.simulation.plan import CallFault, Fault, Plan
 from tests.simulation.witness import VERBS, Violation, Witness
 
 REPLY_TIMEOUT_S = 0.5
-"""As the real store's socket: no reply by then is an error."""
+"""As on the real store's wire: silence for so long is an error."""
 
 _CALM = CallFault(-1, Fault.DELAYED, 0)
 
@@ -47,6 +48,7 @@ class Link:
     def __init__(self, process: Process, network: "Network") -> None:
         self._process = process
         self._network = network
+        self._time_limit = SharedTimeout(REPLY_TIMEOUT_S)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*arguments: Any, **options: Any) -> Any:
@@ -55,7 +57,7 @@ class Link:
             reply = asyncio.get_running_loop().create_future()
             self._network.send(self._process, name, arguments, options, reply)
             try:
-                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                with self._time_limit.timeout():
                     return await reply
             except TimeoutError as error:
                 raise StoreUnavailable("no reply") from error

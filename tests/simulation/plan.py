@@ -52,6 +52,8 @@ class Kind(StrEnum):
 
     KILL = "kill"
     PAUSE = "pause"
+    LAG = "lag"
+    """Its event loop stands still again and again, for longer than the store's time-out."""
     RESTART = "restart"
     SKEW = "skew"
     DOWN = "down"
