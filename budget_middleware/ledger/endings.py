@@ -292,6 +292,7 @@ class Endings:
                 self._follower.learn_latest(answer)
 
     def _give_up(self, owed: _Owed, error: BaseException) -> None:
+        self._local.forget(owed.ending.id)
         told = names.because(str(error))
         self._follower.finish(owed.span, names.UNPROTECTED, told, is_uncertain=owed.is_uncertain)
         _log.error("not booked by this process, the store gave no answer: %s", owed.ending, extra=owed.log_ids)

@@ -79,6 +79,10 @@ class LocalLedger:
         if targets and nanos:
             self._owed[id_] = targets, nanos
 
+    def forget(self, id_: str) -> None:
+        """An ending is lost: what it costs stays counted, and nothing else is kept of it."""
+        self._owed.pop(id_, None)
+
     def end(self, hold: Hold, targets: tuple[Target, ...], actual_nanos: int) -> None:
         """Count the cost of a request whose ending got no answer yet."""
         if not hold.is_local:

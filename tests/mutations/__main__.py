@@ -24,11 +24,17 @@ HUNG_S = 900
 # Fast and pure first: most faults are found within seconds.
 CORE = ("tests/core", "tests/test_prices.py")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
-LEDGER = ("tests/ledger", "tests/telemetry")
+LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
 REQUEST = ("tests/request", "tests/asgi", "tests/apis", "tests/test_payers.py")
 STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), ("tests/cli",))
-PROCESSES = ("tests/e2e", "tests/faults")
-NEAREST = {"core": CORE, "stores": STORES, "ledger": LEDGER}
+PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
+NEAREST = {
+    "core": CORE,
+    "stores": STORES,
+    "ledger": LEDGER,
+    "loop_clock.py": LEDGER,
+    "shared_timeout.py": LEDGER,
+}
 
 _LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis")
 

@@ -730,4 +730,65 @@ FAULTS = (
         "return not self._rest and not self._skipping",
         "return not self._skipping",
     ),
+    # Time-outs, and the store that is away.
+    Fault(
+        "a loop that stands still uses up its time-outs",
+        "loop_clock.py",
+        "self.now_s += min(passed_s, 2 * self.tick_s)",
+        "self.now_s += passed_s",
+    ),
+    Fault(
+        "what has arrived is given up unread",
+        "shared_timeout.py",
+        "            after_polling(asyncio.get_running_loop(), self._give_up_due)\n",
+        "            self._give_up_due()\n",
+    ),
+    Fault(
+        "a burst is given up while others are answered",
+        "shared_timeout.py",
+        "else max(wait.since_s, self._succeeded_s)",
+        "else wait.since_s",
+    ),
+    Fault(
+        "a wait that was overtaken goes on for ever",
+        "shared_timeout.py",
+        "since_s = wait.since_s if wait.since_s < self._overtakes_s else",
+        "since_s = wait.since_s if False else",
+    ),
+    Fault(
+        "a store that asks for newer limits is away",
+        "ledger/attempts.py",
+        "                    wait.renew()\n",
+        "",
+    ),
+    Fault(
+        "what a worker admits by itself is not counted",
+        "ledger/local_ledger.py",
+        "            self.owe(hold.id, hold.targets, hold.amount_nanos)\n",
+        "",
+    ),
+    Fault(
+        "what ends while the store is away is counted twice",
+        "ledger/local_ledger.py",
+        "            self._give_back(hold.targets, hold.amount_nanos)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "refusals of an outage wait to be released",
+        "request/admission.py",
+        "        if hold.is_uncertain:\n            self._ledger.abandon",
+        "        if True:\n            self._ledger.abandon",
+    ),
+    Fault(
+        "a demoted server is believed",
+        "stores/redis/wrong_server.py",
+        '        case ["slave", *_]:\n            return _REPLICA\n',
+        "",
+    ),
+    Fault(
+        "a server that cannot do the work only refuses",
+        "stores/redis/link.py",
+        "        fault = fault_in(text)\n",
+        "        fault = None\n",
+    ),
 )
