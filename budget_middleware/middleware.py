@@ -1,14 +1,11 @@
 """`BudgetMiddleware`: the one line. It holds what all requests share, and nothing of any request."""
 
 import logging
-import re
-from functools import lru_cache
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis import APIS, api_at, is_free_route
-from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.opening import ledger_of, require_async
 from budget_middleware.payers.accounts_file import AccountsFile
@@ -20,6 +17,8 @@ from budget_middleware.request.cors import CorsWatch
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
+from budget_middleware.request.unmetered import UnmeteredRequests, template_of
+from budget_middleware.routing import Router, Standing
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_doubts
 from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
@@ -27,7 +26,6 @@ from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store, Topic
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_ID_SEGMENT = re.compile(r"/(?:[0-9]+|[0-9a-fA-F-]{16,}|[A-Za-z]+[_-][A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*)(?=/|$)")
 
 _log = logging.getLogger("budget_middleware")
 
@@ -75,19 +73,22 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
-        # Paths are hostile input: so many of them are remembered.
-        self._api_at = lru_cache(256)(self._find_api)
+        self._router = Router(settings.routes)
+        self._unmetered = UnmeteredRequests(self._app, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
-        self._responder = BudgetResponder(self._app, settings=settings, ledger=ledger, admission=admission)
         self._cors = CorsWatch(self._note_inner_cors)
+        self._responder = BudgetResponder(
+            self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
+        )
         for doubt in payers.doubts_about(settings.limits):
             _log.warning("BUDGET_LIMITS: %s", doubt)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await self._shake_hands(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
-            # WebSockets too: they are not metered.
             if self._error is None and scope.get("method") == "OPTIONS":
                 send = self._cors.watch(scope, send)
             await self._app(scope, receive, send)
@@ -96,28 +97,38 @@ class BudgetMiddleware:
             await self._app(scope, receive, send)
         elif self._error is not None:
             await self._refuse_misconfigured(scope, receive, send)
-        elif (api := self._api_at(scope["path"])) is None or self._settings.mode is Mode.OFF:
-            await self._app(self._ungated(api, scope), receive, send)
+        elif self._settings.mode is Mode.OFF:
+            # The app may add to its handle: switched off, nothing of it is booked.
+            handle = BudgetHandle("", self.ledger.prices)
+            await self._app(with_handle(self._unshared(scope), handle), receive, send)
         else:
+            await self._guard(scope, receive, send)
+
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._router.route_of(scope)
+        # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
+        is_clear = route.standing is not Standing.UNCLEAR or self._settings.mode is Mode.SHADOW
+        if route.api is not None and is_clear:
             self._check_store()
-            await self._responder.respond(api, self._unshared(scope), receive, send)
+            await self._responder.respond(route, self._unshared(scope), receive, send)
+        else:
+            await self._unmetered.respond(route, scope, receive, send)
+
+    async def _shake_hands(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """WebSockets are not metered yet, whatever their path is."""
+        if self._error is not None or self._settings.mode is Mode.OFF:
+            await self._app(scope, receive, send)
+        else:
+            await self._unmetered.respond(self._router.route_of(scope), scope, receive, send)
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
-        api = api_at(scope["path"])
+        # The rules of BUDGET_ROUTES may be what cannot be read.
+        api = Router(()).route_of(scope).api
         if api is None:
             await self._app(scope, receive, send)
             return
         refusal = Refusal(status=500, reason=Reason.MISCONFIGURED, message=f"Budget settings: {self._error}")
         await send_refusal(api, refusal, send, headers=retry_headers(refusal.reason, call_s=0))
-
-    def _ungated(self, api: Api | None, scope: Scope) -> Scope:
-        """The scope for the app of a request that is not metered."""
-        if self._settings.mode is not Mode.OFF:
-            if scope["method"] == "POST":
-                self._note_ungated(scope["path"])
-            return scope
-        # The app may add to its handle: switched off, nothing of it is booked.
-        return with_handle(self._unshared(scope), BudgetHandle("", self.ledger.prices)) if api else scope
 
     def _unshared(self, scope: Scope) -> Scope:
         """Some servers give every request the state of the lifespan itself, where nobody's handle may be left."""
@@ -131,32 +142,14 @@ class BudgetMiddleware:
 
     def _note_inner_cors(self, path: str) -> bool:
         """Tell of a CORS layer inside of us; whether it is one for an API that is metered."""
-        if self._settings.mode is Mode.OFF or self._api_at(path) is None:
+        if self._settings.mode is Mode.OFF or self._router.route_of({"path": path}).api is None:
             return False
-        if self.ledger.note(Topic.CORS, _ID_SEGMENT.sub("/{id}", path)[:200]):
+        if self.ledger.note(Topic.CORS, template_of(path)):
             _log.warning(
                 "a CORS layer stands inside of BudgetMiddleware: refusals carry no CORS headers, and a browser takes"
                 " them for a network error; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
             )
         return True
-
-    def _find_api(self, path: str) -> Api | None:
-        for rule in self._settings.routes:
-            if path.rstrip("/").endswith(rule.suffix.rstrip("/")):
-                return next((api for api in APIS if api.name == rule.api), None)
-        return api_at(path)
-
-    def _note_ungated(self, path: str) -> None:
-        is_free = is_free_route(path)
-        self.ledger.telemetry.metrics.count_request(status="free" if is_free else "unmetered", model="other")
-        if is_free:
-            return
-        template = _ID_SEGMENT.sub("/{id}", path)[:200]
-        if self.ledger.note(Topic.UNMETERED, template):
-            _log.warning(
-                "POST %r passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)",
-                template,
-            )
 
     def _check_store(self) -> None:
         """Once a worker, beside its requests: at its start, or with its first request where there is no lifespan."""

@@ -11,6 +11,7 @@ from budget_middleware.setting_types import Mode, redact_url
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.opening import MEMORY_URL, open_store
+from budget_middleware.telemetry import Telemetry
 
 _log = logging.getLogger("budget_middleware")
 
@@ -56,6 +57,7 @@ def ledger_of(
         store_timeout_s=settings.store_timeout_s,
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
+        telemetry=Telemetry(trace_context=settings.trace_context),
         fingerprint=fingerprint_of(settings) if is_gateway and settings.mode is not Mode.OFF else "",
     )
 

@@ -42,6 +42,21 @@ class Mode(StrEnum):
     OFF = "off"
 
 
+class Unmetered(StrEnum):
+    """What happens to a POST or a WebSocket handshake on a route that nobody here meters."""
+
+    PASS = "pass"  # noqa: S105 - a word, not a secret
+    REFUSE = "refuse"
+
+
+class TraceContext(StrEnum):
+    """What the trace context in a caller's headers is to our spans."""
+
+    PARENT = "parent"
+    LINK = "link"
+    IGNORE = "ignore"
+
+
 class OnStoreError(StrEnum):
     """What happens to a request while the store cannot answer."""
 
@@ -60,7 +75,10 @@ class StoreCheck(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouteRule:
-    """Requests whose path ends in `suffix` are metered as `api`, or not at all where `api` is None."""
+    """Requests whose path ends in `suffix` are metered as `api`, or not at all where `api` is None.
+
+    A segment `*` of the suffix stands for any one segment.
+    """
 
     suffix: str
     api: str | None
@@ -142,7 +160,10 @@ def _route(entry: str) -> RouteRule:
     match = re.fullmatch(r"-(?P<less>/[^\s=?#]+)|(?P<more>/[^\s=?#]+)=(?P<api>\S+)", entry)
     if match is None or (match["api"] or _API_NAMES[0]) not in _API_NAMES:
         raise ValueError(f"{entry!r}: accepted: {ROUTES_ACCEPTED}")
-    return RouteRule(suffix=match["less"] or match["more"], api=match["api"])
+    suffix = match["less"] or match["more"]
+    if not suffix.replace("*", "").strip("/"):
+        raise ValueError(f"{entry!r}: accepted is a path with a segment besides *")
+    return RouteRule(suffix=suffix, api=match["api"])
 
 
 def _sendable(token: SecretStr) -> SecretStr:

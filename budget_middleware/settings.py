@@ -37,8 +37,10 @@ from budget_middleware.setting_types import (
     StoreCheck,
     StoreUrl,
     Switch,
+    TraceContext,
     TraceUrl,
     UnknownModelPrice,
+    Unmetered,
     Zone,
     redact_url,
 )
@@ -153,6 +155,9 @@ class Settings(BaseSettings):
         "a header name",
     )
     routes: Routes = _setting("", "More or fewer metered routes than the built-in ones.", ROUTES_ACCEPTED)
+    unmetered: Unmetered = _setting(
+        "pass", "POSTs and WebSocket handshakes on no known route: served, or answered 403.", "pass, refuse"
+    )
     max_body_bytes: int = _number(
         "10000000",
         "A longer request is estimated from its length; a longer JSON answer is booked at its estimate.",
@@ -176,6 +181,11 @@ class Settings(BaseSettings):
     )
     exhausted_status: ExhaustedStatus = _setting("429", "Status of a refusal.", "429, 402")
     headers: Switch = _setting("on", "off: send no x-budget-* headers.", "on, off")
+    trace_context: TraceContext = _setting(
+        "parent",
+        "What a caller's traceparent is to our spans: their parent, a link of theirs, or nothing.",
+        "parent, link, ignore",
+    )
     trace_url: TraceUrl = _setting("", "Where traces are looked up; journal prints each link.", TRACE_URL_ACCEPTED)
     hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")
     admin_token: AdminToken = _setting(

@@ -14,7 +14,15 @@ from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.prices import parse_unknown_model
-from budget_middleware.setting_types import Mode, OnStoreError, RouteRule, StoreCheck, redact_url
+from budget_middleware.setting_types import (
+    Mode,
+    OnStoreError,
+    RouteRule,
+    StoreCheck,
+    TraceContext,
+    Unmetered,
+    redact_url,
+)
 from budget_middleware.settings import Settings, SettingsError, load, setting_docs
 
 HERE = Path(__file__)
@@ -53,6 +61,9 @@ GOOD = [
     ("on_abort", "drain", OnAbort.DRAIN),
     ("on_expire", "estimate", OnExpire.ESTIMATE),
     ("trace_url", "http://jaeger/trace/{trace_id}", "http://jaeger/trace/{trace_id}"),
+    ("trace_context", "link", TraceContext.LINK),
+    ("trace_context", "ignore", TraceContext.IGNORE),
+    ("unmetered", "refuse", Unmetered.REFUSE),
     ("cost_header", "X-Cost", "x-cost"),
     (
         "routes",
@@ -124,6 +135,9 @@ BAD = [
     ("estimate", "best", "BUDGET_ESTIMATE='best': accepted: expected, worst"),
     ("on_abort", "free", "BUDGET_ON_ABORT='free': accepted: partial, input, full, release, drain"),
     ("on_expire", "0", "BUDGET_ON_EXPIRE='0': accepted: release, input, estimate"),
+    ("trace_context", "child", "BUDGET_TRACE_CONTEXT='child': accepted: parent, link, ignore"),
+    ("unmetered", "block", "BUDGET_UNMETERED='block': accepted: pass, refuse"),
+    ("routes", "-/*", "BUDGET_ROUTES='-/*': '-/*': accepted is a path with a segment besides *"),
     ("trace_url", "http://jaeger/trace", f"BUDGET_TRACE_URL='http://jaeger/trace': accepted: {TRACE_URL}"),
     ("trace_url", "jaeger/{trace_id}", f"BUDGET_TRACE_URL='jaeger/{{trace_id}}': accepted: {TRACE_URL}"),
     ("cost_header", "x cost", "BUDGET_COST_HEADER='x cost': accepted: a header name"),
@@ -224,6 +238,8 @@ def test_the_defaults_of_the_contract():
         "BUDGET_HEADERS": "on",
         "BUDGET_HASH_SECRET": "",
         "BUDGET_TRACE_URL": "",
+        "BUDGET_TRACE_CONTEXT": "parent",
+        "BUDGET_UNMETERED": "pass",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_PATH": "/budget",
     }

@@ -1,6 +1,5 @@
 """Anthropic messages, at Anthropic, at gateways, and by the model's path at Google."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -10,6 +9,7 @@ from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.errors import anthropic_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, token_count
 from budget_middleware.core.pricing import Usage
 
@@ -30,9 +30,8 @@ class AnthropicMessages(JsonApi):
 
     name = "anthropic-messages"
     provider = "anthropic"
-    path = re.compile(
-        r"^(?!.*/threads/[^/]+/messages/?$).*(?:/messages/?|/models/(?P<model>[^/]+):(?:r|streamR)awPredict)$",
-        re.DOTALL,
+    path = ends_in(
+        r"\A(?!.*/threads/[^/]+/messages/*+\Z).*(?:/messages|/models/(?P<model>[^/]+):(?:r|streamR)awPredict)"
     )
     media = ANTHROPIC_MEDIA
     input_fields = ("system", "messages", "cache_control")

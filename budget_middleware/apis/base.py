@@ -142,6 +142,7 @@ class Reason(StrEnum):
     TOO_SLOW = "too_slow"
     AMBIGUOUS_CREDENTIALS = "ambiguous_credentials"
     UNKNOWN_MODEL = "unknown_model"
+    UNMETERED = "refused_unmetered"
     MISCONFIGURED = "misconfigured"
 
 

@@ -1,7 +1,6 @@
 """Amazon Bedrock, where a gateway exposes its paths: converse, in one shape, and invoke, in each model's own."""
 
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -13,6 +12,7 @@ from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in_behind
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, token_count
 from budget_middleware.core.pricing import Usage
 
@@ -38,7 +38,9 @@ class Bedrock(JsonApi):
 
     name = "bedrock"
     provider = "aws.bedrock"
-    path = re.compile(r"/model/(?P<model>.+)/(?:invoke|invoke-with-response-stream|converse|converse-stream)/?$")
+    path = ends_in_behind(
+        "/model/", "(?P<model>.+)/(?=[a-z])(?:invoke|invoke-with-response-stream|converse|converse-stream)"
+    )
     media = ANTHROPIC_MEDIA
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:

@@ -13,6 +13,7 @@ _OPENAI: Final = {
     Reason.BAD_REQUEST: ("invalid_request_error", "budget_bad_request"),
     Reason.AMBIGUOUS_CREDENTIALS: ("invalid_request_error", "ambiguous_credentials"),
     Reason.UNKNOWN_MODEL: ("invalid_request_error", "budget_unknown_model"),
+    Reason.UNMETERED: ("invalid_request_error", "budget_unmetered"),
     Reason.MISCONFIGURED: ("api_error", "budget_misconfigured"),
 }
 _CODED: Final = (Reason.AMBIGUOUS_CREDENTIALS,)
@@ -21,12 +22,14 @@ _ANTHROPIC: Final = {
     400: "invalid_request_error",
     402: "billing_error",
     408: "timeout_error",
+    403: "permission_error",
     429: "rate_limit_error",
 }
 _GOOGLE: Final = {
     400: "INVALID_ARGUMENT",
     402: "RESOURCE_EXHAUSTED",
     408: "DEADLINE_EXCEEDED",
+    403: "PERMISSION_DENIED",
     429: "RESOURCE_EXHAUSTED",
     503: "UNAVAILABLE",
 }

@@ -10,6 +10,7 @@ from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
+from budget_middleware.apis.paths import ends_in, ends_in_behind
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, token_count, whole_number
 from budget_middleware.apis.usage_rules import latest
 from budget_middleware.core.pricing import Unit, Usage
@@ -17,7 +18,7 @@ from budget_middleware.core.pricing import Unit, Usage
 MAX_CANDIDATES: Final = 128
 
 _TEXT_FIELDS: Final = ("text", "functionCall", "executableCode")
-_EMBEDDING: Final = re.compile(r":(?:embedContent|batchEmbedContents)$")
+_EMBEDDING: Final = ends_in(":(?:embedContent|batchEmbedContents)")
 # Models that draw do so unless told otherwise; all others have no price for it but that of text.
 _OUTPUT_UNITS: Final = {
     "AUDIO": Unit.OUTPUT_AUDIO,
@@ -37,9 +38,8 @@ class Gemini(JsonApi):
 
     name = "gemini"
     provider = "gcp.gemini"
-    path = re.compile(
-        r"/models/(?P<model>[^/]+(?:/[^/]+)*)"
-        r":(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)$"
+    path = ends_in_behind(
+        "/models/", "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
     )
     media = GEMINI_MEDIA
     input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")

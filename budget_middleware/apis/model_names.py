@@ -14,8 +14,8 @@ from budget_middleware.apis.reading import list_of, mapping_of, text_in
 
 # The model of Azure's OpenAI, and of gateways that route by path: all that is before the API's own path, for LiteLLM
 # takes slashes too.
-_DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>.+)", re.DOTALL)
-_SEGMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/")
+_DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>.+)", re.DOTALL | re.IGNORECASE | re.ASCII)
+_SEGMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/", re.IGNORECASE | re.ASCII)
 # The models to fall back to, of LiteLLM and of OpenRouter.
 _FALLBACKS: Final = ("fallbacks", "models")
 # Of more, only the first are looked at: nobody falls back so often.
@@ -51,8 +51,9 @@ def model_in_path(pattern: re.Pattern[str], path: str) -> tuple[str | None, bool
     found = pattern.search(path)
     if found is not None and "model" in pattern.groupindex and found["model"]:
         return found["model"], True
-    # At a route of the operator's own nobody knows where the API's path begins.
-    deployment = _SEGMENT.search(path) if found is None else _DEPLOYMENT.search(path, 0, found.start())
+    # At a route of the operator's own nobody knows where the API's path begins, and some patterns take in all of it.
+    begins = 0 if found is None else found.start()
+    deployment = _DEPLOYMENT.search(path, 0, begins) if begins else _SEGMENT.search(path)
     return (deployment["model"], False) if deployment else (None, False)
 
 

@@ -1,6 +1,5 @@
 """Ollama's own API: lines of JSON unless asked otherwise, with the usage on the last."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -9,10 +8,11 @@ from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_base64_images, text_bytes_of
 from budget_middleware.apis.errors import ollama_error
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, token_count, whole_number
 from budget_middleware.core.pricing import Usage
 
-_EMBEDDING: Final = re.compile(r"/api/embed/?$")
+_EMBEDDING: Final = ends_in("/api/embed")
 _TEXT_FIELDS: Final = ("content", "thinking", "tool_calls", "response")
 # "num_predict": without end, or until the context is full.
 _NO_MAXIMUM: Final = (-1, -2)
@@ -23,7 +23,7 @@ class Ollama(JsonApi):
 
     name = "ollama"
     provider = "ollama"
-    path = re.compile(r"/api/(?:chat|generate|embed)/?$")
+    path = ends_in("/api/(?:chat|generate|embed)")
     input_fields = ("messages", "context")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:

@@ -1,6 +1,5 @@
 """OpenAI audio: text to speech, and speech to text from the files of a form."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -11,6 +10,7 @@ from budget_middleware.apis.form import File, files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import audio_ms
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, parse_body
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Unit, Usage
@@ -28,7 +28,7 @@ class OpenAISpeech(JsonApi):
 
     name = "openai-speech"
     provider = "openai"
-    path = re.compile(r"/audio/speech/?$")
+    path = ends_in("/audio/speech")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:
         """A character for each byte."""
@@ -60,7 +60,7 @@ class OpenAITranscriptions(JsonApi):
 
     name = "openai-transcriptions"
     provider = "openai"
-    path = re.compile(r"/audio/(?:transcriptions|translations)/?$")
+    path = ends_in("/audio/(?:transcriptions|translations)")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:
         """A recording."""

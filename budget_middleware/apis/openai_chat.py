@@ -12,6 +12,7 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import (
     PartialBody,
     largest,
@@ -40,7 +41,7 @@ class OpenAIChat(JsonApi):
 
     name = "openai-chat"
     provider = "openai"
-    path = re.compile(r"/chat/completions/?$")
+    path = ends_in("/chat/completions")
     input_fields: ClassVar[tuple[str, ...]] = ("messages",)
     # Of xAI, which answers with an id.
     unseen_field = "deferred"

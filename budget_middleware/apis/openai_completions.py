@@ -1,10 +1,10 @@
 """OpenAI's completions of plain prompts, and those of servers that imitate them."""
 
-import re
 from collections.abc import Mapping
 
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.openai_chat import MAX_CHOICES, OpenAIChat
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import PartialBody, whole_number
 
 
@@ -12,7 +12,7 @@ class OpenAICompletions(OpenAIChat):
     """`POST …/completions`, but for those of chats."""
 
     name = "openai-completions"
-    path = re.compile(r"(?<!/chat)/completions/?$")
+    path = ends_in("(?<!/chat)/completions")
     input_fields = ("prompt",)
 
     def choices(self, body: Mapping[str, object]) -> int:

@@ -1,11 +1,11 @@
 """OpenAI embeddings, which have no output that is billed."""
 
-import re
 from collections.abc import Mapping
 
 from budget_middleware.apis.base import Seen
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of
 
 
@@ -14,7 +14,7 @@ class OpenAIEmbeddings(JsonApi):
 
     name = "openai-embeddings"
     provider = "openai"
-    path = re.compile(r"/embeddings/?$")
+    path = ends_in("/embeddings")
     # Ollama's old API, at a path that ends alike, has a prompt.
     input_fields = ("input", "prompt")
 

@@ -1,6 +1,5 @@
 """OpenAI images: generations, edits and variations, billed by the token or by the image."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -10,6 +9,7 @@ from budget_middleware.apis.counting import Count
 from budget_middleware.apis.form import files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, whole_number
 from budget_middleware.core.pricing import Unit
 
@@ -25,7 +25,7 @@ class OpenAIImages(JsonApi):
 
     name = "openai-images"
     provider = "openai"
-    path = re.compile(r"/images/(?:generations|edits|variations)/?$")
+    path = ends_in("/images/(?:generations|edits|variations)")
     input_fields = ("image", "images", "input_image")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - however long it is

@@ -1,6 +1,5 @@
 """OpenAI responses: whole, streamed as typed events, or worked out in the background."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -9,6 +8,7 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
@@ -24,7 +24,7 @@ class OpenAIResponses(JsonApi):
 
     name = "openai-responses"
     provider = "openai"
-    path = re.compile(r"/responses(?:/compact)?/?$")
+    path = ends_in("/responses(?:/compact)?")
     input_fields = ("input", "prompt")
     unseen_field = "background"
 

@@ -1,6 +1,5 @@
 """Rerank, as Cohere, Jina, Voyage and servers like them have it: billed by the search, or by tokens."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -9,6 +8,7 @@ from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import PartialBody, mapping_of, name_in, token_count
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
@@ -23,7 +23,7 @@ class Rerank(JsonApi):
 
     name = "rerank"
     provider = "cohere"
-    path = re.compile(r"/rerank/?$")
+    path = ends_in("/rerank")
 
     def unread_units(self, n_bytes: int) -> dict[str, int]:  # noqa: ARG002 - however long it is
         """A search."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,7 +20,7 @@ from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.ledger.spool_file import refused_in, set_aside_in
 from budget_middleware.opening import fingerprint_of
 from budget_middleware.prices import load_prices
-from budget_middleware.setting_types import Mode
+from budget_middleware.setting_types import Mode, Unmetered
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Note, StoreRefused, StoreUnavailable, Topic, WrongServer
 from budget_middleware.stores.opening import MEMORY_URL
@@ -173,7 +174,8 @@ async def _store_findings(settings: Settings) -> list[Finding]:
         head = await store.head()
         neighbours = await store.neighbours() if head.seq == 0 else ()
         own = fingerprint_of(settings)
-        noted = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours) + _noted_findings(notes)
+        noted = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
+        noted += _noted_findings(notes, settings)
         return [_limits_finding(settings, runtime), *await server_findings(settings, store), *records, *noted]
     except StoreUnavailable as error:
         return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
@@ -213,10 +215,9 @@ def _spool_findings(settings: Settings) -> list[Finding]:
     ] or [Finding("spool", Health.OK, f"nothing in {settings.spool_path} came too late to be booked")]
 
 
-def _noted_findings(notes: Sequence[Note]) -> list[Finding]:
+def _noted_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
     """What gateways noted in the store since they began to keep it."""
     told = {
-        Topic.UNMETERED: ("POST passes unmetered", "name its API in BUDGET_ROUTES, if it is one"),
         Topic.UNPRICED: (
             "served without a price, booked at 0",
             "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
@@ -227,8 +228,35 @@ def _noted_findings(notes: Sequence[Note]) -> list[Finding]:
         ),
     }
     findings = [
-        Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1])
+        Finding("gateway", Health.WARN, _passed(note.text), "name its API in BUDGET_ROUTES, if it is one")
+        if note.topic is Topic.UNMETERED
+        else Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1])
         for note in notes
-        if note.topic in told
+        if note.topic is Topic.UNMETERED or note.topic in told
     ]
-    return findings or [Finding("gateway", Health.OK, "no route passed unmetered, no model was unpriced")]
+    return [
+        *(findings or [Finding("gateway", Health.OK, "no route passed unmetered, no model was unpriced")]),
+        _unmetered_finding([note.text for note in notes if note.topic is Topic.UNMETERED], settings),
+    ]
+
+
+def _passed(noted: str) -> str:
+    method, path = _method_and_path(noted)
+    return f"{path}: {method} passes unmetered"
+
+
+def _unmetered_finding(noted: Sequence[str], settings: Settings) -> Finding:
+    """Whether what nobody meters is refused, and if not, the settings that refuse all but what has passed so far."""
+    if settings.unmetered is Unmetered.REFUSE:
+        return Finding("unmetered", Health.OK, "BUDGET_UNMETERED=refuse: what is on no known route is answered 403")
+    told = "BUDGET_UNMETERED=pass: a request on a route that is not known costs nothing here"
+    paths = dict.fromkeys(_method_and_path(text)[1].replace("{id}", "*") for text in noted)
+    rules = "; ".join(f"-{path}" for path in paths if re.fullmatch(r"/[^\s=?#;,]+", path) and path.strip("/*"))
+    keeping = f" and BUDGET_ROUTES='{rules}', without those that call a model" if rules else ""
+    status = Health.WARN if noted else Health.OK
+    return Finding("unmetered", status, told, f"set BUDGET_UNMETERED=refuse{keeping}")
+
+
+def _method_and_path(noted: str) -> tuple[str, str]:
+    method, _, path = ("POST", "", noted) if noted.startswith("/") else noted.partition(" ")
+    return method, path

@@ -59,10 +59,13 @@ class Admission:
         self._enforces = settings.mode is Mode.ENFORCE
         self._n_waiting = 0
 
-    async def admit(self, api: Api, scope: Scope, body: RequestBody) -> Admitted | Refused:
-        """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold."""
+    async def admit(self, api: Api, scope: Scope, body: RequestBody, *, path: str) -> Admitted | Refused:
+        """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold.
+
+        ``path`` is the reading of the request's path that the API knows.
+        """
         try:
-            quote = self._quote(api, body, path=scope["path"], query=scope.get("query_string", b""))
+            quote = self._quote(api, body, path=path, query=scope.get("query_string", b""))
             payers = await self._payers_of(scope, body)
         except BadRequestError as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")

@@ -130,6 +130,14 @@ class RequestBody:
         self._give_back(self._n_taken if self._is_replayed else len(message))
         return {"type": "http.request", "body": message, "more_body": self._has_more or not self._is_replayed}
 
+    def replay_then(self, receive: Receive) -> Receive:
+        """What gives an app the body that was read, then whatever the server has to say."""
+
+        async def receive_again() -> Message:
+            return self.replayed() or await receive()
+
+        return receive_again
+
     def close(self) -> None:
         """Give back what is still in hand."""
         self._messages.clear()

@@ -24,6 +24,8 @@ from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.exchange import Exchange
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
+from budget_middleware.request.unmetered import UnmeteredRequests
+from budget_middleware.routing import Route, Standing, is_call
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
@@ -50,16 +52,18 @@ class BudgetResponder:
         settings: Settings,
         ledger: Ledger,
         admission: Admission,
+        unmetered: UnmeteredRequests,
     ) -> None:
         self._app = app
         self._settings = settings
         self._ledger = ledger
         self._admission = admission
+        self._unmetered = unmetered
         self._call_times = CallTimes()
         self._in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
         self._payers_fields = fields_of_the_body(settings.accounts)
 
-    async def respond(self, api: Api, scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         headers = HeaderTable(scope["headers"])
         body = RequestBody(
             receive,
@@ -71,15 +75,21 @@ class BudgetResponder:
         try:
             await body.read()
             if not body.is_client_gone:
-                await self._respond(api, scope, body, receive=receive, send=send)
+                await self._respond(route, scope, body, receive=receive, send=send)
         finally:
             body.close()
 
-    async def _respond(self, api: Api, scope: Scope, body: RequestBody, *, receive: Receive, send: Send) -> None:
+    async def _respond(self, route: Route, scope: Scope, body: RequestBody, *, receive: Receive, send: Send) -> None:
+        api = route.api
+        assert api is not None
         if body.refusal is not None and self._settings.mode is Mode.ENFORCE:
             await self._refuse(api, Refused(body.refusal), send)
             return
-        admitted = await self._admission.admit(api, scope, body)
+        if not is_call(route, scope, document=body.document, n_bytes=body.length()):
+            nobodys = route._replace(standing=Standing.UNKNOWN, api=None)
+            await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
+            return
+        admitted = await self._admission.admit(api, scope, body, path=route.path)
         if isinstance(admitted, Refused):
             await self._refuse(api, admitted, send)
             return

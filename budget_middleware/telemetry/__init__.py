@@ -1,5 +1,6 @@
 """The only package that knows OpenTelemetry (its API, never an SDK). It never breaks or delays a request."""
 
+from budget_middleware.telemetry.callers import PARENT
 from budget_middleware.telemetry.gauges import Gauges
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import Told
@@ -20,6 +21,6 @@ __all__ = [
 class Telemetry:
     """What one ledger tells of itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, trace_context: str = PARENT) -> None:
         self.metrics = Metrics()
-        self.spans = Spans(self.metrics)
+        self.spans = Spans(self.metrics, trace_context=trace_context)

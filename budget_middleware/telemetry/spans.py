@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
 
 from budget_middleware.core.model import Entry, Op, Status
 from budget_middleware.telemetry import names
+from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.harmless import harmless
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import Told
@@ -78,21 +79,20 @@ SILENT = VerbSpan(
 class Spans:
     """The spans of one ledger; leases that expired are counted as they are told."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, *, trace_context: str = PARENT) -> None:
         # None where the environment names a provider that cannot be loaded: each look for it would be logged.
         tracer = _get_tracer()
         self._tracer = tracer or trace.NoOpTracer()
         self._is_mute = tracer is None
         self._metrics = metrics
+        self._trace_context = trace_context
 
     @harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
-        """What verb spans of a request hang under: the current span (None), else the context in its headers."""
+        """What verb spans of a request hang under: the current span (None), else as BUDGET_TRACE_CONTEXT says."""
         if self._is_mute or not has_tracer_provider():
             return NO_PROVIDER
-        if trace.get_current_span().get_span_context().is_valid:
-            return None
-        return _extract(headers)
+        return context_for(self._trace_context, headers)
 
     def start(
         self,
@@ -218,13 +218,8 @@ def _begin(
         context=context,
         kind=SpanKind.INTERNAL,
         attributes={**given, **told()},
-        links=links_to([reserve_trace]),
+        links=[*links_to([reserve_trace]), *links_in(context)],
         start_time=started_ns,
     )
     traceparent = traceparent_of(span.get_span_context())
     return VerbSpan(op, span, traceparent, since_seq, started_ns, span.is_recording())
-
-
-@harmless
-def _extract(headers: Iterable[tuple[bytes, bytes]]) -> Context:
-    return propagate.extract({name.decode("latin-1"): value.decode("latin-1") for name, value in headers})

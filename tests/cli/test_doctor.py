@@ -1,5 +1,6 @@
 """`doctor`: what it finds, and what it makes of the facts of a server."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -165,6 +166,21 @@ async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
         "/v1/agents/{id}/run: POST passes unmetered",
         "house-model: served without a price, booked at 0",
     ]
+
+
+async def test_what_passed_unmetered_and_how_to_refuse_the_rest(cli: RunCli, store: RedisStore):
+    assert found(cli("doctor", "--json"))["unmetered"] == "ok"
+    for noted in ("/v1/agents/{id}/run", "WebSocket /v1/realtime", "QUERY /search", "/key/generate", "/a b"):
+        await store.note(Topic.UNMETERED, noted)
+    ran = cli("doctor", "--json")
+    told = [finding["message"] for finding in ran.json if finding["check"] == "gateway"]
+    assert {"/v1/realtime: WebSocket passes unmetered", "/search: QUERY passes unmetered"} <= set(told)
+    (finding,) = [finding for finding in ran.json if finding["check"] == "unmetered"]
+    assert finding["status"] == "warn"
+    (rules,) = re.findall(r"BUDGET_UNMETERED=refuse and BUDGET_ROUTES='([^']*)'", finding["fix"])
+    assert set(rules.split("; ")) == {"-/v1/agents/*/run", "-/v1/realtime", "-/search", "-/key/generate"}
+    assert load(unmetered="refuse", routes=rules).routes
+    assert found(cli("doctor", "--json", BUDGET_UNMETERED="refuse"))["unmetered"] == "ok"
 
 
 async def test_records_that_are_damaged(cli: RunCli, store: RedisStore):

@@ -1,0 +1,124 @@
+"""Requests that nobody meters: they pass, counted and noted, or are refused by BUDGET_UNMETERED."""
+
+import logging
+import re
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis import APIS
+from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.headers import HeaderTable
+from budget_middleware.ledger import Ledger
+from budget_middleware.request.refusals import retry_headers, send_refusal
+from budget_middleware.routing import Route, Standing
+from budget_middleware.setting_types import Mode, Unmetered
+from budget_middleware.settings import Settings
+from budget_middleware.stores.base import Topic
+
+# No API generates by these: they change and delete what is kept.
+_COSTS_NOTHING: Final = frozenset({"PUT", "PATCH", "DELETE"})
+_ID: Final = re.compile(r"[0-9]++|[0-9a-fA-F-]{16,}+|[A-Za-z]++[_-][A-Za-z_-]*+[0-9][A-Za-z0-9_-]*+")
+_TEMPLATE_CHARS: Final = 200
+_LOOKED_AT_CHARS: Final = 1_000
+# Paths come from clients: of no more templates it is remembered that they were logged.
+_LOGGED_AT_MOST: Final = 1_000
+_WEBSOCKET: Final = "WebSocket"
+# By what its SDK sends with every request, whose errors a caller understands where the path does not tell.
+_HEADERS_OF: Final = {b"anthropic-version": "anthropic-messages", b"x-goog-api-key": "gemini"}
+
+_log = logging.getLogger("budget_middleware")
+
+
+class UnmeteredRequests:
+    """Passes requests on to the app without a reservation, or refuses them."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, ledger: Ledger) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._enforces = settings.mode is Mode.ENFORCE
+        self._refuses = self._enforces and settings.unmetered is Unmetered.REFUSE
+        self._refused: set[str] = set()
+
+    async def respond(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request of a route that is not metered, or refuse it."""
+        refusal = self._judge(route, scope)
+        if refusal is None:
+            await self._app(scope, receive, send)
+            return
+        self._count(str(refusal.reason))
+        if scope["type"] == "websocket":
+            await _refuse_handshake(_api_of(route, scope), refusal, scope, receive=receive, send=send)
+            return
+        await send_refusal(_api_of(route, scope), refusal, send, headers=retry_headers(refusal.reason, call_s=0))
+
+    def _judge(self, route: Route, scope: Scope) -> Refusal | None:
+        if route.standing is Standing.UNCLEAR and self._enforces:
+            return Refusal(
+                status=400,
+                reason=Reason.BAD_REQUEST,
+                message="The path of the request could be read in several ways, which name different models or APIs.",
+            )
+        method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
+        if method in _COSTS_NOTHING:
+            return None
+        if route.standing is Standing.FREE and method != _WEBSOCKET:
+            self._count("free")
+            return None
+        if route.standing is Standing.EXEMPT:
+            self._count("unmetered")
+            return None
+        template = template_of(scope["path"])
+        if not self._refuses:
+            self._count("unmetered")
+            self._note(method, template)
+            return None
+        self._note_refused(method, template)
+        return Refusal(
+            status=403,
+            reason=Reason.UNMETERED,
+            message=f"{method} {template} is on no route that is metered here, and BUDGET_UNMETERED=refuse.",
+        )
+
+    def _count(self, status: str) -> None:
+        self._ledger.telemetry.metrics.count_request(status=status, model="other")
+
+    def _note(self, method: str, template: str) -> None:
+        if self._ledger.note(Topic.UNMETERED, template if method == "POST" else f"{method} {template}"):
+            _log.warning(
+                "%s %r passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)", method, template
+            )
+
+    def _note_refused(self, method: str, template: str) -> None:
+        if template in self._refused or len(self._refused) >= _LOGGED_AT_MOST:
+            return
+        self._refused.add(template)
+        _log.warning("%s %r is refused by BUDGET_UNMETERED=refuse (BUDGET_ROUTES can let it pass)", method, template)
+
+
+def template_of(path: str) -> str:
+    """A path with its ids taken out, so that many requests have one; short, for it comes from a client."""
+    segments = path[:_LOOKED_AT_CHARS].split("/")
+    return "/".join("{id}" if _ID.fullmatch(segment) else segment for segment in segments)[:_TEMPLATE_CHARS]
+
+
+def _api_of(route: Route, scope: Scope) -> Api:
+    """The API in whose shape a caller expects an error, OpenAI's if nothing tells."""
+    if route.api is not None:
+        return route.api
+    found = HeaderTable(scope["headers"]).among(frozenset(_HEADERS_OF))
+    name = next((_HEADERS_OF[header] for header in found), APIS[0].name)
+    return next(api for api in APIS if api.name == name)
+
+
+async def _refuse_handshake(api: Api, refusal: Refusal, scope: Scope, *, receive: Receive, send: Send) -> None:
+    """Answer a handshake with the refusal, where the server can send one; else it answers 403 by itself."""
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        return
+
+    async def send_denial(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    await send_refusal(api, refusal, send_denial, headers=retry_headers(refusal.reason, call_s=0))

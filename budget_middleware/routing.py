@@ -1,0 +1,143 @@
+"""What a request's path says: which LLM API it calls, or that it is free, or that nobody here knows it.
+
+Each reading of the path (see `apis.paths`) is judged by itself, and the dearest judgement stands: what is metered in
+any reading is metered, and only what is free in all of them is free. Readings that are plain go before those that are
+still odd, such as `/v1/chat//completions`, which no router takes for a route by itself.
+
+The last word of a path does not make a route one of ours where others use that word too: `/mcp/sse/messages`,
+`/forms/7/responses`. There the segment before it must say so (a version as in `/v1/messages`, or whose API it is as in
+`/anthropic/messages`), or else the body: a readable body without a single field of that API, behind such a path, is
+somebody else's request. What cannot be read is ours.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from starlette.types import Scope
+
+from budget_middleware.apis import APIS, api_at, is_free_route
+from budget_middleware.apis.base import Api
+from budget_middleware.apis.paths import ends_in, is_plain, readings_of
+from budget_middleware.apis.reading import UNREADABLE, PartialBody
+from budget_middleware.setting_types import RouteRule
+
+# Paths are hostile input: so many are remembered, and no long ones.
+_REMEMBERED: Final = 256
+_REMEMBERED_CHARS: Final = 1_024
+
+_SHARED_WORDS: Final = re.compile(r"/(?:messages|responses)/*+\Z", re.IGNORECASE | re.ASCII)
+_OUR_PREFIX: Final = re.compile(
+    r"(?:\A|/)(?:v[0-9][a-z0-9]*|anthropic|openai|azure|azure_ai|bedrock|claude|litellm|llm|openrouter|vertex_ai"
+    r"|vertex-ai|xai|(?:deployments|engines)/[^/]+)/[a-z]+/*+\Z",
+    re.IGNORECASE | re.ASCII,
+)
+# How a body says that it is a call of the API, where the path does not.
+_ALWAYS: Final = frozenset({"model", "prompt", "stream", "tools"})
+_FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "anthropic-messages": _ALWAYS | {"messages", "system", "max_tokens", "max_tokens_to_sample"},
+    "openai-responses": _ALWAYS
+    | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},
+}
+# Of a list, such as a batch of JSON-RPC, so many items are looked at; a longer one is not understood.
+_MOST_ITEMS: Final = 100
+
+
+class Standing(IntEnum):
+    """What a path is to the budget, the dearest last."""
+
+    FREE = 0
+    """Known to cost nothing."""
+    EXEMPT = 1
+    """Taken out by BUDGET_ROUTES."""
+    UNKNOWN = 2
+    UNCLEAR = 3
+    """Its readings are too many, or call different models: what it would cost cannot be told."""
+    SHARED = 4
+    """Metered if the body says so."""
+    METERED = 5
+
+
+class Route(NamedTuple):
+    """What a path says. `path` is the reading that the API knows."""
+
+    standing: Standing
+    path: str
+    api: Api | None = None
+
+
+class Router:
+    """Finds the route of a request, by the rules of BUDGET_ROUTES first."""
+
+    def __init__(self, rules: Sequence[RouteRule]) -> None:
+        self._rules = [(_pattern(rule), next((api for api in APIS if api.name == rule.api), None)) for rule in rules]
+        self._remembered = lru_cache(_REMEMBERED)(self._find)
+
+    def route_of(self, scope: Scope) -> Route:
+        path, raw_path, root_path = scope["path"], scope.get("raw_path") or b"", scope.get("root_path") or ""
+        # Where nothing is encoded it says nothing else, and the query stands behind it at some servers.
+        if b"%" not in raw_path:
+            raw_path = b""
+        if path.startswith(root_path):
+            root_path = ""
+        find = self._find if len(path) + len(raw_path) > _REMEMBERED_CHARS else self._remembered
+        return find(path, raw_path.partition(b"?")[0], root_path)
+
+    def _find(self, path: str, raw_path: bytes, root_path: str) -> Route:
+        readings = readings_of(path, raw_path=raw_path, root_path=root_path)
+        if readings is None:
+            return Route(Standing.UNCLEAR, path)
+        routes = [self._judge(reading) for reading in readings]
+        if len(routes) == 1:
+            return routes[0]
+        plain = [route for route in routes if is_plain(route.path)]
+        called = [route for route in plain if route.api] or [route for route in routes if route.api]
+        dearest = max(called or plain or routes, key=_standing)
+        calls = {_call(route.api, route.path) for route in called if route.api is not None}
+        return dearest if len(calls) <= 1 else dearest._replace(standing=Standing.UNCLEAR)
+
+    def _judge(self, path: str) -> Route:
+        for pattern, api in self._rules:
+            if pattern.search(path):
+                return Route(Standing.EXEMPT if api is None else Standing.METERED, path, api)
+        api = api_at(path)
+        if api is not None:
+            is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None
+            return Route(Standing.SHARED if is_shared else Standing.METERED, path, api)
+        return Route(Standing.FREE if is_free_route(path) else Standing.UNKNOWN, path)
+
+
+def _pattern(rule: RouteRule) -> re.Pattern[str]:
+    """The pattern of a rule, in which `*` stands for one segment."""
+    segments = rule.suffix.strip("/").split("/")
+    return ends_in("".join("/[^/]+" if segment == "*" else f"/{re.escape(segment)}" for segment in segments))
+
+
+def is_call(route: Route, scope: Scope, *, document: object, n_bytes: int) -> bool:
+    """Whether a body makes a request at a shared path a call of the API there; what cannot be read does."""
+    fields = _FIELDS.get(route.api.name) if route.api is not None else None
+    if route.standing is not Standing.SHARED or fields is None:
+        return True
+    if document is UNREADABLE or isinstance(document, PartialBody):
+        return n_bytes > 0
+    if fields & _names_in(scope.get("query_string", b"")):
+        return True
+    items = document if isinstance(document, list) else [document]
+    return len(items) > _MOST_ITEMS or any(isinstance(item, dict) and not fields.isdisjoint(item) for item in items)
+
+
+def _names_in(query: bytes) -> set[str]:
+    return {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)} if query else set()
+
+
+def _standing(route: Route) -> Standing:
+    return route.standing
+
+
+def _call(api: Api, path: str) -> tuple[str, str | None]:
+    """The API and the model that a reading of the path names."""
+    model = api.read_request({}, path=path, n_bytes=0).model
+    return api.name, unquote(model) if model else None
