@@ -9,6 +9,7 @@ from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.errors import anthropic_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
+from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, token_count
 from budget_middleware.core.pricing import Usage
@@ -22,7 +23,15 @@ WORST_DEFINED_TOOL_TOKENS: Final = 2_000
 
 # Of the iterations that make up a message, those that its totals leave out.
 _BESIDE: Final = ("compaction", "advisor_message")
-_TEXT_FIELDS: Final = ("text", "thinking", "input", "name", "partial_json")
+# Of blocks and deltas. What a tool of Anthropic's has found is input; what is sealed in `data` was thought.
+_BLOCK: Final = OutputFields(
+    texts=("text", "thinking", "input", "name", "partial_json", "data"),
+    silent=(
+        *("type", "id", "index", "signature", "citation", "citations", "caller", "cache_control"),
+        *("tool_use_id", "server_name", "file_id", "container_id", "content"),
+    ),
+)
+_FOUND: Final = "_tool_result"
 
 
 class AnthropicMessages(JsonApi):
@@ -82,7 +91,7 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
     match event.get("type"):
         case "message":
             if isinstance(content := event.get("content"), list):
-                seen.take_text(sum(_text_bytes(mapping_of(block)) for block in content))
+                seen.take_text(sum(_read_block(mapping_of(block), seen) for block in content))
             _read_message(event, seen)
             _read_usage(mapping_of(event.get("usage")), None, seen)
         case "message_start":
@@ -92,9 +101,9 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
             start = _usage_of(mapping_of(message.get("usage")), None)
             seen.input_usage = start and replace(start, output_tokens=0, reasoning_tokens=0)
         case "content_block_start":
-            seen.take_text(_text_bytes(mapping_of(event.get("content_block"))))
+            seen.take_text(_read_block(mapping_of(event.get("content_block")), seen))
         case "content_block_delta":
-            seen.take_text(_text_bytes(mapping_of(event.get("delta"))))
+            seen.take_text(_read_block(mapping_of(event.get("delta")), seen))
         case "message_delta":
             _read_usage(mapping_of(event.get("usage")), seen.input_usage, seen)
         case "message_stop":
@@ -146,8 +155,12 @@ def _plain_tokens(usage: Usage) -> int:
     return usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
 
 
-def _text_bytes(block: Mapping[str, object]) -> int:
-    return sum(text_bytes_of(block[field]) for field in _TEXT_FIELDS if field in block)
+def _read_block(block: Mapping[str, object], seen: Seen) -> int:
+    """The bytes of generated text in a block or a delta; a compaction has it as its content."""
+    n_bytes = _BLOCK.read(block, seen)
+    if "content" not in block or str(block.get("type")).endswith(_FOUND):
+        return n_bytes
+    return n_bytes + text_bytes_of(block["content"])
 
 
 def _longer(usage: Usage, tokens: int) -> Usage:

@@ -71,6 +71,8 @@ class Seen:
     terminal: bool = False
     # All of the text could be read: its length tells the output where no usage does.
     readable: bool = False
+    # There was output besides that text: sound, an image, or what is in no field that is known.
+    has_unread_output: bool = False
     # The work goes on even if nobody reads the answer.
     goes_on_unread: bool = False
 
@@ -119,7 +121,7 @@ class Seen:
     def _is_whole(self, usage: Usage) -> bool:
         return usage_rules.is_complete(
             usage,
-            has_text=self.text_bytes > 0,
+            has_text=self.text_bytes > 0 or self.has_unread_output,
             has_results=self.has_results,
             misses_text=self.text_bytes > self.usage_text_bytes,
         )

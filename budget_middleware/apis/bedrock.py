@@ -12,6 +12,7 @@ from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_behind
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, token_count
 from budget_middleware.core.pricing import Usage
@@ -28,7 +29,10 @@ _TOTALS: Final = (
     ("prompt_token_count", "generation_token_count"),
 )
 # Where text is, however deep in an answer or event.
-_TEXT_FIELDS: Final = ("text", "name", "input", "generation", "outputText", "completion")
+_TEXT_FIELDS: Final = ("text", "name", "input", "generation", "outputText", "completion", "redactedContent")
+# What a model may have made besides, and what a delta of converse may hold that is known.
+_MEDIA: Final = ("image", "images", "audio", "video", "document")
+_DELTA: Final = OutputFields(texts=(), silent=("text", "toolUse", "toolResult", "reasoningContent", "citation", "type"))
 _EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "metadata")
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
@@ -77,8 +81,10 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
     read_message_event(event, seen)
     if "choices" in event:
         read_openai_usage(event, seen)
-    if "type" not in event and (n_bytes := _text_bytes(event)):
+    if "type" not in event and (n_bytes := _read_texts(event, seen)):
         seen.take_text(n_bytes)
+    if "contentBlockIndex" in event:
+        seen.has_unread_output |= _DELTA.has_more(mapping_of(event.get("delta")))
     metrics = mapping_of(event.get(_METRICS))
     usage = _usage_of(mapping_of(event.get("usage"))) or _usage_of(event)
     # Metrics leave out what was read from a cache.
@@ -86,13 +92,14 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
     seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
 
 
-def _text_bytes(event: Mapping[str, object]) -> int:
+def _read_texts(event: Mapping[str, object], seen: Seen) -> int:
     n_bytes = 0
     stack: list[object] = [event]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
             n_bytes += sum(text_bytes_of(item[field]) for field in _TEXT_FIELDS if field in item)
+            seen.has_unread_output |= any(item.get(field) for field in _MEDIA)
             stack.extend(child for field, child in item.items() if field not in (*_TEXT_FIELDS, *_EVENTS))
         elif isinstance(item, list):
             stack.extend(item)

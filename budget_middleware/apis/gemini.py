@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
+from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in, ends_in_behind
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, token_count, whole_number
 from budget_middleware.apis.usage_rules import latest
@@ -17,7 +17,10 @@ from budget_middleware.core.pricing import Unit, Usage
 
 MAX_CANDIDATES: Final = 128
 
-_TEXT_FIELDS: Final = ("text", "functionCall", "executableCode")
+_PART: Final = OutputFields(
+    texts=("text", "functionCall", "executableCode", "codeExecutionResult"),
+    silent=("thought", "thoughtSignature", "videoMetadata", "partMetadata"),
+)
 _EMBEDDING: Final = ends_in(":(?:embedContent|batchEmbedContents)")
 # Models that draw do so unless told otherwise; all others have no price for it but that of text.
 _OUTPUT_UNITS: Final = {
@@ -76,7 +79,7 @@ class Gemini(JsonApi):
         """Read an answer, or a chunk of a stream, whose usage counts all up to there."""
         answer = mapping_of(document)
         if isinstance(candidates := answer.get("candidates"), list):
-            seen.take_text(sum(_text_bytes(mapping_of(candidate)) for candidate in candidates))
+            seen.take_text(sum(_read_parts(mapping_of(candidate), seen) for candidate in candidates))
         is_embedding = "embedding" in answer or "embeddings" in answer
         seen.readable |= is_embedding
         seen.has_results |= is_embedding
@@ -123,9 +126,10 @@ def _tokens_of(details: object, *modalities: str) -> int:
     return sum(token_count(entry.get("tokenCount")) or 0 for entry in entries if entry.get("modality") in modalities)
 
 
-def _text_bytes(candidate: Mapping[str, object]) -> int:
-    parts = map(mapping_of, list_of(mapping_of(candidate.get("content")).get("parts")))
-    return sum(text_bytes_of([part.get(field) for field in _TEXT_FIELDS]) for part in parts)
+def _read_parts(candidate: Mapping[str, object], seen: Seen) -> int:
+    """The bytes of generated text in a candidate; `inlineData`, an image or sound, is no text."""
+    parts = list_of(mapping_of(candidate.get("content")).get("parts"))
+    return sum(_PART.read(mapping_of(part), seen) for part in parts)
 
 
 def _config(body: Mapping[str, object]) -> Mapping[str, object]:

@@ -5,15 +5,20 @@ from dataclasses import replace
 from typing import Any, Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import Count, count_base64_images, text_bytes_of
+from budget_middleware.apis.counting import Count, count_base64_images
 from budget_middleware.apis.errors import ollama_error
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, token_count, whole_number
 from budget_middleware.core.pricing import Usage
 
 _EMBEDDING: Final = ends_in("/api/embed")
-_TEXT_FIELDS: Final = ("content", "thinking", "tool_calls", "response")
+_MESSAGE: Final = OutputFields(texts=("content", "thinking", "tool_calls"), silent=("role", "tool_name"))
+_ANSWER: Final = OutputFields(
+    texts=("response", "thinking"),
+    silent=("message", "model", "created_at", "done_reason", "context", "remote_model", "remote_host", "logprobs"),
+)
 # "num_predict": without end, or until the context is full.
 _NO_MAXIMUM: Final = (-1, -2)
 
@@ -49,8 +54,8 @@ class Ollama(JsonApi):
         """Read a whole answer, or a line of a stream."""
         answer = mapping_of(document)
         if "message" in answer or "response" in answer:
-            told = [*(mapping_of(answer.get("message")).get(field) for field in _TEXT_FIELDS), answer.get("response")]
-            seen.take_text(text_bytes_of([*told, answer.get("thinking")]))
+            message = mapping_of(answer.get("message"))
+            seen.take_text(_MESSAGE.read(message, seen) + _ANSWER.read(answer, seen))
         seen.readable |= "embeddings" in answer
         seen.has_results |= bool(answer.get("embeddings"))
         seen.model = name_in(answer, "model") or seen.model

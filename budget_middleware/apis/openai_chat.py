@@ -12,6 +12,7 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import (
     PartialBody,
@@ -29,9 +30,41 @@ _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
 MAX_CHOICES: Final = 128
 
-_TEXT_FIELDS: Final = ("content", "reasoning_content", "reasoning", "refusal")
-_CALLS: Final = frozenset({"tool_calls", "function_call"})
-_CALL_FIELDS: Final = ("name", "arguments")
+_CHOICE: Final = OutputFields(
+    texts=("text",),  # Of completions.
+    silent=(
+        *("message", "delta", "index", "finish_reason", "native_finish_reason", "stop_reason", "matched_stop", "seed"),
+        *("logprobs", "prompt_logprobs", "token_ids", "prompt_token_ids", "hidden_states", "error"),
+        *("content_filter_result", "content_filter_results", "content_filter_offsets"),
+    ),
+)
+_MESSAGE: Final = OutputFields(
+    texts=("reasoning_content", "reasoning", "refusal"),
+    silent=(
+        *("content", "tool_calls", "function_call", "reasoning_details", "thinking_blocks", "audio"),
+        *("role", "id", "type", "name", "status", "channel", "recipient", "phase", "parsed", "prefix", "tool_call_id"),
+        *("annotations", "citations", "context", "metadata", "search_results", "executed_tools"),
+        *("signature", "reasoning_signature", "thought_signature", "reasoning_opaque"),
+        *("provider_specific_fields", "extra_content"),
+    ),
+)
+# What of it needs more than a look at its text.
+_NESTED: Final = frozenset({"tool_calls", "function_call", "reasoning_details", "thinking_blocks", "audio"})
+_CALL: Final = OutputFields(
+    texts=(), silent=("function", "custom", "id", "index", "type", "extra_content", "provider_specific_fields")
+)
+_CALLED: Final = OutputFields(
+    texts=("name", "arguments", "input"), silent=("thought_signature", "provider_specific_fields")
+)
+# The reasoning in pieces, beside the same in one text: OpenRouter's and LiteLLM's.
+_REASONING: Final = OutputFields(
+    texts=("text", "summary", "data", "thinking"),
+    silent=("type", "id", "format", "index", "signature", "cache_control"),
+)
+_AUDIO: Final = OutputFields(texts=("transcript",), silent=("id", "expires_at"))
+_PART: Final = OutputFields(
+    texts=("text", "thinking", "refusal"), silent=("type", "annotations", "closed", "reference_ids", "signature")
+)
 # Quotes inside a JSON string are escaped, so this is a key wherever it stands.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
 
@@ -93,25 +126,11 @@ class OpenAIChat(JsonApi):
         choices = chunk.get("choices")
         return None if isinstance(choices, list) and not any(map(_says_something, choices)) else data
 
-    def text_bytes(self, choice: Mapping[str, object]) -> int:
-        """The bytes of generated text in a choice of an answer or of a chunk."""
-        message = mapping_of(choice.get("message") or choice.get("delta"))
-        n_bytes = 0
-        for field in _TEXT_FIELDS:
-            if field in message:
-                n_bytes += text_bytes_of(message[field])
-        if _CALLS.isdisjoint(message):
-            return n_bytes
-        calls = [mapping_of(call).get("function") for call in list_of(message.get("tool_calls"))]
-        for call in map(mapping_of, [*calls, message.get("function_call")]):
-            n_bytes += sum(text_bytes_of(call[field]) for field in _CALL_FIELDS if field in call)
-        return n_bytes
-
     def _read(self, answer: Mapping[str, object], seen: Seen) -> None:
         if isinstance(choices := answer.get("choices"), list):
             seen.readable = True
             for choice in choices:
-                seen.take_text(self.text_bytes(mapping_of(choice)))
+                seen.take_text(_read_choice(mapping_of(choice), seen))
         read_openai_usage(answer, seen)
 
 
@@ -131,6 +150,31 @@ def _with_options(raw: bytes, body: dict[str, object], options: dict[str, object
 def _with_last_field(raw: bytes) -> bytes:
     """The body with the usage asked for in its last field: of two with one name the last counts."""
     return raw.rstrip().removesuffix(b"}") + b',"stream_options":{"include_usage":true}}'
+
+
+def _read_choice(choice: Mapping[str, object], seen: Seen) -> int:
+    """The bytes of generated text in a choice of an answer or of a chunk."""
+    n_bytes = _CHOICE.read(choice, seen)
+    message = mapping_of(choice.get("message") or choice.get("delta"))
+    content = message.get("content")
+    n_bytes += _read_parts(content, seen) if isinstance(content, list) else text_bytes_of(content)
+    reasoning_and_refusal = _MESSAGE.read(message, seen)
+    n_bytes += reasoning_and_refusal
+    if _NESTED.isdisjoint(message):
+        return n_bytes
+    if not reasoning_and_refusal:
+        pieces = [*list_of(message.get("reasoning_details")), *list_of(message.get("thinking_blocks"))]
+        n_bytes += sum(_REASONING.read(mapping_of(piece), seen) for piece in pieces)
+    calls = [mapping_of(call) for call in list_of(message.get("tool_calls"))]
+    seen.has_unread_output |= any(map(_CALL.has_more, calls))
+    called = [message.get("function_call"), *(call.get(kind) for call in calls for kind in ("function", "custom"))]
+    n_bytes += sum(_CALLED.read(mapping_of(one), seen) for one in called)
+    return n_bytes + _AUDIO.read(mapping_of(message.get("audio")), seen)
+
+
+def _read_parts(parts: list[object], seen: Seen) -> int:
+    """The bytes of text in a content that comes in parts: Mistral's thoughts among them, and images."""
+    return sum(_PART.read(part, seen) if isinstance(part, dict) else text_bytes_of(part) for part in parts)
 
 
 def _hides_input(body: Mapping[str, object]) -> bool:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.openai_chat import MAX_CHOICES, OpenAIChat
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import PartialBody, whole_number
@@ -25,7 +24,3 @@ class OpenAICompletions(OpenAIChat):
         # A list of numbers is one prompt, in tokens.
         is_list = isinstance(prompt, list) and len(prompt) > 0 and not isinstance(prompt[0], int)
         return each * len(prompt) if is_list and isinstance(prompt, list) else each
-
-    def text_bytes(self, choice: Mapping[str, object]) -> int:
-        """The bytes of a completion."""
-        return text_bytes_of(choice.get("text"))

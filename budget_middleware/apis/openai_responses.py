@@ -8,13 +8,27 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
-# Deltas of base64, not of text.
-_SOUND: Final = ("response.audio.delta", "response.output_audio.delta")
-_TEXT_FIELDS: Final = ("summary", "arguments", "input", "code", "name")
+# Events with base64, not with text: sound, and images as they come into being.
+_MEDIA: Final = (".audio.delta", ".output_audio.delta", ".partial_image")
+_ITEM: Final = OutputFields(
+    texts=("summary", "arguments", "input", "code", "name", "action", "operation", "query", "queries"),
+    silent=(
+        *("content", "id", "type", "status", "role", "call_id", "phase", "namespace", "execution", "created_by"),
+        *("server_label", "container_id", "approval_request_id", "encrypted_content", "error", "caller"),
+        # What tools of the provider have found is input.
+        *("output", "outputs", "results", "tools", "pending_safety_checks", "acknowledged_safety_checks"),
+    ),
+)
+_PART: Final = OutputFields(
+    texts=("text", "refusal", "transcript"), silent=("type", "annotations", "logprobs", "id", "status")
+)
+# Items of which no deltas come before.
+_WHOLE_ITEMS: Final = ("computer_call", "local_shell_call")
 # What the provider keeps, and puts before the input: the conversation so far, a template.
 _STORED_INPUT: Final = ("previous_response_id", "conversation", "prompt")
 
@@ -42,19 +56,20 @@ class OpenAIResponses(JsonApi):
         """Read a whole response. One that is still worked on tells nothing yet, and may cost what was estimated."""
         response = mapping_of(document)
         if isinstance(output := response.get("output"), list) and _is_at_end(response):
-            seen.take_text(sum(text_bytes_of(_text_of(mapping_of(item))) for item in output))
+            seen.take_text(sum(_read_item(mapping_of(item), seen) for item in output))
         self._read(response, seen)
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
         """Read a typed event: text as it comes, the usage with the response's end."""
         event = mapping_of(parse_body(data))
         kind, response = event.get("type"), mapping_of(event.get("response"))
-        if isinstance(kind, str) and kind.endswith(".delta") and kind not in _SOUND:
-            seen.take_text(text_bytes_of(event.get("delta")))
+        if isinstance(kind, str):
+            _read_piece(kind, event, seen)
         if response:
             self._read(response, seen)
         if kind in _TERMINAL:
             seen.terminal = True
+            _read_what_came_whole(response, seen)
         # In the background it is worked on whether or not anybody reads: what was read is not what it costs.
         seen.goes_on_unread = response.get("background") is True if response else seen.goes_on_unread
         seen.goes_on_unread &= not seen.terminal
@@ -85,6 +100,28 @@ def _is_web_search(item: object) -> bool:
     return call.get("type") == "web_search_call" and action == "search"
 
 
-def _text_of(item: Mapping[str, object]) -> list[object]:
-    texts = [part.get("text") for part in map(mapping_of, list_of(item.get("content")))]
-    return [*texts, *(item.get(field) for field in _TEXT_FIELDS)]
+def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:
+    """Read what an event of a stream adds to the output. What came in pieces is told again when it is done."""
+    if kind.endswith(_MEDIA):
+        seen.has_unread_output = True
+    elif kind.endswith(".delta"):
+        seen.take_text(text_bytes_of(event.get("delta")))
+    elif kind == "response.output_item.done":
+        item = mapping_of(event.get("item"))
+        if not seen.text_bytes or item.get("type") in _WHOLE_ITEMS:
+            seen.take_text(_read_item(item, seen))
+        else:
+            seen.has_unread_output |= _ITEM.has_more(item)
+
+
+def _read_what_came_whole(response: Mapping[str, object], seen: Seen) -> None:
+    """Where no usage tells the output, and not all of it came in pieces, count what the end of the stream repeats."""
+    if seen.usage is None:
+        n_bytes = sum(_read_item(mapping_of(item), seen) for item in list_of(response.get("output")))
+        if n_bytes > seen.text_bytes:
+            seen.take_text(n_bytes - seen.text_bytes)
+
+
+def _read_item(item: Mapping[str, object], seen: Seen) -> int:
+    parts = map(mapping_of, list_of(item.get("content")))
+    return _ITEM.read(item, seen) + sum(_PART.read(part, seen) for part in parts)

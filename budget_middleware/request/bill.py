@@ -52,7 +52,9 @@ class Bill:
         """The input and the output that was read; None where that tells too little."""
         if not seen.readable or seen.goes_on_unread:
             return None
-        return _nanos(self._billed_rates(seen), seen.usage_so_far(self._quote.ask.input), seen.service_tier)
+        nanos = _nanos(self._billed_rates(seen), seen.usage_so_far(self._quote.ask.input), seen.service_tier)
+        # What it had besides its text is taken for the rest of what was estimated.
+        return max(nanos, self._quote.estimate_nanos) if seen.has_unread_output else nanos
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""

@@ -161,7 +161,7 @@ ANSWERS = {
         "openai-responses",
         JSON,
         whole(RESPONSE),
-        Seen(usage=RESPONSE_USAGE, model="gpt-5.2", service_tier="flex", text_bytes=11, chunks=1, readable=True),
+        Seen(usage=RESPONSE_USAGE, model="gpt-5.2", service_tier="flex", text_bytes=34, chunks=1, readable=True),
     ),
     "streamed response": (
         "openai-responses",
@@ -175,6 +175,7 @@ ANSWERS = {
             chunks=2,
             readable=True,
             terminal=True,
+            has_unread_output=True,
         ),
     ),
     "failed response": (
@@ -207,6 +208,7 @@ ANSWERS = {
             chunks=2,
             readable=True,
             terminal=True,
+            has_unread_output=True,
         ),
     ),
     "embeddings": (

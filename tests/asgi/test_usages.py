@@ -40,6 +40,48 @@ async def test_f52_a_usage_that_cannot_be_overwrites_none(bench, messages, spent
     assert (await whole_journal(bench.reader))[-1].reason == reason
 
 
+CUSTOM_CALL = {"tool_calls": [{"index": 0, "type": "custom", "custom": {"input": "word"}}]}
+IMAGE = {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}
+
+
+@pytest.mark.parametrize(
+    ("delta_", "spent"),
+    [
+        # Read 20 tokens of it, and leave: .05 for the input and .024 for the text.
+        (CUSTOM_CALL, "0.074"),
+        # What is no text, or in no field that is known: the estimate.
+        (IMAGE, "0.65"),
+        ({"audio": {"id": "a", "data": "AAAA"}}, "0.65"),
+        ({"whatever": "word"}, "0.65"),
+        # Nothing was generated here.
+        ({"role": "assistant", "annotations": [{"type": "url_citation", "url": "https://x"}]}, "0.05"),
+    ],
+    ids=["a custom tool call", "an image", "sound", "a field that is not known", "a citation"],
+)
+async def test_f48_unknown_output_is_not_free(bench, delta_, spent):
+    events = [event({"choices": [{"index": 0, "delta": delta_}]})] * 20
+    # The client leaves: the app returns without a last message.
+    await call(bench.guard(ScriptedApp(STREAM_START, *events)), TALK, headers=bearer())
+    assert await bench.figures() == (spent, "0.00")
+    assert (await whole_journal(bench.reader))[-1].reason == "estimated_partial"
+
+
+@pytest.mark.parametrize("document", [usage_event(0), {"choices": []}])
+async def test_f48_nor_with_a_usage_of_zeros(bench, document):
+    image = event({"choices": [{"index": 0, "delta": IMAGE}]})
+    guard = bench.guard(ScriptedApp(STREAM_START, image, event(document), DONE, LAST))
+    await call(guard, TALK, headers=bearer())
+    assert await bench.figures() == ("0.65", "0.00")
+
+
+async def test_f48_a_true_usage_tells_what_the_text_does_not(bench):
+    image = event({"choices": [{"index": 0, "delta": IMAGE}]})
+    guard = bench.guard(ScriptedApp(STREAM_START, image, TRUE, DONE, LAST))
+    await call(guard, TALK, headers=bearer())
+    assert await bench.figures() == ("0.17", "0.00")
+    assert (await whole_journal(bench.reader))[-1].reason == "usage"
+
+
 async def test_f52_a_whole_answer_of_zeros_with_a_text(bench):
     document = {"choices": [{"message": {"content": "word" * 100}}], "usage": usage(0)}
     guard = bench.guard(ScriptedApp(*json_answer(document)))
