@@ -49,6 +49,8 @@ class Evidence:
     input_nanos: int
     seen_nanos: int | None
     estimate_nanos: int
+    # The reservation of another guard on the same ledger, which books this very call.
+    inner_id: str = ""
 
 
 class Charge(NamedTuple):
@@ -60,13 +62,15 @@ class Charge(NamedTuple):
     @property
     def is_release(self) -> bool:
         """Nothing is to be booked: the hold is given back."""
-        return self.reason in _RELEASES
+        return self.reason in _RELEASES or (self.reason.startswith(_BOOKED_BY) and not self.reason.endswith(_ADDED))
 
     def with_added(self, nanos: int) -> "Charge":
         """The charge and what the app added to it, which is booked whatever became of the answer."""
-        return Charge(min(self.nanos + nanos, MAX_NANOS), f"{self.reason}+added") if nanos else self
+        return Charge(min(self.nanos + nanos, MAX_NANOS), f"{self.reason}{_ADDED}") if nanos else self
 
 
+_ADDED = "+added"
+_BOOKED_BY = "booked_by:"
 _RELEASES = frozenset({"error_answer", "no_output", "aborted_release"})
 
 
@@ -74,6 +78,8 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     """The documented charge; an answer whose usage is known is always booked in full."""
     if evidence.is_error:
         return Charge(0, "error_answer")
+    if evidence.inner_id:
+        return Charge(0, f"{_BOOKED_BY}{evidence.inner_id}")
     if evidence.actual_nanos is not None:
         return Charge(evidence.actual_nanos, "usage")
     seen_nanos = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos

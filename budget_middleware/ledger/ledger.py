@@ -17,7 +17,18 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import Claim, LimitRule, joined_claims
-from budget_middleware.core.model import Adjust, Answer, Finalize, Op, Rejection, Release, Reserve, Status, Target
+from budget_middleware.core.model import (
+    Adjust,
+    Answer,
+    Finalize,
+    Op,
+    Rejection,
+    Release,
+    Reservation,
+    Reserve,
+    Status,
+    Target,
+)
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings, Settled
@@ -121,6 +132,19 @@ class Ledger:
     def store_time_ms(self) -> int:
         """The store's clock, as far as its answers told."""
         return self._follower.time_ms()
+
+    @property
+    def generation(self) -> str:
+        """Which store this is, as its last answer told; another one after it was emptied. Empty before the first."""
+        return self._follower.seen.generation
+
+    async def look_up(self, reservation_id: str) -> Reservation | None:
+        """What the store knows of a reservation; None if that is nothing, or if it does not answer in time."""
+        try:
+            async with asyncio.timeout(self._store_timeout_s):
+                return await self.store.reservation(reservation_id)
+        except (StoreUnavailable, StoreRefused, TimeoutError):
+            return None
 
     def note(self, topic: Topic, text: str) -> bool:
         """Tell operators what only this process sees; whether it had not been told before."""

@@ -18,9 +18,11 @@ class Bill:
         self._quote = quote
         self._prices = prices
 
-    def evidence(self, seen: Seen, *, end: End, is_error: bool, output_began: bool) -> Evidence:
-        """What the charge is decided by."""
-        actual_nanos = self._actual_nanos(seen)
+    def evidence(
+        self, seen: Seen, *, end: End, is_error: bool, output_began: bool, inner_id: str = "", app_told: bool = False
+    ) -> Evidence:
+        """What the charge is decided by. ``app_told``: the app itself has said what its calls have cost."""
+        actual_nanos = self._actual_nanos(seen, app_told=app_told)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
         return Evidence(
@@ -31,9 +33,10 @@ class Bill:
             input_nanos=self._quote.input_nanos if is_guessed else 0,
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
             estimate_nanos=self._quote.estimate_nanos,
+            inner_id=inner_id,
         )
 
-    def _actual_nanos(self, seen: Seen) -> int | None:
+    def _actual_nanos(self, seen: Seen, *, app_told: bool) -> int | None:
         """None where the answer tells neither a cost nor its usage."""
         rates = self._billed_rates(seen)
         for reported_nanos in (self.reported_nanos, seen.cost_nanos):
@@ -42,7 +45,8 @@ class Bill:
                 return reported_nanos
         usage = seen.whole_usage(self._quote.ask.input)
         if usage is None:
-            return None
+            # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
+            return 0 if app_told and seen.usage == Usage() else None
         nanos = _nanos(rates, usage, seen.service_tier)
         for model, used in seen.beside:
             nanos += _nanos(self._rates_of(model) or rates, used, seen.service_tier)

@@ -25,6 +25,13 @@ from budget_middleware.ledger import BudgetHandle, Ledger, Settled
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, reported_cost, usage_told
 from budget_middleware.request.body import RequestBody
+from budget_middleware.request.nesting import (
+    LEDGER_HEADER,
+    InnerAnswer,
+    books_for,
+    ledger_mark,
+    without_guards_headers,
+)
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.settings import Settings
@@ -62,6 +69,7 @@ class Exchange:
         self._has_ended: asyncio.Event | None = None
         self._charge: Charge | None = None
         self._held_start: Message | None = None
+        self._inner: InnerAnswer | None = None
         self._status = 0
         self._has_trailers = False
         self._output_began = False
@@ -122,6 +130,7 @@ class Exchange:
                 message, is_last = read
             case "http.response.start":
                 is_stream = self._start(message)
+                await self._ask_for_inner()
                 if is_stream:  # Else it is held for the first body message: the cost of a whole body is in the headers.
                     await self._send(self._released_start())
                 return
@@ -143,13 +152,34 @@ class Exchange:
         self._status = message["status"]
         self._has_trailers = message.get("trailers", False)
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        self._held_start = {**message, "headers": self._reader.begin(self._status, headers)}
+        headers = self._reader.begin(self._status, headers)
         by_name = self._reader.headers
+        inner = InnerAnswer(by_name, mark=self._ledger_mark())
+        if inner.is_guarded:
+            self._inner, headers = inner, without_guards_headers(headers)
+        self._held_start = {**message, "headers": headers}
         if by_name.first(b"content-type").strip().lower().startswith(_EVENT_STREAM):
             return True
         # A stream's headers are sent before its cost is known.
         self._bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
         return False
+
+    async def _ask_for_inner(self) -> None:
+        """Ask the store whether a guard behind us books this very call; else it is ours to book."""
+        inner = self._inner
+        if inner is None or not inner.reservation_id:
+            return
+        outer, found = [await self._ledger.look_up(id_) for id_ in (self._admitted.hold.id, inner.reservation_id)]
+        if not books_for(outer, found):
+            inner.reservation_id, inner.cost = "", b""
+
+    def _ledger_mark(self) -> bytes:
+        settings = self._settings
+        return ledger_mark(
+            generation=self._ledger.generation,
+            namespace=settings.namespace,
+            secret=settings.hash_secret.get_secret_value(),
+        )
 
     def _read(self, message: Message) -> tuple[Message, bool] | None:
         """What to send of a body message, and whether it completes the answer; None if it is all kept from the client,
@@ -176,12 +206,17 @@ class Exchange:
 
     def _budget_headers(self, settled: Answer | None) -> Headers:
         hold = self._admitted.hold
+        inner_cost = self._inner.cost if self._inner is not None else b""
         headers = budget_headers(
             hold.id,
             estimate_nanos=hold.amount_nanos,
-            cost_nanos=self._charge.nanos if self._charge is not None else None,
+            cost_nanos=self._charge.nanos if self._charge is not None and not inner_cost else None,
             is_unprotected=self._admitted.is_unprotected,
         )
+        if inner_cost:
+            headers.append((b"x-budget-cost-usd", inner_cost))
+        if mark := self._ledger_mark():
+            headers.append((LEDGER_HEADER, mark))
         balances = settled.balances if settled is not None and settled.balances else self._admitted.balances
         return headers + rate_limit_headers(hold.targets, balances, now_ms=self._ledger.store_time_ms())
 
@@ -213,8 +248,16 @@ class Exchange:
     def _begin_ending(self, end: End) -> Settled:
         seen, hold = self._reader.seen, self._admitted.hold
         is_error = self._status >= 300
-        evidence = self._bill.evidence(seen, end=end, is_error=is_error, output_began=self._output_began)
-        charge = charge_of(evidence, on_abort=self._settings.on_abort).with_added(self._handle.end())
+        added_nanos = self._handle.end()
+        evidence = self._bill.evidence(
+            seen,
+            end=end,
+            is_error=is_error,
+            output_began=self._output_began,
+            inner_id=self._inner.reservation_id if self._inner is not None else "",
+            app_told=added_nanos > 0,
+        )
+        charge = charge_of(evidence, on_abort=self._settings.on_abort).with_added(added_nanos)
         self._charge = charge
         self._count(charge, end)
         if charge.is_release:

@@ -158,6 +158,10 @@ class Store(Protocol):
         """Pending reservations whose lease is not over, the oldest first."""
         ...
 
+    async def reservation(self, id_: str) -> Reservation | None:
+        """What is known of a reservation, whatever became of it; None for an id that is unknown or forgotten."""
+        ...
+
     async def reserved_by_kind(self) -> Mapping[str, int]:
         """Nano-dollars reserved, each account counted once whatever its periods."""
         ...

@@ -279,6 +279,10 @@ class MemoryStore:
             held = [reservation for reservation in pending if not reservation.is_due(now_ms)]
             return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
 
+    async def reservation(self, id_: str) -> Reservation | None:
+        with self._lock:
+            return self._reservations.get(id_)
+
     async def reserved_by_kind(self) -> Mapping[str, int]:
         with self._lock:
             return dict(self._reserved_by_kind)

@@ -46,6 +46,12 @@ async def test_what_is_added_is_booked_besides_the_answers_own(bench, script, sp
         assert app.handles[0].reservation_id == played.headers["x-budget-reservation-id"]
 
 
+async def test_zeros_beside_a_text_say_that_all_is_added(bench):
+    """As an agent's own route answers. Where nothing is added, zeros beside a text are no usage (F52)."""
+    await call(bench.guard(Adding(*completion(0, "all done"))), ask(100), headers=bearer())
+    assert await bench.figures() == ("0.05", "0.00")
+
+
 async def test_the_client_is_told_the_whole_cost(memory):
     played = await call(memory.guard(Adding(*completion(100))), ask(100), headers=bearer())
     assert played.headers["x-budget-cost-usd"] == "0.15"

@@ -18,6 +18,7 @@ async def test_of_an_answer_in_one_message(memory):
     played = await call(guard, ask(600), headers=bearer())
     ours = {name: value for name, value in played.headers.items() if name != "content-type"}
     assert len(ours.pop("x-budget-reservation-id")) == 32
+    assert len(ours.pop("x-budget-ledger")) == 32
     assert ours == {
         "x-budget-estimate-usd": "0.60",
         "x-budget-cost-usd": "0.25",

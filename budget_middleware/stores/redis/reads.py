@@ -152,6 +152,11 @@ class RedisReads(RedisLink):
         held = [hold for hold in found if hold and hold.state is State.PENDING and not hold.is_due(now_ms)]
         return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
 
+    async def reservation(self, id_: str) -> Reservation | None:
+        with outages_named():
+            fields = await self._client().hmget(f"{self._prefix}r:{id_}", *RESERVATION_FIELDS)
+        return readable_reservation(id_, fields)
+
     async def reserved_by_kind(self) -> Mapping[str, int]:
         with outages_named():
             totals = await self._client().hgetall(f"{self._prefix}{_TOTALS}")

@@ -1,0 +1,94 @@
+"""A guard behind a guard: both meter one call, on one ledger, and only the inner one is to book it.
+
+    client ── outer guard ── gateway ── inner guard ── gateway ── provider
+               reserves                  reserves, books, and says so:
+               books nothing   <───────  x-budget-ledger, x-budget-reservation-id
+
+The answer's headers alone prove nothing: whatever is upstream may send them, or echo what a client sent. So the store
+is asked for the inner reservation, and the outer guard believes it only if
+
+- it is known, and holds or has booked something (a call that the inner guard gave back is not paid for);
+- it was made after the outer one. An id that a client has from an earlier answer is older, so nobody can use a cheap
+  call to have a dear one for nothing;
+- it is charged to all the accounts that the outer one is charged to. A gateway that calls the inner one with a key of
+  its own leaves the client's account to the outer guard, which books in full.
+"""
+
+import hashlib
+import hmac
+import re
+from functools import cache, lru_cache
+from logging import getLogger
+from typing import Final
+
+from budget_middleware.core.model import Reservation, State
+from budget_middleware.headers import Headers, HeaderTable
+
+LEDGER_HEADER: Final = b"x-budget-ledger"
+_RESERVATION_HEADER: Final = b"x-budget-reservation-id"
+_COST_HEADER: Final = b"x-budget-cost-usd"
+# As the guard sends them, and as LiteLLM passes on what its provider has sent.
+_PREFIXES: Final = (b"", b"llm_provider-")
+_OURS: Final = tuple(prefix + name for prefix in _PREFIXES for name in (b"x-budget-", b"ratelimit"))
+_ID: Final = re.compile(rb"[0-9a-f]{32}")
+_PAID: Final = frozenset({State.PENDING, State.FINALIZED})
+
+_log = getLogger("budget_middleware")
+
+
+@lru_cache(16)
+def ledger_mark(*, generation: str, namespace: str, secret: str) -> bytes:
+    """What names a ledger to other guards of the same one, and to nobody else; empty while the store is not known."""
+    if not generation:
+        return b""
+    text = f"ledger\n{namespace}\n{generation}"
+    return hmac.digest(secret.encode("utf-8", "surrogatepass"), text.encode(), hashlib.sha256).hex()[:32].encode()
+
+
+class InnerAnswer:
+    """What an answer's headers say of a guard that it has passed; ``reservation_id``: if it is on our own ledger."""
+
+    __slots__ = ("cost", "is_guarded", "reservation_id")
+
+    def __init__(self, headers: HeaderTable, *, mark: bytes) -> None:
+        self.reservation_id = ""
+        self.cost = b""
+        self.is_guarded = False
+        for prefix in _PREFIXES:
+            id_ = headers.first(prefix + _RESERVATION_HEADER)
+            if not id_:
+                continue
+            self.is_guarded = True
+            if mark and hmac.compare_digest(headers.first(prefix + LEDGER_HEADER), mark) and _ID.fullmatch(id_):
+                self.reservation_id = id_.decode()
+                self.cost = headers.first(prefix + _COST_HEADER)
+
+
+def without_guards_headers(headers: Headers) -> Headers:
+    """The headers without those of an inner guard, so that the client gets one set of them."""
+    return [pair for pair in headers if not pair[0].lower().startswith(_OURS)]
+
+
+def books_for(outer: Reservation | None, inner: Reservation | None) -> bool:
+    """Whether the inner reservation pays for the call that the outer one was made for."""
+    if outer is None or inner is None or outer.id == inner.id:
+        return False
+    if inner.state not in _PAID or inner.created_ms < outer.created_ms:
+        return False
+    missing = _payers(outer) - _payers(inner)
+    if missing and _payers(outer) & _payers(inner):
+        _warn_of_shared_accounts()
+    return not missing
+
+
+def _payers(reservation: Reservation) -> frozenset[tuple[str, str]]:
+    # Not the window: it may have turned between the two.
+    return frozenset((target.account, target.window.period) for target in reservation.targets)
+
+
+@cache
+def _warn_of_shared_accounts() -> None:
+    _log.warning(
+        "an answer has passed another guard on this ledger, which charges some of its accounts but not all: those that"
+        " both charge are booked twice; let the gateway call on with the client's own key, or take one guard away"
+    )
