@@ -13,6 +13,7 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
+from budget_middleware.request.background import pass_and_correct, tells_of_response
 from budget_middleware.request.cors import CorsWatch
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
@@ -74,7 +75,7 @@ class BudgetMiddleware:
         self._settings = settings
         self.ledger = ledger
         self._router = Router(settings.routes)
-        self._unmetered = UnmeteredRequests(self._app, settings=settings, ledger=ledger)
+        self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._cors = CorsWatch(self._note_inner_cors)
         self._responder = BudgetResponder(
@@ -91,7 +92,7 @@ class BudgetMiddleware:
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
             if self._error is None and scope.get("method") == "OPTIONS":
                 send = self._cors.watch(scope, send)
-            await self._app(scope, receive, send)
+            await self._pass(scope, receive, send)
         elif is_metered(scope):
             self._warn_of_stack()
             await self._app(scope, receive, send)
@@ -120,6 +121,15 @@ class BudgetMiddleware:
             await self._app(scope, receive, send)
         else:
             await self._unmetered.respond(self._router.route_of(scope), scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Give a request that is not metered to the app; what it answers may tell the usage of an earlier one."""
+        is_asked = scope["type"] == "http" and scope["method"] in ("GET", "POST") and self._error is None
+        if is_asked and tells_of_response(scope["path"]) and self._settings.mode is not Mode.OFF:
+            max_bytes = self._settings.max_body_bytes
+            await pass_and_correct(self._app, scope, receive, send, ledger=self.ledger, max_body_bytes=max_bytes)
+        else:
+            await self._app(scope, receive, send)
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The rules of BUDGET_ROUTES may be what cannot be read.

@@ -73,6 +73,8 @@ class Seen:
     readable: bool = False
     # There was output besides that text: sound, an image, or what is in no field that is known.
     has_unread_output: bool = False
+    # The id of a response that is worked on in the background, or was.
+    background_id: str = field(default="", compare=False)
     # The work goes on even if nobody reads the answer.
     goes_on_unread: bool = False
 

@@ -10,7 +10,7 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body
+from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 # Events with base64, not with text: sound, and images as they come into being.
@@ -58,6 +58,7 @@ class OpenAIResponses(JsonApi):
         if isinstance(output := response.get("output"), list) and _is_at_end(response):
             seen.take_text(sum(_read_item(mapping_of(item), seen) for item in output))
         self._read(response, seen)
+        seen.goes_on_unread |= not _is_at_end(response)
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
         """Read a typed event: text as it comes, the usage with the response's end."""
@@ -77,6 +78,8 @@ class OpenAIResponses(JsonApi):
 
     def _read(self, response: Mapping[str, object], seen: Seen) -> None:
         read_openai_usage(response, seen)
+        if response.get("background") is True:
+            seen.background_id = name_in(response, "id") or seen.background_id
         searches = [item for item in list_of(response.get("output")) if _is_web_search(item)]
         if seen.usage is not None and searches:
             # Told beside the usage, not in it: the same response has both.

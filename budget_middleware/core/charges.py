@@ -49,6 +49,8 @@ class Evidence:
     input_nanos: int
     seen_nanos: int | None
     estimate_nanos: int
+    # The work goes on after the answer, as in the background: what was seen of it is not what it costs.
+    goes_on: bool = False
     # The reservation of another guard on the same ledger, which books this very call.
     inner_id: str = ""
 
@@ -69,6 +71,8 @@ class Charge(NamedTuple):
         return Charge(min(self.nanos + nanos, MAX_NANOS), f"{self.reason}{_ADDED}") if nanos else self
 
 
+GOES_ON = "estimated_background"
+"""The reason of a charge for work that goes on unread."""
 _ADDED = "+added"
 _BOOKED_BY = "booked_by:"
 _RELEASES = frozenset({"error_answer", "no_output", "aborted_release"})
@@ -82,6 +86,8 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
         return Charge(0, f"{_BOOKED_BY}{evidence.inner_id}")
     if evidence.actual_nanos is not None:
         return Charge(evidence.actual_nanos, "usage")
+    if evidence.goes_on and (evidence.end is End.COMPLETE or on_abort is not OnAbort.RELEASE):
+        return Charge(evidence.estimate_nanos, GOES_ON)
     seen_nanos = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
     if evidence.end is End.COMPLETE:
         return Charge(seen_nanos, "estimated_complete")

@@ -367,10 +367,14 @@ class Ledger:
         amount_nanos: int,
         reason: str,
         targets: tuple[Target, ...] | None = None,
+        id_: str = "",
     ) -> Answer:
-        """Add to (negative: credit) *spent* of the claims' current windows, or of the targets that are named."""
+        """Add to (negative: credit) *spent* of the claims' current windows, or of the targets that are named.
+
+        With an ``id_`` of one's own it is done once, however often it is asked for.
+        """
         claims = tuple(claims)
-        id_ = secrets.token_hex(16)
+        id_ = id_ or secrets.token_hex(16)
         span = self.telemetry.spans.start(
             Op.ADJUST,
             reservation_id=id_,

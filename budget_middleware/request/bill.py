@@ -33,6 +33,7 @@ class Bill:
             input_nanos=self._quote.input_nanos if is_guessed else 0,
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
             estimate_nanos=self._quote.estimate_nanos,
+            goes_on=seen.goes_on_unread,
             inner_id=inner_id,
         )
 

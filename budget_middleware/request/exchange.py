@@ -18,11 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Api
-from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
+from budget_middleware.core.charges import GOES_ON, Charge, End, OnAbort, charge_of
 from budget_middleware.core.model import Answer
 from budget_middleware.headers import Headers
 from budget_middleware.ledger import BudgetHandle, Ledger, Settled
 from budget_middleware.request.admission import Admitted
+from budget_middleware.request.background import book_response
 from budget_middleware.request.bill import Bill, reported_cost, usage_told
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.nesting import (
@@ -263,6 +264,8 @@ class Exchange:
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)
         told = partial(usage_told, seen.model, seen.usage)
+        if charge.reason == GOES_ON and seen.background_id and not self._admitted.is_unprotected:
+            return book_response(self._ledger, hold, response_id=seen.background_id, charge=charge, told=told)
         return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
 
     def _count(self, charge: Charge, end: End) -> None:

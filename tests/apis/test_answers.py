@@ -188,7 +188,7 @@ ANSWERS = {
         "openai-responses",
         JSON,
         whole({"model": "gpt-5.2", "status": "queued", "background": True, "output": [], "usage": None}),
-        Seen(model="gpt-5.2"),
+        Seen(model="gpt-5.2", goes_on_unread=True),
     ),
     "streamed response in the background, left": (
         "openai-responses",

@@ -71,6 +71,21 @@ class TestCutOff:
         assert (charge.nanos, charge.is_release) == (booked[2], booked[2] == 0)
 
 
+@pytest.mark.parametrize("policy", OnAbort)
+@pytest.mark.parametrize("end", End)
+def test_f51_work_that_goes_on_is_booked_at_its_estimate(policy, end):
+    """Whoever leaves it, for it costs what it costs. `release` is the literal rule."""
+    charge = charge_of(evidence(end, goes_on=True), on_abort=policy)
+    is_released = end is not End.COMPLETE and policy is OnAbort.RELEASE
+    assert charge == (Charge(0, "aborted_release") if is_released else Charge(ESTIMATE, "estimated_background"))
+
+
+def test_what_another_guard_books_is_released():
+    charge = charge_of(evidence(End.COMPLETE, actual_nanos=ACTUAL, inner_id="a1"), on_abort=OnAbort.PARTIAL)
+    assert (charge, charge.is_release) == (Charge(0, "booked_by:a1"), True)
+    assert not charge.with_added(3).is_release
+
+
 def test_what_cannot_be_read_is_booked_as_estimated():
     charge = charge_of(evidence(End.CLIENT_GONE, seen_nanos=None), on_abort=OnAbort.PARTIAL)
     assert charge == Charge(ESTIMATE, "estimated_partial")

@@ -1,0 +1,114 @@
+"""Responses that are worked on in the background: booked at their ceiling, and corrected once their usage is told.
+
+    POST /responses {"background": true} ──> queued, no usage ──> booked at the estimate, which is the ceiling
+    GET  /responses/ID, POST /responses/ID/cancel ──> done, with its usage ──> the difference is adjusted, once
+
+The booking has an id that follows from the response's, so whichever worker sees the usage finds it in the store, with
+its counters and its amount; the reservation of the POST is given back and names it (`booked_by:`). The adjustment has
+such an id too: of any number of GETs through any number of workers, one corrects. The store remembers both for
+`BUDGET_REMEMBER_S` after their ending; a usage that is told later corrects nothing, and the ceiling stays.
+"""
+
+import asyncio
+import hashlib
+import logging
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis.answer import AnswerReader
+from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.core.charges import Charge, End
+from budget_middleware.core.model import Answer, State
+from budget_middleware.ledger import Hold, Ledger, Settled
+from budget_middleware.request.bill import Bill
+from budget_middleware.request.quote import Quote
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.telemetry import Told
+
+_RESPONSES: Final = OpenAIResponses()
+_log = logging.getLogger("budget_middleware")
+
+
+def tells_of_response(path: str) -> bool:
+    """Whether a GET of this path, or a POST to it, tells what became of one response."""
+    *_, kind, response = path.rstrip("/").removesuffix("/cancel").rsplit("/", 2) if path.count("/") > 1 else ("", "")
+    return kind == "responses" and response != ""
+
+
+def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charge, told: Told) -> Settled:
+    """Book the ceiling of a response so that its usage can correct it, in a task that no cancellation reaches."""
+    settled: Settled = asyncio.get_running_loop().create_future()
+    id_ = _id_of("booking", response_id)
+    ledger.run_in_background(_book(ledger, hold, id_=id_, charge=charge, told=told, settled=settled))
+    return settled
+
+
+async def _book(ledger: Ledger, hold: Hold, *, id_: str, charge: Charge, told: Told, settled: Settled) -> None:
+    booking = Hold(hold.payers, 0, model=hold.model, context=hold.context, told=hold.told, id=id_)
+    answer: Answer | None = None
+    try:
+        reserved = await ledger.reserve(booking)
+        is_booked = reserved.recorded is not None and reserved.recorded.state is State.FINALIZED
+    except (StoreUnavailable, StoreRefused, asyncio.CancelledError):
+        # Then it is booked as any other request, and stays as it is.
+        ledger.abandon(booking, reason="not needed")
+        answer = await ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
+    else:
+        # The same response may be answered twice, to a client that has asked again.
+        if not is_booked:
+            booked = ledger.finalize(booking, actual_nanos=charge.nanos, reason=charge.reason, told=told)
+            answer = await booked
+        released = await ledger.release(hold, reason=f"booked_by:{id_}")
+        answer = answer or released
+    finally:
+        if not settled.done():
+            settled.set_result(answer)
+
+
+async def pass_and_correct(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, ledger: Ledger, max_body_bytes: int
+) -> None:
+    """Let the app answer what it has of a response; if that tells its usage, correct what was booked for it."""
+    reader = AnswerReader(_RESPONSES, hide_usage=False, max_body_bytes=max_body_bytes)
+    is_over = False
+
+    async def send_and_read(message: Message) -> None:
+        nonlocal is_over
+        if message["type"] == "http.response.start":
+            headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+            reader.begin(message["status"], headers)
+        elif message["type"] == "http.response.body" and not is_over:
+            is_last = not message.get("more_body", False)
+            reader.feed(bytes(message.get("body", b"")), last=is_last)
+            is_over = is_last or reader.seen.terminal
+            if is_over and reader.seen.background_id and reader.seen.usage is not None:
+                ledger.run_in_background(_correct(ledger, reader.seen))
+        await send(message)
+
+    await app(scope, receive, send_and_read)
+
+
+async def _correct(ledger: Ledger, seen: Seen) -> None:
+    booked = await ledger.look_up(_id_of("booking", seen.background_id))
+    if booked is None or booked.state is not State.FINALIZED:
+        return
+    quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual_nanos)
+    evidence = Bill(quote, ledger.prices).evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
+    if evidence.actual_nanos is None or evidence.actual_nanos == booked.actual_nanos:
+        return
+    try:
+        await ledger.adjust(
+            (),
+            amount_nanos=evidence.actual_nanos - booked.actual_nanos,
+            reason=f"usage of a background response, booked by {booked.id}",
+            targets=booked.targets,
+            id_=_id_of("correction", seen.background_id),
+        )
+    except (StoreUnavailable, StoreRefused) as error:
+        _log.warning("the booking %s of a background response was not corrected: %s", booked.id, error)
+
+
+def _id_of(what: str, response_id: str) -> str:
+    return hashlib.sha256(f"{what} of response\n{response_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
