@@ -9,10 +9,9 @@ from budget_middleware.core.accounts import (
     GLOBAL,
     MODEL,
     account_of,
-    parse_pattern,
     parts_of,
 )
-from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key
+from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key, rule_of
 from budget_middleware.core.windows import Period
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.settings import Settings, SettingsError
@@ -61,16 +60,11 @@ async def read_limits(desk: Desk) -> BindingLimits:
 def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
     """The limits in a store as rules, sorted by account and period."""
     return [
-        _rule(account, period, limit_nanos)
+        rule_of(account, period, limit_nanos)
         for (account, period), limit_nanos in sorted(
             runtime.limits.items(), key=lambda item: (item[0][0], PERIODS.index(item[0][1]))
         )
     ]
-
-
-def _rule(account: str, period: Period, limit_nanos: int | None) -> LimitRule:
-    kinds, subjects = zip(*parse_pattern(account), strict=True)
-    return LimitRule(kinds, subjects, period, limit_nanos)
 
 
 def kinds_of_requests(settings: Settings) -> frozenset[str]:

@@ -36,6 +36,8 @@ def fix_of(damage: Damage) -> str:
         return f"XDEL {key} {inner}: no figure hangs on it" if inner else f"DEL {key}: no figure hangs on it"
     if name == "limits" and inner:
         return f"HDEL {key} {quote(inner)}, then set the limit again: it does not bind"
+    if name.startswith("limits_"):
+        return f"DEL {key}: it is made anew from the limits"
     if name == "meta" and damage.flaw is Flaw.UNREADABLE:
         return f"HDEL {key} seq limits_version: the journal tells how far it was"
     return f"DEL {key}, then run {_REPAIR}"

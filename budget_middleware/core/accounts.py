@@ -117,6 +117,11 @@ def parse_pattern(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(map(_parse_part, kinds, subjects)))
 
 
+def canonical_pattern(text: str) -> str:
+    """The one text of a pattern under which its limits are stored; ValueError as for parse_pattern."""
+    return compound_of(dict(parse_pattern(text)))
+
+
 def _parse_part(kind: str, text: str) -> tuple[str, str]:
     if text in (ANY, ABSENT) or _HASHED.fullmatch(text):
         return kind, text

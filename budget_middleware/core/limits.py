@@ -61,6 +61,12 @@ class Claim(NamedTuple):
     limit_nanos: int | None
 
 
+def rule_of(pattern: str, period: Period, limit_nanos: int | None) -> LimitRule:
+    """The rule that a limit on a canonical pattern is."""
+    kinds, subjects = zip(*parts_of(pattern), strict=True)
+    return LimitRule(kinds, subjects, period, limit_nanos)
+
+
 def names_no_key(rule: LimitRule) -> bool:
     """Whether the rule is on a key that is no hash, perhaps on a token itself: such a limit never binds."""
     return names_raw_key(zip(rule.kinds, rule.subjects, strict=True))

@@ -9,14 +9,14 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.limits import Claim, LimitRule, joined_claims
+from budget_middleware.core.limits import Claim, LimitRule
 from budget_middleware.core.model import (
     Adjust,
     Answer,
@@ -93,10 +93,16 @@ class Ledger:
         self._lease_ms = lease_ms
         self._store_timeout_s = store_timeout_s
         self._timeout = SharedTimeout(store_timeout_s)
-        self._layers = LimitLayers(store, limits, limits_source=limits_source)
         self._tasks = OwnedTasks()
         self._local = LocalLedger(lease_ms=lease_ms)
         self._follower = StoreFollower(store, telemetry=self.telemetry, tasks=self._tasks, on_loss=self._on_loss)
+        self._layers = LimitLayers(
+            store,
+            limits,
+            tasks=self._tasks,
+            on_outage=lambda began_s: self._follower.breaker.note_outage(began_s=began_s),
+            limits_source=limits_source,
+        )
         self._endings = Endings(
             store,
             follower=self._follower,
@@ -152,8 +158,14 @@ class Ledger:
 
     def _on_loss(self) -> None:
         """The store has lost writes: endings, and limits perhaps."""
-        self._layers.forget()
+        self._layers.suspect()
+        self._tasks.own(self._check_limits())
         self._endings.replay()
+
+    async def _check_limits(self) -> None:
+        # The next reserve tries again.
+        with suppress(StoreUnavailable, StoreRefused):
+            await self._layers.check()
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it in a task that no request's cancellation reaches, and that a shutdown waits for."""
@@ -248,11 +260,16 @@ class Ledger:
             self.abandon(hold, reason="refused after a lost answer")
 
     async def _reserve_once(self, hold: Hold, span: VerbSpan) -> Answer:
+        is_allowed = self._follower.breaker.allows()
+        may_be_known = not (self._layers.has_source or hold.other_models)
+        claims = self._layers.known_claims(hold.payers, model=hold.model) if may_be_known else None
+        if claims is None:
+            claims = await self._claims(hold, may_ask=is_allowed)
+        # In the same step as the claims: what is looked up may be of a newer version.
         version = self._layers.version
-        claims = await self._claims(hold) if self._layers.has_source else self._known_claims(hold)
         hold.targets = self._targets(claims)
         verb = self._reserve_verb(hold, span, limits_version=version)
-        if not self._follower.breaker.allows():
+        if not is_allowed:
             raise StoreAway("the store is away, and was not asked")
         call = self._follower.call(Op.RESERVE)
         try:
@@ -262,25 +279,19 @@ class Ledger:
             raise
         self._follower.note(answer, span, call)
         if answer.status is Status.STALE_LIMITS:
-            await self._layers.refresh(answer)
+            await self._layers.refresh(version)
         return answer
 
-    async def _claims(self, hold: Hold) -> tuple[Claim, ...]:
+    async def _claims(self, hold: Hold, *, may_ask: bool) -> tuple[Claim, ...]:
         try:
-            if not hold.other_models:
-                return await self._layers.claims(hold.payers, model=hold.model)
-            models = (hold.model, *hold.other_models)
-            return joined_claims(*[await self._layers.claims(hold.payers, model=model) for model in models])
-        except (StoreUnavailable, asyncio.CancelledError):
+            return await self._layers.claims(
+                hold.payers, model=hold.model, other_models=hold.other_models, may_ask=may_ask
+            )
+        except (StoreUnavailable, StoreRefused, asyncio.CancelledError):
             # Whoever serves the request all the same must know where its cost is to be booked.
-            hold.targets = hold.targets or self._targets(self._known_claims(hold))
+            claims = self._layers.claims_without_store(hold.payers, model=hold.model, other_models=hold.other_models)
+            hold.targets = hold.targets or self._targets(claims)
             raise
-
-    def _known_claims(self, hold: Hold) -> tuple[Claim, ...]:
-        if not hold.other_models:
-            return self._layers.known_claims(hold.payers, model=hold.model)
-        models = (hold.model, *hold.other_models)
-        return joined_claims(*[self._layers.known_claims(hold.payers, model=model) for model in models])
 
     def _reserve_verb(self, hold: Hold, span: VerbSpan, *, limits_version: int) -> Reserve:
         return Reserve(

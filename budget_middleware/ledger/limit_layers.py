@@ -1,13 +1,18 @@
 """Which limits bind a request: those set at run time, then a user's own source, then the environment's."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import cast
 
-from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of, parse_pattern
-from budget_middleware.core.limits import Claim, LimitBook, LimitRule, claims_for, parse_amounts
-from budget_middleware.core.model import Answer
-from budget_middleware.core.windows import Period
+from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of
+from budget_middleware.core.limit_shapes import Payers
+from budget_middleware.core.limits import Claim, LimitBook, LimitRule, claims_for, joined_claims, parse_amounts, rule_of
+from budget_middleware.event_loops import PerEventLoop
+from budget_middleware.ledger.limit_cache import Rules
+from budget_middleware.ledger.limit_reader import LimitReader, OnOutage
+from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.lookups import Lookup
-from budget_middleware.stores.base import RuntimeLimits, Store, StoreUnavailable
+from budget_middleware.stores.base import Store, StoreUnavailable
 
 LimitsSource = Callable[[str], Awaitable[str | None]]
 """From an account to its limits as text, ``"10/day; 100/month"`` or ``"none"``; None: it has none of its own."""
@@ -15,60 +20,135 @@ LimitsSource = Callable[[str], Awaitable[str | None]]
 KNOWN_MAX = 4_096
 """Most requests are like one before: so many kinds of them are remembered."""
 
-UNKNOWN_VERSION = -1
-"""No store's: a reserve that carries it is answered with the version to fetch."""
+
+class _Known:
+    """The claims of a request, and the rules that they were made of: ``is_current`` as of an epoch of the cache."""
+
+    __slots__ = ("claims", "epoch", "patterns", "rules")
+
+    def __init__(
+        self, claims: tuple[Claim, ...], *, patterns: tuple[str, ...], rules: tuple[Rules, ...], epoch: int
+    ) -> None:
+        self.claims = claims
+        self.patterns = patterns
+        self.rules = rules
+        self.epoch = epoch
+
+
+class _Here:
+    """What one event loop knows: its limits, and the claims of requests like those before."""
+
+    def __init__(self, reader: LimitReader) -> None:
+        self.reader = reader
+        self.known: dict[tuple[object, ...], _Known] = {}
 
 
 class LimitLayers:
-    """The layers, highest first. The runtime one is refreshed whenever the store says that it is stale."""
+    """The layers, highest first. Of the runtime one it knows what requests needed, see `limit_cache`."""
 
-    def __init__(self, store: Store, rules: Iterable[LimitRule], *, limits_source: LimitsSource | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        rules: Iterable[LimitRule],
+        *,
+        tasks: OwnedTasks,
+        on_outage: OnOutage,
+        limits_source: LimitsSource | None = None,
+    ) -> None:
         self._environment = LimitBook(rules)
-        self._runtime = LimitBook(())
         self._source = Lookup(limits_source) if limits_source else None
-        self._store = store
-        self._fetch_runtime = self._runtime_lookup()
-        self._known: dict[tuple[object, ...], tuple[Claim, ...]] = {}
+        self._here = PerEventLoop(lambda: _Here(LimitReader(store, tasks=tasks, on_outage=on_outage)))
         self.has_source = self._source is not None
-        self.version = 0
 
-    async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
-        """The counters of a request with their limits. StoreUnavailable if the user's source fails."""
-        if self._source is None:
-            return self.known_claims(payers, model=model)
-        layers = [self._runtime, await self._sourced(self._source, payers, model), self._environment]
-        return claims_for(payers, layers=layers, model=model)
+    @property
+    def version(self) -> int:
+        """The version of the runtime limits as they are known now: to be read in the same step as the claims."""
+        return self._here.here().reader.version
 
-    def known_claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
-        """As ``claims``, without the user's source."""
+    async def claims(
+        self, payers: Payers, *, model: str, other_models: Sequence[str] = (), may_ask: bool = True
+    ) -> tuple[Claim, ...]:
+        """The counters of a request with their limits; what is not known of these is looked up, if that may be.
+
+        StoreUnavailable if the user's source fails; that or StoreRefused if the store does.
+        """
+        models = (model, *other_models)
+        sourced = {each: [await self._sourced(self._source, payers, each)] for each in models} if self._source else {}
+        while may_ask and (missing := [pattern for each in models for pattern in self._missing(payers, each)]):
+            await self._here.here().reader.look_up(missing)
+        # All in one step: they must be of one version.
+        return self._joined(payers, models, sourced)
+
+    def claims_without_store(
+        self, payers: Payers, *, model: str, other_models: Sequence[str] = ()
+    ) -> tuple[Claim, ...]:
+        """By the runtime limits that are known here, for a time when the store cannot be asked for the others."""
+        return self._joined(payers, (model, *other_models), {})
+
+    def _joined(
+        self, payers: Payers, models: Sequence[str], sourced: Mapping[str, list[LimitBook]]
+    ) -> tuple[Claim, ...]:
+        claims = [
+            claims_for(
+                payers,
+                layers=[self._runtime_book(payers, model), *sourced.get(model, ()), self._environment],
+                model=model,
+            )
+            for model in models
+        ]
+        return joined_claims(*claims) if len(claims) > 1 else claims[0]
+
+    def _missing(self, payers: Payers, model: str) -> list[str]:
+        cache = self._here.here().reader.cache
+        return cache.missing(cache.patterns(payers, model=model))
+
+    def known_claims(self, payers: Payers, *, model: str) -> tuple[Claim, ...] | None:
+        """As ``claims``, without the user's source; None if something has to be looked up."""
+        here = self._here.here()
         key = (model, *payers.items())
-        claims = self._known.get(key)
-        if claims is None:
-            claims = claims_for(payers, layers=[self._runtime, self._environment], model=model)
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            self._known[key] = claims
+        known = here.known.get(key)
+        if known is not None and known.epoch == here.reader.cache.epoch:
+            return known.claims
+        return self._checked_claims(here, key, known, payers, model)
+
+    def _checked_claims(
+        self, here: _Here, key: tuple[object, ...], known: _Known | None, payers: Payers, model: str
+    ) -> tuple[Claim, ...] | None:
+        """After a change of some limits: the claims that were made before, if these are not among them."""
+        cache = here.reader.cache
+        patterns = cache.patterns(payers, model=model)
+        rules = tuple(map(cache.rules, patterns))
+        if None in rules:
+            return None
+        if known is not None and known.patterns == patterns and known.rules == rules:
+            known.epoch = cache.epoch
+            return known.claims
+        found = cast("tuple[Rules, ...]", rules)
+        claims = claims_for(payers, layers=[LimitBook(chain.from_iterable(found)), self._environment], model=model)
+        if len(here.known) >= KNOWN_MAX:
+            here.known.clear()
+        here.known[key] = _Known(claims, patterns=patterns, rules=found, epoch=cache.epoch)
         return claims
 
-    def forget(self) -> None:
+    def _runtime_book(self, payers: Payers, model: str) -> LimitBook:
+        cache = self._here.here().reader.cache
+        patterns = cache.patterns(payers, model=model)
+        return LimitBook(rule for pattern in patterns for rule in cache.rules(pattern) or ())
+
+    def suspect(self) -> None:
         """After the store lost writes: the version that is known here may stand for other limits there."""
-        self._fetch_runtime = self._runtime_lookup()
-        self.version = UNKNOWN_VERSION
+        for here in self._here.values():
+            here.reader.cache.is_suspect = True
 
-    async def refresh(self, stale: Answer) -> None:
-        """Fetch the runtime limits of the version that a stale reserve was answered with."""
-        fetched = await self._fetch_runtime(f"{stale.generation}:{stale.limits_version}")
-        self._runtime = LimitBook(
-            _rule(account, period, limit_nanos) for (account, period), limit_nanos in fetched.limits.items()
-        )
-        self._known.clear()
-        self.version = fetched.version
+    async def check(self) -> None:
+        """Write back what the store has lost of the limits that are known here. StoreUnavailable or StoreRefused."""
+        await self._here.here().reader.check()
 
-    def _runtime_lookup(self) -> Lookup[RuntimeLimits]:
-        """Keyed by the version that is wanted: many stale requests at once ask the store a single time."""
-        return Lookup(lambda _: self._store.limits())
+    async def refresh(self, refused_version: int) -> None:
+        """Learn what has changed since a version that the store has just refused as stale."""
+        await self._here.here().reader.refresh(refused_version)
 
-    async def _sourced(self, source: Lookup[str | None], payers: Mapping[str, str | None], model: str) -> LimitBook:
+    async def _sourced(self, source: Lookup[str | None], payers: Payers, model: str) -> LimitBook:
         accounts = [account_of(kind, subject or ABSENT) for kind, subject in payers.items()]
         accounts += [account_of(MODEL, model)] if model else []
         rules: list[LimitRule] = []
@@ -78,10 +158,5 @@ class LimitLayers:
                 amounts = parse_amounts(text) if text is not None else {}
             except Exception as error:
                 raise StoreUnavailable(f"limits_source failed for {account}: {error}") from error
-            rules += [_rule(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
+            rules += [rule_of(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
         return LimitBook(rules)
-
-
-def _rule(account: str, period: Period, limit_nanos: int | None) -> LimitRule:
-    parts = parse_pattern(account)
-    return LimitRule(tuple(k for k, _ in parts), tuple(s for _, s in parts), period, limit_nanos)

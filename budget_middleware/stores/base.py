@@ -1,9 +1,10 @@
 """The seam between the ledger and a store."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.model import (
@@ -25,6 +26,9 @@ from budget_middleware.core.windows import Period
 
 SWEPT_PER_VERB = 16
 """How many due leases of its own counters one verb expires in passing: enough to keep up, few enough to be quick."""
+
+LIMITS_PAGE = 1_000
+"""About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""
 
 _DAY_MS = 86_400_000
 
@@ -77,6 +81,7 @@ class Retention:
     counters_ms: int = 35 * _DAY_MS
     journal_max: int = 100_000
     refusals_max: int = 10_000
+    limit_changes_max: int = 10_000
 
     @property
     def remember_released_ms(self) -> int:
@@ -84,12 +89,67 @@ class Retention:
         return min(self.remember_ms, max(RELEASED_MS, self.remember_ms // 6))
 
 
+LimitKey = tuple[str, Period]
+"""What a runtime limit is on: an account pattern in its canonical form, and a period."""
+
+Limits = Mapping[LimitKey, int | None]
+"""Nano-dollars by what they limit; None lifts the limits of lower layers."""
+
+
 @dataclass(frozen=True, slots=True)
 class RuntimeLimits:
-    """The limits that operators set while gateways run; ``limits`` maps (account pattern, period) to nano-dollars."""
+    """All limits that operators have set while gateways run."""
 
     version: int
-    limits: Mapping[tuple[str, Period], int | None]
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsPage:
+    """Some runtime limits, and fields that cannot be read. The next page starts at ``cursor``; 0: this is the last."""
+
+    cursor: int
+    limits: Limits
+    unreadable: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitNews:
+    """What a store says of some patterns, and what has changed since a version that a worker knows, at one instant.
+
+    ``limits`` has the limits of the patterns that were asked for and of those that have changed; what is missing there
+    has no limit. ``changed`` is None where any limit may have changed. ``shapes`` has the shapes of all patterns if
+    ``is_indexed``, else of some. ``lineage`` changes when a worker reports that the store has lost limits.
+    """
+
+    generation: str
+    version: int
+    lineage: str
+    shapes: AbstractSet[str]
+    is_indexed: bool
+    changed: AbstractSet[LimitKey] | None
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLimits:
+    """What a worker knew as of a version of a generation, before the store lost writes.
+
+    Of each pattern in ``limits`` every period was known: one that is missing had no limit. ``reports_loss`` says that
+    the worker saw the loss itself, so that other workers are to write back what they knew too.
+    """
+
+    generation: str
+    version: int
+    limits: Mapping[str, Mapping[Period, int | None]]
+    reports_loss: bool = False
+
+
+class WrittenBack(NamedTuple):
+    """What was changed by writing back, and the version of all limits then."""
+
+    version: int
+    limits: AbstractSet[LimitKey]
 
 
 class Topic(StrEnum):
@@ -131,7 +191,26 @@ class Store(Protocol):
         """Expire up to ``at_most`` due leases, the oldest first; status is LEASES_DUE while some are left."""
         ...
 
-    async def limits(self) -> RuntimeLimits: ...
+    async def limits(self) -> RuntimeLimits:
+        """All of them, for operators: read page by page, so not at one instant."""
+        ...
+
+    async def limits_page(self, cursor: int = 0) -> LimitsPage:
+        """About a thousand limits from a cursor on, which is 0 at first; one that changes meanwhile may come twice."""
+        ...
+
+    async def limit_news(self, patterns: Sequence[str], *, since_version: int) -> LimitNews:
+        """The limits of a few patterns, and what has changed since a version."""
+        ...
+
+    async def index_limits(self) -> bool:
+        """Complete the index of shapes where an older version of this package wrote limits; whether it is complete."""
+        ...
+
+    async def write_back_limits(self, known: KnownLimits) -> WrittenBack:
+        """Set what a worker knew where the store has nothing newer. Idempotent."""
+        ...
+
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
         """Set a runtime limit (None lifts the limit of lower layers); returns the new version."""
         ...

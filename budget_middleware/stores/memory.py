@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from budget_middleware.core import transitions
-from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.accounts import canonical_pattern, kind_of
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import (
     TELLS_RECORDED,
@@ -37,7 +37,19 @@ from budget_middleware.core.model import (
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS, Period
-from budget_middleware.stores.base import SWEPT_PER_VERB, Note, Retention, RuntimeLimits, Topic
+from budget_middleware.stores.base import (
+    LIMITS_PAGE,
+    SWEPT_PER_VERB,
+    KnownLimits,
+    LimitNews,
+    LimitsPage,
+    Note,
+    Retention,
+    RuntimeLimits,
+    Topic,
+    WrittenBack,
+)
+from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.packing import pack_targets
 from budget_middleware.stores.records import Records
 from budget_middleware.stores.steps import Journal, Step
@@ -95,8 +107,7 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._generation = secrets.token_hex(8)
         self._seq = 0
-        self._limits_version = 0
-        self._limits: dict[tuple[str, Period], int | None] = {}
+        self._limits = LimitTable(changes_max=self._retention.limit_changes_max)
         self._balances: dict[Counter, Balance] = {}
         self._adjusted: dict[Counter, int] = {}
         self._repaired_at_seq: dict[Counter, int] = {}
@@ -122,7 +133,7 @@ class MemoryStore:
                 known,
                 verb,
                 balances=self._balances_of(verb.targets),
-                limits_version=self._limits_version,
+                limits_version=self._limits.version,
                 leases_due=call.leases_due(verb.targets),
                 now_ms=call.now_ms,
             )
@@ -200,23 +211,36 @@ class MemoryStore:
 
     async def limits(self) -> RuntimeLimits:
         with self._lock:
-            return RuntimeLimits(self._limits_version, dict(self._limits))
+            return RuntimeLimits(self._limits.version, dict(self._limits.limits))
+
+    async def limits_page(self, cursor: int = 0) -> LimitsPage:
+        with self._lock:
+            page = dict(islice(self._limits.limits.items(), cursor, cursor + LIMITS_PAGE))
+            is_last = cursor + LIMITS_PAGE >= len(self._limits.limits)
+            return LimitsPage(0 if is_last else cursor + LIMITS_PAGE, page, ())
+
+    async def limit_news(self, patterns: Sequence[str], *, since_version: int) -> LimitNews:
+        with self._lock:
+            return self._limits.news(patterns, since_version=since_version, generation=self._generation)
+
+    async def index_limits(self) -> bool:
+        return True
+
+    async def write_back_limits(self, known: KnownLimits) -> WrittenBack:
+        with self._lock:
+            return self._limits.write_back(
+                known, generation=self._generation, token=secrets.token_hex(8), now_ms=self._clock_ms()
+            )
 
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
         with self._lock:
-            self._limits[account, period] = limit_nanos
-            return self._new_limits_version()
+            return self._limits.set((canonical_pattern(account), period), limit_nanos, now_ms=self._clock_ms())
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
+        pattern = canonical_pattern(account)
+        keys = [(pattern, each) for each in (Period if period is None else (period,))]
         with self._lock:
-            for key in [key for key in self._limits if key[0] == account and period in (None, key[1])]:
-                del self._limits[key]
-            return self._new_limits_version()
-
-    def _new_limits_version(self) -> int:
-        # A time, not a count: a store that starts anew must not come to a version that stood for other limits.
-        self._limits_version = max(self._limits_version + 1, self._clock_ms())
-        return self._limits_version
+            return self._limits.clear(keys, now_ms=self._clock_ms())
 
     # What operators read.
 
@@ -491,7 +515,7 @@ class _Call:
             now_ms=self.now_ms,
             generation=store._generation,
             seq=store._seq,
-            limits_version=store._limits_version,
+            limits_version=store._limits.version,
             recorded=store._reservations.get(id_) if decision.status in TELLS_RECORDED else None,
             rejection=decision.rejection,
             entries=tuple(self._entries),

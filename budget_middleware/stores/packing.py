@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
-from budget_middleware.core.accounts import parse_pattern
+from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.model import Balance, Counter, Entry, Op, Rejection, Reservation, State, Status, Target
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period, Window
@@ -119,29 +119,32 @@ def counter_named(name: str) -> Counter:
     return Counter(account, Period(period), window)
 
 
-def pack_limit_field(account: str, period: Period) -> str:
-    return f"{account}|{period}"
+def pack_limit_field(pattern: str, period: Period) -> str:
+    return f"{pattern}|{period}"
 
 
 def unpack_limits(fields: Mapping[str, str]) -> tuple[dict[tuple[str, Period], int | None], list[str]]:
-    """The limits, and the fields that cannot be read."""
+    """The limits, and the fields that cannot be read: requests look for the canonical form of a pattern only."""
     limits: dict[tuple[str, Period], int | None] = {}
     unreadable: list[str] = []
     for field, nanos in fields.items():
         try:
-            limits[_unpack_limit_field(field)] = _unpack_runtime_limit(nanos)
+            limits[unpack_limit_field(field)] = unpack_runtime_limit(nanos)
         except ValueError:
             unreadable.append(field)
     return limits, unreadable
 
 
-def _unpack_limit_field(field: str) -> tuple[str, Period]:
-    account, period = field.split("|")
-    parse_pattern(account)
-    return account, Period(period)
+def unpack_limit_field(field: str) -> tuple[str, Period]:
+    """ValueError for what is none."""
+    pattern, period = field.split("|")
+    if canonical_pattern(pattern) != pattern:
+        raise ValueError(f"{pattern[:80]!r} is not in its canonical form")
+    return pattern, Period(period)
 
 
-def _unpack_runtime_limit(word: str) -> int | None:
+def unpack_runtime_limit(word: str) -> int | None:
+    """Nano-dollars, None for a limit that is lifted; ValueError for what is neither."""
     if word != _NO_LIMIT and not word.isdecimal():
         raise ValueError(f"{word[:40]!r} is no limit")
     return _unpack_limit(word)

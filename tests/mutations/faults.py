@@ -411,14 +411,14 @@ FAULTS = (
     Fault(
         "stale limits are not refreshed",
         "ledger/ledger.py",
-        "            await self._layers.refresh(answer)\n",
+        "            await self._layers.refresh(version)\n",
         "            pass\n",
     ),
     Fault(
         "a runtime limit comes last",
         "ledger/limit_layers.py",
-        "layers=[self._runtime, self._environment]",
-        "layers=[self._environment, self._runtime]",
+        "layers=[LimitBook(chain.from_iterable(found)), self._environment]",
+        "layers=[self._environment, LimitBook(chain.from_iterable(found))]",
     ),
     Fault(
         "an unprotected hold is left to expire",
@@ -441,7 +441,7 @@ FAULTS = (
     Fault(
         "limits survive a loss of the store",
         "ledger/ledger.py",
-        "        self._layers.forget()\n",
+        "        self._layers.suspect()\n",
         "",
     ),
     Fault(

@@ -6,7 +6,7 @@ import pytest
 
 from budget_middleware.ledger import endings
 from budget_middleware.ledger.follower import StoreFollower
-from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.limit_table import LimitTable
 from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan
 from tests.simulation.run import simulate
 from tests.simulation.small import PLAN, REQUEST
@@ -103,9 +103,8 @@ def test_what_a_copy_did_that_overtook_its_call_is_told():
 
 
 def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
-    def counted(store: MemoryStore) -> int:
-        store._limits_version += 1
-        return store._limits_version
+    def count(table: LimitTable, _: int) -> None:
+        table.version += 1
 
     async def look_for_nothing(_: StoreFollower) -> None: ...
 
@@ -116,7 +115,7 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
         patch.setattr(StoreFollower, "learn_latest", lambda *_: None)
         assert "not ended again" in told(AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES)
     follow = StoreFollower._follow
-    monkeypatch.setattr(MemoryStore, "_new_limits_version", counted)
+    monkeypatch.setattr(LimitTable, "_advance", count)
     monkeypatch.setattr(StoreFollower, "look_for_loss", look_for_nothing)
     monkeypatch.setattr(StoreFollower, "look_again", lambda _: None)
     assert "its limit is" in told(LIMITS_CHANGED_AFTER_A_FLUSH)

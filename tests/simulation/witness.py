@@ -11,6 +11,7 @@ from typing import Any
 
 from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, Entry, Expire, Reserve, Status
 from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import KnownLimits, WrittenBack
 from tests.stores.auditor import Auditor, Fact
 from tests.stores.verbs import Verb
 
@@ -38,6 +39,8 @@ class Truth:
     balances: dict[Counter, Balance] = field(default_factory=dict)
     runtime_limits: dict[tuple[str, Period], int | None] = field(default_factory=dict)
     operator_releases: set[str] = field(default_factory=set)
+    # Said by operators since the store last lost anything: no worker knew it better before.
+    limits_said: set[tuple[str, Period]] = field(default_factory=set)
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -62,6 +65,7 @@ class Witness:
     def lose(self, kept: Truth | None = None) -> Truth:
         """The store is what it was, or empty; returns what it has lost from now on."""
         lost, self.truth = self.truth, copy.deepcopy(kept) if kept else Truth()
+        self.truth.limits_said.clear()
         return lost
 
     def applied(self, name: str, arguments: Sequence[Any], options: Mapping[str, Any], answer: Any) -> None:
@@ -75,6 +79,8 @@ class Witness:
                 self._chain(answer)
             elif name in ("set_limit", "clear_limit"):
                 self._limit_changed(name, arguments[0], options, version=answer)
+            elif name == "write_back_limits":
+                self._limits_written_back(arguments[0], answer)
         except Violation:
             raise
         except AssertionError as error:
@@ -98,12 +104,23 @@ class Witness:
 
     def _limit_changed(self, name: str, account: str, options: Mapping[str, Any], *, version: int) -> None:
         key = (account, options["period"])
+        self.truth.limits_said.add(key)
         if name == "set_limit":
             self.truth.runtime_limits[key] = options["limit_nanos"]
         else:
             self.truth.runtime_limits.pop(key, None)
         require(version != self.truth.auditor.limits_version, f"limits {version} are changed and keep their version")
         self.truth.auditor.limits_version = version
+
+    def _limits_written_back(self, known: KnownLimits, written: WrittenBack) -> None:
+        self.truth.auditor.limits_version = written.version
+        for pattern, period in written.limits:
+            key = (pattern, period)
+            require(key not in self.truth.limits_said, f"what an operator said of {key} is undone")
+            if period in known.limits[pattern]:
+                self.truth.runtime_limits[key] = known.limits[pattern][period]
+            else:
+                self.truth.runtime_limits.pop(key, None)
 
     def _chain(self, answer: Answer) -> None:
         journal, told = self.truth.journal, self.truth.balances

@@ -249,12 +249,19 @@ async def test_a_limit_that_cannot_be_read_does_not_bind_and_the_others_do(
     redis: ClockedRedisStore, caplog: pytest.LogCaptureFixture
 ):
     await redis.set_limit("team:b", period=Period.DAY, limit_nanos=5)
-    poison = {"no period": "5", "key:a|day": "many", "key:a|fortnight": "5", "%:*|day": "5", "key:z|day": "-5"}
+    poison = {
+        "no period": "5",
+        "key:a|day": "many",
+        "key:a|fortnight": "5",
+        "%:*|day": "5",
+        "key:z|day": "-5",
+        "key|day": "5",
+    }
     for field, nanos in poison.items():
         await redis._client().hset(f"{redis._prefix}limits", field, nanos)
     assert (await redis.limits()).limits == {("team:b", Period.DAY): 5}
     assert {record.args for record in caplog.records} == {(field,) for field in poison}
-    assert await redis.damage() == [Damage(f"{redis._prefix}limits {field}", Flaw.UNREADABLE) for field in poison]
+    assert set(await redis.damage()) == {Damage(f"{redis._prefix}limits {field}", Flaw.UNREADABLE) for field in poison}
 
 
 async def test_a_record_of_the_journal_that_cannot_be_read_hides_no_other(redis: ClockedRedisStore):

@@ -97,6 +97,8 @@ local function load_meta()
   if last >= EXACT then fail('the journal is damaged') end
   -- Without its seq a generation is nobody's.
   generation, limits_version = meta[2] and meta[1], version
+  -- Limits whose version is lost are none that a gateway knows.
+  if not generation and version == '0' and call('EXISTS', PREFIX .. 'limits') == 1 then limits_version = whole(NOW) end
   seq, seq_before, written_seq = last, last, last
 end
 
@@ -104,7 +106,7 @@ end
 local function ensure_generation()
   if generation then return end
   generation = TOKEN
-  call('HSET', META, 'generation', generation, 'seq', whole(seq))
+  call('HSET', META, 'generation', generation, 'seq', whole(seq), 'limits_version', limits_version)
 end
 
 local function counter_of(name)

@@ -1,20 +1,17 @@
--- Set a runtime limit (nano-dollars, '-' for unlimited, '' to forget) of the fields account|period, with spaces between
--- them. It makes a new version of all limits, which the next reserves must carry.
+-- Set a runtime limit (nano-dollars, '-' for unlimited, '' to forget) of the fields account|period of one pattern, with
+-- spaces between them; then the shape of the pattern, and how many changes the log keeps. It makes a new version of all
+-- limits, which the next reserves must carry.
 
-function verbs.limit(nanos, fields)
-  load_meta()
-  local limits = PREFIX .. 'limits'
-  call('HLEN', limits)
-  -- A time, not a count: a store that was emptied, or fell back to what a replica had, would come to a version that
-  -- gateways know, and to other limits.
-  local version = whole(math.max(tonumber(limits_version) + 1, NOW))
+function verbs.limit(nanos, fields, shape, changes_max)
+  local state = load_limits()
+  local changed = words_of(fields)
 
   -- Every check is above this line and every write below it: Redis does not roll back.
   ensure_generation()
-  for field in string.gmatch(fields, '%S+') do
-    if nanos == '' then call('HDEL', limits, field) else call('HSET', limits, field, nanos) end
+  for _, field in ipairs(changed) do
+    if nanos == '' then call('HDEL', LIMITS, field) else call('HSET', LIMITS, field, nanos) end
   end
-  call('HSET', META, 'limits_version', version)
-  limits_version = version
+  if nanos ~= '' then add_shapes(state, shape) end
+  note_changes(state, changed, changes_max, NOW)
   return answer('unknown')
 end

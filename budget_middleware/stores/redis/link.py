@@ -59,6 +59,8 @@ class RedisLink:
         kept = retention or Retention()
         self._counters_ms = kept.counters_ms
         self._refusals_max = kept.refusals_max
+        self._remember_expired_ms = str(kept.remember_expired_ms)
+        self._limit_changes_max = str(kept.limit_changes_max)
         self._constants = (
             "1",
             self._meta,

@@ -1,6 +1,5 @@
 """What operators read, and what is kept for them: off the path of requests, so it may scan."""
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -8,8 +7,7 @@ from typing import Any
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, CounterView, Entry, Reservation, State
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Note, RuntimeLimits, StoreRefused, Topic
+from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
 from budget_middleware.stores.packing import counter_name, counter_named, pack_refusal, unpack_limits
 from budget_middleware.stores.redis.link import RedisLink, outages_named
 from budget_middleware.stores.redis.replies import (
@@ -29,8 +27,6 @@ _TOTALS = "totals"
 _NOTES = "notes"
 _REFUSALS = "refusals"
 
-_log = logging.getLogger("budget_middleware")
-
 
 class RedisReads(RedisLink):
     """The part of the store that changes no counter."""
@@ -41,23 +37,19 @@ class RedisReads(RedisLink):
     async def head(self) -> Answer:
         return answer_of(await self._call("head", ""))
 
-    async def limits(self) -> RuntimeLimits:
-        version, limits, unreadable = await self._limits()
-        for field in unreadable:
-            # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
-            _log.warning("a runtime limit cannot be read and does not bind: %s", field)
-        return RuntimeLimits(version, limits)
-
-    async def _limits(self) -> tuple[int, dict[tuple[str, Period], int | None], list[str]]:
-        """The version, the limits, and the fields that cannot be read."""
-        with outages_named():
-            async with self._client().pipeline(transaction=True) as pipe:
-                version, fields = await (
-                    pipe.hget(self._meta, "limits_version").hgetall(f"{self._prefix}limits").execute()
-                )
-            return int(version or 0), *unpack_limits(fields)
-
     # What operators read: off the path of requests, so it may scan.
+
+    async def limits_page(self, cursor: int = 0) -> LimitsPage:
+        with outages_named():
+            following, fields = await self._client().hscan(f"{self._prefix}limits", cursor, count=LIMITS_PAGE)
+        return LimitsPage(int(following), *unpack_limits(fields))
+
+    async def _limit_pages(self) -> AsyncIterator[LimitsPage]:
+        cursor = None
+        while cursor != 0:
+            page = await self.limits_page(cursor or 0)
+            cursor = page.cursor
+            yield page
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
         names = await self._names("c", account)
@@ -117,7 +109,11 @@ class RedisReads(RedisLink):
         found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
         # Where these are of another type altogether, that is told already.
         with suppress(StoreRefused):
-            found += [Damage(f"{self._prefix}limits {field}", Flaw.UNREADABLE) for field in (await self._limits())[2]]
+            found += [
+                Damage(f"{self._prefix}limits {field}", Flaw.UNREADABLE)
+                async for page in self._limit_pages()
+                for field in page.unreadable
+            ]
         for name, readable in (("journal", read_entries), ("refusals", read_refusals)):
             with suppress(StoreRefused):
                 found += [

@@ -1,5 +1,9 @@
 """The verbs: each is one atomic step. Those of requests go together, the others alone."""
 
+from collections.abc import Sequence
+
+from budget_middleware.core.accounts import canonical_pattern
+from budget_middleware.core.limit_shapes import shape_of
 from budget_middleware.core.model import (
     Adjust,
     Answer,
@@ -12,11 +16,11 @@ from budget_middleware.core.model import (
 )
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.packing import pack_limit, pack_limit_field, pack_targets
-from budget_middleware.stores.redis.reads import RedisReads
+from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.replies import answer_of
 
 
-class RedisStore(RedisReads):
+class RedisStore(RedisLimits):
     """Counters in a Redis or Valkey server, shared by every worker."""
 
     async def reserve(self, verb: Reserve) -> Answer:
@@ -88,11 +92,13 @@ class RedisStore(RedisReads):
     # Limits that operators set at run time.
 
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
-        return await self._change_limits(pack_limit(limit_nanos), pack_limit_field(account, period))
+        return await self._change_limits(pack_limit(limit_nanos), canonical_pattern(account), (period,))
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
-        periods = Period if period is None else (period,)
-        return await self._change_limits("", *(pack_limit_field(account, each) for each in periods))
+        periods = tuple(Period) if period is None else (period,)
+        return await self._change_limits("", canonical_pattern(account), periods)
 
-    async def _change_limits(self, limit: str, *fields: str) -> int:
-        return answer_of(await self._call("limit", "", limit, " ".join(fields))).limits_version
+    async def _change_limits(self, limit: str, pattern: str, periods: Sequence[Period]) -> int:
+        fields = " ".join(pack_limit_field(pattern, period) for period in periods)
+        reply = await self._call("limit", "", limit, fields, shape_of(pattern), self._limit_changes_max)
+        return answer_of(reply).limits_version

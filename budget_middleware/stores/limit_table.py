@@ -1,0 +1,108 @@
+"""Runtime limits of the memory store: the executable specification of `lua/_limits.lua`. No lock, no clock."""
+
+from collections.abc import Iterable, Sequence
+
+from budget_middleware.core.limit_shapes import shape_of
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, WrittenBack
+
+
+class LimitTable:
+    """The limits, the last change of each, and the shapes of their patterns.
+
+    The log of changes is complete for every version after ``_log_from``; ``changes_max`` bounds it.
+    """
+
+    def __init__(self, *, changes_max: int) -> None:
+        self.version = 0
+        self.limits: dict[LimitKey, int | None] = {}
+        self._changes_max = changes_max
+        self._log: dict[LimitKey, int] = {}
+        self._log_from = 0
+        # Those of limits that are gone stay: looking for a pattern in vain is harmless.
+        self._shapes: set[str] = set()
+        self._lineage = ""
+        # As of which version a worker knew what it has written back.
+        self._known_at: dict[LimitKey, int] = {}
+
+    def set(self, key: LimitKey, limit_nanos: int | None, *, now_ms: int) -> int:
+        """Returns the new version."""
+        self._put(key, limit_nanos)
+        return self._note([key], now_ms=now_ms)
+
+    def clear(self, keys: Sequence[LimitKey], *, now_ms: int) -> int:
+        """Returns the new version."""
+        for key in keys:
+            self.limits.pop(key, None)
+        return self._note(keys, now_ms=now_ms)
+
+    def news(self, patterns: Iterable[str], *, since_version: int, generation: str) -> LimitNews:
+        changed = self._changed_since(since_version)
+        asked = {(pattern, period) for pattern in patterns for period in Period} | (changed or frozenset())
+        return LimitNews(
+            generation,
+            self.version,
+            self._lineage,
+            frozenset(self._shapes),
+            is_indexed=True,
+            changed=changed,
+            limits={key: self.limits[key] for key in asked if key in self.limits},
+        )
+
+    def write_back(self, known: KnownLimits, *, generation: str, token: str, now_ms: int) -> WrittenBack:
+        is_same_store = known.generation == generation
+        written: dict[LimitKey, int] = {}
+        for pattern, amounts in known.limits.items():
+            for period in Period:
+                key = (pattern, period)
+                is_same = amounts.get(period, _NOTHING) == self.limits.get(key, _NOTHING)
+                if is_same or not self._is_older_here(key, known.version, is_same_store=is_same_store):
+                    continue
+                if period in amounts:
+                    self._put(key, amounts[period])
+                else:
+                    self.limits.pop(key, None)
+                written[key] = known.version
+        if is_same_store and known.reports_loss:
+            self._lineage = token
+        if written:
+            self._note(written, now_ms=max(now_ms, known.version + 1))
+            self._known_at |= written
+        return WrittenBack(self.version, frozenset(written))
+
+    def _put(self, key: LimitKey, limit_nanos: int | None) -> None:
+        self.limits[key] = limit_nanos
+        self._shapes.add(shape_of(key[0]))
+
+    def _note(self, keys: Iterable[LimitKey], *, now_ms: int) -> int:
+        self._advance(now_ms)
+        for key in keys:
+            self._known_at.pop(key, None)
+            self._log.pop(key, None)
+            self._log[key] = self.version
+        for key in list(self._log)[: max(0, len(self._log) - self._changes_max)]:
+            self._log_from = self._log.pop(key)
+        return self.version
+
+    def _advance(self, now_ms: int) -> None:
+        # A time, not a count: a store that starts anew must not come to a version that stood for other limits.
+        self.version = max(self.version + 1, now_ms)
+
+    def _changed_since(self, version: int) -> frozenset[LimitKey] | None:
+        if version < self._log_from:
+            return None
+        return frozenset(key for key, at in self._log.items() if at > version)
+
+    def _is_older_here(self, key: LimitKey, known_at: int, *, is_same_store: bool) -> bool:
+        """Whether what is here of a limit, if anything, is older than what a worker knew at a version."""
+        if key in self._known_at:
+            return self._known_at[key] < known_at
+        if not is_same_store:
+            # Whatever is in a store that began anew came after the loss.
+            return key not in self.limits and key not in self._log
+        if key in self._log:
+            return self._log[key] <= known_at
+        return self._log_from <= known_at or key not in self.limits
+
+
+_NOTHING = object()

@@ -1,0 +1,112 @@
+"""What gateways and operators read of runtime limits, and how a store is brought up to date with them.
+
+See `lua/_limits.lua` for the keys.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from budget_middleware.core.limit_shapes import shape_of
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import LIMITS_PAGE, KnownLimits, LimitKey, LimitNews, RuntimeLimits, WrittenBack
+from budget_middleware.stores.packing import (
+    pack_limit,
+    pack_limit_field,
+    unpack_limit_field,
+    unpack_runtime_limit,
+)
+from budget_middleware.stores.redis.link import outages_named
+from budget_middleware.stores.redis.reads import RedisReads
+
+_PERIODS = " ".join(Period)
+_NO_LIMIT_KNOWN = "."
+
+_log = logging.getLogger("budget_middleware")
+
+
+class RedisLimits(RedisReads):
+    """The part of the store that reads, indexes and writes back runtime limits."""
+
+    async def limits(self) -> RuntimeLimits:
+        version = (await self.head()).limits_version
+        limits: dict[LimitKey, int | None] = {}
+        async for page in self._limit_pages():
+            limits |= page.limits
+            for field in page.unreadable:
+                _warn_of(field)
+        return RuntimeLimits(version, limits)
+
+    async def limit_news(self, patterns: Sequence[str], *, since_version: int) -> LimitNews:
+        fields = [pack_limit_field(pattern, period) for pattern in patterns for period in Period]
+        reply = await self._call("limit_news", "", str(since_version), " ".join(fields))
+        with outages_named():
+            return _news_of(reply, fields)
+
+    async def index_limits(self) -> bool:
+        """In pages, for there may be 100,000 limits; what this version writes meanwhile adds its shape itself."""
+        seen_version = (await self.head()).limits_version
+        shapes: set[str] = set()
+        cursor = None
+        while cursor != 0:
+            with outages_named():
+                cursor, fields = await self._client().hscan(f"{self._prefix}limits", cursor or 0, count=LIMITS_PAGE)
+            shapes |= {shape_of(field.partition("|")[0]) for field in fields if " " not in field}
+        reply: Any = await self._call("index_limits", "", str(seen_version), " ".join(sorted(shapes)))
+        return bool(reply == ["1"])
+
+    async def write_back_limits(self, known: KnownLimits) -> WrittenBack:
+        words: list[str] = []
+        for pattern, amounts in known.limits.items():
+            limits = " ".join(pack_limit(amounts[p]) if p in amounts else _NO_LIMIT_KNOWN for p in Period)
+            words += (pattern, shape_of(pattern), limits)
+        version, changed = await self._call(
+            "write_back_limits",
+            "",
+            known.generation,
+            str(known.version),
+            "1" if known.reports_loss else "0",
+            self._limit_changes_max,
+            self._remember_expired_ms,
+            _PERIODS,
+            *words,
+        )
+        return WrittenBack(int(version), frozenset(map(unpack_limit_field, changed)))
+
+
+def _news_of(reply: Sequence[Any], asked: Iterable[str]) -> LimitNews:
+    generation, version, lineage, shapes, is_indexed, changed, their_limits, limits = reply
+    found: dict[LimitKey, int | None] = {}
+    for fields, values in ((changed or (), their_limits), (asked, limits)):
+        for field, nanos in zip(fields, values, strict=True):
+            if nanos is not None:
+                _read_into(found, field, nanos)
+    return LimitNews(
+        generation,
+        int(version),
+        lineage,
+        frozenset(shapes.split()),
+        is_indexed=is_indexed == "1",
+        changed=None if changed is None else frozenset(_readable(changed)),
+        limits=found,
+    )
+
+
+def _read_into(limits: dict[LimitKey, int | None], field: str, nanos: str) -> None:
+    try:
+        limits[unpack_limit_field(field)] = unpack_runtime_limit(nanos)
+    except ValueError:
+        _warn_of(field)
+
+
+def _readable(fields: Iterable[str]) -> Iterable[LimitKey]:
+    for field in fields:
+        try:
+            yield unpack_limit_field(field)
+        except ValueError:
+            continue
+
+
+def _warn_of(field: str) -> None:
+    # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
+    _log.warning("a runtime limit cannot be read and does not bind: %s", field)

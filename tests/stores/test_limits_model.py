@@ -1,0 +1,106 @@
+"""Runtime limits of the memory store and of a real server, asked the same: changes, losses and what is written back.
+
+From tiny ranges, so that changes, losses and workers that know older and newer versions meet.
+"""
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
+
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.base import KnownLimits, LimitNews
+from tests.stores.side_by_side import SideBySide
+from tests.stores.test_runtime_limits import empty, fail_over, replica_of
+
+PATTERNS = ("key:a", "key:*", "key+model:a+*")
+PERIODS = (Period.DAY, Period.TOTAL)
+
+patterns = st.sampled_from(PATTERNS)
+periods = st.sampled_from(PERIODS)
+limits = st.sampled_from([0, 1, 2, None])
+amounts = st.dictionaries(periods, limits)
+
+
+class LimitsModel(SideBySide):
+    """``versions`` are what some worker may know; generations are told apart by their number."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.versions = [0]
+        self.replicas: list[tuple[Any, Any]] = []
+        self.generations: list[tuple[str, str]] = []
+        self._note_generation()
+
+    def _note_generation(self) -> None:
+        memory, redis = self.run(self.memory.head()).generation, self.run(self.redis.head()).generation
+        if (memory, redis) not in self.generations:
+            self.generations.append((memory, redis))
+
+    @rule(pattern=patterns, period=periods, limit=limits)
+    def an_operator_sets(self, pattern, period, limit):
+        self.versions.append(self.both(lambda store: store.set_limit(pattern, period=period, limit_nanos=limit)))
+
+    @rule(pattern=patterns, period=st.sampled_from([*PERIODS, None]))
+    def an_operator_clears(self, pattern, period):
+        self.versions.append(self.both(lambda store: store.clear_limit(pattern, period=period)))
+
+    @rule(ms=st.sampled_from([1, 5, -3]))
+    def time_passes(self, ms):
+        self.clock.advance(ms=ms)
+
+    @rule()
+    def a_replica_catches_up(self):
+        self.replicas.append((self.run(replica_of(self.memory)), self.run(replica_of(self.redis))))
+
+    @rule(data=st.data())
+    def a_replica_takes_over(self, data):
+        if self.replicas:
+            memory, redis = data.draw(st.sampled_from(self.replicas))
+            self.run(fail_over(self.memory, memory))
+            self.run(fail_over(self.redis, redis))
+            self._note_generation()
+
+    @rule()
+    def the_store_is_emptied(self):
+        self.run(empty(self.memory))
+        self.run(empty(self.redis))
+        self._note_generation()
+
+    @rule(data=st.data(), known=st.dictionaries(patterns, amounts), reports_loss=st.booleans())
+    def a_worker_writes_back(self, data, known, reports_loss):
+        version = data.draw(st.sampled_from(self.versions))
+        of_memory, of_redis = data.draw(st.sampled_from(self.generations))
+        mine = KnownLimits(of_memory, version, known, reports_loss=reports_loss)
+        written = self.run(self.memory.write_back_limits(mine))
+        assert written == self.run(self.redis.write_back_limits(replace(mine, generation=of_redis)))
+        self.versions.append(written.version)
+        assert not self.run(self.memory.write_back_limits(mine)).limits, "once"
+        assert not self.run(self.redis.write_back_limits(replace(mine, generation=of_redis))).limits
+
+    @rule(data=st.data(), asked=st.lists(patterns, unique=True))
+    def a_worker_asks(self, data, asked):
+        since = data.draw(st.sampled_from([-1, *self.versions]))
+
+        async def ask(store: Any) -> LimitNews:
+            news = await store.limit_news(asked, since_version=since)
+            return replace(news, generation="", lineage=str(bool(news.lineage)))
+
+        self.both(ask)
+
+    @invariant()
+    def they_have_the_same_limits(self):
+        self.both(lambda store: store.limits())
+
+
+def test_limits_of_memory_and_server_agree(server_url: str, namespace: str):
+    with asyncio.Runner() as runner:
+        machine: Any = partial(LimitsModel, runner=runner, server_url=server_url, namespace=namespace)
+        run_state_machine_as_test(
+            machine,
+            settings=settings(max_examples=60, stateful_step_count=30, report_multiple_bugs=False),
+        )
