@@ -3,10 +3,11 @@
 import logging
 from typing import Any
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
+from budget_middleware.lifespan import Lifespan, call_at_sigterm
 from budget_middleware.opening import ledger_of, require_async
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import CredentialSource
@@ -61,6 +62,7 @@ class BudgetMiddleware:
         self._lifespan_state: dict[str, Any] = {}
         self._was_stacked = False
         self._is_store_checked = False
+        self._hears_of_shutdown = False
         try:
             loaded = load(**settings)
             ledger = ledger_of(
@@ -111,6 +113,9 @@ class BudgetMiddleware:
         is_clear = route.standing is not Standing.UNCLEAR or self._settings.mode is Mode.SHADOW
         if route.api is not None and is_clear:
             self._check_store()
+            if not self._hears_of_shutdown:
+                self._hears_of_shutdown = True
+                call_at_sigterm(self._report_what_may_be_lost)
             await self._responder.respond(route, self._unshared(scope), receive, send)
         else:
             await self._unmetered.respond(route, scope, receive, send)
@@ -130,6 +135,9 @@ class BudgetMiddleware:
             await pass_and_correct(self._app, scope, receive, send, ledger=self.ledger, max_body_bytes=max_bytes)
         else:
             await self._app(scope, receive, send)
+
+    def _report_what_may_be_lost(self) -> None:
+        self.ledger.report_live_holds(because="SIGTERM, and this server tells the app of no lifespan")
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The rules of BUDGET_ROUTES may be what cannot be read.
@@ -179,7 +187,7 @@ class BudgetMiddleware:
             raise SettingsError(problem)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lifespan passes through; a wrong setting stops the server, and what is owed is booked before it ends."""
+        """Lifespan passes through; a wrong setting stops the server, and every obligation is met before it ends."""
         if self._error is None and not runs_asyncio():
             self._error = SettingsError(WRONG_LOOP)
         if self._error is not None:
@@ -192,15 +200,16 @@ class BudgetMiddleware:
             _log.warning("%s", doubt)
         await self._require_store(receive, send)
 
-        async def send_after_draining(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete" and self._settings.mode is not Mode.OFF:
-                self.ledger.start()
-                self._check_store()
-            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
-            await send(message)
+        await Lifespan(receive, send, start=self._start, drain=self._drain).run(self._app, scope)
 
-        await self._app(scope, receive, send_after_draining)
+    def _start(self) -> None:
+        self._hears_of_shutdown = True
+        if self._settings.mode is not Mode.OFF:
+            self.ledger.start()
+            self._check_store()
+
+    async def _drain(self) -> None:
+        await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
 
 
 def _payers(

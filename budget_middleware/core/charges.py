@@ -31,6 +31,10 @@ class End(StrEnum):
     COMPLETE = "complete"
     CLIENT_GONE = "client_gone"
     BROKEN = "broken"
+    # The ledger ended it, not the answer: see `Settlement.cut_off`.
+    SHUTDOWN = "shutdown"
+    IDLE = "idle"
+    TOO_LONG = "too_long"
 
 
 @dataclass(slots=True, kw_only=True)

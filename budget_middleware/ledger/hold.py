@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.telemetry import ParentContext, Told, names
@@ -19,6 +20,10 @@ class Hold:
     reservation. ``told`` are attributes of its spans. ``is_uncertain`` says that an attempt to reserve got no answer;
     ``is_local``, that this worker alone holds it, for the store is away; ``since_s`` is when it was made, on the
     monotonic clock.
+
+    ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
+    None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
+    its client, on the monotonic clock; None while it does not. ``is_leased``: heartbeats extend the lease.
     """
 
     payers: Mapping[str, str | None]
@@ -34,6 +39,9 @@ class Hold:
     is_uncertain: bool = False
     is_local: bool = False
     since_s: float = field(default_factory=time.monotonic)
+    abort: Callable[[End], object] | None = None
+    waits_since_s: float | None = None
+    is_leased: bool = False
 
     def told_of_reserve(self) -> names.Attributes:
         return {names.ESTIMATE_USD: self.amount_nanos / NANOS_PER_USD, **self.told()}

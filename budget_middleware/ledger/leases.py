@@ -1,15 +1,26 @@
-"""Heartbeats for the holds of this process, and the sweep of everybody's leases that are over."""
+"""The live holds of this process: their heartbeats, their longest life, and the wait for their ends at a shutdown.
+
+A hold is live from its reserve to its ending, also while the store is away or has already expired it. A heartbeat
+extends the leases of live holds and sweeps everybody's leases that are over. Before that it asks two questions of each
+hold: is it older than BUDGET_MAX_HOLD_S, and has its request waited for the client for BUDGET_IDLE_HOLD_S? Such a hold
+is ended by its owner's abort rule. One timer does all of this for an event loop; a request adds nothing to it.
+"""
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field
 
+from budget_middleware.core.charges import End
+from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.telemetry.traceparent import log_ids
 
 EXTENDED_AT_ONCE = 32
 
@@ -20,6 +31,8 @@ _log = logging.getLogger("budget_middleware")
 class _Kept:
     holds: dict[str, Hold] = field(default_factory=dict)
     beat: "asyncio.Task[None] | None" = None
+    # Made for a shutdown that waits.
+    all_ended: asyncio.Event | None = None
 
     def let_go(self, beat: "asyncio.Task[None]") -> None:
         # A task holds its loop, and what is kept for a loop must not.
@@ -30,7 +43,8 @@ class _Kept:
 class LeaseKeeper:
     """Extends the kept holds and sweeps, every ``every_s`` seconds; it starts with the first hold of an event loop.
 
-    ``extend`` answers whether the hold is still to be kept.
+    ``extend`` answers whether the hold is still to be kept. A hold that is older than ``max_hold_s``, or has waited
+    for its client for ``idle_hold_s``, is ended at the next beat.
     """
 
     def __init__(
@@ -39,14 +53,27 @@ class LeaseKeeper:
         every_s: float,
         extend: Callable[[Hold], Awaitable[bool]],
         sweep: Callable[[], Awaitable[None]],
+        max_hold_s: float = math.inf,
+        idle_hold_s: float = math.inf,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._every_s = every_s
+        # Holds are not to outlive their bounds by much, however long leases are.
+        self._every_s = min(every_s, max_hold_s / 2, idle_hold_s / 2)
+        self._max_hold_s = max_hold_s
+        self._idle_hold_s = idle_hold_s
+        self._clock_s = clock_s
         self._extend = extend
         self._sweep = sweep
         self._kept = PerEventLoop(_Kept)
 
-    def keep(self, hold: Hold) -> None:
+    def add(self, hold: Hold) -> None:
+        """A hold is live from now on; whether there is a lease to extend is not known yet."""
         self._kept.here().holds[hold.id] = hold
+
+    def keep(self, hold: Hold) -> None:
+        """A live hold has a lease, which is extended from now on."""
+        hold.is_leased = True
+        self.add(hold)
         self.start()
 
     def start(self) -> None:
@@ -58,7 +85,38 @@ class LeaseKeeper:
             kept.beat.add_done_callback(kept.let_go)
 
     def drop(self, hold: Hold) -> None:
-        self._kept.here().holds.pop(hold.id, None)
+        """A hold is not live any more: its ending has begun, or nothing was reserved."""
+        kept = self._kept.here()
+        kept.holds.pop(hold.id, None)
+        if kept.all_ended is not None and not kept.holds:
+            kept.all_ended.set()
+
+    def report(self, *, because: str) -> None:
+        """Log each live hold of this event loop, where none can be waited for."""
+        for hold in self._kept.here().holds.values():
+            _log.warning(
+                "%s of $%s is in flight, and left to its lease if it is cut off: %s",
+                hold.id,
+                usd_from_nanos(hold.amount_nanos),
+                because,
+                extra=log_ids(hold.id, hold.reserve_trace),
+            )
+
+    async def end_all(self, *, timeout_s: float) -> None:
+        """Wait until the live holds of this event loop have ended, then end the rest by their abort rules."""
+        kept = self._kept.here()
+        try:
+            if kept.holds:
+                kept.all_ended = asyncio.Event()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout_s):
+                        await kept.all_ended.wait()
+        finally:
+            # Also where the server has lost its patience and cancels the wait.
+            kept.all_ended = None
+            for hold in list(kept.holds.values()):
+                kept.holds.pop(hold.id, None)
+                _end(hold, End.SHUTDOWN, because=f"still in flight {timeout_s:g} s after the shutdown began")
 
     def oldest_s(self) -> float:
         """For how long the oldest of the kept holds has been one, 0 if there is none; any thread may ask."""
@@ -90,15 +148,44 @@ class LeaseKeeper:
 
     async def _beat(self, kept: _Kept) -> None:
         """Whatever is wrong with one hold, the others are extended and the due ones swept."""
-        holds = list(kept.holds.values())
+        self._end_overdue(kept)
+        holds = [hold for hold in kept.holds.values() if hold.is_leased]
         errors: list[BaseException] = []
         for first in range(0, len(holds), EXTENDED_AT_ONCE):
             some = holds[first : first + EXTENDED_AT_ONCE]
             answers = await asyncio.gather(*map(self._extend, some), return_exceptions=True)
             for hold, is_kept in zip(some, answers, strict=True):
                 if is_kept is False:
-                    kept.holds.pop(hold.id, None)
+                    # Its request goes on, and its ending is still owed.
+                    hold.is_leased = False
             errors += [error for error in answers if isinstance(error, BaseException)]
         await self._sweep()
         if errors:
             raise errors[0]
+
+    def _end_overdue(self, kept: _Kept) -> None:
+        now_s = self._clock_s()
+        for hold in list(kept.holds.values()):
+            is_too_old = now_s - hold.since_s >= self._max_hold_s
+            if is_too_old and (hold.is_leased or hold.abort is not None):
+                # Without an owner to end it, it comes back with its lease.
+                hold.is_leased = False
+                _end(hold, End.TOO_LONG, because=f"older than BUDGET_MAX_HOLD_S={self._max_hold_s:g}")
+            elif hold.waits_since_s is not None and now_s - hold.waits_since_s >= self._idle_hold_s:
+                _end(hold, End.IDLE, because=f"its client took and sent nothing for {self._idle_hold_s:g} s")
+
+
+def _end(hold: Hold, end: End, *, because: str) -> None:
+    """End a hold by its owner's abort rule, and say so; a hold without such a rule is left to its lease."""
+    ids = log_ids(hold.id, hold.reserve_trace)
+    amount_usd = usd_from_nanos(hold.amount_nanos)
+    if hold.abort is None:
+        _log.error(
+            "%s of $%s has no owner that could end it, its lease will: %s", hold.id, amount_usd, because, extra=ids
+        )
+        return
+    _log.warning("%s of $%s is ended by its abort rule: %s", hold.id, amount_usd, because, extra=ids)
+    try:
+        hold.abort(end)
+    except Exception:  # noqa: BLE001 - the others are still to be ended
+        _log.exception("%s of $%s could not be ended", hold.id, amount_usd, extra=ids)

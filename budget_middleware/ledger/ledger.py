@@ -6,6 +6,7 @@ asked for with fresh windows and limits, as often as it takes, and that nobody's
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
@@ -80,6 +81,8 @@ class Ledger:
         enforce: bool = True,
         lease_ms: int = 60_000,
         store_timeout_s: float = 0.5,
+        max_hold_s: float = math.inf,
+        idle_hold_s: float = math.inf,
         spool_max: int = 10_000,
         spool_path: Path | None = None,
         fingerprint: str = "",
@@ -119,7 +122,13 @@ class Ledger:
             lease_ms=lease_ms,
             timeout=self._timeout,
         )
-        self._leases = LeaseKeeper(every_s=lease_ms / 3000, extend=self._expiries.extend, sweep=self._tend)
+        self._leases = LeaseKeeper(
+            every_s=lease_ms / 3000,
+            extend=self._expiries.extend,
+            sweep=self._tend,
+            max_hold_s=max_hold_s,
+            idle_hold_s=idle_hold_s,
+        )
         self._noticeboard = Noticeboard(store, tasks=self._tasks, timeout=self._timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=self._tasks, timeout=self._timeout)
         self._refusals = RefusalLog(store, tasks=self._tasks, telemetry=self.telemetry, timeout=self._timeout)
@@ -203,6 +212,7 @@ class Ledger:
         StoreUndecided where it is there all the same. Then, and only then, the caller must say what becomes of the
         hold: ``abandon`` it, or serve the request and end it as if it were reserved.
         """
+        self._leases.add(hold)
         started = time.monotonic()
         span = self.telemetry.spans.start(
             Op.RESERVE,
@@ -231,6 +241,9 @@ class Ledger:
         except asyncio.CancelledError:
             self.abandon(hold, reason="cancelled while reserving")
             raise
+        except BaseException:
+            self._leases.drop(hold)
+            raise
         finally:
             self._follower.finish(span, status, told, is_uncertain=hold.is_uncertain)
             seconds = time.monotonic() - started
@@ -258,6 +271,8 @@ class Ledger:
         elif hold.is_uncertain:
             # An earlier attempt that got no answer may still arrive; a tombstone makes it hold nothing.
             self.abandon(hold, reason="refused after a lost answer")
+        else:
+            self._leases.drop(hold)
 
     async def _reserve_once(self, hold: Hold, span: VerbSpan) -> Answer:
         is_allowed = self._follower.breaker.allows()
@@ -328,6 +343,10 @@ class Ledger:
         """Make sure that a reserve of unknown fate holds nothing, now or when it arrives late."""
         self.release(hold, reason=reason)
 
+    def forget(self, hold: Hold) -> None:
+        """End a hold that the store was never asked for: nobody need hear of it."""
+        self._leases.drop(hold)
+
     @asynccontextmanager
     async def reservation(
         self, accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, model: str = ""
@@ -335,7 +354,8 @@ class Ledger:
         """Reserve, run the block, and book what it added; for code outside HTTP.
 
         ``accounts`` are subjects by kind, ``{"team": "search"}``; that of a key is its 16 hex digits. A block that
-        fails or is cancelled books what it had added until then; if that is nothing, the hold is given back.
+        fails or is cancelled books what it had added until then; if that is nothing, the hold is given back. So ends a
+        block that outlives a shutdown or BUDGET_MAX_HOLD_S; it can add nothing any more then.
 
         Raises BudgetRejected, or StoreUnavailable or StoreRefused where the store is away, before the block is run;
         ValueError for accounts and estimates that cannot be.
@@ -349,19 +369,24 @@ class Ledger:
         if not answer.admits:
             raise BudgetRejected(answer)
         handle = BudgetHandle(hold.id, self.prices)
+        hold.abort = lambda _: self._end_block(hold, handle, failed=True)
         failed = True
         try:
             yield handle
             failed = False
         finally:
-            added_nanos = handle.end()
-            if failed and not added_nanos:
-                ending = self.release(hold, reason="failed")
-            else:
-                ending = self.finalize(hold, actual_nanos=added_nanos, reason="added")
-                self._count_cost(hold, added_nanos)
-            # A second cancellation ends the wait, not the ending.
-            await ending
+            # Unless it was ended by its abort rule before.
+            if hold.abort is not None:
+                # A second cancellation ends the wait, not the ending.
+                await self._end_block(hold, handle, failed=failed)
+
+    def _end_block(self, hold: Hold, handle: BudgetHandle, *, failed: bool) -> Settled:
+        hold.abort = None
+        added_nanos = handle.end()
+        if failed and not added_nanos:
+            return self.release(hold, reason="failed")
+        self._count_cost(hold, added_nanos)
+        return self.finalize(hold, actual_nanos=added_nanos, reason="added")
 
     def _count_cost(self, hold: Hold, actual_nanos: int) -> None:
         rates = self.prices.resolve(hold.model)
@@ -429,11 +454,24 @@ class Ledger:
         """Expire the leases that are over, whoever's they are."""
         await self._expiries.sweep()
 
+    def report_live_holds(self, *, because: str) -> None:
+        """Log what is in flight in this event loop, for a shutdown that waits for nobody."""
+        self._leases.report(because=because)
+
     async def drain(self, *, timeout_s: float = 10.0) -> None:
-        """Book what is still owed, then let go of tasks and connections of this event loop."""
+        """Meet every obligation of this event loop, then let go of its tasks and connections.
+
+        What was reserved and has not ended is waited for, up to ``timeout_s``, and then ended by its abort rule. What
+        is owed to the store is sent until then, for the store's time-out at least; what it has not answered is left in
+        the spool, or logged.
+        """
+        until_s = time.monotonic() + timeout_s
+        # Heartbeats go on meanwhile: a shutdown may be granted more time than a lease.
+        await self._leases.end_all(timeout_s=timeout_s)
         await self._leases.stop()
         self._refusals.write()
-        left = await self._tasks.drain(timeout_s=timeout_s)
+        owed_s = max(until_s - time.monotonic(), min(timeout_s, self._store_timeout_s))
+        left = await self._tasks.drain(timeout_s=owed_s)
         # What these tasks were answered shows how far the journal has to be searched.
         self._follower.look_again()
         self._follower.tell_untold()

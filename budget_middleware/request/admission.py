@@ -180,6 +180,8 @@ class Admission:
         # What the store was never asked for needs no release: endings that wait for it must not be crowded out.
         if hold.is_uncertain:
             self._ledger.abandon(hold, reason="store away")
+        else:
+            self._ledger.forget(hold)
 
     def _rejected(self, hold: Hold, rejection: Rejection) -> Refused:
         claimed_kinds = self._payers.claimed_kinds

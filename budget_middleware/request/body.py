@@ -83,6 +83,11 @@ class RequestBody:
         self._has_more = True
         self._is_replayed = False
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the client has not sent all of it yet; the app gets the rest from the server itself."""
+        return self._has_more
+
     async def read(self) -> None:
         """Read the body; whatever comes of it, `close` must be called."""
         try:

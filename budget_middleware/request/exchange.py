@@ -8,23 +8,25 @@
 
 The ending begins once, wherever its reason is seen first, in a task of the ledger's own: no cancellation of this
 request can lose it. What the app does after its last message changes nothing.
+
+While the request waits for its client, to take a message or to send more of its body, the hold says since when. An
+answer whose hold the ledger has ended meanwhile is cut: the app's next body message raises as if the client had gone.
 """
 
 import asyncio
-from functools import partial
+from time import monotonic
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Api
-from budget_middleware.core.charges import GOES_ON, Charge, End, OnAbort, charge_of
+from budget_middleware.core.charges import End, OnAbort
 from budget_middleware.core.model import Answer
 from budget_middleware.headers import Headers
-from budget_middleware.ledger import BudgetHandle, Ledger, Settled
+from budget_middleware.ledger import Ledger
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.background import book_response
-from budget_middleware.request.bill import Bill, reported_cost, usage_told
+from budget_middleware.request.bill import reported_cost
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.nesting import (
     LEDGER_HEADER,
@@ -35,8 +37,8 @@ from budget_middleware.request.nesting import (
 )
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
+from budget_middleware.request.settlement import Settlement
 from budget_middleware.settings import Settings
-from budget_middleware.telemetry import names
 
 _EVENT_STREAM: Final = b"text/event-stream"
 
@@ -57,29 +59,23 @@ class Exchange:
         ledger: Ledger,
     ) -> None:
         self._admitted = admitted
+        self._hold = admitted.hold
         self._request_body = body
         self._server_receive = receive
         self._server_send = send
         self._settings = settings
         self._ledger = ledger
-        self._bill = Bill(admitted.quote, ledger.prices)
-        self._handle = BudgetHandle(admitted.hold.id, ledger.prices)
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
-        self._ending: Settled | None = None
-        # Made for those who wait for it.
-        self._has_ended: asyncio.Event | None = None
-        self._charge: Charge | None = None
+        self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._held_start: Message | None = None
-        self._inner: InnerAnswer | None = None
-        self._status = 0
         self._has_trailers = False
-        self._output_began = False
+        self._awaits_body = body.has_more
         self._is_client_gone = False
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
         """Call the app; whatever becomes of it, the ending has begun when this returns or raises."""
         try:
-            await app(with_handle(scope, self._handle), self._receive, self._send_and_meter)
+            await app(with_handle(scope, self._settlement.handle), self._receive, self._send_and_meter)
         except asyncio.CancelledError:
             await self._end(End.CLIENT_GONE)
             raise
@@ -88,7 +84,7 @@ class Exchange:
             raise
         # A client that leaves shows up as an ordinary return without a last message.
         await self._end(End.CLIENT_GONE)
-        if self._held_start is not None:
+        if self._held_start is not None and not self._settlement.is_cut:
             await self._send(self._released_start())
 
     async def _receive(self) -> Message:
@@ -96,16 +92,30 @@ class Exchange:
 
         It notes that the client has gone; with ``drain`` the app hears of it at the end.
         """
-        message = self._request_body.replayed() or await self._server_receive()
-        if message["type"] == "http.disconnect" and self._ending is None:
+        message = self._request_body.replayed() or await self._receive_from_server()
+        if message["type"] == "http.disconnect" and self._settlement.charge is None:
             self._is_client_gone = True
             if self._settings.on_abort is OnAbort.DRAIN:
-                self._has_ended = self._has_ended or asyncio.Event()
-                await self._has_ended.wait()
+                await self._settlement.wait_until_begun()
         return message
+
+    async def _receive_from_server(self) -> Message:
+        if not self._awaits_body:
+            # What may come now is that the client leaves: nobody waits for that.
+            return await self._server_receive()
+        self._hold.waits_since_s = monotonic()
+        try:
+            message = await self._server_receive()
+        finally:
+            self._hold.waits_since_s = None
+        self._awaits_body = message.get("more_body", False)
+        return {"type": "http.disconnect"} if self._settlement.is_cut else message
 
     async def _send_and_meter(self, message: Message) -> None:
         """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
+        if self._settlement.is_cut:
+            self._refuse_to_send(message)
+            return
         skimmed = None
         if self._held_start is None and message.get("more_body"):
             # A chunk in the middle of a stream, as nearly all messages are: straight on, if it need not be parsed.
@@ -115,11 +125,14 @@ class Exchange:
             return
         if skimmed is not message["body"]:
             message = {**message, "body": skimmed}
+        self._hold.waits_since_s = monotonic()
         try:
             await self._server_send(message)
         except OSError:
             if self._ends_with_client():
                 raise
+        finally:
+            self._hold.waits_since_s = None
 
     async def _meter(self, message: Message) -> None:
         """Send a message; one that completes the answer waits for the ending, so that the next request sees it."""
@@ -136,7 +149,7 @@ class Exchange:
                     await self._send(self._released_start())
                 return
             case "http.response.pathsend":
-                self._output_began = True
+                self._settlement.output_began = True
                 is_last = not self._has_trailers
             case "http.response.trailers":
                 is_last = not message.get("more_trailers", False)
@@ -150,27 +163,27 @@ class Exchange:
 
     def _start(self, message: Message) -> bool:
         """Take the answer's start, to be sent when it is released; whether that is at once, as a stream's is."""
-        self._status = message["status"]
+        self._settlement.status = message["status"]
         self._has_trailers = message.get("trailers", False)
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-        headers = self._reader.begin(self._status, headers)
+        headers = self._reader.begin(message["status"], headers)
         by_name = self._reader.headers
         inner = InnerAnswer(by_name, mark=self._ledger_mark())
         if inner.is_guarded:
-            self._inner, headers = inner, without_guards_headers(headers)
+            self._settlement.inner, headers = inner, without_guards_headers(headers)
         self._held_start = {**message, "headers": headers}
         if by_name.first(b"content-type").strip().lower().startswith(_EVENT_STREAM):
             return True
         # A stream's headers are sent before its cost is known.
-        self._bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
+        self._settlement.bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
         return False
 
     async def _ask_for_inner(self) -> None:
         """Ask the store whether a guard behind us books this very call; else it is ours to book."""
-        inner = self._inner
+        inner = self._settlement.inner
         if inner is None or not inner.reservation_id:
             return
-        outer, found = [await self._ledger.look_up(id_) for id_ in (self._admitted.hold.id, inner.reservation_id)]
+        outer, found = [await self._ledger.look_up(id_) for id_ in (self._hold.id, inner.reservation_id)]
         if not books_for(outer, found):
             inner.reservation_id, inner.cost = "", b""
 
@@ -191,8 +204,8 @@ class Exchange:
         seen = self._reader.seen
         was_terminal = seen.terminal
         forwarded = self._reader.feed(chunk, last=not has_more)
-        if 200 <= self._status < 300 and (chunk or message["type"] == "http.response.zerocopysend"):
-            self._output_began = True
+        if 200 <= self._settlement.status < 300 and (chunk or message["type"] == "http.response.zerocopysend"):
+            self._settlement.output_began = True
         if forwarded is not chunk:
             message = {**message, "body": forwarded}
         is_last = (not has_more and not self._has_trailers) or (seen.terminal and not was_terminal)
@@ -201,17 +214,17 @@ class Exchange:
     def _released_start(self, settled: Answer | None = None) -> Message:
         start, self._held_start = self._held_start, None
         assert start is not None, "a start is sent once"
-        if self._settings.headers and self._status not in AUTHENTICATION_STATUSES:
+        if self._settings.headers and self._settlement.status not in AUTHENTICATION_STATUSES:
             start["headers"] += self._budget_headers(settled)
         return start
 
     def _budget_headers(self, settled: Answer | None) -> Headers:
-        hold = self._admitted.hold
-        inner_cost = self._inner.cost if self._inner is not None else b""
+        hold, charge, inner = self._hold, self._settlement.charge, self._settlement.inner
+        inner_cost = inner.cost if inner is not None else b""
         headers = budget_headers(
             hold.id,
             estimate_nanos=hold.amount_nanos,
-            cost_nanos=self._charge.nanos if self._charge is not None and not inner_cost else None,
+            cost_nanos=charge.nanos if charge is not None and not inner_cost else None,
             is_unprotected=self._admitted.is_unprotected,
         )
         if inner_cost:
@@ -222,11 +235,24 @@ class Exchange:
         return headers + rate_limit_headers(hold.targets, balances, now_ms=self._ledger.store_time_ms())
 
     async def _send(self, message: Message) -> None:
+        self._hold.waits_since_s = monotonic()
         try:
             await self._server_send(message)
         except OSError:
             if self._ends_with_client():
                 raise
+        finally:
+            self._hold.waits_since_s = None
+
+    def _refuse_to_send(self, message: Message) -> None:
+        """Stop an app whose answer was cut, at its first body message: a cost that this tells can still be logged."""
+        if message["type"] == "http.response.start":
+            self._start(message)
+            return
+        if message["type"] == "http.response.body":
+            self._read(message)
+            self._settlement.report_late_cost()
+        raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, for its hold has ended")
 
     def _ends_with_client(self) -> bool:
         """Note that there is no client any more, as some servers tell the app; whether it is to hear of it."""
@@ -237,41 +263,7 @@ class Exchange:
 
     async def _end(self, end: End) -> Answer | None:
         """Begin the ending and wait for its answer, at most the store's time-out; nothing if it has begun before."""
-        if self._ending is not None:
-            return None
         if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
             end = End.CLIENT_GONE
-        self._ending = self._begin_ending(end)
-        if self._has_ended is not None:
-            self._has_ended.set()
-        return await self._ending
-
-    def _begin_ending(self, end: End) -> Settled:
-        seen, hold = self._reader.seen, self._admitted.hold
-        is_error = self._status >= 300
-        added_nanos = self._handle.end()
-        evidence = self._bill.evidence(
-            seen,
-            end=end,
-            is_error=is_error,
-            output_began=self._output_began,
-            inner_id=self._inner.reservation_id if self._inner is not None else "",
-            app_told=added_nanos > 0,
-        )
-        charge = charge_of(evidence, on_abort=self._settings.on_abort).with_added(added_nanos)
-        self._charge = charge
-        self._count(charge, end)
-        if charge.is_release:
-            return self._ledger.release(hold, reason=charge.reason)
-        told = partial(usage_told, seen.model, seen.usage)
-        if charge.reason == GOES_ON and seen.background_id and not self._admitted.is_unprotected:
-            return book_response(self._ledger, hold, response_id=seen.background_id, charge=charge, told=told)
-        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
-
-    def _count(self, charge: Charge, end: End) -> None:
-        quote = self._admitted.quote
-        metrics = self._ledger.telemetry.metrics
-        status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
-        model, context = quote.metric_model, self._admitted.hold.context
-        metrics.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
-        metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context)
+        ending = self._settlement.begin(end)
+        return await ending if ending is not None else None

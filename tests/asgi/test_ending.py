@@ -86,7 +86,11 @@ class TestWhatWaits:
                 waits.append(self)
                 yield from ()
 
-        monkeypatch.setattr(guard.ledger, "finalize", lambda *_, **__: Away())
+        def finalize(hold, **_):
+            guard.ledger._leases.drop(hold)
+            return Away()
+
+        monkeypatch.setattr(guard.ledger, "finalize", finalize)
         played = await call(guard, STREAM_ASK, headers=bearer())
         assert played.is_complete
         assert len(waits) == 1

@@ -144,6 +144,7 @@ class TestState:
         """Some servers copy it for each request, as ASGI asks for; this one does not."""
         shared: dict[str, object] = {"client": "http"}
         gates = {"0.01": Gate(), "0.02": Gate()}
+        started = asyncio.Event()
 
         async def app(scope, receive, send):
             if scope["type"] == "lifespan":
@@ -155,10 +156,13 @@ class TestState:
             await Adding(*completion(0), usd=usd)(scope, receive, send)
 
         guard = memory.guard(app, limits="key=1/month; key=1/day")
+        living = set()
         for is_told in (False, True):
             if is_told:
                 shared.pop("budget", None)
-                await guard({"type": "lifespan", "state": shared}, _never, _ignore)
+                live = guard({"type": "lifespan", "state": shared}, _never, _telling(started))
+                living.add(asyncio.create_task(live))
+                await started.wait()
             calls = [Call(ask(1), headers={**bearer(), "x-usd": usd}, scope={"state": shared}) for usd in gates]
             tasks = [asyncio.create_task(played.run(guard)) for played in calls]
             for gate in gates.values():
@@ -168,6 +172,9 @@ class TestState:
             await asyncio.gather(*tasks)
             assert [played.headers["x-budget-cost-usd"] for played in calls] == list(gates)
         assert "budget" not in shared, "the lifespan's own state holds nobody's handle"
+        for task in living:
+            task.cancel()
+        await asyncio.wait(living)
 
     async def test_switched_off_there_is_a_handle_that_books_nothing(self, memory):
         app = Adding(*completion(100))
@@ -191,5 +198,8 @@ async def _never():
     await asyncio.Event().wait()
 
 
-async def _ignore(message):
-    pass
+def _telling(started):
+    async def send(message):
+        started.set()
+
+    return send

@@ -72,11 +72,23 @@ async def test_lifespan_passes_through(prices):
     assert events == ["up", "down"]
 
 
-async def test_an_app_that_returns_at_once():
-    async def app(scope, receive, send):
-        pass
+async def _returns_at_once(scope, receive, send):
+    pass
 
-    assert await lifespan(BudgetMiddleware(app)) == []
+
+async def _returns_when_asked(scope, receive, send):
+    await receive()
+
+
+async def _returns_when_started(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+
+
+@pytest.mark.parametrize("app", [_returns_at_once, _returns_when_asked, _returns_when_started])
+async def test_an_app_that_knows_no_lifespan_is_answered_for(app):
+    """So that the server tells of its shutdown, and holds of such an app are not lost."""
+    assert await lifespan(BudgetMiddleware(app)) == COMPLETED
 
 
 async def test_an_app_without_lifespan_raises_as_it_did():

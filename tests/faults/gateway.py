@@ -4,13 +4,14 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from budget_middleware.apis.openai_chat import OpenAIChat
-from tests.e2e.servers import uvicorn_worker, wait_for_socket
+from tests.e2e.servers import server_process, wait_for_socket
 
 # Whole micro-dollars: an input token costs 1, an output token 10.
 PRICES = '[models."test-model"]\ninput = 1\noutput = 10\n'
@@ -67,9 +68,25 @@ class Gateway:
         return [json.loads(line) for line in self.served_log.read_text().splitlines()]
 
 
+ServerCommand = Callable[[Path, int], list[str]]
+"""The command line of a server, without Python's own, for a unix socket and so many seconds of grace."""
+
+
+def uvicorn(socket: Path, grace_s: int, *, options: Sequence[str] = ()) -> list[str]:
+    listen = ["--uds", str(socket), "--timeout-graceful-shutdown", str(grace_s), "--log-level", "warning"]
+    return ["uvicorn", "tests.e2e.worker:app", *listen, *options]
+
+
 @contextmanager
-def running_gateway(folder: Path, settings: Mapping[str, str], *, within: Sequence[str] = ()) -> Iterator[Gateway]:
-    """A uvicorn worker with these settings; ``within`` is a command that runs it elsewhere."""
+def running_gateway(
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    within: Sequence[str] = (),
+    command: ServerCommand = uvicorn,
+    grace_s: int = 10,
+) -> Iterator[Gateway]:
+    """A worker of a server with these settings; ``within`` is a command that runs it elsewhere."""
     number = len(list(folder.glob("*.log")))
     socket, log, served = (folder / f"{number}.{kind}" for kind in ("sock", "log", "served"))
     prices = folder / "prices.toml"
@@ -80,8 +97,8 @@ def running_gateway(folder: Path, settings: Mapping[str, str], *, within: Sequen
         "SERVED_LOG": str(served),
         **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
     }
-    listen = ["--uds", str(socket), "--timeout-graceful-shutdown", "10"]
-    with uvicorn_worker("tests.e2e.worker:app", listen=listen, env=env, log=log, within=within) as process:
+    started = [*within, sys.executable, "-m", *command(socket, grace_s)]
+    with server_process(started, env=env, log=log) as process:
         wait_for_socket(socket, process, log)
         try:
             yield Gateway(socket, process, log, served)
@@ -90,15 +107,24 @@ def running_gateway(folder: Path, settings: Mapping[str, str], *, within: Sequen
             process.send_signal(signal.SIGCONT)
 
 
-def request(*, play: str = "json", words: int = 10, prompt: int = 10, max_tokens: int = 60_000, pause: float = 0.001):
+def request(
+    *,
+    play: str = "json",
+    words: int = 10,
+    prompt: int = 10,
+    max_tokens: int = 60_000,
+    pause: float = 0.001,
+    messages: Sequence[dict] = (),
+    **metadata: object,
+):
     """With the default maximum of output, the estimate is 0.60 USD and the input."""
     body = {
         "model": "test-model",
-        "messages": [],
+        "messages": list(messages),
         "max_tokens": max_tokens,
-        "metadata": {"play": play, "words": words, "prompt": prompt, "pause": pause},
+        "metadata": {"play": play, "words": words, "prompt": prompt, "pause": pause, **metadata},
     }
-    return body | ({"stream": True} if play in ("stream", "break") else {})
+    return body | ({"stream": True} if play in ("stream", "break", "hang") else {})
 
 
 def actual_nanos(*, words: int = 10, prompt: int = 10) -> int:

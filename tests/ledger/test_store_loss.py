@@ -17,7 +17,7 @@ from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore, key_prefix
 from budget_middleware.testing import Gate, MovableClock
-from tests.ledger.conftest import OpenLedger, hold, nanos
+from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, after, reply_held, reply_lost, request_lost
 from tests.stores.verbs import figures, reserve, target
 
@@ -154,7 +154,7 @@ async def test_a_failover_is_noticed_once_by_many_in_flight(
     await ledger.finalize(ended, actual_nanos=nanos("0.01"))
     fail_over(faults, replica)
     await asyncio.gather(*(ledger.reserve(hold("0.02")) for _ in range(10)))
-    await ledger.drain()
+    await drain(ledger)
     assert caplog.text.count("lost writes") == 1
     assert [view.balance.spent_nanos for view in await replica.counters()] == [nanos("0.01")]
 
@@ -174,7 +174,7 @@ async def test_an_acknowledgement_from_before_the_loss_that_comes_late(
     gate.open()
     await ending
     await ledger.sweep()
-    await ledger.drain()
+    await drain(ledger)
     assert [view.balance.spent_nanos for view in await faults.inner.counters()] == [nanos("0.02")]
 
 
@@ -221,7 +221,7 @@ async def test_what_the_store_has_rightly_forgotten_is_not_booked_again(
     fail_over(faults, replica)
     await ledger.sweep()
     with caplog.at_level(logging.ERROR):
-        await ledger.drain()
+        await drain(ledger)
     assert await figures(replica) == ("0.02", "0.00")
     assert f"too late to be sure that it was not booked before: Finalize(id='{held.id}'" in caplog.text
 
@@ -284,7 +284,7 @@ async def test_what_came_too_late_stays_in_the_spool_for_an_operator(
     await asyncio.sleep(0)
     monotonic_s += 2 * 3600
     assert [answer.status for answer in await asyncio.gather(*owed) if answer] == [Status.TOO_OLD] * 2
-    await ledger.drain()
+    await drain(ledger)
     (left,) = set_aside_in(tmp_path)
     assert json.loads(left.read_text())["id"] == held.id
 

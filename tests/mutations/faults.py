@@ -493,7 +493,7 @@ FAULTS = (
     Fault(
         "the answer does not wait for its ending",
         "request/exchange.py",
-        "        return await self._ending\n",
+        "        return await ending if ending is not None else None\n",
         "        return None\n",
     ),
     Fault(
@@ -504,15 +504,15 @@ FAULTS = (
     ),
     Fault(
         "a request ends twice",
-        "request/exchange.py",
-        "        if self._ending is not None:\n            return None\n",
+        "request/settlement.py",
+        "        if self.charge is not None:\n            return None\n",
         "",
     ),
     Fault(
         "an upstream that breaks costs nothing",
         "request/exchange.py",
         "            await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)\n",
-        "            self._status = 500\n            await self._end(End.BROKEN)\n",
+        "            self._settlement.status = 500\n            await self._end(End.BROKEN)\n",
     ),
     Fault(
         "a client that leaves does not end its request",
@@ -523,9 +523,9 @@ FAULTS = (
     ),
     Fault(
         "an error answer is charged",
-        "request/exchange.py",
-        "is_error = self._status >= 300",
-        "is_error = self._status > 500",
+        "request/settlement.py",
+        "is_error=self.status >= 300",
+        "is_error=self.status > 500",
     ),
     Fault(
         "a cost of 0 that the gateway reports wins",

@@ -19,6 +19,9 @@ INPUT_NANOS, OUTPUT_NANOS = 3_000, 7_000
 PROMPT_TOKENS = 40
 """What usage says of every request; what is estimated is less than that."""
 
+CLEANING_UP_S = 0.05
+"""How long a gateway that is cancelled takes to close its upstream's connection, so that its end comes later."""
+
 _WORD = "word"  # Four bytes: a token, by usage as by the counting rule.
 
 
@@ -74,6 +77,9 @@ class Gateway:
             await _Answering(request, served, send).play(listening)
         except OSError:
             served.saw_client_go = True
+            raise
+        except asyncio.CancelledError:
+            await asyncio.sleep(CLEANING_UP_S)
             raise
         finally:
             listening.cancel()

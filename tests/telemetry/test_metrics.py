@@ -12,7 +12,7 @@ from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import Gate, MovableClock, ScriptedApp, call, json_answer
-from tests.ledger.conftest import OpenLedger, hold, nanos
+from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_held, reply_lost, request_lost
 from tests.stores.verbs import reserve, target
 from tests.telemetry.conftest import Spans
@@ -92,7 +92,7 @@ async def test_what_expired_is_counted_once_whatever_is_lost(
     faults.meets("reserve", _sound, _sound, reply_lost)
     await ledger.reserve(hold("1.00"))
     await ledger.sweep()
-    await ledger.drain()
+    await drain(ledger)
     assert [point.value for point in points(metric_reader)["budget.reservations.expired"]] == [50]
 
 

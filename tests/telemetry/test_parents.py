@@ -11,7 +11,7 @@ from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import NO_PROVIDER, Telemetry
 from budget_middleware.testing import MovableClock
-from tests.ledger.conftest import hold, nanos
+from tests.ledger.conftest import drain, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_lost
 from tests.telemetry.conftest import Spans
 from tests.telemetry.proof import attribute, named, only, prove
@@ -135,7 +135,7 @@ async def test_what_is_told_late_hangs_where_it_belongs(base: Store, faults: Fau
     with tracer.start_as_current_span("second"):
         await ledger.reserve(hold("0.20"))
     await asking
-    await ledger.drain()
+    await drain(ledger)
     await prove(base, [span for span in spans() if span.name.startswith("budget.")])
     first = only(spans(), "first")
     under_first = [span for span in named(spans(), "budget.counter") if root_of(span) == root_of(first)]

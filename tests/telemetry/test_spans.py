@@ -24,7 +24,7 @@ from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry.traceparent import is_sampled
 from budget_middleware.testing import Gate, MovableClock
-from tests.ledger.conftest import OpenLedger, hold, nanos
+from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, reply_lost, request_lost, twice
 from tests.stores.verbs import whole_journal
 from tests.telemetry.conftest import Spans, UseProvider
@@ -284,7 +284,7 @@ async def test_told_as_soon_as_the_repeat_is_answered(base: Store, faults: Fault
     await ledger.reserve(hold("0"))
     faults.meets("reserve", reply_lost)
     await ledger.reserve(held)
-    await ledger.drain()
+    await drain(ledger)
     await prove(base, spans())
     await ledger.release(held)
 
@@ -326,7 +326,7 @@ async def test_others_who_write_on_do_not_keep_the_search_going(
     faults.always["journal"] = journal_while_others_write
     faults.meets("reserve", reply_lost)
     await ledger.reserve(hold("0.10"))
-    await ledger.drain()
+    await drain(ledger)
     assert faults.count("journal") <= 2
 
 
@@ -337,9 +337,9 @@ async def test_a_journal_that_cannot_be_read_is_read_later(faults: FaultyStore, 
     faults.meets("journal", request_lost, refused)
     await ledger.reserve(hold("0.10"))
     for _ in range(3):
-        await ledger.drain()
+        await drain(ledger)
         await ledger.sweep()
-    await ledger.drain()
+    await drain(ledger)
     await prove(faults.inner, spans())
 
 

@@ -1,0 +1,121 @@
+"""The one ending of a request: what was seen of its answer, what that costs, and the word to the ledger.
+
+    exchange ── begin(end) ──┐
+                             ├─ the first of them ends the hold: evidence -> charge -> ledger -> metrics
+    ledger ── cut_off(end) ──┘
+
+The exchange begins the ending where the answer ends. The ledger does so for an answer that does not end in time: at a
+shutdown, after BUDGET_MAX_HOLD_S, or when the client has not read for BUDGET_IDLE_HOLD_S. It books by the abort rule
+what was seen until then. Such an answer is cut: whatever the app sends afterwards would be served and never booked,
+since the first ending of a reservation is the only one.
+"""
+
+import asyncio
+import logging
+from functools import partial
+
+from budget_middleware.apis.base import Seen
+from budget_middleware.core.charges import GOES_ON, Charge, End, Evidence, charge_of
+from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.ledger import BudgetHandle, Ledger, Settled
+from budget_middleware.request.admission import Admitted
+from budget_middleware.request.background import book_response
+from budget_middleware.request.bill import Bill, usage_told
+from budget_middleware.request.nesting import InnerAnswer
+from budget_middleware.settings import Settings
+from budget_middleware.telemetry import names
+from budget_middleware.telemetry.traceparent import log_ids
+
+_log = logging.getLogger("budget_middleware")
+
+
+class Settlement:
+    """Ends one admitted request, once.
+
+    The exchange fills in what it sees: the answer's ``status``, what it says of an ``inner`` guard, and whether
+    ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the ledger ended it, and the
+    answer must not go on.
+    """
+
+    def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
+        self.handle = BudgetHandle(admitted.hold.id, ledger.prices)
+        self.bill = Bill(admitted.quote, ledger.prices)
+        self.status = 0
+        self.inner: InnerAnswer | None = None
+        self.output_began = False
+        self.charge: Charge | None = None
+        self.is_cut = False
+        # Made for those who wait for it.
+        self._has_begun: asyncio.Event | None = None
+        self._is_late_cost_told = False
+        self._admitted = admitted
+        self._seen = seen
+        self._on_abort = settings.on_abort
+        self._ledger = ledger
+        admitted.hold.abort = self.cut_off
+
+    def begin(self, end: End) -> Settled | None:
+        """Begin the ending, in a task of the ledger's own; None if it has begun before."""
+        if self.charge is not None:
+            return None
+        hold = self._admitted.hold
+        # An ending may be owed for long, and nothing of the request is to be kept with its hold.
+        hold.abort = None
+        added_nanos = self.handle.end()
+        evidence = self._evidence(end, app_told=added_nanos > 0)
+        charge = charge_of(evidence, on_abort=self._on_abort).with_added(added_nanos)
+        self.charge = charge
+        if self._has_begun is not None:
+            self._has_begun.set()
+        self._count(charge, end)
+        if charge.is_release:
+            return self._ledger.release(hold, reason=charge.reason)
+        told = partial(usage_told, self._seen.model, self._seen.usage)
+        if charge.reason == GOES_ON and self._seen.background_id and not self._admitted.is_unprotected:
+            response_id = self._seen.background_id
+            return book_response(self._ledger, hold, response_id=response_id, charge=charge, told=told)
+        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
+
+    async def wait_until_begun(self) -> None:
+        """Wait until the ending has begun, by whomever."""
+        if self.charge is None:
+            self._has_begun = self._has_begun or asyncio.Event()
+            await self._has_begun.wait()
+
+    def cut_off(self, end: End) -> None:
+        """The ledger's way to end it: by the abort rule, with what was seen of the answer so far."""
+        self.is_cut = self.begin(end) is not None or self.is_cut
+
+    def report_late_cost(self) -> None:
+        """Log a true cost that was seen after the answer was cut, if more was due than was booked."""
+        if self.charge is None or self._is_late_cost_told:
+            return
+        actual_nanos = self._evidence(End.COMPLETE).actual_nanos
+        if actual_nanos is not None and actual_nanos > self.charge.nanos:
+            self._is_late_cost_told = True
+            hold = self._admitted.hold
+            _log.warning(
+                "%s was ended at $%s before its answer told its true cost of $%s; that is not booked",
+                hold.id,
+                usd_from_nanos(self.charge.nanos),
+                usd_from_nanos(actual_nanos),
+                extra=log_ids(hold.id, hold.reserve_trace),
+            )
+
+    def _evidence(self, end: End, *, app_told: bool = False) -> Evidence:
+        return self.bill.evidence(
+            self._seen,
+            end=end,
+            is_error=self.status >= 300,
+            output_began=self.output_began,
+            inner_id=self.inner.reservation_id if self.inner is not None else "",
+            app_told=app_told,
+        )
+
+    def _count(self, charge: Charge, end: End) -> None:
+        quote = self._admitted.quote
+        metrics = self._ledger.telemetry.metrics
+        status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
+        model, context = quote.metric_model, self._admitted.hold.context
+        metrics.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
+        metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context)
