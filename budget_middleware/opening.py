@@ -55,6 +55,8 @@ def ledger_of(
         enforce=settings.mode is Mode.ENFORCE,
         lease_ms=settings.lease_ms,
         store_timeout_s=settings.store_timeout_s,
+        max_hold_s=settings.max_hold_s,
+        idle_hold_s=settings.idle_hold_s,
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
         telemetry=Telemetry(trace_context=settings.trace_context),

@@ -116,7 +116,19 @@ class Settings(BaseSettings):
     spool_path: OptionalFolder = _setting(
         "", "Folder where endings that wait for the store survive their process.", "the path of a folder"
     )
-    drain_timeout_s: Seconds = _number("10", "How long a shutdown waits for endings.", "seconds", 0, 3600)
+    drain_timeout_s: Seconds = _number(
+        "10", "How long a shutdown waits for requests in flight and for their endings.", "seconds", 0, 3600
+    )
+    max_hold_s: Seconds = _number(
+        "21600", "The longest life of a hold; then it is ended as BUDGET_ON_ABORT says.", "seconds", 0.1, 2592000
+    )
+    idle_hold_s: Seconds = _number(
+        "600",
+        "So long a request may wait for a client that takes or sends nothing; then its hold is ended so too.",
+        "seconds",
+        0.1,
+        2592000,
+    )
     mode: Mode = _setting("enforce", "shadow: record what would be refused, refuse nothing.", "enforce, shadow, off")
     timezone: Zone = _setting(
         "UTC", "The zone of calendar windows.", "a name of the IANA time zone database, such as Europe/Berlin"
