@@ -114,6 +114,17 @@ async def test_a_spent_key(client, books, token):
     assert await books.of(account_of(token)) == (COST_USD["gpt-4o"], "0.00")
 
 
+async def test_f46_litellm_takes_the_model_of_the_query(client, books, token):
+    """So it is what is reserved: 3,000 tokens fit at the price of the body's model, not at the query's."""
+    dearer = {"extra_query": {"model": "gpt-4o"}}
+    with pytest.raises(openai.RateLimitError) as refused:
+        ask(client, "fast", max_tokens=3_000, **dearer)
+    assert refused.value.code == "budget_exhausted"
+    answer = ask(client, "fast", **dearer)
+    assert answer.headers["x-budget-cost-usd"] == COST_USD["gpt-4o"]
+    assert await books.of(account_of(token)) == (COST_USD["gpt-4o"], "0.00")
+
+
 async def test_what_litellm_refuses_costs_nothing(gateway, books, token):
     with (
         openai.OpenAI(base_url=f"{gateway}/v1", api_key=f"no-{token}", max_retries=0) as client,

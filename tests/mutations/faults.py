@@ -503,6 +503,54 @@ FAULTS = (
         'self.text = b""\n',
     ),
     Fault(
+        "what a body took is not given back",
+        "request/body.py",
+        "            self._in_hand.give_back(n_bytes)\n",
+        "",
+    ),
+    Fault(
+        "a body may come a byte at a time for ever",
+        "request/deadlines.py",
+        "min(self._loop.time() + self.timeout_s, self.since_s + latest_s)",
+        "self._loop.time() + self.timeout_s",
+    ),
+    Fault(
+        "the cheapest of several models is estimated",
+        "request/quote.py",
+        "best = max(candidates,",
+        "best = min(candidates,",
+    ),
+    Fault(
+        "of two fields of a form the first counts",
+        "apis/form.py",
+        "    if not isinstance(texts, list) or not isinstance(texts[0], str):\n        raise _repeated(name)\n",
+        "    if not isinstance(texts, list) or not isinstance(texts[0], str):\n        return\n",
+    ),
+    Fault(
+        "a compressed body has no bound",
+        "apis/inflating.py",
+        "            if n_bytes > max_bytes:\n",
+        "            if n_bytes < 0:\n",
+    ),
+    Fault(
+        "an escaped quote ends a text",
+        "apis/bounded_json.py",
+        """.replace(b'\\\\"', b"")""",
+        "",
+    ),
+    Fault(
+        "media are looked for in arguments of tools",
+        "apis/counting.py",
+        "            below.append(child)\n",
+        "            stack.append((child,))\n",
+    ),
+    Fault(
+        "a background answer is held at the default",
+        "request/quote.py",
+        "by=EstimateBy.WORST if ask.is_unseen else by",
+        "by=by",
+    ),
+    Fault(
         "a request ends twice",
         "request/settlement.py",
         "        if self.charge is not None:\n            return None\n",
@@ -566,8 +614,8 @@ FAULTS = (
     Fault(
         "at worst UTF-16 counts by its bytes",
         "apis/counting.py",
-        "max(self.text_bytes, n_bytes - self.media_bytes)",
-        "(n_bytes - self.media_bytes)",
+        "tokens = max(self.text_bytes, n_bytes - self.media_bytes)",
+        "tokens = (n_bytes - self.media_bytes)",
     ),
     Fault(
         "cached tokens are counted twice",
