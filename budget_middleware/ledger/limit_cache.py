@@ -74,6 +74,9 @@ class LimitCache:
         """Learn what the store said of some patterns, and what has changed since ``version``."""
         is_same = news.generation == self.generation and news.lineage == self.lineage
         changed = news.changed if is_same else None
+        if is_same and news.version == self.version:
+            # Also where there is no log: a store that an older version wrote has none before its first change.
+            changed = frozenset()
         if changed is None:
             self._bound, self._unbound = {}, {}
         else:

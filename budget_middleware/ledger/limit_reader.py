@@ -1,7 +1,7 @@
 """Asks the store for runtime limits, one call at a time for each event loop, and keeps what it said in a cache.
 
-All who need something while a call is under way wait for it, and what they need goes together in the next one. So a
-thousand requests that meet a changed limit ask the store once.
+What is needed while a call is under way goes together in the next ones, and whoever needs it waits for that one alone.
+So a thousand requests that meet a changed limit ask the store once.
 
 When the store has lost limits (it was emptied, or fell back to an older state), what is in the cache is more than what
 the store has. It is written back before anything is asked for, so that requests are never decided without it.
@@ -10,7 +10,7 @@ the store has. It is written back before anything is asked for, so that requests
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from budget_middleware.ledger.limit_cache import UNKNOWN_VERSION, LimitCache
 from budget_middleware.ledger.tasks import OwnedTasks
@@ -30,6 +30,14 @@ OnOutage = Callable[[float], None]
 _log = logging.getLogger("budget_middleware")
 
 
+class _Batch:
+    """Patterns that are asked for together, and the task that does it."""
+
+    def __init__(self) -> None:
+        self.patterns: dict[str, None] = {}
+        self.task: asyncio.Task[StoreUnavailable | StoreRefused | None] | None = None
+
+
 class LimitReader:
     """Of one event loop."""
 
@@ -38,8 +46,10 @@ class LimitReader:
         self._store = store
         self._tasks = tasks
         self._on_outage = on_outage
-        self._wanted: dict[str, None] = {}
-        self._call: asyncio.Task[StoreUnavailable | StoreRefused | None] | None = None
+        # The one that is being asked for, and the last one that waits for its turn and has room.
+        self._asked: _Batch | None = None
+        self._open: _Batch | None = None
+        self._last: _Batch | None = None
         self._index_from_s = float("-inf")
 
     @property
@@ -47,49 +57,47 @@ class LimitReader:
         """The version of the limits that the cache has; a store that lost writes is to be asked first."""
         return UNKNOWN_VERSION if self.cache.is_suspect else self.cache.version
 
-    async def look_up(self, patterns: list[str]) -> None:
+    async def look_up(self, patterns: Iterable[str]) -> None:
         """Have the cache know these patterns, if only for the moment. StoreUnavailable or StoreRefused."""
-        self._wanted.update(dict.fromkeys(patterns))
-        await self._next_call()
+        batch = self._open
+        # A task that was cancelled before its first step has let go of nothing.
+        if batch is None or len(batch.patterns) >= ASKED_AT_ONCE or (batch.task is not None and batch.task.done()):
+            batch = self._open = _Batch()
+            batch.task = self._tasks.own(self._take_turn(batch, after=self._last))
+            self._last = batch
+        batch.patterns.update(dict.fromkeys(patterns))
+        await _answer_of(batch)
 
     async def refresh(self, refused_version: int) -> None:
         """Have the cache be of another version than the one that the store has just refused as stale."""
-        if self.version == refused_version and self._is_asking:
-            await self._next_call()
+        if self.version == refused_version and self._asked is not None:
+            await _answer_of(self._asked)
         # Where it is another one by now, somebody else has asked.
         if self.version == refused_version:
-            await self._next_call()
+            await self.look_up(())
 
     async def check(self) -> None:
         """Ask whether the store has lost limits that are known here, and write them back."""
         if self.cache.is_suspect and self.cache.knows_any:
-            await self._next_call()
+            await self.look_up(())
 
-    async def _next_call(self) -> None:
-        if self._call is None or not self._is_asking:
-            self._call = self._tasks.own(self._ask())
-        # Whoever is cancelled leaves the others waiting.
-        if (error := await asyncio.shield(self._call)) is not None:
-            raise error
-
-    @property
-    def _is_asking(self) -> bool:
-        # A call that is done answers nobody who comes now.
-        return self._call is not None and not self._call.done()
-
-    async def _ask(self) -> StoreUnavailable | StoreRefused | None:
-        """One call; its failure is the result, for all who wait."""
+    async def _take_turn(self, batch: _Batch, *, after: _Batch | None) -> StoreUnavailable | StoreRefused | None:
+        """One call at a time; its failure is the result, for all who wait."""
+        if after is not None and after.task is not None:
+            await asyncio.wait((after.task,))
+        self._asked, self._open = batch, None if self._open is batch else self._open
         began_s = time.monotonic()
-        wanted = list(self._wanted)[:ASKED_AT_ONCE]
-        for pattern in wanted:
-            del self._wanted[pattern]
         try:
-            await self._read(wanted)
+            await self._read(list(batch.patterns))
         except StoreUnavailable as error:
             self._on_outage(began_s)
             return error
         except StoreRefused as error:
             return error
+        finally:
+            self._asked = None
+            if self._last is batch:
+                self._last = None
         return None
 
     async def _read(self, wanted: list[str]) -> None:
@@ -117,6 +125,13 @@ class LimitReader:
     async def _index(self) -> None:
         try:
             if await self._store.index_limits():
-                await self._next_call()
+                await self.look_up(())
         except (StoreUnavailable, StoreRefused) as error:
             _log.debug("the index of limits is not complete, tried again later: %s", error)
+
+
+async def _answer_of(batch: _Batch) -> None:
+    """Wait for a batch; whoever is cancelled leaves the others waiting."""
+    assert batch.task is not None, "it has one as soon as others see it"
+    if (error := await asyncio.shield(batch.task)) is not None:
+        raise error
