@@ -195,8 +195,12 @@ PIECES = st.sampled_from(
 @example("Bearer KEY junk")
 @example("Bearer KEY\xa0")
 def test_no_app_reads_a_key_where_we_read_another_one(value):
+    assert_no_new_key(value.encode("latin-1"))
+
+
+def assert_no_new_key(authorization: bytes) -> None:
     """Whoever gets through with KEY is charged as KEY, as nobody's, or refused; never as somebody new."""
-    request = scope(("authorization", value.encode("latin-1")))
+    request = scope(("authorization", authorization))
     ours = reading_of(request)
     for name, read in READERS.items():
         if read(request) == "KEY":

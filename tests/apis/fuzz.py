@@ -1,7 +1,8 @@
 """Fuzzing of all parsers by coverage, for as long as one likes: `make fuzz`.
 
 The first bytes of an input say what it is: which API, a request or an answer, of which type, compressed or not, and
-where it is cut. What it must hold is what the tests of hostile input hold.
+where it is cut. What it must hold is what the tests of hostile input hold. A caller's path and credential are read too,
+beside what clients, routers and apps make of them.
 """
 
 import gzip
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["budget_middleware.apis", "budget_middleware.core.pricing"]):
+with atheris.instrument_imports(
+    include=[f"budget_middleware.{name}" for name in ("apis", "core.pricing", "payers.credentials", "routing")]
+):
     from budget_middleware.apis import APIS
 
 from budget_middleware.apis.base import BadRequestError
@@ -18,11 +21,15 @@ from budget_middleware.apis.form import Form, FormReader, UnclearFormError
 from budget_middleware.apis.reading import parse_body
 from tests.apis.test_answers import ANSWERS
 from tests.apis.test_hostile import WRITERS, dumped, read
+from tests.apis.test_paths import SPELLINGS, assert_read_as_clients_do
 from tests.apis.test_requests import REQUESTS
+from tests.test_credentials import ACCEPTED, AMBIGUOUS, assert_no_new_key
 
 TYPES = [*WRITERS, "text/plain"]
 PATHS = ["/v1/x", "/v1beta/models/m:streamGenerateContent", "/model/m/invoke", "/openai/deployments/m/chat/completions"]
 N_CHOICES = 6
+CALLERS = 128
+CALLER = bytes([0, CALLERS, 0, 0, 0, 0])
 
 
 def fuzz_one(data: bytes) -> None:
@@ -30,6 +37,9 @@ def fuzz_one(data: bytes) -> None:
         return
     which, kind, content_type, is_zipped, *places = data[:N_CHOICES]
     name, body = APIS[which % len(APIS)].name, data[N_CHOICES:]
+    if kind >= CALLERS:
+        fuzz_caller(body)
+        return
     if kind % 2:
         fuzz_request(which, PATHS[content_type % len(PATHS)], body)
         return
@@ -37,6 +47,14 @@ def fuzz_one(data: bytes) -> None:
     # Every other one is compressed well, the others are no gzip at all.
     sent = gzip.compress(body) if is_zipped % 4 == 1 else body
     read(name, TYPES[content_type % len(TYPES)], sent, places, *headers)
+
+
+def fuzz_caller(data: bytes) -> None:
+    """A path around the words of a route, and a header with a key somewhere in it."""
+    before, _, after = data.decode("latin-1").partition("\0")
+    assert_read_as_clients_do(f"/v1{before}/chat/completions{after}")
+    assert_no_new_key(data)
+    assert_no_new_key(data.replace(b"\0", b"KEY"))
 
 
 def fuzz_request(which: int, path: str, body: bytes) -> None:
@@ -74,7 +92,9 @@ def seeds() -> list[bytes]:
         for which, api in enumerate(APIS)
         if api.matches(path) and type(body) is dict
     ]
-    return answers + requests
+    paths = [CALLER + b"\0" + path.rpartition("completions")[2].encode() for path in SPELLINGS.values()]
+    values = [value if isinstance(value, bytes) else str(value).encode() for value in (*AMBIGUOUS.values(), *ACCEPTED)]
+    return [*answers, *requests, *paths, *(CALLER + value for value in values)]
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ HUNG_S = 900
 CORE = ("tests/core", "tests/test_prices.py")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
-REQUEST = ("tests/request", "tests/asgi", "tests/apis", "tests/test_payers.py")
+REQUEST = ("tests/request", "tests/asgi", "tests/apis", "tests/test_payers.py", "tests/test_credentials.py")
 STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), ("tests/cli",))
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {

@@ -871,4 +871,41 @@ FAULTS = (
         "        fault = fault_in(text)\n",
         "        fault = None\n",
     ),
+    # Callers: which key, which path, whose trace.
+    Fault(
+        "a scheme within another one is none",
+        "payers/credentials.py",
+        "if _OTHER_SCHEME.fullmatch(value) and not _NESTED_SCHEME.search(value):",
+        "if _OTHER_SCHEME.fullmatch(value):",
+    ),
+    Fault(
+        "another scheme may stand beside a key",
+        "payers/credentials.py",
+        '        return _Found("", must_be_alone=True)\n',
+        '        return _Found("")\n',
+    ),
+    Fault(
+        "white space that is not ASCII is none", "payers/credentials.py", "if not word.isascii() and", "if False and"
+    ),
+    Fault("a path is decoded once", "apis/paths.py", "    while (decoded :=", "    if (decoded :="),
+    Fault(
+        "nobody steps back over an empty segment",
+        "apis/paths.py",
+        'or not (merges or segment == "."):',
+        'or not (merges or segment in (".", "")):',
+    ),
+    Fault("a path as it was sent is not read", "apis/paths.py", "    if sent:\n", "    if not sent:\n"),
+    Fault(
+        "what is free in one reading is free",
+        "routing.py",
+        "dearest = max(called or plain or routes, key=_standing)",
+        "dearest = min(plain or routes, key=_standing)",
+    ),
+    Fault("a shared path is somebody else's", "routing.py", "        return n_bytes > 0\n", "        return False\n"),
+    Fault(
+        "a span that follows the caller is ours",
+        "telemetry/callers.py",
+        "if current.is_valid and current.trace_id != callers.trace_id:",
+        "if current.is_valid:",
+    ),
 )
