@@ -20,7 +20,7 @@ from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.core.charges import Charge, End
-from budget_middleware.core.model import Answer, State
+from budget_middleware.core.model import Answer, State, Status
 from budget_middleware.ledger import Hold, Ledger, Settled
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
@@ -49,19 +49,17 @@ async def _book(ledger: Ledger, hold: Hold, *, id_: str, charge: Charge, told: T
     booking = Hold(hold.payers, 0, model=hold.model, context=hold.context, told=hold.told, id=id_)
     answer: Answer | None = None
     try:
-        reserved = await ledger.reserve(booking)
-        is_booked = reserved.recorded is not None and reserved.recorded.state is State.FINALIZED
+        # Known already: an upstream whose ids are not its own, or a client that was answered twice. What cannot be told
+        # apart is booked like any other request, each time, and stays as it is; so it is if the store is away.
+        is_correctable = (await ledger.reserve(booking)).status is Status.RESERVED
     except (StoreUnavailable, StoreRefused, asyncio.CancelledError):
-        # Then it is booked as any other request, and stays as it is.
         ledger.abandon(booking, reason="not needed")
-        answer = await ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
-    else:
-        # The same response may be answered twice, to a client that has asked again.
-        if not is_booked:
-            booked = ledger.finalize(booking, actual_nanos=charge.nanos, reason=charge.reason, told=told)
-            answer = await booked
-        released = await ledger.release(hold, reason=f"booked_by:{id_}")
-        answer = answer or released
+        is_correctable = False
+    try:
+        to_book = booking if is_correctable else hold
+        answer = await ledger.finalize(to_book, actual_nanos=charge.nanos, reason=charge.reason, told=told)
+        if is_correctable:
+            await ledger.release(hold, reason=f"booked_by:{id_}")
     finally:
         if not settled.done():
             settled.set_result(answer)

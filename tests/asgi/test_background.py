@@ -89,10 +89,15 @@ async def test_the_journal_leads_from_the_reservation_to_the_booking(bench):
     assert (booked.reason, booked.spent_delta_nanos) == ("estimated_background", nanos_from_usd("0.60"))
 
 
-async def test_a_response_that_is_answered_twice_is_booked_once(bench):
-    """To a client that asks again with the same idempotency key."""
-    await create(bench, limits="key=9/month")
-    await create(bench, limits="key=9/month")
+async def test_f51_an_id_that_was_seen_before_makes_nothing_free(bench):
+    """As of an upstream that numbers its responses from 1 at each start. Only the first of them can be corrected."""
+    limits = {"limits": "key=9/month"}
+    await create(bench, **limits)
+    guard = bench.guard(ScriptedApp(*json_answer(QUEUED)), **limits)
+    await call(guard, ASK, path=PATH, headers=bearer())
+    assert await bench.figures() == ("1.20", "0.00")
+    await look(bench, done(100), **limits)
+    assert await bench.figures() == ("0.70", "0.00")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,9 @@ PRICES = """
 input = 0
 output = 1
 rerank_search = 0.001
+[models."free-model"]
+input = 0
+output = 0
 [models."dear-model"]
 image = 0.2
 audio_hour = 60
@@ -41,7 +44,7 @@ def left_of(gateway_url: str) -> Callable[[str], str]:
     """What is left of a key's budget of a dollar, by the header of one more request, which is free."""
 
     def left(key: str) -> str:
-        body = {"model": "test-model", "query": "x", "documents": []}
+        body = {"model": "free-model", "query": "x", "documents": []}
         answer = httpx.post(f"{gateway_url}/v1/rerank", json=body, headers={"authorization": f"Bearer {key}"})
         return answer.headers["x-budget-remaining-usd"]
 

@@ -63,13 +63,14 @@ async def test_a_streamed_response(client_of, left_of):
 
 
 async def test_f16_polling_for_a_response_in_the_background_is_free(client_of, left_of):
-    """It is booked when it is created, at what it is estimated to cost."""
+    """It is booked when it is created, at what it is estimated to cost, and corrected by the first poll."""
     client = client_of("sk-background")
     queued = await client.responses.create(model=MODEL, input="x", max_output_tokens=600, background=True)
     assert queued.status == "queued"
+    assert left_of("sk-background") == "0.9994"
     polled = [await client.responses.retrieve(queued.id) for _ in range(5)]
     assert {response.output_text for response in polled} == {TEXT}
-    assert left_of("sk-background") == "0.9994"
+    assert left_of("sk-background") == "0.9999"
 
 
 async def test_moderations_are_free_even_where_the_budget_is_spent(client_of, requests_of, left_of):
