@@ -58,7 +58,7 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
         if name in refusal.accounts and (past or refusal.rejection.target.window.ends_ms > head.now_ms)
     ]
     oldest = await desk.store.journal(after_seq=0, count=1)
-    is_whole = oldest[0].seq == 1 if oldest else head.seq == 0
+    is_whole = oldest[0].bookings_before == 0 if oldest else head.seq == 0
     return Account(
         name,
         head.now_ms,

@@ -1,11 +1,11 @@
 """`audit`: whether every counter is what its journal and its reservations say, and with --repair, that it is."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import Row, say, say_json, say_rows, usd
+from budget_middleware.cli.output import Row, iso, say, say_json, say_rows, usd
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.repairing import fix_of, repair
 from budget_middleware.core.audit import Audit, Damage, Drift, Report
@@ -34,19 +34,48 @@ async def _audit(desk: Desk, arguments: Namespace) -> int:
     if arguments.repair:
         repaired = await _repaired(desk, counters_ms)
     damage = [_damage_row(found) for found in await desk.store.damage()]
-    counters, report = await _audited(desk.store, counters_ms)
+    counters, report, since = await _audited(desk.store, counters_ms)
     reservations = len(await desk.store.holds())
     drift = [_drift_row(found) for found in report.drift]
     if arguments.json:
+        proved = {
+            "unproved": report.unproved,
+            "proved_in_part": report.proved_in_part,
+            "journal_since": iso(since.time_ms) if since else None,
+        }
         told = {"counters": counters, "reservations": reservations, "drift": drift, "damage": damage}
-        say_json({**told, **repaired})
+        say_json({**told, **proved, **repaired})
     else:
         for rows in repaired.values():
             _say_some(rows)
         say(f"{counters} counters, {reservations} reservations, {report.unproved} unproved, {len(drift)} drift")
-        say_rows(drift, as_json=False, if_none="every counter adds up")
+        _say_some(drift)
+        for line in _claims(counters, report, since):
+            say(line)
         _say_some(damage)
     return 1 if drift or damage else 0
+
+
+def _claims(counters: int, report: Report, since: Entry | None) -> Iterator[str]:
+    """What the audit has proved, and from when on."""
+    n_from_zero = counters - report.unproved - report.proved_in_part
+    if report.drift:
+        return
+    if n_from_zero == counters:
+        yield "every counter adds up"
+        return
+    if n_from_zero:
+        yield f"{n_from_zero} of {counters} counters add up from zero"
+    if report.proved_in_part and since:
+        yield (
+            f"{report.proved_in_part} of {counters} counters add up from their oldest entry on; the journal begins at"
+            f" {iso(since.time_ms)} (seq {since.seq}), and what they showed before is taken as it was"
+        )
+    if report.unproved:
+        yield (
+            f"{report.unproved} of {counters} counters are unproved: the journal has no entry of theirs any more, so"
+            " only what is pending on them was checked; BUDGET_JOURNAL_MAX says how many entries it keeps"
+        )
 
 
 def _say_some(rows: Sequence[Row]) -> None:
@@ -56,7 +85,7 @@ def _say_some(rows: Sequence[Row]) -> None:
 
 async def _repaired(desk: Desk, counters_ms: int) -> dict[str, list[Row]]:
     mended = [found for found in await desk.store.damage(mend=True) if found.flaw.is_mendable]
-    _, report = await _audited(desk.store, counters_ms)
+    _, report, _ = await _audited(desk.store, counters_ms)
     entries = await repair(desk, report.corrections)
     return {
         "repaired": [_entry_row(entry) for entry in entries],
@@ -93,7 +122,8 @@ def _damage_row(damage: Damage) -> Row:
     return {"key": damage.key, "what": damage.flaw, "fix": fix_of(damage)}
 
 
-async def _audited(store: Store, forgotten_after_ms: int) -> tuple[int, Report]:
+async def _audited(store: Store, forgotten_after_ms: int) -> tuple[int, Report, Entry | None]:
+    """How many counters there are, what was found, and the oldest entry that was read."""
     head = await store.head()
     proofs = await store.proofs()
 
@@ -106,7 +136,7 @@ async def _audited(store: Store, forgotten_after_ms: int) -> tuple[int, Report]:
             audit = begin()  # It was trimmed faster than it was read: what came before proves nothing any more.
         audit.add(page)
         after_seq = page[-1].seq
-    return len(proofs), audit.report()
+    return len(proofs), audit.report(), audit.since
 
 
 async def _is_trimmed(store: Store, seq: int) -> bool:

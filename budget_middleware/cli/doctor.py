@@ -11,6 +11,7 @@ from typing import Any, Self
 from budget_middleware.cli.binding import kinds_of_requests, runtime_rules, told_kinds
 from budget_middleware.cli.desk import no_answer, patient_store
 from budget_middleware.cli.fingerprints import fingerprint_findings
+from budget_middleware.cli.journal_finding import journal_finding
 from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.repairing import fix_of
@@ -176,7 +177,8 @@ async def _store_findings(settings: Settings) -> list[Finding]:
         own = fingerprint_of(settings)
         noted = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
         noted += _noted_findings(notes, settings)
-        return [_limits_finding(settings, runtime), *await server_findings(settings, store), *records, *noted]
+        journal = await journal_finding(store, journal_max=settings.journal_max)
+        return [_limits_finding(settings, runtime), *await server_findings(settings, store), *records, journal, *noted]
     except StoreUnavailable as error:
         return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
     except WrongServer as error:

@@ -30,8 +30,8 @@ def fix_of(damage: Damage) -> str:
         return f"run {_REPAIR}"
     if damage.flaw is Flaw.FOREIGN:
         return f"no ledger wrote it: DEL {key}, or give its owner another prefix"
-    if name == "journal" and inner:
-        return f"XDEL {key} {inner}: what was booked stays in the counters"
+    if name in ("entries", "voided") and inner:
+        return f"ZREMRANGEBYSCORE {key} {inner} {inner}: what was booked stays in the counters"
     if name == "refusals":
         return f"XDEL {key} {inner}: no figure hangs on it" if inner else f"DEL {key}: no figure hangs on it"
     if name == "limits" and inner:

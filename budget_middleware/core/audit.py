@@ -3,6 +3,12 @@
 A fold over the journal that is safe on a live system: every proof tells the seq at which it was read, and
 what was written after that is left to the next audit. Nothing is called drift that has another explanation
 (an entry that was trimmed, a counter that was forgotten in its time).
+
+Gaps. The records of a reservation that came to nothing leave the journal early, so a seq that is missing proves no
+damage. Such records never change *spent*, and those that may are numbered in a row (``Entry.bookings``). So two
+things are known at any entry: whether a booking is missing before it, after which nobody can tell where *spent*
+should be; and whether any entry is missing, after which nobody can tell where *reserved* should be. *spent* is held
+against the journal across all other gaps. *reserved* needs no history: it is the sum of what is pending (I2).
 """
 
 from collections import defaultdict
@@ -10,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
+from typing import NamedTuple
 
 from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Status
 
@@ -83,21 +90,31 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an audit found. Of ``unproved`` counters every entry was trimmed; only I1 and I2 were checked.
+    """What an audit found, and how much it proved.
 
+    Of ``unproved`` counters the journal has no entry any more; only I1 and I2 were checked. Those ``proved_in_part``
+    add up from their oldest entry on; what they showed before it is taken as it was. All others add up from zero.
     ``corrections`` has one for each counter with drift.
     """
 
     drift: tuple[Drift, ...]
     unproved: int
     corrections: tuple[Correction, ...] = ()
+    proved_in_part: int = 0
+
+
+class _Expected(NamedTuple):
+    """Where the journal leads a counter; None: it does not say."""
+
+    spent_nanos: int | None
+    reserved_nanos: int | None
 
 
 class Audit:
     """Takes the proofs first, then the journal from its oldest entry on, in pages.
 
-    ``head_seq`` and ``now_ms`` are the store's last seq and time *before* the proofs were read; a counter may
-    be gone ``forgotten_after_ms`` after its last change, and not sooner.
+    ``since`` is then the oldest entry. ``head_seq`` and ``now_ms`` are the store's last seq and time *before* the
+    proofs were read; a counter may be gone ``forgotten_after_ms`` after its last change, and not sooner.
     """
 
     def __init__(self, proofs: Iterable[CounterProof], *, head_seq: int, now_ms: int, forgotten_after_ms: int) -> None:
@@ -105,11 +122,15 @@ class Audit:
         self._head_seq = head_seq
         self._now_ms = now_ms
         self._forgotten_after_ms = forgotten_after_ms
+        self._first: dict[Counter, Entry] = {}
         self._last: dict[Counter, Entry] = {}
         self._breaks: defaultdict[Counter, list[Drift]] = defaultdict(list)
-        # A journal that begins at 1 tells how every counter began; so does an empty one of an unused store.
-        self._is_whole = head_seq == 0
-        self._read_seq: int | None = None
+        # A journal that has the first booking tells how every counter began; so does an empty one of an unused store.
+        self._has_all_bookings = head_seq == 0
+        # From this seq on no entry at all is missing.
+        self._unbroken_from = 1
+        self._read: Entry | None = None
+        self.since: Entry | None = None
 
     @property
     def needed_seq(self) -> int:
@@ -127,31 +148,40 @@ class Audit:
                     self._breaks.pop(entry.counter, None)
                 else:
                     self._breaks[entry.counter] += self._chain_breaks(entry)
+                self._first.setdefault(entry.counter, entry)
                 self._last[entry.counter] = entry
 
     def _note_gap(self, entry: Entry) -> None:
-        """Of entries that are missing nobody knows what they booked: where the journal led before proves nothing."""
-        if self._read_seq is None:
-            self._is_whole = entry.seq == 1
-        elif entry.seq > self._read_seq + 1:
-            self._is_whole = False
+        """Of bookings that are missing nobody knows whose they were: where the journal led before proves nothing."""
+        before, self._read = self._read, entry
+        if entry.seq > (before.seq if before else 0) + 1:
+            self._unbroken_from = entry.seq
+        if before is None:
+            self.since = entry
+            self._has_all_bookings = entry.bookings_before == 0
+        elif entry.bookings_before != before.bookings:
+            self._has_all_bookings = False
+            self._first.clear()
             self._last.clear()
-        self._read_seq = entry.seq
 
     def report(self) -> Report:
         """What was found in all entries added so far."""
         drift = list(chain.from_iterable(self._breaks.values()))
-        unproved = 0
         for proof in self._proofs.values():
-            expected = self._journalled(proof.counter)
-            unproved += expected is None
-            drift += _differences(proof.counter, expected, proof.balance)
+            drift += _differences(proof.counter, self._journalled(proof.counter, proof.seen_at_seq), proof.balance)
             drift += _contradictions(proof)
         for counter, last in self._last.items():
             if counter not in self._proofs and not self._may_be_forgotten(last, self._now_ms):
-                drift += _differences(counter, _after(last), Balance())
+                drift += _differences(counter, self._journalled(counter, self._head_seq), Balance())
         drift.sort(key=lambda found: (found.counter, found.seq or 0))
-        return Report(tuple(drift), unproved, tuple(self._corrections(drift)))
+        return Report(
+            tuple(drift),
+            unproved=sum(self._journalled(counter, 0).spent_nanos is None for counter in self._proofs),
+            corrections=tuple(self._corrections(drift)),
+            proved_in_part=sum(
+                not _begins_at_zero(self._first[counter]) for counter in self._proofs if counter in self._first
+            ),
+        )
 
     def _corrections(self, drift: Iterable[Drift]) -> Iterator[Correction]:
         lacking: dict[Counter, int] = {}
@@ -163,12 +193,16 @@ class Audit:
             proof = self._proofs.get(counter)
             yield Correction(counter, nanos, proof.seen_at_seq if proof else self._head_seq)
 
-    def _journalled(self, counter: Counter) -> Balance | None:
-        """Where the journal leads a counter; None if it does not say."""
+    def _journalled(self, counter: Counter, at_seq: int) -> _Expected:
+        """Where the journal leads a counter at a seq, as far as it says."""
         last = self._last.get(counter)
-        if last is not None:
-            return _after(last)
-        return Balance() if self._is_whole else None
+        is_read_to_the_end = (self._read.seq if self._read else 0) >= at_seq
+        if last is None:
+            spent = 0 if self._has_all_bookings else None
+            is_whole = self._has_all_bookings and self._unbroken_from == 1 and is_read_to_the_end
+            return _Expected(spent, 0 if is_whole else None)
+        is_unbroken = last.seq >= self._unbroken_from and is_read_to_the_end
+        return _Expected(last.spent_nanos, last.reserved_nanos if is_unbroken else None)
 
     def _chain_breaks(self, entry: Entry) -> Iterator[Drift]:
         last = self._last.get(entry.counter)
@@ -177,7 +211,7 @@ class Audit:
         before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
         yield from _differences(
             entry.counter,
-            self._journalled(entry.counter),
+            self._journalled(entry.counter, entry.seq),
             before,
             checks=(Check.CHAIN_SPENT, Check.CHAIN_RESERVED),
             seq=entry.seq,
@@ -187,24 +221,23 @@ class Audit:
         return time_ms - last.time_ms >= self._forgotten_after_ms
 
 
-def _after(entry: Entry) -> Balance:
-    return Balance(entry.spent_nanos, entry.reserved_nanos)
+def _begins_at_zero(first: Entry) -> bool:
+    """Whether nothing came before the oldest entry of a counter that is left. A repair begins with what it found."""
+    return first.spent_before_nanos == 0 and first.status is not Status.REPAIRED
 
 
 def _differences(
     counter: Counter,
-    expected: Balance | None,
+    expected: _Expected,
     found: Balance,
     *,
     checks: tuple[Check, Check] = (Check.SPENT, Check.RESERVED),
     seq: int | None = None,
 ) -> Iterator[Drift]:
-    if expected is None:
-        return
     of_spent, of_reserved = checks
-    if found.spent_nanos != expected.spent_nanos:
+    if expected.spent_nanos is not None and found.spent_nanos != expected.spent_nanos:
         yield Drift(counter, of_spent, expected.spent_nanos, found.spent_nanos, seq)
-    if found.reserved_nanos != expected.reserved_nanos:
+    if expected.reserved_nanos is not None and found.reserved_nanos != expected.reserved_nanos:
         yield Drift(counter, of_reserved, expected.reserved_nanos, found.reserved_nanos, seq)
 
 

@@ -292,7 +292,9 @@ class Entry(NamedTuple):
     """One counter change in the journal. ``spent_nanos`` and ``reserved_nanos`` are the figures after it.
 
     ``trace`` is the span around the store call that wrote the entry; ``reserve_trace`` the span that had made
-    the reservation, kept where another process may have to link to it.
+    the reservation, kept where another process may have to link to it. ``bookings`` counts the entries of the journal,
+    up to and with this one, that may have changed *spent*: they are numbered in a row, so that a reader sees whether
+    one is missing, also where reservations that came to nothing have left the journal.
     """
 
     seq: int
@@ -309,6 +311,16 @@ class Entry(NamedTuple):
     trace: str = ""
     reserve_trace: str = ""
     reason: str = ""
+    bookings: int = 0
+
+    @property
+    def may_book(self) -> bool:
+        return may_book(self.op, self.status)
+
+    @property
+    def bookings_before(self) -> int:
+        """How many bookings the journal had had before this entry."""
+        return self.bookings - self.may_book
 
     @property
     def spent_before_nanos(self) -> int:
@@ -317,6 +329,11 @@ class Entry(NamedTuple):
     @property
     def reserved_before_nanos(self) -> int:
         return self.reserved_nanos - self.reserved_delta_nanos
+
+
+def may_book(op: Op, status: Status) -> bool:
+    """Whether such an entry may change *spent*. Those that only hold, or give back, may leave the journal early."""
+    return op is not Op.RESERVE and status is not Status.RELEASED
 
 
 class Answer(NamedTuple):

@@ -24,6 +24,9 @@ DOUBTED_MAX = 64
 LATE_S = 60
 """A call that was given up may still be applied so long after; its entries are looked for until then."""
 
+_MAY_BE_DROPPED = frozenset({Status.RESERVED, Status.RELEASED})
+"""A released reservation leaves the journal early, so that its entries are gone proves no loss."""
+
 _log = logging.getLogger("budget_middleware")
 
 
@@ -95,13 +98,13 @@ class StoreFollower:
         if self._follow(answer, call.before):
             self._note_loss()
         if answer.written:
-            self._remember(Mark(answer.seq, answer.now_ms), now_s)
+            self._remember(Mark(answer.seq, answer.now_ms), now_s, is_lasting=answer.status not in _MAY_BE_DROPPED)
         self.tell_untold()
 
-    def _remember(self, mark: Mark, now_s: float) -> None:
-        if self._latest is not None and now_s - self._told_s > SILENCE_S:
+    def _remember(self, mark: Mark, now_s: float, *, is_lasting: bool) -> None:
+        if self._latest is not None and now_s - self._told_s > SILENCE_S and self._latest not in self._doubted:
             self._doubted.append(self._latest)
-        self._latest, self._told_s = mark, now_s
+        self._latest, self._told_s = mark if is_lasting else self._latest, now_s
 
     def learn_latest(self, answer: Answer) -> None:
         """After an acknowledgement that told no entry: read the one that stood last, by which a loss can be known."""
@@ -115,7 +118,8 @@ class StoreFollower:
             # No answer, or what was written there since. What was acknowledged may be lost, and nothing else will tell.
             self._may_have_lost = True
         elif self._latest is None or page[0].seq > self._latest.seq:
-            self._remember(Mark(page[0].seq, page[0].time_ms), time.monotonic())
+            mark = Mark(page[0].seq, page[0].time_ms)
+            self._remember(mark, time.monotonic(), is_lasting=page[0].may_book)
 
     async def look_for_loss(self) -> None:
         """See whether the entries that answers told are still in the journal: the last one before each silence.

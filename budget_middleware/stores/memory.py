@@ -52,7 +52,7 @@ from budget_middleware.stores.base import (
 from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.packing import pack_targets
 from budget_middleware.stores.records import Records
-from budget_middleware.stores.steps import Journal, Step
+from budget_middleware.stores.steps import Journal
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -106,7 +106,6 @@ class MemoryStore:
         # One ledger may serve several event loops, each in a thread of its own.
         self._lock = threading.Lock()
         self._generation = secrets.token_hex(8)
-        self._seq = 0
         self._limits = LimitTable(changes_max=self._retention.limit_changes_max)
         self._balances: dict[Counter, Balance] = {}
         self._adjusted: dict[Counter, int] = {}
@@ -115,6 +114,9 @@ class MemoryStore:
         self._adjustments: dict[str, Adjustment] = {}
         self._reserved_by_kind: defaultdict[str, int] = defaultdict(int)
         self._journal = Journal(self._retention.journal_max)
+        # By the id of what is pending, the seq of its reserve; until when records of what came to nothing are kept.
+        self._reserved_at: dict[str, int] = {}
+        self._forget_voided_ms = 0
         self._notes: dict[tuple[Topic, str], int] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=self._retention.refusals_max)
         self._leases: Deadlines[str] = Deadlines()
@@ -352,7 +354,13 @@ class MemoryStore:
     def _balances_of(self, targets: Sequence[Target]) -> list[Balance]:
         return [self._balances.get(target.counter, _EMPTY) for target in targets]
 
+    @property
+    def _seq(self) -> int:
+        return self._journal.last_seq
+
     def _forget(self, now_ms: int) -> None:
+        if now_ms >= self._forget_voided_ms:
+            self._journal.forget_voided()
         while (id_ := self._forget_reservations.first_due(now_ms)) is not None:
             self._forget_reservations.discard(id_)
             del self._reservations[id_]
@@ -482,21 +490,22 @@ class _Call:
             if decision.status is Status.ADJUSTED:
                 store._adjusted[counter] = store._adjusted.get(counter, 0) + spent_delta
             figures += (spent_delta, reserved_delta, spent, reserved)
-        store._seq += len(decision.postings)
-        reserve_trace = decision.becomes.trace if op is Op.EXPIRE and decision.becomes else ""
-        step = Step(
-            store._seq,
-            self.now_ms,
-            op.value,
-            id_,
-            decision.status.value,
-            self._trace,
-            reserve_trace,
-            reason,
-            pack_targets(tuple([target for target, _, _ in decision.postings])),
-            tuple(figures),
+        step = store._journal.write(
+            op=op,
+            status=decision.status,
+            reserved_at=store._reserved_at.pop(id_, None) if op is not Op.RESERVE else None,
+            time_ms=self.now_ms,
+            reservation_id=id_,
+            trace=self._trace,
+            reserve_trace=decision.becomes.trace if op is Op.EXPIRE and decision.becomes else "",
+            reason=reason,
+            targets=pack_targets(tuple([target for target, _, _ in decision.postings])),
+            figures=tuple(figures),
         )
-        store._journal.append(step)
+        if op is Op.RESERVE:
+            store._reserved_at[id_] = step.last_seq
+        elif decision.status is Status.RELEASED:
+            store._forget_voided_ms = self.now_ms + store._retention.remember_ms
         if self._wants_entries or op is Op.EXPIRE:
             self._entries += step.entries()
 

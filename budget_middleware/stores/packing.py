@@ -4,14 +4,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from budget_middleware.core.accounts import canonical_pattern
-from budget_middleware.core.model import Balance, Counter, Entry, Op, Rejection, Reservation, State, Status, Target
+from budget_middleware.core.model import (
+    Balance,
+    Counter,
+    Entry,
+    Op,
+    Rejection,
+    Reservation,
+    State,
+    Status,
+    Target,
+    may_book,
+)
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period, Window
 
 _NO_LIMIT = "-"
 _TARGET_WORDS = 6
 _CHANGE_WORDS = 8
-_RECORD_LINES = 8
+_RECORD_LINES = 9
 
 
 @lru_cache(4_096)
@@ -50,12 +61,14 @@ def unpack_reservation(id_: str, fields: Sequence[str]) -> Reservation:
     )
 
 
-def unpack_record(record: str, *, last_seq: int) -> Iterator[Entry]:
-    """One verb's record holds a change for each counter; their seqs end at ``last_seq``."""
-    op, id_, status, time_ms, trace, reserve_trace, packed, reason = record.split("\n", _RECORD_LINES - 1)
+def unpack_record(record: str) -> Iterator[Entry]:
+    """One verb's record holds an entry for each counter; its head tells the seq and the bookings of the last one."""
+    head, op, id_, status, time_ms, trace, reserve_trace, packed, reason = record.split("\n", _RECORD_LINES - 1)
+    last_seq, last_booking, _ = map(int, head.split(" "))
     changes = list(_groups(packed, _CHANGE_WORDS))
+    bookings = booking_numbers(Op(op), Status(status), len(changes), last=last_booking)
     first_seq = last_seq - len(changes) + 1
-    for offset, change in enumerate(changes):
+    for offset, (change, booking) in enumerate(zip(changes, bookings, strict=True)):
         account, period, window, limit, spent_delta, reserved_delta, spent, reserved = change
         yield Entry(
             seq=first_seq + offset,
@@ -72,7 +85,18 @@ def unpack_record(record: str, *, last_seq: int) -> Iterator[Entry]:
             trace=trace,
             reserve_trace=reserve_trace,
             reason=reason,
+            bookings=booking,
         )
+
+
+def record_seq(record: str) -> int:
+    """The seq of a record's last entry; ValueError where it does not begin with one."""
+    return int(record.partition(" ")[0])
+
+
+def booking_numbers(op: Op, status: Status, count: int, *, last: int) -> Sequence[int]:
+    """``Entry.bookings`` of a record's entries: in a row for those that may change *spent*, else that before them."""
+    return range(last - count + 1, last + 1) if may_book(op, status) else [last] * count
 
 
 def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:

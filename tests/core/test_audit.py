@@ -14,8 +14,20 @@ B = Counter("key:b", Period.MONTH, "2026-11")
 FORGOTTEN_MS = 35 * DAY_MS
 
 
-def entry(seq: int, after: tuple[int, int], delta: tuple[int, int], *, counter: Counter = A, ms: int = 0) -> Entry:
-    return Entry(seq, ms, Op.RESERVE, "r", counter, *delta, *after, limit_nanos=None, status=Status.RESERVED)
+def entry(
+    seq: int,
+    after: tuple[int, int],
+    delta: tuple[int, int],
+    *,
+    counter: Counter = A,
+    ms: int = 0,
+    status: Status = Status.ADJUSTED,
+    bookings: int | None = None,
+) -> Entry:
+    """A booking, numbered as its seq is, unless told otherwise; or what only holds or gives back."""
+    op = {Status.RESERVED: Op.RESERVE, Status.RELEASED: Op.RELEASE}.get(status, Op.ADJUST)
+    numbered = seq if bookings is None else bookings
+    return Entry(seq, ms, op, "r", counter, *delta, *after, limit_nanos=None, status=status, bookings=numbered)
 
 
 # Held 6, booked as 1, then 2 more booked.
@@ -163,6 +175,65 @@ def test_corrections_are_all_that_the_journal_does_not_explain():
     assert report.corrections == (Correction(A, -21, 4), Correction(B, -1, 6))
     assert audited([proof(3, 2, pending=0)], JOURNAL).corrections == (Correction(A, 0, 3),)
     assert audited([], JOURNAL).corrections == (Correction(A, 3, 3),)
+
+
+def held(seq: int, after: tuple[int, int], delta: int, *, bookings: int, counter: Counter = A) -> Entry:
+    """Half of a reservation that came to nothing."""
+    status = Status.RESERVED if delta > 0 else Status.RELEASED
+    return entry(seq, after, (0, delta), counter=counter, status=status, bookings=bookings)
+
+
+# 1 booked, 6 held, 2 booked, 6 given back, 4 booked.
+AROUND_A_VOIDED_ONE = [
+    entry(1, (1, 0), (1, 0), bookings=1),
+    held(2, (1, 6), 6, bookings=1),
+    entry(3, (3, 6), (2, 0), bookings=2),
+    held(4, (3, 0), -6, bookings=2),
+    entry(5, (7, 0), (4, 0), bookings=3),
+]
+
+
+@pytest.mark.parametrize("dropped", [(), (2,), (4,), (2, 4), (1, 2), (1, 2, 4)])
+def test_what_came_to_nothing_and_is_gone_is_no_drift_and_hides_none(dropped: tuple[int, ...]):
+    def left(journal: list[Entry]) -> list[Entry]:
+        return [entry for entry in journal if entry.seq not in dropped]
+
+    journal = left(AROUND_A_VOIDED_ONE)
+    assert audited([proof(7, 0, seq=5)], journal, head_seq=5) == Report(
+        (), unproved=0, proved_in_part=int(1 in dropped)
+    )
+    assert audited([proof(8, 0, seq=5)], journal, head_seq=5).drift == (Drift(A, Check.SPENT, 7, 8),)
+    # Somebody adds 9 by hand between the two bookings, whatever else is missing between them.
+    by_hand = [*AROUND_A_VOIDED_ONE[:4], entry(5, (16, 0), (4, 0), bookings=3)]
+    assert audited([proof(16, 0, seq=5)], left(by_hand), head_seq=5).drift == (
+        Drift(A, Check.CHAIN_SPENT, 3, 12, seq=5),
+    )
+    # What is held wrongly shows without a history.
+    wrong = audited([proof(7, 2, seq=5, pending=0)], journal, head_seq=5)
+    assert Drift(A, Check.PENDING, 0, 2) in wrong.drift
+
+
+def test_what_came_to_nothing_at_the_end_is_no_drift():
+    journal = AROUND_A_VOIDED_ONE[:3]
+    # Its release, seq 4, is gone; or so is the rest of the journal of a counter that is back at nothing.
+    assert audited([proof(3, 0, seq=4)], journal, head_seq=4).drift == ()
+    assert audited([], [held(1, (0, 6), 6, bookings=0)], head_seq=2).drift == ()
+
+
+def test_a_booking_that_is_missing_is_told_from_what_came_to_nothing():
+    """Seq 3 is lost: nobody knows what it booked, and on which counter."""
+    journal = [entry for entry in AROUND_A_VOIDED_ONE if entry.seq != 3]
+    report = audited([proof(7, 0, seq=5), proof(2, 0, seq=5, counter=B)], journal, head_seq=5)
+    assert (report.drift, report.unproved, report.proved_in_part) == ((), 1, 1)
+
+
+def test_how_much_is_proved():
+    proofs = [proof(3, 0), proof(5, 0, counter=B)]
+    assert audited(proofs, [*JOURNAL[1:]]).unproved == 1
+    trimmed = audited([proof(3, 0)], JOURNAL[2:])
+    assert (trimmed.drift, trimmed.unproved, trimmed.proved_in_part) == ((), 0, 1)
+    settled = audited([proof(3, 0)], [repaired(3, (3, 0), (3, 0))])
+    assert (settled.unproved, settled.proved_in_part) == (0, 1)
 
 
 def test_entries_that_are_missing_explain_what_nobody_can_tell():

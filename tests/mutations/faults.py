@@ -76,7 +76,7 @@ FAULTS = (
     Fault(
         "a release forgets to give back",
         "stores/lua/release.lua",
-        "post('release', id, 'released', targets, '0', negative(known.amount), '', reason)\n",
+        "post('release', id, 'released', targets, '0', negative(known.amount), '', reason, reserved_at)\n",
         "",
     ),
     Fault(
@@ -106,7 +106,7 @@ FAULTS = (
     Fault(
         "a release leaves no tombstone",
         "stores/lua/release.lua",
-        "  remember_unreserved(id, 'released', '', '0')\n",
+        "  remember_unreserved(id, 'released', '', '0', REMEMBER_RELEASED_MS)\n",
         "",
     ),
     Fault(
@@ -139,7 +139,52 @@ FAULTS = (
         "call('HSET', key, 'targets', packed, 'amount', amount)\n",
         "",
     ),
-    Fault("adjustments are not told apart", SHARED, "if op == 'adjust' then call(", "if op == 'none' then call("),
+    Fault(
+        "adjustments are not told apart", SHARED, "if op == 'adjust' then increase(", "if op == 'none' then increase("
+    ),
+    # What came to nothing.
+    Fault(
+        "a counter that is back at nothing stays",
+        SHARED,
+        "if counter.holds == 0 and shows_nothing(counter) then",
+        "if false then",
+    ),
+    Fault(
+        "a counter whose spent was credited is dropped",
+        SHARED,
+        " and counter.adjusted == '0' and",
+        " and",
+    ),
+    Fault(
+        "a repaired counter is dropped",
+        SHARED,
+        " and not counter.repaired\n",
+        "\n",
+    ),
+    Fault(
+        "what came to nothing stays in the journal",
+        SHARED,
+        "    call('ZREM', JOURNAL, reserve)\n",
+        "",
+    ),
+    Fault(
+        "what came to nothing is kept without a bound",
+        SHARED,
+        "  call('ZREMRANGEBYRANK', VOIDED, '0', whole(-VOIDED_MAX - 1))\n",
+        "",
+    ),
+    Fault(
+        "bookings are not numbered in a row",
+        SHARED,
+        "if not is_void and op ~= 'reserve' then bookings",
+        "if not is_void then bookings",
+    ),
+    Fault(
+        "drift hides where what came to nothing is missing",
+        "core/audit.py",
+        "elif entry.bookings_before != before.bookings:",
+        "elif entry.seq > before.seq + 1:",
+    ),
     # Leases.
     Fault(
         "a lease ends one millisecond late",
@@ -218,8 +263,8 @@ FAULTS = (
     Fault(
         "a journal that is ahead is not continued",
         SHARED,
-        "  if call('XRANGE', JOURNAL, whole(last + 1), '+', 'COUNT', '1')[1] then\n",
-        "  if last == 0 and call('XRANGE', JOURNAL, '1', '+', 'COUNT', '1')[1] then\n",
+        "'LIMIT', '0', '1')[1] or not meta[2] then\n",
+        "'LIMIT', '0', '1')[1] and last == 0 then\n",
     ),
     Fault(
         "a counter is forgotten while it is held on",
@@ -693,8 +738,8 @@ FAULTS = (
     Fault(
         "the last seq of a call is not kept",
         "stores/lua/_dispatch.lua",
-        "if seq ~= written_seq then call('HSET', META, 'seq', whole(seq)) end\n",
-        "",
+        "call('HSET', META, 'seq', whole(seq), 'bookings'",
+        "call('HSET', META, 'bookings'",
     ),
     Fault(
         "verbs that go together do not see each other's holds go",

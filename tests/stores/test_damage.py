@@ -129,7 +129,7 @@ async def test_a_missing_field_refuses_the_verb_and_changes_nothing(redis: Clock
     await audit(redis)
 
 
-@pytest.mark.parametrize("key", [f"c:{COUNTER}", f"p:{COUNTER}", "leases", "journal", "meta"])
+@pytest.mark.parametrize("key", [f"c:{COUNTER}", f"p:{COUNTER}", "leases", "entries", "meta"])
 @pytest.mark.parametrize("verb", [NEW[0], *OWN], ids=lambda verb: type(verb).__name__)
 async def test_a_key_of_another_type_refuses_the_verb_and_changes_nothing(
     redis: ClockedRedisStore, key: str, verb: Verb
@@ -265,12 +265,12 @@ async def test_a_limit_that_cannot_be_read_does_not_bind_and_the_others_do(
 
 
 async def test_a_record_of_the_journal_that_cannot_be_read_hides_no_other(redis: ClockedRedisStore):
-    await redis._client().xadd(f"{redis._prefix}journal", {"op": "poison"}, id="5-0")
+    await redis._client().zadd(f"{redis._prefix}entries", {"poison": 5})
     await redis.finalize(finalize("r1", "0.10"))
     assert seqs(await whole_journal(redis)) == [1, 2, 3, 4, 6, 7]
     assert seqs(await whole_journal(redis, page=1)) == [1, 2, 3, 4, 6, 7]
     assert seqs(await redis.latest(count=3)) == [4, 6, 7]
-    assert await redis.damage() == [Damage(f"{redis._prefix}journal 5-0", Flaw.UNREADABLE)]
+    assert await redis.damage() == [Damage(f"{redis._prefix}entries 5", Flaw.UNREADABLE)]
 
 
 @pytest.mark.parametrize("seq", ["0", "1", None])
@@ -284,7 +284,7 @@ async def test_a_journal_that_is_ahead_is_continued(redis: ClockedRedisStore, se
 
 
 async def test_a_journal_that_cannot_be_continued_refuses_every_verb(redis: ClockedRedisStore):
-    await redis._client().xadd(f"{redis._prefix}journal", {"op": "poison"}, id="18446744073709551615-5")
+    await redis._client().zadd(f"{redis._prefix}entries", {"poison": 1.8e19})
     before = await contents(redis)
     for verb in NEW + OWN:
         with pytest.raises(StoreRefused):
@@ -301,7 +301,7 @@ DAMAGE: dict[str, tuple[str, str | None, str, str]] = {
     "an index of another type": (f"p:{COUNTER}", None, "", "wrong_type"),
     "a reservation of another type": ("r:r1", None, "", "wrong_type"),
     "leases of another type": ("leases", None, "", "wrong_type"),
-    "a journal of another type": ("journal", None, "", "wrong_type"),
+    "a journal of another type": ("entries", None, "", "wrong_type"),
     "limits of another type": ("limits", None, "", "wrong_type"),
     "a figure that is none": (f"c:{COUNTER}", "reserved", "1e9", "unreadable"),
     "a huge figure": (f"c:{COUNTER}", "spent", "9" * 19, "unreadable"),
@@ -364,7 +364,7 @@ async def test_a_reservation_that_lost_its_leases_gets_them_again(
 async def test_a_reservation_whose_counters_are_gone_is_shown_and_repaired(redis: ClockedRedisStore):
     """Even where the journal, being trimmed, says nothing of them."""
     client = redis._client()
-    await client.delete(*(f"{redis._prefix}{key}" for key in (f"c:{COUNTER}", "journal")))
+    await client.delete(*(f"{redis._prefix}{key}" for key in (f"c:{COUNTER}", "entries")))
     report = await audit_report(redis)
     assert [(drift.counter, drift.expected_nanos, drift.found_nanos) for drift in report.drift] == [
         (KEY.counter, 600_000_000, 0)

@@ -96,7 +96,7 @@ async def test_redis_drops_finished_ids_by_itself(redis: ClockedRedisStore, cloc
     for id_ in ("expired", "operator"):
         assert await ttl_ms(redis, f"r:{id_}") == is_about(REMEMBER_EXPIRED_MS), id_
     assert await ttl_ms(redis, "a:a1") == is_about(REMEMBER_MS)
-    for kept in ("meta", "journal", "totals", "leases"):
+    for kept in ("meta", "entries", "totals", "leases"):
         assert await ttl_ms(redis, kept) is None
 
 

@@ -142,7 +142,7 @@ async def test_what_a_bad_network_hides_is_told_from_the_journal(
     async with fault_proxy(Path(empty_server_url.removeprefix("unix://")), tmp_path / "proxy.sock") as proxy:
         for verb in ("reserve", "finalize", "release"):
             proxy.plan(verb, *[Fault.LOSE_REPLY, Fault.LOSE_REQUEST, Fault.DUPLICATE] * 2)
-        proxy.plan("xrange", Fault.LOSE_REPLY)
+        proxy.plan("zrangebyscore", Fault.LOSE_REPLY)
         env = {**gateway, "BUDGET_STORE_URL": proxy.url, "BUDGET_LIMITS": "key=9/total; global=100/day"}
         statuses = await traffic(env, tmp_path)
         # Not all, perhaps: a store that is away is not asked for a second, and requests are served unprotected.

@@ -16,6 +16,8 @@ for number = 1, tonumber(ARGV[7]) do
   replies[number] = is_done and reply or told(reply)
   at = last + 1
 end
-if seq ~= written_seq then call('HSET', META, 'seq', whole(seq)) end
+if seq ~= written_seq then
+  call('HSET', META, 'seq', whole(seq), 'bookings', whole(bookings), 'entries', whole(entries))
+end
 replies[#replies + 1] = TOKEN
 return replies

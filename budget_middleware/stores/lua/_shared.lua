@@ -12,7 +12,15 @@
 --          around it ('' if none) and its own arguments
 --
 -- A verb answers {status, now_ms, generation, seq, limits_version, recorded, rejection, records, written, balances}.
--- records is {seq, record, …}; written is how many journal entries the verb wrote, also those that it does not tell.
+-- records are those of the journal that the verb wrote; written is how many entries they have, also those that it does not
+-- tell.
+--
+-- The journal is a sorted set of records, scored by the seq of their last entry. A record is what one verb changed: one
+-- entry for each counter. It begins with `seq bookings entries`: the seq of its last entry, how many entries that may
+-- have changed *spent* the journal has had so far, and how many entries it has had in all without those that were voided.
+-- A reservation that is released has changed no *spent*: its two records move to a set of their own, `voided`, that is
+-- short and lasts no longer than a finished id, so that whoever makes many of them pushes nothing else out of the journal.
+-- Bookings are numbered in a row, so that an audit sees whether one is missing, however many voided ones are.
 --
 -- Targets travel and are stored as one string, six words a counter: account period window starts_ms ends_ms limit
 -- (nano-dollars, '-' for none). No word of the account grammar holds a space or a '|'.
@@ -35,7 +43,10 @@ local META, PREFIX, TOKEN = KEYS[1], ARGV[1], ARGV[6]
 local REMEMBER_MS, REMEMBER_EXPIRED_MS = ARGV[2], ARGV[3]
 local REMEMBER_RELEASED_MS = string.format('%.0f', math.min(ARGV[2], math.max(RELEASED_MS, math.floor(ARGV[2] / 6))))
 local COUNTERS_MS, JOURNAL_MAX = tonumber(ARGV[4]), tonumber(ARGV[5])
-local LEASES, JOURNAL, TOTALS = PREFIX .. 'leases', PREFIX .. 'journal', PREFIX .. 'totals'
+local LEASES, TOTALS = PREFIX .. 'leases', PREFIX .. 'totals'
+local JOURNAL, VOIDED = PREFIX .. 'entries', PREFIX .. 'voided'
+local VOIDED_MAX = math.max(2, math.floor(JOURNAL_MAX / 20))
+local TRIM_EVERY = math.max(1, math.min(64, math.floor(JOURNAL_MAX / 16)))
 
 local NOW = store_time_ms()
 local call = redis.call
@@ -44,6 +55,7 @@ local verbs = {}
 
 -- What this call has read of the store. Nobody else writes meanwhile, so it is read once and kept up with what is written.
 local generation, seq, written_seq, limits_version, is_nothing_due
+local bookings, entries
 local counters, parsed = {}, {}
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are told whether wanted or not.
@@ -80,19 +92,39 @@ local function is_whole(text)
   return digits ~= nil and is_amount(digits)
 end
 
-local function is_meta_sound(meta_seq, version)
+local function is_meta_sound(meta_seq, version, meta_bookings, meta_entries)
   return is_amount(meta_seq) and tonumber(meta_seq) < EXACT and is_whole(version)
+    and is_amount(meta_bookings) and is_whole(meta_entries)
+end
+
+-- The seq of a record, its bookings and its entries; nil where there is none.
+local function read_head(record)
+  local at, booked, held = match(record or '', '^(%d+) (%d+) (%-?%d+)\n')
+  return tonumber(at), tonumber(booked), tonumber(held)
+end
+
+-- The last record of the journal or of the voided ones, if it is beyond what the meta hash tells, and its seq.
+local function newest_record(last)
+  local newest, score
+  for _, records_of in ipairs({JOURNAL, VOIDED}) do
+    local found = call('ZREVRANGEBYSCORE', records_of, '+inf', '(' .. whole(last), 'WITHSCORES', 'LIMIT', '0', '1')
+    if found[1] and (not score or tonumber(found[2]) > score) then newest, score = found[1], tonumber(found[2]) end
+  end
+  return newest, score
 end
 
 local function load_meta()
   if seq then return end
-  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version')
+  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version', 'bookings', 'entries')
   local last, version = meta[2] or '0', meta[3] or '0'
-  if not is_meta_sound(last, version) then fail('the meta hash is damaged') end
-  last = tonumber(last)
-  -- A journal that is ahead of its meta hash is continued: it would refuse a record after the counters were written.
-  if call('XRANGE', JOURNAL, whole(last + 1), '+', 'COUNT', '1')[1] then
-    last = tonumber(match(call('XREVRANGE', JOURNAL, '+', '-', 'COUNT', '1')[1][1], '^(%d+)'))
+  bookings, entries = meta[4] or '0', meta[5] or '0'
+  if not is_meta_sound(last, version, bookings, entries) then fail('the meta hash is damaged') end
+  last, bookings, entries = tonumber(last), tonumber(bookings), tonumber(entries)
+  -- A journal that is ahead of its meta hash is continued: no seq stands for two entries.
+  if call('ZRANGEBYSCORE', JOURNAL, '(' .. whole(last), '+inf', 'LIMIT', '0', '1')[1] or not meta[2] then
+    local newest, score = newest_record(last)
+    local _, booked, held = read_head(newest)
+    last, bookings, entries = score or last, booked or bookings, held or entries
   end
   if last >= EXACT then fail('the journal is damaged') end
   -- Without its seq a generation is nobody's.
@@ -252,22 +284,56 @@ local function keep_counter(target)
   end
 end
 
--- One record in the journal for all changes of a verb. Its reason comes last, for it may hold anything.
-local function write_down(op, id, status, changes, reserve_trace, reason)
-  local last = seq + #changes
-  local at = whole(last)
-  local record = concat(
-    {op, id, status, whole(NOW), trace, reserve_trace, concat(changes, ' '), reason}, '\n')
-  call('XADD', JOURNAL, 'MINID', '~', whole(math.max(0, last - JOURNAL_MAX + 1)), at .. '-0', 'record', record)
-  seq = last
-  if wants_entries or op == 'expire' then
-    records[#records + 1] = at
-    records[#records + 1] = record
+-- Drops records of which every entry is older than the last JOURNAL_MAX. At most some hundred a call: after the setting was
+-- lowered it takes several.
+local function trim_journal()
+  for _ = 1, 8 do
+    local oldest, dropped = call('ZRANGE', JOURNAL, '0', '31'), 0
+    for _, record in ipairs(oldest) do
+      local _, _, at_its_end = read_head(record)
+      if at_its_end and at_its_end > entries - JOURNAL_MAX then break end
+      dropped = dropped + 1
+    end
+    if dropped > 0 then call('ZREMRANGEBYRANK', JOURNAL, '0', whole(dropped - 1)) end
+    if dropped < 32 then return end
   end
 end
 
+-- The records of a reservation that came to nothing: its reserve leaves the journal for them.
+local function put_voided(reserved_at, released_at, record)
+  local reserve = reserved_at and is_amount(reserved_at) and call('ZRANGEBYSCORE', JOURNAL, reserved_at, reserved_at)[1]
+  if reserve then
+    call('ZREM', JOURNAL, reserve)
+    call('ZADD', VOIDED, reserved_at, reserve, released_at, record)
+  else
+    call('ZADD', VOIDED, released_at, record)
+  end
+  call('ZREMRANGEBYRANK', VOIDED, '0', whole(-VOIDED_MAX - 1))
+  call('PEXPIRE', VOIDED, REMEMBER_MS)
+  return reserve
+end
+
+-- One record for all changes of a verb. Its reason comes last, for it may hold anything. A release also names the seq of its
+-- reserve, if that wrote a record.
+local function write_down(op, id, status, changes, reserve_trace, reason, reserved_at)
+  local is_void = status == 'released'
+  seq = seq + #changes
+  if not is_void then entries = entries + #changes end
+  if not is_void and op ~= 'reserve' then bookings = bookings + #changes end
+  local at = whole(seq)
+  local record = concat({at .. ' ' .. whole(bookings) .. ' ' .. whole(entries), op, id, status, whole(NOW), trace,
+    reserve_trace, concat(changes, ' '), reason}, '\n')
+  if not is_void then
+    call('ZADD', JOURNAL, at, record)
+    if entries % TRIM_EVERY < #changes then trim_journal() end
+  elseif put_voided(reserved_at, at, record) then
+    entries = entries - #changes
+  end
+  if wants_entries or op == 'expire' then records[#records + 1] = record end
+end
+
 -- Books the same change on every target and writes it down. Apart from a repair, the only place where counters change.
-local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason)
+local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason, reserved_at)
   local changes = {}
   local is_change = spent_delta ~= '0' or reserved_delta ~= '0'
   for index, target in ipairs(targets) do
@@ -279,7 +345,7 @@ local function post(op, id, status, targets, spent_delta, reserved_delta, reserv
   end
   -- Only a metric's figure: a damaged one stops nobody.
   if reserved_delta ~= '0' then redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta) end
-  if is_change then write_down(op, id, status, changes, reserve_trace, reason) end
+  if is_change then write_down(op, id, status, changes, reserve_trace, reason, reserved_at) end
 end
 
 local function put_lease(id, targets, deadline)

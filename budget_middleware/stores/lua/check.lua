@@ -2,10 +2,10 @@
 -- does not allow, is told when a worker starts and not by its first request.
 
 function verbs.check()
-  local hash, set, stream = PREFIX .. 'check:hash', PREFIX .. 'check:set', PREFIX .. 'check:stream'
+  local hash, set = PREFIX .. 'check:hash', PREFIX .. 'check:set'
   -- First what takes memory: a full server allows it after any other write.
   call('HSET', hash, 'n', '1', 'm', '1')
-  call('DEL', set, stream)
+  call('DEL', set)
   call('HINCRBY', hash, 'n', '1')
   call('HGET', hash, 'n')
   call('HMGET', hash, 'n', 'm')
@@ -18,14 +18,13 @@ function verbs.check()
   call('ZRANGE', set, '0', '-1')
   call('ZRANGEBYSCORE', set, '-inf', '1', 'LIMIT', '0', '1')
   call('ZREM', set, 'a')
-  call('XADD', stream, 'MINID', '~', '0', '1-0', 'record', '')
-  call('XRANGE', stream, '-', '+', 'COUNT', '1')
-  call('XREVRANGE', stream, '+', '-', 'COUNT', '1')
+  call('ZREVRANGEBYSCORE', set, '+inf', '-inf', 'LIMIT', '0', '1')
+  call('ZREMRANGEBYRANK', set, '0', '-1')
   call('TYPE', hash)
   call('PEXPIRE', hash, '60000')
   call('PERSIST', hash)
   call('EXISTS', hash)
-  call('DEL', hash, set, stream)
+  call('DEL', hash, set)
   load_meta()
   return answer('unknown')
 end

@@ -2,7 +2,7 @@
 -- indexes of leases, and the totals by kinds. The keys come without their prefix.
 -- Returns {flaw, key, flaw, key, …}.
 
-local TYPES = {c = 'hash', r = 'hash', a = 'hash', p = 'zset', leases = 'zset', journal = 'stream',
+local TYPES = {c = 'hash', r = 'hash', a = 'hash', p = 'zset', leases = 'zset', entries = 'zset', voided = 'zset',
   meta = 'hash', limits = 'hash', limits_log = 'zset', limits_state = 'hash', limits_written_back = 'hash',
   totals = 'hash', notes = 'hash', refusals = 'stream'}
 local PERIODS = {hour = true, day = true, week = true, month = true, year = true, total = true}
@@ -89,7 +89,7 @@ local function examine_hash(name)
   local told = {}
   for index = 1, #fields, 2 do told[fields[index]] = fields[index + 1] end
   if name == 'meta' then
-    local is_sound = is_meta_sound(told.seq or '0', told.limits_version or '0')
+    local is_sound = is_meta_sound(told.seq or '0', told.limits_version or '0', told.bookings or '0', told.entries or '0')
     if not is_sound then tell('unreadable', name) end
   elseif match(name, '^c:') then
     for _, figure in ipairs({told.spent or '0', told.reserved or '0', told.adjusted or '0'}) do

@@ -5,6 +5,8 @@ function verbs.release(id, age_ms, reason, wanted)
   wants_entries = wanted == '1'
   local known, targets, nothing_to_end = open_to_end(id, '', age_ms)
   if nothing_to_end then return nothing_to_end end
+  local reserved_at = known and call('HGET', known.key, 'seq')
+  call('ZCARD', VOIDED)
 
   -- Every check is above this line and every write below it: Redis does not roll back.
   ensure_generation()
@@ -19,6 +21,6 @@ function verbs.release(id, age_ms, reason, wanted)
   end
   remember(known, 'released', '0', REMEMBER_RELEASED_MS)
   drop_lease(id, targets)
-  post('release', id, 'released', targets, '0', negative(known.amount), '', reason)
+  post('release', id, 'released', targets, '0', negative(known.amount), '', reason, reserved_at)
   return answer('released', nil, targets)
 end

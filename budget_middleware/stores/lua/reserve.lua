@@ -48,7 +48,8 @@ function verbs.reserve(id, packed, amount, lease_ms, charge, enforced, version, 
   ensure_generation()
   local deadline = NOW + tonumber(lease_ms)
   call('HSET', reservation_key(id), 'state', 'pending', 'targets', packed, 'amount', amount, 'charge', charge,
-    'actual', '0', 'created', whole(NOW), 'deadline', whole(deadline), 'trace', trace)
+    'actual', '0', 'created', whole(NOW), 'deadline', whole(deadline), 'trace', trace,
+    'seq', whole(seq + #targets))
   put_lease(id, targets, deadline)
   post('reserve', id, 'reserved', targets, '0', amount, '', '')
   return answer('reserved', nil, targets, rejection)

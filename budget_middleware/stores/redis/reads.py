@@ -1,8 +1,7 @@
 """What operators read, and what is kept for them: off the path of requests, so it may scan."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, CounterView, Entry, Reservation, State
@@ -12,7 +11,6 @@ from budget_middleware.stores.packing import counter_name, counter_named, pack_r
 from budget_middleware.stores.redis.link import RedisLink, outages_named
 from budget_middleware.stores.redis.replies import (
     RESERVATION_FIELDS,
-    Records,
     answer_of,
     read_entries,
     read_refusals,
@@ -23,6 +21,7 @@ _PAGE = 500
 _SEARCHED_PAGE = 1_000
 _SEARCHED_PAGES = 100
 """A server may hold millions of keys that are not ours."""
+_JOURNALS = ("entries", "voided")
 _TOTALS = "totals"
 _NOTES = "notes"
 _REFUSALS = "refusals"
@@ -114,25 +113,42 @@ class RedisReads(RedisLink):
                 async for page in self._limit_pages()
                 for field in page.unreadable
             ]
-        for name, readable in (("journal", read_entries), ("refusals", read_refusals)):
+        for name, unreadable in (
+            *((each, self._unreadable_entries) for each in _JOURNALS),
+            (_REFUSALS, self._unreadable_refusals),
+        ):
             with suppress(StoreRefused):
                 found += [
-                    Damage(f"{self._prefix}{name} {id_}", Flaw.UNREADABLE)
-                    async for id_ in self._unreadable(f"{self._prefix}{name}", readable)
+                    Damage(f"{self._prefix}{name} {at}", Flaw.UNREADABLE)
+                    async for at in unreadable(f"{self._prefix}{name}")
                 ]
         return found
 
-    async def _unreadable(self, stream: str, readable: Callable[[Records], list[Any]]) -> AsyncIterator[str]:
-        """The ids of a stream's records that cannot be read."""
-        after, is_over = "-", False
-        while not is_over:
+    async def _unreadable_entries(self, key: str) -> AsyncIterator[str]:
+        """The scores of the journal's records that cannot be read."""
+        after = "-inf"
+        while True:
             with outages_named():
-                records = await self._client().xrange(stream, after, "+", _PAGE)
+                page = await self._client().zrangebyscore(key, after, "+inf", start=0, num=_PAGE, withscores=True)
+            if not page:
+                return
+            for record, score in page:
+                after = f"({score:.17g}"
+                if not read_entries([record]):
+                    yield f"{score:.17g}"
+
+    async def _unreadable_refusals(self, key: str) -> AsyncIterator[str]:
+        """The ids of the refusals that cannot be read."""
+        after = "-"
+        while True:
+            with outages_named():
+                records = await self._client().xrange(key, after, "+", _PAGE)
+            if not records:
+                return
             for id_, fields in records:
                 after = f"({id_}"
-                if not readable([(id_, fields)]):
+                if not read_refusals([(id_, fields)]):
                     yield id_
-            is_over = not records
 
     async def holds(self) -> Sequence[Reservation]:
         now_ms = (await self.head()).now_ms
@@ -164,24 +180,21 @@ class RedisReads(RedisLink):
         return by_kind
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
-        after = f"{after_seq + 1}-0"
+        after = after_seq
         while True:
-            with outages_named():
-                records = await self._client().xrange(f"{self._prefix}journal", after, "+", count)
+            records, after = await self._records("zrangebyscore", f"({after}", "+inf", count)
             entries = [entry for entry in read_entries(records) if entry.seq > after_seq]
             if entries or not records:
                 return entries
-            after = f"({records[-1][0]}"
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         found: list[Entry] = []
-        before = "+"
+        before = "+inf"
         while len(found) < count:
-            with outages_named():
-                records = await self._client().xrevrange(f"{self._prefix}journal", before, "-", _PAGE)
+            records, reached = await self._records("zrevrangebyscore", before, "-inf", _PAGE)
             if not records:
                 break
-            before = f"({records[-1][0]}"
+            before = f"({reached}"
             found += [
                 entry
                 for record in records
@@ -189,6 +202,21 @@ class RedisReads(RedisLink):
                 if account in (None, entry.counter.account)
             ]
         return found[:count][::-1]
+
+    async def _records(self, command: str, first: str, last: str, count: int) -> tuple[list[str], int]:
+        """The next records of the journal and of what was voided, together in order, and how far they reach."""
+        with outages_named():
+            async with self._client().pipeline(transaction=True) as pipe:
+                for name in _JOURNALS:
+                    getattr(pipe, command)(f"{self._prefix}{name}", first, last, start=0, num=count, withscores=True)
+                pages = await pipe.execute()
+        is_backwards = command == "zrevrangebyscore"
+        found = sorted(((score, record) for page in pages for record, score in page), reverse=is_backwards)
+        # One set may have more of those that the other has reached already: they are left for the next page.
+        reached = [page[-1][1] for page in pages if len(page) == count]
+        bound = (max if is_backwards else min)(reached) if reached else found[-1][0] if found else 0.0
+        kept = [record for score, record in found if (score >= bound if is_backwards else score <= bound)]
+        return kept, int(bound)
 
     async def note(self, topic: Topic, text: str) -> None:
         now_ms = (await self.head()).now_ms

@@ -1,6 +1,6 @@
 """From what the scripts tell to answers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -36,8 +36,8 @@ def answer_of(
 
 
 def _told(records: Sequence[str]) -> Iterator[Entry]:
-    for last_seq, record in zip(records[::2], records[1::2], strict=True):
-        yield from unpack_record(record, last_seq=int(last_seq))
+    for record in records:
+        yield from unpack_record(record)
 
 
 def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
@@ -45,12 +45,12 @@ def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: 
     return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
 
 
-def read_entries(records: Records) -> list[Entry]:
-    """The entries of the records that can be read."""
+def read_entries(records: Iterable[str]) -> list[Entry]:
+    """The entries of the journal's records that can be read."""
     entries: list[Entry] = []
-    for id_, fields in records:
-        with suppress(ValueError, KeyError):
-            entries += unpack_record(fields["record"], last_seq=int(id_.split("-")[0]))
+    for record in records:
+        with suppress(ValueError):
+            entries += unpack_record(record)
     return entries
 
 

@@ -1,0 +1,41 @@
+"""How far back the journal reaches, in time: what `audit` and `explain` can prove depends on it."""
+
+from budget_middleware.cli.output import iso
+from budget_middleware.cli.server_checks import Finding, Health
+from budget_middleware.stores.base import Store
+
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+RATE_ENTRIES = 1_000
+"""The rate is that of so many of the last entries."""
+
+
+async def journal_finding(store: Store, *, journal_max: int) -> Finding:
+    """Warns where the journal keeps less than a day. StoreUnavailable or StoreRefused as for every call."""
+    head = await store.head()
+    oldest = await store.journal(after_seq=0, count=1)
+    if not oldest:
+        return Finding(
+            "journal", Health.OK, "no entry yet" if head.seq == 0 else "every entry came to nothing and is gone"
+        )
+    first, latest = oldest[0], await store.latest(count=RATE_ENTRIES)
+    passed_ms = max(1, head.now_ms - latest[0].time_ms)
+    reach_ms = journal_max * passed_ms // len(latest)
+    told = f"it reaches back to {iso(first.time_ms)} (seq {first.seq} of {head.seq})"
+    if first.bookings_before == 0:
+        told += ", and has every booking"
+    told += f"; at the rate of the last {len(latest):,} entries, {journal_max:,} reach back {_told_span(reach_ms)}"
+    if len(latest) < RATE_ENTRIES or reach_ms >= DAY_MS:
+        return Finding("journal", Health.OK, told)
+    needed = len(latest) * DAY_MS // passed_ms
+    fix = f"set BUDGET_JOURNAL_MAX={_rounded_up(needed)} for a day: older entries are no proof for audit and explain"
+    return Finding("journal", Health.WARN, told, fix)
+
+
+def _told_span(ms: int) -> str:
+    return f"{ms / DAY_MS:,.1f} days" if ms >= DAY_MS else f"{ms / HOUR_MS:.1f} hours"
+
+
+def _rounded_up(entries: int) -> int:
+    """To two digits, within what the setting accepts."""
+    step: int = 10 ** max(0, len(str(entries)) - 2)
+    return min(100_000_000, -(-entries // step) * step)
