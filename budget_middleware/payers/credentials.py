@@ -143,8 +143,10 @@ def text_of(value: bytes) -> str:
 def _read_header(name: bytes, value: bytes) -> _Found | None:
     """What a header holds; None for no credential at all."""
     match = _CREDENTIAL.fullmatch(value)
-    if match is not None and not _SIGNED.match(value):
-        return _read_word(match)
+    if match is not None:
+        scheme, word = match.groups()
+        if scheme is not None or not _SIGNED.match(value):
+            return _read_word(scheme, word)
     if not value.strip(b" "):
         return None
     if name == AUTHORIZATION:
@@ -152,15 +154,16 @@ def _read_header(name: bytes, value: bytes) -> _Found | None:
     raise AmbiguousTokenError(f"the header {name.decode()} must hold one API key without white space or commas")
 
 
-def _read_word(match: re.Match[bytes]) -> _Found | None:
-    scheme, word = match["scheme"], match["word"]
+def _read_word(scheme: bytes | None, word: bytes) -> _Found | None:
     if word.lower() in _SCHEMES:
         if scheme is None:
             return None
         raise AmbiguousTokenError("the authorization of the request has a scheme within a scheme")
     if scheme is not None and scheme.lower() == b"basic" and not _is_written_one_way(word):
         raise AmbiguousTokenError("the Basic authorization of the request is not in canonical base64")
-    if not word.isascii() and (_has_space(word.decode("latin-1")) or _has_space(text_of(word))):
+    if word.isascii():
+        return _Found(word.decode())
+    if _has_space(word.decode("latin-1")) or _has_space(text_of(word)):
         raise AmbiguousTokenError("the API key of the request has white space in it")
     return _Found(text_of(word))
 

@@ -930,7 +930,7 @@ FAULTS = (
         '        return _Found("")\n',
     ),
     Fault(
-        "white space that is not ASCII is none", "payers/credentials.py", "if not word.isascii() and", "if False and"
+        "white space that is not ASCII is none", "payers/credentials.py", "    if word.isascii():\n", "    if True:\n"
     ),
     Fault("a path is decoded once", "apis/paths.py", "    while (decoded :=", "    if (decoded :="),
     Fault(
