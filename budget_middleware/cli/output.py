@@ -15,7 +15,8 @@ Row = Mapping[str, object]
 
 def say(line: str) -> None:
     # What a client had a hand in must not steer the operator's terminal.
-    sys.stdout.write("".join(letter if letter.isprintable() else "?" for letter in line) + "\n")
+    shown = line if line.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in line)
+    sys.stdout.write(shown + "\n")
 
 
 def complain(line: str) -> None:

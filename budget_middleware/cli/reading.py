@@ -4,18 +4,23 @@ import asyncio
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from budget_middleware.cli.binding import BindingLimits, read_limits
+from budget_middleware.cli.choosing import choose, percent
 from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import Row, Table, iso, link, say_json, say_rows, usd
+from budget_middleware.cli.output import Row, Table, iso, link, say, say_json, say_rows, usd
 from budget_middleware.cli.parsing import account, add_command, add_trace_url, positive
 from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView, Entry, Reservation
 from budget_middleware.core.windows import Period, window_at, window_named
 from budget_middleware.telemetry.traceparent import trace_ids
+
+SHOWN_ON_A_TERMINAL = 50
+
+_ORDER = {period: index for index, period in enumerate(PERIODS)}
 
 Tell = Callable[[Iterable[Entry]], None]
 
@@ -48,6 +53,9 @@ def add_to(commands: Any) -> None:
     )
     status.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
     status.add_argument("--all", action="store_true", help="past windows too")
+    status.add_argument("--top", type=positive, metavar="N", help="the N that have spent most")
+    status.add_argument("--match", metavar="TEXT", help="accounts with this text, or like this pattern with * and ?")
+    status.add_argument("--over", type=percent, metavar="PERCENT", help="80%%: of which so much is spent or reserved")
     add_command(commands, "holds", on_state(_holds), says="Show pending reservations, the oldest first.")
     journal = add_command(
         commands,
@@ -65,13 +73,23 @@ def add_to(commands: Any) -> None:
 
 
 async def _status(desk: Desk, arguments: Namespace) -> int:
-    rows = [row for _, row in await counters_shown(desk, arguments.account, past=arguments.all)]
+    views, limits = await _views_shown(desk, arguments.account, past=arguments.all)
+    chosen = choose(views, limits.limit_nanos, match=arguments.match, over_percent=arguments.over, top=arguments.top)
+    shown = chosen[:SHOWN_ON_A_TERMINAL] if sys.stdout.isatty() and not arguments.json and not arguments.top else chosen
+    rows = [_status_row(view, limits, desk.settings.timezone) for view in shown]
     say_rows(rows, as_json=arguments.json, if_none="no counters")
+    if len(shown) < len(chosen):
+        say(f"{len(chosen) - len(shown):,} more: choose with --top, --match or --over, or pipe it")
     return 0
 
 
 async def counters_shown(desk: Desk, account: str | None, *, past: bool) -> list[tuple[CounterView, Row]]:
     """The counters (of one account), also those that only a limit names, each with what `status` says of it."""
+    shown, limits = await _views_shown(desk, account, past=past)
+    return [(view, _status_row(view, limits, desk.settings.timezone)) for view in shown]
+
+
+async def _views_shown(desk: Desk, account: str | None, *, past: bool) -> tuple[list[CounterView], BindingLimits]:
     now_ms = (await desk.store.head()).now_ms
     limits = await read_limits(desk)
     current = {period: window_at(period, time_ms=now_ms, timezone=desk.settings.timezone).id for period in PERIODS}
@@ -81,7 +99,7 @@ async def counters_shown(desk: Desk, account: str | None, *, past: bool) -> list
     shown += [
         CounterView(counter, Balance()) for counter in _limited_counters(named, limits, current) if counter not in views
     ]
-    return [(view, _status_row(view, limits, desk.settings.timezone)) for view in sorted(shown, key=_reading_order)]
+    return sorted(shown, key=_reading_order), limits
 
 
 def _is_current(counter: Counter, current: dict[Period, str]) -> bool:
@@ -96,7 +114,7 @@ def _limited_counters(accounts: Iterable[str], limits: BindingLimits, current: d
 
 
 def _reading_order(view: CounterView) -> tuple[str, int, str]:
-    return view.counter.account, PERIODS.index(view.counter.period), view.counter.window
+    return view.counter.account, _ORDER[view.counter.period], view.counter.window
 
 
 def _status_row(view: CounterView, limits: BindingLimits, timezone: ZoneInfo) -> Row:
@@ -111,15 +129,16 @@ def _status_row(view: CounterView, limits: BindingLimits, timezone: ZoneInfo) ->
         "spent_usd": usd(balance.spent_nanos),
         "reserved_usd": usd(balance.reserved_nanos),
         "available_usd": None if limit_nanos is None else usd(limit_nanos - taken_nanos),
-        "resets_at": _resets_at(counter, timezone),
+        "resets_at": _resets_at(counter.period, counter.window, timezone),
     }
 
 
-def _resets_at(counter: Counter, timezone: ZoneInfo) -> str | None:
-    if counter.period is Period.TOTAL:
+@lru_cache(1_024)
+def _resets_at(period: Period, window_id: str, timezone: ZoneInfo) -> str | None:
+    if period is Period.TOTAL:
         return None
     try:
-        window = window_named(counter.period, counter.window, timezone=timezone)
+        window = window_named(period, window_id, timezone=timezone)
     except ValueError:
         return None  # A window of another BUDGET_TIMEZONE, from before it was changed.
     return iso(window.ends_ms, timezone, timespec="seconds")

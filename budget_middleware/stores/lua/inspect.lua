@@ -1,10 +1,20 @@
--- One counter, by its name account|period|window, and what should explain it, read in one instant.
--- Returns {spent, reserved, adjusted, seq, held, due}; held and due are the amounts of its pending reservations, unsummed
--- because their sum may exceed what a Lua number can tell.
+-- Some counters, by their names account|period|window, one a line, and what should explain them, read in one instant.
+-- Returns {seq, lines}: for each counter `spent reserved adjusted|held …|due …`, or an empty line where it is damaged. held and
+-- due are the amounts of its pending reservations, unsummed because their sum may exceed what a Lua number can tell.
 
-function verbs.inspect(name)
-  load_meta()
+local function inspect_one(name)
   local figures = call('HMGET', PREFIX .. 'c:' .. name, 'spent', 'reserved', 'adjusted')
   local held, due = amounts_held(PREFIX .. 'p:' .. name)
-  return {figures[1] or '0', figures[2] or '0', figures[3] or '0', whole(seq), held, due}
+  return concat({figures[1] or '0', figures[2] or '0', figures[3] or '0'}, ' ')
+    .. '|' .. concat(held, ' ') .. '|' .. concat(due, ' ')
+end
+
+function verbs.inspect(names)
+  load_meta()
+  local lines = {}
+  for name in string.gmatch(names, '[^\n]+') do
+    local is_sound, line = pcall(inspect_one, name)
+    lines[#lines + 1] = is_sound and line or ''
+  end
+  return {whole(seq), concat(lines, '\n')}
 end

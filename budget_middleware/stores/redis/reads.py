@@ -18,6 +18,9 @@ from budget_middleware.stores.redis.replies import (
 )
 
 _PAGE = 500
+_SCANNED_PAGE = 5_000
+_INSPECTED_PAGE = 500
+"""A server does nothing else meanwhile: so many take it a millisecond."""
 _SEARCHED_PAGE = 1_000
 _SEARCHED_PAGES = 100
 """A server may hold millions of keys that are not ours."""
@@ -79,23 +82,29 @@ class RedisReads(RedisLink):
         found: set[Counter] = set()
         async for key in self._scanned(f"{kind}:{names}"):
             with suppress(ValueError):
-                found.add(counter_named(key.partition(":")[2]))
+                # No name of ours has such a letter, and names are told one a line.
+                if "\n" not in key:
+                    found.add(counter_named(key.partition(":")[2]))
         return found
 
     async def _inspected(
         self, counters: set[Counter]
     ) -> AsyncIterator[tuple[Counter, list[int], list[int], list[int]]]:
         """Each sound counter's figures, then the amounts that lasting leases and due ones hold on it."""
-        for counter in sorted(counters):
-            # A damaged one is told by `damage`, and hides no other.
-            with suppress(StoreRefused, ValueError):
-                *figures, held, due = await self._call("inspect", "", counter_name(counter))
-                yield counter, _ints(figures), _ints(held), _ints(due)
+        ordered = sorted(counters)
+        for at in range(0, len(ordered), _INSPECTED_PAGE):
+            page = ordered[at : at + _INSPECTED_PAGE]
+            seq, lines = await self._call("inspect", "", "\n".join(map(counter_name, page)))
+            for counter, line in zip(page, lines.split("\n"), strict=True):
+                # A damaged one is told by `damage`, and hides no other.
+                with suppress(ValueError):
+                    figures, held, due = (_ints(words.split()) for words in line.split("|"))
+                    yield counter, [*figures, int(seq)], held, due
 
     async def _scanned(self, pattern: str) -> AsyncIterator[str]:
         """Keys of this ledger, without their prefix; a scan may tell one twice."""
         with outages_named():
-            async for key in self._client().scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_PAGE):
+            async for key in self._client().scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_SCANNED_PAGE):
                 yield key.removeprefix(self._prefix)
 
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
