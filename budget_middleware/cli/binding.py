@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from budget_middleware.cli.desk import Desk
 from budget_middleware.core.accounts import (
@@ -15,7 +16,7 @@ from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_n
 from budget_middleware.core.windows import Period
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.settings import Settings, SettingsError
-from budget_middleware.stores.base import RuntimeLimits
+from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,20 @@ class BindingLimits:
 
 async def read_limits(desk: Desk) -> BindingLimits:
     return BindingLimits(runtime=await desk.store.limits(), environment=desk.settings.limits)
+
+
+async def read_limits_of(desk: Desk, account: str) -> BindingLimits:
+    """As far as they concern one account or pattern: a store may have 100,000 others."""
+    return BindingLimits(runtime=await runtime_limits_of(desk, account), environment=desk.settings.limits)
+
+
+async def runtime_limits_of(desk: Desk, account: str) -> RuntimeLimits:
+    """The runtime limits of an account or pattern, and of all patterns that stand for it."""
+    kinds, subjects = zip(*parts_of(account), strict=True)
+    parts = product(*((subject, ANY) if subject else ("",) for subject in subjects))
+    patterns = dict.fromkeys(account_of("+".join(kinds), "+".join(each)) for each in parts)
+    news = await desk.store.limit_news(list(patterns), since_version=NO_VERSION)
+    return RuntimeLimits(news.version, news.limits)
 
 
 def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.binding import read_limits
+from budget_middleware.cli.binding import read_limits_of
 from budget_middleware.cli.desk import Desk, on_state
 from budget_middleware.cli.output import Row, complain, say_rows, usd
 from budget_middleware.cli.parsing import CommandError, account, add_command, amount, reason
@@ -68,7 +68,7 @@ async def _adjusted_counters(
     desk: Desk, name: str, window: str | None
 ) -> tuple[list[Claim], tuple[Target, ...] | None]:
     """The claims on current windows, or the one target that the operator named."""
-    limits = await read_limits(desk)
+    limits = await read_limits_of(desk, name)
     if window is None:
         periods = await _periods_in_use(desk, name, limited=limits.limited_periods(name))
     else:

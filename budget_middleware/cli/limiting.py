@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.binding import Bound, read_limits, runtime_rules
+from budget_middleware.cli.binding import Bound, read_limits_of, runtime_limits_of, runtime_rules
 from budget_middleware.cli.desk import Desk, on_state
 from budget_middleware.cli.output import Row, complain, say, say_rows, usd
 from budget_middleware.cli.parsing import CommandError, add_command, pattern
@@ -62,7 +62,7 @@ async def _limit_clear(desk: Desk, arguments: Namespace) -> int:
     if arguments.account is None:
         raise CommandError("limit clear: no ACCOUNT is named")
     period = Period(arguments.period) if arguments.period else None
-    runtime = await desk.store.limits()
+    runtime = await runtime_limits_of(desk, arguments.account)
     if not any(name == arguments.account and period in (None, each) for name, each in runtime.limits):
         complain(f"not cleared: {arguments.account} has no runtime limit{f' a {period}' if period else ''}")
         return 1
@@ -95,7 +95,7 @@ async def _limit_list(desk: Desk, arguments: Namespace) -> int:
 
 
 async def _say_what_binds(desk: Desk, arguments: Namespace) -> int:
-    limits = await read_limits(desk)
+    limits = await read_limits_of(desk, arguments.account)
     rows = [
         _limit_row(arguments.account, period, bound, as_json=arguments.json)
         for period, bound in limits.of(arguments.account).items()

@@ -6,7 +6,13 @@ budget away or gives one for free. Confirmations are options (`--new`, `--yes`),
 
 from collections.abc import Iterable, Sequence
 
-from budget_middleware.cli.binding import accounts_of_file, doubt_about, kinds_of_requests, read_limits
+from budget_middleware.cli.binding import (
+    BindingLimits,
+    accounts_of_file,
+    doubt_about,
+    kinds_of_requests,
+    runtime_limits_of,
+)
 from budget_middleware.cli.desk import Desk
 from budget_middleware.cli.output import complain, usd
 from budget_middleware.cli.parsing import CommandError, Parser
@@ -27,15 +33,14 @@ async def require_known(desk: Desk, name: str, *, is_new: bool) -> None:
     """CommandError for an account, or a pattern, that no gateway ever used, unless the operator says that it is new."""
     if is_new:
         return
-    runtime = await desk.store.limits()
-    if (await desk.store.head()).seq == 0 and not runtime.limits:
+    if (await desk.store.head()).seq == 0 and not (await desk.store.limits_page()).limits:
         others = await desk.store.neighbours()
         beside = f" (beside it: {', '.join(others[:5])})" if others else ""
         raise CommandError(
             f"namespace {desk.settings.namespace!r} has 0 counters and nothing was ever booked in it{beside}: check"
             " BUDGET_NAMESPACE and BUDGET_STORE_URL, or add --new"
         )
-    if not await _is_known(desk, name, limited={account for account, _ in runtime.limits}):
+    if not await _is_known(desk, name):
         count = len(await desk.store.counters())
         raise CommandError(
             f"{name} has no counter and no limit of its own ({count} counters in namespace"
@@ -43,8 +48,10 @@ async def require_known(desk: Desk, name: str, *, is_new: bool) -> None:
         )
 
 
-async def _is_known(desk: Desk, name: str, *, limited: set[str]) -> bool:
-    if name in limited or name in (await read_limits(desk)).exact_accounts:
+async def _is_known(desk: Desk, name: str) -> bool:
+    runtime = await runtime_limits_of(desk, name)
+    limits = BindingLimits(runtime=runtime, environment=desk.settings.limits)
+    if name in limits.exact_accounts or any(pattern == name for pattern, _ in runtime.limits):
         return True
     parts = parts_of(name)
     if name == GLOBAL or any(subject == ANY for _, subject in parts):

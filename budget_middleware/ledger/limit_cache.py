@@ -19,9 +19,6 @@ PATTERNS_MAX = 16_384
 """How many patterns with limits are remembered, and besides how many without: keys that a flood of strangers makes up
 must not push out those that have a limit."""
 
-UNKNOWN_VERSION = -1
-"""No store's: a reserve that carries it is answered with the version to fetch."""
-
 Rules = tuple[LimitRule, ...]
 
 

@@ -10,11 +10,11 @@ the store has. It is written back before anything is asked for, so that requests
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
-from budget_middleware.ledger.limit_cache import UNKNOWN_VERSION, LimitCache
+from budget_middleware.ledger.limit_cache import LimitCache
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import LimitNews, Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import NO_VERSION, LimitNews, Store, StoreRefused, StoreUnavailable
 
 ASKED_AT_ONCE = 128
 """Patterns in one call: a server is busy with it for less than a tenth of a millisecond."""
@@ -55,10 +55,17 @@ class LimitReader:
     @property
     def version(self) -> int:
         """The version of the limits that the cache has; a store that lost writes is to be asked first."""
-        return UNKNOWN_VERSION if self.cache.is_suspect else self.cache.version
+        return NO_VERSION if self.cache.is_suspect else self.cache.version
 
-    async def look_up(self, patterns: Iterable[str]) -> None:
+    async def look_up(self, patterns: Collection[str]) -> None:
         """Have the cache know these patterns, if only for the moment. StoreUnavailable or StoreRefused."""
+        asked = self._asked
+        if asked is not None and patterns and asked.patterns.keys() >= set(patterns):
+            await _answer_of(asked)
+        else:
+            await _answer_of(self._batch_with(patterns))
+
+    def _batch_with(self, patterns: Collection[str]) -> _Batch:
         batch = self._open
         # A task that was cancelled before its first step has let go of nothing.
         if batch is None or len(batch.patterns) >= ASKED_AT_ONCE or (batch.task is not None and batch.task.done()):
@@ -66,7 +73,7 @@ class LimitReader:
             batch.task = self._tasks.own(self._take_turn(batch, after=self._last))
             self._last = batch
         batch.patterns.update(dict.fromkeys(patterns))
-        await _answer_of(batch)
+        return batch
 
     async def refresh(self, refused_version: int) -> None:
         """Have the cache be of another version than the one that the store has just refused as stale."""
@@ -105,7 +112,7 @@ class LimitReader:
         if self.cache.has_lost(news):
             await self._write_back(news)
             self.cache = self.cache.successor()
-            news = await self._store.limit_news(wanted, since_version=UNKNOWN_VERSION)
+            news = await self._store.limit_news(wanted, since_version=NO_VERSION)
         self.cache.take(news, wanted)
         if not news.is_indexed and time.monotonic() >= self._index_from_s:
             self._index_from_s = time.monotonic() + INDEX_EVERY_S

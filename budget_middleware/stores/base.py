@@ -30,6 +30,9 @@ SWEPT_PER_VERB = 16
 LIMITS_PAGE = 1_000
 """About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""
 
+NO_VERSION = -1
+"""Of limits: no store's. Whoever asks for the changes since then knows nothing yet."""
+
 _DAY_MS = 86_400_000
 
 RELEASED_MS = 600_000

@@ -1,5 +1,6 @@
 """The strings in which targets, reservations and journal records lie in stores (``lua/_shared.lua`` reads the same)."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
@@ -159,10 +160,14 @@ def unpack_limits(fields: Mapping[str, str]) -> tuple[dict[tuple[str, Period], i
     return limits, unreadable
 
 
+# Most are so, and an operator who lists 100,000 of them does not wait for a closer look.
+_PLAIN_PATTERN = re.compile(r"key:[0-9a-f]{16}|(?!key:|global:)[a-z][a-z0-9_-]*:[A-Za-z0-9._/@:]{1,200}")
+
+
 def unpack_limit_field(field: str) -> tuple[str, Period]:
     """ValueError for what is none."""
     pattern, period = field.split("|")
-    if canonical_pattern(pattern) != pattern:
+    if not _PLAIN_PATTERN.fullmatch(pattern) and canonical_pattern(pattern) != pattern:
         raise ValueError(f"{pattern[:80]!r} is not in its canonical form")
     return pattern, Period(period)
 

@@ -166,3 +166,17 @@ def test_releasing_an_unknown_id(cli: RunCli):
     ran = cli("release", "r9", "--reason", "x")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == "budget-middleware: not released: no reservation of that id is known\n"
+
+
+async def test_a_limit_of_one_account_is_changed_without_reading_all(cli: RunCli, store: RedisStore):
+    """There may be 100,000 others; whoever reads this one complains of it."""
+    await store.set_limit(KEY, period=Period.DAY, limit_nanos=10**9)
+    await store.set_limit("key", period=Period.MONTH, limit_nanos=10**10)
+    await store._client().hset(f"{store._prefix}limits", "key:other|day", "many")
+    assert "cannot be read" in cli("limit", "list").err
+    ran = cli("limit", "set", KEY, "5/day")
+    assert (ran.code, ran.err) == (0, "")
+    assert "5.00/day" in ran.out
+    ran = cli("limit", "clear", KEY, "day")
+    assert (ran.code, ran.err) == (0, "")
+    assert "10.00/month" in ran.out
