@@ -25,7 +25,7 @@ LATE_S = 0.25
 
 LOGGED_EVERY_S = 10.0
 
-_log = logging.getLogger("budget_middleware")
+_log = logging.getLogger("budget_middleware.loop")
 
 
 class LoopClock:

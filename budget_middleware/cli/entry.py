@@ -1,5 +1,6 @@
 """The console script: from words to an exit code, never a traceback."""
 
+import logging
 import os
 import re
 import sys
@@ -22,6 +23,8 @@ _NEGATIVE = re.compile(r"-[.0-9]")
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command: 0 done, 1 drift or not applied, 2 wrong input, wrong setting or no store."""
+    # How late a command's own event loop is concerns nobody: no request waits for it.
+    logging.getLogger("budget_middleware.loop").setLevel(logging.ERROR)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -32,7 +32,7 @@ def outer(tmp_path: Path, server_url: str, namespace: str) -> Iterator[Path]:
         "BUDGET_STORE_TIMEOUT_S": "30",
     }
     with ExitStack() as stack:
-        upstream = ""
+        upstream, socket = "", tmp_path
         for name in ("inner", "outer"):
             socket, log = tmp_path / f"{name}.sock", tmp_path / f"{name}.log"
             worker = uvicorn_worker(
