@@ -152,6 +152,8 @@ class AnswerReader:
         for event in self._events(splitter, pieces, last=last):
             forwarded += self._read_event(event, self.seen)
         self._misses_text |= splitter.skipped or (self._inflater is not None and self._inflater.broken)
+        # Nobody knows what was in it.
+        self.seen.has_unread_output |= self._misses_text
         self.seen.readable &= not self._misses_text
         return bytes(forwarded)
 

@@ -7,6 +7,7 @@ from typing import Final
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.errors import anthropic_error
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.output import OutputFields
@@ -88,10 +89,12 @@ def _hides_input(body: Mapping[str, object]) -> bool:
 
 def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
     """Read an event: the input is told at the start, the output with the delta of the message's end."""
+    read_failure(event, seen)
     match event.get("type"):
         case "message":
             if isinstance(content := event.get("content"), list):
                 seen.take_text(sum(_read_block(mapping_of(block), seen) for block in content))
+            seen.take_reason(event.get("stop_reason"))
             _read_message(event, seen)
             _read_usage(mapping_of(event.get("usage")), None, seen)
         case "message_start":
@@ -105,6 +108,7 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
         case "content_block_delta":
             seen.take_text(_read_block(mapping_of(event.get("delta")), seen))
         case "message_delta":
+            seen.take_reason(mapping_of(event.get("delta")).get("stop_reason"))
             _read_usage(mapping_of(event.get("usage")), seen.input_usage, seen)
         case "message_stop":
             seen.terminal = True

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from budget_middleware.apis import usage_rules
 from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
+from budget_middleware.core.outcome import Finish, Outcome, finish_of, outcome_of
 from budget_middleware.core.pricing import Unit, Usage
 
 # What a request tells of itself, so that its answer need not.
@@ -77,6 +78,8 @@ class Seen:
     background_id: str = field(default="", compare=False)
     # The work goes on even if nobody reads the answer.
     goes_on_unread: bool = False
+    # What the answer says of its own end.
+    finish: Finish | None = field(default=None, compare=False)
 
     @property
     def output_tokens(self) -> int:
@@ -93,6 +96,40 @@ class Seen:
         """Take over a cost that the gateway reports, in nano-dollars. One that shrinks, or is 0 after more, is none."""
         if told_nanos is not None:
             self.cost_nanos = max(told_nanos, self.cost_nanos or 0)
+
+    def take_finish(self, told: Finish | None) -> None:
+        """Take over what the answer says of its end, if it does. No later word makes a failure a success."""
+        if told is None or self.finish is Finish.FAILED:
+            return
+        self.finish = told
+        # Then there is no output to be read.
+        self.readable |= told is Finish.REFUSED
+
+    def take_reason(self, reason: object) -> None:
+        """Take over the reason that the answer gives for its end, if it is one that is known."""
+        if reason:
+            self.take_finish(finish_of(reason))
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything was generated, as far as that was seen or told."""
+        is_told = self.usage is not None and self.usage.output_tokens > 0
+        return is_told or self.text_bytes > 0 or self.has_unread_output or self.has_results
+
+    @property
+    def hides_output(self) -> bool:
+        """Whether there was output besides the text that was read."""
+        return self.has_unread_output or self.finish is Finish.WITHHELD
+
+    def outcome(self, *, is_error_status: bool, is_whole: bool) -> Outcome:
+        """What became of the call. ``is_whole``: nobody cut the answer off."""
+        return outcome_of(
+            self.finish,
+            is_error_status=is_error_status,
+            has_output=self.has_output,
+            is_whole=is_whole,
+            is_understood=self.readable or self.usage is not None or self.has_results,
+        )
 
     def whole_usage(self, expected_input: Usage) -> Usage | None:
         """The usage as told, completed by what the request said: of what is not counted in tokens, and of tokens

@@ -9,6 +9,7 @@ from budget_middleware.apis.anthropic_messages import read_message_event, with_t
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_input, text_bytes_of
 from budget_middleware.apis.errors import message_error
+from budget_middleware.apis.failures import read_bare_message
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
@@ -33,7 +34,9 @@ _TEXT_FIELDS: Final = ("text", "name", "input", "generation", "outputText", "com
 # What a model may have made besides, and what a delta of converse may hold that is known.
 _MEDIA: Final = ("image", "images", "audio", "video", "document")
 _DELTA: Final = OutputFields(texts=(), silent=("text", "toolUse", "toolResult", "reasoningContent", "citation", "type"))
-_EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "metadata")
+_EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
+# Why a model stopped, by the names of converse, of the models, and of Titan.
+_END_REASONS: Final = ("stopReason", "stop_reason", "finish_reason", "completionReason")
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 
@@ -66,6 +69,7 @@ class Bedrock(JsonApi):
         answer = mapping_of(document)
         if isinstance(inner := answer.get("bytes"), str):
             answer = mapping_of(parse_body(_decoded(inner)))
+        read_bare_message(answer, seen)
         # Nova and converse have the same events, Nova inside an object that names them.
         for event in (answer, *(mapping_of(answer.get(name)) for name in _EVENTS)):
             _read_event(event, seen)
@@ -79,6 +83,9 @@ class Bedrock(JsonApi):
 
 def _read_event(event: Mapping[str, object], seen: Seen) -> None:
     read_message_event(event, seen)
+    for holder in (event, *map(mapping_of, list_of(event.get("results")))):
+        for name in _END_REASONS:
+            seen.take_reason(holder.get(name))
     if "choices" in event:
         read_openai_usage(event, seen)
     if "type" not in event and (n_bytes := _read_texts(event, seen)):

@@ -7,12 +7,14 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.errors import google_error
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in, ends_in_behind
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, token_count, whole_number
 from budget_middleware.apis.usage_rules import latest
+from budget_middleware.core.outcome import Finish, finish_of
 from budget_middleware.core.pricing import Unit, Usage
 
 MAX_CANDIDATES: Final = 128
@@ -78,13 +80,19 @@ class Gemini(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read an answer, or a chunk of a stream, whose usage counts all up to there."""
         answer = mapping_of(document)
+        read_failure(answer, seen)
         if isinstance(candidates := answer.get("candidates"), list):
             seen.take_text(sum(_read_parts(mapping_of(candidate), seen) for candidate in candidates))
+        if reason := mapping_of(answer.get("promptFeedback")).get("blockReason"):
+            seen.take_finish(finish_of(reason) or Finish.REFUSED)
         is_embedding = "embedding" in answer or "embeddings" in answer
         seen.readable |= is_embedding
         seen.has_results |= is_embedding
         seen.model = name_in(answer, "modelVersion") or seen.model
         _read_usage(mapping_of(answer.get("usageMetadata")), seen)
+        if seen.finish is not None and seen.usage is None and not seen.has_output:
+            # It has ended without any: what was told of the input is the whole.
+            seen.take_usage(seen.input_usage)
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """Google's RPC status."""
@@ -128,6 +136,7 @@ def _tokens_of(details: object, *modalities: str) -> int:
 
 def _read_parts(candidate: Mapping[str, object], seen: Seen) -> int:
     """The bytes of generated text in a candidate; `inlineData`, an image or sound, is no text."""
+    seen.take_reason(candidate.get("finishReason"))
     parts = list_of(mapping_of(candidate.get("content")).get("parts"))
     return sum(_PART.read(mapping_of(part), seen) for part in parts)
 

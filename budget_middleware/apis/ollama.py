@@ -7,6 +7,7 @@ from typing import Any, Final
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import Count, count_base64_images
 from budget_middleware.apis.errors import ollama_error
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
@@ -53,6 +54,8 @@ class Ollama(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read a whole answer, or a line of a stream."""
         answer = mapping_of(document)
+        read_failure(answer, seen)
+        seen.take_reason(answer.get("done_reason"))
         if "message" in answer or "response" in answer:
             message = mapping_of(answer.get("message"))
             seen.take_text(_MESSAGE.read(message, seen) + _ANSWER.read(answer, seen))

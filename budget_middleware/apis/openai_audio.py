@@ -6,6 +6,7 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import NAMED_AUDIO_BYTES, Count, text_bytes_of
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.form import File, files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import audio_ms
@@ -50,7 +51,8 @@ class OpenAISpeech(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read an event; sound itself tells no usage."""
         event = mapping_of(document)
-        seen.has_results |= "audio" in event
+        read_failure(event, seen)
+        seen.has_results |= bool(event.get("audio"))
         read_openai_usage(event, seen)
         seen.terminal |= event.get("type") == "speech.audio.done"
 
@@ -88,6 +90,7 @@ class OpenAITranscriptions(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read a whole transcription: its usage, or how long the recording was."""
         answer = mapping_of(document)
+        read_failure(answer, seen)
         if isinstance(text := answer.get("text"), str):
             seen.take_text(text_bytes_of(text))
         read_openai_usage(answer, seen)
@@ -98,6 +101,7 @@ class OpenAITranscriptions(JsonApi):
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
         """Read an event: the text as it comes, the usage with its end."""
         event = mapping_of(parse_body(data))
+        read_failure(event, seen)
         if event.get("type") == "transcript.text.delta":
             seen.take_text(text_bytes_of(event.get("delta")))
         read_openai_usage(event, seen)

@@ -10,6 +10,7 @@ import msgspec
 
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
@@ -23,6 +24,7 @@ from budget_middleware.apis.reading import (
     parse_body,
     whole_number,
 )
+from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Unit
 
 # The values of an object, as they are written.
@@ -131,6 +133,7 @@ class OpenAIChat(JsonApi):
             seen.readable = True
             for choice in choices:
                 seen.take_text(_read_choice(mapping_of(choice), seen))
+        read_failure(answer, seen)
         read_openai_usage(answer, seen)
 
 
@@ -155,6 +158,10 @@ def _with_last_field(raw: bytes) -> bytes:
 def _read_choice(choice: Mapping[str, object], seen: Seen) -> int:
     """The bytes of generated text in a choice of an answer or of a chunk."""
     n_bytes = _CHOICE.read(choice, seen)
+    if reason := choice.get("finish_reason"):
+        seen.take_reason(reason)
+    if choice.get("error"):
+        seen.take_finish(Finish.FAILED)
     message = mapping_of(choice.get("message") or choice.get("delta"))
     content = message.get("content")
     n_bytes += _read_parts(content, seen) if isinstance(content, list) else text_bytes_of(content)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from budget_middleware.apis.base import Seen
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
@@ -25,5 +26,7 @@ class OpenAIEmbeddings(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read the usage; without one, the input is what there is to bill."""
         answer = mapping_of(document)
-        seen.readable = seen.has_results = "data" in answer or "embedding" in answer
+        read_failure(answer, seen)
+        seen.readable = "data" in answer or "embedding" in answer
+        seen.has_results = bool(answer.get("data") or answer.get("embedding"))
         read_openai_usage(answer, seen, has_output=False)

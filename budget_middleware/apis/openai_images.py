@@ -6,6 +6,7 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import Count
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.form import files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
@@ -64,5 +65,6 @@ class OpenAIImages(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read the usage of the models that count tokens; of the others, the request tells how many images."""
         answer = mapping_of(document)
-        seen.has_results |= "data" in answer or "b64_json" in answer
+        read_failure(answer, seen)
+        seen.has_results |= bool(answer.get("data") or answer.get("b64_json"))
         read_openai_usage(answer, seen)

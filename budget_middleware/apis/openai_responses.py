@@ -6,6 +6,7 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
+from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
@@ -66,6 +67,7 @@ class OpenAIResponses(JsonApi):
         kind, response = event.get("type"), mapping_of(event.get("response"))
         if isinstance(kind, str):
             _read_piece(kind, event, seen)
+        read_failure(event, seen)
         if response:
             self._read(response, seen)
         if kind in _TERMINAL:
@@ -77,6 +79,8 @@ class OpenAIResponses(JsonApi):
         return data
 
     def _read(self, response: Mapping[str, object], seen: Seen) -> None:
+        read_failure(response, seen)
+        seen.take_reason(mapping_of(response.get("incomplete_details")).get("reason") or response.get("status"))
         read_openai_usage(response, seen)
         if response.get("background") is True:
             seen.background_id = name_in(response, "id") or seen.background_id

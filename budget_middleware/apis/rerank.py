@@ -7,6 +7,7 @@ from typing import Final
 from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import message_error
+from budget_middleware.apis.failures import read_bare_message, read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import PartialBody, mapping_of, name_in, token_count
@@ -48,6 +49,8 @@ class Rerank(JsonApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Read searches or tokens; without either, what was asked for is what there is to bill."""
         answer = mapping_of(document)
+        read_failure(answer, seen)
+        read_bare_message(answer, seen)
         results = answer.get("results", answer.get("data"))
         seen.readable = isinstance(results, list)
         seen.has_results = bool(results)

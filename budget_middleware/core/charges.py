@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from budget_middleware.core.money import MAX_NANOS
+from budget_middleware.core.outcome import Outcome
 
 
 class OnAbort(StrEnum):
@@ -43,7 +44,7 @@ class Evidence:
 
     `actual_nanos` is what usage or the gateway's own cost tell, None where neither came. `seen_nanos` prices the
     input and the output that was read, None where the answer could not be read. Output began when the first body
-    byte of an answer that is no error was seen.
+    byte of an answer that is no error was seen. `outcome` is what the answer itself tells, `is_error` its status.
     """
 
     end: End
@@ -57,6 +58,7 @@ class Evidence:
     goes_on: bool = False
     # The reservation of another guard on the same ledger, which books this very call.
     inner_id: str = ""
+    outcome: Outcome = Outcome.UNKNOWN
 
 
 class Charge(NamedTuple):
@@ -88,17 +90,27 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
         return Charge(0, "error_answer")
     if evidence.inner_id:
         return Charge(0, f"{_BOOKED_BY}{evidence.inner_id}")
-    if evidence.actual_nanos is not None:
+    has_failed_first = evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT
+    # A failure with a usage of zeros has used nothing; one with any other was charged for what it tells.
+    if evidence.actual_nanos is not None and (evidence.actual_nanos or not has_failed_first):
         return Charge(evidence.actual_nanos, "usage")
     if evidence.goes_on and (evidence.end is End.COMPLETE or on_abort is not OnAbort.RELEASE):
         return Charge(evidence.estimate_nanos, GOES_ON)
+    if has_failed_first:
+        return Charge(0, "error_answer")
+    return _estimated_charge(evidence, on_abort=on_abort)
+
+
+def _estimated_charge(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
+    """The charge where nothing tells the cost."""
     seen_nanos = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
-    if evidence.end is End.COMPLETE:
+    has_failed_late = evidence.outcome is Outcome.FAILED_AFTER_OUTPUT
+    if evidence.end is End.COMPLETE and not has_failed_late:
         return Charge(seen_nanos, "estimated_complete")
     if on_abort is OnAbort.RELEASE:
         return Charge(0, "aborted_release")
     # An upstream that breaks by itself has done what was seen of its work, whatever clients pay for leaving.
-    if not (evidence.end is End.BROKEN and evidence.output_began):
+    if not (has_failed_late or (evidence.end is End.BROKEN and evidence.output_began)):
         if on_abort is OnAbort.INPUT:
             return Charge(evidence.input_nanos, "estimated_input")
         if on_abort is OnAbort.FULL:

@@ -35,6 +35,7 @@ class Bill:
             estimate_nanos=self._quote.estimate_nanos,
             goes_on=seen.goes_on_unread,
             inner_id=inner_id,
+            outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),
         )
 
     def _actual_nanos(self, seen: Seen, *, app_told: bool) -> int | None:
@@ -59,7 +60,7 @@ class Bill:
             return None
         nanos = _nanos(self._billed_rates(seen), seen.usage_so_far(self._quote.ask.input), seen.service_tier)
         # What it had besides its text is taken for the rest of what was estimated.
-        return max(nanos, self._quote.estimate_nanos) if seen.has_unread_output else nanos
+        return max(nanos, self._quote.estimate_nanos) if seen.hides_output else nanos
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""

@@ -459,7 +459,7 @@ ANSWERS = {
         "gemini",
         JSON,
         whole({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}),
-        Seen(input_usage=Usage(input_tokens=9)),
+        Seen(usage=Usage(input_tokens=9), input_usage=Usage(input_tokens=9), readable=True),
     ),
     "embedded content": ("gemini", JSON, whole({"embedding": {"values": [0.1]}}), Seen(readable=True)),
     "rerank by searches": (

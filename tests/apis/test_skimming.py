@@ -70,6 +70,13 @@ CHAT = (
     data(chunk(usage=USAGE)),
     utf8(chunk()).replace(b"word", b"w\xffrd"),
     utf8(chunk()).replace(b"word", b"w\trd"),
+    *(
+        utf8({"choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": end}]})
+        for end in ("stop", "error", "x")
+    ),
+    *(utf8({**chunk(""), "error": error}) for error in ("", "0", "no words", {"message": "word"}, None)),
+    *(utf8({**chunk(), "base_resp": {"status_code": code}}) for code in (0, 0, 1004)),
+    *(utf8({"error": {"message": text}}) for text in TEXTS[:3]),
     b": ping\n\n",
     b': "usage":null}\n\n',
     b"\n\n",
@@ -86,7 +93,8 @@ MESSAGES = (
     named({"type": "message_delta", "usage": {"output_tokens": 30}}),
     named({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
     named({"type": "message_stop"}),
-    *(utf8({"type": kind}) for kind in ("ping", "message_stop", "other")),
+    *(utf8({"type": kind}) for kind in ("ping", "message_stop", "other", "error")),
+    named({"type": "message_delta", "delta": {"stop_reason": "refusal"}}),
 )
 RESPONSES = (
     named({"type": "response.created", "response": {"model": "gpt-4o", "background": True, "usage": None}}),

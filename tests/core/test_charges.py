@@ -3,6 +3,7 @@
 import pytest
 
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, OnExpire, charge_of, expiry_charge
+from budget_middleware.core.outcome import Outcome
 
 INPUT, SEEN, ESTIMATE, ACTUAL = 5, 17, 65, 29
 
@@ -69,6 +70,23 @@ class TestCutOff:
     def test_the_upstream_breaks_after_output_began(self, policy, booked):
         charge = charge_of(evidence(End.BROKEN), on_abort=policy)
         assert (charge.nanos, charge.is_release) == (booked[2], booked[2] == 0)
+
+
+@pytest.mark.parametrize("policy", OnAbort)
+@pytest.mark.parametrize("end", End)
+class TestFailures:
+    @pytest.mark.parametrize("facts", [{}, {"actual_nanos": 0}, {"seen_nanos": None}])
+    def test_before_output_it_costs_nothing(self, policy, end, facts):
+        charge = charge_of(evidence(end, outcome=Outcome.FAILED_BEFORE_OUTPUT, **facts), on_abort=policy)
+        assert (charge, charge.is_release) == (Charge(0, "error_answer"), True)
+
+    def test_a_usage_that_it_tells_is_booked(self, policy, end):
+        failed = evidence(end, outcome=Outcome.FAILED_BEFORE_OUTPUT, actual_nanos=ACTUAL)
+        assert charge_of(failed, on_abort=policy) == Charge(ACTUAL, "usage")
+
+    def test_after_output_it_is_as_if_the_upstream_broke(self, policy, end):
+        charge = charge_of(evidence(end, outcome=Outcome.FAILED_AFTER_OUTPUT), on_abort=policy)
+        assert charge == charge_of(evidence(End.BROKEN), on_abort=policy)
 
 
 @pytest.mark.parametrize("policy", OnAbort)
