@@ -1,6 +1,6 @@
 """What a worker goes on by while the store is away: the last figures of each counter, and its own requests since then.
 
-Theory of operation. ``seen`` are the figures of the store's answers, bounded in number, the latest last. ``owed`` is
+Theory of operation. ``seen`` are the figures of the store's answers, bounded in number. ``owed`` is
 what this worker has admitted or ended since without an answer of the store: an estimate while its request is in
 flight, its cost from then on, nothing once the store has acknowledged it. A request is admitted on the sum of both, by
 the same rule as in the store. So a key that was spent stays refused, and a limit is passed by at most what was left of
@@ -11,13 +11,12 @@ What others had reserved is believed for one lease: by then each of these reserv
 
 import time
 from collections.abc import Iterable, Sequence
-from itertools import islice
 
 from budget_middleware.core.model import Balance, Counter, Entry, Rejection, Target
 from budget_middleware.core.transitions import find_rejection
 from budget_middleware.ledger.hold import Hold
 
-FIGURES_MAX = 65_536
+FIGURES_MAX = 16_384
 """Counters come from clients: of so many the last figures are known."""
 
 
@@ -35,23 +34,25 @@ class LocalLedger:
     def record(self, targets: Sequence[Target], balances: Sequence[Balance]) -> None:
         """Remember the figures that an answer told of these targets; none, or others, are no news."""
         if len(targets) == len(balances):
-            now_s = time.monotonic()
+            seen, now_s = self._seen, time.monotonic()
             for target, balance in zip(targets, balances, strict=True):
-                self._record(target.counter, balance, now_s)
+                seen[target.counter] = balance, now_s
+            if len(seen) > FIGURES_MAX:
+                self._drop_oldest()
 
     def record_entries(self, entries: Iterable[Entry]) -> None:
         """Remember the figures of journal entries, oldest first: those of other workers' requests too."""
         now_s = time.monotonic()
         for entry in entries:
-            self._record(entry.counter, Balance(entry.spent_nanos, entry.reserved_nanos), now_s)
-
-    def _record(self, counter: Counter, balance: Balance, now_s: float) -> None:
-        # Taken out first, so that the latest stands last.
-        self._seen.pop(counter, None)
-        self._seen[counter] = (balance, now_s)
+            self._seen[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos), now_s
         if len(self._seen) > FIGURES_MAX:
-            for oldest in list(islice(self._seen, FIGURES_MAX // 8)):
-                del self._seen[oldest]
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Forget an eighth, so that this is rare."""
+        by_age = sorted(self._seen, key=lambda counter: self._seen[counter][1])
+        for counter in by_age[: len(self._seen) - FIGURES_MAX * 7 // 8]:
+            del self._seen[counter]
 
     def settle(self, id_: str) -> None:
         """The store has acknowledged an ending: its figures hold from now on."""

@@ -11,8 +11,10 @@ from budget_middleware.stores.packing import counter_name, counter_named, pack_r
 from budget_middleware.stores.redis.link import RedisLink, outages_named
 from budget_middleware.stores.redis.replies import (
     RESERVATION_FIELDS,
+    Inspected,
     answer_of,
     read_entries,
+    read_inspected,
     read_refusals,
     readable_reservation,
 )
@@ -56,24 +58,26 @@ class RedisReads(RedisLink):
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
         names = await self._names("c", account)
         return [
-            CounterView(counter, Balance(spent, reserved - sum(due)), adjusted)
-            async for counter, (spent, reserved, adjusted, _), _, due in self._inspected(names)
+            CounterView(found.counter, Balance(found.spent, found.reserved - sum(found.due)), found.adjusted)
+            async for page, _ in self._inspected(names)
+            for found in page
         ]
 
     async def proofs(self) -> Sequence[CounterProof]:
         written, held_on = await self._names("c"), await self._names("p")
         return [
             CounterProof(
-                counter,
-                Balance(spent, reserved),
-                adjusted,
-                pending=len(held) + len(due),
-                pending_nanos=sum(held) + sum(due),
+                found.counter,
+                Balance(found.spent, found.reserved),
+                found.adjusted,
+                pending=len(found.held) + len(found.due),
+                pending_nanos=sum(found.held) + sum(found.due),
                 seen_at_seq=seq,
             )
-            async for counter, (spent, reserved, adjusted, seq), held, due in self._inspected(written | held_on)
+            async for page, seq in self._inspected(written | held_on)
+            for found in page
             # Of a counter that is gone its leases may be left, and should show.
-            if counter in written or sum(held) + sum(due)
+            if found.counter in written or sum(found.held) + sum(found.due)
         ]
 
     async def _names(self, kind: str, account: str | None = None) -> set[Counter]:
@@ -87,19 +91,15 @@ class RedisReads(RedisLink):
                     found.add(counter_named(key.partition(":")[2]))
         return found
 
-    async def _inspected(
-        self, counters: set[Counter]
-    ) -> AsyncIterator[tuple[Counter, list[int], list[int], list[int]]]:
-        """Each sound counter's figures, then the amounts that lasting leases and due ones hold on it."""
+    async def _inspected(self, counters: set[Counter]) -> AsyncIterator[tuple[list[Inspected], int]]:
+        """The sound counters in pages, each page as of one seq."""
         ordered = sorted(counters)
         for at in range(0, len(ordered), _INSPECTED_PAGE):
             page = ordered[at : at + _INSPECTED_PAGE]
             seq, lines = await self._call("inspect", "", "\n".join(map(counter_name, page)))
-            for counter, line in zip(page, lines.split("\n"), strict=True):
-                # A damaged one is told by `damage`, and hides no other.
-                with suppress(ValueError):
-                    figures, held, due = (_ints(words.split()) for words in line.split("|"))
-                    yield counter, [*figures, int(seq)], held, due
+            found = map(read_inspected, page, lines.split("\n"))
+            # A damaged one is told by `damage`, and hides no other.
+            yield [each for each in found if each is not None], int(seq)
 
     async def _scanned(self, pattern: str) -> AsyncIterator[str]:
         """Keys of this ledger, without their prefix; a scan may tell one twice."""
@@ -272,10 +272,6 @@ class RedisReads(RedisLink):
             records = await self._client().xrange(f"{self._prefix}{_REFUSALS}")
         kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > since_ms]
         return sorted(kept, key=lambda refusal: refusal.time_ms)
-
-
-def _ints(words: Sequence[str]) -> list[int]:
-    return [int(word) for word in words]
 
 
 def _escaped(pattern: str) -> str:

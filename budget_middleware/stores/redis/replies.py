@@ -2,9 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from budget_middleware.core.model import TELLS_RECORDED, Answer, Balance, Entry, Rejection, Reservation, Status, Target
+from budget_middleware.core.model import (
+    TELLS_RECORDED,
+    Answer,
+    Balance,
+    Counter,
+    Entry,
+    Rejection,
+    Reservation,
+    Status,
+    Target,
+)
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores.packing import unpack_record, unpack_refusal, unpack_reservation
 
@@ -43,6 +53,32 @@ def _told(records: Sequence[str]) -> Iterator[Entry]:
 def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
     index, spent, reserved = reply
     return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
+
+
+class Inspected(NamedTuple):
+    """A counter's figures in nano-dollars, then what lasting leases and due ones hold on it."""
+
+    counter: Counter
+    spent: int
+    reserved: int
+    adjusted: int
+    held: tuple[int, ...]
+    due: tuple[int, ...]
+
+
+def read_inspected(counter: Counter, line: str) -> Inspected | None:
+    """What `inspect` tells of a counter; None where it is damaged."""
+    try:
+        figures, held, due = line.split("|")
+        spent, reserved, adjusted = map(int, figures.split(" "))
+        # Nearly all hold nothing.
+        return Inspected(counter, spent, reserved, adjusted, _amounts(held), _amounts(due))
+    except ValueError:
+        return None
+
+
+def _amounts(words: str) -> tuple[int, ...]:
+    return tuple(map(int, words.split())) if words else ()
 
 
 def read_entries(records: Iterable[str]) -> list[Entry]:
