@@ -10,7 +10,7 @@ from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Unit
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices
 from budget_middleware.testing import ScriptedApp, call
-from tests.asgi.wire import ask, bearer, completion
+from tests.asgi.wire import ask, bearer, completion, usage
 
 REJECT = UnknownModel(None)
 FILE = """
@@ -107,9 +107,9 @@ def test_a_source_that_fails_is_logged_and_the_book_decides(caplog, answer):
 
 
 async def test_a_gateway_serves_and_limits_an_alias():
-    app = ScriptedApp(*completion(1_000))
-    guard = BudgetMiddleware(app, limits="model:gpt-4o=0.02/day", price_source={"fast": "gpt-4o"}.get)
+    app = ScriptedApp(*completion(1_000, usage=usage(1_000, 1)))
+    guard = BudgetMiddleware(app, limits="model:gpt-4o=0.0201/day", price_source={"fast": "gpt-4o"}.get)
     answers = [await call(guard, ask(1_000, model="fast"), headers=bearer()) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
-    assert answers[0].headers["x-budget-cost-usd"] == "0.01"
+    assert answers[0].headers["x-budget-cost-usd"] == "0.0100025"
     await guard.ledger.drain()

@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Final
 
 from budget_middleware.apis.base import Api, Seen
+from budget_middleware.apis.bedrock import usage_in_headers
 from budget_middleware.apis.frames import FrameSplitter
 from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
@@ -86,6 +87,7 @@ class AnswerReader:
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
             self._hide_usage = False
             return headers
+        self.seen.header_usage = usage_in_headers(self.headers)
         self._kind = _kind_of(self._header(b"content-type"))
         if self._kind in _SPLITTERS:
             self._splitter = _SPLITTERS[self._kind](max_event_bytes=self._max_event_bytes)

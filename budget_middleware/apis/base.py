@@ -80,21 +80,34 @@ class Seen:
     goes_on_unread: bool = False
     # What the answer says of its own end.
     finish: Finish | None = field(default=None, compare=False)
+    # Why the usage is not sure, and the names of its fields.
+    doubt: str = field(default="", compare=False)
+    # The cost comes from one who knows it: then 0 is a cost.
+    is_cost_sure: bool = field(default=False, compare=False)
+    # A usage in the headers, for an answer that tells none.
+    header_usage: Usage | None = field(default=None, compare=False)
 
     @property
     def output_tokens(self) -> int:
         """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
         return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
 
-    def take_usage(self, told: Usage | None) -> None:
-        """Take over a usage, if one is told and as far as it can be true after those before it."""
+    def take_usage(self, told: Usage | None, *, doubt: str = "") -> None:
+        """Take over a usage, if one is told and as far as it can be true after those before it. ``doubt``: why it was
+        not to be reconciled.
+        """
         if told is not None:
+            self.doubt = doubt
             self.usage = usage_rules.latest(self.usage, told)
             self.usage_text_bytes = self.text_bytes
 
-    def take_cost(self, told_nanos: int | None) -> None:
-        """Take over a cost that the gateway reports, in nano-dollars. One that shrinks, or is 0 after more, is none."""
+    def take_cost(self, told_nanos: int | None, *, is_sure: bool = False) -> None:
+        """Take over a cost that the gateway reports, in nano-dollars. One that shrinks, or is 0 after more, is none.
+
+        ``is_sure``: it is told by who knows all prices, so that 0 is a cost too.
+        """
         if told_nanos is not None:
+            self.is_cost_sure |= is_sure
             self.cost_nanos = max(told_nanos, self.cost_nanos or 0)
 
     def take_finish(self, told: Finish | None) -> None:
@@ -137,7 +150,7 @@ class Seen:
         """
         usage = self.usage
         if usage is None or not self._is_whole(usage):
-            return None
+            return self.header_usage
         if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
             return usage
         told = [name for name in NOT_TOKENS if getattr(usage, name)]

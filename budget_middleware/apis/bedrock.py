@@ -16,7 +16,9 @@ from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_behind
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, token_count
+from budget_middleware.apis.usage_rules import MOST_OUTPUT
 from budget_middleware.core.pricing import Usage
+from budget_middleware.headers import HeaderTable
 
 _MAXIMA: Final = (
     *("max_tokens", "max_tokens_to_sample", "max_completion_tokens", "max_gen_len", "max_new_tokens"),
@@ -37,6 +39,9 @@ _DELTA: Final = OutputFields(texts=(), silent=("text", "toolUse", "toolResult", 
 _EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "messageStop", "metadata")
 # Why a model stopped, by the names of converse, of the models, and of Titan.
 _END_REASONS: Final = ("stopReason", "stop_reason", "finish_reason", "completionReason")
+# In the headers of an invocation.
+_HEADER: Final = b"x-amzn-bedrock-%b-token-count"
+_MOST_DIGITS: Final = 19
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 
@@ -120,8 +125,12 @@ def _usage_of(told: Mapping[str, object]) -> Usage | None:
             cached = first_count(told, "cacheReadInputTokens", "cacheReadInputTokenCount")
             written = first_count(told, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
             writes = map(mapping_of, list_of(told.get("cacheDetails")))
+            # What this total has beyond the parts was thought. It may leave out what the cache has to do with.
+            input_tokens += cached + written
+            beyond = first_count(told, "totalTokens") - input_tokens - output_tokens
+            output_tokens += beyond if 0 < beyond <= MOST_OUTPUT else 0
             return Usage(
-                input_tokens=input_tokens + cached + written,
+                input_tokens=input_tokens,
                 output_tokens=output_tokens,
                 cached_input_tokens=cached,
                 cache_write_tokens=written,
@@ -132,6 +141,28 @@ def _usage_of(told: Mapping[str, object]) -> Usage | None:
         return None
     results = map(mapping_of, list_of(told.get("results")))
     return Usage(input_tokens=titan_input, output_tokens=sum(first_count(result, "tokenCount") for result in results))
+
+
+def usage_in_headers(headers: HeaderTable) -> Usage | None:
+    """The usage of an invoked model whose own answer may tell none; None where there is none in the headers."""
+    if not headers.first(_HEADER % b"output"):
+        return None
+    fresh, output, cached, written = (
+        token_count(_number(headers.first(_HEADER % kind)))
+        for kind in (b"input", b"output", b"cache-read-input", b"cache-write-input")
+    )
+    if fresh is None or output is None:
+        return None
+    return Usage(
+        input_tokens=fresh + (cached or 0) + (written or 0),
+        output_tokens=output,
+        cached_input_tokens=cached or 0,
+        cache_write_tokens=written or 0,
+    )
+
+
+def _number(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else None
 
 
 def _decoded(text: str) -> bytes:

@@ -12,8 +12,18 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in, ends_in_behind
-from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, token_count, whole_number
-from budget_middleware.apis.usage_rules import latest
+from budget_middleware.apis.reading import (
+    first_count,
+    largest,
+    list_of,
+    mapping_of,
+    name_in,
+    shape_of,
+    text_in,
+    token_count,
+    whole_number,
+)
+from budget_middleware.apis.usage_rules import latest, reconcile
 from budget_middleware.core.outcome import Finish, finish_of
 from budget_middleware.core.pricing import Unit, Usage
 
@@ -107,13 +117,22 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
         return
     tool_tokens, thoughts = (token_count(usage.get(f"{part}TokenCount")) for part in ("toolUsePrompt", "thoughts"))
     output_tokens = token_count(usage.get("candidatesTokenCount"))
+    cached = first_count(usage, "cachedContentTokenCount")
+    totals = reconcile(
+        input_tokens=prompt_tokens + (tool_tokens or 0),
+        output_tokens=(output_tokens or 0) + (thoughts or 0),
+        total=token_count(usage.get("totalTokenCount")),
+        reasoning=thoughts or 0,
+        cached=cached,
+    )
+    assert totals is not None, "both totals are given"
     of_input = [*list_of(usage.get("promptTokensDetails")), *list_of(usage.get("toolUsePromptTokensDetails"))]
     of_cached, of_output = usage.get("cacheTokensDetails"), usage.get("candidatesTokensDetails")
     told = Usage(
-        input_tokens=prompt_tokens + (tool_tokens or 0),
-        output_tokens=(output_tokens or 0) + (thoughts or 0),
-        cached_input_tokens=token_count(usage.get("cachedContentTokenCount")) or 0,
-        reasoning_tokens=thoughts or 0,
+        input_tokens=totals.input_tokens,
+        output_tokens=totals.output_tokens,
+        cached_input_tokens=cached,
+        reasoning_tokens=totals.reasoning_tokens,
         input_audio_tokens=_tokens_of(of_input, "AUDIO"),
         cached_audio_tokens=_tokens_of(of_cached, "AUDIO"),
         output_audio_tokens=_tokens_of(of_output, "AUDIO"),
@@ -122,11 +141,11 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
         cached_image_tokens=_tokens_of(of_cached, "IMAGE", "DOCUMENT"),
         output_image_tokens=_tokens_of(of_output, "IMAGE"),
     )
-    if output_tokens is None and thoughts is None:
+    if output_tokens is None and thoughts is None and not totals.output_tokens:
         # The first chunks may tell the input alone; so does an answer without output.
         seen.input_usage = latest(seen.input_usage, told)
     else:
-        seen.take_usage(told)
+        seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
 def _tokens_of(details: object, *modalities: str) -> int:

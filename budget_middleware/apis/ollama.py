@@ -11,7 +11,7 @@ from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, token_count, whole_number
+from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, whole_number
 from budget_middleware.core.pricing import Usage
 
 _EMBEDDING: Final = ends_in("/api/embed")
@@ -20,6 +20,7 @@ _ANSWER: Final = OutputFields(
     texts=("response", "thinking"),
     silent=("message", "model", "created_at", "done_reason", "context", "remote_model", "remote_host", "logprobs"),
 )
+_COUNTS: Final = frozenset({"prompt_eval_count", "eval_count"})
 # "num_predict": without end, or until the context is full.
 _NO_MAXIMUM: Final = (-1, -2)
 
@@ -62,9 +63,10 @@ class Ollama(JsonApi):
         seen.readable |= "embeddings" in answer
         seen.has_results |= bool(answer.get("embeddings"))
         seen.model = name_in(answer, "model") or seen.model
-        input_tokens = token_count(answer.get("prompt_eval_count"))
-        if input_tokens is not None:
-            seen.take_usage(Usage(input_tokens=input_tokens, output_tokens=first_count(answer, "eval_count")))
+        # A prompt that is in its cache is not counted.
+        if not _COUNTS.isdisjoint(answer):
+            input_tokens, output_tokens = (first_count(answer, name) for name in ("prompt_eval_count", "eval_count"))
+            seen.take_usage(Usage(input_tokens=input_tokens, output_tokens=output_tokens))
         seen.terminal |= answer.get("done") is True
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:

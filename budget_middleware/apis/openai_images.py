@@ -67,4 +67,4 @@ class OpenAIImages(JsonApi):
         answer = mapping_of(document)
         read_failure(answer, seen)
         seen.has_results |= bool(answer.get("data") or answer.get("b64_json"))
-        read_openai_usage(answer, seen)
+        read_openai_usage(answer, seen, draws=True)

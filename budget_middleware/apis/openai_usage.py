@@ -1,77 +1,146 @@
-"""The usage that OpenAI's APIs report, under the names of all of them and of gateways that imitate them."""
+"""The usage that OpenAI's APIs report, under the names of all of them and of gateways that imitate them.
 
-from collections.abc import Mapping
+It stands in `usage`, or where some providers put it: in a choice (Moonshot), in `x_groq`, in `metrics` or `metadata`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from budget_middleware.apis.base import Seen
-from budget_middleware.apis.reading import cost_nanos, first_count, mapping_of, milliseconds, name_in, token_count
+from budget_middleware.apis.reading import (
+    cost_nanos,
+    first_count,
+    list_of,
+    mapping_of,
+    milliseconds,
+    name_in,
+    shape_of,
+    token_count,
+)
+from budget_middleware.apis.usage_rules import reconcile
+from budget_middleware.core.money import MAX_USD
 from budget_middleware.core.pricing import Usage
 
+_ELSEWHERE: Final = ("x_groq", "metrics", "metadata")
+_IS_ELSEWHERE: Final = frozenset(_ELSEWHERE)
+# xAI counts its costs in these.
+_TICKS_PER_USD: Final = 10**10
+_CACHE_FIELDS: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"})
 
-def read_openai_usage(answer: Mapping[str, object], seen: Seen, *, has_output: bool = True) -> None:
+
+def read_openai_usage(
+    answer: Mapping[str, object], seen: Seen, *, has_output: bool = True, draws: bool = False
+) -> None:
     """Take over model, service tier, usage and reported cost of an answer, as far as it has them.
 
     A usage counts if it has its totals; of several, as continuous usage has them, the last one is the whole.
+    ``draws``: its output is images unless it says otherwise.
     """
     seen.model = name_in(answer, "model") or seen.model
     seen.service_tier = name_in(answer, "service_tier") or seen.service_tier
-    usage = mapping_of(answer.get("usage"))
-    if not usage:
+    usage = answer.get("usage")
+    if isinstance(usage, dict) and usage:
+        _take(usage, seen, has_output=has_output, draws=draws)
+    elif not _IS_ELSEWHERE.isdisjoint(answer) or "choices" in answer:
+        for other in _usages_elsewhere(answer):
+            _take(other, seen, has_output=has_output, draws=draws)
+
+
+def _usages_elsewhere(answer: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    for name in _ELSEWHERE:
+        if name in answer:
+            holder = mapping_of(answer[name])
+            yield mapping_of(holder.get("usage")) or holder
+    for choice in list_of(answer.get("choices")):
+        if isinstance(choice, dict) and "usage" in choice:
+            yield mapping_of(choice["usage"])
+
+
+def _take(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool) -> None:
+    _take_usage(usage, seen, has_output=has_output, draws=draws)
+    if usage.get("is_byok") is True:
+        seen.take_cost(_cost_by_own_key(usage))
         return
-    seen.take_usage(_openai_usage(usage, has_output=has_output))
-    seen.take_cost(_reported_cost(usage))
+    # Whoever tells whether the key was its own, or counts in ticks, knows all of its prices.
+    ticks = usage.get("cost_in_usd_ticks")
+    if type(ticks) is int and 0 <= ticks <= MAX_USD * _TICKS_PER_USD:
+        seen.take_cost(cost_nanos(ticks / _TICKS_PER_USD), is_sure=True)
+    for name in ("cost", "total_cost", "estimated_cost"):
+        if name in usage:
+            cost = usage[name]
+            told = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
+            seen.take_cost(told, is_sure=usage.get("is_byok") is False)
 
 
-def _reported_cost(usage: Mapping[str, object]) -> int | None:
-    """OpenRouter's cost, in nano-dollars, or Perplexity's total of several."""
-    cost = usage.get("cost")
-    nanos = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
-    if usage.get("is_byok") is not True:
-        return nanos
-    # With a provider's key of one's own, OpenRouter's cost is its fee; the provider's bill comes beside it.
+def _cost_by_own_key(usage: Mapping[str, object]) -> int | None:
+    """With a provider's key of one's own, OpenRouter's cost is its fee; the provider's bill comes beside it."""
     upstream_nanos = cost_nanos(mapping_of(usage.get("cost_details")).get("upstream_inference_cost"))
-    return None if upstream_nanos is None else upstream_nanos + (nanos or 0)
+    return None if upstream_nanos is None else upstream_nanos + (cost_nanos(usage.get("cost")) or 0)
 
 
-def _openai_usage(usage: Mapping[str, object], *, has_output: bool) -> Usage | None:
+def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool) -> None:
     if usage.get("type") == "duration" and (duration_ms := milliseconds(usage.get("seconds"))) is not None:
-        return Usage(audio_ms=duration_ms)
-    input_tokens = _total(usage, "prompt_tokens", "input_tokens")
-    output_tokens = _total(usage, "completion_tokens", "output_tokens")
-    if input_tokens is None or (output_tokens is None and has_output):
-        return None
+        seen.take_usage(Usage(audio_ms=duration_ms))
+        return
     of_input = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
     of_output = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
-    if not of_input and not of_output:
-        return Usage(
-            input_tokens=input_tokens,
-            output_tokens=output_tokens or 0,
-            cached_input_tokens=_cached_tokens(usage, of_input),
-        )
-    of_cached = mapping_of(of_input.get("cached_tokens_details"))
-    reasoning_tokens = first_count(of_output, "reasoning_tokens")
-    # Some providers, xAI among them, count reasoning beside the completion rather than in it.
-    total = token_count(usage.get("total_tokens"))
-    if reasoning_tokens and total == input_tokens + (output_tokens or 0) + reasoning_tokens:
-        output_tokens = (output_tokens or 0) + reasoning_tokens
-    return Usage(
-        input_tokens=input_tokens,
-        output_tokens=output_tokens or 0,
-        cached_input_tokens=_cached_tokens(usage, of_input),
-        # Not OpenAI's: the names that OpenRouter and LiteLLM give to Anthropic's cache writes.
-        cache_write_tokens=first_count(of_input, "cache_write_tokens", "cache_creation_tokens"),
-        reasoning_tokens=reasoning_tokens,
-        input_audio_tokens=first_count(of_input, "audio_tokens"),
-        cached_audio_tokens=first_count(of_cached, "audio_tokens"),
-        output_audio_tokens=first_count(of_output, "audio_tokens"),
-        input_image_tokens=first_count(of_input, "image_tokens"),
-        cached_image_tokens=first_count(of_cached, "image_tokens"),
-        output_image_tokens=first_count(of_output, "image_tokens"),
+    cached = first_count(of_input, "cached_tokens") or _cached_tokens(usage)
+    written, written_1h = _written_tokens(usage, of_input)
+    audio_ms = milliseconds(usage.get("prompt_audio_seconds")) or 0
+    totals = reconcile(
+        input_tokens=_total(usage, "prompt_tokens", "input_tokens"),
+        output_tokens=_total(usage, "completion_tokens", "output_tokens"),
+        # Sound that is told in seconds is counted in this total alone.
+        total=None if audio_ms else token_count(usage.get("total_tokens")),
+        reasoning=first_count(of_output, "reasoning_tokens") or first_count(usage, "reasoning_tokens"),
+        cached=cached + written,
+        has_output=has_output,
     )
+    if totals is None:
+        seen.take_usage(Usage(audio_ms=audio_ms) if audio_ms else None)
+        return
+    text_tokens = first_count(of_output, "text_tokens") + totals.reasoning_tokens
+    images = first_count(of_output, "image_tokens") or (totals.output_tokens - text_tokens if draws else 0)
+    told = Usage(
+        input_tokens=totals.input_tokens,
+        output_tokens=totals.output_tokens,
+        cached_input_tokens=cached,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=written_1h,
+        reasoning_tokens=totals.reasoning_tokens,
+        output_image_tokens=max(0, images),
+        audio_ms=audio_ms,
+    )
+    if of_input or of_output:
+        _add_media(told, of_input, of_output)
+    seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
-def _cached_tokens(usage: Mapping[str, object], of_input: Mapping[str, object]) -> int:
-    """DeepSeek and Moonshot have names of their own for the cached tokens, beside or instead of OpenAI's."""
-    return first_count(of_input, "cached_tokens") or first_count(usage, "prompt_cache_hit_tokens", "cached_tokens")
+def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[str, object]) -> None:
+    of_cached = mapping_of(of_input.get("cached_tokens_details"))
+    told.input_audio_tokens = first_count(of_input, "audio_tokens")
+    told.cached_audio_tokens = first_count(of_cached, "audio_tokens")
+    told.output_audio_tokens = first_count(of_output, "audio_tokens")
+    told.input_image_tokens = first_count(of_input, "image_tokens")
+    told.cached_image_tokens = first_count(of_cached, "image_tokens")
+
+
+def _cached_tokens(usage: Mapping[str, object]) -> int:
+    """DeepSeek, Moonshot and LiteLLM have names of their own for the cached tokens, beside or instead of OpenAI's."""
+    return first_count(usage, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+
+
+def _written_tokens(usage: Mapping[str, object], of_input: Mapping[str, object]) -> tuple[int, int]:
+    """What was written to a cache, and of that what is kept for an hour: by the names of OpenRouter, LiteLLM and
+    Anthropic, in the details or beside them.
+    """
+    written = first_count(of_input, "cache_write_tokens", "cache_creation_tokens")
+    if _CACHE_FIELDS.isdisjoint(usage) and not written and "cache_creation_token_details" not in of_input:
+        return 0, 0
+    written = max(written, first_count(usage, "cache_creation_input_tokens"))
+    by_age = mapping_of(of_input.get("cache_creation_token_details")) or mapping_of(usage.get("cache_creation"))
+    written_1h = first_count(by_age, "ephemeral_1h_input_tokens")
+    return max(written, written_1h + first_count(by_age, "ephemeral_5m_input_tokens")), written_1h
 
 
 def _total(usage: Mapping[str, object], name: str, other_name: str) -> int | None:

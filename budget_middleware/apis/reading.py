@@ -17,8 +17,13 @@ UNREADABLE: Final = object()
 MAX_TOKENS: Final = 1_000_000_000
 # A name in an answer that is longer is not believed either.
 MAX_NAME: Final = 256
+# What is shown of a usage that could not be reconciled.
+MAX_SHOWN_FIELDS: Final = 12
+_FIELD: Final = re.compile(r"[A-Za-z_]{1,40}", re.ASCII)
 # A whole number as text: `8192`, ` +8192.0 `.
 _NUMBER: Final = re.compile(r"\s*\+?([0-9]{1,20})(?:\.0*)?\s*", re.ASCII)
+# An amount as text: `0.0125`, `1.2e-05`.
+_AMOUNT: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 # What gateways take for no, as pydantic does; whatever is not among these may be taken for yes.
 _NO: Final = frozenset({"", "0", "0.0", "false", "off", "f", "n", "no", "none", "null"})
 
@@ -100,11 +105,19 @@ def milliseconds(seconds: object) -> int | None:
 
 
 def cost_nanos(cost: object) -> int | None:
-    """A cost in USD that a gateway reports, in nano-dollars; None for anything that is not one."""
+    """A cost in USD that a gateway reports, as a number or as text, in nano-dollars; None for anything else."""
+    if isinstance(cost, str) and _AMOUNT.fullmatch(cost):
+        cost = float(cost)
     if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= MAX_USD:
         return None
     # The shortest text of a double is the number that was sent.
     return nanos_from_usd(repr(cost))
+
+
+def shape_of(reason: str, source: Mapping[str, object]) -> str:
+    """A reason and the names of the fields that hold numbers above 0, without any value, for operators to look at."""
+    names = sorted(name for name, value in source.items() if token_count(value) and _FIELD.fullmatch(name))
+    return f"{reason}: {', '.join(names[:MAX_SHOWN_FIELDS])}"
 
 
 def name_in(source: Mapping[str, object], field: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Which of the figures that an answer tells of its usage are believed. Everything else goes by these two rules.
+"""Which of the figures that an answer tells of its usage are believed. Everything else goes by these three rules.
 
 **Of two usages in one answer** (`latest`), the two halves are judged apart:
 
@@ -7,13 +7,24 @@
   0 is not believed after another figure, for every call has some input.
 - What is not counted in tokens (searches, characters, sound) only grows as well.
 
+**Of the parts and the total of one usage** (`reconcile`), in this order:
+
+- A total alone is input. With one of input and output, the rest of it is the other.
+- More cached input than there is input stands beside it, as Anthropic counts; so does reasoning beside the output, as
+  xAI counts; and each where the total says so.
+- What the total still has beyond its parts is output that was thought, as Google's OpenAI-compatible API counts; of an
+  API without output it is input.
+- A figure that no call can reach is not believed. What contradicts itself all the same is taken at the larger reading,
+  and named as a `Doubt`.
+
 **Of a usage at the end** (`is_complete`): output was seen that it does not count. It tells 0 where there was output, or
 it was told before the last of the text came. Then its halves that can be true are kept, the rest is estimated, and the
 charge says so. A count above MAX_TOKENS, or one that is no number, is not read at all (`reading.token_count`).
 """
 
 from dataclasses import replace
-from typing import Final
+from enum import StrEnum
+from typing import Final, NamedTuple
 
 from budget_middleware.core.pricing import Usage
 
@@ -23,6 +34,88 @@ _INPUT: Final = (
 )
 _OUTPUT: Final = ("output_tokens", "reasoning_tokens", "output_audio_tokens", "output_image_tokens")
 _NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches", "web_searches")
+
+# Several times the longest context and the longest answer of any model. A figure above it does not enlarge another.
+MOST_INPUT: Final = 20_000_000
+MOST_OUTPUT: Final = 2_000_000
+
+
+class Doubt(StrEnum):
+    """Why a usage could not be reconciled."""
+
+    PART_EXCEEDS_WHOLE = "part_exceeds_whole"
+    TOTAL_BELOW_PARTS = "total_below_parts"
+    TOTAL_ABOVE_PARTS = "total_above_parts"
+    NO_INPUT = "no_input"
+
+
+class Totals(NamedTuple):
+    """The totals of a usage that agree with its parts, in tokens."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    doubt: Doubt | None = None
+
+
+def reconcile(
+    *,
+    input_tokens: int | None,
+    output_tokens: int | None,
+    total: int | None,
+    reasoning: int = 0,
+    cached: int = 0,
+    has_output: bool = True,
+) -> Totals | None:
+    """The totals as they can be true; None if too little is told. ``cached``: read from a cache or written to one."""
+    if input_tokens is None or (output_tokens is None and has_output):
+        halves = _missing_halves(input_tokens, output_tokens, total)
+        if halves is None:
+            return None
+        input_tokens, output_tokens = halves
+    output_tokens = output_tokens or 0
+    excess = (total or 0) - input_tokens - output_tokens
+    if not excess and reasoning <= output_tokens and cached <= input_tokens:
+        return Totals(input_tokens, output_tokens, reasoning)
+    input_tokens, output_tokens = _with_parts_beside(
+        input_tokens, output_tokens, excess=excess, reasoning=reasoning, cached=cached
+    )
+    excess = (total or 0) - input_tokens - output_tokens
+    doubt = None
+    if reasoning > output_tokens or cached > input_tokens:
+        doubt = Doubt.PART_EXCEEDS_WHOLE
+    elif total and excess < 0:
+        doubt = Doubt.TOTAL_BELOW_PARTS
+    elif excess > 0:
+        # Thoughts that were told, and yet there are more of them.
+        doubt = Doubt.TOTAL_ABOVE_PARTS if reasoning else None
+        if not has_output:
+            input_tokens += excess
+        elif excess <= MOST_OUTPUT:
+            output_tokens, reasoning = output_tokens + excess, reasoning + excess
+        else:
+            doubt = Doubt.TOTAL_ABOVE_PARTS
+    return Totals(input_tokens, output_tokens, min(reasoning, output_tokens), doubt)
+
+
+def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: int | None) -> tuple[int, int] | None:
+    if total is None:
+        return None
+    if input_tokens is None:
+        return max(0, total - (output_tokens or 0)), output_tokens or 0
+    return input_tokens, max(0, total - input_tokens)
+
+
+def _with_parts_beside(
+    input_tokens: int, output_tokens: int, *, excess: int, reasoning: int, cached: int
+) -> tuple[int, int]:
+    """Both totals with what is counted beside them rather than in them."""
+    if MOST_INPUT >= cached > 0 and (cached > input_tokens or excess in (cached, cached + reasoning)):
+        input_tokens += cached
+        excess -= cached
+    if MOST_OUTPUT >= reasoning > 0 and (reasoning > output_tokens or excess == reasoning):
+        output_tokens += reasoning
+    return input_tokens, output_tokens
 
 
 def latest(before: Usage | None, told: Usage) -> Usage:
@@ -35,6 +128,13 @@ def latest(before: Usage | None, told: Usage) -> Usage:
     if told.output_tokens < before.output_tokens:
         kept += _OUTPUT
     return replace(told, **{name: getattr(before, name) for name in kept}) if kept else told
+
+
+def with_expected_input(usage: Usage, expected: Usage) -> Usage:
+    """The usage, with the input that was expected where it tells output and no input at all: every call has some."""
+    if usage.input_tokens or not usage.output_tokens or any(getattr(usage, name) for name in _NOT_TOKENS):
+        return usage
+    return replace(usage, **{name: getattr(expected, name) for name in _INPUT})
 
 
 def is_complete(usage: Usage, *, has_text: bool, has_results: bool, misses_text: bool) -> bool:

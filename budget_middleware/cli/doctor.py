@@ -224,6 +224,10 @@ def _noted_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
             "served without a price, booked at 0",
             "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
         ),
+        Topic.USAGE: (
+            "a usage contradicts itself, booked at the larger reading",
+            "compare with the provider's bill, and have the gateway pass the usage on as it came",
+        ),
         Topic.CORS: (
             "refusals carry no CORS headers, a browser takes them for a network error",
             "put CORSMiddleware outside of BudgetMiddleware: in Starlette, add it afterwards",

@@ -59,6 +59,8 @@ class Evidence:
     # The reservation of another guard on the same ledger, which books this very call.
     inner_id: str = ""
     outcome: Outcome = Outcome.UNKNOWN
+    # The usage contradicts itself, and `actual_nanos` is its larger reading.
+    is_unreconciled: bool = False
 
 
 class Charge(NamedTuple):
@@ -79,6 +81,8 @@ class Charge(NamedTuple):
 
 GOES_ON = "estimated_background"
 """The reason of a charge for work that goes on unread."""
+UNRECONCILED = "usage_unreconciled"
+"""The reason of a charge by a usage that contradicts itself: it is taken at the larger reading."""
 _ADDED = "+added"
 _BOOKED_BY = "booked_by:"
 _RELEASES = frozenset({"error_answer", "no_output", "aborted_release"})
@@ -93,7 +97,7 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     has_failed_first = evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT
     # A failure with a usage of zeros has used nothing; one with any other was charged for what it tells.
     if evidence.actual_nanos is not None and (evidence.actual_nanos or not has_failed_first):
-        return Charge(evidence.actual_nanos, "usage")
+        return Charge(evidence.actual_nanos, UNRECONCILED if evidence.is_unreconciled else "usage")
     if evidence.goes_on and (evidence.end is End.COMPLETE or on_abort is not OnAbort.RELEASE):
         return Charge(evidence.estimate_nanos, GOES_ON)
     if has_failed_first:

@@ -1,6 +1,7 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
 from budget_middleware.apis.base import Seen
+from budget_middleware.apis.usage_rules import Doubt, with_expected_input
 from budget_middleware.core.charges import End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import Rates, Usage, cost_nanos
@@ -15,6 +16,8 @@ class Bill:
 
     def __init__(self, quote: Quote, prices: PriceBook) -> None:
         self.reported_nanos: int | None = None
+        # Why the usage that was billed could not be reconciled, and the names of its fields.
+        self.doubt = ""
         self._quote = quote
         self._prices = prices
 
@@ -22,6 +25,7 @@ class Bill:
         self, seen: Seen, *, end: End, is_error: bool, output_began: bool, inner_id: str = "", app_told: bool = False
     ) -> Evidence:
         """What the charge is decided by. ``app_told``: the app itself has said what its calls have cost."""
+        self.doubt = ""
         actual_nanos = self._actual_nanos(seen, app_told=app_told)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
@@ -35,6 +39,7 @@ class Bill:
             estimate_nanos=self._quote.estimate_nanos,
             goes_on=seen.goes_on_unread,
             inner_id=inner_id,
+            is_unreconciled=bool(self.doubt),
             outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),
         )
 
@@ -45,14 +50,27 @@ class Bill:
             # A gateway that knows no price reports 0: that is no cost where we know one.
             if reported_nanos is not None and (reported_nanos > 0 or rates is None):
                 return reported_nanos
+        if seen.is_cost_sure and self.reported_nanos is None:
+            return seen.cost_nanos
         usage = seen.whole_usage(self._quote.ask.input)
         if usage is None:
             # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
             return 0 if app_told and seen.usage == Usage() else None
-        nanos = _nanos(rates, usage, seen.service_tier)
+        nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.beside:
             nanos += _nanos(self._rates_of(model) or rates, used, seen.service_tier)
         return min(nanos, MAX_NANOS)
+
+    def _reconciled_nanos(self, rates: Rates | None, usage: Usage, seen: Seen) -> int:
+        self.doubt = seen.doubt
+        nanos = _nanos(rates, usage, seen.service_tier)
+        completed = with_expected_input(usage, self._quote.ask.input)
+        if completed is usage:
+            return nanos
+        completed_nanos = _nanos(rates, completed, seen.service_tier)
+        if completed_nanos > nanos:
+            self.doubt = self.doubt or f"{Doubt.NO_INPUT}: output alone"
+        return completed_nanos
 
     def _seen_nanos(self, seen: Seen) -> int | None:
         """The input and the output that was read; None where that tells too little."""

@@ -15,7 +15,7 @@ import logging
 from functools import partial
 
 from budget_middleware.apis.base import Seen
-from budget_middleware.core.charges import GOES_ON, Charge, End, Evidence, charge_of
+from budget_middleware.core.charges import GOES_ON, UNRECONCILED, Charge, End, Evidence, charge_of
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.ledger import BudgetHandle, Ledger, Settled
 from budget_middleware.request.admission import Admitted
@@ -23,6 +23,7 @@ from budget_middleware.request.background import book_response
 from budget_middleware.request.bill import Bill, usage_told
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.settings import Settings
+from budget_middleware.stores.base import Topic
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 
@@ -68,6 +69,8 @@ class Settlement:
         if self._has_begun is not None:
             self._has_begun.set()
         self._count(charge, end)
+        if charge.reason.startswith(UNRECONCILED):
+            self._report_doubt()
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)
         told = partial(usage_told, self._seen.model, self._seen.usage)
@@ -101,6 +104,14 @@ class Settlement:
                 usd_from_nanos(actual_nanos),
                 extra=log_ids(hold.id, hold.reserve_trace),
             )
+
+    def _report_doubt(self) -> None:
+        """Count a usage that contradicts itself, and note what it looks like: no figure of it, no text."""
+        kind, _, fields = self.bill.doubt.partition(": ")
+        model = self._admitted.quote.metric_model
+        self._ledger.telemetry.metrics.count_unreconciled(kind=kind, model=model)
+        if self._ledger.note(Topic.USAGE, f"{model}: {kind} ({fields})"):
+            _log.warning("a usage of %s contradicts itself (%s): booked at the larger reading", model, self.bill.doubt)
 
     def _evidence(self, end: End, *, app_told: bool = False) -> Evidence:
         return self.bill.evidence(

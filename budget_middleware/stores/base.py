@@ -160,6 +160,7 @@ class Topic(StrEnum):
 
     UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
     UNPRICED = "unpriced"  # A model that was served without a price.
+    USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
     CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
     SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
 

@@ -61,6 +61,9 @@ class Metrics:
         self._unlogged = meter.create_counter(
             "budget.refusals.unlogged", unit="{refusal}", description="Refusals that the log of them lacks."
         )
+        self._unreconciled = meter.create_counter(
+            "budget.usages.unreconciled", unit="{usage}", description="Usages booked at the larger of two readings."
+        )
         self._meter = meter
         self._gauges: Gauges | None = None
         self._begin_at_zero()
@@ -88,6 +91,10 @@ class Metrics:
         self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model}, context)
         if actual_nanos > 0:
             self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model}, context)
+
+    @harmless
+    def count_unreconciled(self, *, kind: str, model: str) -> None:
+        self._unreconciled.add(1, {"kind": kind, "model": model})
 
     @harmless
     def count_lost(self) -> None:

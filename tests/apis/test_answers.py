@@ -230,7 +230,7 @@ ANSWERS = {
                 },
             }
         ),
-        Seen(usage=Usage(input_tokens=60, input_image_tokens=50, output_tokens=1056)),
+        Seen(usage=Usage(input_tokens=60, input_image_tokens=50, output_tokens=1056, output_image_tokens=1056)),
     ),
     "images by the piece": ("openai-images", JSON, whole({"data": [{"url": "https://x"}]}), Seen()),
     "streamed image": (
@@ -240,7 +240,7 @@ ANSWERS = {
             {"type": "image_generation.partial_image", "b64_json": "A"},
             {"type": "image_generation.completed", "usage": {"input_tokens": 10, "output_tokens": 1056}},
         ),
-        Seen(usage=Usage(input_tokens=10, output_tokens=1056)),
+        Seen(usage=Usage(input_tokens=10, output_tokens=1056, output_image_tokens=1056)),
     ),
     "speech": ("openai-speech", "audio/mpeg", b"ID3" * 100, Seen()),
     "streamed speech": (
@@ -505,7 +505,7 @@ ANSWERS = {
         "ollama",
         JSON,
         whole({"response": "hello", "done": True, "eval_count": 9}),
-        Seen(text_bytes=5, chunks=1, readable=True, terminal=True),
+        Seen(usage=Usage(output_tokens=9), text_bytes=5, chunks=1, readable=True, terminal=True),
     ),
     "ollama embeddings": (
         "ollama",

@@ -1,9 +1,11 @@
 """Which of the usages that one answer tells is believed, and when it is all that the answer used."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from budget_middleware.apis.base import Seen
-from budget_middleware.apis.usage_rules import is_complete, latest
+from budget_middleware.apis.usage_rules import Doubt, Totals, is_complete, latest, reconcile
 from budget_middleware.core.pricing import Usage
 
 TRUE = Usage(input_tokens=1000, cached_input_tokens=900, output_tokens=50, reasoning_tokens=20)
@@ -100,3 +102,81 @@ def test_a_cost_only_grows(told, stands):
     for nanos in told:
         seen.take_cost(nanos)
     assert seen.cost_nanos == stands
+
+
+@pytest.mark.parametrize(
+    ("told", "totals"),
+    [
+        # A total alone is input, with one half the rest of it is the other.
+        ((None, None, 15), Totals(15, 0, 0)),
+        ((10, None, 15), Totals(10, 5, 0)),
+        ((None, 5, 15), Totals(10, 5, 0)),
+        ((None, 5, 3), Totals(0, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
+        ((10, None, None), None),
+        ((None, 5, None), None),
+        ((None, None, None), None),
+        # Thoughts that stand in the total alone.
+        ((10, 5, 1215), Totals(10, 1205, 1200)),
+        ((10, 5, 15), Totals(10, 5, 0)),
+        ((10, 5, 0), Totals(10, 5, 0)),
+        ((10, 5, 12), Totals(10, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
+        ((10, 5, 10**9), Totals(10, 5, 0, Doubt.TOTAL_ABOVE_PARTS)),
+    ],
+)
+def test_parts_and_totals(told, totals):
+    assert reconcile(**dict(zip(("input_tokens", "output_tokens", "total"), told, strict=True))) == totals
+
+
+@pytest.mark.parametrize(
+    ("facts", "totals"),
+    [
+        # Reasoning in the output, beside it by the total, beside it by its size.
+        ({"total": 15, "reasoning": 3}, Totals(10, 5, 3)),
+        ({"total": 18, "reasoning": 3}, Totals(10, 8, 3)),
+        ({"total": None, "reasoning": 30}, Totals(10, 35, 30)),
+        ({"total": 15, "reasoning": 30}, Totals(10, 35, 30, Doubt.TOTAL_BELOW_PARTS)),
+        ({"total": 99, "reasoning": 3}, Totals(10, 89, 87, Doubt.TOTAL_ABOVE_PARTS)),
+        ({"total": None, "reasoning": 10**9}, Totals(10, 5, 5, Doubt.PART_EXCEEDS_WHOLE)),
+        # The cache in the input, beside it by the total, beside it by its size.
+        ({"total": 15, "cached": 4}, Totals(10, 5, 0)),
+        ({"total": 19, "cached": 4}, Totals(14, 5, 0)),
+        ({"total": None, "cached": 40}, Totals(50, 5, 0)),
+        ({"total": 55, "cached": 40}, Totals(50, 5, 0)),
+        ({"total": 15, "cached": 40}, Totals(50, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
+        ({"total": None, "cached": 10**9}, Totals(10, 5, 0, Doubt.PART_EXCEEDS_WHOLE)),
+        # Both beside.
+        ({"total": 58, "cached": 40, "reasoning": 3}, Totals(50, 8, 3)),
+        ({"total": 22, "cached": 4, "reasoning": 3}, Totals(14, 8, 3)),
+        # An API without output.
+        ({"output_tokens": None, "total": 12, "has_output": False}, Totals(12, 0, 0)),
+        ({"output_tokens": None, "total": None, "has_output": False}, Totals(10, 0, 0)),
+    ],
+)
+def test_parts_beside_their_whole(facts, totals):
+    assert reconcile(**({"input_tokens": 10, "output_tokens": 5} | facts)) == totals
+
+
+COUNT = st.integers(0, 40)
+
+
+FACTS = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(("input_tokens", "output_tokens", "reasoning", "cached"), COUNT),
+        "total": st.none() | COUNT,
+        "has_output": st.booleans(),
+    }
+)
+
+
+@given(FACTS)
+def test_nothing_that_was_told_is_lost(facts):
+    totals = reconcile(**facts)
+    names = ("input_tokens", "output_tokens", "reasoning", "cached", "total")
+    input_tokens, output_tokens, reasoning, cached, total = (facts[name] for name in names)
+    assert totals.input_tokens >= max(input_tokens, cached)
+    assert totals.output_tokens >= max(output_tokens, reasoning, totals.reasoning_tokens)
+    assert totals.reasoning_tokens >= reasoning
+    assert totals.input_tokens + totals.output_tokens >= (total or 0)
+    # What agrees is taken as it is.
+    if total in (None, input_tokens + output_tokens) and reasoning <= output_tokens and cached <= input_tokens:
+        assert totals == Totals(input_tokens, output_tokens, reasoning)

@@ -168,14 +168,14 @@ class TestFallbacks:
 
     @pytest.mark.parametrize(
         ("answered", "spent"),
-        [("claude", "0.12"), ("plain", "0.10"), ("CLAUDE", "0.12"), ("nobodys", "0.10"), (None, "0.10"), (7, "0.10")],
+        [("claude", "0.13"), ("plain", "0.10"), ("CLAUDE", "0.13"), ("nobodys", "0.10"), (None, "0.10"), (7, "0.10")],
     )
     @pytest.mark.parametrize("streamed", [False, True])
     @pytest.mark.parametrize("unknown_model", ["reject", "free", "5/5"])
     async def test_the_model_that_answered_is_billed_if_it_has_a_price(
         self, memory, answered, spent, streamed, unknown_model
     ):
-        told = {"model": answered, "usage": usage(100)}
+        told = {"model": answered, "usage": usage(100, 10)}
         script = event_stream({"choices": []}, {"choices": [], **told}, "[DONE]") if streamed else json_answer(told)
         body = {**ask(400), "model": "plain", "stream": streamed}
         _, held, figures = await booked(

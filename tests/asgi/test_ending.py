@@ -241,6 +241,6 @@ class TestCosts:
         assert await bench.figures() == ("0.25", "0.00")
 
     async def test_the_model_that_answered_is_billed(self, bench):
-        guard = bench.guard(ScriptedApp(*completion(1000, model="talk")))
+        guard = bench.guard(ScriptedApp(*completion(1000, model="talk", usage=usage(1000, 10))))
         await call(guard, ask(600), headers=bearer())
-        assert await bench.figures() == ("1.20", "0.00")
+        assert await bench.figures() == ("1.21", "0.00")

@@ -160,11 +160,13 @@ async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
     await store.note(Topic.UNMETERED, "/v1/agents/{id}/run")
     await store.note(Topic.UNPRICED, "house-model")
     await store.note(Topic.CORS, "/v1/chat/completions")
+    await store.note(Topic.USAGE, "gpt-4o: total_below_parts (total_tokens)")
     ran = cli("doctor", "--json")
     assert [finding["message"] for finding in ran.json if finding["check"] == "gateway"] == [
         "/v1/chat/completions: refusals carry no CORS headers, a browser takes them for a network error",
         "/v1/agents/{id}/run: POST passes unmetered",
         "house-model: served without a price, booked at 0",
+        "gpt-4o: total_below_parts (total_tokens): a usage contradicts itself, booked at the larger reading",
     ]
 
 

@@ -141,6 +141,55 @@ class TestCost:
         )
 
 
+# The classes of a usage, each by a count of its own; how the totals and parts of a Usage are made of them.
+CLASSES = (
+    *("plain", "cached", "written", "written_1h", "audio", "cached_audio", "image", "cached_image"),
+    *("text", "reasoning", "spoken", "drawn", "characters", "audio_ms", "images", "rerank_searches", "web_searches"),
+)
+COUNTS = st.fixed_dictionaries({name: st.integers(0, 5) for name in CLASSES})
+RATES_BY_UNIT = st.dictionaries(st.sampled_from(Unit), st.integers(0, 3).map(lambda usd: Rate(usd * FEMTOS_PER_NANO)))
+
+
+def usage_of(counts):
+    input_classes, output_classes = CLASSES[:8], CLASSES[8:12]
+    return Usage(
+        input_tokens=sum(counts[name] for name in input_classes),
+        output_tokens=sum(counts[name] for name in output_classes),
+        cached_input_tokens=counts["cached"] + counts["cached_audio"] + counts["cached_image"],
+        cache_write_tokens=counts["written"] + counts["written_1h"],
+        cache_write_1h_tokens=counts["written_1h"],
+        reasoning_tokens=counts["reasoning"],
+        input_audio_tokens=counts["audio"] + counts["cached_audio"],
+        cached_audio_tokens=counts["cached_audio"],
+        output_audio_tokens=counts["spoken"],
+        input_image_tokens=counts["image"] + counts["cached_image"],
+        cached_image_tokens=counts["cached_image"],
+        output_image_tokens=counts["drawn"],
+        **{name: counts[name] for name in CLASSES[12:]},
+    )
+
+
+class TestClasses:
+    @given(COUNTS, RATES_BY_UNIT, st.sampled_from(CLASSES), st.integers(1, 5))
+    def test_a_bill_never_falls_when_a_count_rises(self, counts, by_unit, name, more):
+        of = Rates(model="m", by_unit=by_unit)
+        before = cost_nanos(of, usage_of(counts))
+        assert 0 <= before <= cost_nanos(of, usage_of(counts | {name: counts[name] + more}))
+
+    @given(COUNTS)
+    def test_no_class_is_lost_to_another(self, counts):
+        lines = {str(line.unit): line.count for line in breakdown(ONE_EACH, usage_of(counts))}
+        expected = (
+            {Unit.INPUT: "plain", Unit.CACHED_INPUT: "cached", Unit.CACHE_WRITE: "written"}
+            | {Unit.CACHE_WRITE_1H: "written_1h", Unit.INPUT_AUDIO: "audio", Unit.CACHED_AUDIO: "cached_audio"}
+            | {Unit.INPUT_IMAGE: "image", Unit.CACHED_IMAGE: "cached_image", Unit.OUTPUT: "text"}
+            | {Unit.REASONING: "reasoning", Unit.OUTPUT_AUDIO: "spoken", Unit.OUTPUT_IMAGE: "drawn"}
+            | {Unit.CHARACTER: "characters", Unit.AUDIO_MS: "audio_ms", Unit.IMAGE: "images"}
+            | {Unit.RERANK_SEARCH: "rerank_searches", Unit.WEB_SEARCH: "web_searches"}
+        )
+        assert lines == {str(unit): counts[name] for unit, name in expected.items() if counts[name]}
+
+
 class TestTiers:
     LONG = Rates(
         model="m",

@@ -30,6 +30,7 @@ ALLOWED = {
     "budget.spool.size": set(),
     "budget.spool.lost": set(),
     "budget.refusals.unlogged": set(),
+    "budget.usages.unreconciled": {"kind", "model"},
 }
 
 pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -56,6 +57,7 @@ async def test_every_instrument_emits_with_bounded_attributes(
         ledger.telemetry.metrics.count_request(status="complete", model="other")
         ledger.telemetry.metrics.count_cost(actual_nanos=nanos("0.05"), estimate_nanos=nanos("0.10"), model="other")
     ledger.telemetry.metrics.count_lost()
+    ledger.telemetry.metrics.count_unreconciled(kind="no_input", model="other")
     orphan = Hold({"key": "canary-orphan", "team": "canary"}, nanos("0.10"))
     await ledger.reserve(orphan)
     await ledger.sweep()
