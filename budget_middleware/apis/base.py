@@ -227,8 +227,8 @@ class Api(Protocol):
         ...
 
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
-        """Read a parsed body of so many bytes. BadRequestError for numbers that allow no estimate, and for
-        nothing else; an UNREADABLE body counts by its length. The path and the query may name a model too.
+        """Read a parsed body of so many bytes; an UNREADABLE one counts by its length. The path and the query may name
+        a model too. BadRequestError for numbers that allow no estimate and for too many models, and for nothing else.
         """
         ...
 

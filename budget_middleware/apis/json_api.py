@@ -9,7 +9,7 @@ from budget_middleware.apis.base import Ask, Refusal, Seen
 from budget_middleware.apis.counting import MAY_HOLD_TEXT, Count, count_input
 from budget_middleware.apis.errors import openai_error
 from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
-from budget_middleware.apis.model_names import model_in_path, names_of
+from budget_middleware.apis.model_names import names_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, may_be_true, parse_body, text_in
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
@@ -52,8 +52,10 @@ class JsonApi:
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:
         """Read a request; a body that is no object counts by its length."""
         if body is UNREADABLE or not isinstance(body, dict):
+            named = names_of({}, path=path, query=query, pattern=self.path)
             return Ask(
-                model=model_in_path(self.path, path)[0],
+                model=named.model,
+                other_models=named.others,
                 input=Usage(input_tokens=tokens_from_text_bytes(n_bytes), **self.unread_units(n_bytes)),
                 worst_input=Usage(input_tokens=n_bytes, **self.unread_units(n_bytes)),
                 # It may be compressed, or longer than was read.

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from budget_middleware.apis.base import BadRequestError
 from budget_middleware.apis.reading import list_of, mapping_of, text_in
 
 # The model of Azure's OpenAI, and of gateways that route by path: all that is before the API's own path, for LiteLLM
@@ -18,7 +19,7 @@ _DEPLOYMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>.+)", re.DO
 _SEGMENT: Final = re.compile(r"/(?:deployments|engines)/(?P<model>[^/]+)/", re.IGNORECASE | re.ASCII)
 # The models to fall back to, of LiteLLM and of OpenRouter.
 _FALLBACKS: Final = ("fallbacks", "models")
-# Of more, only the first are looked at: nobody falls back so often.
+# Of more to fall back to, only the first are looked at: nobody falls back so often.
 _MAX_NAMES: Final = 16
 _GEMINI_PREFIX: Final = "models/"
 
@@ -32,17 +33,24 @@ class Names(NamedTuple):
 
 
 def names_of(body: Mapping[str, object], *, path: str, query: bytes, pattern: re.Pattern[str]) -> Names:
-    """The models that a request names; `pattern` is that of the API's paths, with a group `model` if it is in them."""
+    """The models that a request names; `pattern` is that of the API's paths, with a group `model` if it is in them.
+
+    BadRequestError where the path, the body and the query name too many.
+    """
     in_path, is_its_place = model_in_path(pattern, path)
     in_body = text_in(body, "model")
     if not query and in_path is None and _FALLBACKS[0] not in body and _FALLBACKS[1] not in body:
         return Names(in_body)
     in_query = [value for name, value in _fields(query) if name == "model" and value]
     named = [name for name in (in_path, None if is_its_place else in_body, *in_query) if name]
-    maybe = [*_fallbacks(body), *([in_body] if is_its_place and in_body else ())]
+    # The one in the body first: names to fall back to must not push it out.
+    maybe = [*([in_body] if is_its_place and in_body else ()), *_fallbacks(body)]
     model = named[0] if named else None
     others = _others(model, named[1:])
-    return Names(model, others, _others(model, maybe, others))
+    # Apps take the first or the last of a repeated parameter, so none of them may be left out.
+    if len(others) > _MAX_NAMES:
+        raise BadRequestError(f"the request names more than {_MAX_NAMES} models")
+    return Names(model, others, _others(model, maybe, others)[:_MAX_NAMES])
 
 
 @lru_cache(256)  # Paths are hostile input: so many of them are remembered.
@@ -77,7 +85,7 @@ def _others(model: str | None, names: Iterable[str], known: tuple[str, ...] = ()
     others: list[str] = []
     for name in names:
         bare = _bare(name)
-        if bare != first and bare not in seen and len(others) < _MAX_NAMES:
+        if bare != first and bare not in seen and len(others) <= _MAX_NAMES:
             seen[bare] = None
             others.append(name)
     return tuple(others)

@@ -1,6 +1,6 @@
 """Which limits bind a request: those set at run time, then a user's own source, then the environment's."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import cast
 
@@ -19,6 +19,9 @@ LimitsSource = Callable[[str], Awaitable[str | None]]
 
 KNOWN_MAX = 4_096
 """Most requests are like one before: so many kinds of them are remembered."""
+
+SOURCED_MAX = 16_384
+"""Of so many accounts the last limits are remembered that the user's source told."""
 
 
 class _Known:
@@ -57,6 +60,7 @@ class LimitLayers:
     ) -> None:
         self._environment = LimitBook(rules)
         self._source = Lookup(limits_source) if limits_source else None
+        self._sourced_last: dict[str, list[LimitRule]] = {}
         self._here = PerEventLoop(lambda: _Here(LimitReader(store, tasks=tasks, on_outage=on_outage)))
         self.has_source = self._source is not None
 
@@ -82,8 +86,10 @@ class LimitLayers:
     def claims_without_store(
         self, payers: Payers, *, model: str, other_models: Sequence[str] = ()
     ) -> tuple[Claim, ...]:
-        """By the runtime limits that are known here, for a time when the store cannot be asked for the others."""
-        return self._joined(payers, (model, *other_models), {})
+        """By the limits that are known here, for a time when the store or the user's source cannot be asked."""
+        models = (model, *other_models)
+        sourced = {each: [self._last_sourced(payers, each)] for each in models} if self._source else {}
+        return self._joined(payers, models, sourced)
 
     def _joined(
         self, payers: Payers, models: Sequence[str], sourced: Mapping[str, list[LimitBook]]
@@ -149,14 +155,45 @@ class LimitLayers:
         await self._here.here().reader.refresh(refused_version)
 
     async def _sourced(self, source: Lookup[str | None], payers: Payers, model: str) -> LimitBook:
-        accounts = [account_of(kind, subject or ABSENT) for kind, subject in payers.items()]
-        accounts += [account_of(MODEL, model)] if model else []
+        """What the source tells of each account; StoreUnavailable, once all were asked, if it fails for any.
+
+        The others are asked all the same: whoever names an account that the source cannot read is not to be without
+        the limits of the rest.
+        """
         rules: list[LimitRule] = []
-        for account in (*accounts, GLOBAL):
+        failures: list[tuple[str, Exception]] = []
+        for account in _accounts_of(payers, model):
             try:
                 text = await source(account)
                 amounts = parse_amounts(text) if text is not None else {}
-            except Exception as error:
-                raise StoreUnavailable(f"limits_source failed for {account}: {error}") from error
-            rules += [rule_of(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
+            except Exception as error:  # noqa: BLE001 - it is the user's code
+                failures.append((account, error))
+            else:
+                told = [rule_of(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
+                self._remember(account, told)
+                rules += told
+        for account, failure in failures:
+            raise StoreUnavailable(f"limits_source failed for {account}: {failure}") from failure
         return LimitBook(rules)
+
+    def _remember(self, account: str, rules: list[LimitRule]) -> None:
+        # Taken out first, so that the latest stands last. Strangers' accounts have no limits, and push nothing out.
+        self._sourced_last.pop(account, None)
+        if rules:
+            self._sourced_last[account] = rules
+            if len(self._sourced_last) > SOURCED_MAX:
+                del self._sourced_last[next(iter(self._sourced_last))]
+
+    def _last_sourced(self, payers: Payers, model: str) -> LimitBook:
+        return LimitBook(
+            rule for account in _accounts_of(payers, model) for rule in self._sourced_last.get(account, ())
+        )
+
+
+def _accounts_of(payers: Payers, model: str) -> Iterator[str]:
+    """The accounts of a request that the user's source is asked for."""
+    for kind, subject in payers.items():
+        yield account_of(kind, subject or ABSENT)
+    if model:
+        yield account_of(MODEL, model)
+    yield GLOBAL

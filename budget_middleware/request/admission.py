@@ -112,7 +112,8 @@ class Admission:
         except BadRequestError:
             if self._enforces:
                 raise
-            ask = api.read_request(UNREADABLE, path=path, query=query, n_bytes=n_bytes)
+            # What raises may be the query, so it is left out.
+            ask = api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
         quote = self._quote_for(ask)
         if not ask.other_models and not ask.maybe_models:
             return quote

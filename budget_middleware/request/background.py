@@ -46,7 +46,15 @@ def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charg
 
 
 async def _book(ledger: Ledger, hold: Hold, *, id_: str, charge: Charge, told: Told, settled: Settled) -> None:
-    booking = Hold(hold.payers, 0, model=hold.model, context=hold.context, told=hold.told, id=id_)
+    booking = Hold(
+        hold.payers,
+        0,
+        model=hold.model,
+        other_models=hold.other_models,
+        context=hold.context,
+        told=hold.told,
+        id=id_,
+    )
     answer: Answer | None = None
     try:
         # Known already: an upstream whose ids are not its own, or a client that was answered twice. What cannot be told

@@ -52,7 +52,8 @@ class Bill:
                 return reported_nanos
         if seen.is_cost_sure and self.reported_nanos is None:
             return seen.cost_nanos
-        usage = seen.whole_usage(self._quote.ask.input)
+        # What is still worked on may tell a usage of the work so far, or zeros.
+        usage = None if seen.goes_on_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None:
             # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
             return 0 if app_told and seen.usage == Usage() else None

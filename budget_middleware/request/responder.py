@@ -14,6 +14,7 @@ from functools import partial
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
@@ -125,7 +126,9 @@ class BudgetResponder:
 
 def _for_the_app(api: Api, scope: Scope, body: RequestBody) -> tuple[bool, Scope]:
     """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope."""
-    rewritten = api.ask_for_usage(body.text, body.document) if body.document is not UNREADABLE else None
+    # A form has no place where its usage could be asked for.
+    can_ask = body.document is not UNREADABLE and not isinstance(body.document, Form)
+    rewritten = api.ask_for_usage(body.text, body.document) if can_ask else None
     if rewritten is not None:
         body.rewrite(rewritten)
         scope = with_body_length(scope, len(rewritten))

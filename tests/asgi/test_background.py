@@ -6,7 +6,7 @@ from budget_middleware.core.model import Op
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.request.background import tells_of_response
 from budget_middleware.testing import ScriptedApp, call, client_gone, event, json_answer
-from tests.asgi.wire import DONE, LAST, STREAM_START, bearer
+from tests.asgi.wire import DONE, KEY, LAST, STREAM_START, bearer
 from tests.stores.verbs import whole_journal
 
 PATH = "/v1/responses"
@@ -49,6 +49,24 @@ async def test_f51_the_first_usage_that_is_told_counts(bench):
     await look(bench, done(100))
     await look(bench, done(200))
     assert await bench.figures() == ("0.10", "0.00")
+
+
+@pytest.mark.parametrize("output_tokens", [0, 5])
+async def test_f51_a_usage_of_what_goes_on_is_not_its_bill(bench, output_tokens):
+    """Some upstreams tell zeros, or what was used until now, while they work on it."""
+    so_far = done(output_tokens, status="in_progress")
+    await create(bench, {**so_far, "status": "queued", "usage": {"input_tokens": 0, "output_tokens": output_tokens}})
+    await look(bench, so_far)
+    assert await bench.figures() == ("0.60", "0.00")
+    await look(bench, done(100))
+    assert await bench.figures() == ("0.10", "0.00")
+
+
+async def test_f51_it_is_booked_on_each_model_that_the_request_names(bench):
+    guard = bench.guard(ScriptedApp(*json_answer(QUEUED)), limits="key=9/month; model:*=9/month")
+    await call(guard, ASK, path=PATH, headers=bearer(), scope={"query_string": b"model=short"})
+    spent = {account: await bench.figures(account) for account in (KEY, "model:plain", "model:short")}
+    assert set(spent.values()) == {("0.60", "0.00")}
 
 
 async def test_f51_a_usage_above_the_ceiling_is_booked_too(bench):

@@ -104,6 +104,37 @@ async def test_f46_one_without_a_price_is_not_free(memory, request_):
     assert (served.status, served.headers["x-budget-estimate-usd"]) == (200, "0.04")
 
 
+def many_models(count):
+    return [f"azure/gpt-5-nano-{number}" for number in range(count)]
+
+
+async def test_f46_of_many_in_the_query_none_is_left_out(memory):
+    """Frameworks take the last of a parameter that is repeated, others the first."""
+    query = "&".join(f"model={name}" for name in [*many_models(17), "gpt-5-pro"])
+    app = ScriptedApp(*completion(0))
+    for mode, statuses in (("enforce", {400}), ("shadow", {200})):
+        guard = memory.guard(app, limits="key=1/month; model:gpt-5-pro=0/month", unknown_model="0/100", mode=mode)
+        played = await call(guard, BODY, **asked_for(query))
+        assert {played.status} == statuses
+    assert len(app.scopes) == 1
+
+
+async def test_f46_names_to_fall_back_to_push_out_none(memory):
+    """Where the API has the model in its path, and a gateway takes it from the body."""
+    body = {"model": "gpt-5-pro", "models": many_models(17), "contents": []}
+    guard = memory.guard(
+        ScriptedApp(*completion(0)), limits="key=1/month; model:gpt-5-pro=0/month", unknown_model="0/100"
+    )
+    path = "/v1beta/models/gpt-5-nano:generateContent"
+    assert (await call(guard, body, **asked_for(path=path))).status == 429
+
+
+async def test_f46_the_query_counts_beside_a_body_that_cannot_be_read(memory):
+    guard = memory.guard(ScriptedApp(*completion(0)), limits="key=9/month; model:gpt-5-pro=0/month")
+    request_ = asked_for("model=gpt-5-pro", path="/openai/deployments/gpt-5-nano/chat/completions")
+    assert (await call(guard, b"{", **request_)).status == 429
+
+
 async def test_f46_in_the_query_alone_it_is_the_model(memory):
     body = {"max_tokens": 400, "messages": []}
     played = await call(memory.guard(ScriptedApp(*completion(0))), body, **asked_for("model=gpt-5-pro"))

@@ -126,6 +126,12 @@ class TestForms:
         played = await call(memory.guard(app), b"model=plain&max_tokens=600", headers=headers)
         assert (played.status, played.headers["x-budget-estimate-usd"]) == (200, "0.60")
 
+    async def test_a_form_that_asks_for_a_stream_is_passed_on_as_it_came(self, memory):
+        body, headers = form_of(field("model", "plain"), field("stream", "true"), field("max_tokens", "5"))
+        app = ScriptedApp(*completion(5))
+        assert (await call(memory.guard(app), body, headers=headers)).status == 200
+        assert app.bodies == [body]
+
     async def test_f44_json_that_curl_calls_a_form_is_json(self, memory):
         headers = {**bearer(), "content-type": "application/x-www-form-urlencoded"}
         body = json.dumps(ask(600, messages=[{"content": "R&D = 5; a&b=c"}])).encode()

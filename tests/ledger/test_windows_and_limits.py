@@ -8,7 +8,7 @@ import pytest
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Status
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Ledger, breaker
+from budget_middleware.ledger import Hold, Ledger, breaker
 from budget_middleware.stores.base import Store, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
@@ -190,6 +190,46 @@ async def test_a_source_that_fails_leaves_the_counters_known(base: Store, open_l
     await ledger.finalize(held, actual_nanos=nanos("0.10"))
     await ledger.reserve(hold("0"))
     assert sum(view.balance.spent_nanos for view in await base.counters()) == nanos("0.10")
+
+
+@pytest.mark.parametrize("kinds", [("team", "key"), ("key", "team")])
+async def test_a_source_that_fails_for_one_account_frees_none_of_the_others(
+    open_ledger: OpenLedger, kinds: tuple[str, str]
+):
+    """A caller may choose its team, and what the source cannot read must not take the limit off its key."""
+
+    async def source(account: str) -> str | None:
+        limits = {"key:a": "1/month", "team:t": None, "global": None}
+        return limits[account]
+
+    def asking(team: str) -> Hold:
+        subjects = {"key": "a", "team": team}
+        return Hold({kind: subjects[kind] for kind in kinds}, nanos("0.60"))
+
+    ledger, spending = open_ledger("", limits_source=source, store_timeout_s=0.25), asking("t")
+    assert (await ledger.reserve(spending)).admits
+    await ledger.finalize(spending, actual_nanos=nanos("0.60"))
+    held = asking("odd")
+    with pytest.raises(StoreUnavailable, match="limits_source failed for team:odd"):
+        await ledger.reserve(held)
+    assert ledger.reserve_locally(held) is not None
+    ledger.forget(held)
+
+
+async def test_the_last_limits_of_a_source_bind_while_it_fails(open_ledger: OpenLedger):
+    source = Source(key_a="1/month")
+    ledger, spending = open_ledger("", limits_source=source, store_timeout_s=0.25), hold("0.60")
+    assert ledger._layers._source is not None
+    ledger._layers._source._ttl_s = 0.001
+    assert (await ledger.reserve(spending)).admits
+    await ledger.finalize(spending, actual_nanos=nanos("0.60"))
+    source.error = OSError("database away")
+    await asyncio.sleep(0.01)
+    held = hold("0.60")
+    with pytest.raises(StoreUnavailable, match="limits_source failed"):
+        await ledger.reserve(held)
+    assert ledger.reserve_locally(held) is not None
+    ledger.forget(held)
 
 
 async def test_a_source_that_hangs_leaves_the_counters_known(base: Store, open_ledger: OpenLedger):
