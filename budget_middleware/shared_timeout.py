@@ -54,8 +54,8 @@ class Wait:
 
     @property
     def left_s(self) -> float:
-        """How much of its time is left."""
-        return self._waits.left_s(self)
+        """How much of its time is left for sure: the clock may be a tick behind."""
+        return self._waits.left_s(self) - 2 * self._waits.clock.tick_s
 
     def renew(self) -> None:
         """Begin anew: there was an answer, if not the last one."""

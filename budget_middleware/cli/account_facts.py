@@ -10,7 +10,7 @@ from budget_middleware.cli.output import Row
 from budget_middleware.cli.reading import counters_shown
 from budget_middleware.core.model import Counter, CounterView, Entry, Reservation
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.story import CounterStory, counter_story
+from budget_middleware.core.story import BookingsRead, CounterStory, counter_story
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,21 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
     shown = {view.counter for view, _ in counters}
     accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
 
+    bookings = BookingsRead()
+
     def is_shown(entry: Entry) -> bool:
+        bookings.add(entry)
         accounts_of[entry.reservation_id][entry.counter.account] = None
         return entry.counter in shown
 
-    entries = await entries_of(desk.store, is_shown)
+    read = await entries_of(desk.store, is_shown)
+    entries = [entry for entry in read if entry.seq >= bookings.unbroken_from_seq]
     head = await desk.store.head()
     refusals = [
         refusal
         for refusal in await desk.store.refusals()
         if name in refusal.accounts and (past or refusal.rejection.target.window.ends_ms > head.now_ms)
     ]
-    oldest = await desk.store.journal(after_seq=0, count=1)
-    is_whole = oldest[0].bookings_before == 0 if oldest else head.seq == 0
     return Account(
         name,
         head.now_ms,
@@ -66,6 +68,6 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
         entries,
         holds,
         refusals,
-        is_journal_whole=is_whole,
+        is_journal_whole=bookings.has_all if entries else head.seq == 0,
         accounts_of=accounts_of,
     )

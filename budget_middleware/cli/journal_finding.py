@@ -2,6 +2,7 @@
 
 from budget_middleware.cli.output import iso
 from budget_middleware.cli.server_checks import Finding, Health
+from budget_middleware.core.model import Entry
 from budget_middleware.stores.base import Store
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -12,23 +13,31 @@ RATE_ENTRIES = 1_000
 async def journal_finding(store: Store, *, journal_max: int) -> Finding:
     """Warns where the journal keeps less than a day. StoreUnavailable or StoreRefused as for every call."""
     head = await store.head()
-    oldest = await store.journal(after_seq=0, count=1)
-    if not oldest:
-        return Finding(
-            "journal", Health.OK, "no entry yet" if head.seq == 0 else "every entry came to nothing and is gone"
-        )
-    first, latest = oldest[0], await store.latest(count=RATE_ENTRIES)
+    first = await _oldest_booking(store)
+    if first is None:
+        return Finding("journal", Health.OK, "no entry yet" if head.seq == 0 else "nothing was booked yet")
+    latest = await store.latest(count=RATE_ENTRIES)
     passed_ms = max(1, head.now_ms - latest[0].time_ms)
     reach_ms = journal_max * passed_ms // len(latest)
     told = f"it reaches back to {iso(first.time_ms)} (seq {first.seq} of {head.seq})"
     if first.bookings_before == 0:
-        told += ", and has every booking"
+        told += ", and has the first booking"
     told += f"; at the rate of the last {len(latest):,} entries, {journal_max:,} reach back {_told_span(reach_ms)}"
     if len(latest) < RATE_ENTRIES or reach_ms >= DAY_MS:
         return Finding("journal", Health.OK, told)
     needed = len(latest) * DAY_MS // passed_ms
     fix = f"set BUDGET_JOURNAL_MAX={_rounded_up(needed)} for a day: older entries are no proof for audit and explain"
     return Finding("journal", Health.WARN, told, fix)
+
+
+async def _oldest_booking(store: Store) -> Entry | None:
+    """Pairs that came to nothing are kept elsewhere, and some are older than all that the journal still has."""
+    after_seq = 0
+    while page := await store.journal(after_seq=after_seq, count=RATE_ENTRIES):
+        if found := next((entry for entry in page if entry.may_book), None):
+            return found
+        after_seq = page[-1].seq
+    return None
 
 
 def _told_span(ms: int) -> str:

@@ -30,6 +30,25 @@ class CounterStory:
     unexplained_nanos: int
 
 
+class BookingsRead:
+    """Whether a journal that is read from its oldest entry on has all that was ever booked.
+
+    An old pair that came to nothing may be left before bookings that were trimmed, so their numbers are followed from
+    one entry to the next. What stands before a gap, ``unbroken_from_seq``, explains nothing of what is after it.
+    """
+
+    def __init__(self) -> None:
+        self.has_all = True
+        self.unbroken_from_seq = 0
+        self._last = 0
+
+    def add(self, entry: Entry) -> None:
+        """The next entry."""
+        if entry.bookings_before != self._last:
+            self.has_all, self.unbroken_from_seq = False, entry.seq
+        self._last = entry.bookings
+
+
 def counter_story(spent_nanos: int, entries: Sequence[Entry], *, is_whole: bool) -> CounterStory:
     """The story of a counter that showed ``spent_nanos`` while its journal was being written.
 

@@ -166,7 +166,7 @@ async def test_a_journal_that_was_trimmed_says_what_was_before(cli: RunCli, stor
     told = cli("explain", "key:abcabc0000000000").out
     assert "(seq 5): before that $0.04 was spent and $0.00 reserved." in told
     assert "NOTHING" not in told
-    await story._client().delete(f"{story._prefix}entries")
+    await story._client().delete(f"{story._prefix}entries", f"{story._prefix}voided")
     ran = cli("explain", "key:abcabc0000000000")
     assert "  The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX).\n" in ran.out
     assert "NOTHING" not in ran.out

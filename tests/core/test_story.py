@@ -3,7 +3,7 @@
 import pytest
 
 from budget_middleware.core.model import Balance, Counter, Entry, Op, Status
-from budget_middleware.core.story import Change, CounterStory, Share, changes_of
+from budget_middleware.core.story import BookingsRead, Change, CounterStory, Share, changes_of
 from budget_middleware.core.story import counter_story as story_of
 from budget_middleware.core.windows import Period
 
@@ -82,3 +82,20 @@ def test_entries_of_one_verb_are_one_change():
     both = [JOURNAL[1], JOURNAL[1]._replace(seq=3, counter=MONTH), JOURNAL[5]]
     assert changes_of(both) == [Change(JOURNAL[1], (DAY, MONTH)), Change(JOURNAL[5], (DAY,))]
     assert [change.moved_nanos for change in changes_of(JOURNAL[:1])] == [6]
+
+
+def test_bookings_that_were_trimmed_behind_an_older_pair_are_a_gap():
+    """A pair that came to nothing is kept elsewhere, and may be older than all that the journal still has."""
+    read = BookingsRead()
+    read.add(entry(1, Status.RESERVED, (0, 6), (0, 6)))
+    assert read.has_all
+    read.add(entry(90, Status.FINALIZED, (1, 0), (8, 0))._replace(op=Op.FINALIZE, bookings=31))
+    assert (read.has_all, read.unbroken_from_seq) == (False, 90)
+
+
+def test_bookings_in_a_row_have_no_gap():
+    read = BookingsRead()
+    read.add(entry(1, Status.RESERVED, (0, 6), (0, 6)))
+    read.add(entry(2, Status.FINALIZED, (1, -6), (1, 0))._replace(op=Op.FINALIZE, bookings=1))
+    read.add(entry(7, Status.RESERVED, (0, 5), (1, 5))._replace(bookings=1))
+    assert (read.has_all, read.unbroken_from_seq) == (True, 0)
