@@ -106,10 +106,19 @@ _ELSE_BILLED_AS: Final = {
     Unit.OUTPUT_AUDIO: (Unit.OUTPUT,),
     Unit.OUTPUT_IMAGE: (Unit.OUTPUT,),
 }
+# Models that hear and speak, and that published books price by text alone -> what the realtime or direct model
+# of their family takes for sound, heard and spoken. A sixteenth of it would be billed otherwise.
+_SOUND_OF_FAMILY: Final = {
+    "gpt-4o-audio-preview": (Rate(40_000_000_000), Rate(80_000_000_000)),
+    "gpt-4o-mini-audio-preview": (Rate(10_000_000_000), Rate(20_000_000_000)),
+    "openai/gpt-audio": (Rate(32_000_000_000), Rate(64_000_000_000)),
+    "openai/gpt-audio-mini": (Rate(10_000_000_000), Rate(20_000_000_000)),
+}
 # What cannot be told apart beforehand is reserved at the dearest rate.
 _OUTPUT_MAY_BECOME: Final = (Unit.OUTPUT, Unit.REASONING)
 _FRESH_INPUT: Final = (Unit.INPUT, Unit.INPUT_AUDIO, Unit.INPUT_IMAGE)
 _OUTPUT: Final = (Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE)
+_SOUND: Final = (Unit.INPUT_AUDIO, Unit.CACHED_AUDIO, Unit.OUTPUT_AUDIO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +146,10 @@ class Rates:
         return self._billed[unit]
 
     def _rate_of(self, unit: Unit) -> Rate:
+        # One's own prices name no provider, and stand as they are.
+        sound = _SOUND_OF_FAMILY.get(self.model) if self.provider and unit not in self.by_unit else None
+        if sound is not None and unit in _SOUND:
+            return sound[unit is Unit.OUTPUT_AUDIO]
         candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
         return next((self.by_unit[name] for name in candidates if name in self.by_unit), FREE)
 

@@ -67,6 +67,12 @@ TOP_LEVEL = {
     "cache_creation_input_tokens": 2_000,
     "cache_read_input_tokens": 10_000,
 }
+SPOKEN = {
+    "prompt_tokens": 110,
+    "completion_tokens": 220,
+    "prompt_tokens_details": {"audio_tokens": 100},
+    "completion_tokens_details": {"audio_tokens": 200},
+}
 GROQ = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
 GROQ_MODEL = "groq/llama-3.3-70b-versatile"
 END = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
@@ -181,6 +187,11 @@ CASES = {
         # 1,000 at 32, 584 at 10.
         "0.03784",
     ),
+    # 10 at 2.5, 100 heard at 40; 20 at 10, 200 spoken at 80.
+    "M11": ("gpt-4o-audio-preview", CHAT, whole(SPOKEN), "0.020225"),
+    # 10 at .15, 100 heard at 10; 20 at .6, 200 spoken at 20.
+    "M11 of the small one": ("gpt-4o-mini-audio-preview", CHAT, whole(SPOKEN), "0.0050135"),
+    "M11 through OpenRouter": ("openrouter/openai/gpt-audio", CHAT, whole(SPOKEN), "0.016225"),
     "M12": ("gpt-4o", CHAT, chunks({**END, "usage": {"prompt_tokens": 1000, "completion_tokens": 50}}, ZEROS), "0.003"),
     "reasoning beside the output, and no total": (
         "grok-4",
