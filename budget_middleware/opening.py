@@ -6,8 +6,8 @@ from typing import Any
 
 from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.ledger import Ledger, LimitsSource
-from budget_middleware.prices import PriceBook, PriceSource, load_prices
-from budget_middleware.setting_types import Mode, redact_url
+from budget_middleware.prices import PriceBook, PriceMap, PriceSource, imported_map, installed_map, load_prices
+from budget_middleware.setting_types import LiteLLMPrices, Mode, redact_url
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.opening import MEMORY_URL, open_store
@@ -97,7 +97,21 @@ def price_book(settings: Settings, price_source: PriceSource | None = None) -> P
         own = load_prices(settings.prices) if settings.prices is not None else {}
     except ValueError as error:
         raise SettingsError(f"BUDGET_PRICES='{settings.prices}': {error}") from None
-    return PriceBook(own, unknown=settings.unknown_model, source=price_source)
+    litellm = _litellm_map(settings.litellm_prices)
+    return PriceBook(
+        own, unknown=settings.unknown_model, source=price_source, lists=[litellm] if litellm is not None else []
+    )
+
+
+def _litellm_map(when: LiteLLMPrices) -> PriceMap | None:
+    # Never by importing it: that takes seconds, and asks the network for its map.
+    match when:
+        case LiteLLMPrices.AUTO:
+            return imported_map()
+        case LiteLLMPrices.INSTALLED:
+            return imported_map() or installed_map()
+        case LiteLLMPrices.OFF:
+            return None
 
 
 def retention_of(settings: Settings) -> Retention:

@@ -49,6 +49,14 @@ class Unmetered(StrEnum):
     REFUSE = "refuse"
 
 
+class LiteLLMPrices(StrEnum):
+    """When LiteLLM's own price map is a source of prices."""
+
+    AUTO = "auto"
+    INSTALLED = "installed"
+    OFF = "off"
+
+
 class TraceContext(StrEnum):
     """What the trace context in a caller's headers is to our spans."""
 

@@ -28,6 +28,7 @@ from budget_middleware.setting_types import (
     Flag,
     HeaderName,
     Limits,
+    LiteLLMPrices,
     Mode,
     OnStoreError,
     OptionalFile,
@@ -135,6 +136,11 @@ class Settings(BaseSettings):
     )
     prices: OptionalFile = _setting(
         "", "Own prices over the built-in book: TOML, or a JSON price map.", "the path of a file"
+    )
+    litellm_prices: LiteLLMPrices = _setting(
+        "auto",
+        "LiteLLM's price map goes before the built-in book: where LiteLLM is imported, or installed.",
+        "auto, installed, off",
     )
     unknown_model: UnknownModelPrice = _setting(
         "reject", "What a model without a price costs.", "reject, free, IN/OUT in USD per million tokens"

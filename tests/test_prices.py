@@ -127,7 +127,7 @@ class TestPublished:
         rates = book().resolve(name, provider="aws")
         assert rates
         assert (rates.model, rates.provider) == (model, "aws")
-        assert book().resolve(name) is None
+        assert book().resolve(name) == rates
 
     def test_every_published_price_is_readable(self):
         prices = book()

@@ -15,6 +15,7 @@ from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.prices import parse_unknown_model
 from budget_middleware.setting_types import (
+    LiteLLMPrices,
     Mode,
     OnStoreError,
     RouteRule,
@@ -65,6 +66,9 @@ GOOD = [
     ("trace_url", "http://jaeger/trace/{trace_id}", "http://jaeger/trace/{trace_id}"),
     ("trace_context", "link", TraceContext.LINK),
     ("trace_context", "ignore", TraceContext.IGNORE),
+    ("litellm_prices", "auto", LiteLLMPrices.AUTO),
+    ("litellm_prices", "installed", LiteLLMPrices.INSTALLED),
+    ("litellm_prices", "off", LiteLLMPrices.OFF),
     ("unmetered", "refuse", Unmetered.REFUSE),
     ("cost_header", "X-Cost", "x-cost"),
     (
@@ -139,6 +143,7 @@ BAD = [
     ("estimate", "best", "BUDGET_ESTIMATE='best': accepted: expected, worst"),
     ("on_abort", "free", "BUDGET_ON_ABORT='free': accepted: partial, input, full, release, drain"),
     ("on_expire", "0", "BUDGET_ON_EXPIRE='0': accepted: release, input, estimate"),
+    ("litellm_prices", "on", "BUDGET_LITELLM_PRICES='on': accepted: auto, installed, off"),
     ("trace_context", "child", "BUDGET_TRACE_CONTEXT='child': accepted: parent, link, ignore"),
     ("unmetered", "block", "BUDGET_UNMETERED='block': accepted: pass, refuse"),
     ("routes", "-/*", "BUDGET_ROUTES='-/*': '-/*': accepted is a path with a segment besides *"),
@@ -245,6 +250,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_HASH_SECRET": "",
         "BUDGET_TRACE_URL": "",
         "BUDGET_TRACE_CONTEXT": "parent",
+        "BUDGET_LITELLM_PRICES": "auto",
         "BUDGET_UNMETERED": "pass",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_PATH": "/budget",

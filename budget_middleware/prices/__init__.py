@@ -1,6 +1,18 @@
-"""What models cost: the operator's own prices, then those of `genai-prices`, then what an unknown model costs."""
+"""What models cost: the operator's own prices, then published ones, then what an unknown model costs."""
 
 from budget_middleware.prices.book import PriceBook, PriceSource, UnknownModel, parse_unknown_model
+from budget_middleware.prices.litellm_map import PriceMap, imported_map, installed_map
 from budget_middleware.prices.own import load_prices
+from budget_middleware.prices.resolving import Found
 
-__all__ = ["PriceBook", "PriceSource", "UnknownModel", "load_prices", "parse_unknown_model"]
+__all__ = [
+    "Found",
+    "PriceBook",
+    "PriceMap",
+    "PriceSource",
+    "UnknownModel",
+    "imported_map",
+    "installed_map",
+    "load_prices",
+    "parse_unknown_model",
+]

@@ -2,24 +2,27 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.own import rates_of_price_map
-from budget_middleware.prices.published import load_published, published_rates
-from budget_middleware.prices.units import OwnPrice, SameAs
+from budget_middleware.prices.published import load_published
+from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
+from budget_middleware.prices.spelling import as_answered, is_same_model
+from budget_middleware.prices.units import MAX_CACHED, OwnPrice, SameAs, exact_number
 
-# Model names come from clients: longer ones are not looked up, and so many answers are kept.
+# Model names come from clients: longer ones are not looked up.
 MAX_MODEL_NAME: Final = 256
-MAX_CACHED: Final = 1024
 # Some prices depend on the time of day, and a look-up takes up to 100 us.
 LOOKUP_LIFE_S: Final = 60
+OWN: Final = "BUDGET_PRICES"
+CODE: Final = "price_source"
 
 PriceSource = Callable[[str], str | Mapping[str, object] | None]
 """From a model's name to the model that costs the same, or to its prices as an entry of LiteLLM's price map; None: it
@@ -59,7 +62,12 @@ def parse_unknown_model(text: str) -> UnknownModel:
 
 
 class PriceBook:
-    """Rates by model name. Own prices win, then the `source`, then `genai-prices`, then what an unknown model costs."""
+    """Rates by model name. Own prices win, then the `source`, then the published `lists` in their order, then what an
+    unknown model costs.
+
+    Own prices and lists are as they were when the book was made, and a request is billed by the minute of its
+    estimate: no change of a price falls between the two.
+    """
 
     def __init__(
         self,
@@ -67,35 +75,92 @@ class PriceBook:
         *,
         unknown: UnknownModel,
         source: PriceSource | None = None,
+        lists: Sequence[Source] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._own = own
         self._own_by_lower = {name.lower(): rates for name, rates in own.items()}
         self._unknown = unknown
         self._source = source
+        self._lists = (*lists, BuiltIn(), Gaps())
         self._clock = clock
         self._known_in_minute = lru_cache(MAX_CACHED)(self._look_up)
+        self._answered_in_minute = lru_cache(MAX_CACHED)(self._look_up_answer)
         load_published()
+
+    @property
+    def minute(self) -> int:
+        """The minute of the clock: prices may depend on the time of day."""
+        return int(self._clock()) // LOOKUP_LIFE_S
 
     def resolve(self, model: str, *, provider: str = "") -> Rates | None:
         """The rates of a model now; None if it is unpriced. Never raises, whatever the name.
 
         A published model is looked up at the `provider` that its name begins with, then at the one given.
         """
-        rates = None
-        if len(model) <= MAX_MODEL_NAME:
-            rates = self._known_in_minute(model, provider, int(self._clock()) // LOOKUP_LIFE_S)
-        return rates or self._unknown.rates
+        found = self.find(model, provider=provider)
+        return found.rates if found else self._unknown.rates
 
-    def _look_up(self, model: str, provider: str, minute: int) -> Rates | None:
-        price = self._own_price(model) or self._sourced(model)
+    def find(self, model: str, *, provider: str = "") -> Found | None:
+        """As `resolve`, with the rule and the source; None for a model that only BUDGET_UNKNOWN_MODEL prices."""
+        return self._known_in_minute(model, provider, self.minute) if len(model) <= MAX_MODEL_NAME else None
+
+    def resolve_answer(
+        self, answered: str, *, asked: str, provider: str, minute: int, is_only_name: bool
+    ) -> Rates | None:
+        """The rates of the model that an answer names; None if what was asked is to be billed.
+
+        `minute` is that of the estimate. Where the request named several models (not `is_only_name`), nobody knows
+        which of them was served but by the answer.
+        """
+        if not answered or max(len(answered), len(asked)) > MAX_MODEL_NAME:
+            return None
+        return self._answered_in_minute(answered, asked, provider, minute, is_only_name)
+
+    def _look_up_answer(
+        self, answered: str, asked: str, provider: str, minute: int, is_only_name: bool
+    ) -> Rates | None:
+        # The same model by another spelling tells nothing of its provider or its region.
+        if is_same_model(asked, answered):
+            return None
+        host = ""
+        if is_only_name and asked and not self._is_operators(answered, "", minute):
+            if self._is_operators(asked, provider, minute):
+                return None
+            as_asked = self._known_in_minute(asked, provider, minute)
+            host = as_asked.host if as_asked else ""
+        at = _instant(minute)
+        version = as_answered(asked, answered) if is_only_name else answered
+        found = self._find(version, provider, "", at) if version != answered else None
+        found = found or self._find(answered, provider, host, at)
+        return found.rates if found else None
+
+    def _is_operators(self, model: str, provider: str, minute: int) -> bool:
+        found = self._known_in_minute(model, provider, minute)
+        return found is not None and found.source in {OWN, CODE}
+
+    def _look_up(self, model: str, provider: str, minute: int) -> Found | None:
+        return self._find(model, provider, "", _instant(minute))
+
+    def _find(self, model: str, provider: str, host: str, at: datetime) -> Found | None:
+        return self._operators(model, at) or resolve(model, self._lists, at=at, provider=provider, host=host)
+
+    def _operators(self, model: str, at: datetime) -> Found | None:
+        """What the operator says that a name costs: in the file, then in the code."""
+        price, source, rule = self._own_price(model), OWN, "its own name"
+        if price is None:
+            price, source = self._sourced(model), CODE
         # The source may name an alias of the file, and no alias of the file stands for another.
         for _ in range(2):
             if isinstance(price, SameAs):
-                model = price.model
-                price = self._own_price(model)
-        at = datetime.fromtimestamp(minute * LOOKUP_LIFE_S, UTC)
-        return price if isinstance(price, Rates) else published_rates(model.lower(), provider, at=at)
+                other = price.model
+                rule = f"the same as {other}"
+                price = self._own_price(other)
+                if price is None:
+                    found = resolve(other, self._lists, at=at)
+                    # Whoever serves it, the operator has said what it costs.
+                    return replace(found, source=source, rule=f"{rule}; {found.rule}") if found else None
+        return Found(price, source, rule) if isinstance(price, Rates) else None
 
     def _own_price(self, model: str) -> OwnPrice | None:
         return self._own.get(model) or self._own_by_lower.get(model.lower())
@@ -108,13 +173,12 @@ class PriceBook:
                 case str() as other:
                     return SameAs(other)
                 case prices:
-                    return rates_of_price_map(model, {name: _exact(value) for name, value in prices.items()})
+                    return rates_of_price_map(model, {name: exact_number(value) for name, value in prices.items()})
         # It is the user's code, and a lookup never raises.
         except Exception as error:  # noqa: BLE001
             _log.warning("price_source failed for %r: %r", model, error)
             return None
 
 
-def _exact(value: object) -> object:
-    """A price that a program holds as a float is the number that it is written as."""
-    return Decimal(str(value)) if isinstance(value, float) else value
+def _instant(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * LOOKUP_LIFE_S, UTC)

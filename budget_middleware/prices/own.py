@@ -11,7 +11,8 @@ from typing import Final, NoReturn
 
 from budget_middleware.core.money import MAX_USD
 from budget_middleware.core.pricing import Rate, Rates, Unit
-from budget_middleware.prices.published import published_rates
+from budget_middleware.prices.gaps import Gaps
+from budget_middleware.prices.resolving import BuiltIn, resolve
 from budget_middleware.prices.units import MILLION, SELLS_BY, OwnPrice, SameAs, nanos_per_million
 
 # Beyond any model's window; a count above it is a slip of the pen.
@@ -107,7 +108,7 @@ def _checked(own: Mapping[str, OwnPrice]) -> Mapping[str, OwnPrice]:
             continue
         is_own = isinstance(own.get(price.model), Rates)
         if not is_own and (
-            price.model in own or published_rates(price.model.lower(), "", at=datetime.now(UTC)) is None
+            price.model in own or resolve(price.model, (BuiltIn(), Gaps()), at=datetime.now(UTC)) is None
         ):
             _refuse(model, _SAME_AS, price.model, "a model that has prices here or in the built-in book")
     return own

@@ -8,6 +8,8 @@ from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Rates, Unit
 
 MILLION: Final = 1_000_000
+# Names come from clients: so many answers are kept.
+MAX_CACHED: Final = 1024
 
 # What a call can be billed by alone. A model without any of these has no price that any call would be billed at.
 SELLS_BY: Final = frozenset({Unit.INPUT, Unit.OUTPUT, Unit.CHARACTER, Unit.AUDIO_MS, Unit.IMAGE, Unit.RERANK_SEARCH})
@@ -26,3 +28,8 @@ OwnPrice = Rates | SameAs
 def nanos_per_million(usd: Decimal, *, per: int) -> int:
     """The rate of a price for so many; what is above 0 stays above 0, so that rounding makes no model free."""
     return max(nanos_from_usd(usd * MILLION / per), int(usd > 0))
+
+
+def exact_number(value: object) -> object:
+    """A price that a program holds as a float is the number that it is written as."""
+    return Decimal(str(value)) if isinstance(value, float) else value

@@ -20,6 +20,8 @@ class Bill:
         self.doubt = ""
         self._quote = quote
         self._prices = prices
+        # By the prices of the estimate, however long the answer takes.
+        self._minute = prices.minute
 
     def evidence(
         self, seen: Seen, *, end: End, is_error: bool, output_began: bool, inner_id: str = "", app_told: bool = False
@@ -86,9 +88,15 @@ class Bill:
         return self._rates_of(seen.model or "") or self._quote.rates
 
     def _rates_of(self, model: str) -> Rates | None:
-        """The rates of a model that the answer names; None if it has no price of its own."""
-        rates = self._prices.resolve(model, provider=self._quote.ask.provider)
-        return rates if rates is not None and rates.model else None
+        """The rates of a model that the answer names; None if it is what was asked, or has no price of its own."""
+        ask = self._quote.ask
+        return self._prices.resolve_answer(
+            model,
+            asked=ask.model or "",
+            provider=ask.provider,
+            minute=self._minute,
+            is_only_name=not self._quote.other_models,
+        )
 
 
 def _nanos(rates: Rates | None, usage: Usage, service_tier: str | None) -> int:

@@ -1,0 +1,157 @@
+"""From a name to rates: the readings of the name, asked of the published sources in their order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Protocol
+
+from budget_middleware.core.money import ceil_div
+from budget_middleware.core.pricing import FREE, Rate, Rates, Unit
+from budget_middleware.prices import published
+from budget_middleware.prices.providers import ANY_SELLER
+from budget_middleware.prices.spelling import Reading, has_no_published_price, readings_of, surcharge_of
+from budget_middleware.prices.units import SELLS_BY
+
+BUILT_IN: Final = "genai-prices"
+RULES: Final = "rules"
+_BASIS_POINTS: Final = 10_000
+# By the call: they cost the same everywhere.
+_FEES: Final = frozenset({Unit.WEB_SEARCH, Unit.REQUEST})
+
+
+class Source(Protocol):
+    """A list of prices by provider and model."""
+
+    name: str
+
+    def rates(self, provider: str, model: str, *, at: datetime) -> Rates | None:
+        """The rates of a model at a provider, None if it has none."""
+
+    def sellers(self, model: str, *, at: datetime) -> Iterator[Rates]:
+        """The rates of all that sell exactly this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rates of a name, and where they come from."""
+
+    rates: Rates
+    source: str
+    rule: str
+    # Who serves it, if the name or the request say so. Rates of the dearest seller are nobody's in particular.
+    host: str = ""
+    # The units whose rate another source gave, because the first one has none.
+    filled: Mapping[Unit, str] | None = None
+
+    def source_of(self, unit: Unit) -> str:
+        """Who published the rate of a unit."""
+        return (self.filled or {}).get(unit, self.source)
+
+
+class BuiltIn:
+    """The list that is installed with `genai-prices`."""
+
+    name = BUILT_IN
+
+    def rates(self, provider: str, model: str, *, at: datetime) -> Rates | None:
+        return published.published_rates(model, provider, at=at)
+
+    def sellers(self, model: str, *, at: datetime) -> Iterator[Rates]:
+        return published.rates_of_sellers(model, at=at)
+
+
+def resolve(name: str, sources: Sequence[Source], *, at: datetime, provider: str = "", host: str = "") -> Found | None:
+    """The rates of the first reading that a source has a price for."""
+    readings = readings_of(name, provider=provider, host=host)
+    for reading in readings:
+        if reading.is_free:
+            if found := _free(reading):
+                return found
+            continue
+        for n, source in enumerate(sources):
+            if found := _at_source(reading, source, at=at):
+                return _completed(found, readings, sources[n + 1 :], at=at)
+    return None if has_no_published_price(name) else _claimed(name.lower(), sources, at=at)
+
+
+def _at_source(reading: Reading, source: Source, *, at: datetime) -> Found | None:
+    if reading.provider == ANY_SELLER:
+        rates = max(source.sellers(reading.model, at=at), key=_dearness, default=None)
+    else:
+        rates = source.rates(reading.provider, reading.model, at=at)
+    if rates is None:
+        return None
+    rule, host = reading.rule, "" if reading.provider == ANY_SELLER else rates.provider or reading.provider
+    if extra := surcharge_of(reading, model=rates.model):
+        rates = _with_surcharge(rates, extra)
+        rule += f" +{Decimal(extra) / 100:f} %"
+    return Found(rates, source.name, rule, host)
+
+
+def _free(reading: Reading) -> Found | None:
+    """The price 0 of a free variant, if the provider lists the model: a mark at the end of a name makes none free."""
+    free = f"{reading.model}:free"
+    if not any(published.lists_model(model, reading.provider) for model in (free, reading.model)):
+        return None
+    rates = Rates(model=free, provider=reading.provider, by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE})
+    return Found(rates, RULES, reading.rule, reading.provider)
+
+
+def _claimed(name: str, sources: Sequence[Source], *, at: datetime) -> Found | None:
+    """What no rule knows, at the provider that claims such names."""
+    if ":" in name:
+        return None
+    for provider in published.claimed_by(name):
+        for source in sources:
+            if rates := source.rates(provider, name, at=at):
+                return Found(rates, source.name, f"a name of {provider}", provider)
+    return None
+
+
+def _completed(found: Found, readings: Sequence[Reading], others: Sequence[Source], *, at: datetime) -> Found:
+    """The rates with those of other sources for what the first one does not price, under the built-in book's name.
+
+    Limits and metrics go by that name, and must not change when another source is installed.
+    """
+    if not found.host:
+        return found
+    for source in others:
+        for reading in readings:
+            other = _at_source(reading, source, at=at) if reading.provider == found.host else None
+            if other is None:
+                continue
+            rates, theirs = found.rates, other.rates.by_unit
+            extra: Mapping[Unit, Rate] = {}
+            # Sold by another unit, it would be billed twice.
+            if rates.by_unit.keys() & SELLS_BY == theirs.keys() & SELLS_BY:
+                extra = {unit: rate for unit, rate in theirs.items() if unit not in rates.by_unit}
+            rates = replace(
+                rates,
+                model=other.rates.model,
+                provider=other.rates.provider,
+                by_unit={**rates.by_unit, **extra},
+                by_service_tier={**other.rates.by_service_tier, **rates.by_service_tier},
+                context_window=rates.context_window or other.rates.context_window,
+            )
+            return replace(found, rates=rates, filled=dict.fromkeys(extra, source.name))
+    return found
+
+
+def _with_surcharge(rates: Rates, basis_points: int) -> Rates:
+    def raised(by_unit: Mapping[Unit, Rate]) -> dict[Unit, Rate]:
+        return {unit: rate if unit in _FEES else _raised(rate, basis_points) for unit, rate in by_unit.items()}
+
+    tiers = {tier: raised(by_unit) for tier, by_unit in rates.by_service_tier.items()}
+    return replace(rates, by_unit=raised(rates.by_unit), by_service_tier=tiers)
+
+
+def _raised(rate: Rate, basis_points: int) -> Rate:
+    def more(nanos: int) -> int:
+        return ceil_div(nanos * (_BASIS_POINTS + basis_points), _BASIS_POINTS)
+
+    return Rate(more(rate.nanos_per_million), tuple((above, more(nanos)) for above, nanos in rate.tiers))
+
+
+def _dearness(rates: Rates) -> int:
+    return sum(rates.of(unit).nanos_per_million for unit in SELLS_BY & rates.by_unit.keys())
