@@ -314,6 +314,10 @@ class TestToml:
             ("[models.m]\ninput = 1\noutput = 1\nmax_output_tokens = 1.5", "max_output_tokens is '1.5'"),
             ("[models.m]\ninput = 1\noutput = 1\ncontext_window = 1e999999", "context_window"),
             ("[models.m", "end of document"),
+            (
+                "[models.Mine]\ninput = 1\noutput = 1\n[models.mine]\ninput = 2\noutput = 1",
+                "models 'Mine' and 'mine' are one name with two prices",
+            ),
             ("x = " + "[" * 100_000, "prices.toml"),
         ],
     )
@@ -392,6 +396,23 @@ class TestPriceMap:
             "dall-e-3": nanos_from_usd("0.08"),
             "rerank": nanos_from_usd("0.002"),
         }
+
+    @pytest.mark.parametrize(
+        ("text", "told"),
+        [
+            ('{"m": {"input_cost_per_token": 1e-6}, "m": {"input_cost_per_token": 2e-6}}', "'m' stands twice, as "),
+            ('{"m": {"input_cost_per_token": 1e-6, "input_cost_per_token": 2e-6}}', "as 0.000001 and as 0.000002"),
+            ('{"m": {"input_cost_per_query": 1}, "M": {"input_cost_per_query": 2}}', "models 'm' and 'M' are one name"),
+            ('{"m": [1]}', "model 'm': its value is '[1]'; accepted is an object of prices"),
+        ],
+    )
+    def test_two_prices_for_one_name_are_both_named(self, tmp_path, text, told):
+        path = tmp_path / "prices.json"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"prices\.json: ") as error:
+            load_prices(path)
+        assert told in str(error.value)
+        assert "\n" not in str(error.value)
 
     def test_entries_that_price_nothing_known_are_left_out(self, tmp_path):
         entries = {

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from budget_middleware.cli import auditing, changing, doctor, explaining, limiting, pricing, reading
+from budget_middleware.cli import auditing, changing, doctor, explaining, limiting, price_checking, pricing, reading
 from budget_middleware.cli.output import PROGRAM, complain
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
 from budget_middleware.settings import SettingsError
@@ -61,6 +61,7 @@ def _parser() -> Parser:
     limiting.add_to(commands)
     changing.add_to(commands)
     pricing.add_to(commands)
+    price_checking.add_to(commands)
     doctor.add_to(commands)
     _add_demo(commands)
     return parser

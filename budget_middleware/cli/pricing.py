@@ -7,10 +7,10 @@ from typing import Any
 
 from budget_middleware.cli.output import Table, complain, say, say_json, usd
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
+from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.core.accounts import KEY, account_of, key_id
 from budget_middleware.core.money import half_even_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, cost_nanos
-from budget_middleware.opening import price_book
 from budget_middleware.payers.payers import token_of
 from budget_middleware.settings import load
 
@@ -39,9 +39,8 @@ def add_to(commands: Any) -> None:
 
 
 def _price(arguments: Namespace) -> int:
-    settings = load()
     usage = _usage(arguments)
-    rates = price_book(settings).resolve(arguments.model)
+    rates = operators_book().resolve(arguments.model)
     if rates is None:
         complain(
             f"{arguments.model} has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit binds the"

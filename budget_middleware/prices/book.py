@@ -105,6 +105,15 @@ class PriceBook:
         """As `resolve`, with the rule and the source; None for a model that only BUDGET_UNKNOWN_MODEL prices."""
         return self._known_in_minute(model, provider, self.minute) if len(model) <= MAX_MODEL_NAME else None
 
+    def find_all(self, model: str, *, provider: str = "") -> tuple[Found, ...]:
+        """What counts for a name, then what each of the other lists alone would say."""
+        counts = self.find(model, provider=provider)
+        if counts is None:
+            return ()
+        at = _instant(self.minute)
+        alone = [resolve(model, (source,), at=at, provider=provider) for source in self._lists]
+        return (counts, *(other for other in alone if other is not None and other.source != counts.source))
+
     def resolve_answer(
         self, answered: str, *, asked: str, provider: str, minute: int, is_only_name: bool
     ) -> Rates | None:

@@ -26,7 +26,7 @@ _TEXT_USD: Final = {
     ("fireworks", f"{_FIREWORKS}deepseek-r1"): ("3", "3", "8"),
     ("fireworks", f"{_FIREWORKS}deepseek-v3"): ("0.9", "0.9", "0.9"),
     ("fireworks", f"{_FIREWORKS}deepseek-v3p1"): ("0.56", "0.56", "1.68"),
-    ("dashscope", "qwen-max"): ("1.6", "1.6", "6.4"),
+    ("dashscope", "qwen-max"): ("1.6", "0.64", "6.4"),
 }
 # (provider, model) -> USD per million of input, where that is all that is sold.
 _INPUT_USD: Final = {

@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -65,9 +66,25 @@ def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
         text = Path(path).read_text(encoding="utf-8-sig")
         # No TOML document begins with a brace.
         read = _price_map_entries if text.lstrip().startswith("{") else _toml_entries
-        return _checked(dict(read(text)))
+        return _checked(_once_each(read(text)))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _once_each(entries: Iterator[tuple[str, OwnPrice]]) -> Mapping[str, OwnPrice]:
+    """The entries by name; ValueError for two that price one name, which is read in capitals or not."""
+    own: dict[str, OwnPrice] = {}
+    by_lower: dict[str, str] = {}
+    for model, price in entries:
+        other = by_lower.setdefault(model.lower(), model)
+        if other in own and own[other] != _renamed(price, other):
+            raise ValueError(f"models {other!r} and {model!r} are one name with two prices; accepted is one of them")
+        own[model] = price
+    return own
+
+
+def _renamed(price: OwnPrice, model: str) -> OwnPrice:
+    return replace(price, model=model) if isinstance(price, Rates) else price
 
 
 def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
@@ -115,13 +132,25 @@ def _checked(own: Mapping[str, OwnPrice]) -> Mapping[str, OwnPrice]:
 
 
 def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
-    for model, entry in json.loads(text, parse_float=Decimal, parse_constant=Decimal).items():
+    document = json.loads(text, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=_object)
+    for model, entry in document.items():
         if model == "sample_spec":
             continue
         if not isinstance(entry, dict):
             _refuse(model, "its value", entry, "an object of prices")
         if rates := rates_of_price_map(model, entry):
             yield model, rates
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object; ValueError for a field that stands twice, of which JSON would take the last in silence."""
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found and found[name] != value:
+            told = (str(found[name])[:80], str(value)[:80])
+            raise ValueError(f"{name!r} stands twice, as {told[0]} and as {told[1]}; accepted is one of them")
+        found[name] = value
+    return found
 
 
 def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:

@@ -1,0 +1,172 @@
+"""`prices check` and `prices explain`: which names have no price, where sources differ, and where a rate comes from."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from budget_middleware.cli.output import Row, Table, complain, say, say_json, say_rows
+from budget_middleware.cli.parsing import CommandError, add_command
+from budget_middleware.core.money import half_even_div, usd_from_nanos
+from budget_middleware.core.pricing import Unit
+from budget_middleware.opening import price_book
+from budget_middleware.prices import Found, PriceBook
+from budget_middleware.setting_types import LiteLLMPrices
+from budget_middleware.settings import load
+
+# In hundredths of a percent.
+_TOLERATED: Final = 200
+_MAX_NAMES: Final = 100_000
+
+
+def add_to(commands: Any) -> None:
+    says = "Check which names have a price, and explain where a price comes from."
+    prices = commands.add_parser("prices", help=says, description=says)
+    verbs = prices.add_subparsers(metavar="COMMAND", required=True)
+    check = add_command(
+        verbs,
+        "check",
+        _check,
+        says="List the names of a file that have no price, and where sources differ by more than 2 percent.",
+        more="Exit code 1 if a name has no price.",
+    )
+    check.add_argument("file", metavar="FILE", help="names, one a line, maybe with their API's provider; - is stdin")
+    explain = add_command(verbs, "explain", _explain, says="Show which rule and source gave each rate.")
+    explain.add_argument("name", metavar="NAME", help="as clients or the gateway write it")
+    explain.add_argument("--provider", metavar="P", default="", help="whose API is called, such as aws or google")
+
+
+def operators_book() -> PriceBook:
+    """The book of a gateway with these settings. LiteLLM is imported there, and only installed here."""
+    settings = load()
+    if settings.litellm_prices is LiteLLMPrices.AUTO:
+        settings = settings.model_copy(update={"litellm_prices": LiteLLMPrices.INSTALLED})
+    return price_book(settings)
+
+
+# Check.
+
+
+def _check(arguments: Namespace) -> int:
+    book = operators_book()
+    names = list(dict.fromkeys(_names_in(arguments.file)))
+    unpriced = [" ".join(words) for words in names if book.find(words[0], provider=words[1]) is None]
+    differing = [row for name, provider in names for row in _differences(book, name, provider)]
+    if arguments.json:
+        say_json({"names": len(names), "unpriced": [name.strip() for name in unpriced], "differences": differing})
+    else:
+        _say_checked(len(names), unpriced, differing)
+    return 1 if unpriced else 0
+
+
+def _names_in(file: str) -> Iterator[tuple[str, str]]:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{file}: {' '.join(str(error).split())}") from None
+    lines = text.splitlines()
+    if len(lines) > _MAX_NAMES:
+        raise CommandError(f"{file}: {len(lines)} lines; accepted are at most {_MAX_NAMES}")
+    for number, line in enumerate(lines, 1):
+        words = line.partition("#")[0].split()
+        if len(words) > 2:
+            raise CommandError(f"{file}, line {number}: accepted are a name, maybe its API's provider, and # comments")
+        if words:
+            yield words[0], (words[1] if len(words) > 1 else "")
+
+
+def _differences(book: PriceBook, name: str, provider: str) -> Iterator[Row]:
+    """Each rate of a name that another source publishes otherwise than the one that counts."""
+    counts, *others = book.find_all(name, provider=provider) or [None]
+    for other in others:
+        if counts is None or other is None:
+            continue
+        for unit in Unit:
+            ours, theirs = counts.rates.by_unit.get(unit), other.rates.by_unit.get(unit)
+            if ours is None or theirs is None:
+                continue
+            mine, its = ours.nanos_per_million, theirs.nanos_per_million
+            if abs(mine - its) * 10_000 > _TOLERATED * max(mine, its):
+                yield {
+                    "name": name,
+                    "unit": unit,
+                    "usd_per_million": usd_from_nanos(mine),
+                    "source": counts.source,
+                    "other_usd_per_million": usd_from_nanos(its),
+                    "other_source": other.source,
+                    "other_is_percent": half_even_div(its * 100, mine) if mine else None,
+                }
+
+
+def _say_checked(n_names: int, unpriced: list[str], differing: list[Row]) -> None:
+    for name in unpriced:
+        say(f"no price: {name.strip()}")
+    if differing:
+        Table().say(differing)
+    say(f"{n_names - len(unpriced)} of {n_names} names have a price; {len(differing)} rates differ by more than 2 %")
+
+
+# Explain.
+
+
+def _explain(arguments: Namespace) -> int:
+    book = operators_book()
+    found = book.find(arguments.name, provider=arguments.provider)
+    if found is None:
+        complain(
+            f"{arguments.name[:256]} has no price in any source: give it one in BUDGET_PRICES, or name the provider"
+            " that serves it, as in groq/NAME"
+        )
+        return 1
+    others = book.find_all(arguments.name, provider=arguments.provider)[1:]
+    if arguments.json:
+        rates = list(_rate_rows(found))
+        say_json({**_heading(found), "rates": rates, "others": [_other_row(other) for other in others]})
+        return 0
+    heading = _heading(found)
+    say(f"{arguments.name} is {heading['model']} ({heading['provider'] or 'own price'})")
+    say(f"rule: {found.rule}")
+    Table().say(list(_rate_rows(found)))
+    if others:
+        say("")
+        say("Other sources, which do not count:")
+        say_rows([_other_row(other) for other in others], as_json=False, if_none="")
+    return 0
+
+
+def _heading(found: Found) -> dict[str, object]:
+    return {"model": found.rates.model, "provider": found.rates.provider or None, "rule": found.rule}
+
+
+def _rate_rows(found: Found) -> Iterator[Row]:
+    tiers = {"": found.rates.by_unit, **found.rates.by_service_tier}
+    for tier, by_unit in tiers.items():
+        for unit, rate in by_unit.items():
+            if tier and found.rates.by_unit.get(unit) == rate:
+                continue
+            for above, nanos in ((None, rate.nanos_per_million), *rate.tiers):
+                yield {
+                    "unit": unit,
+                    "above_tokens": above,
+                    "service_tier": tier or None,
+                    "usd_per_million": usd_from_nanos(nanos),
+                    "source": found.source_of(unit),
+                }
+
+
+def _other_row(found: Found) -> Row:
+    rates = found.rates
+    return {
+        "source": found.source,
+        "model": rates.model,
+        "provider": rates.provider or None,
+        "input_usd_per_million": _usd_of(found, Unit.INPUT),
+        "output_usd_per_million": _usd_of(found, Unit.OUTPUT),
+        "rule": found.rule,
+    }
+
+
+def _usd_of(found: Found, unit: Unit) -> str | None:
+    rate = found.rates.by_unit.get(unit)
+    return None if rate is None else usd_from_nanos(rate.nanos_per_million)
