@@ -4,7 +4,7 @@ import pytest
 
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Unit
-from budget_middleware.prices import PriceBook, UnknownModel, load_prices
+from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
 from budget_middleware.prices.spelling import as_answered, is_same_model
 
 BOOK = PriceBook({}, unknown=UnknownModel(None))
@@ -216,7 +216,17 @@ def test_whether_an_answer_names_what_was_asked(asked, answered, same):
 def test_a_version_stays_where_it_was_asked():
     assert as_answered("azure/eu/gpt-4o", "gpt-4o-2024-08-06") == "azure/eu/gpt-4o-2024-08-06"
     assert as_answered("azure/eu/gpt-4o", "gpt-4o-mini") == "gpt-4o-mini"
+    asked, name = "bedrock/global.anthropic.claude-opus-5-5", "claude-opus-5-5-20260901"
+    assert as_answered(asked, name) == "bedrock/global.anthropic.claude-opus-5-5-20260901"
     assert as_answered("gpt-4o", "gpt-4o-2024-08-06") == "gpt-4o-2024-08-06"
+
+
+@pytest.mark.parametrize(("setting", "usd"), [("free", "0"), ("5/6", "5"), ("reject", "0.35")])
+def test_without_a_host_what_the_operator_says_of_unknown_models_counts(setting, usd):
+    """It may be a server of one's own, such as vLLM, whose models are named so."""
+    rates = PriceBook({}, unknown=parse_unknown_model(setting)).resolve("openai/gpt-oss-120b")
+    assert rates is not None
+    assert usd_of(rates, Unit.INPUT) == nanos_from_usd(usd)
 
 
 def answered(book, asked, name, *, is_only_name=True):
@@ -225,6 +235,13 @@ def answered(book, asked, name, *, is_only_name=True):
 
 class TestAnswers:
     """What was asked is told by None."""
+
+    def test_a_server_of_ones_own_costs_nothing_that_others_ask(self):
+        assert answered(BOOK, "hosted_vllm/openai/gpt-oss-120b", "openai/gpt-oss-120b") is None
+        # A gateway fell back to a provider.
+        fallback = answered(BOOK, "hosted_vllm/openai/gpt-oss-120b", "claude-haiku-4-5-20251001")
+        assert fallback is not None
+        assert fallback.provider == "anthropic"
 
     def test_an_own_price_for_the_asked_name_counts(self, tmp_path):
         path = tmp_path / "prices.toml"
@@ -247,7 +264,12 @@ class TestAnswers:
             ("azure/gpt-4o", "gpt-4o-mini-2024-07-18", "azure", "0.15"),
             ("groq/llama-3.3-70b-versatile", "claude-haiku-4-5-20251001", "anthropic", "1"),
             ("gpt-4o", "gpt-4o-2024-05-13", "openai", "5"),
+            ("bedrock/global.anthropic.claude-opus-5-5", "claude-opus-5-5-20260901", "aws", "4"),
+            ("bedrock/us.anthropic.claude-opus-5-5", "claude-opus-5-5-20260901", "aws", "4.4"),
             ("unpriced", "gpt-4o", "openai", "2.5"),
+            # The same model, but what was asked has no price.
+            ("my-team/gpt-4o", "gpt-4o", "openai", "2.5"),
+            ("hosted_vllm/gpt-4o", "gpt-4o", "openai", "2.5"),
         ],
     )
     def test_the_provider_that_was_asked_stays(self, asked, name, provider, usd):

@@ -14,7 +14,7 @@ from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.own import rates_of_price_map
 from budget_middleware.prices.published import load_published
 from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
-from budget_middleware.prices.spelling import as_answered, is_same_model
+from budget_middleware.prices.spelling import as_answered, is_own_server, is_same_model
 from budget_middleware.prices.units import MAX_CACHED, OwnPrice, SameAs, exact_number
 
 # Model names come from clients: longer ones are not looked up.
@@ -23,6 +23,7 @@ MAX_MODEL_NAME: Final = 256
 LOOKUP_LIFE_S: Final = 60
 OWN: Final = "BUDGET_PRICES"
 CODE: Final = "price_source"
+_OPERATORS: Final = frozenset({OWN, CODE})
 
 PriceSource = Callable[[str], str | Mapping[str, object] | None]
 """From a model's name to the model that costs the same, or to its prices as an entry of LiteLLM's price map; None: it
@@ -129,30 +130,38 @@ class PriceBook:
     def _look_up_answer(
         self, answered: str, asked: str, provider: str, minute: int, is_only_name: bool
     ) -> Rates | None:
+        as_asked = self._known_in_minute(asked, provider, minute) if asked else None
         # The same model by another spelling tells nothing of its provider or its region.
-        if is_same_model(asked, answered):
+        if as_asked is not None and is_same_model(asked, answered):
             return None
         host = ""
-        if is_only_name and asked and not self._is_operators(answered, "", minute):
-            if self._is_operators(asked, provider, minute):
+        if is_only_name and as_asked is not None and not self._is_operators(answered, provider, minute):
+            if as_asked.source in _OPERATORS:
                 return None
-            as_asked = self._known_in_minute(asked, provider, minute)
-            host = as_asked.host if as_asked else ""
+            host = as_asked.host
         at = _instant(minute)
         version = as_answered(asked, answered) if is_only_name else answered
         found = self._find(version, provider, "", at) if version != answered else None
         found = found or self._find(answered, provider, host, at)
-        return found.rates if found else None
+        if found is None or (found.source not in _OPERATORS and not found.host and is_own_server(asked)):
+            return None
+        return found.rates
 
     def _is_operators(self, model: str, provider: str, minute: int) -> bool:
         found = self._known_in_minute(model, provider, minute)
-        return found is not None and found.source in {OWN, CODE}
+        return found is not None and found.source in _OPERATORS
 
     def _look_up(self, model: str, provider: str, minute: int) -> Found | None:
         return self._find(model, provider, "", _instant(minute))
 
     def _find(self, model: str, provider: str, host: str, at: datetime) -> Found | None:
-        return self._operators(model, at) or resolve(model, self._lists, at=at, provider=provider, host=host)
+        found = self._operators(model, at)
+        if found is None:
+            found = resolve(model, self._lists, at=at, provider=provider, host=host)
+            # Where nobody is known to serve a model, it may be a server of one's own: what the operator says counts.
+            if found is not None and not found.host and not self._unknown.rejects:
+                return None
+        return found
 
     def _operators(self, model: str, at: datetime) -> Found | None:
         """What the operator says that a name costs: in the file, then in the code."""

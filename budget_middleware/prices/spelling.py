@@ -59,8 +59,12 @@ def readings_of(name: str, *, provider: str = "", host: str = "") -> tuple[Readi
 def has_no_published_price(name: str) -> bool:
     """Whether a name is one that no list can price: a server of one's own, or a router's."""
     name = _passed_on(name.lower().strip())
-    prefix, _, rest = name.partition("/")
-    return not name or prefix in known.OWN_SERVERS or name in known.ROUTERS or rest in known.ROUTERS
+    return not name or is_own_server(name) or name in known.ROUTERS or name.partition("/")[2] in known.ROUTERS
+
+
+def is_own_server(name: str) -> bool:
+    """Whether a name says that a server of one's own serves the model."""
+    return _passed_on(name.lower().strip()).partition("/")[0] in known.OWN_SERVERS
 
 
 def is_same_model(asked: str, answered: str) -> bool:
@@ -74,10 +78,13 @@ def is_same_model(asked: str, answered: str) -> bool:
 
 def as_answered(asked: str, answered: str) -> str:
     """The answered name in place of the asked one's, if it is a version of the same model; else as it is."""
-    head, slash, tail = asked.rpartition("/")
-    answered_tail = _tail(answered)
-    is_version = bool(slash) and ":" not in tail and _DATE.sub("", answered_tail) == _DATE.sub("", _tail(asked))
-    return f"{head}/{answered_tail}" if is_version else answered
+    tail = asked.rpartition("/")[2]
+    model = _tail(asked)
+    aws = known.AWS_NAME.fullmatch(tail.lower())
+    # All before the model: prefixes, Bedrock's region and vendor.
+    lead = asked[: len(asked) - len(aws["base"].partition(".")[2] if aws else tail)]
+    is_version = bool(lead) and ":" not in model and _DATE.sub("", _tail(answered)) == _DATE.sub("", model)
+    return lead + _tail(answered) if is_version else answered
 
 
 def surcharge_of(reading: Reading, *, model: str) -> int:
