@@ -103,7 +103,8 @@ def test_a_later_source_prices_what_the_map_leaves_out_and_names_the_model(with_
 @pytest.fixture
 def imported(monkeypatch):
     module = ModuleType("litellm")
-    module.model_cost = {name: dict(value) for name, value in MAP.items() if isinstance(value, dict)}
+    entries = {name: dict(value) for name, value in MAP.items() if isinstance(value, dict)}
+    monkeypatch.setattr(module, "model_cost", entries, raising=False)
     monkeypatch.setitem(sys.modules, "litellm", module)
     return module
 

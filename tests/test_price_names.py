@@ -10,7 +10,7 @@ from budget_middleware.prices.spelling import as_answered, is_same_model
 BOOK = PriceBook({}, unknown=UnknownModel(None))
 
 # kind -> name: (provider, USD per million of input, of output). What is not sold by tokens: None.
-NAMES = {
+NAMES: dict[str, dict[str, tuple[str, str | None, str | None]]] = {
     "bare": {
         "text-embedding-3-small": ("openai", "0.02", None),
         "text-embedding-3-large": ("openai", "0.13", None),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import FREE, Rate, Rates, Unit, Usage, cost_nanos
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
-from budget_middleware.prices.book import MAX_CACHED
+from budget_middleware.prices.units import MAX_CACHED
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp()
 REJECT = UnknownModel(None)

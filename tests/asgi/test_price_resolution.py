@@ -2,8 +2,8 @@
 
 import pytest
 
-from budget_middleware.testing import ScriptedApp, call
-from tests.asgi.wire import KEY, bearer, completion, event_stream, usage_event
+from budget_middleware.testing import ScriptedApp, call, event_stream
+from tests.asgi.wire import KEY, bearer, completion, usage_event
 
 OWN = """
 [models.prod-chat]
