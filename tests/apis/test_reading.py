@@ -152,7 +152,23 @@ def test_milliseconds(seconds, ms):
 @pytest.mark.parametrize("seconds", [None, True, "1", -1, float("nan"), float("inf"), 1e300, [], 10**400])
 def test_what_is_no_duration(seconds):
     assert milliseconds(seconds) is None
-    assert cost_nanos(seconds) is None or seconds == 0
+    assert cost_nanos(seconds) is None or seconds == "1"
+
+
+@pytest.mark.parametrize(
+    ("cost", "nanos"),
+    [
+        ("1", 10**9),
+        ("0.0125", 12_500_000),
+        ("1.25e-05", 12_500),
+        ("-1", None),
+        ("nan", None),
+        ("1e99", None),
+        ("", None),
+    ],
+)
+def test_a_cost_as_text(cost, nanos):
+    assert cost_nanos(cost) == nanos
 
 
 @pytest.mark.parametrize(
