@@ -7,6 +7,7 @@ from typing import Final
 
 from budget_middleware.apis.base import Api, Seen
 from budget_middleware.apis.bedrock import usage_in_headers
+from budget_middleware.apis.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.frames import FrameSplitter
 from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
@@ -174,6 +175,11 @@ class AnswerReader:
     def _read_event(self, event: Event, seen: Seen) -> bytes:
         if event.data is None:
             return event.raw
+        if is_heavy(event.data):
+            # It is passed on as it came, with a usage that the client did not ask for if it holds one.
+            self._api.read_event(lightened(event.data), seen, hide_usage=False)
+            self._misses_text = True
+            return event.raw
         data = self._api.read_event(event.data, seen, hide_usage=self._hide_usage)
         if data is None:
             return b""
@@ -211,6 +217,10 @@ class AnswerReader:
         )
 
     def _read_body(self, body: bytes | bytearray) -> None:
+        if is_heavy(body):
+            self._api.read_json(parse_body(lightened(bytes(body))), self.seen)
+            self.seen.has_unread_output, self.seen.readable = True, False
+            return
         document = parse_body(body)
         if document is not UNREADABLE:
             self._api.read_json(document, self.seen)

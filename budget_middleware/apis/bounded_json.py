@@ -64,7 +64,7 @@ def parse_in_steps(raw: bytes, *, fields: tuple[str, ...] = ()) -> Steps[object]
         except ValueError:
             return UNREADABLE
         yield
-    is_light = yield from _is_light(raw)
+    is_light = yield from is_light_in_steps(raw)
     if is_light:
         return parse_body(raw)
     if len(raw) > MAX_SEARCHED_BYTES:
@@ -72,7 +72,7 @@ def parse_in_steps(raw: bytes, *, fields: tuple[str, ...] = ()) -> Steps[object]
     return _read_fields(raw, fields)
 
 
-def _is_light(raw: bytes) -> Steps[bool]:
+def is_light_in_steps(raw: bytes) -> Steps[bool]:
     """Whether a body has few values: at a glance, else without what is inside of texts."""
     weight = 0
     for start in range(0, len(raw), _STEP_BYTES):
