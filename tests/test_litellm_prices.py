@@ -24,6 +24,7 @@ MAP = {
     "azure/eu/gpt-4o-2024-08-06": entry("azure", 2.8, 11.2),
     "eu.amazon.nova-pro-v1:0": entry("bedrock_converse", 1.05, 4.2),
     "amazon.nova-pro-v1:0": entry("bedrock_converse", 0.8, 3.2),
+    "bedrock/eu-west-2/amazon.nova-pro-v1:0": entry("bedrock", 1.25, 5),
     "vertex_ai/claude-sonnet-4-5": entry("vertex_ai-anthropic_models", 3, 15),
     "fireworks_ai/accounts/fireworks/models/new-model": entry("fireworks_ai", 1, 2),
     "deepinfra/acme/llama-9": entry("deepinfra", 1, 2),
@@ -55,6 +56,10 @@ def with_map():
         ("azure/eu/gpt-4o-2024-08-06", "azure", "2.8"),
         ("eu.amazon.nova-pro-v1:0", "aws", "1.05"),
         ("bedrock/eu.amazon.nova-pro-v1:0", "aws", "1.05"),
+        ("bedrock/eu-west-2/amazon.nova-pro-v1:0", "aws", "1.25"),
+        # No rate of the region's own: the surcharge.
+        ("bedrock/ap-south-1/amazon.nova-pro-v1:0", "aws", "1.056"),
+        ("bedrock/us-east-1/amazon.nova-pro-v1:0", "aws", "0.8"),
         ("vertex_ai/claude-sonnet-4-5@20250929", "google", "3"),
         ("fireworks_ai/new-model", "fireworks", "1"),
         ("crusoe/qwen/qwen9-8b", "crusoe", "3"),

@@ -159,14 +159,11 @@ def _readings_at(seller: str, name: str, why: str) -> Iterator[Reading]:
     if seller in known.NOT_SOLD and known.NOT_SOLD[seller].match(name):
         return
     if name.endswith(_FREE):
-        # OpenRouter's mark, which nobody else has: elsewhere it is a part of the name.
-        base = name.removesuffix(_FREE)
-        if seller == "openrouter":
-            yield Reading(seller, base, f"{why}; its :free variant", is_free=True)
-        elif "/" not in base and why.startswith("the prefix"):
-            vendor = why.removeprefix("the prefix ").removesuffix("/")
-            yield Reading("openrouter", f"{vendor}/{base}", "OpenRouter's :free variant", is_free=True)
+        yield from _free_variant(seller, name.removesuffix(_FREE), why)
         return
+    place = name.partition("/")[0]
+    if seller == "aws" and known.AWS_REGION.fullmatch(place):
+        yield Reading(seller, name, f"{why}; region {place}", place)
     region, base = _region(seller, name)
     if region:
         why = f"{why}; region {region}"
@@ -178,6 +175,15 @@ def _readings_at(seller: str, name: str, why: str) -> Iterator[Reading]:
     if other := known.LISTED_AS.get(seller):
         for model, what in _versions(base, seller):
             yield Reading(other, model, f"{why}; its price at Hugging Face{what}", region)
+
+
+def _free_variant(seller: str, base: str, why: str) -> Iterator[Reading]:
+    """OpenRouter's mark, which nobody else has: elsewhere it is a part of the name."""
+    if seller == "openrouter":
+        yield Reading(seller, base, f"{why}; its :free variant", is_free=True)
+    elif "/" not in base and why.startswith("the prefix"):
+        vendor = why.removeprefix("the prefix ").removesuffix("/")
+        yield Reading("openrouter", f"{vendor}/{base}", "OpenRouter's :free variant", is_free=True)
 
 
 def _region(seller: str, name: str) -> tuple[str, str]:
