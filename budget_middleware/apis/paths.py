@@ -4,9 +4,9 @@ An app that passes requests on builds a URL from the path that its server decode
 ends a path, `/x/%2e%2e` a step back, and whoever answers in the end may decode once more. So a path has several
 readings, and what costs money in any of them costs money. A reading is the path as it came, or normalised:
 
-    as sent (raw_path) ──decode──> as the server gives it (path) ──decode──> … until it stays the same
-         each of them, and each of them cut at `?`, `#`, `;`, white space and control characters,
-         without the parameters of segments, without dot segments, empty segments and dots that end a segment
+    as sent (raw_path), as the server gives it (path)
+         decoded, and cut at `?`, `#`, `;`, white space and control characters, in any order, until it stays the same;
+         each of them without the parameters of segments, without dot segments, empty segments and dots at an end
 
 Ordinary paths have nothing of that and are their own only reading. Decoding is bounded: a path that is not at rest
 after so many characters is read by nobody, and is not read here either.
@@ -53,12 +53,15 @@ def readings_of(path: str, *, raw_path: bytes = b"", root_path: str = "") -> tup
     readings: dict[str, None] = {}
     n_chars = 0
     sent = raw_path.decode("latin-1")
-    for text in _stages(whole, sent if "%" in sent and unquote(sent).endswith(path) else ""):
+    stages = [whole, sent] if "%" in sent and unquote(sent).endswith(path) else [whole]
+    # It grows while it is read: whoever answers in the end may have cut before decoding, or decoded before cutting.
+    for text in stages:
         n_chars += len(text)
         if n_chars > MOST_CHARS and not is_plain(text):
             return None
         readings[text] = None
         readings.update(dict.fromkeys(_normalised(text)))
+        stages += [further for further in dict.fromkeys((unquote(text), *_cuts(text))) if further not in stages]
     return tuple(readings)
 
 
@@ -67,23 +70,18 @@ def is_plain(path: str) -> bool:
     return _ODD.search(path) is None
 
 
-def _stages(path: str, sent: str) -> Iterator[str]:
-    """The path as given, then as it was sent and as it is after each further decoding."""
-    yield path
-    if sent:
-        yield sent
-    while (decoded := unquote(path)) != path:
-        path = decoded
-        yield path
+def _cuts(text: str) -> Iterator[str]:
+    """What is left of a path where parsers end it."""
+    for part in dict.fromkeys((text, _LEFT_OUT.sub("", text))):
+        for end in _ENDS_OF_PATH:
+            yield end.split(part, 1)[0]
 
 
 def _normalised(text: str) -> Iterator[str]:
     if is_plain(text):
         return
-    cut = {end.split(part, 1)[0] for end in _ENDS_OF_PATH for part in (text, _LEFT_OUT.sub("", text))}
-    for each in sorted(cut | {text}):
-        yield _without_dots(each.translate(_SLASHES).split("/"), merges=True)
-        yield _without_dots(each.split("/"), merges=False)
+    yield _without_dots(text.translate(_SLASHES).split("/"), merges=True)
+    yield _without_dots(text.split("/"), merges=False)
 
 
 def _without_dots(segments: Sequence[str], *, merges: bool) -> str:

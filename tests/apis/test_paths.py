@@ -214,6 +214,8 @@ PARSERS = {
 @example("/v1/chat/completions/.../..")
 @example("/v1/chat/completions/..\\/..")
 @example("/v1 /chat/completions?")
+@example("/v1%3F/chat/completions%2F?")
+@example("/v1%253F/chat/completions%252F?x")
 def test_what_clients_send_to_an_upstream_is_one_of_the_readings(path):
     """As gateways do that pass requests on: the path that was decoded, read as a URL, and decoded there once more."""
     assert_read_as_clients_do(path)
