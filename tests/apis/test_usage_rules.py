@@ -171,6 +171,7 @@ FACTS = st.fixed_dictionaries(
 @given(FACTS)
 def test_nothing_that_was_told_is_lost(facts):
     totals = reconcile(**facts)
+    assert totals is not None
     names = ("input_tokens", "output_tokens", "reasoning", "cached", "total")
     input_tokens, output_tokens, reasoning, cached, total = (facts[name] for name in names)
     assert totals.input_tokens >= max(input_tokens, cached)

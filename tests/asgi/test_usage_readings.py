@@ -53,7 +53,7 @@ TICKS = {
     "num_sources_used": 3,
     "cost_in_usd_ticks": 825_000_000,
 }
-FOR_AN_HOUR = {
+FOR_AN_HOUR: dict = {
     "prompt_tokens": 12_100,
     "completion_tokens": 200,
     "prompt_tokens_details": {
@@ -229,7 +229,7 @@ async def test_m06_an_input_of_0_beside_an_output_is_estimated(memory):
     assert (spent, reason) == ("0.0135", "usage_unreconciled")
 
 
-COSTS = {
+COSTS: dict[str, tuple[dict, str]] = {
     "a text": ({"cost": "0.0125"}, "0.0125"),
     "a total": ({"total_cost": 0.0125}, "0.0125"),
     "DeepInfra's": ({"estimated_cost": 1.25e-05}, "0.0000125"),
@@ -248,7 +248,7 @@ async def test_a_cost_is_read_in_any_form(memory, name):
     assert await ending(memory, "gpt-4o", CHAT, answer) == (spent, "usage")
 
 
-DOUBTFUL = {
+DOUBTFUL: dict[str, tuple[dict, str]] = {
     "total_below_parts": ({"total_tokens": 1050}, "total_tokens"),
     "total_above_parts": ({"total_tokens": 9999, "completion_tokens_details": {"reasoning_tokens": 7}}, "total_tokens"),
     "part_exceeds_whole": ({"completion_tokens_details": {"reasoning_tokens": 10**9}}, ""),
