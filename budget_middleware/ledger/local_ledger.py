@@ -49,9 +49,13 @@ class LocalLedger:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        """Forget an eighth, so that this is rare."""
-        by_age = sorted(self._seen, key=lambda counter: self._seen[counter][1])
-        for counter in by_age[: len(self._seen) - FIGURES_MAX * 7 // 8]:
+        """Forget an eighth, so that this is rare; first those on which nothing was spent: strangers make them up."""
+
+        def worth(counter: Counter) -> tuple[bool, float]:
+            balance, seen_s = self._seen[counter]
+            return balance.spent_nanos != 0, seen_s
+
+        for counter in sorted(self._seen, key=worth)[: len(self._seen) - FIGURES_MAX * 7 // 8]:
             del self._seen[counter]
 
     def settle(self, id_: str) -> None:

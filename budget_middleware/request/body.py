@@ -208,6 +208,9 @@ class RequestBody:
 
     async def _inflate(self) -> None:
         packed, self.text = self.text, b""
+        # `deflate` and `br` begin with nothing of their own: an app that ignores the header would read another body.
+        if packed.lstrip()[:1] in (b"{", b"[") and await _done(parse_in_steps(packed)) is not UNREADABLE:
+            raise CannotInflateError("it is named compressed, and can be read as JSON as it is")
         pieces = []
         for piece in inflate(packed, self._codings, max_bytes=self._max_bytes):
             self._take(len(piece))

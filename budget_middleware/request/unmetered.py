@@ -18,7 +18,11 @@ from budget_middleware.stores.base import Topic
 
 # No API generates by these: they change and delete what is kept.
 _COSTS_NOTHING: Final = frozenset({"PUT", "PATCH", "DELETE"})
-_ID: Final = re.compile(r"[0-9]++|[0-9a-fA-F-]{16,}+|[A-Za-z]++[_-][A-Za-z_-]*+[0-9][A-Za-z0-9_-]*+")
+# Numbers, UUIDs, ids behind a prefix; and whatever is long and mixes letters with digits, for it may be a key.
+_ID: Final = re.compile(
+    r"[0-9]++|[0-9a-fA-F-]{16,}+|[A-Za-z]++[_-][A-Za-z_-]*+[0-9][A-Za-z0-9_-]*+"
+    r"|(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z]).{16,}+"
+)
 _TEMPLATE_CHARS: Final = 200
 _LOOKED_AT_CHARS: Final = 1_000
 # Paths come from clients: of no more templates it is remembered that they were logged.

@@ -84,6 +84,13 @@ async def test_a_shared_accounts_figures_are_not_shown(memory):
     assert await memory.figures(KEY) == ("0.60", "0.00")
 
 
+async def test_what_may_be_a_key_in_a_path_is_not_told(memory, caplog):
+    guard = memory.guard(ScriptedApp(*completion(1)))
+    await call(guard, {}, path="/hooks/Ab3dE9fGh1JkLmN0pQr/send", headers=bearer())
+    assert "/hooks/{id}/send" in caplog.text
+    assert "Ab3dE9" not in caplog.text
+
+
 async def test_an_unmetered_route_is_logged_once_a_template(memory, caplog):
     guard = memory.guard(ScriptedApp(*completion(600)))
     with caplog.at_level("INFO", "budget_middleware"):

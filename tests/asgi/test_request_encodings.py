@@ -209,6 +209,7 @@ class TestCompressed:
         ("coding", "body", "why"),
         [
             ("gzip", b"no gzip", "it is no gzip, as its content-encoding says"),
+            ("br", b' {"model": "plain"}', "it is named compressed, and can be read as JSON as it is"),
             ("zstd", b"no zstd", "it is no zstd, as its content-encoding says"),
             ("br", b"\xff\xff\xff", "it is no br, as its content-encoding says"),
             ("gzip", gzip.compress(b'{"model": "plain"}')[:-9], "its gzip is cut off"),

@@ -129,3 +129,11 @@ def test_what_is_lost_is_remembered_in_sum_alone(local: LocalLedger):
     local.forget(first.id)
     assert not local._owed
     assert not admits(local, "0.60")
+
+
+def test_strangers_do_not_push_out_a_key_that_was_spent(local: LocalLedger, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local_ledger, "FIGURES_MAX", 16)
+    saw(local, "1.00", of=budget("key:spent"))
+    for number in range(100):
+        saw(local, "0", of=budget(f"key:{number}"))
+    assert not admits(local, "0.01", budget("key:spent"))
