@@ -73,6 +73,8 @@ class Metrics:
         """A series that appears with its first event shows no increase to whoever asks for its rate."""
         for counter in (self._expired, self._lost, self._unlogged):
             counter.add(0)
+        # Of its many series one is enough for a dashboard to find the metric.
+        self._unreconciled.add(0, {"kind": "total_above_parts", "model": "other"})
 
     @harmless
     def count_reserve(self, *, seconds: float, status: str, context: Context | None) -> None:
