@@ -27,6 +27,7 @@ AMBIGUOUS = {
     "nested other scheme": "Basic Bearer KEY",
     "three schemes": "bearer bearer bearer KEY",
     "nested scheme alone": "Bearer Bearer",
+    "scheme and blank at its end": "Bearer KEYBearer ",
     "a word more": "Bearer KEY junk",
     "a word before": "junk Bearer KEY",
     "within the word": "Bearer KBearer EY",

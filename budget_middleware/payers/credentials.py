@@ -145,6 +145,9 @@ def _read_header(name: bytes, value: bytes) -> _Found | None:
     match = _CREDENTIAL.fullmatch(value)
     if match is not None:
         scheme, word = match.groups()
+        if value.endswith(b" ") and word.lower().endswith(_SCHEMES) and word.lower() not in _SCHEMES:
+            # Gateways that take each `Bearer ` out of a value would read another key, if their server leaves the blank.
+            raise AmbiguousTokenError("the API key of the request ends in the name of a scheme and a blank")
         if scheme is not None or not _SIGNED.match(value):
             return _read_word(scheme, word)
     if not value.strip(b" "):

@@ -102,10 +102,10 @@ async def test_a_key_that_another_worker_spent_stays_refused(
     other, gateway = start_gateway(**settings), start_gateway(**settings)
     await spend(other, "spent")
     assert (await gateway.ask(key="mine", **SMALL)).status == 200
-    seen = proxy.seen["xrevrange"]
+    seen = proxy.seen["sweep"]
 
     async def have_beaten() -> bool:
-        return proxy.seen["xrevrange"] >= seen + 4
+        return proxy.seen["sweep"] >= seen + 4
 
     await until(have_beaten)
     server.freeze()

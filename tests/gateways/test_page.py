@@ -8,7 +8,7 @@ import pytest
 from budget_middleware.demo.servers import EXAMPLES
 
 ROOT = Path(__file__).parents[2]
-TESTS = {path.name: path.read_text("utf-8") for path in ROOT.glob("tests/**/test_*.py") if path != Path(__file__)}
+TESTS = {path: path.read_text("utf-8") for path in ROOT.glob("tests/**/test_*.py") if path != Path(__file__)}
 
 
 def test_the_version_of_litellm_is_the_one_that_is_tested():
