@@ -123,6 +123,9 @@ def names_in_urlencoded(raw: bytes) -> set[str]:
     return {unquote_plus(piece.partition(b"=")[0][:_MAX_NAME_BYTES].decode("latin-1")) for piece in pieces}
 
 
+_NOT_SEPARATED: Final = "the form is unclear: its parts are not separated by its boundary"
+
+
 class FormReader:
     """Reads one multipart form, piece by piece. UnclearFormError says in one line what is unclear."""
 
@@ -135,6 +138,9 @@ class FormReader:
         self._header_name = bytearray()
         self._header_value = bytearray()
         self._part = _Part()
+        self._delimiter = b"--" + boundary
+        # How the form begins, until it is known to begin with its boundary.
+        self._start: bytearray | None = bytearray()
         self._parser = MultipartParser(
             boundary,
             {
@@ -151,10 +157,26 @@ class FormReader:
 
     def feed(self, piece: bytes) -> None:
         """Read the next piece of the body."""
+        if self._start is not None:
+            piece = self._begun(self._start, piece)
         try:
             self._parser.write(piece)
         except FormParserError:
-            raise UnclearFormError("the form is unclear: its parts are not separated by its boundary") from None
+            raise UnclearFormError(_NOT_SEPARATED) from None
+
+    def _begun(self, start: bytearray, piece: bytes) -> bytes:
+        """The form from its first boundary on, b"" as long as that may yet come.
+
+        Whether the parser skips what stands before it depends on how the body is cut, and so may an app's.
+        """
+        start += piece
+        begun = bytes(start.lstrip(b"\r\n"))
+        if not begun.startswith(self._delimiter[: len(begun)]):
+            raise UnclearFormError(_NOT_SEPARATED)
+        if len(begun) < len(self._delimiter):
+            return b""
+        self._start = None
+        return begun
 
     def finish(self) -> Form:
         """The form, when all of it has been read."""

@@ -279,6 +279,7 @@ def test_f44_so_with_urlencoded_ones(raw):
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join), st.integers(1, 9))
+@example(b"\r\n --xyz--xyz", 1)
 def test_no_bytes_raise_anything_else_however_they_are_cut(raw, step):
     try:
         whole = parse(raw)
