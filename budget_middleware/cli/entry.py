@@ -6,7 +6,8 @@ import re
 import sys
 import traceback
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from budget_middleware.cli import auditing, changing, doctor, explaining, limiting, price_checking, pricing, reading
@@ -23,8 +24,23 @@ _NEGATIVE = re.compile(r"-[.0-9]")
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command: 0 done, 1 drift or not applied, 2 wrong input, wrong setting or no store."""
-    # How late a command's own event loop is concerns nobody: no request waits for it.
-    logging.getLogger("budget_middleware.loop").setLevel(logging.ERROR)
+    with _own_lateness_unlogged():
+        return _run(words)
+
+
+@contextmanager
+def _own_lateness_unlogged() -> Iterator[None]:
+    """How late a command's own event loop is concerns nobody: no request waits for it."""
+    log = logging.getLogger("budget_middleware.loop")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _run(words: Sequence[str] | None) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

@@ -846,8 +846,8 @@ FAULTS = (
     Fault(
         "details of a usage are overlooked",
         "apis/openai_usage.py",
-        "    if not of_input and not of_output:\n",
-        "    if not of_input or not of_output:\n",
+        "    if of_input or of_output:\n",
+        "    if of_input and of_output:\n",
     ),
     Fault(
         "a chunk is skimmed in the middle of an event",
