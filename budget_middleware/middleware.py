@@ -182,6 +182,7 @@ class BudgetMiddleware:
             return
         self._is_store_checked = True
         if problem := await find_problem(self.ledger, self._settings):
+            await self.ledger.store.aclose()
             await receive()
             await send({"type": "lifespan.startup.failed", "message": problem})
             raise SettingsError(problem)

@@ -932,14 +932,14 @@ FAULTS = (
     Fault(
         "white space that is not ASCII is none", "payers/credentials.py", "    if word.isascii():\n", "    if True:\n"
     ),
-    Fault("a path is decoded once", "apis/paths.py", "    while (decoded :=", "    if (decoded :="),
+    Fault("a path is not decoded", "apis/paths.py", "dict.fromkeys((unquote(text), *_cuts(text)))", "_cuts(text)"),
     Fault(
         "nobody steps back over an empty segment",
         "apis/paths.py",
         'or not (merges or segment == "."):',
         'or not (merges or segment in (".", "")):',
     ),
-    Fault("a path as it was sent is not read", "apis/paths.py", "    if sent:\n", "    if not sent:\n"),
+    Fault("a path as it was sent is not read", "apis/paths.py", "stages = [whole, sent] if", "stages = [whole] if"),
     Fault(
         "what is free in one reading is free",
         "routing.py",
