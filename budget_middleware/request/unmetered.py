@@ -21,7 +21,7 @@ _COSTS_NOTHING: Final = frozenset({"PUT", "PATCH", "DELETE"})
 # Numbers, UUIDs, ids behind a prefix; and whatever is long and mixes letters with digits, for it may be a key.
 _ID: Final = re.compile(
     r"[0-9]++|[0-9a-fA-F-]{16,}+|[A-Za-z]++[_-][A-Za-z_-]*+[0-9][A-Za-z0-9_-]*+"
-    r"|(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z]).{16,}+"
+    r"|(?=[^0-9]*+[0-9])(?=[^A-Za-z]*+[A-Za-z])[A-Za-z0-9_~+=-]{16,}+|eyJ.++"
 )
 _TEMPLATE_CHARS: Final = 200
 _LOOKED_AT_CHARS: Final = 1_000
