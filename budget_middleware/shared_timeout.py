@@ -6,8 +6,9 @@ began: a queue and one ticking clock (`LoopClock`) serve them all. Two things di
 - While the loop stands still, the clock does. Before a wait that is due is given up, the loop reads its sockets, so
   that an answer which has already arrived is never thrown away.
 - A wait is given up only while nothing else succeeds. In a burst, the thousandth call waits for the 999 before it, and
-  that is no sign of silence: as long as earlier waits succeed, later ones go on. A wait that began *before* another
-  one that has succeeded was overtaken; its answer is lost, and it is given up when it is due.
+  that is no sign of silence. Nor is it one that a later call is answered first: a burst may be spread over two
+  connections, which the server reads in turn. Only where a wait that began a whole time-out *later* has succeeded, the
+  answer is taken for lost, and the wait is given up however many others succeed.
 """
 
 import asyncio
@@ -116,7 +117,8 @@ class _Waits:
         self._overtakes_s = max(self._overtakes_s, wait.since_s)
 
     def left_s(self, wait: Wait) -> float:
-        since_s = wait.since_s if wait.since_s < self._overtakes_s else max(wait.since_s, self._succeeded_s)
+        was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s
+        since_s = wait.since_s if was_overtaken else max(wait.since_s, self._succeeded_s)
         # The wait may have begun just before a tick.
         return since_s + self.timeout_s + self.clock.tick_s - self.clock.now_s
 

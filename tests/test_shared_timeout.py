@@ -165,6 +165,18 @@ async def test_none_of_a_burst_is_given_up_while_others_are_answered():
     assert all(await asyncio.gather(*waiting))
 
 
+async def test_none_of_a_burst_is_given_up_because_later_calls_are_answered_first():
+    """As where two connections share a burst: the later ones come first, the earlier ones after ten time-outs."""
+    timeout, gates = SharedTimeout(0.05), [asyncio.Event() for _ in range(40)]
+    waiting = [asyncio.create_task(bound(timeout, gate.wait())) for gate in gates[:20]]
+    await asyncio.sleep(0.02)
+    waiting += [asyncio.create_task(bound(timeout, gate.wait())) for gate in gates[20:]]
+    for gate in (*gates[20:], *gates[:20]):
+        await asyncio.sleep(0.025)
+        gate.set()
+    assert all(await asyncio.gather(*waiting))
+
+
 async def test_a_wait_that_was_overtaken_is_given_up_however_many_others_succeed():
     timeout = SharedTimeout(0.05)
     lost = asyncio.create_task(bound(timeout, never()))

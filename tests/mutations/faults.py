@@ -877,8 +877,14 @@ FAULTS = (
     Fault(
         "a wait that was overtaken goes on for ever",
         "shared_timeout.py",
-        "since_s = wait.since_s if wait.since_s < self._overtakes_s else",
-        "since_s = wait.since_s if False else",
+        "was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s",
+        "was_overtaken = False",
+    ),
+    Fault(
+        "a wait that any later one overtakes is given up in a burst",
+        "shared_timeout.py",
+        "was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s",
+        "was_overtaken = wait.since_s < self._overtakes_s",
     ),
     Fault(
         "a store that asks for newer limits is away",
