@@ -212,7 +212,8 @@ class Reserve:
 class Finalize:
     """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost.
 
-    ``wants_entries`` as in Reserve.
+    ``wants_entries`` as in Reserve. ``bill`` is the packed bill of that cost (core/bill.py): it goes into the journal as
+    it is, and changes nothing else.
     """
 
     op: ClassVar = Op.FINALIZE
@@ -224,6 +225,7 @@ class Finalize:
     trace: str = ""
     reason: str = ""
     wants_entries: bool = True
+    bill: str = ""
 
 
 @dataclass(slots=True)
@@ -261,7 +263,8 @@ class Expire:
 class Adjust:
     """Add ``amount_nanos`` (a negative one is a credit) to *spent* of every target.
 
-    ``any_window`` lets an operator name a window that is not the current one.
+    ``any_window`` lets an operator name a window that is not the current one. ``bill`` as in Finalize, where the
+    adjustment is the correction of an earlier bill.
     """
 
     id: str
@@ -270,6 +273,7 @@ class Adjust:
     any_window: bool = False
     trace: str = ""
     reason: str = ""
+    bill: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +298,8 @@ class Entry(NamedTuple):
     ``trace`` is the span around the store call that wrote the entry; ``reserve_trace`` the span that had made
     the reservation, kept where another process may have to link to it. ``bookings`` counts the entries of the journal,
     up to and with this one, that may have changed *spent*: they are numbered in a row, so that a reader sees whether
-    one is missing, also where reservations that came to nothing have left the journal.
+    one is missing, also where reservations that came to nothing have left the journal. ``bill`` is the packed bill of
+    what a finalize booked; the journal keeps it once for all counters, and each of their entries repeats it.
     """
 
     seq: int
@@ -312,6 +317,7 @@ class Entry(NamedTuple):
     reserve_trace: str = ""
     reason: str = ""
     bookings: int = 0
+    bill: str = ""
 
     @property
     def may_book(self) -> bool:

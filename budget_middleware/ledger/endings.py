@@ -115,15 +115,19 @@ class _Answered(NamedTuple):
     targets: tuple[Target, ...]
     actual_nanos: int | None
     reason: str
+    bill: str
     reserve_trace: str
     told: Attributes | None
 
     @classmethod
     def of(cls, owed: _Owed) -> Self:
         ending, told = owed.ending, owed.told() if owed.span.is_recording else None
-        targets, nanos = (ending.targets, ending.actual_nanos) if isinstance(ending, Finalize) else ((), None)
+        targets: tuple[Target, ...] = ()
+        nanos, bill = None, ""
+        if isinstance(ending, Finalize):
+            targets, nanos, bill = ending.targets, ending.actual_nanos, ending.bill
         now_s, trace = time.monotonic(), owed.hold.reserve_trace
-        return cls(now_s, owed.since_s, ending.id, targets, nanos, ending.reason, trace, told)
+        return cls(now_s, owed.since_s, ending.id, targets, nanos, ending.reason, bill, trace, told)
 
     def again(self) -> _Owed:
         told = {**(self.told or {}), names.REASON: "replayed"}
@@ -133,7 +137,7 @@ class _Answered(NamedTuple):
     def _ending(self) -> Ending:
         if self.actual_nanos is None:
             return Release(self.id, reason=self.reason)
-        return Finalize(self.id, self.targets, self.actual_nanos, reason=self.reason)
+        return Finalize(self.id, self.targets, self.actual_nanos, reason=self.reason, bill=self.bill)
 
 
 class _LastAnswered:

@@ -326,11 +326,13 @@ class Ledger:
 
     # Endings. Each runs in a task of the ledger's own; whoever wants to wait for it awaits what these return.
 
-    def finalize(self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict) -> Settled:
-        """Book the actual cost, whatever became of the reservation."""
+    def finalize(
+        self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict, bill: str = ""
+    ) -> Settled:
+        """Book the actual cost, whatever became of the reservation. The packed bill goes into the journal with it."""
         self._leases.drop(hold)
         # Entries are wanted by whoever records a span, which is not known yet.
-        ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason, wants_entries=False)
+        ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason, wants_entries=False, bill=bill)
         return self._endings.begin(hold, ending, partial(_told_of_finalize, hold, ending, told))
 
     def release(self, hold: Hold, *, reason: str = "") -> Settled:
@@ -404,6 +406,7 @@ class Ledger:
         reason: str,
         targets: tuple[Target, ...] | None = None,
         id_: str = "",
+        bill: str = "",
     ) -> Answer:
         """Add to (negative: credit) *spent* of the claims' current windows, or of the targets that are named.
 
@@ -426,6 +429,7 @@ class Ledger:
                 any_window=targets is not None,
                 trace=span.trace,
                 reason=reason,
+                bill=bill,
             )
             call = self._follower.call(Op.ADJUST)
             answer = await self.store.adjust(verb)

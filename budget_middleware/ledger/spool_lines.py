@@ -25,6 +25,7 @@ _AMOUNT = re.compile(r"[0-9]{1,16}")
 _TRACE = re.compile(r"(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?")
 _WINDOW_ID = re.compile(r"[0-9A-Za-z:+-]{1,40}")
 _REASON = re.compile(r"[^\x00-\x1f\x7f]{0,500}")
+_BILL = re.compile(r"[\x20-\x7e]{0,2000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def to_line(spooled: SpooledEnding) -> str:
     }
     if isinstance(ending, Finalize):
         document |= {"targets": pack_targets(ending.targets), "actual_nanos": str(ending.actual_nanos)}
+        if ending.bill:
+            document["bill"] = ending.bill
     return json.dumps(document) + "\n"
 
 
@@ -76,7 +79,9 @@ def from_line(line: str) -> SpooledEnding | str:
     ending: Finalize | Release
     match document.get("owed"):
         case "finalize":
-            ending = Finalize(id_, _targets(document), _amount(document), reason=reason)
+            # Lines of older versions have none.
+            bill = _matched(document, "bill", _BILL) if "bill" in document else ""
+            ending = Finalize(id_, _targets(document), _amount(document), reason=reason, bill=bill)
         case "release":
             ending = Release(id_, reason=reason)
         case _:

@@ -50,7 +50,7 @@ from budget_middleware.stores.base import (
     WrittenBack,
 )
 from budget_middleware.stores.limit_table import LimitTable
-from budget_middleware.stores.packing import pack_targets
+from budget_middleware.stores.packing import pack_targets, with_bill
 from budget_middleware.stores.records import Records
 from budget_middleware.stores.steps import Journal
 
@@ -148,7 +148,7 @@ class MemoryStore:
             call = _Call(self, verb.trace, wants_entries=verb.wants_entries)
             known = call.open(verb.id, verb.targets)
             decision = transitions.finalize(known, verb, remember_ms=self._retention.remember_ms)
-            call.apply(Op.FINALIZE, verb.id, decision, verb.reason)
+            call.apply(Op.FINALIZE, verb.id, decision, with_bill(verb.reason, verb.bill))
             targets = (decision.becomes or known or _NOTHING).targets
             return call.answer(decision, verb.id, targets=targets)
 
@@ -182,7 +182,7 @@ class MemoryStore:
             if decision.status is Status.ADJUSTED:
                 self._adjustments[verb.id] = Adjustment(verb.id, verb.targets, verb.amount_nanos)
                 self._forget_adjustments.set(verb.id, call.now_ms + self._retention.remember_ms)
-                call.apply(Op.ADJUST, verb.id, decision, verb.reason)
+                call.apply(Op.ADJUST, verb.id, decision, with_bill(verb.reason, verb.bill))
             return call.answer(decision, targets=verb.targets)
 
     async def repair(self, verb: Repair) -> Answer:

@@ -24,6 +24,8 @@ _NO_LIMIT = "-"
 _TARGET_WORDS = 6
 _CHANGE_WORDS = 8
 _RECORD_LINES = 9
+# Behind the reason, which is the last line of a record: a reader of an older version takes it for a part of the reason.
+_BILL = "\nbill:"
 
 
 @lru_cache(4_096)
@@ -69,6 +71,7 @@ def unpack_record(record: str) -> Iterator[Entry]:
     changes = list(_groups(packed, _CHANGE_WORDS))
     bookings = booking_numbers(Op(op), Status(status), len(changes), last=last_booking)
     first_seq = last_seq - len(changes) + 1
+    reason, bill = split_bill(reason)
     for offset, (change, booking) in enumerate(zip(changes, bookings, strict=True)):
         account, period, window, limit, spent_delta, reserved_delta, spent, reserved = change
         yield Entry(
@@ -87,7 +90,19 @@ def unpack_record(record: str) -> Iterator[Entry]:
             reserve_trace=reserve_trace,
             reason=reason,
             bookings=booking,
+            bill=bill,
         )
+
+
+def with_bill(reason: str, bill: str) -> str:
+    """A reason as it is kept in the journal: the bill, if there is one, stands behind it on a line of its own."""
+    return f"{reason}{_BILL}{bill}" if bill else reason
+
+
+def split_bill(kept: str) -> tuple[str, str]:
+    """The reason and the bill of what `with_bill` made; a record of an older version has no bill."""
+    reason, _, bill = kept.partition(_BILL)
+    return reason, bill
 
 
 def record_seq(record: str) -> int:

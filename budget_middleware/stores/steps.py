@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from budget_middleware.core.model import Entry, Op, Status, may_book
-from budget_middleware.stores.packing import booking_numbers, unpack_targets
+from budget_middleware.stores.packing import booking_numbers, split_bill, unpack_targets
 
 _PER_COUNTER = 4
 
@@ -41,6 +41,7 @@ class Step(NamedTuple):
         """One for each counter, oldest first."""
         targets, op, status = unpack_targets(self.targets), Op(self.op), Status(self.status)
         bookings = booking_numbers(op, status, len(targets), last=self.bookings)
+        reason, bill = split_bill(self.reason)
         rows = zip(targets, zip(*[iter(self.figures)] * _PER_COUNTER, strict=True), bookings, strict=True)
         for seq, (target, figures, booking) in enumerate(rows, start=self.last_seq - len(targets) + 1):
             spent_delta_nanos, reserved_delta_nanos, spent_nanos, reserved_nanos = figures
@@ -58,8 +59,9 @@ class Step(NamedTuple):
                 status=status,
                 trace=self.trace,
                 reserve_trace=self.reserve_trace,
-                reason=self.reason,
+                reason=reason,
                 bookings=booking,
+                bill=bill,
             )
 
 

@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from budget_middleware.core.windows import Period, Window
 from budget_middleware.ledger import spool_file
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpoolFile, refused_in, set_aside_in
-from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
+from budget_middleware.ledger.spool_lines import SpooledEnding, from_line, to_line
 
 WINDOW = Window(Period.DAY, "2026-11-24", starts_ms=1_795_478_400_000, ends_ms=1_795_564_800_000)
 TARGETS = (Target("key:aaaaaaaaaaaaaaaa", WINDOW, 5_000_000_000), Target("team:b", WINDOW))
@@ -265,6 +266,9 @@ FORGED = {
     "far too many counters": _line(targets=" ".join([_counters()] * 257)),
     "a reason with a line": _line(reason="a\nb"),
     "a reason that is long": _line(reason="x" * 501),
+    "a bill with a line": _line(bill="{}\n{}"),
+    "a bill that is long": _line(bill="x" * 2001),
+    "a bill that is no text": _line(bill={}),
     "a trace that is none": _line(reserve_trace="\n"),
     "a time to come": _line(since_ms=9_999_999_999_999),
     "a time before all": _line(since_ms=-1),
@@ -287,6 +291,14 @@ def test_a_line_that_no_ledger_writes_is_kept_and_not_booked(tmp_path: Path, ope
     (kept,) = refused_in(tmp_path)
     assert line in kept.read_text()
     assert open_spool().adopt() == []
+
+
+def test_a_bill_is_kept_with_its_ending():
+    """A line of an older version has none, and what that version reads is as before."""
+    assert isinstance(FINALIZE.ending, Finalize)
+    billed = SpooledEnding(replace(FINALIZE.ending, bill='{"v":1}'), FINALIZE.since_ms, TRACE)
+    assert from_line(to_line(billed)) == billed
+    assert json.loads(to_line(billed)) == {**json.loads(to_line(FINALIZE)), "bill": '{"v":1}'}
 
 
 def test_the_line_that_the_forged_ones_differ_from_is_believed(tmp_path: Path, open_spool):

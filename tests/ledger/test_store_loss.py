@@ -60,6 +60,20 @@ async def test_f31_emptied_with_ten_in_flight(faults: FaultyStore, clock: Movabl
     assert await figures(faults.inner) == ("0.41", "0.00")
 
 
+async def test_an_ending_that_is_sent_again_brings_its_bill(
+    faults: FaultyStore, clock: MovableClock, namespace: str, ledger: Ledger
+):
+    held = hold("0.10")
+    await ledger.reserve(held)
+    await ledger.finalize(held, actual_nanos=nanos("0.02"), reason="usage", bill='{"v":1}')
+    await empty(faults, clock, namespace)
+    # Its answer shows that the store is another one.
+    await ledger.reserve(hold("0"))
+    await drain(ledger)
+    (entry,) = await faults.inner.latest(count=10)
+    assert (entry.status, entry.reason, entry.bill) == (Status.FINALIZED_UNRESERVED, "usage", '{"v":1}')
+
+
 async def test_endings_of_the_last_minutes_are_sent_again_once(
     faults: FaultyStore, clock: MovableClock, namespace: str, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ):

@@ -41,7 +41,7 @@ def test_an_entry_for_each_counter():
     assert second[1:4] == (1_000, Op.ADJUST, "r")
     assert (type(second.op), type(second.status)) == (Op, Status)
     assert second[5:9] == (5, 6, 7, 8)
-    assert second[10:] == (Status.ADJUSTED, "t", "", "why", 4)
+    assert second[10:] == (Status.ADJUSTED, "t", "", "why", 4, "")
 
 
 def test_both_directions_keep_the_same():

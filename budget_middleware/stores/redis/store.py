@@ -15,7 +15,7 @@ from budget_middleware.core.model import (
     Reserve,
 )
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.packing import pack_limit, pack_limit_field, pack_targets
+from budget_middleware.stores.packing import pack_limit, pack_limit_field, pack_targets, with_bill
 from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.replies import answer_of
 
@@ -46,7 +46,7 @@ class RedisStore(RedisLimits):
             pack_targets(verb.targets),
             str(verb.actual_nanos),
             str(verb.age_ms),
-            verb.reason,
+            with_bill(verb.reason, verb.bill),
             "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id)
@@ -70,7 +70,7 @@ class RedisStore(RedisLimits):
             pack_targets(verb.targets),
             str(verb.amount_nanos),
             "1" if verb.any_window else "0",
-            verb.reason,
+            with_bill(verb.reason, verb.bill),
         )
         return answer_of(reply, verb.id)
 
