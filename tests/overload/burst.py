@@ -35,6 +35,8 @@ def workers(
     env = {
         "BUDGET_PRICES": str(prices),
         "BUDGET_LIMITS": "key=0.10/day",
+        # A machine so loaded that a worker misses its heartbeats for a minute gives its holds back: no matter here.
+        "BUDGET_LEASE_S": "900",
         "CPU_MS": str(cpu_ms),
         **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
     }
