@@ -36,7 +36,7 @@ def workers(
         "BUDGET_PRICES": str(prices),
         "BUDGET_LIMITS": "key=0.10/day",
         # A machine so loaded that a worker misses its heartbeats for a minute gives its holds back: no matter here.
-        "BUDGET_LEASE_S": "900",
+        "BUDGET_LEASE_S": "360",
         "CPU_MS": str(cpu_ms),
         **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
     }
