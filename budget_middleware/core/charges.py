@@ -63,6 +63,17 @@ class Evidence:
     is_unreconciled: bool = False
 
 
+class Basis(StrEnum):
+    """What a charge is based on."""
+
+    NOTHING = "nothing"
+    USAGE = "usage"
+    # What was read of the answer, or the estimate where nothing could be.
+    SEEN = "seen"
+    EXPECTED_INPUT = "expected_input"
+    ESTIMATE = "estimate"
+
+
 class Charge(NamedTuple):
     """What to book, in nano-dollars, and why; a reason that begins with `estimated` says that no usage came."""
 
@@ -72,7 +83,12 @@ class Charge(NamedTuple):
     @property
     def is_release(self) -> bool:
         """Nothing is to be booked: the hold is given back."""
-        return self.reason in _RELEASES or (self.reason.startswith(_BOOKED_BY) and not self.reason.endswith(_ADDED))
+        return self.reason in _RELEASES or (self.reason.startswith(BOOKED_BY) and not self.reason.endswith(_ADDED))
+
+    @property
+    def basis(self) -> Basis:
+        """What it is based on, whatever was added to it."""
+        return _BASES.get(self.reason.removesuffix(_ADDED), Basis.NOTHING)
 
     def with_added(self, nanos: int) -> "Charge":
         """The charge and what the app added to it, which is booked whatever became of the answer."""
@@ -83,8 +99,20 @@ GOES_ON = "estimated_background"
 """The reason of a charge for work that goes on unread."""
 UNRECONCILED = "usage_unreconciled"
 """The reason of a charge by a usage that contradicts itself: it is taken at the larger reading."""
+CORRECTS = "usage of a background response, booked by "
+"""How the reason of an adjustment begins that corrects a booking; its id follows."""
+BOOKED_BY = "booked_by:"
+"""How the reason of a release begins whose call another reservation has booked; its id follows."""
 _ADDED = "+added"
-_BOOKED_BY = "booked_by:"
+_BASES = {
+    "usage": Basis.USAGE,
+    UNRECONCILED: Basis.USAGE,
+    GOES_ON: Basis.ESTIMATE,
+    "estimated_complete": Basis.SEEN,
+    "estimated_partial": Basis.SEEN,
+    "estimated_input": Basis.EXPECTED_INPUT,
+    "estimated_full": Basis.ESTIMATE,
+}
 _RELEASES = frozenset({"error_answer", "no_output", "aborted_release"})
 
 
@@ -93,7 +121,7 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     if evidence.is_error:
         return Charge(0, "error_answer")
     if evidence.inner_id:
-        return Charge(0, f"{_BOOKED_BY}{evidence.inner_id}")
+        return Charge(0, f"{BOOKED_BY}{evidence.inner_id}")
     has_failed_first = evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT
     # A failure with a usage of zeros has used nothing; one with any other was charged for what it tells.
     if evidence.actual_nanos is not None and (evidence.actual_nanos or not has_failed_first):

@@ -212,8 +212,8 @@ class Reserve:
 class Finalize:
     """Book the actual cost. ``targets`` and ``age_ms`` (since the first attempt) serve an id that the store lost.
 
-    ``wants_entries`` as in Reserve. ``bill`` is the packed bill of that cost (core/bill.py): it goes into the journal as
-    it is, and changes nothing else.
+    ``wants_entries`` as in Reserve. ``bill`` is the packed bill of that cost (core/bill.py): it goes into the journal
+    as it is, and changes nothing else.
     """
 
     op: ClassVar = Op.FINALIZE

@@ -4,7 +4,7 @@ A rate is an ``int`` of nano-dollars per million of a unit, so a count times a r
 femto-dollars (1e-15 USD); it is rounded to nano-dollars once, at the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final
@@ -114,6 +114,7 @@ _SOUND_OF_FAMILY: Final = {
     "openai/gpt-audio": (Rate(32_000_000_000), Rate(64_000_000_000)),
     "openai/gpt-audio-mini": (Rate(10_000_000_000), Rate(20_000_000_000)),
 }
+_BUILT_IN_RULE: Final = "built-in rule"
 # What cannot be told apart beforehand is reserved at the dearest rate.
 _OUTPUT_MAY_BECOME: Final = (Unit.OUTPUT, Unit.REASONING)
 _FRESH_INPUT: Final = (Unit.INPUT, Unit.INPUT_AUDIO, Unit.INPUT_IMAGE)
@@ -135,6 +136,9 @@ class Rates:
     provider: str = ""
     max_output_tokens: int | None = None
     context_window: int | None = None
+    # The price list that the rates are from, and of some units another one.
+    source: str = field(default="", compare=False)
+    other_sources: Mapping[Unit, str] = field(default_factory=dict, compare=False)
     # Looked up many times a request, and found once a model.
     _billed: Mapping[Unit, Rate] = field(init=False, repr=False, compare=False)
 
@@ -150,8 +154,20 @@ class Rates:
         sound = _SOUND_OF_FAMILY.get(self.model) if self.provider and unit not in self.by_unit else None
         if sound is not None and unit in _SOUND:
             return sound[unit is Unit.OUTPUT_AUDIO]
+        return self.by_unit.get(self._billed_as(unit), FREE)
+
+    def _billed_as(self, unit: Unit) -> Unit:
+        """The unit whose price it is billed at."""
         candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
-        return next((self.by_unit[name] for name in candidates if name in self.by_unit), FREE)
+        return next((name for name in candidates if name in self.by_unit), unit)
+
+    def source_of(self, unit: Unit) -> str:
+        """The price list that the rate of a unit is from."""
+        if unit in _SOUND and unit not in self.by_unit and self.provider and self.model in _SOUND_OF_FAMILY:
+            return _BUILT_IN_RULE
+        if not self.other_sources:
+            return self.source
+        return self.other_sources.get(self._billed_as(unit), self.source)
 
     def in_service_tier(self, name: str | None) -> "Rates":
         """The prices of a service tier: these, where the book knows no others."""
@@ -169,9 +185,9 @@ class Rates:
         return self.context_window if self.max_output_tokens is None else self.max_output_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Line:
-    """One line of a bill: so many of a unit at a rate."""
+    """One line of a bill: so many of a unit at a rate. (Not frozen, for the reason that Usage has.)"""
 
     unit: Unit
     count: int
@@ -186,8 +202,16 @@ class Line:
 def breakdown(rates: Rates, usage: Usage) -> tuple[Line, ...]:
     """The bill, line by line, without empty lines; `cost_nanos` is its sum, rounded once."""
     return tuple(
-        Line(unit, count, rates.of(unit).at(usage.input_tokens)) for unit, count in _counts(rates, usage) if count
+        [Line(unit, count, rates.of(unit).at(usage.input_tokens)) for unit, count in _counts(rates, usage) if count]
     )
+
+
+def sum_nanos(lines: Iterable[Line]) -> int:
+    """What lines come to in nano-dollars, half-even, at most MAX_NANOS."""
+    femtos = 0
+    for line in lines:
+        femtos += line.count * line.nanos_per_million
+    return min(half_even_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
 def cost_nanos(rates: Rates, usage: Usage) -> int:

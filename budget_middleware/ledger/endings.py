@@ -71,6 +71,10 @@ class _Owed:
         """What it books."""
         return self.ending.actual_nanos if isinstance(self.ending, Finalize) else 0
 
+    def bill_attributes(self) -> Attributes:
+        """What its bill tells a span that is recorded."""
+        return names.bill_attributes(self.ending.bill) if isinstance(self.ending, Finalize) else {}
+
     @property
     def log_ids(self) -> Mapping[str, str]:
         return log_ids(self.ending.id, self.span.trace)
@@ -278,7 +282,9 @@ class Endings:
         self._local.record(owed.targets, answer.balances)
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
         was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
-        self._follower.finish(owed.span, answer.status, is_uncertain=owed.is_uncertain or was_overtaken)
+        self._follower.finish(
+            owed.span, answer.status, owed.bill_attributes, is_uncertain=owed.is_uncertain or was_overtaken
+        )
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
             _log.error(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from budget_middleware.core.bill import Amount, AmountKind, pack
 from budget_middleware.core.limits import Claim, LimitRule
 from budget_middleware.core.model import (
     Adjust,
@@ -388,7 +389,8 @@ class Ledger:
         if failed and not added_nanos:
             return self.release(hold, reason="failed")
         self._count_cost(hold, added_nanos)
-        return self.finalize(hold, actual_nanos=added_nanos, reason="added")
+        bill = pack(nanos=added_nanos, amounts=[Amount(AmountKind.APP_TOLD, added_nanos)]) if added_nanos else ""
+        return self.finalize(hold, actual_nanos=added_nanos, reason="added", bill=bill)
 
     def _count_cost(self, hold: Hold, actual_nanos: int) -> None:
         rates = self.prices.resolve(hold.model)

@@ -23,6 +23,7 @@ MAX_MODEL_NAME: Final = 256
 LOOKUP_LIFE_S: Final = 60
 OWN: Final = "BUDGET_PRICES"
 CODE: Final = "price_source"
+UNKNOWN: Final = "BUDGET_UNKNOWN_MODEL"
 _OPERATORS: Final = frozenset({OWN, CODE})
 
 PriceSource = Callable[[str], str | Mapping[str, object] | None]
@@ -59,7 +60,7 @@ def parse_unknown_model(text: str) -> UnknownModel:
             f" per million tokens, each 0 to {MAX_USD}, such as 2.5/10"
         )
     by_unit = {Unit.INPUT: Rate(nanos[0]), Unit.OUTPUT: Rate(nanos[1])}
-    return UnknownModel(Rates(model="", by_unit=by_unit))
+    return UnknownModel(Rates(model="", by_unit=by_unit, source=UNKNOWN))
 
 
 class PriceBook:
@@ -161,7 +162,7 @@ class PriceBook:
             # Where nobody is known to serve a model, it may be a server of one's own: what the operator says counts.
             if found is not None and not found.host and not self._unknown.rejects:
                 return None
-        return found
+        return found and found.with_named_source()
 
     def _operators(self, model: str, at: datetime) -> Found | None:
         """What the operator says that a name costs: in the file, then in the code."""

@@ -48,6 +48,10 @@ class Found:
         """Who published the rate of a unit."""
         return (self.filled or {}).get(unit, self.source)
 
+    def with_named_source(self) -> "Found":
+        """The same, whose rates know themselves where they come from, for those who have the rates alone."""
+        return replace(self, rates=replace(self.rates, source=self.source, other_sources=self.filled or {}))
+
 
 class BuiltIn:
     """The list that is installed with `genai-prices`."""

@@ -12,6 +12,8 @@ such an id too: of any number of GETs through any number of workers, one correct
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.openai_responses import OpenAIResponses
-from budget_middleware.core.charges import Charge, End
+from budget_middleware.core.charges import BOOKED_BY, CORRECTS, Charge, End
 from budget_middleware.core.model import Answer, State, Status
 from budget_middleware.ledger import Hold, Ledger, Settled
 from budget_middleware.request.bill import Bill
@@ -37,15 +39,16 @@ def tells_of_response(path: str) -> bool:
     return kind == "responses" and response != ""
 
 
-def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charge, told: Told) -> Settled:
+def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charge, told: Told, bill: str) -> Settled:
     """Book the ceiling of a response so that its usage can correct it, in a task that no cancellation reaches."""
     settled: Settled = asyncio.get_running_loop().create_future()
     id_ = _id_of("booking", response_id)
-    ledger.run_in_background(_book(ledger, hold, id_=id_, charge=charge, told=told, settled=settled))
+    finalize = partial(ledger.finalize, actual_nanos=charge.nanos, reason=charge.reason, told=told, bill=bill)
+    ledger.run_in_background(_book(ledger, hold, id_=id_, finalize=finalize, settled=settled))
     return settled
 
 
-async def _book(ledger: Ledger, hold: Hold, *, id_: str, charge: Charge, told: Told, settled: Settled) -> None:
+async def _book(ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hold], Settled], settled: Settled) -> None:
     booking = Hold(
         hold.payers,
         0,
@@ -64,10 +67,9 @@ async def _book(ledger: Ledger, hold: Hold, *, id_: str, charge: Charge, told: T
         ledger.abandon(booking, reason="not needed")
         is_correctable = False
     try:
-        to_book = booking if is_correctable else hold
-        answer = await ledger.finalize(to_book, actual_nanos=charge.nanos, reason=charge.reason, told=told)
+        answer = await finalize(booking if is_correctable else hold)
         if is_correctable:
-            await ledger.release(hold, reason=f"booked_by:{id_}")
+            await ledger.release(hold, reason=f"{BOOKED_BY}{id_}")
     finally:
         if not settled.done():
             settled.set_result(answer)
@@ -101,16 +103,18 @@ async def _correct(ledger: Ledger, seen: Seen) -> None:
     if booked is None or booked.state is not State.FINALIZED:
         return
     quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual_nanos)
-    evidence = Bill(quote, ledger.prices).evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
+    bill = Bill(quote, ledger.prices)
+    evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
     if evidence.actual_nanos is None or evidence.actual_nanos == booked.actual_nanos:
         return
     try:
         await ledger.adjust(
             (),
             amount_nanos=evidence.actual_nanos - booked.actual_nanos,
-            reason=f"usage of a background response, booked by {booked.id}",
+            reason=f"{CORRECTS}{booked.id}",
             targets=booked.targets,
             id_=_id_of("correction", seen.background_id),
+            bill=bill.packed(Charge(evidence.actual_nanos, "usage")),
         )
     except (StoreUnavailable, StoreRefused) as error:
         _log.warning("the booking %s of a background response was not corrected: %s", booked.id, error)

@@ -1,14 +1,26 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from budget_middleware.apis.base import Seen
 from budget_middleware.apis.usage_rules import Doubt, with_expected_input
-from budget_middleware.core.charges import End, Evidence
+from budget_middleware.core.bill import Amount, AmountKind, PricedCall, pack
+from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import Rates, Usage, cost_nanos
+from budget_middleware.core.pricing import Rates, Usage, breakdown, sum_nanos
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
 from budget_middleware.request.quote import Quote
 from budget_middleware.telemetry import names
+
+# What is not priced is counted all the same.
+_NO_RATES: Final = Rates(model="", by_unit={})
+_WITHOUT_USAGE: Final = {
+    Basis.SEEN: AmountKind.ESTIMATE,
+    Basis.ESTIMATE: AmountKind.ESTIMATE,
+    Basis.EXPECTED_INPUT: AmountKind.EXPECTED_INPUT,
+}
 
 
 class Bill:
@@ -18,6 +30,9 @@ class Bill:
         self.reported_nanos: int | None = None
         # Why the usage that was billed could not be reconciled, and the names of its fields.
         self.doubt = ""
+        # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
+        self._calls: list[PricedCall] = []
+        self._amounts: list[Amount] = []
         self._quote = quote
         self._prices = prices
         # By the prices of the estimate, however long the answer takes.
@@ -28,6 +43,7 @@ class Bill:
     ) -> Evidence:
         """What the charge is decided by. ``app_told``: the app itself has said what its calls have cost."""
         self.doubt = ""
+        self._calls, self._amounts = [], []
         actual_nanos = self._actual_nanos(seen, app_told=app_told)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
@@ -48,12 +64,15 @@ class Bill:
     def _actual_nanos(self, seen: Seen, *, app_told: bool) -> int | None:
         """None where the answer tells neither a cost nor its usage."""
         rates = self._billed_rates(seen)
-        for reported_nanos in (self.reported_nanos, seen.cost_nanos):
+        for kind, reported_nanos in (
+            (AmountKind.GATEWAY_COST, self.reported_nanos),
+            (AmountKind.PROVIDER_COST, seen.cost_nanos),
+        ):
             # A gateway that knows no price reports 0: that is no cost where we know one.
             if reported_nanos is not None and (reported_nanos > 0 or rates is None):
-                return reported_nanos
-        if seen.is_cost_sure and self.reported_nanos is None:
-            return seen.cost_nanos
+                return self._believed(kind, reported_nanos, rates, seen)
+        if seen.is_cost_sure and self.reported_nanos is None and seen.cost_nanos is not None:
+            return self._believed(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
         # What is still worked on may tell a usage of the work so far, or zeros.
         usage = None if seen.goes_on_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None:
@@ -61,17 +80,29 @@ class Bill:
             return 0 if app_told and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.beside:
-            nanos += _nanos(self._rates_of(model) or rates, used, seen.service_tier)
+            nanos += self._billed_nanos(_in_tier(self._rates_of(model) or rates, seen), used)
         return min(nanos, MAX_NANOS)
+
+    def _believed(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
+        """A cost that somebody else has told; what was used beside it is only counted."""
+        self._amounts.append(Amount(kind, nanos))
+        if seen.usage is not None and (lines := breakdown(rates or _NO_RATES, seen.usage)):
+            self._calls.append(PricedCall(rates, lines, is_billed=False))
+        return nanos
+
+    def _billed_nanos(self, rates: Rates | None, usage: Usage) -> int:
+        """The cost of a call, which is noted for the bill."""
+        lines = breakdown(rates or _NO_RATES, usage)
+        if lines:
+            self._calls.append(PricedCall(rates, lines))
+        return sum_nanos(lines)
 
     def _reconciled_nanos(self, rates: Rates | None, usage: Usage, seen: Seen) -> int:
         self.doubt = seen.doubt
-        nanos = _nanos(rates, usage, seen.service_tier)
+        billed_at = _in_tier(rates, seen)
         completed = with_expected_input(usage, self._quote.ask.input)
-        if completed is usage:
-            return nanos
-        completed_nanos = _nanos(rates, completed, seen.service_tier)
-        if completed_nanos > nanos:
+        completed_nanos = self._billed_nanos(billed_at, completed)
+        if completed is not usage and completed_nanos > sum_nanos(breakdown(billed_at or _NO_RATES, usage)):
             self.doubt = self.doubt or f"{Doubt.NO_INPUT}: output alone"
         return completed_nanos
 
@@ -79,9 +110,13 @@ class Bill:
         """The input and the output that was read; None where that tells too little."""
         if not seen.readable or seen.goes_on_unread:
             return None
-        nanos = _nanos(self._billed_rates(seen), seen.usage_so_far(self._quote.ask.input), seen.service_tier)
+        rates = _in_tier(self._billed_rates(seen), seen)
+        nanos = self._billed_nanos(rates, seen.usage_so_far(self._quote.ask.input))
         # What it had besides its text is taken for the rest of what was estimated.
-        return max(nanos, self._quote.estimate_nanos) if seen.hides_output else nanos
+        if seen.hides_output and (hidden_nanos := self._quote.estimate_nanos - nanos) > 0:
+            self._amounts.append(Amount(AmountKind.HIDDEN_OUTPUT, hidden_nanos))
+            nanos += hidden_nanos
+        return nanos
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
@@ -98,9 +133,24 @@ class Bill:
             is_only_name=not self._quote.other_models,
         )
 
+    def packed(self, charge: Charge, *, added_nanos: int = 0) -> str:
+        """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""
+        calls, amounts = self._items(charge, nanos=charge.nanos - added_nanos)
+        if added_nanos:
+            amounts = [*amounts, Amount(AmountKind.APP_TOLD, added_nanos)]
+        return pack(nanos=charge.nanos, calls=calls, amounts=amounts, doubt=self.doubt.partition(": ")[0])
 
-def _nanos(rates: Rates | None, usage: Usage, service_tier: str | None) -> int:
-    return cost_nanos(rates.in_service_tier(service_tier), usage) if rates is not None else 0
+    def _items(self, charge: Charge, *, nanos: int) -> tuple[Sequence[PricedCall], Sequence[Amount]]:
+        basis = charge.basis
+        if basis is Basis.USAGE or (basis is Basis.SEEN and self._calls):
+            return self._calls, self._amounts
+        kind = _WITHOUT_USAGE.get(basis)
+        return (), ((Amount(kind, nanos),) if kind is not None else ())
+
+
+def _in_tier(rates: Rates | None, seen: Seen) -> Rates | None:
+    """The rates of the service tier that the answer names."""
+    return rates.in_service_tier(seen.service_tier) if rates is not None else None
 
 
 def reported_cost(text: bytes) -> int | None:

@@ -74,10 +74,11 @@ class Settlement:
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)
         told = partial(usage_told, self._seen.model, self._seen.usage)
+        bill = self.bill.packed(charge, added_nanos=added_nanos)
         if charge.reason == GOES_ON and self._seen.background_id and not self._admitted.is_unprotected:
             response_id = self._seen.background_id
-            return book_response(self._ledger, hold, response_id=response_id, charge=charge, told=told)
-        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told)
+            return book_response(self._ledger, hold, response_id=response_id, charge=charge, told=told, bill=bill)
+        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told, bill=bill)
 
     async def wait_until_begun(self) -> None:
         """Wait until the ending has begun, by whomever."""

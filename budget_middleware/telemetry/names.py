@@ -6,6 +6,7 @@ A subject never stands in a span name or in a metric's attribute.
 from collections.abc import Callable, Mapping
 
 from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.bill import unpack
 from budget_middleware.core.model import Entry, Rejection, Status
 from budget_middleware.core.money import NANOS_PER_USD
 
@@ -32,6 +33,8 @@ RESERVED_BEFORE_USD = "budget.reserved.before_usd"
 RESERVED_DELTA_USD = "budget.reserved.delta_usd"
 RESERVED_AFTER_USD = "budget.reserved.after_usd"
 LIMIT_USD = "budget.limit_usd"
+USAGE_OF_CLASS = "budget.usage.<class>"
+PRICE_SOURCE = "budget.price.source"
 
 # GenAI semantic conventions, under these names since OpenTelemetry 1.37.
 PROVIDER_NAME = "gen_ai.provider.name"
@@ -81,6 +84,19 @@ def provider_name(provider: str) -> str:
 def because(reason: str) -> Told:
     """Tells a reason and nothing else."""
     return lambda: {REASON: reason}
+
+
+def bill_attributes(packed: str) -> Attributes:
+    """What was counted of each class, and whose prices it was billed at; nothing for what is no bill."""
+    bill = unpack(packed)
+    if bill is None:
+        return {}
+    attributes: dict[str, str | int | float | bool] = {
+        USAGE_OF_CLASS.replace("<class>", unit): count for unit, count in bill.counts.items()
+    }
+    if bill.sources:
+        attributes[PRICE_SOURCE] = ", ".join(bill.sources)
+    return attributes
 
 
 def counter_attributes(entry: Entry) -> Attributes:
