@@ -143,6 +143,9 @@ def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
     )
     if not written:
         written, written_1h = start.cache_write_tokens, start.cache_write_1h_tokens
+    elif not of_writes and start.cache_write_1h_tokens:
+        # The last event of a stream repeats the sum without the ages, of which the start has told.
+        written_1h = max(0, written - (start.cache_write_tokens - start.cache_write_1h_tokens))
     return Usage(
         # As reported, neither what is read from the cache nor what is written to it is part of the input.
         input_tokens=plain + cached + written,

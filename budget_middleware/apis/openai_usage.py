@@ -87,11 +87,13 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
     cached = first_count(of_input, "cached_tokens") or _cached_tokens(usage)
     written, written_1h = _written_tokens(usage, of_input)
     audio_ms = milliseconds(usage.get("prompt_audio_seconds")) or 0
+    # Perplexity's research: the sources that it read cost as much as input does, and each search has its fee.
+    citations, searches = (first_count(usage, name) for name in ("citation_tokens", "num_search_queries"))
     totals = reconcile(
         input_tokens=_total(usage, "prompt_tokens", "input_tokens"),
         output_tokens=_total(usage, "completion_tokens", "output_tokens"),
-        # Sound that is told in seconds is counted in this total alone.
-        total=None if audio_ms else token_count(usage.get("total_tokens")),
+        # Sound that is told in seconds is counted in this total alone; Perplexity's leaves out all that is beside it.
+        total=None if audio_ms or citations or searches else token_count(usage.get("total_tokens")),
         reasoning=first_count(of_output, "reasoning_tokens") or first_count(usage, "reasoning_tokens"),
         cached=cached + written,
         has_output=has_output,
@@ -102,7 +104,7 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
     text_tokens = first_count(of_output, "text_tokens") + totals.reasoning_tokens
     images = first_count(of_output, "image_tokens") or (totals.output_tokens - text_tokens if draws else 0)
     told = Usage(
-        input_tokens=totals.input_tokens,
+        input_tokens=totals.input_tokens + citations,
         output_tokens=totals.output_tokens,
         cached_input_tokens=cached,
         cache_write_tokens=written,
@@ -110,6 +112,7 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
         reasoning_tokens=totals.reasoning_tokens,
         output_image_tokens=max(0, images),
         audio_ms=audio_ms,
+        web_searches=searches,
     )
     if of_input or of_output:
         _add_media(told, of_input, of_output)

@@ -57,6 +57,18 @@ _IMAGE_USD: Final = {
     ("google", "imagen-4.0-ultra-generate-001"): "60000",
     ("google", "imagen-4.0-fast-generate-001"): "20000",
 }
+# (provider, model) -> USD per million milliseconds of sound, or per million searches.
+_OTHER_USD: Final = {
+    # The name without a version is written by gateways; the version of the day costs 0.003 a minute.
+    ("mistral", "voxtral-mini-transcribe"): {Unit.AUDIO_MS: "0.05"},
+    ("cohere", "rerank-v4.0-pro"): {Unit.RERANK_SEARCH: "2500"},
+    ("cohere", "rerank-v4.0-fast"): {Unit.RERANK_SEARCH: "2000"},
+    ("cohere", "rerank-v3.5"): {Unit.RERANK_SEARCH: "2000"},
+    ("cohere", "rerank-english-v3.0"): {Unit.RERANK_SEARCH: "2000"},
+    ("cohere", "rerank-multilingual-v3.0"): {Unit.RERANK_SEARCH: "2000"},
+    ("aws", "cohere.rerank-v3-5"): {Unit.RERANK_SEARCH: "2000"},
+    ("aws", "amazon.rerank"): {Unit.RERANK_SEARCH: "1000"},
+}
 
 
 class Gaps:
@@ -87,5 +99,6 @@ _RATES: Final = {
     **{key: _rates(key, dict(zip(_TEXT, usd, strict=True))) for key, usd in _TEXT_USD.items()},
     **{key: _rates(key, {Unit.INPUT: usd}) for key, usd in _INPUT_USD.items()},
     **{key: _rates(key, {Unit.IMAGE: usd}) for key, usd in _IMAGE_USD.items()},
+    **{key: _rates(key, usd) for key, usd in _OTHER_USD.items()},
     **{key: _tiered(key, usd) for key, usd in _TIERED_USD.items()},
 }

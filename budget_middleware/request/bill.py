@@ -1,14 +1,15 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.base import Seen
+from budget_middleware.apis.base import NOT_TOKENS, Seen
 from budget_middleware.apis.usage_rules import Doubt, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind, PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import Rates, Usage, breakdown, sum_nanos
+from budget_middleware.core.pricing import Rates, Unit, Usage, breakdown, sum_nanos
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
 from budget_middleware.request.quote import Quote
@@ -20,6 +21,12 @@ _WITHOUT_USAGE: Final = {
     Basis.SEEN: AmountKind.ESTIMATE,
     Basis.ESTIMATE: AmountKind.ESTIMATE,
     Basis.EXPECTED_INPUT: AmountKind.EXPECTED_INPUT,
+}
+_UNITS: Final = {
+    "characters": Unit.CHARACTER,
+    "audio_ms": Unit.AUDIO_MS,
+    "images": Unit.IMAGE,
+    "rerank_searches": Unit.RERANK_SEARCH,
 }
 
 
@@ -101,7 +108,7 @@ class Bill:
         self.doubt = seen.doubt
         billed_at = _in_tier(rates, seen)
         completed = with_expected_input(usage, self._quote.ask.input)
-        completed_nanos = self._billed_nanos(billed_at, completed)
+        completed_nanos = self._billed_nanos(billed_at, _without_guesses(completed, seen.usage, rates))
         if completed is not usage and completed_nanos > sum_nanos(breakdown(billed_at or _NO_RATES, usage)):
             self.doubt = self.doubt or f"{Doubt.NO_INPUT}: output alone"
         return completed_nanos
@@ -151,6 +158,21 @@ class Bill:
 def _in_tier(rates: Rates | None, seen: Seen) -> Rates | None:
     """The rates of the service tier that the answer names."""
     return rates.in_service_tier(seen.service_tier) if rates is not None else None
+
+
+def _without_guesses(usage: Usage, told: Usage | None, rates: Rates | None) -> Usage:
+    """The usage without what only the request tells, where the model has a price for what the answer tells.
+
+    Price lists name tokens and seconds, or tokens and images, for one model, and a call is billed by one of them.
+    """
+    if told is None or rates is None:
+        return usage
+    others = [name for name in NOT_TOKENS if getattr(usage, name) and not getattr(told, name)]
+    if told.input_tokens or told.output_tokens:
+        is_priced = not (rates.of(Unit.INPUT).is_free and rates.of(Unit.OUTPUT).is_free)
+        return replace(usage, **dict.fromkeys(others, 0)) if others and is_priced else usage
+    is_told = any(getattr(told, name) and not rates.of(unit).is_free for name, unit in _UNITS.items())
+    return told if is_told else usage
 
 
 def reported_cost(text: bytes) -> int | None:

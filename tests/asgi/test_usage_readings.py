@@ -133,6 +133,52 @@ CASES = {
         claude({"input_tokens": 5000, "output_tokens": 1}, {"input_tokens": 2000, "output_tokens": 100}),
         "0.0075",
     ),
+    # 1,000 for five minutes at 3.75 and 2,000 for an hour at 6, which the last event does not tell apart.
+    "the ages of what is written to a cache, at the start alone": (
+        "claude-sonnet-4-5",
+        MESSAGES,
+        claude(
+            {
+                "input_tokens": 21,
+                "cache_creation_input_tokens": 3000,
+                "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000},
+                "output_tokens": 1,
+            },
+            {"input_tokens": 21, "cache_creation_input_tokens": 3000, "output_tokens": 400},
+        ),
+        "0.021813",
+    ),
+    # Later more is written than the start knew of: at the dearer price.
+    "a write that grows": (
+        "claude-sonnet-4-5",
+        MESSAGES,
+        claude(
+            {
+                "input_tokens": 21,
+                "cache_creation_input_tokens": 3000,
+                "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000},
+                "output_tokens": 1,
+            },
+            {"input_tokens": 21, "cache_creation_input_tokens": 4000, "output_tokens": 400},
+        ),
+        "0.027813",
+    ),
+    # 33 and 20,016 sources at 2, 7,163 at 8, 73,997 thoughts at 3, and 18 searches at .005.
+    "research by Perplexity": (
+        "perplexity/sonar-deep-research",
+        CHAT,
+        whole(
+            {
+                "prompt_tokens": 33,
+                "completion_tokens": 7163,
+                "total_tokens": 7196,
+                "citation_tokens": 20_016,
+                "num_search_queries": 18,
+                "reasoning_tokens": 73_997,
+            }
+        ),
+        "0.409393",
+    ),
     "M07": (GROQ_MODEL, CHAT, chunks({**END, "x_groq": {"id": "r", "usage": GROQ}}), "0.000985"),
     "M07 in a choice": (
         GROQ_MODEL,
@@ -277,3 +323,24 @@ async def test_a_usage_in_the_headers_of_an_invocation(memory):
     path = "/model/mistral.voxtral-mini-3b-2507/invoke"
     # .04 a million.
     assert await ending(memory, "", path, (start_, *rest)) == ("0.000044", "usage")
+
+
+BOTH = """{"scribe": {
+    "input_cost_per_token": 0.0000025, "output_cost_per_token": 0.00001, "input_cost_per_second": 0.0001
+}}"""
+TRANSCRIBED = {
+    # 140 at 2.5 and 45 at 10 a million.
+    "tokens": ({"type": "tokens", "input_tokens": 140, "output_tokens": 45, "total_tokens": 185}, "0.0008"),
+    "seconds": ({"type": "duration", "seconds": 90}, "0.009"),
+    "both": ({"prompt_tokens": 140, "completion_tokens": 45, "prompt_audio_seconds": 90}, "0.0098"),
+}
+
+
+@pytest.mark.parametrize("kind", TRANSCRIBED)
+async def test_a_price_for_tokens_and_one_for_seconds_are_not_both_billed_unless_both_are_told(memory, tmp_path, kind):
+    """The prices are those of `gpt-4o-transcribe` in LiteLLM's map."""
+    prices = tmp_path / "map.json"
+    prices.write_text(BOTH)
+    usage, spent = TRANSCRIBED[kind]
+    answer = json_answer({"text": "hello", "usage": usage})
+    assert await ending(memory, "scribe", "/v1/audio/transcriptions", answer, prices=str(prices)) == (spent, "usage")
