@@ -53,10 +53,10 @@ class Rate:
     tiers: tuple[tuple[int, int], ...] = ()
 
     def at(self, input_tokens: int) -> int:
-        """The rate for a request with so many input tokens."""
+        """The rate for a request with so many input tokens. A tier never lowers it: a longer request costs no less."""
         rate = self.nanos_per_million
         for above, nanos_per_million in self.tiers:
-            if input_tokens > above:
+            if input_tokens > above and nanos_per_million > rate:
                 rate = nanos_per_million
         return rate
 

@@ -253,6 +253,12 @@ class TestServiceTiers:
         assert cost_nanos(self.PRICES.in_service_tier(tier), Usage(input_tokens=1, output_tokens=1)) == nanos
 
 
+def test_a_longer_request_costs_no_less():
+    falling = Rates(model="m", by_unit={Unit.INPUT: Rate(3_000_000, ((2, 5_000_000), (4, 1_000_000)))})
+    bills = [cost_nanos(falling, Usage(input_tokens=count)) for count in range(7)]
+    assert bills == [0, 3, 6, 15, 20, 25, 30]
+
+
 class TestFree:
     def test_a_model_is_free_if_nothing_of_it_costs(self):
         assert rates().is_free
