@@ -59,7 +59,7 @@ def ledger_of(
         idle_hold_s=settings.idle_hold_s,
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
-        telemetry=Telemetry(trace_context=settings.trace_context),
+        telemetry=Telemetry(trace_context=settings.trace_context, spans=settings.spans),
         fingerprint=fingerprint_of(settings) if is_gateway and settings.mode is not Mode.OFF else "",
     )
 

@@ -65,6 +65,13 @@ class TraceContext(StrEnum):
     IGNORE = "ignore"
 
 
+class SpansPer(StrEnum):
+    """What gets a span of its own: each change of a counter, or each verb, with the changes as its events."""
+
+    COUNTER = "counter"
+    VERB = "verb"
+
+
 class OnStoreError(StrEnum):
     """What happens to a request while the store cannot answer."""
 

@@ -35,6 +35,7 @@ from budget_middleware.setting_types import (
     OptionalFolder,
     Routes,
     Seconds,
+    SpansPer,
     StoreCheck,
     StoreUrl,
     Switch,
@@ -203,6 +204,11 @@ class Settings(BaseSettings):
         "parent",
         "What a caller's traceparent is to our spans: their parent, a link of theirs, or nothing.",
         "parent, link, ignore",
+    )
+    spans: SpansPer = _setting(
+        "counter",
+        "What gets a span: each change of a counter, or each verb, with the changes as its events.",
+        "counter, verb",
     )
     trace_url: TraceUrl = _setting("", "Where traces are looked up; journal prints each link.", TRACE_URL_ACCEPTED)
     hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")

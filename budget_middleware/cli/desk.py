@@ -12,6 +12,7 @@ from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings, load
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.stores.opening import MEMORY_URL
+from budget_middleware.telemetry import Telemetry
 
 # An operator would rather have a late answer than none.
 LEAST_TIMEOUT_S = 5.0
@@ -70,6 +71,7 @@ async def _at_desk(command: StateCommand, settings: Settings, arguments: argpars
         timezone=settings.timezone,
         lease_ms=settings.lease_ms,
         store_timeout_s=max(settings.store_timeout_s, LEAST_TIMEOUT_S),
+        telemetry=Telemetry(spans=settings.spans),
     )
     try:
         return await command(Desk(settings, store, ledger), arguments)

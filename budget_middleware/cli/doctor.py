@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,16 +17,16 @@ from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import Finding, Health, server_findings
+from budget_middleware.cli.tracer_finding import tracer_finding
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.ledger.spool_file import refused_in, set_aside_in
 from budget_middleware.opening import fingerprint_of
 from budget_middleware.prices import load_prices
-from budget_middleware.setting_types import Mode, Unmetered
+from budget_middleware.setting_types import Mode, SpansPer, Unmetered
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.stores.base import Note, StoreRefused, StoreUnavailable, Topic, WrongServer
 from budget_middleware.stores.opening import MEMORY_URL
-from budget_middleware.telemetry import has_tracer_provider
 
 SHOWN_RECORDS = 20
 
@@ -52,19 +53,21 @@ def _doctor(arguments: Namespace) -> int:
 
 def _findings() -> list[Finding]:
     with _Warnings() as warnings:
-        about_settings = _settings_findings()
+        try:
+            settings = load()
+        except SettingsError as error:
+            failed = Finding("settings", Health.FAIL, str(error), "correct it: no gateway starts with it")
+            spans, about_settings = SpansPer.COUNTER, [failed]
+        else:
+            spans, about_settings = settings.spans, _settings_findings(settings)
     return [
         *about_settings,
         *(Finding("variables", Health.WARN, told, "correct its name") for told in warnings.messages),
-        _tracer_finding(),
+        tracer_finding(spans, os.environ),
     ]
 
 
-def _settings_findings() -> list[Finding]:
-    try:
-        settings = load()
-    except SettingsError as error:
-        return [Finding("settings", Health.FAIL, str(error), "correct it: no gateway starts with it")]
+def _settings_findings(settings: Settings) -> list[Finding]:
     about_store = asyncio.run(_store_findings(settings))
     return [_mode_finding(settings), _prices_finding(settings), *about_store, *_spool_findings(settings)]
 
@@ -133,18 +136,6 @@ def _limits_finding(settings: Settings, runtime: list[LimitRule]) -> Finding:
     if not rules:
         return Finding("limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS")
     return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")
-
-
-def _tracer_finding() -> Finding:
-    if has_tracer_provider():
-        return Finding("tracer", Health.OK, "a tracer provider is set")
-    return Finding(
-        "tracer",
-        Health.WARN,
-        "no tracer provider: spans go nowhere",
-        "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with OTEL_SERVICE_NAME,"
-        " OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf set",
-    )
 
 
 # The store.

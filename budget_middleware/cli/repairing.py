@@ -67,10 +67,10 @@ async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Ent
     try:
         answer = await until_decided(lambda: desk.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))
         status = answer.status
+        entries = answer.entries or await _written_before(desk, id_)
+        desk.ledger.telemetry.spans.tell(span, entries)
     finally:
         desk.ledger.telemetry.spans.end(span, status)
-    entries = answer.entries or await _written_before(desk, id_)
-    desk.ledger.telemetry.spans.tell(span, entries)
     return entries
 
 

@@ -82,8 +82,9 @@ class Expiries:
             if isinstance(error, StoreUnavailable):
                 raise
             raise StoreUnavailable(f"no answer within {self._timeout.timeout_s:g} s") from error
+        # Entries are recorded on a span only before it ends.
+        self._follower.note(answer, span, asked)
         if answer.entries or reservation_id:
             self._telemetry.spans.link_expired(span, answer.entries)
             self._telemetry.spans.end(span, answer.status if reservation_id else Status.EXPIRED)
-        self._follower.note(answer, span, asked)
         return answer

@@ -218,8 +218,8 @@ class StoreFollower:
                 self._searched.append(_Untold(span, since_s))
 
     def _tell_late(self, span: VerbSpan, entries: Sequence[Entry]) -> None:
+        self._telemetry.spans.tell(span, entries)
         if span.op is Op.EXPIRE and entries:
             # Such a span is ended, and so exported, only if it did expire leases.
             self._telemetry.spans.link_expired(span, entries)
             self._telemetry.spans.end(span, Status.EXPIRED)
-        self._telemetry.spans.tell(span, entries)

@@ -1,12 +1,14 @@
 """The only package that knows OpenTelemetry (its API, never an SDK). It never breaks or delays a request."""
 
 from budget_middleware.telemetry.callers import PARENT
+from budget_middleware.telemetry.counter_changes import EVENTS_MAX, PER_COUNTER
 from budget_middleware.telemetry.gauges import Gauges
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import Told
 from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan, has_tracer_provider
 
 __all__ = [
+    "EVENTS_MAX",
     "NO_PROVIDER",
     "SILENT",
     "Gauges",
@@ -21,6 +23,6 @@ __all__ = [
 class Telemetry:
     """What one ledger tells of itself."""
 
-    def __init__(self, *, trace_context: str = PARENT) -> None:
+    def __init__(self, *, trace_context: str = PARENT, spans: str = PER_COUNTER) -> None:
         self.metrics = Metrics()
-        self.spans = Spans(self.metrics, trace_context=trace_context)
+        self.spans = Spans(self.metrics, trace_context=trace_context, spans=spans)

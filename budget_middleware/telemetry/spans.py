@@ -1,4 +1,4 @@
-"""The spans of a ledger's verbs, and below them one for every change of a counter.
+"""The spans of a ledger's verbs. `counter_changes` says how the changes that a verb made are recorded with them.
 
 Without a provider nothing is built. Attributes are made only for those who read them.
 """
@@ -16,6 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
 from budget_middleware.core.model import Entry, Op, Status
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.callers import PARENT, context_for, links_in
+from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes
 from budget_middleware.telemetry.harmless import harmless
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import Told
@@ -25,6 +26,7 @@ ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
 # Not a union, which would be made anew for every request.
 _NO_PROVIDERS: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+_NAMES: Final = {op: f"budget.{op}" for op in Op}
 NO_PROVIDER: Final = Context()
 """The parent of a request that came when there was no provider: it has no spans, and nobody asks again."""
 
@@ -47,8 +49,8 @@ def has_tracer_provider() -> bool:
 class VerbSpan:
     """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
 
-    ``since_seq`` is the journal's seq as it was known before the call. ``told`` are the entries that have their
-    counter span already.
+    ``since_seq`` is the journal's seq as it was known before the call. ``told`` are the entries that were recorded
+    already.
     """
 
     op: Op
@@ -79,13 +81,14 @@ SILENT = VerbSpan(
 class Spans:
     """The spans of one ledger; leases that expired are counted as they are told."""
 
-    def __init__(self, metrics: Metrics, *, trace_context: str = PARENT) -> None:
+    def __init__(self, metrics: Metrics, *, trace_context: str = PARENT, spans: str = PER_COUNTER) -> None:
         # None where the environment names a provider that cannot be loaded: each look for it would be logged.
         tracer = _get_tracer()
         self._tracer = tracer or trace.NoOpTracer()
         self._is_mute = tracer is None
         self._metrics = metrics
         self._trace_context = trace_context
+        self._changes = counter_changes(spans, self._tracer)
 
     @harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
@@ -124,37 +127,32 @@ class Spans:
         if not verb.is_recording or verb.is_ended:
             return
         verb.is_ended = True
-        verb.span.set_attribute(names.STATUS, status)
-        for name, value in told().items():
-            verb.span.set_attribute(name, value)
+        verb.span.set_attributes({names.STATUS: status, **told()})
         if status in names.ERRORS:
             verb.span.set_status(StatusCode.ERROR, status)
         verb.span.end()
 
     @harmless
     def tell(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
-        """Make the counter span of each journal entry that ``verb``'s call wrote, once."""
+        """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
         untold = [entry for entry in entries if entry.seq not in verb.told]
         expired = {entry.reservation_id for entry in untold if entry.op is Op.EXPIRE}
         if expired:
             self._metrics.count_expired(len(expired))
         if not verb.is_recording:
             return
-        ended_ns = ended_ns or time.time_ns()
+        ended_ns, n_before = ended_ns or time.time_ns(), len(verb.told)
         verb.told.update(entry.seq for entry in untold)
-        swept = [entry for entry in untold if entry.op is Op.EXPIRE and verb.op is not Op.EXPIRE]
-        if swept:
-            self._tell_swept(verb, swept, ended_ns)
-        under = trace.set_span_in_context(verb.span)
-        for entry in untold:
-            if entry.op is verb.op:
-                self._counter_span(entry, under, verb.started_ns, ended_ns)
+        if expired and verb.op is not Op.EXPIRE:
+            self._tell_swept(verb, [entry for entry in untold if entry.op is Op.EXPIRE], ended_ns)
+        own = [entry for entry in untold if entry.op is verb.op]
+        self._changes.record(Written(verb.span, own, verb.started_ns, ended_ns, n_before))
 
     def _tell_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
         """Leases that a verb expired in passing get a verb span of their own below it."""
         ids = {entry.reservation_id for entry in swept}
         span = self._tracer.start_span(
-            f"budget.{Op.EXPIRE}",
+            _NAMES[Op.EXPIRE],
             context=trace.set_span_in_context(verb.span),
             kind=SpanKind.INTERNAL,
             attributes={
@@ -165,9 +163,7 @@ class Spans:
             start_time=verb.started_ns,
         )
         span.set_status(StatusCode.ERROR, Status.EXPIRED)
-        under = trace.set_span_in_context(span)
-        for entry in swept:
-            self._counter_span(entry, under, verb.started_ns, ended_ns)
+        self._changes.record(Written(span, swept, verb.started_ns, ended_ns))
         span.end(ended_ns)
 
     @harmless
@@ -178,18 +174,6 @@ class Spans:
             verb.span.set_attribute(names.RESERVATION_ID, ids.pop())
         for link in links_to(dict.fromkeys(entry.reserve_trace for entry in entries)):
             verb.span.add_link(link.context)
-
-    def _counter_span(self, entry: Entry, under: Context, started_ns: int, ended_ns: int) -> None:
-        span = self._tracer.start_span(
-            names.COUNTER_SPAN,
-            context=under,
-            kind=SpanKind.INTERNAL,
-            attributes=names.counter_attributes(entry),
-            start_time=started_ns,
-        )
-        if entry.status in names.ERRORS:
-            span.set_status(StatusCode.ERROR, entry.status)
-        span.end(ended_ns)
 
     @harmless
     def flush(self) -> None:
@@ -214,7 +198,7 @@ def _begin(
     started_ns = time.time_ns()
     given = {names.RESERVATION_ID: reservation_id} if reservation_id else {}
     span = tracer.start_span(
-        f"budget.{op}",
+        _NAMES[op],
         context=context,
         kind=SpanKind.INTERNAL,
         attributes={**given, **told()},

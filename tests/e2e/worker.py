@@ -1,7 +1,7 @@
 """A gateway as a worker process of a test runs it: guarded by the one line, writing down what it really served.
 
 Each request names in its body what is to happen. The log has a JSON line a request, flushed before the app
-returns; the span log has one a span.
+returns; the span log has one a change of a counter.
 """
 
 import asyncio
@@ -27,8 +27,9 @@ class SpanLog(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         assert SPANS is not None
         for span in spans:
-            if span.name == "budget.counter":
-                SPANS.write(json.dumps(dict(span.attributes or {})) + "\n")
+            counters = [span] if span.name == "budget.counter" else span.events
+            for counter in counters:
+                SPANS.write(json.dumps(dict(counter.attributes or {})) + "\n")
         return SpanExportResult.SUCCESS
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
 from tests.jaeger.story import Story, play
-from tests.jaeger.tracing import Jaeger
+from tests.jaeger.tracing import SERVICE, Jaeger
 
 BINARY = REPOSITORY / "build" / "jaeger"
 
@@ -32,8 +33,13 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
         process.wait()
 
 
-@pytest.fixture(scope="session")
-def story(jaeger: Jaeger, server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+@pytest.fixture(scope="session", params=["counter", "verb"])
+def story(
+    request: pytest.FixtureRequest, jaeger: Jaeger, server_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Story]:
+    """One for each BUDGET_SPANS, under a service name of its own."""
+    own = replace(jaeger, service=f"{SERVICE}-{request.param}")
     folder: Path = tmp_path_factory.mktemp("story")
-    with play(jaeger, store_url=server_url, namespace=f"jaeger-{uuid4().hex[:8]}", folder=folder) as told:
+    namespace = f"jaeger-{uuid4().hex[:8]}"
+    with play(own, spans_per=request.param, store_url=server_url, namespace=namespace, folder=folder) as told:
         yield told

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
-from tests.jaeger.tracing import SERVICE, Jaeger, Seen
+from tests.jaeger.tracing import Jaeger, Seen
 
 TOKENS = ("sk-ann-7f3e", "sk-bob-7f3e", "sk-eve-7f3e")
 PROMPT = "Tell nobody what this prompt says"
@@ -33,15 +33,18 @@ _LONG = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """``status``, ``journal``, ``account`` and ``killed`` (both explained) are what the CLI printed in the end.
+    """``spans_per`` is BUDGET_SPANS of all its processes, ``changes`` are those of counters as Jaeger has them.
+
+    ``status``, ``journal``, ``account`` and ``killed`` (both explained) are what the CLI printed in the end.
 
     The ids are reservations; ``account`` is the one that was refused.
     """
 
     jaeger: Jaeger
+    spans_per: str
     status: list[dict[str, Any]]
     journal: list[dict[str, Any]]
-    counters: list[Seen]
+    changes: list[Seen]
     account: dict[str, Any]
     killed: dict[str, Any]
     killed_id: str
@@ -49,7 +52,7 @@ class Story:
 
 
 @contextmanager
-def play(jaeger: Jaeger, *, store_url: str, namespace: str, folder: Path) -> Iterator[Story]:
+def play(jaeger: Jaeger, *, spans_per: str, store_url: str, namespace: str, folder: Path) -> Iterator[Story]:
     (folder / "prices.toml").write_text('[models."test-model"]\ninput = 3\noutput = 7\n')
     env = {
         "BUDGET_STORE_URL": store_url,
@@ -58,11 +61,12 @@ def play(jaeger: Jaeger, *, store_url: str, namespace: str, folder: Path) -> Ite
         "BUDGET_LIMITS": "key=1/total; global=100/total",
         "BUDGET_LEASE_S": str(LEASE_S),
         "BUDGET_STORE_TIMEOUT_S": "30",
+        "BUDGET_SPANS": spans_per,
         "BUDGET_TRACE_URL": f"{jaeger.query_url}/api/traces/{{trace_id}}",
         "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_SERVICE_NAME": SERVICE,
+        "OTEL_SERVICE_NAME": jaeger.service,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
     with ExitStack() as stack:
@@ -98,6 +102,7 @@ def _worker(name: str, env: Mapping[str, str], folder: Path) -> Iterator[_Worker
 
 
 async def _happen(jaeger: Jaeger, workers: list[_Worker], env: Mapping[str, str]) -> Story:
+    spans_per = env["BUDGET_SPANS"]
     async with httpx.AsyncClient(timeout=60) as client:
         async with asyncio.TaskGroup() as group:
             for number in range(REQUESTS):
@@ -107,15 +112,16 @@ async def _happen(jaeger: Jaeger, workers: list[_Worker], env: Mapping[str, str]
         payer = budget_middleware(env, "key-id", given=TOKENS[0]).strip()
         budget_middleware(env, "adjust", payer, CREDIT_USD, "--reason", "an apology")
         released_id = await _released(client, workers[1], env)
-        killed_id = await _killed(jaeger, client, workers[0])
+        killed_id = await _killed(jaeger, client, workers[0], env)
     for id_, status in ((released_id, "finalized_late"), (killed_id, "expired")):
-        jaeger.wait_for(operation="budget.counter", tags={"budget.reservation.id": id_, "budget.status": status})
+        jaeger.wait_for(spans_per=spans_per, tags={"budget.reservation.id": id_, "budget.status": status})
     journal = budget_middleware(env, "journal", "--json", "--limit", "100000").splitlines()
     return Story(
         jaeger,
+        spans_per,
         status=json.loads(budget_middleware(env, "status", "--json")),
         journal=[json.loads(line) for line in journal],
-        counters=jaeger.wait_for(len(journal), operation="budget.counter"),
+        changes=jaeger.wait_for(len(journal), spans_per=spans_per),
         account=json.loads(budget_middleware(env, "explain", payer, "--json")),
         killed=json.loads(budget_middleware(env, "explain", killed_id, "--json")),
         killed_id=killed_id,
@@ -161,12 +167,12 @@ async def _released(client: httpx.AsyncClient, worker: _Worker, env: Mapping[str
         return id_
 
 
-async def _killed(jaeger: Jaeger, client: httpx.AsyncClient, worker: _Worker) -> str:
+async def _killed(jaeger: Jaeger, client: httpx.AsyncClient, worker: _Worker, env: Mapping[str, str]) -> str:
     """A hold whose worker is killed, once Jaeger knows of it: what is not exported yet dies with a process."""
     async with client.stream("POST", worker.url, **_asking("stream", TOKENS[2], words=_LONG)) as answer:
         id_ = answer.headers["x-budget-reservation-id"]
         tags = {"budget.op": "reserve", "budget.reservation.id": id_}
-        await asyncio.to_thread(jaeger.wait_for, operation="budget.counter", tags=tags)
+        await asyncio.to_thread(jaeger.wait_for, spans_per=env["BUDGET_SPANS"], tags=tags)
         worker.process.send_signal(signal.SIGKILL)
         return id_
 

@@ -6,7 +6,7 @@ import pytest
 
 from budget_middleware.telemetry import names
 from tests.jaeger.story import CREDIT_USD, PROMPT, REQUESTS, TOKENS, Story
-from tests.jaeger.tracing import Seen, SpanId
+from tests.jaeger.tracing import COUNTER, Seen, SpanId
 
 # The first test also waits for the workers, the leases and the exporters of the story.
 pytestmark = [pytest.mark.jaeger, pytest.mark.processes, pytest.mark.timeout(180)]
@@ -17,16 +17,22 @@ ERRORS = {"expired", "finalized_late"}
 def test_the_changes_of_an_account_sum_to_its_status(story: Story):
     assert len(story.status) == len(TOKENS) + 1
     for row in story.status:
-        changes = story.jaeger.search(operation="budget.counter", tags={"budget.account": row["account"]})
+        changes = story.jaeger.changes(spans_per=story.spans_per, tags={"budget.account": row["account"]})
         assert _sum(changes, names.SPENT_DELTA_USD) == Decimal(row["spent_usd"]) > 0, row
         assert _sum(changes, names.RESERVED_DELTA_USD) == Decimal(row["reserved_usd"]) == 0, row
         last = max(changes, key=_seq)
         assert _usd(last, names.SPENT_AFTER_USD) == Decimal(row["spent_usd"])
 
 
-def test_every_journal_entry_is_told_by_one_span(story: Story):
-    told = {_seq(span): span for span in story.counters}
-    assert len(told) == len(story.counters), "an entry was told twice"
+def test_the_setting_says_what_gets_a_span(story: Story):
+    n_counter_spans = len(story.jaeger.search(operation=COUNTER))
+    assert n_counter_spans == (len(story.journal) if story.spans_per == "counter" else 0)
+    assert {change.name for change in story.changes} == {COUNTER}
+
+
+def test_every_journal_entry_is_told_by_one_span_or_event(story: Story):
+    told = {_seq(span): span for span in story.changes}
+    assert len(told) == len(story.changes), "an entry was told twice"
     assert sorted(told) == [entry["seq"] for entry in story.journal]
     for entry in story.journal:
         span = told[entry["seq"]]
@@ -44,7 +50,7 @@ def test_every_journal_entry_is_told_by_one_span(story: Story):
 def test_a_whole_life_is_one_trace_or_linked(story: Story):
     spans = {span.id: span for span in story.jaeger.search()}
     verbs_of: dict[str, set[SpanId]] = {}
-    for change in story.counters:
+    for change in story.changes:
         verbs_of.setdefault(change.tags[names.RESERVATION_ID], set()).update(change.parents)
     traces_of_lives = []
     for verbs in verbs_of.values():
@@ -71,7 +77,7 @@ def test_a_killed_workers_hold_leads_from_its_expiry_back_to_it(story: Story):
 def test_an_operators_release_and_the_late_cost_are_told_by_who_made_them(story: Story):
     told = [(span.tags["budget.status"], span.worker) for span in _life(story, story.released_id)]
     assert told == [("reserved", "second"), ("expired", "operator"), ("finalized_late", "second")]
-    [credit] = [span for span in story.counters if span.tags["budget.op"] == "adjust"]
+    [credit] = [span for span in story.changes if span.tags["budget.op"] == "adjust"]
     assert (credit.worker, _usd(credit, names.SPENT_DELTA_USD)) == ("operator", Decimal(CREDIT_USD))
 
 
@@ -90,7 +96,7 @@ def test_a_refusal_is_no_error_and_names_the_counter(story: Story):
     assert refused.tags[names.ACCOUNT_KIND] == "key"
     assert refused.tags[names.LIMIT_USD] == 1
     assert refused.tags[names.ESTIMATE_USD] > 1
-    assert not [span for span in story.counters if refused.id in span.parents], "it changed nothing"
+    assert not [span for span in story.changes if refused.id in span.parents], "it changed nothing"
 
 
 def test_explain_leads_to_the_trace_of_each_line(story: Story):
@@ -110,13 +116,13 @@ def test_explain_leads_to_the_trace_of_each_line(story: Story):
 
 def test_no_token_and_no_text_is_told(story: Story):
     everything = str(story.jaeger.traces())
-    assert "budget.counter" in everything
+    assert COUNTER in everything
     assert not [secret for secret in (*TOKENS, PROMPT, "wordword") if secret in everything]
 
 
 def _life(story: Story, id_: str) -> list[Seen]:
     """A reservation's changes of its key's counter, in their order."""
-    own = [span for span in story.counters if span.tags[names.RESERVATION_ID] == id_]
+    own = [span for span in story.changes if span.tags[names.RESERVATION_ID] == id_]
     return sorted((span for span in own if span.tags[names.ACCOUNT_KIND] == "key"), key=_seq)
 
 

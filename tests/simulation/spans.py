@@ -1,9 +1,9 @@
-"""The counter spans of one simulation: which journal entries were told, and how often."""
+"""The spans and events of one simulation: which journal entries were told, and how often."""
 
 import contextlib
 import itertools
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from unittest import mock
 
 from opentelemetry import metrics, trace
@@ -15,14 +15,20 @@ from budget_middleware.telemetry.names import COUNTER_SPAN, JOURNAL_SEQ, RESERVA
 
 
 class ToldEntries(SpanProcessor):
-    """Counts the spans of each entry, by its seq and its reservation."""
+    """Counts the spans and events of each entry, by its seq and its reservation."""
 
     def __init__(self) -> None:
         self.times: Tally[tuple[int, str]] = Tally()
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.name == COUNTER_SPAN and span.attributes is not None:
-            self.times[int(str(span.attributes[JOURNAL_SEQ])), str(span.attributes[RESERVATION_ID])] += 1
+            self._count(span.attributes)
+        for event in span.events:
+            assert event.attributes is not None
+            self._count(event.attributes)
+
+    def _count(self, attributes: Mapping[str, object]) -> None:
+        self.times[int(str(attributes[JOURNAL_SEQ])), str(attributes[RESERVATION_ID])] += 1
 
 
 class _InOrder(IdGenerator):

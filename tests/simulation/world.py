@@ -161,6 +161,8 @@ class World:
             on_expire=plan.on_expire,
             on_store_error=plan.on_store_error,
             spool_path=self.disk.folder,
+            # Workers of one ledger may differ.
+            spans=("counter", "verb")[worker % 2],
             drain_timeout_s=str(DRAIN_S),
         )
         lifespan = Lifespan()

@@ -1,6 +1,7 @@
 """An SDK of its own for every test. OpenTelemetry's globals can be set once a process, so they are swapped."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -11,12 +12,14 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from budget_middleware.telemetry import gauges
+from budget_middleware.ledger import Ledger
+from budget_middleware.telemetry import Telemetry, gauges
 from budget_middleware.telemetry import metrics as metrics_module
 from budget_middleware.telemetry import spans as spans_module
 
 # Its store, its faults and its ledgers serve here too.
-from tests.ledger.conftest import base, clock, faults, ledger, open_ledger  # noqa: F401
+from tests.ledger.conftest import OpenLedger, base, clock, faults, ledger  # noqa: F401
+from tests.ledger.conftest import open_ledger as open_any_ledger  # noqa: F401
 
 Spans = Callable[[], tuple[ReadableSpan, ...]]
 UseProvider = Callable[..., Spans]
@@ -39,6 +42,23 @@ def use_provider(monkeypatch: pytest.MonkeyPatch) -> UseProvider:
 @pytest.fixture
 def spans(use_provider: UseProvider) -> Spans:
     return use_provider()
+
+
+@pytest.fixture
+def spans_per() -> str:
+    """BUDGET_SPANS of the ledgers that `open_ledger` makes."""
+    return "counter"
+
+
+BOTH_SETTINGS = pytest.mark.parametrize("spans_per", ["counter", "verb"])
+
+
+@pytest.fixture
+def open_ledger(open_any_ledger: OpenLedger, spans_per: str) -> OpenLedger:  # noqa: F811 - the one of plain ledgers
+    def open_one(*args: Any, **options: Any) -> Ledger:
+        return open_any_ledger(*args, **{"telemetry": Telemetry(spans=spans_per), **options})
+
+    return open_one
 
 
 @pytest.fixture

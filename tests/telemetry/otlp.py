@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1 import trace_pb2
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 
@@ -86,6 +86,7 @@ def _span(span: trace_pb2.Span) -> ReadableSpan:
         context=_context(span.trace_id, span.span_id),
         parent=_context(span.trace_id, span.parent_span_id) if span.parent_span_id else None,
         attributes=attributes_of(span.attributes),
+        events=[Event(each.name, attributes_of(each.attributes), each.time_unix_nano) for each in span.events],
         links=[Link(_context(link.trace_id, link.span_id)) for link in span.links],
         # OTLP counts from 1; 0 is "unspecified".
         kind=SpanKind(span.kind - 1),

@@ -1,7 +1,8 @@
-"""Holds what was exported against the journal: every entry is told by one span, which says what the entry says."""
+"""Holds what was exported against the journal: every entry is told by one span, or by one event of its verb's span."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -11,6 +12,7 @@ from budget_middleware.stores.base import Store
 from tests.stores.verbs import whole_journal
 
 ERRORS = {"expired", "finalized_late", "released_late", "finalized_unreserved", "unprotected", "conflict"}
+SpanId = tuple[str, str]
 LINKED = {"budget.finalize", "budget.release", "budget.expire"}
 
 
@@ -18,15 +20,15 @@ async def prove(store: Store, spans: Iterable[ReadableSpan]) -> list[Entry]:
     """I9: each entry of the journal has its span, each span its entry. Returns the journal."""
     entries = await whole_journal(store)
     told = {id_of(span): span for span in spans}
-    counters = [span for span in told.values() if span.name == "budget.counter"]
-    seqs = Counter(attribute(span, "budget.journal.seq") for span in counters)
-    assert seqs == Counter(entry.seq for entry in entries), "one span an entry, and never two"
+    changes = list(changes_in(told))
+    seqs = Counter(change.attributes["budget.journal.seq"] for change in changes)
+    assert seqs == Counter(entry.seq for entry in entries), "one span or event an entry, and never two"
     reserved = {entry.reservation_id: ids_in(entry.trace) for entry in entries if entry.op == "reserve"}
-    by_seq = {attribute(span, "budget.journal.seq"): span for span in counters}
+    by_seq = {change.attributes["budget.journal.seq"]: change for change in changes}
     for entry in entries:
-        span = by_seq[entry.seq]
-        assert dict(span.attributes or {}) == counter_says(entry)
-        verb = parent_of(span, told)
+        change = by_seq[entry.seq]
+        assert dict(change.attributes) == counter_says(entry)
+        verb = change.verb
         assert verb.name == f"budget.{entry.op}"
         caller = verb if id_of(verb) == ids_in(entry.trace) else parent_of(verb, told)
         assert id_of(caller) == ids_in(entry.trace), "the journal names the span around the call"
@@ -38,6 +40,29 @@ async def prove(store: Store, spans: Iterable[ReadableSpan]) -> list[Entry]:
         assert (span.status.status_code is StatusCode.ERROR) == (status in ERRORS), f"{span.name} {status}"
         assert span.status.status_code is not StatusCode.OK
     return entries
+
+
+class Change(NamedTuple):
+    """A counter's change as it was exported, and the span of the verb that made it."""
+
+    attributes: Mapping[str, object]
+    verb: ReadableSpan
+    is_event: bool
+
+
+def changes_in(told: Mapping[SpanId, ReadableSpan]) -> Iterator[Change]:
+    """The spans `budget.counter`, and the events of that name."""
+    for span in told.values():
+        if span.name == "budget.counter":
+            yield Change(span.attributes or {}, parent_of(span, told), is_event=False)
+        for event in span.events:
+            assert event.name == "budget.counter"
+            assert (span.start_time or 0) <= event.timestamp <= (span.end_time or 0), "within the call's times"
+            yield Change(event.attributes or {}, span, is_event=True)
+
+
+def all_changes(spans: Iterable[ReadableSpan]) -> list[Change]:
+    return list(changes_in({id_of(span): span for span in spans}))
 
 
 def counter_says(entry: Entry) -> dict[str, object]:
@@ -62,9 +87,6 @@ def counter_says(entry: Entry) -> dict[str, object]:
     return says
 
 
-SpanId = tuple[str, str]
-
-
 def id_of(span: ReadableSpan) -> SpanId:
     context = span.get_span_context()
     assert context is not None
@@ -76,7 +98,7 @@ def ids_in(traceparent: str) -> SpanId:
     return trace_id, span_id
 
 
-def parent_of(span: ReadableSpan, told: dict[SpanId, ReadableSpan]) -> ReadableSpan:
+def parent_of(span: ReadableSpan, told: Mapping[SpanId, ReadableSpan]) -> ReadableSpan:
     assert span.parent is not None, f"{span.name} is a root"
     return told[f"{span.parent.trace_id:032x}", f"{span.parent.span_id:016x}"]
 

@@ -27,8 +27,8 @@ from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, reply_lost, request_lost, twice
 from tests.stores.verbs import whole_journal
-from tests.telemetry.conftest import Spans, UseProvider
-from tests.telemetry.proof import attribute, id_of, ids_in, links_of, named, only, prove
+from tests.telemetry.conftest import BOTH_SETTINGS, Spans, UseProvider
+from tests.telemetry.proof import all_changes, attribute, id_of, ids_in, links_of, named, only, prove
 
 LIMITS = "key=1/month; key=0.5/day; global=3/day"
 
@@ -83,6 +83,7 @@ async def test_a_refusal_is_policy_and_names_the_counter(spans: Spans, open_ledg
     await ledger.release(held)
 
 
+@BOTH_SETTINGS
 async def test_shadow_tells_the_refusal_it_did_not_make(base: Store, spans: Spans, open_ledger: OpenLedger):
     ledger = open_ledger(enforce=False)
     held = hold("1.60")
@@ -92,6 +93,7 @@ async def test_shadow_tells_the_refusal_it_did_not_make(base: Store, spans: Span
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
 async def test_error_is_the_status_of_what_operators_look_for(
     faults: FaultyStore, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
@@ -129,6 +131,7 @@ async def test_error_is_the_status_of_what_operators_look_for(
     await prove(faults.inner, spans())
 
 
+@BOTH_SETTINGS
 async def test_swept_in_passing_has_an_expire_span_below_the_verb(
     base: Store, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
 ):
@@ -151,6 +154,7 @@ async def test_swept_in_passing_has_an_expire_span_below_the_verb(
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 async def test_swept_by_a_ledger(base: Store, clock: MovableClock, spans: Spans, open_ledger: OpenLedger):
     dead, alive = open_ledger(LIMITS), open_ledger()
     orphan = hold("0.30")
@@ -163,6 +167,7 @@ async def test_swept_by_a_ledger(base: Store, clock: MovableClock, spans: Spans,
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 async def test_an_operators_release(base: Store, spans: Spans, open_ledger: OpenLedger):
     owner, operator = open_ledger(), open_ledger()
     held = hold("0.30")
@@ -181,6 +186,7 @@ async def test_an_operators_release(base: Store, spans: Spans, open_ledger: Open
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 async def test_an_adjust(base: Store, faults: FaultyStore, spans: Spans, ledger: Ledger):
     claims = await ledger.claims({"key": "a"}, model="")
     faults.meets("adjust", reply_lost, reply_lost)
@@ -193,6 +199,7 @@ async def test_an_adjust(base: Store, faults: FaultyStore, spans: Spans, ledger:
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 async def test_everything_at_once_and_nothing_untold(
     base: Store, faults: FaultyStore, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
 ):
@@ -249,6 +256,7 @@ async def _anyhow(verb):
         await verb
 
 
+@BOTH_SETTINGS
 @pytest.mark.parametrize("verb", ["reserve", "finalize", "release", "expire", "sweep", "adjust"])
 async def test_a_lost_reply_is_told_from_the_journal_and_once(
     base: Store, faults: FaultyStore, *, clock: MovableClock, spans: Spans, open_ledger: OpenLedger, verb: str
@@ -279,6 +287,7 @@ async def test_a_lost_reply_is_told_from_the_journal_and_once(
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 async def test_told_as_soon_as_the_repeat_is_answered(base: Store, faults: FaultyStore, spans: Spans, ledger: Ledger):
     held = hold("0.60")
     await ledger.reserve(hold("0"))
@@ -289,6 +298,7 @@ async def test_told_as_soon_as_the_repeat_is_answered(base: Store, faults: Fault
     await ledger.release(held)
 
 
+@BOTH_SETTINGS
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
 async def test_a_lost_reply_of_a_store_that_was_emptied_since(
     faults: FaultyStore, clock: MovableClock, spans: Spans, ledger: Ledger
@@ -302,11 +312,10 @@ async def test_a_lost_reply_of_a_store_that_was_emptied_since(
     await ledger.reserve(last)
     faults.inner = MemoryStore(clock_ms=clock)
     faults.meets("finalize", reply_lost)
-    told_before = {id_of(span) for span in spans()}
+    n_before = len(all_changes(spans()))
     await ledger.finalize(last, actual_nanos=nanos("0.05"))
     await ledger.drain()
-    counters = [span for span in named(spans(), "budget.counter") if id_of(span) not in told_before]
-    told = [attribute(span, "budget.journal.seq") for span in counters]
+    told = [change.attributes["budget.journal.seq"] for change in all_changes(spans())[n_before:]]
     assert told == [entry.seq for entry in await whole_journal(faults.inner)]
 
 
@@ -330,6 +339,7 @@ async def test_others_who_write_on_do_not_keep_the_search_going(
     assert faults.count("journal") <= 2
 
 
+@BOTH_SETTINGS
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
 async def test_a_journal_that_cannot_be_read_is_read_later(faults: FaultyStore, spans: Spans, open_ledger: OpenLedger):
     ledger = open_ledger()
@@ -428,6 +438,7 @@ class EvenIds(RandomIdGenerator):
         return (self._made << 64) | (self._made * self._step % 2**64)
 
 
+@BOTH_SETTINGS
 async def test_of_1_percent_sampled_the_journal_is_whole(
     base: Store, faults: FaultyStore, use_provider: UseProvider, open_ledger: OpenLedger
 ):
@@ -454,7 +465,7 @@ async def test_of_1_percent_sampled_the_journal_is_whole(
     assert len(verbs) == 400, "each was reserved and ended"
     assert all(ids_in(entry.trace) for entry in entries)
     sampled = [entry for entry in entries if is_sampled(entry.trace)]
-    told = Counter(attribute(span, "budget.journal.seq") for span in named(spans(), "budget.counter"))
+    told = Counter(change.attributes["budget.journal.seq"] for change in all_changes(spans()))
     assert told == Counter(entry.seq for entry in sampled), "an entry's flag says whether it was exported"
     assert 0 < len(sampled) < len(entries) / 20
 
@@ -470,6 +481,7 @@ async def test_runtime_limits_are_told_with_the_counters(base: Store, spans: Spa
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
 async def test_a_cancelled_reserve_says_so(base: Store, faults: FaultyStore, spans: Spans, ledger: Ledger):
     gate = Gate()
     faults.meets("reserve", reply_held(gate))
