@@ -107,14 +107,14 @@ class TestPublished:
             price_context={"service_tier": tier},
         )
         usage = Usage(input_tokens=1_000, cached_input_tokens=300, output_tokens=2_000)
-        cost = cost_nanos(rates.in_service_tier(tier), usage)
+        cost = cost_nanos(rates.in_modes((tier,)), usage)
         assert cost == nanos_from_usd(theirs.total_price) != cost_nanos(rates, usage)
 
     @pytest.mark.parametrize("tier", [None, "default", "standard", "auto", "", "x" * 1000])
     def test_other_service_tiers_cost_the_same(self, tier):
         rates = book().resolve("gpt-5.2")
         assert rates
-        assert rates.in_service_tier(tier) is rates
+        assert rates.in_modes((tier,)) is rates
 
     @pytest.mark.parametrize(
         ("name", "model"),
@@ -371,7 +371,8 @@ class TestPriceMap:
             model="gpt-4o",
             provider="openai",
             by_unit=by_unit,
-            by_service_tier={
+            by_mode={
+                "batch": {Unit.INPUT: Rate(nanos_from_usd("1"))},
                 "flex": {Unit.OUTPUT: Rate(nanos_from_usd("5"))},
                 "priority": {Unit.INPUT: Rate(nanos_from_usd("7"), ((200_000, nanos_from_usd("9")),))},
             },

@@ -12,8 +12,9 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, token_count
-from budget_middleware.core.pricing import Usage
+from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, text_in, token_count
+from budget_middleware.apis.tools import declared_tools, take_server_tool
+from budget_middleware.core.usage import Unit, Usage
 
 # What is put before the tools of a request, in tokens, as documented; it differs by model. So does what stands for
 # each tool that Anthropic defines and the client runs (computer, bash, editor, memory), of which only the name is sent.
@@ -51,6 +52,10 @@ class AnthropicMessages(JsonApi):
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         tier = "fast" if body.get("speed") == "fast" else ask.service_tier
         ask = replace(ask, service_tier=tier, hides_input=ask.hides_input or _hides_input(body))
+        if body.get("tools"):
+            ask = replace(ask, tools=declared_tools(body))
+        if region := text_in(body, "inference_geo"):
+            ask = replace(ask, modes=(region,))
         return with_tool_prompt(ask, body.get("tools"))
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
@@ -117,11 +122,23 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
 def _read_message(message: Mapping[str, object], seen: Seen) -> None:
     usage = mapping_of(message.get("usage"))
     seen.model = name_in(message, "model") or seen.model
-    seen.service_tier = "fast" if usage.get("speed") == "fast" else name_in(usage, "service_tier")
+    seen.service_tier = name_in(usage, "service_tier")
+    _read_modes(usage, seen)
+
+
+def _read_modes(usage: Mapping[str, object], seen: Seen) -> None:
+    if usage.get("speed") == "fast":
+        seen.service_tier = "fast"
+    if region := name_in(usage, "inference_geo"):
+        seen.modes = (region,)
 
 
 def _read_usage(usage: Mapping[str, object], start: Usage | None, seen: Seen) -> None:
     seen.take_usage(_usage_of(usage, start))
+    _read_modes(usage, seen)
+    if "web_search_requests" in mapping_of(usage.get("server_tool_use")):
+        # Searches that failed are not billed.
+        seen.take_told_uses(Unit.WEB_SEARCH)
     iterations = [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]
     told = [(name_in(one, "model") or "", _usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
     seen.beside = tuple((model, used) for model, used in told if used is not None) or seen.beside
@@ -165,6 +182,8 @@ def _plain_tokens(usage: Usage) -> int:
 def _read_block(block: Mapping[str, object], seen: Seen) -> int:
     """The bytes of generated text in a block or a delta; a compaction has it as its content."""
     n_bytes = _BLOCK.read(block, seen)
+    if block.get("type") == "server_tool_use":
+        take_server_tool(block.get("name"), block.get("id"), seen)
     if "content" not in block or str(block.get("type")).endswith(_FOUND):
         return n_bytes
     return n_bytes + text_bytes_of(block["content"])

@@ -1,9 +1,10 @@
 """What every LLM API tells about a call, in one vocabulary."""
 
+import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from budget_middleware.apis import usage_rules
 from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
@@ -13,10 +14,26 @@ from budget_middleware.core.pricing import Unit, Usage
 # What a request tells of itself, so that its answer need not.
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
 _not_tokens = attrgetter(*NOT_TOKENS)
+MAX_KEY: Final = 100
+# Of tools, in one answer. Each is told by a few hundred bytes that no provider sends in larger numbers.
+MAX_USES: Final = 2_000
+MAX_UNKNOWN_TOOLS: Final = 8
+# What is shown to operators must not hold anything else.
+TOOL_NAME: Final = re.compile("[a-z][a-z0-9_]{0,39}")
 
 
 class BadRequestError(ValueError):
     """A request that no estimate can be made for; the message is one line for its sender."""
+
+
+class DeclaredTool(NamedTuple):
+    """A tool that the provider may use for a request: what it is billed by, and how often it is used, expected and at
+    worst.
+    """
+
+    unit: Unit
+    expected: int = 1
+    at_worst: int = 1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +46,8 @@ class Ask:
     conversation: it is not expected to count, but at worst fills the model's context window. `texts` are those of the
     input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`: the work goes on
     whether or not anybody waits, and what it cost may never be told. `other_models` are those that some gateway takes
-    for this request instead of `model`, `maybe_models` what only may be the name of one.
+    for this request instead of `model`, `maybe_models` what only may be the name of one. `modes` are what else may
+    change its price (a region, a size), the general ones first; `tools` those that the provider bills by the use.
     """
 
     model: str | None = None
@@ -47,6 +65,8 @@ class Ask:
     is_unseen: bool = False
     other_models: tuple[str, ...] = ()
     maybe_models: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    tools: tuple[DeclaredTool, ...] = ()
 
 
 @dataclass(slots=True)
@@ -63,6 +83,12 @@ class Seen:
     beside: tuple[tuple[str, Usage], ...] = ()
     model: str | None = None
     service_tier: str | None = None
+    # What else may change the price, and where it is told overrules what was asked for.
+    modes: tuple[str, ...] = ()
+    # The uses of the provider's tools that were seen: what each is billed by, and what tells it from others.
+    uses: frozenset[tuple[Unit, str]] = frozenset()
+    # The names of tools of the provider of which nobody knows here what they cost.
+    unknown_tools: frozenset[str] = frozenset()
     cost_nanos: int | None = None
     text_bytes: int = 0
     chunks: int = 0
@@ -150,7 +176,8 @@ class Seen:
         """
         usage = self.usage
         if usage is None or not self._is_whole(usage):
-            return self.header_usage
+            return self.header_usage and usage_rules.with_uses(self.header_usage, self.uses)
+        usage = usage_rules.with_uses(usage, self.uses)
         if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
             return usage
         told = [name for name in NOT_TOKENS if getattr(usage, name)]
@@ -166,9 +193,10 @@ class Seen:
         else:
             output_tokens = usage.output_tokens + tokens_from_text_bytes(self.text_bytes - self.usage_text_bytes)
         if usage is None or not usage.input_tokens:
-            return replace(self.input_usage or expected_input, output_tokens=output_tokens)
+            read = replace(self.input_usage or expected_input, output_tokens=output_tokens)
+            return usage_rules.with_uses(read, self.uses)
         units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
-        return replace(usage, output_tokens=output_tokens, **units)
+        return usage_rules.with_uses(replace(usage, output_tokens=output_tokens, **units), self.uses)
 
     def _is_whole(self, usage: Usage) -> bool:
         return usage_rules.is_complete(
@@ -177,6 +205,21 @@ class Seen:
             has_results=self.has_results,
             misses_text=self.text_bytes > self.usage_text_bytes,
         )
+
+    def take_use(self, unit: Unit, key: object) -> None:
+        """Add a use of a tool of the provider. The same key twice is the same use, told again."""
+        if len(self.uses) < MAX_USES:
+            self.uses |= {(unit, str(key)[:MAX_KEY])}
+
+    def take_told_uses(self, unit: Unit) -> None:
+        """From now on the usage tells how often a tool was used, which is what the provider bills."""
+        self.uses = frozenset(use for use in self.uses if use[0] is not unit)
+
+    def take_tool(self, name: object) -> None:
+        """Note a tool of the provider that is not known here."""
+        known_form = isinstance(name, str) and TOOL_NAME.fullmatch(name) is not None
+        if len(self.unknown_tools) < MAX_UNKNOWN_TOOLS:
+            self.unknown_tools |= {str(name) if known_form else "a tool"}
 
     def take_text(self, n_bytes: int) -> None:
         """Add so many bytes of generated text, which came in one piece."""

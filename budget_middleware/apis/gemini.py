@@ -23,6 +23,7 @@ from budget_middleware.apis.reading import (
     token_count,
     whole_number,
 )
+from budget_middleware.apis.tools import declared_tools, take_grounding
 from budget_middleware.apis.usage_rules import latest, reconcile
 from budget_middleware.core.outcome import Finish, finish_of
 from budget_middleware.core.pricing import Unit, Usage
@@ -71,6 +72,7 @@ class Gemini(JsonApi):
             max_output_tokens=0 if _EMBEDDING.search(path) else ask.max_output_tokens,
             expected_output_tokens=_IMAGE_TOKENS if modality == "IMAGE" else None,
             output_unit=_OUTPUT_UNITS[modality],
+            tools=declared_tools(body),
         )
 
     def texts_in(self, body: Mapping[str, object]) -> list[object]:
@@ -156,6 +158,8 @@ def _tokens_of(details: object, *modalities: str) -> int:
 def _read_parts(candidate: Mapping[str, object], seen: Seen) -> int:
     """The bytes of generated text in a candidate; `inlineData`, an image or sound, is no text."""
     seen.take_reason(candidate.get("finishReason"))
+    if "groundingMetadata" in candidate:
+        take_grounding(mapping_of(candidate["groundingMetadata"]), seen)
     parts = list_of(mapping_of(candidate.get("content")).get("parts"))
     return sum(_PART.read(mapping_of(part), seen) for part in parts)
 

@@ -24,6 +24,7 @@ from budget_middleware.apis.reading import (
     parse_body,
     whole_number,
 )
+from budget_middleware.apis.tools import declared_tools, modes_of
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Unit
 
@@ -86,6 +87,8 @@ class OpenAIChat(JsonApi):
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         if "audio" in list_of(body.get("modalities")):
             ask = replace(ask, output_unit=Unit.OUTPUT_AUDIO)
+        if body.get("tools") or body.get("web_search_options") is not None:
+            ask = replace(ask, tools=declared_tools(body), modes=modes_of(body))
         return replace(ask, hides_input=True) if _hides_input(body) else ask
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:

@@ -11,13 +11,18 @@ from budget_middleware.apis.form import files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import mapping_of, whole_number
+from budget_middleware.apis.reading import mapping_of, text_in, whole_number
 from budget_middleware.core.pricing import Unit
 
 MAX_IMAGES: Final = 10
 
-# Output tokens of an image by quality, of the largest of the sizes that OpenAI lists; "auto" may be any of them.
-_QUALITY_TOKENS: Final = {"low": 408, "medium": 1_584, "high": 6_240}
+# Output tokens of an image by quality and size, as OpenAI lists them; "auto" may be any of them, and no size is listed
+# first: then it may be the largest.
+_TOKENS: Final = {
+    "low": {"": 408, "1024x1024": 272, "1024x1536": 408, "1536x1024": 400},
+    "medium": {"": 1_584, "1024x1024": 1_056, "1024x1536": 1_584, "1536x1024": 1_568},
+    "high": {"": 6_240, "1024x1024": 4_160, "1024x1536": 6_240, "1536x1024": 6_208},
+}
 _PARTIAL_IMAGE_TOKENS: Final = 100
 
 
@@ -42,6 +47,7 @@ class OpenAIImages(JsonApi):
             input=replace(ask.input, images=images),
             worst_input=replace(ask.worst_input, images=images),
             output_unit=Unit.OUTPUT_IMAGE,
+            modes=_modes(body),
         )
 
     def count(self, body: Mapping[str, object]) -> Count:
@@ -54,8 +60,8 @@ class OpenAIImages(JsonApi):
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The tokens of one image, with the partial ones that are asked for."""
-        quality = body.get("quality")
-        tokens = _QUALITY_TOKENS.get(quality if isinstance(quality, str) else "", _QUALITY_TOKENS["high"])
+        by_size = _TOKENS.get(text_in(body, "quality") or "", _TOKENS["high"])
+        tokens = by_size.get(text_in(body, "size") or "", by_size[""])
         return tokens + _PARTIAL_IMAGE_TOKENS * (whole_number(body, "partial_images", at_most=MAX_IMAGES) or 0)
 
     def choices(self, body: Mapping[str, object]) -> int:
@@ -68,3 +74,10 @@ class OpenAIImages(JsonApi):
         read_failure(answer, seen)
         seen.has_results |= bool(answer.get("data") or answer.get("b64_json"))
         read_openai_usage(answer, seen, draws=True)
+
+
+def _modes(body: Mapping[str, object]) -> tuple[str, ...]:
+    """What the price of an image depends on: its size, its quality, and both together."""
+    size, quality = text_in(body, "size"), text_in(body, "quality")
+    both = f"{quality}/{size}" if size and quality else None
+    return tuple(filter(None, (size, quality, both)))

@@ -11,7 +11,9 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body
+from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.tools import declared_tools, modes_of, take_item
+from budget_middleware.core.usage import Unit
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 # Events with base64, not with text: sound, and images as they come into being.
@@ -30,6 +32,8 @@ _PART: Final = OutputFields(
 )
 # Items of which no deltas come before.
 _WHOLE_ITEMS: Final = ("computer_call", "local_shell_call")
+# What the tool draws with if it does not say so.
+_IMAGE_MODEL: Final = "gpt-image-1.5"
 # What the provider keeps, and puts before the input: the conversation so far, a template.
 _STORED_INPUT: Final = ("previous_response_id", "conversation", "prompt")
 
@@ -47,7 +51,10 @@ class OpenAIResponses(JsonApi):
         """Read a request; one that goes on from a stored response has more input than it shows."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         is_stored = any(body.get(field) is not None for field in _STORED_INPUT) or _names_stored(body.get("input"))
-        return replace(ask, hides_input=True) if is_stored or has_server_tools(body.get("tools")) else ask
+        tools = body.get("tools")
+        if tools:
+            ask = replace(ask, tools=declared_tools(body), modes=modes_of(body))
+        return replace(ask, hides_input=True) if is_stored or has_server_tools(tools) else ask
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The maximum by its own name, or by those that gateways take too."""
@@ -84,10 +91,12 @@ class OpenAIResponses(JsonApi):
         read_openai_usage(response, seen)
         if response.get("background") is True:
             seen.background_id = name_in(response, "id") or seen.background_id
-        searches = [item for item in list_of(response.get("output")) if _is_web_search(item)]
-        if seen.usage is not None and searches:
-            # Told beside the usage, not in it: the same response has both.
-            seen.usage = replace(seen.usage, web_searches=len(searches))
+        for index, item in enumerate(list_of(response.get("output"))):
+            take_item(mapping_of(item), index, seen)
+        if response.get("tools"):
+            seen.modes = modes_of(response) or seen.modes
+        if "tool_usage" in response:
+            _read_tool_usage(mapping_of(response["tool_usage"]), response, seen)
 
 
 def _names_stored(items: object) -> bool:
@@ -101,10 +110,18 @@ def _is_at_end(response: Mapping[str, object]) -> bool:
     return response.get("status") not in ("queued", "in_progress")
 
 
-def _is_web_search(item: object) -> bool:
-    call = mapping_of(item)
-    action = mapping_of(call.get("action")).get("type", "search")
-    return call.get("type") == "web_search_call" and action == "search"
+def _read_tool_usage(tool_usage: Mapping[str, object], response: Mapping[str, object], seen: Seen) -> None:
+    """Take over what tools have used beside the model: the searches that are billed, and the tokens of images."""
+    searches = token_count(mapping_of(tool_usage.get("web_search")).get("num_requests"))
+    if searches is not None and seen.usage is not None:
+        seen.take_told_uses(Unit.WEB_SEARCH)
+        seen.usage = replace(seen.usage, web_searches=searches)
+    drawn = Seen()
+    read_openai_usage({"usage": tool_usage.get("image_gen")}, drawn, draws=True)
+    if drawn.usage is not None and drawn.usage.output_tokens:
+        tools = map(mapping_of, list_of(response.get("tools")))
+        models = [name_in(tool, "model") for tool in tools if tool.get("type") == "image_generation"]
+        seen.beside = ((next(filter(None, models), _IMAGE_MODEL), drawn.usage),)
 
 
 def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:
@@ -115,6 +132,7 @@ def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:
         seen.take_text(text_bytes_of(event.get("delta")))
     elif kind == "response.output_item.done":
         item = mapping_of(event.get("item"))
+        take_item(item, event.get("output_index", item.get("id")), seen)
         if not seen.text_bytes or item.get("type") in _WHOLE_ITEMS:
             seen.take_text(_read_item(item, seen))
         else:

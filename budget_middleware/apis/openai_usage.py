@@ -23,6 +23,7 @@ from budget_middleware.core.pricing import Usage
 
 _ELSEWHERE: Final = ("x_groq", "metrics", "metadata")
 _IS_ELSEWHERE: Final = frozenset(_ELSEWHERE)
+_TOOL_FIELDS: Final = frozenset({"server_tool_use", "server_side_tool_usage_details"})
 # xAI counts its costs in these.
 _TICKS_PER_USD: Final = 10**10
 _CACHE_FIELDS: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"})
@@ -116,6 +117,11 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
     )
     if of_input or of_output:
         _add_media(told, of_input, of_output)
+    if not _TOOL_FIELDS.isdisjoint(usage) or "web_search_requests" in of_input:
+        _add_tools(told, usage, of_input)
+    if size := name_in(usage, "search_context_size"):
+        # Perplexity's fee for a request depends on it.
+        seen.modes = (f"search_{size}",)
     seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
@@ -126,6 +132,21 @@ def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[s
     told.output_audio_tokens = first_count(of_output, "audio_tokens")
     told.input_image_tokens = first_count(of_input, "image_tokens")
     told.cached_image_tokens = first_count(of_cached, "image_tokens")
+
+
+def _add_tools(told: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:
+    """How often tools of the provider were used: as LiteLLM, OpenRouter and xAI tell it."""
+    by_tool = mapping_of(usage.get("server_tool_use") or usage.get("server_side_tool_usage_details"))
+    told.web_searches = max(
+        told.web_searches,
+        first_count(of_input, "web_search_requests"),
+        first_count(by_tool, "web_search_requests", "web_search_calls"),
+    )
+    # Whichever of these two the model is billed by.
+    told.grounded_requests = int(told.web_searches > 0)
+    told.social_searches = first_count(by_tool, "x_search_calls")
+    told.file_searches = first_count(by_tool, "file_search_calls") + first_count(by_tool, "document_search_calls")
+    told.code_executions = first_count(by_tool, "code_interpreter_calls")
 
 
 def _cached_tokens(usage: Mapping[str, object]) -> int:

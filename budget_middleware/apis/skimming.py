@@ -45,6 +45,7 @@ _TRIALS: Final = (
 
 facts_of = attrgetter(
     *("usage", "usage_text_bytes", "input_usage", "beside", "model", "service_tier", "cost_nanos"),
+    *("modes", "uses", "unknown_tools"),
     *("has_results", "has_unread_output", "terminal", "readable", "goes_on_unread", "finish", "doubt", "is_cost_sure"),
 )
 """All that an answer has told but its text."""

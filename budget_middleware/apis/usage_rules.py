@@ -22,18 +22,22 @@ it was told before the last of the text came. Then its halves that can be true a
 charge says so. A count above MAX_TOKENS, or one that is no number, is not read at all (`reading.token_count`).
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.usage import FIELD_BESIDE, FIELD_OF_TOOL, Unit, Usage
 
 _INPUT: Final = (
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
     *("input_audio_tokens", "cached_audio_tokens", "input_image_tokens", "cached_image_tokens"),
 )
 _OUTPUT: Final = ("output_tokens", "reasoning_tokens", "output_audio_tokens", "output_image_tokens")
-_NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches", "web_searches")
+_BESIDE: Final = tuple(FIELD_BESIDE.values())
+# Of these, what may be all that a call is billed for.
+_SOLD_ALONE: Final = ("characters", "audio_ms", "images", "rerank_searches")
 
 # Several times the longest context and the longest answer of any model. A figure above it does not enlarge another.
 MOST_INPUT: Final = 20_000_000
@@ -122,7 +126,7 @@ def latest(before: Usage | None, told: Usage) -> Usage:
     """The usage to go by, after one that may have been told earlier in the same answer."""
     if before is None:
         return told
-    kept = [name for name in _NOT_TOKENS if getattr(told, name) < getattr(before, name)]
+    kept = [name for name in _BESIDE if getattr(told, name) < getattr(before, name)]
     if not told.input_tokens:
         kept += _INPUT
     if told.output_tokens < before.output_tokens:
@@ -130,9 +134,17 @@ def latest(before: Usage | None, told: Usage) -> Usage:
     return replace(told, **{name: getattr(before, name) for name in kept}) if kept else told
 
 
+def with_uses(usage: Usage, uses: Iterable[tuple[Unit, str]]) -> Usage:
+    """The usage with the uses of tools that were seen, where it does not tell how many there were."""
+    if not uses:
+        return usage
+    seen = {FIELD_OF_TOOL[unit]: count for unit, count in Counter(unit for unit, _ in uses).items()}
+    return replace(usage, **{name: getattr(usage, name) or count for name, count in seen.items()})
+
+
 def with_expected_input(usage: Usage, expected: Usage) -> Usage:
     """The usage, with the input that was expected where it tells output and no input at all: every call has some."""
-    if usage.input_tokens or not usage.output_tokens or any(getattr(usage, name) for name in _NOT_TOKENS):
+    if usage.input_tokens or not usage.output_tokens or any(getattr(usage, name) for name in _SOLD_ALONE):
         return usage
     return replace(usage, **{name: getattr(expected, name) for name in _INPUT})
 
@@ -146,6 +158,6 @@ def is_complete(usage: Usage, *, has_text: bool, has_results: bool, misses_text:
     if misses_text:
         return False
     # What is sold by the search or the second needs no tokens.
-    if usage.output_tokens or any(getattr(usage, name) for name in _NOT_TOKENS):
+    if usage.output_tokens or any(getattr(usage, name) for name in _SOLD_ALONE):
         return True
     return not has_text and (usage.input_tokens > 0 or not has_results)

@@ -3,6 +3,7 @@
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,6 +129,8 @@ def _explain(arguments: Namespace) -> int:
     say(f"{arguments.name} is {heading['model']} ({heading['provider'] or 'own price'})")
     say(f"rule: {found.rule}")
     Table().say(list(_rate_rows(found)))
+    for mode, points in found.rates.basis_points_by_mode.items():
+        say(f"mode {mode}: {Decimal(points) / 10_000:f} times all but the fees")
     if others:
         say("")
         say("Other sources, which do not count:")
@@ -136,22 +139,28 @@ def _explain(arguments: Namespace) -> int:
 
 
 def _heading(found: Found) -> dict[str, object]:
-    return {"model": found.rates.model, "provider": found.rates.provider or None, "rule": found.rule}
+    times = {mode: f"{Decimal(points) / 10_000:f}" for mode, points in found.rates.basis_points_by_mode.items()}
+    return {
+        "model": found.rates.model,
+        "provider": found.rates.provider or None,
+        "rule": found.rule,
+        "times_by_mode": times,
+    }
 
 
 def _rate_rows(found: Found) -> Iterator[Row]:
-    tiers = {"": found.rates.by_unit, **found.rates.by_service_tier}
-    for tier, by_unit in tiers.items():
+    modes = {"": found.rates.by_unit, **found.rates.by_mode}
+    for mode, by_unit in modes.items():
         for unit, rate in by_unit.items():
-            if tier and found.rates.by_unit.get(unit) == rate:
+            if mode and found.rates.by_unit.get(unit) == rate:
                 continue
             for above, nanos in ((None, rate.nanos_per_million), *rate.tiers):
                 yield {
                     "unit": unit,
                     "above_tokens": above,
-                    "service_tier": tier or None,
+                    "mode": mode or None,
                     "usd_per_million": usd_from_nanos(nanos),
-                    "source": found.source_of(unit),
+                    "source": found.source_of(unit, mode=mode),
                 }
 
 

@@ -1,14 +1,29 @@
 """What daily use asks for and no installed list has: providers' own published prices, the last source of all.
 
-Where another source lists one of these, that one counts; so an entry may go when `genai-prices` has it.
+Models of which no list has a price, and what is missing from the prices of the others: fees for the use of tools,
+modes (a speed, a region, a size of container) and sound. Where another source lists one of these, that one counts; so
+an entry may go when `genai-prices` has it. They are those of the providers' pricing pages, as of 29 November 2026:
+
+- OpenAI: developers.openai.com/api/docs/pricing (built-in tools, image generation), DALL-E as last published there
+- Azure: azure.microsoft.com/pricing/details/azure-openai, and LiteLLM's `azure/container`
+- Anthropic: platform.claude.com/docs/en/about-claude/pricing (fast mode, data residency, web search)
+- Google: ai.google.dev/gemini-api/docs/pricing (grounding; what is free each day is the account's, and not known here)
+- xAI: docs.x.ai/developers/pricing (tools), Perplexity: docs.perplexity.ai/getting-started/pricing (request fees)
+- Groq: groq.com/pricing (built-in tools)
+
+What cannot be priced, since no answer tells how long it ran: Anthropic's and Groq's code execution, sold by the hour.
 """
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from decimal import Decimal
+from typing import Final, NamedTuple
 
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.units import MILLION, PER, nanos_per_million
 
 _Key = tuple[str, str]
 _Tiers = tuple[tuple[int, str], ...]
@@ -51,24 +66,123 @@ _TIERED_USD: Final[dict[_Key, dict[Unit, _Tiers]]] = {
         Unit.REASONING: ((0, "4"), (256_000, "12")),
     },
 }
-# (provider, model) -> USD per million images.
-_IMAGE_USD: Final = {
-    ("google", "imagen-4.0-generate-001"): "40000",
-    ("google", "imagen-4.0-ultra-generate-001"): "60000",
-    ("google", "imagen-4.0-fast-generate-001"): "20000",
+# (provider, model) -> USD for an image, then for one in other sizes and qualities, by the names of these.
+_WIDE: Final = {
+    "1024x1792": "0.08",
+    "1792x1024": "0.08",
+    "hd": "0.08",
+    "hd/1024x1792": "0.12",
+    "hd/1792x1024": "0.12",
 }
-# (provider, model) -> USD per million milliseconds of sound, or per million searches.
-_OTHER_USD: Final = {
+_IMAGE_USD: Final[dict[_Key, tuple[str, dict[str, str]]]] = {
+    ("openai", "dall-e-2"): ("0.02", {"512x512": "0.018", "256x256": "0.016"}),
+    ("openai", "dall-e-3"): ("0.04", _WIDE),
+    ("azure", "dall-e-3"): ("0.04", _WIDE),
+    ("google", "imagen-3.0-generate-001"): ("0.04", {}),
+    ("google", "imagen-3.0-generate-002"): ("0.04", {}),
+    ("google", "imagen-3.0-fast-generate-001"): ("0.02", {}),
+    ("google", "imagen-4.0-generate-001"): ("0.04", {}),
+    ("google", "imagen-4.0-ultra-generate-001"): ("0.06", {}),
+    ("google", "imagen-4.0-fast-generate-001"): ("0.02", {}),
+    ("x-ai", "grok-2-image"): ("0.07", {}),
+    ("x-ai", "grok-imagine-image"): ("0.02", {}),
+    ("x-ai", "grok-imagine-image-quality"): ("0.05", {}),
+    ("x-ai", "grok-imagine-image-pro"): ("0.07", {}),
+}
+
+# (provider, model) -> USD for an hour of sound, or for a search.
+_OTHER_USD: Final[dict[_Key, dict[Unit, str]]] = {
     # The name without a version is written by gateways; the version of the day costs 0.003 a minute.
-    ("mistral", "voxtral-mini-transcribe"): {Unit.AUDIO_MS: "0.05"},
-    ("cohere", "rerank-v4.0-pro"): {Unit.RERANK_SEARCH: "2500"},
-    ("cohere", "rerank-v4.0-fast"): {Unit.RERANK_SEARCH: "2000"},
-    ("cohere", "rerank-v3.5"): {Unit.RERANK_SEARCH: "2000"},
-    ("cohere", "rerank-english-v3.0"): {Unit.RERANK_SEARCH: "2000"},
-    ("cohere", "rerank-multilingual-v3.0"): {Unit.RERANK_SEARCH: "2000"},
-    ("aws", "cohere.rerank-v3-5"): {Unit.RERANK_SEARCH: "2000"},
-    ("aws", "amazon.rerank"): {Unit.RERANK_SEARCH: "1000"},
+    ("mistral", "voxtral-mini-transcribe"): {Unit.AUDIO_MS: "0.18"},
+    ("cohere", "rerank-v4.0-pro"): {Unit.RERANK_SEARCH: "0.0025"},
+    ("cohere", "rerank-v4.0-fast"): {Unit.RERANK_SEARCH: "0.002"},
+    ("cohere", "rerank-v3.5"): {Unit.RERANK_SEARCH: "0.002"},
+    ("cohere", "rerank-english-v3.0"): {Unit.RERANK_SEARCH: "0.002"},
+    ("cohere", "rerank-multilingual-v3.0"): {Unit.RERANK_SEARCH: "0.002"},
+    ("aws", "cohere.rerank-v3-5"): {Unit.RERANK_SEARCH: "0.002"},
+    ("aws", "amazon.rerank"): {Unit.RERANK_SEARCH: "0.001"},
 }
+
+
+class _Missing(NamedTuple):
+    """What the lists lack for the models of a provider ("": of any) whose name matches a pattern from its beginning.
+
+    USD for one use, or for a million tokens; so in modes, or there in hundredths of a percent of all that is no fee.
+    """
+
+    provider: str
+    models: str
+    usd: Mapping[Unit, str] = {}
+    by_mode: Mapping[str, Mapping[Unit, str]] = {}
+    basis_points_by_mode: Mapping[str, int] = {}
+
+
+# Up to 2.5.
+_OLD_GEMINI: Final = r"gemini-(?:live-)?[12]\.|gemini-(?:flash|pro)-1|gemini-pro\Z"
+_ALWAYS_SEARCHES: Final = r"gpt-.*-search-(?:preview|api)|sonar(?!-deep)"
+_SIZES: Final = ("search_low", "search_medium", "search_high")
+
+
+def _request_fees(*usd: str) -> Mapping[str, Mapping[Unit, str]]:
+    return {size: {Unit.REQUEST: price} for size, price in zip(_SIZES, usd, strict=True)}
+
+
+# The first that prices a unit or a mode counts.
+_MISSING: Final = (
+    # These search with each request.
+    _Missing("openai", "gpt-4o(?:-mini)?-search-preview", {Unit.REQUEST: "0.025"}),
+    _Missing("openai", "gpt-5-search-api", {Unit.REQUEST: "0.01"}),
+    # The preview of the tool, with models that do not reason.
+    _Missing("openai", "gpt-4o|gpt-4.1", by_mode={"web_search_preview": {Unit.WEB_SEARCH: "0.025"}}),
+    _Missing(
+        "openai",
+        "",
+        {Unit.WEB_SEARCH: "0.01", Unit.FILE_SEARCH: "0.0025", Unit.CODE_CONTAINER: "0.03"},
+        {
+            "container_4g": {Unit.CODE_CONTAINER: "0.12"},
+            "container_16g": {Unit.CODE_CONTAINER: "0.48"},
+            "container_64g": {Unit.CODE_CONTAINER: "1.92"},
+        },
+    ),
+    _Missing(
+        "azure",
+        "",
+        {Unit.WEB_SEARCH: "0.014", Unit.FILE_SEARCH: "0.0025", Unit.CODE_CONTAINER: "0.033"},
+    ),
+    _Missing("anthropic", r"claude-opus-4-[67]\b", basis_points_by_mode={"fast": 60_000}),
+    _Missing(
+        "anthropic",
+        r"claude-[a-z]+-(?:4-[6-9]|[5-9])(?![0-9])",
+        basis_points_by_mode={"us": 11_000},
+    ),
+    # What was bought as priority is bought beforehand.
+    _Missing("anthropic", "claude-", {Unit.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
+    _Missing("google", "claude-", {Unit.WEB_SEARCH: "0.01"}),
+    _Missing("google", _OLD_GEMINI, {Unit.GROUNDED_REQUEST: "0.035", Unit.MAPS_REQUEST: "0.025"}),
+    _Missing("google", f"(?!{_OLD_GEMINI})gemini-", {Unit.WEB_SEARCH: "0.014", Unit.MAPS_REQUEST: "0.014"}),
+    _Missing(
+        "x-ai",
+        "grok-",
+        {
+            Unit.WEB_SEARCH: "0.005",
+            Unit.SOCIAL_SEARCH: "0.005",
+            Unit.CODE_EXECUTION: "0.005",
+            Unit.FILE_SEARCH: "0.0025",
+        },
+    ),
+    _Missing("groq", "", {Unit.WEB_SEARCH: "0.005"}),
+    _Missing("perplexity", r"sonar\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
+    _Missing("perplexity", r"sonar-reasoning\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
+    _Missing(
+        "perplexity", r"sonar(?:-reasoning)?-pro", {Unit.REQUEST: "0.014"}, _request_fees("0.006", "0.01", "0.014")
+    ),
+    # Models that hear and speak, and that published books price by text alone: what the realtime or direct model of
+    # their family takes for sound. A sixteenth of it would be billed otherwise.
+    _Missing("", r"gpt-4o-audio-preview\Z", {Unit.INPUT_AUDIO: "40", Unit.OUTPUT_AUDIO: "80"}),
+    _Missing("", r"gpt-4o-mini-audio-preview\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
+    _Missing("", r"openai/gpt-audio\Z", {Unit.INPUT_AUDIO: "32", Unit.OUTPUT_AUDIO: "64"}),
+    _Missing("", r"openai/gpt-audio-mini\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
+)
 
 
 class Gaps:
@@ -83,6 +197,56 @@ class Gaps:
         return iter(())
 
 
+def with_missing(rates: Rates, name: str) -> Rates:
+    """The published rates of a model, which was looked up by a name, with what the lists lack for it."""
+    search = search_unit(name)
+    by_unit = _with_search(rates.by_unit, search)
+    by_mode = {mode: dict(units) for mode, units in rates.by_mode.items()}
+    basis_points = dict(rates.basis_points_by_mode)
+    for missing in _missing_from(rates, name):
+        for unit, usd in missing.usd.items():
+            if unit is not Unit.WEB_SEARCH or search is unit:
+                by_unit.setdefault(unit, _rate(unit, usd))
+        for mode, prices in missing.by_mode.items():
+            by_mode.setdefault(mode, {unit: _rate(unit, usd) for unit, usd in prices.items()})
+        for mode, points in missing.basis_points_by_mode.items():
+            if mode not in by_mode:
+                basis_points.setdefault(mode, points)
+    return replace(rates, by_unit=by_unit, by_mode=by_mode, basis_points_by_mode=basis_points)
+
+
+def _missing_from(rates: Rates, name: str) -> Iterator[_Missing]:
+    for missing in _MISSING:
+        if missing.provider in ("", rates.provider) and (
+            re.match(missing.models, name) or re.match(missing.models, rates.model)
+        ):
+            # Tools are used by what writes text.
+            yield missing if Unit.OUTPUT in rates.by_unit else missing._replace(usd={}, by_mode={})
+
+
+def search_unit(model: str) -> Unit:
+    """What a list means by the price of a search of a model: some take it once a request, however many there were."""
+    name = model.rpartition("/")[2]
+    if re.match(_ALWAYS_SEARCHES, name):
+        return Unit.REQUEST
+    return Unit.GROUNDED_REQUEST if re.match(_OLD_GEMINI, name) else Unit.WEB_SEARCH
+
+
+def _with_search(by_unit: Mapping[Unit, Rate], search: Unit) -> dict[Unit, Rate]:
+    """The rates with the price of a search as that of what it is taken for."""
+    found = dict(by_unit)
+    if search is not Unit.WEB_SEARCH and Unit.WEB_SEARCH in found:
+        price = found.pop(Unit.WEB_SEARCH)
+        # A list that knows of searches alone has the price of those that other models make by a tool.
+        if search is not Unit.REQUEST:
+            found[search] = price
+    return found
+
+
+def _rate(unit: Unit, usd: str) -> Rate:
+    return Rate(nanos_per_million(Decimal(usd), per=PER.get(unit, MILLION)))
+
+
 def _rates(key: _Key, usd: Mapping[Unit, str]) -> Rates:
     return _tiered(key, {unit: ((0, price),) for unit, price in usd.items()})
 
@@ -95,10 +259,24 @@ def _tiered(key: _Key, usd: Mapping[Unit, _Tiers]) -> Rates:
     return Rates(model=key[1], provider=key[0], by_unit=by_unit)
 
 
+def _other(key: _Key, usd: Mapping[Unit, str]) -> Rates:
+    by_unit = {unit: _rate(unit, price) for unit, price in usd.items()}
+    return Rates(model=key[1], provider=key[0], by_unit=by_unit)
+
+
+def _image(key: _Key, usd: str, usd_by_mode: Mapping[str, str]) -> Rates:
+    return Rates(
+        model=key[1],
+        provider=key[0],
+        by_unit={Unit.IMAGE: _rate(Unit.IMAGE, usd)},
+        by_mode={mode: {Unit.IMAGE: _rate(Unit.IMAGE, price)} for mode, price in usd_by_mode.items()},
+    )
+
+
 _RATES: Final = {
     **{key: _rates(key, dict(zip(_TEXT, usd, strict=True))) for key, usd in _TEXT_USD.items()},
     **{key: _rates(key, {Unit.INPUT: usd}) for key, usd in _INPUT_USD.items()},
-    **{key: _rates(key, {Unit.IMAGE: usd}) for key, usd in _IMAGE_USD.items()},
-    **{key: _rates(key, usd) for key, usd in _OTHER_USD.items()},
+    **{key: _other(key, usd) for key, usd in _OTHER_USD.items()},
+    **{key: _image(key, *usd) for key, usd in _IMAGE_USD.items()},
     **{key: _tiered(key, usd) for key, usd in _TIERED_USD.items()},
 }

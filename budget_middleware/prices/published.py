@@ -10,6 +10,7 @@ from genai_prices.data_snapshot import DataSnapshot, find_provider_by_id, get_sn
 from genai_prices.types import ClauseEquals, ClauseOr, ModelInfo, ModelPrice, Provider, TieredPrices
 
 from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.usage import FEES
 from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
 
 # Unit -> the names of its price, the first that is there.
@@ -30,20 +31,19 @@ _PRICES: Final = {
     Unit.AUDIO_MS: ("input_audio_hours", "audio_hours"),
     Unit.RERANK_SEARCH: ("rerank_searches_kcount",),
     Unit.WEB_SEARCH: ("web_searches_kcount",),
+    Unit.SOCIAL_SEARCH: ("social_searches_kcount",),
+    Unit.FILE_SEARCH: ("storage_searches_kcount",),
+    Unit.CODE_EXECUTION: ("code_executions_kcount",),
     Unit.REQUEST: ("requests_kcount",),
 }
 # Of so many of the unit, where it is not a million.
-_PER: Final = {
-    Unit.AUDIO_MS: 3_600_000,
-    Unit.RERANK_SEARCH: 1_000,
-    Unit.WEB_SEARCH: 1_000,
-    Unit.REQUEST: 1_000,
-}
-# Service tier -> the conditions under which `genai-prices` has prices of that tier.
-_SERVICE_TIERS: Final = {
+_PER: Final = {Unit.AUDIO_MS: 3_600_000, **dict.fromkeys((Unit.RERANK_SEARCH, *FEES), 1_000)}
+# Mode -> the conditions under which `genai-prices` has prices of it.
+_MODES: Final = {
     "flex": {"service_tier": "flex"},
     "priority": {"service_tier": "priority"},
     "fast": {"service_tier": "fast", "speed": "fast"},
+    "batch": {"processing": "batch"},
 }
 
 
@@ -118,12 +118,12 @@ def _rates_of(provider: Provider, info: ModelInfo, at: datetime) -> Rates | None
     by_unit = _rates_by_unit(info.get_prices(at))
     if not by_unit.keys() & SELLS_BY:
         return None  # Sold by the page or not at all: no price for a unit is not the price 0.
-    tiers = {tier: _rates_by_unit(info.get_prices(at, when)) for tier, when in _SERVICE_TIERS.items()}
+    tiers = {tier: _rates_by_unit(info.get_prices(at, when)) for tier, when in _MODES.items()}
     return Rates(
         model=info.id,
         provider=provider.id,
         by_unit=by_unit,
-        by_service_tier={tier: rates for tier, rates in tiers.items() if rates != by_unit},
+        by_mode={tier: rates for tier, rates in tiers.items() if rates != by_unit},
         context_window=info.context_window,
     )
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import FREE, Rate, Rates, Unit
 from budget_middleware.prices import published
+from budget_middleware.prices.gaps import GAPS, with_missing
 from budget_middleware.prices.providers import ANY_SELLER
 from budget_middleware.prices.spelling import Reading, has_no_published_price, readings_of, surcharge_of
 from budget_middleware.prices.units import SELLS_BY
@@ -16,8 +16,6 @@ from budget_middleware.prices.units import SELLS_BY
 BUILT_IN: Final = "genai-prices"
 RULES: Final = "rules"
 _BASIS_POINTS: Final = 10_000
-# By the call: they cost the same everywhere.
-_FEES: Final = frozenset({Unit.WEB_SEARCH, Unit.REQUEST})
 
 
 class Source(Protocol):
@@ -41,12 +39,13 @@ class Found:
     rule: str
     # Who serves it, if the name or the request say so. Rates of the dearest seller are nobody's in particular.
     host: str = ""
-    # The units whose rate another source gave, because the first one has none.
-    filled: Mapping[Unit, str] | None = None
+    # The units and modes whose rate another source gave, because the first one has none.
+    filled: Mapping[str, str] | None = None
 
-    def source_of(self, unit: Unit) -> str:
-        """Who published the rate of a unit."""
-        return (self.filled or {}).get(unit, self.source)
+    def source_of(self, unit: Unit, *, mode: str = "") -> str:
+        """Who published the rate of a unit, in a mode if one is named."""
+        filled = self.filled or {}
+        return filled.get(mode) or filled.get(unit, self.source)
 
     def with_named_source(self) -> "Found":
         """The same, whose rates know themselves where they come from, for those who have the rates alone."""
@@ -75,7 +74,7 @@ def resolve(name: str, sources: Sequence[Source], *, at: datetime, provider: str
             continue
         for n, source in enumerate(sources):
             if found := _at_source(reading, source, at=at):
-                return _completed(found, readings, sources[n + 1 :], at=at)
+                return _with_missing(_completed(found, readings, sources[n + 1 :], at=at), reading.model)
     return None if has_no_published_price(name) else _claimed(name.lower(), sources, at=at)
 
 
@@ -88,7 +87,7 @@ def _at_source(reading: Reading, source: Source, *, at: datetime) -> Found | Non
         return None
     rule, host = reading.rule, "" if reading.provider == ANY_SELLER else rates.provider or reading.provider
     if extra := surcharge_of(reading, model=rates.model):
-        rates = _with_surcharge(rates, extra)
+        rates = rates.times(_BASIS_POINTS + extra)
         rule += f" +{Decimal(extra) / 100:f} %"
     return Found(rates, source.name, rule, host)
 
@@ -109,7 +108,7 @@ def _claimed(name: str, sources: Sequence[Source], *, at: datetime) -> Found | N
     for provider in published.claimed_by(name):
         for source in sources:
             if rates := source.rates(provider, name, at=at):
-                return Found(rates, source.name, f"a name of {provider}", provider)
+                return _with_missing(Found(rates, source.name, f"a name of {provider}", provider), name)
     return None
 
 
@@ -135,26 +134,36 @@ def _completed(found: Found, readings: Sequence[Reading], others: Sequence[Sourc
                 model=other.rates.model,
                 provider=other.rates.provider,
                 by_unit={**rates.by_unit, **extra},
-                by_service_tier={**other.rates.by_service_tier, **rates.by_service_tier},
+                **_modes_of(rates, other.rates),
                 context_window=rates.context_window or other.rates.context_window,
             )
-            return replace(found, rates=rates, filled=dict.fromkeys(extra, source.name))
+            modes = rates.by_mode.keys() - found.rates.by_mode.keys()
+            return replace(found, rates=rates, filled=dict.fromkeys((*extra, *modes), source.name))
     return found
 
 
-def _with_surcharge(rates: Rates, basis_points: int) -> Rates:
-    def raised(by_unit: Mapping[Unit, Rate]) -> dict[Unit, Rate]:
-        return {unit: rate if unit in _FEES else _raised(rate, basis_points) for unit, rate in by_unit.items()}
+def _modes_of(rates: Rates, others: Rates) -> dict[str, Any]:
+    """The modes of both; of one that both have, by rates or by a factor, the first one's."""
+    known = {*rates.by_mode, *rates.basis_points_by_mode}
+    by_mode = {mode: units for mode, units in others.by_mode.items() if mode not in known}
+    basis_points = {mode: points for mode, points in others.basis_points_by_mode.items() if mode not in known}
+    return {
+        "by_mode": {**by_mode, **rates.by_mode},
+        "basis_points_by_mode": {**basis_points, **rates.basis_points_by_mode},
+    }
 
-    tiers = {tier: raised(by_unit) for tier, by_unit in rates.by_service_tier.items()}
-    return replace(rates, by_unit=raised(rates.by_unit), by_service_tier=tiers)
 
-
-def _raised(rate: Rate, basis_points: int) -> Rate:
-    def more(nanos: int) -> int:
-        return ceil_div(nanos * (_BASIS_POINTS + basis_points), _BASIS_POINTS)
-
-    return Rate(more(rate.nanos_per_million), tuple((above, more(nanos)) for above, nanos in rate.tiers))
+def _with_missing(found: Found, name: str) -> Found:
+    """The rates with the fees, modes and classes that the lists lack."""
+    if found.rates.is_free:
+        return found
+    rates = with_missing(found.rates, name)
+    units = rates.by_unit.keys() - found.rates.by_unit.keys()
+    added: dict[str, str] = dict.fromkeys((*units, *(rates.by_mode.keys() - found.rates.by_mode.keys())), GAPS)
+    if Unit.GROUNDED_REQUEST in added and Unit.WEB_SEARCH in found.rates.by_unit:
+        # The same price, by what it is taken for.
+        added[Unit.GROUNDED_REQUEST] = found.source_of(Unit.WEB_SEARCH)
+    return replace(found, rates=rates, filled={**(found.filled or {}), **added})
 
 
 def _dearness(rates: Rates) -> int:

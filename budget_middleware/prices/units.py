@@ -1,11 +1,13 @@
 """What the sources of prices have in common."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Rates, Unit
+from budget_middleware.core.usage import FEES
 
 MILLION: Final = 1_000_000
 # Names come from clients: so many answers are kept.
@@ -21,6 +23,9 @@ class SameAs:
 
     model: str
 
+
+PER: Final[Mapping[Unit, int]] = {Unit.AUDIO_MS: 3_600_000, **dict.fromkeys((Unit.IMAGE, Unit.RERANK_SEARCH, *FEES), 1)}
+"""Of so many of the unit is a price of the own file, and of our own lists, where it is not a million."""
 
 OwnPrice = Rates | SameAs
 

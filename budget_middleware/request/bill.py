@@ -1,6 +1,6 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,7 +9,7 @@ from budget_middleware.apis.usage_rules import Doubt, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind, PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import Rates, Unit, Usage, breakdown, sum_nanos
+from budget_middleware.core.pricing import BILLED_INSTEAD, Rates, Unit, Usage, breakdown, sum_nanos, unpriced_uses
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
 from budget_middleware.request.quote import Quote
@@ -28,6 +28,8 @@ _UNITS: Final = {
     "images": Unit.IMAGE,
     "rerank_searches": Unit.RERANK_SEARCH,
 }
+# The modes that cost more wherever they have a price at all.
+_DEARER: Final = frozenset({"fast", "ultrafast", "priority", "us"})
 
 
 class Bill:
@@ -40,6 +42,8 @@ class Bill:
         # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
         self._calls: list[PricedCall] = []
         self._amounts: list[Amount] = []
+        # What was used and is missing from the bill, since nobody knows its price: tools, and modes that cost more.
+        self.unpriced: set[str] = set()
         self._quote = quote
         self._prices = prices
         # By the prices of the estimate, however long the answer takes.
@@ -51,6 +55,7 @@ class Bill:
         """What the charge is decided by. ``app_told``: the app itself has said what its calls have cost."""
         self.doubt = ""
         self._calls, self._amounts = [], []
+        self.unpriced.clear()
         actual_nanos = self._actual_nanos(seen, app_told=app_told)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
@@ -87,7 +92,7 @@ class Bill:
             return 0 if app_told and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.beside:
-            nanos += self._billed_nanos(_in_tier(self._rates_of(model) or rates, seen), used)
+            nanos += self._billed_nanos(self._in_modes(self._rates_of(model) or rates, seen), used)
         return min(nanos, MAX_NANOS)
 
     def _believed(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
@@ -100,13 +105,21 @@ class Bill:
     def _billed_nanos(self, rates: Rates | None, usage: Usage) -> int:
         """The cost of a call, which is noted for the bill."""
         lines = breakdown(rates or _NO_RATES, usage)
-        if lines:
-            self._calls.append(PricedCall(rates, lines))
+        if rates is not None:
+            missing = unpriced_uses(rates, usage)
+            self.unpriced.update(missing)
+            shown = [
+                line for line in lines if line.unit not in BILLED_INSTEAD or line.unit in {*rates.by_unit, *missing}
+            ]
+        else:
+            shown = list(lines)
+        if shown:
+            self._calls.append(PricedCall(rates, shown))
         return sum_nanos(lines)
 
     def _reconciled_nanos(self, rates: Rates | None, usage: Usage, seen: Seen) -> int:
         self.doubt = seen.doubt
-        billed_at = _in_tier(rates, seen)
+        billed_at = self._in_modes(rates, seen)
         completed = with_expected_input(usage, self._quote.ask.input)
         completed_nanos = self._billed_nanos(billed_at, _without_guesses(completed, seen.usage, rates))
         if completed is not usage and completed_nanos > sum_nanos(breakdown(billed_at or _NO_RATES, usage)):
@@ -117,13 +130,22 @@ class Bill:
         """The input and the output that was read; None where that tells too little."""
         if not seen.readable or seen.goes_on_unread:
             return None
-        rates = _in_tier(self._billed_rates(seen), seen)
+        rates = self._in_modes(self._billed_rates(seen), seen)
         nanos = self._billed_nanos(rates, seen.usage_so_far(self._quote.ask.input))
         # What it had besides its text is taken for the rest of what was estimated.
         if seen.hides_output and (hidden_nanos := self._quote.estimate_nanos - nanos) > 0:
             self._amounts.append(Amount(AmountKind.HIDDEN_OUTPUT, hidden_nanos))
             nanos += hidden_nanos
         return nanos
+
+    def _in_modes(self, rates: Rates | None, seen: Seen) -> Rates | None:
+        """The rates in the modes that the answer tells, and else as they were asked for."""
+        if rates is None:
+            return None
+        modes = (seen.service_tier, *(seen.modes or self._quote.ask.modes))
+        if seen.unknown_tools or not _DEARER.isdisjoint(modes):
+            self.unpriced |= {*seen.unknown_tools, *_unpriced_modes(rates, modes)}
+        return rates.in_modes(modes)
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
@@ -155,9 +177,9 @@ class Bill:
         return (), ((Amount(kind, nanos),) if kind is not None else ())
 
 
-def _in_tier(rates: Rates | None, seen: Seen) -> Rates | None:
-    """The rates of the service tier that the answer names."""
-    return rates.in_service_tier(seen.service_tier) if rates is not None else None
+def _unpriced_modes(rates: Rates, modes: Iterable[str | None]) -> Iterator[str]:
+    priced = {*rates.by_mode, *rates.basis_points_by_mode}
+    return (f"mode {mode}" for mode in modes if mode in _DEARER and mode not in priced and not rates.is_free)
 
 
 def _without_guesses(usage: Usage, told: Usage | None, rates: Rates | None) -> Usage:

@@ -49,6 +49,8 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
         # A bill that may never be seen is booked as it was estimated: at the most that it can come to.
         by=EstimateBy.WORST if ask.is_unseen else by,
     )
+    worst = by is EstimateBy.WORST
+    uses = tuple([(tool.unit, tool.at_worst if worst else tool.expected) for tool in ask.tools])
     nanos = 0
     for tier in _tiers(ask, rates):
         tier_nanos = estimate_nanos(
@@ -57,6 +59,7 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
             output_tokens=output_tokens,
             output_unit=ask.output_unit,
             input_may_become=may_become,
+            uses=uses,
         )
         nanos = max(nanos, tier_nanos)
     # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
@@ -80,7 +83,7 @@ def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
     """A cheaper service tier is believed when the answer confirms it, a dearer one at once."""
     if rates is None:
         return ()
-    tier = rates.in_service_tier(ask.service_tier)
+    tier = rates.in_modes((ask.service_tier, *ask.modes))
     return (rates,) if tier is rates else (rates, tier)
 
 

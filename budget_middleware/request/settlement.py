@@ -71,6 +71,8 @@ class Settlement:
         self._count(charge, end)
         if charge.reason.startswith(UNRECONCILED):
             self._report_doubt()
+        if self.bill.unpriced:
+            self._report_unpriced()
         if charge.is_release:
             return self._ledger.release(hold, reason=charge.reason)
         told = partial(usage_told, self._seen.model, self._seen.usage)
@@ -113,6 +115,13 @@ class Settlement:
         self._ledger.telemetry.metrics.count_unreconciled(kind=kind, model=model)
         if self._ledger.note(Topic.USAGE, f"{model}: {kind} ({fields})"):
             _log.warning("a usage of %s contradicts itself (%s): booked at the larger reading", model, self.bill.doubt)
+
+    def _report_unpriced(self) -> None:
+        """Note what was used and has no price: it is missing from the bill."""
+        model = self._admitted.quote.metric_model
+        for what in sorted(self.bill.unpriced):
+            if self._ledger.note(Topic.UNPRICED, f"{model}: {what}"):
+                _log.warning("%s has no price for %s: served, and booked without it", model, what)
 
     def _evidence(self, end: End, *, app_told: bool = False) -> Evidence:
         return self.bill.evidence(

@@ -10,7 +10,7 @@ from hypothesis import given
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Seen
-from budget_middleware.core.pricing import Usage
+from budget_middleware.core.pricing import Unit, Usage
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 
 BY_NAME = {api.name: api for api in APIS}
@@ -110,7 +110,8 @@ RESPONSE = {
         "output_tokens_details": {"reasoning_tokens": 20},
     },
 }
-RESPONSE_USAGE = Usage(input_tokens=100, output_tokens=50, cached_input_tokens=40, reasoning_tokens=20, web_searches=1)
+RESPONSE_USAGE = Usage(input_tokens=100, output_tokens=50, cached_input_tokens=40, reasoning_tokens=20)
+RESPONSE_USES = frozenset({(Unit.WEB_SEARCH, "1")})
 RESPONSE_STREAM = (
     {"type": "response.created", "response": {"status": "in_progress", "model": "gpt-5.2"}},
     {"type": "response.output_text.delta", "delta": "hel"},
@@ -161,7 +162,15 @@ ANSWERS = {
         "openai-responses",
         JSON,
         whole(RESPONSE),
-        Seen(usage=RESPONSE_USAGE, model="gpt-5.2", service_tier="flex", text_bytes=34, chunks=1, readable=True),
+        Seen(
+            usage=RESPONSE_USAGE,
+            uses=RESPONSE_USES,
+            model="gpt-5.2",
+            service_tier="flex",
+            text_bytes=34,
+            chunks=1,
+            readable=True,
+        ),
     ),
     "streamed response": (
         "openai-responses",
@@ -169,6 +178,7 @@ ANSWERS = {
         as_events(*RESPONSE_STREAM),
         Seen(
             usage=RESPONSE_USAGE,
+            uses=RESPONSE_USES,
             model="gpt-5.2",
             service_tier="flex",
             text_bytes=5,
@@ -202,6 +212,7 @@ ANSWERS = {
         as_events({"type": "response.created", "response": {"background": True}}, *RESPONSE_STREAM[1:]),
         Seen(
             usage=RESPONSE_USAGE,
+            uses=RESPONSE_USES,
             model="gpt-5.2",
             service_tier="flex",
             text_bytes=5,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.usage import FIELD_OF_TOOL, Unit, Usage
 
 # The counts of a usage that one more of a unit is part of.
 COUNTED_IN = {
@@ -22,7 +22,7 @@ COUNTED_IN = {
     Unit.AUDIO_MS: ("audio_ms",),
     Unit.IMAGE: ("images",),
     Unit.RERANK_SEARCH: ("rerank_searches",),
-    Unit.WEB_SEARCH: ("web_searches",),
+    **{unit: (name,) for unit, name in FIELD_OF_TOOL.items()},
 }
 
 

@@ -93,7 +93,7 @@ def _all_rates():
         for info in provider.models:
             if rates := published._rates_of(provider, info, NOW):
                 yield rates
-                yield from map(rates.in_service_tier, rates.by_service_tier)
+                yield from (rates.in_modes((mode,)) for mode in (*rates.by_mode, *rates.basis_points_by_mode))
 
 
 @pytest.fixture(scope="module")

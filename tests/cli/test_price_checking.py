@@ -82,12 +82,14 @@ def test_the_rule_and_the_source_of_each_rate(here: RunCli):
     assert ran.out.startswith(
         "azure/eu/gpt-4o-2024-08-06 is gpt-4o (azure)\n"
         "rule: the prefix azure/; region eu +10 %\n"
-        "unit          above_tokens  service_tier  usd_per_million  source\n"
-        "input         -             -                      2.75    genai-prices\n"
-        "cached_input  -             -                      1.375   genai-prices\n"
-        "output        -             -                     11.00    genai-prices\n"
-        "web_search    -             -                  10000.00    genai-prices\n"
-        "input         -             priority               4.675   genai-prices\n"
+        "unit            above_tokens  mode      usd_per_million  source\n"
+        "input           -             -                  2.75    genai-prices\n"
+        "cached_input    -             -                  1.375   genai-prices\n"
+        "output          -             -                 11.00    genai-prices\n"
+        "web_search      -             -              10000.00    genai-prices\n"
+        "file_search     -             -               2500.00    genai-prices\n"
+        "code_container  -             -              33000.00    built-in gaps\n"
+        "input           -             priority           4.675   genai-prices\n"
     )
     told = here("prices", "explain", "azure/eu/gpt-4o-2024-08-06", "--json").json
     assert (told["model"], told["provider"], told["rule"]) == (
@@ -98,7 +100,7 @@ def test_the_rule_and_the_source_of_each_rate(here: RunCli):
     assert told["rates"][0] == {
         "unit": "input",
         "above_tokens": None,
-        "service_tier": None,
+        "mode": None,
         "usd_per_million": "2.75",
         "source": "genai-prices",
     }
@@ -120,14 +122,16 @@ def test_the_map_of_an_installed_litellm_is_read(cli: RunCli, tmp_path: Path):
     (package / "model_prices_and_context_window_backup.json").write_text(json.dumps({"gpt-4o": entry}))
     words = ("prices", "explain", "gpt-4o", "--json")
     told = cli(*words, PYTHONPATH=str(tmp_path)).json
-    assert {rate["unit"]: rate["source"] for rate in told["rates"]} == {
+    assert {rate["unit"]: rate["source"] for rate in told["rates"] if rate["mode"] is None} == {
         "input": "LiteLLM",
         "output": "LiteLLM",
         "cached_input": "genai-prices",
         "web_search": "genai-prices",
+        "file_search": "genai-prices",
+        "code_container": "built-in gaps",
     }
     left_out = cli(*words, PYTHONPATH=str(tmp_path), BUDGET_LITELLM_PRICES="off").json
-    assert {rate["source"] for rate in left_out["rates"]} == {"genai-prices"}
+    assert {rate["source"] for rate in left_out["rates"]} == {"genai-prices", "built-in gaps"}
 
 
 def test_a_name_without_a_price(here: RunCli):

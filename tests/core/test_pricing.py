@@ -15,7 +15,9 @@ from budget_middleware.core.pricing import (
     breakdown,
     cost_nanos,
     estimate_nanos,
+    unpriced_uses,
 )
+from budget_middleware.core.usage import FIELD_BESIDE
 
 
 def rates(**usd_per_mtok):
@@ -132,7 +134,7 @@ class TestCost:
     def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_unit):
         prices = Rates(model="m", by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE} | by_unit)
         lines = breakdown(prices, usage)
-        singly = usage.characters + usage.audio_ms + usage.images + usage.rerank_searches + usage.web_searches
+        singly = sum(getattr(usage, name) for name in FIELD_BESIDE.values())
         requests = int(Unit.REQUEST in by_unit)
         assert sum(line.count for line in lines) == usage.input_tokens + usage.output_tokens + singly + requests
         assert all(line.count > 0 for line in lines)
@@ -144,7 +146,8 @@ class TestCost:
 # The classes of a usage, each by a count of its own; how the totals and parts of a Usage are made of them.
 CLASSES = (
     *("plain", "cached", "written", "written_1h", "audio", "cached_audio", "image", "cached_image"),
-    *("text", "reasoning", "spoken", "drawn", "characters", "audio_ms", "images", "rerank_searches", "web_searches"),
+    *("text", "reasoning", "spoken", "drawn"),
+    *FIELD_BESIDE.values(),
 )
 COUNTS = st.fixed_dictionaries({name: st.integers(0, 5) for name in CLASSES})
 RATES_BY_UNIT = st.dictionaries(st.sampled_from(Unit), st.integers(0, 3).map(lambda usd: Rate(usd * FEMTOS_PER_NANO)))
@@ -184,8 +187,7 @@ class TestClasses:
             | {Unit.CACHE_WRITE_1H: "written_1h", Unit.INPUT_AUDIO: "audio", Unit.CACHED_AUDIO: "cached_audio"}
             | {Unit.INPUT_IMAGE: "image", Unit.CACHED_IMAGE: "cached_image", Unit.OUTPUT: "text"}
             | {Unit.REASONING: "reasoning", Unit.OUTPUT_AUDIO: "spoken", Unit.OUTPUT_IMAGE: "drawn"}
-            | {Unit.CHARACTER: "characters", Unit.AUDIO_MS: "audio_ms", Unit.IMAGE: "images"}
-            | {Unit.RERANK_SEARCH: "rerank_searches", Unit.WEB_SEARCH: "web_searches"}
+            | FIELD_BESIDE
         )
         assert lines == {str(unit): counts[name] for unit, name in expected.items() if counts[name]}
 
@@ -245,12 +247,66 @@ class TestServiceTiers:
     PRICES = Rates(
         model="m",
         by_unit={Unit.INPUT: Rate(4_000_000), Unit.OUTPUT: Rate(8_000_000)},
-        by_service_tier={"flex": {Unit.INPUT: Rate(2_000_000)}},
+        by_mode={"flex": {Unit.INPUT: Rate(2_000_000)}},
     )
 
     @pytest.mark.parametrize(("tier", "nanos"), [(None, 12), ("default", 12), ("flex", 10), ("Flex", 12)])
     def test_a_tier_changes_what_it_prices(self, tier, nanos):
-        assert cost_nanos(self.PRICES.in_service_tier(tier), Usage(input_tokens=1, output_tokens=1)) == nanos
+        assert cost_nanos(self.PRICES.in_modes((tier,)), Usage(input_tokens=1, output_tokens=1)) == nanos
+
+
+class TestModes:
+    PRICES = Rates(
+        model="m",
+        by_unit={Unit.INPUT: Rate(4_000_000, ((10, 8_000_000),)), Unit.WEB_SEARCH: Rate(7_000_000), Unit.OUTPUT: FREE},
+        by_mode={"fast": {Unit.INPUT: Rate(10_000_000)}, "hd": {Unit.WEB_SEARCH: Rate(9_000_000)}},
+        basis_points_by_mode={"us": 11_000, "six": 60_000},
+    )
+
+    @pytest.mark.parametrize(
+        ("modes", "nanos"),
+        [
+            ((), 4 + 7),
+            (("hd",), 4 + 9),
+            (("fast", "hd"), 10 + 9),
+            # All but the fee.
+            (("six",), 24 + 7),
+            (("us", "fast"), 11 + 7),
+            (("six", "us", "us", None, "?"), 26 + 7),
+        ],
+    )
+    def test_modes_add_up(self, modes, nanos):
+        assert cost_nanos(self.PRICES.in_modes(modes), Usage(input_tokens=1, web_searches=1)) == nanos
+
+    def test_a_mode_multiplies_the_tiers_of_long_inputs_too(self):
+        assert cost_nanos(self.PRICES.in_modes(("six",)), Usage(input_tokens=11)) == 11 * 6 * 8
+
+    def test_a_combination_is_made_once_and_names_of_clients_are_not_kept(self):
+        prices = Rates(model="m", by_unit={Unit.INPUT: FREE}, by_mode={"hd": {Unit.INPUT: FREE}})
+        assert prices.in_modes(("hd",)) is prices.in_modes(("x", "hd"))
+        assert prices.in_modes(("x", "y")) is prices
+
+
+class TestUnpricedUses:
+    @pytest.mark.parametrize(
+        ("priced", "used", "missing"),
+        [
+            ({}, {}, ()),
+            ({}, {"web_searches": 1, "grounded_requests": 1}, (Unit.WEB_SEARCH,)),
+            ({"grounded_request": 1}, {"web_searches": 1, "grounded_requests": 1}, ()),
+            ({"web_search": 1}, {"grounded_requests": 1}, ()),
+            # It searches with each request.
+            ({"request": 1}, {"web_searches": 1}, ()),
+            ({"code_execution": 1}, {"code_containers": 1, "file_searches": 1}, (Unit.FILE_SEARCH,)),
+            # An own price of 0 is a price.
+            ({"file_search": 0}, {"file_searches": 1}, ()),
+        ],
+    )
+    def test_what_was_used_and_has_no_price(self, priced, used, missing):
+        assert unpriced_uses(rates(input=1, **priced), Usage(**used)) == missing
+
+    def test_on_a_free_model_nothing_is_missing(self):
+        assert unpriced_uses(rates(), Usage(web_searches=1)) == ()
 
 
 def test_a_longer_request_costs_no_less():

@@ -1,0 +1,158 @@
+"""The prices of a model: by unit, in the tiers of long inputs, and in the modes in which a call may be served.
+
+A rate is an ``int`` of nano-dollars per million of a unit, so a count times a rate is an exact ``int`` of
+femto-dollars (1e-15 USD).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from budget_middleware.core.money import ceil_div
+from budget_middleware.core.usage import FEES, Unit
+
+_BASIS_POINTS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The price of one unit, in nano-dollars per million."""
+
+    nanos_per_million: int
+    # (above, nanos_per_million), rising: a request with more than `above` input tokens pays that rate for all
+    # of the unit, not only for what is above it.
+    tiers: tuple[tuple[int, int], ...] = ()
+
+    def at(self, input_tokens: int) -> int:
+        """The rate for a request with so many input tokens, cached ones included.
+
+        A tier never lowers it: a longer request costs no less.
+        """
+        rate = self.nanos_per_million
+        for above, nanos_per_million in self.tiers:
+            if input_tokens > above and nanos_per_million > rate:
+                rate = nanos_per_million
+        return rate
+
+    def times(self, basis_points: int) -> "Rate":
+        """So many hundredths of a percent of the rate, rounded up."""
+
+        def part(nanos: int) -> int:
+            return ceil_div(nanos * basis_points, _BASIS_POINTS)
+
+        return Rate(part(self.nanos_per_million), tuple((above, part(nanos)) for above, nanos in self.tiers))
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the unit costs nothing, however long the request."""
+        return self.nanos_per_million == 0 and all(rate == 0 for _, rate in self.tiers)
+
+
+FREE: Final = Rate(0)
+
+# Unit -> the prices it may be billed at, after its own. Cached audio is audio before it is cached text: whoever
+# has a price for audio and none for cached audio gives no discount on it. So with images.
+_ELSE_BILLED_AS: Final = {
+    Unit.CACHED_INPUT: (Unit.INPUT,),
+    Unit.CACHE_WRITE: (Unit.INPUT,),
+    Unit.CACHE_WRITE_1H: (Unit.CACHE_WRITE, Unit.INPUT),
+    Unit.INPUT_AUDIO: (Unit.INPUT,),
+    Unit.CACHED_AUDIO: (Unit.INPUT_AUDIO, Unit.CACHED_INPUT, Unit.INPUT),
+    Unit.INPUT_IMAGE: (Unit.INPUT,),
+    Unit.CACHED_IMAGE: (Unit.INPUT_IMAGE, Unit.CACHED_INPUT, Unit.INPUT),
+    Unit.REASONING: (Unit.OUTPUT,),
+    Unit.OUTPUT_AUDIO: (Unit.OUTPUT,),
+    Unit.OUTPUT_IMAGE: (Unit.OUTPUT,),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """The prices of one model, by unit. What has no price, and belongs to nothing that has one, costs nothing.
+
+    `model` is the price book's canonical name, ``""`` for a model that the book does not know. A model
+    without prices has no Rates: that is None, never a rate of 0.
+
+    A *mode* is a way to be served that has a price of its own: a service tier, a speed, a region, a size. `by_mode`
+    holds the rates that differ there, `basis_points_by_mode` what all rates but those of fees are multiplied by.
+    """
+
+    model: str
+    by_unit: Mapping[Unit, Rate]
+    by_mode: Mapping[str, Mapping[Unit, Rate]] = field(default_factory=dict)
+    basis_points_by_mode: Mapping[str, int] = field(default_factory=dict)
+    provider: str = ""
+    max_output_tokens: int | None = None
+    context_window: int | None = None
+    # The price list that the rates are from, and of some units and modes another one.
+    source: str = field(default="", compare=False)
+    other_sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    # Looked up many times a request, and found once a model.
+    _billed: Mapping[Unit, Rate] = field(init=False, repr=False, compare=False)
+    # As many as there are combinations of modes with a price of their own, which are few.
+    _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_billed", {unit: self._rate_of(unit) for unit in Unit})
+        object.__setattr__(self, "_in_modes", {})
+
+    def of(self, unit: Unit) -> Rate:
+        """The rate that a unit is billed at: its own, else that of what it is part of."""
+        return self._billed[unit]
+
+    def _rate_of(self, unit: Unit) -> Rate:
+        return self.by_unit.get(self._billed_as(unit), FREE)
+
+    def _billed_as(self, unit: Unit) -> Unit:
+        """The unit whose price it is billed at."""
+        candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
+        return next((name for name in candidates if name in self.by_unit), unit)
+
+    def source_of(self, unit: Unit) -> str:
+        """The price list that the rate of a unit is from."""
+        if not self.other_sources:
+            return self.source
+        return self.other_sources.get(self._billed_as(unit), self.source)
+
+    def in_modes(self, modes: Iterable[str | None]) -> "Rates":
+        """The prices in modes, of which a later one wins: these, where the book knows no others."""
+        if not self.by_mode and not self.basis_points_by_mode:
+            return self
+        known = tuple([name for name in modes if name and (name in self.by_mode or name in self.basis_points_by_mode)])
+        if not known:
+            return self
+        if known not in self._in_modes:
+            self._in_modes[known] = self._changed_by(known)
+        return self._in_modes[known]
+
+    def _changed_by(self, modes: tuple[str, ...]) -> "Rates":
+        by_unit, sources = dict(self.by_unit), dict(self.other_sources)
+        for name in dict.fromkeys(modes):
+            others = self.by_mode.get(name, {})
+            by_unit |= others
+            sources |= dict.fromkeys(others, self.other_sources.get(name, self.source))
+        changed = replace(self, by_unit=by_unit, by_mode={}, basis_points_by_mode={}, other_sources=sources)
+        for name in dict.fromkeys(modes):
+            changed = changed.times(self.basis_points_by_mode.get(name, _BASIS_POINTS))
+        return changed
+
+    def times(self, basis_points: int) -> "Rates":
+        """So many hundredths of a percent of all rates but the fees."""
+        if basis_points == _BASIS_POINTS:
+            return self
+
+        def changed(by_unit: Mapping[Unit, Rate]) -> dict[Unit, Rate]:
+            return {unit: rate if unit in FEES else rate.times(basis_points) for unit, rate in by_unit.items()}
+
+        by_mode = {mode: changed(by_unit) for mode, by_unit in self.by_mode.items()}
+        return replace(self, by_unit=changed(self.by_unit), by_mode=by_mode)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every unit costs nothing."""
+        return all(rate.is_free for rate in self.by_unit.values())
+
+    @property
+    def output_ceiling(self) -> int | None:
+        """The most output tokens that one answer of this model can have, where that is known."""
+        return self.context_window if self.max_output_tokens is None else self.max_output_tokens

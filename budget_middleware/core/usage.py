@@ -1,0 +1,152 @@
+"""What a call used, and in which units that is billed. Each token is counted in one unit."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+from budget_middleware.core.words import Word
+
+
+@dataclass(slots=True, kw_only=True)
+class Usage:
+    """What one call used, no count negative; never changed once made. (To forbid that would take five times as long.)
+
+    `input_tokens` and `output_tokens` include the tokens of their kinds: cached, written to a cache (of these,
+    for an hour), audio, images; reasoning. What is not counted in them stands beside them. A model is billed
+    for what it has a price for, so one usage may tell both characters and tokens, or both how often a tool searched
+    and that the request was grounded in what it found.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    input_audio_tokens: int = 0
+    cached_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    cached_image_tokens: int = 0
+    output_image_tokens: int = 0
+    characters: int = 0
+    audio_ms: int = 0
+    images: int = 0
+    rerank_searches: int = 0
+    web_searches: int = 0
+    social_searches: int = 0
+    grounded_requests: int = 0
+    maps_requests: int = 0
+    file_searches: int = 0
+    code_containers: int = 0
+    code_executions: int = 0
+
+
+class Unit(Word):
+    """What is counted and billed, by the names of the own price file: kinds of tokens, then the rest."""
+
+    INPUT = "input"
+    CACHED_INPUT = "cached_input"
+    CACHE_WRITE = "cache_write"
+    CACHE_WRITE_1H = "cache_write_1h"
+    INPUT_AUDIO = "input_audio"
+    CACHED_AUDIO = "cached_audio"
+    INPUT_IMAGE = "input_image"
+    CACHED_IMAGE = "cached_image"
+    OUTPUT = "output"
+    REASONING = "reasoning"
+    OUTPUT_AUDIO = "output_audio"
+    OUTPUT_IMAGE = "output_image"
+    CHARACTER = "characters"
+    AUDIO_MS = "audio_hour"
+    IMAGE = "image"
+    RERANK_SEARCH = "rerank_search"
+    WEB_SEARCH = "web_search"
+    SOCIAL_SEARCH = "social_search"
+    GROUNDED_REQUEST = "grounded_request"
+    MAPS_REQUEST = "maps_request"
+    FILE_SEARCH = "file_search"
+    CODE_CONTAINER = "code_container"
+    CODE_EXECUTION = "code_execution"
+    REQUEST = "request"
+
+
+Counts = tuple[tuple[Unit, int], ...]
+
+FIELD_OF_TOOL: Final = {
+    Unit.WEB_SEARCH: "web_searches",
+    Unit.SOCIAL_SEARCH: "social_searches",
+    Unit.GROUNDED_REQUEST: "grounded_requests",
+    Unit.MAPS_REQUEST: "maps_requests",
+    Unit.FILE_SEARCH: "file_searches",
+    Unit.CODE_CONTAINER: "code_containers",
+    Unit.CODE_EXECUTION: "code_executions",
+}
+"""What the tools of a provider are billed by -> its field of a usage."""
+FIELD_BESIDE: Final = {
+    Unit.CHARACTER: "characters",
+    Unit.AUDIO_MS: "audio_ms",
+    Unit.IMAGE: "images",
+    Unit.RERANK_SEARCH: "rerank_searches",
+    **FIELD_OF_TOOL,
+}
+"""What is counted beside input and output tokens -> its field of a usage."""
+FEES: Final = frozenset({*FIELD_OF_TOOL, Unit.REQUEST})
+"""What is billed by the use, and costs the same in every region and in every mode that only changes tokens."""
+
+_UNITS_BESIDE: Final = tuple(FIELD_BESIDE)
+_counts_beside = attrgetter(*FIELD_BESIDE.values())
+
+
+def counts_of(usage: Usage) -> Counts:
+    """How many of each unit a usage comes to. Zeros may be among them."""
+    counts = _input_tokens(usage) + _output_tokens(usage)
+    if any(beside := _counts_beside(usage)):
+        counts += tuple(zip(_UNITS_BESIDE, beside, strict=True))
+    return counts
+
+
+def _input_tokens(usage: Usage) -> Counts:
+    """Each token in one unit. A part larger than its whole is cut to it, so that no count is negative."""
+    whole = usage.input_tokens
+    if not (
+        usage.cached_input_tokens or usage.cache_write_tokens or usage.input_audio_tokens or usage.input_image_tokens
+    ):
+        return ((Unit.INPUT, whole),)
+    cached = min(usage.cached_input_tokens, whole)
+    written = min(usage.cache_write_tokens, whole - cached)
+    written_1h = min(usage.cache_write_1h_tokens, written)
+    audio = min(usage.input_audio_tokens, whole)
+    image = min(usage.input_image_tokens, whole - audio)
+    # Tokens beyond the whole were counted both as cached and as media, whether or not anybody says so.
+    overlap = max(0, cached + written + audio + image - whole)
+    told_image = min(usage.cached_image_tokens, cached, image)
+    cached_audio = min(max(usage.cached_audio_tokens, overlap - told_image), cached - told_image, audio)
+    cached_image = min(max(told_image, overlap - cached_audio), cached - cached_audio, image)
+    uncached = whole - cached - written
+    fresh_audio = min(audio - cached_audio, uncached)
+    fresh_image = min(image - cached_image, uncached - fresh_audio)
+    return (
+        (Unit.INPUT, uncached - fresh_audio - fresh_image),
+        (Unit.CACHED_INPUT, cached - cached_audio - cached_image),
+        (Unit.CACHE_WRITE, written - written_1h),
+        (Unit.CACHE_WRITE_1H, written_1h),
+        (Unit.INPUT_AUDIO, fresh_audio),
+        (Unit.CACHED_AUDIO, cached_audio),
+        (Unit.INPUT_IMAGE, fresh_image),
+        (Unit.CACHED_IMAGE, cached_image),
+    )
+
+
+def _output_tokens(usage: Usage) -> Counts:
+    if not (usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens):
+        return ((Unit.OUTPUT, usage.output_tokens),)
+    reasoning = min(usage.reasoning_tokens, usage.output_tokens)
+    audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
+    image = min(usage.output_image_tokens, usage.output_tokens - reasoning - audio)
+    return (
+        (Unit.OUTPUT, usage.output_tokens - reasoning - audio - image),
+        (Unit.REASONING, reasoning),
+        (Unit.OUTPUT_AUDIO, audio),
+        (Unit.OUTPUT_IMAGE, image),
+    )
