@@ -5,8 +5,8 @@ Theory of operation. A reservation adds two figures to each of its counters: ``h
 what the reservation becomes, and ``postings`` derives what every counter gains or loses from the difference.
 That is why ``reserved`` is always the sum of what is pending and ``spent`` the sum of what was booked.
 
-State and time come in as arguments, the decision goes out as a value: the memory store runs this file, the
-Lua scripts repeat it, and one conformance suite holds the two together.
+State and time come in as arguments, the decision goes out as a value: ``stores/engine.py`` runs this file over the
+tables of a store, the Lua scripts repeat it, and one conformance suite holds them together.
 
     none ---reserve---> PENDING ---finalize--> FINALIZED
       |                   |  \----release---> RELEASED
@@ -68,6 +68,19 @@ EXTENSIONS: Mapping[State | None, Status] = MappingProxyType(
 _FINAL = frozenset({Status.ALREADY_FINALIZED, Status.ALREADY_RELEASED})
 
 
+FULL_NANOS = 10**17
+"""Nano-dollars that no budget has: a figure of a counter that shows so much is damaged, or nearly.
+
+Such a counter takes no more holds. Stores keep figures in 64 bits, and the endings of the holds that a counter has must
+never leave their range. A power of ten, so that a script can tell it by the number of digits: it cannot compare so
+large numbers exactly.
+"""
+
+
+class CounterFull(Exception):
+    """A counter takes no more holds: see FULL_NANOS."""
+
+
 class Posting(NamedTuple):
     """What one counter gains or loses."""
 
@@ -94,7 +107,7 @@ def reserve(
     leases_due: bool,
     now_ms: int,
 ) -> Decision:
-    """Hold the amount on all targets or on none.
+    """Hold the amount on all targets or on none. CounterFull where none may be held.
 
     ``known`` has been expired already if its lease is over; ``balances`` are those of the targets, in their order,
     after the due leases of these counters that one call may expire; ``leases_due`` says that some are left.
@@ -110,6 +123,8 @@ def reserve(
         return Decision(Status.LEASES_DUE)
     if rejection is not None and verb.enforce:
         return Decision(Status.REJECTED, rejection=rejection)
+    if verb.amount_nanos:
+        _check_not_full(verb.targets, balances)
     reserved = Reservation(
         id=verb.id,
         state=State.PENDING,
@@ -129,6 +144,12 @@ def _is_outside(targets: Sequence[Target], now_ms: int) -> bool:
         if not target.window.starts_ms <= now_ms < target.window.ends_ms:
             return True
     return False
+
+
+def _check_not_full(targets: Sequence[Target], balances: Sequence[Balance]) -> None:
+    for at, (spent_nanos, reserved_nanos) in enumerate(balances):
+        if spent_nanos >= FULL_NANOS or reserved_nanos >= FULL_NANOS:
+            raise CounterFull("counter {}|{}|{} is full".format(*targets[at].counter))
 
 
 def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, estimate_nanos: int) -> Rejection | None:

@@ -91,6 +91,11 @@ class Retention:
         """For a release that booked nothing, and for the tombstone of one that found nothing."""
         return min(self.remember_ms, max(RELEASED_MS, self.remember_ms // 6))
 
+    @property
+    def voided_max(self) -> int:
+        """How many steps of reservations that came to nothing are kept beside the journal."""
+        return max(2, self.journal_max // 20)
+
 
 LimitKey = tuple[str, Period]
 """What a runtime limit is on: an account pattern in its canonical form, and a period."""

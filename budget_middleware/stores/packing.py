@@ -15,10 +15,10 @@ from budget_middleware.core.model import (
     State,
     Status,
     Target,
-    may_book,
 )
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period, Window
+from budget_middleware.stores.tables import booking_numbers
 
 _NO_LIMIT = "-"
 _TARGET_WORDS = 6
@@ -108,11 +108,6 @@ def split_bill(kept: str) -> tuple[str, str]:
 def record_seq(record: str) -> int:
     """The seq of a record's last entry; ValueError where it does not begin with one."""
     return int(record.partition(" ")[0])
-
-
-def booking_numbers(op: Op, status: Status, count: int, *, last: int) -> Sequence[int]:
-    """``Entry.bookings`` of a record's entries: in a row for those that may change *spent*, else that before them."""
-    return range(last - count + 1, last + 1) if may_book(op, status) else [last] * count
 
 
 def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:

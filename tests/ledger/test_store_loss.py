@@ -1,7 +1,6 @@
 """A store that loses acknowledged writes: emptied, replaced, or failed over to an older state."""
 
 import asyncio
-import copy
 import json
 import logging
 from pathlib import Path
@@ -19,6 +18,7 @@ from budget_middleware.stores.redis import RedisStore, key_prefix
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, after, reply_held, reply_lost, request_lost
+from tests.stores.replicas import restore, snapshot_of
 from tests.stores.verbs import figures, reserve, target
 
 
@@ -40,7 +40,7 @@ def replica_of(store: Store) -> MemoryStore:
     """A copy of a memory store as it is now, as a replica that lags would have it."""
     assert isinstance(store, MemoryStore)
     copied = MemoryStore(store._retention, clock_ms=store._clock_ms)
-    vars(copied).update({k: copy.deepcopy(v) for k, v in vars(store).items() if k not in ("_lock", "_clock_ms")})
+    restore(copied, snapshot_of(store))
     return copied
 
 

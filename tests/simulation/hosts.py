@@ -3,7 +3,6 @@
 A host's store answers without ever waiting, so that one verb is one step of the simulation.
 """
 
-import copy
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, Self, TypeVar
 
@@ -14,6 +13,7 @@ from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis.batch import Told
 from budget_middleware.stores.redis.scripts import Script
 from tests.stores.clocked import ClockedRedisStore, evaluate_by_client
+from tests.stores.replicas import empty_in_process, restore, snapshot_of
 
 RETENTION = Retention(remember_ms=10**8, remember_expired_ms=10**8)
 """Longer than a simulation: the expectation forgets nothing either."""
@@ -50,18 +50,17 @@ class MemoryHost:
     proves_every = 1
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
-        self._clock_ms = clock_ms
-        self.store: Store = MemoryStore(RETENTION, clock_ms=clock_ms)
+        self._memory = MemoryStore(RETENTION, clock_ms=clock_ms)
+        self.store: Store = self._memory
 
     def snapshot(self) -> dict[str, Any]:
-        kept = {name: value for name, value in vars(self.store).items() if name not in ("_lock", "_clock_ms")}
-        return copy.deepcopy(kept)
+        return snapshot_of(self._memory)
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        vars(self.store).update(copy.deepcopy(snapshot))
+        restore(self._memory, snapshot)
 
     def empty(self) -> None:
-        self.store = MemoryStore(RETENTION, clock_ms=self._clock_ms)
+        empty_in_process(self._memory)
 
     def close(self) -> None:
         """Nothing is held open."""

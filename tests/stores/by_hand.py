@@ -11,9 +11,11 @@ async def change_by_hand(
     store: Store, counter: Counter, *, spent: int = 0, reserved: int = 0, adjusted: int = 0
 ) -> None:
     if isinstance(store, MemoryStore):
-        found = store._balances.get(counter, Balance())
-        store._balances[counter] = Balance(found.spent_nanos + spent, found.reserved_nanos + reserved)
-        store._adjusted[counter] = store._adjusted.get(counter, 0) + adjusted
+        tables = store._tables
+        balance, by_hand = tables.balances((counter,))[0] or Balance(), tables.by_hand(counter)
+        with store._transaction:
+            tables.book({counter: Balance(balance.spent_nanos + spent, balance.reserved_nanos + reserved)})
+            tables.put_by_hand(counter, by_hand._replace(adjusted_nanos=by_hand.adjusted_nanos + adjusted))
         return
     assert isinstance(store, RedisStore)
     key = f"{store._prefix}c:{counter_name(counter)}"
@@ -23,8 +25,8 @@ async def change_by_hand(
 
 async def lose(store: Store, counter: Counter) -> None:
     if isinstance(store, MemoryStore):
-        del store._balances[counter]
-        store._adjusted.pop(counter, None)
+        with store._transaction:
+            store._tables.drop_counter(counter)
         return
     assert isinstance(store, RedisStore)
     await store._client().delete(f"{store._prefix}c:{counter_name(counter)}")

@@ -10,10 +10,12 @@ from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+from tests.stores.sqlite_store import SqliteStore
 
 OpenStore = Callable[..., Store]
 
-STORES = ("memory", "fakeredis", "server")
+STORES = ("memory", "sqlite", "fakeredis", "server")
+IN_PROCESS: dict[str, type[MemoryStore]] = {"memory": MemoryStore, "sqlite": SqliteStore}
 
 
 @pytest.fixture
@@ -24,14 +26,14 @@ def clock() -> MovableClock:
 @pytest.fixture(params=STORES)
 def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> OpenStore:
     """Makes one worker's view of the counters of this test; `retention` goes with the first."""
-    if request.param == "memory":
+    if request.param in IN_PROCESS:
         shared: list[MemoryStore] = []
 
-        def make_memory(retention: Retention | None = None) -> Store:
-            shared.append(shared[0] if shared else MemoryStore(retention, clock_ms=clock))
+        def make_shared(retention: Retention | None = None) -> Store:
+            shared.append(shared[0] if shared else IN_PROCESS[request.param](retention, clock_ms=clock))
             return shared[0]
 
-        return make_memory
+        return make_shared
     if request.param == "fakeredis":
         server = fakeredis.FakeServer()
         return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)

@@ -1,17 +1,21 @@
 """Who is admitted, and which counter a rejection names."""
 
+from collections.abc import Callable
 from itertools import permutations
 
 import pytest
 
 from budget_middleware.core.model import Balance, Status, Target
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.transitions import FULL_NANOS
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Store
+from budget_middleware.stores.base import Store, StoreRefused
+from tests.stores.by_hand import change_by_hand
 from tests.stores.verbs import KEY, adjust, figures, finalize, release, reserve, target, whole_journal
 
 DAY = target(limit="1.00", period=Period.DAY)
 TEAM = target("team:b", "1.00")
+DAY_WITHOUT_LIMIT = target(period=Period.DAY)
 
 
 async def fill(store: Store, of: Target, *, spent: str, reserved: str) -> None:
@@ -121,3 +125,35 @@ async def test_a_free_request_is_admitted_and_its_cost_booked_all_the_same(store
     assert (await store.finalize(finalize("r", "0.10"))).status is Status.FINALIZED
     assert await figures(store) == ("1.60", "0.00")
     assert [entry.reservation_id for entry in await whole_journal(store)] == ["a1", "r"]
+
+
+@pytest.mark.parametrize("figure", ["spent", "reserved"])
+@pytest.mark.parametrize("limit", [None, "1.00"])
+@pytest.mark.parametrize(("missing_nanos", "is_full"), [(1, False), (0, True), (-10, True)])
+async def test_a_counter_that_is_full_takes_no_more_holds(
+    open_store: Callable[..., Store], figure: str, limit: str | None, missing_nanos: int, is_full: bool
+):
+    """Exactly: what a double cannot tell apart is told apart. Neither shadow mode nor a limit's absence matters."""
+    store, of = open_store(), target(limit=limit)
+    await change_by_hand(store, of.counter, **{figure: FULL_NANOS - missing_nanos})
+    verb = reserve("r1", "0.000000001", TEAM, of, enforce=False)
+    if is_full:
+        with pytest.raises(StoreRefused, match=r"counter .*key:a\|month\|2026-11 is full"):
+            await store.reserve(verb)
+        assert await store.holds() == []
+        assert await figures(store, TEAM) == ("0.00", "0.00")
+        assert await whole_journal(store) == []
+    else:
+        assert (await store.reserve(verb)).status is Status.RESERVED
+    assert (await store.reserve(reserve("r2", "0", of))).status is Status.RESERVED, "it holds nothing"
+
+
+async def test_a_counter_that_is_full_is_credited_and_ends_what_it_has(store: Store):
+    for number in range(12):
+        await store.adjust(adjust(f"a{number}", "9000000", DAY_WITHOUT_LIMIT))
+    assert (await store.finalize(finalize("r1", "0.10", DAY_WITHOUT_LIMIT))).status is Status.FINALIZED_UNRESERVED
+    with pytest.raises(StoreRefused, match="is full"):
+        await store.reserve(reserve("r2", "0.10", DAY_WITHOUT_LIMIT))
+    await store.adjust(adjust("credit", "-9000000", DAY_WITHOUT_LIMIT))
+    assert (await store.reserve(reserve("r2", "0.10", DAY_WITHOUT_LIMIT))).admits
+    assert await figures(store, DAY_WITHOUT_LIMIT) == ("99000000.10", "0.10")

@@ -2,6 +2,7 @@
 
 import gc
 
+from budget_middleware.stores.base import Retention
 from budget_middleware.stores.memory import MemoryStore
 from tests.stores.verbs import finalize, release, reserve
 
@@ -14,8 +15,9 @@ async def ended(store: MemoryStore, *, ids: range) -> None:
         await store.release(release(f"released {n}"))
 
 
-async def test_a_full_garbage_collection_does_not_look_at_what_is_remembered():
-    store = MemoryStore()
+async def test_a_full_garbage_collection_does_not_look_at_reservations_that_have_ended():
+    """Only at the journal, which has a bound: here of a few steps."""
+    store = MemoryStore(Retention(journal_max=10))
     await ended(store, ids=range(1_000))
     gc.collect()
     before = len(gc.get_objects())

@@ -1,6 +1,5 @@
 """Runtime limits as stores keep them: what has changed, which patterns there are, and what survives a loss."""
 
-import copy
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -12,6 +11,7 @@ from budget_middleware.stores.base import KnownLimits, Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
+from tests.stores.replicas import empty_in_process, restore, snapshot_of
 
 DAY, MONTH = Period.DAY, Period.MONTH
 NONE_KNOWN = -1
@@ -26,16 +26,14 @@ async def empty(store: Store) -> None:
     if isinstance(store, ClockedRedisStore):
         await store.forget_everything()
     else:
-        vars(store).update(snapshot_of(MemoryStore(clock_ms=store._clock_ms)))  # type: ignore[attr-defined]
-
-
-def snapshot_of(store: Store) -> dict[str, Any]:
-    return copy.deepcopy({name: value for name, value in vars(store).items() if name not in ("_lock", "_clock_ms")})
+        assert isinstance(store, MemoryStore)
+        empty_in_process(store)
 
 
 async def replica_of(store: Store) -> Any:
     """What a replica has of a store by now."""
     if not isinstance(store, ClockedRedisStore):
+        assert isinstance(store, MemoryStore)
         return snapshot_of(store)
     client = store._client()
     keys = [key async for key in client.scan_iter(count=1000) if key.startswith(store._prefix)]
@@ -44,7 +42,8 @@ async def replica_of(store: Store) -> Any:
 
 async def fail_over(store: Store, replica: Any) -> None:
     if not isinstance(store, ClockedRedisStore):
-        vars(store).update(copy.deepcopy(replica))
+        assert isinstance(store, MemoryStore)
+        restore(store, replica)
         return
     await store.forget_everything()
     for key, value in replica.items():

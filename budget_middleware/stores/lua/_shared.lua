@@ -31,9 +31,8 @@
 local SWEPT_PER_VERB = 16
 local TRIED_AGAIN_MS = 60000
 local EXACT = 9e15
--- Nano-dollars that no budget has. A counter that shows so much takes no more holds, where no limit refused them: the
--- endings of those that it has must never leave the range of HINCRBY.
-local FULL = 1e17
+-- A figure of so many digits is full (core/transitions.py): the numbers themselves are too large to compare.
+local FULL_DIGITS = 18
 local FOREVER_MS = 253402300800000
 -- A release that booked nothing is remembered for a sixth of the time, but not for less than this: as long as a delayed
 -- copy of its reserve may take to arrive. Nothing else that comes after it would change a counter (stores/base.py).
@@ -90,6 +89,11 @@ local function is_whole(text)
   if is_amount(text) then return true end
   local digits = match(text, '^%-([1-9].*)')
   return digits ~= nil and is_amount(digits)
+end
+
+-- Whether a counter that shows this figure takes no more holds.
+local function is_full(figure)
+  return #figure >= FULL_DIGITS and match(figure, '^%d') ~= nil
 end
 
 local function is_meta_sound(meta_seq, version, meta_bookings, meta_entries)

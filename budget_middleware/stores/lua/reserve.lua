@@ -40,8 +40,10 @@ function verbs.reserve(id, packed, amount, lease_ms, charge, enforced, version, 
   if rejection and enforced == '1' then return answer('rejected', nil, nil, rejection) end
 
   for _, target in ipairs(targets) do
-    local is_full = estimate > 0 and tonumber(target.counter.spent) + tonumber(target.counter.reserved) >= FULL
-    if is_full then fail('counter ' .. target.counter.key .. ' is full') end
+    local counter = target.counter
+    if estimate > 0 and (is_full(counter.spent) or is_full(counter.reserved)) then
+      fail('counter ' .. counter.key .. ' is full')
+    end
   end
 
   -- Every check is above this line and every write below it: Redis does not roll back.

@@ -1,0 +1,119 @@
+"""The rules of ``core.transitions`` for one verb at one instant, over the tables of a store.
+
+Theory of operation. A verb opens with what is due: the reservation that it names expires if its lease is over, then a
+few others on its counters (``Call.open``). Then the rules decide, from what the tables say, and what they decided is
+applied: the reservation is put, its postings are booked on the counters, one step is appended to the journal, and
+counters that are back at nothing are dropped (``Call.apply``). Nothing else writes to these tables.
+
+The caller holds whatever makes the verb one transaction, and tells the time. If a verb raises, a database rolls it
+back; tables that cannot do so keep the leases that expired in passing, as the Redis scripts do.
+"""
+
+from budget_middleware.core import transitions
+from budget_middleware.core.model import (
+    Adjust,
+    Adjustment,
+    Answer,
+    Expire,
+    Extend,
+    Finalize,
+    Op,
+    Release,
+    Repair,
+    Reserve,
+    Status,
+)
+from budget_middleware.core.transitions import Decision, Posting
+from budget_middleware.stores.base import Retention, StoreRefused
+from budget_middleware.stores.engine_call import Call
+from budget_middleware.stores.tables import ByHand, Tables
+
+
+class Engine:
+    """Every verb that changes a counter. ``now_ms`` is the store's time."""
+
+    def __init__(self, tables: Tables, retention: Retention) -> None:
+        self._tables = tables
+        self._retention = retention
+
+    def reserve(self, verb: Reserve, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        known = call.open(verb.id, verb.targets)
+        try:
+            decision = transitions.reserve(
+                known,
+                verb,
+                balances=call.balances(verb.targets),
+                limits_version=call.meta.limits_version,
+                leases_due=call.leases_due(verb.targets),
+                now_ms=now_ms,
+            )
+        except transitions.CounterFull as error:
+            raise StoreRefused(str(error)) from error
+        call.apply(Op.RESERVE, verb.id, decision)
+        held = decision.becomes or known
+        return call.answer(decision, verb.id, targets=held.targets if held else ())
+
+    def finalize(self, verb: Finalize, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        known = call.open(verb.id, verb.targets)
+        decision = transitions.finalize(known, verb, remember_ms=self._retention.remember_ms)
+        call.apply(Op.FINALIZE, verb.id, decision, reason=verb.reason, bill=verb.bill)
+        ended = decision.becomes or known
+        return call.answer(decision, verb.id, targets=ended.targets if ended else ())
+
+    def release(self, verb: Release, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        known = call.open(verb.id)
+        decision = transitions.release(known, verb, remember_ms=self._retention.remember_ms)
+        call.apply(Op.RELEASE, verb.id, decision, reason=verb.reason)
+        ended = decision.becomes or known
+        return call.answer(decision, verb.id, targets=ended.targets if ended else ())
+
+    def extend(self, verb: Extend, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        decision = transitions.extend(call.open(verb.id), verb, now_ms=now_ms)
+        call.apply(Op.RESERVE, verb.id, decision)
+        return call.answer(decision, verb.id)
+
+    def expire(self, verb: Expire, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        decision = transitions.expire_now(call.open(verb.id))
+        call.apply(Op.EXPIRE, verb.id, decision, reason=verb.reason)
+        return call.answer(decision, verb.id)
+
+    def adjust(self, verb: Adjust, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        call.expire_due_on(verb.targets)
+        decision = transitions.adjust(self._tables.adjustment(verb.id), verb, now_ms=now_ms)
+        if decision.status is Status.ADJUSTED:
+            made = Adjustment(verb.id, verb.targets, verb.amount_nanos)
+            self._tables.put_adjustment(made, forget_ms=now_ms + self._retention.remember_ms)
+            call.apply(Op.ADJUST, verb.id, decision, reason=verb.reason, bill=verb.bill)
+        return call.answer(decision, targets=verb.targets)
+
+    def repair(self, verb: Repair, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        counter = verb.target.counter
+        by_hand = self._tables.by_hand(counter)
+        if by_hand.repaired_at_seq > verb.found_at_seq:
+            return call.answer(Decision(Status.DUPLICATE), targets=(verb.target,))
+        (balance,) = call.balances((verb.target,))
+        held_nanos = sum(reservation.held_nanos for reservation in self._tables.pending(counter))
+        # The journal has led *spent*; a part of it that is more than the whole is not so.
+        adjusted_nanos = min(by_hand.adjusted_nanos, balance.spent_nanos + verb.spent_nanos)
+        self._tables.put_by_hand(counter, ByHand(adjusted_nanos, repaired_at_seq=call.meta.seq + 1))
+        posting = Posting(verb.target, verb.spent_nanos, held_nanos - balance.reserved_nanos)
+        decision = Decision(Status.REPAIRED, postings=(posting,))
+        call.apply(Op.ADJUST, verb.id, decision, reason=verb.reason)
+        return call.answer(decision, targets=(verb.target,))
+
+    def sweep(self, *, at_most: int, trace: str, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=trace)
+        due = self._tables.due(now_ms, at_most=at_most)
+        for reservation in due:
+            call.expire_due(reservation)
+        return call.answer(Decision(Status.EXPIRED if len(due) < at_most else Status.LEASES_DUE))
+
+    def head(self, *, now_ms: int) -> Answer:
+        return Call(self._tables, self._retention, now_ms=now_ms).answer(Decision(Status.UNKNOWN))

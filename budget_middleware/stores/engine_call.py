@@ -1,0 +1,223 @@
+"""One verb at one instant: what the rules decide is applied to the tables.
+
+See ``engine`` for its theory of operation.
+"""
+
+from collections.abc import Sequence
+
+from budget_middleware.core import transitions
+from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.model import (
+    TELLS_RECORDED,
+    Answer,
+    Balance,
+    Counter,
+    Entry,
+    Op,
+    Reservation,
+    State,
+    Status,
+    Target,
+    may_book,
+)
+from budget_middleware.core.transitions import Decision, Posting
+from budget_middleware.core.windows import FOREVER_MS
+from budget_middleware.stores.base import SWEPT_PER_VERB, Retention
+from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
+
+_EMPTY = Balance()
+_UNTOUCHED = ByHand()
+
+
+class Call:
+    """One verb at one instant: decisions go in, the tables are changed."""
+
+    def __init__(
+        self, tables: Tables, retention: Retention, *, now_ms: int, trace: str = "", wants_entries: bool = True
+    ) -> None:
+        tables.forget(now_ms)
+        self._tables = tables
+        self._retention = retention
+        self._trace = trace
+        self._now_ms = now_ms
+        self._wants_entries = wants_entries
+        self._entries: list[Entry] = []
+        # What this verb has read of counters, kept up with what it writes.
+        self._balances: dict[Counter, Balance | None] = {}
+        self.meta = tables.meta()
+        self._seq_before = self.meta.seq
+        if self.meta.forget_voided_ms and now_ms >= self.meta.forget_voided_ms:
+            self.meta = self.meta._replace(forget_voided_ms=0)
+            tables.put_meta(self.meta)
+            tables.trim_voided(at_most=0)
+        # Rarely so; where none is due in the whole store, none is on any counter.
+        self._some_are_due = bool(tables.due(now_ms, at_most=1))
+
+    def open(self, reservation_id: str, targets: Sequence[Target] = ()) -> Reservation | None:
+        """What is known of an id, after it has expired if its lease is over, and then due ones on its counters."""
+        known = self._tables.reservation(reservation_id)
+        if known is not None and known.is_due(self._now_ms):
+            known = self.expire_due(known)
+        self.expire_due_on(known.targets or targets if known else targets)
+        return known
+
+    def expire_due_on(self, targets: Sequence[Target]) -> None:
+        if not self._some_are_due:
+            return
+        left = SWEPT_PER_VERB
+        for target in targets:
+            due = self._tables.due(self._now_ms, at_most=left, on=target.counter)
+            for reservation in due:
+                self.expire_due(reservation)
+            left -= len(due)
+
+    def leases_due(self, targets: Sequence[Target]) -> bool:
+        if not self._some_are_due:
+            return False
+        return any(self._tables.due(self._now_ms, at_most=1, on=target.counter) for target in targets)
+
+    def expire_due(self, reservation: Reservation) -> Reservation | None:
+        decision = transitions.expire_due(reservation)
+        self.apply(Op.EXPIRE, reservation.id, decision)
+        return decision.becomes
+
+    def apply(self, op: Op, id_: str, decision: Decision, *, reason: str = "", bill: str = "") -> None:
+        becomes, postings = decision.becomes, decision.postings
+        if becomes is not None:
+            self._tables.put(becomes, forget_ms=self._forget_ms(becomes, decision.status))
+        if postings:
+            figures = self._book(postings)
+            if decision.status is Status.ADJUSTED:
+                self._add_to_adjusted(postings)
+            self._write_down(op, id_, decision, figures=figures, reason=reason, bill=bill)
+            # A repaired counter was wrong, and the totals need not be.
+            if op is not Op.ADJUST:
+                self._add_to_totals(postings)
+        if becomes is None:
+            self._keep_or_drop([target for target, _, _ in postings])
+        elif becomes.state is not State.PENDING:
+            self._keep_or_drop(becomes.targets)
+
+    def _forget_ms(self, reservation: Reservation, status: Status) -> int | None:
+        if reservation.state is State.PENDING:
+            return None
+        if reservation.state is State.EXPIRED:
+            return self._now_ms + self._retention.remember_expired_ms
+        if status is Status.RELEASED or status is Status.RELEASED_UNKNOWN:
+            return self._now_ms + self._retention.remember_released_ms
+        return self._now_ms + self._retention.remember_ms
+
+    def _book(self, postings: Sequence[Posting]) -> tuple[int, ...]:
+        """Change the counters; the four figures of each, as the journal has them."""
+        known = self._read([target for target, _, _ in postings])
+        booked: dict[Counter, Balance] = {}
+        figures: list[int] = []
+        for target, spent_delta, reserved_delta in postings:
+            spent, reserved = known[target.counter] or _EMPTY
+            spent += spent_delta
+            reserved += reserved_delta
+            known[target.counter] = booked[target.counter] = Balance(spent, reserved)
+            figures += (spent_delta, reserved_delta, spent, reserved)
+        self._tables.book(booked)
+        return tuple(figures)
+
+    def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
+        for target, spent_delta, _ in postings:
+            by_hand = self._tables.by_hand(target.counter)
+            self._tables.put_by_hand(
+                target.counter, by_hand._replace(adjusted_nanos=by_hand.adjusted_nanos + spent_delta)
+            )
+
+    def _keep_or_drop(self, targets: Sequence[Target]) -> None:
+        """Something on these counters is over: they are kept for a time after that, or after their window's end.
+
+        One that is back at nothing is dropped at once: random tokens must not leave a counter each.
+        """
+        balances = self._read(targets)
+        until_ms: dict[Counter, int] = {}
+        for target in targets:
+            counter, ends_ms = target.counter, target.window.ends_ms
+            if (balances[counter] or _EMPTY) == _EMPTY and self._shows_nothing(counter):
+                balances[counter] = None
+                self._tables.drop_counter(counter)
+            elif ends_ms < FOREVER_MS:
+                until_ms[counter] = max(self._now_ms, ends_ms) + self._retention.counters_ms
+        self._tables.keep(until_ms)
+
+    def _shows_nothing(self, counter: Counter) -> bool:
+        """Whether a counter that is not there would look the same. A repaired one knows up to which seq it was."""
+        return self._tables.by_hand(counter) == _UNTOUCHED and not self._tables.pending(counter)
+
+    def _write_down(
+        self, op: Op, id_: str, decision: Decision, *, figures: tuple[int, ...], reason: str, bill: str
+    ) -> None:
+        """Append one step that tells of all postings."""
+        before, count, status = self.meta, len(decision.postings), decision.status
+        is_voided = status is Status.RELEASED
+        self.meta = Meta(
+            before.generation,
+            before.limits_version,
+            seq=before.seq + count,
+            bookings=before.bookings + (count if may_book(op, status) else 0),
+            entries=before.entries + (-self._tables.void(id_) if is_voided else count),
+            forget_voided_ms=self._now_ms + self._retention.remember_ms if is_voided else before.forget_voided_ms,
+        )
+        step = Step(
+            self.meta.seq,
+            self.meta.bookings,
+            self.meta.entries,
+            self._now_ms,
+            op,
+            id_,
+            status,
+            targets=tuple([target for target, _, _ in decision.postings]),
+            figures=figures,
+            trace=self._trace,
+            reserve_trace=decision.becomes.trace if op is Op.EXPIRE and decision.becomes else "",
+            reason=reason,
+            bill=bill,
+        )
+        self._tables.append(step, is_voided=is_voided)
+        self._tables.put_meta(self.meta)
+        if is_voided:
+            self._tables.trim_voided(at_most=self._retention.voided_max)
+        else:
+            self._tables.trim(entries=self.meta.entries - self._retention.journal_max)
+        if self._wants_entries or op is Op.EXPIRE:
+            self._entries += step.told()
+
+    def _add_to_totals(self, postings: Sequence[Posting]) -> None:
+        # Once an account, whatever its periods.
+        held = {target.account: nanos for target, _, nanos in postings if nanos}
+        if held:
+            self._tables.add_to_totals([(kind_of(account), nanos) for account, nanos in held.items()])
+
+    def _read(self, targets: Sequence[Target]) -> dict[Counter, Balance | None]:
+        """The balances of these counters, among others; None for one that is not there. Each is read once."""
+        balances = self._balances
+        for target in targets:
+            if target.counter not in balances:
+                break
+        else:
+            return balances
+        unread = [target.counter for target in targets if target.counter not in balances]
+        balances.update(zip(unread, self._tables.balances(unread), strict=True))
+        return balances
+
+    def balances(self, targets: Sequence[Target]) -> list[Balance]:
+        found = self._read(targets)
+        return [found[target.counter] or _EMPTY for target in targets]
+
+    def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
+        return Answer(
+            status=decision.status,
+            now_ms=self._now_ms,
+            generation=self.meta.generation,
+            seq=self.meta.seq,
+            limits_version=self.meta.limits_version,
+            recorded=self._tables.reservation(id_) if decision.status in TELLS_RECORDED and id_ else None,
+            rejection=decision.rejection,
+            entries=tuple(self._entries),
+            written=self.meta.seq - self._seq_before,
+            balances=tuple(self.balances(targets)) if targets else (),
+        )

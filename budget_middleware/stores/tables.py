@@ -1,0 +1,166 @@
+"""What the engine needs of a store: rows of a few tables, read and written within one transaction.
+
+Each verb is one transaction, and within it nobody else writes. Tables know no rule: they keep what the engine puts and
+find it again. A store over rows of a database implements this protocol and has every verb (see ``engine``).
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from budget_middleware.core.model import Adjustment, Balance, Counter, Entry, Op, Reservation, Status, Target, may_book
+
+
+class Meta(NamedTuple):
+    """The one row about the store itself.
+
+    ``seq`` is that of the last journal entry, ``bookings`` how many entries there were that may have changed *spent*,
+    ``entries`` how many there were without those that were voided. Voided entries are kept until ``forget_voided_ms``.
+    """
+
+    generation: str
+    limits_version: int = 0
+    seq: int = 0
+    bookings: int = 0
+    entries: int = 0
+    forget_voided_ms: int = 0
+
+
+class ByHand(NamedTuple):
+    """What operators did to a counter: the part of *spent* that they adjusted; the seq of its last repair, or 0."""
+
+    adjusted_nanos: int = 0
+    repaired_at_seq: int = 0
+
+
+class CounterRow(NamedTuple):
+    """What is known of a counter."""
+
+    balance: Balance
+    by_hand: ByHand
+
+
+class Step(NamedTuple):
+    """A row of the journal: what one verb changed, with an entry for each counter.
+
+    ``figures`` has four numbers for each of the targets: what it gained of *spent* and of *reserved*, and both after
+    it. ``last_seq``, ``bookings`` and ``entries`` are those of ``Meta`` after this step.
+    """
+
+    last_seq: int
+    bookings: int
+    entries: int
+    time_ms: int
+    op: Op
+    reservation_id: str
+    status: Status
+    targets: tuple[Target, ...]
+    figures: tuple[int, ...]
+    trace: str = ""
+    reserve_trace: str = ""
+    reason: str = ""
+    bill: str = ""
+
+    def told(self) -> Iterator[Entry]:
+        """Its entries, oldest first."""
+        bookings = booking_numbers(self.op, self.status, len(self.targets), last=self.bookings)
+        first_seq = self.last_seq - len(self.targets) + 1
+        rows = zip(self.targets, zip(*[iter(self.figures)] * 4, strict=True), bookings, strict=True)
+        for seq, (target, figures, booking) in enumerate(rows, start=first_seq):
+            spent_delta_nanos, reserved_delta_nanos, spent_nanos, reserved_nanos = figures
+            yield Entry(
+                seq=seq,
+                time_ms=self.time_ms,
+                op=self.op,
+                reservation_id=self.reservation_id,
+                counter=target.counter,
+                spent_delta_nanos=spent_delta_nanos,
+                reserved_delta_nanos=reserved_delta_nanos,
+                spent_nanos=spent_nanos,
+                reserved_nanos=reserved_nanos,
+                limit_nanos=target.limit_nanos,
+                status=self.status,
+                trace=self.trace,
+                reserve_trace=self.reserve_trace,
+                reason=self.reason,
+                bookings=booking,
+                bill=self.bill,
+            )
+
+
+def booking_numbers(op: Op, status: Status, count: int, *, last: int) -> Sequence[int]:
+    """``Entry.bookings`` of a step's entries: in a row for those that may change *spent*, else that before them."""
+    return range(last - count + 1, last + 1) if may_book(op, status) else [last] * count
+
+
+class Tables(Protocol):
+    """The primitives, each one statement or a few for a database. Collections are written and read at once."""
+
+    def meta(self) -> Meta: ...
+    def put_meta(self, meta: Meta) -> None: ...
+
+    # Reservations. One is pending, and found by `due` and `pending`, as long as its state says so.
+
+    def reservation(self, id_: str) -> Reservation | None: ...
+    def put(self, reservation: Reservation, *, forget_ms: int | None) -> None:
+        """Insert or replace it; from ``forget_ms`` on it is unknown (None: as long as it is pending)."""
+        ...
+
+    def due(self, now_ms: int, *, at_most: int, on: Counter | None = None) -> Sequence[Reservation]:
+        """Pending ones (on a counter) whose deadline has come, by deadline and then by id."""
+        ...
+
+    def pending(self, on: Counter | None = None) -> Collection[Reservation]:
+        """All that are pending (on a counter), due ones too."""
+        ...
+
+    # Adjustments.
+
+    def adjustment(self, id_: str) -> Adjustment | None: ...
+    def put_adjustment(self, adjustment: Adjustment, *, forget_ms: int) -> None: ...
+
+    # Counters, and the sums of what is reserved by the kinds of accounts.
+
+    def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
+        """In their order; None for a counter that is not there."""
+        ...
+
+    def book(self, balances: Mapping[Counter, Balance]) -> None:
+        """Insert counters or replace their balances."""
+        ...
+
+    def by_hand(self, counter: Counter) -> ByHand: ...
+    def put_by_hand(self, counter: Counter, by_hand: ByHand) -> None:
+        """Insert the counter or replace this part of it."""
+        ...
+
+    def keep(self, until_ms: Mapping[Counter, int]) -> None:
+        """From when on counters may be forgotten, where they are there."""
+        ...
+
+    def drop_counter(self, counter: Counter) -> None: ...
+    def all_counters(self) -> Mapping[Counter, CounterRow]: ...
+    def totals(self) -> Mapping[str, int]: ...
+    def add_to_totals(self, nanos_by_kind: Iterable[tuple[str, int]]) -> None: ...
+
+    # The journal. Steps that were voided lie apart, but are read with the others.
+
+    def append(self, step: Step, *, is_voided: bool) -> None: ...
+    def void(self, reservation_id: str) -> int:
+        """Put the step of its reserve, if there is one, with those that are voided; how many entries that has."""
+        ...
+
+    def trim(self, *, entries: int) -> None:
+        """Drop steps whose ``entries`` are not above this figure."""
+        ...
+
+    def trim_voided(self, *, at_most: int) -> None:
+        """Drop the oldest of those that are voided."""
+        ...
+
+    def steps(self, *, after_seq: int = 0, newest_first: bool = False) -> Iterator[Step]:
+        """Those whose ``last_seq`` is above a seq."""
+        ...
+
+    def forget(self, now_ms: int) -> None:
+        """Drop reservations and adjustments whose time has come, and counters that nothing is pending on."""
+        ...
