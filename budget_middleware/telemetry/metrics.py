@@ -1,6 +1,11 @@
 """What is counted and measured of one ledger. Attributes are bounded: no account, and of models only known names."""
 
+import functools
+import math
+import time
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Concatenate, ParamSpec
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
@@ -17,6 +22,9 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 _RATIOS = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 
 
+LOOKED_FOR_EVERY_S = 1.0
+"""Without a meter provider no metric is made, and one is looked for at most so often."""
+
 _OP_ATTRIBUTES = {op: {"op": op.value} for op in Op}
 
 
@@ -25,11 +33,33 @@ def _get_meter() -> metrics.Meter:
     return metrics.get_meter(_NAME, version("budget-middleware"))
 
 
+@harmless
+def _has_meter_provider() -> bool:
+    """Whether metrics go anywhere: those of the API itself only wait for a provider, or are there to do nothing."""
+    return not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics")
+
+
+_P = ParamSpec("_P")
+
+
+def received(count: Callable[Concatenate["Metrics", _P], None]) -> Callable[Concatenate["Metrics", _P], None]:
+    """Counts only where somebody receives it, and does no harm there."""
+    counted = harmless(count)
+
+    @functools.wraps(count)
+    def count_if_received(self: "Metrics", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        if self._is_received or (time.monotonic() >= self._look_at_s and self._look()):
+            counted(self, *args, **kwargs)
+
+    return count_if_received
+
+
 class Metrics:
     """The metrics of one ledger. A context tells exemplars which trace a figure is from; None is the current one."""
 
     def __init__(self) -> None:
-        meter = _get_meter() or metrics.NoOpMeter(_NAME)
+        found = _get_meter()
+        meter = found or metrics.NoOpMeter(_NAME)
         self._reserve_duration = meter.create_histogram(
             "budget.reserve.duration",
             unit="s",
@@ -65,8 +95,17 @@ class Metrics:
             "budget.usages.unreconciled", unit="{usage}", description="Usages booked at the larger of two readings."
         )
         self._meter = meter
+        self._is_received = False
+        # Never where the environment names a provider that cannot be loaded: each look for it would be logged.
+        self._look_at_s = math.inf if found is None else 0.0
         self._gauges: Gauges | None = None
         self._begin_at_zero()
+
+    def _look(self) -> bool:
+        """Whether there is a meter provider now. One that was set is never taken away."""
+        self._look_at_s = time.monotonic() + LOOKED_FOR_EVERY_S
+        self._is_received = bool(_has_meter_provider())
+        return self._is_received
 
     @harmless
     def _begin_at_zero(self) -> None:
@@ -76,37 +115,37 @@ class Metrics:
         # Of its many series one is enough for a dashboard to find the metric.
         self._unreconciled.add(0, {"kind": "total_above_parts", "model": "other"})
 
-    @harmless
+    @received
     def count_reserve(self, *, seconds: float, status: str, context: Context | None) -> None:
         self._reserve_duration.record(seconds, {"status": status}, context)
 
-    @harmless
+    @received
     def count_call(self, op: Op, *, seconds: float) -> None:
         self._store_duration.record(seconds, _OP_ATTRIBUTES[op])
 
-    @harmless
+    @received
     def count_request(self, *, status: str, model: str, context: Context | None = None) -> None:
         self._requests.add(1, {"status": status, "model": model}, context)
 
-    @harmless
+    @received
     def count_cost(self, *, actual_nanos: int, estimate_nanos: int, model: str, context: Context | None = None) -> None:
         self._cost.add(actual_nanos / NANOS_PER_USD, {"model": model}, context)
         if actual_nanos > 0:
             self._estimate_ratio.record(estimate_nanos / actual_nanos, {"model": model}, context)
 
-    @harmless
+    @received
     def count_unreconciled(self, *, kind: str, model: str) -> None:
         self._unreconciled.add(1, {"kind": kind, "model": model})
 
-    @harmless
+    @received
     def count_lost(self) -> None:
         self._lost.add(1)
 
-    @harmless
+    @received
     def count_unlogged(self, refusals: int) -> None:
         self._unlogged.add(refusals)
 
-    @harmless
+    @received
     def count_expired(self, reservations: int) -> None:
         self._expired.add(reservations)
 

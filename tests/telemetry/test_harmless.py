@@ -11,6 +11,7 @@ import pytest
 from opentelemetry import propagate, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import _internal as metrics_internal
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Sampler
@@ -152,7 +153,9 @@ async def test_a_broken_propagator(
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
-async def test_a_broken_metrics_provider(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog, unlogged: None):
+async def test_a_broken_metrics_provider(
+    metric_reader: InMemoryMetricReader, ledger: Ledger, *, monkeypatch: pytest.MonkeyPatch, caplog, unlogged: None
+):
     for instrument in ("_reserve_duration", "_store_duration", "_requests", "_cost", "_estimate_ratio", "_expired"):
         broken = type("Broken", (), {"record": raises, "add": raises})()
         monkeypatch.setattr(ledger.telemetry.metrics, instrument, broken)
