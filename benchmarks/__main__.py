@@ -15,6 +15,7 @@ from benchmarks import (
     scale,
     scripts,
     sizes,
+    spans,
     streams,
 )
 
@@ -27,6 +28,7 @@ _COMMANDS = {
     "scale": scale,
     "memory": memory,
     "limits": many_limits,
+    "spans": spans,
     "streams": streams,
     "profile": profiling,
     "report": report,

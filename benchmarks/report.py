@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, streams, summary
+from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, spans, streams, summary
 from benchmarks.plot import draw_bars
 from benchmarks.results import FOLDER, is_busy, told
 from benchmarks.rounds import Visit
@@ -27,6 +27,7 @@ TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = 
     "scripts": (scripts.ScriptTime, scripts.tell),
     "sizes": (sizes.Size, sizes.tell),
     "scale": (scale.Point, scale.tell),
+    "spans": (spans.Cost, spans.tell),
     "memory": (memory.Sample, memory.tell),
     "streams": (streams.Held, streams.tell),
     "profile-redis_3": (profiling.Share, profiling.tell),

@@ -37,7 +37,7 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jaeger]:
 def story(
     request: pytest.FixtureRequest, jaeger: Jaeger, server_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Story]:
-    """One for each BUDGET_SPANS, under a service name of its own."""
+    """One for each BUDGET_SPANS, under a service name of its own; events come by the leaner exporter."""
     own = replace(jaeger, service=f"{SERVICE}-{request.param}")
     folder: Path = tmp_path_factory.mktemp("story")
     namespace = f"jaeger-{uuid4().hex[:8]}"

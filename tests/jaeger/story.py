@@ -66,6 +66,7 @@ def play(jaeger: Jaeger, *, spans_per: str, store_url: str, namespace: str, fold
         "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp_url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_TRACES_EXPORTER": "budget_otlp" if spans_per == "verb" else "otlp",
         "OTEL_SERVICE_NAME": jaeger.service,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }

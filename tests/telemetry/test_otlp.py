@@ -106,11 +106,21 @@ def _worker(
     return f"http://127.0.0.1:{port}/v1/chat/completions"
 
 
-@BOTH_SETTINGS
+@pytest.mark.parametrize(
+    ("spans_per", "exporter"), [("counter", "otlp"), ("counter", "budget_otlp"), ("verb", "budget_otlp")]
+)
 async def test_what_two_workers_export_is_the_journal(
-    collector: Receiver, gateway: dict[str, str], *, spans_per: str, server_url: str, namespace: str, tmp_path: Path
+    collector: Receiver,
+    gateway: dict[str, str],
+    *,
+    spans_per: str,
+    exporter: str,
+    server_url: str,
+    namespace: str,
+    tmp_path: Path,
 ):
-    statuses = await traffic({**gateway, "BUDGET_SPANS": spans_per}, tmp_path)
+    env = {**gateway, "BUDGET_SPANS": spans_per, "OTEL_TRACES_EXPORTER": exporter}
+    statuses = await traffic(env, tmp_path)
     store = RedisStore(server_url, namespace=namespace, timeout_s=10)
     try:
         spans = collector.spans()

@@ -1,0 +1,104 @@
+"""What a sampled trace costs, by BUDGET_SPANS and exporter, and beside another checkout: `python -m benchmarks spans`.
+
+`make bench ARGS="spans --beside ../other"` measures the code of `../other` in turn with this one. Each figure is from a
+process of its own, see `traced`, and what is added is formed within a round.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from benchmarks.results import keep, machine, told
+from benchmarks.tables import table
+from benchmarks.terminal import progress
+
+HERE = Path(__file__).parents[1]
+NONE, TODAY, BEFORE = "no provider", "counter, otlp", "the other checkout: counter, otlp"
+_WAYS = {
+    NONE: ("none", "nowhere"),
+    "counter, made and dropped": ("counter", "nowhere"),
+    TODAY: ("counter", "otlp"),
+    "counter, budget_otlp": ("counter", "budget_otlp"),
+    "verb, made and dropped": ("verb", "nowhere"),
+    "verb, otlp": ("verb", "otlp"),
+    "verb, budget_otlp": ("verb", "budget_otlp"),
+}
+_BESIDE = {"the other checkout: no provider": _WAYS[NONE], BEFORE: _WAYS[TODAY]}
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Microseconds of CPU time a request, in one process."""
+
+    says: str
+    round: int
+    cpu_us: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--requests", type=int, default=1000, help="of each visit (default 1000)")
+    parser.add_argument("--rounds", type=int, default=5, help="of all ways in turn (default 5)")
+    parser.add_argument(
+        "--beside", type=Path, metavar="FOLDER", help="another checkout, measured in turn with this one"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, print, keep the figures."""
+    print(told(machine()))
+    ways = {says: (HERE, way) for says, way in _WAYS.items()}
+    if options.beside is not None:
+        ways |= {says: (options.beside, way) for says, way in _BESIDE.items()}
+    kept: list[Cost] = []
+    for number in range(options.rounds):
+        for says, (code, way) in ways.items():
+            progress(f"spans, round {number + 1}/{options.rounds}: {says}")
+            kept.append(Cost(says, number, _measure(code, way, requests=options.requests)))
+    progress("")
+    print(f"\n{tell(kept)}")
+    keep("spans", [asdict(cost) for cost in kept], options={"requests": options.requests, "rounds": options.rounds})
+
+
+def tell(figures: Sequence[Cost]) -> str:
+    """The medians of all rounds. What is added, and how that compares, is formed within a round."""
+    by_way = {says: [cost.cpu_us for cost in figures if cost.says == says] for says in dict.fromkeys(_says(figures))}
+    base = by_way[BEFORE] if BEFORE in by_way else by_way[TODAY]
+    added_at_base = _added(base, by_way[_none_of(BEFORE if BEFORE in by_way else TODAY)])
+    head = ["a request with 3 limits", "CPU us", "added CPU us", f"of {'the other' if BEFORE in by_way else TODAY}"]
+    rows = []
+    for says, costs in by_way.items():
+        added = _added(costs, by_way[_none_of(says)])
+        ratios = [one / other for one, other in zip(added, added_at_base, strict=True)]
+        rows.append([says, median(costs), median(added), median(ratios)])
+    return table(head, rows)
+
+
+def _says(figures: Sequence[Cost]) -> list[str]:
+    return [cost.says for cost in figures]
+
+
+def _none_of(says: str) -> str:
+    """Tracing is compared to none, in the same checkout."""
+    return next(iter(_BESIDE)) if says in _BESIDE else NONE
+
+
+def _added(costs: Sequence[float], without: Sequence[float]) -> list[float]:
+    return [cost - none for cost, none in zip(costs, without, strict=True)]
+
+
+def _measure(code: Path, way: tuple[str, str], *, requests: int) -> float:
+    """Run this checkout's measurement on the code of another; the visit that was disturbed least."""
+    script = Path(__file__).with_name("traced.py")
+    command = [sys.executable, str(script), *way, str(requests), "4"]
+    environment = {**os.environ, "PYTHONPATH": str(code.resolve())}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        sys.exit(f"{' '.join(way)} in {code}: {ran.stderr.strip()}")
+    visits: list[float] = json.loads(ran.stdout)
+    return min(visits)
