@@ -5,26 +5,39 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.output import Table, complain, say, say_json, usd
+from budget_middleware.cli.answer_pricing import complain_of_no_price, price_answer
+from budget_middleware.cli.bill_table import bill_document, say_bill
+from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.core.accounts import KEY, account_of, key_id
-from budget_middleware.core.money import half_even_div, usd_from_nanos
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, cost_nanos
+from budget_middleware.core.bill import ItemizedBill, bill_of_usage
+from budget_middleware.core.pricing import Rates, Usage
 from budget_middleware.payers.payers import token_of
 from budget_middleware.settings import load
 
 
 def add_to(commands: Any) -> None:
-    price = add_command(commands, "price", _price, says="Show what so many tokens of a model cost, line by line.")
-    price.add_argument("model", metavar="MODEL")
+    price = add_command(
+        commands,
+        "price",
+        _price,
+        says="Show what so many tokens of a model, or a saved answer, cost: line by line.",
+        more="Either MODEL with --input and --output, or --answer FILE.",
+    )
+    price.add_argument("model", metavar="MODEL", nargs="?", default="", help="with --answer: the model that was asked")
     for name, help_ in (
         ("input", "all input tokens, --cached, --cache-write and --audio-in included"),
         ("output", "all output tokens, --reasoning and --audio-out included"),
     ):
-        price.add_argument(f"--{name}", type=tokens, metavar="N", required=True, help=help_)
+        price.add_argument(f"--{name}", type=tokens, metavar="N", help=help_)
     for name in ("cached", "cache-write", "reasoning", "audio-in", "audio-out"):
         price.add_argument(f"--{name}", type=tokens, metavar="N", default=0)
+    price.add_argument("--answer", metavar="FILE", help="an answer as curl saves it, JSON or a stream; - is stdin")
+    price.add_argument("--model", dest="asked", metavar="MODEL", default="", help="the model that was asked")
+    price.add_argument(
+        "--api", metavar="API|PATH", default="", help="whose answer it is, where its shape does not tell, or the path"
+    )
     add_command(
         commands,
         "key-id",
@@ -39,19 +52,22 @@ def add_to(commands: Any) -> None:
 
 
 def _price(arguments: Namespace) -> int:
+    if arguments.answer is not None:
+        return price_answer(
+            arguments.answer, model=arguments.asked or arguments.model, api=arguments.api, as_json=arguments.json
+        )
+    if not arguments.model or arguments.input is None or arguments.output is None:
+        raise CommandError("price needs MODEL, --input and --output; or --answer FILE")
     usage = _usage(arguments)
     rates = operators_book().resolve(arguments.model)
     if rates is None:
-        complain(
-            f"{arguments.model} has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit binds the"
-            " request, else books 0; give it a price in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL to IN/OUT"
-        )
+        complain_of_no_price(arguments.model)
         return 1
-    lines, nanos = breakdown(rates, usage), cost_nanos(rates, usage)
+    bill = bill_of_usage(rates, usage)
     if arguments.json:
-        _say_price_json(rates, lines, nanos)
+        _say_price_json(rates, bill)
     else:
-        _say_price(arguments.model, rates, lines, nanos)
+        _say_price(arguments.model, rates, bill)
     return 0
 
 
@@ -75,41 +91,16 @@ def _usage(arguments: Namespace) -> Usage:
     )
 
 
-def _say_price(model: str, rates: Rates, lines: tuple[Line, ...], nanos: int) -> None:
+def _say_price(model: str, rates: Rates, bill: ItemizedBill) -> None:
     if rates.model:
         say(f"{rates.model} ({rates.provider or 'own price'})")
     else:
         say(f"{model} is not in the price book; BUDGET_UNKNOWN_MODEL prices it")
-    femtos = sum(line.femtos for line in lines)
-    total = {"unit": "sum", "count": "", "usd_per_million": "", "usd": _usd_from_femtos(femtos)}
-    Table().say([*map(_line_row, lines), total])
-    if half_even_div(femtos, FEMTOS_PER_NANO) * FEMTOS_PER_NANO != femtos:
-        say(f"booked: {usd(nanos)} USD (half-even to the nano-dollar)")
+    say_bill(bill)
 
 
-def _say_price_json(rates: Rates, lines: tuple[Line, ...], nanos: int) -> None:
-    say_json(
-        {
-            "model": rates.model or None,
-            "provider": rates.provider or None,
-            "lines": [_line_row(line) for line in lines],
-            "cost_usd": usd(nanos),
-        }
-    )
-
-
-def _line_row(line: Line) -> dict[str, object]:
-    return {
-        "unit": line.unit,
-        "count": line.count,
-        "usd_per_million": usd_from_nanos(line.nanos_per_million),
-        "usd": _usd_from_femtos(line.femtos),
-    }
-
-
-def _usd_from_femtos(femtos: int) -> str:
-    dollars, fraction = divmod(femtos, 10**15)
-    return f"{dollars}.{f'{fraction:015d}'.rstrip('0').ljust(2, '0')}"
+def _say_price_json(rates: Rates, bill: ItemizedBill) -> None:
+    say_json({**bill_document(bill), "model": rates.model or None, "provider": rates.provider or None})
 
 
 # Key id.

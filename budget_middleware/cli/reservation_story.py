@@ -8,6 +8,7 @@ from budget_middleware.cli.desk import Desk
 from budget_middleware.cli.evidence import counted, dollars, entries_of, refusal_row, trace_of, why_refused
 from budget_middleware.cli.output import Row, Table, iso, link, say, say_json, usd
 from budget_middleware.cli.reading import entry_row
+from budget_middleware.cli.reservation_bill import find_bill, reservation_bill_document, say_reservation_bill
 from budget_middleware.core.model import Entry, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
 
@@ -50,11 +51,15 @@ async def tell_reservation(desk: Desk, id_: str, *, template: str | None, as_jso
     life = await _read(desk, id_)
     if not (life.entries or life.hold or life.refusals):
         return False
+    bill = await find_bill(desk.store, id_, life.entries)
     if as_json:
-        say_json(_document(life, template))
+        say_json({**_document(life, template), "bill": reservation_bill_document(bill)})
         return True
     for line in _sentences(life):
         say(line)
+    if bill is not None:
+        say("")
+        say_reservation_bill(bill, id_)
     if life.entries:
         say("")
         rows = [entry_row(entry) for entry in life.entries]

@@ -23,7 +23,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates
+from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, sum_nanos
 
 MAX_PACKED: Final = 600
 """The most letters of a packed bill."""
@@ -122,6 +122,16 @@ class ItemizedBill:
         """Where the figures come from: the price lists of its rates, then what was booked without one."""
         told = [line.source for line in self.lines if line.nanos_per_million is not None and line.source]
         return tuple(dict.fromkeys([*told, *(str(kind) for kind, _ in self.amounts)]))
+
+
+def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:
+    """The bill of one call at a model's rates, whole, as it is printed."""
+    lines = breakdown(rates, usage)
+    priced = tuple(
+        BillLine(line.unit, line.count, line.nanos_per_million, rates.source_of(line.unit)) for line in lines
+    )
+    call = BilledCall(rates.model, rates.source, priced)
+    return ItemizedBill(nanos=sum_nanos(lines), calls=(call,) if priced else ())
 
 
 # Written as text, part by part: one is made for every request, and an encoder would take three times as long.

@@ -152,7 +152,7 @@ def test_demo_is_told_how(here: RunCli, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_bug_is_told_in_one_line(here: RunCli, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("budget_middleware.cli.pricing.breakdown", lambda *_: 1 // 0)
+    monkeypatch.setattr("budget_middleware.cli.pricing.bill_of_usage", lambda *_: 1 // 0)
     ran = here("price", "gpt-4o", "--input", "1", "--output", "1")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("budget-middleware: unexpected ZeroDivisionError: ")

@@ -8,6 +8,7 @@ from budget_middleware.core.accounts import key_id
 from tests.cli.conftest import RunCli
 
 CANARY = "sk-canary-0123456789"
+OF_EACH_LINE = {"per": "1M tokens", "source": "BUDGET_PRICES", "model": "my-model"}
 
 
 @pytest.fixture
@@ -32,31 +33,48 @@ def test_a_price_line_by_line(cli: RunCli, prices: str):
     )
     assert cli(*words, BUDGET_PRICES=prices).out == (
         "my-model (own price)\n"
-        "unit          count  usd_per_million       usd\n"
-        "input           100             1.00  0.0001\n"
-        "cached_input    900             0.10  0.00009\n"
-        "output          300             4.00  0.0012\n"
-        "reasoning        33             4.00  0.000132\n"
-        "sum                                   0.001522\n"
+        "unit          count  rate_usd  per             usd  source\n"
+        "input           100      1.00  1M tokens  0.0001    BUDGET_PRICES\n"
+        "cached_input    900      0.10  1M tokens  0.00009   BUDGET_PRICES\n"
+        "output          300      4.00  1M tokens  0.0012    BUDGET_PRICES\n"
+        "reasoning        33      4.00  1M tokens  0.000132  BUDGET_PRICES\n"
+        "sum                                       0.001522\n"
     )
     assert cli(*words, "--json", BUDGET_PRICES=prices).json == {
         "model": "my-model",
         "provider": None,
         "lines": [
-            {"unit": "input", "count": 100, "usd_per_million": "1.00", "usd": "0.0001"},
-            {"unit": "cached_input", "count": 900, "usd_per_million": "0.10", "usd": "0.00009"},
-            {"unit": "output", "count": 300, "usd_per_million": "4.00", "usd": "0.0012"},
-            {"unit": "reasoning", "count": 33, "usd_per_million": "4.00", "usd": "0.000132"},
+            {"unit": unit, "count": count, "usd_per_million": rate, "rate_usd": rate, "usd": usd, **OF_EACH_LINE}
+            for unit, count, rate, usd in (
+                ("input", 100, "1.00", "0.0001"),
+                ("cached_input", 900, "0.10", "0.00009"),
+                ("output", 300, "4.00", "0.0012"),
+                ("reasoning", 33, "4.00", "0.000132"),
+            )
         ],
+        "amounts": [],
+        "omitted": {"lines": 0, "usd": "0.00"},
+        "rounding_usd": "0.00",
         "cost_usd": "0.001522",
+        "sources": ["BUDGET_PRICES"],
+        "note": None,
     }
 
 
 def test_what_is_booked_is_rounded_to_the_nano_dollar(here: RunCli, prices: str):
     ran = here("price", "my-model", "--input", "1", "--output", "0", "--cache-write", "1", BUDGET_PRICES=prices)
-    _, _, _, total, booked = ran.out.splitlines()
-    assert total.split() == ["sum", "0.0000000015"]
-    assert booked == "booked: 0.000000002 USD (half-even to the nano-dollar)"
+    _, _, line, rounding, total = ran.out.splitlines()
+    assert line.split() == ["cache_write", "1", "0.0015", "1M", "tokens", "0.0000000015", "BUDGET_PRICES"]
+    # Half-even to the nano-dollar; the table comes to exactly what is booked.
+    assert rounding.split() == ["rounding", "0.0000000005"]
+    assert total.split() == ["sum", "0.000000002"]
+
+
+@pytest.mark.parametrize("words", [(), ("gpt-4o",), ("gpt-4o", "--input", "1"), ("--input", "1", "--output", "1")])
+def test_too_little_is_told_in_a_line(here: RunCli, words: tuple[str, ...]):
+    ran = here("price", *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "budget-middleware: price needs MODEL, --input and --output; or --answer FILE\n"
 
 
 def test_an_unknown_model_costs_what_the_setting_says(here: RunCli):

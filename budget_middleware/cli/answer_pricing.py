@@ -1,0 +1,67 @@
+"""`price --answer`: the bill that a gateway with these settings would book for a saved answer."""
+
+from budget_middleware.apis.base import Ask
+from budget_middleware.cli.bill_table import bill_document, say_bill
+from budget_middleware.cli.output import complain, say, say_json
+from budget_middleware.cli.price_checking import operators_book
+from budget_middleware.cli.saved_answers import SavedAnswer, has_cost, name_of, read_saved_answer
+from budget_middleware.core.bill import unpack
+from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
+from budget_middleware.core.outcome import Outcome
+from budget_middleware.prices import PriceBook
+from budget_middleware.request.bill import Bill, reported_cost
+from budget_middleware.request.quote import Quote
+from budget_middleware.settings import load
+
+
+def price_answer(file: str, *, model: str, api: str, as_json: bool) -> int:
+    """Print the bill of an answer. ``model`` is the one that was asked, empty if only the answer names one."""
+    answer = read_saved_answer(file, api=api)
+    if not has_cost(answer.seen):
+        complain(f"{name_of(file)}: {_why_no_usage(answer)}")
+        return 1
+    book = operators_book()
+    asked, path = model or answer.seen.model or "", api if api.startswith("/") else ""
+    ask = answer.api.read_request({"model": asked} if asked else {}, path=path, n_bytes=0)
+    quote = Quote(Ask(model=ask.model, provider=ask.provider), book.resolve(ask.model or "", provider=ask.provider), 0)
+    bill, charge = _billed(answer, quote, book)
+    itemized = unpack(bill.packed(charge))
+    if itemized is None or (quote.rates is None and not itemized.amounts and not itemized.sources):
+        complain_of_no_price(ask.model)
+        return 1
+    names = {"api": answer.api.name, "asked": ask.model, "answered": answer.seen.model}
+    if as_json:
+        say_json({**names, **bill_document(itemized, reason=charge.reason)})
+        return 0
+    said = f", answered by {answer.seen.model}" if answer.seen.model and answer.seen.model != ask.model else ""
+    say(f"{ask.model or 'no model'} ({answer.api.name}){said}")
+    say_bill(itemized, reason=charge.reason)
+    return 0
+
+
+def _billed(answer: SavedAnswer, quote: Quote, book: PriceBook) -> tuple[Bill, Charge]:
+    bill = Bill(quote, book)
+    bill.reported_nanos = reported_cost(answer.reader.headers.first(load().cost_header.encode()).strip())
+    evidence = bill.evidence(answer.seen, end=End.COMPLETE, is_error=False, output_began=True)
+    charge = charge_of(evidence, on_abort=OnAbort.PARTIAL)
+    return bill, charge
+
+
+def _why_no_usage(answer: SavedAnswer) -> str:
+    if answer.seen.outcome(is_error_status=False, is_whole=True) is Outcome.FAILED_BEFORE_OUTPUT:
+        return "it is an error without a usage: a gateway books nothing for it"
+    return (
+        f"an answer of {answer.api.name} that tells no usage: a gateway would book the input and output that it reads,"
+        " or the estimate"
+    )
+
+
+def complain_of_no_price(model: str | None) -> None:
+    """Say what becomes of a model that has no price, and where to give it one."""
+    if not model:
+        complain("the answer names no model: name the one that was asked with --model")
+        return
+    complain(
+        f"{model[:256]} has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit binds the"
+        " request, else books 0; give it a price in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL to IN/OUT"
+    )
