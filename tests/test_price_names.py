@@ -230,7 +230,7 @@ def test_without_a_host_what_the_operator_says_of_unknown_models_counts(setting,
 
 
 def answered(book, asked, name, *, is_only_name=True):
-    return book.resolve_answer(name, asked=asked, provider="", minute=book.minute, is_only_name=is_only_name)
+    return book.resolve_answer(name, asked=asked, provider="", moment=book.moment, is_only_name=is_only_name)
 
 
 class TestAnswers:

@@ -186,7 +186,7 @@ class TestPublished:
         prices, snapshot = book(), get_snapshot()
         for n in range(MAX_CACHED + 10):
             prices.resolve(f"made-up-{n}")
-        assert prices._known_in_minute.cache_info().currsize == MAX_CACHED
+        assert prices._known_at.cache_info().currsize == MAX_CACHED
         assert not any("made-up" in str(key) for key in snapshot._provider_misses)
 
 

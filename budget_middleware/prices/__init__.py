@@ -1,12 +1,13 @@
 """What models cost: the operator's own prices, then published ones, then what an unknown model costs."""
 
-from budget_middleware.prices.book import PriceBook, PriceSource, UnknownModel, parse_unknown_model
+from budget_middleware.prices.book import Moment, PriceBook, PriceSource, UnknownModel, parse_unknown_model
 from budget_middleware.prices.litellm_map import PriceMap, imported_map, installed_map
 from budget_middleware.prices.own import load_prices
 from budget_middleware.prices.resolving import Found
 
 __all__ = [
     "Found",
+    "Moment",
     "PriceBook",
     "PriceMap",
     "PriceSource",

@@ -12,7 +12,7 @@ from budget_middleware.core.money import MAX_USD, nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, Unit
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.own import rates_of_price_map
-from budget_middleware.prices.published import load_published
+from budget_middleware.prices.published import PriceList, load_published, looking_at, newest_list
 from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
 from budget_middleware.prices.spelling import as_answered, is_own_server, is_same_model
 from budget_middleware.prices.units import MAX_CACHED, OwnPrice, SameAs, exact_number
@@ -31,6 +31,19 @@ PriceSource = Callable[[str], str | Mapping[str, object] | None]
 knows nothing of it. Asked in the event loop, so it must not wait; its answer is kept for a minute."""
 
 _log = logging.getLogger("budget_middleware")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """A minute, for prices may depend on the time of day, and the newest published list in it. One object a minute."""
+
+    minute: int
+    price_list: PriceList
+
+    @property
+    def at(self) -> datetime:
+        """Its beginning."""
+        return datetime.fromtimestamp(self.minute * LOOKUP_LIFE_S, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +80,8 @@ class PriceBook:
     """Rates by model name. Own prices win, then the `source`, then the published `lists` in their order, then what an
     unknown model costs.
 
-    Own prices and lists are as they were when the book was made, and a request is billed by the minute of its
-    estimate: no change of a price falls between the two.
+    Own prices and LiteLLM's are as they were when the book was made. What `genai-prices` publishes may change from one
+    minute to the next, and a request is billed at the moment of its estimate: no change of a price falls between.
     """
 
     def __init__(
@@ -86,83 +99,91 @@ class PriceBook:
         self._source = source
         self._lists = (*lists, BuiltIn(), Gaps())
         self._clock = clock
-        self._known_in_minute = lru_cache(MAX_CACHED)(self._look_up)
-        self._answered_in_minute = lru_cache(MAX_CACHED)(self._look_up_answer)
+        self._known_at = lru_cache(MAX_CACHED)(self._look_up)
+        self._answered_at = lru_cache(MAX_CACHED)(self._look_up_answer)
+        self._moment = Moment(0, newest_list())
         load_published()
 
     @property
-    def minute(self) -> int:
-        """The minute of the clock: prices may depend on the time of day."""
-        return int(self._clock()) // LOOKUP_LIFE_S
+    def moment(self) -> Moment:
+        """What prices depend on besides names, now."""
+        minute = int(self._clock()) // LOOKUP_LIFE_S
+        if minute != self._moment.minute:
+            self._moment = Moment(minute, newest_list())
+        return self._moment
 
-    def resolve(self, model: str, *, provider: str = "") -> Rates | None:
-        """The rates of a model now; None if it is unpriced. Never raises, whatever the name.
+    def resolve(self, model: str, *, provider: str = "", moment: Moment | None = None) -> Rates | None:
+        """The rates of a model now, or at a moment; None if it is unpriced. Never raises, whatever the name.
 
         A published model is looked up at the `provider` that its name begins with, then at the one given.
         """
-        found = self.find(model, provider=provider)
+        found = self.find(model, provider=provider, moment=moment)
         return found.rates if found else self._unknown.rates
 
-    def find(self, model: str, *, provider: str = "") -> Found | None:
+    def find(self, model: str, *, provider: str = "", moment: Moment | None = None) -> Found | None:
         """As `resolve`, with the rule and the source; None for a model that only BUDGET_UNKNOWN_MODEL prices."""
-        return self._known_in_minute(model, provider, self.minute) if len(model) <= MAX_MODEL_NAME else None
+        return self._known_at(model, provider, moment or self.moment) if len(model) <= MAX_MODEL_NAME else None
 
     def find_all(self, model: str, *, provider: str = "") -> tuple[Found, ...]:
         """What counts for a name, then what each of the other lists alone would say."""
         counts = self.find(model, provider=provider)
         if counts is None:
             return ()
-        at = _instant(self.minute)
-        alone = [resolve(model, (source,), at=at, provider=provider) for source in self._lists]
+        with looking_at(self._moment.price_list):
+            alone = [resolve(model, (source,), at=self._moment.at, provider=provider) for source in self._lists]
         return (counts, *(other for other in alone if other is not None and other.source != counts.source))
 
     def resolve_answer(
-        self, answered: str, *, asked: str, provider: str, minute: int, is_only_name: bool
+        self, answered: str, *, asked: str, provider: str, moment: Moment, is_only_name: bool
     ) -> Rates | None:
         """The rates of the model that an answer names; None if what was asked is to be billed.
 
-        `minute` is that of the estimate. Where the request named several models (not `is_only_name`), nobody knows
+        `moment` is that of the estimate. Where the request named several models (not `is_only_name`), nobody knows
         which of them was served but by the answer.
         """
         if not answered or max(len(answered), len(asked)) > MAX_MODEL_NAME:
             return None
-        return self._answered_in_minute(answered, asked, provider, minute, is_only_name)
+        return self._answered_at(answered, asked, provider, moment, is_only_name)
 
     def _look_up_answer(
-        self, answered: str, asked: str, provider: str, minute: int, is_only_name: bool
+        self, answered: str, asked: str, provider: str, moment: Moment, is_only_name: bool
     ) -> Rates | None:
-        as_asked = self._known_in_minute(asked, provider, minute) if asked else None
+        as_asked = self._known_at(asked, provider, moment) if asked else None
         # The same model by another spelling tells nothing of its provider or its region.
         if as_asked is not None and is_same_model(asked, answered):
             return None
         host = ""
-        if is_only_name and as_asked is not None and not self._is_operators(answered, provider, minute):
+        if is_only_name and as_asked is not None and not self._is_operators(answered, provider, moment):
             if as_asked.source in _OPERATORS:
                 return None
             host = as_asked.host
-        at = _instant(minute)
         version = as_answered(asked, answered) if is_only_name else answered
-        found = self._find(version, provider, "", at) if version != answered else None
-        found = found or self._find(answered, provider, host, at)
+        found = self._find(version, provider, "", moment) if version != answered else None
+        found = found or self._find(answered, provider, host, moment)
         if found is None or (found.source not in _OPERATORS and not found.host and is_own_server(asked)):
             return None
         return found.rates
 
-    def _is_operators(self, model: str, provider: str, minute: int) -> bool:
-        found = self._known_in_minute(model, provider, minute)
+    def _is_operators(self, model: str, provider: str, moment: Moment) -> bool:
+        found = self._known_at(model, provider, moment)
         return found is not None and found.source in _OPERATORS
 
-    def _look_up(self, model: str, provider: str, minute: int) -> Found | None:
-        return self._find(model, provider, "", _instant(minute))
+    def _look_up(self, model: str, provider: str, moment: Moment) -> Found | None:
+        return self._find(model, provider, "", moment)
 
-    def _find(self, model: str, provider: str, host: str, at: datetime) -> Found | None:
+    def _find(self, model: str, provider: str, host: str, moment: Moment) -> Found | None:
+        with looking_at(moment.price_list):
+            found = self._find_in_lists(model, provider, host, moment.at)
+        return found and found.with_named_source()
+
+    def _find_in_lists(self, model: str, provider: str, host: str, at: datetime) -> Found | None:
         found = self._operators(model, at)
         if found is None:
             found = resolve(model, self._lists, at=at, provider=provider, host=host)
             # Where nobody is known to serve a model, it may be a server of one's own: what the operator says counts.
             if found is not None and not found.host and not self._unknown.rejects:
                 return None
-        return found and found.with_named_source()
+        return found
 
     def _operators(self, model: str, at: datetime) -> Found | None:
         """What the operator says that a name costs: in the file, then in the code."""
@@ -197,7 +218,3 @@ class PriceBook:
         except Exception as error:  # noqa: BLE001
             _log.warning("price_source failed for %r: %r", model, error)
             return None
-
-
-def _instant(minute: int) -> datetime:
-    return datetime.fromtimestamp(minute * LOOKUP_LIFE_S, UTC)

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -107,4 +108,8 @@ def _checked(entries: object) -> PriceMap | None:
     if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
         _log.warning("LiteLLM's price map has another shape than is known here: it is not used")
         return None
-    return PriceMap({key: dict(value) for key, value in entries.items() if isinstance(value, dict)})
+    return PriceMap({key: _copy(value) for key, value in entries.items() if isinstance(value, dict)})
+
+
+def _copy(entry: Mapping[str, object]) -> dict[str, object]:
+    return {name: deepcopy(value) if isinstance(value, dict | list) else value for name, value in entry.items()}

@@ -1,6 +1,8 @@
 """The prices that `genai-prices` publishes, and no other module imports it."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -47,14 +49,50 @@ _MODES: Final = {
 }
 
 
+# The list to look at instead of the newest.
+_pinned: ContextVar["PriceList | None"] = ContextVar("budget_middleware_price_list", default=None)
+
+
+class PriceList:
+    """One edition of the published prices. (Snapshots themselves are not hashable.)"""
+
+    def __init__(self, snapshot: DataSnapshot) -> None:
+        self.snapshot = snapshot
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PriceList) and self.snapshot is other.snapshot
+
+    def __hash__(self) -> int:
+        return id(self.snapshot)
+
+
+def newest_list() -> PriceList:
+    """The edition that counts now: the bundled one, or what the app has had `genai-prices` fetch since."""
+    return PriceList(get_snapshot())
+
+
+@contextmanager
+def looking_at(price_list: PriceList) -> Iterator[None]:
+    """Within this context prices are those of one edition, though a newer one may have come."""
+    token = _pinned.set(price_list)
+    try:
+        yield
+    finally:
+        _pinned.reset(token)
+
+
 def load_published() -> None:
     """Load the bundled data, which takes some 30 ms: at start, not inside the first request."""
-    _sellers(_SnapshotKey(get_snapshot()))
+    _sellers(newest_list())
+
+
+def _list() -> PriceList:
+    return _pinned.get() or newest_list()
 
 
 def published_rates(model: str, provider_id: str, *, at: datetime) -> Rates | None:
     """The rates of a model at a provider, None if it lists none for it."""
-    snapshot = get_snapshot()
+    snapshot = _list().snapshot
     # Not by the snapshot's own search: that remembers every name it ever missed, and names come from clients.
     provider = find_provider_by_id(snapshot.providers, provider_id)
     info = provider.find_model(model, all_providers=snapshot.providers) if provider else None
@@ -63,41 +101,28 @@ def published_rates(model: str, provider_id: str, *, at: datetime) -> Rates | No
 
 def lists_model(model: str, provider_id: str) -> bool:
     """Whether a provider lists a model, at whatever price or without one."""
-    snapshot = get_snapshot()
+    snapshot = _list().snapshot
     provider = find_provider_by_id(snapshot.providers, provider_id)
     return bool(provider and provider.find_model(model))
 
 
 def claimed_by(model: str) -> Iterator[str]:
     """The providers that say that a name is one of theirs."""
-    for provider in get_snapshot().providers:
+    for provider in _list().snapshot.providers:
         if provider.model_match and provider.model_match.is_match(model):
             yield provider.id
 
 
 def rates_of_sellers(model: str, *, at: datetime) -> Iterator[Rates]:
     """The rates of each provider that lists exactly this name."""
-    for provider, info in _sellers(_SnapshotKey(get_snapshot())).get(model, ()):
+    for provider, info in _sellers(_list()).get(model, ()):
         if rates := _rates_of(provider, info, at):
             yield rates
 
 
-class _SnapshotKey:
-    """A snapshot, by which of them it is: they are not hashable."""
-
-    def __init__(self, snapshot: DataSnapshot) -> None:
-        self.snapshot = snapshot
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SnapshotKey) and self.snapshot is other.snapshot
-
-    def __hash__(self) -> int:
-        return id(self.snapshot)
-
-
 # Asking each of 2,000 models whether a name is its own takes 5 ms, and names come from clients.
 @lru_cache(1)
-def _sellers(key: _SnapshotKey) -> Mapping[str, list[tuple[Provider, ModelInfo]]]:
+def _sellers(key: PriceList) -> Mapping[str, list[tuple[Provider, ModelInfo]]]:
     sellers: dict[str, list[tuple[Provider, ModelInfo]]] = {}
     for provider in key.snapshot.providers:
         for info in provider.models:

@@ -16,7 +16,7 @@ from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
-from budget_middleware.prices import PriceBook
+from budget_middleware.prices import Moment, PriceBook
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.quote import Quote, dearest, quote_for
 from budget_middleware.request.refusals import is_callers_own, rejection_message
@@ -114,21 +114,23 @@ class Admission:
                 raise
             # What raises may be the query, so it is left out.
             ask = api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
-        quote = self._quote_for(ask)
+        moment = self._prices.moment
+        quote = self._quote_for(ask, moment)
         if not ask.other_models and not ask.maybe_models:
             return quote
         others, maybe = (
-            [self._quote_for(replace(ask, model=model)) for model in models]
+            [self._quote_for(replace(ask, model=model), moment) for model in models]
             for models in (ask.other_models, ask.maybe_models)
         )
         return dearest(quote, others, maybe)
 
-    def _quote_for(self, ask: Ask) -> Quote:
+    def _quote_for(self, ask: Ask, moment: Moment) -> Quote:
         return quote_for(
             ask,
-            self._prices.resolve(ask.model or "", provider=ask.provider),
+            self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment),
             default_output_tokens=self._settings.default_output_tokens,
             by=self._settings.estimate,
+            moment=moment,
         )
 
     def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:

@@ -46,8 +46,8 @@ class Bill:
         self.unpriced: set[str] = set()
         self._quote = quote
         self._prices = prices
-        # By the prices of the estimate, however long the answer takes.
-        self._minute = prices.minute
+        # By the prices of the estimate, however long it waits and however long the answer takes.
+        self._moment = quote.moment or prices.moment
 
     def evidence(
         self, seen: Seen, *, end: End, is_error: bool, output_began: bool, inner_id: str = "", app_told: bool = False
@@ -158,7 +158,7 @@ class Bill:
             model,
             asked=ask.model or "",
             provider=ask.provider,
-            minute=self._minute,
+            moment=self._moment,
             is_only_name=not self._quote.other_models,
         )
 

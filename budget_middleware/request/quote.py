@@ -7,6 +7,7 @@ from typing import NamedTuple
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
 from budget_middleware.core.pricing import Rates, Unit, Usage, estimate_nanos
+from budget_middleware.prices import Moment
 
 
 class Quote(NamedTuple):
@@ -18,6 +19,8 @@ class Quote(NamedTuple):
     # Where the request names several models, and this is the dearest: the others, and one that has no price.
     other_models: tuple[str, ...] = ()
     unpriced_model: str = ""
+    # When these prices held; now, if it is not told.
+    moment: Moment | None = None
 
     @property
     def input_nanos(self) -> int:
@@ -35,11 +38,18 @@ class Quote(NamedTuple):
         return (self.rates.model if self.rates else "") or "other"
 
 
-def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: EstimateBy) -> Quote:
+def quote_for(
+    ask: Ask,
+    rates: Rates | None,
+    *,
+    default_output_tokens: int,
+    by: EstimateBy,
+    moment: Moment | None = None,
+) -> Quote:
     # A quote lives as long as the answer, and may not keep a whole conversation for so long.
     kept = replace(ask, texts=()) if ask.texts else ask
     if rates is None:
-        return Quote(kept, None, estimate_nanos=0)
+        return Quote(kept, None, estimate_nanos=0, moment=moment)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
@@ -63,7 +73,7 @@ def quote_for(ask: Ask, rates: Rates | None, *, default_output_tokens: int, by: 
         )
         nanos = max(nanos, tier_nanos)
     # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
-    return Quote(kept, rates, nanos or (0 if rates.is_free else 1))
+    return Quote(kept, rates, nanos or (0 if rates.is_free else 1), moment=moment)
 
 
 def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:
