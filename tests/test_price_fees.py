@@ -45,8 +45,8 @@ class TestFeesAndModes:
     @pytest.mark.parametrize(
         ("line", "told"),
         [
-            ("web_search = -1", "web_search is '-1'; accepted is a number of 0 to 9"),
-            ("code_container = 1e9", "code_container is '1E+9'; accepted is a number of 0 to 9"),
+            ("web_search = -1", "web_search is '-1'; accepted is a number of 0 to 2"),
+            ("code_container = 1e9", "code_container is '1E+9'; accepted is a number of 0 to 2"),
             ("file_search = nan", "file_search is 'NaN'"),
             ('grounded_request = "a lot"', "grounded_request is 'a lot'"),
             ("searches = 1", "searches is '1'; accepted is one of the fields"),

@@ -306,9 +306,9 @@ class TestToml:
             ("[models.m]\ninput = inf\noutput = 1", "input is 'Infinity'"),
             ("[models.m]\ninput = true\noutput = 1", "input is 'True'"),
             ("[models.m]\ninput = '1'\noutput = 1", "input is '1'"),
-            ("[models.m]\ninput = 1\noutput = 9000000.1", "output is '9000000.1'"),
-            ("[models.m]\ninput = 1\noutput = 1e999999", "a number of 0 to 9000000"),
-            ("[models.m]\nimage = 9.1", "image is '9.1'; accepted is a number of 0 to 9, in USD per 1"),
+            ("[models.m]\ninput = 1\noutput = 9000000.1", "output is '9000000.1'; accepted is a number of 0 to 2000,"),
+            ("[models.m]\ninput = 1\noutput = 1e999999", "a number of 0 to 2000,"),
+            ("[models.m]\nimage = 10.1", "image is '10.1'; accepted is a number of 0 to 2, in USD per 1"),
             ("[models.m]\nrequest = 1", "output"),
             ("[models.m]\ninput = 1\noutput = 1\nmax_output_tokens = 0", "max_output_tokens is '0'"),
             ("[models.m]\ninput = 1\noutput = 1\nmax_output_tokens = 1.5", "max_output_tokens is '1.5'"),
@@ -316,7 +316,7 @@ class TestToml:
             ("[models.m", "end of document"),
             (
                 "[models.Mine]\ninput = 1\noutput = 1\n[models.mine]\ninput = 2\noutput = 1",
-                "models 'Mine' and 'mine' are one name with two prices",
+                "models 'Mine' (line 1) and 'mine' (line 4) are one name with two prices",
             ),
             ("x = " + "[" * 100_000, "prices.toml"),
         ],
@@ -403,7 +403,10 @@ class TestPriceMap:
         [
             ('{"m": {"input_cost_per_token": 1e-6}, "m": {"input_cost_per_token": 2e-6}}', "'m' stands twice, as "),
             ('{"m": {"input_cost_per_token": 1e-6, "input_cost_per_token": 2e-6}}', "as 0.000001 and as 0.000002"),
-            ('{"m": {"input_cost_per_query": 1}, "M": {"input_cost_per_query": 2}}', "models 'm' and 'M' are one name"),
+            (
+                '{"m": {"input_cost_per_query": 1}, "M": {"input_cost_per_query": 2}}',
+                "models 'm' (line 1) and 'M' (line 1) are one name",
+            ),
             ('{"m": [1]}', "model 'm': its value is '[1]'; accepted is an object of prices"),
         ],
     )
@@ -431,7 +434,7 @@ class TestPriceMap:
             ({"input_cost_per_token": -1e-06}, "input_cost_per_token"),
             ({"input_cost_per_token": float("nan")}, "input_cost_per_token"),
             ({"input_cost_per_token": "0.1"}, "input_cost_per_token"),
-            ({"input_cost_per_token": 9.1}, "a number of 0 to 9"),
+            ({"input_cost_per_token": 9.1}, "a number of 0 to 0.002, in USD per 1"),
             ({"input_cost_per_token": 0, "output_cost_per_token": True}, "output_cost_per_token"),
             ({"input_cost_per_token": 0, "input_cost_per_token_above_200k_tokens": "x"}, "above_200k"),
             (

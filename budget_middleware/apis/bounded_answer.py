@@ -18,19 +18,40 @@ _READ_FIELDS: Final = """
     message response x_groq cost meta metrics metadata duration done done_reason prompt_eval_count eval_count
     finish_reason stop_reason promptFeedback
 """
-_FIELDS: Final = tuple(_READ_FIELDS.split())
-# What holds a whole answer in an event; of it the same fields are kept.
-_WHOLE_ANSWERS: Final = frozenset({"message", "response"})
+# What the usages of all dialects have that is read.
+_USAGE_FIELDS: Final = """
+    type speed service_tier serviceTier trafficType prompt_tokens completion_tokens total_tokens input_tokens
+    output_tokens cached_tokens reasoning_tokens prompt_tokens_details completion_tokens_details
+    input_tokens_details input_token_details output_tokens_details output_token_details cache_read_input_tokens
+    cache_creation_input_tokens cache_creation prompt_cache_hit_tokens citation_tokens num_search_queries
+    prompt_audio_seconds seconds server_tool_use inference_geo cost total_cost estimated_cost cost_in_usd_ticks
+    is_byok cost_details promptTokenCount candidatesTokenCount thoughtsTokenCount toolUsePromptTokenCount
+    cachedContentTokenCount totalTokenCount promptTokensDetails toolUsePromptTokensDetails cacheTokensDetails
+    candidatesTokensDetails inputTokens outputTokens totalTokens cacheReadInputTokens cacheWriteInputTokens
+    cacheReadInputTokenCount cacheWriteInputTokenCount cacheDetails
+"""
 _Raw = msgspec.Raw | msgspec.UnsetType
-_DECODER: Final = msgspec.json.Decoder(
-    msgspec.defstruct(
-        "AnswerFields",
-        [
+
+
+class _Fields:
+    """The fields that are kept of an object, and the decoder that passes over all others."""
+
+    def __init__(self, text: str) -> None:
+        self.names = tuple(text.split())
+        kinds = [
             (f"field_{place}", _Raw, msgspec.field(name=name, default=msgspec.UNSET))
-            for place, name in enumerate(_FIELDS)
-        ],
-    )
-)
+            for place, name in enumerate(self.names)
+        ]
+        self.decode = msgspec.json.Decoder(msgspec.defstruct("Fields", kinds)).decode
+
+
+_ANSWER: Final = _Fields(_READ_FIELDS)
+_USAGE: Final = _Fields(_USAGE_FIELDS)
+# What may be long itself, and of which these fields are kept: an answer in an event, a usage.
+_WITHIN: Final = {
+    **dict.fromkeys(("message", "response"), _ANSWER),
+    **dict.fromkeys(("usage", "usageMetadata", "usage_metadata", "metrics"), _USAGE),
+}
 
 
 def is_heavy(raw: bytes | bytearray) -> bool:
@@ -48,21 +69,22 @@ def _result_of(steps: Steps[bool]) -> bool:
 
 def lightened(raw: bytes) -> bytes:
     """The JSON object with its short known fields alone; an empty one where it cannot be read."""
-    return msgspec.json.encode(_short_fields(raw, is_outermost=True))
+    return msgspec.json.encode(_short_fields(raw, _ANSWER, depth=2))
 
 
-def _short_fields(raw: bytes, *, is_outermost: bool) -> Mapping[str, msgspec.Raw]:
+def _short_fields(raw: bytes, kept: _Fields, *, depth: int) -> Mapping[str, msgspec.Raw]:
+    """``depth``: so many objects within this one may be long as well; deeper ones are left out."""
     try:
-        found = _DECODER.decode(raw)
+        found = kept.decode(raw)
     except (ValueError, RecursionError):
         return {}
     fields: dict[str, msgspec.Raw] = {}
-    for place, name in enumerate(_FIELDS):
+    for place, name in enumerate(kept.names):
         value = getattr(found, f"field_{place}")
         if value is msgspec.UNSET:
             continue
         if len(value) <= MAX_FIELD_BYTES:
             fields[name] = value
-        elif is_outermost and name in _WHOLE_ANSWERS:
-            fields[name] = msgspec.Raw(msgspec.json.encode(_short_fields(bytes(value), is_outermost=False)))
+        elif depth and name in _WITHIN:
+            fields[name] = msgspec.Raw(msgspec.json.encode(_short_fields(bytes(value), _WITHIN[name], depth=depth - 1)))
     return fields

@@ -11,7 +11,7 @@ from typing import Final
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, Unit
 from budget_middleware.prices.gaps import Gaps
-from budget_middleware.prices.own import rates_of_price_map
+from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.published import PriceList, load_published, looking_at, newest_list
 from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
 from budget_middleware.prices.spelling import as_answered, is_own_server, is_same_model

@@ -13,6 +13,7 @@ PRICES = """
 [models.talk]  # A word of a prompt is a tenth of a cent, a word of an answer is a cent.
 input = 1000
 output = 10000
+allow_high_prices = true
 """
 
 

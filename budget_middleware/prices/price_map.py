@@ -1,0 +1,129 @@
+"""An entry of a price map in LiteLLM's JSON shape: USD per token, character, second, image or query."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.gaps import search_unit
+from budget_middleware.prices.numbers import allows_high_in, count_in, factor_of, price_in
+from budget_middleware.prices.units import SELLS_BY, exact_number
+
+_PRICE_MAP: Final = {
+    Unit.INPUT: "input_cost_per_token",
+    Unit.CACHED_INPUT: "cache_read_input_token_cost",
+    Unit.CACHE_WRITE: "cache_creation_input_token_cost",
+    Unit.CACHE_WRITE_1H: "cache_creation_input_token_cost_above_1hr",
+    Unit.INPUT_AUDIO: "input_cost_per_audio_token",
+    Unit.CACHED_AUDIO: "cache_read_input_audio_token_cost",
+    Unit.INPUT_IMAGE: "input_cost_per_image_token",
+    Unit.OUTPUT: "output_cost_per_token",
+    Unit.REASONING: "output_cost_per_reasoning_token",
+    Unit.OUTPUT_AUDIO: "output_cost_per_audio_token",
+    Unit.OUTPUT_IMAGE: "output_cost_per_image_token",
+    Unit.CHARACTER: "input_cost_per_character",
+    Unit.AUDIO_MS: "input_cost_per_second",
+    Unit.IMAGE: "output_cost_per_image",
+    Unit.RERANK_SEARCH: "input_cost_per_query",
+    Unit.CACHED_IMAGE: "cache_read_input_image_token_cost",
+    Unit.REQUEST: "input_cost_per_request",
+    Unit.FILE_SEARCH: "file_search_cost_per_1k_calls",
+    Unit.CODE_CONTAINER: "code_interpreter_cost_per_session",
+    Unit.MAPS_REQUEST: "google_maps_grounding_cost_per_query",
+}
+_PRICE_MAP_PER: Final = {Unit.AUDIO_MS: 1_000, Unit.FILE_SEARCH: 1_000}
+_PRICE_MAP_TIER: Final = re.compile(
+    r"(?P<price>\w+)_above_(?P<thousands>[0-9]{1,6})k_tokens(?P<mode>(?:_flex|_priority|_batches|_ultrafast)?)"
+)
+# How the names of prices end -> the mode in which they are taken.
+_PRICE_MAP_MODES: Final = {"_flex": "flex", "_priority": "priority", "_batches": "batch", "_ultrafast": "ultrafast"}
+_PRICE_MAP_FACTORS: Final = "provider_specific_entry"
+_PRICE_MAP_SEARCH: Final = "search_context_cost_per_query"
+_SEARCH_SIZES: Final = ("low", "medium", "high")
+_PRICE_OF_IMAGE: Final = "input_cost_per_image"
+
+
+def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
+    """The rates of an entry of a price map, None if it prices nothing known here; ValueError for what is no price."""
+    by_unit = _price_map_rates(model, entry, "")
+    sells_by = by_unit.keys() & SELLS_BY
+    if not sells_by or (sells_by < {Unit.INPUT, Unit.OUTPUT}):
+        return None
+    by_mode = {mode: _price_map_rates(model, entry, suffix) for suffix, mode in _PRICE_MAP_MODES.items()}
+    search, search_by_mode = _price_map_search(model, entry)
+    return Rates(
+        model=model,
+        provider=str(entry.get("litellm_provider", "")),
+        by_unit={**search, **by_unit},
+        by_mode={mode: rates for mode, rates in {**by_mode, **search_by_mode}.items() if rates},
+        basis_points_by_mode=_price_map_factors(model, entry),
+        max_output_tokens=count_in(model, entry, "max_output_tokens"),
+        context_window=count_in(model, entry, "max_input_tokens"),
+    )
+
+
+def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[Unit, Rate]:
+    """The prices of an entry whose names end in a suffix, which tells the mode."""
+    named = {unit: field for unit, field in _PRICE_MAP.items() if entry.get(f"{field}{suffix}") is not None}
+    if "output_cost_per_image_token" in entry:
+        # The same images by their tokens: they would be billed twice.
+        named.pop(Unit.IMAGE, None)
+    elif not suffix and _is_priced_by_image(entry, named):
+        named[Unit.IMAGE] = _PRICE_OF_IMAGE
+    return {unit: _price_map_rate(model, entry, unit, suffix, field) for unit, field in named.items()}
+
+
+def _is_priced_by_image(entry: Mapping[str, object], named: Mapping[Unit, str]) -> bool:
+    """Whether the price of an image that is generated stands where that of one that is read stands for other models."""
+    is_drawn = entry.get("mode") == "image_generation" and entry.get(_PRICE_OF_IMAGE) is not None
+    return is_drawn and named.keys().isdisjoint({Unit.IMAGE, Unit.OUTPUT, Unit.OUTPUT_IMAGE})
+
+
+def _price_map_search(
+    model: str, entry: Mapping[str, object]
+) -> tuple[Mapping[Unit, Rate], Mapping[str, Mapping[Unit, Rate]]]:
+    """The price of a search: the highest, and those of the sizes of context where they differ."""
+    prices = entry.get(_PRICE_MAP_SEARCH)
+    if not isinstance(prices, dict):
+        return {}, {}
+    sizes = {size: f"search_context_size_{size}" for size in _SEARCH_SIZES}
+    rates = {
+        size: Rate(
+            price_in(
+                model,
+                {field: exact_number(prices[field])},
+                field,
+                unit=Unit.WEB_SEARCH,
+                per=1,
+                allows_high=allows_high_in(model, entry),
+            )
+        )
+        for size, field in sizes.items()
+        if prices.get(field) is not None
+    }
+    unit = search_unit(model)
+    most = max(rates.values(), key=lambda rate: rate.nanos_per_million, default=None)
+    if most is None:
+        return {}, {}
+    return {unit: most}, {f"search_{size}": {unit: rate} for size, rate in rates.items() if rate != most}
+
+
+def _price_map_factors(model: str, entry: Mapping[str, object]) -> Mapping[str, int]:
+    """What all prices are multiplied by in fast mode, and in a region."""
+    factors = entry.get(_PRICE_MAP_FACTORS)
+    if not isinstance(factors, dict):
+        return {}
+    return {mode: factor_of(model, mode, exact_number(factors[mode])) for mode in ("fast", "us") if mode in factors}
+
+
+def _price_map_rate(model: str, entry: Mapping[str, object], unit: Unit, suffix: str, field: str) -> Rate:
+    price = partial(
+        price_in, model, entry, unit=unit, per=_PRICE_MAP_PER.get(unit, 1), allows_high=allows_high_in(model, entry)
+    )
+    tiers = []
+    for name in entry:
+        tier = _PRICE_MAP_TIER.fullmatch(name)
+        if tier and (tier["price"], tier["mode"]) == (field, suffix) and entry[name] is not None:
+            tiers.append((int(tier["thousands"]) * 1000, price(name)))
+    return Rate(price(f"{field}{suffix}"), tuple(sorted(tiers)))
