@@ -24,6 +24,7 @@ _NOTES: Final = {
     AmountKind.HIDDEN_OUTPUT: "No usage was seen, and some output cannot be counted: raised to the estimate.",
     AmountKind.EXPECTED_INPUT: "Booked at the expected input: no usage was seen before the call was cut off.",
 }
+_BELIEVED: Final = frozenset({AmountKind.GATEWAY_COST, AmountKind.PROVIDER_COST})
 _SEEN: Final = "No usage was seen: booked at the input and the output that were read."
 
 
@@ -60,8 +61,9 @@ def note_on(bill: ItemizedBill, *, reason: str) -> str | None:
         notes.append(_SEEN)
     if bill.doubt or reason.startswith("usage_unreconciled"):
         notes.append(f"The usage contradicts itself ({bill.doubt or 'unreconciled'}): booked at the larger reading.")
-    if not bill.amounts and any(line.nanos_per_million is None for line in bill.lines):
-        notes.append("The model has no price here: it was counted, and booked at 0.")
+    if not kinds & _BELIEVED and (unlisted := [line.unit for line in bill.lines if line.nanos_per_million is None]):
+        of = f"{', '.join(dict.fromkeys(unlisted))}" if len(unlisted) < len(bill.lines) else "the model"
+        notes.append(f"No price is listed for {of}: counted, and not billed.")
     told_nanos = sum(nanos for kind, nanos in bill.amounts if kind == AmountKind.APP_TOLD)
     if told_nanos:
         notes.append(f"Of this, ${usd_from_nanos(told_nanos)} was told by the app through its handle.")

@@ -8,7 +8,8 @@ takes what it knows and leaves the rest:
     {"v":1,"nanos":2520000,"calls":[{"model":"gpt-4o","source":"genai-prices","lines":[["input",1000,2500000000],…]}]}
 
 - A line is ``[class, count, rate]`` or ``[class, count, rate, source]`` where the rate is from another list than those
-  of its call. Rates are nano-dollars per million; ``null``: it was counted, and billed by another figure.
+  of its call. Rates are nano-dollars per million; ``null``: it was counted and not billed, for another figure was
+  believed, or no price is listed.
 - ``amounts`` are what no rate led to, in nano-dollars: ``[["provider_cost", 2520000]]``.
 - ``omitted`` is ``[lines, femto-dollars]``: the smallest lines are left out where a bill is too long, never silently.
 
@@ -127,11 +128,8 @@ class ItemizedBill:
 def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:
     """The bill of one call at a model's rates, whole, as it is printed."""
     lines = breakdown(rates, usage)
-    priced = tuple(
-        BillLine(line.unit, line.count, line.nanos_per_million, rates.source_of(line.unit)) for line in lines
-    )
-    call = BilledCall(rates.model, rates.source, priced)
-    return ItemizedBill(nanos=sum_nanos(lines), calls=(call,) if priced else ())
+    packed = pack(nanos=sum_nanos(lines), calls=[PricedCall(rates, lines)] if lines else ())
+    return unpack(packed) or ItemizedBill(nanos=sum_nanos(lines))
 
 
 # Written as text, part by part: one is made for every request, and an encoder would take three times as long.
@@ -157,6 +155,8 @@ def _packed_call(call: PricedCall) -> str:
     source = rates.source
     rows = [
         f'["{line.unit}",{line.count},{line.nanos_per_million}{_other_source(rates.source_of(line.unit), source)}]'
+        if line.nanos_per_million or rates.has_price(line.unit)
+        else f'["{line.unit}",{line.count},null]'
         for line in lines
     ]
     return f"{_call_head(rates.model, source)}{','.join(rows)}]}}"

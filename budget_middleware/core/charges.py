@@ -83,12 +83,17 @@ class Charge(NamedTuple):
     @property
     def is_release(self) -> bool:
         """Nothing is to be booked: the hold is given back."""
-        return self.reason in _RELEASES or (self.reason.startswith(BOOKED_BY) and not self.reason.endswith(_ADDED))
+        return self.reason in _RELEASES or (self.reason.startswith(BOOKED_BY) and not self.has_added)
 
     @property
     def basis(self) -> Basis:
         """What it is based on, whatever was added to it."""
         return _BASES.get(self.reason.removesuffix(_ADDED), Basis.NOTHING)
+
+    @property
+    def has_added(self) -> bool:
+        """Whether it includes what the app added."""
+        return self.reason.endswith(_ADDED)
 
     def with_added(self, nanos: int) -> "Charge":
         """The charge and what the app added to it, which is booked whatever became of the answer."""

@@ -108,6 +108,10 @@ class Rates:
         candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
         return next((name for name in candidates if name in self.by_unit), unit)
 
+    def has_price(self, unit: Unit) -> bool:
+        """Whether a price is listed for the unit or for what it is part of; else it costs nothing."""
+        return self._billed_as(unit) in self.by_unit
+
     def source_of(self, unit: Unit) -> str:
         """The price list that the rate of a unit is from."""
         if not self.other_sources:

@@ -10,6 +10,7 @@ from budget_middleware.core.bill import Amount, AmountKind, PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import BILLED_INSTEAD, Rates, Unit, Usage, breakdown, sum_nanos, unpriced_uses
+from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
 from budget_middleware.request.quote import Quote
@@ -168,6 +169,25 @@ class Bill:
         if added_nanos:
             amounts = [*amounts, Amount(AmountKind.APP_TOLD, added_nanos)]
         return pack(nanos=charge.nanos, calls=calls, amounts=amounts, doubt=self.doubt.partition(": ")[0])
+
+    def usage_headers(self, charge: Charge) -> Headers:
+        """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have."""
+        calls, amounts = self._items(charge, nanos=charge.nanos)
+        counts: dict[str, int] = {}
+        sources: dict[str, None] = {}
+        for rates, lines, is_billed in calls:
+            for line in lines:
+                counts[line.unit] = counts.get(line.unit, 0) + line.count
+                if rates is not None and is_billed and rates.has_price(line.unit):
+                    sources[rates.source_of(line.unit)] = None
+        sources |= dict.fromkeys(kind for kind, _ in amounts)
+        if charge.has_added:
+            sources[AmountKind.APP_TOLD] = None
+        told = (
+            (b"x-budget-usage", ", ".join([f"{unit}={count}" for unit, count in counts.items()])),
+            (b"x-budget-price-source", ", ".join(sources)),
+        )
+        return [(name, text.encode()) for name, text in told if text]
 
     def _items(self, charge: Charge, *, nanos: int) -> tuple[Sequence[PricedCall], Sequence[Amount]]:
         basis = charge.basis

@@ -229,6 +229,8 @@ class Exchange:
         )
         if inner_cost:
             headers.append((b"x-budget-cost-usd", inner_cost))
+        elif charge is not None:
+            headers += self._settlement.bill.usage_headers(charge)
         if mark := self._ledger_mark():
             headers.append((LEDGER_HEADER, mark))
         balances = settled.balances if settled is not None and settled.balances else self._admitted.balances

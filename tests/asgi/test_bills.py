@@ -100,14 +100,17 @@ async def test_a_bill_says_what_it_is_based_on(memory, name):
 async def test_a_cost_in_a_header_is_the_gateways(memory):
     begin, body = completion(100)
     begin = {**begin, "headers": [*begin["headers"], (b"x-litellm-response-cost", b"0.25")]}
-    await call(memory.guard(ScriptedApp(begin, body)), ask(), headers=bearer())
+    played = await call(memory.guard(ScriptedApp(begin, body)), ask(), headers=bearer())
+    assert played.headers["x-budget-price-source"] == "gateway_cost"
     ((_, bill),) = await bills(memory)
     assert [*map(tuple, bill.amounts)] == [("gateway_cost", 250_000_000)]
     assert (bill.counts, bill.sources) == ({"output": 100}, ("gateway_cost",))
 
 
 async def test_what_the_app_told_is_an_amount_of_its_own(memory):
-    await call(memory.guard(Adding(*completion(100))), ask(100), headers=bearer())
+    played = await call(memory.guard(Adding(*completion(100))), ask(100), headers=bearer())
+    assert played.headers["x-budget-usage"] == "input=14, output=100"
+    assert played.headers["x-budget-price-source"] == "BUDGET_PRICES, app_told"
     ((reason, bill),) = await bills(memory)
     assert (reason, lines_of(bill)[-1]) == ("usage+added", ("output", 100, 1_000_000_000_000, OWN))
     assert [*map(tuple, bill.amounts)] == [("app_told", 50_000_000)]
@@ -127,6 +130,15 @@ async def test_a_usage_that_contradicts_itself_says_why_and_names_no_field(memor
     ((reason, bill),) = await bills(memory)
     assert reason == "usage_unreconciled"
     assert bill.doubt == "total_below_parts"
+
+
+async def test_what_has_no_price_is_counted(memory):
+    """Told by the answer, and in no price list: the bill shows it without a rate."""
+    told = {**usage(100, 10), "num_search_queries": 2}
+    app = ScriptedApp(*json_answer({"choices": [{"message": {"content": "hello"}}], "usage": told}))
+    await call(memory.guard(app), ask(model="talk"), headers=bearer())
+    ((_, bill),) = await bills(memory)
+    assert lines_of(bill)[-1] == ("web_search", 2, None, "")
 
 
 async def test_what_books_nothing_has_no_bill(memory):

@@ -22,6 +22,8 @@ async def test_of_an_answer_in_one_message(memory):
     assert ours == {
         "x-budget-estimate-usd": "0.60",
         "x-budget-cost-usd": "0.25",
+        "x-budget-usage": "input=14, output=250",
+        "x-budget-price-source": "BUDGET_PRICES",
         "x-budget-remaining-usd": "0.75",
         "ratelimit-policy": f'"key-month";q=1000000;qu="usd-micros";w={MONTH_S}, "key-total";q=9000000;qu="usd-micros"',
         "ratelimit": f'"key-month";r=750000;t={LEFT_OF_MONTH_S}, "key-total";r=8750000',
@@ -33,6 +35,7 @@ async def test_of_an_error_they_tell_what_is_left_without_it(bench):
     guard = bench.guard(ScriptedApp(*json_answer({"error": "no"}, status=503)), limits="key=1/month")
     played = await call(guard, ask(600), headers=bearer())
     assert played.headers["x-budget-cost-usd"] == "0.00"
+    assert played.headers.keys().isdisjoint({"x-budget-usage", "x-budget-price-source"})
     assert played.headers["x-budget-remaining-usd"] == "1.00"
     assert played.headers["ratelimit"].startswith('"key-month";r=1000000;')
 
@@ -41,7 +44,7 @@ async def test_of_a_stream_they_tell_what_was_left_before_it(memory):
     guard = memory.guard(ScriptedApp(*stream(250)))
     played = await call(guard, ask(600, stream=True), headers=bearer())
     assert played.headers["x-budget-remaining-usd"] == "0.40"
-    assert "x-budget-cost-usd" not in played.headers
+    assert played.headers.keys().isdisjoint({"x-budget-cost-usd", "x-budget-usage", "x-budget-price-source"})
 
 
 async def test_the_reservation_id_is_that_of_the_journal(memory):

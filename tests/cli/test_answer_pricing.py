@@ -144,6 +144,17 @@ def test_a_usage_that_contradicts_itself_says_so(here: RunCli, save):
     )
 
 
+def test_what_has_no_price_says_so(here: RunCli, save, tmp_path: Path):
+    own = tmp_path / "prices.toml"
+    own.write_text('[models."search"]\ninput = 1\noutput = 2\n')
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 500_000, "num_search_queries": 2}
+    ran = here("price", "search", "--answer", save({**CHAT, "usage": usage}), BUDGET_PRICES=str(own))
+    *_, searches, total, note = ran.out.splitlines()
+    assert searches.split() == ["web_search", "2", "-", "each", "-", "-"]
+    assert total.split() == ["sum", "2.00"]
+    assert note == "No price is listed for web_search: counted, and not billed."
+
+
 def test_nothing_of_an_answer_is_printed_but_names_and_figures(here: RunCli, save):
     for words in ((), ("--json",)):
         ran = here("price", "--answer", save(CHAT), *words)
