@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import Rate, Unit
 from budget_middleware.opening import price_book
 from budget_middleware.prices import PriceBook, PriceMap, UnknownModel, imported_map, installed_map
 from budget_middleware.settings import load
@@ -34,6 +34,14 @@ MAP = {
     "ollama/llama9": entry("ollama", 0, 0),
     "azure/model-router": entry("azure", 0.14, 0),
     "groq/no-price-is-not-0": entry("groq", 0, 0),
+    "dashscope/tiered": {
+        "litellm_provider": "dashscope",
+        "mode": "chat",
+        "tiered_pricing": [
+            {"input_cost_per_token": 5e-08, "output_cost_per_token": 4e-07, "range": [0, 256_000.0]},
+            {"input_cost_per_token": 2.5e-07, "output_cost_per_token": 2e-06, "range": [256_000.0, 1_000_000.0]},
+        ],
+    },
     "groq/broken": entry("groq", -1, 1),
     "groq/embedder": entry("groq", 1, 0, mode="embedding"),
     "claude-thinks": entry("anthropic", 3, 15),
@@ -163,3 +171,20 @@ def test_so_is_a_file_that_cannot_be_read(tmp_path, monkeypatch, caplog, text):
     monkeypatch.delitem(sys.modules, "litellm", raising=False)
     assert installed_map() is None
     assert "price map" in caplog.text
+
+
+def test_a_table_of_tiers_is_read(with_map):
+    rates = with_map.resolve("dashscope/tiered")
+    assert rates is not None
+    assert rates.of(Unit.INPUT) == Rate(nanos_from_usd("0.05"), ((256_000, nanos_from_usd("0.25")),))
+    assert rates.of(Unit.OUTPUT) == Rate(nanos_from_usd("0.4"), ((256_000, nanos_from_usd("2")),))
+
+
+@pytest.mark.parametrize("start", [-1, "0", None, True, 1e30])
+def test_a_tier_that_begins_nowhere_leaves_the_entry_out(start, caplog):
+    tier = {"input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06, "range": [start, 10]}
+    book = PriceBook(
+        {}, unknown=UnknownModel(None), lists=[PriceMap({"dashscope/odd": {"mode": "chat", "tiered_pricing": [tier]}})]
+    )
+    assert book.resolve("dashscope/odd") is None
+    assert "the range in tiered_pricing" in caplog.text

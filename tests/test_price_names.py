@@ -106,6 +106,9 @@ NAMES: dict[str, dict[str, tuple[str, str | None, str | None]]] = {
     },
     "open weights at a host": {
         "groq/openai/gpt-oss-120b": ("groq", "0.15", "0.6"),
+        # Azure's own price, where the book would pass on that of the maker.
+        "azure_ai/deepseek-r1": ("azure", "1.35", "5.4"),
+        "azure_ai/gpt-oss-120b": ("azure", "0.15", "0.6"),
         "cerebras/gpt-oss-120b": ("cerebras", "0.35", "0.75"),
         "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo": ("together", "0.88", "0.88"),
         "together/deepseek-ai/DeepSeek-R1": ("huggingface_together", "3", "7"),
@@ -143,6 +146,9 @@ UNRESOLVED = [
     "ft:claude-haiku:acme::x",
     "nobody/gpt-4o",
     "azure/my-deployment",
+    # Another seller's price is not Azure's.
+    "azure_ai/deepseek-v99",
+    "azure_ai/gpt-oss-20b",
     "prod-chat",
     "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
     "tunedModels/mine",

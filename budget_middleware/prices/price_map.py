@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Final
 
 from budget_middleware.core.pricing import Rate, Rates, Unit
 from budget_middleware.prices.gaps import search_unit
-from budget_middleware.prices.numbers import allows_high_in, count_in, factor_of, price_in
+from budget_middleware.prices.numbers import MAX_TOKENS, allows_high_in, count_in, factor_of, price_in, refuse
 from budget_middleware.prices.units import SELLS_BY, exact_number
 
 _PRICE_MAP: Final = {
@@ -40,12 +41,14 @@ _PRICE_MAP_TIER: Final = re.compile(
 _PRICE_MAP_MODES: Final = {"_flex": "flex", "_priority": "priority", "_batches": "batch", "_ultrafast": "ultrafast"}
 _PRICE_MAP_FACTORS: Final = "provider_specific_entry"
 _PRICE_MAP_SEARCH: Final = "search_context_cost_per_query"
+_TIERS: Final = "tiered_pricing"
 _SEARCH_SIZES: Final = ("low", "medium", "high")
 _PRICE_OF_IMAGE: Final = "input_cost_per_image"
 
 
 def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
     """The rates of an entry of a price map, None if it prices nothing known here; ValueError for what is no price."""
+    entry = _with_tiers(model, entry)
     by_unit = _price_map_rates(model, entry, "")
     sells_by = by_unit.keys() & SELLS_BY
     if not sells_by or (sells_by < {Unit.INPUT, Unit.OUTPUT}):
@@ -61,6 +64,24 @@ def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
         max_output_tokens=count_in(model, entry, "max_output_tokens"),
         context_window=count_in(model, entry, "max_input_tokens"),
     )
+
+
+def _with_tiers(model: str, entry: Mapping[str, object]) -> Mapping[str, object]:
+    """The entry with its table of tiers, by the length of the input, written out as fields of their own."""
+    tiers = entry.get(_TIERS)
+    if not isinstance(tiers, list):
+        return entry
+    fields: dict[str, object] = {}
+    for tier in tiers:
+        if not isinstance(tier, dict) or "range" not in tier:
+            continue  # By something else than the input, such as how many results are asked for.
+        start = tier["range"][0] if isinstance(tier["range"], list) and tier["range"] else None
+        if isinstance(start, bool) or not isinstance(start, int | float | Decimal) or not 0 <= start <= MAX_TOKENS:
+            refuse(model, f"the range in {_TIERS}", tier["range"], "[FROM, TO] in tokens")
+        above = f"_above_{int(start) // 1000}k_tokens" if start >= 1000 else ""
+        prices = tier.keys() & _PRICE_MAP.values()
+        fields |= {f"{field}{above}": exact_number(tier[field]) for field in prices}
+    return {**fields, **entry}
 
 
 def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[Unit, Rate]:

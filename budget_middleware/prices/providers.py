@@ -97,7 +97,7 @@ CLAIMS: Final = tuple(
         (r"glm-", ("zai", "zhipuai")),
         (r"minimax-", ("minimax",)),
         (r"jamba", ("ai21",)),
-        (r"qwen\d?-(?:max|plus|turbo|flash)|qwen\d-max", ("dashscope",)),
+        (r"qwen[\d.]*-(?:coder-|vl-)?(?:max|plus|turbo|flash)", ("dashscope",)),
         (r"accounts/fireworks/", ("fireworks",)),
         (r"@cf/", ("cloudflare",)),
         (r"databricks-|system\.ai\.", ("databricks",)),
@@ -114,6 +114,8 @@ OPEN_WEIGHTS: Final = re.compile(
 )
 # What a book lists at a vendor that only gives it away: the price is another's.
 NOT_SOLD: Final = {"openai": re.compile(r"gpt-oss")}
+# What a host sells at a price of its own, where a book passes on that of the maker.
+PRICED_APART: Final = {"azure": re.compile(r"gpt-oss|deepseek|kimi|moonshot")}
 # The vendor that a bare name of theirs is listed under where hosts write one.
 VENDOR_OF: Final = tuple(
     (re.compile(pattern), vendor)
@@ -133,7 +135,8 @@ VERTEX_NAME: Final = re.compile(
     r"(?:projects/[^/]+/locations/(?P<region>[^/]+)/)?publishers/(?P<vendor>[^/]+)/models/(?P<base>.+)"
 )
 AZURE_REGIONS: Final = frozenset({"eu", "us", "us-gov", "global", "global-standard"})
-OPENROUTER_VARIANTS: Final = (":floor", ":thinking", ":beta")
+# Which host serves it, or what it is told besides; OpenRouter tells the cost with the answer.
+OPENROUTER_VARIANTS: Final = (":floor", ":nitro", ":exacto", ":online", ":thinking", ":beta")
 
 # (provider, region pattern, model pattern) -> surcharge in hundredths of a percent, where the book has no rate of the
 # region's own. The first row that fits counts; Bedrock's are the dearest that it asks in such a region.

@@ -13,6 +13,7 @@ from genai_prices.types import ClauseEquals, ClauseOr, ModelInfo, ModelPrice, Pr
 
 from budget_middleware.core.pricing import Rate, Rates, Unit
 from budget_middleware.core.usage import FEES
+from budget_middleware.prices.providers import PRICED_APART
 from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
 
 # Unit -> the names of its price, the first that is there.
@@ -95,7 +96,9 @@ def published_rates(model: str, provider_id: str, *, at: datetime) -> Rates | No
     snapshot = _list().snapshot
     # Not by the snapshot's own search: that remembers every name it ever missed, and names come from clients.
     provider = find_provider_by_id(snapshot.providers, provider_id)
-    info = provider.find_model(model, all_providers=snapshot.providers) if provider else None
+    apart = PRICED_APART.get(provider_id)
+    makers = None if apart is not None and apart.match(model) else snapshot.providers
+    info = provider.find_model(model, all_providers=makers) if provider else None
     return _rates_of(provider, info, at) if provider and info else None
 
 
