@@ -142,6 +142,8 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
         input_image_tokens=_tokens_of(of_input, "IMAGE", "DOCUMENT"),
         cached_image_tokens=_tokens_of(of_cached, "IMAGE", "DOCUMENT"),
         output_image_tokens=_tokens_of(of_output, "IMAGE"),
+        input_video_tokens=_tokens_of(of_input, "VIDEO"),
+        output_video_tokens=_tokens_of(of_output, "VIDEO"),
     )
     if output_tokens is None and thoughts is None and not totals.output_tokens:
         # The first chunks may tell the input alone; so does an answer without output.

@@ -33,8 +33,15 @@ from budget_middleware.core.usage import FIELD_BESIDE, FIELD_OF_TOOL, Unit, Usag
 _INPUT: Final = (
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
     *("input_audio_tokens", "cached_audio_tokens", "input_image_tokens", "cached_image_tokens"),
+    "input_video_tokens",
 )
-_OUTPUT: Final = ("output_tokens", "reasoning_tokens", "output_audio_tokens", "output_image_tokens")
+_OUTPUT: Final = (
+    "output_tokens",
+    "reasoning_tokens",
+    "output_audio_tokens",
+    "output_image_tokens",
+    "output_video_tokens",
+)
 _BESIDE: Final = tuple(FIELD_BESIDE.values())
 # Of these, what may be all that a call is billed for.
 _SOLD_ALONE: Final = ("characters", "audio_ms", "images", "rerank_searches")

@@ -15,6 +15,7 @@ _TOKENS: Final = frozenset(
     {
         *(Unit.INPUT, Unit.CACHED_INPUT, Unit.CACHE_WRITE, Unit.CACHE_WRITE_1H, Unit.INPUT_AUDIO, Unit.CACHED_AUDIO),
         *(Unit.INPUT_IMAGE, Unit.CACHED_IMAGE, Unit.OUTPUT, Unit.REASONING, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE),
+        *(Unit.INPUT_VIDEO, Unit.OUTPUT_VIDEO),
     }
 )
 _NOTES: Final = {

@@ -31,8 +31,8 @@ FEMTOS_PER_NANO: Final = 1_000_000
 
 # What cannot be told apart beforehand is reserved at the dearest rate.
 _OUTPUT_MAY_BECOME: Final = (Unit.OUTPUT, Unit.REASONING)
-_FRESH_INPUT: Final = (Unit.INPUT, Unit.INPUT_AUDIO, Unit.INPUT_IMAGE)
-_OUTPUT: Final = (Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE)
+_FRESH_INPUT: Final = (Unit.INPUT, Unit.INPUT_AUDIO, Unit.INPUT_IMAGE, Unit.INPUT_VIDEO)
+_OUTPUT: Final = (Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE, Unit.OUTPUT_VIDEO)
 # Two readings of one use, of which a provider bills only one. Some sell their search with each request.
 BILLED_INSTEAD: Final = {
     Unit.WEB_SEARCH: frozenset({Unit.GROUNDED_REQUEST, Unit.REQUEST}),

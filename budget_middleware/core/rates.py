@@ -63,6 +63,8 @@ _ELSE_BILLED_AS: Final = {
     Unit.REASONING: (Unit.OUTPUT,),
     Unit.OUTPUT_AUDIO: (Unit.OUTPUT,),
     Unit.OUTPUT_IMAGE: (Unit.OUTPUT,),
+    Unit.INPUT_VIDEO: (Unit.INPUT,),
+    Unit.OUTPUT_VIDEO: (Unit.OUTPUT,),
 }
 
 

@@ -28,7 +28,9 @@ class Usage:
     output_audio_tokens: int = 0
     input_image_tokens: int = 0
     cached_image_tokens: int = 0
+    input_video_tokens: int = 0
     output_image_tokens: int = 0
+    output_video_tokens: int = 0
     characters: int = 0
     audio_ms: int = 0
     images: int = 0
@@ -53,10 +55,12 @@ class Unit(Word):
     CACHED_AUDIO = "cached_audio"
     INPUT_IMAGE = "input_image"
     CACHED_IMAGE = "cached_image"
+    INPUT_VIDEO = "input_video"
     OUTPUT = "output"
     REASONING = "reasoning"
     OUTPUT_AUDIO = "output_audio"
     OUTPUT_IMAGE = "output_image"
+    OUTPUT_VIDEO = "output_video"
     CHARACTER = "characters"
     AUDIO_MS = "audio_hour"
     IMAGE = "image"
@@ -110,7 +114,11 @@ def _input_tokens(usage: Usage) -> Counts:
     """Each token in one unit. A part larger than its whole is cut to it, so that no count is negative."""
     whole = usage.input_tokens
     if not (
-        usage.cached_input_tokens or usage.cache_write_tokens or usage.input_audio_tokens or usage.input_image_tokens
+        usage.cached_input_tokens
+        or usage.cache_write_tokens
+        or usage.input_audio_tokens
+        or usage.input_image_tokens
+        or usage.input_video_tokens
     ):
         return ((Unit.INPUT, whole),)
     cached = min(usage.cached_input_tokens, whole)
@@ -126,8 +134,10 @@ def _input_tokens(usage: Usage) -> Counts:
     uncached = whole - cached - written
     fresh_audio = min(audio - cached_audio, uncached)
     fresh_image = min(image - cached_image, uncached - fresh_audio)
+    # What of a video is read from a cache costs what cached text does: no list has a price of its own for it.
+    video = min(usage.input_video_tokens, uncached - fresh_audio - fresh_image)
     return (
-        (Unit.INPUT, uncached - fresh_audio - fresh_image),
+        (Unit.INPUT, uncached - fresh_audio - fresh_image - video),
         (Unit.CACHED_INPUT, cached - cached_audio - cached_image),
         (Unit.CACHE_WRITE, written - written_1h),
         (Unit.CACHE_WRITE_1H, written_1h),
@@ -135,18 +145,23 @@ def _input_tokens(usage: Usage) -> Counts:
         (Unit.CACHED_AUDIO, cached_audio),
         (Unit.INPUT_IMAGE, fresh_image),
         (Unit.CACHED_IMAGE, cached_image),
+        (Unit.INPUT_VIDEO, video),
     )
 
 
 def _output_tokens(usage: Usage) -> Counts:
-    if not (usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens):
+    if not (
+        usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens or usage.output_video_tokens
+    ):
         return ((Unit.OUTPUT, usage.output_tokens),)
     reasoning = min(usage.reasoning_tokens, usage.output_tokens)
     audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
     image = min(usage.output_image_tokens, usage.output_tokens - reasoning - audio)
+    video = min(usage.output_video_tokens, usage.output_tokens - reasoning - audio - image)
     return (
-        (Unit.OUTPUT, usage.output_tokens - reasoning - audio - image),
+        (Unit.OUTPUT, usage.output_tokens - reasoning - audio - image - video),
         (Unit.REASONING, reasoning),
         (Unit.OUTPUT_AUDIO, audio),
         (Unit.OUTPUT_IMAGE, image),
+        (Unit.OUTPUT_VIDEO, video),
     )

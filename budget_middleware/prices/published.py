@@ -30,6 +30,8 @@ _PRICES: Final = {
     Unit.REASONING: ("output_reasoning_mtok",),
     Unit.OUTPUT_AUDIO: ("output_audio_mtok",),
     Unit.OUTPUT_IMAGE: ("output_image_mtok",),
+    Unit.INPUT_VIDEO: ("input_video_mtok",),
+    Unit.OUTPUT_VIDEO: ("output_video_mtok",),
     Unit.CHARACTER: ("input_mchars",),
     Unit.AUDIO_MS: ("input_audio_hours", "audio_hours"),
     Unit.RERANK_SEARCH: ("rerank_searches_kcount",),

@@ -106,5 +106,5 @@ def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[Unit, ...]]:
     if ask.hides_input:
         tokens = max(tokens, rates.context_window or LARGEST_CONTEXT_TOKENS)
         # Nobody knows what it is.
-        may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE]
+        may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE, Unit.INPUT_VIDEO]
     return replace(ask.worst_input, input_tokens=tokens), tuple(may_become)

@@ -14,6 +14,8 @@ COUNTED_IN = {
     Unit.CACHED_AUDIO: ("input_tokens", "cached_input_tokens", "input_audio_tokens", "cached_audio_tokens"),
     Unit.INPUT_IMAGE: ("input_tokens", "input_image_tokens"),
     Unit.CACHED_IMAGE: ("input_tokens", "cached_input_tokens", "input_image_tokens", "cached_image_tokens"),
+    Unit.INPUT_VIDEO: ("input_tokens", "input_video_tokens"),
+    Unit.OUTPUT_VIDEO: ("output_tokens", "output_video_tokens"),
     Unit.OUTPUT: ("output_tokens",),
     Unit.REASONING: ("output_tokens", "reasoning_tokens"),
     Unit.OUTPUT_AUDIO: ("output_tokens", "output_audio_tokens"),
