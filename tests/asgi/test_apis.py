@@ -19,6 +19,7 @@ input = 1000
 cached_input = 100
 cache_write = 2000
 cache_write_1h = 4000
+allow_high_prices = true
 output = 1200
 [models.drawn]
 image = 0.04
