@@ -15,7 +15,7 @@ from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_behind
-from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, token_count
+from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
 from budget_middleware.apis.usage_rules import MOST_OUTPUT
 from budget_middleware.core.pricing import Usage
 from budget_middleware.headers import HeaderTable
@@ -57,7 +57,9 @@ class Bedrock(JsonApi):
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request, whose model is at Amazon whatever its name."""
-        ask = replace(super().read_ask(body, path=path, n_bytes=n_bytes), provider="aws", service_tier=None)
+        modes = _modes_of(body)
+        tier = modes[-1] if modes else None
+        ask = replace(super().read_ask(body, path=path, n_bytes=n_bytes), provider="aws", service_tier=tier)
         return with_tool_prompt(ask, body.get("tools") or mapping_of(body.get("toolConfig")).get("tools"))
 
     def count(self, body: Mapping[str, object]) -> Count:
@@ -78,12 +80,20 @@ class Bedrock(JsonApi):
         # Nova and converse have the same events, Nova inside an object that names them.
         for event in (answer, *(mapping_of(answer.get(name)) for name in _EVENTS)):
             _read_event(event, seen)
+            seen.modes = _modes_of(event) or seen.modes
         # What a model calls itself is priced as its maker's, not as Amazon's: the model asked for is billed.
         seen.model = seen.service_tier = None
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare message."""
         return message_error(refusal)
+
+
+def _modes_of(source: Mapping[str, object]) -> tuple[str, ...]:
+    """The service tier, and whether latency was optimized: so in requests and in answers."""
+    tier = text_in(mapping_of(source.get("serviceTier")), "type")
+    is_optimized = mapping_of(source.get("performanceConfig")).get("latency") == "optimized"
+    return tuple(filter(None, (tier, "optimized" if is_optimized else None)))
 
 
 def _read_event(event: Mapping[str, object], seen: Seen) -> None:
@@ -95,6 +105,11 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
         read_openai_usage(event, seen)
     if "type" not in event and (n_bytes := _read_texts(event, seen)):
         seen.take_text(n_bytes)
+    for name in ("start", "delta"):
+        # A search of Nova's, which is no function of the client's.
+        tool = mapping_of(mapping_of(event.get(name)).get("toolUse"))
+        if tool.get("type") == "server_tool_use":
+            seen.take_tool(tool.get("name"))
     if "contentBlockIndex" in event:
         seen.has_unread_output |= _DELTA.has_more(mapping_of(event.get("delta")))
     metrics = mapping_of(event.get(_METRICS))

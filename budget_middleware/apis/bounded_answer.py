@@ -16,7 +16,7 @@ from budget_middleware.apis.bounded_json import MAX_FIELD_BYTES, UNWEIGHED_BYTES
 _READ_FIELDS: Final = """
     id object type status state error model modelVersion model_version service_tier usage usageMetadata usage_metadata
     message response x_groq cost meta metrics metadata duration done done_reason prompt_eval_count eval_count
-    finish_reason stop_reason promptFeedback
+    finish_reason stop_reason promptFeedback tool_usage tools
 """
 # What the usages of all dialects have that is read.
 _USAGE_FIELDS: Final = """

@@ -24,7 +24,7 @@ from budget_middleware.apis.reading import (
     parse_body,
     whole_number,
 )
-from budget_middleware.apis.tools import declared_tools, modes_of
+from budget_middleware.apis.tools import declared_tools, modes_of, take_called, take_executed
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Unit
 
@@ -136,6 +136,9 @@ class OpenAIChat(JsonApi):
             seen.readable = True
             for choice in choices:
                 seen.take_text(_read_choice(mapping_of(choice), seen))
+        if "web_search" in answer and list_of(answer["web_search"]):
+            # What Z.ai's search has found, at the top of an answer or of a chunk.
+            seen.take_use(Unit.WEB_SEARCH, "")
         read_failure(answer, seen)
         read_openai_usage(answer, seen)
 
@@ -166,6 +169,8 @@ def _read_choice(choice: Mapping[str, object], seen: Seen) -> int:
     if choice.get("error"):
         seen.take_finish(Finish.FAILED)
     message = mapping_of(choice.get("message") or choice.get("delta"))
+    if "executed_tools" in message:
+        take_executed(list_of(message["executed_tools"]), seen)
     content = message.get("content")
     n_bytes += _read_parts(content, seen) if isinstance(content, list) else text_bytes_of(content)
     reasoning_and_refusal = _MESSAGE.read(message, seen)
@@ -177,6 +182,7 @@ def _read_choice(choice: Mapping[str, object], seen: Seen) -> int:
         n_bytes += sum(_REASONING.read(mapping_of(piece), seen) for piece in pieces)
     calls = [mapping_of(call) for call in list_of(message.get("tool_calls"))]
     seen.has_unread_output |= any(map(_CALL.has_more, calls))
+    take_called(calls, seen)
     called = [message.get("function_call"), *(call.get(kind) for call in calls for kind in ("function", "custom"))]
     n_bytes += sum(_CALLED.read(mapping_of(one), seen) for one in called)
     return n_bytes + _AUDIO.read(mapping_of(message.get("audio")), seen)

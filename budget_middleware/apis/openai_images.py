@@ -60,8 +60,7 @@ class OpenAIImages(JsonApi):
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The tokens of one image, with the partial ones that are asked for."""
-        by_size = _TOKENS.get(text_in(body, "quality") or "", _TOKENS["high"])
-        tokens = by_size.get(text_in(body, "size") or "", by_size[""])
+        tokens = image_tokens(body.get("quality"), body.get("size"))
         return tokens + _PARTIAL_IMAGE_TOKENS * (whole_number(body, "partial_images", at_most=MAX_IMAGES) or 0)
 
     def choices(self, body: Mapping[str, object]) -> int:
@@ -74,6 +73,12 @@ class OpenAIImages(JsonApi):
         read_failure(answer, seen)
         seen.has_results |= bool(answer.get("data") or answer.get("b64_json"))
         read_openai_usage(answer, seen, draws=True)
+
+
+def image_tokens(quality: object, size: object) -> int:
+    """The output tokens of one image; the most of what is listed where quality or size are not."""
+    by_size = _TOKENS.get(quality if isinstance(quality, str) else "", _TOKENS["high"])
+    return by_size.get(size if isinstance(size, str) else "", by_size[""])
 
 
 def _modes(body: Mapping[str, object]) -> tuple[str, ...]:

@@ -8,12 +8,13 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_images import image_tokens
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body, token_count
 from budget_middleware.apis.tools import declared_tools, modes_of, take_item
-from budget_middleware.core.usage import Unit
+from budget_middleware.core.usage import Unit, Usage
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 # Events with base64, not with text: sound, and images as they come into being.
@@ -34,6 +35,7 @@ _PART: Final = OutputFields(
 _WHOLE_ITEMS: Final = ("computer_call", "local_shell_call")
 # What the tool draws with if it does not say so.
 _IMAGE_MODEL: Final = "gpt-image-1.5"
+_IMAGE_CALL: Final = "image_generation_call"
 # What the provider keeps, and puts before the input: the conversation so far, a template.
 _STORED_INPUT: Final = ("previous_response_id", "conversation", "prompt")
 
@@ -96,7 +98,9 @@ class OpenAIResponses(JsonApi):
         if response.get("tools"):
             seen.modes = modes_of(response) or seen.modes
         if "tool_usage" in response:
-            _read_tool_usage(mapping_of(response["tool_usage"]), response, seen)
+            _read_tool_usage(mapping_of(response["tool_usage"]), seen)
+        if "output" in response:
+            _read_images(response, seen)
 
 
 def _names_stored(items: object) -> bool:
@@ -110,18 +114,28 @@ def _is_at_end(response: Mapping[str, object]) -> bool:
     return response.get("status") not in ("queued", "in_progress")
 
 
-def _read_tool_usage(tool_usage: Mapping[str, object], response: Mapping[str, object], seen: Seen) -> None:
-    """Take over what tools have used beside the model: the searches that are billed, and the tokens of images."""
+def _read_tool_usage(tool_usage: Mapping[str, object], seen: Seen) -> None:
+    """Take over how many searches are billed, which may be fewer than there were."""
     searches = token_count(mapping_of(tool_usage.get("web_search")).get("num_requests"))
     if searches is not None and seen.usage is not None:
         seen.take_told_uses(Unit.WEB_SEARCH)
         seen.usage = replace(seen.usage, web_searches=searches)
+
+
+def _read_images(response: Mapping[str, object], seen: Seen) -> None:
+    """Take over what the image model has used, which its tool calls: as it is told, else by the images that came."""
+    images = [item for item in map(mapping_of, list_of(response.get("output"))) if item.get("type") == _IMAGE_CALL]
+    if not images:
+        return
     drawn = Seen()
-    read_openai_usage({"usage": tool_usage.get("image_gen")}, drawn, draws=True)
-    if drawn.usage is not None and drawn.usage.output_tokens:
-        tools = map(mapping_of, list_of(response.get("tools")))
-        models = [name_in(tool, "model") for tool in tools if tool.get("type") == "image_generation"]
-        seen.beside = ((next(filter(None, models), _IMAGE_MODEL), drawn.usage),)
+    read_openai_usage({"usage": mapping_of(response.get("tool_usage")).get("image_gen")}, drawn, draws=True)
+    usage = drawn.usage
+    if usage is None or not usage.output_tokens:
+        tokens = sum(image_tokens(item.get("quality"), item.get("size")) for item in images)
+        usage = Usage(output_tokens=tokens, output_image_tokens=tokens)
+    tools = map(mapping_of, list_of(response.get("tools")))
+    models = [name_in(tool, "model") for tool in tools if tool.get("type") == "image_generation"]
+    seen.beside = ((next(filter(None, models), _IMAGE_MODEL), usage),)
 
 
 def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:

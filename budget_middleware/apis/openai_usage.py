@@ -23,7 +23,7 @@ from budget_middleware.core.pricing import Usage
 
 _ELSEWHERE: Final = ("x_groq", "metrics", "metadata")
 _IS_ELSEWHERE: Final = frozenset(_ELSEWHERE)
-_TOOL_FIELDS: Final = frozenset({"server_tool_use", "server_side_tool_usage_details"})
+_TOOL_FIELDS: Final = frozenset({"server_tool_use", "server_side_tool_usage_details", "plugins"})
 # xAI counts its costs in these.
 _TICKS_PER_USD: Final = 10**10
 _CACHE_FIELDS: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"})
@@ -135,12 +135,13 @@ def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[s
 
 
 def _add_tools(told: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:
-    """How often tools of the provider were used: as LiteLLM, OpenRouter and xAI tell it."""
+    """How often tools of the provider were used: as LiteLLM, OpenRouter, xAI and DashScope tell it."""
     by_tool = mapping_of(usage.get("server_tool_use") or usage.get("server_side_tool_usage_details"))
     told.web_searches = max(
         told.web_searches,
         first_count(of_input, "web_search_requests"),
         first_count(by_tool, "web_search_requests", "web_search_calls"),
+        first_count(mapping_of(mapping_of(usage.get("plugins")).get("search")), "count"),
     )
     # Whichever of these two the model is billed by.
     told.grounded_requests = int(told.web_searches > 0)

@@ -5,7 +5,7 @@ container or by its run), both are told, and the price of the model decides. Fun
 have no fee; nor have those of `_FREE_CALLS`, whose work is in the tokens. A tool that is not known here is noted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from budget_middleware.apis.base import DeclaredTool, Seen
@@ -69,6 +69,9 @@ def declared_tools(body: Mapping[str, object]) -> tuple[DeclaredTool, ...]:
 
 def _units_of(tool: Mapping[str, object]) -> Iterator[Unit]:
     kind = (text_in(tool, "type") or "").rpartition(":")[2]
+    if kind == "builtin_function":
+        # Moonshot's.
+        kind = str(mapping_of(tool.get("function")).get("name")).lstrip("$")
     for beginning, units in _DECLARED_TYPES.items():
         if kind.startswith(beginning):
             yield from units
@@ -116,6 +119,25 @@ def take_item(item: Mapping[str, object], index: object, seen: Seen) -> None:
             seen.take_use(Unit.CODE_EXECUTION, index)
     elif kind not in _FREE_CALLS:
         seen.take_tool(kind)
+
+
+def take_executed(tools: Iterable[object], seen: Seen) -> None:
+    """Take over what Groq's compound systems have used."""
+    for place, tool in enumerate(map(mapping_of, tools)):
+        index, kind = tool.get("index", place), tool.get("type")
+        if kind in ("search", "web_search", "browser_search"):
+            seen.take_use(Unit.WEB_SEARCH, index)
+        elif kind in ("python", "code_interpreter"):
+            seen.take_use(Unit.CODE_EXECUTION, index)
+        else:
+            seen.take_tool(kind)
+
+
+def take_called(calls: Iterable[Mapping[str, object]], seen: Seen) -> None:
+    """Take over the searches of Moonshot, which look as if functions of the client were called."""
+    for place, call in enumerate(calls):
+        if mapping_of(call.get("function")).get("name") == "$web_search":
+            seen.take_use(Unit.WEB_SEARCH, call.get("index", place))
 
 
 def take_server_tool(name: object, id_: object, seen: Seen) -> None:

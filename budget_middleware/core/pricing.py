@@ -132,5 +132,7 @@ def unpriced_uses(rates: Rates, usage: Usage) -> tuple[Unit, ...]:
 
 def _counts(rates: Rates, usage: Usage) -> Counts:
     counts = counts_of(usage)
+    if 0 < usage.audio_ms < rates.least_audio_ms:
+        counts = tuple((unit, rates.least_audio_ms if unit is Unit.AUDIO_MS else count) for unit, count in counts)
     # A fee for every request, however small, where the model has one.
     return (*counts, (Unit.REQUEST, 1)) if Unit.REQUEST in rates.by_unit else counts

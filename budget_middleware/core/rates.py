@@ -68,6 +68,14 @@ _ELSE_BILLED_AS: Final = {
 }
 
 
+def _as_long(rate: Rate, standard: Rate | None) -> Rate:
+    """The rate of a mode. Where it is a discount that no list has for long inputs, it is the same discount there."""
+    if standard is None or rate.tiers or not standard.tiers or rate.nanos_per_million >= standard.nanos_per_million:
+        return rate
+    part = rate.nanos_per_million, standard.nanos_per_million
+    return replace(rate, tiers=tuple((above, ceil_div(nanos * part[0], part[1])) for above, nanos in standard.tiers))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
     """The prices of one model, by unit. What has no price, and belongs to nothing that has one, costs nothing.
@@ -86,6 +94,8 @@ class Rates:
     provider: str = ""
     max_output_tokens: int | None = None
     context_window: int | None = None
+    # A shorter recording costs as much as one of this length.
+    least_audio_ms: int = 0
     # The price list that the rates are from, and of some units and modes another one.
     source: str = field(default="", compare=False)
     other_sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -135,7 +145,7 @@ class Rates:
         by_unit, sources = dict(self.by_unit), dict(self.other_sources)
         for name in dict.fromkeys(modes):
             others = self.by_mode.get(name, {})
-            by_unit |= others
+            by_unit |= {unit: _as_long(rate, self.by_unit.get(unit)) for unit, rate in others.items()}
             sources |= dict.fromkeys(others, self.other_sources.get(name, self.source))
         changed = replace(self, by_unit=by_unit, by_mode={}, basis_points_by_mode={}, other_sources=sources)
         for name in dict.fromkeys(modes):

@@ -9,7 +9,8 @@ an entry may go when `genai-prices` has it. They are those of the providers' pri
 - Anthropic: platform.claude.com/docs/en/about-claude/pricing (fast mode, data residency, web search)
 - Google: ai.google.dev/gemini-api/docs/pricing (grounding; what is free each day is the account's, and not known here)
 - xAI: docs.x.ai/developers/pricing (tools), Perplexity: docs.perplexity.ai/getting-started/pricing (request fees)
-- Groq: groq.com/pricing (built-in tools)
+- Groq: groq.com/pricing (built-in tools, and the least length of a recording)
+- Moonshot: platform.kimi.ai/docs/pricing/tools, Z.ai: docs.z.ai/guides/overview/pricing (web search)
 
 What cannot be priced, since no answer tells how long it ran: Anthropic's and Groq's code execution, sold by the hour.
 """
@@ -174,6 +175,7 @@ class _Missing(NamedTuple):
     usd: Mapping[Unit, str] = {}
     by_mode: Mapping[str, Mapping[Unit, str]] = {}
     basis_points_by_mode: Mapping[str, int] = {}
+    least_audio_ms: int = 0
 
 
 # Up to 2.5.
@@ -229,7 +231,10 @@ _MISSING: Final = (
             Unit.FILE_SEARCH: "0.0025",
         },
     ),
+    _Missing("groq", "whisper-", least_audio_ms=10_000),
     _Missing("groq", "", {Unit.WEB_SEARCH: "0.005"}),
+    _Missing("moonshotai", "", {Unit.WEB_SEARCH: "0.005"}),
+    _Missing("zai", "", {Unit.WEB_SEARCH: "0.01"}),
     _Missing("perplexity", r"sonar\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
     _Missing("perplexity", r"sonar-reasoning\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
     _Missing(
@@ -261,7 +266,7 @@ def with_missing(rates: Rates, name: str) -> Rates:
     search = search_unit(name)
     by_unit = _with_search(rates.by_unit, search)
     by_mode = {mode: dict(units) for mode, units in rates.by_mode.items()}
-    basis_points = dict(rates.basis_points_by_mode)
+    basis_points, least_audio_ms = dict(rates.basis_points_by_mode), 0
     for missing in _missing_from(rates, name):
         for unit, usd in missing.usd.items():
             if unit is not Unit.WEB_SEARCH or search is unit:
@@ -271,7 +276,14 @@ def with_missing(rates: Rates, name: str) -> Rates:
         for mode, points in missing.basis_points_by_mode.items():
             if mode not in by_mode:
                 basis_points.setdefault(mode, points)
-    return replace(rates, by_unit=by_unit, by_mode=by_mode, basis_points_by_mode=basis_points)
+        least_audio_ms = max(least_audio_ms, missing.least_audio_ms)
+    return replace(
+        rates,
+        by_unit=by_unit,
+        by_mode=by_mode,
+        basis_points_by_mode=basis_points,
+        least_audio_ms=least_audio_ms,
+    )
 
 
 def _missing_from(rates: Rates, name: str) -> Iterator[_Missing]:

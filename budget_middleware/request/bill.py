@@ -30,7 +30,7 @@ _UNITS: Final = {
     "rerank_searches": Unit.RERANK_SEARCH,
 }
 # The modes that cost more wherever they have a price at all.
-_DEARER: Final = frozenset({"fast", "ultrafast", "priority", "us"})
+_DEARER: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
 
 
 class Bill:

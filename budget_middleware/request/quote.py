@@ -90,11 +90,14 @@ def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Qu
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
-    """A cheaper service tier is believed when the answer confirms it, a dearer one at once."""
+    """A cheaper service tier is believed when the answer confirms it, a dearer one at once. Other modes, such as a size,
+    are as they were asked for.
+    """
     if rates is None:
         return ()
+    standard = rates.in_modes(ask.modes) if ask.modes else rates
     tier = rates.in_modes((ask.service_tier, *ask.modes))
-    return (rates,) if tier is rates else (rates, tier)
+    return (standard,) if tier is standard else (standard, tier)
 
 
 def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[Unit, ...]]:

@@ -167,6 +167,11 @@ RESPONSES_OF = {
     ),
     "a shell of the client's": (response({"type": "shell_call", "environment": {"type": "local"}}), "0.0028"),
     "functions": (response({"type": "function_call", "name": "f", "arguments": "{}"}, {"type": "mcp_call"}), "0.0028"),
+    # 1,056 at 32.
+    "an image of which nothing is told": (
+        response({"type": "image_generation_call", "result": "AAAA", "quality": "medium", "size": "1024x1024"}),
+        "0.036592",
+    ),
     # 1,056 at 32 and 40 at 5.
     "an image": (
         response(
@@ -198,6 +203,134 @@ async def test_m26_in_a_stream_that_breaks_off(memory):
     assert 0.03 < float(spent) < 0.0301
 
 
+# Chats: what gateways and other providers tell.
+
+
+def chat(*, message=None, usage=None, **fields):
+    told = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100, **(usage or {})}
+    return {"choices": [{"message": {"content": "hi", **(message or {})}}], "usage": told, **fields}
+
+
+MOONSHOTS = {"tool_calls": [{"type": "function", "function": {"name": "$web_search", "arguments": "{}"}}]}
+CHATS = {
+    # 1,000 at 2.5, 100 at 10, and the search that comes with each request.
+    "a model that always searches": ("gpt-4o-search-preview", chat(), "0.0285"),
+    # 1,000 and 100 at 1 are .0011.
+    "a large context": ("perplexity/sonar", chat(usage={"search_context_size": "high"}), "0.0131"),
+    "a small one": ("perplexity/sonar", chat(usage={"search_context_size": "low"}), "0.0061"),
+    "nobody knows which": ("perplexity/sonar", chat(), "0.0131"),
+    # Through LiteLLM: .00225 and .0105 for the tokens.
+    "Gemini 2.5, three searches": (
+        "gemini/gemini-2.5-pro",
+        chat(usage={"prompt_tokens_details": {"web_search_requests": 3}}),
+        "0.03725",
+    ),
+    "Claude, three searches": (
+        "anthropic/claude-sonnet-4-5",
+        chat(usage={"server_tool_use": {"web_search_requests": 3}}),
+        "0.0345",
+    ),
+    # 1,000 at 3 and 100 at 15 are .0045.
+    "xAI, without its own cost": (
+        "xai/grok-4",
+        chat(usage={"server_side_tool_usage_details": {"web_search_calls": 2, "x_search_calls": 1}}),
+        "0.0195",
+    ),
+    # 1,000 at .15 and 100 at .6 are .00021.
+    "Groq's compound": (
+        "groq/openai/gpt-oss-120b",
+        chat(message={"executed_tools": [{"index": 0, "type": "search"}, {"index": 1, "type": "search"}]}),
+        "0.01021",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHATS)
+async def test_the_bill_of_a_chat(memory, name):
+    model, answer, spent = CHATS[name]
+    assert await booked(memory, model, CHAT, json_answer(answer)) == spent
+
+
+@pytest.mark.parametrize(
+    ("model", "answer", "fee"),
+    [
+        ("moonshot/kimi-k2-0905-preview", chat(message=MOONSHOTS), 0.005),
+        ("zai/glm-4.6", chat(web_search=[{"title": "a", "link": "b"}]), 0.01),
+    ],
+)
+async def test_searches_of_others(memory, model, answer, fee):
+    without = await booked(memory, model, CHAT, json_answer(chat()))
+    assert float(await booked(memory, model, CHAT, json_answer(answer))) == pytest.approx(2 * float(without) + fee)
+
+
+# Images by the piece.
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "spent"),
+    [
+        ("dall-e-3", {}, "0.04"),
+        ("dall-e-3", {"size": "1024x1024", "quality": "standard"}, "0.04"),
+        ("dall-e-3", {"size": "1792x1024"}, "0.08"),
+        ("dall-e-3", {"size": "1024x1792", "quality": "hd"}, "0.12"),
+        ("dall-e-2", {"size": "256x256", "n": 3}, "0.048"),
+        ("imagen-4.0-fast-generate-001", {"n": 2}, "0.04"),
+        ("xai/grok-imagine-image", {}, "0.02"),
+    ],
+)
+async def test_images_by_size_and_quality(memory, model, body, spent):
+    answer = json_answer({"data": [{"url": "https://x"}] * body.get("n", 1)})
+    assert await booked(memory, model, IMAGES, answer, body=body) == spent
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        ({"quality": "low", "size": "1024x1024"}, 272),
+        ({"quality": "medium", "size": "1536x1024"}, 1568),
+        ({"quality": "high"}, 6240),
+        ({"size": "1024x1024"}, 4160),
+    ],
+)
+async def test_images_by_tokens_that_no_usage_tells(memory, body, tokens):
+    answer = json_answer({"data": [{"b64_json": "AAAA"}]})
+    # Two tokens of a prompt at 5.
+    spent = await booked(memory, "gpt-image-1.5", IMAGES, answer, body=body)
+    assert float(spent) == pytest.approx(tokens * 32e-6, abs=1e-4)
+
+
+# Groq bills ten seconds at least: of .111 an hour.
+@pytest.mark.parametrize(("seconds", "spent"), [(3, "0.000308333"), (10, "0.000308333"), (20, "0.000616667")])
+async def test_the_least_length_of_a_recording(memory, seconds, spent):
+    answer = json_answer({"text": "hi", "usage": {"type": "duration", "seconds": seconds}})
+    assert await booked(memory, "groq/whisper-large-v3", "/v1/audio/transcriptions", answer) == spent
+
+
+# The operator's own prices.
+
+OWN = """
+[models.prod-chat]
+input = 1
+output = 1
+code_container = 0.02
+[models.prod-chat.fast]
+times = 2
+[models.prod-chat.container_4g]
+code_container = 0.5
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "spent"),
+    [({}, "0.0211"), ({"service_tier": "fast"}, "0.0222"), ({"tools": [LARGE]}, "0.5011")],
+)
+async def test_own_prices_name_tools_and_modes(memory, tmp_path, fields, spent):
+    path = tmp_path / "prices.toml"
+    path.write_text(OWN)
+    answer = json_answer(response(code(), **fields) | {"model": "prod-chat"})
+    assert await booked(memory, "prod-chat", RESPONSES, answer, prices=str(path)) == spent
+
+
 # What is not understood is never free.
 
 UNPRICED = {
@@ -218,6 +351,38 @@ UNPRICED = {
         RESPONSES,
         response({"type": "My secret_call", "id": "x"}),
         "gpt-4.1: a tool",
+    ),
+    "a tier of Bedrock's": (
+        "",
+        "/model/us.anthropic.claude-sonnet-4-5-20250929-v1:0/converse",
+        {
+            "output": {"message": {"content": [{"text": "hi"}]}},
+            "usage": {"inputTokens": 10, "outputTokens": 5},
+            "performanceConfig": {"latency": "optimized"},
+        },
+        "regional.anthropic.claude-sonnet-4-5-20250929-v1:0: mode optimized",
+    ),
+    "a search of Nova's": (
+        "",
+        "/model/amazon.nova-pro-v1:0/converse",
+        {
+            "output": {"message": {"content": [{"text": "hi"}]}},
+            "start": {"toolUse": {"type": "server_tool_use", "name": "nova_grounding"}},
+            "usage": {"inputTokens": 10, "outputTokens": 5},
+        },
+        "amazon.nova-pro-v1:0: nova_grounding",
+    ),
+    "code of Groq's": (
+        "groq/openai/gpt-oss-120b",
+        CHAT,
+        chat(message={"executed_tools": [{"type": "python"}]}),
+        "openai/gpt-oss-120b: code_execution",
+    ),
+    "a search that DashScope counts": (
+        "dashscope/qwen-plus",
+        CHAT,
+        chat(usage={"plugins": {"search": {"count": 1}}}),
+        "qwen-plus: web_search",
     ),
     "a mode": (
         "claude-sonnet-4-5",

@@ -287,6 +287,31 @@ class TestModes:
         assert prices.in_modes(("x", "y")) is prices
 
 
+class TestDiscountsOfLongInputs:
+    """A list that has a discount, and none for long inputs: half the price of a short one is half that of a long."""
+
+    PRICES = Rates(
+        model="m",
+        by_unit={Unit.INPUT: Rate(4_000_000, ((10, 8_000_000),)), Unit.OUTPUT: FREE},
+        by_mode={
+            "flex": {Unit.INPUT: Rate(2_000_000)},
+            "batch": {Unit.INPUT: Rate(2_000_000, ((10, 3_000_000),))},
+            "priority": {Unit.INPUT: Rate(9_000_000)},
+        },
+    )
+
+    @pytest.mark.parametrize(("mode", "nanos"), [(None, 88), ("flex", 44), ("batch", 33), ("priority", 99)])
+    def test_a_long_input(self, mode, nanos):
+        assert cost_nanos(self.PRICES.in_modes((mode,)), Usage(input_tokens=11)) == nanos
+
+
+class TestLeastLength:
+    @pytest.mark.parametrize(("audio_ms", "nanos"), [(0, 0), (1, 10), (9, 10), (10, 10), (11, 11)])
+    def test_a_short_recording_costs_as_much_as_the_least(self, audio_ms, nanos):
+        prices = Rates(model="m", by_unit={Unit.AUDIO_MS: Rate(1_000_000)}, least_audio_ms=10)
+        assert cost_nanos(prices, Usage(audio_ms=audio_ms)) == nanos
+
+
 class TestUnpricedUses:
     @pytest.mark.parametrize(
         ("priced", "used", "missing"),

@@ -53,6 +53,7 @@ DECLARED = {
     "xAI's": (RESPONSES, tools("x_search", "web_search"), 10_001, 10_001),
     "a chat that searches": (CHAT, {"web_search_options": {}}, 1, 1),
     "a gateway's": (CHAT, tools("openrouter:web_search"), 1, 1),
+    "Moonshot's": (CHAT, {"tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]}, 1, 1),
     "Claude's": (MESSAGES, {"tools": [CLAUDES]}, 1, 1),
     "Claude's, as often as is allowed": (MESSAGES, {"tools": [{**CLAUDES, "max_uses": 7}]}, 1, 7),
     "never": (MESSAGES, {"tools": [{**CLAUDES, "max_uses": 0}]}, 1, 1),
