@@ -15,9 +15,7 @@ an entry may go when `genai-prices` has it. They are those of the providers' pri
 What cannot be priced, since no answer tells how long it ran: Anthropic's and Groq's code execution, sold by the hour.
 """
 
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -164,7 +162,7 @@ _OTHER_USD: Final[dict[_Key, dict[Unit, str]]] = {
 }
 
 
-class _Missing(NamedTuple):
+class Missing(NamedTuple):
     """What the lists lack for the models of a provider ("": of any) whose name matches a pattern from its beginning.
 
     USD for one use, or for a million tokens; so in modes, or there in hundredths of a percent of all that is no fee.
@@ -179,8 +177,7 @@ class _Missing(NamedTuple):
 
 
 # Up to 2.5.
-_OLD_GEMINI: Final = r"gemini-(?:live-)?[12]\.|gemini-(?:flash|pro)-1|gemini-pro\Z"
-_ALWAYS_SEARCHES: Final = r"gpt-.*-search-(?:preview|api)|sonar(?!-deep)"
+OLD_GEMINI: Final = r"gemini-(?:live-)?[12]\.|gemini-(?:flash|pro)-1|gemini-pro\Z"
 _SIZES: Final = ("search_low", "search_medium", "search_high")
 
 
@@ -189,13 +186,13 @@ def _request_fees(*usd: str) -> Mapping[str, Mapping[Unit, str]]:
 
 
 # The first that prices a unit or a mode counts.
-_MISSING: Final = (
+MISSING: Final = (
     # These search with each request.
-    _Missing("openai", "gpt-4o(?:-mini)?-search-preview", {Unit.REQUEST: "0.025"}),
-    _Missing("openai", "gpt-5-search-api", {Unit.REQUEST: "0.01"}),
+    Missing("openai", "gpt-4o(?:-mini)?-search-preview", {Unit.REQUEST: "0.025"}),
+    Missing("openai", "gpt-5-search-api", {Unit.REQUEST: "0.01"}),
     # The preview of the tool, with models that do not reason.
-    _Missing("openai", "gpt-4o|gpt-4.1", by_mode={"web_search_preview": {Unit.WEB_SEARCH: "0.025"}}),
-    _Missing(
+    Missing("openai", "gpt-4o|gpt-4.1", by_mode={"web_search_preview": {Unit.WEB_SEARCH: "0.025"}}),
+    Missing(
         "openai",
         "",
         {Unit.WEB_SEARCH: "0.01", Unit.FILE_SEARCH: "0.0025", Unit.CODE_CONTAINER: "0.03"},
@@ -205,23 +202,23 @@ _MISSING: Final = (
             "container_64g": {Unit.CODE_CONTAINER: "1.92"},
         },
     ),
-    _Missing(
+    Missing(
         "azure",
         "",
         {Unit.WEB_SEARCH: "0.014", Unit.FILE_SEARCH: "0.0025", Unit.CODE_CONTAINER: "0.033"},
     ),
-    _Missing("anthropic", r"claude-opus-4-[67]\b", basis_points_by_mode={"fast": 60_000}),
-    _Missing(
+    Missing("anthropic", r"claude-opus-4-[67]\b", basis_points_by_mode={"fast": 60_000}),
+    Missing(
         "anthropic",
         r"claude-[a-z]+-(?:4-[6-9]|[5-9])(?![0-9])",
         basis_points_by_mode={"us": 11_000},
     ),
     # What was bought as priority is bought beforehand.
-    _Missing("anthropic", "claude-", {Unit.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
-    _Missing("google", "claude-", {Unit.WEB_SEARCH: "0.01"}),
-    _Missing("google", _OLD_GEMINI, {Unit.GROUNDED_REQUEST: "0.035", Unit.MAPS_REQUEST: "0.025"}),
-    _Missing("google", f"(?!{_OLD_GEMINI})gemini-", {Unit.WEB_SEARCH: "0.014", Unit.MAPS_REQUEST: "0.014"}),
-    _Missing(
+    Missing("anthropic", "claude-", {Unit.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
+    Missing("google", "claude-", {Unit.WEB_SEARCH: "0.01"}),
+    Missing("google", OLD_GEMINI, {Unit.GROUNDED_REQUEST: "0.035", Unit.MAPS_REQUEST: "0.025"}),
+    Missing("google", f"(?!{OLD_GEMINI})gemini-", {Unit.WEB_SEARCH: "0.014", Unit.MAPS_REQUEST: "0.014"}),
+    Missing(
         "x-ai",
         "grok-",
         {
@@ -231,21 +228,21 @@ _MISSING: Final = (
             Unit.FILE_SEARCH: "0.0025",
         },
     ),
-    _Missing("groq", "whisper-", least_audio_ms=10_000),
-    _Missing("groq", "", {Unit.WEB_SEARCH: "0.005"}),
-    _Missing("moonshotai", "", {Unit.WEB_SEARCH: "0.005"}),
-    _Missing("zai", "", {Unit.WEB_SEARCH: "0.01"}),
-    _Missing("perplexity", r"sonar\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
-    _Missing("perplexity", r"sonar-reasoning\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
-    _Missing(
+    Missing("groq", "whisper-", least_audio_ms=10_000),
+    Missing("groq", "", {Unit.WEB_SEARCH: "0.005"}),
+    Missing("moonshotai", "", {Unit.WEB_SEARCH: "0.005"}),
+    Missing("zai", "", {Unit.WEB_SEARCH: "0.01"}),
+    Missing("perplexity", r"sonar\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
+    Missing("perplexity", r"sonar-reasoning\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
+    Missing(
         "perplexity", r"sonar(?:-reasoning)?-pro", {Unit.REQUEST: "0.014"}, _request_fees("0.006", "0.01", "0.014")
     ),
     # Models that hear and speak, and that published books price by text alone: what the realtime or direct model of
     # their family takes for sound. A sixteenth of it would be billed otherwise.
-    _Missing("", r"gpt-4o-audio-preview\Z", {Unit.INPUT_AUDIO: "40", Unit.OUTPUT_AUDIO: "80"}),
-    _Missing("", r"gpt-4o-mini-audio-preview\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
-    _Missing("", r"openai/gpt-audio\Z", {Unit.INPUT_AUDIO: "32", Unit.OUTPUT_AUDIO: "64"}),
-    _Missing("", r"openai/gpt-audio-mini\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
+    Missing("", r"gpt-4o-audio-preview\Z", {Unit.INPUT_AUDIO: "40", Unit.OUTPUT_AUDIO: "80"}),
+    Missing("", r"gpt-4o-mini-audio-preview\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
+    Missing("", r"openai/gpt-audio\Z", {Unit.INPUT_AUDIO: "32", Unit.OUTPUT_AUDIO: "64"}),
+    Missing("", r"openai/gpt-audio-mini\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
 )
 
 
@@ -261,60 +258,7 @@ class Gaps:
         return iter(())
 
 
-def with_missing(rates: Rates, name: str) -> Rates:
-    """The published rates of a model, which was looked up by a name, with what the lists lack for it."""
-    search = search_unit(name)
-    by_unit = _with_search(rates.by_unit, search)
-    by_mode = {mode: dict(units) for mode, units in rates.by_mode.items()}
-    basis_points, least_audio_ms = dict(rates.basis_points_by_mode), 0
-    for missing in _missing_from(rates, name):
-        for unit, usd in missing.usd.items():
-            if unit is not Unit.WEB_SEARCH or search is unit:
-                by_unit.setdefault(unit, _rate(unit, usd))
-        for mode, prices in missing.by_mode.items():
-            by_mode.setdefault(mode, {unit: _rate(unit, usd) for unit, usd in prices.items()})
-        for mode, points in missing.basis_points_by_mode.items():
-            if mode not in by_mode:
-                basis_points.setdefault(mode, points)
-        least_audio_ms = max(least_audio_ms, missing.least_audio_ms)
-    return replace(
-        rates,
-        by_unit=by_unit,
-        by_mode=by_mode,
-        basis_points_by_mode=basis_points,
-        least_audio_ms=least_audio_ms,
-    )
-
-
-def _missing_from(rates: Rates, name: str) -> Iterator[_Missing]:
-    for missing in _MISSING:
-        if missing.provider in ("", rates.provider) and (
-            re.match(missing.models, name) or re.match(missing.models, rates.model)
-        ):
-            # Tools are used by what writes text.
-            yield missing if Unit.OUTPUT in rates.by_unit else missing._replace(usd={}, by_mode={})
-
-
-def search_unit(model: str) -> Unit:
-    """What a list means by the price of a search of a model: some take it once a request, however many there were."""
-    name = model.rpartition("/")[2]
-    if re.match(_ALWAYS_SEARCHES, name):
-        return Unit.REQUEST
-    return Unit.GROUNDED_REQUEST if re.match(_OLD_GEMINI, name) else Unit.WEB_SEARCH
-
-
-def _with_search(by_unit: Mapping[Unit, Rate], search: Unit) -> dict[Unit, Rate]:
-    """The rates with the price of a search as that of what it is taken for."""
-    found = dict(by_unit)
-    if search is not Unit.WEB_SEARCH and Unit.WEB_SEARCH in found:
-        price = found.pop(Unit.WEB_SEARCH)
-        # A list that knows of searches alone has the price of those that other models make by a tool.
-        if search is not Unit.REQUEST:
-            found[search] = price
-    return found
-
-
-def _rate(unit: Unit, usd: str) -> Rate:
+def rate_of(unit: Unit, usd: str) -> Rate:
     return Rate(nanos_per_million(Decimal(usd), per=PER.get(unit, MILLION)))
 
 
@@ -331,7 +275,7 @@ def _tiered(key: _Key, usd: Mapping[Unit, _Tiers]) -> Rates:
 
 
 def _other(key: _Key, usd: Mapping[Unit, str]) -> Rates:
-    by_unit = {unit: _rate(unit, price) for unit, price in usd.items()}
+    by_unit = {unit: rate_of(unit, price) for unit, price in usd.items()}
     return Rates(model=key[1], provider=key[0], by_unit=by_unit)
 
 
@@ -339,8 +283,8 @@ def _image(key: _Key, usd: str, usd_by_mode: Mapping[str, str]) -> Rates:
     return Rates(
         model=key[1],
         provider=key[0],
-        by_unit={Unit.IMAGE: _rate(Unit.IMAGE, usd)},
-        by_mode={mode: {Unit.IMAGE: _rate(Unit.IMAGE, price)} for mode, price in usd_by_mode.items()},
+        by_unit={Unit.IMAGE: rate_of(Unit.IMAGE, usd)},
+        by_mode={mode: {Unit.IMAGE: rate_of(Unit.IMAGE, price)} for mode, price in usd_by_mode.items()},
     )
 
 

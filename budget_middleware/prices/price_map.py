@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from budget_middleware.core.pricing import Rate, Rates, Unit
-from budget_middleware.prices.gaps import search_unit
+from budget_middleware.prices.missing import search_unit
 from budget_middleware.prices.numbers import MAX_TOKENS, allows_high_in, count_in, factor_of, price_in, refuse
 from budget_middleware.prices.units import SELLS_BY, exact_number
 

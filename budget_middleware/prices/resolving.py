@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 
 from budget_middleware.core.pricing import FREE, Rate, Rates, Unit
 from budget_middleware.prices import published
-from budget_middleware.prices.gaps import GAPS, with_missing
+from budget_middleware.prices.gaps import GAPS
+from budget_middleware.prices.missing import with_missing
 from budget_middleware.prices.providers import ANY_SELLER
 from budget_middleware.prices.spelling import Reading, has_no_published_price, readings_of, surcharge_of
 from budget_middleware.prices.units import SELLS_BY

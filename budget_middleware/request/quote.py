@@ -90,8 +90,9 @@ def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Qu
 
 
 def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
-    """A cheaper service tier is believed when the answer confirms it, a dearer one at once. Other modes, such as a size,
-    are as they were asked for.
+    """A cheaper service tier is believed when the answer confirms it, a dearer one at once.
+
+    Other modes, such as a size, are as they were asked for.
     """
     if rates is None:
         return ()

@@ -1,0 +1,64 @@
+"""What is missing from the prices that were found for a model, taken from the table in `gaps`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.prices.gaps import MISSING, OLD_GEMINI, Missing, rate_of
+
+_ALWAYS_SEARCHES: Final = r"gpt-.*-search-(?:preview|api)|sonar(?!-deep)"
+
+
+def with_missing(rates: Rates, name: str) -> Rates:
+    """The published rates of a model, which was looked up by a name, with what the lists lack for it."""
+    search = search_unit(name)
+    by_unit = _with_search(rates.by_unit, search)
+    by_mode = {mode: dict(units) for mode, units in rates.by_mode.items()}
+    basis_points, least_audio_ms = dict(rates.basis_points_by_mode), 0
+    for missing in _missing_from(rates, name):
+        for unit, usd in missing.usd.items():
+            if unit is not Unit.WEB_SEARCH or search is unit:
+                by_unit.setdefault(unit, rate_of(unit, usd))
+        for mode, prices in missing.by_mode.items():
+            by_mode.setdefault(mode, {unit: rate_of(unit, usd) for unit, usd in prices.items()})
+        for mode, points in missing.basis_points_by_mode.items():
+            if mode not in by_mode:
+                basis_points.setdefault(mode, points)
+        least_audio_ms = max(least_audio_ms, missing.least_audio_ms)
+    return replace(
+        rates,
+        by_unit=by_unit,
+        by_mode=by_mode,
+        basis_points_by_mode=basis_points,
+        least_audio_ms=least_audio_ms,
+    )
+
+
+def _missing_from(rates: Rates, name: str) -> Iterator[Missing]:
+    for missing in MISSING:
+        if missing.provider in ("", rates.provider) and (
+            re.match(missing.models, name) or re.match(missing.models, rates.model)
+        ):
+            # Tools are used by what writes text.
+            yield missing if Unit.OUTPUT in rates.by_unit else missing._replace(usd={}, by_mode={})
+
+
+def search_unit(model: str) -> Unit:
+    """What a list means by the price of a search of a model: some take it once a request, however many there were."""
+    name = model.rpartition("/")[2]
+    if re.match(_ALWAYS_SEARCHES, name):
+        return Unit.REQUEST
+    return Unit.GROUNDED_REQUEST if re.match(OLD_GEMINI, name) else Unit.WEB_SEARCH
+
+
+def _with_search(by_unit: Mapping[Unit, Rate], search: Unit) -> dict[Unit, Rate]:
+    """The rates with the price of a search as that of what it is taken for."""
+    found = dict(by_unit)
+    if search is not Unit.WEB_SEARCH and Unit.WEB_SEARCH in found:
+        price = found.pop(Unit.WEB_SEARCH)
+        # A list that knows of searches alone has the price of those that other models make by a tool.
+        if search is not Unit.REQUEST:
+            found[search] = price
+    return found
