@@ -29,6 +29,8 @@ def price_answer(file: str, *, model: str, api: str, as_json: bool) -> int:
     if itemized is None or (quote.rates is None and not itemized.amounts and not itemized.sources):
         complain_of_no_price(ask.model)
         return 1
+    for what in sorted(bill.unpriced):
+        complain(f"{what} has no price, and is missing from this bill: give it one in BUDGET_PRICES")
     names = {"api": answer.api.name, "asked": ask.model, "answered": answer.seen.model}
     if as_json:
         say_json({**names, **bill_document(itemized, reason=charge.reason)})

@@ -121,12 +121,13 @@ def unpriced_uses(rates: Rates, usage: Usage) -> tuple[Unit, ...]:
     """What tools of the provider were used by for which the model has no price: it is missing from the bill."""
     if not any(_counts_of_tools(usage)) or rates.is_free:
         return ()
+    used = [unit for unit, field in FIELD_OF_TOOL.items() if getattr(usage, field)]
+    billed = rates.by_unit.keys() & {*used, Unit.REQUEST}
     missing: list[Unit] = []
-    for unit, field in FIELD_OF_TOOL.items():
-        if getattr(usage, field):
-            one_of_them = {unit, *BILLED_INSTEAD.get(unit, ())}
-            if one_of_them.isdisjoint(rates.by_unit) and one_of_them.isdisjoint(missing):
-                missing.append(unit)
+    for unit in used:
+        other_readings = BILLED_INSTEAD.get(unit, frozenset())
+        if unit not in billed and other_readings.isdisjoint(billed) and other_readings.isdisjoint(missing):
+            missing.append(unit)
     return tuple(missing)
 
 

@@ -164,7 +164,7 @@ class Topic(StrEnum):
     """What a gateway's process may have to tell its operators."""
 
     UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
-    UNPRICED = "unpriced"  # A model that was served without a price.
+    UNPRICED = "unpriced"  # A model that was served without a price, or a tool or a mode of one.
     USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
     CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
     SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.

@@ -384,6 +384,12 @@ UNPRICED = {
         chat(usage={"plugins": {"search": {"count": 1}}}),
         "qwen-plus: web_search",
     ),
+    "a tool of a model with an own price": (
+        "talk",
+        RESPONSES,
+        response(FILES) | {"model": "talk"},
+        "talk: file_search",
+    ),
     "a mode": (
         "claude-sonnet-4-5",
         MESSAGES,

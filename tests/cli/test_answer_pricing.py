@@ -235,3 +235,16 @@ def test_an_api_that_is_none_is_told_in_a_line(here: RunCli, save):
         assert ran.err.startswith(
             f"budget-middleware: --api {api}: accepted are a path such as /v1/messages, and openai-"
         )
+
+
+def test_a_tool_that_has_no_price_is_said_to_be_missing(cli: RunCli, save):
+    ran = cli(
+        "price", "--answer", save(CHAT | {"usage": CHAT["usage"] | {"server_tool_use": {"web_search_requests": 2}}})
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert "web_search" in ran.out
+    executed = {"role": "assistant", "content": "canary", "executed_tools": [{"type": "python"}]}
+    choices = [{"index": 0, "finish_reason": "stop", "message": executed}]
+    ran = cli("price", "groq/openai/gpt-oss-120b", "--answer", save(CHAT | {"choices": choices}))
+    assert ran.code == 0
+    assert "code_execution has no price, and is missing from this bill: give it one in BUDGET_PRICES\n" in ran.err

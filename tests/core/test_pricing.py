@@ -319,10 +319,16 @@ class TestUnpricedUses:
             ({}, {}, ()),
             ({}, {"web_searches": 1, "grounded_requests": 1}, (Unit.WEB_SEARCH,)),
             ({"grounded_request": 1}, {"web_searches": 1, "grounded_requests": 1}, ()),
-            ({"web_search": 1}, {"grounded_requests": 1}, ()),
+            # It has a price in a reading that this usage does not tell.
+            ({"web_search": 1}, {"grounded_requests": 1}, (Unit.GROUNDED_REQUEST,)),
+            ({"web_search": 1}, {"web_searches": 2, "grounded_requests": 1}, ()),
             # It searches with each request.
             ({"request": 1}, {"web_searches": 1}, ()),
-            ({"code_execution": 1}, {"code_containers": 1, "file_searches": 1}, (Unit.FILE_SEARCH,)),
+            (
+                {"code_execution": 1},
+                {"code_containers": 1, "code_executions": 2, "file_searches": 1},
+                (Unit.FILE_SEARCH,),
+            ),
             # An own price of 0 is a price.
             ({"file_search": 0}, {"file_searches": 1}, ()),
         ],
