@@ -306,6 +306,50 @@ async def test_the_least_length_of_a_recording(memory, seconds, spent):
     assert await booked(memory, "groq/whisper-large-v3", "/v1/audio/transcriptions", answer) == spent
 
 
+# Long inputs: what counts for the threshold is all input, from a cache or not, and all classes are dearer above it.
+
+
+def long_message(cached):
+    told = message(cache_read_input_tokens=cached)
+    return {**told, "model": "claude-sonnet-4-5"}
+
+
+def long_content(prompt, cached):
+    told = content(None)
+    told["usageMetadata"] |= {"promptTokenCount": prompt, "cachedContentTokenCount": cached}
+    return told
+
+
+def long_chat(prompt, cached, **fields):
+    usage = {"prompt_tokens": prompt, "total_tokens": prompt + 100, "prompt_tokens_details": {"cached_tokens": cached}}
+    return chat(usage=usage, **fields)
+
+
+LONG = {
+    "Claude, at 200,000": ("claude-sonnet-4-5", MESSAGES, long_message(199_000), "0.0642"),
+    # 1,000 at 6, 200,000 at .6, 100 at 22.5.
+    "Claude, above": ("claude-sonnet-4-5", MESSAGES, long_message(200_000), "0.12825"),
+    # 100,000 each at 1.25 and .125, 100 at 10.
+    "Gemini, at 200,000": ("", gemini_path("gemini-2.5-pro"), long_content(200_000, 100_000), "0.1385"),
+    # 100,001 at 2.5, 100,000 at .25, 100 at 15.
+    "Gemini, above": ("", gemini_path("gemini-2.5-pro"), long_content(200_001, 100_000), "0.2765025"),
+    # 72,000 at 5, 200,000 at .5, 100 at 30.
+    "OpenAI, at 272,000": ("gpt-5.5", CHAT, long_chat(272_000, 200_000), "0.463"),
+    # 72,001 at 10, 200,000 at 1, 100 at 45.
+    "OpenAI, above": ("gpt-5.5", CHAT, long_chat(272_001, 200_000), "0.92451"),
+    # Half of it.
+    "OpenAI, above, flex": ("gpt-5.5", CHAT, long_chat(272_001, 200_000, service_tier="flex"), "0.462255"),
+    # Theirs is that of 200,000 too: 2.5 and 5.
+    "xAI, at 200,000": ("grok-4.3", CHAT, long_chat(200_000, 0), "0.5005"),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+async def test_the_bill_of_a_long_input(memory, name):
+    model, path, answer, spent = LONG[name]
+    assert await booked(memory, model, path, json_answer(answer)) == spent
+
+
 # The operator's own prices.
 
 OWN = """
