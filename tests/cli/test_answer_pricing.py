@@ -11,7 +11,7 @@ from budget_middleware.cli.saved_answers import MAX_BYTES, read_saved_answer
 from tests.apis.test_answers import ANSWERS
 from tests.cli.conftest import RunCli
 
-CHAT = {
+CHAT: dict = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
     "model": "gpt-4o-2024-08-06",
