@@ -40,5 +40,6 @@ def __getattr__(name: str) -> ASGIApp:
             from benchmarks.tracing import set_provider
 
             set_provider(share)
-            return guard(apps.bare, accounts=3, namespace=name)
+            spans = "verb" if share == "verb" else "counter"
+            return guard(apps.bare, accounts=3, namespace=name, spans=spans)
     raise AttributeError(name)

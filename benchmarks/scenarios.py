@@ -119,6 +119,8 @@ _COMPARISONS = (
             Scenario("trace_off", "a provider that samples nothing", "benchmarks.guarded:trace_off"),
             Scenario("trace_1pct", "1 % of traces", "benchmarks.guarded:trace_1pct"),
             Scenario("trace_all", "every trace", "benchmarks.guarded:trace_all"),
+            Scenario("trace_lean", "every trace, budget_otlp", "benchmarks.guarded:trace_lean"),
+            Scenario("trace_verb", "every trace, budget_otlp, BUDGET_SPANS=verb", "benchmarks.guarded:trace_verb"),
         ),
         bases=("redis_3",),
         connections=(32,),
