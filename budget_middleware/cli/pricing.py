@@ -11,7 +11,8 @@ from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.core.accounts import KEY, account_of, key_id
-from budget_middleware.core.bill import ItemizedBill, bill_of_usage
+from budget_middleware.core.bill import ItemizedBill
+from budget_middleware.core.bill_packing import bill_of_usage
 from budget_middleware.core.pricing import Rates, Usage
 from budget_middleware.payers.payers import token_of
 from budget_middleware.settings import load

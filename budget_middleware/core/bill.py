@@ -18,19 +18,12 @@ omitted sum come to ``nanos`` but for the rounding to whole nano-dollars; ``rest
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rates, Usage, breakdown, sum_nanos
-
-MAX_PACKED: Final = 600
-"""The most letters of a packed bill."""
-_MAX_NAME: Final = 64
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+from budget_middleware.core.pricing import FEMTOS_PER_NANO
 
 
 class AmountKind(StrEnum):
@@ -80,14 +73,6 @@ class Amount(NamedTuple):
     nanos: int
 
 
-class PricedCall(NamedTuple):
-    """The lines of a call while its bill is made. Not ``is_billed``: they were counted, and another figure counts."""
-
-    rates: Rates | None
-    lines: Sequence[Line]
-    is_billed: bool = True
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemizedBill:
     """All that led to the booked ``nanos``. ``doubt`` names why a usage could not be reconciled."""
@@ -125,102 +110,8 @@ class ItemizedBill:
         return tuple(dict.fromkeys([*told, *(str(kind) for kind, _ in self.amounts)]))
 
 
-def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:
-    """The bill of one call at a model's rates, whole, as it is printed."""
-    lines = breakdown(rates, usage)
-    packed = pack(nanos=sum_nanos(lines), calls=[PricedCall(rates, lines)] if lines else ())
-    return unpack(packed) or ItemizedBill(nanos=sum_nanos(lines))
-
-
-# Written as text, part by part: one is made for every request, and an encoder would take three times as long.
-
-
-def pack(*, nanos: int, calls: Sequence[PricedCall] = (), amounts: Sequence[Amount] = (), doubt: str = "") -> str:
-    """The bill of so many nano-dollars in one line of ASCII, of at most MAX_PACKED letters."""
-    text = f'{{"v":1,"nanos":{nanos}'
-    if calls:
-        text += f',"calls":[{",".join([_packed_call(call) for call in calls])}]'
-    if amounts:
-        text += f',"amounts":{_encode(amounts)}'
-    if doubt:
-        text += f',"doubt":{_encode(doubt[:_MAX_NAME])}'
-    return f"{text}}}" if len(text) < MAX_PACKED else _shortened(f"{text}}}")
-
-
-def _packed_call(call: PricedCall) -> str:
-    rates, lines, is_billed = call
-    if rates is None or not is_billed:
-        rows = [f'["{line.unit}",{line.count},null]' for line in lines]
-        return f"{_call_head(rates.model if rates else '', '')}{','.join(rows)}]}}"
-    source = rates.source
-    rows = [
-        f'["{line.unit}",{line.count},{line.nanos_per_million}{_other_source(rates.source_of(line.unit), source)}]'
-        if line.nanos_per_million or rates.has_price(line.unit)
-        else f'["{line.unit}",{line.count},null]'
-        for line in lines
-    ]
-    return f"{_call_head(rates.model, source)}{','.join(rows)}]}}"
-
-
-@lru_cache(1_024)
-def _call_head(model: str, source: str) -> str:
-    return f'{{"model":{_encode(model[:_MAX_NAME])},"source":{_encode(source[:_MAX_NAME])},"lines":['
-
-
-def _other_source(said: str, source: str) -> str:
-    return "" if said is source or said == source else f",{_encode(said[:_MAX_NAME])}"
-
-
-def _shortened(packed: str) -> str:
-    """The packed bill without its cheapest lines, which are told in sum."""
-    bill = unpack(packed)
-    while bill is not None and len(packed) > MAX_PACKED and bill.lines:
-        bill = _without_cheapest_line(bill)
-        packed = _encode(_document(bill))
-    return packed
-
-
-def _without_cheapest_line(bill: ItemizedBill) -> ItemizedBill:
-    cheapest = min(bill.lines, key=lambda line: line.femtos)
-    calls, is_found = [], False
-    for call in bill.calls:
-        lines = call.lines
-        if not is_found and cheapest in lines:
-            at, is_found = lines.index(cheapest), True
-            lines = (*lines[:at], *lines[at + 1 :])
-        if lines:
-            calls.append(call._replace(lines=lines))
-    return replace(
-        bill,
-        calls=tuple(calls),
-        omitted_lines=bill.omitted_lines + 1,
-        omitted_femtos=bill.omitted_femtos + cheapest.femtos,
-    )
-
-
-def _document(bill: ItemizedBill) -> dict[str, Any]:
-    document: dict[str, Any] = {"v": 1, "nanos": bill.nanos}
-    if bill.calls:
-        document["calls"] = [
-            {"model": call.model, "source": call.source, "lines": [_row(line, call) for line in call.lines]}
-            for call in bill.calls
-        ]
-    if bill.amounts:
-        document["amounts"] = bill.amounts
-    if bill.doubt:
-        document["doubt"] = bill.doubt
-    if bill.omitted_lines:
-        document["omitted"] = [bill.omitted_lines, bill.omitted_femtos]
-    return document
-
-
-def _row(line: BillLine, call: BilledCall) -> tuple[object, ...]:
-    row = (line.unit, line.count, line.nanos_per_million)
-    return row if line.source in (call.source, "") else (*row, line.source)
-
-
 def unpack(packed: str) -> ItemizedBill | None:
-    """The bill that `pack` made, as far as this version understands it; None for what is no bill."""
+    """The bill that `bill_packing.pack` made, as far as this version understands it; None for what is no bill."""
     try:
         document = json.loads(packed)
         omitted_lines, omitted_femtos = document.get("omitted", (0, 0))

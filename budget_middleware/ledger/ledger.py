@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.bill import Amount, AmountKind, pack
+from budget_middleware.core.bill import Amount, AmountKind
+from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.limits import Claim, LimitRule
 from budget_middleware.core.model import (
     Adjust,

@@ -6,7 +6,8 @@ from typing import Final
 
 from budget_middleware.apis.base import NOT_TOKENS, Seen
 from budget_middleware.apis.usage_rules import Doubt, with_expected_input
-from budget_middleware.core.bill import Amount, AmountKind, PricedCall, pack
+from budget_middleware.core.bill import Amount, AmountKind
+from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import BILLED_INSTEAD, Rates, Unit, Usage, breakdown, sum_nanos, unpriced_uses
@@ -174,20 +175,19 @@ class Bill:
         """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have."""
         calls, amounts = self._items(charge, nanos=charge.nanos)
         counts: dict[str, int] = {}
-        sources: dict[str, None] = {}
-        for rates, lines, is_billed in calls:
-            for line in lines:
+        sources: list[str] = []
+        for call in calls:
+            for line in call.lines:
                 counts[line.unit] = counts.get(line.unit, 0) + line.count
-                if rates is not None and is_billed and rates.has_price(line.unit):
-                    sources[rates.source_of(line.unit)] = None
-        sources |= dict.fromkeys(kind for kind, _ in amounts)
+            sources += call.sources
+        sources += [kind for kind, _ in amounts]
         if charge.has_added:
-            sources[AmountKind.APP_TOLD] = None
-        told = (
-            (b"x-budget-usage", ", ".join([f"{unit}={count}" for unit, count in counts.items()])),
-            (b"x-budget-price-source", ", ".join(sources)),
-        )
-        return [(name, text.encode()) for name, text in told if text]
+            sources.append(AmountKind.APP_TOLD)
+        usage = ", ".join([f"{unit}={count}" for unit, count in counts.items()])
+        headers = [(b"x-budget-usage", usage.encode())] if usage else []
+        if sources:
+            headers.append((b"x-budget-price-source", ", ".join(dict.fromkeys(sources)).encode()))
+        return headers
 
     def _items(self, charge: Charge, *, nanos: int) -> tuple[Sequence[PricedCall], Sequence[Amount]]:
         basis = charge.basis

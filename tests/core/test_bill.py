@@ -1,13 +1,15 @@
 """The itemized bill: written as text, read as data, exact, and never longer than it may be."""
 
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.core import bill as module
-from budget_middleware.core.bill import MAX_PACKED, Amount, AmountKind, PricedCall, pack, unpack
+from budget_middleware.core import bill_packing as module
+from budget_middleware.core.bill import Amount, AmountKind, unpack
+from budget_middleware.core.bill_packing import MAX_PACKED, PricedCall, pack
 from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rate, Rates, Unit, Usage, breakdown, sum_nanos
 
 RATES = Rates(
@@ -84,6 +86,21 @@ def test_a_long_bill_tells_what_it_leaves_out():
     # The dearest are kept.
     assert min(line.femtos for line in bill.lines) * bill.omitted_lines >= bill.omitted_femtos
     assert abs(bill.rest_femtos) < len(calls) * FEMTOS_PER_NANO
+
+
+def test_a_bill_of_very_many_calls_is_shortened_in_a_moment():
+    """Some answers tell calls of their own accord, and whoever makes them up must not stop the event loop."""
+    calls = [PricedCall(RATES, [Line(Unit.INPUT, n, 1_000_000), Line(Unit.OUTPUT, n, 1_000_000)]) for n in range(4_000)]
+    started_s = process_time()
+    written = [json.loads(pack(nanos=0, calls=[call])) for call in calls]
+    one_by_one_s = process_time() - started_s
+    started_s = process_time()
+    packed = pack(nanos=0, calls=calls)
+    assert process_time() - started_s < 10 * one_by_one_s, f"of {len(written)} bills of one call"
+    bill = unpack(packed)
+    assert bill is not None
+    assert (len(packed) <= MAX_PACKED, len(bill.lines) + bill.omitted_lines) == (True, 8_000)
+    assert {line.count for line in bill.lines} >= {3_999, 3_998, 3_997}
 
 
 @given(

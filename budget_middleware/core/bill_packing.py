@@ -1,0 +1,136 @@
+"""The writer of packed bills: one is made for every request, so it is written as text, part by part.
+
+An encoder of documents would take three times as long. Both write the same, which a test holds; only a bill that is too
+long goes through the encoder, when its cheapest lines are taken out.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from heapq import nlargest
+from itertools import count
+from typing import Any, Final, NamedTuple
+
+from budget_middleware.core.bill import Amount, BilledCall, BillLine, ItemizedBill, unpack
+from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_nanos
+
+MAX_PACKED: Final = 600
+"""The most letters of a packed bill."""
+# No bill of that length has as many. An answer may name thousands of calls, of which the others are left out at once.
+_MOST_LINES: Final = 40
+_MAX_NAME: Final = 64
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class PricedCall(NamedTuple):
+    """The lines of a call while its bill is made. Not ``is_billed``: they were counted, and another figure counts."""
+
+    rates: Rates | None
+    lines: Sequence[Line]
+    is_billed: bool = True
+
+    @property
+    def sources(self) -> list[str]:
+        """The price lists that its rates are from."""
+        rates = self.rates
+        if rates is None or not self.is_billed:
+            return []
+        if not rates.other_sources:
+            return [rates.source]
+        return [rates.source_of(line.unit) for line in self.lines if rates.has_price(line.unit)]
+
+
+def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:
+    """The bill of one call at a model's rates, whole, as it is printed."""
+    lines = breakdown(rates, usage)
+    packed = pack(nanos=sum_nanos(lines), calls=[PricedCall(rates, lines)] if lines else ())
+    return unpack(packed) or ItemizedBill(nanos=sum_nanos(lines))
+
+
+def pack(*, nanos: int, calls: Sequence[PricedCall] = (), amounts: Sequence[Amount] = (), doubt: str = "") -> str:
+    """The bill of so many nano-dollars in one line of ASCII, of at most MAX_PACKED letters."""
+    text = f'{{"v":1,"nanos":{nanos}'
+    if calls:
+        text += f',"calls":[{",".join([_packed_call(call) for call in calls])}]'
+    if amounts:
+        text += f',"amounts":{_encode(amounts)}'
+    if doubt:
+        text += f',"doubt":{_encode(doubt[:_MAX_NAME])}'
+    return f"{text}}}" if len(text) < MAX_PACKED else _shortened(f"{text}}}")
+
+
+def _packed_call(call: PricedCall) -> str:
+    rates, lines, is_billed = call
+    if rates is None or not is_billed:
+        rows = [f'["{line.unit}",{line.count},null]' for line in lines]
+        return f"{_call_head(rates.model if rates else '', '')}{','.join(rows)}]}}"
+    rows = [
+        f'["{line.unit}",{line.count},{line.nanos_per_million}]'
+        if line.nanos_per_million and not rates.other_sources
+        else _packed_line(line, rates)
+        for line in lines
+    ]
+    return f"{_call_head(rates.model, rates.source)}{','.join(rows)}]}}"
+
+
+def _packed_line(line: Line, rates: Rates) -> str:
+    if not rates.has_price(line.unit):
+        return f'["{line.unit}",{line.count},null]'
+    said = rates.source_of(line.unit)
+    other = "" if said == rates.source else f",{_encode(said[:_MAX_NAME])}"
+    return f'["{line.unit}",{line.count},{line.nanos_per_million}{other}]'
+
+
+@lru_cache(1_024)
+def _call_head(model: str, source: str) -> str:
+    return f'{{"model":{_encode(model[:_MAX_NAME])},"source":{_encode(source[:_MAX_NAME])},"lines":['
+
+
+def _shortened(packed: str) -> str:
+    """The packed bill without its cheapest lines, which are told in sum."""
+    bill = unpack(packed)
+    if bill is None:
+        return packed
+    bill = _with_dearest(bill, min(len(bill.lines), _MOST_LINES))
+    packed = _encode(_document(bill))
+    while len(packed) > MAX_PACKED and bill.lines:
+        bill = _with_dearest(bill, len(bill.lines) - 1)
+        packed = _encode(_document(bill))
+    return packed
+
+
+def _with_dearest(bill: ItemizedBill, n_lines: int) -> ItemizedBill:
+    lines = bill.lines
+    kept = set(nlargest(n_lines, range(len(lines)), key=lambda at: lines[at].femtos))
+    at = count()
+    shortened = [call._replace(lines=tuple([line for line in call.lines if next(at) in kept])) for call in bill.calls]
+    left_out = [line for at, line in enumerate(lines) if at not in kept]
+    return replace(
+        bill,
+        calls=tuple([call for call in shortened if call.lines]),
+        omitted_lines=bill.omitted_lines + len(left_out),
+        omitted_femtos=bill.omitted_femtos + sum(line.femtos for line in left_out),
+    )
+
+
+def _document(bill: ItemizedBill) -> dict[str, Any]:
+    document: dict[str, Any] = {"v": 1, "nanos": bill.nanos}
+    if bill.calls:
+        document["calls"] = [
+            {"model": call.model, "source": call.source, "lines": [_row(line, call) for line in call.lines]}
+            for call in bill.calls
+        ]
+    if bill.amounts:
+        document["amounts"] = bill.amounts
+    if bill.doubt:
+        document["doubt"] = bill.doubt
+    if bill.omitted_lines:
+        document["omitted"] = [bill.omitted_lines, bill.omitted_femtos]
+    return document
+
+
+def _row(line: BillLine, call: BilledCall) -> tuple[object, ...]:
+    row = (line.unit, line.count, line.nanos_per_million)
+    return row if line.source in (call.source, "") else (*row, line.source)
