@@ -120,13 +120,21 @@ def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: 
 def _with_parts_beside(
     input_tokens: int, output_tokens: int, *, excess: int, reasoning: int, cached: int
 ) -> tuple[int, int]:
-    """Both totals with what is counted beside them rather than in them."""
-    if MOST_INPUT >= cached > 0 and (cached > input_tokens or excess in (cached, cached + reasoning)):
-        input_tokens += cached
-        excess -= cached
-    if MOST_OUTPUT >= reasoning > 0 and (reasoning > output_tokens or excess == reasoning):
-        output_tokens += reasoning
-    return input_tokens, output_tokens
+    """Both totals with what is counted beside them rather than in them.
+
+    What is more than its whole stands beside it. What the total then still has beyond the parts says the rest: thoughts
+    before cached tokens where either would explain it, for these cost more.
+    """
+    can_cached, can_thoughts = 0 < cached <= MOST_INPUT, 0 < reasoning <= MOST_OUTPUT
+    is_cached_beside = can_cached and cached > input_tokens
+    is_thought_beside = can_thoughts and reasoning > output_tokens
+    rest = excess - cached * is_cached_beside - reasoning * is_thought_beside
+    other = cached if can_cached and not is_cached_beside else 0
+    if rest and can_thoughts and not is_thought_beside and rest in (reasoning, reasoning + other):
+        is_thought_beside, rest = True, rest - reasoning
+    if rest and can_cached and not is_cached_beside and rest == cached:
+        is_cached_beside = True
+    return input_tokens + cached * is_cached_beside, output_tokens + reasoning * is_thought_beside
 
 
 def latest(before: Usage | None, told: Usage) -> Usage:
