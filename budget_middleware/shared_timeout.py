@@ -5,10 +5,11 @@ began: a queue and one ticking clock (`LoopClock`) serve them all. Two things di
 
 - While the loop stands still, the clock does. Before a wait that is due is given up, the loop reads its sockets, so
   that an answer which has already arrived is never thrown away.
-- A wait is given up only while nothing else succeeds. In a burst, the thousandth call waits for the 999 before it, and
-  that is no sign of silence. Nor is it one that a later call is answered first: a burst may be spread over two
-  connections, which the server reads in turn. Only where a wait that began a whole time-out *later* has succeeded, the
-  answer is taken for lost, and the wait is given up however many others succeed.
+- A wait is given up only while nothing else that waited long succeeds. In a burst, the thousandth call waits for the
+  999 before it, and that is no sign of silence. Nor is it one that a later call is answered first: a burst may be
+  spread over two connections, which the server reads in turn. A quick success tells of no queue, and prolongs nothing.
+  Where a wait that began a whole time-out *later* has succeeded, the answer is taken for lost, and the wait is given up
+  however many others succeed.
 """
 
 import asyncio
@@ -19,6 +20,9 @@ from typing import Any, Self
 
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.loop_clock import TICKS_PER_TIMEOUT, LoopClock, after_polling
+
+QUEUED = 0.25
+"""A success that took so much of the time-out has waited for others."""
 
 
 class SharedTimeout:
@@ -96,7 +100,8 @@ class _Waits:
         self.clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look)
         # With when each had begun: one that was renewed since stands further behind, too.
         self._queue: deque[tuple[float, Wait]] = deque()
-        self._succeeded_s = float("-inf")
+        # When a wait last succeeded that had waited for others.
+        self._progress_s = float("-inf")
         # When the latest of the waits that succeeded had begun.
         self._overtakes_s = float("-inf")
         self._is_settling = False
@@ -113,12 +118,13 @@ class _Waits:
         self._queue.append((wait.since_s, wait))
 
     def record_success(self, wait: Wait) -> None:
-        self._succeeded_s = self.clock.now_s
+        if self.clock.now_s - wait.since_s >= QUEUED * self.timeout_s:
+            self._progress_s = self.clock.now_s
         self._overtakes_s = max(self._overtakes_s, wait.since_s)
 
     def left_s(self, wait: Wait) -> float:
         was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s
-        since_s = wait.since_s if was_overtaken else max(wait.since_s, self._succeeded_s)
+        since_s = wait.since_s if was_overtaken else max(wait.since_s, self._progress_s)
         # The wait may have begun just before a tick.
         return since_s + self.timeout_s + self.clock.tick_s - self.clock.now_s
 

@@ -177,6 +177,21 @@ async def test_none_of_a_burst_is_given_up_because_later_calls_are_answered_firs
     assert all(await asyncio.gather(*waiting))
 
 
+async def test_quick_successes_do_not_prolong_a_wait():
+    """As a heartbeat's beside a call whose answer was lost: there is no queue that the call might stand in."""
+    timeout = SharedTimeout(1.0)
+    lost = asyncio.create_task(bound(timeout, never()))
+    await asyncio.sleep(0)
+    (waits,) = timeout._waits.values()
+    while waits.clock.now_s < 0.75:
+        await asyncio.sleep(0.05)
+        assert await bound(timeout, value(1)) == 1
+    with pytest.raises(TimeoutError):
+        await lost
+    # Had they counted, it would have gone on until 1.75.
+    assert waits.clock.now_s < 1.7
+
+
 async def test_a_wait_that_was_overtaken_is_given_up_however_many_others_succeed():
     timeout = SharedTimeout(0.05)
     lost = asyncio.create_task(bound(timeout, never()))

@@ -938,7 +938,7 @@ FAULTS = (
     Fault(
         "a burst is given up while others are answered",
         "shared_timeout.py",
-        "else max(wait.since_s, self._succeeded_s)",
+        "else max(wait.since_s, self._progress_s)",
         "else wait.since_s",
     ),
     Fault(
@@ -946,6 +946,12 @@ FAULTS = (
         "shared_timeout.py",
         "was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s",
         "was_overtaken = False",
+    ),
+    Fault(
+        "a quick success prolongs every wait",
+        "shared_timeout.py",
+        "QUEUED = 0.25",
+        "QUEUED = 0.0",
     ),
     Fault(
         "a wait that any later one overtakes is given up in a burst",
