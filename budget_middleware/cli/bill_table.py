@@ -7,17 +7,12 @@ from budget_middleware.cli.output import Row, Table, say, usd
 from budget_middleware.core.bill import AmountKind, BillLine, ItemizedBill
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.pricing import Unit
+from budget_middleware.core.usage import FIELD_BESIDE
 
 _FEMTOS_PER_USD: Final = 10**15
 _MILLION: Final = 1_000_000
 _HOUR_MS: Final = 3_600_000
-_TOKENS: Final = frozenset(
-    {
-        *(Unit.INPUT, Unit.CACHED_INPUT, Unit.CACHE_WRITE, Unit.CACHE_WRITE_1H, Unit.INPUT_AUDIO, Unit.CACHED_AUDIO),
-        *(Unit.INPUT_IMAGE, Unit.CACHED_IMAGE, Unit.OUTPUT, Unit.REASONING, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE),
-        *(Unit.INPUT_VIDEO, Unit.OUTPUT_VIDEO),
-    }
-)
+_TOKENS: Final = frozenset(Unit) - FIELD_BESIDE.keys() - {Unit.REQUEST}
 _NOTES: Final = {
     AmountKind.GATEWAY_COST: "The gateway's own cost, from a header, was believed: what was used is only counted.",
     AmountKind.PROVIDER_COST: "The provider's own cost, from the answer, was believed: what was used is only counted.",

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from budget_middleware.cli.bill_table import _sold_by
 from budget_middleware.core.accounts import key_id
+from budget_middleware.core.pricing import Unit
+from budget_middleware.core.usage import FIELD_BESIDE
 from tests.cli.conftest import RunCli
 
 CANARY = "sk-canary-0123456789"
@@ -68,6 +71,13 @@ def test_what_is_booked_is_rounded_to_the_nano_dollar(here: RunCli, prices: str)
     # Half-even to the nano-dollar; the table comes to exactly what is booked.
     assert rounding.split() == ["rounding", "0.0000000005"]
     assert total.split() == ["sum", "0.000000002"]
+
+
+def test_whatever_has_tokens_in_it_is_shown_by_the_million():
+    by_the_piece = {unit for unit in Unit if _sold_by(unit)[1] == "each"}
+    assert by_the_piece == {*FIELD_BESIDE, Unit.REQUEST} - {Unit.CHARACTER, Unit.AUDIO_MS}
+    assert _sold_by(Unit.INPUT_VIDEO) == (1_000_000, "1M tokens")
+    assert _sold_by("of a later version") == (1, "each")
 
 
 @pytest.mark.parametrize("words", [(), ("gpt-4o",), ("gpt-4o", "--input", "1"), ("--input", "1", "--output", "1")])
