@@ -22,6 +22,7 @@ from budget_middleware.apis.reading import (
     mapping_of,
     may_be_true,
     parse_body,
+    text_in,
     whole_number,
 )
 from budget_middleware.apis.tools import declared_tools, modes_of, take_called, take_executed
@@ -89,6 +90,11 @@ class OpenAIChat(JsonApi):
             ask = replace(ask, output_unit=Unit.OUTPUT_AUDIO)
         if body.get("tools") or body.get("web_search_options") is not None:
             ask = replace(ask, tools=declared_tools(body), modes=modes_of(body))
+        # Claude's, which gateways pass on.
+        if body.get("speed") == "fast":
+            ask = replace(ask, service_tier="fast")
+        if region := text_in(body, "inference_geo"):
+            ask = replace(ask, modes=(*ask.modes, region))
         return replace(ask, hides_input=True) if _hides_input(body) else ask
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:

@@ -24,6 +24,7 @@ from budget_middleware.core.pricing import Usage
 _ELSEWHERE: Final = ("x_groq", "metrics", "metadata")
 _IS_ELSEWHERE: Final = frozenset(_ELSEWHERE)
 _TOOL_FIELDS: Final = frozenset({"server_tool_use", "server_side_tool_usage_details", "plugins"})
+_MODE_FIELDS: Final = frozenset({"search_context_size", "speed", "inference_geo"})
 # xAI counts its costs in these.
 _TICKS_PER_USD: Final = 10**10
 _CACHE_FIELDS: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"})
@@ -119,9 +120,8 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
         _add_media(told, of_input, of_output)
     if not _TOOL_FIELDS.isdisjoint(usage) or "web_search_requests" in of_input:
         _add_tools(told, usage, of_input)
-    if size := name_in(usage, "search_context_size"):
-        # Perplexity's fee for a request depends on it.
-        seen.modes = (f"search_{size}",)
+    if not _MODE_FIELDS.isdisjoint(usage):
+        _take_modes(usage, seen)
     seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
@@ -132,6 +132,14 @@ def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[s
     told.output_audio_tokens = first_count(of_output, "audio_tokens")
     told.input_image_tokens = first_count(of_input, "image_tokens")
     told.cached_image_tokens = first_count(of_cached, "image_tokens")
+
+
+def _take_modes(usage: Mapping[str, object], seen: Seen) -> None:
+    """What changes the price: the context that Perplexity searched, the speed and the region of Claude by LiteLLM."""
+    if usage.get("speed") == "fast":
+        seen.service_tier = "fast"
+    size, region = name_in(usage, "search_context_size"), name_in(usage, "inference_geo")
+    seen.modes = tuple(filter(None, (f"search_{size}" if size else None, region))) or seen.modes
 
 
 def _add_tools(told: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:

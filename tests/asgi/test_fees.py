@@ -230,6 +230,11 @@ CHATS = {
         chat(usage={"server_tool_use": {"web_search_requests": 3}}),
         "0.0345",
     ),
+    "Claude, fast and in the US": (
+        "anthropic/claude-opus-4-6",
+        chat(usage={"speed": "fast", "inference_geo": "us"}),
+        "0.0495",
+    ),
     # 1,000 at 3 and 100 at 15 are .0045.
     "xAI, without its own cost": (
         "xai/grok-4",
