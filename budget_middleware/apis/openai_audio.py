@@ -93,7 +93,7 @@ class OpenAITranscriptions(JsonApi):
         read_failure(answer, seen)
         if isinstance(text := answer.get("text"), str):
             seen.take_text(text_bytes_of(text))
-        read_openai_usage(answer, seen)
+        read_openai_usage(answer, seen, thinks=False)
         duration_ms = milliseconds(answer.get("duration"))
         if seen.usage is None and duration_ms is not None:
             seen.input_usage = Usage(audio_ms=duration_ms)
@@ -104,6 +104,6 @@ class OpenAITranscriptions(JsonApi):
         read_failure(event, seen)
         if event.get("type") == "transcript.text.delta":
             seen.take_text(text_bytes_of(event.get("delta")))
-        read_openai_usage(event, seen)
+        read_openai_usage(event, seen, thinks=False)
         seen.terminal |= event.get("type") == "transcript.text.done"
         return data

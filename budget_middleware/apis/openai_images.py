@@ -11,8 +11,8 @@ from budget_middleware.apis.form import files_in
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import mapping_of, text_in, whole_number
-from budget_middleware.core.pricing import Unit
+from budget_middleware.apis.reading import list_of, mapping_of, text_in, whole_number
+from budget_middleware.core.pricing import Unit, Usage
 
 MAX_IMAGES: Final = 10
 
@@ -73,6 +73,9 @@ class OpenAIImages(JsonApi):
         read_failure(answer, seen)
         seen.has_results |= bool(answer.get("data") or answer.get("b64_json"))
         read_openai_usage(answer, seen, draws=True)
+        # Sold by the image, those count that came, which may be fewer than were asked for.
+        if seen.usage is None and (images := len(list_of(answer.get("data")))):
+            seen.take_usage(Usage(images=images))
 
 
 def image_tokens(quality: object, size: object) -> int:

@@ -99,7 +99,7 @@ class OpenAIResponses(JsonApi):
             seen.modes = modes_of(response) or seen.modes
         if "tool_usage" in response:
             _read_tool_usage(mapping_of(response["tool_usage"]), seen)
-        if "output" in response:
+        if "output" in response or "tool_usage" in response:
             _read_images(response, seen)
 
 
@@ -124,13 +124,19 @@ def _read_tool_usage(tool_usage: Mapping[str, object], seen: Seen) -> None:
 
 def _read_images(response: Mapping[str, object], seen: Seen) -> None:
     """Take over what the image model has used, which its tool calls: as it is told, else by the images that came."""
-    images = [item for item in map(mapping_of, list_of(response.get("output"))) if item.get("type") == _IMAGE_CALL]
-    if not images:
-        return
+    images = [
+        item
+        for item in map(mapping_of, list_of(response.get("output")))
+        if item.get("type") == _IMAGE_CALL and item.get("status") != "failed"
+    ]
     drawn = Seen()
-    read_openai_usage({"usage": mapping_of(response.get("tool_usage")).get("image_gen")}, drawn, draws=True)
+    if told := mapping_of(mapping_of(response.get("tool_usage")).get("image_gen")):
+        # Some gateways tell the output alone, or leave out the image itself.
+        read_openai_usage({"usage": {"input_tokens": 0, **told}}, drawn, draws=True)
     usage = drawn.usage
     if usage is None or not usage.output_tokens:
+        if not images:
+            return
         tokens = sum(image_tokens(item.get("quality"), item.get("size")) for item in images)
         usage = Usage(output_tokens=tokens, output_image_tokens=tokens)
     tools = map(mapping_of, list_of(response.get("tools")))

@@ -10,6 +10,7 @@ from budget_middleware.apis.base import Seen
 from budget_middleware.apis.reading import (
     cost_nanos,
     first_count,
+    largest_count,
     list_of,
     mapping_of,
     milliseconds,
@@ -22,30 +23,46 @@ from budget_middleware.core.money import MAX_USD
 from budget_middleware.core.pricing import Usage
 
 _ELSEWHERE: Final = ("x_groq", "metrics", "metadata")
+_TOTALS: Final = ("prompt_tokens", "input_tokens", "completion_tokens", "output_tokens", "total_tokens")
 _IS_ELSEWHERE: Final = frozenset(_ELSEWHERE)
 _TOOL_FIELDS: Final = frozenset({"server_tool_use", "server_side_tool_usage_details", "plugins"})
 _MODE_FIELDS: Final = frozenset({"search_context_size", "speed", "inference_geo"})
 # xAI counts its costs in these.
 _TICKS_PER_USD: Final = 10**10
-_CACHE_FIELDS: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"})
+# Names of one figure: OpenAI's first, then those of gateways and of frameworks in front of them.
+_CACHED_PARTS: Final = ("cached_tokens", "cache_read_tokens", "cache_read")
+_WRITTEN_PARTS: Final = (
+    *("cache_write_tokens", "cache_creation_tokens", "cached_creation_tokens", "cache_creation_input_tokens"),
+    "cache_creation",
+)
+_AUDIO_PARTS: Final = ("audio_tokens", "audio")
+_WRITTEN_BY_AGE: Final = ("cache_creation_token_details", "cache_creation")
+_IS_WRITTEN: Final = frozenset({*_WRITTEN_PARTS, *_WRITTEN_BY_AGE})
+_CACHE_FIELDS: Final = frozenset({
+    *("cache_read_input_tokens", "cache_creation_input_tokens", "cache_creation"),
+    *("claude_cache_creation_5_m_tokens", "claude_cache_creation_1_h_tokens"),
+})  # fmt: skip
 
 
 def read_openai_usage(
-    answer: Mapping[str, object], seen: Seen, *, has_output: bool = True, draws: bool = False
+    answer: Mapping[str, object], seen: Seen, *, has_output: bool = True, draws: bool = False, thinks: bool = True
 ) -> None:
     """Take over model, service tier, usage and reported cost of an answer, as far as it has them.
 
     A usage counts if it has its totals; of several, as continuous usage has them, the last one is the whole.
-    ``draws``: its output is images unless it says otherwise.
+    ``draws``: its output is images unless it says otherwise. Unless it ``thinks``, what is in its total alone is input.
     """
     seen.model = name_in(answer, "model") or seen.model
     seen.service_tier = name_in(answer, "service_tier") or seen.service_tier
     usage = answer.get("usage")
     if isinstance(usage, dict) and usage:
-        _take(usage, seen, has_output=has_output, draws=draws)
-    elif not _IS_ELSEWHERE.isdisjoint(answer) or "choices" in answer:
+        _take(usage, seen, has_output=has_output, draws=draws, thinks=thinks)
+        # Beside zeros the true usage may stand elsewhere, as it may beside none.
+        if any(usage.get(name) for name in _TOTALS):
+            return
+    if not _IS_ELSEWHERE.isdisjoint(answer) or "choices" in answer:
         for other in _usages_elsewhere(answer):
-            _take(other, seen, has_output=has_output, draws=draws)
+            _take(other, seen, has_output=has_output, draws=draws, thinks=thinks)
 
 
 def _usages_elsewhere(answer: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
@@ -58,9 +75,15 @@ def _usages_elsewhere(answer: Mapping[str, object]) -> Iterator[Mapping[str, obj
             yield mapping_of(choice["usage"])
 
 
-def _take(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool) -> None:
-    _take_usage(usage, seen, has_output=has_output, draws=draws)
-    if usage.get("is_byok") is True:
+def _take(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool, thinks: bool) -> None:
+    _take_usage(usage, seen, has_output=has_output, draws=draws, thinks=thinks)
+    take_cost(usage, seen)
+
+
+def take_cost(usage: Mapping[str, object], seen: Seen) -> None:
+    """Take over the cost that a usage tells, if it does, in any of its forms."""
+    # Who is billed nothing, and yet is told what the provider takes, has brought a key of his own.
+    if usage.get("is_byok") is True or ("is_byok" not in usage and usage.get("cost") == 0 and _upstream(usage)):
         seen.take_cost(_cost_by_own_key(usage))
         return
     # Whoever tells whether the key was its own, or counts in ticks, knows all of its prices.
@@ -76,29 +99,40 @@ def _take(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: b
 
 def _cost_by_own_key(usage: Mapping[str, object]) -> int | None:
     """With a provider's key of one's own, OpenRouter's cost is its fee; the provider's bill comes beside it."""
-    upstream_nanos = cost_nanos(mapping_of(usage.get("cost_details")).get("upstream_inference_cost"))
+    upstream_nanos = _upstream(usage)
     return None if upstream_nanos is None else upstream_nanos + (cost_nanos(usage.get("cost")) or 0)
 
 
-def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool) -> None:
+def _upstream(usage: Mapping[str, object]) -> int | None:
+    return cost_nanos(mapping_of(usage.get("cost_details")).get("upstream_inference_cost"))
+
+
+def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool, thinks: bool) -> None:
     if usage.get("type") == "duration" and (duration_ms := milliseconds(usage.get("seconds"))) is not None:
         seen.take_usage(Usage(audio_ms=duration_ms))
         return
-    of_input = _details(usage, "prompt_tokens_details", "input_tokens_details", "input_token_details")
+    of_input = _details(
+        usage, "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"
+    )
     of_output = _details(usage, "completion_tokens_details", "output_tokens_details", "output_token_details")
-    cached = first_count(of_input, "cached_tokens") or _cached_tokens(usage)
+    cached = largest_count(of_input, *_CACHED_PARTS) or _cached_tokens(usage)
     written, written_1h = _written_tokens(usage, of_input)
     audio_ms = milliseconds(usage.get("prompt_audio_seconds")) or 0
     # Perplexity's research: the sources that it read cost as much as input does, and each search has its fee.
     citations, searches = (first_count(usage, name) for name in ("citation_tokens", "num_search_queries"))
+    if citations and not _is_research(usage, seen):
+        citations = 0
     totals = reconcile(
         input_tokens=_total(usage, "prompt_tokens", "input_tokens"),
         output_tokens=_total(usage, "completion_tokens", "output_tokens"),
         # Sound that is told in seconds is counted in this total alone; Perplexity's leaves out all that is beside it.
         total=None if audio_ms or citations or searches else token_count(usage.get("total_tokens")),
-        reasoning=first_count(of_output, "reasoning_tokens") or first_count(usage, "reasoning_tokens"),
+        reasoning=first_count(of_output, "reasoning_tokens", "reasoning") or first_count(usage, "reasoning_tokens"),
         cached=cached + written,
+        media=largest_count(of_input, *_AUDIO_PARTS) + first_count(of_input, "image_tokens") if of_input else 0,
         has_output=has_output,
+        thinks=thinks,
+        text_tokens=0 if "prompt_tokens" in usage or "input_tokens" in usage else seen.output_tokens,
     )
     if totals is None:
         seen.take_usage(Usage(audio_ms=audio_ms) if audio_ms else None)
@@ -125,11 +159,16 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
     seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
+def _is_research(usage: Mapping[str, object], seen: Seen) -> bool:
+    """Whether it is of the one model of Perplexity's that bills what it cites. It alone tells its thoughts."""
+    return "deep-research" in seen.model if seen.model else first_count(usage, "reasoning_tokens") > 0
+
+
 def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[str, object]) -> None:
     of_cached = mapping_of(of_input.get("cached_tokens_details"))
-    told.input_audio_tokens = first_count(of_input, "audio_tokens")
-    told.cached_audio_tokens = first_count(of_cached, "audio_tokens")
-    told.output_audio_tokens = first_count(of_output, "audio_tokens")
+    told.input_audio_tokens = first_count(of_input, *_AUDIO_PARTS)
+    told.cached_audio_tokens = first_count(of_cached, "audio_tokens") or first_count(of_input, "cached_audio_tokens")
+    told.output_audio_tokens = first_count(of_output, *_AUDIO_PARTS)
     told.input_image_tokens = first_count(of_input, "image_tokens")
     told.cached_image_tokens = first_count(of_cached, "image_tokens")
 
@@ -159,21 +198,28 @@ def _add_tools(told: Usage, usage: Mapping[str, object], of_input: Mapping[str, 
 
 
 def _cached_tokens(usage: Mapping[str, object]) -> int:
-    """DeepSeek, Moonshot and LiteLLM have names of their own for the cached tokens, beside or instead of OpenAI's."""
-    return first_count(usage, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens")
+    """DeepSeek, Moonshot, LiteLLM and Mistral have other names for the cached tokens, beside OpenAI's or instead."""
+    return largest_count(
+        usage, "prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens", "num_cached_tokens"
+    )
 
 
 def _written_tokens(usage: Mapping[str, object], of_input: Mapping[str, object]) -> tuple[int, int]:
-    """What was written to a cache, and of that what is kept for an hour: by the names of OpenRouter, LiteLLM and
-    Anthropic, in the details or beside them.
+    """What was written to a cache, and of that what is kept for an hour: by the names of OpenRouter, LiteLLM, new-api,
+    Qwen and Anthropic, in the details or beside them.
     """
-    written = first_count(of_input, "cache_write_tokens", "cache_creation_tokens")
-    if _CACHE_FIELDS.isdisjoint(usage) and not written and "cache_creation_token_details" not in of_input:
+    if _CACHE_FIELDS.isdisjoint(usage) and _IS_WRITTEN.isdisjoint(of_input):
         return 0, 0
-    written = max(written, first_count(usage, "cache_creation_input_tokens"))
-    by_age = mapping_of(of_input.get("cache_creation_token_details")) or mapping_of(usage.get("cache_creation"))
-    written_1h = first_count(by_age, "ephemeral_1h_input_tokens")
-    return max(written, written_1h + first_count(by_age, "ephemeral_5m_input_tokens")), written_1h
+    written = max(largest_count(of_input, *_WRITTEN_PARTS), first_count(usage, "cache_creation_input_tokens"))
+    found = (mapping_of(source.get(name)) for name in _WRITTEN_BY_AGE for source in (of_input, usage))
+    by_age = next(filter(None, found), {})
+    written_1h = first_count(by_age, "ephemeral_1h_input_tokens") or first_count(
+        usage, "claude_cache_creation_1_h_tokens"
+    )
+    written_5m = first_count(by_age, "ephemeral_5m_input_tokens") or first_count(
+        usage, "claude_cache_creation_5_m_tokens"
+    )
+    return max(written, written_1h + written_5m), written_1h
 
 
 def _total(usage: Mapping[str, object], name: str, other_name: str) -> int | None:

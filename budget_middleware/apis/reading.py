@@ -84,8 +84,8 @@ def largest(body: Mapping[str, object], *fields: str) -> int | None:
 
 
 def token_count(value: object) -> int | None:
-    """A count of tokens as an answer reports it; None for anything that is not one."""
-    number = value if type(value) is int else _whole(value)
+    """A count of tokens as an answer reports it, as a number or as text; None for anything that is not one."""
+    number = value if type(value) is int else _whole(_from_text(value))
     return number if number is not None and 0 <= number <= MAX_TOKENS else None
 
 
@@ -97,8 +97,21 @@ def first_count(source: Mapping[str, object], *fields: str) -> int:
     return 0
 
 
+def largest_count(source: Mapping[str, object], *fields: str) -> int:
+    """The largest of the counts that several names hold; 0 if none does."""
+    most = 0
+    for field in fields:
+        if field in source and (count := token_count(source[field])) is not None and count > most:
+            most = count
+    return most
+
+
 def milliseconds(seconds: object) -> int | None:
-    """A duration in seconds as an answer reports it, in whole milliseconds; None for anything that is not one."""
+    """A duration in seconds as an answer reports it, as a number or as text, in whole milliseconds; None for anything
+    else.
+    """
+    if isinstance(seconds, str) and _AMOUNT.fullmatch(seconds):
+        seconds = float(seconds)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_TOKENS:
         return None
     return round(seconds * 1000)

@@ -9,6 +9,7 @@ from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.failures import read_bare_message, read_failure
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_usage import take_cost
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import PartialBody, mapping_of, name_in, token_count
 from budget_middleware.core.money import ceil_div
@@ -55,17 +56,26 @@ class Rerank(JsonApi):
         seen.readable = isinstance(results, list)
         seen.has_results = bool(results)
         seen.model = name_in(answer, "model") or seen.model
-        billed = mapping_of(mapping_of(answer.get("meta")).get("billed_units"))
-        usage = mapping_of(answer.get("usage"))
-        searches = token_count(billed.get("search_units"))
-        counts = (billed.get("input_tokens"), usage.get("prompt_tokens"), usage.get("total_tokens"))
-        tokens = next((count for count in map(token_count, counts) if count is not None), None)
+        meta, usage = mapping_of(answer.get("meta")), mapping_of(answer.get("usage"))
+        billed, counted = mapping_of(meta.get("billed_units")), mapping_of(meta.get("tokens"))
+        searches = _first(billed.get("search_units"), usage.get("search_units"))
+        tokens = _first(
+            *(billed.get("input_tokens"), usage.get("prompt_tokens"), usage.get("total_tokens")),
+            *(billed.get("total_tokens"), counted.get("input_tokens")),
+        )
         if searches is not None or tokens is not None:
             seen.take_usage(Usage(input_tokens=tokens or 0, rerank_searches=searches or 0))
+        take_cost(usage, seen)
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare message, as Cohere has it."""
         return message_error(refusal)
+
+
+def _first(*counts: object) -> int | None:
+    """The first count that tells more than zero; 0 if that is all that any tells."""
+    told = [count for count in map(token_count, counts) if count is not None]
+    return next(filter(None, told), 0) if told else None
 
 
 def _documents_in(value: object) -> int:

@@ -9,11 +9,12 @@
 
 **Of the parts and the total of one usage** (`reconcile`), in this order:
 
-- A total alone is input. With one of input and output, the rest of it is the other.
-- More cached input than there is input stands beside it, as Anthropic counts; so does reasoning beside the output, as
-  xAI counts; and each where the total says so.
+- A total alone is input; of an answer with a text, what the text does not come to. With one of input and output, the
+  rest of it is the other.
+- More cached input than there is input stands beside it, as Anthropic counts, and more of sound and images, as Mistral
+  counts; so does reasoning beside the output, as xAI counts; and each where the total says so.
 - What the total still has beyond its parts is output that was thought, as Google's OpenAI-compatible API counts; of an
-  API without output it is input.
+  API without output, or one that does not think, it is input.
 - A figure that no call can reach is not believed. What contradicts itself all the same is taken at the larger reading,
   and named as a `Doubt`.
 
@@ -58,6 +59,8 @@ class Doubt(StrEnum):
     TOTAL_BELOW_PARTS = "total_below_parts"
     TOTAL_ABOVE_PARTS = "total_above_parts"
     NO_INPUT = "no_input"
+    # One number for both halves, of which the text tells the output.
+    TOTAL_ALONE = "total_alone"
 
 
 class Totals(NamedTuple):
@@ -76,9 +79,17 @@ def reconcile(
     total: int | None,
     reasoning: int = 0,
     cached: int = 0,
+    media: int = 0,
     has_output: bool = True,
+    thinks: bool = True,
+    text_tokens: int = 0,
 ) -> Totals | None:
-    """The totals as they can be true; None if too little is told. ``cached``: read from a cache or written to one."""
+    """The totals as they can be true; None if too little is told. ``cached``: read from a cache or written to one.
+    ``media``: what of the input is sound and images. ``text_tokens``: the output that was read, as far as it was.
+    """
+    if input_tokens is None and output_tokens is None and total is not None and text_tokens and has_output:
+        read = min(text_tokens, total)
+        return Totals(total - read, read, min(reasoning, read), Doubt.TOTAL_ALONE)
     if input_tokens is None or (output_tokens is None and has_output):
         halves = _missing_halves(input_tokens, output_tokens, total)
         if halves is None:
@@ -86,10 +97,10 @@ def reconcile(
         input_tokens, output_tokens = halves
     output_tokens = output_tokens or 0
     excess = (total or 0) - input_tokens - output_tokens
-    if not excess and reasoning <= output_tokens and cached <= input_tokens:
+    if not excess and reasoning <= output_tokens and cached <= input_tokens and media <= input_tokens:
         return Totals(input_tokens, output_tokens, reasoning)
     input_tokens, output_tokens = _with_parts_beside(
-        input_tokens, output_tokens, excess=excess, reasoning=reasoning, cached=cached
+        input_tokens, output_tokens, excess=excess, reasoning=reasoning, cached=cached, media=media
     )
     excess = (total or 0) - input_tokens - output_tokens
     doubt = None
@@ -100,12 +111,13 @@ def reconcile(
     elif excess > 0:
         # Thoughts that were told, and yet there are more of them.
         doubt = Doubt.TOTAL_ABOVE_PARTS if reasoning else None
-        if not has_output:
-            input_tokens += excess
-        elif excess <= MOST_OUTPUT:
+        is_output = has_output and thinks
+        if excess > (MOST_OUTPUT if is_output else MOST_INPUT):
+            doubt = Doubt.TOTAL_ABOVE_PARTS
+        elif is_output:
             output_tokens, reasoning = output_tokens + excess, reasoning + excess
         else:
-            doubt = Doubt.TOTAL_ABOVE_PARTS
+            input_tokens += excess
     return Totals(input_tokens, output_tokens, min(reasoning, output_tokens), doubt)
 
 
@@ -118,13 +130,16 @@ def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: 
 
 
 def _with_parts_beside(
-    input_tokens: int, output_tokens: int, *, excess: int, reasoning: int, cached: int
+    input_tokens: int, output_tokens: int, *, excess: int, reasoning: int, cached: int, media: int
 ) -> tuple[int, int]:
-    """Both totals with what is counted beside them rather than in them.
+    """Both totals with what is counted beside them rather than in them. ``excess``: below 0 where no total is told.
 
     What is more than its whole stands beside it. What the total then still has beyond the parts says the rest: thoughts
     before cached tokens where either would explain it, for these cost more.
     """
+    if MOST_INPUT >= media > input_tokens and not 0 <= excess < media:
+        input_tokens += media
+        excess -= media
     can_cached, can_thoughts = 0 < cached <= MOST_INPUT, 0 < reasoning <= MOST_OUTPUT
     is_cached_beside = can_cached and cached > input_tokens
     is_thought_beside = can_thoughts and reasoning > output_tokens

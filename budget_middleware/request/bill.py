@@ -89,7 +89,7 @@ class Bill:
             return self._believed(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
         # What is still worked on may tell a usage of the work so far, or zeros.
         usage = None if seen.goes_on_unread else seen.whole_usage(self._quote.ask.input)
-        if usage is None:
+        if usage is None or _is_unsold(seen.usage, rates):
             # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
             return 0 if app_told and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
@@ -144,7 +144,9 @@ class Bill:
         """The rates in the modes that the answer tells, and else as they were asked for."""
         if rates is None:
             return None
-        modes = (seen.service_tier, *(seen.modes or self._quote.ask.modes))
+        # A dearer tier is believed as it was asked for, unless the answer tells another one.
+        tier = seen.service_tier or (self._quote.ask.service_tier if self._quote.ask.service_tier in _DEARER else None)
+        modes = (tier, *(seen.modes or self._quote.ask.modes))
         if seen.unknown_tools or not _DEARER.isdisjoint(modes):
             self.unpriced |= {*seen.unknown_tools, *_unpriced_modes(rates, modes)}
         return rates.in_modes(modes)
@@ -195,6 +197,13 @@ class Bill:
             return self._calls, self._amounts
         kind = _WITHOUT_USAGE.get(basis)
         return (), ((Amount(kind, nanos),) if kind is not None else ())
+
+
+def _is_unsold(told: Usage | None, rates: Rates | None) -> bool:
+    """Whether an answer tells of images alone, and the model is sold by their tokens."""
+    if told is None or rates is None or not told.images or told.input_tokens or told.output_tokens:
+        return False
+    return Unit.IMAGE not in rates.by_unit
 
 
 def _unpriced_modes(rates: Rates, modes: Iterable[str | None]) -> Iterator[str]:

@@ -243,7 +243,12 @@ ANSWERS = {
         ),
         Seen(usage=Usage(input_tokens=60, input_image_tokens=50, output_tokens=1056, output_image_tokens=1056)),
     ),
-    "images by the piece": ("openai-images", JSON, whole({"data": [{"url": "https://x"}]}), Seen()),
+    "images by the piece": (
+        "openai-images",
+        JSON,
+        whole({"data": [{"url": "https://x"}]}),
+        Seen(usage=Usage(images=1)),
+    ),
     "streamed image": (
         "openai-images",
         EVENTS,

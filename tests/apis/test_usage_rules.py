@@ -147,6 +147,22 @@ def test_parts_and_totals(told, totals):
         # Both beside.
         ({"total": 58, "cached": 40, "reasoning": 3}, Totals(50, 8, 3)),
         ({"total": 22, "cached": 4, "reasoning": 3}, Totals(14, 8, 3)),
+        # Sound and images beside the input, by their size and by the total.
+        ({"total": None, "media": 40}, Totals(50, 5, 0)),
+        ({"total": 55, "media": 40}, Totals(50, 5, 0)),
+        ({"total": 15, "media": 40}, Totals(10, 5, 0)),
+        ({"total": 15, "media": 4}, Totals(10, 5, 0)),
+        # What does not think has heard it.
+        ({"total": 99, "thinks": False}, Totals(94, 5, 0)),
+        # The text tells the output, as far as the total goes.
+        (
+            {"input_tokens": None, "output_tokens": None, "total": 99, "text_tokens": 9},
+            Totals(90, 9, 0, Doubt.TOTAL_ALONE),
+        ),
+        (
+            {"input_tokens": None, "output_tokens": None, "total": 5, "text_tokens": 9},
+            Totals(0, 5, 0, Doubt.TOTAL_ALONE),
+        ),
         # An API without output.
         ({"output_tokens": None, "total": 12, "has_output": False}, Totals(12, 0, 0)),
         ({"output_tokens": None, "total": None, "has_output": False}, Totals(10, 0, 0)),
@@ -161,9 +177,9 @@ COUNT = st.integers(0, 40)
 
 FACTS = st.fixed_dictionaries(
     {
-        **dict.fromkeys(("input_tokens", "output_tokens", "reasoning", "cached"), COUNT),
+        **dict.fromkeys(("input_tokens", "output_tokens", "reasoning", "cached", "media"), COUNT),
         "total": st.none() | COUNT,
-        "has_output": st.booleans(),
+        **dict.fromkeys(("has_output", "thinks"), st.booleans()),
     }
 )
 
@@ -172,12 +188,13 @@ FACTS = st.fixed_dictionaries(
 def test_nothing_that_was_told_is_lost(facts):
     totals = reconcile(**facts)
     assert totals is not None
-    names = ("input_tokens", "output_tokens", "reasoning", "cached", "total")
-    input_tokens, output_tokens, reasoning, cached, total = (facts[name] for name in names)
+    names = ("input_tokens", "output_tokens", "reasoning", "cached", "media", "total")
+    input_tokens, output_tokens, reasoning, cached, media, total = (facts[name] for name in names)
     assert totals.input_tokens >= max(input_tokens, cached)
     assert totals.output_tokens >= max(output_tokens, reasoning, totals.reasoning_tokens)
     assert totals.reasoning_tokens >= reasoning
     assert totals.input_tokens + totals.output_tokens >= (total or 0)
     # What agrees is taken as it is.
-    if total in (None, input_tokens + output_tokens) and reasoning <= output_tokens and cached <= input_tokens:
+    agrees = total in (None, input_tokens + output_tokens)
+    if agrees and reasoning <= output_tokens and max(cached, media) <= input_tokens:
         assert totals == Totals(input_tokens, output_tokens, reasoning)

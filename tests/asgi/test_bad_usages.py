@@ -39,7 +39,11 @@ NUMBERS = {
     "1000": ("0.0026", "usage"),
     "1000.0": ("0.0026", "usage"),
     "1e3": ("0.0026", "usage"),
-    '"1000"': (SEEN, "estimated_complete"),
+    '"1000"': ("0.0026", "usage"),
+    '" 1000.0 "': ("0.0026", "usage"),
+    '"1e3"': (SEEN, "estimated_complete"),
+    '"1000 tokens"': (SEEN, "estimated_complete"),
+    '""': (SEEN, "estimated_complete"),
     "1000.5": (SEEN, "estimated_complete"),
     "-1000": (SEEN, "estimated_complete"),
     "true": (SEEN, "estimated_complete"),
@@ -66,7 +70,7 @@ async def test_a_number_that_is_no_count(memory, number):
     assert (await ending(memory, raw))[:2] == NUMBERS[number]
 
 
-@pytest.mark.parametrize("number", ['"12"', "-1", "NaN", "1e400", "18446744073709551616", "true", "{}"])
+@pytest.mark.parametrize("number", ['"a"', '"-12"', "-1", "NaN", "1e400", "18446744073709551616", "true", "{}"])
 @pytest.mark.parametrize("field", ["cached_tokens", "audio_tokens", "image_tokens"])
 async def test_a_part_that_is_no_count_is_none(memory, field, number):
     details = f'"prompt_tokens_details": {{"{field}": {number}}}'
