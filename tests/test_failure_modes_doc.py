@@ -50,4 +50,4 @@ def test_the_times_are_those_of_the_code():
     assert (attempts.FIRST_PAUSE_S, endings.LONGEST_PAUSE_S, endings.REPLAYED_S) == (0.02, 5, 300)
     assert breaker.PROBE_S == 1
     assert f"its last {endings.REPLAYED_MAX:,} endings" in PAGE
-    assert "TRIED_AGAIN_MS = 60000" in lua_text("_shared")
+    assert "TRIED_AGAIN_MS = 60000" in lua_text("_leases")

@@ -20,6 +20,7 @@ from budget_middleware.core.model import (
     Repair,
     Reservation,
     Reserve,
+    Status,
 )
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
@@ -29,6 +30,9 @@ SWEPT_PER_VERB = 16
 
 LIMITS_PAGE = 1_000
 """About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""
+
+CHANGES_TOLD = 1_000
+"""Whoever missed more changes of limits than these is not told them, and reads anew what it still needs."""
 
 NO_VERSION = -1
 """Of limits: no store's. Whoever asks for the changes since then knows nothing yet."""
@@ -42,6 +46,9 @@ Its id is needed only so that a delayed copy of its reserve holds nothing. Such 
 on an abandoned connection after two minutes, and the ledger expects nothing from a call later than ``LATE_S`` (60 s).
 Forgotten, a repeated release or an extend changes no counter either, and whoever released an id never finalizes it.
 """
+
+FORGOTTEN_EARLY = frozenset({Status.RELEASED, Status.RELEASED_UNKNOWN})
+"""The answers of endings that booked nothing: their ids are remembered for ``remember_released_ms``."""
 
 
 class StoreUnavailable(Exception):

@@ -22,7 +22,7 @@ from budget_middleware.core.model import (
 )
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS
-from budget_middleware.stores.base import SWEPT_PER_VERB, Retention
+from budget_middleware.stores.base import FORGOTTEN_EARLY, SWEPT_PER_VERB, Retention
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
 _EMPTY = Balance()
@@ -103,7 +103,7 @@ class Call:
             return None
         if reservation.state is State.EXPIRED:
             return self._now_ms + self._retention.remember_expired_ms
-        if status is Status.RELEASED or status is Status.RELEASED_UNKNOWN:
+        if status in FORGOTTEN_EARLY:
             return self._now_ms + self._retention.remember_released_ms
         return self._now_ms + self._retention.remember_ms
 

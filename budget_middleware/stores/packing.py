@@ -1,4 +1,7 @@
-"""The strings in which targets, reservations and journal records lie in stores (``lua/_shared.lua`` reads the same)."""
+"""The strings in which targets, reservations and journal records lie in stores.
+
+`lua/_targets.lua` reads the same, and `lua/_journal.lua` writes the records.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +23,8 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.stores.tables import booking_numbers
 
-_NO_LIMIT = "-"
+NO_LIMIT = "-"
+"""Stands for a limit where there is none."""
 _TARGET_WORDS = 6
 _CHANGE_WORDS = 8
 _RECORD_LINES = 9
@@ -188,17 +192,17 @@ def unpack_limit_field(field: str) -> tuple[str, Period]:
 
 def unpack_runtime_limit(word: str) -> int | None:
     """Nano-dollars, None for a limit that is lifted; ValueError for what is neither."""
-    if word != _NO_LIMIT and not word.isdecimal():
+    if word != NO_LIMIT and not word.isdecimal():
         raise ValueError(f"{word[:40]!r} is no limit")
     return _unpack_limit(word)
 
 
 def pack_limit(limit_nanos: int | None) -> str:
-    return _NO_LIMIT if limit_nanos is None else str(limit_nanos)
+    return NO_LIMIT if limit_nanos is None else str(limit_nanos)
 
 
 def _unpack_limit(word: str) -> int | None:
-    return None if word == _NO_LIMIT else int(word)
+    return None if word == NO_LIMIT else int(word)
 
 
 def _groups(packed: str, size: int) -> Iterator[list[str]]:

@@ -13,8 +13,6 @@ class Fault:
     new: str
 
 
-SHARED = "stores/lua/_shared.lua"
-
 FAULTS = (
     # Admission.
     Fault(
@@ -39,8 +37,8 @@ FAULTS = (
     Fault(
         "only the first limit binds",
         "stores/lua/reserve.lua",
-        "if estimate > 0 and target.limit ~= '-' then",
-        "if estimate > 0 and target.limit ~= '-' and index == 1 then",
+        "if estimate > 0 and target.limit ~= NO_LIMIT then",
+        "if estimate > 0 and target.limit ~= NO_LIMIT and index == 1 then",
     ),
     Fault(
         "a window that is over admits",
@@ -50,14 +48,14 @@ FAULTS = (
     ),
     Fault(
         "a window that is over admits in Lua",
-        SHARED,
+        "stores/lua/_targets.lua",
         "NOW < target.starts or NOW >= target.ends",
         "NOW < target.starts or NOW > target.ends",
     ),
     Fault(
         "stale limits are ignored",
         "stores/lua/reserve.lua",
-        "if version ~= limits_version then return answer('stale_limits') end\n",
+        "if version ~= limits_version then return answer(STATUS_STALE_LIMITS) end\n",
         "",
     ),
     Fault(
@@ -68,22 +66,22 @@ FAULTS = (
     ),
     # Reservations and their endings.
     Fault(
-        "a finalize keeps the hold",
-        "stores/lua/finalize.lua",
-        "post('finalize', id, status, targets, actual, negative(known.amount), '', reason)",
-        "post('finalize', id, status, targets, actual, '0', '', reason)",
+        "an ending keeps the hold in Lua",
+        "stores/lua/_changes.lua",
+        "difference(held, held_before)",
+        "'0'",
     ),
     Fault(
         "a release forgets to give back",
-        "stores/lua/release.lua",
-        "post('release', id, 'released', targets, '0', negative(known.amount), '', reason, reserved_at)\n",
-        "",
+        "stores/lua/_changes.lua",
+        "  record.state, record[field] = state, value\n",
+        "  record.state, record[field] = op == OP_RELEASE and record.state or state, value\n",
     ),
     Fault(
         "a late finalize adds to the expiry charge",
-        "stores/lua/finalize.lua",
-        "difference(actual, known.charge)",
-        "actual",
+        "stores/lua/_changes.lua",
+        "difference(booked, booked_before)",
+        "booked",
     ),
     Fault(
         "an expiry forgets its charge",
@@ -99,21 +97,15 @@ FAULTS = (
     ),
     Fault(
         "a finalize after a release is booked in Lua",
-        SHARED,
-        "if known and ENDED[known.state] then",
-        "if known and known.state == 'finalized' then",
+        "stores/lua/_answer.lua",
+        "if known and has_ended(known.state) then",
+        "if known and known.state == STATE_FINALIZED then",
     ),
     Fault(
-        "a release leaves no tombstone",
-        "stores/lua/release.lua",
-        "  remember_unreserved(id, 'released', '', '0', REMEMBER_RELEASED_MS)\n",
-        "",
-    ),
-    Fault(
-        "a finalize of an unknown id is not remembered",
-        "stores/lua/finalize.lua",
-        "  remember_unreserved(id, 'finalized', packed, actual)\n",
-        "",
+        "an ending of an unknown id is not remembered",
+        "stores/lua/_changes.lua",
+        "if record.is_new then write_reservation(record) else",
+        "if not record.is_new then",
     ),
     Fault(
         "an ending that is too old is booked",
@@ -123,8 +115,8 @@ FAULTS = (
     ),
     Fault(
         "an ending books in the windows of its own time",
-        SHARED,
-        "  local targets = known and known.targets or {}\n",
+        "stores/lua/_answer.lua",
+        "  local targets = known and known.target_list or {}\n",
         "  local targets = {}\n",
     ),
     Fault(
@@ -140,43 +132,46 @@ FAULTS = (
         "",
     ),
     Fault(
-        "adjustments are not told apart", SHARED, "if op == 'adjust' then increase(", "if op == 'none' then increase("
+        "adjustments are not told apart",
+        "stores/lua/_changes.lua",
+        "if op == OP_ADJUST then increase(",
+        "if op == nil then increase(",
     ),
     # What came to nothing.
     Fault(
         "a counter that is back at nothing stays",
-        SHARED,
+        "stores/lua/_counters.lua",
         "if counter.holds == 0 and shows_nothing(counter) then",
         "if false then",
     ),
     Fault(
         "a counter whose spent was credited is dropped",
-        SHARED,
+        "stores/lua/_counters.lua",
         " and counter.adjusted == '0' and",
         " and",
     ),
     Fault(
         "a repaired counter is dropped",
-        SHARED,
+        "stores/lua/_counters.lua",
         " and not counter.repaired\n",
         "\n",
     ),
     Fault(
         "what came to nothing stays in the journal",
-        SHARED,
+        "stores/lua/_journal.lua",
         "    call('ZREM', JOURNAL, reserve)\n",
         "",
     ),
     Fault(
         "what came to nothing is kept without a bound",
-        SHARED,
+        "stores/lua/_journal.lua",
         "  call('ZREMRANGEBYRANK', VOIDED, '0', whole(-VOIDED_MAX - 1))\n",
         "",
     ),
     Fault(
         "bookings are not numbered in a row",
-        SHARED,
-        "if not is_void and op ~= 'reserve' then bookings",
+        "stores/lua/_journal.lua",
+        "if not books_nothing(status) then bookings",
         "if not is_void then bookings",
     ),
     Fault(
@@ -194,14 +189,14 @@ FAULTS = (
     ),
     Fault(
         "a stranger's verb renews a lease",
-        SHARED,
+        "stores/lua/_leases.lua",
         "local function expire_due_on(targets)\n",
         "local function expire_due_on(targets)\n"
         "  for _, target in ipairs(targets) do\n"
         "    for _, id in ipairs(call('ZRANGE', target.pending, '0', '-1')) do\n"
         "      local known = find_reservation(id)\n"
         "      local later = whole(NOW + 60000)\n"
-        "      if known and known.deadline > NOW then\n"
+        "      if known and tonumber(known.deadline) > NOW then\n"
         "        call('HSET', known.key, 'deadline', later)\n"
         "        call('ZADD', target.pending, later, id)\n"
         "        call('ZADD', LEASES, later, id)\n"
@@ -215,24 +210,29 @@ FAULTS = (
         "local known = open(id, '')\n",
         "load_meta()\nlocal known = load_reservation(id)\n",
     ),
-    Fault("one call sweeps without a bound", SHARED, "    if left <= 0 then return end\n", "    left = 1000\n"),
+    Fault(
+        "one call sweeps without a bound",
+        "stores/lua/_leases.lua",
+        "    if left <= 0 then return end\n",
+        "    left = 1000\n",
+    ),
     Fault(
         "a sweep says that it is done too early",
         "stores/lua/sweep.lua",
-        "#due < tonumber(at_most) and 'expired' or 'leases_due'",
-        "'expired'",
+        "#due < tonumber(at_most) and STATUS_EXPIRED or STATUS_LEASES_DUE",
+        "STATUS_EXPIRED",
     ),
     Fault(
         "a reserve is refused as held while leases are due",
         "stores/lua/reserve.lua",
-        "  if seq > seq_before or leases_due(targets) then return answer('leases_due') end\n",
+        "  if seq > seq_before or leases_due(targets) then return answer(STATUS_LEASES_DUE) end\n",
         "",
     ),
     Fault(
         "a poisoned hold stops the sweep",
-        SHARED,
-        "elseif pcall(load_counters, due.targets) then",
-        "elseif load_counters(due.targets) or true then",
+        "stores/lua/_leases.lua",
+        "elseif pcall(load_counters, due.target_list) then",
+        "elseif load_counters(due.target_list) or true then",
     ),
     Fault(
         "an operator's release charges",
@@ -243,39 +243,44 @@ FAULTS = (
     # The journal and what follows from it.
     Fault(
         "a counter changes before it is checked",
-        SHARED,
+        "stores/lua/_counters.lua",
         "        fail('counter ' .. counter.key .. ' is damaged')\n",
         "",
     ),
-    Fault("totals are not kept", SHARED, "redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta)", ""),
+    Fault(
+        "totals are not kept",
+        "stores/lua/_changes.lua",
+        "redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta)",
+        "",
+    ),
     Fault(
         "totals count an account by its periods",
-        SHARED,
+        "stores/lua/_targets.lua",
         "accounts[#accounts + 1] = target.account end\n    seen[target.account] = true",
         "accounts[#accounts + 1] = target.account end",
     ),
     Fault(
         "a generation is not made anew",
-        SHARED,
+        "stores/lua/_meta.lua",
         "generation = TOKEN\n",
         "generation = 'one'\n",
     ),
     Fault(
         "a journal that is ahead is not continued",
-        SHARED,
+        "stores/lua/_meta.lua",
         "'LIMIT', '0', '1')[1] or not meta[2] then\n",
         "'LIMIT', '0', '1')[1] and last == 0 then\n",
     ),
     Fault(
         "a counter is forgotten while it is held on",
-        SHARED,
+        "stores/lua/_counters.lua",
         "  if counter.holds == 0 then\n",
         "  if true then\n",
     ),
     Fault(
         "a repair does what another did",
         "stores/lua/repair.lua",
-        "if repaired_at_seq > tonumber(found_at_seq) then return answer('duplicate', nil, {target}) end\n",
+        "if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, {target}) end\n",
         "",
     ),
     Fault(
@@ -731,7 +736,7 @@ FAULTS = (
     ),
     Fault(
         "targets that lack their last limit are believed",
-        SHARED,
+        "stores/lua/_targets.lua",
         "are_sound = are_limits_sound and (",
         "are_sound = (",
     ),
@@ -743,13 +748,13 @@ FAULTS = (
     ),
     Fault(
         "verbs that go together do not see each other's holds go",
-        SHARED,
+        "stores/lua/_reservations.lua",
         "  counter.holds = counter.holds and counter.holds - dropped\n",
         "",
     ),
     Fault(
         "verbs that go together do not see each other's holds",
-        SHARED,
+        "stores/lua/_reservations.lua",
         "    counter.holds = counter.holds and counter.holds + added\n",
         "",
     ),
@@ -841,8 +846,50 @@ FAULTS = (
     Fault(
         "a full counter takes holds in Lua",
         "stores/lua/reserve.lua",
-        "    if estimate > 0 and (is_full(counter.spent) or is_full(counter.reserved)) then\n",
-        "    if false then\n",
+        "  if estimate > 0 then check_not_full(targets) end\n",
+        "",
+    ),
+    Fault(
+        "Lua is told of no state that it has ended",
+        "stores/redis/generated.py",
+        "return all(_ending(op, state) in model.TELLS_RECORDED for op in _ENDING_OPS)",
+        "return False",
+    ),
+    Fault(
+        "Lua numbers the steps that book nothing",
+        "stores/redis/generated.py",
+        "if not model.may_book(op, of)",
+        "if model.may_book(op, of)",
+    ),
+    Fault(
+        "Lua takes what is booked for what is held",
+        "stores/redis/generated.py",
+        "{fields[probe.booked_nanos]}, {fields[probe.held_nanos]}",
+        "{fields[probe.held_nanos]}, {fields[probe.booked_nanos]}",
+    ),
+    Fault(
+        "a word that Python changes stays in Lua",
+        "stores/redis/generated.py",
+        'yield "SWEPT_PER_VERB", base.SWEPT_PER_VERB',
+        'yield "SWEPT_PER_VERB", 16',
+    ),
+    Fault(
+        "what comments name is declared",
+        "stores/redis/generated.py",
+        '_NAME.findall(_COMMENT.sub("", text))',
+        "_NAME.findall(text)",
+    ),
+    Fault(
+        "any number of changed limits is told",
+        "stores/limit_table.py",
+        "return changed if len(changed) <= CHANGES_TOLD else None",
+        "return changed",
+    ),
+    Fault(
+        "an adjustment of nothing keeps a counter in Lua",
+        "stores/lua/adjust.lua",
+        "if amount ~= '0' then post(",
+        "if true then post(",
     ),
     Fault(
         "a script that the server forgot is an outage",

@@ -5,7 +5,6 @@ import pytest
 from budget_middleware.core.model import Expire, Extend, Op, State, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import SWEPT_PER_VERB, Store
-from budget_middleware.stores.redis import lua_text
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import (
     KEY,
@@ -31,10 +30,6 @@ async def hold_many(store: Store, count: int = MANY) -> None:
 
 async def swept(store: Store) -> list[str]:
     return [entry.reservation_id for entry in await whole_journal(store) if entry.op is Op.EXPIRE]
-
-
-def test_scripts_and_specification_sweep_alike():
-    assert f"local SWEPT_PER_VERB = {SWEPT_PER_VERB}\n" in lua_text("_shared")
 
 
 async def test_a_lease_is_over_exactly_at_its_deadline(store: Store, clock: MovableClock):

@@ -17,7 +17,7 @@ REMEMBER_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS = 100_000, 200_000, 300_000
 SHORT = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_MS, counters_ms=COUNTERS_MS)
 HOUR = target(period=Period.HOUR)
 
-in_memory = pytest.mark.parametrize("make_store", ["memory"], indirect=True)
+in_memory = pytest.mark.parametrize("make_store", ["memory", "sqlite"], indirect=True)
 in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
 
 
@@ -176,3 +176,25 @@ async def test_redis_keeps_a_counter_while_something_is_pending(
     await redis.extend(Extend("r1", lease_ms=60_000))
     await getattr(redis, type(last).__name__.lower())(last)
     assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS)
+
+
+@in_redis
+async def test_redis_keeps_a_counter_no_longer_for_an_adjustment_of_nothing(
+    redis: ClockedRedisStore, clock: MovableClock
+):
+    counter = f"c:{counter_name(HOUR.counter)}"
+    window_left_ms = HOUR.window.ends_ms - clock.now_ms
+    await redis.finalize(finalize("r1", "0.10", HOUR))
+    clock.move_to(HOUR.window.ends_ms + 1000)
+    assert (await redis.adjust(adjust("a1", "0", HOUR, any_window=True))).status is Status.ADJUSTED
+    assert await ttl_ms(redis, counter) == is_about(window_left_ms + COUNTERS_MS)
+
+
+@in_memory
+async def test_a_counter_is_kept_no_longer_for_an_adjustment_of_nothing(memory: Store, clock: MovableClock):
+    await memory.finalize(finalize("r1", "0.10", HOUR))
+    clock.move_to(HOUR.window.ends_ms + COUNTERS_MS - 1)
+    assert (await memory.adjust(adjust("a1", "0", HOUR, any_window=True))).status is Status.ADJUSTED
+    clock.advance(ms=1)
+    await memory.head()
+    assert await memory.counters() == []

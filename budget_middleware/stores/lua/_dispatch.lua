@@ -8,8 +8,8 @@ local function told(fault)
   return tostring(type(fault) == 'table' and fault.err or fault)
 end
 
-local replies, at = {}, 8
-for number = 1, tonumber(ARGV[7]) do
+local replies, at = {}, FIRST_VERB_AT
+for number = 1, tonumber(ARGV[FIRST_VERB_AT - 1]) do
   local last = at + tonumber(ARGV[at])
   trace, wants_entries, records, seq_before = ARGV[at + 2], true, {}, seq
   local is_done, reply = pcall(verbs[ARGV[at + 1]], unpack(ARGV, at + 3, last))

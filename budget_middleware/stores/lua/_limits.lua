@@ -10,10 +10,13 @@
 -- A writer of an older version of this package knows only `limits` and the version in the meta hash. After it log_to and
 -- shapes_to are behind that version, and nothing is concluded from the log or from the shapes.
 
-local LIMITS, LIMITS_LOG = PREFIX .. 'limits', PREFIX .. 'limits_log'
-local LIMITS_STATE, WRITTEN_BACK = PREFIX .. 'limits_state', PREFIX .. 'limits_written_back'
+local LIMITS, LIMITS_LOG = PREFIX .. KEY_LIMITS, PREFIX .. KEY_LIMITS_LOG
+local LIMITS_STATE, WRITTEN_BACK = PREFIX .. KEY_LIMITS_STATE, PREFIX .. KEY_LIMITS_WRITTEN_BACK
 
-local MADE_FROM_LIMITS = {[LIMITS_LOG] = 'zset', [LIMITS_STATE] = 'hash', [WRITTEN_BACK] = 'hash'}
+local MADE_FROM_LIMITS = {
+  [LIMITS_LOG] = KEY_TYPES.limits_log, [LIMITS_STATE] = KEY_TYPES.limits_state,
+  [WRITTEN_BACK] = KEY_TYPES.limits_written_back,
+}
 local spread = unpack or table.unpack
 
 -- What is made from the limits is made anew where it is of another type.
@@ -30,7 +33,7 @@ end
 local function load_limits()
   load_meta()
   call('HLEN', LIMITS)
-  local is_log_there = drop_odd_types()[LIMITS_LOG] == 'zset'
+  local is_log_there = drop_odd_types()[LIMITS_LOG] == KEY_TYPES.limits_log
   local found = call('HMGET', LIMITS_STATE, 'log_from', 'log_to', 'shapes_to', 'shapes', 'lineage')
   local log_from = tonumber(found[1] or '0')
   local state = {log_from = log_from or 0, shapes = found[4] or '', lineage = found[5] or ''}

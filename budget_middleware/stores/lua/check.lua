@@ -26,5 +26,5 @@ function verbs.check()
   call('EXISTS', hash)
   call('DEL', hash, set)
   load_meta()
-  return answer('unknown')
+  return answer(STATUS_UNKNOWN)
 end

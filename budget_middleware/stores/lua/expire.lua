@@ -2,10 +2,10 @@
 
 function verbs.expire(id, reason)
   local known = open(id, '')
-  if not known then return answer('unknown') end
-  if known.state ~= 'pending' then return answer('already_' .. known.state, known) end
+  local status = extension_of(known and known.state or STATUS_UNKNOWN)
+  if status ~= STATUS_EXTENDED then return answer(status, known) end
 
-  load_counters(known.targets)
+  load_counters(known.target_list)
   expire(known, '0', reason)
-  return answer('expired')
+  return answer(STATUS_EXPIRED)
 end

@@ -3,25 +3,9 @@
 
 function verbs.finalize(id, packed, actual, age_ms, reason, wanted)
   wants_entries = wanted == '1'
-  local known, targets, nothing_to_end = open_to_end(id, packed, age_ms)
-  if nothing_to_end then return nothing_to_end end
+  local record, status = open_to_end(OP_FINALIZE, id, packed, age_ms)
+  if not record then return status end
 
-  -- Every check is above this line and every write below it: Redis does not roll back.
-  ensure_generation()
-  local status
-  if not known then
-    status = 'finalized_unreserved'
-    remember_unreserved(id, 'finalized', packed, actual)
-    post('finalize', id, status, targets, actual, '0', '', reason)
-  elseif known.state == 'expired' then
-    status = 'finalized_late'
-    remember(known, 'finalized', actual)
-    post('finalize', id, status, targets, difference(actual, known.charge), '0', '', reason)
-  else
-    status = 'finalized'
-    drop_lease(id, targets)
-    remember(known, 'finalized', actual)
-    post('finalize', id, status, targets, actual, negative(known.amount), '', reason)
-  end
-  return answer(status, nil, targets)
+  become(record, OP_FINALIZE, status, STATE_FINALIZED, 'actual', actual, reason)
+  return answer(status, nil, record.target_list)
 end

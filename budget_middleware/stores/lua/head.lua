@@ -2,5 +2,5 @@
 
 function verbs.head()
   load_meta()
-  return answer('unknown')
+  return answer(STATUS_UNKNOWN)
 end

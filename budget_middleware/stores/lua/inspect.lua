@@ -3,8 +3,8 @@
 -- due are the amounts of its pending reservations, unsummed because their sum may exceed what a Lua number can tell.
 
 local function inspect_one(name)
-  local figures = call('HMGET', PREFIX .. 'c:' .. name, 'spent', 'reserved', 'adjusted')
-  local held, due = amounts_held(PREFIX .. 'p:' .. name)
+  local figures = call('HMGET', PREFIX .. KEY_COUNTER .. ':' .. name, 'spent', 'reserved', 'adjusted')
+  local held, due = amounts_held(PREFIX .. KEY_PENDING .. ':' .. name)
   return concat({figures[1] or '0', figures[2] or '0', figures[3] or '0'}, ' ')
     .. '|' .. concat(held, ' ') .. '|' .. concat(due, ' ')
 end

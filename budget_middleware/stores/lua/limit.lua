@@ -13,5 +13,5 @@ function verbs.limit(nanos, fields, shape, changes_max)
   end
   if nanos ~= '' then add_shapes(state, shape) end
   note_changes(state, changed, changes_max, NOW)
-  return answer('unknown')
+  return answer(STATUS_UNKNOWN)
 end

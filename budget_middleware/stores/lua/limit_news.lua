@@ -2,8 +2,6 @@
 -- nothing. Returns {generation, version, lineage, shapes, '1' if these are all shapes, changed fields, their limits, the
 -- limits of the fields that were asked for}. Instead of the changed fields stands false where any may have changed.
 
-local CHANGES_TOLD = 1000
-
 local function changed_since(state, version)
   if not state.has_log or tonumber(version) < state.log_from then return false end
   local changed = call('ZRANGEBYSCORE', LIMITS_LOG, '(' .. version, '+inf', 'LIMIT', '0', whole(CHANGES_TOLD + 1))

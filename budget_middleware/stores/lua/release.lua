@@ -3,24 +3,11 @@
 
 function verbs.release(id, age_ms, reason, wanted)
   wants_entries = wanted == '1'
-  local known, targets, nothing_to_end = open_to_end(id, '', age_ms)
-  if nothing_to_end then return nothing_to_end end
-  local reserved_at = known and call('HGET', known.key, 'seq')
+  local record, status = open_to_end(OP_RELEASE, id, '', age_ms)
+  if not record then return status end
+  local reserved_at = record.state == STATE_PENDING and call('HGET', record.key, 'seq')
   call('ZCARD', VOIDED)
 
-  -- Every check is above this line and every write below it: Redis does not roll back.
-  ensure_generation()
-  if not known then
-    remember_unreserved(id, 'released', '', '0', REMEMBER_RELEASED_MS)
-    return answer('released_unknown')
-  end
-  if known.state == 'expired' then
-    remember(known, 'released', '0')
-    post('release', id, 'released_late', targets, negative(known.charge), '0', '', reason)
-    return answer('released_late', nil, targets)
-  end
-  remember(known, 'released', '0', REMEMBER_RELEASED_MS)
-  drop_lease(id, targets)
-  post('release', id, 'released', targets, '0', negative(known.amount), '', reason, reserved_at)
-  return answer('released', nil, targets)
+  become(record, OP_RELEASE, status, STATE_RELEASED, 'actual', '0', reason, reserved_at)
+  return answer(status, nil, record.target_list)
 end

@@ -8,7 +8,7 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, reason)
   local counter = target.counter
   load_counters({target})
   local repaired_at_seq = tonumber(call('HGET', counter.key, 'repaired') or '') or 0
-  if repaired_at_seq > tonumber(found_at_seq) then return answer('duplicate', nil, {target}) end
+  if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, {target}) end
   local held, due = amounts_held(counter.pending)
 
   -- Every check is above this line and every write below it: Redis does not roll back.
@@ -22,9 +22,9 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, reason)
 
   counter.repaired = whole(seq + 1)
   call('HSET', counter.key, 'repaired', counter.repaired)
-  write_down('adjust', id, 'repaired', {book(target, spent_delta, reserved_delta)}, '', reason)
+  write_down(OP_ADJUST, id, STATUS_REPAIRED, {book(target, spent_delta, reserved_delta)}, '', reason)
   keep_counter(target)
   -- The journal has led *spent*; a part of it that is more than the whole is not so.
   if tonumber(counter.spent) < tonumber(counter.adjusted) then call('HSET', counter.key, 'adjusted', counter.spent) end
-  return answer('repaired', nil, {target})
+  return answer(STATUS_REPAIRED, nil, {target})
 end

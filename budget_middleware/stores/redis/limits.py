@@ -17,6 +17,7 @@ from budget_middleware.stores.packing import (
     unpack_limit_field,
     unpack_runtime_limit,
 )
+from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import outages_named
 from budget_middleware.stores.redis.reads import RedisReads
 
@@ -57,7 +58,7 @@ class RedisLimits(RedisReads):
                 await asyncio.sleep(_INDEX_PAUSE_S)
             with outages_named():
                 cursor, fields = await self._client().hscan(
-                    f"{self._prefix}limits", cursor or 0, count=_INDEXED_AT_ONCE
+                    f"{self._prefix}{keys.LIMITS}", cursor or 0, count=_INDEXED_AT_ONCE
                 )
             shapes |= {shape_of(field.partition("|")[0]) for field in fields if " " not in field}
         reply: Any = await self._call("index_limits", "", str(seen_version), " ".join(sorted(shapes)))

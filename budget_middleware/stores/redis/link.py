@@ -11,7 +11,8 @@ from redis import exceptions
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.stores.base import Retention, StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis.batch import Batch, Told, is_unknown_script
-from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, key_prefix, lua_text, script_of
+from budget_middleware.stores.redis.keys import META, key_prefix
+from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lua_text, script_of
 from budget_middleware.stores.redis.server import Server
 from budget_middleware.stores.redis.wire import Reply
 from budget_middleware.stores.redis.wrong_server import fault_in, fault_of, wrong_server
@@ -55,7 +56,7 @@ class RedisLink:
     ) -> None:
         self._server = Server(url, timeout_s=timeout_s)
         self._prefix = key_prefix(namespace)
-        self._meta = f"{self._prefix}meta"
+        self._meta = f"{self._prefix}{META}"
         kept = retention or Retention()
         self._counters_ms = kept.counters_ms
         self._refusals_max = kept.refusals_max
@@ -66,9 +67,11 @@ class RedisLink:
             self._meta,
             self._prefix,
             str(kept.remember_ms),
+            str(kept.remember_released_ms),
             str(kept.remember_expired_ms),
             str(kept.counters_ms),
             str(kept.journal_max),
+            str(kept.voided_max),
         )
         self._request_script = script_of(VERBS_OF_REQUESTS[0], self._clock_script)
         self._gathered = PerEventLoop(_Gathered)

@@ -8,9 +8,9 @@ from budget_middleware.core.model import Answer, Balance, Counter, CounterProof,
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
 from budget_middleware.stores.packing import counter_name, counter_named, pack_refusal, unpack_limits
+from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import RedisLink, outages_named
 from budget_middleware.stores.redis.replies import (
-    RESERVATION_FIELDS,
     Inspected,
     answer_of,
     read_entries,
@@ -26,10 +26,7 @@ _INSPECTED_PAGE = 500
 _SEARCHED_PAGE = 1_000
 _SEARCHED_PAGES = 100
 """A server may hold millions of keys that are not ours."""
-_JOURNALS = ("entries", "voided")
-_TOTALS = "totals"
-_NOTES = "notes"
-_REFUSALS = "refusals"
+_JOURNALS = (keys.JOURNAL, keys.VOIDED)
 
 
 class RedisReads(RedisLink):
@@ -45,7 +42,7 @@ class RedisReads(RedisLink):
 
     async def limits_page(self, cursor: int = 0) -> LimitsPage:
         with outages_named():
-            following, fields = await self._client().hscan(f"{self._prefix}limits", cursor, count=LIMITS_PAGE)
+            following, fields = await self._client().hscan(f"{self._prefix}{keys.LIMITS}", cursor, count=LIMITS_PAGE)
         return LimitsPage(int(following), *unpack_limits(fields))
 
     async def _limit_pages(self) -> AsyncIterator[LimitsPage]:
@@ -56,7 +53,7 @@ class RedisReads(RedisLink):
             yield page
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
-        names = await self._names("c", account)
+        names = await self._names(keys.COUNTER, account)
         return [
             CounterView(found.counter, Balance(found.spent, found.reserved - sum(found.due)), found.adjusted)
             async for page, _ in self._inspected(names)
@@ -64,7 +61,7 @@ class RedisReads(RedisLink):
         ]
 
     async def proofs(self) -> Sequence[CounterProof]:
-        written, held_on = await self._names("c"), await self._names("p")
+        written, held_on = await self._names(keys.COUNTER), await self._names(keys.PENDING)
         return [
             CounterProof(
                 found.counter,
@@ -109,22 +106,22 @@ class RedisReads(RedisLink):
 
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
         # Totals are looked at last: they follow from the leases. Where nobody wrote any, that is wrong too.
-        names = sorted({name async for name in self._scanned("*")} - {_TOTALS})
+        names = sorted({name async for name in self._scanned("*")} - {keys.TOTALS})
         flaws: set[tuple[str, str]] = set()
-        for page in (*(names[at : at + _PAGE] for at in range(0, len(names), _PAGE)), [_TOTALS]):
+        for page in (*(names[at : at + _PAGE] for at in range(0, len(names), _PAGE)), [keys.TOTALS]):
             reply = await self._call("examine", "", "1" if mend else "0", *page)
             flaws |= set(zip(reply[1::2], reply[::2], strict=True))
         found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
         # Where these are of another type altogether, that is told already.
         with suppress(StoreRefused):
             found += [
-                Damage(f"{self._prefix}limits {field}", Flaw.UNREADABLE)
+                Damage(f"{self._prefix}{keys.LIMITS} {field}", Flaw.UNREADABLE)
                 async for page in self._limit_pages()
                 for field in page.unreadable
             ]
         for name, unreadable in (
             *((each, self._unreadable_entries) for each in _JOURNALS),
-            (_REFUSALS, self._unreadable_refusals),
+            (keys.REFUSALS, self._unreadable_refusals),
         ):
             with suppress(StoreRefused):
                 found += [
@@ -163,10 +160,10 @@ class RedisReads(RedisLink):
         now_ms = (await self.head()).now_ms
         with outages_named():
             client = self._client()
-            ids = await client.zrangebyscore(f"{self._prefix}leases", f"({now_ms}", "+inf")
+            ids = await client.zrangebyscore(f"{self._prefix}{keys.LEASES}", f"({now_ms}", "+inf")
             async with client.pipeline(transaction=False) as pipe:
                 for id_ in ids:
-                    pipe.hmget(f"{self._prefix}r:{id_}", *RESERVATION_FIELDS)
+                    pipe.hmget(f"{self._prefix}{keys.RESERVATION}:{id_}", *keys.RESERVATION_FIELDS)
                 records = await pipe.execute(raise_on_error=False)
         found = [readable_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True)]
         # Some may have ended since their ids were read, and what cannot be booked is due and still there.
@@ -175,12 +172,12 @@ class RedisReads(RedisLink):
 
     async def reservation(self, id_: str) -> Reservation | None:
         with outages_named():
-            fields = await self._client().hmget(f"{self._prefix}r:{id_}", *RESERVATION_FIELDS)
+            fields = await self._client().hmget(f"{self._prefix}{keys.RESERVATION}:{id_}", *keys.RESERVATION_FIELDS)
         return readable_reservation(id_, fields)
 
     async def reserved_by_kind(self) -> Mapping[str, int]:
         with outages_named():
-            totals = await self._client().hgetall(f"{self._prefix}{_TOTALS}")
+            totals = await self._client().hgetall(f"{self._prefix}{keys.TOTALS}")
         by_kind: dict[str, int] = {}
         # A total is of all reservations whose accounts have the same kinds.
         for kinds, nanos in totals.items():
@@ -231,13 +228,13 @@ class RedisReads(RedisLink):
         now_ms = (await self.head()).now_ms
         with outages_named():
             async with self._client().pipeline(transaction=True) as pipe:
-                pipe.hset(f"{self._prefix}{_NOTES}", f"{topic}|{text}", str(now_ms))
-                await pipe.pexpire(f"{self._prefix}{_NOTES}", self._counters_ms).execute()
+                pipe.hset(f"{self._prefix}{keys.NOTES}", f"{topic}|{text}", str(now_ms))
+                await pipe.pexpire(f"{self._prefix}{keys.NOTES}", self._counters_ms).execute()
 
     async def notes(self) -> Sequence[Note]:
         since_ms = (await self.head()).now_ms - self._counters_ms
         with outages_named():
-            fields = await self._client().hgetall(f"{self._prefix}{_NOTES}")
+            fields = await self._client().hgetall(f"{self._prefix}{keys.NOTES}")
         kept: list[Note] = []
         for field, time_ms in fields.items():
             topic, _, text = field.partition("|")
@@ -251,15 +248,15 @@ class RedisReads(RedisLink):
         cursor = 0
         for _ in range(_SEARCHED_PAGES):
             with outages_named():
-                cursor, keys = await self._client().scan(cursor, match="{*}:meta", count=_SEARCHED_PAGE)
-            found.update(keys)
+                cursor, metas = await self._client().scan(cursor, match=f"{{*}}:{keys.META}", count=_SEARCHED_PAGE)
+            found.update(metas)
             if not cursor:
                 break
         found.discard(self._meta)
-        return sorted(key.removeprefix("{").removesuffix("}:meta") for key in found)
+        return sorted(key.removeprefix("{").removesuffix(f"}}:{keys.META}") for key in found)
 
     async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
-        key = f"{self._prefix}{_REFUSALS}"
+        key = f"{self._prefix}{keys.REFUSALS}"
         with outages_named():
             async with self._client().pipeline(transaction=True) as pipe:
                 for refusal in refusals:
@@ -269,7 +266,7 @@ class RedisReads(RedisLink):
     async def refusals(self) -> Sequence[LoggedRefusal]:
         since_ms = (await self.head()).now_ms - self._counters_ms
         with outages_named():
-            records = await self._client().xrange(f"{self._prefix}{_REFUSALS}")
+            records = await self._client().xrange(f"{self._prefix}{keys.REFUSALS}")
         kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > since_ms]
         return sorted(kept, key=lambda refusal: refusal.time_ms)
 

@@ -20,8 +20,6 @@ from budget_middleware.stores.packing import unpack_record, unpack_refusal, unpa
 
 _STATUSES = {str(status): status for status in Status}
 
-RESERVATION_FIELDS = ("state", "targets", "amount", "charge", "actual", "created", "deadline", "trace")
-
 Records = Sequence[tuple[str, dict[str, str]]]
 """What a stream holds: the id of each record, and its fields."""
 

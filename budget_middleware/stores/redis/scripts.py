@@ -1,21 +1,33 @@
-"""The scripts as they are sent: their texts, their digests, and where a ledger's keys are."""
+"""The scripts as they are sent: their texts, their digests, and what each is composed of."""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from budget_middleware.stores.redis.generated import with_pythons
+
 VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend")
 """The verbs that come by the thousand: those of one moment go together, in one call of one script."""
 
+SHARED = (
+    "_call",
+    "_numbers",
+    "_meta",
+    "_targets",
+    "_reservations",
+    "_counters",
+    "_journal",
+    "_changes",
+    "_leases",
+    "_answer",
+)
+"""The files in front of the verbs of every script, each of which may use those before it."""
 
-LIMIT_VERBS = ("limit", "limit_news", "index_limits", "write_back_limits")
-"""The verbs on runtime limits; their scripts share `_limits.lua`."""
-
-
-def key_prefix(namespace: str) -> str:
-    """The prefix of all keys of one ledger. The braces are a hash tag: they keep a ledger on one cluster node."""
-    return f"{{{namespace}}}:"
+_ALSO = {
+    **dict.fromkeys(("limit", "limit_news", "index_limits", "write_back_limits"), ("_limits",)),
+    **dict.fromkeys(("inspect", "repair"), ("_amounts",)),
+}
 
 
 @cache
@@ -35,6 +47,5 @@ class Script:
 def script_of(verb: str, clock: str) -> Script:
     """The script that does a verb, behind a clock: the text that defines ``store_time_ms()``."""
     verbs = VERBS_OF_REQUESTS if verb in VERBS_OF_REQUESTS else (verb,)
-    shared = ("_shared", "_limits") if verb in LIMIT_VERBS else ("_shared",)
-    text = "\n".join((clock, *map(lua_text, (*shared, *verbs, "_dispatch"))))
+    text = "\n".join((clock, with_pythons(map(lua_text, (*SHARED, *_ALSO.get(verb, ()), *verbs, "_dispatch")))))
     return Script(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text)

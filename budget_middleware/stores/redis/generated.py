@@ -1,0 +1,160 @@
+"""What stands in Python and is needed in Lua too: it is written down once, and put into the Lua text here.
+
+Theory of operation. What the Lua files do not declare themselves is Python's. Numbers and words take the place of their
+names, for a script is set up anew by every call, and each local variable that a function refers to costs time there.
+Functions, which are quicker to set up than tables, are what Python's tables and rules become; they are declared in
+front of the file that uses them first. All of it is looked up where Python has it whenever a script is composed.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+
+from budget_middleware.core import model, money, transitions, windows
+from budget_middleware.core.model import Op, Reservation, State, Status
+from budget_middleware.stores import base, packing
+from budget_middleware.stores.redis import keys
+
+_PLAIN = re.compile(r"[ -&(-\[\]-~]*")
+_COMMENT = re.compile(r"--.*")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# Doubles are exact up to here.
+_EXACT_MAX = 2**53
+
+Value = str | int | Mapping[str, "Value"] | AbstractSet[str]
+
+
+def with_pythons(files: Iterable[str]) -> str:
+    """The text of Lua files, one after the other, with whatever they use of Python's."""
+    scalars = {name: literal(value) for name, value in _scalars()}
+    declarations = dict(_declarations())
+    inlined: set[str] = set()
+    composed: list[str] = []
+    for text in files:
+        names = set(_NAME.findall(_COMMENT.sub("", text)))
+        inlined |= names & scalars.keys()
+        declared = [declarations.pop(name) for name in list(declarations) if name in names]
+        composed += (*_marked(declared), _NAME.sub(lambda found: scalars.get(found[0], found[0]), text))
+    said = [f"-- {name} = {scalars[name]}" for name in scalars if name in inlined]
+    return "\n".join(
+        ("-- generated from Python (redis/generated.py), and put in the place of their names:", *said, *composed)
+    )
+
+
+def _marked(declared: list[str]) -> list[str]:
+    return ["-- generated from Python (redis/generated.py):", *declared] if declared else []
+
+
+def literal(value: Value) -> str:
+    """A value as Lua text; a set becomes a table whose values are true."""
+    match value:
+        case str():
+            assert _PLAIN.fullmatch(value), f"{value!r} needs more than quotes"
+            return f"'{value}'"
+        case int():
+            assert -_EXACT_MAX <= value <= _EXACT_MAX, f"{value} is not exact in Lua"
+            return str(value).lower()
+        case Mapping():
+            fields = [f"{name} = {literal(each)}" for name, each in value.items()]
+            assert all(map(_NAME.fullmatch, value)), f"{list(value)} are not all names"
+            return f"{{{', '.join(fields)}}}"
+        case _:
+            return literal(dict.fromkeys(sorted(value), True))
+
+
+def _scalars() -> Iterator[tuple[str, str | int]]:
+    yield from ((f"{type(word).__name__.upper()}_{word.name}", str(word)) for word in (*Status, *State, *Op))
+    yield from (
+        (f"KEY_{name}", value) for name, value in vars(keys).items() if isinstance(value, str) and name.isupper()
+    )
+    yield "SWEPT_PER_VERB", base.SWEPT_PER_VERB
+    yield "CHANGES_TOLD", base.CHANGES_TOLD
+    yield "FOREVER_MS", windows.FOREVER_MS
+    yield "EXACT_NANOS", money.MAX_NANOS
+    yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL_NANOS)
+    yield "NO_LIMIT", packing.NO_LIMIT
+    yield "RESERVATION_FIELD_COUNT", len(keys.RESERVATION_FIELDS)
+
+
+def _declarations() -> Iterator[tuple[str, str]]:
+    yield "KEY_TYPES", f"local KEY_TYPES = {literal(keys.TYPES)}"
+    yield "PERIODS", f"local PERIODS = {literal(frozenset(map(str, windows.Period)))}"
+    # What a verb answers, and what follows from its answer.
+    endings = [((op, _word(state)), _ending(op, state)) for op in _ENDING_OPS for state in _STATES]
+    yield _chosen("ending_of(op, state)", endings)
+    yield _chosen("extension_of(state)", [(_word(state), status) for state, status in transitions.EXTENSIONS.items()])
+    yield _chosen("is_forgotten_early(status)", [(status, True) for status in sorted(base.FORGOTTEN_EARLY)])
+    yield _chosen("books_nothing(status)", [(of, True) for op, of in _journaled() if not model.may_book(op, of)])
+    # What follows from the state of a reservation; of what is no state nothing does.
+    yield _chosen("has_ended(state)", [(state, _has_ended(state)) for state in State])
+    yield _figures_of()
+    yield from _reservation_hash()
+
+
+_ENDING_OPS = (Op.FINALIZE, Op.RELEASE)
+_STATES = (None, *State)
+
+
+def _ending(op: Op, state: State | None) -> Status:
+    return transitions.ENDINGS[op, state]
+
+
+def _word(state: State | None) -> str:
+    return str(Status.UNKNOWN if state is None else state)
+
+
+def _has_ended(state: State) -> bool:
+    return all(_ending(op, state) in model.TELLS_RECORDED for op in _ENDING_OPS)
+
+
+def _journaled() -> Iterator[tuple[Op, Status]]:
+    """Which statuses a step of the journal may have, and of which verb it is then."""
+    yield from ((Op.RESERVE, Status.RESERVED), (Op.EXPIRE, Status.EXPIRED))
+    yield from ((Op.ADJUST, Status.ADJUSTED), (Op.ADJUST, Status.REPAIRED))
+    yield from ((op, _ending(op, state)) for op in _ENDING_OPS for state in _STATES)
+
+
+def _figures_of() -> tuple[str, str]:
+    """What a reservation adds to *spent* and *reserved*, as ``Reservation`` has it: which fields, by its state."""
+    named = dict(zip(Reservation._fields[1:], keys.RESERVATION_FIELDS, strict=True))
+    amounts = ("amount_nanos", "expiry_charge_nanos", "actual_nanos")
+    fields = {0: "'0'"} | {number: f"record.{named[amount]}" for number, amount in enumerate(amounts, start=1)}
+    lines: list[str] = []
+    for state in State:
+        probe = Reservation("", state, (), amount_nanos=1, expiry_charge_nanos=2, actual_nanos=3)
+        figures = f"{fields[probe.booked_nanos]}, {fields[probe.held_nanos]}"
+        lines.append(f"if record.state == {literal(state)} then return {figures} end")
+    return _function("figures_of(record)", *lines)
+
+
+def _digits_of_power_of_ten(number: int) -> int:
+    digits = len(str(number))
+    assert number == 10 ** (digits - 1), f"{number} cannot be told by its digits"
+    return digits
+
+
+def _reservation_hash() -> Iterator[tuple[str, str]]:
+    """How the hash of a reservation is read and written, by names."""
+    fields = keys.RESERVATION_FIELDS
+    read = ", ".join(map(literal, fields))
+    named = ", ".join(f"{name} = fields[{at}]" for at, name in enumerate(fields, start=1))
+    written = ", ".join(f"{literal(name)}, record.{name}" for name in (*fields, "seq"))
+    yield _function("read_reservation(key)", f"return redis.pcall('HMGET', key, {read})")
+    yield _function("record_of(id, key, fields)", f"return {{id = id, key = key, fields = fields, {named}}}")
+    yield _function("write_reservation(record)", f"redis.call('HSET', record.key, {written})")
+
+
+def _chosen(head: str, values: Iterable[tuple[str | tuple[str, ...], str | bool]]) -> tuple[str, str]:
+    """A function that has a value for some of its arguments, and nil for all others."""
+    names = head.partition("(")[2].rstrip(")").split(", ")
+    lines: list[str] = []
+    for given, value in values:
+        words = (given,) if isinstance(given, str) else given
+        asked = " and ".join(f"{name} == {literal(word)}" for name, word in zip(names, words, strict=True))
+        lines.append(f"if {asked} then return {literal(value)} end")
+    return _function(head, *lines)
+
+
+def _function(head: str, *lines: str) -> tuple[str, str]:
+    """Its name and its text."""
+    return head.partition("(")[0], "\n".join((f"local function {head}", *(f"  {line}" for line in lines), "end"))
