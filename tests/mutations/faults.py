@@ -658,7 +658,7 @@ FAULTS = (
     Fault(
         "at worst what is hidden is plain text",
         "request/quote.py",
-        "may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE]",
+        "may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE, Unit.INPUT_VIDEO]",
         "may_become += []",
     ),
     Fault(
@@ -669,9 +669,9 @@ FAULTS = (
     ),
     Fault(
         "cached tokens are counted twice",
-        "core/pricing.py",
-        "(Unit.INPUT, uncached - fresh_audio - fresh_image)",
-        "(Unit.INPUT, whole - fresh_audio - fresh_image)",
+        "core/usage.py",
+        "(Unit.INPUT, uncached - fresh_audio - fresh_image - video)",
+        "(Unit.INPUT, whole - fresh_audio - fresh_image - video)",
     ),
     Fault(
         "partial charges the estimate",
