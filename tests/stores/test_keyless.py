@@ -93,3 +93,12 @@ async def test_f56_an_id_that_came_to_nothing_is_remembered_as_long_as_its_reser
     assert (await store.extend(Extend("r1", lease_ms=1000))).status is Status.UNKNOWN
     again = await store.release(release("r1", age_ms=RELEASED_MS))
     assert (again.status, again.written, await store.counters()) == (Status.RELEASED_UNKNOWN, 0, [])
+
+
+async def test_a_counter_back_at_nothing_stays_while_something_is_pending_on_it(store: Store):
+    await store.reserve(reserve("r1", "0"))
+    await store.reserve(reserve("r2", "0.10"))
+    await store.release(release("r2"))
+    assert [view.counter for view in await store.counters()] == [KEY.counter]
+    await store.release(release("r1"))
+    assert await store.counters() == []
