@@ -1,6 +1,7 @@
 """Anthropic messages, at Anthropic, at gateways, and by the model's path at Google."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -10,10 +11,12 @@ from budget_middleware.apis.errors import anthropic_error
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
+from budget_middleware.apis.openai_usage import read_openai_usage, take_cost
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, text_in, token_count
 from budget_middleware.apis.tools import declared_tools, take_server_tool
+from budget_middleware.core.outcome import Finish
 from budget_middleware.core.usage import Unit, Usage
 
 # What is put before the tools of a request, in tokens, as documented; it differs by model. So does what stands for
@@ -25,6 +28,10 @@ WORST_DEFINED_TOOL_TOKENS: Final = 2_000
 
 # Of the iterations that make up a message, those that its totals leave out.
 _BESIDE: Final = ("compaction", "advisor_message")
+# Those that are attempts at the message, where another model takes over from one that refuses.
+_ATTEMPTS: Final = ("message", "fallback_message")
+# Google sells the same model dearer in a region than everywhere.
+_REGION: Final = re.compile(r"/locations/(?!global/)[^/]+/publishers/", re.IGNORECASE | re.ASCII)
 # Of blocks and deltas. What a tool of Anthropic's has found is input; what is sealed in `data` was thought.
 _BLOCK: Final = OutputFields(
     texts=("text", "thinking", "input", "name", "partial_json", "data"),
@@ -42,7 +49,8 @@ class AnthropicMessages(JsonApi):
     name = "anthropic-messages"
     provider = "anthropic"
     path = ends_in(
-        r"\A(?!.*/threads/[^/]+/messages/*+\Z).*(?:/messages|/models/(?P<model>[^/]+):(?:r|streamR)awPredict)"
+        r"\A(?!.*/threads/[^/]+/messages/*+\Z).*"
+        r"(?:/messages|/models/(?P<model>(?!count-tokens:)[^/]+):(?:r|streamR)awPredict)"
     )
     media = ANTHROPIC_MEDIA
     input_fields = ("system", "messages", "cache_control")
@@ -56,6 +64,8 @@ class AnthropicMessages(JsonApi):
             ask = replace(ask, tools=declared_tools(body))
         if region := text_in(body, "inference_geo"):
             ask = replace(ask, modes=(region,))
+        if "/publishers/" in path:
+            ask = replace(ask, provider="google", modes=("regional",) if _REGION.search(path) else ask.modes)
         return with_tool_prompt(ask, body.get("tools"))
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
@@ -63,8 +73,11 @@ class AnthropicMessages(JsonApi):
         return largest(body, "max_tokens", "max_tokens_to_sample")
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Read a whole message, or an event of a stream."""
-        read_message_event(mapping_of(document), seen)
+        """Read a whole message, or an event of a stream; Google has models of others at the same path."""
+        event = mapping_of(document)
+        read_message_event(event, seen)
+        if "choices" in event:
+            read_openai_usage(event, seen)
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """Anthropic's error event."""
@@ -95,7 +108,7 @@ def _hides_input(body: Mapping[str, object]) -> bool:
 def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
     """Read an event: the input is told at the start, the output with the delta of the message's end."""
     read_failure(event, seen)
-    match event.get("type"):
+    match event.get("type", "message" if "stop_reason" in event else None):
         case "message":
             if isinstance(content := event.get("content"), list):
                 seen.take_text(sum(_read_block(mapping_of(block), seen) for block in content))
@@ -129,28 +142,53 @@ def _read_message(message: Mapping[str, object], seen: Seen) -> None:
 def _read_modes(usage: Mapping[str, object], seen: Seen) -> None:
     if usage.get("speed") == "fast":
         seen.service_tier = "fast"
-    if region := name_in(usage, "inference_geo"):
+    region = name_in(usage, "inference_geo")
+    if region and region != "not_available":
         seen.modes = (region,)
 
 
 def _read_usage(usage: Mapping[str, object], start: Usage | None, seen: Seen) -> None:
-    seen.take_usage(_usage_of(usage, start))
+    if not usage:
+        return
+    seen.take_usage(_billed_usage(_usage_of(usage, start), seen))
     _read_modes(usage, seen)
+    take_cost(usage, seen)
     if "web_search_requests" in mapping_of(usage.get("server_tool_use")):
         # Searches that failed are not billed.
         seen.take_told_uses(Unit.WEB_SEARCH)
-    iterations = [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]
-    told = [(name_in(one, "model") or "", _usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
-    seen.beside = tuple((model, used) for model, used in told if used is not None) or seen.beside
+    if iterations := [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]:
+        told = [(name_in(one, "model") or "", _usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
+        calls = (*told, *_given_up(iterations))
+        seen.beside = tuple((model, used) for model, used in calls if used is not None) or seen.beside
+
+
+def _billed_usage(told: Usage | None, seen: Seen) -> Usage | None:
+    """The usage, of which the tokens are not billed where the model refused before it wrote anything."""
+    is_refusal = seen.finish is Finish.REFUSED and not seen.text_bytes
+    return Usage(web_searches=told.web_searches) if told and is_refusal and not told.output_tokens else told
+
+
+def _given_up(iterations: Sequence[Mapping[str, object]]) -> Iterator[tuple[str | None, Usage | None]]:
+    """The attempts of models that refused after they had begun to write. The totals are of the model that took over."""
+    attempts = [one for one in iterations if one.get("type") in _ATTEMPTS]
+    if all(one.get("type") == "message" for one in attempts):
+        return
+    served_by = name_in(attempts[-1], "model")
+    for one in attempts[:-1]:
+        model, used = name_in(one, "model"), _usage_of(one, None)
+        if used is not None and used.output_tokens and model != served_by:
+            yield model, used
 
 
 def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
     """A usage with both totals. What the start told of the input stands unless a later event tells another figure."""
-    output_tokens = token_count(usage.get("output_tokens"))
-    if output_tokens is None or (start is None and token_count(usage.get("input_tokens")) is None):
+    # Some that imitate the API keep OpenAI's names.
+    output_tokens = _count_in(usage, "output_tokens", "completion_tokens")
+    input_tokens = _count_in(usage, "input_tokens", "prompt_tokens")
+    if output_tokens is None or (start is None and input_tokens is None):
         return None
     start = start or Usage()
-    plain = first_count(usage, "input_tokens") or _plain_tokens(start)
+    plain = input_tokens or _plain_tokens(start)
     cached = first_count(usage, "cache_read_input_tokens") or start.cached_input_tokens
     of_writes = mapping_of(usage.get("cache_creation"))
     written_1h = first_count(of_writes, "ephemeral_1h_input_tokens")
@@ -173,6 +211,11 @@ def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
         reasoning_tokens=first_count(mapping_of(usage.get("output_tokens_details")), "thinking_tokens"),
         web_searches=first_count(mapping_of(usage.get("server_tool_use")), "web_search_requests"),
     )
+
+
+def _count_in(usage: Mapping[str, object], name: str, other_name: str) -> int | None:
+    count = token_count(usage.get(name))
+    return token_count(usage.get(other_name)) if count is None and other_name in usage else count
 
 
 def _plain_tokens(usage: Usage) -> int:

@@ -79,8 +79,8 @@ class Seen:
     usage_text_bytes: int = field(default=0, compare=False)
     # What the beginning of a stream tells of the input alone, long before the usage of the whole.
     input_usage: Usage | None = None
-    # Calls that the usage leaves out, by their model; "" is the one that answered.
-    beside: tuple[tuple[str, Usage], ...] = ()
+    # Calls that the usage leaves out, by their model; "" is the one that answered, None the one that was asked.
+    beside: tuple[tuple[str | None, Usage], ...] = ()
     model: str | None = None
     service_tier: str | None = None
     # What else may change the price, and where it is told overrules what was asked for.

@@ -6,7 +6,7 @@ from budget_middleware.apis.paths import ends_in
 
 _FREE: Final = ends_in(
     r"(?:/moderations"
-    r"|/tokenize(?:/count)?|/detokenize|/count_tokens|/count-tokens|/responses/input_tokens|:countTokens|:computeTokens"
+    r"|/tokenize(?:/count)?|/detokenize|/count_tokens|/count-tokens(?::rawPredict)?|/responses/input_tokens|:countTokens|:computeTokens"
     r"|/responses/[^/]+/cancel"
     # What a batch costs is known long after its creation, which books nothing.
     r"|/batches(?:/[^/]+/cancel)?|:batchGenerateContent|:asyncBatchEmbedContent"

@@ -215,6 +215,7 @@ MISSING: Final = (
     ),
     # What was bought as priority is bought beforehand.
     Missing("anthropic", "claude-", {Unit.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
+    Missing("google", r"claude-[a-z]+-(?:4-[5-9]|[5-9])(?![0-9])", basis_points_by_mode={"regional": 11_000}),
     Missing("google", "claude-", {Unit.WEB_SEARCH: "0.01"}),
     Missing("google", OLD_GEMINI, {Unit.GROUNDED_REQUEST: "0.035", Unit.MAPS_REQUEST: "0.025"}),
     Missing("google", f"(?!{OLD_GEMINI})gemini-", {Unit.WEB_SEARCH: "0.014", Unit.MAPS_REQUEST: "0.014"}),

@@ -94,7 +94,7 @@ class Bill:
             return 0 if app_told and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.beside:
-            nanos += self._billed_nanos(self._in_modes(self._rates_of(model) or rates, seen), used)
+            nanos += self._billed_nanos(self._in_modes(self._rates_beside(model, rates), seen), used)
         return min(nanos, MAX_NANOS)
 
     def _believed(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
@@ -154,6 +154,12 @@ class Bill:
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
         return self._rates_of(seen.model or "") or self._quote.rates
+
+    def _rates_beside(self, model: str | None, rates: Rates | None) -> Rates | None:
+        """The rates of a call beside the one that answered, which has these rates."""
+        if model is None or (model and model == self._quote.ask.model):
+            return self._quote.rates or rates
+        return self._rates_of(model) or rates
 
     def _rates_of(self, model: str) -> Rates | None:
         """The rates of a model that the answer names; None if it is what was asked, or has no price of its own."""

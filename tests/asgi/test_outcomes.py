@@ -207,7 +207,7 @@ REFUSED = {
     "Gemini without a usage": (GEMINI, json_answer({"promptFeedback": {"blockReason": "OTHER"}}), "estimated_complete"),
     "Anthropic": (
         MESSAGES,
-        json_answer({"type": "message", "stop_reason": "refusal", "usage": {"input_tokens": 50, "output_tokens": 0}}),
+        json_answer({"type": "message", "stop_reason": "refusal", "usage": {"input_tokens": 45, "output_tokens": 1}}),
         "usage",
     ),
     "a content filter": (
