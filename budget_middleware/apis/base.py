@@ -100,6 +100,8 @@ class Seen:
     readable: bool = False
     # There was output besides that text: sound, an image, or what is in no field that is known.
     has_unread_output: bool = False
+    # Which of these it was, if the answer says so: `image` or `audio`.
+    media: str = field(default="", compare=False)
     # The id of a response that is worked on in the background, or was.
     background_id: str = field(default="", compare=False)
     # The work goes on even if nobody reads the answer.
@@ -176,7 +178,9 @@ class Seen:
         """
         usage = self.usage
         if usage is None or not self._is_whole(usage):
-            return self.header_usage and usage_rules.with_uses(self.header_usage, self.uses)
+            usage = self.header_usage
+            if usage is None or not self._is_whole(usage, is_told_last=True):
+                return None
         usage = usage_rules.with_uses(usage, self.uses)
         if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
             return usage
@@ -198,12 +202,12 @@ class Seen:
         units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
         return usage_rules.with_uses(replace(usage, output_tokens=output_tokens, **units), self.uses)
 
-    def _is_whole(self, usage: Usage) -> bool:
+    def _is_whole(self, usage: Usage, *, is_told_last: bool = False) -> bool:
         return usage_rules.is_complete(
             usage,
             has_text=self.text_bytes > 0 or self.has_unread_output,
             has_results=self.has_results,
-            misses_text=self.text_bytes > self.usage_text_bytes,
+            misses_text=not is_told_last and self.text_bytes > self.usage_text_bytes,
         )
 
     def take_use(self, unit: Unit, key: object) -> None:

@@ -16,7 +16,10 @@ from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_behind
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
+from budget_middleware.apis.rerank import DOCUMENTS_PER_SEARCH
 from budget_middleware.apis.usage_rules import MOST_OUTPUT
+from budget_middleware.core.money import ceil_div
+from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Usage
 from budget_middleware.headers import HeaderTable
 
@@ -58,8 +61,13 @@ class Bedrock(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request, whose model is at Amazon whatever its name."""
         modes = _modes_of(body)
-        tier = modes[-1] if modes else None
-        ask = replace(super().read_ask(body, path=path, n_bytes=n_bytes), provider="aws", service_tier=tier)
+        ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        ask = replace(ask, provider="aws", service_tier=modes[-1] if modes else None, modes=modes)
+        if "query" in body and (documents := list_of(body.get("documents"))):
+            # A search of Cohere's, and there is no price for its tokens.
+            searches = ceil_div(len(documents), DOCUMENTS_PER_SEARCH)
+            ask.input = replace(ask.input, rerank_searches=searches)
+            ask.worst_input = replace(ask.worst_input, rerank_searches=searches)
         return with_tool_prompt(ask, body.get("tools") or mapping_of(body.get("toolConfig")).get("tools"))
 
     def count(self, body: Mapping[str, object]) -> Count:
@@ -82,7 +90,9 @@ class Bedrock(JsonApi):
             _read_event(event, seen)
             seen.modes = _modes_of(event) or seen.modes
         # What a model calls itself is priced as its maker's, not as Amazon's: the model asked for is billed.
-        seen.model = seen.service_tier = None
+        seen.model = None
+        # Nor does a tier of its maker's count.
+        seen.service_tier = next((mode for mode in seen.modes if mode != "optimized"), None)
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare message."""
@@ -114,9 +124,18 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
         seen.has_unread_output |= _DELTA.has_more(mapping_of(event.get("delta")))
     metrics = mapping_of(event.get(_METRICS))
     usage = _usage_of(mapping_of(event.get("usage"))) or _usage_of(event)
-    # Metrics leave out what was read from a cache.
-    seen.take_usage(usage or (_usage_of(metrics) if seen.usage is None else None))
+    if usage == Usage() and seen.finish is Finish.REFUSED:
+        # The words of a guardrail, and no model was asked.
+        seen.text_bytes = 0
+    seen.take_usage(usage or _measured(_usage_of(metrics), seen), doubt=seen.doubt if usage is None else "")
     seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
+
+
+def _measured(metrics: Usage | None, seen: Seen) -> Usage | None:
+    """The usage by the metrics that end a stream, which leave out what was read from a cache."""
+    if metrics is None or seen.usage is None or not seen.usage.input_tokens:
+        return metrics
+    return replace(seen.usage, output_tokens=max(metrics.output_tokens, seen.usage.output_tokens))
 
 
 def _read_texts(event: Mapping[str, object], seen: Seen) -> int:
@@ -160,17 +179,18 @@ def _usage_of(told: Mapping[str, object]) -> Usage | None:
 
 def usage_in_headers(headers: HeaderTable) -> Usage | None:
     """The usage of an invoked model whose own answer may tell none; None where there is none in the headers."""
-    if not headers.first(_HEADER % b"output"):
+    if not headers.first(_HEADER % b"input"):
         return None
     fresh, output, cached, written = (
         token_count(_number(headers.first(_HEADER % kind)))
         for kind in (b"input", b"output", b"cache-read-input", b"cache-write-input")
     )
-    if fresh is None or output is None:
+    if fresh is None:
         return None
     return Usage(
         input_tokens=fresh + (cached or 0) + (written or 0),
-        output_tokens=output,
+        # Embeddings have none.
+        output_tokens=output or 0,
         cached_input_tokens=cached or 0,
         cache_write_tokens=written or 0,
     )

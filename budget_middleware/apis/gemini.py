@@ -114,22 +114,28 @@ class Gemini(JsonApi):
 def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
     tier = _tier_name(name_in(usage, "serviceTier")) or _TRAFFIC_TIERS.get(str(usage.get("trafficType")))
     seen.service_tier = tier or seen.service_tier
-    prompt_tokens = token_count(usage.get("promptTokenCount"))
-    if prompt_tokens is None:
-        return
-    tool_tokens, thoughts = (token_count(usage.get(f"{part}TokenCount")) for part in ("toolUsePrompt", "thoughts"))
-    output_tokens = token_count(usage.get("candidatesTokenCount"))
-    cached = first_count(usage, "cachedContentTokenCount")
+    prompt_tokens, output_tokens, thoughts, total = (
+        token_count(usage.get(f"{part}TokenCount")) for part in ("prompt", "candidates", "thoughts", "total")
+    )
+    cached, tool_tokens = (first_count(usage, f"{part}TokenCount") for part in ("cachedContent", "toolUsePrompt"))
+    # Google leaves out what is 0, and some gateways keep the total alone.
+    has_output = output_tokens is not None or thoughts is not None
     totals = reconcile(
-        input_tokens=prompt_tokens + (tool_tokens or 0),
-        output_tokens=(output_tokens or 0) + (thoughts or 0),
-        total=token_count(usage.get("totalTokenCount")),
+        input_tokens=None if prompt_tokens is None else prompt_tokens + tool_tokens,
+        output_tokens=_output_tokens(usage) if has_output or prompt_tokens is not None else None,
+        total=total,
         reasoning=thoughts or 0,
         cached=cached,
     )
-    assert totals is not None, "both totals are given"
+    if totals is None:
+        if has_output:
+            seen.take_usage(Usage(output_tokens=_output_tokens(usage), reasoning_tokens=thoughts or 0))
+        return
     of_input = [*list_of(usage.get("promptTokensDetails")), *list_of(usage.get("toolUsePromptTokensDetails"))]
     of_cached, of_output = usage.get("cacheTokensDetails"), usage.get("candidatesTokensDetails")
+    if not of_output and seen.media:
+        # What it was is not told, but it was seen.
+        of_output = [{"modality": seen.media.upper(), "tokenCount": output_tokens}]
     told = Usage(
         input_tokens=totals.input_tokens,
         output_tokens=totals.output_tokens,
@@ -145,11 +151,21 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
         input_video_tokens=_tokens_of(of_input, "VIDEO"),
         output_video_tokens=_tokens_of(of_output, "VIDEO"),
     )
-    if output_tokens is None and thoughts is None and not totals.output_tokens:
+    if not has_output and not totals.output_tokens:
         # The first chunks may tell the input alone; so does an answer without output.
         seen.input_usage = latest(seen.input_usage, told)
     else:
         seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
+
+
+def _output_tokens(usage: Mapping[str, object]) -> int:
+    """The output, thoughts included: these stand beside the candidates, unless the total makes them a part."""
+    candidates, thoughts, total = (
+        first_count(usage, f"{part}TokenCount") for part in ("candidates", "thoughts", "total")
+    )
+    of_input = sum(first_count(usage, f"{part}TokenCount") for part in ("prompt", "toolUsePrompt"))
+    is_within = thoughts <= candidates and total == of_input + candidates
+    return candidates if is_within else candidates + thoughts
 
 
 def _tokens_of(details: object, *modalities: str) -> int:
@@ -162,8 +178,13 @@ def _read_parts(candidate: Mapping[str, object], seen: Seen) -> int:
     seen.take_reason(candidate.get("finishReason"))
     if "groundingMetadata" in candidate:
         take_grounding(mapping_of(candidate["groundingMetadata"]), seen)
-    parts = list_of(mapping_of(candidate.get("content")).get("parts"))
-    return sum(_PART.read(mapping_of(part), seen) for part in parts)
+    n_bytes = 0
+    for part in map(mapping_of, list_of(mapping_of(candidate.get("content")).get("parts"))):
+        n_bytes += _PART.read(part, seen)
+        if "inlineData" in part:
+            kind = str(mapping_of(part["inlineData"]).get("mimeType")).partition("/")[0]
+            seen.media = kind if kind in ("image", "audio") else seen.media
+    return n_bytes
 
 
 def _config(body: Mapping[str, object]) -> Mapping[str, object]:

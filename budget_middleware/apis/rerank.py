@@ -16,7 +16,7 @@ from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
 
 # Cohere's rule: a search has up to 100 documents, and a longer document counts as one for each 500 tokens.
-_DOCUMENTS_PER_SEARCH: Final = 100
+DOCUMENTS_PER_SEARCH: Final = 100
 _DOCUMENT_TOKENS: Final = 500
 
 
@@ -39,8 +39,8 @@ class Rerank(JsonApi):
         pieces = documents + ceil_div(n_bytes, _DOCUMENT_TOKENS)
         return replace(
             ask,
-            input=replace(ask.input, rerank_searches=ceil_div(documents, _DOCUMENTS_PER_SEARCH)),
-            worst_input=replace(ask.worst_input, rerank_searches=ceil_div(pieces, _DOCUMENTS_PER_SEARCH)),
+            input=replace(ask.input, rerank_searches=ceil_div(documents, DOCUMENTS_PER_SEARCH)),
+            worst_input=replace(ask.worst_input, rerank_searches=ceil_div(pieces, DOCUMENTS_PER_SEARCH)),
         )
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - whatever it says
@@ -58,10 +58,10 @@ class Rerank(JsonApi):
         seen.model = name_in(answer, "model") or seen.model
         meta, usage = mapping_of(answer.get("meta")), mapping_of(answer.get("usage"))
         billed, counted = mapping_of(meta.get("billed_units")), mapping_of(meta.get("tokens"))
-        searches = _first(billed.get("search_units"), usage.get("search_units"))
+        searches = _first(billed.get("search_units"), usage.get("search_units"), usage.get("rerank_units"))
         tokens = _first(
             *(billed.get("input_tokens"), usage.get("prompt_tokens"), usage.get("total_tokens")),
-            *(billed.get("total_tokens"), counted.get("input_tokens")),
+            *(usage.get("input_tokens"), billed.get("total_tokens"), counted.get("input_tokens")),
         )
         if searches is not None or tokens is not None:
             seen.take_usage(Usage(input_tokens=tokens or 0, rerank_searches=searches or 0))

@@ -15,6 +15,7 @@ an entry may go when `genai-prices` has it. They are those of the providers' pri
 What cannot be priced, since no answer tells how long it ran: Anthropic's and Groq's code execution, sold by the hour.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -90,6 +91,9 @@ _INPUT_USD: Final = {
     ("voyageai", "rerank-2-lite"): "0.02",
     ("voyageai", "rerank-2.5"): "0.05",
     ("voyageai", "rerank-2.5-lite"): "0.02",
+    ("jina", "jina-reranker-m0"): "0.05",
+    ("jina", "jina-reranker-v2-base-multilingual"): "0.05",
+    ("jina", "jina-reranker-v3.5"): "0.05",
 }
 # The same where it depends on the length of the input: (from so many input tokens, USD).
 _TIERED_USD: Final[dict[_Key, dict[Unit, _Tiers]]] = {
@@ -178,6 +182,11 @@ class Missing(NamedTuple):
 
 # Up to 2.5.
 OLD_GEMINI: Final = r"gemini-(?:live-)?[12]\.|gemini-(?:flash|pro)-1|gemini-pro\Z"
+_AWS_PLACE: Final = r"(?:[a-z-]+\.)?"
+# Bedrock's latency-optimized inference.
+_OPTIMIZED: Final = {"optimized": 12_500}
+LONG_AT_AWS: Final = re.compile(rf"{_AWS_PLACE}anthropic\.claude-sonnet-4-(?:5-)?2025")
+"""Models at Bedrock whose long contexts cost twice as much for input and half as much again for output."""
 _SIZES: Final = ("search_low", "search_medium", "search_high")
 
 
@@ -217,6 +226,11 @@ MISSING: Final = (
     Missing("anthropic", "claude-", {Unit.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
     Missing("google", r"claude-[a-z]+-(?:4-[5-9]|[5-9])(?![0-9])", basis_points_by_mode={"regional": 11_000}),
     Missing("google", "claude-", {Unit.WEB_SEARCH: "0.01"}),
+    Missing("google", "gemini-", basis_points_by_mode={"flex": 5_000, "priority": 18_000}),
+    # All models but Anthropic's; a few cost some percent more or less than that.
+    Missing("aws", r"(?!.*anthropic\.)", basis_points_by_mode={"flex": 5_000, "priority": 17_500}),
+    Missing("aws", rf"{_AWS_PLACE}(?:amazon\.nova-pro|anthropic\.claude-3-5-haiku)", basis_points_by_mode=_OPTIMIZED),
+    Missing("aws", rf"{_AWS_PLACE}meta\.llama3-1-", basis_points_by_mode=_OPTIMIZED),
     Missing("google", OLD_GEMINI, {Unit.GROUNDED_REQUEST: "0.035", Unit.MAPS_REQUEST: "0.025"}),
     Missing("google", f"(?!{OLD_GEMINI})gemini-", {Unit.WEB_SEARCH: "0.014", Unit.MAPS_REQUEST: "0.014"}),
     Missing(

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.core.pricing import Rate, Rates, Unit
-from budget_middleware.prices.gaps import MISSING, OLD_GEMINI, Missing, rate_of
+from budget_middleware.prices.gaps import LONG_AT_AWS, MISSING, OLD_GEMINI, Missing, rate_of
 
+_LONG: Final = 200_000
 _ALWAYS_SEARCHES: Final = r"gpt-.*-search-(?:preview|api)|sonar(?!-deep)"
 
 
@@ -15,6 +16,8 @@ def with_missing(rates: Rates, name: str) -> Rates:
     """The published rates of a model, which was looked up by a name, with what the lists lack for it."""
     search = search_unit(name)
     by_unit = _with_search(rates.by_unit, search)
+    if rates.provider == "aws" and LONG_AT_AWS.match(rates.model):
+        by_unit = {unit: _with_long(rate, unit) for unit, rate in by_unit.items()}
     by_mode = {mode: dict(units) for mode, units in rates.by_mode.items()}
     basis_points, least_audio_ms = dict(rates.basis_points_by_mode), 0
     for missing in _missing_from(rates, name):
@@ -34,6 +37,11 @@ def with_missing(rates: Rates, name: str) -> Rates:
         basis_points_by_mode=basis_points,
         least_audio_ms=least_audio_ms,
     )
+
+
+def _with_long(rate: Rate, unit: Unit) -> Rate:
+    dearer = rate.times(15_000 if unit in (Unit.OUTPUT, Unit.REASONING) else 20_000).nanos_per_million
+    return rate if rate.tiers else Rate(rate.nanos_per_million, ((_LONG, dearer),))
 
 
 def _missing_from(rates: Rates, name: str) -> Iterator[Missing]:

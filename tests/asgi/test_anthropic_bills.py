@@ -64,6 +64,33 @@ CASES = {
         "0.02",
     ),
     "a refusal in the midst": (streamed(START, {"output_tokens": 100}, stop_reason="refusal"), "0.0045"),
+    # With 5 tokens of input, as estimated.
+    "no input told at all": (
+        events(
+            {"type": "message_start", "message": {"type": "message", "content": []}},
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "hello"}},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 500}},
+            {"type": "message_stop"},
+        ),
+        "0.007515",
+    ),
+    # The searches write more to the cache than the start knew of, at the price of five minutes.
+    "what searches write to the cache": (
+        streamed(
+            {
+                **START,
+                "cache_creation_input_tokens": 1000,
+                "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 0},
+            },
+            {
+                "input_tokens": 1000,
+                "cache_creation_input_tokens": 9000,
+                "output_tokens": 100,
+                "server_tool_use": {"web_search_requests": 1},
+            },
+        ),
+        "0.04825",
+    ),
     "an end without output is no refusal": (
         json_answer(message(text="", usage={"input_tokens": 1000, "output_tokens": 0})),
         "0.003",
