@@ -42,6 +42,8 @@ _OUTPUT_UNITS: Final = {
     "TEXT": Unit.OUTPUT,
     "": Unit.OUTPUT_IMAGE,
 }
+# There is one for each kind of input or output.
+_MOST_DETAILS: Final = 20
 # Of one image, as documented.
 _IMAGE_TOKENS: Final = 1_290
 _OWN_TOOLS: Final = ("functionDeclarations", "function_declarations")
@@ -100,8 +102,9 @@ class Gemini(JsonApi):
         is_embedding = "embedding" in answer or "embeddings" in answer
         seen.readable |= is_embedding
         seen.has_results |= is_embedding
-        seen.model = name_in(answer, "modelVersion") or seen.model
-        _read_usage(mapping_of(answer.get("usageMetadata")), seen)
+        seen.model = name_in(answer, "modelVersion") or name_in(answer, "model_version") or seen.model
+        told = answer.get("usageMetadata") or _in_camel_case(answer.get("usage_metadata"))
+        _read_usage(mapping_of(told), seen)
         if seen.finish is not None and seen.usage is None and not seen.has_output:
             # It has ended without any: what was told of the input is the whole.
             seen.take_usage(seen.input_usage)
@@ -194,6 +197,21 @@ def _config(body: Mapping[str, object]) -> Mapping[str, object]:
 def _both(name: str) -> tuple[str, str]:
     """A field in the two ways in which it may be written."""
     return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def _in_camel_case(usage: object) -> Mapping[str, object]:
+    """A usage that is written as in Google's SDKs, in the names of its API."""
+    return {_camel(name): _details_in_camel_case(value) for name, value in mapping_of(usage).items()}
+
+
+def _details_in_camel_case(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    return [{_camel(name): count for name, count in mapping_of(entry).items()} for entry in value[:_MOST_DETAILS]]
+
+
+def _camel(name: str) -> str:
+    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
 
 
 def _hides_input(body: Mapping[str, object]) -> bool:

@@ -67,6 +67,23 @@ CASES = {
     "a flexible tier": (PRO, content(counts(1000, 100, trafficType="ON_DEMAND_FLEX")), "0.001125"),
     "a tier that goes before others": (PRO, content(counts(1000, 100, trafficType="ON_DEMAND_PRIORITY")), "0.00405"),
     "the same by the name of the other API": (PRO, content(counts(1000, 100, serviceTier="priority")), "0.00405"),
+    # 100 of text at .3 and 900 of sound at 1, then 100 at 2.5.
+    "written as in Google's SDKs": (
+        "gemini-2.5-flash",
+        {
+            "candidates": [{"content": {"parts": list(TEXT)}, "finish_reason": "STOP"}],
+            "usage_metadata": {
+                "prompt_token_count": 1000,
+                "candidates_token_count": 100,
+                "prompt_tokens_details": [
+                    {"modality": "TEXT", "token_count": 100},
+                    {"modality": "AUDIO", "token_count": 900},
+                ],
+                "cache_tokens_details": None,
+            },
+        },
+        "0.00118",
+    ),
     "the usual tier": (PRO, content(counts(1000, 100, trafficType="ON_DEMAND")), "0.00225"),
     # A fee for a request is none for tokens.
     "a search in a flexible tier": (
