@@ -51,6 +51,15 @@ _SPLITTERS: Final[Mapping[_Kind, type[EventSplitter | LineSplitter | FrameSplitt
 }
 
 
+# The headers by which gateways tell that they had an answer in store: LiteLLM names its key then alone, the others tell
+# hits from misses.
+_CACHE_KEY: Final = b"x-litellm-cache-key"
+_CACHE_HEADERS: Final = frozenset({
+    *(_CACHE_KEY, b"x-openrouter-cache-status", b"x-portkey-cache-status", b"cf-aig-cache-status", b"helicone-cache")
+})  # fmt: skip
+_HITS: Final = frozenset({b"hit", b"semantic hit"})
+
+
 class AnswerReader:
     """Follows one answer of an API and gathers its facts in `seen`; raises nothing, whatever the bytes.
 
@@ -83,6 +92,7 @@ class AnswerReader:
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
         self.headers = HeaderTable(headers)
+        self.seen.is_from_cache = any(map(self._tells_a_hit, self.headers.among(_CACHE_HEADERS)))
         encoding = self._header(b"content-encoding")
         # An error has no usage, and what is encoded otherwise cannot be read without more libraries.
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
@@ -100,6 +110,10 @@ class AnswerReader:
             self._inflater = Inflater(max_bytes_per_feed=self._max_body_bytes)
             dropped = (*_OF_THE_BODY, b"content-encoding")
         return [pair for pair in headers if pair[0].lower() not in dropped] if self._hide_usage else headers
+
+    def _tells_a_hit(self, name: bytes) -> bool:
+        value = self.headers.first(name).strip().lower()
+        return value in _HITS or (name == _CACHE_KEY and value != b"")
 
     def _header(self, name: bytes) -> bytes:
         """The values of a header, lower-cased and joined; empty where there is none."""

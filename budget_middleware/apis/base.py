@@ -112,6 +112,8 @@ class Seen:
     doubt: str = field(default="", compare=False)
     # The cost comes from one who knows it: then 0 is a cost.
     is_cost_sure: bool = field(default=False, compare=False)
+    # A gateway has had it in store, and called nobody.
+    is_from_cache: bool = field(default=False, compare=False)
     # A usage in the headers, for an answer that tells none.
     header_usage: Usage | None = field(default=None, compare=False)
 

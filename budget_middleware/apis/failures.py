@@ -10,7 +10,11 @@ from budget_middleware.apis.base import Seen
 from budget_middleware.apis.reading import mapping_of
 from budget_middleware.core.outcome import Finish
 
-_MAY_TELL_ONE: Final = frozenset({"error", "errors", "type", "object", "success", "base_resp", "detail", "status"})
+_MAY_TELL_ONE: Final = frozenset(
+    {"error", "errors", "type", "object", "success", "base_resp", "detail", "status", "code", "error_code"}
+)
+# What envelopes tell of calls that went well.
+_SUCCESS: Final = (0, 200, "", "0", "200", "ok", "OK", "success", "Success")
 
 # Beside an error, and read by no dialect as text, it may have been generated all the same.
 _MAY_BE_OUTPUT: Final = ("output", "result", "text", "content", "completion", "generated_text", "data")
@@ -40,8 +44,19 @@ def _is_error(answer: Mapping[str, object]) -> bool:
         return True
     if mapping_of(answer.get("base_resp")).get("status_code", 0) not in (0, None):
         return True
+    # SiliconFlow's, Zhipu's, DashScope's and Baidu's.
+    if _is_error_code(answer.get("code", answer.get("error_code"))) and _has_message(answer):
+        return _is_alone("message", answer)
     # Python web frameworks' own.
     return bool(answer.get("detail")) and _is_alone("detail", answer)
+
+
+def _is_error_code(code: object) -> bool:
+    return code not in _SUCCESS if isinstance(code, int | str) else False
+
+
+def _has_message(answer: Mapping[str, object]) -> bool:
+    return any(isinstance(answer.get(name), str) for name in ("message", "msg", "error_msg"))
 
 
 def _is_alone(field: str, answer: Mapping[str, object]) -> bool:

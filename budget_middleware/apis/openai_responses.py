@@ -79,6 +79,9 @@ class OpenAIResponses(JsonApi):
         read_failure(event, seen)
         if response:
             self._read(response, seen)
+        if "usage" in event:
+            # As some gateways write it, beside the response.
+            read_openai_usage({"usage": event["usage"]}, seen)
         if kind in _TERMINAL:
             seen.terminal = True
             _read_what_came_whole(response, seen)

@@ -78,6 +78,9 @@ class Bill:
     def _actual_nanos(self, seen: Seen, *, app_told: bool) -> int | None:
         """None where the answer tells neither a cost nor its usage."""
         rates = self._billed_rates(seen)
+        if seen.is_from_cache:
+            # What it tells is of the call that once filled the cache.
+            return self._believed(AmountKind.GATEWAY_COST, 0, rates, seen)
         for kind, reported_nanos in (
             (AmountKind.GATEWAY_COST, self.reported_nanos),
             (AmountKind.PROVIDER_COST, seen.cost_nanos),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from budget_middleware.testing import ScriptedApp, call, json_answer
+from budget_middleware.testing import ScriptedApp, call, event, json_answer
 from tests.asgi.test_usage_readings import CHAT, END, chunks, ending, whole
-from tests.asgi.wire import KEY, bearer
+from tests.asgi.wire import KEY, LAST, STREAM_START, bearer
 
 RESPONSES = "/v1/responses"
 IMAGES = "/v1/images/generations"
@@ -245,3 +245,77 @@ async def test_a_ranking_is_billed_by_what_is_told(memory, name):
     fields, spent = RANKED[name]
     answer = json_answer({"results": [{"index": 0, "relevance_score": 0.9}], **fields})
     assert await booked(memory, "rerank-2.5", RERANK, answer, query="hello", documents=["a", "b"]) == spent
+
+
+USED = {"prompt_tokens": 1000, "completion_tokens": 100, "cost": 0.01}
+HITS = {
+    "LiteLLM": ({"x-litellm-cache-key": "5f", "x-litellm-response-cost": "0.0035"}, "0.00"),
+    "OpenRouter": ({"X-OpenRouter-Cache-Status": "HIT", "X-OpenRouter-Cache-Age": "12"}, "0.00"),
+    "Portkey": ({"x-portkey-cache-status": "SEMANTIC HIT"}, "0.00"),
+    "Cloudflare": ({"cf-aig-cache-status": "HIT"}, "0.00"),
+    "Helicone": ({"helicone-cache": "hit"}, "0.00"),
+    "a miss": ({"cf-aig-cache-status": "MISS", "x-portkey-cache-status": "REFRESH", "helicone-cache": ""}, "0.01"),
+    "no key": ({"x-litellm-cache-key": ""}, "0.01"),
+    "a cache of another kind": ({"x-cache": "HIT", "age": "12"}, "0.01"),
+}
+
+
+@pytest.mark.parametrize("name", HITS)
+@pytest.mark.parametrize("streams", [False, True])
+async def test_an_answer_from_a_gateways_cache_costs_nothing(memory, name, streams):
+    headers, spent = HITS[name]
+    first, *rest = chunks({**END, "usage": USED}) if streams else whole(USED)
+    first = {**first, "headers": [*first["headers"], *((k.encode(), v.encode()) for k, v in headers.items())]}
+    assert await booked(memory, "gpt-4o", CHAT, (first, *rest)) == spent
+
+
+async def test_a_cache_that_replays_zeros_costs_nothing_either(memory):
+    first, *rest = chunks({**END, "usage": ZEROS}, text="word" * 400)
+    first = {**first, "headers": [*first["headers"], (b"x-openrouter-cache-status", b"HIT")]}
+    assert await booked(memory, "gpt-4o", CHAT, (first, *rest)) == "0.00"
+
+
+BARE_ERRORS = [
+    {"code": 20012, "message": "Model does not exist.", "data": None},
+    {"code": "1113", "message": "insufficient balance"},
+    {"code": "InvalidParameter", "message": "no", "request_id": "r"},
+    {"error_code": 336003, "error_msg": "messages must be an array", "id": "as-1"},
+    {"code": 400, "msg": "bad request", "data": {}},
+]
+
+
+@pytest.mark.parametrize("document", BARE_ERRORS)
+async def test_a_bare_code_with_a_message_is_an_error(memory, document):
+    assert await ending(memory, "gpt-4o", CHAT, json_answer(document)) == ("0.00", "error_answer")
+
+
+@pytest.mark.parametrize("fields", [{"code": 0}, {"code": 200}, {"code": "OK"}, {"code": None}, {}])
+async def test_one_that_tells_no_error_is_none(memory, fields):
+    _, reason = await ending(memory, "gpt-4o", CHAT, json_answer({"message": "hello", **fields}))
+    assert reason == "estimated_complete"
+
+
+HALVES = [
+    # 100 at 10, and the input as it was expected: five tokens at 2.5.
+    ({"completion_tokens": 100}, "0.0010125", "usage_unreconciled"),
+    # 1,000 at 2.5, and the text, two tokens at 10.
+    ({"prompt_tokens": 1000}, "0.00252", "estimated_complete"),
+]
+
+
+@pytest.mark.parametrize(("usage", "spent", "reason"), HALVES)
+async def test_of_a_usage_with_one_half_that_half_counts(memory, usage, spent, reason):
+    messages = [{"role": "user", "content": "hello"}]
+    assert await ending(memory, "gpt-4o", CHAT, whole(usage), messages=messages) == (spent, reason)
+
+
+async def test_a_usage_beside_the_response_at_the_end_of_a_stream(memory):
+    done = {"type": "response.completed", "response": {"status": "completed", "output": [], "usage": None}}
+    usage = {"input_tokens": 50, "output_tokens": 100, "total_tokens": 150}
+    answer = (
+        STREAM_START,
+        event({"type": "response.output_text.delta", "delta": "hello"}),
+        event({**done, "usage": usage}),
+        LAST,
+    )
+    assert await booked(memory, "gpt-4o", RESPONSES, answer) == "0.001125"
