@@ -50,6 +50,9 @@ _SOLD_ALONE: Final = ("characters", "audio_ms", "images", "rerank_searches")
 # Several times the longest context and the longest answer of any model. A figure above it does not enlarge another.
 MOST_INPUT: Final = 20_000_000
 MOST_OUTPUT: Final = 2_000_000
+# Moonshot counts thoughts apart from the output that they are a part of, and comes to a token or two more. So close to
+# the whole, a part does not stand beside it.
+_COUNTS_AGREE_WITHIN: Final = 50
 
 
 class Doubt(StrEnum):
@@ -97,6 +100,7 @@ def reconcile(
         input_tokens, output_tokens = halves
     output_tokens = output_tokens or 0
     excess = (total or 0) - input_tokens - output_tokens
+    reasoning = _thoughts_within(output_tokens, reasoning, excess=excess)
     if not excess and reasoning <= output_tokens and cached <= input_tokens and media <= input_tokens:
         return Totals(input_tokens, output_tokens, reasoning)
     input_tokens, output_tokens = _with_parts_beside(
@@ -128,6 +132,12 @@ def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: 
     if input_tokens is None:
         return max(0, total - (output_tokens or 0)), output_tokens or 0
     return input_tokens, max(0, total - input_tokens)
+
+
+def _thoughts_within(output_tokens: int, reasoning: int, *, excess: int) -> int:
+    """The thoughts, as many as there is output where they are hardly more and no total tells them beside it."""
+    most = output_tokens + max(2, output_tokens // _COUNTS_AGREE_WITHIN)
+    return output_tokens if excess <= 0 and output_tokens < reasoning <= most else reasoning
 
 
 def _with_parts_beside(

@@ -77,6 +77,13 @@ USAGES = {
         chunks({"choices": [{**END["choices"][0], "usage": MOONSHOT}], "usage": ZEROS}),
         "0.0003031",
     ),
+    # 22 at .6 and 77 at 2.5: it counts its thoughts apart, and comes to one more.
+    "Moonshot's thoughts": (
+        "kimi-k2-0905-preview",
+        CHAT,
+        whole({"prompt_tokens": 22, "completion_tokens": 77, "completion_tokens_details": {"reasoning_tokens": 78}}),
+        "0.0002057",
+    ),
     "Mistral's name of cached tokens": (
         "claude-sonnet-4-5",
         CHAT,
