@@ -25,7 +25,8 @@ _USAGE_FIELDS: Final = """
     input_tokens_details input_token_details output_tokens_details output_token_details cache_read_input_tokens
     cache_creation_input_tokens cache_creation prompt_cache_hit_tokens num_cached_tokens prompt_token_details
     claude_cache_creation_5_m_tokens claude_cache_creation_1_h_tokens citation_tokens num_search_queries
-    prompt_audio_seconds seconds server_tool_use inference_geo cost total_cost estimated_cost cost_in_usd_ticks
+    prompt_audio_seconds seconds server_tool_use inference_geo cost total_cost estimated_cost cost_usd cost_usd_total
+    cost_in_usd_ticks
     is_byok cost_details promptTokenCount candidatesTokenCount thoughtsTokenCount toolUsePromptTokenCount
     cachedContentTokenCount totalTokenCount promptTokensDetails toolUsePromptTokensDetails cacheTokensDetails
     candidatesTokensDetails inputTokens outputTokens totalTokens cacheReadInputTokens cacheWriteInputTokens

@@ -90,7 +90,7 @@ def take_cost(usage: Mapping[str, object], seen: Seen) -> None:
     ticks = usage.get("cost_in_usd_ticks")
     if type(ticks) is int and 0 <= ticks <= MAX_USD * _TICKS_PER_USD:
         seen.take_cost(cost_nanos(ticks / _TICKS_PER_USD), is_sure=True)
-    for name in ("cost", "total_cost", "estimated_cost"):
+    for name in ("cost", "total_cost", "estimated_cost", "cost_usd", "cost_usd_total"):
         if name in usage:
             cost = usage[name]
             told = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
@@ -108,8 +108,9 @@ def _upstream(usage: Mapping[str, object]) -> int | None:
 
 
 def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: bool, thinks: bool) -> None:
-    if usage.get("type") == "duration" and (duration_ms := milliseconds(usage.get("seconds"))) is not None:
-        seen.take_usage(Usage(audio_ms=duration_ms))
+    if "seconds" in usage and not any(usage.get(name) for name in _TOTALS):
+        duration_ms = milliseconds(usage["seconds"])
+        seen.take_usage(None if duration_ms is None else Usage(audio_ms=duration_ms))
         return
     of_input = _details(
         usage, "prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"

@@ -127,8 +127,7 @@ def reconcile(
 
 def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: int | None) -> tuple[int, int] | None:
     if total is None:
-        # One of them is better than none: what is missing is told by the text, or as it was expected.
-        return None if input_tokens is None and output_tokens is None else (input_tokens or 0, output_tokens or 0)
+        return None
     if input_tokens is None:
         return max(0, total - (output_tokens or 0)), output_tokens or 0
     return input_tokens, max(0, total - input_tokens)

@@ -258,6 +258,13 @@ MISSING: Final = (
     Missing("", r"gpt-4o-mini-audio-preview\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
     Missing("", r"openai/gpt-audio\Z", {Unit.INPUT_AUDIO: "32", Unit.OUTPUT_AUDIO: "64"}),
     Missing("", r"openai/gpt-audio-mini\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
+    # So with models that draw, where a host lists them by text alone: what their own provider takes for an image.
+    Missing("openrouter", r"google/gemini-(?:2\.5-flash|3\.1-flash-lite)-image", {Unit.OUTPUT_IMAGE: "30"}),
+    Missing("openrouter", r"google/gemini-3\.1-flash-image", {Unit.OUTPUT_IMAGE: "60"}),
+    Missing("openrouter", r"google/gemini-3-pro-image", {Unit.OUTPUT_IMAGE: "120"}),
+    Missing("", r"(?:openai/)?gpt-5-image\Z", {Unit.OUTPUT_IMAGE: "40"}),
+    Missing("", r"(?:openai/)?gpt-5-image-mini\Z", {Unit.OUTPUT_IMAGE: "8"}),
+    Missing("", r"(?:openai/)?gpt-5\.4-image-2\Z", {Unit.OUTPUT_IMAGE: "30"}),
 )
 
 

@@ -112,8 +112,8 @@ def test_a_cost_only_grows(told, stands):
         ((10, None, 15), Totals(10, 5, 0)),
         ((None, 5, 15), Totals(10, 5, 0)),
         ((None, 5, 3), Totals(0, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
-        ((10, None, None), Totals(10, 0, 0)),
-        ((None, 5, None), Totals(0, 5, 0)),
+        ((10, None, None), None),
+        ((None, 5, None), None),
         ((None, None, None), None),
         # Thoughts that stand in the total alone.
         ((10, 5, 1215), Totals(10, 1205, 1200)),

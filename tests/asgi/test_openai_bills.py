@@ -77,6 +77,39 @@ USAGES = {
         chunks({"choices": [{**END["choices"][0], "usage": MOONSHOT}], "usage": ZEROS}),
         "0.0003031",
     ),
+    "seconds without a type": (
+        "whisper-1",
+        TRANSCRIPTIONS,
+        json_answer({"text": "hello", "usage": {"seconds": 203, "cost": None}}),
+        "0.0203",
+    ),
+    # 10 at .3 and 1,290 at 30, the price of an image at Google itself.
+    "an image in a chat, through OpenRouter": (
+        "openrouter/google/gemini-2.5-flash-image",
+        CHAT,
+        whole(
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 1290,
+                "total_tokens": 1300,
+                "completion_tokens_details": {"image_tokens": 1290},
+            }
+        ),
+        "0.038703",
+    ),
+    # 10 at .5, 100 at 3 and 1,120 at 60.
+    "an image beside a text": (
+        "openrouter/google/gemini-3.1-flash-image-preview",
+        CHAT,
+        whole(
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 1220,
+                "completion_tokens_details": {"image_tokens": 1120, "reasoning_tokens": 0},
+            }
+        ),
+        "0.067505",
+    ),
     # 22 at .6 and 77 at 2.5: it counts its thoughts apart, and comes to one more.
     "Moonshot's thoughts": (
         "kimi-k2-0905-preview",
@@ -300,20 +333,6 @@ async def test_a_bare_code_with_a_message_is_an_error(memory, document):
 async def test_one_that_tells_no_error_is_none(memory, fields):
     _, reason = await ending(memory, "gpt-4o", CHAT, json_answer({"message": "hello", **fields}))
     assert reason == "estimated_complete"
-
-
-HALVES = [
-    # 100 at 10, and the input as it was expected: five tokens at 2.5.
-    ({"completion_tokens": 100}, "0.0010125", "usage_unreconciled"),
-    # 1,000 at 2.5, and the text, two tokens at 10.
-    ({"prompt_tokens": 1000}, "0.00252", "estimated_complete"),
-]
-
-
-@pytest.mark.parametrize(("usage", "spent", "reason"), HALVES)
-async def test_of_a_usage_with_one_half_that_half_counts(memory, usage, spent, reason):
-    messages = [{"role": "user", "content": "hello"}]
-    assert await ending(memory, "gpt-4o", CHAT, whole(usage), messages=messages) == (spent, reason)
 
 
 async def test_a_usage_beside_the_response_at_the_end_of_a_stream(memory):
