@@ -1,5 +1,7 @@
 """What answers on OpenAI's wires are booked at, as gateways and providers write them, at published prices."""
 
+from typing import Any
+
 import pytest
 
 from budget_middleware.testing import ScriptedApp, call, event, json_answer
@@ -268,7 +270,7 @@ async def test_an_image_that_a_response_drew_is_billed_beside_it(memory, fields,
     assert await booked(memory, "gpt-4.1", RESPONSES, answer, tools=[{"type": "image_generation"}]) == spent
 
 
-RANKED = {
+RANKED: dict[str, tuple[dict[str, Any], str]] = {
     # .05 a million.
     "tokens that Cohere would not bill": ({"meta": {"tokens": {"input_tokens": 1_000_000}}}, "0.05"),
     "a total of what is billed": ({"meta": {"billed_units": {"total_tokens": 1_000_000}}}, "0.05"),

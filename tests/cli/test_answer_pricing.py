@@ -118,9 +118,9 @@ def test_a_path_or_a_name_says_whose_it_is(here: RunCli, save, api: str):
 
 
 def test_a_path_names_the_model(here: RunCli, save):
-    answer = {"usage": {"inputTokens": 1_000_000, "outputTokens": 0}, "stopReason": "end_turn"}
+    answer = {"usage": {"inputTokens": 100_000, "outputTokens": 0}, "stopReason": "end_turn"}
     path = "/model/anthropic.claude-sonnet-4-5-20250929-v1:0/converse"
-    assert here("price", "--answer", save(answer), "--api", path, "--json").json["cost_usd"] == "3.30"
+    assert here("price", "--answer", save(answer), "--api", path, "--json").json["cost_usd"] == "0.33"
 
 
 def test_costs_that_are_believed_say_so(here: RunCli, save):
