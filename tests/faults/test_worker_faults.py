@@ -78,10 +78,12 @@ async def test_f19_of_eight_at_once_on_two_workers_one_reaches_the_upstream(star
 
 
 async def test_a_worker_paused_for_two_leases_finalizes_late(start_gateway, store: RedisStore):
-    paused = start_gateway(lease_s=str(LEASE_MS // 1000), remember_s="60")
-    other = start_gateway(lease_s=str(LEASE_MS // 1000), remember_s="60")
+    # Whatever the machine is busy with, the store is to decide the first reserve.
+    settings = {"lease_s": str(LEASE_MS // 1000), "remember_s": "60", "store_timeout_s": "10"}
+    paused, other = start_gateway(**settings), start_gateway(**settings)
     async with paused.open(play="stream", words=40, pause=0.02) as (_, reader):
         await reader.readuntil(b"\n\n")
+        assert await store.holds()
         paused.process.send_signal(signal.SIGSTOP)
         # Some request wakes the other worker's sweep.
         assert (await other.ask(max_tokens=10)).status == 200
