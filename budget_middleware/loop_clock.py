@@ -17,8 +17,10 @@ from collections.abc import Callable
 TICKS_PER_TIMEOUT = 10
 """How many ticks a time-out has: it may take so much of itself longer."""
 
-POLLS = 8
-"""How many rounds of the loop bring a reply from the socket to the task that waits for it, with some to spare."""
+POLLS = 24
+"""How many rounds of the loop bring a reply from the socket to the task that waits for it, with some to spare: at the
+start of a burst the connection itself, and the limits, have yet to come. In a loop that has no other work they take no
+time."""
 
 LATE_S = 0.25
 """A tick that comes so late is worth a line in the log."""
