@@ -123,16 +123,19 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
     cached, tool_tokens = (first_count(usage, f"{part}TokenCount") for part in ("cachedContent", "toolUsePrompt"))
     # Google leaves out what is 0, and some gateways keep the total alone.
     has_output = output_tokens is not None or thoughts is not None
+    all_output = _with_thoughts(
+        output_tokens or 0, thoughts or 0, of_input=(prompt_tokens or 0) + tool_tokens, total=total
+    )
     totals = reconcile(
         input_tokens=None if prompt_tokens is None else prompt_tokens + tool_tokens,
-        output_tokens=_output_tokens(usage) if has_output or prompt_tokens is not None else None,
+        output_tokens=all_output if has_output or prompt_tokens is not None else None,
         total=total,
         reasoning=thoughts or 0,
         cached=cached,
     )
     if totals is None:
         if has_output:
-            seen.take_usage(Usage(output_tokens=_output_tokens(usage), reasoning_tokens=thoughts or 0))
+            seen.take_usage(Usage(output_tokens=all_output, reasoning_tokens=thoughts or 0))
         return
     of_input = [*list_of(usage.get("promptTokensDetails")), *list_of(usage.get("toolUsePromptTokensDetails"))]
     of_cached, of_output = usage.get("cacheTokensDetails"), usage.get("candidatesTokensDetails")
@@ -161,13 +164,9 @@ def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
         seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
-def _output_tokens(usage: Mapping[str, object]) -> int:
+def _with_thoughts(candidates: int, thoughts: int, *, of_input: int, total: int | None) -> int:
     """The output, thoughts included: these stand beside the candidates, unless the total makes them a part."""
-    candidates, thoughts, total = (
-        first_count(usage, f"{part}TokenCount") for part in ("candidates", "thoughts", "total")
-    )
-    of_input = sum(first_count(usage, f"{part}TokenCount") for part in ("prompt", "toolUsePrompt"))
-    is_within = thoughts <= candidates and total == of_input + candidates
+    is_within = thoughts <= candidates and (total or 0) == of_input + candidates
     return candidates if is_within else candidates + thoughts
 
 

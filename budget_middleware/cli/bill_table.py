@@ -27,7 +27,7 @@ _SEEN: Final = "No usage was seen: booked at the input and the output that were 
 def bill_document(bill: ItemizedBill, *, reason: str = "") -> Row:
     """The bill for JSON; amounts are exact decimal strings, and lines and amounts come to `cost_usd` with the rest."""
     return {
-        "model": " ".join(_models_of(bill)) or None,
+        "model": " ".join(bill.models) or None,
         "lines": [_line_row(line, model) for line, model in _lines_of(bill)],
         "amounts": [{"kind": kind, "usd": usd(nanos)} for kind, nanos in bill.amounts],
         "omitted": {"lines": bill.omitted_lines, "usd": usd_from_femtos(bill.omitted_femtos)},
@@ -42,7 +42,7 @@ def say_bill(bill: ItemizedBill, *, reason: str = "") -> None:
     """Write the table, and below it what its reader must know."""
     rows = [*_rows(bill)]
     columns = ["unit", "count", "rate_usd", "per", "usd", "source"]
-    if len(_models_of(bill)) > 1:
+    if len(bill.models) > 1:
         columns.append("model")
     Table().say([{name: row[name] for name in columns} for row in rows])
     if note := note_on(bill, reason=reason):
@@ -64,10 +64,6 @@ def note_on(bill: ItemizedBill, *, reason: str) -> str | None:
     if told_nanos:
         notes.append(f"Of this, ${usd_from_nanos(told_nanos)} was told by the app through its handle.")
     return " ".join(notes) or None
-
-
-def _models_of(bill: ItemizedBill) -> list[str]:
-    return [*dict.fromkeys(call.model for call in bill.calls if call.model)]
 
 
 def _lines_of(bill: ItemizedBill) -> Iterator[tuple[BillLine, str]]:

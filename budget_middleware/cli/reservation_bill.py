@@ -64,7 +64,7 @@ def say_reservation_bill(found: ReservationBill, id_: str) -> None:
     if bill is None:
         say("No itemized bill was kept with it, or none that this version can read.")
         return
-    models = ", ".join(dict.fromkeys(call.model for call in bill.calls if call.model))
+    models = ", ".join(bill.models)
     say(f"Bill{f' of {found.booked_by}, which booked it' if found.booked_by != id_ else ''}: {models or 'no model'}")
     say_bill(bill, reason=found.reason)
     if found.correction is not None:

@@ -90,6 +90,11 @@ class ItemizedBill:
         return tuple(line for call in self.calls for line in call.lines)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The models that have a name in the price book, each once."""
+        return tuple(dict.fromkeys(call.model for call in self.calls if call.model))
+
+    @property
     def rest_femtos(self) -> int:
         """What lines and amounts lack of the booked sum: rounding to whole nano-dollars, as a rule."""
         told = sum(line.femtos for line in self.lines) + sum(nanos for _, nanos in self.amounts) * FEMTOS_PER_NANO

@@ -61,6 +61,12 @@ FOR_AN_HOUR: dict = {
         "cache_creation_token_details": {"ephemeral_1h_input_tokens": 2_000},
     },
 }
+WRITTEN_AT_START = {
+    "input_tokens": 21,
+    "cache_creation_input_tokens": 3000,
+    "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000},
+    "output_tokens": 1,
+}
 TOP_LEVEL = {
     "prompt_tokens": 12_100,
     "completion_tokens": 200,
@@ -138,12 +144,7 @@ CASES = {
         "claude-sonnet-4-5",
         MESSAGES,
         claude(
-            {
-                "input_tokens": 21,
-                "cache_creation_input_tokens": 3000,
-                "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000},
-                "output_tokens": 1,
-            },
+            WRITTEN_AT_START,
             {"input_tokens": 21, "cache_creation_input_tokens": 3000, "output_tokens": 400},
         ),
         "0.021813",
@@ -153,12 +154,7 @@ CASES = {
         "claude-sonnet-4-5",
         MESSAGES,
         claude(
-            {
-                "input_tokens": 21,
-                "cache_creation_input_tokens": 3000,
-                "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000},
-                "output_tokens": 1,
-            },
+            WRITTEN_AT_START,
             {"input_tokens": 21, "cache_creation_input_tokens": 4000, "output_tokens": 400},
         ),
         "0.027813",
