@@ -65,6 +65,7 @@ def release(known: Reservation | None, age_ms: int = 0) -> Decision:
     return transitions.release(known, Release("r", age_ms=age_ms), remember_ms=REMEMBER_MS)
 
 
+@pytest.mark.proves("I3")
 def test_every_ending_and_extension_is_decided_in_every_state():
     assert set(ENDINGS) == set(product((Op.FINALIZE, Op.RELEASE), (None, *State)))
     assert set(EXTENSIONS) == {None, *State}
@@ -84,6 +85,7 @@ def test_verbs_answer_what_the_tables_say(state: State | None):
         assert expired == Decision(expired.status)
 
 
+@pytest.mark.proves("I3", "I4")
 @given(state=states, actual_nanos=small, first_nanos=small)
 def test_an_ending_moves_counters_to_what_it_says_and_is_the_last(
     state: State | None, actual_nanos: int, first_nanos: int
@@ -110,6 +112,7 @@ def test_a_reserve_holds_on_every_target():
     assert decision.becomes == pending._replace(created_ms=NOW_MS, trace="00-1-1-01")
 
 
+@pytest.mark.proves("I6")
 @given(spent=small, reserved=small, estimate_nanos=small)
 def test_admitted_only_within_the_limit_and_free_always(spent: int, reserved: int, estimate_nanos: int):
     verb = replace(VERB, amount_nanos=estimate_nanos)

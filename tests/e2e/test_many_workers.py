@@ -58,6 +58,7 @@ def sockets(tmp_path: Path, server_url: str, namespace: str) -> Iterator[list[Pa
         yield [socket for socket, _, _ in started]
 
 
+@pytest.mark.proves("I4", "I6")
 async def test_ten_thousand_requests_on_eight_workers(
     sockets: list[Path], tmp_path: Path, server_url: str, namespace: str
 ):

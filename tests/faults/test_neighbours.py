@@ -50,6 +50,7 @@ async def finalize_all(ledger: Ledger, held: list[Hold]) -> None:
     assert all(await asyncio.gather(*endings)), "each is booked, and its caller told so"
 
 
+@pytest.mark.proves("I8")
 @LOST
 @pytest.mark.parametrize("verb", ["reserve", "finalize"])
 async def test_one_that_is_lost_costs_no_neighbour_its_answer(

@@ -14,6 +14,7 @@ from tests.stores.audit import audit
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 
+@pytest.mark.proves("I8", "I10")
 @pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, Fault.LOSE_REPLY])
 @pytest.mark.parametrize("verb", ["reserve", "finalize"])
 async def test_f09_f10_a_lost_command_is_repeated_and_counts_once(
@@ -41,6 +42,7 @@ async def test_a_lost_release_is_repeated(start_gateway, proxy: FaultProxy, stor
     assert proxy.seen["release"] == 3
 
 
+@pytest.mark.proves("I10")
 @pytest.mark.parametrize("play", ["json", "error"])
 @pytest.mark.parametrize("verb", ["reserve", "finalize", "release"])
 async def test_a_command_that_arrives_twice_counts_once(

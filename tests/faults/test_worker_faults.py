@@ -23,6 +23,7 @@ LEASE_MS = 1_000
 A_SIXTY_CENT_ANSWER = {"words": 60_000}
 
 
+@pytest.mark.proves("I7", "I8")
 async def test_f03_a_killed_workers_streams_are_given_back_by_others(start_gateway, store: RedisStore):
     doomed = start_gateway(lease_s="3", limits="key=20/day", remember_s="60")
     survivor = start_gateway(lease_s="3", limits="key=20/day", remember_s="60")
@@ -77,6 +78,7 @@ async def test_f19_of_eight_at_once_on_two_workers_one_reaches_the_upstream(star
     await until_figures(store, spent=actual_nanos(words=500))
 
 
+@pytest.mark.proves("I3", "I4")
 async def test_a_worker_paused_for_two_leases_finalizes_late(start_gateway, store: RedisStore):
     # Whatever the machine is busy with, the store is to decide the first reserve.
     settings = {"lease_s": str(LEASE_MS // 1000), "remember_s": "60", "store_timeout_s": "10"}

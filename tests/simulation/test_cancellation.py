@@ -83,6 +83,7 @@ def cut_off_everywhere(plan: Plan, deed: str, open_host: OpenHost = MemoryHost) 
         assert not outcome.violation, f"{deed} at its wait {point}:\n" + "\n".join(outcome.story)
 
 
+@pytest.mark.proves("I3", "I7")
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("play", Play)
 def test_a_request_cut_off_anywhere_ends_exact(play: Play, deed: str):

@@ -32,6 +32,7 @@ def simulate_all(seeds: range, open_host: OpenHost = MemoryHost) -> Summary:
     return summary
 
 
+@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10")
 @pytest.mark.parametrize("seeds", SPANS, ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
 def test_every_promise_is_kept(seeds: range):
     summary = simulate_all(seeds)
@@ -39,6 +40,7 @@ def test_every_promise_is_kept(seeds: range):
     assert summary.faults.total() > 500
 
 
+@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10")
 def test_the_real_scripts_keep_them_too(server_url: str, namespace: str):
     with redis.Redis.from_url(server_url, decode_responses=True) as client:
         simulate_all(SCRIPTS_SEEDS, lambda clock_ms: ScriptsHost(client, namespace=namespace, clock_ms=clock_ms))

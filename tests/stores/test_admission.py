@@ -24,6 +24,7 @@ async def fill(store: Store, of: Target, *, spent: str, reserved: str) -> None:
     await store.reserve(reserve(f"held-{of.account}-{of.window.period}", reserved, of, enforce=False))
 
 
+@pytest.mark.proves("I6")
 @pytest.mark.parametrize("spent", ["0", "0.30", "1.00"])
 @pytest.mark.parametrize("reserved", ["0", "0.30", "0.70"])
 @pytest.mark.parametrize("over_nanos", [-1, 0, 1])
@@ -80,6 +81,7 @@ async def test_the_first_of_equals_is_named(store: Store, targets: tuple[Target,
     assert rejection.target == targets[0]
 
 
+@pytest.mark.proves("I5", "I10")
 async def test_a_rejection_is_decided_afresh(store: Store):
     await store.reserve(reserve("r1", "0.60"))
     assert (await store.reserve(reserve("r2", "0.60"))).status is Status.REJECTED
@@ -87,6 +89,7 @@ async def test_a_rejection_is_decided_afresh(store: Store):
     assert (await store.reserve(reserve("r2", "0.60"))).status is Status.RESERVED
 
 
+@pytest.mark.proves("I6")
 async def test_a_limit_of_zero_refuses_and_no_limit_does_not(store: Store):
     none, unlimited = target("key:none", "0"), target("key:all")
     assert (await store.reserve(reserve("r1", "0.000000001", none))).status is Status.REJECTED
@@ -117,6 +120,7 @@ async def test_shadow_holds_what_enforce_would_refuse_and_tells_it(store: Store)
     assert (within.status, within.rejection) == (Status.RESERVED, None)
 
 
+@pytest.mark.proves("I6")
 async def test_a_free_request_is_admitted_and_its_cost_booked_all_the_same(store: Store):
     await store.adjust(adjust("a1", "1.50"))
     answer = await store.reserve(reserve("r", "0"))

@@ -96,6 +96,7 @@ AGAIN = {
 }
 
 
+@pytest.mark.proves("I3", "I10")
 @pytest.mark.parametrize("cell", CELLS, ids=" ".join)
 async def test_the_table_of_verbs_and_states(store: Store, clock: MovableClock, cell: tuple[str, ...]):
     verb, state, status, spent, reserved = cell
@@ -144,6 +145,7 @@ async def test_same_accounts_in_another_order_and_with_another_period_are_the_sa
     assert again.balances == (Balance(0, 600_000_000),) * 2
 
 
+@pytest.mark.proves("I10")
 async def test_a_repeat_is_told_its_fate_although_window_and_limits_have_moved_on(store: Store, clock: MovableClock):
     hour = target(limit="1.00", period=Period.HOUR)
     verb = reserve("r1", "0.60", hour, lease_s=7200)
@@ -156,6 +158,7 @@ async def test_a_repeat_is_told_its_fate_although_window_and_limits_have_moved_o
 # Tombstones and what comes too late.
 
 
+@pytest.mark.proves("I3", "I10")
 @pytest.mark.parametrize("ending", [release("r1"), finalize("r1", "0.10")], ids=["release", "finalize"])
 @pytest.mark.parametrize("late", [HELD, reserve("r1", "0.01", TEAM)], ids=["same", "other"])
 async def test_a_delayed_reserve_after_its_ending_holds_nothing(store: Store, ending: Verb, late: Verb):

@@ -90,6 +90,7 @@ FIELDS: list[tuple[str, str, str, tuple[Verb, ...]]] = [
 ]
 
 
+@pytest.mark.proves("I5")
 @pytest.mark.parametrize(
     ("key", "field", "value", "verb"),
     [(key, field, value, verb) for key, field, value, verbs in FIELDS for verb in verbs],
@@ -177,6 +178,7 @@ async def spoil(store: ClockedRedisStore, key: str) -> None:
     await store._client().set(f"{store._prefix}{key}", "not ours")
 
 
+@pytest.mark.proves("I8")
 @pytest.mark.parametrize("key", [f"c:{COUNTER}", f"p:{COUNTER}", "r:r1", "totals"])
 async def test_what_is_spoilt_harms_no_neighbour(redis: ClockedRedisStore, clock: MovableClock, key: str):
     """Neither before the lease on it is over, nor after, when every verb on the team's counter meets it first."""

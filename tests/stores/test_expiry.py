@@ -52,6 +52,7 @@ async def test_what_is_due_is_not_shown_although_nobody_has_swept(store: Store, 
     assert await swept(store) == []
 
 
+@pytest.mark.proves("I3", "I4")
 @pytest.mark.parametrize("charge", ["0", "0.05", "0.60"])
 @pytest.mark.parametrize(
     ("ending", "spent"),
@@ -198,6 +199,7 @@ async def test_a_repeat_of_what_expires_in_passing_shows_the_figures_after_it(st
     assert [balance.reserved_nanos for balance in answer.balances] == [0]
 
 
+@pytest.mark.proves("I3")
 async def test_a_clock_that_steps_back_revives_nothing(store: Store, clock: MovableClock):
     await store.reserve(reserve("r1", "0.60"))
     await store.reserve(reserve("r2", "0.10", lease_s=120))
@@ -210,6 +212,7 @@ async def test_a_clock_that_steps_back_revives_nothing(store: Store, clock: Mova
     assert (await store.sweep(at_most=10)).entries[0].reservation_id == "r2"
 
 
+@pytest.mark.proves("I7")
 async def test_nothing_in_flight_and_leases_over_leaves_nothing_reserved(store: Store, clock: MovableClock):
     await hold_many(store)
     await store.reserve(reserve("two", "0.10", target(period=Period.DAY), target("team:b")))

@@ -25,6 +25,7 @@ async def is_held(store: Store, id_: str, amount: str) -> bool:
     return answer.status is Status.REJECTED and answer.rejection is not None and answer.rejection.is_held
 
 
+@pytest.mark.proves("I7")
 async def test_f03_a_killed_workers_hold_lasts_as_long_as_its_lease(store: Store, clock: MovableClock):
     await store.reserve(reserve("orphan", "0.60", lease_s=30))
     clock.advance(s=29)
@@ -67,6 +68,7 @@ async def test_f08_a_limit_may_be_used_up_exactly(store: Store):
     assert (await store.reserve(reserve("r3", "0.000000001", thirty))).status is Status.REJECTED
 
 
+@pytest.mark.proves("I4")
 @pytest.mark.parametrize("make_store", ["memory", "server"], indirect=True)
 async def test_f08_ten_thousand_requests_leave_no_noise(open_store: Callable[..., Store]):
     """Over eight workers; a fake server would need half a minute to say the same."""
@@ -90,6 +92,7 @@ async def test_f09_a_finalize_that_got_lost_is_sent_again(store: Store):
     assert await figures(store) == ("0.10", "0.00")
 
 
+@pytest.mark.proves("I8", "I10")
 async def test_f10_a_lost_reply_costs_nothing_when_the_verb_is_repeated(store: Store):
     for _ in range(4):
         assert (await store.reserve(reserve("r1", "0.60"))).admits
@@ -104,6 +107,7 @@ async def test_f10_a_lost_reply_costs_nothing_when_the_verb_is_repeated(store: S
     assert len(await whole_journal(store)) == 4
 
 
+@pytest.mark.proves("I3")
 async def test_f11_of_several_success_events_the_first_counts(store: Store):
     await store.reserve(reserve("r1", "0.60"))
     statuses = [(await store.finalize(finalize("r1", actual))).status for actual in ("0.10", "0.10", "0.20")]
@@ -168,6 +172,7 @@ async def test_f15_a_free_model_stays_usable_when_the_budget_is_spent(store: Sto
     assert await figures(store) == (f"{spent}", "0.00")
 
 
+@pytest.mark.proves("I6")
 async def test_f19_of_eight_at_once_one_is_admitted(open_store: Callable[..., Store]):
     """As the first requests that the store ever saw, each through a worker of its own."""
     workers = [open_store() for _ in range(8)]
@@ -180,6 +185,7 @@ async def test_f19_of_eight_at_once_one_is_admitted(open_store: Callable[..., St
     assert await figures(workers[1]) == ("0.60", "0.00")
 
 
+@pytest.mark.proves("I5")
 async def test_f20_too_large_an_estimate_is_refused_whole(store: Store):
     await store.finalize(finalize("r1", "0.99"))
     answer = await store.reserve(reserve("r2", "5.00"))
@@ -188,6 +194,7 @@ async def test_f20_too_large_an_estimate_is_refused_whole(store: Store):
     assert await figures(store) == ("0.99", "0.00")
 
 
+@pytest.mark.proves("I8")
 async def test_f21_a_failed_reserve_leaves_others_counters_alone(store: Store):
     await store.reserve(reserve("a", "0.50"))
     assert await is_held(store, "b", "0.60")
@@ -223,6 +230,7 @@ async def test_f22_who_finalizes_late_is_booked_and_the_overrun_told(store: Stor
     assert entry.spent_nanos - entry.limit_nanos == 500_000_000
 
 
+@pytest.mark.proves("I4")
 async def test_f23_an_ending_books_in_the_window_of_its_reserve(store: Store, clock: MovableClock):
     old = target(limit="1.00", period=Period.HOUR)
     clock.move_to(old.window.ends_ms - 1)
@@ -251,6 +259,7 @@ async def test_f31_what_was_in_flight_when_the_store_was_emptied_is_booked(open_
     await audit(store)
 
 
+@pytest.mark.proves("I5", "I6")
 async def test_f32_one_account_of_three_refuses(store: Store):
     key, team, everyone = target(limit="5"), target("team:b", "10"), target("global", "100")
     await store.finalize(finalize("r1", "10", team))

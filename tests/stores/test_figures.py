@@ -15,6 +15,7 @@ from tests.stores.verbs import KEY, START_MS, adjust, figures, finalize, release
 TEAM = target("team:b")
 
 
+@pytest.mark.proves("I4", "I10")
 async def test_adjust_changes_spent_once_an_id(store: Store):
     answer = await store.adjust(adjust("a1", "0.30", KEY, TEAM))
     assert (answer.status, answer.balances) == (Status.ADJUSTED, (Balance(300_000_000, 0),) * 2)
@@ -26,6 +27,7 @@ async def test_adjust_changes_spent_once_an_id(store: Store):
     assert await figures(store) == await figures(store, TEAM) == ("0.30", "0.00")
 
 
+@pytest.mark.proves("I1")
 async def test_a_credit_may_make_spent_negative_and_is_told_apart(store: Store):
     await store.finalize(finalize("r1", "0.10"))
     await store.adjust(adjust("a1", "-0.30"))
@@ -88,6 +90,7 @@ async def test_large_amounts_are_exact(store: Store):
     assert (await store.reserve(reserve("r4", "0.000000002", total))).status is Status.REJECTED
 
 
+@pytest.mark.proves("I4")
 async def test_sums_beyond_what_a_double_can_hold_are_exact(store: Store):
     for at in range(4):
         await store.reserve(reserve(f"h{at}", "8999999.999999999", TEAM))

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from budget_middleware.core.model import Op, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
@@ -29,6 +31,7 @@ async def test_an_entry_says_what_changed_when_and_why(store: Store, clock: Mova
     assert (await whole_journal(store))[-1] == entry
 
 
+@pytest.mark.proves("I9")
 async def test_what_changes_nothing_writes_nothing(store: Store):
     await store.reserve(reserve("free", "0"))
     await store.finalize(finalize("free", "0"))
@@ -40,6 +43,7 @@ async def test_what_changes_nothing_writes_nothing(store: Store):
     assert await store.counters() == []
 
 
+@pytest.mark.proves("I9")
 async def test_answers_and_journal_tell_the_same_entries(store: Store, clock: MovableClock):
     targets = (KEY, target(period=Period.DAY), TEAM)
     answers = [

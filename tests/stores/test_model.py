@@ -228,6 +228,7 @@ class StoresSideBySide(SideBySide):
 
 # Half a minute of work on a quiet machine.
 @pytest.mark.timeout(600)
+@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I10")
 def test_memory_and_redis_agree_with_the_auditor(empty_server_url: str, namespace: str):
     with asyncio.Runner() as runner:
         machine: Any = partial(StoresSideBySide, runner=runner, server_url=empty_server_url, namespace=namespace)

@@ -73,6 +73,7 @@ async def test_verbs_of_all_kinds_at_once(store: Store):
     ]
 
 
+@pytest.mark.proves("I8")
 @on_servers
 @pytest.mark.parametrize("place", [0, BATCH // 2, BATCH - 1])
 async def test_one_that_is_refused_is_refused_alone(open_store: Callable[[], RedisStore], place: int):
@@ -98,6 +99,7 @@ async def test_one_that_cannot_even_be_sent_fails_alone(open_store: Callable[[],
     await audit(store)
 
 
+@pytest.mark.proves("I8")
 @pytest.mark.parametrize("place", [0, BATCH // 2, BATCH - 1])
 async def test_one_that_is_cancelled_anywhere_goes_alone(store: Store, place: int):
     """At every turn of the loop until it is answered; the replies that follow are still those of their calls."""

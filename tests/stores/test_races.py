@@ -26,6 +26,7 @@ async def workers(server_url: str, namespace: str) -> AsyncIterator[Workers]:
         await store.aclose()
 
 
+@pytest.mark.proves("I6")
 async def test_the_admitted_never_exceed_the_limit(workers: Workers):
     assert TOTAL.window.ends_ms == FOREVER_MS
 
@@ -39,6 +40,7 @@ async def test_the_admitted_never_exceed_the_limit(workers: Workers):
     await audit(workers[0])
 
 
+@pytest.mark.proves("I6", "I9")
 async def test_whatever_they_do_the_limit_holds_and_the_journal_explains_it(workers: Workers):
     """Actual costs up to the estimates, so that spent plus reserved may at no entry exceed the limit."""
 
@@ -62,6 +64,7 @@ async def test_whatever_they_do_the_limit_holds_and_the_journal_explains_it(work
     await audit(workers[0])
 
 
+@pytest.mark.proves("I10")
 @pytest.mark.parametrize("attempt", range(5))
 async def test_one_id_from_everywhere_at_once_is_done_once(workers: Workers, attempt: int):
     def statuses(answers: Sequence) -> list[Status]:
@@ -78,6 +81,7 @@ async def test_one_id_from_everywhere_at_once_is_done_once(workers: Workers, att
     assert len(await workers[0].latest(count=100)) == 3
 
 
+@pytest.mark.proves("I3")
 async def test_the_first_ending_wins(workers: Workers):
     for at in range(40):
         id_ = f"r{at}"

@@ -53,6 +53,7 @@ async def one_after_the_other(store: MemoryStore, verbs: Sequence[Verb]) -> list
     return [await send(store, verb) for verb in verbs]
 
 
+@pytest.mark.proves("I2", "I9")
 @pytest.mark.parametrize("seed", range(8))
 async def test_together_as_one_after_the_other(server_url: str, namespace: str, clock: MovableClock, seed: int):
     """The real scripts with many verbs a call, beside the pure rules with one verb after the other."""
@@ -103,6 +104,7 @@ async def lives_for_ms(store: ClockedRedisStore, of: Target) -> int:
     return left
 
 
+@pytest.mark.proves("I5", "I8")
 @on_servers
 async def test_one_that_is_refused_changes_nothing_of_what_the_others_share(open_store: OpenStore):
     store = open_store()

@@ -199,6 +199,7 @@ async def test_an_adjust(base: Store, faults: FaultyStore, spans: Spans, ledger:
     await prove(base, spans())
 
 
+@pytest.mark.proves("I9")
 @BOTH_SETTINGS
 async def test_everything_at_once_and_nothing_untold(
     base: Store, faults: FaultyStore, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
