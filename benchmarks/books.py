@@ -26,11 +26,11 @@ async def check_books(server: Process, *, namespace: str, at_least: int, at_most
         except TimeoutError:
             raise BooksWrong(f"{namespace}: something is held {_PATIENCE_S} s after the load") from None
         balances = [view.balance for view in await store.counters(account)]
-    if len(balances) != 1 or balances[0].reserved_nanos:
+    if len(balances) != 1 or balances[0].reserved:
         raise BooksWrong(f"{namespace}, {account}: one counter that holds nothing was to be there, not {balances}")
-    spent_nanos = balances[0].spent_nanos
-    booked, rest = divmod(spent_nanos, COST_NANOS)
+    spent = balances[0].spent
+    booked, rest = divmod(spent, COST_NANOS)
     if rest or not at_least <= booked <= at_most:
         expected = f"{at_least} to {at_most} times {COST_NANOS}"
-        raise BooksWrong(f"{namespace}, {account}: {spent_nanos} nano-dollars are booked, not {expected}")
+        raise BooksWrong(f"{namespace}, {account}: {spent} nano-dollars are booked, not {expected}")
     return booked

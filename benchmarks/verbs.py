@@ -11,6 +11,7 @@ import redis
 
 from benchmarks.workers import Process, redis_url
 from budget_middleware.core.model import Finalize, Release, Reserve, Status, Target
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.redis import RedisStore
 
@@ -50,9 +51,8 @@ async def reserve(store: RedisStore, held: Sequence[Target], *, lease_ms: int = 
         Reserve(
             id_,
             tuple(held),
-            1_000_000,
+            Amounts(usd=1_000_000),
             lease_ms,
-            expiry_charge_nanos=0,
             enforce=True,
             limits_version=0,
             trace=_TRACE,
@@ -66,7 +66,7 @@ async def reserve(store: RedisStore, held: Sequence[Target], *, lease_ms: int = 
 async def reserve_and_finalize(store: RedisStore, held: Sequence[Target]) -> None:
     """One request's two verbs."""
     id_ = await reserve(store, held)
-    answer = await store.finalize(Finalize(id_, tuple(held), 500_000, reason=""))
+    answer = await store.finalize(Finalize(id_, tuple(held), Amounts(usd=500_000), reason=""))
     if answer.status is not Status.FINALIZED:
         raise SystemExit(f"a finalize was answered {answer.status}: the figures would mean nothing")
 

@@ -33,7 +33,7 @@ class Account:
 
     def story(self, view: CounterView) -> CounterStory:
         own = [entry for entry in self.entries if entry.counter == view.counter]
-        return counter_story(view.balance.spent_nanos, own, is_whole=self.is_journal_whole)
+        return counter_story(view.balance.spent, own, is_whole=self.is_journal_whole)
 
     def held_on(self, counter: Counter) -> list[Reservation]:
         return [hold for hold in self.holds if any(target.counter == counter for target in hold.targets)]

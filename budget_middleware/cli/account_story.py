@@ -49,19 +49,19 @@ def _sentences(account: Account, view: CounterView, row: Row) -> Iterable[str]:
     story, held = account.story(view), account.held_on(view.counter)
     limit = "no limit" if row["limit_usd"] is None else f"limit ${row['limit_usd']}, available ${row['available_usd']}"
     until = f", resets at {row['resets_at']}" if row["resets_at"] else ""
-    name, period, window = view.counter
+    name, period, window, _ = view.counter
     yield (
-        f"{name} {period} {window}: spent {dollars(view.balance.spent_nanos)},"
-        f" reserved {dollars(view.balance.reserved_nanos)}, {limit}{until}".replace("$-", "-$")
+        f"{name} {period} {window}: spent {dollars(view.balance.spent)},"
+        f" reserved {dollars(view.balance.reserved)}, {limit}{until}".replace("$-", "-$")
     )
-    if story.since is None and story.before.spent_nanos:
+    if story.since is None and story.before.spent:
         yield "  The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX)."
     elif story.since is None:
         yield "  No entry of the journal is about it."
-    elif story.before.spent_nanos or story.before.reserved_nanos:
+    elif story.before.spent or story.before.reserved:
         yield (
             f"  The journal reaches back to {iso(story.since.time_ms)} (seq {story.since.seq}): before that"
-            f" {dollars(story.before.spent_nanos)} was spent and {dollars(story.before.reserved_nanos)} reserved."
+            f" {dollars(story.before.spent)} was spent and {dollars(story.before.reserved)} reserved."
         )
     for status in Status:
         if status in story.shares:
@@ -69,42 +69,41 @@ def _sentences(account: Account, view: CounterView, row: Row) -> Iterable[str]:
     if held:
         oldest = held[0]
         yield (
-            f"  {counted(len(held), 'reservation')} of {dollars(sum(hold.held_nanos for hold in held))} pending,"
+            f"  {counted(len(held), 'reservation')} of {dollars(sum(hold.held.usd for hold in held))} pending,"
             f" the oldest since {iso(oldest.created_ms)} ({(account.now_ms - oldest.created_ms) / 1000:.1f} s)."
         )
-    if story.unexplained_nanos:
-        yield f"  NOTHING EXPLAINS {dollars(story.unexplained_nanos)} of what is spent: run `budget-middleware audit`."
+    if story.unexplained:
+        yield f"  NOTHING EXPLAINS {dollars(story.unexplained)} of what is spent: run `budget-middleware audit`."
 
 
 def _reserved(share: Share) -> str:
-    return f"{counted(share.changes, 'request')} came in and reserved {dollars(share.reserved_nanos)}"
+    return f"{counted(share.changes, 'request')} came in and reserved {dollars(share.reserved)}"
 
 
 def _expired(share: Share) -> str:
-    given_back = f"{counted(share.changes, 'lease')} expired: {dollars(-share.reserved_nanos)} was given back"
-    return f"{given_back}, {dollars(share.spent_nanos)} charged"
+    given_back = f"{counted(share.changes, 'lease')} expired: {dollars(-share.reserved)} was given back"
+    return f"{given_back}, {dollars(share.spent)} charged"
 
 
 _SAYS: Mapping[Status, Callable[[Share], str]] = {
     Status.RESERVED: _reserved,
-    Status.FINALIZED: lambda share: f"{share.changes} finalized: {dollars(share.spent_nanos)} was booked",
+    Status.FINALIZED: lambda share: f"{share.changes} finalized: {dollars(share.spent)} was booked",
     Status.FINALIZED_LATE: lambda share: (
-        f"{share.changes} finalized after the lease had expired: {dollars(share.spent_nanos)} was booked late"
+        f"{share.changes} finalized after the lease had expired: {dollars(share.spent)} was booked late"
     ),
     Status.FINALIZED_UNRESERVED: lambda share: (
-        f"{share.changes} finalized without a reservation in the store: {dollars(share.spent_nanos)} was booked"
+        f"{share.changes} finalized without a reservation in the store: {dollars(share.spent)} was booked"
     ),
     Status.RELEASED: lambda share: (
-        f"{share.changes} released: {dollars(-share.reserved_nanos)} was given back, nothing booked"
+        f"{share.changes} released: {dollars(-share.reserved)} was given back, nothing booked"
     ),
     Status.RELEASED_LATE: lambda share: (
-        f"{share.changes} released after the lease had expired: {dollars(share.spent_nanos)} of its charge"
+        f"{share.changes} released after the lease had expired: {dollars(share.spent)} of its charge"
     ),
     Status.EXPIRED: _expired,
     Status.ADJUSTED: lambda share: counted(share.changes, "adjustment"),
     Status.REPAIRED: lambda share: (
-        f"{counted(share.changes, 'repair')} of {dollars(share.spent_nanos)} spent"
-        f" and {dollars(share.reserved_nanos)} reserved"
+        f"{counted(share.changes, 'repair')} of {dollars(share.spent)} spent and {dollars(share.reserved)} reserved"
     ),
 }
 
@@ -116,7 +115,7 @@ def _by_whom(account: Account, counter: Counter, status: Status) -> str:
     for entry in account.entries:
         if entry.counter == counter and entry.status is status:
             who = who_gave(entry.reason)
-            amounts[who] = amounts.get(who, 0) + entry.spent_delta_nanos
+            amounts[who] = amounts.get(who, 0) + entry.spent_delta
     return f": {', '.join(f'{dollars(nanos)} {who}' for who, nanos in amounts.items())}"
 
 
@@ -131,7 +130,7 @@ def _refused(refusals: Sequence[LoggedRefusal]) -> Iterable[str]:
         what = "served that shadow mode did not refuse" if is_shadow else "refused"
         why = f"could not cover {'it' if times == 1 else 'them'}" if is_spent else "was held by other requests"
         yield (
-            f"{counted(times, 'request')} {what}: the budget of {' '.join(counter)} {why};"
+            f"{counted(times, 'request')} {what}: the budget of {' '.join(counter[:3])} {why};"
             f" the last at {iso(of_them[-1].time_ms)}."
         )
 
@@ -161,16 +160,16 @@ def _counter_document(account: Account, view: CounterView, row: Row) -> Row:
     return {
         **row,
         "since": iso(story.since.time_ms) if story.since else None,
-        "before": {"spent_usd": usd(story.before.spent_nanos), "reserved_usd": usd(story.before.reserved_nanos)},
+        "before": {"spent_usd": usd(story.before.spent), "reserved_usd": usd(story.before.reserved)},
         "changes": {
             status: {
                 "count": share.changes,
-                "spent_usd": usd(share.spent_nanos),
-                "reserved_usd": usd(share.reserved_nanos),
+                "spent_usd": usd(share.spent),
+                "reserved_usd": usd(share.reserved),
             }
             for status, share in story.shares.items()
         },
         "holds": len(held),
         "oldest_hold": iso(held[0].created_ms) if held else None,
-        "unexplained_usd": usd(story.unexplained_nanos),
+        "unexplained_usd": usd(story.unexplained),
     }

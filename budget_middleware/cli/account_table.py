@@ -34,7 +34,7 @@ def _hold_rows(account: Account, at_most: int, template: str | None) -> Iterable
     for hold in account.holds[:at_most]:
         yield {
             "what": "held",
-            "usd": usd(hold.held_nanos),
+            "usd": usd(hold.held.usd),
             "time": iso(hold.created_ms),
             "window": [target.window.id for target in hold.targets if target.account == account.name],
             "other_accounts": account.others(target.account for target in hold.targets) or None,
@@ -50,7 +50,7 @@ def _refusal_rows(account: Account, at_most: int, template: str | None) -> Itera
         reason = "held" if refusal.rejection.is_held else "spent"
         yield {
             "what": f"refused: {reason}" if refusal.times == 1 else f"refused: {reason} x {refusal.times}",
-            "usd": usd(refusal.rejection.estimate_nanos),
+            "usd": usd(refusal.rejection.estimate),
             "time": iso(refusal.time_ms),
             "window": refusal.rejection.target.window.id,
             "other_accounts": account.others(refusal.accounts) or None,
@@ -61,16 +61,16 @@ def _refusal_rows(account: Account, at_most: int, template: str | None) -> Itera
 
 
 def biggest(refusals: Iterable[LoggedRefusal], at_most: int) -> list[LoggedRefusal]:
-    return sorted(refusals, key=lambda refusal: (-refusal.rejection.estimate_nanos, -refusal.time_ms))[:at_most]
+    return sorted(refusals, key=lambda refusal: (-refusal.rejection.estimate, -refusal.time_ms))[:at_most]
 
 
 def _change_rows(account: Account, at_most: int, template: str | None) -> Iterable[Row]:
     for change in weightiest(account.entries, at_most):
         entry = change.entry
-        is_given_back = entry.status is Status.EXPIRED and not entry.spent_delta_nanos
+        is_given_back = entry.status is Status.EXPIRED and not entry.spent_delta
         yield {
             "what": entry.status,
-            "usd": usd(entry.reserved_delta_nanos if is_given_back else entry.spent_delta_nanos),
+            "usd": usd(entry.reserved_delta if is_given_back else entry.spent_delta),
             "time": iso(entry.time_ms),
             "window": [counter.window for counter in change.counters],
             "other_accounts": account.others(account.accounts_of[entry.reservation_id]) or None,
@@ -84,4 +84,4 @@ def weightiest(entries: Iterable[Entry], at_most: int) -> Iterable[Change]:
     changes = changes_of(entries)
     for status in _TOLD:
         alike = [change for change in changes if change.entry.status is status]
-        yield from sorted(alike, key=lambda change: -change.moved_nanos)[:at_most]
+        yield from sorted(alike, key=lambda change: -change.moved)[:at_most]

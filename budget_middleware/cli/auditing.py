@@ -99,10 +99,10 @@ def _entry_row(entry: Entry) -> Row:
         "account": entry.counter.account,
         "period": entry.counter.period,
         "window": entry.counter.window,
-        "spent_before_usd": usd(entry.spent_before_nanos),
-        "spent_usd": usd(entry.spent_nanos),
-        "reserved_before_usd": usd(entry.reserved_before_nanos),
-        "reserved_usd": usd(entry.reserved_nanos),
+        "spent_before_usd": usd(entry.spent_before),
+        "spent_usd": usd(entry.spent),
+        "reserved_before_usd": usd(entry.reserved_before),
+        "reserved_usd": usd(entry.reserved),
     }
 
 
@@ -112,8 +112,8 @@ def _drift_row(drift: Drift) -> Row:
         "period": drift.counter.period,
         "window": drift.counter.window,
         "what": drift.check,
-        "expected_usd": usd(drift.expected_nanos),
-        "found_usd": usd(drift.found_nanos),
+        "expected_usd": usd(drift.expected),
+        "found_usd": usd(drift.found),
         "seq": drift.seq,
     }
 

@@ -10,6 +10,7 @@ from budget_middleware.cli.parsing import CommandError, account, add_command, am
 from budget_middleware.cli.slips import add_new, require_confirmed, require_known, warn_of_unknown_kinds
 from budget_middleware.core.limits import PERIODS, Claim
 from budget_middleware.core.model import Entry, Status, Target
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, window_at, window_named
 from budget_middleware.stores.base import StoreUnavailable
 
@@ -52,7 +53,7 @@ async def _adjust(desk: Desk, arguments: Namespace) -> int:
     warn_of_unknown_kinds(arguments.account, desk)
     try:
         answer = await desk.ledger.adjust(
-            claims, amount_nanos=arguments.amount, reason=arguments.reason, targets=targets
+            claims, amount=Amounts(usd=arguments.amount), reason=arguments.reason, targets=targets
         )
     except StoreUnavailable as error:
         raise StoreUnavailable(
@@ -94,7 +95,7 @@ async def _require_confirmed(
     )
     require_confirmed(
         arguments.amount,
-        counters=[(target.counter, target.limit_nanos) for target in targets or current],
+        counters=[(target.counter, target.limit) for target in targets or current],
         views=await desk.store.counters(arguments.account),
         is_new=arguments.new,
         is_confirmed=arguments.yes,
@@ -124,8 +125,8 @@ def _adjusted_row(entry: Entry) -> Row:
         "account": entry.counter.account,
         "period": entry.counter.period,
         "window": entry.counter.window,
-        "spent_before_usd": usd(entry.spent_before_nanos),
-        "spent_usd": usd(entry.spent_nanos),
+        "spent_before_usd": usd(entry.spent_before),
+        "spent_usd": usd(entry.spent),
     }
 
 
@@ -140,8 +141,8 @@ async def _release(desk: Desk, arguments: Namespace) -> int:
             "account": entry.counter.account,
             "period": entry.counter.period,
             "window": entry.counter.window,
-            "reserved_before_usd": usd(entry.reserved_before_nanos),
-            "reserved_usd": usd(entry.reserved_nanos),
+            "reserved_before_usd": usd(entry.reserved_before),
+            "reserved_usd": usd(entry.reserved),
         }
         for entry in answer.entries
         if entry.reservation_id == arguments.id

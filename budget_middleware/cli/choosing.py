@@ -31,9 +31,9 @@ def choose(
             view
             for view in chosen
             if (limit := limit_nanos(view.counter.account, view.counter.period)) is not None
-            and 100 * (view.balance.spent_nanos + view.balance.reserved_nanos) >= over_percent * limit
+            and 100 * (view.balance.spent + view.balance.reserved) >= over_percent * limit
         ]
-    return chosen if top is None else sorted(chosen, key=lambda view: -view.balance.spent_nanos)[:top]
+    return chosen if top is None else sorted(chosen, key=lambda view: -view.balance.spent)[:top]
 
 
 def _matches(account: str, pattern: str) -> bool:

@@ -39,11 +39,11 @@ def trace_of(trace: str, template: str | None) -> Row:
 def why_refused(refusal: LoggedRefusal) -> str:
     """The counter that refused and its figures, in one line."""
     rejection = refusal.rejection
-    account, period, window = rejection.target.counter
+    account, period, window, _ = rejection.target.counter
     told = (
-        f"{account} {period} {window}: limit {dollars(rejection.limit_nanos)},"
-        f" spent {dollars(rejection.balance.spent_nanos)}, reserved {dollars(rejection.balance.reserved_nanos)},"
-        f" short by {dollars(rejection.shortfall_nanos)}"
+        f"{account} {period} {window}: limit {dollars(rejection.limit)},"
+        f" spent {dollars(rejection.balance.spent)}, reserved {dollars(rejection.balance.reserved)},"
+        f" short by {dollars(rejection.shortfall)}"
     )
     told += f", for {refusal.model}" if refusal.model else ""
     return told if refusal.is_enforced else f"{told}; shadow mode: served all the same"
@@ -52,7 +52,7 @@ def why_refused(refusal: LoggedRefusal) -> str:
 def refusal_row(refusal: LoggedRefusal, template: str | None) -> Row:
     """A refusal for JSON."""
     rejection = refusal.rejection
-    account, period, window = rejection.target.counter
+    account, period, window, _ = rejection.target.counter
     return {
         "time": iso(refusal.time_ms),
         "reservation_id": refusal.reservation_id,
@@ -61,10 +61,10 @@ def refusal_row(refusal: LoggedRefusal, template: str | None) -> Row:
         "account": account,
         "period": period,
         "window": window,
-        "limit_usd": usd(rejection.limit_nanos),
-        "spent_usd": usd(rejection.balance.spent_nanos),
-        "reserved_usd": usd(rejection.balance.reserved_nanos),
-        "estimate_usd": usd(rejection.estimate_nanos),
+        "limit_usd": usd(rejection.limit),
+        "spent_usd": usd(rejection.balance.spent),
+        "reserved_usd": usd(rejection.balance.reserved),
+        "estimate_usd": usd(rejection.estimate),
         "model": refusal.model or None,
         "enforced": refusal.is_enforced,
         "times": refusal.times,

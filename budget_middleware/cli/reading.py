@@ -120,14 +120,14 @@ def _reading_order(view: CounterView) -> tuple[str, int, str]:
 def _status_row(view: CounterView, limits: BindingLimits, timezone: ZoneInfo) -> Row:
     counter, balance = view.counter, view.balance
     limit_nanos = limits.limit_nanos(counter.account, counter.period)
-    taken_nanos = balance.spent_nanos + balance.reserved_nanos
+    taken_nanos = balance.spent + balance.reserved
     return {
         "account": counter.account,
         "period": counter.period,
         "window": counter.window,
         "limit_usd": usd(limit_nanos),
-        "spent_usd": usd(balance.spent_nanos),
-        "reserved_usd": usd(balance.reserved_nanos),
+        "spent_usd": usd(balance.spent),
+        "reserved_usd": usd(balance.reserved),
         "available_usd": None if limit_nanos is None else usd(limit_nanos - taken_nanos),
         "resets_at": _resets_at(counter.period, counter.window, timezone),
     }
@@ -158,7 +158,7 @@ def hold_row(hold: Reservation, now_ms: int) -> Row:
     return {
         "id": hold.id,
         "accounts": list(dict.fromkeys(target.account for target in hold.targets)),
-        "amount_usd": usd(hold.held_nanos),
+        "amount_usd": usd(hold.held.usd),
         "age_s": (now_ms - hold.created_ms) / 1000,
         "expires_in_s": (hold.deadline_ms - now_ms) / 1000,
         "trace_id": trace_ids(hold.trace)[0] or None,
@@ -228,10 +228,10 @@ def entry_row(entry: Entry) -> Row:
         "account": entry.counter.account,
         "period": entry.counter.period,
         "window": entry.counter.window,
-        "spent_delta_usd": usd(entry.spent_delta_nanos),
-        "reserved_delta_usd": usd(entry.reserved_delta_nanos),
-        "spent_usd": usd(entry.spent_nanos),
-        "reserved_usd": usd(entry.reserved_nanos),
+        "spent_delta_usd": usd(entry.spent_delta),
+        "reserved_delta_usd": usd(entry.reserved_delta),
+        "spent_usd": usd(entry.spent),
+        "reserved_usd": usd(entry.reserved),
         "status": entry.status,
         "trace_id": trace_id or None,
         "span_id": span_id or None,

@@ -48,7 +48,7 @@ async def repair(desk: Desk, corrections: Iterable[Correction]) -> list[Entry]:
     limits = await read_limits(desk)
     entries: list[Entry] = []
     for correction in corrections:
-        account, period, window = correction.counter
+        account, period, window, _ = correction.counter
         target = Target(account, _window_of(correction.counter, desk), limits.limit_nanos(account, period))
         try:
             entries += await _book(desk, target, correction)
@@ -60,9 +60,9 @@ async def repair(desk: Desk, corrections: Iterable[Correction]) -> list[Entry]:
 async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Entry, ...]:
     """One repair, its span, and the entries of it: none if somebody was faster."""
     id_ = secrets.token_hex(16)
-    told: names.Attributes = {names.AMOUNT_USD: correction.spent_nanos / NANOS_PER_USD, names.REASON: REASON}
+    told: names.Attributes = {names.AMOUNT_USD: correction.spent / NANOS_PER_USD, names.REASON: REASON}
     span = desk.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, told=lambda: told)
-    verb = Repair(id_, target, correction.spent_nanos, correction.found_at_seq, trace=span.trace, reason=REASON)
+    verb = Repair(id_, target, correction.spent, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:
         answer = await until_decided(lambda: desk.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))

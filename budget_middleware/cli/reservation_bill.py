@@ -68,8 +68,8 @@ def say_reservation_bill(found: ReservationBill, id_: str) -> None:
     say(f"Bill{f' of {found.booked_by}, which booked it' if found.booked_by != id_ else ''}: {models or 'no model'}")
     say_bill(bill, reason=found.reason)
     if found.correction is not None:
-        first = dollars(found.booking.spent_delta_nanos)
-        by = dollars(found.correction.spent_delta_nanos)
+        first = dollars(found.booking.spent_delta)
+        by = dollars(found.correction.spent_delta)
         say(f"Booked at {first} first, and corrected by {by} once its usage was told.")
 
 
@@ -82,5 +82,5 @@ def reservation_bill_document(found: ReservationBill | None) -> Row | None:
     return {
         **bill_document(bill, reason=found.reason),
         "booked_by": found.booked_by,
-        "corrected_by_usd": usd(correction.spent_delta_nanos) if correction else None,
+        "corrected_by_usd": usd(correction.spent_delta) if correction else None,
     }

@@ -43,7 +43,7 @@ class _Life:
     def booked_nanos(self) -> int:
         """What it added to *spent* of one of its counters, as to each."""
         first = self.entries[0].counter
-        return sum(entry.spent_delta_nanos for entry in self.entries if entry.counter == first)
+        return sum(entry.spent_delta for entry in self.entries if entry.counter == first)
 
 
 async def tell_reservation(desk: Desk, id_: str, *, template: str | None, as_json: bool) -> bool:
@@ -107,7 +107,7 @@ def _outcome(life: _Life) -> str:
     if life.hold:
         left_s = (life.hold.deadline_ms - life.now_ms) / 1000
         return (
-            f"it holds {dollars(life.hold.held_nanos)} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
+            f"it holds {dollars(life.hold.held.usd)} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
             f" its lease ends in {left_s:.1f} s unless its worker renews it."
         )
     if not life.entries:
@@ -135,7 +135,7 @@ def _changed(verb: Sequence[Entry]) -> str:
     on = ", ".join(f"{each.counter.account} {each.counter.period} {each.counter.window}" for each in verb)
     amounts = [
         f"{name} {'+' if nanos > 0 else ''}{dollars(nanos)}"
-        for name, nanos in (("spent", entry.spent_delta_nanos), ("reserved", entry.reserved_delta_nanos))
+        for name, nanos in (("spent", entry.spent_delta), ("reserved", entry.reserved_delta))
         if nanos
     ]
     why = f" ({entry.reason})" if entry.reason else ""
@@ -145,7 +145,7 @@ def _changed(verb: Sequence[Entry]) -> str:
 def _refused(refusal: LoggedRefusal) -> str:
     reason = "held" if refusal.rejection.is_held else "spent"
     others = f"; it stands for {counted(refusal.times, 'refusal')} like it" if refusal.times > 1 else ""
-    estimate = dollars(refusal.rejection.estimate_nanos)
+    estimate = dollars(refusal.rejection.estimate)
     return f"refused ({reason}): estimate {estimate}, {why_refused(refusal)}{others}"
 
 
@@ -157,7 +157,7 @@ def _document(life: _Life, template: str | None) -> Row:
         "reservation_id": life.id,
         "outcome": _outcome(life),
         "booked_usd": usd(life.booked_nanos) if life.entries else usd(0),
-        "held_usd": usd(life.hold.held_nanos if life.hold else 0),
+        "held_usd": usd(life.hold.held.usd if life.hold else 0),
         "expires_in_s": (life.hold.deadline_ms - life.now_ms) / 1000 if life.hold else None,
         "refusals": [refusal_row(refusal, template) for refusal in life.refusals],
         "changes": [{**entry_row(entry), **link(entry.trace, template)} for entry in life.entries],

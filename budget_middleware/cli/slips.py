@@ -72,7 +72,7 @@ def require_confirmed(
 
     The size of a counter is its limit or what it has spent, whichever is more. A new account without a limit has none.
     """
-    spent = {view.counter: abs(view.balance.spent_nanos) for view in views}
+    spent = {view.counter: abs(view.balance.spent) for view in views}
     sizes = [max(limit_nanos or 0, spent.get(counter, 0)) for counter, limit_nanos in counters]
     largest_nanos = max(sizes, default=0)
     if is_confirmed or (is_new and not largest_nanos):

@@ -74,8 +74,8 @@ class Drift:
 
     counter: Counter
     check: Check
-    expected_nanos: int
-    found_nanos: int
+    expected: int
+    found: int
     seq: int | None = None
 
 
@@ -84,7 +84,7 @@ class Correction:
     """What *spent* of a counter lacks (negative: shows too much) of what its journal explains up to that seq."""
 
     counter: Counter
-    spent_nanos: int
+    spent: int
     found_at_seq: int
 
 
@@ -106,8 +106,8 @@ class Report:
 class _Expected(NamedTuple):
     """Where the journal leads a counter; None: it does not say."""
 
-    spent_nanos: int | None
-    reserved_nanos: int | None
+    spent: int | None
+    reserved: int | None
 
 
 class Audit:
@@ -176,7 +176,7 @@ class Audit:
         drift.sort(key=lambda found: (found.counter, found.seq or 0))
         return Report(
             tuple(drift),
-            unproved=sum(self._journalled(counter, 0).spent_nanos is None for counter in self._proofs),
+            unproved=sum(self._journalled(counter, 0).spent is None for counter in self._proofs),
             corrections=tuple(self._corrections(drift)),
             proved_in_part=sum(
                 not _begins_at_zero(self._first[counter]) for counter in self._proofs if counter in self._first
@@ -187,11 +187,11 @@ class Audit:
         lacking: dict[Counter, int] = {}
         for found in drift:
             is_unexplained = found.check in (Check.SPENT, Check.CHAIN_SPENT)
-            nanos = found.expected_nanos - found.found_nanos if is_unexplained else 0
-            lacking[found.counter] = lacking.get(found.counter, 0) + nanos
-        for counter, nanos in lacking.items():
+            lack = found.expected - found.found if is_unexplained else 0
+            lacking[found.counter] = lacking.get(found.counter, 0) + lack
+        for counter, lack in lacking.items():
             proof = self._proofs.get(counter)
-            yield Correction(counter, nanos, proof.seen_at_seq if proof else self._head_seq)
+            yield Correction(counter, lack, proof.seen_at_seq if proof else self._head_seq)
 
     def _journalled(self, counter: Counter, at_seq: int) -> _Expected:
         """Where the journal leads a counter at a seq, as far as it says."""
@@ -202,13 +202,13 @@ class Audit:
             is_whole = self._has_all_bookings and self._unbroken_from == 1 and is_read_to_the_end
             return _Expected(spent, 0 if is_whole else None)
         is_unbroken = last.seq >= self._unbroken_from and is_read_to_the_end
-        return _Expected(last.spent_nanos, last.reserved_nanos if is_unbroken else None)
+        return _Expected(last.spent, last.reserved if is_unbroken else None)
 
     def _chain_breaks(self, entry: Entry) -> Iterator[Drift]:
         last = self._last.get(entry.counter)
         if last is not None and self._may_be_forgotten(last, entry.time_ms):
             return
-        before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+        before = Balance(entry.spent_before, entry.reserved_before)
         yield from _differences(
             entry.counter,
             self._journalled(entry.counter, entry.seq),
@@ -223,7 +223,7 @@ class Audit:
 
 def _begins_at_zero(first: Entry) -> bool:
     """Whether nothing came before the oldest entry of a counter that is left. A repair begins with what it found."""
-    return first.spent_before_nanos == 0 and first.status is not Status.REPAIRED
+    return first.spent_before == 0 and first.status is not Status.REPAIRED
 
 
 def _differences(
@@ -235,17 +235,17 @@ def _differences(
     seq: int | None = None,
 ) -> Iterator[Drift]:
     of_spent, of_reserved = checks
-    if expected.spent_nanos is not None and found.spent_nanos != expected.spent_nanos:
-        yield Drift(counter, of_spent, expected.spent_nanos, found.spent_nanos, seq)
-    if expected.reserved_nanos is not None and found.reserved_nanos != expected.reserved_nanos:
-        yield Drift(counter, of_reserved, expected.reserved_nanos, found.reserved_nanos, seq)
+    if expected.spent is not None and found.spent != expected.spent:
+        yield Drift(counter, of_spent, expected.spent, found.spent, seq)
+    if expected.reserved is not None and found.reserved != expected.reserved:
+        yield Drift(counter, of_reserved, expected.reserved, found.reserved, seq)
 
 
 def _contradictions(proof: CounterProof) -> Iterator[Drift]:
     """I2 and I1, which need no journal."""
-    reserved, booked = proof.balance.reserved_nanos, proof.balance.spent_nanos - proof.adjusted_nanos
-    if reserved != proof.pending_nanos:
-        yield Drift(proof.counter, Check.PENDING, proof.pending_nanos, reserved)
+    reserved, booked = proof.balance.reserved, proof.balance.spent - proof.adjusted
+    if reserved != proof.held:
+        yield Drift(proof.counter, Check.PENDING, proof.held, reserved)
     if booked < 0:
         yield Drift(proof.counter, Check.NEGATIVE_SPENT, 0, booked)
     if reserved < 0:

@@ -1,7 +1,9 @@
 """The values that travel between ledger and store: counters, reservations, verbs and their answers.
 
-Money is an ``int`` of nano-dollars (``_nanos``), time an ``int`` of milliseconds since the Unix epoch on the
-*store's* clock (``_ms``). A ``trace`` is a W3C ``traceparent`` string, or ``""`` where there is none.
+A counter has one unit, and its figures are an ``int`` each of that unit: nano-dollars, tokens or requests. What a verb
+asks for or books are ``Amounts``, a figure for each unit; a counter takes that of its own. Time is an ``int`` of
+milliseconds since the Unix epoch on the *store's* clock (``_ms``). A ``trace`` is a W3C ``traceparent`` string, or
+``""`` where there is none.
 
 Nobody changes a value once it is made. Those that every request makes are not frozen all the same, or tuples with
 names, since a frozen class takes several times as long to fill.
@@ -10,6 +12,7 @@ names, since a frozen class takes several times as long to fill.
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+from budget_middleware.core.units import NOTHING, PLACES, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.core.words import Word
 
@@ -89,21 +92,34 @@ class Counter(NamedTuple):
     account: str
     period: Period
     window: str
+    unit: Unit = Unit.USD
+
+    @property
+    def name(self) -> str:
+        """Its account, period and window; the unit stands in it unless it is money."""
+        account, period, window, unit = self
+        return f"{account}|{period}|{window}" if unit is Unit.USD else f"{account}|{period}|{window}|{unit}"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A counter that a verb books on, with the limit (nano-dollars, None: no limit) that binds it."""
+    """A counter that a verb books on, with the limit (in its unit, None: no limit) that binds it.
+
+    ``place`` is where its figure stands in ``Amounts``.
+    """
 
     account: str
     window: Window
-    limit_nanos: int | None = None
+    limit: int | None = None
+    unit: Unit = Unit.USD
     counter: Counter = field(init=False, repr=False, compare=False)
+    place: int = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id))
-        object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit_nanos)))
+        object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id, self.unit))
+        object.__setattr__(self, "place", PLACES[self.unit])
+        object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit, self.unit)))
 
     # Made once: what follows from a request's targets is looked up by them, several times a request.
     def __hash__(self) -> int:
@@ -113,41 +129,40 @@ class Target:
 class Balance(NamedTuple):
     """The two figures of a counter, never one sum."""
 
-    spent_nanos: int = 0
-    reserved_nanos: int = 0
+    spent: int = 0
+    reserved: int = 0
 
 
 class Reservation(NamedTuple):
     """One request's hold, or what is remembered of it.
 
-    ``amount_nanos`` is None in a tombstone: an ending came for an id whose reserve the store never saw.
+    ``asked`` is what its reserve asked for, the identity of that verb; None in a tombstone: an ending came for an id
+    whose reserve the store never saw. ``held`` is what it adds to *reserved* of each of its counters: nothing, unless
+    it is pending. Once it is not, nobody needs its deadline and its trace any more, and once it has ended its expiry
+    charge: they are forgotten.
     """
 
     id: str
     state: State
     targets: tuple[Target, ...]
-    amount_nanos: int | None
-    expiry_charge_nanos: int = 0
-    actual_nanos: int = 0
+    asked: Amounts | None
+    held: Amounts = NOTHING
+    expiry_charge: Amounts = NOTHING
+    actual: Amounts = NOTHING
     created_ms: int = 0
     deadline_ms: int = 0
     trace: str = ""
 
     @property
-    def held_nanos(self) -> int:
-        """What this reservation adds to *reserved* of each of its counters."""
-        return self.amount_nanos or 0 if self.state is State.PENDING else 0
-
-    @property
-    def booked_nanos(self) -> int:
+    def booked(self) -> Amounts:
         """What this reservation adds to *spent* of each of its counters."""
         match self.state:
             case State.FINALIZED:
-                return self.actual_nanos
+                return self.actual
             case State.EXPIRED:
-                return self.expiry_charge_nanos
+                return self.expiry_charge
             case _:
-                return 0
+                return NOTHING
 
     def is_due(self, now_ms: int) -> bool:
         return self.state is State.PENDING and now_ms >= self.deadline_ms
@@ -159,39 +174,35 @@ class Adjustment:
 
     id: str
     targets: tuple[Target, ...]
-    amount_nanos: int
-
-
-def shortfall_nanos(balance: Balance, *, estimate_nanos: int, limit_nanos: int) -> int:
-    """By how much an estimate goes beyond a limit; 0 or less: it does not."""
-    return balance.spent_nanos + balance.reserved_nanos + estimate_nanos - limit_nanos
+    amount: Amounts
 
 
 class Rejection(NamedTuple):
-    """The one counter that refused a reserve, as it stood at that instant."""
+    """The one counter that refused a reserve, as it stood at that instant; ``estimate`` is in its unit."""
 
     target: Target
     balance: Balance
-    estimate_nanos: int
+    estimate: int
 
     @property
-    def limit_nanos(self) -> int:
-        assert self.target.limit_nanos is not None, "only a limited counter refuses"
-        return self.target.limit_nanos
+    def limit(self) -> int:
+        assert self.target.limit is not None, "only a limited counter refuses"
+        return self.target.limit
 
     @property
     def is_held(self) -> bool:
         """Only other requests' reservations stand in the way: the same request may succeed later."""
-        return self.balance.spent_nanos + self.estimate_nanos <= self.limit_nanos
+        return self.balance.spent + self.estimate <= self.limit
 
     @property
-    def shortfall_nanos(self) -> int:
-        return shortfall_nanos(self.balance, estimate_nanos=self.estimate_nanos, limit_nanos=self.limit_nanos)
+    def shortfall(self) -> int:
+        """By how much the estimate goes beyond the limit."""
+        return self.balance.spent + self.balance.reserved + self.estimate - self.limit
 
 
 @dataclass(slots=True)
 class Reserve:
-    """Hold ``amount_nanos`` on every target, or on none.
+    """Hold on every target what is ``asked`` of its unit, or hold nothing.
 
     With ``wants_entries`` the answer tells what this verb wrote to the journal; what it wrote of leases that it
     expired in passing is told always.
@@ -199,9 +210,9 @@ class Reserve:
 
     id: str
     targets: tuple[Target, ...]
-    amount_nanos: int
+    asked: Amounts
     lease_ms: int
-    expiry_charge_nanos: int = 0
+    expiry_charge: Amounts = NOTHING
     enforce: bool = True
     limits_version: int = 0
     trace: str = ""
@@ -220,7 +231,7 @@ class Finalize:
 
     id: str
     targets: tuple[Target, ...]
-    actual_nanos: int
+    actual: Amounts
     age_ms: int = 0
     trace: str = ""
     reason: str = ""
@@ -261,7 +272,7 @@ class Expire:
 
 @dataclass(frozen=True, slots=True)
 class Adjust:
-    """Add ``amount_nanos`` (a negative one is a credit) to *spent* of every target.
+    """Add to *spent* of every target the ``amount`` of its unit (a negative one is a credit).
 
     ``any_window`` lets an operator name a window that is not the current one. ``bill`` as in Finalize, where the
     adjustment is the correction of an earlier bill.
@@ -269,7 +280,7 @@ class Adjust:
 
     id: str
     targets: tuple[Target, ...]
-    amount_nanos: int
+    amount: Amounts
     any_window: bool = False
     trace: str = ""
     reason: str = ""
@@ -278,7 +289,7 @@ class Adjust:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Book what an audit found missing on one counter: ``spent_nanos`` (negative: it shows too much) on *spent*.
+    """Book what an audit found missing on one counter: ``spent`` (negative: it shows too much) on *spent*.
 
     What *reserved* lacks the store finds itself, at that instant. ``found_at_seq`` is how far the audit had read:
     a counter that was repaired since is left alone.
@@ -286,14 +297,14 @@ class Repair:
 
     id: str
     target: Target
-    spent_nanos: int
+    spent: int
     found_at_seq: int
     trace: str = ""
     reason: str = ""
 
 
 class Entry(NamedTuple):
-    """One counter change in the journal. ``spent_nanos`` and ``reserved_nanos`` are the figures after it.
+    """One counter change in the journal. ``spent`` and ``reserved`` are the figures after it.
 
     ``trace`` is the span around the store call that wrote the entry; ``reserve_trace`` the span that had made
     the reservation, kept where another process may have to link to it. ``bookings`` counts the entries of the journal,
@@ -307,11 +318,11 @@ class Entry(NamedTuple):
     op: Op
     reservation_id: str
     counter: Counter
-    spent_delta_nanos: int
-    reserved_delta_nanos: int
-    spent_nanos: int
-    reserved_nanos: int
-    limit_nanos: int | None
+    spent_delta: int
+    reserved_delta: int
+    spent: int
+    reserved: int
+    limit: int | None
     status: Status
     trace: str = ""
     reserve_trace: str = ""
@@ -329,12 +340,12 @@ class Entry(NamedTuple):
         return self.bookings - self.may_book
 
     @property
-    def spent_before_nanos(self) -> int:
-        return self.spent_nanos - self.spent_delta_nanos
+    def spent_before(self) -> int:
+        return self.spent - self.spent_delta
 
     @property
-    def reserved_before_nanos(self) -> int:
-        return self.reserved_nanos - self.reserved_delta_nanos
+    def reserved_before(self) -> int:
+        return self.reserved - self.reserved_delta
 
 
 def may_book(op: Op, status: Status) -> bool:
@@ -373,25 +384,25 @@ class Answer(NamedTuple):
 class CounterView:
     """A counter as an operator sees it: leases that are due do not count as reserved.
 
-    ``adjusted_nanos`` is the part of *spent* that operators added (or, negative, credited) by hand.
+    ``adjusted`` is the part of *spent* that operators added (or, negative, credited) by hand.
     """
 
     counter: Counter
     balance: Balance
-    adjusted_nanos: int = 0
+    adjusted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CounterProof:
     """One counter and, read in the same instant, what should explain it.
 
-    ``pending_nanos`` is the sum of its ``pending`` reservations; its journal entries up to ``seen_at_seq`` must
+    ``held`` is the sum of its ``pending`` reservations; its journal entries up to ``seen_at_seq`` must
     lead to ``balance``.
     """
 
     counter: Counter
     balance: Balance
-    adjusted_nanos: int
+    adjusted: int
     pending: int
-    pending_nanos: int
+    held: int
     seen_at_seq: int

@@ -13,21 +13,21 @@ class Share:
     """What all changes of one status did to a counter together."""
 
     changes: int = 0
-    spent_nanos: int = 0
-    reserved_nanos: int = 0
+    spent: int = 0
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CounterStory:
     """``before`` is the counter as the oldest entry that is kept, ``since``, found it.
 
-    ``unexplained_nanos`` is what *spent* shows and no entry accounts for, unless a repair has taken it back since.
+    ``unexplained`` is what *spent* shows and no entry accounts for, unless a repair has taken it back since.
     """
 
     before: Balance
     since: Entry | None
     shares: Mapping[Status, Share]
-    unexplained_nanos: int
+    unexplained: int
 
 
 class BookingsRead:
@@ -49,34 +49,32 @@ class BookingsRead:
         self._last = entry.bookings
 
 
-def counter_story(spent_nanos: int, entries: Sequence[Entry], *, is_whole: bool) -> CounterStory:
-    """The story of a counter that showed ``spent_nanos`` while its journal was being written.
+def counter_story(spent: int, entries: Sequence[Entry], *, is_whole: bool) -> CounterStory:
+    """The story of a counter that showed ``spent`` while its journal was being written.
 
     ``entries`` are its own, the oldest first, read after the figure: what was written since is left out. Whole: no
     entry of the journal was trimmed, so that nothing can have been booked before the first.
     """
     told = list(entries)
-    while told and told[-1].spent_nanos != spent_nanos:
+    while told and told[-1].spent != spent:
         told.pop()
     # No entry leads to that figure: then it is wrong, and all of them are told.
     told = told or list(entries)
     if not told:
-        before = Balance() if is_whole else Balance(spent_nanos)
-        return CounterStory(before, None, {}, spent_nanos - before.spent_nanos)
+        before = Balance() if is_whole else Balance(spent)
+        return CounterStory(before, None, {}, spent - before.spent)
     first = told[0]
-    before = Balance(first.spent_before_nanos, first.reserved_before_nanos)
-    unexplained_nanos = spent_nanos - told[-1].spent_nanos + _gaps(told)
+    before = Balance(first.spent_before, first.reserved_before)
+    unexplained = spent - told[-1].spent + _gaps(told)
     if is_whole and first.status is not Status.REPAIRED:
-        unexplained_nanos += before.spent_nanos
-    return CounterStory(before, first, _shares(told), unexplained_nanos)
+        unexplained += before.spent
+    return CounterStory(before, first, _shares(told), unexplained)
 
 
 def _gaps(entries: Iterable[Entry]) -> int:
     """What *spent* gained between one entry and the next; a repair stands for what it found."""
     return sum(
-        entry.spent_before_nanos - last.spent_nanos
-        for last, entry in pairwise(entries)
-        if entry.status is not Status.REPAIRED
+        entry.spent_before - last.spent for last, entry in pairwise(entries) if entry.status is not Status.REPAIRED
     )
 
 
@@ -87,8 +85,8 @@ def _shares(entries: Iterable[Entry]) -> Mapping[Status, Share]:
     return {
         status: Share(
             len(alike),
-            sum(entry.spent_delta_nanos for entry in alike),
-            sum(entry.reserved_delta_nanos for entry in alike),
+            sum(entry.spent_delta for entry in alike),
+            sum(entry.reserved_delta for entry in alike),
         )
         for status, alike in by_status.items()
     }
@@ -102,15 +100,15 @@ class Change:
     counters: tuple[Counter, ...]
 
     @property
-    def moved_nanos(self) -> int:
+    def moved(self) -> int:
         """How much it weighs: what it booked or took back, else what it held or gave back."""
-        return abs(self.entry.spent_delta_nanos) or abs(self.entry.reserved_delta_nanos)
+        return abs(self.entry.spent_delta) or abs(self.entry.reserved_delta)
 
 
 def changes_of(entries: Iterable[Entry]) -> list[Change]:
     """The entries of an account, those of one verb together, in the order of the journal."""
     alike: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
-        what = (entry.reservation_id, entry.status, entry.spent_delta_nanos, entry.reserved_delta_nanos)
+        what = (entry.reservation_id, entry.status, entry.spent_delta, entry.reserved_delta)
         alike.setdefault((entry.counter.account, *what), []).append(entry)
     return [Change(group[0], tuple(entry.counter for entry in group)) for group in alike.values()]

@@ -1,9 +1,10 @@
 r"""Every rule about what a reservation may become lives in this file, and only here.
 
-Theory of operation. A reservation adds two figures to each of its counters: ``held_nanos`` to *reserved* and
-``booked_nanos`` to *spent*; both follow from its state alone (see ``Reservation``). A verb therefore only says
-what the reservation becomes, and ``postings`` derives what every counter gains or loses from the difference.
-That is why ``reserved`` is always the sum of what is pending and ``spent`` the sum of what was booked.
+Theory of operation. A reservation adds two figures to each of its counters: ``held`` to *reserved* and ``booked`` to
+*spent*, both in the unit of the counter; both follow from what the reservation is (see ``Reservation``). A verb
+therefore only says what the reservation becomes, and ``postings`` derives what every counter gains or loses from the
+difference. That is why ``reserved`` is always the sum of what is pending and ``spent`` the sum of what was booked.
+Units never meet: each rule holds for each of them by itself.
 
 State and time come in as arguments, the decision goes out as a value: ``stores/engine.py`` runs this file over the
 tables of a store, the Lua scripts repeat it, and one conformance suite holds them together.
@@ -35,8 +36,8 @@ from budget_middleware.core.model import (
     State,
     Status,
     Target,
-    shortfall_nanos,
 )
+from budget_middleware.core.units import NOTHING, Amounts
 
 ENDINGS: Mapping[tuple[Op, State | None], Status] = MappingProxyType(
     {
@@ -68,8 +69,8 @@ EXTENSIONS: Mapping[State | None, Status] = MappingProxyType(
 _FINAL = frozenset({Status.ALREADY_FINALIZED, Status.ALREADY_RELEASED})
 
 
-FULL_NANOS = 10**17
-"""Nano-dollars that no budget has: a figure of a counter that shows so much is damaged, or nearly.
+FULL = 10**17
+"""What no budget has in any unit: a figure of a counter that shows so much is damaged, or nearly.
 
 Such a counter takes no more holds. Stores keep figures in 64 bits, and the endings of the holds that a counter has must
 never leave their range. A power of ten, so that a script can tell it by the number of digits: it cannot compare so
@@ -78,15 +79,15 @@ large numbers exactly.
 
 
 class CounterFull(Exception):
-    """A counter takes no more holds: see FULL_NANOS."""
+    """A counter takes no more holds: see FULL."""
 
 
 class Posting(NamedTuple):
-    """What one counter gains or loses."""
+    """What one counter gains or loses, in its unit."""
 
     target: Target
-    spent_nanos: int
-    reserved_nanos: int
+    spent: int
+    reserved: int
 
 
 class Decision(NamedTuple):
@@ -107,7 +108,7 @@ def reserve(
     leases_due: bool,
     now_ms: int,
 ) -> Decision:
-    """Hold the amount on all targets or on none. CounterFull where none may be held.
+    """Hold what is asked on all targets or on none. CounterFull where none may be held.
 
     ``known`` has been expired already if its lease is over; ``balances`` are those of the targets, in their order,
     after the due leases of these counters that one call may expire; ``leases_due`` says that some are left.
@@ -118,19 +119,19 @@ def reserve(
         return Decision(Status.STALE_WINDOW)
     if verb.limits_version != limits_version:
         return Decision(Status.STALE_LIMITS)
-    rejection = find_rejection(verb.targets, balances, estimate_nanos=verb.amount_nanos)
+    rejection = find_rejection(verb.targets, balances, asked=verb.asked)
     if rejection is not None and rejection.is_held and leases_due:
         return Decision(Status.LEASES_DUE)
     if rejection is not None and verb.enforce:
         return Decision(Status.REJECTED, rejection=rejection)
-    if verb.amount_nanos:
-        _check_not_full(verb.targets, balances)
+    _check_not_full(verb.targets, balances, verb.asked)
     reserved = Reservation(
         id=verb.id,
         state=State.PENDING,
         targets=verb.targets,
-        amount_nanos=verb.amount_nanos,
-        expiry_charge_nanos=verb.expiry_charge_nanos,
+        asked=verb.asked,
+        held=verb.asked,
+        expiry_charge=verb.expiry_charge,
         created_ms=now_ms,
         deadline_ms=now_ms + verb.lease_ms,
         trace=verb.trace,
@@ -146,40 +147,36 @@ def _is_outside(targets: Sequence[Target], now_ms: int) -> bool:
     return False
 
 
-def _check_not_full(targets: Sequence[Target], balances: Sequence[Balance]) -> None:
-    for at, (spent_nanos, reserved_nanos) in enumerate(balances):
-        if spent_nanos >= FULL_NANOS or reserved_nanos >= FULL_NANOS:
-            raise CounterFull("counter {}|{}|{} is full".format(*targets[at].counter))
+def _check_not_full(targets: Sequence[Target], balances: Sequence[Balance], asked: Amounts) -> None:
+    for at, (spent, reserved) in enumerate(balances):
+        if (spent >= FULL or reserved >= FULL) and asked[targets[at].place]:
+            raise CounterFull(f"counter {targets[at].counter.name} is full")
 
 
-def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, estimate_nanos: int) -> Rejection | None:
-    """The counter to name in a refusal: *spent* before *held*, then the larger shortfall, then the first.
+def find_rejection(targets: Sequence[Target], balances: Sequence[Balance], *, asked: Amounts) -> Rejection | None:
+    """The counter to name in a refusal: *spent* before *held*, then by unit, then the larger shortfall, then the first.
 
     An estimate of 0 is always admitted: a free model stays usable when the budget is spent.
     """
-    if estimate_nanos == 0:
-        return None
     worst: Rejection | None = None
-    for target, balance in zip(targets, balances, strict=True):
-        limit_nanos = target.limit_nanos
-        if limit_nanos is None:
-            continue
-        if shortfall_nanos(balance, estimate_nanos=estimate_nanos, limit_nanos=limit_nanos) > 0:
-            found = Rejection(target, balance, estimate_nanos)
+    for target, (spent, reserved) in zip(targets, balances, strict=True):
+        limit, estimate = target.limit, asked[target.place]
+        if limit is not None and estimate and spent + reserved + estimate > limit:
+            found = Rejection(target, Balance(spent, reserved), estimate)
             if worst is None or _severity(found) > _severity(worst):
                 worst = found
     return worst
 
 
-def _severity(rejection: Rejection) -> tuple[bool, int]:
-    return not rejection.is_held, rejection.shortfall_nanos
+def _severity(rejection: Rejection) -> tuple[bool, int, int]:
+    return not rejection.is_held, -rejection.target.place, rejection.shortfall
 
 
 def _same_arguments(known: Reservation, verb: Reserve) -> bool:
-    """Same accounts and amount. A tombstone remembers no amount, so any reserve that it outran is the same."""
-    if known.amount_nanos is None:
+    """Same accounts and amounts. A tombstone remembers none, so any reserve that it outran is the same."""
+    if known.asked is None:
         return True
-    return known.amount_nanos == verb.amount_nanos and _accounts(known.targets) == _accounts(verb.targets)
+    return known.asked == verb.asked and _accounts(known.targets) == _accounts(verb.targets)
 
 
 def _accounts(targets: Sequence[Target]) -> list[str]:
@@ -195,8 +192,8 @@ def finalize(known: Reservation | None, verb: Finalize, *, remember_ms: int) -> 
     if known is None:
         if verb.age_ms > remember_ms:
             return Decision(Status.TOO_OLD)
-        known = Reservation(verb.id, State.RELEASED, verb.targets, amount_nanos=None)
-    ended = known._replace(state=State.FINALIZED, actual_nanos=verb.actual_nanos)
+        known = Reservation(verb.id, State.RELEASED, verb.targets, asked=None)
+    ended = _over(known, State.FINALIZED, actual=verb.actual)
     return Decision(status, ended, postings(known, ended))
 
 
@@ -208,8 +205,8 @@ def release(known: Reservation | None, verb: Release, *, remember_ms: int) -> De
     if known is None:
         if verb.age_ms > remember_ms:
             return Decision(Status.TOO_OLD)
-        return Decision(status, Reservation(verb.id, State.RELEASED, targets=(), amount_nanos=None))
-    ended = known._replace(state=State.RELEASED)
+        return Decision(status, Reservation(verb.id, State.RELEASED, targets=(), asked=None))
+    ended = _over(known, State.RELEASED)
     return Decision(status, ended, postings(known, ended))
 
 
@@ -223,7 +220,7 @@ def extend(known: Reservation | None, verb: Extend, *, now_ms: int) -> Decision:
 
 def expire_due(known: Reservation) -> Decision:
     """The lease is over: give the hold back, book the expiry charge, stay open to one late ending."""
-    expired = known._replace(state=State.EXPIRED)
+    expired = _over(known, State.EXPIRED, expiry_charge=known.expiry_charge)
     return Decision(Status.EXPIRED, expired, postings(known, expired))
 
 
@@ -232,25 +229,39 @@ def expire_now(known: Reservation | None) -> Decision:
     status = EXTENSIONS[known.state if known else None]
     if known is None or status is not Status.EXTENDED:
         return Decision(status)
-    expired = known._replace(state=State.EXPIRED, expiry_charge_nanos=0)
+    expired = _over(known, State.EXPIRED)
     return Decision(Status.EXPIRED, expired, postings(known, expired))
+
+
+def _over(
+    known: Reservation, state: State, *, expiry_charge: Amounts = NOTHING, actual: Amounts = NOTHING
+) -> Reservation:
+    """What is remembered of one that is not pending any more."""
+    return Reservation(
+        known.id, state, known.targets, known.asked, NOTHING, expiry_charge, actual, created_ms=known.created_ms
+    )
 
 
 def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
     """Correct *spent* by hand, once an id."""
     if known is not None:
-        same = known.amount_nanos == verb.amount_nanos and _accounts(known.targets) == _accounts(verb.targets)
+        same = known.amount == verb.amount and _accounts(known.targets) == _accounts(verb.targets)
         return Decision(Status.DUPLICATE if same else Status.CONFLICT)
     if not verb.any_window and _is_outside(verb.targets, now_ms):
         return Decision(Status.STALE_WINDOW)
-    targets = verb.targets if verb.amount_nanos else ()
-    return Decision(Status.ADJUSTED, postings=tuple(Posting(target, verb.amount_nanos, 0) for target in targets))
+    changes = [(target, verb.amount[target.place]) for target in verb.targets]
+    return Decision(Status.ADJUSTED, postings=tuple(Posting(target, spent, 0) for target, spent in changes if spent))
 
 
 def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, ...]:
     """What the counters gain as ``before`` becomes ``after``; a counter that does not change has no posting."""
-    spent = after.booked_nanos - (before.booked_nanos if before else 0)
-    reserved = after.held_nanos - (before.held_nanos if before else 0)
-    if spent == reserved == 0:
-        return ()
-    return tuple([Posting(target, spent, reserved) for target in after.targets])
+    booked, held = after.booked, after.held
+    booked_before, held_before = (before.booked, before.held) if before else (NOTHING, NOTHING)
+    posted: list[Posting] = []
+    for target in after.targets:
+        place = target.place
+        spent = booked[place] - booked_before[place]
+        reserved = held[place] - held_before[place]
+        if spent or reserved:
+            posted.append(Posting(target, spent, reserved))
+    return tuple(posted)

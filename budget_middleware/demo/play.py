@@ -92,7 +92,7 @@ async def _watch(console: Console, servers: Servers, tally: Tally, seconds: floa
             while True:
                 views = await servers.store.counters()
                 show(counters_table(views, limits, tally, has_bars=has_bars))
-                is_settled = traffic.done() and not any(view.balance.reserved_nanos for view in views)
+                is_settled = traffic.done() and not any(view.balance.reserved for view in views)
                 if is_settled or time.monotonic() > until:
                     break
                 await asyncio.sleep(_LIVE_EVERY_S if console.is_terminal else _PLAIN_EVERY_S)

@@ -42,13 +42,13 @@ def counters_table(views: Sequence[CounterView], limits: LimitBook, tally: Tally
 
 
 def _cells(account: str, balance: Balance, limit_nanos: int) -> tuple[str | Text, ...]:
-    available_nanos = limit_nanos - balance.spent_nanos - balance.reserved_nanos
+    available_nanos = limit_nanos - balance.spent - balance.reserved
     return (
         account,
         _OWNERS.get(account, ""),
         f"{limit_nanos / NANOS_PER_USD:.2f}/day",
-        Text(_usd(balance.spent_nanos), style="green"),
-        Text(_usd(balance.reserved_nanos), style="yellow" if balance.reserved_nanos else "dim"),
+        Text(_usd(balance.spent), style="green"),
+        Text(_usd(balance.reserved), style="yellow" if balance.reserved else "dim"),
         _usd(available_nanos),
     )
 
@@ -56,8 +56,8 @@ def _cells(account: str, balance: Balance, limit_nanos: int) -> tuple[str | Text
 def _bars(balance: Balance, limit_nanos: int, has_bars: bool) -> tuple[Text, ...]:
     if not has_bars:
         return ()
-    spent = round(_BAR_CELLS * balance.spent_nanos / limit_nanos)
-    reserved = round(_BAR_CELLS * (balance.spent_nanos + balance.reserved_nanos) / limit_nanos) - spent
+    spent = round(_BAR_CELLS * balance.spent / limit_nanos)
+    reserved = round(_BAR_CELLS * (balance.spent + balance.reserved) / limit_nanos) - spent
     free = _BAR_CELLS - spent - reserved
     return (Text.assemble(("█" * spent, "green"), ("█" * reserved, "yellow"), ("░" * free, "dim")),)
 
@@ -91,8 +91,8 @@ def _story(title: str, entries: Sequence[Entry]) -> Group:
                 f"{datetime.fromtimestamp(entry.time_ms / 1000, UTC):%H:%M:%S.%f}"[:-3],
                 entry.op,
                 _OWNERS.get(entry.counter.account, entry.counter.account),
-                _change(entry.reserved_before_nanos, entry.reserved_nanos),
-                _change(entry.spent_before_nanos, entry.spent_nanos),
+                _change(entry.reserved_before, entry.reserved),
+                _change(entry.spent_before, entry.spent),
             )
         table.add_section()
     return Group(Text(f"\n{title}", style="bold"), table)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status, Target
+from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.follower import Call, StoreFollower
 from budget_middleware.ledger.hold import Hold
@@ -67,9 +68,9 @@ class _Owed:
         return self.ending.targets if isinstance(self.ending, Finalize) else self.hold.targets
 
     @property
-    def actual_nanos(self) -> int:
+    def actual(self) -> Amounts:
         """What it books."""
-        return self.ending.actual_nanos if isinstance(self.ending, Finalize) else 0
+        return self.ending.actual if isinstance(self.ending, Finalize) else NOTHING
 
     def bill_attributes(self) -> Attributes:
         """What its bill tells a span that is recorded."""
@@ -117,7 +118,7 @@ class _Answered(NamedTuple):
     since_s: float
     id: str
     targets: tuple[Target, ...]
-    actual_nanos: int | None
+    actual: Amounts | None
     reason: str
     bill: str
     reserve_trace: str
@@ -127,21 +128,21 @@ class _Answered(NamedTuple):
     def of(cls, owed: _Owed) -> Self:
         ending, told = owed.ending, owed.told() if owed.span.is_recording else None
         targets: tuple[Target, ...] = ()
-        nanos, bill = None, ""
+        actual, bill = None, ""
         if isinstance(ending, Finalize):
-            targets, nanos, bill = ending.targets, ending.actual_nanos, ending.bill
+            targets, actual, bill = ending.targets, ending.actual, ending.bill
         now_s, trace = time.monotonic(), owed.hold.reserve_trace
-        return cls(now_s, owed.since_s, ending.id, targets, nanos, ending.reason, bill, trace, told)
+        return cls(now_s, owed.since_s, ending.id, targets, actual, ending.reason, bill, trace, told)
 
     def again(self) -> _Owed:
         told = {**(self.told or {}), names.REASON: "replayed"}
-        hold = Hold(payers={}, amount_nanos=0, id=self.id, reserve_trace=self.reserve_trace)
+        hold = Hold(payers={}, asked=NOTHING, id=self.id, reserve_trace=self.reserve_trace)
         return _Owed(hold, self._ending(), lambda: told, self.since_s, was_tried=True, is_replay=True)
 
     def _ending(self) -> Ending:
-        if self.actual_nanos is None:
+        if self.actual is None:
             return Release(self.id, reason=self.reason)
-        return Finalize(self.id, self.targets, self.actual_nanos, reason=self.reason, bill=self.bill)
+        return Finalize(self.id, self.targets, self.actual, reason=self.reason, bill=self.bill)
 
 
 class _LastAnswered:
@@ -198,7 +199,7 @@ class Endings:
         """Take over what processes that are gone have left on disk."""
         for spooled in self._spool.adopt():
             ending = spooled.ending
-            hold = Hold(payers={}, amount_nanos=0, id=ending.id, reserve_trace=spooled.reserve_trace)
+            hold = Hold(payers={}, asked=NOTHING, id=ending.id, reserve_trace=spooled.reserve_trace)
             since_s = time.monotonic() - max(now_ms() - spooled.since_ms, 0) / 1000
             self._tasks.own(self._end(_Owed(hold, ending, names.because(ending.reason), since_s, was_tried=True)))
 
@@ -253,7 +254,7 @@ class Endings:
     def _goes_on(self, owed: _Owed, call: Call, error: BaseException) -> bool:
         """After a try that got no answer: whether there is to be another one."""
         if not owed.was_tried:
-            self._local.end(owed.hold, owed.targets, owed.actual_nanos)
+            self._local.end(owed.hold, owed.targets, owed.actual)
         owed.was_tried = True
         owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
         if isinstance(error, StoreUnavailable | WrongServer | TimeoutError):

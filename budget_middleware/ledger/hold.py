@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.telemetry import ParentContext, Told, names
 
 
@@ -27,10 +28,10 @@ class Hold:
     """
 
     payers: Mapping[str, str | None]
-    amount_nanos: int
+    asked: Amounts
     model: str = ""
     other_models: tuple[str, ...] = ()
-    expiry_charge_nanos: int = 0
+    expiry_charge: Amounts = NOTHING
     context: ParentContext = None
     told: Told = dict
     id: str = field(default_factory=lambda: secrets.token_hex(16))
@@ -44,4 +45,4 @@ class Hold:
     is_leased: bool = False
 
     def told_of_reserve(self) -> names.Attributes:
-        return {names.ESTIMATE_USD: self.amount_nanos / NANOS_PER_USD, **self.told()}
+        return {names.ESTIMATE_USD: self.asked.usd / NANOS_PER_USD, **self.told()}

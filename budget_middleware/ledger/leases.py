@@ -97,7 +97,7 @@ class LeaseKeeper:
             _log.warning(
                 "%s of $%s is in flight, and left to its lease if it is cut off: %s",
                 hold.id,
-                usd_from_nanos(hold.amount_nanos),
+                usd_from_nanos(hold.asked.usd),
                 because,
                 extra=log_ids(hold.id, hold.reserve_trace),
             )
@@ -178,7 +178,7 @@ class LeaseKeeper:
 def _end(hold: Hold, end: End, *, because: str) -> None:
     """End a hold by its owner's abort rule, and say so; a hold without such a rule is left to its lease."""
     ids = log_ids(hold.id, hold.reserve_trace)
-    amount_usd = usd_from_nanos(hold.amount_nanos)
+    amount_usd = usd_from_nanos(hold.asked.usd)
     if hold.abort is None:
         _log.error(
             "%s of $%s has no owner that could end it, its lease will: %s", hold.id, amount_usd, because, extra=ids

@@ -33,6 +33,7 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings, Settled
 from budget_middleware.ledger.expiries import Expiries
@@ -314,9 +315,9 @@ class Ledger:
         return Reserve(
             hold.id,
             hold.targets,
-            hold.amount_nanos,
+            hold.asked,
             self._lease_ms,
-            expiry_charge_nanos=hold.expiry_charge_nanos,
+            expiry_charge=hold.expiry_charge,
             enforce=self._enforce,
             limits_version=limits_version,
             trace=span.trace,
@@ -328,13 +329,11 @@ class Ledger:
 
     # Endings. Each runs in a task of the ledger's own; whoever wants to wait for it awaits what these return.
 
-    def finalize(
-        self, hold: Hold, *, actual_nanos: int, reason: str = "", told: Told = dict, bill: str = ""
-    ) -> Settled:
+    def finalize(self, hold: Hold, *, actual: Amounts, reason: str = "", told: Told = dict, bill: str = "") -> Settled:
         """Book the actual cost, whatever became of the reservation. The packed bill goes into the journal with it."""
         self._leases.drop(hold)
         # Entries are wanted by whoever records a span, which is not known yet.
-        ending = Finalize(hold.id, hold.targets, actual_nanos, reason=reason, wants_entries=False, bill=bill)
+        ending = Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
         return self._endings.begin(hold, ending, partial(_told_of_finalize, hold, ending, told))
 
     def release(self, hold: Hold, *, reason: str = "") -> Settled:
@@ -391,13 +390,13 @@ class Ledger:
             return self.release(hold, reason="failed")
         self._count_cost(hold, added_nanos)
         bill = pack(nanos=added_nanos, amounts=[Amount(AmountKind.APP_TOLD, added_nanos)]) if added_nanos else ""
-        return self.finalize(hold, actual_nanos=added_nanos, reason="added", bill=bill)
+        return self.finalize(hold, actual=Amounts(usd=added_nanos), reason="added", bill=bill)
 
     def _count_cost(self, hold: Hold, actual_nanos: int) -> None:
         rates = self.prices.resolve(hold.model)
         # Names of the price book only, for their number is bounded.
         model = (rates.model if rates else "") or "other"
-        self.telemetry.metrics.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.amount_nanos, model=model)
+        self.telemetry.metrics.count_cost(actual_nanos=actual_nanos, estimate_nanos=hold.asked.usd, model=model)
 
     # What operators ask for. These raise StoreUnavailable and StoreRefused: an operator is there to try again.
 
@@ -405,7 +404,7 @@ class Ledger:
         self,
         claims: Iterable[Claim],
         *,
-        amount_nanos: int,
+        amount: Amounts,
         reason: str,
         targets: tuple[Target, ...] | None = None,
         id_: str = "",
@@ -421,14 +420,14 @@ class Ledger:
             Op.ADJUST,
             reservation_id=id_,
             since_seq=self._follower.seen.seq,
-            told=lambda: {names.AMOUNT_USD: amount_nanos / NANOS_PER_USD, names.REASON: reason},
+            told=lambda: {names.AMOUNT_USD: amount.usd / NANOS_PER_USD, names.REASON: reason},
         )
 
         async def attempt() -> Answer:
             verb = Adjust(
                 id_,
                 targets or self._targets(claims),
-                amount_nanos,
+                amount,
                 any_window=targets is not None,
                 trace=span.trace,
                 reason=reason,
@@ -491,7 +490,7 @@ class Ledger:
 
 
 def _told_of_finalize(hold: Hold, ending: Finalize, told: Told) -> names.Attributes:
-    own: names.Attributes = {names.AMOUNT_USD: ending.actual_nanos / NANOS_PER_USD, names.REASON: ending.reason}
+    own: names.Attributes = {names.AMOUNT_USD: ending.actual.usd / NANOS_PER_USD, names.REASON: ending.reason}
     return {**hold.told(), **own, **told()}
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from budget_middleware.core.model import Balance, Counter, Entry, Rejection, Target
 from budget_middleware.core.transitions import find_rejection
+from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger.hold import Hold
 
 FIGURES_MAX = 16_384
@@ -26,7 +27,7 @@ class LocalLedger:
     def __init__(self, *, lease_ms: int) -> None:
         self._lease_s = lease_ms / 1000
         self._seen: dict[Counter, tuple[Balance, float]] = {}
-        self._owed: dict[str, tuple[tuple[Target, ...], int]] = {}
+        self._owed: dict[str, tuple[tuple[Target, ...], Amounts]] = {}
         self._owed_on: dict[Counter, int] = {}
 
     # While the store answers.
@@ -44,7 +45,7 @@ class LocalLedger:
         """Remember the figures of journal entries, oldest first: those of other workers' requests too."""
         now_s = time.monotonic()
         for entry in entries:
-            self._seen[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos), now_s
+            self._seen[entry.counter] = Balance(entry.spent, entry.reserved), now_s
         if len(self._seen) > FIGURES_MAX:
             self._drop_oldest()
 
@@ -53,7 +54,7 @@ class LocalLedger:
 
         def worth(counter: Counter) -> tuple[bool, float]:
             balance, seen_s = self._seen[counter]
-            return balance.spent_nanos != 0, seen_s
+            return balance.spent != 0, seen_s
 
         for counter in sorted(self._seen, key=worth)[: len(self._seen) - FIGURES_MAX * 7 // 8]:
             del self._seen[counter]
@@ -61,55 +62,55 @@ class LocalLedger:
     def settle(self, id_: str) -> None:
         """The store has acknowledged an ending: its figures hold from now on."""
         if id_ in self._owed:
-            self.owe(id_, (), 0)
+            self.owe(id_, (), NOTHING)
 
     # While it is away.
 
     def reserve(self, hold: Hold) -> Rejection | None:
         """Hold an amount here, or tell the counter that refuses it."""
         balances = [self._balance(target.counter) for target in hold.targets]
-        rejection = find_rejection(hold.targets, balances, estimate_nanos=hold.amount_nanos)
+        rejection = find_rejection(hold.targets, balances, asked=hold.asked)
         if rejection is None:
             hold.is_local = True
-            self.owe(hold.id, hold.targets, hold.amount_nanos)
+            self.owe(hold.id, hold.targets, hold.asked)
         return rejection
 
-    def owe(self, id_: str, targets: tuple[Target, ...], nanos: int) -> None:
+    def owe(self, id_: str, targets: tuple[Target, ...], amounts: Amounts) -> None:
         """Count what a request holds or has cost, in place of what it counted before."""
-        counted_on, counted_nanos = self._owed.pop(id_, ((), 0))
+        counted_on, counted = self._owed.pop(id_, ((), NOTHING))
         for target in counted_on:
-            self._add(target.counter, -counted_nanos)
-        for target in targets if nanos else ():
-            self._add(target.counter, nanos)
-        if targets and nanos:
-            self._owed[id_] = targets, nanos
+            self._add(target.counter, -counted[target.place])
+        for target in targets:
+            self._add(target.counter, amounts[target.place])
+        if targets and amounts != NOTHING:
+            self._owed[id_] = targets, amounts
 
     def forget(self, id_: str) -> None:
         """An ending is lost: what it costs stays counted, and nothing else is kept of it."""
         self._owed.pop(id_, None)
 
-    def end(self, hold: Hold, targets: tuple[Target, ...], actual_nanos: int) -> None:
+    def end(self, hold: Hold, targets: tuple[Target, ...], actual: Amounts) -> None:
         """Count the cost of a request whose ending got no answer yet."""
         if not hold.is_local:
-            self._give_back(hold.targets, hold.amount_nanos)
-        self.owe(hold.id, targets, actual_nanos)
+            self._give_back(hold.targets, hold.asked)
+        self.owe(hold.id, targets, actual)
 
-    def _give_back(self, targets: Sequence[Target], amount_nanos: int) -> None:
+    def _give_back(self, targets: Sequence[Target], asked: Amounts) -> None:
         """A reservation that the store's figures hold has ended without its knowledge."""
         for target in targets:
             if target.counter in self._seen:
                 balance, seen_s = self._seen[target.counter]
-                reserved_nanos = max(0, balance.reserved_nanos - amount_nanos)
-                self._seen[target.counter] = balance._replace(reserved_nanos=reserved_nanos), seen_s
+                reserved = max(0, balance.reserved - asked[target.place])
+                self._seen[target.counter] = balance._replace(reserved=reserved), seen_s
 
-    def _add(self, counter: Counter, nanos: int) -> None:
-        total_nanos = self._owed_on.get(counter, 0) + nanos
-        if total_nanos:
-            self._owed_on[counter] = total_nanos
+    def _add(self, counter: Counter, figure: int) -> None:
+        total = self._owed_on.get(counter, 0) + figure
+        if total:
+            self._owed_on[counter] = total
         else:
             self._owed_on.pop(counter, None)
 
     def _balance(self, counter: Counter) -> Balance:
         balance, seen_s = self._seen.get(counter, (Balance(), 0.0))
         is_over = time.monotonic() - seen_s > self._lease_s
-        return Balance(balance.spent_nanos + self._owed_on.get(counter, 0), 0 if is_over else balance.reserved_nanos)
+        return Balance(balance.spent + self._owed_on.get(counter, 0), 0 if is_over else balance.reserved)

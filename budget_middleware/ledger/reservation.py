@@ -6,6 +6,7 @@ from decimal import Decimal
 from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.hold import Hold
 
 
@@ -37,14 +38,14 @@ def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, 
     if nanos < 0:
         raise ValueError(f"{estimate_usd!r}: an estimate is 0 or more")
     payers = {kind: encode_subject(subject) for kind, subject in accounts.items()}
-    return Hold(payers, nanos, model=encode_subject(model) if model else "")
+    return Hold(payers, Amounts(usd=nanos), model=encode_subject(model) if model else "")
 
 
 def _told(rejection: Rejection) -> str:
-    account, period, window = rejection.target.counter
+    account, period, window, _ = rejection.target.counter
     return (
-        f"{account} for {period} {window}: limit ${usd_from_nanos(rejection.limit_nanos)}, "
-        f"spent ${usd_from_nanos(rejection.balance.spent_nanos)}, "
-        f"reserved ${usd_from_nanos(rejection.balance.reserved_nanos)}, "
-        f"estimate ${usd_from_nanos(rejection.estimate_nanos)}"
+        f"{account} for {period} {window}: limit ${usd_from_nanos(rejection.limit)}, "
+        f"spent ${usd_from_nanos(rejection.balance.spent)}, "
+        f"reserved ${usd_from_nanos(rejection.balance.reserved)}, "
+        f"estimate ${usd_from_nanos(rejection.estimate)}"
     )

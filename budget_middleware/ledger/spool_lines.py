@@ -13,6 +13,7 @@ from typing import Any
 from budget_middleware.core.accounts import names_raw_key, parse_account, parts_of
 from budget_middleware.core.model import Finalize, Release, Target
 from budget_middleware.core.money import MAX_NANOS
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import FOREVER_MS, Window
 from budget_middleware.stores.packing import pack_targets, unpack_targets
 
@@ -55,7 +56,7 @@ def to_line(spooled: SpooledEnding) -> str:
         "reserve_trace": spooled.reserve_trace,
     }
     if isinstance(ending, Finalize):
-        document |= {"targets": pack_targets(ending.targets), "actual_nanos": str(ending.actual_nanos)}
+        document |= {"targets": pack_targets(ending.targets), "actual_nanos": str(ending.actual.usd)}
         if ending.bill:
             document["bill"] = ending.bill
     return json.dumps(document) + "\n"
@@ -81,7 +82,7 @@ def from_line(line: str) -> SpooledEnding | str:
         case "finalize":
             # Lines of older versions have none.
             bill = _matched(document, "bill", _BILL) if "bill" in document else ""
-            ending = Finalize(id_, _targets(document), _amount(document), reason=reason, bill=bill)
+            ending = Finalize(id_, _targets(document), Amounts(usd=_amount(document)), reason=reason, bill=bill)
         case "release":
             ending = Release(id_, reason=reason)
         case _:
@@ -134,7 +135,7 @@ def _is_sound(target: Target) -> bool:
         parse_account(target.account) == target.account
         and not names_raw_key(parts_of(target.account))
         and _has_form(target.window)
-        and (target.limit_nanos is None or 0 <= target.limit_nanos <= MAX_NANOS)
+        and (target.limit is None or 0 <= target.limit <= MAX_NANOS)
     )
 
 

@@ -13,6 +13,7 @@ from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
+from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
@@ -75,10 +76,10 @@ class Admission:
             return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
         hold = Hold(
             payers,
-            quote.estimate_nanos,
+            Amounts(usd=quote.estimate_nanos),
             model=encode_subject(quote.model) if quote.model else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
-            expiry_charge_nanos=self._expiry_charge(quote),
+            expiry_charge=self._expiry_charge(quote),
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
             told=partial(_told, (quote.rates.provider if quote.rates else "") or api.provider, _short(quote.ask.model)),
@@ -90,11 +91,12 @@ class Admission:
             return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote, body))
         return decided
 
-    def _expiry_charge(self, quote: Quote) -> int:
+    def _expiry_charge(self, quote: Quote) -> Amounts:
         on_expire = self._settings.on_expire
         if on_expire is OnExpire.RELEASE:
-            return 0
-        return expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
+            return NOTHING
+        nanos = expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
+        return Amounts(usd=nanos)
 
     async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, str | None]:
         try:
@@ -138,7 +140,7 @@ class Admission:
 
         Which limits do, the store alone knows for sure, so this is asked after a reserve of 0.
         """
-        if self._enforces and any(target.limit_nanos is not None for target in hold.targets):
+        if self._enforces and any(target.limit is not None for target in hold.targets):
             return True
         model = encode_subject(quote.unpriced_model) if quote.unpriced_model else hold.model or "(none named)"
         if self._ledger.note(Topic.UNPRICED, model):

@@ -23,6 +23,7 @@ from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.core.charges import BOOKED_BY, CORRECTS, Charge, End
 from budget_middleware.core.model import Answer, State, Status
+from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger import Hold, Ledger, Settled
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
@@ -43,7 +44,7 @@ def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charg
     """Book the ceiling of a response so that its usage can correct it, in a task that no cancellation reaches."""
     settled: Settled = asyncio.get_running_loop().create_future()
     id_ = _id_of("booking", response_id)
-    finalize = partial(ledger.finalize, actual_nanos=charge.nanos, reason=charge.reason, told=told, bill=bill)
+    finalize = partial(ledger.finalize, actual=Amounts(usd=charge.nanos), reason=charge.reason, told=told, bill=bill)
     ledger.run_in_background(_book(ledger, hold, id_=id_, finalize=finalize, settled=settled))
     return settled
 
@@ -51,7 +52,7 @@ def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charg
 async def _book(ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hold], Settled], settled: Settled) -> None:
     booking = Hold(
         hold.payers,
-        0,
+        NOTHING,
         model=hold.model,
         other_models=hold.other_models,
         context=hold.context,
@@ -102,15 +103,15 @@ async def _correct(ledger: Ledger, seen: Seen) -> None:
     booked = await ledger.look_up(_id_of("booking", seen.background_id))
     if booked is None or booked.state is not State.FINALIZED:
         return
-    quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual_nanos)
+    quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual.usd)
     bill = Bill(quote, ledger.prices)
     evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
-    if evidence.actual_nanos is None or evidence.actual_nanos == booked.actual_nanos:
+    if evidence.actual_nanos is None or evidence.actual_nanos == booked.actual.usd:
         return
     try:
         await ledger.adjust(
             (),
-            amount_nanos=evidence.actual_nanos - booked.actual_nanos,
+            amount=Amounts(usd=evidence.actual_nanos - booked.actual.usd),
             reason=f"{CORRECTS}{booked.id}",
             targets=booked.targets,
             id_=_id_of("correction", seen.background_id),

@@ -223,7 +223,7 @@ class Exchange:
         inner_cost = inner.cost if inner is not None else b""
         headers = budget_headers(
             hold.id,
-            estimate_nanos=hold.amount_nanos,
+            estimate_nanos=hold.asked.usd,
             cost_nanos=charge.nanos if charge is not None and not inner_cost else None,
             is_unprotected=self._admitted.is_unprotected,
         )

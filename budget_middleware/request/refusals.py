@@ -30,15 +30,15 @@ _NANOS_PER_MICRO = 1_000
 
 def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = ()) -> str:
     """One sentence naming the counter that refused, and its figures if the account is proven to be the caller's own."""
-    account, period, window = rejection.target.counter
+    account, period, window, _ = rejection.target.counter
     why = "is held by requests in flight" if rejection.is_held else "cannot cover this request"
     if not is_callers_own(account, claimed_kinds=claimed_kinds):
         return f"The budget of {kind_of(account)} per {period} {why}."
     return (
-        f"The budget of {account} for {period} {window} {why}: limit ${usd_from_nanos(rejection.limit_nanos)}, "
-        f"spent ${usd_from_nanos(rejection.balance.spent_nanos)}, "
-        f"reserved ${usd_from_nanos(rejection.balance.reserved_nanos)}, "
-        f"estimate ${usd_from_nanos(rejection.estimate_nanos)}."
+        f"The budget of {account} for {period} {window} {why}: limit ${usd_from_nanos(rejection.limit)}, "
+        f"spent ${usd_from_nanos(rejection.balance.spent)}, "
+        f"reserved ${usd_from_nanos(rejection.balance.reserved)}, "
+        f"estimate ${usd_from_nanos(rejection.estimate)}."
     )
 
 
@@ -126,14 +126,14 @@ class _OwnLimit(NamedTuple):
 def _own_limits(targets: tuple[Target, ...]) -> tuple[_OwnLimit, ...]:
     limits = []
     for place, target in enumerate(targets):
-        if target.limit_nanos is None or not is_callers_own(target.account):
+        if target.limit is None or not is_callers_own(target.account):
             continue
         window = target.window
         name = f'"{kind_of(target.account)}-{window.period}"'
-        policy = f'{name};q={target.limit_nanos // _NANOS_PER_MICRO};qu="usd-micros"'
+        policy = f'{name};q={target.limit // _NANOS_PER_MICRO};qu="usd-micros"'
         if window.ends_ms < FOREVER_MS:
             policy += f";w={(window.ends_ms - window.starts_ms) // 1000}"
-        limits.append(_OwnLimit(place, name, policy, target.limit_nanos, window.ends_ms))
+        limits.append(_OwnLimit(place, name, policy, target.limit, window.ends_ms))
     return tuple(limits)
 
 

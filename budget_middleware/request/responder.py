@@ -116,7 +116,7 @@ class BudgetResponder:
         self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
         headers = retry_headers(refused.refusal.reason, call_s=self._call_times.mean_s)
         if self._settings.headers and refused.hold is not None:
-            headers += budget_headers(refused.hold.id, estimate_nanos=refused.hold.amount_nanos)
+            headers += budget_headers(refused.hold.id, estimate_nanos=refused.hold.asked.usd)
         if self._settings.headers and refused.rejection is not None:
             headers += rate_limit_headers(
                 (refused.rejection.target,), [refused.rejection.balance], now_ms=self._ledger.store_time_ms()

@@ -17,6 +17,7 @@ from functools import partial
 from budget_middleware.apis.base import Seen
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, Charge, End, Evidence, charge_of
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import BudgetHandle, Ledger, Settled
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.background import book_response
@@ -80,7 +81,7 @@ class Settlement:
         if charge.reason == GOES_ON and self._seen.background_id and not self._admitted.is_unprotected:
             response_id = self._seen.background_id
             return book_response(self._ledger, hold, response_id=response_id, charge=charge, told=told, bill=bill)
-        return self._ledger.finalize(hold, actual_nanos=charge.nanos, reason=charge.reason, told=told, bill=bill)
+        return self._ledger.finalize(hold, actual=Amounts(usd=charge.nanos), reason=charge.reason, told=told, bill=bill)
 
     async def wait_until_begun(self) -> None:
         """Wait until the ending has begun, by whomever."""

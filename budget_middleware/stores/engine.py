@@ -78,8 +78,9 @@ class Engine:
 
     def expire(self, verb: Expire, *, now_ms: int) -> Answer:
         call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
-        decision = transitions.expire_now(call.open(verb.id))
-        call.apply(Op.EXPIRE, verb.id, decision, reason=verb.reason)
+        known = call.open(verb.id)
+        decision = transitions.expire_now(known)
+        call.apply(Op.EXPIRE, verb.id, decision, reserve_trace=known.trace if known else "", reason=verb.reason)
         return call.answer(decision, verb.id)
 
     def adjust(self, verb: Adjust, *, now_ms: int) -> Answer:
@@ -87,7 +88,7 @@ class Engine:
         call.expire_due_on(verb.targets)
         decision = transitions.adjust(self._tables.adjustment(verb.id), verb, now_ms=now_ms)
         if decision.status is Status.ADJUSTED:
-            made = Adjustment(verb.id, verb.targets, verb.amount_nanos)
+            made = Adjustment(verb.id, verb.targets, verb.amount)
             self._tables.put_adjustment(made, forget_ms=now_ms + self._retention.remember_ms)
             call.apply(Op.ADJUST, verb.id, decision, reason=verb.reason, bill=verb.bill)
         return call.answer(decision, targets=verb.targets)
@@ -99,11 +100,11 @@ class Engine:
         if by_hand.repaired_at_seq > verb.found_at_seq:
             return call.answer(Decision(Status.DUPLICATE), targets=(verb.target,))
         (balance,) = call.balances((verb.target,))
-        held_nanos = sum(reservation.held_nanos for reservation in self._tables.pending(counter))
+        held = sum(reservation.held[verb.target.place] for reservation in self._tables.pending(counter))
         # The journal has led *spent*; a part of it that is more than the whole is not so.
-        adjusted_nanos = min(by_hand.adjusted_nanos, balance.spent_nanos + verb.spent_nanos)
-        self._tables.put_by_hand(counter, ByHand(adjusted_nanos, repaired_at_seq=call.meta.seq + 1))
-        posting = Posting(verb.target, verb.spent_nanos, held_nanos - balance.reserved_nanos)
+        adjusted = min(by_hand.adjusted, balance.spent + verb.spent)
+        self._tables.put_by_hand(counter, ByHand(adjusted, repaired_at_seq=call.meta.seq + 1))
+        posting = Posting(verb.target, verb.spent, held - balance.reserved)
         decision = Decision(Status.REPAIRED, postings=(posting,))
         call.apply(Op.ADJUST, verb.id, decision, reason=verb.reason)
         return call.answer(decision, targets=(verb.target,))

@@ -78,10 +78,12 @@ class Call:
 
     def expire_due(self, reservation: Reservation) -> Reservation | None:
         decision = transitions.expire_due(reservation)
-        self.apply(Op.EXPIRE, reservation.id, decision)
+        self.apply(Op.EXPIRE, reservation.id, decision, reserve_trace=reservation.trace)
         return decision.becomes
 
-    def apply(self, op: Op, id_: str, decision: Decision, *, reason: str = "", bill: str = "") -> None:
+    def apply(
+        self, op: Op, id_: str, decision: Decision, *, reserve_trace: str = "", reason: str = "", bill: str = ""
+    ) -> None:
         becomes, postings = decision.becomes, decision.postings
         if becomes is not None:
             self._tables.put(becomes, forget_ms=self._forget_ms(becomes, decision.status))
@@ -89,7 +91,8 @@ class Call:
             figures = self._book(postings)
             if decision.status is Status.ADJUSTED:
                 self._add_to_adjusted(postings)
-            self._write_down(op, id_, decision, figures=figures, reason=reason, bill=bill)
+            step = (op, id_, decision)
+            self._write_down(*step, figures=figures, reserve_trace=reserve_trace, reason=reason, bill=bill)
             # A repaired counter was wrong, and the totals need not be.
             if op is not Op.ADJUST:
                 self._add_to_totals(postings)
@@ -124,9 +127,7 @@ class Call:
     def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
         for target, spent_delta, _ in postings:
             by_hand = self._tables.by_hand(target.counter)
-            self._tables.put_by_hand(
-                target.counter, by_hand._replace(adjusted_nanos=by_hand.adjusted_nanos + spent_delta)
-            )
+            self._tables.put_by_hand(target.counter, by_hand._replace(adjusted=by_hand.adjusted + spent_delta))
 
     def _keep_or_drop(self, targets: Sequence[Target]) -> None:
         """Something on these counters is over: they are kept for a time after that, or after their window's end.
@@ -149,7 +150,15 @@ class Call:
         return self._tables.by_hand(counter) == _UNTOUCHED and not self._tables.pending(counter)
 
     def _write_down(
-        self, op: Op, id_: str, decision: Decision, *, figures: tuple[int, ...], reason: str, bill: str
+        self,
+        op: Op,
+        id_: str,
+        decision: Decision,
+        *,
+        figures: tuple[int, ...],
+        reserve_trace: str,
+        reason: str,
+        bill: str,
     ) -> None:
         """Append one step that tells of all postings."""
         before, count, status = self.meta, len(decision.postings), decision.status
@@ -173,7 +182,7 @@ class Call:
             targets=tuple([target for target, _, _ in decision.postings]),
             figures=figures,
             trace=self._trace,
-            reserve_trace=decision.becomes.trace if op is Op.EXPIRE and decision.becomes else "",
+            reserve_trace=reserve_trace,
             reason=reason,
             bill=bill,
         )

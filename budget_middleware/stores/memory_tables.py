@@ -9,6 +9,7 @@ from itertools import islice
 from operator import attrgetter
 
 from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State
+from budget_middleware.core.units import Amounts
 from budget_middleware.stores.deadlines import Deadlines
 from budget_middleware.stores.packing import pack_targets, unpack_targets
 from budget_middleware.stores.tables import ByHand, CounterRow, Meta, Step
@@ -16,7 +17,8 @@ from budget_middleware.stores.tables import ByHand, CounterRow, Meta, Step
 _UNTOUCHED = ByHand()
 _last_seq = attrgetter("last_seq")
 
-_Ended = tuple[str, str, int | None, int, int, int, int, str]
+_Figures = tuple[int, ...]
+_Ended = tuple[str, str, _Figures | None, _Figures, _Figures, int]
 
 
 class MemoryTables:
@@ -179,10 +181,25 @@ class MemoryTables:
 
 
 def _packed(reservation: Reservation) -> _Ended:
-    _, state, targets, amount, charge, actual, created, due, trace = reservation
-    return state.value, pack_targets(targets), amount, charge, actual, created, due, trace
+    asked = reservation.asked
+    return (
+        reservation.state.value,
+        pack_targets(reservation.targets),
+        None if asked is None else tuple(asked),
+        tuple(reservation.expiry_charge),
+        tuple(reservation.actual),
+        reservation.created_ms,
+    )
 
 
 def _unpacked(id_: str, ended: _Ended) -> Reservation:
-    state, targets, amount, charge, actual, created, due, trace = ended
-    return Reservation(id_, State(state), unpack_targets(targets), amount, charge, actual, created, due, trace)
+    state, targets, asked, charge, actual, created_ms = ended
+    return Reservation(
+        id_,
+        State(state),
+        unpack_targets(targets),
+        None if asked is None else Amounts(*asked),
+        expiry_charge=Amounts(*charge),
+        actual=Amounts(*actual),
+        created_ms=created_ms,
+    )

@@ -20,6 +20,7 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.stores.tables import booking_numbers
 
@@ -36,7 +37,7 @@ _BILL = "\nbill:"
 def pack_targets(targets: tuple[Target, ...]) -> str:
     return " ".join(
         f"{target.account} {target.window.period} {target.window.id} "
-        f"{target.window.starts_ms} {target.window.ends_ms} {pack_limit(target.limit_nanos)}"
+        f"{target.window.starts_ms} {target.window.ends_ms} {pack_limit(target.limit)}"
         for target in targets
     )
 
@@ -55,16 +56,20 @@ def unpack_targets(packed: str) -> tuple[Target, ...]:
 
 def unpack_reservation(id_: str, fields: Sequence[str]) -> Reservation:
     state, targets, amount, charge, actual, created, deadline, trace = fields
+    asked = Amounts(usd=int(amount)) if amount else None
+    is_pending = state == State.PENDING
+    # What is over has nobody who would need the rest.
     return Reservation(
         id=id_,
         state=State(state),
         targets=unpack_targets(targets),
-        amount_nanos=int(amount) if amount else None,
-        expiry_charge_nanos=int(charge),
-        actual_nanos=int(actual),
+        asked=asked,
+        held=(asked or NOTHING) if is_pending else NOTHING,
+        expiry_charge=Amounts(usd=int(charge)) if is_pending or state == State.EXPIRED else NOTHING,
+        actual=Amounts(usd=int(actual)),
         created_ms=int(created),
-        deadline_ms=int(deadline),
-        trace=trace,
+        deadline_ms=int(deadline) if is_pending else 0,
+        trace=trace if is_pending else "",
     )
 
 
@@ -84,11 +89,11 @@ def unpack_record(record: str) -> Iterator[Entry]:
             op=Op(op),
             reservation_id=id_,
             counter=Counter(account, Period(period), window),
-            spent_delta_nanos=int(spent_delta),
-            reserved_delta_nanos=int(reserved_delta),
-            spent_nanos=int(spent),
-            reserved_nanos=int(reserved),
-            limit_nanos=_unpack_limit(limit),
+            spent_delta=int(spent_delta),
+            reserved_delta=int(reserved_delta),
+            spent=int(spent),
+            reserved=int(reserved),
+            limit=_unpack_limit(limit),
             status=Status(status),
             trace=trace,
             reserve_trace=reserve_trace,
@@ -121,9 +126,9 @@ def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:
         "id": refusal.reservation_id,
         "accounts": " ".join(refusal.accounts),
         "target": pack_targets((rejection.target,)),
-        "spent": str(rejection.balance.spent_nanos),
-        "reserved": str(rejection.balance.reserved_nanos),
-        "estimate": str(rejection.estimate_nanos),
+        "spent": str(rejection.balance.spent),
+        "reserved": str(rejection.balance.reserved),
+        "estimate": str(rejection.estimate),
         "model": refusal.model,
         "trace": refusal.trace,
         "enforced": "1" if refusal.is_enforced else "0",
@@ -134,7 +139,7 @@ def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:
 def unpack_refusal(fields: Mapping[str, str]) -> LoggedRefusal:
     """ValueError or KeyError for what is none."""
     (target,) = unpack_targets(fields["target"])
-    if target.limit_nanos is None:
+    if target.limit is None:
         raise ValueError("only a limited counter refuses")
     balance = Balance(int(fields["spent"]), int(fields["reserved"]))
     return LoggedRefusal(
@@ -153,13 +158,17 @@ _PERIODS = {str(period): period for period in Period}
 
 
 def counter_name(counter: Counter) -> str:
-    return f"{counter.account}|{counter.period}|{counter.window}"
+    return counter.name
 
 
 def counter_named(name: str) -> Counter:
-    account, period, window = name.split("|")
+    account, period, window, *unit = name.split("|")
     # A table: an enum looks its members up at a fifth of the speed, and operators list 100,000 counters.
-    return Counter(account, _PERIODS.get(period) or Period(period), window)
+    counter = Counter(account, _PERIODS.get(period) or Period(period), window, Unit(*unit) if unit else Unit.USD)
+    # Of two names of one counter one is wrong.
+    if unit and counter.name != name:
+        raise ValueError(f"{name[:80]!r} is not the name of a counter")
+    return counter
 
 
 def pack_limit_field(pattern: str, period: Period) -> str:

@@ -92,21 +92,21 @@ class TableStore:
         with self._transaction:
             now_ms = self._clock_ms()
             return [
-                CounterView(counter, self._without_due(counter, row.balance, now_ms), row.by_hand.adjusted_nanos)
+                CounterView(counter, self._without_due(counter, row.balance, now_ms), row.by_hand.adjusted)
                 for counter, row in sorted(self._tables.all_counters().items())
                 if account in (None, counter.account)
             ]
 
     def _without_due(self, counter: Counter, balance: Balance, now_ms: int) -> Balance:
-        due_nanos = sum(each.held_nanos for each in self._tables.pending(counter) if each.is_due(now_ms))
-        return Balance(balance.spent_nanos, balance.reserved_nanos - due_nanos)
+        due = sum(each.held.of(counter.unit) for each in self._tables.pending(counter) if each.is_due(now_ms))
+        return Balance(balance.spent, balance.reserved - due)
 
     async def proofs(self) -> Sequence[CounterProof]:
         with self._transaction:
             pending: dict[Counter, list[int]] = {}
             for reservation in self._tables.pending():
                 for target in reservation.targets:
-                    pending.setdefault(target.counter, []).append(reservation.held_nanos)
+                    pending.setdefault(target.counter, []).append(reservation.held[target.place])
             rows, seq = self._tables.all_counters(), self._tables.meta().seq
             # Of a counter that is gone its leases may be left, and should show.
             unwritten = {counter for counter, held in pending.items() if any(held)}
@@ -119,9 +119,9 @@ class TableStore:
         return CounterProof(
             counter,
             row.balance,
-            row.by_hand.adjusted_nanos,
+            row.by_hand.adjusted,
             pending=len(held),
-            pending_nanos=sum(held),
+            held=sum(held),
             seen_at_seq=seq,
         )
 
@@ -131,7 +131,7 @@ class TableStore:
             for reservation in self._tables.pending():
                 for account in {target.account for target in reservation.targets}:
                     kind = kind_of(account)
-                    lacking[kind] = lacking.get(kind, 0) + reservation.held_nanos
+                    lacking[kind] = lacking.get(kind, 0) + reservation.held.usd
             if not any(lacking.values()):
                 return []
             if mend:

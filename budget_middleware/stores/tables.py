@@ -28,7 +28,7 @@ class Meta(NamedTuple):
 class ByHand(NamedTuple):
     """What operators did to a counter: the part of *spent* that they adjusted; the seq of its last repair, or 0."""
 
-    adjusted_nanos: int = 0
+    adjusted: int = 0
     repaired_at_seq: int = 0
 
 
@@ -66,18 +66,18 @@ class Step(NamedTuple):
         first_seq = self.last_seq - len(self.targets) + 1
         rows = zip(self.targets, zip(*[iter(self.figures)] * 4, strict=True), bookings, strict=True)
         for seq, (target, figures, booking) in enumerate(rows, start=first_seq):
-            spent_delta_nanos, reserved_delta_nanos, spent_nanos, reserved_nanos = figures
+            spent_delta, reserved_delta, spent, reserved = figures
             yield Entry(
                 seq=seq,
                 time_ms=self.time_ms,
                 op=self.op,
                 reservation_id=self.reservation_id,
                 counter=target.counter,
-                spent_delta_nanos=spent_delta_nanos,
-                reserved_delta_nanos=reserved_delta_nanos,
-                spent_nanos=spent_nanos,
-                reserved_nanos=reserved_nanos,
-                limit_nanos=target.limit_nanos,
+                spent_delta=spent_delta,
+                reserved_delta=reserved_delta,
+                spent=spent,
+                reserved=reserved,
+                limit=target.limit,
                 status=self.status,
                 trace=self.trace,
                 reserve_trace=self.reserve_trace,

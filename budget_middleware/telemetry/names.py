@@ -110,27 +110,27 @@ def counter_attributes(entry: Entry) -> Attributes:
         RESERVATION_ID: entry.reservation_id,
         STATUS: str(entry.status),
         JOURNAL_SEQ: entry.seq,
-        SPENT_BEFORE_USD: entry.spent_before_nanos / NANOS_PER_USD,
-        SPENT_DELTA_USD: entry.spent_delta_nanos / NANOS_PER_USD,
-        SPENT_AFTER_USD: entry.spent_nanos / NANOS_PER_USD,
-        RESERVED_BEFORE_USD: entry.reserved_before_nanos / NANOS_PER_USD,
-        RESERVED_DELTA_USD: entry.reserved_delta_nanos / NANOS_PER_USD,
-        RESERVED_AFTER_USD: entry.reserved_nanos / NANOS_PER_USD,
+        SPENT_BEFORE_USD: entry.spent_before / NANOS_PER_USD,
+        SPENT_DELTA_USD: entry.spent_delta / NANOS_PER_USD,
+        SPENT_AFTER_USD: entry.spent / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: entry.reserved_before / NANOS_PER_USD,
+        RESERVED_DELTA_USD: entry.reserved_delta / NANOS_PER_USD,
+        RESERVED_AFTER_USD: entry.reserved / NANOS_PER_USD,
     }
-    if entry.limit_nanos is not None:
-        attributes[LIMIT_USD] = entry.limit_nanos / NANOS_PER_USD
+    if entry.limit is not None:
+        attributes[LIMIT_USD] = entry.limit / NANOS_PER_USD
     return attributes
 
 
 def rejection_attributes(rejection: Rejection) -> Attributes:
     """The counter that refused a reserve."""
-    account, period, window = rejection.target.counter
+    account, period, window, _ = rejection.target.counter
     return {
         ACCOUNT: account,
         ACCOUNT_KIND: kind_of(account),
         PERIOD: str(period),
         WINDOW: window,
-        SPENT_BEFORE_USD: rejection.balance.spent_nanos / NANOS_PER_USD,
-        RESERVED_BEFORE_USD: rejection.balance.reserved_nanos / NANOS_PER_USD,
-        LIMIT_USD: rejection.limit_nanos / NANOS_PER_USD,
+        SPENT_BEFORE_USD: rejection.balance.spent / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: rejection.balance.reserved / NANOS_PER_USD,
+        LIMIT_USD: rejection.limit / NANOS_PER_USD,
     }

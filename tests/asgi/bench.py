@@ -74,7 +74,7 @@ class Bench:
             return "0.00", "0.00"
         assert len(views) == 1, f"several counters: {views}"
         balance = views[0].balance
-        return usd_from_nanos(balance.spent_nanos), usd_from_nanos(balance.reserved_nanos)
+        return usd_from_nanos(balance.spent), usd_from_nanos(balance.reserved)
 
     async def accounts(self) -> set[str]:
         await self.settle()

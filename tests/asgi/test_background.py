@@ -41,7 +41,7 @@ async def test_f51_a_background_answer_is_booked_at_its_ceiling_and_corrected_on
         assert played.json() == done(100)
         assert await bench.figures() == ("0.10", "0.00")
     (correction,) = [entry for entry in await whole_journal(bench.reader) if entry.op is Op.ADJUST]
-    assert correction.spent_delta_nanos == nanos_from_usd("-0.50")
+    assert correction.spent_delta == nanos_from_usd("-0.50")
 
 
 async def test_f51_the_first_usage_that_is_told_counts(bench):
@@ -104,7 +104,7 @@ async def test_the_journal_leads_from_the_reservation_to_the_booking(bench):
     (released,) = [entry for entry in journal if entry.op is Op.RELEASE]
     (booked,) = [entry for entry in journal if entry.op is Op.FINALIZE]
     assert released.reason == f"booked_by:{booked.reservation_id}"
-    assert (booked.reason, booked.spent_delta_nanos) == ("estimated_background", nanos_from_usd("0.60"))
+    assert (booked.reason, booked.spent_delta) == ("estimated_background", nanos_from_usd("0.60"))
 
 
 async def test_f51_an_id_that_was_seen_before_makes_nothing_free(bench):

@@ -23,7 +23,7 @@ async def bills(bench):
             bill = unpack(entry.bill)
             assert bill is not None
             if entry.op is Op.FINALIZE:
-                assert bill.nanos == entry.spent_delta_nanos
+                assert bill.nanos == entry.spent_delta
             assert abs(bill.rest_femtos) < 1_000_000, "only rounding is left over"
             assert CANARY not in entry.bill
             told.append((entry.reason, bill))

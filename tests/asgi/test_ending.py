@@ -119,7 +119,7 @@ class TestWhatComesLater:
         await gate.reached()
         assert played.is_complete
         (view,) = await memory.reader.counters()
-        assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (600_000_000, 0)
+        assert (view.balance.spent, view.balance.reserved) == (600_000_000, 0)
         gate.open()
         await task
         assert isinstance(played.raised, RuntimeError)

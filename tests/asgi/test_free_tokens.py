@@ -231,7 +231,7 @@ async def test_f28_hostile_shapes_are_held_for(bench, fields, held):
     running = asyncio.create_task(call(guard, {"model": "plain", **fields}, headers=bearer()))
     await gate.reached()
     (view,) = await bench.reader.counters(KEY)
-    assert usd_from_nanos(view.balance.reserved_nanos) == held
+    assert usd_from_nanos(view.balance.reserved) == held
     gate.open()
     await running
 

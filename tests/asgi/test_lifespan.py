@@ -126,7 +126,7 @@ async def test_shutdown_waits_for_what_is_owed(memory, kind):
     gate.open()
     assert await stopping == [f"shutdown.{kind}"]
     (view,) = await memory.reader.counters(KEY)
-    assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (600_000_000, 0)
+    assert (view.balance.spent, view.balance.reserved) == (600_000_000, 0)
 
 
 def test_a_test_client_without_with(open_store, prices):
@@ -177,7 +177,7 @@ def test_event_loops_in_threads(open_store, prices):
     async def figures():
         (view,) = await store.counters(KEY)
         await store.aclose()
-        return view.balance.spent_nanos, view.balance.reserved_nanos
+        return view.balance.spent, view.balance.reserved
 
     assert asyncio.run(figures()) == (1_200_000_000, 0)
 

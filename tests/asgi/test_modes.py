@@ -16,7 +16,7 @@ async def test_shadow_holds_and_books_what_would_be_refused(bench):
     assert [one.headers["x-budget-remaining-usd"] for one in played] == ["0.40", "-0.20", "-0.80"]
     assert await bench.figures() == ("1.80", "0.00")
     assert await bench.ops() == [Op.RESERVE, Op.FINALIZE] * 3
-    assert {entry.limit_nanos for entry in await whole_journal(bench.reader)} == {10**9}
+    assert {entry.limit for entry in await whole_journal(bench.reader)} == {10**9}
 
 
 async def away():

@@ -75,7 +75,7 @@ async def test_f06_unknown_output_size_takes_all_headroom(bench):
     await gate.reached(2)
     # 1024 tokens each, which is the default.
     (view,) = await bench.reader.counters(KEY)
-    assert view.balance.reserved_nanos == 2 * 1_024_000_000
+    assert view.balance.reserved == 2 * 1_024_000_000
     gate.open()
     assert [(await played).status for played in calls] == [200, 200]
     assert await bench.figures() == ("0.002", "0.00")

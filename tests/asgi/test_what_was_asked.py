@@ -166,7 +166,7 @@ async def test_f49_unknown_input_is_free(memory, path, body, least):
     await memory.settle()
     (view,) = await memory.reader.counters(KEY)
     app.scopes.clear()
-    full = memory.guard(app, limits=f"key={usd_from_nanos(view.balance.spent_nanos)}/month")
+    full = memory.guard(app, limits=f"key={usd_from_nanos(view.balance.spent)}/month")
     assert [(await call(full, body, headers=bearer(), path=path)).status for _ in range(20)] == [429] * 20
     assert app.scopes == []
 

@@ -115,7 +115,7 @@ async def test_an_answer_costs_what_the_books_are_held_to():
     await ask(middleware)
     (view,) = await middleware.ledger.store.counters()
     assert view.counter.account == f"key:{key_id(TOKEN)}"
-    assert view.balance.spent_nanos == COST_NANOS
+    assert view.balance.spent == COST_NANOS
 
 
 @pytest.mark.parametrize("accounts", [1, 3, 8])

@@ -76,6 +76,6 @@ async def booked_usd(exchange: Exchange, *, streamed: bool = False, places: list
     assert answer.status == 200, answer.body
     await guard.ledger.drain()
     balances = [view.balance for view in await store.counters()]
-    assert all(balance.reserved_nanos == 0 for balance in balances)
+    assert all(balance.reserved == 0 for balance in balances)
     # What costs nothing leaves no counter.
-    return Decimal(sum(balance.spent_nanos for balance in balances)).scaleb(-9)
+    return Decimal(sum(balance.spent for balance in balances)).scaleb(-9)

@@ -111,7 +111,7 @@ async def test_an_adjustment_reaches_every_period_in_use(cli: RunCli, store: Red
         ["year", year.window.id, "1.00", "0.999"],
     ]
     entries = await store.latest(count=3)
-    assert [entry.limit_nanos for entry in entries] == [10 * 10**9, None, None]
+    assert [entry.limit for entry in entries] == [10 * 10**9, None, None]
 
 
 async def test_an_adjustment_of_a_named_window(cli: RunCli, store: RedisStore, now_ms: int):

@@ -170,7 +170,7 @@ def test_a_template_without_the_trace_is_refused(cli: RunCli):
 
 async def test_the_journal_steers_no_terminal(cli: RunCli, store: RedisStore, month: Target):
     verb = adjust("a1", "1", month)
-    await store.adjust(type(verb)(verb.id, verb.targets, verb.amount_nanos, reason="\x1b[2Jgone"))
+    await store.adjust(type(verb)(verb.id, verb.targets, verb.amount, reason="\x1b[2Jgone"))
     assert "?[2Jgone" in cli("journal").out
 
 

@@ -27,7 +27,7 @@ def entry(
     """A booking, numbered as its seq is, unless told otherwise; or what only holds or gives back."""
     op = {Status.RESERVED: Op.RESERVE, Status.RELEASED: Op.RELEASE}.get(status, Op.ADJUST)
     numbered = seq if bookings is None else bookings
-    return Entry(seq, ms, op, "r", counter, *delta, *after, limit_nanos=None, status=status, bookings=numbered)
+    return Entry(seq, ms, op, "r", counter, *delta, *after, limit=None, status=status, bookings=numbered)
 
 
 # Held 6, booked as 1, then 2 more booked.
@@ -44,7 +44,7 @@ def proof(
     pending: int | None = None,
 ) -> CounterProof:
     held = reserved if pending is None else pending
-    return CounterProof(counter, Balance(spent, reserved), adjusted, pending=1, pending_nanos=held, seen_at_seq=seq)
+    return CounterProof(counter, Balance(spent, reserved), adjusted, pending=1, held=held, seen_at_seq=seq)
 
 
 def audited(proofs: Iterable[CounterProof], journal: Iterable[Entry], *, head_seq: int = 3, now_ms: int = 0) -> Report:

@@ -25,24 +25,33 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.transitions import ENDINGS, EXTENSIONS, Decision, Posting
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, window_at
 
 NOW_MS = 1_795_012_200_000
 REMEMBER_MS = 3_600_000
 DAY = window_at(Period.DAY, time_ms=NOW_MS, timezone=ZoneInfo("UTC"))
 KEY, TEAM = Target("key:a", DAY, 5), Target("team:b", DAY, 5)
-VERB = Reserve("r", (KEY, TEAM), 3, lease_ms=1000, expiry_charge_nanos=1, trace="00-1-1-01")
+ASKED = Amounts(usd=3)
+VERB = Reserve("r", (KEY, TEAM), ASKED, lease_ms=1000, expiry_charge=Amounts(usd=1), trace="00-1-1-01")
 
 small = st.integers(0, 6)
 states = st.sampled_from([None, *State])
 
 
-def known_as(state: State | None, *, actual_nanos: int = 2) -> Reservation | None:
-    if state is None:
-        return None
-    return Reservation(
-        "r", state, VERB.targets, 3, expiry_charge_nanos=1, actual_nanos=actual_nanos, deadline_ms=NOW_MS + 1000
-    )
+def known_as(state: State | None, *, actual: int = 2) -> Reservation | None:
+    """The reservation of ``VERB`` as it is remembered in a state."""
+    match state:
+        case None:
+            return None
+        case State.PENDING:
+            return Reservation("r", state, VERB.targets, ASKED, ASKED, VERB.expiry_charge, deadline_ms=NOW_MS + 1000)
+        case State.EXPIRED:
+            return Reservation("r", state, VERB.targets, ASKED, expiry_charge=VERB.expiry_charge)
+        case State.FINALIZED:
+            return Reservation("r", state, VERB.targets, ASKED, actual=Amounts(usd=actual))
+        case State.RELEASED:
+            return Reservation("r", state, VERB.targets, ASKED)
 
 
 def decide(verb: Reserve, *balances: Balance, known: Reservation | None = None, **facts: int) -> Decision:
@@ -56,8 +65,8 @@ def decide(verb: Reserve, *balances: Balance, known: Reservation | None = None, 
     )
 
 
-def finalize(known: Reservation | None, actual_nanos: int = 2, age_ms: int = 0) -> Decision:
-    verb = Finalize("r", VERB.targets, actual_nanos, age_ms=age_ms)
+def finalize(known: Reservation | None, actual: int = 2, age_ms: int = 0) -> Decision:
+    verb = Finalize("r", VERB.targets, Amounts(usd=actual), age_ms=age_ms)
     return transitions.finalize(known, verb, remember_ms=REMEMBER_MS)
 
 
@@ -86,26 +95,24 @@ def test_verbs_answer_what_the_tables_say(state: State | None):
 
 
 @pytest.mark.proves("I3", "I4")
-@given(state=states, actual_nanos=small, first_nanos=small)
-def test_an_ending_moves_counters_to_what_it_says_and_is_the_last(
-    state: State | None, actual_nanos: int, first_nanos: int
-):
-    known = known_as(state, actual_nanos=first_nanos)
-    booked, held = (known.booked_nanos, known.held_nanos) if known else (0, 0)
-    for decision, spent in ((finalize(known, actual_nanos), actual_nanos), (release(known), 0)):
+@given(state=states, actual=small, first=small)
+def test_an_ending_moves_counters_to_what_it_says_and_is_the_last(state: State | None, actual: int, first: int):
+    known = known_as(state, actual=first)
+    booked, held = (known.booked.usd, known.held.usd) if known else (0, 0)
+    for decision, spent in ((finalize(known, actual), actual), (release(known), 0)):
         if decision.becomes is None:
             assert known is not None
             assert known.state in (State.FINALIZED, State.RELEASED)
             assert decision.postings == ()
             continue
         for posting in decision.postings:
-            assert (posting.spent_nanos, posting.reserved_nanos) == (spent - booked, -held)
+            assert (posting.spent, posting.reserved) == (spent - booked, -held)
         assert bool(decision.postings) == (spent != booked or held != 0)
         assert finalize(decision.becomes, 6).postings == release(decision.becomes).postings == ()
 
 
 def test_a_reserve_holds_on_every_target():
-    decision, pending = decide(VERB), known_as(State.PENDING, actual_nanos=0)
+    decision, pending = decide(VERB), known_as(State.PENDING, actual=0)
     assert pending is not None
     assert decision.status is Status.RESERVED
     assert decision.postings == (Posting(KEY, 0, 3), Posting(TEAM, 0, 3))
@@ -113,27 +120,24 @@ def test_a_reserve_holds_on_every_target():
 
 
 @pytest.mark.proves("I6")
-@given(spent=small, reserved=small, estimate_nanos=small)
-def test_admitted_only_within_the_limit_and_free_always(spent: int, reserved: int, estimate_nanos: int):
-    verb = replace(VERB, amount_nanos=estimate_nanos)
+@given(spent=small, reserved=small, estimate=small)
+def test_admitted_only_within_the_limit_and_free_always(spent: int, reserved: int, estimate: int):
+    verb = replace(VERB, asked=Amounts(usd=estimate))
     decision = decide(verb, Balance(spent, reserved), Balance())
-    fits = estimate_nanos == 0 or spent + reserved + estimate_nanos <= 5
-    in_team = estimate_nanos <= 5
+    fits = estimate == 0 or spent + reserved + estimate <= 5
+    in_team = estimate <= 5
     assert (decision.status is Status.RESERVED) == (fits and in_team)
     if decision.rejection is not None:
-        assert decision.rejection.is_held == (decision.rejection.balance.spent_nanos + estimate_nanos <= 5)
+        assert decision.rejection.is_held == (decision.rejection.balance.spent + estimate <= 5)
         assert (decision.becomes, decision.postings) == (None, ())
 
 
-@given(balances=st.lists(st.builds(Balance, small, small), min_size=1, max_size=4), estimate_nanos=small)
-def test_the_rejection_is_the_first_of_the_worst(balances: list[Balance], estimate_nanos: int):
+@given(balances=st.lists(st.builds(Balance, small, small), min_size=1, max_size=4), estimate=small)
+def test_the_rejection_is_the_first_of_the_worst(balances: list[Balance], estimate: int):
     targets = [Target(f"key:{at}", DAY, 5) for at in range(len(balances))]
-    rejection = transitions.find_rejection(targets, balances, estimate_nanos=estimate_nanos)
-    ranks = [
-        (balance.spent_nanos + estimate_nanos > 5, balance.spent_nanos + balance.reserved_nanos + estimate_nanos - 5)
-        for balance in balances
-    ]
-    refusing = [rank for rank in ranks if rank[1] > 0 and estimate_nanos > 0]
+    rejection = transitions.find_rejection(targets, balances, asked=Amounts(usd=estimate))
+    ranks = [(balance.spent + estimate > 5, balance.spent + balance.reserved + estimate - 5) for balance in balances]
+    refusing = [rank for rank in ranks if rank[1] > 0 and estimate > 0]
     assert (rejection is None) == (not refusing)
     if rejection is not None:
         assert targets.index(rejection.target) == ranks.index(max(refusing))
@@ -160,15 +164,15 @@ def test_what_is_checked_first_decides():
 def test_same_arguments_are_accounts_and_amount(state: State):
     known = known_as(state)
     tomorrow = replace(KEY, window=window_at(Period.DAY, time_ms=DAY.ends_ms, timezone=ZoneInfo("UTC")))
-    for same in (VERB, replace(VERB, targets=(TEAM, tomorrow)), replace(VERB, lease_ms=1, expiry_charge_nanos=0)):
+    for same in (VERB, replace(VERB, targets=(TEAM, tomorrow)), replace(VERB, lease_ms=1, expiry_charge=Amounts())):
         assert decide(same, known=known) == Decision(Status.DUPLICATE)
-    for other in (replace(VERB, amount_nanos=2), replace(VERB, targets=(KEY,)), replace(VERB, amount_nanos=0)):
+    for other in (replace(VERB, asked=Amounts(usd=2)), replace(VERB, targets=(KEY,)), replace(VERB, asked=Amounts())):
         assert decide(other, known=known) == Decision(Status.CONFLICT)
 
 
 @pytest.mark.parametrize("ended", [release(None), finalize(None)])
 def test_a_tombstone_is_a_duplicate_of_any_reserve(ended: Decision):
-    for verb in (VERB, replace(VERB, amount_nanos=1, targets=(TEAM,))):
+    for verb in (VERB, replace(VERB, asked=Amounts(usd=1), targets=(TEAM,))):
         assert decide(verb, known=ended.becomes) == Decision(Status.DUPLICATE)
 
 
@@ -182,10 +186,10 @@ def test_too_old_is_for_unknown_ids_only(end):
 def test_expiry_books_the_charge_and_an_operators_does_not():
     pending = known_as(State.PENDING)
     assert pending is not None
-    assert [posting.spent_nanos for posting in transitions.expire_due(pending).postings] == [1, 1]
+    assert [posting.spent for posting in transitions.expire_due(pending).postings] == [1, 1]
     by_operator = transitions.expire_now(pending)
-    assert [(posting.spent_nanos, posting.reserved_nanos) for posting in by_operator.postings] == [(0, -3)] * 2
-    assert [posting.spent_nanos for posting in finalize(by_operator.becomes).postings] == [2, 2]
+    assert [(posting.spent, posting.reserved) for posting in by_operator.postings] == [(0, -3)] * 2
+    assert [posting.spent for posting in finalize(by_operator.becomes).postings] == [2, 2]
 
 
 def test_extend_moves_the_deadline_and_nothing_else():
@@ -195,14 +199,14 @@ def test_extend_moves_the_deadline_and_nothing_else():
     assert extended == Decision(Status.EXTENDED, pending._replace(deadline_ms=NOW_MS + 5000))
 
 
-@given(amount_nanos=st.integers(-3, 3))
-def test_adjust_is_posted_once(amount_nanos: int):
-    verb = Adjust("a", (KEY, TEAM), amount_nanos)
+@given(usd=st.integers(-3, 3))
+def test_adjust_is_posted_once(usd: int):
+    verb = Adjust("a", (KEY, TEAM), Amounts(usd=usd))
     posted = transitions.adjust(None, verb, now_ms=NOW_MS).postings
-    assert posted == ((Posting(KEY, amount_nanos, 0), Posting(TEAM, amount_nanos, 0)) if amount_nanos else ())
-    known = Adjustment("a", (TEAM, KEY), amount_nanos)
+    assert posted == ((Posting(KEY, usd, 0), Posting(TEAM, usd, 0)) if usd else ())
+    known = Adjustment("a", (TEAM, KEY), Amounts(usd=usd))
     assert transitions.adjust(known, verb, now_ms=DAY.ends_ms) == Decision(Status.DUPLICATE)
-    assert transitions.adjust(known, replace(verb, amount_nanos=9), now_ms=NOW_MS) == Decision(Status.CONFLICT)
+    assert transitions.adjust(known, replace(verb, amount=Amounts(usd=9)), now_ms=NOW_MS) == Decision(Status.CONFLICT)
     for now_ms in (DAY.starts_ms - 1, DAY.ends_ms):
         assert transitions.adjust(None, verb, now_ms=now_ms) == Decision(Status.STALE_WINDOW)
         assert transitions.adjust(None, replace(verb, any_window=True), now_ms=now_ms).postings == posted

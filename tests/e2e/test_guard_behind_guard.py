@@ -58,4 +58,4 @@ async def test_f61_two_gateways_on_one_ledger_book_each_call_once(
     store = RedisStore(server_url, namespace=namespace, timeout_s=30)
     (view,) = await store.counters()
     await store.aclose()
-    assert (usd_from_nanos(view.balance.spent_nanos), view.balance.reserved_nanos) == ("0.10", 0)
+    assert (usd_from_nanos(view.balance.spent), view.balance.reserved) == ("0.10", 0)

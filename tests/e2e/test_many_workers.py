@@ -75,9 +75,9 @@ async def test_ten_thousand_requests_on_eight_workers(
     assert len(served) == REQUESTS, outcomes
     assert sum(not record["complete"] for record in served) > REQUESTS // 5, "too few were cut off to prove much"
     expected = sum(map(_charge, served))
-    assert sum(view.balance.spent_nanos for view in views if view.counter.account == "global") == expected
-    assert sum(view.balance.spent_nanos for view in views if view.counter.account != "global") == expected
-    assert {view.balance.reserved_nanos for view in views} == {0}
+    assert sum(view.balance.spent for view in views if view.counter.account == "global") == expected
+    assert sum(view.balance.spent for view in views if view.counter.account != "global") == expected
+    assert {view.balance.reserved for view in views} == {0}
     assert report == Report(drift=(), unproved=0)
     assert sorted(spans) == [entry.seq for entry in entries]
     assert all(spans[entry.seq] == counter_attributes(entry) for entry in entries)

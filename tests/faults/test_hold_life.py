@@ -30,15 +30,15 @@ async def test_f66_readers_that_stop_reading_hold_nothing_for_long(start_gateway
             return (await figures(store))[1] == 0
 
         await until(nothing_reserved, within_s=60)
-        spent_nanos = (await figures(store))[0]
+        spent = (await figures(store))[0]
         assert (await gateway.ask(max_tokens=1_000_000, words=0, prompt=0)).status == 200
     # Now that their clients are gone the apps stop. Each had its last message refused, which was seen by nobody.
     await until(lambda: all_ended(gateway))
     streams = [record for record in gateway.served() if record["play"] == "stream"]
     assert not any(record["complete"] for record in streams)
     seen = sum(INPUT_NANOS + record["chunks"] * OUTPUT_NANOS for record in streams)
-    assert seen - 6 * OUTPUT_NANOS <= spent_nanos <= seen
-    assert await figures(store) == (spent_nanos, 0)
+    assert seen - 6 * OUTPUT_NANOS <= spent <= seen
+    assert await figures(store) == (spent, 0)
     assert gateway.log.read_text().count("is ended by its abort rule: its client took and sent nothing for 2 s") == 6
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
@@ -38,7 +39,7 @@ async def ledger(proxy: FaultProxy) -> AsyncIterator[Ledger]:
 
 
 def holds() -> list[Hold]:
-    return [Hold({"key": "a"}, USD // 10) for _ in range(AT_ONCE)]
+    return [Hold({"key": "a"}, Amounts(usd=USD // 10)) for _ in range(AT_ONCE)]
 
 
 async def reserve_all(ledger: Ledger, asked: list[Hold]) -> None:
@@ -46,7 +47,7 @@ async def reserve_all(ledger: Ledger, asked: list[Hold]) -> None:
 
 
 async def finalize_all(ledger: Ledger, held: list[Hold]) -> None:
-    endings = [ledger.finalize(hold, actual_nanos=USD // 100) for hold in held]
+    endings = [ledger.finalize(hold, actual=Amounts(usd=USD // 100)) for hold in held]
     assert all(await asyncio.gather(*endings)), "each is booked, and its caller told so"
 
 
@@ -87,7 +88,7 @@ async def test_one_that_is_never_answered_drops_no_neighbour(proxy: FaultProxy, 
     assert all(isinstance(answer, StoreUnavailable) or answer.admits for answer in answers)  # type: ignore[union-attr]
     proxy.plan("finalize", Fault.SWALLOW)
     for hold in asked:
-        ledger.finalize(hold, actual_nanos=USD // 100)
+        ledger.finalize(hold, actual=Amounts(usd=USD // 100))
     await until_figures(store, spent=AT_ONCE * USD // 100)
     await ledger.drain()
     await audit(store)

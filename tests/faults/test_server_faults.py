@@ -228,6 +228,6 @@ async def test_a_poisoned_reservation_harms_no_other_and_is_booked_once_it_is_go
     (lacks,) = (await audit_report(store)).corrections
     counter = (await store.proofs())[0].counter
     window = window_named(counter.period, counter.window, timezone=ZoneInfo("UTC"))
-    await store.repair(Repair("x", Target(counter.account, window), lacks.spent_nanos, lacks.found_at_seq))
+    await store.repair(Repair("x", Target(counter.account, window), lacks.spent, lacks.found_at_seq))
     await until_figures(store, spent=actual_nanos() + 10 * actual_nanos(words=WORDS))
     assert (await audit_report(store)).drift == ()

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from budget_middleware.core.model import Adjust, Target
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import window_named
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import free_port
@@ -150,7 +151,7 @@ async def test_f63_a_demoted_server_that_keeps_its_connections_is_left(
         stack.push_async_callback(store.aclose)
         (view,) = await store.counters()
         window = window_named(view.counter.period, view.counter.window, timezone=ZoneInfo("UTC"))
-        credit = Adjust("credit", (Target(view.counter.account, window),), -LIMIT_NANOS, reason="goodwill")
+        credit = Adjust("credit", (Target(view.counter.account, window),), Amounts(usd=-LIMIT_NANOS), reason="goodwill")
         await store.adjust(credit)
 
         async def is_served_and_protected() -> bool:

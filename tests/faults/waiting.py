@@ -10,7 +10,7 @@ from budget_middleware.stores.redis import RedisStore
 async def figures(store: RedisStore) -> tuple[int, int]:
     """Spent and reserved in nano-dollars, of all counters together."""
     views = await store.counters()
-    return sum(view.balance.spent_nanos for view in views), sum(view.balance.reserved_nanos for view in views)
+    return sum(view.balance.spent for view in views), sum(view.balance.reserved for view in views)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 30) -> None:

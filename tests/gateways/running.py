@@ -93,7 +93,7 @@ class Books:
             assert await self.last_entry(account)
             return "0.00", "0.00"
         assert len(balances) == 1, f"{account}: {balances}"
-        return usd_from_nanos(balances[0].spent_nanos), usd_from_nanos(balances[0].reserved_nanos)
+        return usd_from_nanos(balances[0].spent), usd_from_nanos(balances[0].reserved)
 
     async def last_entry(self, account: str) -> Entry:
         async with self._open() as store:

@@ -8,6 +8,7 @@ import pytest
 
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger, breaker
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
@@ -23,7 +24,7 @@ LIMIT = "key=1/month"
 
 
 def hold(amount: str = "0.60", *, key: str = "a", **more: Any) -> Hold:
-    return Hold({"key": key}, nanos_from_usd(amount), **more)
+    return Hold({"key": key}, Amounts(usd=nanos_from_usd(amount)), **more)
 
 
 def nanos(usd: str) -> int:

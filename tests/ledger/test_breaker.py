@@ -2,6 +2,7 @@
 
 import pytest
 
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.breaker import OUTAGES, PROBE_S, Breaker
 from budget_middleware.stores.base import StoreAway
@@ -87,7 +88,7 @@ async def test_an_ending_without_an_answer_tells_it_to_the_next_request():
     ledger, held = Ledger(faults.store, store_timeout_s=5), hold()
     await ledger.reserve(held)
     faults.always["finalize"] = request_lost
-    assert await ledger.finalize(held, actual_nanos=10_000_000) is None
+    assert await ledger.finalize(held, actual=Amounts(usd=10_000_000)) is None
     assert faults.count("finalize") == OUTAGES
     with pytest.raises(StoreAway):
         await ledger.reserve(hold())
@@ -95,4 +96,4 @@ async def test_an_ending_without_an_answer_tells_it_to_the_next_request():
     # A loop that closes tries once more, whatever the breaker says.
     await ledger.drain(timeout_s=0)
     (view,) = await faults.inner.counters()
-    assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (10_000_000, 0)
+    assert (view.balance.spent, view.balance.reserved) == (10_000_000, 0)

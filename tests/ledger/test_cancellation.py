@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger, Settled
 from budget_middleware.stores.base import Store
@@ -90,7 +91,7 @@ async def test_cancelled_twice_while_the_ending_is_settled(base: Store, faults: 
     faults.meets(verb, request_lost, reply_held(gate))
 
     async def request() -> None:
-        ending = ledger.release(held) if verb == "release" else ledger.finalize(held, actual_nanos=nanos("0.10"))
+        ending = ledger.release(held) if verb == "release" else ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
         try:
             await asyncio.shield(ending)
         finally:
@@ -114,7 +115,7 @@ async def test_an_ending_inside_a_cancelled_anyio_scope(base: Store, faults: Fau
     faults.meets("finalize", request_lost, reply_lost)
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await ledger.finalize(held, actual_nanos=nanos("0.10"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert scope.cancelled_caught
     await ledger.drain()
     assert await figures(base) == ("0.10", "0.00")
@@ -140,7 +141,7 @@ def test_a_loop_that_closes_without_draining_still_books(faulty):
         await ledger.reserve(released)
         for verb in ("finalize", "release"):
             store.meets(verb, *faulty)
-        ledger.finalize(ended, actual_nanos=nanos("0.04"))
+        ledger.finalize(ended, actual=Amounts(usd=nanos("0.04")))
         ledger.release(released)
         if faulty:
             # Both endings have begun; the loop closes on them, or on the pause before their next try.
@@ -154,7 +155,7 @@ async def test_drain_waits_for_what_is_owed(base: Store, faults: FaultyStore, le
     gate, held = Gate(), hold()
     await ledger.reserve(held)
     faults.meets("finalize", reply_held(gate))
-    ledger.finalize(held, actual_nanos=nanos("0.10"))
+    ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     draining = asyncio.create_task(ledger.drain())
     await gate.reached()
     assert not draining.done()
@@ -169,7 +170,7 @@ async def test_drain_cuts_off_what_a_store_that_is_away_keeps(
     held = hold()
     await ledger.reserve(held)
     faults.always["finalize"] = request_lost
-    ending = ledger.finalize(held, actual_nanos=nanos("0.10"))
+    ending = ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     with caplog.at_level(logging.ERROR, logger="budget_middleware"):
         await ledger.drain(timeout_s=0.05)
     assert ending.done()
@@ -178,7 +179,7 @@ async def test_drain_cuts_off_what_a_store_that_is_away_keeps(
     assert "cut off" in told
     assert "not booked" in told
     assert f"Finalize(id='{held.id}'" in told
-    assert "actual_nanos=100000000" in told, "an operator can book by hand what the log tells"
+    assert "usd=100000000" in told, "an operator can book by hand what the log tells"
     faults.always.clear()
     await ledger.release(held)
 
@@ -188,17 +189,17 @@ async def test_drain_waits_for_what_begins_while_it_drains(base: Store, faults: 
     first, last = hold("0.10"), hold("0.20")
     for held in (first, last):
         await ledger.reserve(held)
-    await ledger.finalize(first, actual_nanos=nanos("0.01"))
+    await ledger.finalize(first, actual=Amounts(usd=nanos("0.01")))
     gate = Gate()
 
     async def ends_later(apply):
         gate.open()
-        begun.append(ledger.finalize(first, actual_nanos=nanos("0.01")))
+        begun.append(ledger.finalize(first, actual=Amounts(usd=nanos("0.01"))))
         return await apply()
 
     begun: list[Settled] = []
     faults.meets("finalize", reply_lost, ends_later, *[request_lost] * 2)
-    ledger.finalize(last, actual_nanos=nanos("0.02"))
+    ledger.finalize(last, actual=Amounts(usd=nanos("0.02")))
     await ledger.drain()
     assert begun[0].done()
     assert await figures(base) == ("0.03", "0.00")
@@ -208,7 +209,7 @@ async def test_what_is_owed_is_counted_until_it_is_answered(faults: FaultyStore,
     held, gate = hold(), Gate()
     await ledger.reserve(held)
     faults.meets("finalize", request_lost, reply_held(gate))
-    ending = ledger.finalize(held, actual_nanos=1)
+    ending = ledger.finalize(held, actual=Amounts(usd=1))
     await gate.reached()
     assert ledger._endings.waiting == 1
     gate.open()

@@ -6,6 +6,7 @@ import threading
 import weakref
 
 from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
@@ -21,7 +22,7 @@ def work_in_threads(ledger: Ledger, store: Store, *, threads: int = 2, requests:
     async def request() -> None:
         held = hold("0.01")
         if (await ledger.reserve(held)).admits:
-            await ledger.finalize(held, actual_nanos=nanos("0.001"))
+            await ledger.finalize(held, actual=Amounts(usd=nanos("0.001")))
 
     async def serve() -> None:
         await asyncio.gather(*(request() for _ in range(requests)))
@@ -46,7 +47,7 @@ def work_in_threads(ledger: Ledger, store: Store, *, threads: int = 2, requests:
 
 async def check(store: Store, *, spent: int) -> None:
     (view,) = await store.counters()
-    assert (view.balance.spent_nanos, view.balance.reserved_nanos) == (spent, 0)
+    assert (view.balance.spent, view.balance.reserved) == (spent, 0)
     await audit(store)
     await store.aclose()
 
@@ -71,7 +72,7 @@ def test_a_loop_that_is_over_is_forgotten():
         loops.append(weakref.ref(asyncio.get_running_loop()))
         held = hold("0.01")
         await ledger.reserve(held)
-        await ledger.finalize(held, actual_nanos=1)
+        await ledger.finalize(held, actual=Amounts(usd=1))
 
     for _ in range(3):
         asyncio.run(serve())

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.model import Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.ledger.leases import EXTENDED_AT_ONCE, LeaseKeeper
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -191,7 +192,7 @@ async def test_a_long_call_outlives_many_leases(base: Store, clock: MovableClock
         clock.advance(s=20)
         await beaten(ledger)
     assert await figures(base) == ("0.00", "0.60")
-    answer = await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    answer = await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert answer is not None
     assert answer.status is Status.FINALIZED
     assert await figures(base) == ("0.10", "0.00")
@@ -253,7 +254,7 @@ async def test_expired_in_a_pause_it_goes_on_and_finalizes_late(
     await beaten(ledger)
     assert not caplog.records, "said once"
     assert await figures(base) == ("0.00", "0.00")
-    late = await ledger.finalize(held, actual_nanos=nanos("0.60"))
+    late = await ledger.finalize(held, actual=Amounts(usd=nanos("0.60")))
     assert late is not None
     assert late.status is Status.FINALIZED_LATE
     assert await figures(base) == ("0.60", "0.00")
@@ -264,7 +265,7 @@ async def test_an_ending_that_overtakes_its_heartbeat_is_no_news(
 ):
     held = hold("0.60")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=1)
+    await ledger.finalize(held, actual=Amounts(usd=1))
     with caplog.at_level(logging.WARNING):
         assert await ledger._expiries.extend(held) is False
     assert not caplog.records
@@ -283,17 +284,17 @@ async def test_unprotected_and_held_all_the_same_it_is_kept(
     await beaten(ledger)
     clock.advance(s=50)
     assert await figures(base) == ("0.00", "0.60")
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert await figures(base) == ("0.10", "0.00")
 
 
 async def test_an_operators_release_is_an_expiry_without_charge(base: Store, open_ledger: OpenLedger):
     ledger = open_ledger()
-    held = hold("0.60", expiry_charge_nanos=nanos("0.60"))
+    held = hold("0.60", expiry_charge=Amounts(usd=nanos("0.60")))
     await ledger.reserve(held)
     assert (await open_ledger().expire(held.id, reason="stuck")).status is Status.EXPIRED
     assert await figures(base) == ("0.00", "0.00")
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert await figures(base) == ("0.10", "0.00")
     assert (await ledger.expire(held.id, reason="again")).status is Status.ALREADY_FINALIZED
     assert (await ledger.expire("nobody", reason="typo")).status is Status.UNKNOWN

@@ -10,6 +10,7 @@ import pytest
 
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.core.model import Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger, limit_cache, limit_reader
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -163,7 +164,7 @@ async def test_whatever_pattern_is_set_binds_at_the_next_reserve(
         held.payers, held.model = payers, "m"
         await ledger.reserve(held)
         await ledger.release(held)
-        return {target.account: target.limit_nanos for target in held.targets}
+        return {target.account: target.limit for target in held.targets}
 
     before = await limits_of()
     await set_limit(base, pattern, "0.50")
@@ -254,7 +255,7 @@ async def test_f38_they_come_back_without_a_request(
     held = hold("0.60")
     assert (await ledger.reserve(held)).admits
     await flush()
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await ledger.drain()
     assert (await faults.inner.limits()).limits == {("key:a", Period.MONTH): nanos("1")}
 
@@ -299,7 +300,7 @@ async def test_f38_a_write_back_that_fails_is_tried_again_and_nobody_is_admitted
     held = hold("1.10")
     with pytest.raises(StoreRefused):
         await ledger.reserve(held)
-    assert [target.limit_nanos for target in held.targets] == [nanos("1")], "what is served all the same is known"
+    assert [target.limit for target in held.targets] == [nanos("1")], "what is served all the same is known"
     ledger.abandon(held, reason="test")
     for _ in range(3):
         try:
@@ -345,7 +346,7 @@ async def test_what_is_known_is_there_while_the_store_is_away(
         held = hold("0.60", key=key)
         with pytest.raises(StoreUnavailable):
             await ledger.reserve(held)
-        assert [target.limit_nanos for target in held.targets] == [nanos(limit)]
+        assert [target.limit for target in held.targets] == [nanos(limit)]
     faults.always.clear()
 
 

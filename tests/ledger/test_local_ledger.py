@@ -7,6 +7,7 @@ import pytest
 
 from budget_middleware.core.model import Balance, Target
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, local_ledger
 from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.testing import MovableClock
@@ -66,21 +67,21 @@ def test_what_is_admitted_here_is_held_until_it_costs_what_it_costs(local: Local
     first = asking("0.60")
     assert local.reserve(first) is None
     assert not admits(local, "0.60")
-    local.end(first, first.targets, nanos_from_usd("0.10"))
+    local.end(first, first.targets, Amounts(usd=nanos_from_usd("0.10")))
     assert admits(local, "0.60")
 
 
 def test_a_release_gives_all_of_it_back(local: LocalLedger):
     first = asking("0.60")
     assert local.reserve(first) is None
-    local.end(first, first.targets, 0)
+    local.end(first, first.targets, Amounts())
     assert admits(local, "1.00")
 
 
 def test_a_reservation_of_the_store_that_ends_meanwhile_is_not_counted_twice(local: LocalLedger):
     saw(local, "0", "0.60")
     held = asking("0.60")
-    local.end(held, held.targets, nanos_from_usd("0.10"))
+    local.end(held, held.targets, Amounts(usd=nanos_from_usd("0.10")))
     assert not admits(local, "0.900000001")
     assert admits(local, "0.90")
 
@@ -88,7 +89,7 @@ def test_a_reservation_of_the_store_that_ends_meanwhile_is_not_counted_twice(loc
 def test_once_the_store_has_booked_it_its_figures_count_alone(local: LocalLedger):
     first = asking("0.60")
     assert local.reserve(first) is None
-    local.end(first, first.targets, nanos_from_usd("0.60"))
+    local.end(first, first.targets, Amounts(usd=nanos_from_usd("0.60")))
     local.settle(first.id)
     saw(local, "0.60")
     assert not admits(local, "0.400000001")
@@ -125,7 +126,7 @@ def test_what_is_lost_is_remembered_in_sum_alone(local: LocalLedger):
     """So many endings wait that this one does not: its cost was spent all the same."""
     first = asking("0.60")
     assert local.reserve(first) is None
-    local.end(first, first.targets, nanos_from_usd("0.60"))
+    local.end(first, first.targets, Amounts(usd=nanos_from_usd("0.60")))
     local.forget(first.id)
     assert not local._owed
     assert not admits(local, "0.60")

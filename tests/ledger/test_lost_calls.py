@@ -6,6 +6,7 @@ import pytest
 
 from budget_middleware.core.model import Answer, Status
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger, attempts
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.shared_timeout import SharedTimeout
@@ -59,7 +60,7 @@ async def test_f09_first_finalize_fails(base: Store, faults: FaultyStore, ledger
     held = hold()
     assert (await ledger.reserve(held)).admits
     faults.meets("finalize", request_lost)
-    answer = await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    answer = await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert answer is not None
     assert answer.status is Status.FINALIZED
     assert await figures(base) == ("0.10", "0.00")
@@ -73,7 +74,7 @@ async def test_who_waits_for_an_ending_waits_for_all_its_tries_together(
     await ledger.reserve(held)
     faults.always["finalize"] = request_lost
     async with asyncio.timeout(10):
-        assert await ledger.finalize(held, actual_nanos=nanos("0.10")) is None
+        assert await ledger.finalize(held, actual=Amounts(usd=nanos("0.10"))) is None
     faults.always.clear()
     await ledger.drain()
     assert await figures(base) == ("0.10", "0.00")
@@ -95,7 +96,7 @@ async def test_who_waits_for_an_ending_does_not_wait_for_a_store_that_takes_no_c
     await ledger.reserve(held)
     faults.meets("finalize", cleans_up)
     async with asyncio.timeout(10):
-        assert await ledger.finalize(held, actual_nanos=nanos("0.10")) is None
+        assert await ledger.finalize(held, actual=Amounts(usd=nanos("0.10"))) is None
     gate.open()
     await ledger.drain()
 
@@ -103,7 +104,7 @@ async def test_who_waits_for_an_ending_does_not_wait_for_a_store_that_takes_no_c
 async def test_who_waits_for_an_ending_that_is_cancelled_before_its_first_step_goes_on(ledger: Ledger):
     held = hold()
     await ledger.reserve(held)
-    ending = ledger.finalize(held, actual_nanos=nanos("0.10"))
+    ending = ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
     async with asyncio.timeout(10):
@@ -116,7 +117,7 @@ async def test_f10_replies_lost_three_times(base: Store, faults: FaultyStore, le
     first, second = hold(), hold()
     assert (await ledger.reserve(first)).status is Status.DUPLICATE
     assert await figures(base) == ("0.00", "0.60")
-    await ledger.finalize(first, actual_nanos=nanos("0.10"))
+    await ledger.finalize(first, actual=Amounts(usd=nanos("0.10")))
     assert await figures(base) == ("0.10", "0.00")
     await ledger.reserve(second)
     await ledger.release(second)
@@ -127,7 +128,7 @@ async def test_f10_replies_lost_three_times(base: Store, faults: FaultyStore, le
 async def test_f11_two_success_events(base: Store, ledger: Ledger):
     held = hold()
     await ledger.reserve(held)
-    endings = [ledger.finalize(held, actual_nanos=nanos(usd)) for usd in ("0.10", "0.10", "0.20")]
+    endings = [ledger.finalize(held, actual=Amounts(usd=nanos(usd))) for usd in ("0.10", "0.10", "0.20")]
     statuses = [answer.status for answer in await asyncio.gather(*endings) if answer]
     assert statuses == [Status.FINALIZED, Status.ALREADY_FINALIZED, Status.ALREADY_FINALIZED]
     assert await figures(base) == ("0.10", "0.00")
@@ -144,7 +145,7 @@ async def test_f21_an_error_touches_nobody_else(base: Store, faults: FaultyStore
     ledger.abandon(second, reason="store away")
     faults.always.clear()
     assert (await open_ledger().reserve(third)).status is Status.REJECTED
-    await ledger.finalize(first, actual_nanos=nanos("0.50"))
+    await ledger.finalize(first, actual=Amounts(usd=nanos("0.50")))
     await ledger.drain()
     assert await figures(base) == ("0.50", "0.00")
 
@@ -154,10 +155,10 @@ async def test_f22_expired_in_flight(base: Store, clock: MovableClock, ledger: L
     await ledger.reserve(first)
     clock.advance(s=61)
     assert (await ledger.reserve(second)).admits
-    late = await ledger.finalize(first, actual_nanos=nanos("0.60"))
+    late = await ledger.finalize(first, actual=Amounts(usd=nanos("0.60")))
     assert late is not None
     assert late.status is Status.FINALIZED_LATE
-    await ledger.finalize(second, actual_nanos=nanos("0.90"))
+    await ledger.finalize(second, actual=Amounts(usd=nanos("0.90")))
     assert await figures(base) == ("1.50", "0.00")
 
 
@@ -167,8 +168,8 @@ async def test_f23_the_window_turns_in_flight(base: Store, clock: MovableClock, 
     await ledger.reserve(first)
     clock.advance(ms=DAY_MS)
     assert (await ledger.reserve(second)).admits
-    await ledger.finalize(first, actual_nanos=nanos("0.10"))
-    await ledger.finalize(second, actual_nanos=nanos("0.80"))
+    await ledger.finalize(first, actual=Amounts(usd=nanos("0.10")))
+    await ledger.finalize(second, actual=Amounts(usd=nanos("0.80")))
     old, new = (target(period=first.targets[0].window.period, at_ms=START_MS + late) for late in (0, DAY_MS))
     assert await figures(base, old) == ("0.10", "0.00")
     assert await figures(base, new) == ("0.80", "0.00")
@@ -182,7 +183,7 @@ async def test_every_verb_meets_the_fault_once(base: Store, faults: FaultyStore,
         held = hold("0.10")
         assert (await ledger.reserve(held)).admits
         if end == "finalize":
-            await ledger.finalize(held, actual_nanos=nanos("0.02"))
+            await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
         else:
             await ledger.release(held)
     assert await figures(base) == ("0.04", "0.00")
@@ -220,7 +221,7 @@ async def test_no_answer_in_time_and_served_all_the_same(base: Store, faults: Fa
     for held in holds:
         with pytest.raises(StoreUnavailable):
             await ledger.reserve(held)
-    endings = [ledger.finalize(held, actual_nanos=nanos("0.03")) for held in holds]
+    endings = [ledger.finalize(held, actual=Amounts(usd=nanos("0.03"))) for held in holds]
     statuses = [answer.status for answer in await asyncio.gather(*endings) if answer]
     assert statuses == [Status.FINALIZED_UNRESERVED, Status.FINALIZED]
     gate.open()
@@ -251,9 +252,9 @@ async def test_an_admitted_repeat_holds_what_the_first_attempt_held(
 async def test_a_credit_is_booked_once_whatever_is_lost(base: Store, faults: FaultyStore, ledger: Ledger):
     faults.meets("adjust", reply_lost, request_lost, reply_lost)
     claims = await ledger.claims({"key": "a"}, model="")
-    answer = await ledger.adjust(claims, amount_nanos=-nanos("0.25"), reason="goodwill")
+    answer = await ledger.adjust(claims, amount=Amounts(usd=-nanos("0.25")), reason="goodwill")
     assert answer.status in (Status.ADJUSTED, Status.DUPLICATE)
-    assert (await base.counters())[0].balance.spent_nanos == -NANOS_PER_USD // 4
+    assert (await base.counters())[0].balance.spent == -NANOS_PER_USD // 4
 
 
 async def test_what_is_never_decided_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch):
@@ -273,6 +274,6 @@ async def test_an_adjust_without_answer_says_so_in_time(faults: FaultyStore, ope
     faults.always["adjust"] = request_held(Gate())
     claims = await ledger.claims({"key": "a"}, model="")
     with pytest.raises(StoreUnavailable):
-        await asyncio.wait_for(ledger.adjust(claims, amount_nanos=1, reason="none"), timeout=5)
+        await asyncio.wait_for(ledger.adjust(claims, amount=Amounts(usd=1), reason="none"), timeout=5)
     for task in await tasks_here():
         task.cancel()

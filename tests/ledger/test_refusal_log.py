@@ -36,7 +36,7 @@ async def test_a_refusal_is_logged_with_all_that_explains_it(open_ledger: OpenLe
     (told,) = await base.refusals()
     assert told.rejection.target.account == "team:b"
     assert not told.rejection.is_held
-    assert (told.rejection.limit_nanos, told.rejection.estimate_nanos) == (nanos("0.5"), nanos("0.60"))
+    assert (told.rejection.limit, told.rejection.estimate) == (nanos("0.5"), nanos("0.60"))
 
 
 async def test_held_and_shadow_are_told_apart(open_ledger: OpenLedger, base: Store, clock: MovableClock):

@@ -31,7 +31,7 @@ async def booked(store: Store, account: str = "team:search") -> tuple[str, str]:
     """Spent and reserved of an account's only counter; one that nobody has touched has ("0.00", "0.00")."""
     balances = [view.balance for view in await store.counters(account)]
     assert len(balances) <= 1
-    spent, reserved = (balances[0].spent_nanos, balances[0].reserved_nanos) if balances else (0, 0)
+    spent, reserved = (balances[0].spent, balances[0].reserved) if balances else (0, 0)
     return usd_from_nanos(spent), usd_from_nanos(reserved)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.core.charges import End
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import BudgetRejected, Ledger
 from budget_middleware.stores.base import Store, StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
@@ -33,7 +34,7 @@ async def test_it_waits_for_a_hold_until_that_has_ended(base: Store, ledger: Led
     await ledger.reserve(held)
     draining = asyncio.create_task(ledger.drain(timeout_s=60))
     assert await waits(draining)
-    ledger.finalize(held, actual_nanos=nanos("0.10"))
+    ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await draining
     assert await figures(base) == ("0.10", "0.00")
 
@@ -69,7 +70,7 @@ async def test_it_waits_for_a_request_whose_hold_has_expired(base: Store, clock:
     await beaten(ledger)
     draining = asyncio.create_task(ledger.drain(timeout_s=60))
     assert await waits(draining)
-    ledger.finalize(held, actual_nanos=nanos("0.10"))
+    ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await draining
     assert await figures(base) == ("0.10", "0.00")
 
@@ -81,7 +82,7 @@ async def test_it_waits_for_what_is_served_unprotected(base: Store, faults: Faul
         await ledger.reserve(held)
     draining = asyncio.create_task(ledger.drain(timeout_s=60))
     assert await waits(draining)
-    ledger.finalize(held, actual_nanos=nanos("0.10"))
+    ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await draining
     assert await figures(base) == ("0.10", "0.00")
 
@@ -160,7 +161,7 @@ async def test_a_hold_without_an_owner_is_not_extended_for_ever(
         await beaten(ledger)
     assert await figures(base) == ("0.00", "0.00")
     assert caplog.text.count(f"{held.id} of $0.60 has no owner") == 1
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert await figures(base) == ("0.10", "0.00"), "booked late"
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from budget_middleware.core.model import Finalize, Release, Target
 from budget_middleware.core.money import MAX_NANOS
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.ledger import spool_file
 from budget_middleware.ledger.spool import Spool
@@ -24,7 +25,9 @@ from budget_middleware.ledger.spool_lines import SpooledEnding, from_line, to_li
 WINDOW = Window(Period.DAY, "2026-11-24", starts_ms=1_795_478_400_000, ends_ms=1_795_564_800_000)
 TARGETS = (Target("key:aaaaaaaaaaaaaaaa", WINDOW, 5_000_000_000), Target("team:b", WINDOW))
 TRACE = f"00-{1:032x}-{2:016x}-01"
-FINALIZE = SpooledEnding(Finalize("1" * 32, TARGETS, 120_000_000, reason="usage"), 1_700_000_000_000, TRACE)
+FINALIZE = SpooledEnding(
+    Finalize("1" * 32, TARGETS, Amounts(usd=120_000_000), reason="usage"), 1_700_000_000_000, TRACE
+)
 RELEASE = SpooledEnding(Release("2" * 32, reason="cancelled while reserving"), 1_700_000_000_001)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.model import Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger, endings
 from budget_middleware.ledger.spool_file import set_aside_in
 from budget_middleware.stores.base import Retention, Store
@@ -49,14 +50,14 @@ async def test_f31_emptied_with_ten_in_flight(faults: FaultyStore, clock: Movabl
     for held in holds:
         assert (await ledger.reserve(held)).admits
     await empty(faults, clock, namespace)
-    endings = [ledger.finalize(held, actual_nanos=nanos("0.04")) for held in holds]
+    endings = [ledger.finalize(held, actual=Amounts(usd=nanos("0.04"))) for held in holds]
     statuses = {answer.status for answer in await asyncio.gather(*endings) if answer}
     assert statuses == {Status.FINALIZED_UNRESERVED}
     await ledger.drain()
     assert await figures(faults.inner) == ("0.40", "0.00")
     held = hold("0.60")
     assert (await ledger.reserve(held)).admits, "new requests work"
-    await ledger.finalize(held, actual_nanos=nanos("0.01"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
     assert await figures(faults.inner) == ("0.41", "0.00")
 
 
@@ -65,7 +66,7 @@ async def test_an_ending_that_is_sent_again_brings_its_bill(
 ):
     held = hold("0.10")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.02"), reason="usage", bill='{"v":1}')
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")), reason="usage", bill='{"v":1}')
     await empty(faults, clock, namespace)
     # Its answer shows that the store is another one.
     await ledger.reserve(hold("0"))
@@ -80,7 +81,7 @@ async def test_endings_of_the_last_minutes_are_sent_again_once(
     for _ in range(3):
         held = hold("0.10")
         await ledger.reserve(held)
-        await ledger.finalize(held, actual_nanos=nanos("0.02"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     given_back = hold("0.10")
     await ledger.reserve(given_back)
     await ledger.release(given_back)
@@ -105,7 +106,7 @@ async def test_what_ended_before_the_last_minutes_is_not_sent_again(
     monkeypatch.setattr(endings, "REPLAYED_S", 0)
     held = hold("0.10")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.02"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     await empty(faults, clock, namespace)
     await ledger.sweep()
     await ledger.drain()
@@ -115,7 +116,7 @@ async def test_what_ended_before_the_last_minutes_is_not_sent_again(
 async def test_emptied_twice(faults: FaultyStore, clock: MovableClock, namespace: str, ledger: Ledger):
     held = hold("0.10")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.02"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     for _ in range(2):
         await empty(faults, clock, namespace)
         await ledger.sweep()
@@ -130,10 +131,10 @@ async def test_a_failover_to_an_older_state(faults: FaultyStore, ledger: Ledger)
     for held in holds:
         await ledger.reserve(held)
     for held in holds[:3]:
-        await ledger.finalize(held, actual_nanos=nanos("0.02"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     replica = replica_of(faults.inner)
     for held in holds[3:]:
-        await ledger.finalize(held, actual_nanos=nanos("0.02"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     fail_over(faults, replica)
     assert await figures(replica) == ("0.06", "0.30")
     await ledger.sweep()
@@ -165,12 +166,12 @@ async def test_a_failover_is_noticed_once_by_many_in_flight(
     replica = replica_of(faults.inner)
     ended = hold("0.10")
     await ledger.reserve(ended)
-    await ledger.finalize(ended, actual_nanos=nanos("0.01"))
+    await ledger.finalize(ended, actual=Amounts(usd=nanos("0.01")))
     fail_over(faults, replica)
     await asyncio.gather(*(ledger.reserve(hold("0.02")) for _ in range(10)))
     await drain(ledger)
     assert caplog.text.count("lost writes") == 1
-    assert [view.balance.spent_nanos for view in await replica.counters()] == [nanos("0.01")]
+    assert [view.balance.spent for view in await replica.counters()] == [nanos("0.01")]
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -181,7 +182,7 @@ async def test_an_acknowledgement_from_before_the_loss_that_comes_late(
     held, gate = hold("0.10"), Gate()
     await ledger.reserve(held)
     faults.meets("finalize", reply_held(gate))
-    ending = ledger.finalize(held, actual_nanos=nanos("0.02"))
+    ending = ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     await gate.reached()
     faults.inner = MemoryStore(clock_ms=clock)
     await ledger.reserve(hold("0.10"))
@@ -189,7 +190,7 @@ async def test_an_acknowledgement_from_before_the_loss_that_comes_late(
     await ending
     await ledger.sweep()
     await drain(ledger)
-    assert [view.balance.spent_nanos for view in await faults.inner.counters()] == [nanos("0.02")]
+    assert [view.balance.spent for view in await faults.inner.counters()] == [nanos("0.02")]
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -205,7 +206,7 @@ async def test_an_acknowledgement_without_entries_is_not_proven_by_what_others_w
     clock.now_ms += 1
     assert (await replica.reserve(reserve("others", "0.03", target("key:b")))).admits
     clock.now_ms -= 1
-    answer = await ledger.finalize(held, actual_nanos=nanos("0.02"))
+    answer = await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     assert answer is not None
     assert answer.status is Status.ALREADY_FINALIZED
     while not faults.count("journal"):
@@ -226,7 +227,7 @@ async def test_what_the_store_has_rightly_forgotten_is_not_booked_again(
     ledger = open_ledger()
     held = hold("0.10")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.02"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     replica = replica_of(faults.inner)
     lost = hold("0.10")
     await ledger.reserve(lost)
@@ -250,14 +251,14 @@ async def test_a_long_outage_is_not_too_old_while_it_is_remembered(
     held = hold("0.10")
     await ledger.reserve(held)
     faults.meets("finalize", request_lost)
-    ending = ledger.finalize(held, actual_nanos=nanos("0.02"))
+    ending = ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     await asyncio.sleep(0)
     monotonic_s += 900
     await ending
     faults.inner = MemoryStore(clock_ms=MovableClock())
     await ledger.sweep()
     await ledger.drain()
-    assert [view.balance.spent_nanos for view in await faults.inner.counters()] == [nanos("0.02")]
+    assert [view.balance.spent for view in await faults.inner.counters()] == [nanos("0.02")]
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -272,7 +273,7 @@ async def test_too_late_to_be_sure_is_said_and_not_booked(
     held = hold("0.10")
     faults.meets("finalize", request_lost)
     held.targets = await _targets(ledger)
-    ending = ledger.finalize(held, actual_nanos=nanos("0.02"))
+    ending = ledger.finalize(held, actual=Amounts(usd=nanos("0.02")))
     await asyncio.sleep(0)
     monotonic_s += 2 * 3600
     answer = await ending
@@ -280,7 +281,7 @@ async def test_too_late_to_be_sure_is_said_and_not_booked(
     assert answer.status is Status.TOO_OLD
     assert await faults.inner.counters() == []
     assert "too late to be sure that it was not booked before" in caplog.text
-    assert "actual_nanos=20000000" in caplog.text
+    assert "usd=20000000" in caplog.text
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -294,7 +295,7 @@ async def test_what_came_too_late_stays_in_the_spool_for_an_operator(
     held.targets = await _targets(ledger)
     for method in ("finalize", "release"):
         faults.meets(method, request_lost)
-    owed = [ledger.finalize(held, actual_nanos=nanos("0.02")), ledger.release(given_up)]
+    owed = [ledger.finalize(held, actual=Amounts(usd=nanos("0.02"))), ledger.release(given_up)]
     await asyncio.sleep(0)
     monotonic_s += 2 * 3600
     assert [answer.status for answer in await asyncio.gather(*owed) if answer] == [Status.TOO_OLD] * 2
@@ -314,7 +315,7 @@ async def test_a_replay_leaves_room_for_requests(faults: FaultyStore, clock: Mov
     for _ in range(100):
         held = hold("0.01")
         await ledger.reserve(held)
-        await ledger.finalize(held, actual_nanos=nanos("0.001"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.001")))
     faults.inner = MemoryStore(clock_ms=clock)
     gate = Gate()
     faults.always["finalize"] = reply_held(gate)

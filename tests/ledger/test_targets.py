@@ -39,7 +39,7 @@ def test_a_changed_limit_is_another_claim():
     chooser = TargetChooser(TOKYO)
     for limit_nanos in (5, 6, None):
         (target,) = chooser.targets((Claim("key:a", Period.HOUR, limit_nanos),), now_ms=START_MS)
-        assert target.limit_nanos == limit_nanos
+        assert target.limit == limit_nanos
 
 
 def test_hostile_names_do_not_pile_up():

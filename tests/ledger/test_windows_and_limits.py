@@ -7,6 +7,7 @@ import pytest
 
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger, breaker
 from budget_middleware.stores.base import Store, StoreUnavailable
@@ -38,7 +39,7 @@ async def test_the_workers_clock_steps_between_two_requests(
         monkeypatch.setattr(time, "time_ns", lambda step_ms=step_ms: (START_MS + step_ms) * 1_000_000)
         held = hold("0.60")
         assert (await ledger.reserve(held)).admits
-        await ledger.finalize(held, actual_nanos=nanos("0.10"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert await figures(base) == ("0.30", "0.00")
 
 
@@ -51,14 +52,14 @@ async def test_windows_that_turn_between_attempts(
     held = hold("0.60")
     assert (await ledger.reserve(held)).status is Status.RESERVED
     assert held.targets[0].window.starts_ms <= clock.now_ms < held.targets[0].window.ends_ms
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     assert await figures(base, target(period=Period.HOUR, at_ms=clock.now_ms)) == ("0.10", "0.00")
 
 
 async def test_an_adjust_books_in_the_current_window(base: Store, clock: MovableClock, ledger: Ledger):
     claims = [Claim("key:a", Period.HOUR, None)]
     for _ in range(2):
-        await ledger.adjust(claims, amount_nanos=nanos("0.10"), reason="test")
+        await ledger.adjust(claims, amount=Amounts(usd=nanos("0.10")), reason="test")
         clock.advance(ms=HOUR_MS)
     first, second = (target(period=Period.HOUR, at_ms=START_MS + late) for late in (0, HOUR_MS))
     assert await figures(base, first) == await figures(base, second) == ("0.10", "0.00")
@@ -188,9 +189,9 @@ async def test_a_source_that_fails_leaves_the_counters_known(base: Store, open_l
         await ledger.reserve(held)
     assert [each.account for each in held.targets] == ["key:a"]
     source.error = None
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await ledger.reserve(hold("0"))
-    assert sum(view.balance.spent_nanos for view in await base.counters()) == nanos("0.10")
+    assert sum(view.balance.spent for view in await base.counters()) == nanos("0.10")
 
 
 @pytest.mark.parametrize("kinds", [("team", "key"), ("key", "team")])
@@ -205,11 +206,11 @@ async def test_a_source_that_fails_for_one_account_frees_none_of_the_others(
 
     def asking(team: str) -> Hold:
         subjects = {"key": "a", "team": team}
-        return Hold({kind: subjects[kind] for kind in kinds}, nanos("0.60"))
+        return Hold({kind: subjects[kind] for kind in kinds}, Amounts(usd=nanos("0.60")))
 
     ledger, spending = open_ledger("", limits_source=source, store_timeout_s=0.25), asking("t")
     assert (await ledger.reserve(spending)).admits
-    await ledger.finalize(spending, actual_nanos=nanos("0.60"))
+    await ledger.finalize(spending, actual=Amounts(usd=nanos("0.60")))
     held = asking("odd")
     with pytest.raises(StoreUnavailable, match="limits_source failed for team:odd"):
         await ledger.reserve(held)
@@ -223,7 +224,7 @@ async def test_the_last_limits_of_a_source_bind_while_it_fails(open_ledger: Open
     assert ledger._layers._source is not None
     ledger._layers._source._ttl_s = 0.001
     assert (await ledger.reserve(spending)).admits
-    await ledger.finalize(spending, actual_nanos=nanos("0.60"))
+    await ledger.finalize(spending, actual=Amounts(usd=nanos("0.60")))
     source.error = OSError("database away")
     await asyncio.sleep(0.01)
     held = hold("0.60")
@@ -245,8 +246,8 @@ async def test_a_source_that_hangs_leaves_the_counters_known(base: Store, open_l
     with pytest.raises(StoreUnavailable):
         await ledger.reserve(held)
     gate.open()
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
-    assert sum(view.balance.spent_nanos for view in await base.counters()) == nanos("0.10")
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
+    assert sum(view.balance.spent for view in await base.counters()) == nanos("0.10")
 
 
 async def test_a_source_that_tells_nonsense_is_an_outage(open_ledger: OpenLedger):
@@ -268,7 +269,7 @@ async def test_a_source_that_fails_is_no_outage_of_the_store(
         with pytest.raises(StoreUnavailable, match="limits_source failed"):
             await ledger.reserve(hold("0.10", key=f"k{at}"))
     faults.calls.clear()
-    ending = ledger.finalize(held, actual_nanos=1)
+    ending = ledger.finalize(held, actual=Amounts(usd=1))
     await asyncio.sleep(0)
     assert faults.calls == ["finalize"], "at once"
     await ending

@@ -18,21 +18,21 @@ FAULTS = (
     Fault(
         "limit is off by one nano-dollar",
         "core/transitions.py",
-        "estimate_nanos=estimate_nanos, limit_nanos=limit_nanos) > 0:",
-        "estimate_nanos=estimate_nanos, limit_nanos=limit_nanos) > 1:",
+        "spent + reserved + estimate > limit:",
+        "spent + reserved + estimate > limit + 1:",
     ),
     Fault("limit is off by one in Lua", "stores/lua/reserve.lua", "if shortfall > 0 and", "if shortfall > 1 and"),
     Fault(
         "what others hold is not counted",
-        "core/model.py",
-        "return balance.spent_nanos + balance.reserved_nanos + estimate_nanos",
-        "return balance.spent_nanos + estimate_nanos",
+        "core/transitions.py",
+        "spent + reserved + estimate > limit:",
+        "spent + estimate > limit:",
     ),
     Fault(
         "held is told as spent",
         "core/model.py",
-        "return self.balance.spent_nanos + self.estimate_nanos <= self.limit_nanos",
-        "return self.balance.spent_nanos + self.estimate_nanos < self.limit_nanos",
+        "return self.balance.spent + self.estimate <= self.limit",
+        "return self.balance.spent + self.estimate < self.limit",
     ),
     Fault(
         "only the first limit binds",
@@ -86,7 +86,7 @@ FAULTS = (
     Fault(
         "an expiry forgets its charge",
         "core/model.py",
-        "            case State.EXPIRED:\n                return self.expiry_charge_nanos\n",
+        "            case State.EXPIRED:\n                return self.expiry_charge\n",
         "",
     ),
     Fault(
@@ -122,7 +122,7 @@ FAULTS = (
     Fault(
         "a repeat with another amount is a duplicate",
         "core/transitions.py",
-        "return known.amount_nanos == verb.amount_nanos and _accounts(known.targets)",
+        "return known.asked == verb.asked and _accounts(known.targets)",
         "return _accounts(known.targets)",
     ),
     Fault(
@@ -719,13 +719,13 @@ FAULTS = (
     Fault(
         "a story tells what was written after its figure",
         "core/story.py",
-        "    while told and told[-1].spent_nanos != spent_nanos:\n        told.pop()\n",
+        "    while told and told[-1].spent != spent:\n        told.pop()\n",
         "",
     ),
     Fault(
         "what somebody wrote into a counter is explained",
         "core/story.py",
-        "spent_nanos - told[-1].spent_nanos + _gaps(told)",
+        "spent - told[-1].spent + _gaps(told)",
         "_gaps(told)",
     ),
     Fault(
@@ -828,7 +828,7 @@ FAULTS = (
     Fault(
         "a repair of the engine overlooks what is pending",
         "stores/engine.py",
-        "held_nanos - balance.reserved_nanos",
+        "held - balance.reserved",
         "0",
     ),
     Fault(
@@ -840,8 +840,8 @@ FAULTS = (
     Fault(
         "a full counter takes holds",
         "core/transitions.py",
-        "        _check_not_full(verb.targets, balances)\n",
-        "        pass\n",
+        "    _check_not_full(verb.targets, balances, verb.asked)\n",
+        "",
     ),
     Fault(
         "a full counter takes holds in Lua",
@@ -864,8 +864,8 @@ FAULTS = (
     Fault(
         "Lua takes what is booked for what is held",
         "stores/redis/generated.py",
-        "{fields[probe.booked_nanos]}, {fields[probe.held_nanos]}",
-        "{fields[probe.held_nanos]}, {fields[probe.booked_nanos]}",
+        "{fields[probe.booked.usd]}, {held}",
+        "{held}, {fields[probe.booked.usd]}",
     ),
     Fault(
         "a word that Python changes stays in Lua",
@@ -1015,13 +1015,13 @@ FAULTS = (
     Fault(
         "what a worker admits by itself is not counted",
         "ledger/local_ledger.py",
-        "            self.owe(hold.id, hold.targets, hold.amount_nanos)\n",
+        "            self.owe(hold.id, hold.targets, hold.asked)\n",
         "",
     ),
     Fault(
         "what ends while the store is away is counted twice",
         "ledger/local_ledger.py",
-        "            self._give_back(hold.targets, hold.amount_nanos)\n",
+        "            self._give_back(hold.targets, hold.asked)\n",
         "            pass\n",
     ),
     Fault(

@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import gauges
@@ -93,7 +94,7 @@ class Gateway:
 
     async def pay(self, held: Hold) -> None:
         assert (await self.ledger.reserve(held)).admits
-        await self.ledger.finalize(held, actual_nanos=nanos("0.0001"))
+        await self.ledger.finalize(held, actual=Amounts(usd=nanos("0.0001")))
 
 
 @pytest.fixture
@@ -119,9 +120,9 @@ async def test_errors_refusals_and_operators_are_kept_whole_and_little_else(gate
     with gateway.request() as of["rejected"]:
         assert not (await ledger.reserve(hold("2.00"))).admits
     with gateway.request() as of["unreserved"]:
-        await ledger.finalize(hold("0.01", key="b"), actual_nanos=1)
+        await ledger.finalize(hold("0.01", key="b"), actual=Amounts(usd=1))
     with gateway.request() as of["adjusted"]:
-        await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount_nanos=1, reason="x")
+        await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount=Amounts(usd=1), reason="x")
     with gateway.request() as orphaned:
         await ledger.reserve(hold("0.10"))
     gateway.clock.advance(s=61)
@@ -146,7 +147,7 @@ async def test_a_request_that_outlives_its_lease_is_kept_from_its_beginning(gate
         gateway.provider.force_flush()
         await _until_kept({"refused meanwhile": refused}, receiver)
         gateway.clock.advance(s=61)
-        await gateway.ledger.finalize(late, actual_nanos=nanos("0.01"))
+        await gateway.ledger.finalize(late, actual=Amounts(usd=nanos("0.01")))
     gateway.provider.force_flush()
     await _until_kept(of, receiver)
     assert {"budget.reserve", "budget.counter", "budget.finalize", SERVER_SPAN} <= receiver.names(of["late"])

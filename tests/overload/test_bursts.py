@@ -16,8 +16,8 @@ async def spent_nanos(server_url: str, namespace: str) -> int:
     store = RedisStore(server_url, namespace=namespace, timeout_s=30)
     views = await store.counters()
     await store.aclose()
-    assert sum(view.balance.reserved_nanos for view in views) == 0
-    return sum(view.balance.spent_nanos for view in views)
+    assert sum(view.balance.reserved for view in views) == 0
+    return sum(view.balance.spent for view in views)
 
 
 def assert_protected(outcome: Outcome, n_requests: int) -> None:

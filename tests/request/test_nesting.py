@@ -3,6 +3,7 @@
 import pytest
 
 from budget_middleware.core.model import Reservation, State, Target
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.nesting import InnerAnswer, books_for, ledger_mark, without_guards_headers
@@ -17,7 +18,9 @@ def target(account, day="2026-11-24"):
 
 
 def reservation(id_, *accounts, at_ms, state=State.PENDING, **options):
-    return Reservation(id_, state, tuple(target(each, **options) for each in accounts), 1, created_ms=at_ms)
+    return Reservation(
+        id_, state, tuple(target(each, **options) for each in accounts), Amounts(usd=1), created_ms=at_ms
+    )
 
 
 OUTER = reservation("outer", "key:a", "global", at_ms=5)

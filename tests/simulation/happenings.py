@@ -6,6 +6,7 @@ from collections import Counter as Tally
 from typing import TYPE_CHECKING
 
 from budget_middleware.core.limits import Claim
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
@@ -105,7 +106,7 @@ class Happenings:
                     await store.set_limit(account, period=Period.HOUR, limit_nanos=event.amount * ESTIMATE_NANOS)
                 case Kind.ADJUST:
                     claim = Claim(account, Period.HOUR, None)
-                    answer = await self._ledger.adjust([claim], amount_nanos=event.amount, reason="simulated")
+                    answer = await self._ledger.adjust([claim], amount=Amounts(usd=event.amount), reason="simulated")
                     self.adjusts[event.number] = answer.status
                 case _:
                     for id_ in self._world.witness.ids_of(event.about):

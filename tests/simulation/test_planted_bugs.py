@@ -28,7 +28,7 @@ def forget_what_was_released(patch: pytest.MonkeyPatch) -> None:
     reserve = transitions.reserve
 
     def careless(known, verb, **options):
-        return reserve(None if known and known.amount_nanos is None else known, verb, **options)
+        return reserve(None if known and known.asked is None else known, verb, **options)
 
     patch.setattr(transitions, "reserve", careless)
 
@@ -51,7 +51,7 @@ def overlook_the_reserved(patch: pytest.MonkeyPatch) -> None:
     find = transitions.find_rejection
 
     def blind(targets, balances, **options):
-        return find(targets, [balance._replace(reserved_nanos=0) for balance in balances], **options)
+        return find(targets, [balance._replace(reserved=0) for balance in balances], **options)
 
     patch.setattr(transitions, "find_rejection", blind)
 

@@ -49,7 +49,7 @@ def judge(world: World) -> Losses:
     truth, store = world.witness.truth, world.host.store
     world.witness.check_proofs(answered(store.proofs()))
     require(list(answered(store.journal(after_seq=0, count=10**6))) == truth.journal, "I9: the journal is another one")
-    held = {counter: balance for counter, balance in truth.balances.items() if balance.reserved_nanos}
+    held = {counter: balance for counter, balance in truth.balances.items() if balance.reserved}
     require(not held, f"I7: all is over, and still held is {held}")
     losses = Losses(untold=_judge_spans(world))
     for request in world.plan.requests:

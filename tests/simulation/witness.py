@@ -95,8 +95,8 @@ class Witness:
         if isinstance(verb, Reserve) and answer.status in _DECIDED:
             for target in verb.targets:
                 bound = self._limit_of(target.counter)
-                if target.limit_nanos != bound:
-                    raise Violation(f"{target.counter} was decided by {target.limit_nanos}, its limit is {bound}")
+                if target.limit != bound:
+                    raise Violation(f"{target.counter} was decided by {target.limit}, its limit is {bound}")
 
     def _limit_of(self, counter: Counter) -> int | None:
         key = (counter.account, counter.period)
@@ -126,12 +126,12 @@ class Witness:
         journal, told = self.truth.journal, self.truth.balances
         for entry in answer.entries:
             last = journal[-1].seq if journal else 0
-            before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+            before = Balance(entry.spent_before, entry.reserved_before)
             if entry.seq != last + 1 or before != told.get(entry.counter, Balance()):
                 raise Violation(f"I9: {entry} does not chain to seq {last}, {told.get(entry.counter)}")
-            if entry.reserved_nanos < 0:
+            if entry.reserved < 0:
                 raise Violation(f"I1: {entry}")
-            told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+            told[entry.counter] = Balance(entry.spent, entry.reserved)
             journal.append(entry)
         last = journal[-1].seq if journal else 0
         require(answer.seq == last, f"I9: the store says seq {answer.seq}, its journal ends with {last}")
@@ -142,8 +142,8 @@ class Witness:
         for proof in proofs:
             expected, adjusted = auditor.balance(proof.counter), auditor.adjusted(proof.counter)
             is_explained = proof.balance == expected == told.pop(proof.counter, Balance())
-            is_held = 0 <= proof.balance.reserved_nanos == proof.pending_nanos
-            if not (is_explained and is_held and proof.adjusted_nanos == adjusted <= proof.balance.spent_nanos):
+            is_held = 0 <= proof.balance.reserved == proof.held
+            if not (is_explained and is_held and proof.adjusted == adjusted <= proof.balance.spent):
                 raise Violation(f"I1, I2, I4, I9: {proof}, expected {expected} with {adjusted} adjusted")
         # A counter that is back at nothing is dropped.
         gone = [counter for counter, balance in told.items() if balance != Balance() or auditor.adjusted(counter)]

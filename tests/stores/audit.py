@@ -11,9 +11,9 @@ async def audit(store: Store) -> None:
     told = await journalled(store)
     for proof in await store.proofs():
         counter, balance = proof.counter, proof.balance
-        assert balance.reserved_nanos >= 0, f"I1 {counter}"
-        assert balance.spent_nanos - proof.adjusted_nanos >= 0, f"I1 {counter}"
-        assert balance.reserved_nanos == proof.pending_nanos, f"I2 {counter}"
+        assert balance.reserved >= 0, f"I1 {counter}"
+        assert balance.spent - proof.adjusted >= 0, f"I1 {counter}"
+        assert balance.reserved == proof.held, f"I2 {counter}"
         assert balance == told.pop(counter, Balance()), f"I9 {counter}: the journal leads elsewhere"
     assert not {counter for counter, left in told.items() if left != Balance()}, "I9: counters that do not exist"
 
@@ -26,10 +26,10 @@ async def journalled(store: Store) -> dict[Counter, Balance]:
     for entry in entries:
         # A repair begins with whatever it found.
         if entry.status is not Status.REPAIRED:
-            assert entry.spent_delta_nanos or entry.reserved_delta_nanos, f"I9: {entry} changes nothing"
-            before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+            assert entry.spent_delta or entry.reserved_delta, f"I9: {entry} changes nothing"
+            before = Balance(entry.spent_before, entry.reserved_before)
             assert before == told.get(entry.counter, Balance()), f"I9: {entry} does not chain"
-        told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+        told[entry.counter] = Balance(entry.spent, entry.reserved)
     return told
 
 

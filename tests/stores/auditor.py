@@ -101,14 +101,14 @@ class Auditor:
         """I5 and I9: entries are of the verb or of what it expired, and lead where this ledger leads."""
         if answer.status in ("rejected", "duplicate", "conflict", "leases_due") or answer.status.startswith("already"):
             assert {entry.op for entry in answer.entries} <= {Op.EXPIRE}, f"I5: {answer}"
-        last = {entry.counter: Balance(entry.spent_nanos, entry.reserved_nanos) for entry in answer.entries}
+        last = {entry.counter: Balance(entry.spent, entry.reserved) for entry in answer.entries}
         for counter, balance in last.items():
             assert balance == self.balance(counter), f"{counter}: {balance}, not {self.balance(counter)}"
 
     def _reserve(self, fact: Fact | None, verb: Reserve, answer: Answer) -> str:
         now_ms = answer.now_ms
         if fact is not None:
-            is_same = fact.amount in (None, verb.amount_nanos)
+            is_same = fact.amount in (None, verb.asked.usd)
             if fact.amount is not None:
                 is_same = is_same and _accounts(fact.counters) == _accounts(_counters(verb.targets))
             assert answer.admits == (is_same and fact.state == "pending")
@@ -123,15 +123,15 @@ class Auditor:
         if over and verb.enforce:
             assert answer.rejection is not None
             assert answer.rejection.is_held == (not spent_over)
-            assert answer.rejection.shortfall_nanos == max(spent_over or over)
+            assert answer.rejection.shortfall == max(spent_over or over)
             return "rejected"
         assert (answer.rejection is not None) == bool(over)
         self.facts[verb.id] = Fact(
             "pending",
             _counters(verb.targets),
-            verb.amount_nanos,
-            held=verb.amount_nanos,
-            charge=verb.expiry_charge_nanos,
+            verb.asked.usd,
+            held=verb.asked.usd,
+            charge=verb.expiry_charge.usd,
             deadline_ms=now_ms + verb.lease_ms,
         )
         return "reserved"
@@ -139,14 +139,14 @@ class Auditor:
     def _shortfalls(self, verb: Reserve) -> tuple[list[int], list[int]]:
         """I6: by how much each limited counter is exceeded, and of these those that no ending of others can cure."""
         over, spent_over = [], []
-        for target in verb.targets if verb.amount_nanos else ():
-            if target.limit_nanos is None:
+        for target in verb.targets if verb.asked.usd else ():
+            if target.limit is None:
                 continue
             balance = self.balance(target.counter)
-            room = target.limit_nanos - balance.spent_nanos
-            shortfall = verb.amount_nanos + balance.reserved_nanos - room
+            room = target.limit - balance.spent
+            shortfall = verb.asked.usd + balance.reserved - room
             over += [shortfall] if shortfall > 0 else []
-            spent_over += [shortfall] if verb.amount_nanos > room else []
+            spent_over += [shortfall] if verb.asked.usd > room else []
         return over, spent_over
 
     def _is_due_on(self, targets: Iterable[Target], now_ms: int) -> bool:
@@ -158,7 +158,7 @@ class Auditor:
         )
 
     def _end(self, fact: Fact | None, verb: Finalize | Release, *, remember_ms: int) -> str:
-        name, actual = ("finalized", verb.actual_nanos) if isinstance(verb, Finalize) else ("released", 0)
+        name, actual = ("finalized", verb.actual.usd) if isinstance(verb, Finalize) else ("released", 0)
         if fact is None:
             if verb.age_ms > remember_ms:
                 return "too_old"
@@ -190,11 +190,11 @@ class Auditor:
     def _adjust(self, verb: Adjust, now_ms: int) -> str:
         if (known := self.adjusts.get(verb.id)) is not None:
             amount, counters = known
-            is_same = amount == verb.amount_nanos and _accounts(counters) == _accounts(_counters(verb.targets))
+            is_same = amount == verb.amount.usd and _accounts(counters) == _accounts(_counters(verb.targets))
             return "duplicate" if is_same else "conflict"
         if not verb.any_window and any(_is_outside(target, now_ms) for target in verb.targets):
             return "stale_window"
-        self.adjusts[verb.id] = (verb.amount_nanos, _counters(verb.targets))
+        self.adjusts[verb.id] = (verb.amount.usd, _counters(verb.targets))
         return "adjusted"
 
 

@@ -14,8 +14,8 @@ async def change_by_hand(
         tables = store._tables
         balance, by_hand = tables.balances((counter,))[0] or Balance(), tables.by_hand(counter)
         with store._transaction:
-            tables.book({counter: Balance(balance.spent_nanos + spent, balance.reserved_nanos + reserved)})
-            tables.put_by_hand(counter, by_hand._replace(adjusted_nanos=by_hand.adjusted_nanos + adjusted))
+            tables.book({counter: Balance(balance.spent + spent, balance.reserved + reserved)})
+            tables.put_by_hand(counter, by_hand._replace(adjusted=by_hand.adjusted + adjusted))
         return
     assert isinstance(store, RedisStore)
     key = f"{store._prefix}c:{counter_name(counter)}"

@@ -82,6 +82,6 @@ class SideBySide(RuleBasedStateMachine):
         for entry in entries:
             self.seq += 1
             assert entry.seq == self.seq
-            before = Balance(entry.spent_before_nanos, entry.reserved_before_nanos)
+            before = Balance(entry.spent_before, entry.reserved_before)
             assert before == self.told.get(entry.counter, Balance())
-            self.told[entry.counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+            self.told[entry.counter] = Balance(entry.spent, entry.reserved)

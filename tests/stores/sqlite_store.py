@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State, Status
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.engine import Engine
@@ -18,13 +19,13 @@ from budget_middleware.stores.tables import ByHand, CounterRow, Meta, Step
 _SCHEMA = """
 create table meta (generation, limits_version, seq, bookings, entries, forget_voided_ms);
 create table reservations
-    (id primary key, state, targets, amount, charge, actual, created_ms, deadline_ms, trace, forget_ms);
+    (id primary key, state, targets, asked, held, charge, actual, created_ms, deadline_ms, trace, forget_ms);
 create index due on reservations (deadline_ms, id) where state = 'pending';
 create table holds (counter, id, primary key (counter, id)) without rowid;
 create table adjustments (id primary key, targets, amount, forget_ms);
 create table counters
-    (account, period, window, spent, reserved, adjusted, repaired_at_seq, keep_until_ms,
-     primary key (account, period, window));
+    (account, period, window, unit, spent, reserved, adjusted, repaired_at_seq, keep_until_ms,
+     primary key (account, period, window, unit));
 create table totals (kind primary key, nanos);
 create table journal
     (last_seq primary key, bookings, entries, time_ms, op, id, status, targets, figures, trace, reserve_trace, reason,
@@ -33,8 +34,8 @@ create index steps_of on journal (id);
 """
 _PENDING = "select r.* from reservations r where state = 'pending'"
 _PENDING_ON = "select r.* from holds h join reservations r using (id) where h.counter = :counter"
-_IS_COUNTER = "account = ? and period = ? and window = ?"
-_NEW_COUNTER = "insert into counters values (?, ?, ?, ?, ?, ?, ?, null) on conflict"
+_IS_COUNTER = "account = ? and period = ? and window = ? and unit = ?"
+_NEW_COUNTER = "insert into counters values (?, ?, ?, ?, ?, ?, ?, ?, null) on conflict"
 
 
 class SqliteTables:
@@ -55,9 +56,10 @@ class SqliteTables:
         return _reservation(found) if found else None
 
     def put(self, reservation: Reservation, *, forget_ms: int | None) -> None:
-        id_, state, targets, *figures = reservation
-        row = (id_, str(state), pack_targets(targets), *figures, forget_ms)
-        self._rows.execute("insert or replace into reservations values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        id_, state, targets, asked, held, charge, actual, *lease = reservation
+        amounts = map(_packed, (asked, held, charge, actual))
+        row = (id_, str(state), pack_targets(targets), *amounts, *lease, forget_ms)
+        self._rows.execute("insert or replace into reservations values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         holds = [(counter_name(target.counter), id_) for target in targets]
         if state is State.PENDING:
             self._rows.executemany("insert or ignore into holds values (?, ?)", holds)
@@ -78,16 +80,18 @@ class SqliteTables:
 
     def adjustment(self, id_: str) -> Adjustment | None:
         found = self._rows.execute("select targets, amount from adjustments where id = ?", (id_,)).fetchone()
-        return Adjustment(id_, unpack_targets(found[0]), found[1]) if found else None
+        return Adjustment(id_, unpack_targets(found[0]), _amounts(found[1])) if found else None
 
     def put_adjustment(self, adjustment: Adjustment, *, forget_ms: int) -> None:
-        row = (adjustment.id, pack_targets(adjustment.targets), adjustment.amount_nanos, forget_ms)
+        row = (adjustment.id, pack_targets(adjustment.targets), _packed(adjustment.amount), forget_ms)
         self._rows.execute("insert into adjustments values (?, ?, ?, ?)", row)
 
     def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
-        which = ", ".join(["(?, ?, ?)"] * len(of))
+        which = ", ".join(["(?, ?, ?, ?)"] * len(of))
         names = [name for counter in of for name in counter]
-        rows = self._rows.execute(f"select * from counters where (account, period, window) in (values {which})", names)
+        rows = self._rows.execute(
+            f"select * from counters where (account, period, window, unit) in (values {which})", names
+        )
         found = dict(map(_counter, rows))
         return [found[counter].balance if counter in found else None for counter in of]
 
@@ -147,19 +151,28 @@ class SqliteTables:
     def forget(self, now_ms: int) -> None:
         self._rows.execute("delete from reservations where forget_ms <= ?", (now_ms,))
         self._rows.execute("delete from adjustments where forget_ms <= ?", (now_ms,))
-        name = "account || '|' || period || '|' || window"
+        name = "account || '|' || period || '|' || window || iif(unit = 'usd', '', '|' || unit)"
         held_on = f"select 1 from holds where counter = {name}"
         self._rows.execute(f"delete from counters where keep_until_ms <= ? and not exists ({held_on})", (now_ms,))
 
 
 def _reservation(row: Any) -> Reservation:
-    id_, state, targets, *figures, _ = row
-    return Reservation(id_, State(state), unpack_targets(targets), *figures)
+    id_, state, targets, asked, held, charge, actual, *lease, _ = row
+    amounts = (None if asked is None else _amounts(asked), _amounts(held), _amounts(charge), _amounts(actual))
+    return Reservation(id_, State(state), unpack_targets(targets), *amounts, *lease)
+
+
+def _packed(amounts: Amounts | None) -> str | None:
+    return None if amounts is None else " ".join(map(str, amounts))
+
+
+def _amounts(packed: str) -> Amounts:
+    return Amounts(*map(int, packed.split()))
 
 
 def _counter(row: Any) -> tuple[Counter, CounterRow]:
-    account, period, window, spent, reserved, *by_hand, _ = row
-    return Counter(account, Period(period), window), CounterRow(Balance(spent, reserved), ByHand(*by_hand))
+    account, period, window, unit, spent, reserved, *by_hand, _ = row
+    return Counter(account, Period(period), window, Unit(unit)), CounterRow(Balance(spent, reserved), ByHand(*by_hand))
 
 
 def _step(row: Any) -> Step:

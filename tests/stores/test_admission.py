@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.core.model import Balance, Status, Target
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.core.transitions import FULL_NANOS
+from budget_middleware.core.transitions import FULL
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store, StoreRefused
 from tests.stores.by_hand import change_by_hand
@@ -69,7 +69,7 @@ async def test_spent_before_held_then_the_larger_shortfall(store: Store, order: 
     rejection = (await store.reserve(reserve("r", "0.50", *targets))).rejection
     assert rejection is not None
     assert (rejection.target, rejection.balance) == (worst, Balance(600_000_000, 100_000_000))
-    assert (rejection.is_held, rejection.shortfall_nanos) == (False, 200_000_000)
+    assert (rejection.is_held, rejection.shortfall) == (False, 200_000_000)
 
 
 @pytest.mark.parametrize("targets", list(permutations((KEY, DAY, TEAM))))
@@ -103,7 +103,7 @@ async def test_the_limit_that_travels_with_the_reserve_binds(store: Store):
     lower = target(limit="0.50")
     rejection = (await store.reserve(reserve("r2", "0.10", lower))).rejection
     assert rejection is not None
-    assert rejection.limit_nanos == 500_000_000
+    assert rejection.limit == 500_000_000
     assert await figures(store) == ("0.00", "0.60")
     assert (await store.reserve(reserve("r3", "0.50", target(limit="1.10")))).status is Status.RESERVED
 
@@ -139,7 +139,7 @@ async def test_a_counter_that_is_full_takes_no_more_holds(
 ):
     """Exactly: what a double cannot tell apart is told apart. Neither shadow mode nor a limit's absence matters."""
     store, of = open_store(), target(limit=limit)
-    await change_by_hand(store, of.counter, **{figure: FULL_NANOS - missing_nanos})
+    await change_by_hand(store, of.counter, **{figure: FULL - missing_nanos})
     verb = reserve("r1", "0.000000001", TEAM, of, enforce=False)
     if is_full:
         with pytest.raises(StoreRefused, match=r"counter .*key:a\|month\|2026-11 is full"):

@@ -88,7 +88,7 @@ async def test_a_bill_is_kept_once_for_all_counters(store: Store):
 
 def test_records_of_the_version_before_have_no_bill():
     first, second = unpack_record(OLD_RECORD)
-    assert (first.reason, first.bill, first.spent_nanos) == ("usage", "", 250_000_000)
+    assert (first.reason, first.bill, first.spent) == ("usage", "", 250_000_000)
     assert (second.seq, second.counter.account, second.bill) == (4, "team:b", "")
     (billed, _) = unpack_record(with_bill(OLD_RECORD, BILL))
     assert billed == first._replace(bill=BILL)

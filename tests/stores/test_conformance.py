@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.core.model import TELLS_RECORDED, Balance, Expire, Extend, State, Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.testing import MovableClock
@@ -109,7 +110,7 @@ async def test_the_table_of_verbs_and_states(store: Store, clock: MovableClock, 
     if answer.status in TELLS_RECORDED:
         assert answer.recorded is not None
         assert answer.recorded.state is STATES[state]
-        assert answer.recorded.amount_nanos == HELD.amount_nanos
+        assert answer.recorded.asked == HELD.asked
     else:
         assert answer.recorded is None
     assert answer.admits == (answer.status is Status.RESERVED or (verb, state) == ("reserve, same", "pending"))
@@ -124,7 +125,7 @@ async def test_a_reservation_is_recorded_as_it_was_made(store: Store):
     await store.reserve(HELD)
     (held,) = await store.holds()
     assert (held.id, held.state, held.targets) == ("r1", State.PENDING, HELD.targets)
-    assert (held.amount_nanos, held.expiry_charge_nanos) == (600_000_000, 50_000_000)
+    assert (held.asked, held.held, held.expiry_charge) == (HELD.asked, HELD.asked, HELD.expiry_charge)
     assert (held.created_ms, held.deadline_ms, held.trace) == (START_MS, START_MS + 60_000, "00-1-1-01")
     assert (await store.reserve(HELD)).recorded == held
 
@@ -134,7 +135,7 @@ async def test_an_already_ended_reservation_tells_what_it_cost(store: Store):
     await store.finalize(finalize("r1", "0.10"))
     recorded = (await store.finalize(finalize("r1", "0.20"))).recorded
     assert recorded is not None
-    assert (recorded.actual_nanos, recorded.booked_nanos, recorded.held_nanos) == (100_000_000, 100_000_000, 0)
+    assert (recorded.actual, recorded.booked, recorded.held) == (Amounts(usd=100_000_000),) * 2 + (Amounts(),)
 
 
 async def test_same_accounts_in_another_order_and_with_another_period_are_the_same(store: Store):

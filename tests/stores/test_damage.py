@@ -202,7 +202,7 @@ async def test_a_due_hold_that_cannot_be_booked_is_tried_again_until_it_can(
     assert {entry.reservation_id for entry in answer.entries} == {"r2"}
     assert await figures(redis, TEAM) == ("0.10", "0.00")  # Due: it is not shown as held.
     assert await redis.holds() == []
-    held = {proof.counter: proof.balance.reserved_nanos for proof in await redis.proofs()}
+    held = {proof.counter: proof.balance.reserved for proof in await redis.proofs()}
     assert held[TEAM.counter] == 600_000_000
 
     await redis._client().delete(f"{redis._prefix}c:{COUNTER}")
@@ -368,11 +368,9 @@ async def test_a_reservation_whose_counters_are_gone_is_shown_and_repaired(redis
     client = redis._client()
     await client.delete(*(f"{redis._prefix}{key}" for key in (f"c:{COUNTER}", "entries")))
     report = await audit_report(redis)
-    assert [(drift.counter, drift.expected_nanos, drift.found_nanos) for drift in report.drift] == [
-        (KEY.counter, 600_000_000, 0)
-    ]
+    assert [(drift.counter, drift.expected, drift.found) for drift in report.drift] == [(KEY.counter, 600_000_000, 0)]
     (lacks,) = report.corrections
-    await redis.repair(Repair("x", KEY, lacks.spent_nanos, lacks.found_at_seq))
+    await redis.repair(Repair("x", KEY, lacks.spent, lacks.found_at_seq))
     assert (await audit_report(redis)).drift == ()
     await redis.finalize(finalize("r1", "0.10"))
     assert await figures(redis) == ("0.10", "0.00")
@@ -390,8 +388,8 @@ async def test_a_due_lease_without_a_sound_reservation_stops_nobody_else(
     assert (await redis.reserve(reserve("r3", "0.10"))).status is Status.RESERVED
     assert (await redis.sweep(at_most=10)).entries == ()
     proofs = {proof.counter: proof for proof in await redis.proofs()}
-    assert proofs[KEY.counter].balance.reserved_nanos == 700_000_000
-    assert proofs[KEY.counter].pending_nanos == 100_000_000
+    assert proofs[KEY.counter].balance.reserved == 700_000_000
+    assert proofs[KEY.counter].held == 100_000_000
 
 
 async def test_a_lost_due_lease_that_only_the_sweep_met_stops_nobody(redis: ClockedRedisStore, clock: MovableClock):

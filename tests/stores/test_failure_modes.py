@@ -222,12 +222,12 @@ async def test_f22_who_finalizes_late_is_booked_and_the_overrun_told(store: Stor
     clock.advance(s=30)
     assert (await reserve_decided(store, reserve("b", "0.90"))).admits
     late = await store.finalize(finalize("a", "0.60"))
-    assert (late.status, late.balances[0].spent_nanos) == (Status.FINALIZED_LATE, 600_000_000)
+    assert (late.status, late.balances[0].spent) == (Status.FINALIZED_LATE, 600_000_000)
     last = await store.finalize(finalize("b", "0.90"))
     assert await figures(store) == ("1.50", "0.00")
     (entry,) = last.entries
-    assert entry.limit_nanos is not None
-    assert entry.spent_nanos - entry.limit_nanos == 500_000_000
+    assert entry.limit is not None
+    assert entry.spent - entry.limit == 500_000_000
 
 
 @pytest.mark.proves("I4")

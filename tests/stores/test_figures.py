@@ -32,7 +32,7 @@ async def test_a_credit_may_make_spent_negative_and_is_told_apart(store: Store):
     await store.finalize(finalize("r1", "0.10"))
     await store.adjust(adjust("a1", "-0.30"))
     (view,) = await store.counters("key:a")
-    assert (view.balance, view.adjusted_nanos) == (Balance(-200_000_000, 0), -300_000_000)
+    assert (view.balance, view.adjusted) == (Balance(-200_000_000, 0), -300_000_000)
     assert (await store.reserve(reserve("r2", "1.20"))).status is Status.RESERVED
 
 
@@ -84,7 +84,7 @@ async def test_large_amounts_are_exact(store: Store):
     assert (await store.reserve(reserve("r1", top, total))).status is Status.RESERVED
     (rejection,) = [(await store.reserve(reserve("r2", "0.000000001", total))).rejection]
     assert rejection is not None
-    assert (rejection.is_held, rejection.shortfall_nanos) == (True, 1)
+    assert (rejection.is_held, rejection.shortfall) == (True, 1)
     await store.finalize(finalize("r1", "8999999.999999999", total))
     assert (await store.reserve(reserve("r3", "0.000000001", total))).status is Status.RESERVED
     assert (await store.reserve(reserve("r4", "0.000000002", total))).status is Status.REJECTED
@@ -101,7 +101,7 @@ async def test_sums_beyond_what_a_double_can_hold_are_exact(store: Store):
     await store.adjust(adjust("a1", "-8999999.999999998", TEAM))
     await store.release(release("h0"))
     assert await figures(store, TEAM) == ("26999999.999999998", "26999999.999999997")
-    assert (await whole_journal(store))[-1].reserved_nanos == 3 * 8_999_999_999_999_999
+    assert (await whole_journal(store))[-1].reserved == 3 * 8_999_999_999_999_999
 
 
 async def test_head_tells_clock_and_changes_nothing(store: Store, clock: MovableClock):

@@ -8,6 +8,7 @@ import pytest
 
 from budget_middleware.core import model, transitions
 from budget_middleware.core.model import Extend, Op, Reservation, State, Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.stores import base
 from budget_middleware.stores.redis import keys, lua_text, scripts
 from budget_middleware.stores.redis.generated import literal, with_pythons
@@ -57,15 +58,13 @@ async def test_what_an_extension_answers(open_store: OpenStore, planted: pytest.
 
 @on_server
 async def test_what_a_state_adds_to_its_counters(open_store: OpenStore, planted: pytest.MonkeyPatch):
-    """A release that costs what was held, and a hold that holds its charge."""
-    by_state = {State.RELEASED: "amount_nanos", State.FINALIZED: "actual_nanos"}
-    booked = property(lambda self: getattr(self, by_state[self.state]) if self.state in by_state else 0)
-    held = property(lambda self: self.expiry_charge_nanos if self.state is State.PENDING else 0)
-    planted.setattr(Reservation, "booked_nanos", booked)
-    planted.setattr(Reservation, "held_nanos", held)
+    """A release that costs what was asked for."""
+    by_state = {State.RELEASED: "asked", State.FINALIZED: "actual"}
+    booked = property(lambda self: getattr(self, by_state[self.state]) if self.state in by_state else Amounts())
+    planted.setattr(Reservation, "booked", booked)
     store = open_store()
     await store.reserve(reserve("r1", "0.60", charge="0.05"))
-    assert await figures(store) == ("0.00", "0.05")
+    assert await figures(store) == ("0.00", "0.60")
     await store.release(release("r1"))
     assert await figures(store) == ("0.60", "0.00")
 
@@ -82,7 +81,7 @@ async def test_which_steps_are_numbered(open_store: OpenStore, planted: pytest.M
 
 @on_server
 async def test_when_a_counter_is_full(open_store: OpenStore, planted: pytest.MonkeyPatch):
-    planted.setattr(transitions, "FULL_NANOS", 10**9)
+    planted.setattr(transitions, "FULL", 10**9)
     store = open_store()
     await store.finalize(finalize("r1", "1.00"))
     with pytest.raises(base.StoreRefused, match="is full"):

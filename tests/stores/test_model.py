@@ -26,6 +26,7 @@ from budget_middleware.core.model import (
     Reserve,
     Target,
 )
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
 from tests.stores.audit import audit_report
@@ -95,9 +96,9 @@ class StoresSideBySide(SideBySide):
         verb = Reserve(
             self.id(asked["id"]),
             self.targets(asked["places"], asked["limit"], hours_off),
-            asked["amount"],
+            Amounts(usd=asked["amount"]),
             asked["lease_ms"],
-            expiry_charge_nanos=min(asked["charge"], asked["amount"]),
+            expiry_charge=Amounts(usd=min(asked["charge"], asked["amount"])),
             enforce=asked["enforce"],
             limits_version=self.auditor.limits_version + is_stale,
             trace=f"trace {len(self.sent)}",
@@ -107,7 +108,7 @@ class StoresSideBySide(SideBySide):
     @mostly_where_one_is_awaited
     @rule(id_=targeted, places=places, actual=amounts, age_ms=ages_ms, is_reply_lost=st.booleans())
     def finalize(self, id_, places, actual, age_ms, is_reply_lost):
-        verb = Finalize(self.id(id_), self.targets(places, 5), actual, age_ms=age_ms)
+        verb = Finalize(self.id(id_), self.targets(places, 5), Amounts(usd=actual), age_ms=age_ms)
         self.play(verb, is_reply_lost=is_reply_lost)
 
     @mostly_where_one_is_awaited
@@ -124,7 +125,7 @@ class StoresSideBySide(SideBySide):
     @rule(id_=ids, places=places, amount=st.integers(-2, 3), hours_off=hours_off, any_window=st.booleans())
     def adjust(self, id_, places, amount, hours_off, any_window):
         targets = self.targets(places, None, hours_off)
-        self.play(Adjust(self.id(id_), targets, amount, any_window=any_window), is_reply_lost=True)
+        self.play(Adjust(self.id(id_), targets, Amounts(usd=amount), any_window=any_window), is_reply_lost=True)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -138,7 +139,7 @@ class StoresSideBySide(SideBySide):
         counter = data.draw(st.sampled_from(sorted(self.told)))
         for store in (self.memory, self.redis):
             self.run(change_by_hand(store, counter, spent=spent, reserved=reserved))
-        lacking = {lacks.counter: lacks.spent_nanos for lacks in self.both(audit_report).corrections}
+        lacking = {lacks.counter: lacks.spent for lacks in self.both(audit_report).corrections}
         assert lacking == ({counter: -spent} if spent or reserved else {})
         target = Target(counter.account, window_named(counter.period, counter.window, timezone=UTC))
         repair = Repair(f"repair{self.seq}", target, -spent, found_at_seq=self.seq)
@@ -146,7 +147,7 @@ class StoresSideBySide(SideBySide):
         self.seq += 1
         assert entry.seq == self.seq
         # The invariants that follow see whether it is right.
-        self.told[counter] = Balance(entry.spent_nanos, entry.reserved_nanos)
+        self.told[counter] = Balance(entry.spent, entry.reserved)
         self.repaired.add(counter)
         assert self.both(audit_report).drift == ()
 
@@ -184,7 +185,7 @@ class StoresSideBySide(SideBySide):
         self.clock.advance(ms=max(LEASES_MS))
         self.sweep_both(at_most=1000)
         assert self.both(lambda store: store.holds()) == []
-        assert all(proof.balance.reserved_nanos == 0 for proof in self.both(lambda store: store.proofs()))
+        assert all(proof.balance.reserved == 0 for proof in self.both(lambda store: store.proofs()))
 
     # What holds after each of them.
 
@@ -195,9 +196,9 @@ class StoresSideBySide(SideBySide):
         self.only_counters_at_nothing_are_dropped({proof.counter for proof in proofs})
         for proof in proofs:
             assert proof.balance == self.auditor.balance(proof.counter) == self.told[proof.counter]
-            assert proof.adjusted_nanos == self.auditor.adjusted(proof.counter)
-            assert proof.balance.reserved_nanos == proof.pending_nanos >= 0
-            assert proof.balance.spent_nanos - proof.adjusted_nanos >= 0
+            assert proof.adjusted == self.auditor.adjusted(proof.counter)
+            assert proof.balance.reserved == proof.held >= 0
+            assert proof.balance.spent - proof.adjusted >= 0
 
     def only_counters_at_nothing_are_dropped(self, kept: set[Counter]) -> None:
         showing = {

@@ -58,9 +58,9 @@ async def test_whatever_they_do_the_limit_holds_and_the_journal_explains_it(work
     entries = await workers[0].latest(count=10_000)
     assert {entry.counter.account for entry in entries} == {"key:a", "team:b"}
     for entry in entries:
-        assert entry.limit_nanos is not None
-        assert entry.spent_nanos + entry.reserved_nanos <= entry.limit_nanos
-    assert [proof.balance.reserved_nanos for proof in await workers[0].proofs()] == [0, 0]
+        assert entry.limit is not None
+        assert entry.spent + entry.reserved <= entry.limit
+    assert [proof.balance.reserved for proof in await workers[0].proofs()] == [0, 0]
     await audit(workers[0])
 
 
@@ -93,6 +93,6 @@ async def test_the_first_ending_wins(workers: Workers):
         answers = await asyncio.gather(*endings)
         assert sum(len(answer.entries) for answer in answers) == 1
     spent, reserved = await figures(workers[0], TOTAL)
-    booked = [entry for entry in await workers[0].latest(count=1000) if entry.spent_delta_nanos]
+    booked = [entry for entry in await workers[0].latest(count=1000) if entry.spent_delta]
     assert (spent, reserved) == (f"{len(booked) / 100:.2f}", "0.00")
     await audit(workers[0])

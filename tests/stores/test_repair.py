@@ -33,9 +33,7 @@ async def repair_all(store: Store) -> list[Answer]:
     await store.damage(mend=True)
     targets = {found.counter: found for found in (KEY, TEAM, target(period=Period.HOUR))}
     return [
-        await store.repair(
-            Repair(f"x{at}", targets[lacks.counter], lacks.spent_nanos, lacks.found_at_seq, reason="audit")
-        )
+        await store.repair(Repair(f"x{at}", targets[lacks.counter], lacks.spent, lacks.found_at_seq, reason="audit"))
         for at, lacks in enumerate((await audit_report(store)).corrections)
     ]
 
@@ -62,10 +60,10 @@ async def test_spent_by_hand(store: Store, nanos: int):
     (answer,) = await repair_all(store)
     (entry,) = answer.entries
     assert (entry.op, entry.status, entry.reason, entry.reservation_id) == (Op.ADJUST, Status.REPAIRED, "audit", "x0")
-    assert (entry.spent_delta_nanos, entry.reserved_delta_nanos) == (-nanos, 0)
+    assert (entry.spent_delta, entry.reserved_delta) == (-nanos, 0)
     assert answer.balances == (Balance(100_000_000, 600_000_000),)
     (view, _) = await store.counters()
-    assert view.adjusted_nanos == 40_000_000
+    assert view.adjusted == 40_000_000
     await ends_exactly(store)
 
 
@@ -74,7 +72,7 @@ async def test_reserved_by_hand(store: Store, nanos: int):
     await some_history(store)
     await change_by_hand(store, KEY.counter, reserved=nanos)
     (answer,) = await repair_all(store)
-    assert [entry.reserved_delta_nanos for entry in answer.entries] == [-nanos]
+    assert [entry.reserved_delta for entry in answer.entries] == [-nanos]
     await ends_exactly(store)
 
 
@@ -85,7 +83,7 @@ async def test_a_change_by_hand_that_later_entries_went_on_from(store: Store):
     await change_by_hand(store, KEY.counter, spent=-2 * USD, reserved=-7)
     await store.adjust(adjust("a2", "-0.01"))
     (answer,) = await repair_all(store)
-    assert answer.entries[0].spent_delta_nanos == -3 * USD
+    assert answer.entries[0].spent_delta == -3 * USD
     await ends_exactly(store)
 
 
@@ -96,7 +94,7 @@ async def test_reserved_that_only_the_journal_does_not_explain_is_settled_by_an_
     await store.adjust(adjust("a3", "-0.01"))
     await change_by_hand(store, KEY.counter, reserved=-7)
     (answer,) = await repair_all(store)
-    assert [(entry.spent_delta_nanos, entry.reserved_delta_nanos) for entry in answer.entries] == [(0, 0)]
+    assert [(entry.spent_delta, entry.reserved_delta) for entry in answer.entries] == [(0, 0)]
     await ends_exactly(store)
 
 
@@ -133,7 +131,7 @@ async def test_what_happens_between_audit_and_repair_counts(store: Store, clock:
     await store.finalize(finalize("r4", "0.07"))
     await store.adjust(adjust("a2", "-0.07"))
     await store.release(release("r3"))
-    answer = await store.repair(Repair("x", KEY, lacks.spent_nanos, lacks.found_at_seq))
+    answer = await store.repair(Repair("x", KEY, lacks.spent, lacks.found_at_seq))
     assert answer.balances == (Balance(100_000_000, 600_000_000),)
     await ends_exactly(store)
 
@@ -142,7 +140,7 @@ async def test_of_two_operators_one_repairs(store: Store):
     await some_history(store)
     await change_by_hand(store, KEY.counter, spent=5 * USD)
     (lacks,) = (await audit_report(store)).corrections
-    verbs = [Repair(id_, KEY, lacks.spent_nanos, lacks.found_at_seq) for id_ in ("x", "x", "y")]
+    verbs = [Repair(id_, KEY, lacks.spent, lacks.found_at_seq) for id_ in ("x", "x", "y")]
     answers = [await store.repair(verb) for verb in verbs]
     assert [answer.status for answer in answers] == [Status.REPAIRED, Status.DUPLICATE, Status.DUPLICATE]
     assert [len(answer.entries) for answer in answers] == [1, 0, 0]
@@ -215,6 +213,6 @@ async def test_a_due_hold_counts_as_long_as_it_is_in_the_counter(open_store: Cal
     clock.advance(s=60)
     await change_by_hand(store, KEY.counter, reserved=3)
     (answer,) = await repair_all(store)
-    assert answer.balances[0].reserved_nanos == 600_000_000
+    assert answer.balances[0].reserved == 600_000_000
     await store.sweep(at_most=10)
     assert await figures(store) == ("0.10", "0.00")

@@ -31,7 +31,7 @@ async def test_it_is_known_when_it_was_made_on_what_and_how_it_ended(
         await (store.finalize(end) if state is State.FINALIZED else store.release(end))
     found = await store.reservation("r1")
     assert found is not None
-    assert (found.id, found.state, found.created_ms, found.actual_nanos) == (
+    assert (found.id, found.state, found.created_ms, found.actual.usd) == (
         "r1",
         state,
         START_MS,

@@ -49,8 +49,8 @@ def test_an_entry_for_each_counter():
         bill="packed",
     )
     first, second = step.told()
-    assert (first.seq, first.counter, first.limit_nanos, first.bookings) == (3, KEY.counter, KEY.limit_nanos, 3)
-    assert (second.seq, second.counter, second.limit_nanos, second.bookings) == (4, TEAM.counter, None, 4)
+    assert (first.seq, first.counter, first.limit, first.bookings) == (3, KEY.counter, KEY.limit, 3)
+    assert (second.seq, second.counter, second.limit, second.bookings) == (4, TEAM.counter, None, 4)
     assert second[1:4] == (1_000, Op.ADJUST, "r")
     assert second[5:9] == (5, 6, 7, 8)
     assert second[10:] == (Status.ADJUSTED, "t", "", "why", 4, "packed")

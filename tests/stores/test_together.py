@@ -115,7 +115,7 @@ async def test_one_that_is_refused_changes_nothing_of_what_the_others_share(open
     answers = await asyncio.gather(*(send(store, verb) for verb in verbs), return_exceptions=True)
     refused = [verb.id for verb, answer in zip(verbs, answers, strict=True) if isinstance(answer, StoreRefused)]
     assert refused == ["r5", "bad"]
-    reserved = [answer.balances[0].reserved_nanos for answer in answers if isinstance(answer, Answer)]
+    reserved = [answer.balances[0].reserved for answer in answers if isinstance(answer, Answer)]
     assert reserved == [10_000_000 * (number + 1) for number in range(len(reserved))]
     assert await figures(store) == ("0.00", f"0.{len(reserved):02}")
     await store._client().delete(f"{store._prefix}r:r5", f"{store._prefix}c:{counter_name(target('team:bad').counter)}")

@@ -16,6 +16,7 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
@@ -57,9 +58,9 @@ def reserve(
     return Reserve(
         id=id_,
         targets=targets or (KEY,),
-        amount_nanos=nanos_from_usd(amount),
+        asked=Amounts(usd=nanos_from_usd(amount)),
         lease_ms=1000 * lease_s,
-        expiry_charge_nanos=nanos_from_usd(charge),
+        expiry_charge=Amounts(usd=nanos_from_usd(charge)),
         enforce=enforce,
         limits_version=version,
         trace=trace,
@@ -67,11 +68,11 @@ def reserve(
 
 
 def finalize(id_: str, actual: str, *targets: Target, age_ms: int = 0) -> Finalize:
-    return Finalize(id_, targets or (KEY,), nanos_from_usd(actual), age_ms=age_ms)
+    return Finalize(id_, targets or (KEY,), Amounts(usd=nanos_from_usd(actual)), age_ms=age_ms)
 
 
 def adjust(id_: str, amount: str, *targets: Target, any_window: bool = False) -> Adjust:
-    return Adjust(id_, targets or (KEY,), nanos_from_usd(amount), any_window=any_window, reason="test")
+    return Adjust(id_, targets or (KEY,), Amounts(usd=nanos_from_usd(amount)), any_window=any_window, reason="test")
 
 
 def release(id_: str, *, age_ms: int = 0) -> Release:
@@ -96,7 +97,7 @@ async def figures(store: Store, of: Target = KEY) -> tuple[str, str]:
     """Spent and reserved in USD; a counter that nobody has touched has ("0.00", "0.00")."""
     for view in await store.counters(of.account):
         if view.counter == of.counter:
-            return usd_from_nanos(view.balance.spent_nanos), usd_from_nanos(view.balance.reserved_nanos)
+            return usd_from_nanos(view.balance.spent), usd_from_nanos(view.balance.reserved)
     return "0.00", "0.00"
 
 

@@ -75,15 +75,15 @@ def counter_says(entry: Entry) -> dict[str, object]:
         "budget.reservation.id": entry.reservation_id,
         "budget.status": entry.status.value,
         "budget.journal.seq": entry.seq,
-        "budget.spent.before_usd": (entry.spent_nanos - entry.spent_delta_nanos) / 1e9,
-        "budget.spent.delta_usd": entry.spent_delta_nanos / 1e9,
-        "budget.spent.after_usd": entry.spent_nanos / 1e9,
-        "budget.reserved.before_usd": (entry.reserved_nanos - entry.reserved_delta_nanos) / 1e9,
-        "budget.reserved.delta_usd": entry.reserved_delta_nanos / 1e9,
-        "budget.reserved.after_usd": entry.reserved_nanos / 1e9,
+        "budget.spent.before_usd": (entry.spent - entry.spent_delta) / 1e9,
+        "budget.spent.delta_usd": entry.spent_delta / 1e9,
+        "budget.spent.after_usd": entry.spent / 1e9,
+        "budget.reserved.before_usd": (entry.reserved - entry.reserved_delta) / 1e9,
+        "budget.reserved.delta_usd": entry.reserved_delta / 1e9,
+        "budget.reserved.after_usd": entry.reserved / 1e9,
     }
-    if entry.limit_nanos is not None:
-        says["budget.limit_usd"] = entry.limit_nanos / 1e9
+    if entry.limit is not None:
+        says["budget.limit_usd"] = entry.limit / 1e9
     return says
 
 

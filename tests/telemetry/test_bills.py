@@ -2,6 +2,7 @@
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.pricing import Unit
+from budget_middleware.core.units import Amounts
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import names
 from budget_middleware.testing import ScriptedApp, call, json_answer
@@ -54,5 +55,5 @@ async def test_an_ending_without_a_bill_tells_none(spans: Spans, open_ledger: Op
     ledger = open_ledger()
     held = hold("0.10")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.02"), bill="no bill at all")
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.02")), bill="no bill at all")
     assert told_of_bill(spans) == {}

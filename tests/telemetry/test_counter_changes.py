@@ -5,6 +5,7 @@ from opentelemetry.sdk.trace import SpanLimits
 from opentelemetry.trace import StatusCode
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry.counter_changes import EVENTS_MAX
@@ -25,7 +26,7 @@ async def test_a_request_has_the_changes_of_the_journal(
 ):
     ledger, held = open_ledger(LIMITS), hold("0.40")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await prove(base, spans())
     changes = all_changes(spans())
     assert len(changes) == 6
@@ -53,7 +54,7 @@ async def test_an_event_has_the_status_that_its_verb_has(
     await dead.reserve(orphan)
     clock.advance(s=61)
     await alive.reserve(held)
-    await dead.finalize(orphan, actual_nanos=1)
+    await dead.finalize(orphan, actual=Amounts(usd=1))
     await alive.release(held)
     await prove(base, spans())
     assert not named(spans(), "budget.counter")

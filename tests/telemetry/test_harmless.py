@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger import ledger as ledger_module
 from budget_middleware.stores.base import Store
@@ -126,8 +127,8 @@ async def test_broken_it_is_logged_once_and_harms_nothing(
         if at == 5:
             clock.advance(s=61)
             await ledger.sweep()
-        await ledger.finalize(held, actual_nanos=nanos("0.01"))
-    await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount_nanos=1, reason="x")
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
+    await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount=Amounts(usd=1), reason="x")
     await ledger.drain()
     assert await figures(base) == ("0.100000001", "0.00")
     logged = Counter(
@@ -177,7 +178,7 @@ async def test_a_provider_named_in_the_environment_that_cannot_be_loaded(
     monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", "no_such_provider")
     held = hold("0.10", context=ledger.telemetry.spans.parent([(b"traceparent", b"x")]))
     assert (await ledger.reserve(held)).admits
-    await ledger.finalize(held, actual_nanos=nanos("0.01"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
     assert await figures(base) == ("0.01", "0.00")
 
 
@@ -199,7 +200,7 @@ async def test_an_exporter_that_hangs_delays_nobody(
     held = hold("0.10")
     await ledger.reserve(held)
     await asyncio.to_thread(is_asked.wait)
-    await ledger.finalize(held, actual_nanos=nanos("0.01"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
     await ledger.drain()
     assert not may_go_on.is_set()
     assert await figures(base) == ("0.01", "0.00")
@@ -220,7 +221,7 @@ async def test_a_collector_that_is_not_there_delays_nobody(
     for _ in range(20):
         held = hold("0.01")
         assert (await ledger.reserve(held)).admits
-        await ledger.finalize(held, actual_nanos=nanos("0.01"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
     async with asyncio.timeout(10):
         await ledger.drain()
     assert await figures(base) == ("0.20", "0.00")
@@ -239,7 +240,7 @@ async def test_without_a_provider_nothing_is_built(
     faults.meets("reserve", reply_lost)
     faults.meets("finalize", reply_lost)
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await ledger.sweep()
     await ledger.drain()
     assert {entry.trace for entry in await whole_journal(base)} == {""}
@@ -256,8 +257,8 @@ async def test_a_provider_that_is_set_later_is_used_from_then_on(
     await ledger.reserve(early)
     spans = use_provider()
     await ledger.reserve(late)
-    await ledger.finalize(early, actual_nanos=1)
-    await ledger.finalize(late, actual_nanos=1)
+    await ledger.finalize(early, actual=Amounts(usd=1))
+    await ledger.finalize(late, actual=Amounts(usd=1))
     assert [span.name for span in spans() if span.name != "budget.counter"] == [
         "budget.reserve",
         "budget.finalize",

@@ -9,6 +9,7 @@ import pytest
 from opentelemetry import trace
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
@@ -37,7 +38,7 @@ async def everything_that_is_logged(ledger: Ledger, faults: FaultyStore, clock: 
     await ledger._expiries.extend(late)
     faults.always["finalize"] = faults.always["reserve"] = request_lost
     for held in (spooled, lost):
-        await ledger.finalize(held, actual_nanos=1)
+        await ledger.finalize(held, actual=Amounts(usd=1))
     with pytest.raises(StoreUnavailable):
         await ledger.reserve(hold("0.01"))
     await ledger.drain(timeout_s=0)

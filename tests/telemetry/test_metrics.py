@@ -8,6 +8,7 @@ import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.stores.base import Store
@@ -51,14 +52,14 @@ async def test_every_instrument_emits_with_bounded_attributes(
 ):
     ledger = open_ledger("key=1/month; team=2/day; key=5/day")
     for at in range(5):
-        held = Hold({"key": f"canary{at}", "team": "canary"}, nanos("0.10"), model="canary-model")
+        held = Hold({"key": f"canary{at}", "team": "canary"}, Amounts(usd=nanos("0.10")), model="canary-model")
         await ledger.reserve(held)
-        await ledger.finalize(held, actual_nanos=nanos("0.05"))
+        await ledger.finalize(held, actual=Amounts(usd=nanos("0.05")))
         ledger.telemetry.metrics.count_request(status="complete", model="other")
         ledger.telemetry.metrics.count_cost(actual_nanos=nanos("0.05"), estimate_nanos=nanos("0.10"), model="other")
     ledger.telemetry.metrics.count_lost()
     ledger.telemetry.metrics.count_unreconciled(kind="no_input", model="other")
-    orphan = Hold({"key": "canary-orphan", "team": "canary"}, nanos("0.10"))
+    orphan = Hold({"key": "canary-orphan", "team": "canary"}, Amounts(usd=nanos("0.10")))
     await ledger.reserve(orphan)
     await ledger.sweep()
     found = points(metric_reader)
@@ -110,7 +111,7 @@ async def test_the_spool_is_as_long_as_what_waits(
     for held in holds:
         await ledger.reserve(held)
     faults.meets("finalize", *[request_lost] * 3, *[reply_held(gate)] * 3)
-    endings = [ledger.finalize(held, actual_nanos=1) for held in holds]
+    endings = [ledger.finalize(held, actual=Amounts(usd=1)) for held in holds]
     await gate.reached(3)
     assert [point.value for point in points(metric_reader)["budget.spool.size"]] == [3]
     gate.open()
@@ -146,7 +147,7 @@ async def test_an_ending_without_room_is_counted(
         await ledger.reserve(held)
     gate = Gate()
     faults.meets("finalize", *[request_lost] * 2, reply_held(gate))
-    endings = [ledger.finalize(held, actual_nanos=1) for held in holds]
+    endings = [ledger.finalize(held, actual=Amounts(usd=1)) for held in holds]
     await gate.reached(1)
     assert [point.value for point in points(metric_reader)["budget.spool.lost"]] == [1]
     gate.open()
@@ -181,7 +182,7 @@ async def test_durations_and_ratios_fall_into_buckets_that_tell_something(
     """An SDK's own bounds would put every call of less than 5 s into one."""
     held = hold("0.10")
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.05"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.05")))
     found = points(metric_reader)
     for name in ("budget.reserve.duration", "budget.store.duration"):
         assert {point.explicit_bounds[:3] for point in found[name]} == {(0.0005, 0.001, 0.0025)}, name
@@ -202,7 +203,7 @@ async def test_the_oldest_reservation_is_the_one_that_runs_longest(
     for held in (first, second):
         await ledger.reserve(held)
     assert 100 <= oldest_s() < 110
-    await ledger.finalize(first, actual_nanos=1)
+    await ledger.finalize(first, actual=Amounts(usd=1))
     assert 10 <= oldest_s() < 20
     await ledger.release(second)
     assert oldest_s() == 0
@@ -248,7 +249,7 @@ async def test_two_ledgers_of_one_process_are_both_told(
     found = points(metric_reader)
     assert [point.value >= 100 for point in found["budget.reservations.oldest"]] == [True]
     assert [point.value for point in found["budget.reserved"]] == [0.2], "what the store says, and not once a ledger"
-    endings = [ledger.finalize(each, actual_nanos=1) for ledger, each in zip(ledgers, held, strict=True)]
+    endings = [ledger.finalize(each, actual=Amounts(usd=1)) for ledger, each in zip(ledgers, held, strict=True)]
     await gate.reached(2)
     assert [point.value for point in points(metric_reader)["budget.spool.size"]] == [2]
     gate.open()

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
@@ -25,7 +26,7 @@ Headers = list[tuple[bytes, bytes]]
 async def requested(ledger: Ledger, headers: Headers) -> Hold:
     held = hold("0.10", context=ledger.telemetry.spans.parent(headers))
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.01"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
     return held
 
 
@@ -116,7 +117,7 @@ async def test_what_is_sent_again_hangs_under_nobody_elses_request(
         with trace.get_tracer("gateway").start_as_current_span(current):
             held = hold("0.10")
             await ledger.reserve(held)
-            await ledger.finalize(held, actual_nanos=nanos("0.01"))
+            await ledger.finalize(held, actual=Amounts(usd=nanos("0.01")))
             if current == "first":
                 faults.inner = MemoryStore(clock_ms=clock)
     await ledger.drain()

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import StatusCode
 
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -36,7 +37,9 @@ LIMITS = "key=1/month; key=0.5/day; global=3/day"
 async def test_a_request_in_four_spans(base: Store, spans: Spans, ledger: Ledger):
     held = hold("0.60", told=lambda: {"gen_ai.request.model": "m"})
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.10"), reason="usage", told=lambda: {"gen_ai.response.model": "n"})
+    await ledger.finalize(
+        held, actual=Amounts(usd=nanos("0.10")), reason="usage", told=lambda: {"gen_ai.response.model": "n"}
+    )
     await prove(base, spans())
     reserve, finalize = only(spans(), "budget.reserve"), only(spans(), "budget.finalize")
     assert dict(reserve.attributes or {}) == {
@@ -102,16 +105,16 @@ async def test_error_is_the_status_of_what_operators_look_for(
     late, late_released, lost, conflicting = hold("0.01"), hold("0.01"), hold("0.01"), hold("0.01")
     for held in (late, late_released, conflicting):
         await ledger.reserve(held)
-    await ledger.reserve(Hold({"key": "a"}, nanos("0.02"), id=conflicting.id))
+    await ledger.reserve(Hold({"key": "a"}, Amounts(usd=nanos("0.02")), id=conflicting.id))
     clock.advance(s=61)
-    await ledger.finalize(late, actual_nanos=1)
+    await ledger.finalize(late, actual=Amounts(usd=1))
     await ledger.release(late_released)
     faults.always["reserve"] = refused
     with pytest.raises(StoreRefused):
         await ledger.reserve(lost)
-    await ledger.finalize(lost, actual_nanos=1)
+    await ledger.finalize(lost, actual=Amounts(usd=1))
     faults.always["finalize"] = request_lost
-    gone = ledger.finalize(hold("0"), actual_nanos=1)
+    gone = ledger.finalize(hold("0"), actual=Amounts(usd=1))
     await ledger.drain(timeout_s=0)
     assert gone.result() is None
     errors = {
@@ -149,7 +152,7 @@ async def test_swept_in_passing_has_an_expire_span_below_the_verb(
     assert links_of(expire) == {ids_in(orphan.reserve_trace) for orphan in orphans}
     assert expire.status.status_code is StatusCode.ERROR
     for orphan in orphans:
-        await dead.finalize(orphan, actual_nanos=nanos("0.01"))
+        await dead.finalize(orphan, actual=Amounts(usd=nanos("0.01")))
     await alive.release(held)
     await prove(base, spans())
 
@@ -190,8 +193,8 @@ async def test_an_operators_release(base: Store, spans: Spans, open_ledger: Open
 async def test_an_adjust(base: Store, faults: FaultyStore, spans: Spans, ledger: Ledger):
     claims = await ledger.claims({"key": "a"}, model="")
     faults.meets("adjust", reply_lost, reply_lost)
-    answer = await ledger.adjust(claims, amount_nanos=-nanos("0.25"), reason="goodwill")
-    assert [entry.spent_delta_nanos for entry in answer.entries] == [-nanos("0.25")]
+    answer = await ledger.adjust(claims, amount=Amounts(usd=-nanos("0.25")), reason="goodwill")
+    assert [entry.spent_delta for entry in answer.entries] == [-nanos("0.25")]
     await ledger.sweep()
     await ledger.drain()
     adjust = only(spans(), "budget.adjust")
@@ -228,13 +231,13 @@ async def test_everything_at_once_and_nothing_untold(
             clock.advance(s=25)
         if at % 11 == 0:
             await _anyhow(ledgers[(at + 1) % 2].expire(held.id, reason="operator"))
-        ending = ledger.release(held) if at % 4 == 0 else ledger.finalize(held, actual_nanos=at * 1000)
+        ending = ledger.release(held) if at % 4 == 0 else ledger.finalize(held, actual=Amounts(usd=at * 1000))
         await ending
 
     for first in range(0, 120, 12):
         await asyncio.gather(*(request(at) for at in range(first, first + 12)))
         claims = await ledgers[0].claims({"key": "k1"}, model="")
-        await _anyhow(ledgers[0].adjust(claims, amount_nanos=first, reason="test"))
+        await _anyhow(ledgers[0].adjust(claims, amount=Amounts(usd=first), reason="test"))
         await _anyhow(ledgers[1].sweep())
     faults.always.clear()
     clock.advance(s=61)
@@ -245,7 +248,7 @@ async def test_everything_at_once_and_nothing_untold(
         await ledger.drain()
     entries = await prove(base, spans())
     assert {entry.op.value for entry in entries} == {"reserve", "finalize", "release", "expire", "adjust"}
-    assert all(proof.balance.reserved_nanos == 0 for proof in await base.proofs())
+    assert all(proof.balance.reserved == 0 for proof in await base.proofs())
 
 
 async def _sound(apply):
@@ -271,7 +274,7 @@ async def test_a_lost_reply_is_told_from_the_journal_and_once(
         await ledger.reserve(held)
     if verb == "adjust":
         with pytest.raises(StoreUnavailable):
-            await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount_nanos=1, reason="x")
+            await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount=Amounts(usd=1), reason="x")
     if verb == "expire":
         with pytest.raises(StoreUnavailable):
             await ledger.expire(held.id, reason="x")
@@ -279,7 +282,7 @@ async def test_a_lost_reply_is_told_from_the_journal_and_once(
         clock.advance(s=61)
         with pytest.raises(StoreUnavailable):
             await ledger.sweep()
-    ending = ledger.release(held) if verb == "release" else ledger.finalize(held, actual_nanos=1)
+    ending = ledger.release(held) if verb == "release" else ledger.finalize(held, actual=Amounts(usd=1))
     await ending
     faults.always.clear()
     for _ in range(3):
@@ -308,13 +311,13 @@ async def test_a_lost_reply_of_a_store_that_was_emptied_since(
     for _ in range(5):
         held = hold("0.10")
         await ledger.reserve(held)
-        await ledger.finalize(held, actual_nanos=0)
+        await ledger.finalize(held, actual=Amounts(usd=0))
     last = hold("0.10")
     await ledger.reserve(last)
     faults.inner = MemoryStore(clock_ms=clock)
     faults.meets("finalize", reply_lost)
     n_before = len(all_changes(spans()))
-    await ledger.finalize(last, actual_nanos=nanos("0.05"))
+    await ledger.finalize(last, actual=Amounts(usd=nanos("0.05")))
     await ledger.drain()
     told = [change.attributes["budget.journal.seq"] for change in all_changes(spans())[n_before:]]
     assert told == [entry.seq for entry in await whole_journal(faults.inner)]
@@ -378,7 +381,7 @@ async def test_a_sampler_sees_the_attributes(use_provider: UseProvider, open_led
     use_provider(sampler=witness)
     ledger, held = open_ledger(), hold("0.60", told=lambda: {"gen_ai.request.model": "m"})
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     verbs = {name: seen for name, seen in witness.seen if name != "budget.counter"}
     assert verbs["budget.reserve"] == {
         "budget.reservation.id": held.id,
@@ -399,7 +402,7 @@ async def test_unsampled_the_journal_still_names_the_trace(
     ledger, held = open_ledger(), hold("0.60")
     faults.meets("finalize", reply_lost)
     await ledger.reserve(held)
-    await ledger.finalize(held, actual_nanos=nanos("0.10"))
+    await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     await ledger.drain()
     assert spans() == ()
     assert [name for name, _ in witness.seen] == ["budget.reserve", "budget.finalize"], "no counter span is built"
@@ -452,7 +455,7 @@ async def test_of_1_percent_sampled_the_journal_is_whole(
         with tracer.start_as_current_span("POST") if at % 2 else contextlib.nullcontext():
             held = hold("0.01", key=f"k{at % 3}")
             await ledger.reserve(held)
-            await (ledger.finalize(held, actual_nanos=at) if at % 4 else ledger.release(held))
+            await (ledger.finalize(held, actual=Amounts(usd=at)) if at % 4 else ledger.release(held))
 
     for at in range(0, 200, 20):
         faults.meets("reserve", reply_lost)

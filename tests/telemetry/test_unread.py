@@ -8,6 +8,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, TraceIdRatioBased
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import names
@@ -65,8 +66,8 @@ async def _everything(store: Store, clock: MovableClock, open_ledger: OpenLedger
     await ledger.reserve(orphan)
     clock.advance(s=61)
     await ledger.sweep()
-    await ledger.finalize(orphan, actual_nanos=nanos("0.01"))
-    await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount_nanos=1, reason="x")
+    await ledger.finalize(orphan, actual=Amounts(usd=nanos("0.01")))
+    await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount=Amounts(usd=1), reason="x")
     await ledger.drain()
 
 

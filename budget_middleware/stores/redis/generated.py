@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 
 from budget_middleware.core import model, money, transitions, windows
 from budget_middleware.core.model import Op, Reservation, State, Status
+from budget_middleware.core.units import Amounts
 from budget_middleware.stores import base, packing
 from budget_middleware.stores.redis import keys
 
@@ -71,7 +72,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "CHANGES_TOLD", base.CHANGES_TOLD
     yield "FOREVER_MS", windows.FOREVER_MS
     yield "EXACT_NANOS", money.MAX_NANOS
-    yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL_NANOS)
+    yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
     yield "NO_LIMIT", packing.NO_LIMIT
     yield "RESERVATION_FIELD_COUNT", len(keys.RESERVATION_FIELDS)
 
@@ -116,13 +117,15 @@ def _journaled() -> Iterator[tuple[Op, Status]]:
 
 def _figures_of() -> tuple[str, str]:
     """What a reservation adds to *spent* and *reserved*, as ``Reservation`` has it: which fields, by its state."""
-    named = dict(zip(Reservation._fields[1:], keys.RESERVATION_FIELDS, strict=True))
-    amounts = ("amount_nanos", "expiry_charge_nanos", "actual_nanos")
+    stored = [name for name in Reservation._fields if name not in ("id", "held")]
+    named = dict(zip(stored, keys.RESERVATION_FIELDS, strict=True))
+    amounts = ("asked", "expiry_charge", "actual")
     fields = {0: "'0'"} | {number: f"record.{named[amount]}" for number, amount in enumerate(amounts, start=1)}
     lines: list[str] = []
     for state in State:
-        probe = Reservation("", state, (), amount_nanos=1, expiry_charge_nanos=2, actual_nanos=3)
-        figures = f"{fields[probe.booked_nanos]}, {fields[probe.held_nanos]}"
+        probe = Reservation("", state, (), Amounts(usd=1), expiry_charge=Amounts(usd=2), actual=Amounts(usd=3))
+        held = fields[1] if state is State.PENDING else fields[0]
+        figures = f"{fields[probe.booked.usd]}, {held}"
         lines.append(f"if record.state == {literal(state)} then return {figures} end")
     return _function("figures_of(record)", *lines)
 

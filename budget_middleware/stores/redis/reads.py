@@ -68,7 +68,7 @@ class RedisReads(RedisLink):
                 Balance(found.spent, found.reserved),
                 found.adjusted,
                 pending=len(found.held) + len(found.due),
-                pending_nanos=sum(found.held) + sum(found.due),
+                held=sum(found.held) + sum(found.due),
                 seen_at_seq=seq,
             )
             async for page, seq in self._inspected(written | held_on)

@@ -29,14 +29,14 @@ class RedisStore(RedisLimits):
             verb.trace,
             verb.id,
             pack_targets(verb.targets),
-            str(verb.amount_nanos),
+            str(verb.asked.usd),
             str(verb.lease_ms),
-            str(verb.expiry_charge_nanos),
+            str(verb.expiry_charge.usd),
             "1" if verb.enforce else "0",
             str(verb.limits_version),
             "1" if verb.wants_entries else "0",
         )
-        return answer_of(reply, verb.id, targets=verb.targets, estimate_nanos=verb.amount_nanos)
+        return answer_of(reply, verb.id, targets=verb.targets, estimate_nanos=verb.asked.usd)
 
     async def finalize(self, verb: Finalize) -> Answer:
         reply = await self._ask(
@@ -44,7 +44,7 @@ class RedisStore(RedisLimits):
             verb.trace,
             verb.id,
             pack_targets(verb.targets),
-            str(verb.actual_nanos),
+            str(verb.actual.usd),
             str(verb.age_ms),
             with_bill(verb.reason, verb.bill),
             "1" if verb.wants_entries else "0",
@@ -68,7 +68,7 @@ class RedisStore(RedisLimits):
             verb.trace,
             verb.id,
             pack_targets(verb.targets),
-            str(verb.amount_nanos),
+            str(verb.amount.usd),
             "1" if verb.any_window else "0",
             with_bill(verb.reason, verb.bill),
         )
@@ -80,7 +80,7 @@ class RedisStore(RedisLimits):
             verb.trace,
             verb.id,
             pack_targets((verb.target,)),
-            str(verb.spent_nanos),
+            str(verb.spent),
             str(verb.found_at_seq),
             verb.reason,
         )
