@@ -25,11 +25,13 @@ def uvicorn_worker(
 
 
 @contextmanager
-def server_process(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen]:
-    """Any server's process, likewise."""
+def server_process(
+    command: Sequence[str], *, env: Mapping[str, str], log: Path, tree: Path = REPOSITORY
+) -> Iterator[subprocess.Popen]:
+    """Any server's process, likewise; it runs the code in ``tree``."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, cwd=REPOSITORY, env={**os.environ, **env}, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=tree, env={**os.environ, **env}, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         yield process

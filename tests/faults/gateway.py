@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budget_middleware.apis.openai_chat import OpenAIChat
-from tests.e2e.servers import server_process, wait_for_socket
+from tests.e2e.servers import REPOSITORY, server_process, wait_for_socket
 
 # Whole micro-dollars: an input token costs 1, an output token 10.
 PRICES = '[models."test-model"]\ninput = 1\noutput = 10\n'
@@ -85,8 +85,9 @@ def running_gateway(
     within: Sequence[str] = (),
     command: ServerCommand = uvicorn,
     grace_s: int = 10,
+    tree: Path = REPOSITORY,
 ) -> Iterator[Gateway]:
-    """A worker of a server with these settings; ``within`` is a command that runs it elsewhere."""
+    """A worker of a server with these settings; ``within`` is a command that runs it elsewhere, ``tree`` its code."""
     number = len(list(folder.glob("*.log")))
     socket, log, served = (folder / f"{number}.{kind}" for kind in ("sock", "log", "served"))
     prices = folder / "prices.toml"
@@ -98,7 +99,7 @@ def running_gateway(
         **{f"BUDGET_{name.upper()}": value for name, value in settings.items()},
     }
     started = [*within, sys.executable, "-m", *command(socket, grace_s)]
-    with server_process(started, env=env, log=log) as process:
+    with server_process(started, env=env, log=log, tree=tree) as process:
         wait_for_socket(socket, process, log)
         try:
             yield Gateway(socket, process, log, served)
