@@ -12,7 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compare, latency, memory, profiling, scale, scripts, sizes, spans, streams, summary
+from benchmarks import (
+    compare,
+    latency,
+    memory,
+    profiling,
+    saturation_figures,
+    scale,
+    scripts,
+    sizes,
+    spans,
+    streams,
+    summary,
+)
 from benchmarks.plot import draw_bars
 from benchmarks.results import FOLDER, is_busy, told
 from benchmarks.rounds import Visit
@@ -26,6 +38,7 @@ TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = 
     "latency": (latency.Latency, latency.tell),
     "scripts": (scripts.ScriptTime, scripts.tell),
     "sizes": (sizes.Size, sizes.tell),
+    "saturation": (saturation_figures.Saturation, saturation_figures.tell),
     "scale": (scale.Point, scale.tell),
     "spans": (spans.Cost, spans.tell),
     "memory": (memory.Sample, memory.tell),

@@ -36,8 +36,8 @@ class Process:
 
 @contextmanager
 def redis_server(**settings: str) -> Iterator[Process]:
-    """A Valkey of our own, which writes nothing to disk."""
-    with ValkeyServer(save="", appendonly="no", **settings) as server:
+    """A Valkey of our own, which writes nothing to disk unless ``settings`` say so."""
+    with ValkeyServer(config={"save": "", "appendonly": "no", **settings}) as server:
         yield Process(server.port, server.client().info("server")["process_id"])
 
 

@@ -1,5 +1,6 @@
 """What the benchmarks say of what they saw: figures that would mean nothing are no figures."""
 
+import argparse
 import asyncio
 import json
 import sys
@@ -8,18 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import profiling, report, summary
+from benchmarks import profiling, report, saturation_figures, summary
 from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
 from benchmarks.guard import MARGINS
 from benchmarks.kinds import settings_for
 from benchmarks.latency import Latency
 from benchmarks.load import LoadFailed, NoAnswer, read_wrk
 from benchmarks.rounds import Visit, added, ratio, typical
+from benchmarks.saturation import measure
+from benchmarks.saturation_figures import OTHER, THIS, Saturation
 from benchmarks.scenarios import COMPARISONS, GUARDED
 from benchmarks.tables import table
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.accounts import key_id
 from budget_middleware.testing import Call, ScriptedApp
+
+ROOT = Path(__file__).parents[2]
 
 WRK = """\
   Latency Distribution
@@ -166,7 +171,7 @@ def test_a_sample_counts_for_the_library_or_the_module_that_called_into_python()
 
 
 def test_the_page_has_a_place_for_every_table():
-    page = (Path(__file__).parents[2] / report.PAGE).read_text("utf-8")
+    page = (ROOT / report.PAGE).read_text("utf-8")
     assert sorted(report.places(page)) == sorted([*report.TOLD, report.SUMMARY])
 
 
@@ -200,3 +205,26 @@ def test_a_table_that_was_not_measured_stays(tmp_path, monkeypatch):
     assert "| tombstone |   198 |" in filled
     assert "a CPU, 2 cores (busy with other things: load average 9.7)" in filled
     assert filled.endswith("<!-- figures: memory -->\nkept\n<!-- end -->\n")
+
+
+def saturation(says: str, number: int, per_second: float, cpu_us: float) -> Saturation:
+    return Saturation(says, 1, False, 8, number, per_second, cpu_us, busy=0.5, file_bytes=0)
+
+
+def test_a_server_of_two_checkouts_is_compared_within_a_round():
+    ours = [saturation(THIS, 0, 200, 100), saturation(THIS, 1, 100, 200)]
+    other = [saturation(OTHER, 0, 100, 200), saturation(OTHER, 1, 50, 400)]
+    ours_told, other_told = (
+        [cell.strip() for cell in row.split("|")[1:-1]]
+        for row in saturation_figures.tell([*ours, *other]).splitlines()[-2:]
+    )
+    assert ours_told == [THIS, "1", "no", "150", "2.00", "150", "6,667", "2.00", "50 %", "0"]
+    assert other_told[4:8] == ["1.00", "300", "3,333", "1.00"]
+
+
+def test_recorded_verbs_are_booked_when_they_are_sent_again():
+    """By a real server, which the measurement holds to what all pairs come to."""
+    options = argparse.Namespace(rounds=1, seconds=0.1, workers=[2], together=[1, 16], beside=None)
+    visits = measure(options)
+    assert {(visit.together, visit.has_file) for visit in visits} == {(1, False), (16, False), (1, True), (16, True)}
+    assert all((visit.file_bytes > 0) is visit.has_file for visit in visits)

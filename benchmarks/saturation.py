@@ -1,0 +1,178 @@
+"""Pairs of reserve and finalize that one server does a second, by workers: `python -m benchmarks saturation`.
+
+`make bench ARGS="saturation --beside ../other"` measures the code of `../other` in turn with this one.
+
+Workers are processes that send again what a store sent for one pair on three accounts, with other ids
+(`recorded_verbs`, `replayed_verbs`), one call under way each: they take so little CPU time that the server is what
+saturates, also where it shares two cores with them. A busy machine lowers the pairs a second that were seen; what a
+core of the server could do follows from the CPU time of its main thread, which does all verbs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import redis
+
+from benchmarks.results import FOLDER, keep, machine, told
+from benchmarks.saturation_figures import OTHER, THIS, Saturation, draw, tell
+from benchmarks.terminal import progress
+from benchmarks.workers import Process, redis_server
+
+HERE = Path(__file__).parents[1]
+_SPENT_NANOS = 500_000
+"""What `verbs.reserve_and_finalize` books on each account for a pair."""
+
+
+class Way(NamedTuple):
+    """Whose calls, how many verbs in each, and whether the server writes them to a file."""
+
+    says: str
+    code: Path
+    together: int
+    has_file: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, default=1, help="of each visit (default 1)")
+    parser.add_argument("--rounds", type=int, default=5, help="of all ways in turn (default 5)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N", help="(default 1 2 4 8)")
+    parser.add_argument(
+        "--together", type=int, nargs="+", default=[1, 16], metavar="N", help="verbs a call (default 1 16)"
+    )
+    parser.add_argument(
+        "--beside", type=Path, metavar="FOLDER", help="another checkout, measured in turn with this one"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure, print, draw, keep the figures."""
+    print(told(machine()))
+    kept = measure(options)
+    print(f"\n{tell(kept)}")
+    kept_options = {name: getattr(options, name) for name in ("seconds", "rounds", "workers", "together")}
+    keep("saturation", [asdict(visit) for visit in kept], options=kept_options)
+    (FOLDER / "saturation.svg").write_text(draw(kept))
+
+
+def measure(options: argparse.Namespace) -> list[Saturation]:
+    """Each way and number of workers in turn, round by round."""
+    codes = {THIS: HERE} | ({OTHER: options.beside} if options.beside else {})
+    ways = [
+        Way(says, code, together, has_file)
+        for has_file, together, (says, code) in product((False, True), options.together, codes.items())
+    ]
+    found: list[Saturation] = []
+    with ExitStack() as stack:
+        servers = {way: stack.enter_context(_prepared(way)) for way in ways}
+        for number, workers in product(range(options.rounds), options.workers):
+            # To and fro, so that a machine that grows slower within a round favours nobody.
+            for way in ways if number % 2 else reversed(ways):
+                progress(f"saturation, round {number + 1}/{options.rounds}: {way.says}, {workers} workers")
+                found.append(servers[way].visit(workers, number, seconds=options.seconds))
+        for server in servers.values():
+            server.check_books()
+    progress("")
+    return found
+
+
+class _Server:
+    """A server, and the calls that its workers send again."""
+
+    def __init__(self, way: Way, process: Process) -> None:
+        self._way = way
+        self._process = process
+        self._client = redis.Redis(port=process.port, decode_responses=True)
+        recorded = _run_recorder(way, process)
+        self._calls = json.dumps(recorded["calls"]) + "\n"
+        self._pairs: int = recorded["pairs_before"]
+
+    def visit(self, workers: int, number: int, *, seconds: float) -> Saturation:
+        with ExitStack() as stack:
+            started = [stack.enter_context(_worker(self._process, self._calls, seconds)) for _ in range(workers)]
+            cpu_s, file_bytes, began_s = self._cpu_s(), self._file_bytes(), time.monotonic()
+            for each in started:
+                _say(each, "\n")
+            calls = sum(int(_line(each)) for each in started)
+            elapsed_s, cpu_s = time.monotonic() - began_s, self._cpu_s() - cpu_s
+        pairs = calls * self._way.together
+        self._pairs += pairs
+        return Saturation(
+            self._way.says,
+            self._way.together,
+            self._way.has_file,
+            workers,
+            number,
+            per_second=pairs / elapsed_s,
+            cpu_us=1e6 * cpu_s / pairs,
+            busy=cpu_s / elapsed_s,
+            file_bytes=(self._file_bytes() - file_bytes) / pairs,
+        )
+
+    def check_books(self) -> None:
+        """Every pair is booked on each of its accounts, and nothing is held: no call was answered in vain."""
+        counters = list(self._client.scan_iter("*}:c:*"))
+        books = {(self._client.hget(key, "spent"), self._client.hget(key, "reserved") or "0") for key in counters}
+        if len(counters) != 3 or books != {(str(self._pairs * _SPENT_NANOS), "0")}:
+            sys.exit(f"{self._pairs} pairs were booked as {books}: the figures would mean nothing")
+
+    def _cpu_s(self) -> float:
+        info: dict[str, Any] = self._client.info("cpu")
+        return float(info["used_cpu_user_main_thread"]) + float(info["used_cpu_sys_main_thread"])
+
+    def _file_bytes(self) -> int:
+        return int(self._client.info("persistence").get("aof_current_size", 0)) if self._way.has_file else 0
+
+
+@contextmanager
+def _prepared(way: Way) -> Iterator[_Server]:
+    """On a server of its own. Its file is not rewritten meanwhile, which another process would do."""
+    settings = {"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"}
+    with redis_server(**(settings if way.has_file else {})) as process:
+        yield _Server(way, process)
+
+
+def _run_recorder(way: Way, process: Process) -> dict[str, Any]:
+    script = Path(__file__).with_name("recorded_verbs.py")
+    command = [sys.executable, str(script), str(process.port), str(way.together)]
+    environment = {**os.environ, "PYTHONPATH": str(way.code.resolve())}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        sys.exit(f"verbs of {way.code}: {ran.stderr.strip()}")
+    recorded: dict[str, Any] = json.loads(ran.stdout)
+    return recorded
+
+
+@contextmanager
+def _worker(process: Process, calls: str, seconds: float) -> Iterator["subprocess.Popen[str]"]:
+    """One that is connected and waits for the sign."""
+    script = Path(__file__).with_name("replayed_verbs.py")
+    command = [sys.executable, str(script), str(process.port), str(seconds)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
+        _say(started, calls)
+        if _line(started) != "ready":
+            sys.exit("a worker did not start: the figures would mean nothing")
+        yield started
+
+
+def _say(worker: "subprocess.Popen[str]", line: str) -> None:
+    assert worker.stdin is not None
+    worker.stdin.write(line)
+    worker.stdin.flush()
+
+
+def _line(worker: "subprocess.Popen[str]") -> str:
+    assert worker.stdout is not None
+    line = worker.stdout.readline().strip()
+    if not line:
+        sys.exit("a worker ended early: the figures would mean nothing")
+    return line
