@@ -10,7 +10,6 @@ core of the server could do follows from the CPU time of its main thread, which 
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -23,12 +22,12 @@ from typing import Any, NamedTuple
 
 import redis
 
+from benchmarks.checkouts import add_beside, checkouts, command_of, output_of
 from benchmarks.results import FOLDER, keep, machine, told
-from benchmarks.saturation_figures import OTHER, THIS, Saturation, draw, tell
+from benchmarks.saturation_figures import Saturation, draw, tell
 from benchmarks.terminal import progress
 from benchmarks.workers import Process, redis_server
 
-HERE = Path(__file__).parents[1]
 _SPENT_NANOS = 500_000
 """What `verbs.reserve_and_finalize` books on each account for a pair."""
 
@@ -49,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--together", type=int, nargs="+", default=[1, 16], metavar="N", help="verbs a call (default 1 16)"
     )
-    parser.add_argument(
-        "--beside", type=Path, metavar="FOLDER", help="another checkout, measured in turn with this one"
-    )
+    add_beside(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -66,10 +63,9 @@ def run(options: argparse.Namespace) -> None:
 
 def measure(options: argparse.Namespace) -> list[Saturation]:
     """Each way and number of workers in turn, round by round."""
-    codes = {THIS: HERE} | ({OTHER: options.beside} if options.beside else {})
     ways = [
         Way(says, code, together, has_file)
-        for has_file, together, (says, code) in product((False, True), options.together, codes.items())
+        for has_file, together, (says, code) in product((False, True), options.together, checkouts(options).items())
     ]
     found: list[Saturation] = []
     with ExitStack() as stack:
@@ -92,7 +88,7 @@ class _Server:
         self._way = way
         self._process = process
         self._client = redis.Redis(port=process.port, decode_responses=True)
-        recorded = _run_recorder(way, process)
+        recorded = json.loads(output_of("recorded_verbs.py", process.port, way.together, code=way.code))
         self._calls = json.dumps(recorded["calls"]) + "\n"
         self._pairs: int = recorded["pairs_before"]
 
@@ -141,22 +137,10 @@ def _prepared(way: Way) -> Iterator[_Server]:
         yield _Server(way, process)
 
 
-def _run_recorder(way: Way, process: Process) -> dict[str, Any]:
-    script = Path(__file__).with_name("recorded_verbs.py")
-    command = [sys.executable, str(script), str(process.port), str(way.together)]
-    environment = {**os.environ, "PYTHONPATH": str(way.code.resolve())}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        sys.exit(f"verbs of {way.code}: {ran.stderr.strip()}")
-    recorded: dict[str, Any] = json.loads(ran.stdout)
-    return recorded
-
-
 @contextmanager
 def _worker(process: Process, calls: str, seconds: float) -> Iterator["subprocess.Popen[str]"]:
     """One that is connected and waits for the sign."""
-    script = Path(__file__).with_name("replayed_verbs.py")
-    command = [sys.executable, str(script), str(process.port), str(seconds)]
+    command = command_of("replayed_verbs.py", process.port, seconds)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as started:
         _say(started, calls)
         if _line(started) != "ready":

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.checkouts import OTHER, THIS
 from benchmarks.svg import WIDTH, Drawing
 from benchmarks.tables import table
 
-THIS, OTHER = "this checkout", "the other checkout"
 _COLORS = {(THIS, False): "#1f4e79", (THIS, True): "#6fa8dc", (OTHER, False): "#7f6000", (OTHER, True): "#d9b86c"}
 _LEFT, _HEIGHT, _LEGEND = 80.0, 200.0, 250
 

@@ -6,19 +6,16 @@ process of its own, see `traced`, and what is added is formed within a round.
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.checkouts import HERE, add_beside, output_of
 from benchmarks.results import keep, machine, told
 from benchmarks.tables import table
 from benchmarks.terminal import progress
 
-HERE = Path(__file__).parents[1]
 NONE, TODAY, BEFORE = "no provider", "counter, otlp", "the other checkout: counter, otlp"
 _WAYS = {
     NONE: ("none", "nowhere"),
@@ -45,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--requests", type=int, default=64, help="of each visit (default 64)")
     parser.add_argument("--visits", type=int, default=50, help="in each process (default 50)")
     parser.add_argument("--rounds", type=int, default=5, help="of all ways in turn (default 5)")
-    parser.add_argument(
-        "--beside", type=Path, metavar="FOLDER", help="another checkout, measured in turn with this one"
-    )
+    add_beside(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -99,11 +94,6 @@ def _measure(code: Path, way: tuple[str, str], options: argparse.Namespace) -> f
 
     The figure is that which a tenth of the visits stay below: short visits that others at work did not disturb.
     """
-    script = Path(__file__).with_name("traced.py")
-    command = [sys.executable, str(script), *way, str(options.requests), str(options.visits)]
-    environment = {**os.environ, "PYTHONPATH": str(code.resolve())}
-    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if ran.returncode:
-        sys.exit(f"{' '.join(way)} in {code}: {ran.stderr.strip()}")
-    visits: list[float] = sorted(json.loads(ran.stdout))
+    printed = output_of("traced.py", *way, options.requests, options.visits, code=code)
+    visits: list[float] = sorted(json.loads(printed))
     return visits[len(visits) // 10]

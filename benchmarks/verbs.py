@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import redis
@@ -87,18 +88,28 @@ async def do_all(work: Iterable[Awaitable[object]], *, in_flight: int = IN_FLIGH
     await asyncio.gather(*(one() for _ in range(in_flight)))
 
 
-def script_calls(server: Process) -> tuple[int, float, float]:
-    """Since the server's statistics were reset: script calls, microseconds in them, and in their own commands."""
+class ScriptCalls(NamedTuple):
+    """Calls of scripts and the microseconds in them; the commands that these gave, and the microseconds in those."""
+
+    calls: int
+    script_us: float
+    own_calls: int
+    own_us: float
+
+
+def script_calls(server: Process) -> ScriptCalls:
+    """Since the server's statistics were reset."""
     with redis.Redis(port=server.port) as client:
         stats = client.info("commandstats")
-    calls, script_us, own_us = 0, 0.0, 0.0
+    calls, script_us, own_calls, own_us = 0, 0.0, 0, 0.0
     for name, figures in stats.items():
         if name in _SCRIPT_COMMANDS:
             calls += figures["calls"]
             script_us += figures["usec"]
         elif name not in _NOT_OURS:
+            own_calls += figures["calls"]
             own_us += figures["usec"]
-    return calls, script_us, own_us
+    return ScriptCalls(calls, script_us, own_calls, own_us)
 
 
 def reset_statistics(server: Process) -> None:

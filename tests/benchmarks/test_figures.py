@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import profiling, report, saturation_figures, summary
+from benchmarks import profiling, report, saturation_figures, scripts, sizes, summary
 from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
+from benchmarks.checkouts import OTHER, THIS
 from benchmarks.guard import MARGINS
 from benchmarks.kinds import settings_for
 from benchmarks.latency import Latency
 from benchmarks.load import LoadFailed, NoAnswer, read_wrk
 from benchmarks.rounds import Visit, added, ratio, typical
 from benchmarks.saturation import measure
-from benchmarks.saturation_figures import OTHER, THIS, Saturation
+from benchmarks.saturation_figures import Saturation
 from benchmarks.scenarios import COMPARISONS, GUARDED
+from benchmarks.sizes import Size
 from benchmarks.tables import table
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.accounts import key_id
@@ -228,3 +230,19 @@ def test_recorded_verbs_are_booked_when_they_are_sent_again():
     visits = measure(options)
     assert {(visit.together, visit.has_file) for visit in visits} == {(1, False), (16, False), (1, True), (16, True)}
     assert all((visit.file_bytes > 0) is visit.has_file for visit in visits)
+
+
+def test_another_checkouts_records_stand_beside_ours():
+    told = sizes.tell([Size("tombstone", 100, THIS), Size("tombstone", 200, OTHER)]).splitlines()
+    assert [cell.strip() for cell in told[-1].split("|")[1:-1]] == ["tombstone", "100", "34", "200", "0.50"]
+
+
+async def test_another_checkouts_scripts_are_timed_in_turn_with_ours():
+    times = await scripts.measure(5, rounds=2, in_flight=1, beside=ROOT)
+    assert [time.says for time in times[4:7]] == [
+        f"{OTHER}, {accounts}" for accounts in ("1 account", "3 accounts", "8 accounts")
+    ]
+    assert {time.calls for time in times} == {2}
+    *_, ours, other = (row.split("|")[1:-1] for row in scripts.tell([times[2], times[5]]).splitlines())
+    assert float(ours[-1]) == pytest.approx(times[2].script_us / times[5].script_us, abs=0.05)
+    assert other[-1].strip() == "1.00"
