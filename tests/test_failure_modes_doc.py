@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.ledger import attempts, breaker, endings
+from budget_middleware.ledger import attempts, breaker, endings, owed
 from budget_middleware.stores.redis import lua_text
 from tests.faults import proxy
 from tests.simulation import plan
@@ -47,7 +47,7 @@ def test_every_fault_that_is_injected_has_a_row():
 
 
 def test_the_times_are_those_of_the_code():
-    assert (attempts.FIRST_PAUSE_S, endings.LONGEST_PAUSE_S, endings.REPLAYED_S) == (0.02, 5, 300)
+    assert (attempts.FIRST_PAUSE_S, owed.LONGEST_PAUSE_S, endings.REPLAYED_S) == (0.02, 5, 300)
     assert breaker.PROBE_S == 1
-    assert f"its last {endings.REPLAYED_MAX:,} endings" in PAGE
+    assert f"its last {owed.REPLAYED_MAX:,} endings" in PAGE
     assert "TRIED_AGAIN_MS = 60000" in lua_text("_leases")

@@ -60,15 +60,15 @@ async def repair(desk: Desk, corrections: Iterable[Correction]) -> list[Entry]:
 async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Entry, ...]:
     """One repair, its span, and the entries of it: none if somebody was faster."""
     id_ = secrets.token_hex(16)
-    told: names.Attributes = {names.AMOUNT_USD: correction.spent / NANOS_PER_USD, names.REASON: REASON}
-    span = desk.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, told=lambda: told)
+    attributes: names.Attributes = {names.AMOUNT_USD: correction.spent / NANOS_PER_USD, names.REASON: REASON}
+    span = desk.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, attributes=lambda: attributes)
     verb = Repair(id_, target, correction.spent, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:
         answer = await until_decided(lambda: desk.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))
         status = answer.status
         entries = answer.entries or await _written_before(desk, id_)
-        desk.ledger.telemetry.spans.tell(span, entries)
+        desk.ledger.telemetry.spans.record_entries(span, entries)
     finally:
         desk.ledger.telemetry.spans.end(span, status)
     return entries

@@ -1,10 +1,10 @@
 """One method a verb; ids, windows, limits, spans, heartbeats and owned tasks around a store. All faces call it."""
 
-from budget_middleware.ledger.endings import Settled
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.ledger import Ledger
 from budget_middleware.ledger.limit_layers import LimitsSource
+from budget_middleware.ledger.owed import Ending, Settled
 from budget_middleware.ledger.reservation import BudgetRejected
 
-__all__ = ["BudgetHandle", "BudgetRejected", "Hold", "Ledger", "LimitsSource", "Settled"]
+__all__ = ["BudgetHandle", "BudgetRejected", "Ending", "Hold", "Ledger", "LimitsSource", "Settled"]

@@ -20,11 +20,11 @@ class Breaker:
         self._failed_s = float("-inf")
         self._probe_at_s = 0.0
 
-    def note_answer(self) -> None:
+    def record_answer(self, at_s: float) -> None:
         self._outages = 0
-        self._answered_s = self._clock_s()
+        self._answered_s = at_s
 
-    def note_outage(self, *, began_s: float) -> None:
+    def record_outage(self, *, began_s: float) -> None:
         """A call that began then got no answer.
 
         If others got one since, it was its own bad luck; and calls that fail side by side tell of one outage only,

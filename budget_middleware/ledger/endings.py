@@ -1,207 +1,148 @@
-"""Endings: what is owed to the counters is tried until the store has answered, whoever cancels whatever."""
+"""Endings: what is owed to the counters is tried until the store has answered, whoever cancels whatever.
+
+Theory of operation. An ending is a finalize or a release. It is idempotent by the id of its reservation, so it may be
+sent as often as need be, and it must be sent until the store has answered: a hold that is never ended stays in the way
+of others until its lease is over, and a cost that is never booked is lost. There are two doors:
+
+    begin(ending) -> Settled    in a task of the ledger's own, from its first step on
+    end(ending)                 in the caller's own task while all goes well: no task and no future are made for it, and
+                                the reply takes no detour through the event loop
+
+                        ┌────────────── pause, longer each time ──────────────┐
+                        v                                                     │
+      begin ──> (task) attempt ── no answer ──> counted here ──> in the spool ┘
+                        │ answer
+      end ──────┐       v
+         first attempt ─┴─> settled: the spool forgets it, the replay list remembers it
+                │
+                └─ no answer, or the caller is cancelled ──> the task of `begin`, as after its first attempt
+
+Whoever waits does so for the store's time-out at most, all attempts together, and goes on without an answer then. A
+store whose drivers hold on when they are cancelled could keep a caller for longer; so `end` is a `begin` for all stores
+that do not say that they never do (``ends_when_cancelled``).
+
+- *The spool* keeps endings that got no answer, on disk if BUDGET_SPOOL_PATH says so, where another process adopts them.
+- *The replay list* has the endings that were answered in the last minutes: if the store turns out to have lost writes,
+  they are sent again, and what it still knows it does not book twice.
+- *A loop that closes* cancels its tasks: each ending that is still owed gets one more attempt before.
+"""
 
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Awaitable, Coroutine, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from collections.abc import Awaitable
+from functools import partial
 
-from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Release, Status, Target
-from budget_middleware.core.units import NOTHING, Amounts
-from budget_middleware.ledger.attempts import FIRST_PAUSE_S
-from budget_middleware.ledger.follower import Call, StoreFollower
+from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Status
+from budget_middleware.core.units import NOTHING
 from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.local_ledger import LocalLedger
+from budget_middleware.ledger.owed import (
+    AnsweredEnding,
+    AnsweredEndings,
+    Ending,
+    OwedEnding,
+    Settled,
+    ending_attributes,
+)
 from budget_middleware.ledger.spool import Spool
-from budget_middleware.ledger.spool_lines import SpooledEnding, now_ms
+from budget_middleware.ledger.spool_lines import now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.shared_timeout import SharedTimeout, Wait
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, WrongServer
-from budget_middleware.telemetry import SILENT, Telemetry, Told, VerbSpan, names
-from budget_middleware.telemetry.names import Attributes
-from budget_middleware.telemetry.traceparent import log_ids
+from budget_middleware.telemetry import LazyAttributes, names
 
 REPLAYED_S = 300
 """Endings that were answered in the last so many seconds are sent again when the store has lost writes."""
-REPLAYED_MAX = 20_000
+
 REPLAYED_AT_ONCE = 16
 """A replay leaves most of the connections to the requests that arrive meanwhile."""
 
-LONGEST_PAUSE_S = 5.0
-
-Ending = Finalize | Release
-Settled = asyncio.Future[Answer | None]
-"""What an ending is answered; None where that takes longer than the store's time-out, where the store is away, and
-where nothing more can be tried. An ending that can go on does, also where whoever waits for this is cancelled."""
+_NO_ANSWER = (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError)
 
 _log = logging.getLogger("budget_middleware")
 
 
-@dataclass(slots=True, eq=False)
-class _Owed:
-    """An ending, and since when it is owed (on the monotonic clock): a replay is no younger than its first try.
-
-    Uncertain: a try got no answer; last: the loop closes, there will be no other.
-    """
-
-    hold: Hold
-    ending: Ending
-    told: Told
-    since_s: float
-    settled: Settled | None = None
-    was_tried: bool = False
-    is_replay: bool = False
-    span: VerbSpan = SILENT
-    pause_s: float = FIRST_PAUSE_S
-    is_uncertain: bool = False
-    is_last: bool = False
-
-    @property
-    def spooled(self) -> SpooledEnding:
-        return SpooledEnding(self.ending, now_ms() - self._age_ms(), self.hold.reserve_trace)
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        """The counters on which it books, or gives back."""
-        return self.ending.targets if isinstance(self.ending, Finalize) else self.hold.targets
-
-    @property
-    def actual(self) -> Amounts:
-        """What it books."""
-        return self.ending.actual if isinstance(self.ending, Finalize) else NOTHING
-
-    def bill_attributes(self) -> Attributes:
-        """What its bill tells a span that is recorded."""
-        return names.bill_attributes(self.ending.bill) if isinstance(self.ending, Finalize) else {}
-
-    @property
-    def log_ids(self) -> Mapping[str, str]:
-        return log_ids(self.ending.id, self.span.trace)
-
-    def asked_now(self) -> Ending:
-        """The verb to send; at once, and with nobody recording, it is the one that was made."""
-        if not self.was_tried and self.span is SILENT:
-            return self.ending
-        span, age_ms = self.span, self._age_ms()
-        return replace(self.ending, age_ms=age_ms, trace=span.trace, wants_entries=span.is_recording)
-
-    def tell(self, answer: Answer | None = None) -> None:
-        """Let whoever waits go on."""
-        if self.settled is not None and not self.settled.done():
-            self.settled.set_result(answer)
-
-    def tell_within(self, seconds: float) -> None:
-        """Let whoever waits go on so many seconds from now at the latest."""
-        if self.settled is not None:
-            asyncio.get_running_loop().call_later(max(0.0, seconds), self.tell)
-
-    async def pause(self) -> None:
-        """Wait before the next try, longer each time; cut short where the loop closes."""
-        if self.is_last:
-            return
-        try:
-            await asyncio.sleep(self.pause_s)
-        except asyncio.CancelledError:
-            self.is_last = True
-        self.pause_s = min(2 * self.pause_s, LONGEST_PAUSE_S)
-
-    def _age_ms(self) -> int:
-        return round((time.monotonic() - self.since_s) * 1000) if self.was_tried else 0
-
-
-class _Answered(NamedTuple):
-    """An ending that the store has answered: what is needed to send it again. A cost of None is a release."""
-
-    at_s: float
-    since_s: float
-    id: str
-    targets: tuple[Target, ...]
-    actual: Amounts | None
-    reason: str
-    bill: str
-    reserve_trace: str
-    told: Attributes | None
-
-    @classmethod
-    def of(cls, owed: _Owed) -> Self:
-        ending, told = owed.ending, owed.told() if owed.span.is_recording else None
-        targets: tuple[Target, ...] = ()
-        actual, bill = None, ""
-        if isinstance(ending, Finalize):
-            targets, actual, bill = ending.targets, ending.actual, ending.bill
-        now_s, trace = time.monotonic(), owed.hold.reserve_trace
-        return cls(now_s, owed.since_s, ending.id, targets, actual, ending.reason, bill, trace, told)
-
-    def again(self) -> _Owed:
-        told = {**(self.told or {}), names.REASON: "replayed"}
-        hold = Hold(payers={}, asked=NOTHING, id=self.id, reserve_trace=self.reserve_trace)
-        return _Owed(hold, self._ending(), lambda: told, self.since_s, was_tried=True, is_replay=True)
-
-    def _ending(self) -> Ending:
-        if self.actual is None:
-            return Release(self.id, reason=self.reason)
-        return Finalize(self.id, self.targets, self.actual, reason=self.reason, bill=self.bill)
-
-
-class _LastAnswered:
-    """The last REPLAYED_MAX of them, flat: of thousands of objects each full garbage collection would look at all."""
-
-    def __init__(self) -> None:
-        self._fields: deque[Any] = deque(maxlen=REPLAYED_MAX * len(_Answered._fields))
-
-    def add(self, answered: _Answered) -> None:
-        self._fields.extend(answered)
-
-    def take_all(self) -> list[_Answered]:
-        """The oldest first; none of them is kept any longer."""
-        one_by_one = iter(self._fields.copy())
-        self._fields.clear()
-        return list(map(_Answered._make, zip(*[one_by_one] * len(_Answered._fields), strict=True)))
-
-
 class Endings:
-    """Begins endings in tasks of their own, and remembers them for a time."""
+    """Sends endings until they are answered, and remembers them for a time."""
 
     def __init__(
         self,
         store: Store,
         *,
-        follower: StoreFollower,
-        telemetry: Telemetry,
+        calls: VerbCalls,
         tasks: OwnedTasks,
         timeout: SharedTimeout,
+        leases: LeaseKeeper,
         spool: Spool,
         local: LocalLedger,
     ) -> None:
         self._store = store
-        self._follower = follower
-        self._telemetry = telemetry
+        self._ends_when_cancelled = getattr(store, "ends_when_cancelled", False) is True
+        self._calls = calls
         self._tasks = tasks
         self._timeout = timeout
-        self._answered = _LastAnswered()
+        self._leases = leases
+        self._answered = AnsweredEndings()
         self._spool = spool
         self._local = local
 
     @property
     def waiting(self) -> int:
-        """Endings that got no answer at their first try, and none since."""
+        """Endings that got no answer at their first attempt, and none since."""
         return len(self._spool)
 
-    def begin(self, hold: Hold, ending: Ending, told: Told) -> Settled:
-        settled: Settled = asyncio.get_running_loop().create_future()
-        owed = _Owed(hold, ending, told, time.monotonic(), settled)
-        self._tasks.own(self._end(owed), at_end=owed.tell)
-        return settled
+    def begin(self, hold: Hold, ending: Ending, attributes: LazyAttributes = dict) -> Settled:
+        """End a hold, in a task that no cancellation of the caller reaches."""
+        self._leases.drop(hold)
+        owed = self._owe(hold, ending, partial(ending_attributes, hold, ending, attributes))
+        owed.settled = asyncio.get_running_loop().create_future()
+        self._tasks.own(self._until_answered(owed), at_end=owed.settle)
+        return owed.settled
+
+    async def end(self, hold: Hold, ending: Ending, attributes: LazyAttributes = dict) -> Answer | None:
+        """End a hold and wait for the answer, as for that of `begin`. To be awaited at once."""
+        if not self._ends_when_cancelled:
+            return await self.begin(hold, ending, attributes)
+        self._leases.drop(hold)
+        owed = self._owe(hold, ending, partial(ending_attributes, hold, ending, attributes))
+        wait = self._timeout.timeout()
+        try:
+            with wait:
+                answer = await self._attempt(owed)
+        except asyncio.CancelledError as error:
+            self._go_on_in_task(owed, error, wait)
+            raise
+        except _NO_ANSWER as error:
+            return await self._go_on_in_task(owed, error, wait)
+        except Exception:  # noqa: BLE001 - a bug of a store must not take its answer from a client
+            _log.exception("an ending failed: %s", ending, extra=owed.log_ids)
+            return None
+        self._settle(owed, answer)
+        return answer
+
+    def _go_on_in_task(self, owed: OwedEnding, error: BaseException, wait: Wait) -> Settled:
+        """After a first attempt in the caller's task that got no answer."""
+        owed.settled = asyncio.get_running_loop().create_future()
+        if self._goes_on(owed, error, wait):
+            # Here the caller was cancelled, which tells nothing of the store and of the loop.
+            is_callers_own, owed.is_last = owed.is_last, False
+            self._tasks.own(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.settle)
+        else:
+            owed.settle()
+        return owed.settled
 
     def adopt(self) -> None:
         """Take over what processes that are gone have left on disk."""
         for spooled in self._spool.adopt():
             ending = spooled.ending
             hold = Hold(payers={}, asked=NOTHING, id=ending.id, reserve_trace=spooled.reserve_trace)
-            since_s = time.monotonic() - max(now_ms() - spooled.since_ms, 0) / 1000
-            self._tasks.own(self._end(_Owed(hold, ending, names.because(ending.reason), since_s, was_tried=True)))
+            owed = self._owe(hold, ending, names.because(ending.reason))
+            owed.since_s -= max(now_ms() - spooled.since_ms, 0) / 1000
+            owed.was_tried = True
+            self._tasks.own(self._until_answered(owed))
 
     def close(self) -> None:
         """Let go of the disk; what is still owed is left there for another process."""
@@ -211,81 +152,81 @@ class Endings:
         """Send the endings of the last minutes again: what the store still knows, it will not book twice."""
         since_s = time.monotonic() - REPLAYED_S
         at_once = asyncio.Semaphore(REPLAYED_AT_ONCE)
-        for ending in self._answered.take_all():
-            if ending.at_s >= since_s:
-                self._tasks.own(self._end_again(ending, at_once))
+        for answered in self._answered.take_all():
+            if answered.at_s >= since_s:
+                self._tasks.own(self._end_again(answered, at_once))
 
-    async def _end_again(self, ending: _Answered, at_once: asyncio.Semaphore) -> None:
+    async def _end_again(self, answered: AnsweredEnding, at_once: asyncio.Semaphore) -> None:
         async with at_once:
-            await self._end(ending.again())
+            hold = Hold(payers={}, asked=NOTHING, id=answered.id, reserve_trace=answered.reserve_trace)
+            owed = self._owe(hold, answered.verb(), answered.replay_attributes)
+            owed.since_s, owed.was_tried, owed.is_replay = answered.since_s, True, True
+            await self._until_answered(owed)
 
-    def _end(self, owed: _Owed) -> Coroutine[Any, Any, None]:
-        owed.span = self._telemetry.spans.start(
-            owed.ending.op,
-            reservation_id=owed.hold.id,
-            since_seq=self._follower.seen.seq,
-            context=owed.hold.context,
-            reserve_trace=owed.hold.reserve_trace,
-            told=owed.told,
+    def _owe(self, hold: Hold, ending: Ending, attributes: LazyAttributes) -> OwedEnding:
+        call = self._calls.begin(
+            ending.op,
+            reservation_id=hold.id,
+            context=hold.context,
+            reserve_trace=hold.reserve_trace,
+            attributes=attributes,
         )
-        return self._until_answered(owed)
+        return OwedEnding(hold, ending, attributes, time.monotonic(), call)
 
-    async def _until_answered(self, owed: _Owed) -> None:
+    async def _until_answered(self, owed: OwedEnding, *, pauses_first: bool = False) -> None:
         """Try until the store answers, or until there is no more to be tried."""
+        if pauses_first:
+            await owed.pause()
         while True:
-            call, wait = self._follower.call(owed.ending.op), self._timeout.timeout(owed.tell)
+            wait = self._timeout.timeout(owed.settle)
             try:
                 with wait:
-                    answer = await self._send(owed)
-            except (StoreUnavailable, StoreRefused, TimeoutError, asyncio.CancelledError) as error:
-                if isinstance(error, StoreAway):
-                    owed.tell()
-                elif not owed.was_tried:
-                    owed.tell_within(wait.left_s)
-                if not self._goes_on(owed, call, error):
+                    answer = await self._attempt(owed)
+            except _NO_ANSWER as error:
+                if not self._goes_on(owed, error, wait):
                     return
             else:
-                self._follower.note(answer, owed.span, call)
                 self._settle(owed, answer)
-                owed.tell(answer)
+                owed.settle(answer)
                 return
             await owed.pause()
 
-    def _goes_on(self, owed: _Owed, call: Call, error: BaseException) -> bool:
-        """After a try that got no answer: whether there is to be another one."""
+    def _attempt(self, owed: OwedEnding) -> Awaitable[Answer]:
+        if not (owed.is_last or self._calls.breaker.allows()):
+            raise StoreAway("the store is away, and was not asked")
+        verb = owed.verb_now()
+        return owed.call.ask(self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb))
+
+    def _goes_on(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
+        """After an attempt that got no answer: whether there is to be another one."""
+        if isinstance(error, StoreAway):
+            owed.settle()
+        elif not owed.was_tried:
+            owed.settle_within(wait.left_s)
         if not owed.was_tried:
             self._local.end(owed.hold, owed.targets, owed.actual)
         owed.was_tried = True
-        owed.is_uncertain = owed.is_uncertain or not isinstance(error, StoreRefused)
         if isinstance(error, StoreUnavailable | WrongServer | TimeoutError):
-            self._follower.breaker.note_outage(began_s=call.began_s)
+            owed.call.report_outage()
         if owed.is_last or not self._keeps(owed):
             self._give_up(owed, error)
             return False
-        # Only a loop that closes cancels this task; what is owed to a counter gets one more try before.
+        # Only a loop that closes cancels the task; what is owed to a counter gets one more attempt before.
         owed.is_last = isinstance(error, asyncio.CancelledError)
         return True
 
-    def _keeps(self, owed: _Owed) -> bool:
+    def _keeps(self, owed: OwedEnding) -> bool:
         is_kept = self._spool.keep(owed.spooled)
         if not is_kept:
-            self._telemetry.metrics.count_lost()
+            self._calls.telemetry.metrics.count_lost()
         return is_kept
 
-    def _send(self, owed: _Owed) -> Awaitable[Answer]:
-        if not (owed.is_last or self._follower.breaker.allows()):
-            raise StoreAway("the store is away, and was not asked")
-        verb = owed.asked_now()
-        return self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb)
-
-    def _settle(self, owed: _Owed, answer: Answer) -> None:
+    def _settle(self, owed: OwedEnding, answer: Answer) -> None:
         self._local.settle(owed.ending.id)
         self._local.record(owed.targets, answer.balances)
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
-        was_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
-        self._follower.finish(
-            owed.span, answer.status, owed.bill_attributes, is_uncertain=owed.is_uncertain or was_overtaken
-        )
+        is_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
+        owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
             _log.error(
@@ -297,13 +238,12 @@ class Endings:
         else:
             if len(self._spool):
                 self._spool.settle(owed.spooled)
-            self._answered.add(_Answered.of(owed))
-            if owed.is_uncertain and not answer.written:
-                # An earlier try was applied, and its answer got lost.
-                self._follower.learn_latest(answer)
+            self._answered.add(owed)
+            if owed.call.is_uncertain and not answer.written:
+                # An earlier attempt was applied, and its answer got lost.
+                self._calls.monitor.learn_latest(answer)
 
-    def _give_up(self, owed: _Owed, error: BaseException) -> None:
+    def _give_up(self, owed: OwedEnding, error: BaseException) -> None:
         self._local.forget(owed.ending.id)
-        told = names.because(str(error))
-        self._follower.finish(owed.span, names.UNPROTECTED, told, is_uncertain=owed.is_uncertain)
+        owed.call.finish(names.UNPROTECTED, names.because(str(error)))
         _log.error("not booked by this process, the store gave no answer: %s", owed.ending, extra=owed.log_ids)

@@ -1,14 +1,15 @@
 """The calls that may expire leases: heartbeats and sweeps, and what an operator asks for."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
-from budget_middleware.ledger.follower import StoreFollower
 from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreUnavailable
-from budget_middleware.telemetry import Telemetry, names
+from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 
 SWEPT_AT_ONCE = 256
@@ -21,18 +22,9 @@ _log = logging.getLogger("budget_middleware")
 class Expiries:
     """Each call raises StoreUnavailable after the store's time-out, or StoreRefused."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        follower: StoreFollower,
-        telemetry: Telemetry,
-        lease_ms: int,
-        timeout: SharedTimeout,
-    ) -> None:
+    def __init__(self, store: Store, *, calls: VerbCalls, lease_ms: int, timeout: SharedTimeout) -> None:
         self._store = store
-        self._follower = follower
-        self._telemetry = telemetry
+        self._calls = calls
         self._lease_ms = lease_ms
         self._timeout = timeout
         self.reserved_by_kind: Mapping[str, int] = {}
@@ -40,7 +32,7 @@ class Expiries:
 
     async def extend(self, hold: Hold) -> bool:
         """Renew a lease; False: the reservation is not pending any more, or not known."""
-        answer = await self._expiring(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
+        answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
         if answer.status in _RUN_OUT:
             # Its request goes on, and finalizes late: an expired reservation is never revived.
             ids = log_ids(hold.id, hold.reserve_trace)
@@ -51,40 +43,34 @@ class Expiries:
         """Expire the leases that are over, whoever's they are."""
         status = Status.LEASES_DUE
         while status is Status.LEASES_DUE:
-            answer = await self._expiring(lambda trace: self._store.sweep(at_most=SWEPT_AT_ONCE, trace=trace))
+            answer = await self._ask(lambda trace: self._store.sweep(at_most=SWEPT_AT_ONCE, trace=trace))
             status = answer.status
         self.reserved_by_kind = await self._store.reserved_by_kind()
 
     async def expire(self, reservation_id: str, *, reason: str) -> Answer:
         """Expire a pending reservation now, with no charge."""
-        return await self._expiring(
+        return await self._ask(
             lambda trace: self._store.expire(Expire(reservation_id, trace=trace, reason=reason)),
             reservation_id=reservation_id,
             reason=reason,
         )
 
-    async def _expiring(
-        self, call: Callable[[str], Awaitable[Answer]], *, reservation_id: str = "", reason: str = ""
+    async def _ask(
+        self, verb: Callable[[str], Coroutine[Any, Any, Answer]], *, reservation_id: str = "", reason: str = ""
     ) -> Answer:
         """The span of a call that no operator asked for is ended, and so exported, only if it did expire leases."""
-        span = self._telemetry.spans.start(
-            Op.EXPIRE,
-            reservation_id=reservation_id,
-            since_seq=self._follower.seen.seq,
-            told=names.because(reason) if reason else dict,
-        )
-        asked = self._follower.call(Op.EXPIRE)
+        attributes = names.because(reason) if reason else dict
+        call = self._calls.begin(Op.EXPIRE, reservation_id=reservation_id, attributes=attributes)
         try:
             with self._timeout.timeout():
-                answer = await call(span.trace)
-        except (StoreUnavailable, TimeoutError) as error:
-            self._follower.leave_untold(span)
-            if isinstance(error, StoreUnavailable):
-                raise
+                answer = await call.ask(verb(call.span.trace))
+        except StoreUnavailable:
+            call.defer_span()
+            raise
+        except TimeoutError as error:
+            call.defer_span()
             raise StoreUnavailable(f"no answer within {self._timeout.timeout_s:g} s") from error
-        # Entries are recorded on a span only before it ends.
-        self._follower.note(answer, span, asked)
         if answer.entries or reservation_id:
-            self._telemetry.spans.link_expired(span, answer.entries)
-            self._telemetry.spans.end(span, answer.status if reservation_id else Status.EXPIRED)
+            self._calls.telemetry.spans.link_expired(call.span, answer.entries)
+            call.finish(answer.status if reservation_id else Status.EXPIRED)
         return answer

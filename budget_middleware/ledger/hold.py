@@ -9,7 +9,7 @@ from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.units import NOTHING, Amounts
-from budget_middleware.telemetry import ParentContext, Told, names
+from budget_middleware.telemetry import LazyAttributes, ParentContext, names
 
 
 @dataclass(slots=True, eq=False)
@@ -18,7 +18,7 @@ class Hold:
 
     ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
     counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
-    reservation. ``told`` are attributes of its spans. ``is_uncertain`` says that an attempt to reserve got no answer;
+    reservation. ``attributes`` are those of its spans. ``is_uncertain`` says that an attempt to reserve got no answer;
     ``is_local``, that this worker alone holds it, for the store is away; ``since_s`` is when it was made, on the
     monotonic clock.
 
@@ -33,7 +33,7 @@ class Hold:
     other_models: tuple[str, ...] = ()
     expiry_charge: Amounts = NOTHING
     context: ParentContext = None
-    told: Told = dict
+    attributes: LazyAttributes = dict
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     targets: tuple[Target, ...] = ()
     reserve_trace: str = ""
@@ -44,5 +44,5 @@ class Hold:
     waits_since_s: float | None = None
     is_leased: bool = False
 
-    def told_of_reserve(self) -> names.Attributes:
-        return {names.ESTIMATE_USD: self.asked.usd / NANOS_PER_USD, **self.told()}
+    def reserve_attributes(self) -> names.Attributes:
+        return {names.ESTIMATE_USD: self.asked.usd / NANOS_PER_USD, **self.attributes()}

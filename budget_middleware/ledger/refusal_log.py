@@ -59,7 +59,7 @@ class _Waiting:
 
 
 class RefusalLog:
-    """Notes refusals at once and writes them soon, in tasks of the ledger's own."""
+    """Takes refusals at once and writes them soon, in tasks of the ledger's own."""
 
     def __init__(self, store: Store, *, tasks: OwnedTasks, telemetry: Telemetry, timeout: SharedTimeout) -> None:
         self._store = store
@@ -68,8 +68,8 @@ class RefusalLog:
         self._timeout = timeout
         self._waiting = PerEventLoop(_Waiting)
 
-    def note(self, hold: Hold, answer: Answer, rejection: Rejection) -> None:
-        """Take note of a refusal, enforced or not."""
+    def add(self, hold: Hold, answer: Answer, rejection: Rejection) -> None:
+        """Log a refusal, enforced or not."""
         waiting = self._waiting.here()
         refusal = LoggedRefusal(
             answer.now_ms,

@@ -1,13 +1,22 @@
 """A reservation for code that no HTTP request called: workers, batch jobs, cron."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from decimal import Decimal
+from typing import Protocol
 
 from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
+from budget_middleware.core.bill import Amount, AmountKind
+from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
 from budget_middleware.core.units import Amounts
+from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.owed import Settled
+from budget_middleware.prices import PriceBook
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.telemetry import Telemetry
 
 
 class BudgetRejected(Exception):
@@ -18,8 +27,9 @@ class BudgetRejected(Exception):
     """
 
     def __init__(self, answer: Answer) -> None:
-        super().__init__(_told(answer.rejection) if answer.rejection else f"the budget store answered {answer.status}")
-        self.rejection = answer.rejection
+        rejection = answer.rejection
+        super().__init__(_described(rejection) if rejection else f"the budget store answered {answer.status}")
+        self.rejection = rejection
 
     @property
     def is_held(self) -> bool:
@@ -41,7 +51,7 @@ def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, 
     return Hold(payers, Amounts(usd=nanos), model=encode_subject(model) if model else "")
 
 
-def _told(rejection: Rejection) -> str:
+def _described(rejection: Rejection) -> str:
     account, period, window, _ = rejection.target.counter
     return (
         f"{account} for {period} {window}: limit ${usd_from_nanos(rejection.limit)}, "
@@ -49,3 +59,48 @@ def _told(rejection: Rejection) -> str:
         f"reserved ${usd_from_nanos(rejection.balance.reserved)}, "
         f"estimate ${usd_from_nanos(rejection.estimate)}"
     )
+
+
+class _Ledger(Protocol):
+    prices: PriceBook
+    telemetry: Telemetry
+
+    async def reserve(self, hold: Hold) -> Answer: ...
+    def finalize(self, hold: Hold, *, actual: Amounts, reason: str, bill: str) -> Settled: ...
+    def release(self, hold: Hold, *, reason: str) -> Settled: ...
+
+
+@asynccontextmanager
+async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[BudgetHandle, None]:
+    """Reserve, run the block, and book what it added; see `Ledger.reservation`."""
+    try:
+        answer = await ledger.reserve(hold)
+    except (StoreUnavailable, StoreRefused):
+        ledger.release(hold, reason="store away")
+        raise
+    if not answer.admits:
+        raise BudgetRejected(answer)
+    handle = BudgetHandle(hold.id, ledger.prices)
+    hold.abort = lambda _: _end_block(ledger, hold, handle, failed=True)
+    failed = True
+    try:
+        yield handle
+        failed = False
+    finally:
+        # Unless it was ended by its abort rule before.
+        if hold.abort is not None:
+            # A second cancellation ends the wait, not the ending.
+            await _end_block(ledger, hold, handle, failed=failed)
+
+
+def _end_block(ledger: _Ledger, hold: Hold, handle: BudgetHandle, *, failed: bool) -> Settled:
+    hold.abort = None
+    added_nanos = handle.end()
+    if failed and not added_nanos:
+        return ledger.release(hold, reason="failed")
+    rates = ledger.prices.resolve(hold.model)
+    # Names of the price book only, for their number is bounded.
+    model = (rates.model if rates else "") or "other"
+    ledger.telemetry.metrics.count_cost(actual_nanos=added_nanos, estimate_nanos=hold.asked.usd, model=model)
+    bill = pack(nanos=added_nanos, amounts=[Amount(AmountKind.APP_TOLD, added_nanos)]) if added_nanos else ""
+    return ledger.finalize(hold, actual=Amounts(usd=added_nanos), reason="added", bill=bill)

@@ -82,7 +82,11 @@ class Admission:
             expiry_charge=self._expiry_charge(quote),
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
-            told=partial(_told, (quote.rates.provider if quote.rates else "") or api.provider, _short(quote.ask.model)),
+            attributes=partial(
+                _span_attributes,
+                (quote.rates.provider if quote.rates else "") or api.provider,
+                _short(quote.ask.model),
+            ),
         )
         decided = await self._reserve(hold, quote)
         is_unpriced = quote.rates is None or quote.unpriced_model
@@ -214,7 +218,7 @@ def _unknown_model_message(quote: Quote, body: RequestBody) -> str:
     return f"The model {ask.model[:_SHOWN_MODEL_CHARS]!r} has no price here; budgets cannot be kept without one."
 
 
-def _told(provider: str, model: str) -> names.Attributes:
+def _span_attributes(provider: str, model: str) -> names.Attributes:
     asked = {names.REQUEST_MODEL: shown_model(model)} if model else {}
     return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
 

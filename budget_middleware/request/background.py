@@ -22,13 +22,13 @@ from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Ask, Seen
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.core.charges import BOOKED_BY, CORRECTS, Charge, End
-from budget_middleware.core.model import Answer, State, Status
+from budget_middleware.core.model import Answer, Finalize, State, Status
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger import Hold, Ledger, Settled
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
-from budget_middleware.telemetry import Told
+from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
 _log = logging.getLogger("budget_middleware")
@@ -40,11 +40,13 @@ def tells_of_response(path: str) -> bool:
     return kind == "responses" and response != ""
 
 
-def book_response(ledger: Ledger, hold: Hold, *, response_id: str, charge: Charge, told: Told, bill: str) -> Settled:
+def book_response(
+    ledger: Ledger, hold: Hold, verb: Finalize, *, response_id: str, attributes: LazyAttributes
+) -> Settled:
     """Book the ceiling of a response so that its usage can correct it, in a task that no cancellation reaches."""
     settled: Settled = asyncio.get_running_loop().create_future()
     id_ = _id_of("booking", response_id)
-    finalize = partial(ledger.finalize, actual=Amounts(usd=charge.nanos), reason=charge.reason, told=told, bill=bill)
+    finalize = partial(ledger.finalize, actual=verb.actual, reason=verb.reason, attributes=attributes, bill=verb.bill)
     ledger.run_in_background(_book(ledger, hold, id_=id_, finalize=finalize, settled=settled))
     return settled
 
@@ -56,7 +58,7 @@ async def _book(ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hol
         model=hold.model,
         other_models=hold.other_models,
         context=hold.context,
-        told=hold.told,
+        attributes=hold.attributes,
         id=id_,
     )
     answer: Answer | None = None

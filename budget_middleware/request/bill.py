@@ -246,7 +246,7 @@ def reported_cost(text: bytes) -> int | None:
     return nanos if 0 <= nanos <= MAX_NANOS else None
 
 
-def usage_told(model: str | None, usage: Usage | None) -> names.Attributes:
+def usage_attributes(model: str | None, usage: Usage | None) -> names.Attributes:
     """What the finalize span tells of the answer."""
     attributes: dict[str, str | int | float | bool] = {}
     if model is not None:

@@ -267,5 +267,8 @@ class Exchange:
         """Begin the ending and wait for its answer, at most the store's time-out; nothing if it has begun before."""
         if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
             end = End.CLIENT_GONE
+        if end is End.COMPLETE:
+            return await self._settlement.end(end)
+        # Who was cancelled may be so again at each await: this ending goes on without the request.
         ending = self._settlement.begin(end)
         return await ending if ending is not None else None

@@ -12,16 +12,16 @@ since the first ending of a reservation is the only one.
 
 import asyncio
 import logging
-from functools import partial
 
 from budget_middleware.apis.base import Seen
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, Charge, End, Evidence, charge_of
+from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import BudgetHandle, Ledger, Settled
+from budget_middleware.ledger import BudgetHandle, Ending, Ledger, Settled
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.background import book_response
-from budget_middleware.request.bill import Bill, usage_told
+from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Topic
@@ -58,6 +58,26 @@ class Settlement:
 
     def begin(self, end: End) -> Settled | None:
         """Begin the ending, in a task of the ledger's own; None if it has begun before."""
+        verb = self._decide(end)
+        if verb is None:
+            return None
+        settled = self._book_response(verb)
+        if settled is not None:
+            return settled
+        return self._ledger.begin_ending(self._admitted.hold, verb, attributes=self._usage_attributes)
+
+    async def end(self, end: End) -> Answer | None:
+        """Begin the ending and wait for its answer, at most the store's time-out; None if it has begun before."""
+        verb = self._decide(end)
+        if verb is None:
+            return None
+        settled = self._book_response(verb)
+        if settled is not None:
+            return await settled
+        return await self._ledger.end(self._admitted.hold, verb, attributes=self._usage_attributes)
+
+    def _decide(self, end: End) -> Ending | None:
+        """The verb that ends the hold, by the one charge that is decided for it; None if it was decided before."""
         if self.charge is not None:
             return None
         hold = self._admitted.hold
@@ -74,14 +94,23 @@ class Settlement:
             self._report_doubt()
         if self.bill.unpriced:
             self._report_unpriced()
+        # The ledger asks for entries where somebody records a span, which is not known yet.
         if charge.is_release:
-            return self._ledger.release(hold, reason=charge.reason)
-        told = partial(usage_told, self._seen.model, self._seen.usage)
+            return Release(hold.id, reason=charge.reason, wants_entries=False)
         bill = self.bill.packed(charge, added_nanos=added_nanos)
-        if charge.reason == GOES_ON and self._seen.background_id and not self._admitted.is_unprotected:
-            response_id = self._seen.background_id
-            return book_response(self._ledger, hold, response_id=response_id, charge=charge, told=told, bill=bill)
-        return self._ledger.finalize(hold, actual=Amounts(usd=charge.nanos), reason=charge.reason, told=told, bill=bill)
+        actual = Amounts(usd=charge.nanos)
+        return Finalize(hold.id, hold.targets, actual, reason=charge.reason, wants_entries=False, bill=bill)
+
+    def _book_response(self, verb: Ending) -> Settled | None:
+        """Book work that goes on in the background, so that it can be corrected; None if this is none."""
+        response_id = self._seen.background_id
+        if verb.reason != GOES_ON or not response_id or self._admitted.is_unprotected or isinstance(verb, Release):
+            return None
+        hold, attributes = self._admitted.hold, self._usage_attributes
+        return book_response(self._ledger, hold, verb, response_id=response_id, attributes=attributes)
+
+    def _usage_attributes(self) -> names.Attributes:
+        return usage_attributes(self._seen.model, self._seen.usage)
 
     async def wait_until_begun(self) -> None:
         """Wait until the ending has begun, by whomever."""

@@ -4,7 +4,7 @@ from budget_middleware.telemetry.callers import PARENT
 from budget_middleware.telemetry.counter_changes import EVENTS_MAX, PER_COUNTER
 from budget_middleware.telemetry.gauges import Gauges
 from budget_middleware.telemetry.metrics import Metrics
-from budget_middleware.telemetry.names import Told
+from budget_middleware.telemetry.names import LazyAttributes
 from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan, has_tracer_provider
 
 __all__ = [
@@ -12,9 +12,9 @@ __all__ = [
     "NO_PROVIDER",
     "SILENT",
     "Gauges",
+    "LazyAttributes",
     "ParentContext",
     "Telemetry",
-    "Told",
     "VerbSpan",
     "has_tracer_provider",
 ]

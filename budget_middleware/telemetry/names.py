@@ -11,8 +11,8 @@ from budget_middleware.core.model import Entry, Rejection, Status
 from budget_middleware.core.money import NANOS_PER_USD
 
 Attributes = Mapping[str, str | int | float | bool]
-Told = Callable[[], Attributes]
-"""Makes attributes: it is called only where a sampler or a span reads them."""
+LazyAttributes = Callable[[], Attributes]
+"""Makes attributes; called only where a sampler or a span reads them."""
 
 COUNTER_SPAN = "budget.counter"
 RESERVATION_ID = "budget.reservation.id"
@@ -81,8 +81,8 @@ def provider_name(provider: str) -> str:
     return _PROVIDERS.get(provider, provider)
 
 
-def because(reason: str) -> Told:
-    """Tells a reason and nothing else."""
+def because(reason: str) -> LazyAttributes:
+    """A reason and nothing else."""
     return lambda: {REASON: reason}
 
 

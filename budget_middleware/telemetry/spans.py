@@ -19,7 +19,7 @@ from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes
 from budget_middleware.telemetry.harmless import harmless
 from budget_middleware.telemetry.metrics import Metrics
-from budget_middleware.telemetry.names import Told
+from budget_middleware.telemetry.names import LazyAttributes
 from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 
 ParentContext = Context | None
@@ -49,8 +49,8 @@ def has_tracer_provider() -> bool:
 class VerbSpan:
     """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
 
-    ``since_seq`` is the journal's seq as it was known before the call. ``told`` are the entries that were recorded
-    already.
+    ``since_seq`` is the journal's seq as it was known before the call. ``recorded`` are
+    the seqs of the entries that were recorded already.
     """
 
     op: Op
@@ -60,7 +60,7 @@ class VerbSpan:
     started_ns: int
     is_recording: bool
     is_ended: bool = False
-    told: set[int] = field(default_factory=set)
+    recorded: set[int] = field(default_factory=set)
 
     @property
     def context(self) -> Context | None:
@@ -79,7 +79,7 @@ SILENT = VerbSpan(
 
 
 class Spans:
-    """The spans of one ledger; leases that expired are counted as they are told."""
+    """The spans of one ledger; leases that expired are counted as their entries are recorded."""
 
     def __init__(self, metrics: Metrics, *, trace_context: str = PARENT, spans: str = PER_COUNTER) -> None:
         # None where the environment names a provider that cannot be loaded: each look for it would be logged.
@@ -105,7 +105,7 @@ class Spans:
         since_seq: int = 0,
         context: Context | None = None,
         reserve_trace: str = "",
-        told: Told = dict,
+        attributes: LazyAttributes = dict,
     ) -> VerbSpan:
         """Begin a verb's span, linked to the span that made the reservation."""
         if context is NO_PROVIDER or self._is_mute or not has_tracer_provider():
@@ -117,38 +117,38 @@ class Spans:
             since_seq=since_seq,
             context=context,
             reserve_trace=reserve_trace,
-            told=told,
+            attributes=attributes,
         )
         return begun or SILENT
 
     @harmless
-    def end(self, verb: VerbSpan, status: str, *, told: Told = dict) -> None:
+    def end(self, verb: VerbSpan, status: str, *, attributes: LazyAttributes = dict) -> None:
         """End a verb's span with what the verb answered."""
         if not verb.is_recording or verb.is_ended:
             return
         verb.is_ended = True
-        verb.span.set_attributes({names.STATUS: status, **told()})
+        verb.span.set_attributes({names.STATUS: status, **attributes()})
         if status in names.ERRORS:
             verb.span.set_status(StatusCode.ERROR, status)
         verb.span.end()
 
     @harmless
-    def tell(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
+    def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
         """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
-        untold = [entry for entry in entries if entry.seq not in verb.told]
-        expired = {entry.reservation_id for entry in untold if entry.op is Op.EXPIRE}
+        unrecorded = [entry for entry in entries if entry.seq not in verb.recorded]
+        expired = {entry.reservation_id for entry in unrecorded if entry.op is Op.EXPIRE}
         if expired:
             self._metrics.count_expired(len(expired))
         if not verb.is_recording:
             return
-        ended_ns, n_before = ended_ns or time.time_ns(), len(verb.told)
-        verb.told.update(entry.seq for entry in untold)
+        ended_ns, n_before = ended_ns or time.time_ns(), len(verb.recorded)
+        verb.recorded.update(entry.seq for entry in unrecorded)
         if expired and verb.op is not Op.EXPIRE:
-            self._tell_swept(verb, [entry for entry in untold if entry.op is Op.EXPIRE], ended_ns)
-        own = [entry for entry in untold if entry.op is verb.op]
+            self._record_swept(verb, [entry for entry in unrecorded if entry.op is Op.EXPIRE], ended_ns)
+        own = [entry for entry in unrecorded if entry.op is verb.op]
         self._changes.record(Written(verb.span, own, verb.started_ns, ended_ns, n_before))
 
-    def _tell_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
+    def _record_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
         """Leases that a verb expired in passing get a verb span of their own below it."""
         ids = {entry.reservation_id for entry in swept}
         span = self._tracer.start_span(
@@ -193,7 +193,7 @@ def _begin(
     since_seq: int,
     context: Context | None,
     reserve_trace: str,
-    told: Told,
+    attributes: LazyAttributes,
 ) -> VerbSpan:
     started_ns = time.time_ns()
     given = {names.RESERVATION_ID: reservation_id} if reservation_id else {}
@@ -201,7 +201,7 @@ def _begin(
         _NAMES[op],
         context=context,
         kind=SpanKind.INTERNAL,
-        attributes={**given, **told()},
+        attributes={**given, **attributes()},
         links=[*links_to([reserve_trace]), *links_in(context)],
         start_time=started_ns,
     )

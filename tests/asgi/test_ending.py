@@ -81,16 +81,11 @@ class TestWhatWaits:
         guard = memory.guard(ScriptedApp(*stream(600)))
         waits = []
 
-        class Away:
-            def __await__(self):
-                waits.append(self)
-                yield from ()
-
-        def finalize(hold, **_):
+        async def end(hold, _, **__):
+            waits.append(hold)
             guard.ledger._leases.drop(hold)
-            return Away()
 
-        monkeypatch.setattr(guard.ledger, "finalize", finalize)
+        monkeypatch.setattr(guard.ledger, "end", end)
         played = await call(guard, STREAM_ASK, headers=bearer())
         assert played.is_complete
         assert len(waits) == 1

@@ -80,8 +80,9 @@ class FaultyStore:
     something to cancel. `calls` are the names of methods in the order in which they were asked for.
     """
 
-    def __init__(self, inner: Store) -> None:
+    def __init__(self, inner: Store, *, ends_when_cancelled: bool = False) -> None:
         self.inner = inner
+        self.ends_when_cancelled = ends_when_cancelled
         self.script: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self.always: dict[str, Fault] = {}
         self.calls: list[str] = []

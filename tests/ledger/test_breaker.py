@@ -23,7 +23,7 @@ def _away(clock: _Clock) -> Breaker:
     breaker = Breaker(clock_s=clock)
     for _ in range(OUTAGES):
         assert breaker.allows()
-        breaker.note_outage(began_s=clock())
+        breaker.record_outage(began_s=clock())
     return breaker
 
 
@@ -37,8 +37,8 @@ def test_an_answer_in_between_starts_the_count_anew():
     for _ in range(3):
         for _ in range(OUTAGES - 1):
             clock.now_s += 1
-            breaker.note_outage(began_s=clock())
-        breaker.note_answer()
+            breaker.record_outage(began_s=clock())
+        breaker.record_answer(clock())
         clock.now_s += 1
     assert breaker.allows()
 
@@ -46,9 +46,9 @@ def test_an_answer_in_between_starts_the_count_anew():
 def test_a_call_is_no_outage_if_others_were_answered_since_it_began():
     clock = _Clock()
     breaker = Breaker(clock_s=clock)
-    breaker.note_answer()
+    breaker.record_answer(clock())
     for _ in range(2 * OUTAGES):
-        breaker.note_outage(began_s=clock.now_s - 1)
+        breaker.record_outage(began_s=clock.now_s - 1)
     assert breaker.allows()
 
 
@@ -58,7 +58,7 @@ def test_while_away_one_call_in_a_while_finds_out():
     for _ in range(3):
         clock.now_s += PROBE_S
         assert [breaker.allows() for _ in range(3)] == [True, False, False]
-        breaker.note_outage(began_s=clock())
+        breaker.record_outage(began_s=clock())
 
 
 def test_one_answer_and_it_is_back():
@@ -66,7 +66,7 @@ def test_one_answer_and_it_is_back():
     breaker = _away(clock)
     clock.now_s += PROBE_S
     assert breaker.allows()
-    breaker.note_answer()
+    breaker.record_answer(clock())
     assert breaker.allows()
     assert breaker.allows()
 
@@ -79,7 +79,7 @@ def test_calls_that_fail_side_by_side_are_one_outage():
         clock.now_s += PROBE_S / 10
         assert breaker.allows(), "it needs so many rounds"
         for _ in range(100):
-            breaker.note_outage(began_s=began_s)
+            breaker.record_outage(began_s=began_s)
     assert not breaker.allows()
 
 

@@ -356,10 +356,10 @@ async def test_a_look_up_without_an_answer_is_an_outage(base: Store, faults: Fau
     await set_limit(base, "key:a", "0.50")
     assert not await is_admitted(ledger, "0.60")
     faults.always["limit_news"] = request_lost
-    before = ledger._follower.breaker._outages
+    before = ledger._calls.breaker._outages
     with pytest.raises(StoreUnavailable):
         await ledger.reserve(hold("0.60", key="b"))
-    assert ledger._follower.breaker._outages > before
+    assert ledger._calls.breaker._outages > before
     faults.always.clear()
 
 

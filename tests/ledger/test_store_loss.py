@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from budget_middleware.core.model import Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Ledger, endings
+from budget_middleware.ledger import Ledger, endings, owed
 from budget_middleware.ledger.spool_file import set_aside_in
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
@@ -21,6 +22,12 @@ from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, after, reply_held, reply_lost, request_lost
 from tests.stores.replicas import restore, snapshot_of
 from tests.stores.verbs import figures, reserve, target
+
+
+def _move_clock(monkeypatch: pytest.MonkeyPatch, monotonic_s: Callable[[], float]) -> None:
+    """The clock of endings is the test's own."""
+    for module in (endings, owed):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=monotonic_s))
 
 
 async def empty(faults: FaultyStore, clock: MovableClock, namespace: str) -> None:
@@ -222,7 +229,7 @@ async def test_what_the_store_has_rightly_forgotten_is_not_booked_again(
 ):
     """Older than the store remembers: known no more, though booked. Its age goes with it, and the store declines."""
     monotonic_s = 1000.0
-    monkeypatch.setattr(endings, "time", SimpleNamespace(monotonic=lambda: monotonic_s))
+    _move_clock(monkeypatch, lambda: monotonic_s)
     faults.inner = MemoryStore(Retention(remember_ms=60_000), clock_ms=clock)
     ledger = open_ledger()
     held = hold("0.10")
@@ -247,7 +254,7 @@ async def test_a_long_outage_is_not_too_old_while_it_is_remembered(
 ):
     """Answered just now, owed since long: a loss now must send it again all the same."""
     monotonic_s = 1000.0
-    monkeypatch.setattr(endings, "time", SimpleNamespace(monotonic=lambda: monotonic_s))
+    _move_clock(monkeypatch, lambda: monotonic_s)
     held = hold("0.10")
     await ledger.reserve(held)
     faults.meets("finalize", request_lost)
@@ -269,7 +276,7 @@ async def test_too_late_to_be_sure_is_said_and_not_booked(
     caplog: pytest.LogCaptureFixture,
 ):
     monotonic_s = 1000.0
-    monkeypatch.setattr(endings, "time", SimpleNamespace(monotonic=lambda: monotonic_s))
+    _move_clock(monkeypatch, lambda: monotonic_s)
     held = hold("0.10")
     faults.meets("finalize", request_lost)
     held.targets = await _targets(ledger)
@@ -289,7 +296,7 @@ async def test_what_came_too_late_stays_in_the_spool_for_an_operator(
     faults: FaultyStore, monkeypatch: pytest.MonkeyPatch, *, open_ledger: OpenLedger, tmp_path: Path
 ):
     monotonic_s = 1000.0
-    monkeypatch.setattr(endings, "time", SimpleNamespace(monotonic=lambda: monotonic_s))
+    _move_clock(monkeypatch, lambda: monotonic_s)
     ledger = open_ledger(spool_path=tmp_path)
     held, given_up = hold("0.10"), hold("0.10")
     held.targets = await _targets(ledger)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.ledger import endings
-from budget_middleware.ledger.follower import StoreFollower
+from budget_middleware.ledger.deferred_spans import DeferredSpans
+from budget_middleware.ledger.monitor import StoreMonitor
 from budget_middleware.stores.limit_table import LimitTable
 from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan
 from tests.simulation.run import simulate
@@ -106,21 +107,21 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     def count(table: LimitTable, _: int) -> None:
         table.version += 1
 
-    async def look_for_nothing(_: StoreFollower) -> None: ...
+    async def look_for_nothing(_: StoreMonitor) -> None: ...
 
     with monkeypatch.context() as patch:
         patch.setattr(endings, "TELLS_RECORDED", frozenset())
         assert "no span tells" in told(A_COPY_THAT_OVERTAKES_ITS_CALL)
     with monkeypatch.context() as patch:
-        patch.setattr(StoreFollower, "learn_latest", lambda *_: None)
+        patch.setattr(StoreMonitor, "learn_latest", lambda *_: None)
         assert "not ended again" in told(AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES)
-    follow = StoreFollower._follow
+    follow = StoreMonitor._follow
     monkeypatch.setattr(LimitTable, "_advance", count)
-    monkeypatch.setattr(StoreFollower, "look_for_loss", look_for_nothing)
-    monkeypatch.setattr(StoreFollower, "look_again", lambda _: None)
+    monkeypatch.setattr(StoreMonitor, "look_for_loss", look_for_nothing)
+    monkeypatch.setattr(DeferredSpans, "retry", lambda _: None)
     assert "its limit is" in told(LIMITS_CHANGED_AFTER_A_FLUSH)
     assert "not ended again" in told(AN_ENDING_LOST_BEHIND_OTHERS_WRITES)
     assert "no span tells" in told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)
     assert not told(AN_ENDING_LOST_IN_A_FAILOVER)
-    monkeypatch.setattr(StoreFollower, "_follow", lambda self, a, before: follow(self, a._replace(written=0), before))
+    monkeypatch.setattr(StoreMonitor, "_follow", lambda self, a, before: follow(self, a._replace(written=0), before))
     assert "not ended again" in told(AN_ENDING_LOST_IN_A_FAILOVER)

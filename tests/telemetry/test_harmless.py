@@ -18,8 +18,7 @@ from opentelemetry.sdk.trace.sampling import Sampler
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Ledger
-from budget_middleware.ledger import ledger as ledger_module
+from budget_middleware.ledger import Ledger, parts
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import Telemetry, has_tracer_provider
@@ -213,7 +212,7 @@ async def test_a_collector_that_is_not_there_delays_nobody(
     base: Store, open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
 ):
     """The real exporter, which tries again and again; a shutdown waits for it no longer than it says."""
-    monkeypatch.setattr(ledger_module, "FLUSH_S", 0.05)
+    monkeypatch.setattr(parts, "FLUSH_S", 0.05)
     exporter = OTLPSpanExporter(endpoint=f"http://127.0.0.1:{free_port()}/v1/traces", timeout=30)
     batching = BatchSpanProcessor(exporter, schedule_delay_millis=1, max_export_batch_size=1)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", with_processor(batching)())

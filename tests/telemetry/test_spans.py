@@ -35,10 +35,10 @@ LIMITS = "key=1/month; key=0.5/day; global=3/day"
 
 
 async def test_a_request_in_four_spans(base: Store, spans: Spans, ledger: Ledger):
-    held = hold("0.60", told=lambda: {"gen_ai.request.model": "m"})
+    held = hold("0.60", attributes=lambda: {"gen_ai.request.model": "m"})
     await ledger.reserve(held)
     await ledger.finalize(
-        held, actual=Amounts(usd=nanos("0.10")), reason="usage", told=lambda: {"gen_ai.response.model": "n"}
+        held, actual=Amounts(usd=nanos("0.10")), reason="usage", attributes=lambda: {"gen_ai.response.model": "n"}
     )
     await prove(base, spans())
     reserve, finalize = only(spans(), "budget.reserve"), only(spans(), "budget.finalize")
@@ -379,7 +379,7 @@ class Witness(Sampler):
 async def test_a_sampler_sees_the_attributes(use_provider: UseProvider, open_ledger: OpenLedger):
     witness = Witness(ALWAYS_ON)
     use_provider(sampler=witness)
-    ledger, held = open_ledger(), hold("0.60", told=lambda: {"gen_ai.request.model": "m"})
+    ledger, held = open_ledger(), hold("0.60", attributes=lambda: {"gen_ai.request.model": "m"})
     await ledger.reserve(held)
     await ledger.finalize(held, actual=Amounts(usd=nanos("0.10")))
     verbs = {name: seen for name, seen in witness.seen if name != "budget.counter"}

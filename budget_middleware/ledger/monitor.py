@@ -1,0 +1,156 @@
+"""Tracks the clock offset of one store and whether it lost writes, reply by reply.
+
+Theory of operation. Each reply tells the store's time, its generation (a random word that a store makes when it is
+empty) and its seq, which counts journal entries. From these the monitor knows
+
+- the store's clock: the offset of the last reply is added to this process's own clock;
+- a loss by its figures: another generation, or a seq below what had been seen before the call began. Replies overtake
+  each other, so a seq that is only lower than the newest one means nothing;
+- a loss that figures cannot show: a server that fell back to what a replica had, and was written to by others since,
+  looks as before. But it was silent while it fell back. So the last entry that was acknowledged before each silence is
+  remembered (`Mark`), and each heartbeat looks whether it still stands in the journal with its time.
+
+              reply    reply         silence          reply
+    ───────────┴────────┴──────────────────────────────┴──────>
+                        └ doubted: is this entry still there?
+
+What to do about a loss is not its business: it calls ``on_loss``.
+"""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import Context
+from typing import NamedTuple
+
+from budget_middleware.core.model import Answer, Entry, Status
+from budget_middleware.ledger.tasks import OwnedTasks
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+
+SILENCE_S = 0.5
+"""A store that is replaced by its replica gives no answer for at least so long."""
+
+DOUBTED_MAX = 64
+
+_MAY_BE_DROPPED = frozenset({Status.RESERVED, Status.RELEASED})
+"""A released reservation leaves the journal early, so that its entries are gone proves no loss."""
+
+_log = logging.getLogger("budget_middleware")
+
+
+class Seen(NamedTuple):
+    """How far the store was when it last answered."""
+
+    generation: str = ""
+    seq: int = 0
+
+
+class Mark(NamedTuple):
+    """The last entry that a call wrote: its seq, and its time, which one written after a failover will not have."""
+
+    seq: int
+    time_ms: int
+
+
+class StoreMonitor:
+    """Monitors one store. ``on_loss`` is called when the store has lost writes that it had acknowledged.
+
+    ``seen`` is how far the store was at its last reply, ``lost_ns`` when a loss was last noticed (on this process's
+    clock; 0: never).
+    """
+
+    def __init__(self, store: Store, *, tasks: OwnedTasks, on_loss: Callable[[], None]) -> None:
+        self.seen = Seen()
+        self.lost_ns = 0
+        self._store = store
+        self._tasks = tasks
+        self._on_loss = on_loss
+        self._clock_offset_ms = 0
+        self._replied_s = 0.0
+        self._latest: Mark | None = None
+        self._may_have_lost = False
+        # Those after which there was silence: no store falls back without one.
+        self._doubted: deque[Mark] = deque(maxlen=DOUBTED_MAX)
+
+    def time_ms(self) -> int:
+        """The store's clock, as far as its replies tell; this process's own before the first."""
+        return time.time_ns() // 1_000_000 + self._clock_offset_ms
+
+    def record_reply(self, answer: Answer, before: Seen, *, now_s: float) -> None:
+        """Learn from a reply. ``before`` is what had been seen when its call began."""
+        self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
+        if self._follow(answer, before):
+            self._record_loss()
+        if answer.written:
+            self._remember(Mark(answer.seq, answer.now_ms), now_s, is_lasting=answer.status not in _MAY_BE_DROPPED)
+
+    def _follow(self, answer: Answer, before: Seen) -> bool:
+        """Remember how far the store is; True: it has lost writes.
+
+        A late answer of a generation that is over looks like another loss. So it is treated: what it
+        acknowledged is gone too, and the next answer of the living one has it sent again.
+        """
+        seen = self.seen
+        if answer.generation != seen.generation:
+            self.seen = Seen(answer.generation, answer.seq)
+            return bool(seen.generation)
+        # Answers overtake each other: only a seq below what was known before the call tells of lost writes. What
+        # this call itself wrote would hide them, so it does not count.
+        found_seq = answer.seq - answer.written
+        has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
+        if answer.seq > seen.seq or has_lost:
+            self.seen = Seen(seen.generation, answer.seq)
+        return has_lost
+
+    def _remember(self, mark: Mark, now_s: float, *, is_lasting: bool) -> None:
+        if now_s - self._replied_s > SILENCE_S and self._latest is not None and self._latest not in self._doubted:
+            self._doubted.append(self._latest)
+        self._latest, self._replied_s = mark if is_lasting else self._latest, now_s
+
+    def _record_loss(self) -> None:
+        self.lost_ns = time.time_ns()
+        self._latest = None
+        self._doubted.clear()
+        _log.warning("the store lost writes (now generation %s, seq %d)", self.seen.generation, self.seen.seq)
+        # In a context of its own: the request that happened to notice is nobody's parent.
+        Context().run(self._on_loss)
+
+    def learn_latest(self, answer: Answer) -> None:
+        """After an acknowledgement that told no entry: read the one that stood last, by which a loss can be known."""
+        self._tasks.own(self._learn(answer.seq, answer.now_ms))
+
+    async def _learn(self, seq: int, now_ms: int) -> None:
+        page: Sequence[Entry] = ()
+        with suppress(StoreUnavailable, StoreRefused):
+            page = await self._store.journal(after_seq=seq - 1, count=1)
+        if not page or page[0].time_ms > now_ms:
+            # No answer, or what was written there since. What was acknowledged may be lost, and nothing else will tell.
+            self._may_have_lost = True
+        elif self._latest is None or page[0].seq > self._latest.seq:
+            mark = Mark(page[0].seq, page[0].time_ms)
+            self._remember(mark, time.monotonic(), is_lasting=page[0].may_book)
+
+    async def look_for_loss(self) -> None:
+        """See whether the entries that replies told are still in the journal: the last one before each silence.
+
+        Raises StoreUnavailable or StoreRefused.
+        """
+        if self._may_have_lost:
+            self._may_have_lost = False
+            _log.info("the store may have lost writes")
+            self._on_loss()
+        for mark in (*self._doubted, self._latest):
+            if mark is None:
+                continue
+            if not await self._is_kept(mark):
+                self._record_loss()
+                return
+            if mark in self._doubted:
+                self._doubted.remove(mark)
+
+    async def _is_kept(self, mark: Mark) -> bool:
+        page = await self._store.journal(after_seq=mark.seq - 1, count=1)
+        # A later one is the oldest that is left: the journal was trimmed.
+        return bool(page) and (page[0].seq > mark.seq or page[0].time_ms == mark.time_ms)

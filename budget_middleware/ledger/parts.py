@@ -1,0 +1,163 @@
+"""The parts of a ledger, wired, and what keeps them in order: its start, its heartbeat, a loss, its shutdown."""
+
+import logging
+import math
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from budget_middleware.core.limits import LimitRule
+from budget_middleware.ledger.deferred_spans import DeferredSpans
+from budget_middleware.ledger.endings import Endings
+from budget_middleware.ledger.expiries import Expiries
+from budget_middleware.ledger.leases import LeaseKeeper
+from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
+from budget_middleware.ledger.local_ledger import LocalLedger
+from budget_middleware.ledger.monitor import StoreMonitor
+from budget_middleware.ledger.noticeboard import Noticeboard
+from budget_middleware.ledger.refusal_log import RefusalLog
+from budget_middleware.ledger.reserving import Reserving
+from budget_middleware.ledger.settings_watch import SettingsWatch
+from budget_middleware.ledger.spool import Spool
+from budget_middleware.ledger.spool_file import SpoolFile
+from budget_middleware.ledger.targets import TargetChooser
+from budget_middleware.ledger.tasks import OwnedTasks, run_beside
+from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.prices import PriceBook, UnknownModel
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.telemetry import Gauges, Telemetry
+
+_log = logging.getLogger("budget_middleware")
+
+FOLLOWED_ENTRIES = 500
+"""The last changes of any worker whose figures each heartbeat reads."""
+
+FLUSH_S = 2.0
+"""How long a shutdown waits for spans to be exported."""
+
+
+class LedgerParts:
+    """What one ledger is made of. See `Ledger`, which adds the verbs."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        limits: Iterable[LimitRule] = (),
+        limits_source: LimitsSource | None = None,
+        prices: PriceBook | None = None,
+        timezone: ZoneInfo | None = None,
+        enforce: bool = True,
+        lease_ms: int = 60_000,
+        store_timeout_s: float = 0.5,
+        max_hold_s: float = math.inf,
+        idle_hold_s: float = math.inf,
+        spool_max: int = 10_000,
+        spool_path: Path | None = None,
+        fingerprint: str = "",
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        self.store = store
+        self.telemetry = telemetry or Telemetry()
+        self.prices = prices or PriceBook({}, unknown=UnknownModel(None))
+        self._timeout = timeout = SharedTimeout(store_timeout_s)
+        self._tasks = tasks = OwnedTasks()
+        self._local = local = LocalLedger(lease_ms=lease_ms)
+        self._monitor = monitor = StoreMonitor(store, tasks=tasks, on_loss=self._on_loss)
+        self._deferred_spans = DeferredSpans(store, monitor=monitor, telemetry=self.telemetry, tasks=tasks)
+        self._calls = calls = VerbCalls(monitor=monitor, deferred_spans=self._deferred_spans, telemetry=self.telemetry)
+        self._layers = LimitLayers(
+            store,
+            limits,
+            tasks=tasks,
+            on_outage=lambda began_s: calls.breaker.record_outage(began_s=began_s),
+            limits_source=limits_source,
+        )
+        self._expiries = Expiries(store, calls=calls, lease_ms=lease_ms, timeout=timeout)
+        self._leases = LeaseKeeper(
+            every_s=lease_ms / 3000,
+            extend=self._expiries.extend,
+            sweep=self._tend,
+            max_hold_s=max_hold_s,
+            idle_hold_s=idle_hold_s,
+        )
+        spool = Spool(at_most=spool_max, file=SpoolFile(spool_path) if spool_path else None)
+        self._endings = Endings(
+            store, calls=calls, tasks=tasks, timeout=timeout, leases=self._leases, spool=spool, local=local
+        )
+        self._noticeboard = Noticeboard(store, tasks=tasks, timeout=timeout)
+        self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)
+        self._refusals = RefusalLog(store, tasks=tasks, telemetry=self.telemetry, timeout=timeout)
+        self._reserving = Reserving(
+            store,
+            calls=calls,
+            layers=self._layers,
+            chooser=TargetChooser(timezone or ZoneInfo("UTC")),
+            leases=self._leases,
+            local=local,
+            refusals=self._refusals,
+            timeout=timeout,
+            lease_ms=lease_ms,
+            enforce=enforce,
+            endings=self._endings,
+        )
+        self.telemetry.metrics.observe(
+            Gauges(
+                reserved_by_kind=lambda: self._expiries.reserved_by_kind,
+                oldest_s=self._leases.oldest_s,
+                spooled=lambda: self._endings.waiting,
+            )
+        )
+
+    def start(self) -> None:
+        """Begin to tend leases and spool now; else that begins with the first hold of an event loop."""
+        self._endings.adopt()
+        self._leases.start()
+        self._settings_watch.look()
+
+    async def _tend(self) -> None:
+        self._endings.adopt()
+        self._settings_watch.look()
+        self._deferred_spans.retry()
+        await self._expiries.sweep()
+        await self._monitor.look_for_loss()
+        # By these figures this worker goes on where the store is away, also for what it did not serve itself.
+        self._local.record_entries(await self.store.latest(count=FOLLOWED_ENTRIES))
+
+    def _on_loss(self) -> None:
+        """The store has lost writes: endings, and limits perhaps."""
+        self._layers.suspect()
+        self._tasks.own(self._check_limits())
+        self._endings.replay()
+
+    async def _check_limits(self) -> None:
+        # The next reserve tries again.
+        with suppress(StoreUnavailable, StoreRefused):
+            await self._layers.check()
+
+    async def drain(self, *, timeout_s: float = 10.0) -> None:
+        """Meet every obligation of this event loop, then let go of its tasks and connections.
+
+        What was reserved and has not ended is waited for, up to ``timeout_s``, and then ended by its abort rule. What
+        is owed to the store is sent until then, for the store's time-out at least; what it has not answered is left in
+        the spool, or logged.
+        """
+        until_s = time.monotonic() + timeout_s
+        # Heartbeats go on meanwhile: a shutdown may be granted more time than a lease.
+        await self._leases.end_all(timeout_s=timeout_s)
+        await self._leases.stop()
+        self._refusals.write()
+        owed_s = max(until_s - time.monotonic(), min(timeout_s, self._timeout.timeout_s))
+        left = await self._tasks.drain(timeout_s=owed_s)
+        # What these tasks were answered shows how far the journal has to be searched.
+        self._deferred_spans.retry()
+        self._deferred_spans.export()
+        left += await self._tasks.drain(timeout_s=self._timeout.timeout_s)
+        if left:
+            _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
+        self._endings.close()
+        await run_beside(self.telemetry.spans.flush, timeout_s=FLUSH_S)
+        await self.store.aclose()

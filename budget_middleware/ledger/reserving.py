@@ -1,0 +1,163 @@
+"""Reserve, as requests ask for it: with fresh windows and limits, as often as it takes, and with nothing left behind.
+
+Whatever becomes of an attempt whose answer was lost, the hold is either kept alive for its owner or released: a reserve
+that is cancelled, or refused after a lost answer, leaves a tombstone in the store, so that a late copy holds nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from budget_middleware.core.limits import Claim
+from budget_middleware.core.model import Answer, Op, Release, Reserve, Status, Target
+from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.ledger.endings import Endings
+from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.leases import LeaseKeeper
+from budget_middleware.ledger.limit_layers import LimitLayers
+from budget_middleware.ledger.local_ledger import LocalLedger
+from budget_middleware.ledger.refusal_log import RefusalLog
+from budget_middleware.ledger.targets import TargetChooser
+from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.telemetry import LazyAttributes, names
+
+
+class Reserving:
+    """Reserves for one ledger."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        calls: VerbCalls,
+        layers: LimitLayers,
+        chooser: TargetChooser,
+        leases: LeaseKeeper,
+        local: LocalLedger,
+        refusals: RefusalLog,
+        timeout: SharedTimeout,
+        lease_ms: int,
+        enforce: bool,
+        endings: Endings,
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._layers = layers
+        self._chooser = chooser
+        self._leases = leases
+        self._local = local
+        self._refusals = refusals
+        self._timeout = timeout
+        self._lease_ms = lease_ms
+        self._enforce = enforce
+        self._endings = endings
+
+    async def reserve(self, hold: Hold) -> Answer:
+        """See `Ledger.reserve`."""
+        self._leases.add(hold)
+        started_s = time.monotonic()
+        call = self._calls.begin(
+            Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
+        )
+        hold.reserve_trace = call.span.trace
+        status, attributes = "cancelled", _NO_ATTRIBUTES
+        try:
+            answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
+            status = answer.status
+            if answer.rejection is not None:
+                attributes = partial(names.rejection_attributes, answer.rejection)
+        except (StoreUnavailable, StoreRefused) as error:
+            status, attributes = names.UNPROTECTED, names.because(str(error))
+            self._keep_uncertain(hold, call, error, started_s=started_s)
+            raise
+        except asyncio.CancelledError:
+            self._release(hold, "cancelled while reserving")
+            raise
+        except BaseException:
+            self._leases.drop(hold)
+            raise
+        finally:
+            hold.is_uncertain = call.is_uncertain
+            call.finish(status, attributes)
+            seconds = time.monotonic() - started_s
+            self._calls.telemetry.metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)
+        self._keep_or_release(hold, answer)
+        return answer
+
+    def _keep_uncertain(self, hold: Hold, call: VerbCall, error: Exception, *, started_s: float) -> None:
+        """No answer: what may have been reserved is the caller's to end, and its lease is kept until then."""
+        if call.is_uncertain:
+            self._leases.keep(hold)
+        # Where only a limits source failed, the store was never asked.
+        if isinstance(error, WrongServer) or (call.is_uncertain and isinstance(error, StoreUnavailable)):
+            # All attempts together are one outage.
+            self._calls.breaker.record_outage(began_s=started_s)
+
+    def _keep_or_release(self, hold: Hold, answer: Answer) -> None:
+        if answer.rejection is not None:
+            self._refusals.add(hold, answer, answer.rejection)
+            self._local.record((answer.rejection.target,), (answer.rejection.balance,))
+        if answer.admits:
+            # A repeat is admitted on the counters of the attempt whose answer was lost.
+            hold.targets = answer.recorded.targets if answer.recorded else hold.targets
+            self._local.record(hold.targets, answer.balances)
+            self._leases.keep(hold)
+            self._calls.deferred_spans.export()
+        elif hold.is_uncertain:
+            # An earlier attempt that got no answer may still arrive; a tombstone makes it hold nothing.
+            self._release(hold, "refused after a lost answer")
+        else:
+            self._leases.drop(hold)
+
+    def _release(self, hold: Hold, reason: str) -> None:
+        self._endings.begin(hold, Release(hold.id, reason=reason, wants_entries=False))
+
+    async def _attempt(self, hold: Hold, call: VerbCall) -> Answer:
+        is_allowed = self._calls.breaker.allows()
+        may_be_known = not (self._layers.has_source or hold.other_models)
+        claims = self._layers.known_claims(hold.payers, model=hold.model) if may_be_known else None
+        if claims is None:
+            claims = await self._claims(hold, may_ask=is_allowed)
+        # In the same step as the claims: what is looked up may be of a newer version.
+        version = self._layers.version
+        hold.targets = self.targets(claims)
+        if not is_allowed:
+            raise StoreAway("the store is away, and was not asked")
+        answer = await call.ask(self._store.reserve(self._verb(hold, call, limits_version=version)))
+        if answer.status is Status.STALE_LIMITS:
+            await self._layers.refresh(version)
+        return answer
+
+    async def _claims(self, hold: Hold, *, may_ask: bool) -> tuple[Claim, ...]:
+        try:
+            return await self._layers.claims(
+                hold.payers, model=hold.model, other_models=hold.other_models, may_ask=may_ask
+            )
+        except (StoreUnavailable, StoreRefused, asyncio.CancelledError):
+            # Whoever serves the request all the same must know where its cost is to be booked.
+            claims = self._layers.claims_without_store(hold.payers, model=hold.model, other_models=hold.other_models)
+            hold.targets = hold.targets or self.targets(claims)
+            raise
+
+    def _verb(self, hold: Hold, call: VerbCall, *, limits_version: int) -> Reserve:
+        return Reserve(
+            hold.id,
+            hold.targets,
+            hold.asked,
+            self._lease_ms,
+            expiry_charge=hold.expiry_charge,
+            enforce=self._enforce,
+            limits_version=limits_version,
+            trace=call.span.trace,
+            wants_entries=call.span.is_recording,
+        )
+
+    def targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
+        """The counters of claims in the windows of now."""
+        return self._chooser.targets(claims, now_ms=self._calls.monitor.time_ms())
+
+
+_NO_ATTRIBUTES: LazyAttributes = dict

@@ -1,0 +1,106 @@
+"""One call of one verb: all that stands around a question to the store, once for every verb.
+
+Theory of operation. Reserve, finalize, release, adjust, extend, expire and sweep differ in what they ask, in how often
+they try, and in what a failure means. What they have in common is a `VerbCall`:
+
+    call = calls.begin(op, ...)          the span begins; its trace goes into the verb
+      await call.ask(store.verb(...))    one attempt, perhaps one of several
+        no answer  ->  the call is uncertain: the store may have applied the attempt
+        an answer  ->  the metric of the call, the breaker, the changes of counters for the span, the store's clock,
+                       generation and seq for the monitor, and now deferred spans can be exported
+    call.finish(status)                  the span ends; that of an uncertain call is deferred, until the journal tells
+                                         which of its attempts was applied
+
+Whether an attempt without an answer counts as an outage is the caller's to say (`report_outage`): a reserve counts one
+for all its attempts, an ending one for each.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+
+from budget_middleware.core.model import Answer, Op
+from budget_middleware.ledger.breaker import Breaker
+from budget_middleware.ledger.deferred_spans import DeferredSpans
+from budget_middleware.ledger.monitor import StoreMonitor
+from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
+
+
+class VerbCalls:
+    """Begins the calls of one ledger, and holds what they share."""
+
+    def __init__(self, *, monitor: StoreMonitor, deferred_spans: DeferredSpans, telemetry: Telemetry) -> None:
+        self.breaker = Breaker()
+        self.monitor = monitor
+        self.deferred_spans = deferred_spans
+        self.telemetry = telemetry
+
+    def begin(
+        self,
+        op: Op,
+        *,
+        reservation_id: str = "",
+        context: ParentContext = None,
+        reserve_trace: str = "",
+        attributes: LazyAttributes = dict,
+    ) -> "VerbCall":
+        span = self.telemetry.spans.start(
+            op,
+            reservation_id=reservation_id,
+            since_seq=self.monitor.seen.seq,
+            context=context,
+            reserve_trace=reserve_trace,
+            attributes=attributes,
+        )
+        return VerbCall(self, op, span)
+
+
+class VerbCall:
+    """One verb on its way to the store, in one attempt or in several.
+
+    ``is_uncertain``: an attempt got no answer, so it may have been applied. ``began_s`` is when the last attempt began,
+    on the monotonic clock.
+    """
+
+    __slots__ = ("_calls", "began_s", "is_uncertain", "op", "span")
+
+    def __init__(self, calls: VerbCalls, op: Op, span: VerbSpan) -> None:
+        self.op = op
+        self.span = span
+        self.is_uncertain = False
+        self.began_s = 0.0
+        self._calls = calls
+
+    async def ask(self, reply: Awaitable[Answer]) -> Answer:
+        """One attempt, which begins with this. Raises what the store raises."""
+        calls = self._calls
+        before, self.began_s = calls.monitor.seen, time.monotonic()
+        try:
+            answer = await reply
+        except (StoreUnavailable, asyncio.CancelledError):
+            self.is_uncertain = True
+            raise
+        now_s = time.monotonic()
+        calls.telemetry.metrics.count_call(self.op, seconds=now_s - self.began_s)
+        calls.breaker.record_answer(now_s)
+        if answer.entries:
+            calls.telemetry.spans.record_entries(self.span, answer.entries)
+        calls.monitor.record_reply(answer, before, now_s=now_s)
+        calls.deferred_spans.export()
+        return answer
+
+    def report_outage(self) -> None:
+        """The last attempt got no answer from a store that can do the work."""
+        self._calls.breaker.record_outage(began_s=self.began_s)
+
+    def finish(self, status: str, attributes: LazyAttributes = dict, *, is_overtaken: bool = False) -> None:
+        """End the span. ``is_overtaken``: a copy of the verb may have come first, whose entries nobody was told."""
+        if self.span.is_recording:
+            self._calls.telemetry.spans.end(self.span, status, attributes=attributes)
+            if self.is_uncertain or is_overtaken:
+                self.defer_span()
+
+    def defer_span(self) -> None:
+        """Have the journal searched for what this call wrote, once the store is there."""
+        self._calls.deferred_spans.defer(self.span)
