@@ -1,23 +1,27 @@
 """Anthropic messages, at Anthropic, at gateways, and by the model's path at Google."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
-from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import has_server_tools, text_bytes_of
+import msgspec
+
+from budget_middleware.apis.anthropic_usage import read_message_usage, read_model_and_tier, usage_of
+from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.counting import has_server_tools, text_bytes_of, utf8_bytes
 from budget_middleware.apis.errors import anthropic_error
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
-from budget_middleware.apis.openai_usage import read_openai_usage, take_cost
+from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.ordinary import Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, name_in, text_in, token_count
+from budget_middleware.apis.reading import largest, list_of, mapping_of, text_in
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, take_server_tool
-from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import Unit, Usage
+from budget_middleware.core.usage import Usage
 
 # What is put before the tools of a request, in tokens, as documented; it differs by model. So does what stands for
 # each tool that Anthropic defines and the client runs (computer, bash, editor, memory), of which only the name is sent.
@@ -26,10 +30,6 @@ WORST_TOOL_PROMPT_TOKENS: Final = 1_000
 DEFINED_TOOL_TOKENS: Final = 700
 WORST_DEFINED_TOOL_TOKENS: Final = 2_000
 
-# Of the iterations that make up a message, those that its totals leave out.
-_BESIDE: Final = ("compaction", "advisor_message")
-# Those that are attempts at the message, where another model takes over from one that refuses.
-_ATTEMPTS: Final = ("message", "fallback_message")
 # Google sells the same model dearer in a region than everywhere.
 _REGION: Final = re.compile(r"/locations/(?!global/)[^/]+/publishers/", re.IGNORECASE | re.ASCII)
 # Of blocks and deltas. What a tool of Anthropic's has found is input; what is sealed in `data` was thought.
@@ -43,6 +43,33 @@ _BLOCK: Final = OutputFields(
 _FOUND: Final = "_tool_result"
 
 
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["text_delta", "thinking_delta", "input_json_delta", "signature_delta"]
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    signature: Ignored = Ignored()
+
+
+class MessageEvent(OrdinaryEvent, forbid_unknown_fields=True):
+    """An ordinary event: a piece of a block, the end of one, or a sign of life."""
+
+    type: Literal["content_block_delta", "content_block_stop", "ping"]
+    delta: _Delta | None = None
+    index: Ignored = Ignored()
+
+    def add_to(self, seen: Seen) -> None:
+        """Add the text of a delta."""
+        if self.type != "content_block_delta":
+            return
+        n_bytes, delta = 0, self.delta
+        if delta is not None:
+            for text in (delta.text, delta.thinking, delta.partial_json):
+                if text:
+                    n_bytes += utf8_bytes(text)
+        seen.take_text(n_bytes)
+
+
 class AnthropicMessages(JsonApi):
     """`POST …/messages`, but for those of OpenAI's threads, and `…/models/MODEL:rawPredict`."""
 
@@ -53,6 +80,7 @@ class AnthropicMessages(JsonApi):
         r"(?:/messages|/models/(?P<model>(?!count-tokens:)[^/]+):(?:r|streamR)awPredict)"
     )
     media = ANTHROPIC_MEDIA
+    ordinary_event = MessageEvent
     input_fields = ("system", "messages", "cache_control")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
@@ -113,13 +141,13 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
             if isinstance(content := event.get("content"), list):
                 seen.take_text(sum(_read_block(mapping_of(block), seen) for block in content))
             seen.take_reason(event.get("stop_reason"))
-            _read_message(event, seen)
-            _read_usage(mapping_of(event.get("usage")), None, seen)
+            read_model_and_tier(event, seen)
+            read_message_usage(mapping_of(event.get("usage")), None, seen)
         case "message_start":
             seen.readable = True
             message = mapping_of(event.get("message"))
-            _read_message(message, seen)
-            start = _usage_of(mapping_of(message.get("usage")), None)
+            read_model_and_tier(message, seen)
+            start = usage_of(mapping_of(message.get("usage")), None)
             seen.input_usage = start and replace(start, output_tokens=0, reasoning_tokens=0)
         case "content_block_start":
             seen.take_text(_read_block(mapping_of(event.get("content_block")), seen))
@@ -128,99 +156,9 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
         case "message_delta":
             seen.take_reason(mapping_of(event.get("delta")).get("stop_reason"))
             # Where nothing was told of the input, it is 0 here, which is not believed of any call.
-            _read_usage(mapping_of(event.get("usage")), seen.input_usage or Usage(), seen)
+            read_message_usage(mapping_of(event.get("usage")), seen.input_usage or Usage(), seen)
         case "message_stop":
             seen.terminal = True
-
-
-def _read_message(message: Mapping[str, object], seen: Seen) -> None:
-    usage = mapping_of(message.get("usage"))
-    seen.model = name_in(message, "model") or seen.model
-    seen.service_tier = name_in(usage, "service_tier")
-    _read_modes(usage, seen)
-
-
-def _read_modes(usage: Mapping[str, object], seen: Seen) -> None:
-    if usage.get("speed") == "fast":
-        seen.service_tier = "fast"
-    region = name_in(usage, "inference_geo")
-    if region and region != "not_available":
-        seen.modes = (region,)
-
-
-def _read_usage(usage: Mapping[str, object], start: Usage | None, seen: Seen) -> None:
-    if not usage:
-        return
-    seen.take_usage(_billed_usage(_usage_of(usage, start), seen))
-    _read_modes(usage, seen)
-    take_cost(usage, seen)
-    if "web_search_requests" in mapping_of(usage.get("server_tool_use")):
-        # Searches that failed are not billed.
-        seen.take_told_uses(Unit.WEB_SEARCH)
-    if iterations := [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]:
-        told = [(name_in(one, "model") or "", _usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
-        calls = (*told, *_given_up(iterations))
-        seen.beside = tuple((model, used) for model, used in calls if used is not None) or seen.beside
-
-
-def _billed_usage(told: Usage | None, seen: Seen) -> Usage | None:
-    """The usage, of which the tokens are not billed where the model refused before it wrote anything."""
-    is_refusal = seen.finish is Finish.REFUSED and not seen.text_bytes
-    return Usage(web_searches=told.web_searches) if told and is_refusal and not told.output_tokens else told
-
-
-def _given_up(iterations: Sequence[Mapping[str, object]]) -> Iterator[tuple[str | None, Usage | None]]:
-    """The attempts of models that refused after they had begun to write. The totals are of the model that took over."""
-    attempts = [one for one in iterations if one.get("type") in _ATTEMPTS]
-    if all(one.get("type") == "message" for one in attempts):
-        return
-    served_by = name_in(attempts[-1], "model")
-    for one in attempts[:-1]:
-        model, used = name_in(one, "model"), _usage_of(one, None)
-        if used is not None and used.output_tokens and model != served_by:
-            yield model, used
-
-
-def _usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
-    """A usage with both totals. What the start told of the input stands unless a later event tells another figure."""
-    # Some that imitate the API keep OpenAI's names.
-    output_tokens = _count_in(usage, "output_tokens", "completion_tokens")
-    input_tokens = _count_in(usage, "input_tokens", "prompt_tokens")
-    if output_tokens is None or (start is None and input_tokens is None):
-        return None
-    start = start or Usage()
-    plain = input_tokens or _plain_tokens(start)
-    cached = first_count(usage, "cache_read_input_tokens") or start.cached_input_tokens
-    of_writes = mapping_of(usage.get("cache_creation"))
-    written_1h = first_count(of_writes, "ephemeral_1h_input_tokens")
-    written = max(
-        first_count(usage, "cache_creation_input_tokens"),
-        written_1h + first_count(of_writes, "ephemeral_5m_input_tokens"),
-    )
-    if not written:
-        written, written_1h = start.cache_write_tokens, start.cache_write_1h_tokens
-    elif not of_writes and start.cache_write_1h_tokens:
-        # The last event of a stream repeats the sum without the ages, of which the start has told.
-        written_1h = max(0, written - (start.cache_write_tokens - start.cache_write_1h_tokens))
-    return Usage(
-        # As reported, neither what is read from the cache nor what is written to it is part of the input.
-        input_tokens=plain + cached + written,
-        output_tokens=output_tokens,
-        cached_input_tokens=cached,
-        cache_write_tokens=written,
-        cache_write_1h_tokens=written_1h,
-        reasoning_tokens=first_count(mapping_of(usage.get("output_tokens_details")), "thinking_tokens"),
-        web_searches=first_count(mapping_of(usage.get("server_tool_use")), "web_search_requests"),
-    )
-
-
-def _count_in(usage: Mapping[str, object], name: str, other_name: str) -> int | None:
-    count = token_count(usage.get(name))
-    return token_count(usage.get(other_name)) if count is None and other_name in usage else count
-
-
-def _plain_tokens(usage: Usage) -> int:
-    return usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
 
 
 def _read_block(block: Mapping[str, object], seen: Seen) -> int:

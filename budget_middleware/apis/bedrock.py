@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from budget_middleware.apis.anthropic_messages import read_message_event, with_tool_prompt
-from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import Count, count_input, text_bytes_of
+from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.counting import Count, count_input, text_bytes_of, utf8_bytes
 from budget_middleware.apis.errors import message_error
 from budget_middleware.apis.failures import read_bare_message
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.ordinary import Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_behind
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
 from budget_middleware.apis.rerank import DOCUMENTS_PER_SEARCH
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.usage_rules import MOST_OUTPUT
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.outcome import Finish
@@ -48,6 +52,40 @@ _MOST_DIGITS: Final = 19
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 
+class _ToolUse(msgspec.Struct, forbid_unknown_fields=True):
+    input: str
+
+
+class _Reasoning(msgspec.Struct, forbid_unknown_fields=True):
+    text: str | None = None
+    signature: Ignored = Ignored()
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    text: str | None = None
+    tool_use: _ToolUse | None = msgspec.field(default=None, name="toolUse")
+    reasoning: _Reasoning | None = msgspec.field(default=None, name="reasoningContent")
+
+
+class ContentDelta(OrdinaryEvent, forbid_unknown_fields=True):
+    """The ordinary event of converse: a piece of a block, with a padding."""
+
+    delta: _Delta
+    index: int = msgspec.field(name="contentBlockIndex")
+    padding: str | None = msgspec.field(default=None, name="p")
+
+    def add_to(self, seen: Seen) -> None:
+        """Add the text."""
+        delta = self.delta
+        n_bytes = utf8_bytes(delta.text) if delta.text else 0
+        if delta.tool_use is not None:
+            n_bytes += utf8_bytes(delta.tool_use.input)
+        if delta.reasoning is not None and delta.reasoning.text:
+            n_bytes += utf8_bytes(delta.reasoning.text)
+        if n_bytes:
+            seen.take_text(n_bytes)
+
+
 class Bedrock(JsonApi):
     """`POST …/model/MODEL/` and `invoke`, `invoke-with-response-stream`, `converse` or `converse-stream`."""
 
@@ -57,6 +95,7 @@ class Bedrock(JsonApi):
         "/model/", "(?P<model>.+)/(?=[a-z])(?:invoke|invoke-with-response-stream|converse|converse-stream)"
     )
     media = ANTHROPIC_MEDIA
+    ordinary_event = ContentDelta
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request, whose model is at Amazon whatever its name."""

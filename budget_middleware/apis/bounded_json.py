@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, parse_body
 
 _T = TypeVar("_T")

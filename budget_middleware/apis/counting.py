@@ -217,13 +217,13 @@ def has_server_tools(tools: object) -> bool:
 def text_bytes_of(value: object) -> int:
     """The bytes of text in a JSON value of any shape, keys included."""
     if isinstance(value, str):
-        return _utf8_bytes(value)
+        return utf8_bytes(value)
     n_bytes = 0
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            n_bytes += _utf8_bytes(item)
+            n_bytes += utf8_bytes(item)
         elif isinstance(item, list):
             stack.extend(item)
         elif isinstance(item, dict):
@@ -232,7 +232,7 @@ def text_bytes_of(value: object) -> int:
     return n_bytes
 
 
-def _utf8_bytes(text: str) -> int:
+def utf8_bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
@@ -247,7 +247,7 @@ def _count_text(text: str, count: Count) -> None:
         _count_part(part, content_of(text), count)
         count.media_bytes = media_bytes
     else:
-        count.text_bytes += _utf8_bytes(text)
+        count.text_bytes += utf8_bytes(text)
         if not text.isascii():
             count.texts.append(text)
 

@@ -6,8 +6,8 @@ Whether output came before the error decides what is booked, so only what can be
 from collections.abc import Mapping
 from typing import Final
 
-from budget_middleware.apis.base import Seen
 from budget_middleware.apis.reading import mapping_of
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.outcome import Finish
 
 _MAY_TELL_ONE: Final = frozenset(

@@ -17,7 +17,7 @@ from urllib.parse import unquote_plus
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, QuerystringParser, parse_options_header
 
-from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
 
 # So much is read of one form, whatever it holds; more of it is refused. Starlette reads as many parts.
 MAX_PARTS: Final = 1_000

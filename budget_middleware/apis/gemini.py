@@ -3,30 +3,31 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
-from budget_middleware.apis.base import Ask, Refusal, Seen
+import msgspec
+
+from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.counting import utf8_bytes
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.failures import read_failure
+from budget_middleware.apis.gemini_usage import (
+    TRAFFIC_TIERS,
+    read_gemini_usage,
+    take_input_as_whole,
+    take_told,
+    tier_name,
+)
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
+from budget_middleware.apis.ordinary import Count, FailureFields, Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in, ends_in_behind
-from budget_middleware.apis.reading import (
-    first_count,
-    largest,
-    list_of,
-    mapping_of,
-    name_in,
-    shape_of,
-    text_in,
-    token_count,
-    whole_number,
-)
+from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, whole_number
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, take_grounding
-from budget_middleware.apis.usage_rules import latest, reconcile
 from budget_middleware.core.outcome import Finish, finish_of
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.usage import Unit, Usage
 
 MAX_CANDIDATES: Final = 128
 
@@ -42,13 +43,102 @@ _OUTPUT_UNITS: Final = {
     "TEXT": Unit.OUTPUT,
     "": Unit.OUTPUT_IMAGE,
 }
-# There is one for each kind of input or output.
-_MOST_DETAILS: Final = 20
 # Of one image, as documented.
 _IMAGE_TOKENS: Final = 1_290
 _OWN_TOOLS: Final = ("functionDeclarations", "function_declarations")
-# The service tiers of Vertex AI, by what it calls its traffic.
-_TRAFFIC_TIERS: Final = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
+
+
+class _Part(msgspec.Struct, forbid_unknown_fields=True):
+    text: str | None = None
+    thought: Ignored = Ignored()
+    signature: Ignored = msgspec.field(default=Ignored(), name="thoughtSignature")
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+    grounding_metadata: None = None
+
+
+class _Tokens(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    # Of a kind that has a price of its own, the full reader takes the count.
+    modality: Literal["TEXT"]
+    token_count: Ignored = Ignored()
+
+
+class _Usage(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A usage whose parts are within their totals, and these add up: there is nothing to reconcile."""
+
+    prompt_token_count: Count
+    total_token_count: Count
+    candidates_token_count: Count | None = None
+    thoughts_token_count: Count | None = None
+    cached_content_token_count: Count | None = None
+    prompt_tokens_details: list[_Tokens] | None = None
+    candidates_tokens_details: list[_Tokens] | None = None
+    cache_tokens_details: list[_Tokens] | None = None
+    traffic_type: str | None = None
+    service_tier: Name | None = None
+
+    def __post_init__(self) -> None:
+        adds_up = self.total_token_count == self.prompt_token_count + self.output_tokens
+        if not (adds_up and (self.cached_content_token_count or 0) <= self.prompt_token_count):
+            raise ValueError
+
+    @property
+    def output_tokens(self) -> int:
+        return (self.candidates_token_count or 0) + (self.thoughts_token_count or 0)
+
+
+class GeminiChunk(OrdinaryEvent, FailureFields, rename="camel", kw_only=True):
+    """The ordinary chunk: text, and the usage of all up to there."""
+
+    candidates: list[_Candidate]
+    usage_metadata: _Usage | None = None
+    model_version: Name | None = None
+    # As Google's SDKs spell them; errors; what is no content.
+    usage_in_snake_case: None = msgspec.field(default=None, name="usage_metadata")
+    model_in_snake_case: None = msgspec.field(default=None, name="model_version")
+    type: None = None
+    object: None = None
+    prompt_feedback: None = None
+    embedding: msgspec.UnsetType = msgspec.UNSET
+    embeddings: msgspec.UnsetType = msgspec.UNSET
+
+    def add_to(self, seen: Seen) -> None:
+        """Add text, model and usage."""
+        n_bytes = 0
+        for candidate in self.candidates:
+            if candidate.finish_reason:
+                seen.take_reason(candidate.finish_reason)
+            if candidate.content is not None:
+                n_bytes += sum(utf8_bytes(part.text) for part in candidate.content.parts or () if part.text)
+        seen.take_text(n_bytes)
+        if self.model_version:
+            seen.model = self.model_version
+        if self.usage_metadata is not None:
+            _take_usage(self.usage_metadata, seen)
+        take_input_as_whole(seen)
+
+
+def _take_usage(usage: _Usage, seen: Seen) -> None:
+    if tier := tier_name(usage.service_tier) or TRAFFIC_TIERS.get(usage.traffic_type or ""):
+        seen.service_tier = tier
+    told = Usage(
+        input_tokens=usage.prompt_token_count,
+        output_tokens=usage.output_tokens,
+        cached_input_tokens=usage.cached_content_token_count or 0,
+        reasoning_tokens=usage.thoughts_token_count or 0,
+    )
+    if seen.media and not usage.candidates_tokens_details:
+        # What it was is not told, but it was seen.
+        setattr(told, f"output_{seen.media}_tokens", usage.candidates_token_count or 0)
+    has_output = usage.candidates_token_count is not None or usage.thoughts_token_count is not None
+    take_told(told, seen, tells_output=has_output)
 
 
 class Gemini(JsonApi):
@@ -60,6 +150,7 @@ class Gemini(JsonApi):
         "/models/", "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
     )
     media = GEMINI_MEDIA
+    ordinary_event = GeminiChunk
     input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
@@ -69,7 +160,7 @@ class Gemini(JsonApi):
         modality = next((name for name in _OUTPUT_UNITS if name in named), "")
         return replace(
             ask,
-            service_tier=_tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
+            service_tier=tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
             hides_input=ask.hides_input or _hides_input(body),
             max_output_tokens=0 if _EMBEDDING.search(path) else ask.max_output_tokens,
             expected_output_tokens=_IMAGE_TOKENS if modality == "IMAGE" else None,
@@ -103,76 +194,12 @@ class Gemini(JsonApi):
         seen.readable |= is_embedding
         seen.has_results |= is_embedding
         seen.model = name_in(answer, "modelVersion") or name_in(answer, "model_version") or seen.model
-        told = answer.get("usageMetadata") or _in_camel_case(answer.get("usage_metadata"))
-        _read_usage(mapping_of(told), seen)
-        if seen.finish is not None and seen.usage is None and not seen.has_output:
-            # It has ended without any: what was told of the input is the whole.
-            seen.take_usage(seen.input_usage)
+        read_gemini_usage(answer, seen)
+        take_input_as_whole(seen)
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """Google's RPC status."""
         return google_error(refusal)
-
-
-def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:
-    tier = _tier_name(name_in(usage, "serviceTier")) or _TRAFFIC_TIERS.get(str(usage.get("trafficType")))
-    seen.service_tier = tier or seen.service_tier
-    prompt_tokens, output_tokens, thoughts, total = (
-        token_count(usage.get(f"{part}TokenCount")) for part in ("prompt", "candidates", "thoughts", "total")
-    )
-    cached, tool_tokens = (first_count(usage, f"{part}TokenCount") for part in ("cachedContent", "toolUsePrompt"))
-    # Google leaves out what is 0, and some gateways keep the total alone.
-    has_output = output_tokens is not None or thoughts is not None
-    all_output = _with_thoughts(
-        output_tokens or 0, thoughts or 0, of_input=(prompt_tokens or 0) + tool_tokens, total=total
-    )
-    totals = reconcile(
-        input_tokens=None if prompt_tokens is None else prompt_tokens + tool_tokens,
-        output_tokens=all_output if has_output or prompt_tokens is not None else None,
-        total=total,
-        reasoning=thoughts or 0,
-        cached=cached,
-    )
-    if totals is None:
-        if has_output:
-            seen.take_usage(Usage(output_tokens=all_output, reasoning_tokens=thoughts or 0))
-        return
-    of_input = [*list_of(usage.get("promptTokensDetails")), *list_of(usage.get("toolUsePromptTokensDetails"))]
-    of_cached, of_output = usage.get("cacheTokensDetails"), usage.get("candidatesTokensDetails")
-    if not of_output and seen.media:
-        # What it was is not told, but it was seen.
-        of_output = [{"modality": seen.media.upper(), "tokenCount": output_tokens}]
-    told = Usage(
-        input_tokens=totals.input_tokens,
-        output_tokens=totals.output_tokens,
-        cached_input_tokens=cached,
-        reasoning_tokens=totals.reasoning_tokens,
-        input_audio_tokens=_tokens_of(of_input, "AUDIO"),
-        cached_audio_tokens=_tokens_of(of_cached, "AUDIO"),
-        output_audio_tokens=_tokens_of(of_output, "AUDIO"),
-        # Pages of documents are images to it.
-        input_image_tokens=_tokens_of(of_input, "IMAGE", "DOCUMENT"),
-        cached_image_tokens=_tokens_of(of_cached, "IMAGE", "DOCUMENT"),
-        output_image_tokens=_tokens_of(of_output, "IMAGE"),
-        input_video_tokens=_tokens_of(of_input, "VIDEO"),
-        output_video_tokens=_tokens_of(of_output, "VIDEO"),
-    )
-    if not has_output and not totals.output_tokens:
-        # The first chunks may tell the input alone; so does an answer without output.
-        seen.input_usage = latest(seen.input_usage, told)
-    else:
-        seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
-
-
-def _with_thoughts(candidates: int, thoughts: int, *, of_input: int, total: int | None) -> int:
-    """The output, thoughts included: these stand beside the candidates, unless the total makes them a part."""
-    is_within = thoughts <= candidates and (total or 0) == of_input + candidates
-    return candidates if is_within else candidates + thoughts
-
-
-def _tokens_of(details: object, *modalities: str) -> int:
-    entries = [mapping_of(entry) for entry in list_of(details)]
-    return sum(token_count(entry.get("tokenCount")) or 0 for entry in entries if entry.get("modality") in modalities)
 
 
 def _read_parts(candidate: Mapping[str, object], seen: Seen) -> int:
@@ -198,26 +225,7 @@ def _both(name: str) -> tuple[str, str]:
     return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
 
 
-def _in_camel_case(usage: object) -> Mapping[str, object]:
-    """A usage that is written as in Google's SDKs, in the names of its API."""
-    return {_camel(name): _details_in_camel_case(value) for name, value in mapping_of(usage).items()}
-
-
-def _details_in_camel_case(value: object) -> object:
-    if not isinstance(value, list):
-        return value
-    return [{_camel(name): count for name, count in mapping_of(entry).items()} for entry in value[:_MOST_DETAILS]]
-
-
-def _camel(name: str) -> str:
-    return re.sub("_([a-z])", lambda found: found[1].upper(), name)
-
-
 def _hides_input(body: Mapping[str, object]) -> bool:
     tools = map(mapping_of, list_of(body.get("tools")))
     is_cached = any(body.get(field) is not None for field in _both("cachedContent"))
     return is_cached or any(tool.keys() - set(_OWN_TOOLS) for tool in tools)
-
-
-def _tier_name(name: str | None) -> str | None:
-    return name and name.lower().removeprefix("service_tier_")

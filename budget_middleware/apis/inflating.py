@@ -25,6 +25,10 @@ class CannotInflateError(ValueError):
     """A body that cannot be inflated; the message is one clause for its sender."""
 
 
+class TooLongError(CannotInflateError):
+    """A body that inflates to more bytes than are taken."""
+
+
 class _Decompressor(Protocol):
     """What gzip, zstd and brotli have in common here: bounded output for some input."""
 
@@ -76,7 +80,7 @@ def _inflate_one(
             data = stream.unused_data if stream.eof else b""
             n_bytes += len(inflated)
             if n_bytes > max_bytes:
-                raise CannotInflateError("inflated, it is longer than BUDGET_MAX_BODY_BYTES")
+                raise TooLongError("inflated, it is longer than BUDGET_MAX_BODY_BYTES")
             yield inflated
     if stream is None or not stream.eof:
         raise CannotInflateError(f"its {coding} is cut off")

@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from budget_middleware.apis.base import Ask, Refusal, Seen
+from budget_middleware.apis.base import Ask, Refusal
 from budget_middleware.apis.counting import MAY_HOLD_TEXT, Count, count_input
 from budget_middleware.apis.errors import openai_error
 from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
 from budget_middleware.apis.model_names import names_of
+from budget_middleware.apis.ordinary import OrdinaryEvent
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, may_be_true, parse_body, text_in
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
 
@@ -44,6 +46,8 @@ class JsonApi:
     input_fields: ClassVar[tuple[str, ...]] = ()
     # A request that says yes to this is worked on whether or not anybody waits, and its bill may never be seen.
     unseen_field: ClassVar[str] = ""
+    # What nearly every event of a stream is, where there are streams worth reading faster.
+    ordinary_event: ClassVar[type[OrdinaryEvent] | None] = None
 
     def matches(self, path: str) -> bool:
         """Whether the path ends as those of this API."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.reading import list_of, mapping_of, text_in
 
 # The model of Azure's OpenAI, and of gateways that route by path: all that is before the API's own path, for LiteLLM

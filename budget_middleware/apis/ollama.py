@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from budget_middleware.apis.base import Ask, Refusal, Seen
-from budget_middleware.apis.counting import Count, count_base64_images
+import msgspec
+
+from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.counting import Count, count_base64_images, utf8_bytes
 from budget_middleware.apis.errors import ollama_error
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.ordinary import Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, whole_number
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Usage
 
 _EMBEDDING: Final = ends_in("/api/embed")
@@ -25,6 +29,38 @@ _COUNTS: Final = frozenset({"prompt_eval_count", "eval_count"})
 _NO_MAXIMUM: Final = (-1, -2)
 
 
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    content: str | None = None
+    thinking: str | None = None
+    role: Ignored = Ignored()
+
+
+class Line(OrdinaryEvent, forbid_unknown_fields=True):
+    """The ordinary line: a piece of a message, or of a text."""
+
+    message: _Message | msgspec.UnsetType | None = msgspec.UNSET
+    response: str | msgspec.UnsetType | None = msgspec.UNSET
+    thinking: str | None = None
+    model: Name | None = None
+    created_at: Ignored = Ignored()
+    done: bool = False
+
+    def __post_init__(self) -> None:
+        if self.done:
+            raise ValueError
+
+    def add_to(self, seen: Seen) -> None:
+        """Add text and model."""
+        message, response = self.message, self.response
+        if message is not msgspec.UNSET or response is not msgspec.UNSET:
+            texts = [response, self.thinking]
+            if isinstance(message, _Message):
+                texts += [message.content, message.thinking]
+            seen.take_text(sum(utf8_bytes(text) for text in texts if text))
+        if self.model:
+            seen.model = self.model
+
+
 class Ollama(JsonApi):
     """`POST …/api/chat`, `…/api/generate` and `…/api/embed`."""
 
@@ -32,6 +68,7 @@ class Ollama(JsonApi):
     provider = "ollama"
     path = ends_in("/api/(?:chat|generate|embed)")
     input_fields = ("messages", "context")
+    ordinary_event = Line
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.base import Ask
 from budget_middleware.apis.counting import NAMED_AUDIO_BYTES, Count, text_bytes_of
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.form import File, files_in
@@ -13,6 +13,7 @@ from budget_middleware.apis.media import audio_ms
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, parse_body
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Unit, Usage
 

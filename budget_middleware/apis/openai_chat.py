@@ -1,17 +1,17 @@
 """OpenAI chat completions, as served by OpenAI and by most gateways."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
 import msgspec
 
-from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.base import Ask
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_chunk import Chunk, without_null_usage
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
@@ -25,6 +25,7 @@ from budget_middleware.apis.reading import (
     text_in,
     whole_number,
 )
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, modes_of, take_called, take_executed
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Unit
@@ -69,8 +70,6 @@ _AUDIO: Final = OutputFields(texts=("transcript",), silent=("id", "expires_at"))
 _PART: Final = OutputFields(
     texts=("text", "thinking", "refusal"), silent=("type", "annotations", "closed", "reference_ids", "signature")
 )
-# Quotes inside a JSON string are escaped, so this is a key wherever it stands.
-_NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
 
 
 class OpenAIChat(JsonApi):
@@ -80,6 +79,7 @@ class OpenAIChat(JsonApi):
     provider = "openai"
     path = ends_in("/chat/completions")
     input_fields: ClassVar[tuple[str, ...]] = ("messages",)
+    ordinary_event = Chunk
     # Of xAI, which answers with an id.
     unseen_field = "deferred"
 
@@ -132,8 +132,7 @@ class OpenAIChat(JsonApi):
         if not hide_usage or "usage" not in chunk:
             return data
         if chunk["usage"] is None:
-            shorter, cuts = _NULL_USAGE.subn(b"", data)
-            return shorter if cuts == 1 else data
+            return without_null_usage(data)
         choices = chunk.get("choices")
         return None if isinstance(choices, list) and not any(map(_says_something, choices)) else data
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from budget_middleware.apis.base import Seen
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of
+from budget_middleware.apis.seen import Seen
 
 
 class OpenAIEmbeddings(JsonApi):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.base import Ask
 from budget_middleware.apis.counting import Count
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.form import files_in
@@ -12,6 +12,7 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import list_of, mapping_of, text_in, whole_number
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Unit, Usage
 
 MAX_IMAGES: Final = 10

@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
-from budget_middleware.apis.base import Ask, Seen
-from budget_middleware.apis.counting import has_server_tools, text_bytes_of
+from budget_middleware.apis.base import Ask
+from budget_middleware.apis.counting import has_server_tools, text_bytes_of, utf8_bytes
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_images import image_tokens
 from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.ordinary import FailureFields, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, modes_of, take_item
 from budget_middleware.core.usage import Unit, Usage
 
@@ -40,6 +42,29 @@ _IMAGE_CALL: Final = "image_generation_call"
 _STORED_INPUT: Final = ("previous_response_id", "conversation", "prompt")
 
 
+class TextDelta(OrdinaryEvent, FailureFields, kw_only=True):
+    """The ordinary event: a piece of text, of thoughts, or of what a function is called with."""
+
+    type: Literal[
+        "response.output_text.delta",
+        "response.reasoning_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.refusal.delta",
+        "response.function_call_arguments.delta",
+        "response.custom_tool_call_input.delta",
+        "response.mcp_call_arguments.delta",
+        "response.code_interpreter_call_code.delta",
+    ]
+    delta: str
+    object: None = None
+    response: None = None
+    usage: None = None
+
+    def add_to(self, seen: Seen) -> None:
+        """Add the text."""
+        seen.take_text(utf8_bytes(self.delta))
+
+
 class OpenAIResponses(JsonApi):
     """`POST …/responses`, and `…/responses/compact`."""
 
@@ -47,6 +72,7 @@ class OpenAIResponses(JsonApi):
     provider = "openai"
     path = ends_in("/responses(?:/compact)?")
     input_fields = ("input", "prompt")
+    ordinary_event = TextDelta
     unseen_field = "background"
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
@@ -144,7 +170,7 @@ def _read_images(response: Mapping[str, object], seen: Seen) -> None:
         usage = Usage(output_tokens=tokens, output_image_tokens=tokens)
     tools = map(mapping_of, list_of(response.get("tools")))
     models = [name_in(tool, "model") for tool in tools if tool.get("type") == "image_generation"]
-    seen.beside = ((next(filter(None, models), _IMAGE_MODEL), usage),)
+    seen.extra_calls = ((next(filter(None, models), _IMAGE_MODEL), usage),)
 
 
 def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:

@@ -6,7 +6,7 @@ It stands in `usage`, or where some providers put it: in a choice (Moonshot), in
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from budget_middleware.apis.base import Seen
+from budget_middleware.apis.claude_modes import region_in, take_speed
 from budget_middleware.apis.reading import (
     cost_nanos,
     first_count,
@@ -18,6 +18,7 @@ from budget_middleware.apis.reading import (
     shape_of,
     token_count,
 )
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.usage_rules import reconcile
 from budget_middleware.core.money import MAX_USD
 from budget_middleware.core.pricing import Usage
@@ -176,10 +177,9 @@ def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[s
 
 def _take_modes(usage: Mapping[str, object], seen: Seen) -> None:
     """What changes the price: the context that Perplexity searched, the speed and the region of Claude by LiteLLM."""
-    if usage.get("speed") == "fast":
-        seen.service_tier = "fast"
-    size, region = name_in(usage, "search_context_size"), name_in(usage, "inference_geo")
-    seen.modes = tuple(filter(None, (f"search_{size}" if size else None, region))) or seen.modes
+    take_speed(usage, seen)
+    size = name_in(usage, "search_context_size")
+    seen.modes = tuple(filter(None, (f"search_{size}" if size else None, region_in(usage)))) or seen.modes
 
 
 def _add_tools(told: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:

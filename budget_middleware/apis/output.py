@@ -7,8 +7,8 @@ cost that nobody knows: then the estimate is booked, or the text if that comes t
 
 from collections.abc import Iterable, Mapping
 
-from budget_middleware.apis.base import Seen
 from budget_middleware.apis.counting import text_bytes_of
+from budget_middleware.apis.seen import Seen
 
 
 class OutputFields:

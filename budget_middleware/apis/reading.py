@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
 
 # What `parse_body` returns for bytes that are no JSON; None is a JSON value.

@@ -8,8 +8,9 @@ have no fee; nor have those of `_FREE_CALLS`, whose work is in the tokens. A too
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from budget_middleware.apis.base import DeclaredTool, Seen
+from budget_middleware.apis.base import DeclaredTool
 from budget_middleware.apis.reading import list_of, mapping_of, text_in, token_count
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.usage import Unit
 
 _SEARCH: Final = (Unit.WEB_SEARCH, Unit.GROUNDED_REQUEST)

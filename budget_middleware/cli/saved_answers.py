@@ -4,7 +4,6 @@ What is saved is the body, as `curl` writes it, or with `curl -i` its headers to
 the shape of the documents in the body, and where that is nobody's by what each API makes of them.
 """
 
-import gzip
 import io
 import sys
 from collections.abc import Iterable, Mapping
@@ -13,11 +12,12 @@ from typing import Final, NamedTuple
 
 from budget_middleware.apis import APIS, api_at
 from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Api, Seen
+from budget_middleware.apis.base import Api
 from budget_middleware.apis.frames import FrameSplitter
-from budget_middleware.apis.ndjson import LineSplitter
+from budget_middleware.apis.framing import framing_of, splitter_of
+from budget_middleware.apis.inflating import CannotInflateError, TooLongError, inflate
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body
-from budget_middleware.apis.sse import EventSplitter
+from budget_middleware.apis.seen import Seen
 from budget_middleware.cli.parsing import CommandError
 from budget_middleware.headers import Headers
 
@@ -119,13 +119,11 @@ def _bytes_of(file: str) -> bytes:
 
 def _inflated(name: str, body: bytes) -> bytes:
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(body)) as inflating:
-            plain = inflating.read(MAX_BYTES + 1)
-    except (OSError, EOFError) as error:
+        return b"".join(inflate(body, [b"gzip"], max_bytes=MAX_BYTES))
+    except TooLongError:
+        raise CommandError(f"{name}: uncompressed it is longer than {MAX_BYTES} bytes, the most that is read") from None
+    except CannotInflateError as error:
         raise CommandError(f"{name}: it is compressed and cannot be read: {error}") from None
-    if len(plain) > MAX_BYTES:
-        raise CommandError(f"{name}: uncompressed it is longer than {MAX_BYTES} bytes, the most that is read")
-    return plain
 
 
 # Framing.
@@ -158,12 +156,10 @@ def _content_type_of(headers: Headers, body: bytes) -> bytes:
 
 def _documents_in(body: bytes, content_type: bytes) -> list[Mapping[str, object]]:
     """The first JSON objects of a body, however they are framed."""
-    kind = content_type.partition(b";")[0].strip().lower()
-    splitters = {_EVENTS: EventSplitter, _LINES: LineSplitter, _FRAMES: FrameSplitter}
-    if kind not in splitters:
+    splitter = splitter_of(framing_of(content_type.lower()), max_event_bytes=MAX_BYTES)
+    if splitter is None:
         whole = parse_body(body)
         return [mapping_of(one) for one in (whole if isinstance(whole, list) else [whole])[:_LOOKED_AT]]
-    splitter = splitters[kind](max_event_bytes=MAX_BYTES)
     events = [*splitter.feed(body), *splitter.flush()]
     data = [event.data for event in events if event.data is not None]
     return [mapping_of(parse_body(one)) for one in (*data[:_LOOKED_AT], *data[-1:])]

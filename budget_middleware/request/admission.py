@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from budget_middleware.apis.base import Api, Ask, BadRequestError, Reason, Refusal
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Api, Ask, Reason, Refusal
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge

@@ -19,8 +19,9 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Ask, Seen
+from budget_middleware.apis.base import Ask
 from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.charges import BOOKED_BY, CORRECTS, Charge, End
 from budget_middleware.core.model import Answer, Finalize, State, Status
 from budget_middleware.core.units import NOTHING, Amounts

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.apis.base import NOT_TOKENS, Seen
+from budget_middleware.apis.seen import NOT_TOKENS, Seen
 from budget_middleware.apis.usage_rules import Doubt, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack
@@ -96,7 +96,7 @@ class Bill:
             # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
             return 0 if app_told and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
-        for model, used in seen.beside:
+        for model, used in seen.extra_calls:
             nanos += self._billed_nanos(self._in_modes(self._rates_beside(model, rates), seen), used)
         return min(nanos, MAX_NANOS)
 

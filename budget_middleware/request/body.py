@@ -18,7 +18,8 @@ from typing import Final, TypeVar
 
 from starlette.types import Message, Receive, Scope
 
-from budget_middleware.apis.base import BadRequestError, Reason, Refusal
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, TooManyValuesError, parse_in_steps
 from budget_middleware.apis.form import (
     FormReader,

@@ -116,15 +116,15 @@ class Exchange:
         if self._settlement.is_cut:
             self._refuse_to_send(message)
             return
-        skimmed = None
+        passed = None
         if self._held_start is None and message.get("more_body"):
-            # A chunk in the middle of a stream, as nearly all messages are: straight on, if it need not be parsed.
-            skimmed = self._reader.skim(message.get("body"))
-        if skimmed is None:
+            # A chunk in the middle of a stream, as nearly all messages are: straight on, if it is an ordinary one.
+            passed = self._reader.pass_ordinary(message.get("body"))
+        if passed is None:
             await self._meter(message)
             return
-        if skimmed is not message["body"]:
-            message = {**message, "body": skimmed}
+        if passed is not message["body"]:
+            message = {**message, "body": passed}
         self._hold.waits_since_s = monotonic()
         try:
             await self._server_send(message)

@@ -13,7 +13,7 @@ since the first ending of a reservation is the only one.
 import asyncio
 import logging
 
-from budget_middleware.apis.base import Seen
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, Charge, End, Evidence, charge_of
 from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import usd_from_nanos

@@ -22,8 +22,8 @@ def passed(reader, chunks):
 
 def taken(reader, chunk):
     """What the client gets of a chunk that is not the last."""
-    skimmed = reader.skim(chunk)
-    return reader.feed(chunk, last=False) if skimmed is None else skimmed
+    passed = reader.pass_ordinary(chunk)
+    return reader.feed(chunk, last=False) if passed is None else passed
 
 
 def frame(payload):

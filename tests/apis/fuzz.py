@@ -16,7 +16,7 @@ with atheris.instrument_imports(
 ):
     from budget_middleware.apis import APIS
 
-from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.form import Form, FormReader, UnclearFormError
 from budget_middleware.apis.reading import parse_body
 from tests.apis.test_answers import ANSWERS

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Seen
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Unit, Usage
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 
@@ -352,7 +352,7 @@ ANSWERS = {
         "anthropic-messages",
         JSON,
         whole({"type": "message", "usage": {"input_tokens": 1, "output_tokens": 2, "iterations": ITERATIONS}}),
-        Seen(usage=Usage(input_tokens=1, output_tokens=2), beside=BESIDE),
+        Seen(usage=Usage(input_tokens=1, output_tokens=2), extra_calls=BESIDE),
     ),
     "message with iterations that are none": (
         "anthropic-messages",
@@ -380,7 +380,7 @@ ANSWERS = {
         Seen(
             usage=CLAUDE_USAGE,
             input_usage=replace(CLAUDE_USAGE, output_tokens=0),
-            beside=BESIDE,
+            extra_calls=BESIDE,
             model="claude-opus-4-5",
             readable=True,
             terminal=True,

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import BadRequestError, Reason, Refusal, Seen
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import MAX_TOKENS, parse_body
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Rate, Rates, Unit, Usage, cost_nanos
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 from tests.apis.test_answers import ANSWERS
@@ -88,7 +90,7 @@ def read(name, content_type, body, places=(), *headers, max_body_bytes=100_000):
 
 def check(seen):
     """What is booked by a reading is never negative, never out of bounds."""
-    told = (seen.usage, seen.input_usage, *(usage for _, usage in seen.beside))
+    told = (seen.usage, seen.input_usage, *(usage for _, usage in seen.extra_calls))
     for usage in filter(None, (*told, seen.whole_usage(Usage()), seen.usage_so_far(Usage()))):
         assert all(type(count) is int and 0 <= count <= 4 * MAX_TOKENS * 1000 for count in counts_of(usage).values())
         assert cost_nanos(ALL_UNITS, usage) >= 0

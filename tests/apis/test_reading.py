@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.base import BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import (
     MAX_TOKENS,

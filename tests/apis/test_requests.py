@@ -5,7 +5,8 @@ import json
 import pytest
 
 from budget_middleware.apis import APIS, is_free_route
-from budget_middleware.apis.base import Ask, BadRequestError
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Ask
 from budget_middleware.apis.form import File, Form
 from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.reading import UNREADABLE

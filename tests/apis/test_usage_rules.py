@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.apis.base import Seen
+from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.usage_rules import Doubt, Totals, is_complete, latest, reconcile
 from budget_middleware.core.pricing import Usage
 

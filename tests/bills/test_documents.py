@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
-from budget_middleware.apis.base import Seen
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Rates, Unit, breakdown
 
 BY_NAME = {api.name: api for api in APIS}

@@ -181,7 +181,7 @@ WRONG = {
     "half of something compressed": (
         gzip.compress(json.dumps(CHAT).encode())[:-9],
         2,
-        "FILE: it is compressed and cannot be read: Compressed file ended before the end-of-stream marker was reached",
+        "FILE: it is compressed and cannot be read: its gzip is cut off",
     ),
     "too long": (
         json.dumps(CHAT).encode().ljust(MAX_BYTES + 1),

@@ -1,0 +1,50 @@
+"""How an answer's body is framed, by its content type: whole JSON, or a stream that is split into events."""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from typing import Final
+
+from budget_middleware.apis.frames import FrameSplitter
+from budget_middleware.apis.ndjson import LineSplitter
+from budget_middleware.apis.splitting import Splitter
+from budget_middleware.apis.sse import EventSplitter
+
+
+class Framing(Enum):
+    """What a body consists of. UNTOLD: the content type does not say; the first byte will. OPAQUE: no JSON at all."""
+
+    EVENTS = auto()
+    LINES = auto()
+    FRAMES = auto()
+    JSON = auto()
+    UNTOLD = auto()
+    OPAQUE = auto()
+
+
+_FRAMINGS: Final = {
+    b"": Framing.UNTOLD,
+    b"text/plain": Framing.UNTOLD,
+    b"application/json": Framing.JSON,
+    b"text/event-stream": Framing.EVENTS,
+    b"application/x-ndjson": Framing.LINES,
+    b"application/ndjson": Framing.LINES,
+    b"application/jsonl": Framing.LINES,
+    b"application/vnd.amazon.eventstream": Framing.FRAMES,
+}
+_SPLITTERS: Final[Mapping[Framing, type[EventSplitter | LineSplitter | FrameSplitter]]] = {
+    Framing.EVENTS: EventSplitter,
+    Framing.LINES: LineSplitter,
+    Framing.FRAMES: FrameSplitter,
+}
+
+
+def framing_of(content_type: bytes) -> Framing:
+    """The framing that a content type tells, in lower case."""
+    media_type = content_type.partition(b";")[0].strip()
+    return Framing.JSON if media_type.endswith(b"+json") else _FRAMINGS.get(media_type, Framing.OPAQUE)
+
+
+def splitter_of(framing: Framing, *, max_event_bytes: int) -> Splitter | None:
+    """What splits a stream of this framing; None for what is no stream."""
+    splitter = _SPLITTERS.get(framing)
+    return splitter(max_event_bytes=max_event_bytes) if splitter is not None else None

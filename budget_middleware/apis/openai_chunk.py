@@ -1,0 +1,181 @@
+"""The ordinary chunk of a chat or a completion: text, thoughts or arguments of functions, and the usage so far.
+
+See `ordinary` for the rules that these types keep; `openai_chat` and `openai_usage` read everything else.
+"""
+
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from budget_middleware.apis.counting import utf8_bytes
+from budget_middleware.apis.ordinary import Count, FailureFields, Ignored, Name, OrdinaryEvent, Zero
+from budget_middleware.apis.seen import Seen
+from budget_middleware.core.usage import Usage
+
+# Quotes inside a JSON string are escaped, so this is a key wherever it stands.
+_NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
+# As most serializers write it.
+_USUAL_NULLS: Final = (b',"usage":null', b', "usage": null')
+
+
+class _CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
+    # The piece of a call that names the function takes the full reader: some names are tools of the provider.
+    name: None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct, forbid_unknown_fields=True):
+    function: _CalledFunction | None = None
+    index: Ignored = Ignored()
+    id: Ignored = Ignored()
+    type: Ignored = Ignored()
+
+
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: None = None
+    audio: None = None
+    role: Ignored = Ignored()
+
+    def text_bytes(self) -> int:
+        """The bytes of generated text."""
+        n_bytes = utf8_bytes(self.content) if self.content else 0
+        for text in (self.reasoning_content, self.reasoning, self.refusal):
+            if text:
+                n_bytes += utf8_bytes(text)
+        for call in self.tool_calls or ():
+            if call.function is not None and call.function.arguments:
+                n_bytes += utf8_bytes(call.function.arguments)
+        return n_bytes
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    error: None = None
+    index: Ignored = Ignored()
+    logprobs: Ignored = Ignored()
+    native_finish_reason: Ignored = Ignored()
+    stop_reason: Ignored = Ignored()
+    matched_stop: Ignored = Ignored()
+    token_ids: Ignored = Ignored()
+    prompt_token_ids: Ignored = Ignored()
+    content_filter_results: Ignored = Ignored()
+
+
+class _InputDetails(msgspec.Struct, forbid_unknown_fields=True):
+    cached_tokens: Count | None = None
+    audio_tokens: Zero | None = None
+    image_tokens: Zero | None = None
+
+
+class _OutputDetails(msgspec.Struct, forbid_unknown_fields=True):
+    reasoning_tokens: Count | None = None
+    audio_tokens: Zero | None = None
+    image_tokens: Zero | None = None
+    accepted_prediction_tokens: Ignored = Ignored()
+    rejected_prediction_tokens: Ignored = Ignored()
+
+
+class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+    """A usage whose parts are within their totals, and these add up: there is nothing to reconcile."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+    def __post_init__(self) -> None:
+        adds_up = self.total_tokens == self.prompt_tokens + self.completion_tokens
+        if not (adds_up and self.cached() <= self.prompt_tokens and self.reasoning() <= self.completion_tokens):
+            raise ValueError
+
+    def cached(self) -> int:
+        details = self.prompt_tokens_details
+        return (details.cached_tokens or 0) if details is not None else 0
+
+    def reasoning(self) -> int:
+        details = self.completion_tokens_details
+        return (details.reasoning_tokens or 0) if details is not None else 0
+
+
+class Chunk(OrdinaryEvent, FailureFields, kw_only=True):
+    """An ordinary chunk."""
+
+    choices: list[_Choice]
+    model: Name | None = None
+    service_tier: Name | None = None
+    usage: _Usage | msgspec.UnsetType | None = msgspec.UNSET
+    object: Literal["chat.completion.chunk", "text_completion", ""] | None = None
+    # A usage elsewhere, and what a search has found.
+    type: None = None
+    x_groq: None = None
+    metrics: None = None
+    metadata: None = None
+    web_search: None = None
+
+    def add_to(self, seen: Seen) -> None:
+        """Add text, then model, service tier and usage."""
+        seen.readable = True
+        for choice in self.choices:
+            if choice.finish_reason:
+                seen.take_reason(choice.finish_reason)
+            n_bytes = choice.delta.text_bytes() if choice.delta is not None else 0
+            if choice.text:
+                n_bytes += utf8_bytes(choice.text)
+            if n_bytes:
+                seen.text_bytes += n_bytes
+                seen.chunks += 1
+        if self.model:
+            seen.model = self.model
+        if self.service_tier:
+            seen.service_tier = self.service_tier
+        usage = self.usage
+        if usage.__class__ is _Usage:
+            seen.take_usage(
+                Usage(
+                    input_tokens=usage.prompt_tokens,
+                    output_tokens=usage.completion_tokens,
+                    cached_input_tokens=usage.cached(),
+                    reasoning_tokens=usage.reasoning(),
+                )
+            )
+
+    def without_usage(self, data: bytes) -> bytes | None:
+        """The chunk without `"usage": null`. Whether one that tells a usage is passed on, the full reader decides."""
+        if self.usage is msgspec.UNSET:
+            return data
+        return without_null_usage(data) if self.usage is None else None
+
+
+class _TopLevelUsage(msgspec.Struct):
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_TOP_LEVEL_USAGE: Final = msgspec.json.Decoder(_TopLevelUsage)
+
+
+def without_null_usage(data: bytes) -> bytes:
+    """A chunk that has `"usage": null`, without it; the chunk as it is, if it has several of these or is not plain."""
+    # The only one, where no key can be written in escapes, is the chunk's own and not one of an object in it.
+    is_plain = b"\\u" not in data and data.count(b'"usage"') == 1
+    if is_plain:
+        for null in _USUAL_NULLS:
+            if null in data:
+                return data.replace(null, b"", 1)
+    shorter, cuts = _NULL_USAGE.subn(b"", data)
+    return shorter if cuts == 1 and (is_plain or _tells_none(shorter)) else data
+
+
+def _tells_none(data: bytes) -> bool:
+    try:
+        return _TOP_LEVEL_USAGE.decode(data).usage is msgspec.UNSET
+    except (ValueError, RecursionError):
+        return False

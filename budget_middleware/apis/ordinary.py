@@ -1,0 +1,106 @@
+"""Reads the ordinary events of a stream at a fraction of what any event costs: the fast path of every dialect.
+
+Theory of operation
+===================
+
+Nearly every event of a stream says the same few things: a piece of text, the model, perhaps a usage. The full reader
+(`Api.read_event`) parses an event into dictionaries and looks for everything that any provider may have put there,
+which takes 10 to 70 us. So each dialect declares, in its own file, what its ordinary event is: a subclass of
+`OrdinaryEvent` with the few fields that are read and their types. A typed decoder then tells in one pass, without
+making any other object, whether an event is ordinary, and if so what it holds:
+
+    data ──> is it short, UTF-8, and of this type? ──yes──> event.add_to(seen)          about 2 us
+                            └────────no (or cannot tell)──> api.read_event(data, seen)  the full reader
+
+**The rule that makes this safe: a decoder accepts nothing that it does not understand in full.** An ordinary event adds
+to `Seen` exactly what the full reader would; the tests compare the two on random events of all dialects. So:
+
+- A field that the full reader looks at is declared, with the narrowest type that `add_to` handles. Where its presence
+  alone is out of the ordinary, its type is `None`: absent or null, anything else takes the full reader.
+- In an object that may hold generated text, fields that are not declared are refused (`forbid_unknown_fields`), for
+  text in a field that nobody knows makes the output unreadable. Fields known to hold no output are `Ignored`.
+- Elsewhere, fields that the full reader does not look at are passed over, as it does.
+- The decoder does not look into what it passes over, and the full reader does: it refuses invalid UTF-8, and numbers of
+  thousands of digits. So the bytes are checked to be UTF-8, and longer events than MAX_BYTES take the full reader.
+- No ordinary event ends the answer: `add_to` never sets `Seen.terminal`.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Final, Self
+
+import msgspec
+
+from budget_middleware.apis.reading import MAX_NAME, MAX_TOKENS
+from budget_middleware.apis.seen import Seen
+
+MAX_BYTES: Final = 4_096
+"""The longest event that may be ordinary. Python refuses numbers of more than 4,300 digits."""
+
+Ignored = msgspec.Raw
+"""The type of a field that holds no output: whatever it holds is passed over."""
+
+Name = Annotated[str, msgspec.Meta(max_length=MAX_NAME)]
+"""A text that `reading.name_in` takes for a name, or an empty one."""
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
+"""A number that `reading.token_count` believes."""
+
+Zero = Annotated[int, msgspec.Meta(ge=0, le=0)]
+"""A count that matters if it is not 0."""
+
+
+class OrdinaryEvent(msgspec.Struct):
+    """What one ordinary event of a stream holds."""
+
+    def add_to(self, seen: Seen) -> None:
+        """Add what the event tells."""
+        raise NotImplementedError
+
+    def without_usage(self, data: bytes) -> bytes | None:
+        """The data for a client that asked for no usage; None if the full reader has to decide."""
+        return data
+
+
+class FailureFields(msgspec.Struct):
+    """The fields by which `failures.read_failure` knows an error, all but `type` and `object`: absent or null."""
+
+    error: None = None
+    errors: None = None
+    success: None = None
+    base_resp: None = None
+    detail: None = None
+    status: None = None
+    code: None = None
+    error_code: None = None
+
+
+class OrdinaryReader:
+    """Decodes the ordinary events of one dialect."""
+
+    def __init__(self, kind: type[OrdinaryEvent]) -> None:
+        self._decode: Callable[[bytes], OrdinaryEvent] = msgspec.json.Decoder(kind).decode
+
+    @classmethod
+    @lru_cache
+    def of(cls, kind: type[OrdinaryEvent]) -> Self:
+        """The reader of a type of events, made once."""
+        return cls(kind)
+
+    def read(self, data: bytes) -> OrdinaryEvent | None:
+        """The event, if it is an ordinary one."""
+        if len(data) > MAX_BYTES or not (data.isascii() or is_utf8(data)):
+            return None
+        try:
+            return self._decode(data)
+        except (ValueError, RecursionError):
+            return None
+
+
+def is_utf8(data: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

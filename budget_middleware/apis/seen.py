@@ -1,0 +1,186 @@
+"""What an answer has told so far: everything that is booked by, in one vocabulary for all APIs."""
+
+import re
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Final
+
+from budget_middleware.apis import usage_rules
+from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
+from budget_middleware.core.outcome import Finish, Outcome, finish_of, outcome_of
+from budget_middleware.core.pricing import Unit, Usage
+
+# What a request tells of itself, so that its answer need not.
+NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
+_not_tokens = attrgetter(*NOT_TOKENS)
+MAX_KEY: Final = 100
+# Of tools, in one answer. Each is told by a few hundred bytes that no provider sends in larger numbers.
+MAX_USES: Final = 2_000
+MAX_UNKNOWN_TOOLS: Final = 8
+# What is shown to operators must not hold anything else.
+TOOL_NAME: Final = re.compile("[a-z][a-z0-9_]{0,39}")
+
+
+@dataclass(slots=True)
+class Seen:
+    """What an answer has told so far. It only grows while the answer is read."""
+
+    # Set by `take_usage` alone, which believes no figure that cannot be.
+    usage: Usage | None = None
+    # How much text had been read when that was told. (Not compared: two readings of one answer tell it alike.)
+    usage_text_bytes: int = field(default=0, compare=False)
+    # What the beginning of a stream tells of the input alone, long before the usage of the whole.
+    input_usage: Usage | None = None
+    # Calls that the usage leaves out, by their model; "" is the one that answered, None the one that was asked.
+    extra_calls: tuple[tuple[str | None, Usage], ...] = ()
+    model: str | None = None
+    service_tier: str | None = None
+    # What else may change the price, and where it is told overrules what was asked for.
+    modes: tuple[str, ...] = ()
+    # The uses of the provider's tools that were seen: what each is billed by, and what tells it from others.
+    uses: frozenset[tuple[Unit, str]] = frozenset()
+    # The names of tools of the provider of which nobody knows here what they cost.
+    unknown_tools: frozenset[str] = frozenset()
+    cost_nanos: int | None = None
+    text_bytes: int = 0
+    chunks: int = 0
+    # There is something in it that may cost its input alone: an embedding, a ranking.
+    has_results: bool = field(default=False, compare=False)
+    # The event that completes the answer has been read; what follows it changes nothing.
+    terminal: bool = False
+    # All of the text could be read: its length tells the output where no usage does.
+    readable: bool = False
+    # There was output besides that text: sound, an image, or what is in no field that is known.
+    has_unread_output: bool = False
+    # Which of these it was, if the answer says so: `image` or `audio`.
+    media: str = field(default="", compare=False)
+    # The id of a response that is worked on in the background, or was.
+    background_id: str = field(default="", compare=False)
+    # The work goes on even if nobody reads the answer.
+    goes_on_unread: bool = False
+    # What the answer says of its own end.
+    finish: Finish | None = field(default=None, compare=False)
+    # Why the usage is not sure, and the names of its fields.
+    doubt: str = field(default="", compare=False)
+    # The cost comes from one who knows it: then 0 is a cost.
+    is_cost_sure: bool = field(default=False, compare=False)
+    # A gateway has had it in store, and called nobody.
+    is_from_cache: bool = field(default=False, compare=False)
+    # A usage in the headers, for an answer that tells none.
+    header_usage: Usage | None = field(default=None, compare=False)
+
+    @property
+    def output_tokens(self) -> int:
+        """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
+        return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
+
+    def take_usage(self, told: Usage | None, *, doubt: str = "") -> None:
+        """Take over a usage, if one is told and as far as it can be true after those before it. ``doubt``: why it was
+        not to be reconciled.
+        """
+        if told is not None:
+            self.doubt = doubt
+            self.usage = usage_rules.latest(self.usage, told)
+            self.usage_text_bytes = self.text_bytes
+
+    def take_cost(self, told_nanos: int | None, *, is_sure: bool = False) -> None:
+        """Take over a cost that the gateway reports, in nano-dollars. One that shrinks, or is 0 after more, is none.
+
+        ``is_sure``: it is told by who knows all prices, so that 0 is a cost too.
+        """
+        if told_nanos is not None:
+            self.is_cost_sure |= is_sure
+            self.cost_nanos = max(told_nanos, self.cost_nanos or 0)
+
+    def take_finish(self, told: Finish | None) -> None:
+        """Take over what the answer says of its end, if it does. No later word makes a failure a success."""
+        if told is None or self.finish is Finish.FAILED:
+            return
+        self.finish = told
+        # Then there is no output to be read.
+        self.readable |= told is Finish.REFUSED
+
+    def take_reason(self, reason: object) -> None:
+        """Take over the reason that the answer gives for its end, if it is one that is known."""
+        if reason:
+            self.take_finish(finish_of(reason))
+
+    @property
+    def has_output(self) -> bool:
+        """Whether anything was generated, as far as that was seen or told."""
+        is_told = self.usage is not None and self.usage.output_tokens > 0
+        return is_told or self.text_bytes > 0 or self.has_unread_output or self.has_results
+
+    @property
+    def hides_output(self) -> bool:
+        """Whether there was output besides the text that was read."""
+        return self.has_unread_output or self.finish is Finish.WITHHELD
+
+    def outcome(self, *, is_error_status: bool, is_whole: bool) -> Outcome:
+        """What became of the call. ``is_whole``: nobody cut the answer off."""
+        return outcome_of(
+            self.finish,
+            is_error_status=is_error_status,
+            has_output=self.has_output,
+            is_whole=is_whole,
+            is_understood=self.readable or self.usage is not None or self.has_results,
+        )
+
+    def whole_usage(self, expected_input: Usage) -> Usage | None:
+        """The usage as told, completed by what the request said: of what is not counted in tokens, and of tokens
+        where only something else was told. None where none was told that can be the whole.
+        """
+        usage = self.usage
+        if usage is None or not self._is_whole(usage):
+            usage = self.header_usage
+            if usage is None or not self._is_whole(usage, is_told_last=True):
+                return None
+        usage = usage_rules.with_uses(usage, self.uses)
+        if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
+            return usage
+        told = [name for name in NOT_TOKENS if getattr(usage, name)]
+        if told and not usage.input_tokens and not usage.output_tokens:
+            return replace(expected_input, **{name: getattr(usage, name) for name in told})
+        return replace(usage, **{name: getattr(expected_input, name) for name in NOT_TOKENS if name not in told})
+
+    def usage_so_far(self, expected_input: Usage) -> Usage:
+        """The input, as told or else as expected, and the output that was told or read."""
+        usage = self.usage
+        if usage is None or not usage.output_tokens:
+            output_tokens = self.output_tokens
+        else:
+            output_tokens = usage.output_tokens + tokens_from_text_bytes(self.text_bytes - self.usage_text_bytes)
+        if usage is None or not usage.input_tokens:
+            read = replace(self.input_usage or expected_input, output_tokens=output_tokens)
+            return usage_rules.with_uses(read, self.uses)
+        units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
+        return usage_rules.with_uses(replace(usage, output_tokens=output_tokens, **units), self.uses)
+
+    def _is_whole(self, usage: Usage, *, is_told_last: bool = False) -> bool:
+        return usage_rules.is_complete(
+            usage,
+            has_text=self.text_bytes > 0 or self.has_unread_output,
+            has_results=self.has_results,
+            misses_text=not is_told_last and self.text_bytes > self.usage_text_bytes,
+        )
+
+    def take_use(self, unit: Unit, key: object) -> None:
+        """Add a use of a tool of the provider. The same key twice is the same use, told again."""
+        if len(self.uses) < MAX_USES:
+            self.uses |= {(unit, str(key)[:MAX_KEY])}
+
+    def take_told_uses(self, unit: Unit) -> None:
+        """From now on the usage tells how often a tool was used, which is what the provider bills."""
+        self.uses = frozenset(use for use in self.uses if use[0] is not unit)
+
+    def take_tool(self, name: object) -> None:
+        """Note a tool of the provider that is not known here."""
+        known_form = isinstance(name, str) and TOOL_NAME.fullmatch(name) is not None
+        if len(self.unknown_tools) < MAX_UNKNOWN_TOOLS:
+            self.unknown_tools |= {str(name) if known_form else "a tool"}
+
+    def take_text(self, n_bytes: int) -> None:
+        """Add so many bytes of generated text, which came in one piece."""
+        self.readable = True
+        self.text_bytes += n_bytes
+        self.chunks += n_bytes > 0
