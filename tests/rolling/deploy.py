@@ -12,9 +12,11 @@ from itertools import count
 from pathlib import Path
 
 from budget_middleware.core.accounts import key_id
+from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import REPOSITORY
 from tests.faults.gateway import USD, Gateway, actual_nanos, running_gateway
 from tests.rolling.versions import Version
+from tests.stores.verbs import whole_journal
 
 CLIENTS = 4
 WORDS, PROMPT = 7, 30
@@ -54,6 +56,8 @@ class Deploy:
     store_url: str
     newest: Version
     """Who audits, and whose workers settle what an older version cannot read."""
+    store: RedisStore
+    """The test's own way to the server, by the code of this process, which is the newest."""
     _stack: AsyncExitStack
     _started: list[Gateway] = field(default_factory=list)
     _rotation: list[Gateway] = field(default_factory=list)
@@ -138,12 +142,6 @@ class Deploy:
         ran = await asyncio.to_thread(partial(version.run, *words, settings=env))
         return ran.returncode, ran.stdout, ran.stderr
 
-    async def ask_newest(self, *words: str) -> list[dict]:
-        """The rows that the newest version tells."""
-        code, out, complaint = await self.operate(self.newest, *words, "--json")
-        assert code == 0, complaint
-        return json.loads(out)
-
     async def adjust(self, version: Version, payer: str, *, nanos: int) -> None:
         usd = Decimal(nanos) / USD
         told = await self.operate(version, "adjust", account(payer), f"{usd:f}", "--reason", "a test", "--new")
@@ -166,33 +164,33 @@ class Deploy:
             self._booked_beside[GLOBAL] += each.estimate_nanos
 
     async def holds(self) -> set[str]:
-        return {row["id"] for row in await self.ask_newest("holds")}
+        return {hold.id for hold in await self.store.holds()}
 
     async def until_not_held(self, *held: Held) -> None:
         """Until none of these is pending any more."""
         async with asyncio.timeout(60):
             while await self.holds() & {each.id for each in held}:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
 
     async def until_nothing_is_held(self) -> None:
         async with asyncio.timeout(60):
             while await self.holds():
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.1)
 
     async def outcomes(self, held: Sequence[Held]) -> list[list[str]]:
         """What the journal tells of each, in its order."""
-        code, out, complaint = await self.operate(self.newest, "journal", "--limit", "1000000", "--json")
-        assert code == 0, complaint
         # A dictionary in place of a set: each counter has an entry, and the order counts.
         found: dict[str, dict[str, None]] = {each.id: {} for each in held}
-        for row in map(json.loads, out.splitlines()):
-            found.get(row["reservation_id"], {})[row["status"]] = None
+        for entry in await whole_journal(self.store):
+            found.get(entry.reservation_id, {})[entry.status] = None
         return [list(statuses) for statuses in found.values()]
 
     async def check_books(self) -> None:
         """Every counter shows what was served, expired and adjusted, to the nano-dollar, and reserves nothing."""
         shown: Tally[tuple[str, str]] = Tally()
-        for row in await self.ask_newest("status", "--all"):
+        code, out, complaint = await self.operate(self.newest, "status", "--all", "--json")
+        assert code == 0, complaint
+        for row in json.loads(out):
             shown[row["account"], row["period"]] += int(Decimal(row["spent_usd"]) * USD)
             assert Decimal(row["reserved_usd"]) == 0, row
         assert {place: nanos for place, nanos in shown.items() if nanos} == self._expected()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import REPOSITORY
 from tests.faults.conftest import Server
 from tests.faults.gateway import USD, Gateway
@@ -23,7 +24,7 @@ from tests.faults.proxy import FaultProxy, fault_proxy
 from tests.rolling.deploy import Deploy, Held, account
 from tests.rolling.versions import PREVIOUS_COMMIT, Version, unpack
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 NEWEST = Version("newest", REPOSITORY, format=1)
 IN_TIME = ["reserved", "finalized"]
@@ -52,8 +53,10 @@ async def proxy(server: Server, tmp_path: Path) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def deploy(server: Server, tmp_path: Path) -> AsyncIterator[Deploy]:
+    store = RedisStore(server.url, timeout_s=30)
     async with AsyncExitStack() as stack:
-        yield Deploy(tmp_path, server.url, NEWEST, stack)
+        yield Deploy(tmp_path, server.url, NEWEST, store, stack)
+    await store.aclose()
 
 
 @dataclass
