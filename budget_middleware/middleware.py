@@ -1,11 +1,14 @@
 """`BudgetMiddleware`: the one line. It holds what all requests share, and nothing of any request."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.base import Reason, Refusal
+from budget_middleware.apis import APIS
+from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.apis.own import WrongDialectError, own_apis
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
 from budget_middleware.opening import ledger_of, require_async
@@ -38,7 +41,8 @@ class BudgetMiddleware:
     Settings come from keywords, else from `BUDGET_*` in the environment, else from the defaults; see
     `docs/configuration.md`. `limits_source` and `accounts_source` are async functions of an account and of a
     key's subject, `price_source` a plain one of a model's name, `credential_source` either, from an ASGI scope to the
-    API key that the gateway reads there; `store` takes the place of `store_url`.
+    API key that the gateway reads there; `store` takes the place of `store_url`. `apis` are dialects of your own, which
+    come before the built-in ones (`docs/apis.md`).
 
     A wrong setting does not raise here, where servers would swallow it: it stops the server at start-up, and
     where there is none, every metered request is answered 500.
@@ -55,15 +59,18 @@ class BudgetMiddleware:
         accounts_source: AccountsSource | None = None,
         credential_source: CredentialSource | None = None,
         price_source: PriceSource | None = None,
+        apis: Iterable[Api] = (),
         **settings: Any,
     ) -> None:
         self._app = app
         self._error: SettingsError | None = None
+        self._own_apis: tuple[Api, ...] = ()
         self._lifespan_state: dict[str, Any] = {}
         self._was_stacked = False
         self._is_store_checked = False
         self._hears_of_shutdown = False
         try:
+            self._own_apis = _own_apis(apis)
             loaded = load(**settings)
             ledger = ledger_of(
                 loaded, store=store, limits_source=limits_source, price_source=price_source, is_gateway=True
@@ -76,7 +83,7 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
-        self._router = Router(settings.routes)
+        self._router = Router(settings.routes, own_apis=self._own_apis)
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._cors = CorsWatch(self._note_inner_cors)
@@ -141,7 +148,7 @@ class BudgetMiddleware:
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The rules of BUDGET_ROUTES may be what cannot be read.
-        api = Router(()).route_of(scope).api
+        api = Router((), own_apis=self._own_apis).route_of(scope).api
         if api is None:
             await self._app(scope, receive, send)
             return
@@ -211,6 +218,13 @@ class BudgetMiddleware:
 
     async def _drain(self) -> None:
         await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
+
+
+def _own_apis(apis: Iterable[Api]) -> tuple[Api, ...]:
+    try:
+        return own_apis(apis, taken=[api.name for api in APIS])
+    except WrongDialectError as error:
+        raise SettingsError(f"apis: {error}") from None
 
 
 def _payers(

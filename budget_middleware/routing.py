@@ -70,9 +70,10 @@ class Route(NamedTuple):
 
 
 class Router:
-    """Finds the route of a request, by the rules of BUDGET_ROUTES first."""
+    """Finds the route of a request: by the rules of BUDGET_ROUTES, then by `own_apis`, then by the built-in APIs."""
 
-    def __init__(self, rules: Sequence[RouteRule]) -> None:
+    def __init__(self, rules: Sequence[RouteRule], *, own_apis: Sequence[Api] = ()) -> None:
+        self._own_apis = own_apis
         self._rules = [(_pattern(rule), next((api for api in APIS if api.name == rule.api), None)) for rule in rules]
         self._remembered = lru_cache(_REMEMBERED)(self._find)
 
@@ -103,6 +104,9 @@ class Router:
         for pattern, api in self._rules:
             if pattern.search(path):
                 return Route(Standing.EXEMPT if api is None else Standing.METERED, path, api)
+        for api in self._own_apis:
+            if api.matches(path):
+                return Route(Standing.METERED, path, api)
         api = api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None

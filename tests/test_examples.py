@@ -10,6 +10,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import openai
 import pytest
 
@@ -100,6 +101,38 @@ def test_an_upstream_that_is_away_is_told_in_openais_shape(tmp_path):
         pytest.raises(openai.InternalServerError, match="The upstream gave no answer: ConnectError"),
     ):
         ask(client)
+
+
+# A dialect of one's own.
+
+
+@pytest.fixture(scope="module")
+def own_dialect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    settings = {"BUDGET_LIMITS": "key=0.001/day", "BUDGET_UNKNOWN_MODEL": "10/20"}
+    log = tmp_path_factory.mktemp("dialect") / "log"
+    with serving("own_dialect:app", settings, log=log) as address, httpx.Client(base_url=address) as client:
+        yield client
+
+
+# Seven tokens of input at 10 USD a million, and six of output at 20.
+@pytest.mark.parametrize(("path", "tells_cost"), [("/generate", True), ("/generate_stream", False)])
+def test_a_dialect_of_ones_own_is_booked_by_its_usage(own_dialect, path, tells_cost):
+    headers = {"authorization": f"Bearer sk{path}"}
+    body = {"inputs": "What is a guard?", "parameters": {"max_new_tokens": 20}}
+    answer = own_dialect.post(path, json=body, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers.get("x-budget-cost-usd") == ("0.00019" if tells_cost else None)
+    other = own_dialect.post("/generate", json=body, headers=headers)
+    assert other.headers["x-budget-remaining-usd"] == "0.00062"
+
+
+def test_a_dialect_of_ones_own_refuses_in_its_shape(own_dialect):
+    headers = {"authorization": "Bearer sk-two"}
+    for tokens, status, kind in ((1000, 429, "spent"), (0, 400, "bad_request")):
+        body = {"inputs": "What is a guard?", "parameters": {"max_new_tokens": tokens}}
+        refused = own_dialect.post("/generate", json=body, headers=headers)
+        assert refused.status_code == status
+        assert refused.json()["error_type"] == kind
 
 
 # Traces.

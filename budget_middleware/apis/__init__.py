@@ -1,12 +1,17 @@
-"""What each LLM API's requests and answers say. One small module an API, all of the same shape."""
+"""What each LLM API's requests and answers say. One small module an API, all of the same shape.
+
+The names below are public: a dialect of your own derives from `JsonApi` (`docs/apis.md`, "A dialect of your own").
+"""
 
 from typing import Final
 
 from budget_middleware.apis.anthropic_messages import AnthropicMessages
-from budget_middleware.apis.base import Api
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.bedrock import Bedrock
 from budget_middleware.apis.free import is_free_route
 from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.ollama import Ollama
 from budget_middleware.apis.openai_audio import OpenAISpeech, OpenAITranscriptions
 from budget_middleware.apis.openai_chat import OpenAIChat
@@ -14,9 +19,26 @@ from budget_middleware.apis.openai_completions import OpenAICompletions
 from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
 from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.ordinary import OrdinaryEvent
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.rerank import Rerank
+from budget_middleware.apis.seen import Seen
+from budget_middleware.core.usage import Usage
 
-__all__ = ["APIS", "api_at", "is_free_route"]
+__all__ = [
+    "APIS",
+    "Api",
+    "Ask",
+    "BadRequestError",
+    "JsonApi",
+    "OrdinaryEvent",
+    "Refusal",
+    "Seen",
+    "Usage",
+    "api_at",
+    "ends_in",
+    "is_free_route",
+]
 
 # No path belongs to two of them.
 APIS: Final[tuple[Api, ...]] = (
