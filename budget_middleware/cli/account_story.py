@@ -1,175 +1,123 @@
-"""The story of an account: for each counter what came in, what is held, booked, expired, adjusted and refused."""
+"""The story of an account in sentences: for each counter what came in, what is held, booked, expired and refused."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping
 
-from budget_middleware.cli.account_facts import Account, read_account
-from budget_middleware.cli.account_table import biggest, table_rows, weightiest
-from budget_middleware.cli.binding import doubt_about
-from budget_middleware.cli.desk import Desk
-from budget_middleware.cli.evidence import counted, dollars, refusal_row
-from budget_middleware.cli.output import Row, Table, complain, iso, link, say, say_json, usd
-from budget_middleware.cli.parsing import who_gave
-from budget_middleware.cli.reading import entry_row, hold_row
-from budget_middleware.core.model import Counter, CounterView, Status
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.story import Share
+from budget_middleware.cli.account_table import table_rows
+from budget_middleware.cli.output import Table, say
+from budget_middleware.cli.wording import counted
+from budget_middleware.core.model import Status
+from budget_middleware.operations.account_explanation import (
+    AccountExplanation,
+    ExplainedCounter,
+    RefusalSum,
+    ShareRow,
+)
+from budget_middleware.operations.values import Figure, dollars, figure
 
-
-async def tell_account(desk: Desk, name: str, *, past: bool, at_most: int, template: str | None, as_json: bool) -> bool:
-    """Whether there is anything to tell."""
-    account = await read_account(desk, name, past=past)
-    if not (account.counters or account.holds or account.refusals):
-        if doubt := doubt_about(name, desk.settings):
-            complain(f"warning: {doubt}")
-        return False
-    if as_json:
-        say_json(_document(account, at_most, template))
-    else:
-        _say(account, at_most, template)
-    return True
+_ZERO = figure(0)
 
 
-# Sentences.
-
-
-def _say(account: Account, at_most: int, template: str | None) -> None:
-    for view, row in account.counters:
-        for line in _sentences(account, view, row):
+def say_account(explanation: AccountExplanation) -> None:
+    """Write the sentences, then the table of what they are about."""
+    for counter in explanation.counters:
+        for line in _sentences(counter):
             say(line)
-    for line in _refused(account.refusals):
-        say(line)
-    rows = table_rows(account, at_most, template)
-    if rows:
+    for refusals in explanation.refusal_sums:
+        say(_refused(refusals))
+    if rows := table_rows(explanation):
         say("")
         Table().say(rows)
 
 
-def _sentences(account: Account, view: CounterView, row: Row) -> Iterable[str]:
-    story, held = account.story(view), account.held_on(view.counter)
-    limit = "no limit" if row["limit_usd"] is None else f"limit ${row['limit_usd']}, available ${row['available_usd']}"
-    until = f", resets at {row['resets_at']}" if row["resets_at"] else ""
-    name, period, window, _ = view.counter
-    yield (
-        f"{name} {period} {window}: spent {dollars(view.balance.spent)},"
-        f" reserved {dollars(view.balance.reserved)}, {limit}{until}".replace("$-", "-$")
-    )
-    if story.since is None and story.before.spent:
-        yield "  The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX)."
-    elif story.since is None:
-        yield "  No entry of the journal is about it."
-    elif story.before.spent or story.before.reserved:
-        yield (
-            f"  The journal reaches back to {iso(story.since.time_ms)} (seq {story.since.seq}): before that"
-            f" {dollars(story.before.spent)} was spent and {dollars(story.before.reserved)} reserved."
-        )
+def _sentences(counter: ExplainedCounter) -> Iterator[str]:
+    yield _standing(counter)
+    if came_before := _came_before(counter):
+        yield f"  {came_before}"
     for status in Status:
-        if status in story.shares:
-            yield f"  {_SAYS[status](story.shares[status])}{_by_whom(account, view.counter, status)}."
-    if held:
-        oldest = held[0]
+        if status in counter.changes:
+            whom = _by_whom(counter) if status is Status.ADJUSTED else ""
+            yield f"  {_SAYS[status](counter.changes[status])}{whom}."
+    if counter.oldest_hold_age_s is not None:
         yield (
-            f"  {counted(len(held), 'reservation')} of {dollars(sum(hold.held.usd for hold in held))} pending,"
-            f" the oldest since {iso(oldest.created_ms)} ({(account.now_ms - oldest.created_ms) / 1000:.1f} s)."
+            f"  {counted(counter.holds, 'reservation')} of {dollars(counter.held)} pending,"
+            f" the oldest since {counter.oldest_hold} ({counter.oldest_hold_age_s:.1f} s)."
         )
-    if story.unexplained:
-        yield f"  NOTHING EXPLAINS {dollars(story.unexplained)} of what is spent: run `budget-middleware audit`."
+    if counter.unexplained != _ZERO:
+        yield f"  NOTHING EXPLAINS {dollars(counter.unexplained)} of what is spent: run `budget-middleware audit`."
 
 
-def _reserved(share: Share) -> str:
-    return f"{counted(share.changes, 'request')} came in and reserved {dollars(share.reserved)}"
+def _standing(counter: ExplainedCounter) -> str:
+    limit = "no limit"
+    if counter.limit is not None and counter.available is not None:
+        limit = f"limit {dollars(counter.limit)}, available {dollars(counter.available)}"
+    until = f", resets at {counter.resets_at}" if counter.resets_at else ""
+    return (
+        f"{counter.account} {counter.period} {counter.window}: spent {dollars(counter.spent)},"
+        f" reserved {dollars(counter.reserved)}, {limit}{until}"
+    )
 
 
-def _expired(share: Share) -> str:
-    given_back = f"{counted(share.changes, 'lease')} expired: {dollars(-share.reserved)} was given back"
+def _came_before(counter: ExplainedCounter) -> str:
+    """What is known of the time before the first entry that the journal has of the counter."""
+    before = counter.before
+    if counter.since is None and before.spent != _ZERO:
+        return "The entries about it are older than those that the journal keeps (BUDGET_JOURNAL_MAX)."
+    if counter.since is None:
+        return "No entry of the journal is about it."
+    if (before.spent, before.reserved) == (_ZERO, _ZERO):
+        return ""
+    return (
+        f"The journal reaches back to {counter.since} (seq {counter.since_seq}): before that"
+        f" {dollars(before.spent)} was spent and {dollars(before.reserved)} reserved."
+    )
+
+
+def _negated(amount: Figure) -> str:
+    """An amount that was given back, as the sentence says it."""
+    if amount == _ZERO:
+        return dollars(amount)
+    return dollars(Figure(amount[1:] if amount.startswith("-") else f"-{amount}"))
+
+
+def _reserved(share: ShareRow) -> str:
+    return f"{counted(share.count, 'request')} came in and reserved {dollars(share.reserved)}"
+
+
+def _expired(share: ShareRow) -> str:
+    given_back = f"{counted(share.count, 'lease')} expired: {_negated(share.reserved)} was given back"
     return f"{given_back}, {dollars(share.spent)} charged"
 
 
-_SAYS: Mapping[Status, Callable[[Share], str]] = {
+_SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
     Status.RESERVED: _reserved,
-    Status.FINALIZED: lambda share: f"{share.changes} finalized: {dollars(share.spent)} was booked",
+    Status.FINALIZED: lambda share: f"{share.count} finalized: {dollars(share.spent)} was booked",
     Status.FINALIZED_LATE: lambda share: (
-        f"{share.changes} finalized after the lease had expired: {dollars(share.spent)} was booked late"
+        f"{share.count} finalized after the lease had expired: {dollars(share.spent)} was booked late"
     ),
     Status.FINALIZED_UNRESERVED: lambda share: (
-        f"{share.changes} finalized without a reservation in the store: {dollars(share.spent)} was booked"
+        f"{share.count} finalized without a reservation in the store: {dollars(share.spent)} was booked"
     ),
-    Status.RELEASED: lambda share: (
-        f"{share.changes} released: {dollars(-share.reserved)} was given back, nothing booked"
-    ),
+    Status.RELEASED: lambda share: f"{share.count} released: {_negated(share.reserved)} was given back, nothing booked",
     Status.RELEASED_LATE: lambda share: (
-        f"{share.changes} released after the lease had expired: {dollars(share.spent)} of its charge"
+        f"{share.count} released after the lease had expired: {dollars(share.spent)} of its charge"
     ),
     Status.EXPIRED: _expired,
-    Status.ADJUSTED: lambda share: counted(share.changes, "adjustment"),
+    Status.ADJUSTED: lambda share: counted(share.count, "adjustment"),
     Status.REPAIRED: lambda share: (
-        f"{counted(share.changes, 'repair')} of {dollars(share.spent)} spent and {dollars(share.reserved)} reserved"
+        f"{counted(share.count, 'repair')} of {dollars(share.spent)} spent and {dollars(share.reserved)} reserved"
     ),
 }
 
 
-def _by_whom(account: Account, counter: Counter, status: Status) -> str:
-    if status is not Status.ADJUSTED:
-        return ""
-    amounts: dict[str, int] = {}
-    for entry in account.entries:
-        if entry.counter == counter and entry.status is status:
-            who = who_gave(entry.reason)
-            amounts[who] = amounts.get(who, 0) + entry.spent_delta
-    return f": {', '.join(f'{dollars(nanos)} {who}' for who, nanos in amounts.items())}"
+def _by_whom(counter: ExplainedCounter) -> str:
+    return f": {', '.join(f'{dollars(amount)} {who}' for who, amount in counter.adjusted_by)}"
 
 
-def _refused(refusals: Sequence[LoggedRefusal]) -> Iterable[str]:
-    def by(refusal: LoggedRefusal) -> tuple[bool, bool, Counter]:
-        rejection = refusal.rejection
-        return not refusal.is_enforced, not rejection.is_held, rejection.target.counter
-
-    for (is_shadow, is_spent, counter), alike in groupby(sorted(refusals, key=by), key=by):
-        of_them = list(alike)
-        times = sum(refusal.times for refusal in of_them)
-        what = "served that shadow mode did not refuse" if is_shadow else "refused"
-        why = f"could not cover {'it' if times == 1 else 'them'}" if is_spent else "was held by other requests"
-        yield (
-            f"{counted(times, 'request')} {what}: the budget of {' '.join(counter[:3])} {why};"
-            f" the last at {iso(of_them[-1].time_ms)}."
-        )
-
-
-# JSON.
-
-
-def _document(account: Account, at_most: int, template: str | None) -> Row:
-    return {
-        "account": account.name,
-        "counters": [_counter_document(account, view, row) for view, row in account.counters],
-        "holds": [{**hold_row(hold, account.now_ms), **link(hold.trace, template)} for hold in account.holds[:at_most]],
-        "refusals": [refusal_row(refusal, template) for refusal in biggest(account.refusals, at_most)],
-        "changes": [
-            {
-                **entry_row(change.entry),
-                "other_accounts": account.others(account.accounts_of[change.entry.reservation_id]),
-                **link(change.entry.trace, template),
-            }
-            for change in weightiest(account.entries, at_most)
-        ],
-    }
-
-
-def _counter_document(account: Account, view: CounterView, row: Row) -> Row:
-    story, held = account.story(view), account.held_on(view.counter)
-    return {
-        **row,
-        "since": iso(story.since.time_ms) if story.since else None,
-        "before": {"spent_usd": usd(story.before.spent), "reserved_usd": usd(story.before.reserved)},
-        "changes": {
-            status: {
-                "count": share.changes,
-                "spent_usd": usd(share.spent),
-                "reserved_usd": usd(share.reserved),
-            }
-            for status, share in story.shares.items()
-        },
-        "holds": len(held),
-        "oldest_hold": iso(held[0].created_ms) if held else None,
-        "unexplained_usd": usd(story.unexplained),
-    }
+def _refused(refusals: RefusalSum) -> str:
+    what = "refused" if refusals.is_enforced else "served that shadow mode did not refuse"
+    them = "it" if refusals.times == 1 else "them"
+    why = "was held by other requests" if refusals.is_held else f"could not cover {them}"
+    return (
+        f"{counted(refusals.times, 'request')} {what}: the budget of"
+        f" {refusals.account} {refusals.period} {refusals.window} {why}; the last at {refusals.last_time}."
+    )

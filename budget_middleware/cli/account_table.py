@@ -1,87 +1,59 @@
-"""The lines of an account's story: what is held, the oldest first, then of each kind the biggest first."""
+"""The table below an account's story: what is held, the oldest first, then of each kind the biggest first."""
 
 from collections.abc import Iterable
 
-from budget_middleware.cli.account_facts import Account
-from budget_middleware.cli.evidence import trace_of, why_refused
-from budget_middleware.cli.output import Row, iso, usd
-from budget_middleware.core.model import Entry, Status
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.story import Change, changes_of
-
-# In the order in which a wrong number is usually found.
-_TOLD = (
-    Status.ADJUSTED,
-    Status.REPAIRED,
-    Status.EXPIRED,
-    Status.FINALIZED_LATE,
-    Status.RELEASED_LATE,
-    Status.FINALIZED_UNRESERVED,
-    Status.FINALIZED,
-)
+from budget_middleware.cli.output import Row
+from budget_middleware.cli.wording import trace_column, why_refused
+from budget_middleware.core.model import Status
+from budget_middleware.operations.account_explanation import AccountChange, AccountExplanation
+from budget_middleware.operations.rows import RefusalRow
+from budget_middleware.operations.values import figure
 
 
-def table_rows(account: Account, at_most: int, template: str | None) -> list[Row]:
-    """At most so many of each kind."""
+def table_rows(explanation: AccountExplanation) -> list[Row]:
     return [
-        *_hold_rows(account, at_most, template),
-        *_refusal_rows(account, at_most, template),
-        *_change_rows(account, at_most, template),
+        *_hold_rows(explanation),
+        *(_refusal_row(row, explanation.account) for row in explanation.refusals),
+        *map(_change_row, explanation.changes),
     ]
 
 
-def _hold_rows(account: Account, at_most: int, template: str | None) -> Iterable[Row]:
-    for hold in account.holds[:at_most]:
+def _hold_rows(explanation: AccountExplanation) -> Iterable[Row]:
+    for hold in explanation.holds:
         yield {
             "what": "held",
-            "usd": usd(hold.held.usd),
-            "time": iso(hold.created_ms),
-            "window": [target.window.id for target in hold.targets if target.account == account.name],
-            "other_accounts": account.others(target.account for target in hold.targets) or None,
+            "usd": hold.amount,
+            "time": hold.time,
+            "window": hold.windows,
+            "other_accounts": hold.other_accounts or None,
             "reservation_id": hold.id,
-            "why": f"for {(account.now_ms - hold.created_ms) / 1000:.1f} s,"
-            f" its lease ends in {(hold.deadline_ms - account.now_ms) / 1000:.1f} s",
-            **trace_of(hold.trace, template),
+            "why": f"for {hold.age_s:.1f} s, its lease ends in {hold.expires_in_s:.1f} s",
+            **trace_column(hold.trace_id, hold.trace_url),
         }
 
 
-def _refusal_rows(account: Account, at_most: int, template: str | None) -> Iterable[Row]:
-    for refusal in biggest(account.refusals, at_most):
-        reason = "held" if refusal.rejection.is_held else "spent"
-        yield {
-            "what": f"refused: {reason}" if refusal.times == 1 else f"refused: {reason} x {refusal.times}",
-            "usd": usd(refusal.rejection.estimate),
-            "time": iso(refusal.time_ms),
-            "window": refusal.rejection.target.window.id,
-            "other_accounts": account.others(refusal.accounts) or None,
-            "reservation_id": refusal.reservation_id,
-            "why": why_refused(refusal),
-            **trace_of(refusal.trace, template),
-        }
+def _refusal_row(row: RefusalRow, account: str) -> Row:
+    return {
+        "what": f"refused: {row.reason}" if row.times == 1 else f"refused: {row.reason} x {row.times}",
+        "usd": row.estimate,
+        "time": row.time,
+        "window": row.window,
+        "other_accounts": [each for each in dict.fromkeys(row.accounts) if each != account] or None,
+        "reservation_id": row.reservation_id,
+        "why": why_refused(row),
+        **trace_column(row.trace_id, row.trace_url),
+    }
 
 
-def biggest(refusals: Iterable[LoggedRefusal], at_most: int) -> list[LoggedRefusal]:
-    return sorted(refusals, key=lambda refusal: (-refusal.rejection.estimate, -refusal.time_ms))[:at_most]
-
-
-def _change_rows(account: Account, at_most: int, template: str | None) -> Iterable[Row]:
-    for change in weightiest(account.entries, at_most):
-        entry = change.entry
-        is_given_back = entry.status is Status.EXPIRED and not entry.spent_delta
-        yield {
-            "what": entry.status,
-            "usd": usd(entry.reserved_delta if is_given_back else entry.spent_delta),
-            "time": iso(entry.time_ms),
-            "window": [counter.window for counter in change.counters],
-            "other_accounts": account.others(account.accounts_of[entry.reservation_id]) or None,
-            "reservation_id": entry.reservation_id,
-            "why": entry.reason,
-            **trace_of(entry.trace, template),
-        }
-
-
-def weightiest(entries: Iterable[Entry], at_most: int) -> Iterable[Change]:
-    changes = changes_of(entries)
-    for status in _TOLD:
-        alike = [change for change in changes if change.entry.status is status]
-        yield from sorted(alike, key=lambda change: -change.moved)[:at_most]
+def _change_row(change: AccountChange) -> Row:
+    is_given_back = change.status is Status.EXPIRED and change.spent_delta == figure(0)
+    return {
+        "what": change.status,
+        "usd": change.reserved_delta if is_given_back else change.spent_delta,
+        "time": change.time,
+        "window": change.windows,
+        "other_accounts": change.other_accounts or None,
+        "reservation_id": change.reservation_id,
+        "why": change.reason,
+        **trace_column(change.trace_id, change.trace_url),
+    }

@@ -1,20 +1,22 @@
 """`price --answer`: the bill that a gateway with these settings would book for a saved answer."""
 
 from budget_middleware.apis.base import Ask
-from budget_middleware.cli.bill_table import bill_document, say_bill
+from budget_middleware.cli.bill_table import say_bill
 from budget_middleware.cli.output import complain, say, say_json
 from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.cli.saved_answers import SavedAnswer, has_cost, name_of, read_saved_answer
 from budget_middleware.core.bill import unpack
 from budget_middleware.core.charges import Charge, End, OnAbort, charge_of
 from budget_middleware.core.outcome import Outcome
+from budget_middleware.operations.bills import bill_row
+from budget_middleware.operations.values import as_json
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.bill import Bill, reported_cost
 from budget_middleware.request.quote import Quote
 from budget_middleware.settings import load
 
 
-def price_answer(file: str, *, model: str, api: str, as_json: bool) -> int:
+def price_answer(file: str, *, model: str, api: str, in_json: bool) -> int:
     """Print the bill of an answer. ``model`` is the one that was asked, empty if only the answer names one."""
     answer = read_saved_answer(file, api=api)
     if not has_cost(answer.seen):
@@ -32,12 +34,13 @@ def price_answer(file: str, *, model: str, api: str, as_json: bool) -> int:
     for what in sorted(bill.unpriced):
         complain(f"{what} has no price, and is missing from this bill: give it one in BUDGET_PRICES")
     names = {"api": answer.api.name, "asked": ask.model, "answered": answer.seen.model}
-    if as_json:
-        say_json({**names, **bill_document(itemized, reason=charge.reason)})
+    row = bill_row(itemized, reason=charge.reason)
+    if in_json:
+        say_json({**names, **as_json(row)})
         return 0
     said = f", answered by {answer.seen.model}" if answer.seen.model and answer.seen.model != ask.model else ""
     say(f"{ask.model or 'no model'} ({answer.api.name}){said}")
-    say_bill(itemized, reason=charge.reason)
+    say_bill(row)
     return 0
 
 

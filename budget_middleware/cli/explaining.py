@@ -3,11 +3,15 @@
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.account_story import tell_account
-from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import complain
+from budget_middleware.cli.account_story import say_account
+from budget_middleware.cli.output import complain, say_json, warn
 from budget_middleware.cli.parsing import add_command, add_trace_url, is_reservation_id, positive, subject
-from budget_middleware.cli.reservation_story import tell_reservation
+from budget_middleware.cli.reservation_story import say_reservation
+from budget_middleware.cli.running import on_state
+from budget_middleware.operations.account_explanation import explain_account
+from budget_middleware.operations.accounts import warnings_for
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.reservation_explanation import explain_reservation
 
 
 def add_to(commands: Any) -> None:
@@ -26,23 +30,40 @@ def add_to(commands: Any) -> None:
     add_trace_url(explain, "print a link in each line")
 
 
-async def _explain(desk: Desk, arguments: Namespace) -> int:
-    template = arguments.trace_url or desk.settings.trace_url
+async def _explain(context: OperatorContext, arguments: Namespace) -> int:
+    template = arguments.trace_url or context.settings.trace_url
     if is_reservation_id(arguments.subject):
-        is_known = await tell_reservation(desk, arguments.subject, template=template, as_json=arguments.json)
-        unknown = (
-            "no journal entry, hold or refusal of that id is known; BUDGET_JOURNAL_MAX says how many entries are kept"
+        return await _explain_reservation(context, arguments, template)
+    return await _explain_account(context, arguments, template)
+
+
+async def _explain_reservation(context: OperatorContext, arguments: Namespace, template: str | None) -> int:
+    explanation = await explain_reservation(context, arguments.subject, trace_url=template)
+    if explanation is None:
+        complain(
+            "not explained: no journal entry, hold or refusal of that id is known; BUDGET_JOURNAL_MAX says how many"
+            " entries are kept"
         )
+        return 1
+    if arguments.json:
+        say_json(explanation)
     else:
-        is_known = await tell_account(
-            desk,
-            arguments.subject,
-            past=arguments.all,
-            at_most=arguments.limit,
-            template=template,
-            as_json=arguments.json,
+        say_reservation(explanation)
+    return 0
+
+
+async def _explain_account(context: OperatorContext, arguments: Namespace, template: str | None) -> int:
+    explanation = await explain_account(
+        context, arguments.subject, include_past=arguments.all, at_most=arguments.limit, trace_url=template
+    )
+    if explanation is None:
+        warn(warnings_for(arguments.subject, context.settings))
+        complain(
+            "not explained: that account has no counter, limit, hold or refusal; `status --all` lists the counters"
         )
-        unknown = "that account has no counter, limit, hold or refusal; `status --all` lists the counters"
-    if not is_known:
-        complain(f"not explained: {unknown}")
-    return 0 if is_known else 1
+        return 1
+    if arguments.json:
+        say_json(explanation)
+    else:
+        say_account(explanation)
+    return 0

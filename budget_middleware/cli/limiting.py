@@ -1,16 +1,17 @@
 """`limit`: runtime limits, which operators set while gateways run."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import Any
 
-from budget_middleware.cli.binding import Bound, read_limits_of, runtime_limits_of, runtime_rules
-from budget_middleware.cli.desk import Desk, on_state
-from budget_middleware.cli.output import Row, complain, say, say_rows, usd
-from budget_middleware.cli.parsing import CommandError, add_command, pattern
-from budget_middleware.cli.slips import add_new, require_known, warn_of_unknown_kinds
-from budget_middleware.core.accounts import account_of, masked, names_raw_key, parse_pattern
+from budget_middleware.cli.output import Row, complain, say, say_rows, warn
+from budget_middleware.cli.parsing import CommandError, add_command, add_new, pattern
+from budget_middleware.cli.running import on_state
 from budget_middleware.core.limits import PERIODS, parse_amounts
 from budget_middleware.core.windows import Period
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.limits import clear_limits, clear_raw_key_limits, list_limits, set_limits
+from budget_middleware.operations.rows import LimitRow
 
 _ACCEPTED_AMOUNTS = "USD/PERIOD from 0 upwards, none/PERIOD and none"
 
@@ -42,70 +43,43 @@ def add_to(commands: Any) -> None:
     add_command(verbs, "list", on_state(_limit_list), says="Show the runtime limits.")
 
 
-async def _limit_set(desk: Desk, arguments: Namespace) -> int:
+async def _limit_set(context: OperatorContext, arguments: Namespace) -> int:
     try:
         amounts = parse_amounts(";".join(arguments.amounts))
     except ValueError as error:
         raise CommandError(str(error)) from None
     if not amounts:
         raise CommandError(f"no amount is named; accepted are {_ACCEPTED_AMOUNTS}")
-    await require_known(desk, arguments.account, is_new=arguments.new)
-    warn_of_unknown_kinds(arguments.account, desk)
-    for period, limit_nanos in amounts.items():
-        await desk.store.set_limit(arguments.account, period=period, limit_nanos=limit_nanos)
-    return await _say_what_binds(desk, arguments)
+    change = await set_limits(context, arguments.account, amounts, is_new=arguments.new)
+    warn(change.warnings)
+    _say_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
+    return 0
 
 
-async def _limit_clear(desk: Desk, arguments: Namespace) -> int:
+async def _limit_clear(context: OperatorContext, arguments: Namespace) -> int:
     if arguments.raw_keys:
-        return await _clear_raw_keys(desk)
+        say(f"{await clear_raw_key_limits(context)} limits on keys that are no hash were cleared")
+        return 0
     if arguments.account is None:
         raise CommandError("limit clear: no ACCOUNT is named")
     period = Period(arguments.period) if arguments.period else None
-    runtime = await runtime_limits_of(desk, arguments.account)
-    if not any(name == arguments.account and period in (None, each) for name, each in runtime.limits):
+    change = await clear_limits(context, arguments.account, period)
+    if not change.is_done:
         complain(f"not cleared: {arguments.account} has no runtime limit{f' a {period}' if period else ''}")
         return 1
-    await desk.store.clear_limit(arguments.account, period=period)
-    return await _say_what_binds(desk, arguments)
-
-
-async def _clear_raw_keys(desk: Desk) -> int:
-    """Remove what `limit set` refuses today; the accounts are not shown, since they may be tokens."""
-    raw = [name for name, _ in (await desk.store.limits()).limits if names_raw_key(parse_pattern(name))]
-    for name in dict.fromkeys(raw):
-        await desk.store.clear_limit(name, period=None)
-    say(f"{len(raw)} limits on keys that are no hash were cleared")
+    _say_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
     return 0
 
 
-async def _limit_list(desk: Desk, arguments: Namespace) -> int:
-    rows = [
-        _limit_row(
-            masked(account_of("+".join(rule.kinds), "+".join(rule.subjects))),
-            rule.period,
-            Bound(rule.limit_nanos, "runtime"),
-            as_json=arguments.json,
-        )
-        for rule in runtime_rules(await desk.store.limits())
-        if rule.period is not None
-    ]
-    say_rows(rows, as_json=arguments.json, if_none="no runtime limits")
+async def _limit_list(context: OperatorContext, arguments: Namespace) -> int:
+    _say_limits(await list_limits(context), arguments, if_none="no runtime limits")
     return 0
 
 
-async def _say_what_binds(desk: Desk, arguments: Namespace) -> int:
-    limits = await read_limits_of(desk, arguments.account)
-    rows = [
-        _limit_row(arguments.account, period, bound, as_json=arguments.json)
-        for period, bound in limits.of(arguments.account).items()
-    ]
-    say_rows(rows, as_json=arguments.json, if_none=f"nothing limits {arguments.account}")
-    return 0
+def _say_limits(rows: Sequence[LimitRow], arguments: Namespace, *, if_none: str) -> None:
+    shown = rows if arguments.json else list(map(_table_row, rows))
+    say_rows(shown, in_json=arguments.json, if_none=if_none)
 
 
-def _limit_row(name: str, period: Period, bound: Bound, *, as_json: bool) -> Row:
-    limit_usd = usd(bound.limit_nanos)
-    if as_json:
-        return {"account": name, "period": period, "limit_usd": limit_usd, "layer": bound.layer}
-    return {"account": name, "limit": f"{limit_usd or 'none'}/{period}", "layer": bound.layer}
+def _table_row(row: LimitRow) -> Row:
+    return {"account": row.account, "limit": f"{row.limit or 'none'}/{row.period}", "layer": row.layer}

@@ -2,11 +2,10 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.telemetry.traceparent import is_sampled, trace_ids
+from budget_middleware.operations.values import as_json
 
 PROGRAM = "budget-middleware"
 
@@ -23,34 +22,22 @@ def complain(line: str) -> None:
     sys.stderr.write(f"{PROGRAM}: {line}\n")
 
 
-def usd(nanos: int | None) -> str | None:
-    return None if nanos is None else usd_from_nanos(nanos)
-
-
-def iso(time_ms: int, zone: tzinfo = UTC, *, timespec: str = "milliseconds") -> str:
-    seconds, ms = divmod(time_ms, 1000)
-    return datetime.fromtimestamp(seconds, zone).replace(microsecond=ms * 1000).isoformat(timespec=timespec)
-
-
-def link(trace: str, template: str | None) -> Row:
-    """The column of links, which is there only with a template; None for what no trace tells, or was not sampled."""
-    if template is None:
-        return {}
-    trace_id, span_id = trace_ids(trace)
-    url = template.replace("{trace_id}", trace_id).replace("{span_id}", span_id)
-    return {"trace_url": url if is_sampled(trace) else None}
+def warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        complain(f"warning: {warning}")
 
 
 def say_json(value: object) -> None:
-    say(json.dumps(value))
+    """Write a row of operations, or whatever holds rows or is JSON already, in one line."""
+    say(json.dumps(as_json(value)))
 
 
-def say_rows(rows: Sequence[Row], *, as_json: bool, if_none: str) -> None:
+def say_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
     """A JSON array, or a table whose columns are named like the JSON keys."""
-    if as_json:
+    if in_json:
         say_json(rows)
     elif rows:
-        Table().say(rows)
+        Table().say(as_json(rows))
     else:
         say(if_none)
 

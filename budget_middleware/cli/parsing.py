@@ -16,6 +16,7 @@ from budget_middleware.core.accounts import (
     parts_of,
 )
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.operations.reasons import reason_by
 from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
 
 Run = Callable[[argparse.Namespace], int]
@@ -48,6 +49,10 @@ def add_command(commands: Any, name: str, run: Run, *, says: str, more: str = ""
     command.set_defaults(run=run)
     command.add_argument("--json", action="store_true", help="write JSON")
     return command
+
+
+def add_new(command: Parser) -> None:
+    command.add_argument("--new", action="store_true", help="even if nobody ever used the account or the namespace")
 
 
 def add_trace_url(command: Parser, says: str) -> None:
@@ -108,6 +113,13 @@ def _count_from(least: int) -> Callable[[str], int]:
     return parse
 
 
+def _percent(text: str) -> int:
+    digits = text.removesuffix("%")
+    if not digits.isdecimal() or len(digits) > 6:
+        raise ValueError(f"{text!r}: accepted: a percentage, 80 or 80%")
+    return int(digits)
+
+
 def _trace_url(text: str) -> str:
     try:
         template = trace_url_template(text)
@@ -136,13 +148,7 @@ def _reason(text: str) -> str:
     words = " ".join(text.split())
     if not words:
         raise ValueError("an empty reason explains nothing; accepted is any text")
-    return f"by {_user_name()}: {words}"
-
-
-def who_gave(reason: str) -> str:
-    """`by NAME`, as far as the reason tells; that of a program's own adjustment is told whole."""
-    by_name, colon, _ = reason.partition(": ")
-    return by_name if colon and by_name.startswith("by ") else f"as {reason!r}"
+    return reason_by(_user_name(), words)
 
 
 def _user_name() -> str:
@@ -160,6 +166,8 @@ subject = _checked(_subject)
 """One account, or the id of a reservation."""
 amount = _checked(_amount)
 """Nano-dollars of an amount in USD that is not 0."""
+percent = _checked(_percent)
+"""A whole percentage, with or without its sign."""
 positive = _checked(_count_from(1))
 tokens = _checked(_count_from(0))
 reason = _checked(_reason)

@@ -134,7 +134,7 @@ def _explain(arguments: Namespace) -> int:
     if others:
         say("")
         say("Other sources, which do not count:")
-        say_rows([_other_row(other) for other in others], as_json=False, if_none="")
+        say_rows([_other_row(other) for other in others], in_json=False, if_none="")
     return 0
 
 

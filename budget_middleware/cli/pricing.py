@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import Any
 
 from budget_middleware.cli.answer_pricing import complain_of_no_price, price_answer
-from budget_middleware.cli.bill_table import bill_document, say_bill
+from budget_middleware.cli.bill_table import say_bill
 from budget_middleware.cli.output import say, say_json
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.cli.price_checking import operators_book
@@ -14,6 +14,8 @@ from budget_middleware.core.accounts import KEY, account_of, key_id
 from budget_middleware.core.bill import ItemizedBill
 from budget_middleware.core.bill_packing import bill_of_usage
 from budget_middleware.core.pricing import Rates, Usage
+from budget_middleware.operations.bills import bill_row
+from budget_middleware.operations.values import as_json
 from budget_middleware.payers.payers import token_of
 from budget_middleware.settings import load
 
@@ -55,7 +57,7 @@ def add_to(commands: Any) -> None:
 def _price(arguments: Namespace) -> int:
     if arguments.answer is not None:
         return price_answer(
-            arguments.answer, model=arguments.asked or arguments.model, api=arguments.api, as_json=arguments.json
+            arguments.answer, model=arguments.asked or arguments.model, api=arguments.api, in_json=arguments.json
         )
     if not arguments.model or arguments.input is None or arguments.output is None:
         raise CommandError("price needs MODEL, --input and --output; or --answer FILE")
@@ -97,11 +99,11 @@ def _say_price(model: str, rates: Rates, bill: ItemizedBill) -> None:
         say(f"{rates.model} ({rates.provider or 'own price'})")
     else:
         say(f"{model} is not in the price book; BUDGET_UNKNOWN_MODEL prices it")
-    say_bill(bill)
+    say_bill(bill_row(bill))
 
 
 def _say_price_json(rates: Rates, bill: ItemizedBill) -> None:
-    say_json({**bill_document(bill), "model": rates.model or None, "provider": rates.provider or None})
+    say_json({**as_json(bill_row(bill)), "model": rates.model or None, "provider": rates.provider or None})
 
 
 # Key id.

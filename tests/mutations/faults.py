@@ -435,7 +435,7 @@ FAULTS = (
     ),
     Fault(
         "an amount is compared with its sign",
-        "cli/slips.py",
+        "operations/adjustments.py",
         "if abs(amount_nanos) > largest",
         "if amount_nanos > largest",
     ),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from budget_middleware.cli.desk import Desk
-from budget_middleware.cli.repairing import repair
 from budget_middleware.ledger import Ledger
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.repairs import repair
 from budget_middleware.settings import load
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import Telemetry
@@ -26,8 +26,10 @@ async def test_a_repair_is_told_once(
     await change_by_hand(base, KEY.counter, spent=5, reserved=3)
     if fault:
         faults.meets("repair", fault)
-    desk = Desk(load(), faults.store, Ledger(faults.store, telemetry=Telemetry(spans=spans_per)))
-    (entry,) = await repair(desk, (await audit_report(base)).corrections)
+    context = OperatorContext(load(), faults.store, Ledger(faults.store, telemetry=Telemetry(spans=spans_per)))
+    repaired = await repair(context, (await audit_report(base)).corrections)
+    (entry,) = repaired.entries
+    assert repaired.not_repaired == ()
     assert (await audit_report(base)).drift == ()
 
     verb = only(spans(), "budget.adjust")

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from budget_middleware.cli.server_checks import Finding, Health
 from budget_middleware.core.fingerprint import differences
 from budget_middleware.ledger.settings_watch import ALIVE_MS
+from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.stores.base import Note, Topic
 
 _CHECK = "gateways"

@@ -4,22 +4,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.cli.desk import Desk
-from budget_middleware.cli.evidence import entries_of
-from budget_middleware.cli.output import Row
-from budget_middleware.cli.reading import counters_shown
 from budget_middleware.core.model import Counter, CounterView, Entry, Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.story import BookingsRead, CounterStory, counter_story
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.counters import read_counters
+from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.rows import CounterRow
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class AccountFacts:
     """All that is known of an account; entries of the counters that are shown, and who was refused by whichever."""
 
     name: str
     now_ms: int
-    counters: Sequence[tuple[CounterView, Row]]
+    counters: Sequence[tuple[CounterView, CounterRow]]
     entries: Sequence[Entry]
     holds: Sequence[Reservation]
     refusals: Sequence[LoggedRefusal]
@@ -27,9 +27,9 @@ class Account:
     accounts_of: Mapping[str, Iterable[str]]
     """By reservation id the accounts that its journal entries name."""
 
-    def others(self, accounts: Iterable[str]) -> list[str]:
+    def others(self, accounts: Iterable[str]) -> tuple[str, ...]:
         """Who else pays for a request of this account."""
-        return [account for account in dict.fromkeys(accounts) if account != self.name]
+        return tuple(account for account in dict.fromkeys(accounts) if account != self.name)
 
     def story(self, view: CounterView) -> CounterStory:
         own = [entry for entry in self.entries if entry.counter == view.counter]
@@ -39,10 +39,10 @@ class Account:
         return [hold for hold in self.holds if any(target.counter == counter for target in hold.targets)]
 
 
-async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
+async def read_account(context: OperatorContext, name: str, *, include_past: bool) -> AccountFacts:
     # Counters before the journal: what is written meanwhile is told by an entry that no figure shows yet.
-    counters = await counters_shown(desk, name, past=past)
-    holds = [hold for hold in await desk.store.holds() if any(target.account == name for target in hold.targets)]
+    counters = await read_counters(context, name, include_past=include_past)
+    holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {view.counter for view, _ in counters}
     accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
 
@@ -53,15 +53,15 @@ async def read_account(desk: Desk, name: str, *, past: bool) -> Account:
         accounts_of[entry.reservation_id][entry.counter.account] = None
         return entry.counter in shown
 
-    read = await entries_of(desk.store, is_shown)
+    read = await entries_where(context.store, is_shown)
     entries = [entry for entry in read if entry.seq >= bookings.unbroken_from_seq]
-    head = await desk.store.head()
+    head = await context.store.head()
     refusals = [
         refusal
-        for refusal in await desk.store.refusals()
-        if name in refusal.accounts and (past or refusal.rejection.target.window.ends_ms > head.now_ms)
+        for refusal in await context.store.refusals()
+        if name in refusal.accounts and (include_past or refusal.rejection.target.window.ends_ms > head.now_ms)
     ]
-    return Account(
+    return AccountFacts(
         name,
         head.now_ms,
         counters,

@@ -1,8 +1,8 @@
 """How far back the journal reaches, in time: what `audit` and `explain` can prove depends on it."""
 
-from budget_middleware.cli.output import iso
-from budget_middleware.cli.server_checks import Finding, Health
 from budget_middleware.core.model import Entry
+from budget_middleware.operations.doctor.finding import Finding, Health
+from budget_middleware.operations.values import iso
 from budget_middleware.stores.base import Store
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -1,7 +1,7 @@
 """`doctor` tells how far back the journal reaches in time."""
 
-from budget_middleware.cli.journal_finding import DAY_MS, journal_finding
-from budget_middleware.cli.server_checks import Health
+from budget_middleware.operations.doctor.finding import Health
+from budget_middleware.operations.doctor.journal import DAY_MS, journal_finding
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock

@@ -1,12 +1,8 @@
 """Which of many counters `status` shows."""
 
-from argparse import ArgumentTypeError
-
-import pytest
-
-from budget_middleware.cli.choosing import choose, percent
 from budget_middleware.core.model import Balance, Counter, CounterView
 from budget_middleware.core.windows import Period
+from budget_middleware.operations.counters import choose
 
 
 def view(account: str, spent: int, reserved: int = 0) -> CounterView:
@@ -43,10 +39,3 @@ def test_by_how_much_of_the_limit_is_spent_or_reserved():
 def test_by_what_was_spent():
     assert chosen(top=2) == ["team:free", "team:a"]
     assert chosen(over_percent=80, top=1) == ["team:a"]
-
-
-def test_a_percentage():
-    assert (percent("80%"), percent("80"), percent("0")) == (80, 80, 0)
-    for text in ("", "%", "-1", "eighty", "8.5%", "1" * 7):
-        with pytest.raises(ArgumentTypeError, match="accepted"):
-            percent(text)

@@ -4,34 +4,15 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
+from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Store
 
 LEAST_VERSION = (6, 2)
 MOST_OFFSET_MS = 1_000
-
-
-class Health(StrEnum):
-    """How a check ended; any FAIL makes the command exit 1."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the doctor's; `fix` is empty where nothing has to be done."""
-
-    check: str
-    status: Health
-    message: str
-    fix: str = ""
 
 
 async def server_findings(settings: Settings, store: Store) -> list[Finding]:

@@ -1,21 +1,13 @@
-"""Which limit binds an account, as far as a command can know: a runtime limit, else BUDGET_LIMITS."""
+"""Which limit binds an account, as far as an operator can know: a runtime limit, else BUDGET_LIMITS."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from budget_middleware.cli.desk import Desk
-from budget_middleware.core.accounts import (
-    ANY,
-    GLOBAL,
-    MODEL,
-    account_of,
-    parts_of,
-)
+from budget_middleware.core.accounts import ANY, account_of, parts_of
 from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key, rule_of
 from budget_middleware.core.windows import Period
-from budget_middleware.payers.accounts_file import AccountsFile
-from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.operations.context import OperatorContext
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 
 
@@ -54,21 +46,21 @@ class BindingLimits:
         return [period for period, bound in self.of(account).items() if bound.limit_nanos is not None]
 
 
-async def read_limits(desk: Desk) -> BindingLimits:
-    return BindingLimits(runtime=await desk.store.limits(), environment=desk.settings.limits)
+async def read_limits(context: OperatorContext) -> BindingLimits:
+    return BindingLimits(runtime=await context.store.limits(), environment=context.settings.limits)
 
 
-async def read_limits_of(desk: Desk, account: str) -> BindingLimits:
+async def read_limits_of(context: OperatorContext, account: str) -> BindingLimits:
     """As far as they concern one account or pattern: a store may have 100,000 others."""
-    return BindingLimits(runtime=await runtime_limits_of(desk, account), environment=desk.settings.limits)
+    return BindingLimits(runtime=await read_runtime_limits_of(context, account), environment=context.settings.limits)
 
 
-async def runtime_limits_of(desk: Desk, account: str) -> RuntimeLimits:
+async def read_runtime_limits_of(context: OperatorContext, account: str) -> RuntimeLimits:
     """The runtime limits of an account or pattern, and of all patterns that stand for it."""
     kinds, subjects = zip(*parts_of(account), strict=True)
     parts = product(*((subject, ANY) if subject else ("",) for subject in subjects))
     patterns = dict.fromkeys(account_of("+".join(kinds), "+".join(each)) for each in parts)
-    news = await desk.store.limit_news(list(patterns), since_version=NO_VERSION)
+    news = await context.store.limit_news(list(patterns), since_version=NO_VERSION)
     return RuntimeLimits(news.version, news.limits)
 
 
@@ -80,37 +72,3 @@ def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
             runtime.limits.items(), key=lambda item: (item[0][0], PERIODS.index(item[0][1]))
         )
     ]
-
-
-def kinds_of_requests(settings: Settings) -> frozenset[str]:
-    """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
-    file = _accounts_file(settings)
-    kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
-    return frozenset(kinds | file.kinds if file else kinds)
-
-
-def accounts_of_file(settings: Settings) -> frozenset[str]:
-    """The accounts that BUDGET_ACCOUNTS_FILE names; SettingsError as above."""
-    file = _accounts_file(settings)
-    return file.accounts() if file else frozenset()
-
-
-def _accounts_file(settings: Settings) -> AccountsFile | None:
-    if settings.accounts_file is None:
-        return None
-    try:
-        return AccountsFile(settings.accounts_file)
-    except ValueError as error:
-        raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
-
-
-def doubt_about(account: str, settings: Settings) -> str | None:
-    """Why no request may ever have this account, if so: a slip of the pen would bind and credit nobody."""
-    unknown = sorted(dict(parts_of(account)).keys() - kinds_of_requests(settings))
-    if unknown:
-        return f"{told_kinds(unknown)}; unless accounts_source names it, no request has this account"
-    return None
-
-
-def told_kinds(unknown: Iterable[str]) -> str:
-    return f"neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for {', '.join(unknown)}"

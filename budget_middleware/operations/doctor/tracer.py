@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from budget_middleware.cli.server_checks import Finding, Health
+from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import SpansPer
 from budget_middleware.telemetry import EVENTS_MAX, has_tracer_provider
 

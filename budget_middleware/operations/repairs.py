@@ -2,16 +2,16 @@
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from shlex import quote
 
-from budget_middleware.cli.binding import read_limits
-from budget_middleware.cli.desk import LEAST_TIMEOUT_S, Desk
-from budget_middleware.cli.output import complain
 from budget_middleware.core.audit import Correction, Damage, Flaw
 from budget_middleware.core.model import Counter, Entry, Op, Repair, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Window, window_named
 from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.operations.binding import read_limits
+from budget_middleware.operations.context import LEAST_TIMEOUT_S, OperatorContext
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreRefused
 from budget_middleware.telemetry import names
@@ -43,46 +43,55 @@ def fix_of(damage: Damage) -> str:
     return f"DEL {key}, then run {_REPAIR}"
 
 
-async def repair(desk: Desk, corrections: Iterable[Correction]) -> list[Entry]:
-    """Lead each counter to what explains it; what cannot be, for it is damaged, is complained of."""
-    limits = await read_limits(desk)
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What repairs have booked, and in a line each why a counter was left alone: its record is damaged."""
+
+    entries: tuple[Entry, ...]
+    not_repaired: tuple[str, ...]
+
+
+async def repair(context: OperatorContext, corrections: Iterable[Correction]) -> Repaired:
+    """Lead each counter to what explains it."""
+    limits = await read_limits(context)
     entries: list[Entry] = []
+    not_repaired: list[str] = []
     for correction in corrections:
         account, period, window, _ = correction.counter
-        target = Target(account, _window_of(correction.counter, desk), limits.limit_nanos(account, period))
+        target = Target(account, _window_of(correction.counter, context), limits.limit_nanos(account, period))
         try:
-            entries += await _book(desk, target, correction)
+            entries += await _book(context, target, correction)
         except StoreRefused as error:
-            complain(f"not repaired: {account} {period} {window}: {error}")
-    return entries
+            not_repaired.append(f"{account} {period} {window}: {error}")
+    return Repaired(tuple(entries), tuple(not_repaired))
 
 
-async def _book(desk: Desk, target: Target, correction: Correction) -> tuple[Entry, ...]:
+async def _book(context: OperatorContext, target: Target, correction: Correction) -> tuple[Entry, ...]:
     """One repair, its span, and the entries of it: none if somebody was faster."""
     id_ = secrets.token_hex(16)
     attributes: names.Attributes = {names.AMOUNT_USD: correction.spent / NANOS_PER_USD, names.REASON: REASON}
-    span = desk.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, attributes=lambda: attributes)
+    span = context.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, attributes=lambda: attributes)
     verb = Repair(id_, target, correction.spent, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:
-        answer = await until_decided(lambda: desk.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))
+        answer = await until_decided(lambda: context.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))
         status = answer.status
-        entries = answer.entries or await _written_before(desk, id_)
-        desk.ledger.telemetry.spans.record_entries(span, entries)
+        entries = answer.entries or await _written_before(context, id_)
+        context.ledger.telemetry.spans.record_entries(span, entries)
     finally:
-        desk.ledger.telemetry.spans.end(span, status)
+        context.ledger.telemetry.spans.end(span, status)
     return entries
 
 
-async def _written_before(desk: Desk, id_: str) -> tuple[Entry, ...]:
+async def _written_before(context: OperatorContext, id_: str) -> tuple[Entry, ...]:
     """The id is this call's own, so an attempt whose answer was lost may have booked it."""
-    latest = await desk.store.latest(count=_LATEST)
+    latest = await context.store.latest(count=_LATEST)
     return tuple(entry for entry in latest if entry.reservation_id == id_)
 
 
-def _window_of(counter: Counter, desk: Desk) -> Window:
+def _window_of(counter: Counter, context: OperatorContext) -> Window:
     """The counter's window; of another BUDGET_TIMEZONE, one that is over: it is kept from now on."""
     try:
-        return window_named(counter.period, counter.window, timezone=desk.settings.timezone)
+        return window_named(counter.period, counter.window, timezone=context.settings.timezone)
     except ValueError:
         return Window(counter.period, counter.window, starts_ms=0, ends_ms=0)

@@ -1,0 +1,82 @@
+"""Which accounts a request can have, and whether anybody ever used one.
+
+A slip of the pen in an account or a namespace books money where nobody looks for it, so an account that nobody knows
+has to be confirmed.
+"""
+
+from collections.abc import Iterable
+
+from budget_middleware.core.accounts import ANY, GLOBAL, MODEL, parts_of
+from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.errors import Confirmation, Unconfirmed
+from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.settings import Settings, SettingsError
+
+
+def kinds_of_requests(settings: Settings) -> frozenset[str]:
+    """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
+    file = _accounts_file(settings)
+    kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
+    return frozenset(kinds | file.kinds if file else kinds)
+
+
+def accounts_of_file(settings: Settings) -> frozenset[str]:
+    """The accounts that BUDGET_ACCOUNTS_FILE names; SettingsError as above."""
+    file = _accounts_file(settings)
+    return file.accounts() if file else frozenset()
+
+
+def _accounts_file(settings: Settings) -> AccountsFile | None:
+    if settings.accounts_file is None:
+        return None
+    try:
+        return AccountsFile(settings.accounts_file)
+    except ValueError as error:
+        raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
+
+
+def warnings_for(account: str, settings: Settings) -> tuple[str, ...]:
+    """Why no request may ever have this account, if so: what is set or booked there would concern nobody."""
+    unknown = sorted(dict(parts_of(account)).keys() - kinds_of_requests(settings))
+    if not unknown:
+        return ()
+    return (f"{unknown_kinds_message(unknown)}; unless accounts_source names it, no request has this account",)
+
+
+def unknown_kinds_message(unknown: Iterable[str]) -> str:
+    return f"neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for {', '.join(unknown)}"
+
+
+async def require_known(context: OperatorContext, name: str, *, is_new: bool) -> None:
+    """Unconfirmed for an account, or a pattern, that no gateway ever used, unless the operator says that it is new."""
+    if is_new:
+        return
+    store, namespace = context.store, context.settings.namespace
+    if (await store.head()).seq == 0 and not (await store.limits_page()).limits:
+        others = await store.neighbours()
+        beside = f" (beside it: {', '.join(others[:5])})" if others else ""
+        raise Unconfirmed(
+            f"namespace {namespace!r} has 0 counters and nothing was ever booked in it{beside}: check"
+            " BUDGET_NAMESPACE and BUDGET_STORE_URL",
+            needs=Confirmation.NEW_ACCOUNT,
+        )
+    if not await _is_known(context, name):
+        count = len(await store.counters())
+        raise Unconfirmed(
+            f"{name} has no counter and no limit of its own ({count} counters in namespace {namespace!r}):"
+            " check its spelling",
+            needs=Confirmation.NEW_ACCOUNT,
+        )
+
+
+async def _is_known(context: OperatorContext, name: str) -> bool:
+    runtime = await read_runtime_limits_of(context, name)
+    limits = BindingLimits(runtime=runtime, environment=context.settings.limits)
+    if name in limits.exact_accounts or any(pattern == name for pattern, _ in runtime.limits):
+        return True
+    parts = parts_of(name)
+    if name == GLOBAL or any(subject == ANY for _, subject in parts):
+        # It stands for accounts to come, whose kinds at least must exist.
+        return {kind for kind, _ in parts} <= kinds_of_requests(context.settings)
+    return name in accounts_of_file(context.settings) or bool(await context.store.counters(name))

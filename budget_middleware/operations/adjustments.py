@@ -1,0 +1,126 @@
+"""Adjustments: what operators book by hand, and which amounts they have to confirm."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from budget_middleware.core.limits import PERIODS, Claim
+from budget_middleware.core.model import Counter, CounterView, Status, Target
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.windows import Period, window_at, window_named
+from budget_middleware.operations.accounts import require_known, warnings_for
+from budget_middleware.operations.binding import read_limits_of
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed, UnknownFate
+from budget_middleware.operations.rows import ChangedRow, changed_row
+from budget_middleware.operations.values import figure
+from budget_middleware.stores.base import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What an adjustment did to each counter."""
+
+    changes: tuple[ChangedRow, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counters:
+    """The claims on current windows, or the one target that the operator named."""
+
+    claims: Sequence[Claim]
+    named: tuple[Target, ...] | None = None
+
+
+async def adjust(
+    context: OperatorContext,
+    account: str,
+    amount_nanos: int,
+    *,
+    reason: str,
+    window: str | None = None,
+    is_new: bool = False,
+    is_large: bool = False,
+) -> Adjustment:
+    """Add an amount (negative: a credit) to what an account has spent.
+
+    It is booked in the current window of every period that is limited or has a counter, or in the one window that is
+    named, such as ``month`` or ``month:2026-11``. Unconfirmed for an account that nobody ever used, unless ``is_new``,
+    and for an amount beyond anything on its counters, unless ``is_large``; OperationError for a window that is none.
+
+    UnknownFate if the store did not tell in time whether it was booked.
+    """
+    counters = await _adjusted_counters(context, account, window)
+    await require_known(context, account, is_new=is_new)
+    if not is_large:
+        await _require_usual_size(context, account, amount_nanos, counters, is_new=is_new)
+    warnings = warnings_for(account, context.settings)
+    try:
+        answer = await context.ledger.adjust(
+            counters.claims, amount=Amounts(usd=amount_nanos), reason=reason, targets=counters.named
+        )
+    except StoreUnavailable as error:
+        raise UnknownFate(str(error)) from None
+    # It may have expired other requests' reservations in passing.
+    own = (entry for entry in answer.entries if entry.status is Status.ADJUSTED)
+    return Adjustment(tuple(changed_row(entry, spent=True) for entry in own), warnings)
+
+
+async def _adjusted_counters(context: OperatorContext, account: str, window: str | None) -> _Counters:
+    limits = await read_limits_of(context, account)
+    if window is None:
+        periods = await _periods_in_use(context, account, limited=limits.limited_periods(account))
+    else:
+        periods = [_period(window.partition(":")[0])]
+    claims = [Claim(account, period, limits.limit_nanos(account, period)) for period in periods]
+    if window is None or ":" not in window:
+        return _Counters(claims)
+    try:
+        named = window_named(periods[0], window.partition(":")[2], timezone=context.settings.timezone)
+    except ValueError as error:
+        raise OperationError(str(error)) from None
+    return _Counters(claims, (Target(account, named, claims[0].limit_nanos),))
+
+
+def _period(text: str) -> Period:
+    if text not in PERIODS:
+        raise OperationError(f"{text[:40]!r} is not a period; accepted are {', '.join(PERIODS)}")
+    return Period(text)
+
+
+async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:
+    now_ms = (await context.store.head()).now_ms
+    counters = [view.counter for view in await context.store.counters(account)]
+    counted = {
+        counter.period
+        for counter in counters
+        if window_at(counter.period, time_ms=now_ms, timezone=context.settings.timezone).id == counter.window
+    }
+    return [period for period in PERIODS if period in counted or period in limited] or [Period.MONTH]
+
+
+async def _require_usual_size(
+    context: OperatorContext, account: str, amount_nanos: int, counters: _Counters, *, is_new: bool
+) -> None:
+    now_ms = (await context.store.head()).now_ms
+    zone = context.settings.timezone
+    current = (
+        Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=zone), claim.limit_nanos)
+        for claim in counters.claims
+    )
+    largest_nanos = _largest_size(
+        [(target.counter, target.limit) for target in counters.named or current],
+        await context.store.counters(account),
+    )
+    if abs(amount_nanos) > largest_nanos and not (is_new and not largest_nanos):
+        raise Unconfirmed(
+            f"{figure(amount_nanos)} USD is more than the limit and the spending of every counter that it changes"
+            f" (at most {figure(largest_nanos)} USD): check the amount",
+            needs=Confirmation.LARGE_AMOUNT,
+        )
+
+
+def _largest_size(limits: Iterable[tuple[Counter, int | None]], views: Iterable[CounterView]) -> int:
+    """The size of a counter is its limit or what it has spent, whichever is more; that of a new one is 0."""
+    spent = {view.counter: abs(view.balance.spent) for view in views}
+    return max((max(limit_nanos or 0, spent.get(counter, 0)) for counter, limit_nanos in limits), default=0)

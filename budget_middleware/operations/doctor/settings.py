@@ -1,0 +1,54 @@
+"""What the settings themselves may get wrong: mode, prices, limits."""
+
+from collections.abc import Sequence
+
+from budget_middleware.core.limits import LimitRule, names_no_key
+from budget_middleware.operations.accounts import kinds_of_requests, unknown_kinds_message
+from budget_middleware.operations.doctor.finding import Finding, Health
+from budget_middleware.prices import load_prices
+from budget_middleware.setting_types import Mode
+from budget_middleware.settings import Settings, SettingsError
+
+
+def mode_finding(settings: Settings) -> Finding:
+    if settings.mode is Mode.OFF:
+        return Finding("settings", Health.WARN, "BUDGET_MODE=off: nothing is metered", "set shadow or enforce")
+    if settings.known_keys_only and settings.accounts_file is None:
+        told = "BUDGET_KNOWN_KEYS_ONLY=1 without BUDGET_ACCOUNTS_FILE stops the gateway"
+        fix = "name the file that knows the keys, unless the gateway's code has an accounts_source"
+        return Finding("settings", Health.WARN, told, fix)
+    refused = "refuses" if settings.mode is Mode.ENFORCE else "only records what it would refuse"
+    return Finding("settings", Health.OK, f"all are accepted; BUDGET_MODE={settings.mode} {refused}")
+
+
+def prices_finding(settings: Settings) -> Finding:
+    if settings.prices is None:
+        return Finding("prices", Health.OK, "the built-in price book, no prices of your own")
+    try:
+        own = load_prices(settings.prices)
+    except ValueError as error:
+        return Finding("prices", Health.FAIL, str(error), "correct the file that BUDGET_PRICES names")
+    return Finding("prices", Health.OK, f"{len(own)} models of your own in {settings.prices}")
+
+
+def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
+    rules = [*settings.limits, *runtime]
+    if any(map(names_no_key, rules)):
+        # Which one is not told: it may be a token.
+        told = "a runtime limit is on a key that is no hash, and never binds"
+        fix = "run limit clear --raw-keys, and set it for what key-id tells"
+        return Finding("limits", Health.WARN, told, fix)
+    try:
+        unknown = {kind for rule in rules for kind in rule.kinds} - kinds_of_requests(settings)
+    except SettingsError as error:
+        return Finding("limits", Health.FAIL, str(error), "correct the file")
+    if unknown:
+        return Finding(
+            "limits",
+            Health.WARN,
+            f"{unknown_kinds_message(sorted(unknown))}: limits on that never bind",
+            "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
+        )
+    if not rules:
+        return Finding("limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS")
+    return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")

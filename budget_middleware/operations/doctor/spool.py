@@ -1,0 +1,24 @@
+"""Endings that wait in spool files and that no process may book any more."""
+
+from budget_middleware.ledger.spool_file import refused_in, set_aside_in
+from budget_middleware.operations.doctor.finding import Finding, Health
+from budget_middleware.settings import Settings
+
+
+def spool_findings(settings: Settings) -> list[Finding]:
+    """Endings that no process may book any more."""
+    if settings.spool_path is None:
+        return []
+    fix = "look for its id in the journal, book it with adjust if it is not there, then delete the file"
+    return [
+        Finding("spool", Health.WARN, f"{path}: it came too late to be booked", fix)
+        for path in set_aside_in(settings.spool_path)
+    ] + [
+        Finding(
+            "spool",
+            Health.WARN,
+            f"{path}: some lines of it are no endings, and were not booked",
+            "look who wrote them, book with adjust what is owed, then delete the file",
+        )
+        for path in refused_in(settings.spool_path)
+    ] or [Finding("spool", Health.OK, f"nothing in {settings.spool_path} came too late to be booked")]

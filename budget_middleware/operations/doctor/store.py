@@ -1,0 +1,77 @@
+"""What may be wrong with the store: whether it answers, its records, and what gateways left in it."""
+
+from collections.abc import Sequence
+
+from budget_middleware.core.audit import Damage
+from budget_middleware.opening import fingerprint_of
+from budget_middleware.operations.binding import runtime_rules
+from budget_middleware.operations.context import no_answer, patient_store
+from budget_middleware.operations.doctor.finding import Finding, Health
+from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
+from budget_middleware.operations.doctor.gateways import noted_findings
+from budget_middleware.operations.doctor.journal import journal_finding
+from budget_middleware.operations.doctor.server import server_findings
+from budget_middleware.operations.doctor.settings import limits_finding
+from budget_middleware.operations.repairs import fix_of
+from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.opening import MEMORY_URL
+
+SHOWN_RECORDS = 20
+
+
+async def store_findings(settings: Settings) -> list[Finding]:
+    """Ask the store that the settings name, and judge what it tells."""
+    if settings.store_url == MEMORY_URL:
+        return _memory_findings(settings)
+    try:
+        store = patient_store(settings)
+    except SettingsError as error:
+        return [Finding("store", Health.FAIL, str(error), "correct it")]
+    records: list[Finding] = []
+    try:
+        records = _record_findings(await store.damage())
+        return await _findings_of(store, settings, records)
+    except StoreUnavailable as error:
+        return [Finding("store", Health.FAIL, no_answer(settings, error), "start it, or correct BUDGET_STORE_URL")]
+    except WrongServer as error:
+        return [Finding("store", Health.FAIL, f"{error.cause} ({error.args[0]})", error.fix), *records]
+    except StoreRefused as error:
+        return [Finding("store", Health.FAIL, f"it refused: {error}", "see records, or audit"), *records]
+    finally:
+        await store.aclose()
+
+
+def _memory_findings(settings: Settings) -> list[Finding]:
+    return [
+        limits_finding(settings, []),
+        Finding(
+            "store",
+            Health.WARN,
+            "memory://: every process counts for itself and forgets when it ends",
+            "set BUDGET_STORE_URL=redis://HOST:PORT/DB",
+        ),
+        Finding("gateway", Health.OK, "models without a price and unmetered routes: see its log"),
+    ]
+
+
+async def _findings_of(store: Store, settings: Settings, records: list[Finding]) -> list[Finding]:
+    await store.check()
+    runtime = runtime_rules(await store.limits())
+    notes = await store.notes()
+    head = await store.head()
+    neighbours = await store.neighbours() if head.seq == 0 else ()
+    own = fingerprint_of(settings)
+    noted = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
+    noted += noted_findings(notes, settings)
+    journal = await journal_finding(store, journal_max=settings.journal_max)
+    return [limits_finding(settings, runtime), *await server_findings(settings, store), *records, journal, *noted]
+
+
+def _record_findings(damage: Sequence[Damage]) -> list[Finding]:
+    findings = [
+        Finding("records", Health.FAIL, f"{found.key}: {found.flaw}", fix_of(found)) for found in damage[:SHOWN_RECORDS]
+    ]
+    if len(damage) > SHOWN_RECORDS:
+        findings.append(Finding("records", Health.FAIL, f"{len(damage) - SHOWN_RECORDS} more", "see audit"))
+    return findings or [Finding("records", Health.OK, "all are sound")]

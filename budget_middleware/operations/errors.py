@@ -1,0 +1,30 @@
+"""Why an operation was not carried out, in one line each; but for `UnknownFate` nothing was changed."""
+
+from enum import StrEnum
+
+from budget_middleware.stores.base import StoreUnavailable
+
+
+class OperationError(Exception):
+    """What was asked for makes no sense here."""
+
+
+class Confirmation(StrEnum):
+    """What an operator may have to confirm. Each face has its own way to say so: an option, a field."""
+
+    NEW_ACCOUNT = "new_account"
+    """The account or the namespace is new: nobody ever used it."""
+    LARGE_AMOUNT = "large_amount"
+    """The amount is meant, though it is beyond anything on the counters that it changes."""
+
+
+class Unconfirmed(OperationError):
+    """What may be a slip of the pen: it is done once it is asked for with this confirmation."""
+
+    def __init__(self, message: str, *, needs: Confirmation) -> None:
+        super().__init__(message)
+        self.needs = needs
+
+
+class UnknownFate(StoreUnavailable):
+    """The store did not answer in time, so it may have made the change: the journal tells, before it is repeated."""

@@ -1,0 +1,11 @@
+"""The reasons of operators' changes, as the journal keeps them: who gave it, then why."""
+
+
+def reason_by(who: str, why: str) -> str:
+    return f"by {who}: {why}"
+
+
+def who_gave(reason: str) -> str:
+    """`by NAME`, as far as the reason tells; that of a program's own adjustment is told whole."""
+    by_name, colon, _ = reason.partition(": ")
+    return by_name if colon and by_name.startswith("by ") else f"as {reason!r}"

@@ -1,0 +1,80 @@
+"""The bill of a reservation, wherever it was booked: by itself, by another one, or by one that was corrected since.
+
+What a call costs is mostly booked by the reservation that the client knows. A response in the background is booked by
+another one, whose id follows from the response's, and corrected by an adjustment once its usage is told; a guard behind
+a guard books for both. Reasons in the journal name the other id, so the way is followed from entry to entry.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from budget_middleware.core.bill import unpack
+from budget_middleware.core.charges import BOOKED_BY, CORRECTS
+from budget_middleware.core.model import Entry, Op
+from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.operations.bills import BillRow, bill_row
+from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.values import NOT_IN_JSON, values_of
+from budget_middleware.stores.base import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationBill(BillRow):
+    """The bill that counts in the end. ``first_usd`` is what was booked before ``corrected_by_usd``."""
+
+    booked_by: str
+    corrected_by_usd: str | None
+    first_usd: str = field(metadata=NOT_IN_JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class _Booking:
+    """What was booked for a reservation, by whichever id."""
+
+    booked_by: str
+    entry: Entry
+    correction: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBill:
+    """Whether anything was booked by a finalize; ``bill`` is None where none was kept that can be read."""
+
+    is_booked: bool
+    bill: ReservationBill | None = None
+
+
+async def find_bill(store: Store, id_: str, entries: Sequence[Entry]) -> FoundBill:
+    """The bill of a reservation with these entries."""
+    booking = await _find_booking(store, id_, entries)
+    return FoundBill(is_booked=True, bill=_bill_of(booking)) if booking else FoundBill(is_booked=False)
+
+
+async def _find_booking(store: Store, id_: str, entries: Sequence[Entry]) -> _Booking | None:
+    booked_by = next((_named_in(entry) for entry in entries if _named_in(entry)), "") or id_
+    if booked_by != id_ or not any(entry.op is Op.FINALIZE for entry in entries):
+        entries = await entries_where(store, lambda entry: entry.reservation_id == booked_by)
+    booking = next((entry for entry in entries if entry.op is Op.FINALIZE), None)
+    if booking is None:
+        return None
+    corrections = await entries_where(store, lambda entry: entry.reason == f"{CORRECTS}{booked_by}")
+    correction = next((entry for entry in corrections if entry.counter == booking.counter), None)
+    return _Booking(booked_by, booking, correction)
+
+
+def _named_in(entry: Entry) -> str:
+    """The id of the reservation that has booked instead, as the reason of a release names it."""
+    return entry.reason.removeprefix(BOOKED_BY).partition("+")[0] if entry.reason.startswith(BOOKED_BY) else ""
+
+
+def _bill_of(booking: _Booking) -> ReservationBill | None:
+    correction = booking.correction
+    bill = unpack((correction or booking.entry).bill)
+    if bill is None:
+        return None
+    return ReservationBill(
+        **values_of(bill_row(bill, reason="" if correction else booking.entry.reason)),
+        booked_by=booking.booked_by,
+        corrected_by_usd=usd_from_nanos(correction.spent_delta) if correction else None,
+        first_usd=usd_from_nanos(booking.entry.spent_delta),
+    )

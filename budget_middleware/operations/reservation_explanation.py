@@ -1,0 +1,153 @@
+"""What became of one reservation: asked, refused, held, expired, ended, and what it booked in the end."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from budget_middleware.core.model import Entry, Reservation, Status
+from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.reservation_bill import ReservationBill, find_bill
+from budget_middleware.operations.rows import (
+    EntryRow,
+    LinkedEntryRow,
+    RefusalRow,
+    linked_entry_row,
+    refusal_row,
+)
+from budget_middleware.operations.values import NOT_IN_JSON, Figure, dollars, figure, iso
+
+_ENDED = frozenset(
+    {
+        Status.FINALIZED,
+        Status.FINALIZED_LATE,
+        Status.FINALIZED_UNRESERVED,
+        Status.RELEASED,
+        Status.RELEASED_LATE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationEvent:
+    """A refusal, or the entries that one verb wrote; ``after_s`` is the time since the first event."""
+
+    time: str
+    after_s: float
+    event: RefusalRow | tuple[EntryRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationExplanation:
+    """``outcome`` is one sentence. ``is_booked`` says whether there may be a bill, ``bill`` is there if it was kept."""
+
+    reservation_id: str
+    outcome: str
+    booked: Figure
+    held: Figure
+    expires_in_s: float | None
+    refusals: tuple[RefusalRow, ...]
+    changes: tuple[LinkedEntryRow, ...]
+    bill: ReservationBill | None
+    is_booked: bool = field(metadata=NOT_IN_JSON)
+    events: tuple[ReservationEvent, ...] = field(metadata=NOT_IN_JSON)
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """All that is known of an id. ``hold`` is there while it is pending and its lease lasts."""
+
+    id: str
+    now_ms: int
+    entries: Sequence[Entry]
+    hold: Reservation | None
+    refusals: Sequence[LoggedRefusal]
+
+    @property
+    def statuses(self) -> set[Status]:
+        return {entry.status for entry in self.entries}
+
+    @property
+    def booked_nanos(self) -> int:
+        """What it added to *spent* of one of its counters, as to each."""
+        own = [entry for entry in self.entries if entry.counter == self.entries[0].counter]
+        return sum(entry.spent_delta for entry in own)
+
+
+async def explain_reservation(
+    context: OperatorContext, id_: str, *, trace_url: str | None = None
+) -> ReservationExplanation | None:
+    """None where nothing is known of the id."""
+    life = await _read(context, id_)
+    if not (life.entries or life.hold or life.refusals):
+        return None
+    found = await find_bill(context.store, id_, life.entries)
+    refusals = [(each, refusal_row(each, trace_url)) for each in life.refusals]
+    return ReservationExplanation(
+        id_,
+        _outcome(life),
+        booked=figure(life.booked_nanos),
+        held=figure(life.hold.held.usd if life.hold else 0),
+        expires_in_s=(life.hold.deadline_ms - life.now_ms) / 1000 if life.hold else None,
+        refusals=tuple(row for _, row in refusals),
+        changes=tuple(linked_entry_row(entry, trace_url) for entry in life.entries),
+        bill=found.bill,
+        is_booked=found.is_booked,
+        events=tuple(_events(refusals, life.entries)),
+    )
+
+
+async def _read(context: OperatorContext, id_: str) -> _Life:
+    # The journal before the holds: one that ends in between is told as held, with all that was so then.
+    entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
+    hold = next((hold for hold in await context.store.holds() if hold.id == id_), None)
+    if hold is None and entries and entries[-1].status is Status.RESERVED:
+        entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
+    refusals = [refusal for refusal in await context.store.refusals() if refusal.reservation_id == id_]
+    return _Life(id_, (await context.store.head()).now_ms, entries, hold, refusals)
+
+
+def _events(
+    refusals: Iterable[tuple[LoggedRefusal, RefusalRow]], entries: Iterable[Entry]
+) -> Iterator[ReservationEvent]:
+    """In the order of time."""
+    events: list[tuple[int, RefusalRow | tuple[EntryRow, ...]]] = [
+        *((refusal.time_ms, row) for refusal, row in refusals),
+        *((verb[0].time_ms, tuple(map(EntryRow.of, verb))) for verb in _verbs(entries)),
+    ]
+    events.sort(key=lambda each: each[0])
+    return (ReservationEvent(iso(time_ms), (time_ms - events[0][0]) / 1000, event) for time_ms, event in events)
+
+
+def _verbs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """The entries of each verb; a verb wrote all of its own at one instant."""
+    for _, verb in groupby(entries, key=lambda entry: (entry.status, entry.time_ms)):
+        yield list(verb)
+
+
+def _outcome(life: _Life) -> str:
+    if life.hold:
+        left_s = (life.hold.deadline_ms - life.now_ms) / 1000
+        return (
+            f"it holds {dollars(life.hold.held.usd)} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
+            f" its lease ends in {left_s:.1f} s unless its worker renews it."
+        )
+    if not life.entries:
+        enforced = any(refusal.is_enforced for refusal in life.refusals)
+        return "it was refused and changed no counter." if enforced else "it would have been refused."
+    if life.statuses & _ENDED:
+        return f"it is over and has booked {dollars(life.booked_nanos)}{_lateness(life)}."
+    if Status.EXPIRED in life.statuses:
+        return f"its lease expired, and no ending has come since; it has booked {dollars(life.booked_nanos)}."
+    if Status.RESERVED in life.statuses:
+        return "its lease is over; the next look at its counters gives back what it held."
+    return f"an operator's change of {dollars(life.booked_nanos)}."
+
+
+def _lateness(life: _Life) -> str:
+    if life.statuses & {Status.FINALIZED_LATE, Status.RELEASED_LATE}:
+        return ", late: its lease had expired before it ended"
+    if Status.RESERVED not in life.statuses:
+        return "; when it was reserved is not in the journal"
+    return ""

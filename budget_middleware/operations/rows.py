@@ -1,0 +1,224 @@
+"""Rows: what operators are told of counters, holds, journal entries, refusals and limits, the same by every face.
+
+A row is made from one record of the core by the function beside it, and written as JSON by `values.as_json`.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from budget_middleware.core.model import CounterView, Entry, Op, Reservation, Status
+from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.windows import Period, window_named
+from budget_middleware.operations.values import (
+    NOT_IN_JSON,
+    OMITTED,
+    Figure,
+    Omitted,
+    figure,
+    ids_of_trace,
+    iso,
+    trace_url_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CounterRow:
+    """A counter as it stands, and the limit that binds it now."""
+
+    account: str
+    period: Period
+    window: str
+    limit: Figure | None
+    spent: Figure
+    reserved: Figure
+    available: Figure | None
+    resets_at: str | None
+
+
+def counter_row(view: CounterView, limit_nanos: int | None, timezone: ZoneInfo) -> CounterRow:
+    counter, balance = view.counter, view.balance
+    taken = balance.spent + balance.reserved
+    return CounterRow(
+        counter.account,
+        counter.period,
+        counter.window,
+        limit=figure(limit_nanos),
+        spent=figure(balance.spent),
+        reserved=figure(balance.reserved),
+        available=None if limit_nanos is None else figure(limit_nanos - taken),
+        resets_at=_resets_at(counter.period, counter.window, timezone),
+    )
+
+
+@lru_cache(1_024)
+def _resets_at(period: Period, window_id: str, timezone: ZoneInfo) -> str | None:
+    if period is Period.TOTAL:
+        return None
+    try:
+        window = window_named(period, window_id, timezone=timezone)
+    except ValueError:
+        return None  # A window of another BUDGET_TIMEZONE, from before it was changed.
+    return iso(window.ends_ms, timezone, timespec="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """A pending reservation."""
+
+    id: str
+    accounts: tuple[str, ...]
+    amount: Figure
+    age_s: float
+    expires_in_s: float
+    trace_id: str | None
+
+
+def hold_row(hold: Reservation, now_ms: int) -> HoldRow:
+    return HoldRow(
+        hold.id,
+        tuple(dict.fromkeys(target.account for target in hold.targets)),
+        amount=figure(hold.held.usd),
+        age_s=(now_ms - hold.created_ms) / 1000,
+        expires_in_s=(hold.deadline_ms - now_ms) / 1000,
+        trace_id=ids_of_trace(hold.trace)[0],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """A journal entry: one change of one counter, and the counter's figures after it."""
+
+    seq: int
+    time: str
+    op: Op
+    reservation_id: str
+    account: str
+    period: Period
+    window: str
+    spent_delta: Figure
+    reserved_delta: Figure
+    spent: Figure
+    reserved: Figure
+    status: Status
+    trace_id: str | None
+    span_id: str | None
+    reason: str
+
+    @classmethod
+    def of(cls, entry: Entry, **more: Any) -> Self:
+        """The row of an entry; ``more`` are the fields that a derived class has besides."""
+        trace_id, span_id = ids_of_trace(entry.trace)
+        return cls(
+            seq=entry.seq,
+            time=iso(entry.time_ms),
+            op=entry.op,
+            reservation_id=entry.reservation_id,
+            account=entry.counter.account,
+            period=entry.counter.period,
+            window=entry.counter.window,
+            spent_delta=figure(entry.spent_delta),
+            reserved_delta=figure(entry.reserved_delta),
+            spent=figure(entry.spent),
+            reserved=figure(entry.reserved),
+            status=entry.status,
+            trace_id=trace_id,
+            span_id=span_id,
+            reason=entry.reason,
+            **more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedEntryRow(EntryRow):
+    """With the link to its trace, where there is a template for links."""
+
+    trace_url: str | Omitted | None
+
+
+def linked_entry_row(entry: Entry, template: str | None) -> LinkedEntryRow:
+    return LinkedEntryRow.of(entry, trace_url=trace_url_of(entry.trace, template))
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """A refused reserve, and the figures of the counter that refused it; or the last of ``times`` like it."""
+
+    time: str
+    reservation_id: str
+    accounts: tuple[str, ...]
+    reason: str
+    account: str
+    period: Period
+    window: str
+    limit: Figure
+    spent: Figure
+    reserved: Figure
+    estimate: Figure
+    model: str | None
+    enforced: bool
+    times: int
+    trace_id: str | None
+    trace_url: str | Omitted | None
+    shortfall: Figure = field(metadata=NOT_IN_JSON)
+
+
+def refusal_row(refusal: LoggedRefusal, template: str | None) -> RefusalRow:
+    rejection = refusal.rejection
+    return RefusalRow(
+        time=iso(refusal.time_ms),
+        reservation_id=refusal.reservation_id,
+        accounts=refusal.accounts,
+        reason="held" if rejection.is_held else "spent",
+        account=rejection.target.account,
+        period=rejection.target.window.period,
+        window=rejection.target.window.id,
+        limit=figure(rejection.limit),
+        spent=figure(rejection.balance.spent),
+        reserved=figure(rejection.balance.reserved),
+        estimate=figure(rejection.estimate),
+        model=refusal.model or None,
+        enforced=refusal.is_enforced,
+        times=refusal.times,
+        trace_id=ids_of_trace(refusal.trace)[0],
+        trace_url=trace_url_of(refusal.trace, template),
+        shortfall=figure(rejection.shortfall),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """What a layer of limits says of a period of an account; ``limit`` is None where it lifts the limit."""
+
+    account: str
+    period: Period
+    limit: Figure | None
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRow:
+    """What an operator's own change did to a counter; figures that it leaves alone are omitted."""
+
+    seq: int
+    account: str
+    period: Period
+    window: str
+    spent_before: Figure | Omitted
+    spent: Figure | Omitted
+    reserved_before: Figure | Omitted
+    reserved: Figure | Omitted
+
+
+def changed_row(entry: Entry, *, spent: bool = False, reserved: bool = False) -> ChangedRow:
+    return ChangedRow(
+        entry.seq,
+        entry.counter.account,
+        entry.counter.period,
+        entry.counter.window,
+        spent_before=figure(entry.spent_before) if spent else OMITTED,
+        spent=figure(entry.spent) if spent else OMITTED,
+        reserved_before=figure(entry.reserved_before) if reserved else OMITTED,
+        reserved=figure(entry.reserved) if reserved else OMITTED,
+    )
