@@ -97,8 +97,9 @@ async def test_a_deploy_under_load_in_either_direction(
     await deploy.until_nothing_is_held()
     await deploy.check_books()
     await deploy.audit()
-    ends_late = change.coming.reads(change.going)
-    assert await deploy.outcomes(late) == [LATE if ends_late else IN_TIME] * 3
+    # Where nobody else expired them, the paused worker may have been the first that saw that they were over.
+    expected = [LATE] if change.coming.reads(change.going) else [LATE, IN_TIME]
+    assert all(outcome in expected for outcome in await deploy.outcomes(late))
     assert await deploy.outcomes(killed) == [EXPIRED] * 3
     # A file that is found again, from a backup of the disk say.
     left_on_disk.restore()
