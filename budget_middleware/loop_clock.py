@@ -2,11 +2,17 @@
 
 Theory of operation. A time-out on the wall clock cannot tell a silent server from a late worker: a handler that blocks
 the event loop for a second makes every reply look a second late, although it has been in the socket's buffer all along.
-This clock therefore counts ticks of the loop itself. A tick that comes late advances the clock by at most two ticks,
-however long the loop stood still, and what it was late by is logged as the worker's own lateness.
+This clock therefore counts ticks of the loop itself. What a tick was late by is logged as the worker's own lateness,
+and hardly counts:
+
+- Who waits for bytes on a socket sees them in the next round of the loop, however late that comes. To them a late tick
+  counts as two at most.
+- Who waits for a chain of steps (an address, a connection, a handshake, somebody's own code) needs a round of the loop
+  for each of them, however quick the other side is. To them a late tick counts as a quarter: a round of 100 ms would
+  use up 500 ms in five steps otherwise.
 
 A loop that has just been late may have replies to read: before a wait is given up, the loop polls its sockets a few
-times, see `after_polling`.
+times, see `after_polling`. That gives the other side no more time: in a loop without work all polls take 0.1 ms.
 """
 
 import asyncio
@@ -17,10 +23,11 @@ from collections.abc import Callable
 TICKS_PER_TIMEOUT = 10
 """How many ticks a time-out has: it may take so much of itself longer."""
 
-POLLS = 24
-"""How many rounds of the loop bring a reply from the socket to the task that waits for it, with some to spare: at the
-start of a burst the connection itself, and the limits, have yet to come. In a loop that has no other work they take no
-time."""
+POLLS = 8
+"""How many rounds of the loop bring a reply from the socket to the task that waits for it, with some to spare."""
+
+LATE_TICK = 0.25
+"""To whom each step counts: so much of a tick is a late one worth at least, for a loop may be late for ever."""
 
 LATE_S = 0.25
 """A tick that comes so late is worth a line in the log."""
@@ -31,13 +38,17 @@ _log = logging.getLogger("budget_middleware.loop")
 
 
 class LoopClock:
-    """Ticks every ``tick_s`` seconds from `start` on, until ``on_tick`` returns False: then nobody waits any more."""
+    """Ticks every ``tick_s`` seconds from `start` on, until ``on_tick`` returns False: then nobody waits any more.
 
-    __slots__ = ("_is_ticking", "_on_tick", "_ticked_s", "now_s", "tick_s")
+    ``counts_steps`` is for waits in which many rounds of the loop are needed, not one.
+    """
 
-    def __init__(self, *, tick_s: float, on_tick: Callable[[], bool]) -> None:
+    __slots__ = ("_counts_steps", "_is_ticking", "_on_tick", "_ticked_s", "now_s", "tick_s")
+
+    def __init__(self, *, tick_s: float, on_tick: Callable[[], bool], counts_steps: bool = False) -> None:
         self.now_s = 0.0
         self.tick_s = tick_s
+        self._counts_steps = counts_steps
         self._on_tick = on_tick
         self._is_ticking = False
         self._ticked_s = 0.0
@@ -52,13 +63,22 @@ class LoopClock:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = loop.time()
         passed_s, self._ticked_s = now_s - self._ticked_s, now_s
-        self.now_s += min(passed_s, 2 * self.tick_s)
+        self.now_s += self._counted(passed_s)
         if passed_s > self.tick_s + LATE_S:
             lateness.report(passed_s - self.tick_s)
         if self._on_tick():
             loop.call_later(self.tick_s, self._tick, loop)
         else:
             self._is_ticking = False
+
+    def _counted(self, passed_s: float) -> float:
+        """How much of the time that has passed since the last tick counts."""
+        if not self._counts_steps:
+            return min(passed_s, 2 * self.tick_s)
+        if passed_s <= self.tick_s:
+            return passed_s
+        # The later the less: a round that is late by half a tick is not to count in full.
+        return self.tick_s * max(LATE_TICK, self.tick_s / passed_s)
 
 
 class Lateness:

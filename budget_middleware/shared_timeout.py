@@ -1,7 +1,7 @@
 """One time-out for many equal waits, counted in the time in which the event loop ran.
 
 Theory of operation. All waits of one `SharedTimeout` may take equally long, so they come due in the order in which they
-began: a queue and one ticking clock (`LoopClock`) serve them all. Two things distinguish it from `asyncio.timeout`:
+began: a queue and one ticking clock (`LoopClock`) serve them all. Three things distinguish it from `asyncio.timeout`:
 
 - While the loop stands still, the clock does. Before a wait that is due is given up, the loop reads its sockets, so
   that an answer which has already arrived is never thrown away.
@@ -10,6 +10,10 @@ began: a queue and one ticking clock (`LoopClock`) serve them all. Two things di
   spread over two connections, which the server reads in turn. A quick success tells of no queue, and prolongs nothing.
   Where a wait that began a whole time-out *later* has succeeded, the answer is taken for lost, and the wait is given up
   however many others succeed.
+- Who sees the other side's connections knows better than any clock, and may be asked: ``is_silent``. A wait may be due
+  long before its request was sent, because the loop was late with the steps before: with the connection, with limits,
+  with the requests of others. While the connections are not silent, what is due goes on for another time-out. They end
+  a call of their own that gets no answer.
 """
 
 import asyncio
@@ -26,11 +30,11 @@ QUEUED = 0.25
 
 
 class SharedTimeout:
-    """Bounds what a task awaits to ``timeout_s`` of silence."""
+    """Bounds what a task awaits to ``timeout_s`` of silence; nothing is given up unless ``is_silent`` says so, too."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, *, is_silent: Callable[[], bool] = lambda: True) -> None:
         self.timeout_s = timeout_s
-        self._waits = PerEventLoop(lambda: _Waits(timeout_s))
+        self._waits = PerEventLoop(lambda: _Waits(timeout_s, is_silent))
 
     def timeout(self, on_timeout: Callable[[], object] | None = None) -> "Wait":
         """For a ``with``: what its block awaits is cancelled when time is up, and that raises TimeoutError.
@@ -95,13 +99,16 @@ class Wait:
 class _Waits:
     """The waits of one event loop, in the order in which they began."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, is_silent: Callable[[], bool]) -> None:
         self.timeout_s = timeout_s
-        self.clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look)
+        self.clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look, counts_steps=True)
+        self._is_silent = is_silent
         # With when each had begun: one that was renewed since stands further behind, too.
         self._queue: deque[tuple[float, Wait]] = deque()
         # When a wait last succeeded that had waited for others.
         self._progress_s = float("-inf")
+        # When a wait was last due and the other side was not silent.
+        self._heard_s = float("-inf")
         # When the latest of the waits that succeeded had begun.
         self._overtakes_s = float("-inf")
         self._is_settling = False
@@ -135,8 +142,10 @@ class _Waits:
 
     def _is_first_due(self) -> bool:
         self._drop_those_over()
+        if not self._queue or self.clock.now_s - self._heard_s < self.timeout_s:
+            return False
         # The sum of many ticks is a little off.
-        return bool(self._queue) and self.left_s(self._queue[0][1]) < self.clock.tick_s / 2
+        return self.left_s(self._queue[0][1]) < self.clock.tick_s / 2
 
     def _look(self) -> bool:
         """Let the loop read before those that are due are given up; whether anybody waits."""
@@ -147,5 +156,7 @@ class _Waits:
 
     def _give_up_due(self) -> None:
         self._is_settling = False
+        if self._is_first_due() and not self._is_silent():
+            self._heard_s = self.clock.now_s
         while self._is_first_due():
             self._queue.popleft()[1].give_up()

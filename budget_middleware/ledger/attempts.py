@@ -4,8 +4,9 @@ Three things may keep a verb undecided, and they are not the same:
 
 - The store gives no answer, or is the wrong server: that is an outage, StoreUnavailable or StoreRefused.
 - The store answers, and asks for newer limits, windows or sweeps: that goes on as long as it takes, at most
-  `UNDECIDED_S`. It is never an outage: whoever answers is there. Beyond that: StoreUndecided.
-- This worker is late: the time-out stands still while its event loop does, see `shared_timeout`.
+  `UNDECIDED_S` and `UNDECIDED_ANSWERS`. It is never an outage: whoever answers is there. Beyond that: StoreUndecided.
+- This worker is late: the time-out stands still while its event loop does, and a store that sees its own connections
+  ends it only where they are silent, see `shared_timeout`.
 """
 
 import asyncio
@@ -22,6 +23,9 @@ FIRST_PAUSE_S = 0.02
 UNDECIDED_S = 5.0
 """For how long a store may go on asking for newer limits or windows."""
 
+UNDECIDED_ANSWERS = 10
+"""And how often at least: a late worker may have waited for long before it got the first answer."""
+
 _log = logging.getLogger("budget_middleware")
 
 
@@ -33,7 +37,7 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, time_limit:
     at once, for the store will not think otherwise in so short a time.
     """
     started_s = time.monotonic()
-    pause_s = FIRST_PAUSE_S
+    pause_s, n_undecided = FIRST_PAUSE_S, 0
     try:
         with time_limit.timeout() as wait:
             while True:
@@ -48,7 +52,8 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, time_limit:
                 else:
                     if not answer.status.is_transient:
                         return answer
-                    if time.monotonic() - started_s >= UNDECIDED_S:
+                    n_undecided += 1
+                    if n_undecided >= UNDECIDED_ANSWERS and time.monotonic() - started_s >= UNDECIDED_S:
                         raise StoreUndecided(f"undecided after {UNDECIDED_S:g} s: {answer.status}")
                     # Whoever answers is there. Others have their turn meanwhile: a store in memory never waits.
                     wait.renew()

@@ -12,6 +12,7 @@ from budget_middleware.ledger.limit_cache import Rules
 from budget_middleware.ledger.limit_reader import LimitReader, OnOutage
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.lookups import Lookup
+from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreUnavailable
 
 LimitsSource = Callable[[str], Awaitable[str | None]]
@@ -57,9 +58,11 @@ class LimitLayers:
         tasks: OwnedTasks,
         on_outage: OnOutage,
         limits_source: LimitsSource | None = None,
+        source_timeout_s: float,
     ) -> None:
         self._environment = LimitBook(rules)
         self._source = Lookup(limits_source) if limits_source else None
+        self._source_timeout = SharedTimeout(source_timeout_s)
         self._sourced_last: dict[str, list[LimitRule]] = {}
         self._here = PerEventLoop(lambda: _Here(LimitReader(store, tasks=tasks, on_outage=on_outage)))
         self.has_source = self._source is not None
@@ -77,7 +80,7 @@ class LimitLayers:
         StoreUnavailable if the user's source fails; that or StoreRefused if the store does.
         """
         models = (model, *other_models)
-        sourced = {each: [await self._sourced(self._source, payers, each)] for each in models} if self._source else {}
+        sourced = await self._sourced_within_time(self._source, payers, models) if self._source else {}
         while may_ask and (missing := [pattern for each in models for pattern in self._missing(payers, each)]):
             await self._here.here().reader.look_up(missing)
         # All in one step: they must be of one version.
@@ -153,6 +156,17 @@ class LimitLayers:
     async def refresh(self, refused_version: int) -> None:
         """Learn what has changed since a version that the store has just refused as stale."""
         await self._here.here().reader.refresh(refused_version)
+
+    async def _sourced_within_time(
+        self, source: Lookup[str | None], payers: Payers, models: Iterable[str]
+    ) -> dict[str, list[LimitBook]]:
+        """What the source tells of each model's request. Nobody sees its connections, so a time-out bounds it."""
+        try:
+            with self._source_timeout.timeout():
+                return {each: [await self._sourced(source, payers, each)] for each in models}
+        except TimeoutError as error:
+            within = f"{self._source_timeout.timeout_s:g} s"
+            raise StoreUnavailable(f"limits_source gave no answer within {within}") from error
 
     async def _sourced(self, source: Lookup[str | None], payers: Payers, model: str) -> LimitBook:
         """What the source tells of each account; StoreUnavailable, once all were asked, if it fails for any.

@@ -63,7 +63,7 @@ class LedgerParts:
         self.store = store
         self.telemetry = telemetry or Telemetry()
         self.prices = prices or PriceBook({}, unknown=UnknownModel(None))
-        self._timeout = timeout = SharedTimeout(store_timeout_s)
+        self._timeout = timeout = SharedTimeout(store_timeout_s, is_silent=store.is_silent)
         self._tasks = tasks = OwnedTasks()
         self._local = local = LocalLedger(lease_ms=lease_ms)
         self._monitor = monitor = StoreMonitor(store, tasks=tasks, on_loss=self._on_loss)
@@ -75,6 +75,7 @@ class LedgerParts:
             tasks=tasks,
             on_outage=lambda began_s: calls.breaker.record_outage(began_s=began_s),
             limits_source=limits_source,
+            source_timeout_s=store_timeout_s,
         )
         self._expiries = Expiries(store, calls=calls, lease_ms=lease_ms, timeout=timeout)
         self._leases = LeaseKeeper(

@@ -192,6 +192,14 @@ class Store(Protocol):
     All verbs are idempotent by id: doing one again with the same arguments equals doing it once.
     """
 
+    def is_silent(self) -> bool:
+        """Whether what is behind the store has let this event loop wait for a whole time-out, and sent nothing since.
+
+        A store that says so ends a call without an answer by itself. One that cannot see its own connections says True
+        at all times: then its calls are given up when their time is up.
+        """
+        ...
+
     async def reserve(self, verb: Reserve) -> Answer: ...
     async def finalize(self, verb: Finalize) -> Answer: ...
     async def release(self, verb: Release) -> Answer: ...

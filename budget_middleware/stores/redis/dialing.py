@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreUnavailable, WrongServer
 from budget_middleware.stores.redis.url_options import check_options
-from budget_middleware.stores.redis.wire import Wire
+from budget_middleware.stores.redis.wire import Silence, Wire
 from budget_middleware.stores.redis.wrong_server import Fault, fault_in, fault_of_role, wrong_server
 
 DEFAULT_PORT = 6379
@@ -35,16 +35,17 @@ def check_url(url: str) -> None:
         raise ValueError(f"not accepted by the Redis client: {' '.join(str(error).split())}") from None
 
 
-async def dial(url: str, *, time_limit: SharedTimeout) -> Wire:
-    """A wire to the server at a URL as redis-py reads it. StoreUnavailable within the time-out where there is none,
-    WrongServer where that is no server to work with.
+async def dial(url: str, *, time_limit: SharedTimeout, silence: Silence | None = None) -> Wire:
+    """A wire to the server at a URL as redis-py reads it. WrongServer where that is no server to work with,
+    StoreUnavailable where there is none: not connected within the time-out, or silent for as long after that.
     """
     options: Mapping[str, Any] = parse_url(url)
-    wire = Wire(timeout_s=time_limit.timeout_s)
+    silence = silence or Silence()
+    wire = Wire(timeout_s=time_limit.timeout_s, silence=silence)
     try:
-        with time_limit.timeout():
-            await _connect(wire, options)
-            await _log_in(wire, options)
+        await _connect(wire, options, time_limit, silence)
+        # What is asked here is bounded by the wire: from when it is sent.
+        await _log_in(wire, options)
     except WrongServer:
         wire.break_off("it is the wrong server")
         raise
@@ -61,7 +62,16 @@ async def dial(url: str, *, time_limit: SharedTimeout) -> Wire:
     return wire
 
 
-async def _connect(wire: Wire, options: Mapping[str, Any]) -> None:
+async def _connect(wire: Wire, options: Mapping[str, Any], time_limit: SharedTimeout, silence: Silence) -> None:
+    try:
+        with time_limit.timeout():
+            await _connect_to(wire, options)
+    except TimeoutError:
+        silence.is_on = True
+        raise
+
+
+async def _connect_to(wire: Wire, options: Mapping[str, Any]) -> None:
     loop = asyncio.get_running_loop()
     if options.get("connection_class") is UnixDomainSocketConnection:
         await loop.create_unix_connection(lambda: wire, options["path"])

@@ -83,6 +83,9 @@ class RedisLink:
         """Close this event loop's connections."""
         await self._server.aclose()
 
+    def is_silent(self) -> bool:
+        return self._server.is_silent
+
     def _client(self) -> Any:
         return self._server.client()
 

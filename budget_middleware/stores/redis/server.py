@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.redis.dialing import check_url, dial
-from budget_middleware.stores.redis.wire import Reply, Wire
+from budget_middleware.stores.redis.wire import Reply, Silence, Wire
 from budget_middleware.stores.redis.wrong_server import fault_of_role
 
 MAX_CONNECTIONS = 8
@@ -31,6 +31,7 @@ class _Lines:
     """What one event loop has."""
 
     role_due_s: float = 0.0
+    silence: Silence = field(default_factory=Silence)
     wire: Wire | None = None
     dialing: "asyncio.Task[Wire] | None" = None
     client: Any = None
@@ -60,6 +61,11 @@ class Server:
         return wire if wire is not None and wire.is_usable else None
 
     @property
+    def is_silent(self) -> bool:
+        """Whether the server has let this event loop wait for a whole time-out, and sent nothing since."""
+        return self._lines.here().silence.is_on
+
+    @property
     def is_idle(self) -> bool:
         """Whether the server is there and owes this event loop no reply."""
         wire = self.ready_wire
@@ -72,7 +78,8 @@ class Server:
         lines = self._lines.here()
         if lines.dialing is None:
             # A task, for all who come meanwhile wait for the same wire, and any of them may be cancelled.
-            lines.dialing = asyncio.get_running_loop().create_task(dial(self._url, time_limit=self._dial_timeout))
+            dialing = dial(self._url, time_limit=self._dial_timeout, silence=lines.silence)
+            lines.dialing = asyncio.get_running_loop().create_task(dialing)
             lines.dialing.add_done_callback(lambda dialed: _take(lines, dialed))
         return await asyncio.shield(lines.dialing)
 
@@ -94,7 +101,7 @@ class Server:
         lines = self._lines.here()
         if lines.wire is not None and lines.wire.is_usable:
             _log.warning("the store's connection is given up: %s", why)
-            lines.wire.is_usable = False
+            lines.wire.retire()
         client, lines.client = lines.client, None
         if client is not None:
             lines.closing = asyncio.get_running_loop().create_task(client.aclose(close_connection_pool=True))
@@ -153,4 +160,6 @@ def _take(lines: _Lines, dialed: "asyncio.Task[Wire]") -> None:
     lines.dialing = None
     # Looked at even if nobody waits any more: else asyncio reports an exception that nobody saw.
     if not dialed.cancelled() and dialed.exception() is None:
+        if lines.wire is not None:
+            lines.wire.retire()
         lines.wire = dialed.result()

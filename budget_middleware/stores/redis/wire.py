@@ -4,11 +4,13 @@
 
 Nobody waits for a free connection, and a call costs no timer and no task of its own. A caller that gives up takes
 nothing from the others: the reply to its call comes in its place and is dropped. A call that the server refuses is
-refused alone. When the server is silent the wire takes no new calls, and those that it has may still be answered; when
-it breaks, all of them are told that they got no answer.
+refused alone. While the server is silent the wire takes no new calls, and those that it has may still be answered; the
+first byte makes it usable again. When it breaks, all of them are told that they got no answer, and so is who calls
+after that: at once, for a call that was never sent is no silence.
 
 Silence is counted by a `LoopClock`, from the last byte that came: as long as the server sends anything, it works
-through the calls of a burst in their order, and a worker that is late itself has first to read what has arrived.
+through the calls of a burst in their order, and a worker that is late itself has first to read what has arrived. What
+counts begins when the call is sent: how long its caller had waited before is nothing to the server.
 """
 
 import asyncio
@@ -38,11 +40,24 @@ class Waiter(Protocol):
     def set_exception(self, error: Exception, /) -> None: ...
 
 
-class Wire(asyncio.Protocol):
-    """A protocol to be connected by an event loop; ``timeout_s`` bounds every reply."""
+class Silence:
+    """Whether a server, on whatever connection, has let a whole time-out pass, and sent nothing since."""
 
-    def __init__(self, *, timeout_s: float) -> None:
-        self.is_usable = True
+    __slots__ = ("is_on",)
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+
+class Wire(asyncio.Protocol):
+    """A protocol to be connected by an event loop; ``timeout_s`` bounds every reply.
+
+    ``silence`` is that of the server, and noted here.
+    """
+
+    def __init__(self, *, timeout_s: float, silence: Silence | None = None) -> None:
+        self._is_late = self._is_retired = False
+        self._silence = silence or Silence()
         # Digests of the scripts that were sent whole on this wire, so that the server knows them.
         self.sent_scripts: set[str] = set()
         self._timeout_s = timeout_s
@@ -54,6 +69,11 @@ class Wire(asyncio.Protocol):
         self._clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look)
         self._heard_s = 0.0
         self._is_settling = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether to send new calls here."""
+        return self._transport is not None and not self._is_late and not self._is_retired
 
     @property
     def is_idle(self) -> bool:
@@ -73,33 +93,39 @@ class Wire(asyncio.Protocol):
         """Send a command; ``waiter`` is told its reply, or StoreUnavailable where none comes."""
         # Packed first: what cannot be sent must not be waited for.
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # Its stub forgets that there may be several.
-        if self._transport is not None:
-            self._transport.write(packed)
+        if self._transport is None:
+            _fail(waiter, "the connection is closed")
+            return
+        self._transport.write(packed)
         self._waiting.append((self._clock.now_s, waiter))
         self._clock.start(self._loop)
 
+    def retire(self) -> None:
+        """Take no new calls; the connection goes with the last reply."""
+        self._is_retired = True
+        if not self._waiting:
+            self.break_off("nobody waits for replies any more")
+
     def break_off(self, why: str) -> None:
         """Let go of the connection; whoever waits gets no answer."""
-        self.is_usable = False
         waiting, self._waiting = self._waiting, deque()
         for _, reply in waiting:
             _fail(reply, why)
-        if self._transport is not None:
-            self._transport.abort()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
 
     def _look(self) -> bool:
         """Let the loop read before a silence is believed; whether replies are owed still."""
         if not self._waiting:
-            if not self.is_usable:
-                self.break_off("nobody waits for replies any more")
             return False
-        if self._is_late and not self._is_settling:
+        if self._seems_late and not self._is_settling:
             self._is_settling = True
             after_polling(self._loop, self._judge_silence)
         return True
 
     @property
-    def _is_late(self) -> bool:
+    def _seems_late(self) -> bool:
         return bool(self._waiting) and self._silence_of(self._waiting[0][0]) >= LATE * self._timeout_s
 
     def _silence_of(self, sent_s: float) -> float:
@@ -109,12 +135,14 @@ class Wire(asyncio.Protocol):
     def _judge_silence(self) -> None:
         """Take no new calls on a silent wire; give up those of its calls whose time is up."""
         self._is_settling = False
-        self.is_usable = self.is_usable and not self._is_late
+        self._is_late = self._seems_late
         for sent_s, reply in self._waiting:
             if self._silence_of(sent_s) <= self._timeout_s:
                 break
-            # Its reply may come yet, and keeps its place.
-            _fail(reply, f"no answer within {self._timeout_s:g} s")
+            if not reply.done():
+                self._silence.is_on = True
+                # Its reply may come yet, and keeps its place.
+                _fail(reply, f"no answer within {self._timeout_s:g} s")
         if self._waiting and all(reply.done() for _, reply in self._waiting):
             self.break_off("nobody waits for replies any more")
 
@@ -126,17 +154,19 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._clock.now_s
+        self._is_late = self._silence.is_on = False
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not _NO_REPLY:
                 _, waiting = self._waiting.popleft()
                 if not waiting.done():
                     waiting.set_result(reply)
+            if self._is_retired and not self._waiting:
+                self.break_off("nobody waits for replies any more")
         except (hiredis.ProtocolError, IndexError) as error:
             self.break_off(f"what the server sent is no reply to a call: {error!r}")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
         self.break_off(f"the connection is lost: {error!r}" if error else "the server closed the connection")
 
 
