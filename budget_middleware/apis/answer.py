@@ -1,6 +1,6 @@
 """Reading an answer while it passes: what is kept of it, and the bytes to forward. Knows no ASGI."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
@@ -10,7 +10,7 @@ from budget_middleware.apis.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.framing import Framing, framing_of, splitter_of
 from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
-from budget_middleware.apis.ordinary import OrdinaryReader
+from budget_middleware.apis.ordinary import OrdinaryEvent, OrdinaryReader
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
@@ -100,27 +100,23 @@ class AnswerReader:
         # What only holds bytes, such as a memoryview, is fed as well.
         if not self._may_pass or self._ordinary is None or type(chunk) is not bytes:
             return None
-        plain = plain_events(chunk)
-        if plain is None:
+        spans = plain_events(chunk)
+        if not spans:
             return None
-        end, texts = plain
         events = []
-        for _, data in texts:
-            event = self._ordinary.read(data)
+        for start, end in spans:
+            event = self._ordinary.read(chunk[start:end])
             if event is None:
                 return None
             events.append(event)
+        forwarded: bytes | None = chunk
         if self._hide_usage:
-            pieces: list[bytes] = []
-            for event, (before, data) in zip(events, texts, strict=True):
-                shown = event.without_usage(data)
-                if shown is None:
-                    return None
-                pieces += (before, shown, end)
-            chunk = b"".join(pieces)
+            forwarded = _without_usage(chunk, spans, events)
+            if forwarded is None:
+                return None
         for event in events:
             event.add_to(self.seen)
-        return chunk
+        return forwarded
 
     def feed(self, chunk: bytes, *, last: bool) -> bytes:
         """Take the next bytes of the body; return those to forward now."""
@@ -208,6 +204,11 @@ class AnswerReader:
         )
 
     def _read_body(self, body: bytes | bytearray) -> None:
+        kind = self._api.ordinary_answer
+        answer = OrdinaryReader.of(kind).read(body) if kind is not None else None
+        if answer is not None:
+            answer.add_to(self.seen)
+            return
         if is_heavy(body):
             self._api.read_json(parse_body(lightened(bytes(body))), self.seen)
             self.seen.has_unread_output, self.seen.readable = True, False
@@ -215,3 +216,16 @@ class AnswerReader:
         document = parse_body(body)
         if document is not UNREADABLE:
             self._api.read_json(document, self.seen)
+
+
+def _without_usage(chunk: bytes, spans: Sequence[tuple[int, int]], events: Sequence[OrdinaryEvent]) -> bytes | None:
+    """What a client gets of these events that asked for no usage; None if the full reader has to decide."""
+    pieces: list[bytes] = []
+    begin = 0
+    for (start, end), event in zip(spans, events, strict=True):
+        shown = event.without_usage(chunk[start:end])
+        if shown is None:
+            return None
+        pieces += (chunk[begin:start], shown)
+        begin = end
+    return b"".join((*pieces, chunk[begin:]))

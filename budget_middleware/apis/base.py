@@ -94,6 +94,11 @@ class Api(Protocol):
         """What nearly every event of a stream is; None if all take the full reader, `read_event`."""
         ...
 
+    @property
+    def ordinary_answer(self) -> type[OrdinaryEvent] | None:
+        """What nearly every whole answer is; None if all take the full reader, `read_json`."""
+        ...
+
     def matches(self, path: str) -> bool:
         """Whether a POST to this path is a call of this API, behind any prefix."""
         ...

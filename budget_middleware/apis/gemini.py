@@ -151,6 +151,7 @@ class Gemini(JsonApi):
     )
     media = GEMINI_MEDIA
     ordinary_event = GeminiChunk
+    ordinary_answer = GeminiChunk
     input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:

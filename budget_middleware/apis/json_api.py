@@ -48,6 +48,8 @@ class JsonApi:
     unseen_field: ClassVar[str] = ""
     # What nearly every event of a stream is, where there are streams worth reading faster.
     ordinary_event: ClassVar[type[OrdinaryEvent] | None] = None
+    # The same of whole answers.
+    ordinary_answer: ClassVar[type[OrdinaryEvent] | None] = None
 
     def matches(self, path: str) -> bool:
         """Whether the path ends as those of this API."""

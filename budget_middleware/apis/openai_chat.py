@@ -11,7 +11,7 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
-from budget_middleware.apis.openai_chunk import Chunk, without_null_usage
+from budget_middleware.apis.openai_chunk import Chunk, Completion, without_null_usage
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
@@ -80,6 +80,7 @@ class OpenAIChat(JsonApi):
     path = ends_in("/chat/completions")
     input_fields: ClassVar[tuple[str, ...]] = ("messages",)
     ordinary_event = Chunk
+    ordinary_answer = Completion
     # Of xAI, which answers with an id.
     unseen_field = "deferred"
 

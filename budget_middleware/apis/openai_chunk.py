@@ -1,10 +1,11 @@
-"""The ordinary chunk of a chat or a completion: text, thoughts or arguments of functions, and the usage so far.
+"""The ordinary answer of a chat or a completion, and the ordinary chunk of one: text, calls of functions, usage.
 
 See `ordinary` for the rules that these types keep; `openai_chat` and `openai_usage` read everything else.
 """
 
 import re
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -15,13 +16,16 @@ from budget_middleware.core.usage import Usage
 
 # Quotes inside a JSON string are escaped, so this is a key wherever it stands.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
-# As most serializers write it.
-_USUAL_NULLS: Final = (b',"usage":null', b', "usage": null')
+# As most serializers write it, and where in that the key begins.
+_USUAL_NULLS: Final = ((b',"usage":null', 1), (b', "usage": null', 2))
+
+
+# A name that begins otherwise is a tool of the provider.
+_FunctionName = Annotated[str, msgspec.Meta(pattern="^[^$]")]
 
 
 class _CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
-    # The piece of a call that names the function takes the full reader: some names are tools of the provider.
-    name: None = None
+    name: _FunctionName | None = None
     arguments: str | None = None
 
 
@@ -32,7 +36,7 @@ class _ToolCall(msgspec.Struct, forbid_unknown_fields=True):
     type: Ignored = Ignored()
 
 
-class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -41,6 +45,7 @@ class _Delta(msgspec.Struct, forbid_unknown_fields=True):
     function_call: None = None
     audio: None = None
     role: Ignored = Ignored()
+    annotations: Ignored = Ignored()
 
     def text_bytes(self) -> int:
         """The bytes of generated text."""
@@ -49,13 +54,15 @@ class _Delta(msgspec.Struct, forbid_unknown_fields=True):
             if text:
                 n_bytes += utf8_bytes(text)
         for call in self.tool_calls or ():
-            if call.function is not None and call.function.arguments:
-                n_bytes += utf8_bytes(call.function.arguments)
+            if call.function is not None:
+                n_bytes += utf8_bytes(call.function.name or "") + utf8_bytes(call.function.arguments or "")
         return n_bytes
 
 
 class _Choice(msgspec.Struct, forbid_unknown_fields=True):
-    delta: _Delta | None = None
+    """A choice of a whole answer."""
+
+    message: _Message | None = None
     text: str | None = None
     finish_reason: str | None = None
     error: None = None
@@ -67,6 +74,10 @@ class _Choice(msgspec.Struct, forbid_unknown_fields=True):
     token_ids: Ignored = Ignored()
     prompt_token_ids: Ignored = Ignored()
     content_filter_results: Ignored = Ignored()
+
+
+class _ChunkChoice(_Choice, forbid_unknown_fields=True):
+    message: _Message | None = msgspec.field(default=None, name="delta")
 
 
 class _InputDetails(msgspec.Struct, forbid_unknown_fields=True):
@@ -106,14 +117,14 @@ class _Usage(msgspec.Struct, forbid_unknown_fields=True):
         return (details.reasoning_tokens or 0) if details is not None else 0
 
 
-class Chunk(OrdinaryEvent, FailureFields, kw_only=True):
-    """An ordinary chunk."""
+class Completion(OrdinaryEvent, FailureFields, kw_only=True):
+    """An ordinary answer, whole."""
 
-    choices: list[_Choice]
+    choices: Sequence[_Choice]
     model: Name | None = None
     service_tier: Name | None = None
     usage: _Usage | msgspec.UnsetType | None = msgspec.UNSET
-    object: Literal["chat.completion.chunk", "text_completion", ""] | None = None
+    object: Literal["chat.completion", "chat.completion.chunk", "text_completion", ""] | None = None
     # A usage elsewhere, and what a search has found.
     type: None = None
     x_groq: None = None
@@ -127,7 +138,7 @@ class Chunk(OrdinaryEvent, FailureFields, kw_only=True):
         for choice in self.choices:
             if choice.finish_reason:
                 seen.take_reason(choice.finish_reason)
-            n_bytes = choice.delta.text_bytes() if choice.delta is not None else 0
+            n_bytes = choice.message.text_bytes() if choice.message is not None else 0
             if choice.text:
                 n_bytes += utf8_bytes(choice.text)
             if n_bytes:
@@ -148,6 +159,12 @@ class Chunk(OrdinaryEvent, FailureFields, kw_only=True):
                 )
             )
 
+
+class Chunk(Completion, kw_only=True):
+    """An ordinary chunk of one."""
+
+    choices: Sequence[_ChunkChoice]
+
     def without_usage(self, data: bytes) -> bytes | None:
         """The chunk without `"usage": null`. Whether one that tells a usage is passed on, the full reader decides."""
         if self.usage is msgspec.UNSET:
@@ -165,11 +182,13 @@ _TOP_LEVEL_USAGE: Final = msgspec.json.Decoder(_TopLevelUsage)
 def without_null_usage(data: bytes) -> bytes:
     """A chunk that has `"usage": null`, without it; the chunk as it is, if it has several of these or is not plain."""
     # The only one, where no key can be written in escapes, is the chunk's own and not one of an object in it.
-    is_plain = b"\\u" not in data and data.count(b'"usage"') == 1
+    at = data.rfind(b'"usage"')
+    is_plain = data.find(b'"usage"', 0, at) < 0 and b"\\u" not in data
     if is_plain:
-        for null in _USUAL_NULLS:
-            if null in data:
-                return data.replace(null, b"", 1)
+        for null, key_at in _USUAL_NULLS:
+            begin = at - key_at
+            if data.startswith(null, begin):
+                return data[:begin] + data[begin + len(null) :]
     shorter, cuts = _NULL_USAGE.subn(b"", data)
     return shorter if cuts == 1 and (is_plain or _tells_none(shorter)) else data
 

@@ -13,6 +13,7 @@ from budget_middleware.apis.seen import Seen
 
 _METHODS: Final = ("matches", "read_request", "ask_for_usage", "read_json", "read_event", "error_body")
 _TEXTS: Final = ("name", "provider")
+_TYPES: Final = ("ordinary_event", "ordinary_answer")
 _EXAMPLE: Final = "accepted is a list of objects of classes that derive from budget_middleware.apis.JsonApi"
 
 _log = logging.getLogger("budget_middleware")
@@ -31,6 +32,7 @@ class OwnApi:
         self.name = api.name
         self.provider = api.provider
         self.ordinary_event = api.ordinary_event
+        self.ordinary_answer = api.ordinary_answer
         self.matches = api.matches
         self.ask_for_usage = api.ask_for_usage
 
@@ -87,7 +89,7 @@ def own_apis(apis: object, *, taken: Iterable[str]) -> tuple[Api, ...]:
 def _check(api: object) -> None:
     if isinstance(api, type):
         raise WrongDialectError(f"{_shown(api)} is a class; {_EXAMPLE}, such as {api.__name__}()")
-    missing = [name for name in (*_TEXTS, *_METHODS, "ordinary_event") if not hasattr(api, name)]
+    missing = [name for name in (*_TEXTS, *_METHODS, *_TYPES) if not hasattr(api, name)]
     if missing:
         raise WrongDialectError(f"{_shown(api)} has no {', '.join(missing)}; {_EXAMPLE}")
     for name in _TEXTS:
@@ -97,9 +99,10 @@ def _check(api: object) -> None:
     for name in _METHODS:
         if not callable(getattr(api, name)):
             raise WrongDialectError(f"{_shown(api)}.{name} is no method")
-    event = getattr(api, "ordinary_event", None)
-    if event is not None and not (isinstance(event, type) and issubclass(event, OrdinaryEvent)):
-        raise WrongDialectError(f"{_shown(api)}.ordinary_event is no class that derives from OrdinaryEvent")
+    for name in _TYPES:
+        kind = getattr(api, name)
+        if kind is not None and not (isinstance(kind, type) and issubclass(kind, OrdinaryEvent)):
+            raise WrongDialectError(f"{_shown(api)}.{name} is no class that derives from OrdinaryEvent")
 
 
 def _shown(value: object) -> str:

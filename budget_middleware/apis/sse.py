@@ -13,7 +13,6 @@ EVENT_END: Final = re.compile(_LINE_END * 2)
 # An end of which one byte is missing can begin so far back.
 _LONGEST_PARTIAL_END: Final = 3
 _BOM: Final = b"\xef\xbb\xbf"
-_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n")
 
 
 class EventSplitter(DelimitedSplitter):
@@ -29,8 +28,15 @@ class EventSplitter(DelimitedSplitter):
         if plain is None:
             return super().feed(piece)
         self._at_start = False
-        end, events = plain
-        return [Event(before + data + end, data.removeprefix(b" ")) for before, data in events]
+        if len(plain) == 1:
+            start, end = plain[0]
+            return [Event(piece, piece[start:end].removeprefix(b" "))]
+        behind_data = 4 if piece.endswith(b"\r\n") else 2
+        begins = [0, *(end + behind_data for _, end in plain)]
+        return [
+            Event(piece[begin : end + behind_data], piece[start:end].removeprefix(b" "))
+            for begin, (start, end) in zip(begins, plain, strict=False)
+        ]
 
     def data_of(self, raw: bytes) -> bytes | None:
         """The values of the data fields, by lines; None if there is none."""
@@ -41,29 +47,26 @@ class EventSplitter(DelimitedSplitter):
         return b"\n".join(values) if values else None
 
 
-def plain_events(piece: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]] | None:
-    """A piece that consists of plain events: what ends each of them, and of each what stands before its data, and the
-    data. None for any other piece.
+def plain_events(piece: bytes) -> list[tuple[int, int]] | None:
+    """Where the data of each event begin and end in a piece that consists of plain events; None for any other piece.
 
     Plain is an event of one `data:` line, with at most an `event:` line before it; as nearly all are.
     """
-    for blank_line in _BLANK_LINES:
-        if piece.endswith(blank_line):
-            break
-    else:
-        return None
-    line_end = blank_line[: len(blank_line) // 2]
-    *texts, _ = piece.split(blank_line)
-    events = []
-    for text in texts:
-        before, field, data = text.partition(b"data:")
-        # JSON has no line end but between its tokens, where it would be a line of its own.
-        if not field or b"\n" in data or b"\r" in data or not (not before or _is_event_line(before, line_end)):
+    line_end = b"\n"
+    if b"\r" in piece:
+        line_end = b"\r\n"
+        # No CR and no LF stands alone, so that lines end where `line_end` is found.
+        if not piece.count(line_end) == piece.count(b"\r") == piece.count(b"\n"):
             return None
-        events.append((before + field, data))
-    return blank_line, events
-
-
-def _is_event_line(line: bytes, line_end: bytes) -> bool:
-    name = line.removesuffix(line_end)
-    return line.startswith(b"event:") and len(name) < len(line) and b"\n" not in name and b"\r" not in name
+    blank_line = line_end * 2
+    spans, at = [], 0
+    while at < len(piece):
+        if piece.startswith(b"event:", at):
+            # To the beginning where there is no line end.
+            at = piece.find(line_end, at) + len(line_end)
+        end = piece.find(line_end, at)
+        if not piece.startswith(b"data:", at) or not piece.startswith(blank_line, end):
+            return None
+        spans.append((at + len(b"data:"), end))
+        at = end + len(blank_line)
+    return spans

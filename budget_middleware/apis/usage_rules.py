@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from budget_middleware.core.usage import FIELD_BESIDE, FIELD_OF_TOOL, Unit, Usage
@@ -44,6 +45,7 @@ _OUTPUT: Final = (
     "output_video_tokens",
 )
 _BESIDE: Final = tuple(FIELD_BESIDE.values())
+_beside = attrgetter(*_BESIDE)
 # Of these, what may be all that a call is billed for.
 _SOLD_ALONE: Final = ("characters", "audio_ms", "images", "rerank_searches")
 
@@ -166,7 +168,7 @@ def latest(before: Usage | None, told: Usage) -> Usage:
     """The usage to go by, after one that may have been told earlier in the same answer."""
     if before is None:
         return told
-    kept = [name for name in _BESIDE if getattr(told, name) < getattr(before, name)]
+    kept = [name for name in _BESIDE if getattr(told, name) < getattr(before, name)] if any(_beside(before)) else []
     if not told.input_tokens:
         kept += _INPUT
     if told.output_tokens < before.output_tokens:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.ordinary import MAX_BYTES, OrdinaryReader
-from budget_middleware.apis.reading import MAX_NAME, MAX_TOKENS
+from budget_middleware.apis.reading import MAX_NAME, MAX_TOKENS, UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
 from tests.apis.cuts import CUTS, cut, taken
 from tests.apis.test_answers import ANSWERS
@@ -25,7 +25,7 @@ BY_NAME = {api.name: api for api in APIS}
 WITH_ORDINARY = {name: api for name, api in BY_NAME.items() if api.ordinary_event is not None}
 fuzz = settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "60")), suppress_health_check=list(HealthCheck))
 
-TEXTS = ("word", "", "ünï", 'a "usage": null}', "[DONE]", "\n\n", "\ud83d", "\U0001f600", "x" * MAX_BYTES)
+TEXTS = ("word", "", "ünï", 'a "usage": null}', "[DONE]", "\n\n", "\ud83d", "\U0001f600", "x" * 5000)
 USAGE = {"prompt_tokens": 10, "completion_tokens": 3, "total_tokens": 13}
 GEMINI_USAGE = {"promptTokenCount": 9, "candidatesTokenCount": 2, "totalTokenCount": 11}
 
@@ -52,7 +52,7 @@ ARGUMENTS = [{"index": 0, "function": {"arguments": '{"a":'}}]
 TEXT_ALONE = [{"modality": "TEXT", "tokenCount": 9}]
 
 # The ordinary events of each dialect.
-ORDINARY = {
+ORDINARY: dict[str, list[Any]] = {
     "openai-chat": [
         chunk(),
         chunk(service_tier="default", system_fingerprint="f", obfuscation="abc", usage=None),
@@ -109,7 +109,7 @@ ORDINARY = {
     ],
 }
 # Events that are not, and change what ordinary ones mean or have to leave alone.
-OTHERS = {
+OTHERS: dict[str, list[Any]] = {
     "openai-chat": [
         "[DONE]",
         chunk(usage={**USAGE, "total_tokens": 99}),
@@ -148,6 +148,34 @@ OTHERS = {
         {"metadata": {"usage": {"inputTokens": 9, "outputTokens": 3}, "serviceTier": {"type": "flex"}}},
     ],
 }
+# Those that come whole, and others.
+CALL = {"id": "c", "type": "function", "function": {"name": "look_up", "arguments": '{"a": 1}'}}
+MESSAGE: dict[str, Any] = {"role": "assistant", "content": "word", "refusal": None, "annotations": []}
+COMPLETION: dict[str, Any] = {
+    "id": "c",
+    "object": "chat.completion",
+    "model": "gpt-4o",
+    "choices": [{"index": 0, "message": MESSAGE, "finish_reason": "stop", "logprobs": None}],
+    "usage": {**USAGE, **DETAILS},
+}
+WHOLE: dict[str, list[Any]] = {
+    "openai-chat": [
+        COMPLETION,
+        {**COMPLETION, "choices": [{"message": {**MESSAGE, "content": None, "tool_calls": [CALL]}}], "usage": None},
+    ],
+    "openai-completions": [{"choices": [{"text": "word", "finish_reason": "length"}], "usage": USAGE}],
+    "gemini": ORDINARY["gemini"],
+}
+SEARCH = {**CALL, "function": {"name": "$web_search", "arguments": "{}"}}
+OTHERS_WHOLE: dict[str, list[Any]] = {
+    "openai-chat": [
+        {**COMPLETION, "choices": [{"message": {**MESSAGE, "tool_calls": [SEARCH]}}]},
+        {**COMPLETION, "choices": [{"message": {}, "delta": MESSAGE}]},
+        {**COMPLETION, "choices": [{"message": {**MESSAGE, "images": [{"url": "x"}]}}]},
+        {**COMPLETION, "usage": {**USAGE, "total_tokens": 99}},
+        {**COMPLETION, "usage": {**USAGE, "cost": 0.25}},
+    ],
+}
 EVENTS = {name: [*events, *OTHERS.get(name, [])] for name, events in ORDINARY.items()}
 EVENTS["openai-completions"] += EVENTS["openai-chat"]
 
@@ -159,7 +187,7 @@ def dumped(document, **dumping):
 def full_reader_of(name):
     """The same dialect, as if none of its events were ordinary."""
     plain: Any = type(BY_NAME[name])()
-    plain.ordinary_event = None
+    plain.ordinary_event = plain.ordinary_answer = None
     return plain
 
 
@@ -187,8 +215,27 @@ def read_both(name, before, data, *, hide_usage=False):
     return (facts_of(fast), shown), (facts_of(full), shown_by_full)
 
 
-def test_every_dialect_that_has_ordinary_events_is_tried():
+def read_both_whole(name, data):
+    """The same of a whole answer."""
+    api, fast, full = BY_NAME[name], Seen(), Seen()
+    answer = OrdinaryReader.of(api.ordinary_answer).read(data)
+    document = parse_body(data)
+    if document is not UNREADABLE:
+        api.read_json(document, full)
+    if answer is not None:
+        answer.add_to(fast)
+    return None if answer is None else facts_of(fast), facts_of(full)
+
+
+def test_every_dialect_that_has_ordinary_events_or_answers_is_tried():
     assert ORDINARY.keys() == WITH_ORDINARY.keys()
+    assert WHOLE.keys() == {api.name for api in APIS if api.ordinary_answer is not None}
+
+
+@pytest.mark.parametrize(("name", "answer"), [(name, answer) for name, answers in WHOLE.items() for answer in answers])
+def test_ordinary_answers_are_taken_for_such(name, answer):
+    fast, full = read_both_whole(name, dumped(answer))
+    assert fast == full
 
 
 @pytest.mark.parametrize(("name", "event"), [(name, event) for name, events in ORDINARY.items() for event in events])
@@ -243,9 +290,9 @@ def written(draw, value, noise):
 
 
 @st.composite
-def random_events(draw, name):
-    """An event of a dialect as it may come from anybody."""
-    document = draw(st.sampled_from(EVENTS[name]))
+def random_texts(draw, documents):
+    """An event or an answer of a dialect as it may come from anybody."""
+    document = draw(st.sampled_from(documents))
     if draw(st.booleans()):
         document = draw(spoiled(document))
     # Rarely: an event that is strange in many places is never an ordinary one.
@@ -263,8 +310,22 @@ def random_events(draw, name):
 @given(st.data())
 def test_the_fast_path_tells_what_the_full_reader_does(name, hide_usage, data):
     before = data.draw(st.lists(st.sampled_from(EVENTS[name]), max_size=3))
-    fast, full = read_both(name, before, data.draw(random_events(name)), hide_usage=hide_usage)
+    fast, full = read_both(name, before, data.draw(random_texts(EVENTS[name])), hide_usage=hide_usage)
     assert fast is None or fast == full
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@fuzz
+@given(st.data())
+def test_the_fast_path_tells_of_a_whole_answer_what_the_full_reader_does(name, data):
+    fast, full = read_both_whole(name, data.draw(random_texts([*WHOLE[name], *OTHERS_WHOLE.get(name, [])])))
+    assert fast is None or fast == full
+
+
+@given(st.integers(0, 9000), st.integers(4301, 9000), st.integers(0, 9000))
+def test_no_number_that_python_refuses_is_passed_over(before, n_digits, behind):
+    data = b'{"choices":[],"a":"%b","b":%b,"c":"%b"}' % (b"x" * before, b"7" * n_digits, b"x" * behind)
+    assert OrdinaryReader.of(BY_NAME["openai-chat"].ordinary_event).read(data) is None
 
 
 @pytest.mark.parametrize("name", ORDINARY)
@@ -314,7 +375,7 @@ LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 @st.composite
 def server_sent(draw, name):
     """An event of a stream, framed as some server may do it."""
-    data = draw(random_events(name) | st.sampled_from(EVENTS[name]).map(dumped))
+    data = draw(random_texts(EVENTS[name]) | st.sampled_from(EVENTS[name]).map(dumped))
     end, before = draw(LINE_ENDS).encode(), draw(st.sampled_from(["", "event: x", "id: 1", ": ping", "event: data:"]))
     field = draw(st.sampled_from([b"data: ", b"data:", b"data:  "]))
     return (before.encode() + end if before else b"") + field + data + end + end

@@ -85,7 +85,7 @@ async def test_a_mistake_in_it_costs_the_reading_and_not_the_answer(content_type
 class NoReader:
     name, provider = "half", "me"
     matches = read_request = ask_for_usage = error_body = read_event = print
-    ordinary_event = None
+    ordinary_event = ordinary_answer = None
 
 
 def with_name(name):
