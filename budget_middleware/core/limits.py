@@ -1,19 +1,16 @@
 """Limits: which amounts bind which account, and which counters a request claims."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import compress
-from operator import itemgetter
 from typing import Final, Literal, NamedTuple
 
 from budget_middleware.core.accounts import (
-    ABSENT,
     ANY,
     GLOBAL,
     MASK,
     MODEL,
-    account_of,
     masked,
     names_raw_key,
     parse_pattern,
@@ -188,46 +185,3 @@ def _tables(
         is_exact = tuple(subject != ANY for subject in subjects)
         tables.setdefault(is_exact, {})[tuple(compress(subjects, is_exact))] = _each_period(named)
     return sorted(tables.items(), key=lambda item: (sum(item[0]), item[0]))
-
-
-def claims_for(payers: Mapping[str, str | None], *, layers: Sequence[LimitBook], model: str) -> tuple[Claim, ...]:
-    """The counters of one request, sorted by account and period; never empty.
-
-    `payers` holds the encoded subject of every configured kind, None where the request lacks it; `model` the
-    encoded subject of its model, empty if unknown. Of `layers`, highest first, the first with a rule for an
-    account and period decides; a lifted limit counts as none.
-    """
-    accounts: dict[str, Mapping[Period, int]] = {}
-    for kind, subject in payers.items():
-        limits = _binding((kind,), (subject or ABSENT,), layers)
-        # Who leaves out a subject must not escape the kind's limit: all of them share one account.
-        if subject or limits or _binding((kind,), (ANY,), layers):
-            accounts[account_of(kind, subject or ABSENT)] = limits
-    known = {**payers, MODEL: model}
-    for kinds in frozenset().union(*(book.kinds_on_demand for book in layers)):
-        subjects = ("",) if kinds == (GLOBAL,) else tuple(known.get(kind) or ABSENT for kind in kinds)
-        if limits := _binding(kinds, subjects, layers):
-            accounts[account_of("+".join(kinds), "+".join(subjects))] = limits
-    return tuple(_claims(accounts or {GLOBAL: {}}))
-
-
-def joined_claims(*claims: Iterable[Claim]) -> tuple[Claim, ...]:
-    """The counters of all of them, each once, in their order."""
-    by_counter = {(claim.account, claim.period): claim for each in claims for claim in each}
-    return tuple(sorted(by_counter.values(), key=lambda claim: (claim.account, PERIODS.index(claim.period))))
-
-
-def _binding(kinds: Kinds, subjects: Subjects, layers: Sequence[LimitBook]) -> dict[Period, int]:
-    amounts: Amounts = {}
-    for book in reversed(layers):
-        amounts.update(book.matching(kinds, subjects))
-    return {period: limit_nanos for period, limit_nanos in amounts.items() if limit_nanos is not None}
-
-
-def _claims(accounts: Mapping[str, Mapping[Period, int]]) -> Iterator[Claim]:
-    for account, limits in sorted(accounts.items(), key=itemgetter(0)):
-        if not limits:
-            yield Claim(account, Period.MONTH, None)
-        for period in PERIODS:
-            if period in limits:
-                yield Claim(account, period, limits[period])

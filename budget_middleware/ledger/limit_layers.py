@@ -5,8 +5,9 @@ from itertools import chain
 from typing import cast
 
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of
+from budget_middleware.core.layering import claims_for, joined_claims
 from budget_middleware.core.limit_shapes import Payers
-from budget_middleware.core.limits import Claim, LimitBook, LimitRule, claims_for, joined_claims, parse_amounts, rule_of
+from budget_middleware.core.limits import Claim, LimitBook, LimitRule, parse_amounts, rule_of
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.limit_cache import Rules
 from budget_middleware.ledger.limit_reader import LimitReader, OnOutage

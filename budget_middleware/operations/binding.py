@@ -1,30 +1,22 @@
 """Which limit binds an account, as far as an operator can know: a runtime limit, else BUDGET_LIMITS."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 from budget_middleware.core.accounts import ANY, account_of, parts_of
+from budget_middleware.core.layering import Bound, bounds_of
 from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key, rule_of
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What a layer says of a period of an account; `limit_nanos` is None where it lifts the limit."""
-
-    limit_nanos: int | None
-    layer: str
-
-
 class BindingLimits:
-    """The layers, of which the highest with a rule for an account and period decides."""
+    """The layers that a command can read; a limits_source is known only to the gateway's code."""
 
     def __init__(self, *, runtime: RuntimeLimits, environment: Sequence[LimitRule]) -> None:
         rules = runtime_rules(runtime)
-        self._books = {"environment": LimitBook(environment), "runtime": LimitBook(rules)}
+        self._layers = {"runtime": LimitBook(rules), "environment": LimitBook(environment)}
         self.exact_accounts = {
             account_of("+".join(rule.kinds), "+".join(rule.subjects))
             for rule in (*environment, *rules)
@@ -33,10 +25,7 @@ class BindingLimits:
 
     def of(self, account: str) -> dict[Period, Bound]:
         """What is said of each period of an account, or of all accounts that a pattern stands for."""
-        bounds: dict[Period, Bound] = {}
-        for layer, book in self._books.items():
-            bounds |= {period: Bound(nanos, layer) for period, nanos in book.amounts(account).items()}
-        return {period: bounds[period] for period in PERIODS if period in bounds}
+        return bounds_of(account, self._layers)
 
     def limit_nanos(self, account: str, period: Period) -> int | None:
         bound = self.of(account).get(period)

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budget_middleware.core.layering import claims_for
 from budget_middleware.core.limits import (
     MISSING,
     PERIODS,
     Claim,
     LimitBook,
     LimitRule,
-    claims_for,
     parse_amounts,
     parse_limits,
 )
