@@ -11,8 +11,7 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.apis.own import WrongDialectError, own_apis
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
-from budget_middleware.opening import ledger_of, require_async
-from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.opening import ledger_of, payers_of
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
@@ -75,7 +74,9 @@ class BudgetMiddleware:
             ledger = ledger_of(
                 loaded, store=store, limits_source=limits_source, price_source=price_source, is_gateway=True
             )
-            self._set_up(loaded, ledger, _payers(loaded, accounts_source, credential_source))
+            self._set_up(
+                loaded, ledger, payers_of(loaded, accounts_source=accounts_source, credential_source=credential_source)
+            )
         except SettingsError as error:
             self._error = error
             _log.error("%s", error)
@@ -90,8 +91,8 @@ class BudgetMiddleware:
         self._responder = BudgetResponder(
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
         )
-        for doubt in payers.doubts_about(settings.limits):
-            _log.warning("BUDGET_LIMITS: %s", doubt)
+        for warning in payers.warnings_for(settings.limits):
+            _log.warning("BUDGET_LIMITS: %s", warning)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -225,27 +226,3 @@ def _own_apis(apis: Iterable[Api]) -> tuple[Api, ...]:
         return own_apis(apis, taken=[api.name for api in APIS])
     except WrongDialectError as error:
         raise SettingsError(f"apis: {error}") from None
-
-
-def _payers(
-    settings: Settings, accounts_source: AccountsSource | None, credential_source: CredentialSource | None
-) -> Payers:
-    require_async("accounts_source", accounts_source)
-    if credential_source is not None and not callable(credential_source):
-        raise SettingsError("credential_source: accepted is a function")
-    try:
-        directory = AccountsFile(settings.accounts_file) if settings.accounts_file is not None else None
-    except ValueError as error:
-        raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
-    if settings.known_keys_only and directory is None and accounts_source is None:
-        raise SettingsError(
-            "BUDGET_KNOWN_KEYS_ONLY='1': accepted with BUDGET_ACCOUNTS_FILE or accounts_source, which know the keys"
-        )
-    return Payers(
-        settings.accounts,
-        hash_secret=settings.hash_secret.get_secret_value(),
-        directory=directory,
-        accounts_source=accounts_source,
-        credential_source=credential_source,
-        known_keys_only=settings.known_keys_only,
-    )

@@ -1,4 +1,4 @@
-"""From settings to a ledger, for the middleware and for code outside HTTP that shares its counters."""
+"""From settings to what they name: the ledger, its store, its prices, who pays. Gateways and operators open it here."""
 
 import logging
 from inspect import iscoroutinefunction
@@ -6,6 +6,9 @@ from typing import Any
 
 from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.ledger import Ledger, LimitsSource
+from budget_middleware.payers.accounts_file import AccountsFile
+from budget_middleware.payers.credentials import CredentialSource
+from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceBook, PriceMap, PriceSource, imported_map, installed_map, load_prices
 from budget_middleware.setting_types import LiteLLMPrices, Mode, redact_url
 from budget_middleware.settings import Settings, SettingsError, load
@@ -59,9 +62,38 @@ def ledger_of(
         idle_hold_s=settings.idle_hold_s,
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
-        telemetry=Telemetry(trace_context=settings.trace_context, spans=settings.spans),
+        telemetry=_telemetry_of(settings),
         fingerprint=fingerprint_of(settings) if is_gateway and settings.mode is not Mode.OFF else "",
     )
+
+
+LEAST_OPERATORS_TIMEOUT_S = 5.0
+"""An operator would rather have a late answer than none."""
+
+
+def operators_ledger_of(settings: Settings, store: Store) -> Ledger:
+    """A ledger over the gateway's counters for what operators do: it knows no prices, and has nothing to spool."""
+    return Ledger(
+        store,
+        limits=settings.limits,
+        timezone=settings.timezone,
+        lease_ms=settings.lease_ms,
+        store_timeout_s=operators_timeout_s(settings),
+        telemetry=_telemetry_of(settings),
+    )
+
+
+def operators_store_of(settings: Settings) -> Store:
+    """The store by the settings, with an operator's patience. Raises SettingsError."""
+    return store_of(settings, timeout_s=operators_timeout_s(settings))
+
+
+def operators_timeout_s(settings: Settings) -> float:
+    return max(settings.store_timeout_s, LEAST_OPERATORS_TIMEOUT_S)
+
+
+def _telemetry_of(settings: Settings) -> Telemetry:
+    return Telemetry(trace_context=settings.trace_context, spans=settings.spans)
 
 
 def fingerprint_of(settings: Settings) -> str:
@@ -89,6 +121,41 @@ def store_of(settings: Settings, *, timeout_s: float) -> Store:
         )
     except ValueError as error:
         raise SettingsError(f"BUDGET_STORE_URL={redact_url(settings.store_url)!r}: {error}") from None
+
+
+def payers_of(
+    settings: Settings,
+    *,
+    accounts_source: AccountsSource | None = None,
+    credential_source: CredentialSource | None = None,
+) -> Payers:
+    """Who pays for a request, by the settings. Raises SettingsError."""
+    require_async("accounts_source", accounts_source)
+    if credential_source is not None and not callable(credential_source):
+        raise SettingsError("credential_source: accepted is a function")
+    directory = accounts_file_of(settings)
+    if settings.known_keys_only and directory is None and accounts_source is None:
+        raise SettingsError(
+            "BUDGET_KNOWN_KEYS_ONLY='1': accepted with BUDGET_ACCOUNTS_FILE or accounts_source, which know the keys"
+        )
+    return Payers(
+        settings.accounts,
+        hash_secret=settings.hash_secret.get_secret_value(),
+        directory=directory,
+        accounts_source=accounts_source,
+        credential_source=credential_source,
+        known_keys_only=settings.known_keys_only,
+    )
+
+
+def accounts_file_of(settings: Settings) -> AccountsFile | None:
+    """The file of accounts, if the settings name one. Raises SettingsError."""
+    if settings.accounts_file is None:
+        return None
+    try:
+        return AccountsFile(settings.accounts_file)
+    except ValueError as error:
+        raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
 
 
 def price_book(settings: Settings, price_source: PriceSource | None = None) -> PriceBook:

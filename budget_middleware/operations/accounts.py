@@ -7,33 +7,24 @@ has to be confirmed.
 from collections.abc import Iterable
 
 from budget_middleware.core.accounts import ANY, GLOBAL, MODEL, parts_of
+from budget_middleware.opening import accounts_file_of
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Confirmation, Unconfirmed
-from budget_middleware.payers.accounts_file import AccountsFile
-from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.settings import Settings
 
 
 def kinds_of_requests(settings: Settings) -> frozenset[str]:
     """The kinds of account that a request can have; SettingsError if the accounts file cannot be used."""
-    file = _accounts_file(settings)
+    file = accounts_file_of(settings)
     kinds = {source.kind for source in settings.accounts} | {MODEL, GLOBAL}
     return frozenset(kinds | file.kinds if file else kinds)
 
 
 def accounts_of_file(settings: Settings) -> frozenset[str]:
     """The accounts that BUDGET_ACCOUNTS_FILE names; SettingsError as above."""
-    file = _accounts_file(settings)
+    file = accounts_file_of(settings)
     return file.accounts() if file else frozenset()
-
-
-def _accounts_file(settings: Settings) -> AccountsFile | None:
-    if settings.accounts_file is None:
-        return None
-    try:
-        return AccountsFile(settings.accounts_file)
-    except ValueError as error:
-        raise SettingsError(f"BUDGET_ACCOUNTS_FILE='{settings.accounts_file}': {error}") from None
 
 
 def warnings_for(account: str, settings: Settings) -> tuple[str, ...]:

@@ -5,16 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from budget_middleware.ledger import Ledger
-from budget_middleware.opening import store_of
+from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Store, StoreUnavailable
 from budget_middleware.stores.opening import MEMORY_URL
-from budget_middleware.telemetry import Telemetry
-
-# An operator would rather have a late answer than none.
-LEAST_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +33,12 @@ async def open_context(settings: Settings) -> AsyncIterator[OperatorContext]:
             f"BUDGET_STORE_URL is {MEMORY_URL}: the counters live in the gateway's process, and no other"
             " sees them; set it to the store that the gateways share"
         )
-    store = patient_store(settings)
-    ledger = Ledger(
-        store,
-        limits=settings.limits,
-        timezone=settings.timezone,
-        lease_ms=settings.lease_ms,
-        store_timeout_s=max(settings.store_timeout_s, LEAST_TIMEOUT_S),
-        telemetry=Telemetry(spans=settings.spans),
-    )
+    store = operators_store_of(settings)
+    ledger = operators_ledger_of(settings, store)
     try:
         yield OperatorContext(settings, store, ledger)
     finally:
         await ledger.drain()
-
-
-def patient_store(settings: Settings) -> Store:
-    """The store that the gateways use, with an operator's patience; SettingsError where its URL cannot be used."""
-    return store_of(settings, timeout_s=max(settings.store_timeout_s, LEAST_TIMEOUT_S))
 
 
 def no_answer(settings: Settings, error: StoreUnavailable) -> str:

@@ -1,7 +1,7 @@
 """The journal: its last entries, its new ones as they come, and those that a story is made of."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.model import Entry
@@ -33,11 +33,9 @@ async def latest_entries(
 
 async def follow_journal(
     context: OperatorContext, account: str | None = None, *, after_seq: int, trace_url: str | None = None
-) -> AsyncIterator[tuple[LinkedEntryRow, ...]]:
+) -> AsyncGenerator[tuple[LinkedEntryRow, ...], None]:
     """The entries after ``after_seq`` in portions, then new ones as they are written, until it is cancelled."""
-    task = asyncio.current_task()
-    assert task is not None, "a coroutine runs in a task"
-    while not task.cancelling():
+    while not _is_cancelled():
         page = await context.store.journal(after_seq=after_seq, count=PAGE)
         if page:
             after_seq = page[-1].seq
@@ -48,6 +46,12 @@ async def follow_journal(
             after_seq = min(after_seq, (await context.store.head()).seq)
     # Python 3.11 may lose a Ctrl-C that comes just before a time-out of 0, such as redis-py sets.
     raise asyncio.CancelledError
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    return task.cancelling() > 0
 
 
 def _rows(entries: Sequence[Entry], trace_url: str | None) -> tuple[LinkedEntryRow, ...]:

@@ -10,8 +10,9 @@ from budget_middleware.core.model import Counter, Entry, Op, Repair, Target
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Window, window_named
 from budget_middleware.ledger.attempts import until_decided
+from budget_middleware.opening import operators_timeout_s
 from budget_middleware.operations.binding import read_limits
-from budget_middleware.operations.context import LEAST_TIMEOUT_S, OperatorContext
+from budget_middleware.operations.context import OperatorContext
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import StoreRefused
 from budget_middleware.telemetry import names
@@ -74,7 +75,9 @@ async def _book(context: OperatorContext, target: Target, correction: Correction
     verb = Repair(id_, target, correction.spent, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED
     try:
-        answer = await until_decided(lambda: context.store.repair(verb), time_limit=SharedTimeout(LEAST_TIMEOUT_S))
+        answer = await until_decided(
+            lambda: context.store.repair(verb), time_limit=SharedTimeout(operators_timeout_s(context.settings))
+        )
         status = answer.status
         entries = answer.entries or await _written_before(context, id_)
         context.ledger.telemetry.spans.record_entries(span, entries)

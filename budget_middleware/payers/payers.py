@@ -119,7 +119,7 @@ class Payers:
                     break
         return payers
 
-    def doubts_about(self, rules: Sequence[LimitRule]) -> Iterator[str]:
+    def warnings_for(self, rules: Sequence[LimitRule]) -> Iterator[str]:
         """What of the limits binds nobody, since no request can have such an account; in a line each."""
         if self._accounts_source is None:
             told = {source.kind for source in self._sources} | (self._directory.kinds if self._directory else set())

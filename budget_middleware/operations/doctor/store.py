@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from budget_middleware.core.audit import Damage
-from budget_middleware.opening import fingerprint_of
+from budget_middleware.opening import fingerprint_of, operators_store_of
 from budget_middleware.operations.binding import runtime_rules
-from budget_middleware.operations.context import no_answer, patient_store
+from budget_middleware.operations.context import no_answer
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
 from budget_middleware.operations.doctor.gateways import noted_findings
@@ -25,7 +25,7 @@ async def store_findings(settings: Settings) -> list[Finding]:
     if settings.store_url == MEMORY_URL:
         return _memory_findings(settings)
     try:
-        store = patient_store(settings)
+        store = operators_store_of(settings)
     except SettingsError as error:
         return [Finding("store", Health.FAIL, str(error), "correct it")]
     records: list[Finding] = []

@@ -1,0 +1,68 @@
+"""Every answer is a frozen value that JSON can say; what is optional is left out, not null."""
+
+import json
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, is_dataclass
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from budget_middleware import operations
+from budget_middleware.operations.values import (
+    NOT_IN_JSON,
+    OMITTED,
+    Figure,
+    Omitted,
+    as_json,
+    dollars,
+    figure,
+    trace_url_of,
+)
+
+
+def answers() -> Iterator[type[Any]]:
+    for module in pkgutil.walk_packages(operations.__path__, f"{operations.__name__}."):
+        for value in vars(import_module(module.name)).values():
+            if isinstance(value, type) and is_dataclass(value) and value.__module__ == module.name:
+                yield value
+
+
+def test_answers_are_frozen_and_have_slots():
+    found = list(answers())
+    assert len(found) > 20
+    for answer in found:
+        assert answer.__dataclass_params__.frozen, answer
+        assert "__slots__" in vars(answer), answer
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    name: str
+    spent: Figure
+    limit: Figure | None
+    before: Figure | Omitted
+    others: tuple[str, ...]
+    age_s: float = field(default=0.0, metadata=NOT_IN_JSON)
+
+
+def test_a_figure_has_its_unit_in_its_name():
+    row = Row("a", figure(1), None, OMITTED, ("b",), age_s=1.5)
+    assert json.dumps(as_json({"rows": [row]})) == json.dumps(
+        {"rows": [{"name": "a", "spent_usd": "0.000000001", "limit_usd": None, "others": ["b"]}]}
+    )
+    assert as_json(Row("a", figure(-1), figure(2), figure(3), ()))["before_usd"] == "0.000000003"
+
+
+@pytest.mark.parametrize(("nanos", "said"), [(0, "$0.00"), (-5 * 10**9, "-$5.00"), (1, "$0.000000001")])
+def test_dollars_in_a_sentence(nanos: int, said: str):
+    assert dollars(nanos) == dollars(figure(nanos)) == said
+
+
+def test_links_to_traces_that_were_sampled():
+    trace, template = "00-" + "a" * 32 + "-" + "b" * 16 + "-01", "http://traces/{trace_id}/{span_id}"
+    assert trace_url_of(trace, template) == f"http://traces/{'a' * 32}/{'b' * 16}"
+    assert trace_url_of(trace[:-2] + "00", template) is None
+    assert trace_url_of("", template) is None
+    assert trace_url_of(trace, None) is OMITTED
