@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from budget_middleware.core.money import NANOS_PER_USD, usd_from_nanos
 from budget_middleware.core.words import Word
 
 
@@ -28,3 +29,26 @@ NOTHING = Amounts()
 
 PLACES = {unit: Amounts._fields.index(unit) for unit in Unit}
 """Where the figure of a unit stands in ``Amounts``."""
+
+
+def figure_text(figure: int, unit: Unit) -> str:
+    """A figure as people and scripts read it: dollars as exact decimal text, all others as whole numbers."""
+    return usd_from_nanos(figure) if unit is Unit.USD else str(figure)
+
+
+def figure_said(figure: int, unit: Unit) -> str:
+    """A figure as a sentence has it: ``-$0.25``, ``812 tokens``."""
+    if unit is Unit.USD:
+        return f"{'-' if figure < 0 else ''}${usd_from_nanos(abs(figure))}"
+    return f"{figure} {unit.removesuffix('s') if abs(figure) == 1 else unit}"
+
+
+def amounts_said(amounts: Amounts) -> str:
+    """Those that are not 0, as a sentence has them; money where all are."""
+    said = [figure_said(figure, unit) for unit, figure in zip(Unit, amounts, strict=True) if figure]
+    return " and ".join(said) or figure_said(0, Unit.USD)
+
+
+def figure_number(figure: int, unit: Unit) -> float:
+    """A figure as telemetry has it: dollars as a float, all others as they are."""
+    return figure / NANOS_PER_USD if unit is Unit.USD else figure

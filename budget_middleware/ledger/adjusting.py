@@ -4,7 +4,6 @@ import secrets
 from collections.abc import Callable
 
 from budget_middleware.core.model import Adjust, Answer, Op, Status, Target
-from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.deferred_spans import JOURNAL_PAGE
@@ -34,7 +33,7 @@ async def adjust(
     call = calls.begin(
         Op.ADJUST,
         reservation_id=id_,
-        attributes=lambda: {names.AMOUNT_USD: amount.usd / NANOS_PER_USD, names.REASON: reason},
+        attributes=lambda: {**names.amounts_attributes(names.AMOUNT_USD, amount), names.REASON: reason},
     )
 
     async def attempt() -> Answer:

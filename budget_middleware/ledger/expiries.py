@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
+from budget_middleware.core.units import Unit
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
@@ -27,8 +28,8 @@ class Expiries:
         self._calls = calls
         self._lease_ms = lease_ms
         self._timeout = timeout
-        self.reserved_by_kind: Mapping[str, int] = {}
-        """Nano-dollars, as of the last sweep."""
+        self.reserved_by_kind: Mapping[tuple[Unit, str], int] = {}
+        """By unit and kind of accounts, as of the last sweep."""
 
     async def extend(self, hold: Hold) -> bool:
         """Renew a lease; False: the reservation is not pending any more, or not known."""

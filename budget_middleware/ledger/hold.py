@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
-from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names
 
@@ -45,4 +44,4 @@ class Hold:
     is_leased: bool = False
 
     def reserve_attributes(self) -> names.Attributes:
-        return {names.ESTIMATE_USD: self.asked.usd / NANOS_PER_USD, **self.attributes()}
+        return {**names.amounts_attributes(names.ESTIMATE_USD, self.asked), **self.attributes()}

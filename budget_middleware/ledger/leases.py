@@ -16,7 +16,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
-from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.units import amounts_said
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
@@ -95,9 +95,9 @@ class LeaseKeeper:
         """Log each live hold of this event loop, where none can be waited for."""
         for hold in self._kept.here().holds.values():
             _log.warning(
-                "%s of $%s is in flight, and left to its lease if it is cut off: %s",
+                "%s of %s is in flight, and left to its lease if it is cut off: %s",
                 hold.id,
-                usd_from_nanos(hold.asked.usd),
+                amounts_said(hold.asked),
                 because,
                 extra=log_ids(hold.id, hold.reserve_trace),
             )
@@ -178,14 +178,12 @@ class LeaseKeeper:
 def _end(hold: Hold, end: End, *, because: str) -> None:
     """End a hold by its owner's abort rule, and say so; a hold without such a rule is left to its lease."""
     ids = log_ids(hold.id, hold.reserve_trace)
-    amount_usd = usd_from_nanos(hold.asked.usd)
+    amount = amounts_said(hold.asked)
     if hold.abort is None:
-        _log.error(
-            "%s of $%s has no owner that could end it, its lease will: %s", hold.id, amount_usd, because, extra=ids
-        )
+        _log.error("%s of %s has no owner that could end it, its lease will: %s", hold.id, amount, because, extra=ids)
         return
-    _log.warning("%s of $%s is ended by its abort rule: %s", hold.id, amount_usd, because, extra=ids)
+    _log.warning("%s of %s is ended by its abort rule: %s", hold.id, amount, because, extra=ids)
     try:
         hold.abort(end)
     except Exception:  # noqa: BLE001 - the others are still to be ended
-        _log.exception("%s of $%s could not be ended", hold.id, amount_usd, extra=ids)
+        _log.exception("%s of %s could not be ended", hold.id, amount, extra=ids)

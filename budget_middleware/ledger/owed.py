@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from budget_middleware.core.model import Answer, Finalize, Release, Target
-from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.hold import Hold
@@ -98,10 +97,8 @@ class OwedEnding:
 
 def ending_attributes(hold: Hold, ending: Ending, attributes: LazyAttributes) -> names.Attributes:
     """Those of the span of an ending."""
-    own: dict[str, str | float] = {names.REASON: ending.reason}
-    if isinstance(ending, Finalize):
-        own[names.AMOUNT_USD] = ending.actual.usd / NANOS_PER_USD
-    return {**hold.attributes(), **own, **attributes()}
+    amount = names.amounts_attributes(names.AMOUNT_USD, ending.actual) if isinstance(ending, Finalize) else {}
+    return {**hold.attributes(), names.REASON: ending.reason, **amount, **attributes()}
 
 
 class AnsweredEnding(NamedTuple):

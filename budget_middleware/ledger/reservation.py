@@ -9,8 +9,8 @@ from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_sub
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
-from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.units import Amounts, figure_said
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import Settled
@@ -52,12 +52,12 @@ def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, 
 
 
 def _described(rejection: Rejection) -> str:
-    account, period, window, _ = rejection.target.counter
+    account, period, window, unit = rejection.target.counter
     return (
-        f"{account} for {period} {window}: limit ${usd_from_nanos(rejection.limit)}, "
-        f"spent ${usd_from_nanos(rejection.balance.spent)}, "
-        f"reserved ${usd_from_nanos(rejection.balance.reserved)}, "
-        f"estimate ${usd_from_nanos(rejection.estimate)}"
+        f"{account} for {period} {window}: limit {figure_said(rejection.limit, unit)}, "
+        f"spent {figure_said(rejection.balance.spent, unit)}, "
+        f"reserved {figure_said(rejection.balance.reserved, unit)}, "
+        f"estimate {figure_said(rejection.estimate, unit)}"
     )
 
 

@@ -13,6 +13,7 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
+from budget_middleware.core.units import Unit, figure_said
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.headers import Headers
 
@@ -30,15 +31,15 @@ _NANOS_PER_MICRO = 1_000
 
 def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = ()) -> str:
     """One sentence naming the counter that refused, and its figures if the account is proven to be the caller's own."""
-    account, period, window, _ = rejection.target.counter
+    account, period, window, unit = rejection.target.counter
     why = "is held by requests in flight" if rejection.is_held else "cannot cover this request"
     if not is_callers_own(account, claimed_kinds=claimed_kinds):
         return f"The budget of {kind_of(account)} per {period} {why}."
     return (
-        f"The budget of {account} for {period} {window} {why}: limit ${usd_from_nanos(rejection.limit)}, "
-        f"spent ${usd_from_nanos(rejection.balance.spent)}, "
-        f"reserved ${usd_from_nanos(rejection.balance.reserved)}, "
-        f"estimate ${usd_from_nanos(rejection.estimate)}."
+        f"The budget of {account} for {period} {window} {why}: limit {figure_said(rejection.limit, unit)}, "
+        f"spent {figure_said(rejection.balance.spent, unit)}, "
+        f"reserved {figure_said(rejection.balance.reserved, unit)}, "
+        f"estimate {figure_said(rejection.estimate, unit)}."
     )
 
 
@@ -126,7 +127,7 @@ class _OwnLimit(NamedTuple):
 def _own_limits(targets: tuple[Target, ...]) -> tuple[_OwnLimit, ...]:
     limits = []
     for place, target in enumerate(targets):
-        if target.limit is None or not is_callers_own(target.account):
+        if target.limit is None or target.unit is not Unit.USD or not is_callers_own(target.account):
             continue
         window = target.window
         name = f'"{kind_of(target.account)}-{window.period}"'

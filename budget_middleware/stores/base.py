@@ -23,6 +23,7 @@ from budget_middleware.core.model import (
     Status,
 )
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 
 SWEPT_PER_VERB = 16
@@ -265,8 +266,8 @@ class Store(Protocol):
         """What is known of a reservation, whatever became of it; None for an id that is unknown or forgotten."""
         ...
 
-    async def reserved_by_kind(self) -> Mapping[str, int]:
-        """Nano-dollars reserved, each account counted once whatever its periods."""
+    async def reserved_by_kind(self) -> Mapping[tuple[Unit, str], int]:
+        """What is reserved of each unit by each kind of accounts, an account counted once whatever its periods."""
         ...
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:

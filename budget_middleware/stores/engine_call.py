@@ -197,9 +197,9 @@ class Call:
 
     def _add_to_totals(self, postings: Sequence[Posting]) -> None:
         # Once an account, whatever its periods.
-        held = {target.account: nanos for target, _, nanos in postings if nanos}
+        held = {(target.unit, target.account): reserved for target, _, reserved in postings if reserved}
         if held:
-            self._tables.add_to_totals([(kind_of(account), nanos) for account, nanos in held.items()])
+            self._tables.add_to_totals([((unit, kind_of(account)), held[unit, account]) for unit, account in held])
 
     def _read(self, targets: Sequence[Target]) -> dict[Counter, Balance | None]:
         """The balances of these counters, among others; None for one that is not there. Each is read once."""

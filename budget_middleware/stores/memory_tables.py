@@ -12,7 +12,7 @@ from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reser
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.deadlines import Deadlines
 from budget_middleware.stores.packing import pack_targets, unpack_targets
-from budget_middleware.stores.tables import ByHand, CounterRow, Meta, Step
+from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _UNTOUCHED = ByHand()
 _last_seq = attrgetter("last_seq")
@@ -37,7 +37,7 @@ class MemoryTables:
         self._adjustments: dict[str, Adjustment] = {}
         self._balances: dict[Counter, Balance] = {}
         self._by_hand: dict[Counter, ByHand] = {}
-        self._totals: defaultdict[str, int] = defaultdict(int)
+        self._totals: defaultdict[Kind, int] = defaultdict(int)
         self._steps: deque[Step] = deque()
         self._voided: deque[Step] = deque()
         # The seq of the step of its reserve, by the id of what may be voided.
@@ -127,12 +127,12 @@ class MemoryTables:
     def all_counters(self) -> Mapping[Counter, CounterRow]:
         return {counter: CounterRow(balance, self.by_hand(counter)) for counter, balance in self._balances.items()}
 
-    def totals(self) -> Mapping[str, int]:
+    def totals(self) -> Mapping[Kind, int]:
         return self._totals
 
-    def add_to_totals(self, nanos_by_kind: Iterable[tuple[str, int]]) -> None:
-        for kind, nanos in nanos_by_kind:
-            self._totals[kind] += nanos
+    def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None:
+        for kind, reserved in by_kind:
+            self._totals[kind] += reserved
 
     # The journal.
 

@@ -25,7 +25,7 @@ from budget_middleware.core.model import (
 )
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.engine import Engine
-from budget_middleware.stores.tables import ByHand, CounterRow, Tables
+from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Tables
 
 _EMPTY = CounterRow(Balance(), ByHand())
 
@@ -133,11 +133,11 @@ class TableStore:
 
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
         with self._transaction:
-            lacking = {kind: -nanos for kind, nanos in self._tables.totals().items()}
+            lacking = {kind: -reserved for kind, reserved in self._tables.totals().items()}
             for reservation in self._tables.pending():
-                for account in {target.account for target in reservation.targets}:
-                    kind = kind_of(account)
-                    lacking[kind] = lacking.get(kind, 0) + reservation.held.usd
+                for unit, account in {(target.unit, target.account) for target in reservation.targets}:
+                    kind = (unit, kind_of(account))
+                    lacking[kind] = lacking.get(kind, 0) + reservation.held.of(unit)
             if not any(lacking.values()):
                 return []
             if mend:
@@ -154,7 +154,7 @@ class TableStore:
         with self._transaction:
             return self._tables.reservation(id_)
 
-    async def reserved_by_kind(self) -> Mapping[str, int]:
+    async def reserved_by_kind(self) -> Mapping[Kind, int]:
         with self._transaction:
             return dict(self._tables.totals())
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from budget_middleware.core.model import Adjustment, Balance, Counter, Entry, Op, Reservation, Status, Target, may_book
+from budget_middleware.core.units import Unit
 
 
 class Meta(NamedTuple):
@@ -92,6 +93,10 @@ def booking_numbers(op: Op, status: Status, count: int, *, last: int) -> Sequenc
     return range(last - count + 1, last + 1) if may_book(op, status) else [last] * count
 
 
+Kind = tuple[Unit, str]
+"""What a sum of what is reserved is of: a unit, and a kind of accounts."""
+
+
 class Tables(Protocol):
     """The primitives, each one statement or a few for a database. Collections are written and read at once."""
 
@@ -118,7 +123,7 @@ class Tables(Protocol):
     def adjustment(self, id_: str) -> Adjustment | None: ...
     def put_adjustment(self, adjustment: Adjustment, *, forget_ms: int) -> None: ...
 
-    # Counters, and the sums of what is reserved by the kinds of accounts.
+    # Counters, and the sums of what is reserved by units and the kinds of accounts.
 
     def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
         """In their order; None for a counter that is not there."""
@@ -139,8 +144,8 @@ class Tables(Protocol):
 
     def drop_counter(self, counter: Counter) -> None: ...
     def all_counters(self) -> Mapping[Counter, CounterRow]: ...
-    def totals(self) -> Mapping[str, int]: ...
-    def add_to_totals(self, nanos_by_kind: Iterable[tuple[str, int]]) -> None: ...
+    def totals(self) -> Mapping[Kind, int]: ...
+    def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None: ...
 
     # The journal. Steps that were voided lie apart, but are read with the others.
 

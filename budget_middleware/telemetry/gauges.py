@@ -3,20 +3,28 @@
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.units import Unit, figure_number
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Gauges:
     """What one ledger knows, read in a thread of the metric reader's: all must answer at once."""
 
-    reserved_by_kind: Callable[[], Mapping[str, int]]
+    reserved_by_kind: Callable[[], Mapping[tuple[Unit, str], int]]
     oldest_s: Callable[[], float]
     spooled: Callable[[], int]
 
+
+# An instrument has one unit, so each unit of counters has its own.
+_RESERVED = {
+    Unit.USD: ("budget.reserved", "{USD}"),
+    Unit.TOKENS: ("budget.reserved.tokens", "{token}"),
+    Unit.REQUESTS: ("budget.reserved.requests", "{request}"),
+}
 
 # An SDK keeps the first instrument of a name and forgets the callbacks of the next, so these tell of every ledger.
 _observed: list[weakref.ref[Gauges]] = []
@@ -25,12 +33,13 @@ _observed: list[weakref.ref[Gauges]] = []
 def observe(meter: Meter, gauges: Gauges) -> None:
     """Tell these gauges from now on, as long as the object lives."""
     _observed[:] = [*(each for each in _observed if each() is not None), weakref.ref(gauges)]
-    meter.create_observable_gauge(
-        "budget.reserved",
-        callbacks=[_reserved],
-        unit="{USD}",
-        description="Reserved now, by account kind.",
-    )
+    for unit, (name, symbol) in _RESERVED.items():
+        meter.create_observable_gauge(
+            name,
+            callbacks=[partial(_reserved, unit)],
+            unit=symbol,
+            description="Reserved now, by account kind.",
+        )
     meter.create_observable_gauge(
         "budget.reservations.oldest",
         callbacks=[_oldest],
@@ -49,13 +58,14 @@ def _gauges() -> list[Gauges]:
     return [gauges for each in list(_observed) if (gauges := each()) is not None]
 
 
-def _reserved(_: CallbackOptions) -> Iterable[Observation]:
+def _reserved(unit: Unit, _: CallbackOptions) -> Iterable[Observation]:
     """Ledgers of one store tell the same totals, as of the last sweep of each."""
     totals: dict[str, int] = {}
     for gauges in _gauges():
-        for kind, nanos in gauges.reserved_by_kind().items():
-            totals[kind] = max(totals.get(kind, 0), nanos)
-    return [Observation(nanos / NANOS_PER_USD, {"kind": kind}) for kind, nanos in totals.items()]
+        for (of, kind), reserved in gauges.reserved_by_kind().items():
+            if of is unit:
+                totals[kind] = max(totals.get(kind, 0), reserved)
+    return [Observation(figure_number(reserved, unit), {"kind": kind}) for kind, reserved in totals.items()]
 
 
 def _oldest(_: CallbackOptions) -> Iterable[Observation]:

@@ -3,12 +3,13 @@
 A subject never stands in a span name or in a metric's attribute.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.bill import unpack
 from budget_middleware.core.model import Entry, Rejection, Status
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.units import Amounts, Unit, figure_number
 
 Attributes = Mapping[str, str | int | float | bool]
 LazyAttributes = Callable[[], Attributes]
@@ -25,6 +26,7 @@ ACCOUNT = "budget.account"
 ACCOUNT_KIND = "budget.account.kind"
 PERIOD = "budget.period"
 WINDOW = "budget.window"
+UNIT = "budget.unit"
 JOURNAL_SEQ = "budget.journal.seq"
 SPENT_BEFORE_USD = "budget.spent.before_usd"
 SPENT_DELTA_USD = "budget.spent.delta_usd"
@@ -33,6 +35,7 @@ RESERVED_BEFORE_USD = "budget.reserved.before_usd"
 RESERVED_DELTA_USD = "budget.reserved.delta_usd"
 RESERVED_AFTER_USD = "budget.reserved.after_usd"
 LIMIT_USD = "budget.limit_usd"
+"""A name that ends with `usd` is of money; that of another unit ends with its name: see `in_unit`."""
 USAGE_OF_CLASS = "budget.usage.<class>"
 PRICE_SOURCE = "budget.price.source"
 
@@ -99,38 +102,71 @@ def bill_attributes(packed: str) -> Attributes:
     return attributes
 
 
+def in_unit(name: str, unit: Unit) -> str:
+    """The name of a figure of money, for the same figure of a unit: `budget.limit_usd` -> `budget.limit_tokens`."""
+    return f"{name.removesuffix(Unit.USD)}{unit}"
+
+
+_FIGURES = (
+    SPENT_BEFORE_USD,
+    SPENT_DELTA_USD,
+    SPENT_AFTER_USD,
+    RESERVED_BEFORE_USD,
+    RESERVED_DELTA_USD,
+    RESERVED_AFTER_USD,
+    LIMIT_USD,
+)
+_FIGURES_IN = {unit: tuple(in_unit(name, unit) for name in _FIGURES) for unit in Unit}
+
+
+def amounts_attributes(name: str, amounts: Amounts) -> Attributes:
+    """An amount of money under its name, and those of other units that are not 0 under theirs."""
+    return {
+        in_unit(name, unit): figure_number(figure, unit)
+        for unit, figure in zip(Unit, amounts, strict=True)
+        if figure or unit is Unit.USD
+    }
+
+
 def counter_attributes(entry: Entry) -> Attributes:
     """What a counter span says of its journal entry; the journal keeps the exact amounts."""
+    unit = entry.counter.unit
     attributes: dict[str, str | int | float | bool] = {
         OP: str(entry.op),
         ACCOUNT: entry.counter.account,
         ACCOUNT_KIND: kind_of(entry.counter.account),
         PERIOD: str(entry.counter.period),
         WINDOW: entry.counter.window,
+        UNIT: str(unit),
         RESERVATION_ID: entry.reservation_id,
         STATUS: str(entry.status),
         JOURNAL_SEQ: entry.seq,
-        SPENT_BEFORE_USD: entry.spent_before / NANOS_PER_USD,
-        SPENT_DELTA_USD: entry.spent_delta / NANOS_PER_USD,
-        SPENT_AFTER_USD: entry.spent / NANOS_PER_USD,
-        RESERVED_BEFORE_USD: entry.reserved_before / NANOS_PER_USD,
-        RESERVED_DELTA_USD: entry.reserved_delta / NANOS_PER_USD,
-        RESERVED_AFTER_USD: entry.reserved / NANOS_PER_USD,
     }
-    if entry.limit is not None:
-        attributes[LIMIT_USD] = entry.limit / NANOS_PER_USD
+    figures: Sequence[float] = (
+        entry.spent_before,
+        entry.spent_delta,
+        entry.spent,
+        entry.reserved_before,
+        entry.reserved_delta,
+        entry.reserved,
+        *(() if entry.limit is None else (entry.limit,)),
+    )
+    if unit is Unit.USD:
+        figures = [nanos / NANOS_PER_USD for nanos in figures]
+    attributes.update(zip(_FIGURES_IN[unit], figures, strict=False))
     return attributes
 
 
 def rejection_attributes(rejection: Rejection) -> Attributes:
     """The counter that refused a reserve."""
-    account, period, window, _ = rejection.target.counter
+    account, period, window, unit = rejection.target.counter
     return {
         ACCOUNT: account,
         ACCOUNT_KIND: kind_of(account),
         PERIOD: str(period),
         WINDOW: window,
-        SPENT_BEFORE_USD: rejection.balance.spent / NANOS_PER_USD,
-        RESERVED_BEFORE_USD: rejection.balance.reserved / NANOS_PER_USD,
-        LIMIT_USD: rejection.limit / NANOS_PER_USD,
+        UNIT: str(unit),
+        in_unit(SPENT_BEFORE_USD, unit): figure_number(rejection.balance.spent, unit),
+        in_unit(RESERVED_BEFORE_USD, unit): figure_number(rejection.balance.reserved, unit),
+        in_unit(LIMIT_USD, unit): figure_number(rejection.limit, unit),
     }

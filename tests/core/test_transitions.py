@@ -25,7 +25,7 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.transitions import ENDINGS, EXTENSIONS, Decision, Posting
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 
 NOW_MS = 1_795_012_200_000
@@ -210,3 +210,72 @@ def test_adjust_is_posted_once(usd: int):
     for now_ms in (DAY.starts_ms - 1, DAY.ends_ms):
         assert transitions.adjust(None, verb, now_ms=now_ms) == Decision(Status.STALE_WINDOW)
         assert transitions.adjust(None, replace(verb, any_window=True), now_ms=now_ms).postings == posted
+
+
+units = st.sampled_from(Unit)
+figures = st.builds(Amounts, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+
+
+def of_unit(unit: Unit, limit: int | None = None) -> Target:
+    return Target("key:a", DAY, limit, unit)
+
+
+@pytest.mark.proves("I2", "I4")
+@given(
+    asked=figures,
+    actual=figures,
+    charge=figures,
+    on=st.lists(units, min_size=1, max_size=3, unique=True),
+    is_late=st.booleans(),
+)
+def test_a_counter_gains_what_is_of_its_unit(
+    asked: Amounts, actual: Amounts, charge: Amounts, on: list[Unit], is_late: bool
+):
+    """The steps of a reservation add up, on each counter, to its actual amount of that unit and to no hold."""
+    verb = replace(VERB, targets=tuple(map(of_unit, on)), asked=asked, expiry_charge=charge)
+    decisions = [decide(verb)]
+    if is_late:
+        decisions.append(transitions.expire_due(decisions[0].becomes))  # type: ignore[arg-type]
+    ending = Finalize("r", verb.targets, actual)
+    decisions.append(transitions.finalize(decisions[-1].becomes, ending, remember_ms=REMEMBER_MS))
+    for target in verb.targets:
+        own = [posting for decision in decisions for posting in decision.postings if posting.target == target]
+        assert sum(posting.spent for posting in own) == getattr(actual, target.unit)
+        assert sum(posting.reserved for posting in own) == 0
+        assert all(posting.spent or posting.reserved for posting in own)
+
+
+@pytest.mark.proves("I6")
+@given(asked=figures, spent=small, reserved=small, unit=units)
+def test_only_figures_of_one_unit_meet(asked: Amounts, spent: int, reserved: int, unit: Unit):
+    estimate = getattr(asked, unit)
+    rejection = transitions.find_rejection([of_unit(unit, 5)], [Balance(spent, reserved)], asked=asked)
+    assert (rejection is None) == (estimate == 0 or spent + reserved + estimate <= 5)
+    assert rejection is None or rejection.estimate == estimate
+
+
+def test_a_refusal_names_what_is_spent_before_the_first_unit_and_that_before_the_larger_shortfall():
+    asked, targets = Amounts(1, 1, 1), [of_unit(unit, 5) for unit in reversed(Unit)]
+    held, held_more, spent = Balance(0, 5), Balance(0, 9), Balance(5, 0)
+
+    def named(*balances: Balance) -> str:
+        rejection = transitions.find_rejection(targets, balances, asked=asked)
+        assert rejection is not None
+        return rejection.target.unit
+
+    assert named(held_more, held_more, held) == "usd"
+    assert named(held, held_more, Balance()) == "tokens"
+    assert named(spent, held_more, held) == "requests"
+    assert named(spent, spent, held_more) == "tokens"
+
+
+def test_what_is_not_pending_forgets_what_nobody_needs():
+    pending = known_as(State.PENDING)
+    assert pending is not None
+    expired = transitions.expire_due(pending).becomes
+    assert expired == known_as(State.EXPIRED)
+    for ending in (finalize, release):
+        for known in (pending, expired):
+            ended = ending(known).becomes
+            assert ended is not None
+            assert ended == known_as(ended.state)

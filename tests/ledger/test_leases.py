@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.model import Status
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.ledger.leases import EXTENDED_AT_ONCE, LeaseKeeper
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -239,7 +239,7 @@ async def test_a_sweep_goes_on_until_nothing_is_due(base: Store, clock: MovableC
     clock.advance(s=2)
     await ledger.sweep()
     assert await figures(base) == ("0.00", "0.00")
-    assert ledger._expiries.reserved_by_kind == {"key": 0}
+    assert ledger._expiries.reserved_by_kind == {(Unit.USD, "key"): 0}
 
 
 async def test_expired_in_a_pause_it_goes_on_and_finalizes_late(

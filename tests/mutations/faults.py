@@ -835,8 +835,8 @@ FAULTS = (
     Fault(
         "the engine counts an account by its periods",
         "stores/engine_call.py",
-        "[(kind_of(account), nanos) for account, nanos in held.items()]",
-        "[(kind_of(target.account), nanos) for target, _, nanos in postings]",
+        "[((unit, kind_of(account)), held[unit, account]) for unit, account in held]",
+        "[((target.unit, kind_of(target.account)), held) for target, _, held in postings]",
     ),
     Fault(
         "the engine remembers what expired no longer than what has ended",

@@ -95,7 +95,7 @@ def _judge_request(world: World, request: Request, losses: Losses) -> None:
     require(len(known) <= 1, f"{name} has {len(known)} reservations")
     fact = known[0] if known else None
     if fact is not None and fact.state in _ENDED:
-        require(fact.booked == due, f"{name} is {fact.state} with {fact.booked}, due is {due}")
+        require(fact.booked.usd == due, f"{name} is {fact.state} with {fact.booked}, due is {due}")
         require(fact.state == "finalized" or due == 0, f"{name} is released, due is {due}")
         _judge_accounts(world, request, fact)
         return
@@ -135,7 +135,7 @@ def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:
     by_hand = any(_number(id_) == number for id_ in world.witness.truth.operator_releases)
     charge = 0 if by_hand else charges[world.plan.on_expire]
     require(fact.state == "expired", f"{name} is still {fact.state}")
-    require(fact.booked == charge, f"{name} expired with {fact.booked}, its expiry charge is {charge}")
+    require(fact.booked.usd == charge, f"{name} expired with {fact.booked}, its expiry charge is {charge}")
 
 
 def _judge_accounts(world: World, request: Request, fact: Fact) -> None:

@@ -16,7 +16,11 @@ from budget_middleware.core.model import (
     Reserve,
     Target,
 )
+from budget_middleware.core.units import NOTHING, Amounts
 from tests.stores.verbs import Verb
+
+UNITS = ("usd", "tokens", "requests")
+"""In the order in which a refusal names them."""
 
 ENDED = {"finalized": "already_finalized", "released": "already_released"}
 
@@ -27,11 +31,16 @@ class Fact:
 
     state: str
     counters: tuple[Counter, ...]
-    amount: int | None
-    held: int = 0
-    booked: int = 0
-    charge: int = 0
+    asked: Amounts | None
+    held: Amounts = NOTHING
+    booked: Amounts = NOTHING
+    charge: Amounts = NOTHING
     deadline_ms: int = 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether a counter changes when it expires."""
+        return any(_of(counter, self.held) or _of(counter, self.charge) for counter in self.counters)
 
 
 class Auditor:
@@ -39,25 +48,26 @@ class Auditor:
 
     def __init__(self) -> None:
         self.facts: dict[str, Fact] = {}
-        self.adjusts: dict[str, tuple[int, tuple[Counter, ...]]] = {}
+        self.adjusts: dict[str, tuple[Amounts, tuple[Counter, ...]]] = {}
         self.limits_version = 0
 
     def balance(self, counter: Counter) -> Balance:
         """I2 and I4, from what every id is known to hold and to have booked."""
         facts = [fact for fact in self.facts.values() if counter in fact.counters]
-        spent = sum(fact.booked for fact in facts) + self.adjusted(counter)
-        return Balance(spent, sum(fact.held for fact in facts))
+        spent = sum(_of(counter, fact.booked) for fact in facts) + self.adjusted(counter)
+        return Balance(spent, sum(_of(counter, fact.held) for fact in facts))
 
     def adjusted(self, counter: Counter) -> int:
-        return sum(amount for amount, counters in self.adjusts.values() if counter in counters)
+        return sum(_of(counter, amount) for amount, counters in self.adjusts.values() if counter in counters)
 
-    def held_by_kind(self) -> dict[str, int]:
-        held: dict[str, int] = {}
+    def held_by_kind(self) -> dict[tuple[str, str], int]:
+        """By unit and kind; an account counts once for each of its units."""
+        held: dict[tuple[str, str], int] = {}
         for fact in self.facts.values():
-            for account in {counter.account for counter in fact.counters}:
-                kind = account.split(":")[0]
-                held[kind] = held.get(kind, 0) + fact.held
-        return {kind: nanos for kind, nanos in held.items() if nanos}
+            for counter in {(counter.account, counter.unit): counter for counter in fact.counters}.values():
+                kind = (str(counter.unit), counter.account.split(":")[0])
+                held[kind] = held.get(kind, 0) + _of(counter, fact.held)
+        return {kind: figure for kind, figure in held.items() if figure}
 
     def check(self, verb: Verb, answer: Answer, *, remember_ms: int) -> None:
         """Raises AssertionError if the answer is not the right one; else takes in what it means."""
@@ -66,8 +76,8 @@ class Auditor:
         self.take_expired(answer, by_operator=verb.id if isinstance(verb, Expire) else "")
         if fact is not None and fact.state == "pending" and not was_pending:
             # Where nothing was held and nothing is charged, no entry tells of the expiry.
-            assert fact.held == fact.charge == 0, f"{verb.id} is due, and the verb that names it did not expire it"
-            self._expire(fact, charge=0)
+            assert not fact.moves, f"{verb.id} is due, and the verb that names it did not expire it"
+            self._expire(fact, charge=NOTHING)
         expected = self._expected(fact, verb, answer, was_pending=was_pending, remember_ms=remember_ms)
         assert answer.status == expected, f"{verb}: {answer.status}, not {expected}"
         self._check_changes(answer)
@@ -92,10 +102,10 @@ class Auditor:
             assert fact.state == "pending", f"{id_} expired although it was {fact.state}"
             is_due = answer.now_ms >= fact.deadline_ms
             assert is_due or id_ == by_operator, f"{id_} expired before its deadline"
-            self._expire(fact, charge=fact.charge if is_due else 0)
+            self._expire(fact, charge=fact.charge if is_due else NOTHING)
 
-    def _expire(self, fact: Fact, *, charge: int) -> None:
-        fact.state, fact.held, fact.booked = "expired", 0, charge
+    def _expire(self, fact: Fact, *, charge: Amounts) -> None:
+        fact.state, fact.held, fact.booked = "expired", NOTHING, charge
 
     def _check_changes(self, answer: Answer) -> None:
         """I5 and I9: entries are of the verb or of what it expired, and lead where this ledger leads."""
@@ -108,8 +118,8 @@ class Auditor:
     def _reserve(self, fact: Fact | None, verb: Reserve, answer: Answer) -> str:
         now_ms = answer.now_ms
         if fact is not None:
-            is_same = fact.amount in (None, verb.asked.usd)
-            if fact.amount is not None:
+            is_same = fact.asked in (None, verb.asked)
+            if fact.asked is not None:
                 is_same = is_same and _accounts(fact.counters) == _accounts(_counters(verb.targets))
             assert answer.admits == (is_same and fact.state == "pending")
             return "duplicate" if is_same else "conflict"
@@ -123,30 +133,37 @@ class Auditor:
         if over and verb.enforce:
             assert answer.rejection is not None
             assert answer.rejection.is_held == (not spent_over)
-            assert answer.rejection.shortfall == max(spent_over or over)
+            # Of the first unit in which there is one, the largest.
+            worst = spent_over or over
+            unit = next(unit for unit in UNITS if unit in worst)
+            assert (answer.rejection.target.counter.unit, answer.rejection.shortfall) == (unit, max(worst[unit]))
             return "rejected"
         assert (answer.rejection is not None) == bool(over)
         self.facts[verb.id] = Fact(
             "pending",
             _counters(verb.targets),
-            verb.asked.usd,
-            held=verb.asked.usd,
-            charge=verb.expiry_charge.usd,
+            verb.asked,
+            held=verb.asked,
+            charge=verb.expiry_charge,
             deadline_ms=now_ms + verb.lease_ms,
         )
         return "reserved"
 
-    def _shortfalls(self, verb: Reserve) -> tuple[list[int], list[int]]:
-        """I6: by how much each limited counter is exceeded, and of these those that no ending of others can cure."""
-        over, spent_over = [], []
-        for target in verb.targets if verb.asked.usd else ():
-            if target.limit is None:
+    def _shortfalls(self, verb: Reserve) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+        """I6: by how much limited counters are exceeded, by unit, and where no ending of others can cure it."""
+        over: dict[str, list[int]] = {}
+        spent_over: dict[str, list[int]] = {}
+        for target in verb.targets:
+            estimate = _of(target.counter, verb.asked)
+            if target.limit is None or estimate == 0:
                 continue
             balance = self.balance(target.counter)
             room = target.limit - balance.spent
-            shortfall = verb.asked.usd + balance.reserved - room
-            over += [shortfall] if shortfall > 0 else []
-            spent_over += [shortfall] if verb.asked.usd > room else []
+            shortfall = estimate + balance.reserved - room
+            if shortfall > 0:
+                over.setdefault(target.counter.unit, []).append(shortfall)
+            if estimate > room:
+                spent_over.setdefault(target.counter.unit, []).append(shortfall)
         return over, spent_over
 
     def _is_due_on(self, targets: Iterable[Target], now_ms: int) -> bool:
@@ -154,11 +171,11 @@ class Auditor:
         return any(
             fact.state == "pending" and now_ms >= fact.deadline_ms and counters & set(fact.counters)
             for fact in self.facts.values()
-            if fact.held or fact.charge
+            if fact.moves
         )
 
     def _end(self, fact: Fact | None, verb: Finalize | Release, *, remember_ms: int) -> str:
-        name, actual = ("finalized", verb.actual.usd) if isinstance(verb, Finalize) else ("released", 0)
+        name, actual = ("finalized", verb.actual) if isinstance(verb, Finalize) else ("released", NOTHING)
         if fact is None:
             if verb.age_ms > remember_ms:
                 return "too_old"
@@ -168,7 +185,7 @@ class Auditor:
         if fact.state in ENDED:
             return ENDED[fact.state]
         status = name if fact.state == "pending" else f"{name}_late"
-        fact.state, fact.held, fact.booked = name, 0, actual
+        fact.state, fact.held, fact.booked = name, NOTHING, actual
         return status
 
     def _extend(self, fact: Fact | None, verb: Extend, now_ms: int) -> str:
@@ -183,19 +200,25 @@ class Auditor:
         if fact is None:
             return "unknown"
         if was_pending:
-            self._expire(fact, charge=0)
+            self._expire(fact, charge=NOTHING)
             return "expired"
         return ENDED.get(fact.state, "already_expired")
 
     def _adjust(self, verb: Adjust, now_ms: int) -> str:
         if (known := self.adjusts.get(verb.id)) is not None:
             amount, counters = known
-            is_same = amount == verb.amount.usd and _accounts(counters) == _accounts(_counters(verb.targets))
+            is_same = amount == verb.amount and _accounts(counters) == _accounts(_counters(verb.targets))
             return "duplicate" if is_same else "conflict"
         if not verb.any_window and any(_is_outside(target, now_ms) for target in verb.targets):
             return "stale_window"
-        self.adjusts[verb.id] = (verb.amount.usd, _counters(verb.targets))
+        self.adjusts[verb.id] = (verb.amount, _counters(verb.targets))
         return "adjusted"
+
+
+def _of(counter: Counter, amounts: Amounts) -> int:
+    """What of some amounts is meant for a counter: that of its unit."""
+    figure: int = getattr(amounts, counter.unit)
+    return figure
 
 
 def _counters(targets: Iterable[Target]) -> tuple[Counter, ...]:

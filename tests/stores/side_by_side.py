@@ -8,6 +8,7 @@ from uuid import uuid4
 from hypothesis.stateful import RuleBasedStateMachine
 
 from budget_middleware.core.model import Answer, Balance, Counter, Entry, Target
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
@@ -17,6 +18,9 @@ from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import HOUR_MS, START_MS, UTC, Verb, send
 
 T = TypeVar("T")
+
+Place = tuple[str, Period, Unit]
+"""A counter without its window."""
 
 REMEMBER_MS = 10**10
 RETENTION = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_MS)
@@ -56,10 +60,11 @@ class SideBySide(RuleBasedStateMachine):
         assert from_memory == from_redis
         return from_memory  # type: ignore[no-any-return]
 
-    def targets(self, places: list[tuple[str, Period]], limit: int | None, hours_off: int = 0) -> tuple[Target, ...]:
+    def targets(self, places: list[Place], limit: int | None, hours_off: int = 0) -> tuple[Target, ...]:
         at_ms = self.clock.now_ms + hours_off * HOUR_MS
         return tuple(
-            Target(account, window_at(period, time_ms=at_ms, timezone=UTC), limit) for account, period in places
+            Target(account, window_at(period, time_ms=at_ms, timezone=UTC), limit, unit)
+            for account, period, unit in places
         )
 
     def play(self, verb: Verb, *, is_reply_lost: bool) -> None:

@@ -14,7 +14,7 @@ from budget_middleware.stores.base import Retention
 from budget_middleware.stores.engine import Engine
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.packing import counter_name, pack_targets, unpack_targets
-from budget_middleware.stores.tables import ByHand, CounterRow, Meta, Step
+from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _SCHEMA = """
 create table meta (generation, limits_version, seq, bookings, entries, forget_voided_ms);
@@ -26,7 +26,7 @@ create table adjustments (id primary key, targets, amount, forget_ms);
 create table counters
     (account, period, window, unit, spent, reserved, adjusted, repaired_at_seq, keep_until_ms,
      primary key (account, period, window, unit));
-create table totals (kind primary key, nanos);
+create table totals (unit, kind, reserved, primary key (unit, kind));
 create table journal
     (last_seq primary key, bookings, entries, time_ms, op, id, status, targets, figures, trace, reserve_trace, reason,
      bill, is_voided);
@@ -117,12 +117,12 @@ class SqliteTables:
     def all_counters(self) -> Mapping[Counter, CounterRow]:
         return dict(map(_counter, self._rows.execute("select * from counters")))
 
-    def totals(self) -> Mapping[str, int]:
-        return dict(self._rows.execute("select kind, nanos from totals"))
+    def totals(self) -> Mapping[Kind, int]:
+        return {(Unit(unit), kind): reserved for unit, kind, reserved in self._rows.execute("select * from totals")}
 
-    def add_to_totals(self, nanos_by_kind: Iterable[tuple[str, int]]) -> None:
-        add = "insert into totals values (?, ?) on conflict do update set nanos = nanos + excluded.nanos"
-        self._rows.executemany(add, nanos_by_kind)
+    def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None:
+        add = "insert into totals values (?, ?, ?) on conflict do update set reserved = reserved + excluded.reserved"
+        self._rows.executemany(add, [(*kind, reserved) for kind, reserved in by_kind])
 
     def append(self, step: Step, *, is_voided: bool) -> None:
         *head, targets, figures, trace, reserve_trace, reason, bill = step

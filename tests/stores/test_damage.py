@@ -7,6 +7,7 @@ import pytest
 
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Expire, Extend, Repair, Status
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store, StoreRefused
 from budget_middleware.stores.packing import counter_name, pack_targets
@@ -244,7 +245,7 @@ async def test_operators_are_shown_what_is_sound(redis: ClockedRedisStore):
     assert [view.counter for view in await redis.counters()] == [TEAM.counter]
     assert [proof.counter for proof in await redis.proofs()] == [TEAM.counter]
     # Of the totals by kinds, that of reservations on a team alone cannot be read.
-    assert await redis.reserved_by_kind() == {"key": 600_000_000, "team": 600_000_000}
+    assert await redis.reserved_by_kind() == {(Unit.USD, "key"): 600_000_000, (Unit.USD, "team"): 600_000_000}
 
 
 async def test_a_limit_that_cannot_be_read_does_not_bind_and_the_others_do(

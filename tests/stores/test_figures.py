@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.core.model import Balance, Status
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS, Period
 from budget_middleware.stores.base import Store, StoreRefused
 from budget_middleware.testing import MovableClock
@@ -64,15 +65,14 @@ async def test_reserved_by_kind_counts_an_account_once_whatever_its_periods(stor
     other, compound, everyone = target("key:z"), target("key+model:a+gpt-4o"), target("global")
     await store.reserve(reserve("r1", "0.60", *month_and_day, other, compound, everyone))
     await store.reserve(reserve("r2", "0.10", *month_and_day, lease_s=30))
-    usd = 1_000_000_000
     assert await store.reserved_by_kind() == {
-        "key": 1.3 * usd,
-        "key+model": 0.6 * usd,
-        "global": 0.6 * usd,
+        (Unit.USD, "key"): 1_300_000_000,
+        (Unit.USD, "key+model"): 600_000_000,
+        (Unit.USD, "global"): 600_000_000,
     }
     clock.advance(s=30)
     await store.sweep(at_most=10)
-    assert (await store.reserved_by_kind())["key"] == 1.2 * usd
+    assert (await store.reserved_by_kind())[Unit.USD, "key"] == 1_200_000_000
     await store.finalize(finalize("r1", "0.10"))
     await store.adjust(adjust("a1", "0.10", other))
     assert set((await store.reserved_by_kind()).values()) == {0}

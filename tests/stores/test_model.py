@@ -26,7 +26,7 @@ from budget_middleware.core.model import (
     Reserve,
     Target,
 )
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
 from tests.stores.audit import audit_report
@@ -44,12 +44,18 @@ NEW = "new"
 ids = st.sampled_from("abcd")
 # An ending is mostly sent to what awaits one, the last first.
 targeted = st.sampled_from([0, 0, 0, 0, 1, 2, 3, "a", "b", "c", "d"])
-amounts = st.integers(0, 3)
+amounts = st.integers(0, 3).map(Amounts)
 leases_ms = st.sampled_from(LEASES_MS)
 ages_ms = st.sampled_from([0, 0, 0, 0, REMEMBER_MS, REMEMBER_MS + 1])
 # Two periods of one account, and another account; some windows have just closed or not begun.
 places = st.lists(
-    st.sampled_from([("key:a", Period.HOUR), ("key:a", Period.DAY), ("team:b", Period.HOUR)]),
+    st.sampled_from(
+        [
+            ("key:a", Period.HOUR, Unit.USD),
+            ("key:a", Period.DAY, Unit.USD),
+            ("team:b", Period.HOUR, Unit.USD),
+        ]
+    ),
     min_size=1,
     max_size=3,
     unique=True,
@@ -63,7 +69,7 @@ reserves = st.fixed_dictionaries(
         "amount": amounts,
         "limit": limits,
         "lease_ms": leases_ms,
-        "charge": st.integers(0, 2),
+        "charge": amounts,
         "enforce": st.sampled_from([True, True, True, False]),
     }
 )
@@ -96,9 +102,9 @@ class StoresSideBySide(SideBySide):
         verb = Reserve(
             self.id(asked["id"]),
             self.targets(asked["places"], asked["limit"], hours_off),
-            Amounts(usd=asked["amount"]),
+            asked["amount"],
             asked["lease_ms"],
-            expiry_charge=Amounts(usd=min(asked["charge"], asked["amount"])),
+            expiry_charge=Amounts(*map(min, asked["charge"], asked["amount"])),
             enforce=asked["enforce"],
             limits_version=self.auditor.limits_version + is_stale,
             trace=f"trace {len(self.sent)}",
@@ -108,7 +114,7 @@ class StoresSideBySide(SideBySide):
     @mostly_where_one_is_awaited
     @rule(id_=targeted, places=places, actual=amounts, age_ms=ages_ms, is_reply_lost=st.booleans())
     def finalize(self, id_, places, actual, age_ms, is_reply_lost):
-        verb = Finalize(self.id(id_), self.targets(places, 5), Amounts(usd=actual), age_ms=age_ms)
+        verb = Finalize(self.id(id_), self.targets(places, 5), actual, age_ms=age_ms)
         self.play(verb, is_reply_lost=is_reply_lost)
 
     @mostly_where_one_is_awaited
@@ -122,10 +128,16 @@ class StoresSideBySide(SideBySide):
         verb = Expire(self.id(id_), reason="stuck") if by_operator else Extend(self.id(id_), lease_ms)
         self.play(verb, is_reply_lost=True)
 
-    @rule(id_=ids, places=places, amount=st.integers(-2, 3), hours_off=hours_off, any_window=st.booleans())
+    @rule(
+        id_=ids,
+        places=places,
+        amount=st.integers(-2, 3).map(Amounts),
+        hours_off=hours_off,
+        any_window=st.booleans(),
+    )
     def adjust(self, id_, places, amount, hours_off, any_window):
         targets = self.targets(places, None, hours_off)
-        self.play(Adjust(self.id(id_), targets, Amounts(usd=amount), any_window=any_window), is_reply_lost=True)
+        self.play(Adjust(self.id(id_), targets, amount, any_window=any_window), is_reply_lost=True)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())
@@ -141,7 +153,8 @@ class StoresSideBySide(SideBySide):
             self.run(change_by_hand(store, counter, spent=spent, reserved=reserved))
         lacking = {lacks.counter: lacks.spent for lacks in self.both(audit_report).corrections}
         assert lacking == ({counter: -spent} if spent or reserved else {})
-        target = Target(counter.account, window_named(counter.period, counter.window, timezone=UTC))
+        window = window_named(counter.period, counter.window, timezone=UTC)
+        target = Target(counter.account, window, unit=counter.unit)
         repair = Repair(f"repair{self.seq}", target, -spent, found_at_seq=self.seq)
         (entry,) = self.both(lambda store: store.repair(repair)).entries
         self.seq += 1
@@ -173,7 +186,7 @@ class StoresSideBySide(SideBySide):
     @rule(happening=st.sampled_from(["next hour", "limit", "quiet"]), limit=limits)
     def something_rare_happens(self, happening, limit):
         if happening == "next hour":
-            self.clock.move_to(self.targets([("key:a", Period.HOUR)], None, 1)[0].window.ends_ms - 2000)
+            self.clock.move_to(self.targets([("key:a", Period.HOUR, Unit.USD)], None, 1)[0].window.ends_ms - 2000)
         elif happening == "limit":
             set_limit = partial(set_runtime_limit, limit_nanos=limit)
             self.auditor.limits_version = self.both(set_limit)
@@ -224,7 +237,7 @@ class StoresSideBySide(SideBySide):
         assert held == lasting
         for store in (self.memory, self.redis):
             by_kind = self.run(store.reserved_by_kind())
-            assert {kind: nanos for kind, nanos in by_kind.items() if nanos} == self.auditor.held_by_kind()
+            assert {kind: held for kind, held in by_kind.items() if held} == self.auditor.held_by_kind()
 
 
 # Half a minute of work on a quiet machine.

@@ -6,6 +6,7 @@ import pytest
 
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Answer, Balance, Op, Repair, Status
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
@@ -182,9 +183,9 @@ async def test_totals_by_kind_are_made_anew(store: Store):
     await store.reserve(reserve("r0", "0.20", KEY, target(period=Period.DAY)))
     await some_history(store)
     sound = dict(await store.reserved_by_kind())
-    assert sound == {"key": 800_000_000, "team": 600_000_000}
+    assert sound == {(Unit.USD, "key"): 800_000_000, (Unit.USD, "team"): 600_000_000}
     if isinstance(store, MemoryStore):
-        store._tables.add_to_totals([("key", 5)])
+        store._tables.add_to_totals([((Unit.USD, "key"), 5)])
     else:
         assert isinstance(store, ClockedRedisStore)
         await store._client().hincrby(f"{store._prefix}totals", "key", 5)
@@ -202,7 +203,7 @@ async def test_a_repaired_counter_leaves_sound_totals_alone(store: Store):
     await some_history(store)
     await change_by_hand(store, KEY.counter, reserved=5)
     await repair_all(store)
-    assert await store.reserved_by_kind() == {"key": 600_000_000, "team": 600_000_000}
+    assert await store.reserved_by_kind() == {(Unit.USD, "key"): 600_000_000, (Unit.USD, "team"): 600_000_000}
     await ends_exactly(store)
 
 

@@ -15,8 +15,8 @@ from budget_middleware.core.model import (
     Status,
     Target,
 )
-from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.units import Amounts, Unit, figure_text
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
@@ -34,11 +34,19 @@ def target(
     limit: str | None = None,
     *,
     period: Period = Period.MONTH,
+    unit: Unit = Unit.USD,
     at_ms: int = START_MS,
     timezone: ZoneInfo = UTC,
 ) -> Target:
     window = window_at(period, time_ms=at_ms, timezone=timezone)
-    return Target(account, window, None if limit is None else nanos_from_usd(limit))
+    figure = None if limit is None else nanos_from_usd(limit) if unit is Unit.USD else int(limit)
+    return Target(account, window, figure, unit)
+
+
+def amounts(text: str) -> Amounts:
+    """USD in decimal text, then tokens and requests where there are any: `0.60`, `0.60 812`, `0.60 812 1`."""
+    usd, *others = text.split()
+    return Amounts(nanos_from_usd(usd), *map(int, others))
 
 
 KEY = target(limit="1.00")
@@ -58,9 +66,9 @@ def reserve(
     return Reserve(
         id=id_,
         targets=targets or (KEY,),
-        asked=Amounts(usd=nanos_from_usd(amount)),
+        asked=amounts(amount),
         lease_ms=1000 * lease_s,
-        expiry_charge=Amounts(usd=nanos_from_usd(charge)),
+        expiry_charge=amounts(charge),
         enforce=enforce,
         limits_version=version,
         trace=trace,
@@ -68,11 +76,11 @@ def reserve(
 
 
 def finalize(id_: str, actual: str, *targets: Target, age_ms: int = 0) -> Finalize:
-    return Finalize(id_, targets or (KEY,), Amounts(usd=nanos_from_usd(actual)), age_ms=age_ms)
+    return Finalize(id_, targets or (KEY,), amounts(actual), age_ms=age_ms)
 
 
 def adjust(id_: str, amount: str, *targets: Target, any_window: bool = False) -> Adjust:
-    return Adjust(id_, targets or (KEY,), Amounts(usd=nanos_from_usd(amount)), any_window=any_window, reason="test")
+    return Adjust(id_, targets or (KEY,), amounts(amount), any_window=any_window, reason="test")
 
 
 def release(id_: str, *, age_ms: int = 0) -> Release:
@@ -94,11 +102,11 @@ async def reserve_decided(store: Store, verb: Reserve) -> Answer:
 
 
 async def figures(store: Store, of: Target = KEY) -> tuple[str, str]:
-    """Spent and reserved in USD; a counter that nobody has touched has ("0.00", "0.00")."""
+    """Spent and reserved in decimal text; a counter of money that nobody has touched has ("0.00", "0.00")."""
     for view in await store.counters(of.account):
         if view.counter == of.counter:
-            return usd_from_nanos(view.balance.spent), usd_from_nanos(view.balance.reserved)
-    return "0.00", "0.00"
+            return figure_text(view.balance.spent, of.unit), figure_text(view.balance.reserved, of.unit)
+    return figure_text(0, of.unit), figure_text(0, of.unit)
 
 
 async def whole_journal(store: Store, *, page: int = 1000) -> list[Entry]:

@@ -72,19 +72,23 @@ def counter_says(entry: Entry) -> dict[str, object]:
         "budget.account.kind": entry.counter.account.split(":")[0],
         "budget.period": entry.counter.period.value,
         "budget.window": entry.counter.window,
+        "budget.unit": entry.counter.unit.value,
         "budget.reservation.id": entry.reservation_id,
         "budget.status": entry.status.value,
         "budget.journal.seq": entry.seq,
-        "budget.spent.before_usd": (entry.spent - entry.spent_delta) / 1e9,
-        "budget.spent.delta_usd": entry.spent_delta / 1e9,
-        "budget.spent.after_usd": entry.spent / 1e9,
-        "budget.reserved.before_usd": (entry.reserved - entry.reserved_delta) / 1e9,
-        "budget.reserved.delta_usd": entry.reserved_delta / 1e9,
-        "budget.reserved.after_usd": entry.reserved / 1e9,
+    }
+    figures = {
+        "budget.spent.before": entry.spent - entry.spent_delta,
+        "budget.spent.delta": entry.spent_delta,
+        "budget.spent.after": entry.spent,
+        "budget.reserved.before": entry.reserved - entry.reserved_delta,
+        "budget.reserved.delta": entry.reserved_delta,
+        "budget.reserved.after": entry.reserved,
     }
     if entry.limit is not None:
-        says["budget.limit_usd"] = entry.limit / 1e9
-    return says
+        figures["budget.limit"] = entry.limit
+    unit = entry.counter.unit.value
+    return says | {f"{name}_{unit}": figure / 1e9 if unit == "usd" else figure for name, figure in figures.items()}
 
 
 def id_of(span: ReadableSpan) -> SpanId:

@@ -78,6 +78,7 @@ async def test_a_refusal_is_policy_and_names_the_counter(spans: Spans, open_ledg
         "budget.estimate_usd": 0.3,
         "budget.account": "key:a",
         "budget.account.kind": "key",
+        "budget.unit": "usd",
         "budget.period": "day",
         "budget.spent.before_usd": 0.0,
         "budget.reserved.before_usd": 0.4,

@@ -6,6 +6,7 @@ from contextlib import suppress
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, CounterView, Entry, Reservation, State
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.units import Unit
 from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
 from budget_middleware.stores.packing import counter_name, counter_named, pack_refusal, unpack_limits
 from budget_middleware.stores.redis import keys
@@ -175,14 +176,16 @@ class RedisReads(RedisLink):
             fields = await self._client().hmget(f"{self._prefix}{keys.RESERVATION}:{id_}", *keys.RESERVATION_FIELDS)
         return readable_reservation(id_, fields)
 
-    async def reserved_by_kind(self) -> Mapping[str, int]:
+    async def reserved_by_kind(self) -> Mapping[tuple[Unit, str], int]:
         with outages_named():
             totals = await self._client().hgetall(f"{self._prefix}{keys.TOTALS}")
-        by_kind: dict[str, int] = {}
-        # A total is of all reservations whose accounts have the same kinds.
-        for kinds, nanos in totals.items():
-            for kind in kinds.split(" ") if nanos.removeprefix("-").isdecimal() else ():
-                by_kind[kind] = by_kind.get(kind, 0) + int(nanos)
+        by_kind: dict[tuple[Unit, str], int] = {}
+        # A total is of all reservations whose accounts have the same kinds; money needs no unit behind them.
+        for field, reserved in totals.items():
+            kinds, _, unit = field.partition("|")
+            for kind in kinds.split(" ") if reserved.removeprefix("-").isdecimal() else ():
+                of = (Unit(unit or Unit.USD), kind)
+                by_kind[of] = by_kind.get(of, 0) + int(reserved)
         return by_kind
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
