@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import profiling, report, saturation_figures, scripts, sizes, summary
+from benchmarks import inprocess, profiling, report, saturation_figures, scripts, sizes, summary
 from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
 from benchmarks.checkouts import OTHER, THIS
 from benchmarks.guard import MARGINS
@@ -246,3 +246,15 @@ async def test_another_checkouts_scripts_are_timed_in_turn_with_ours():
     *_, ours, other = (row.split("|")[1:-1] for row in scripts.tell([times[2], times[5]]).splitlines())
     assert float(ours[-1]) == pytest.approx(times[2].script_us / times[5].script_us, abs=0.05)
     assert other[-1].strip() == "1.00"
+
+
+def test_a_request_without_http_is_compared_within_each_round():
+    """The machine was twice as slow in the second round."""
+    cpu_us = {inprocess.BASE: (100.0, 200.0), "guarded": (150.0, 300.0)}
+    figures = [
+        inprocess.Visit(says, number, calls=1000.4, cpu_us=each)
+        for says, two in cpu_us.items()
+        for number, each in enumerate(two)
+    ]
+    *_, row = inprocess.tell(figures).splitlines()
+    assert [cell.strip() for cell in row.strip("| ").split("|")] == ["guarded", "1,000", "225", "1.50"]

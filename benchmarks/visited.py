@@ -1,0 +1,96 @@
+"""One way of serving requests without HTTP, measured at each line on stdin. `inprocess` runs it by its path.
+
+PYTHONPATH says whose code is measured: that of this checkout or of another one, with its own apps and settings.
+"""
+
+import asyncio
+import cProfile
+import json
+import logging
+import os
+import pstats
+import sys
+import time
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Scope
+
+IN_FLIGHT = 32
+_WARM_UP = 400
+
+
+def main() -> None:
+    """`python visited.py two|redis|memory URL REQUESTS`."""
+    logging.disable()  # It says that memory:// is one process's own.
+    way, url, requests = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    os.environ["BENCH_REDIS_URL"] = url
+    asyncio.run(_measure(way, requests))
+
+
+async def _measure(way: str, requests: int) -> None:
+    app, ask = _app(way), _Asking()
+    await ask.all(app, _WARM_UP)
+    profile = cProfile.Profile()
+    profile.enable()
+    await ask.all(app, requests)
+    profile.disable()
+    calls = pstats.Stats(profile).total_calls / requests  # type: ignore[attr-defined]  # Its stub forgets it.
+    while sys.stdin.readline():
+        before_s = time.process_time()
+        await ask.all(app, requests)
+        print(json.dumps([calls, 1e6 * (time.process_time() - before_s) / requests]), flush=True)
+    if hasattr(app, "ledger"):
+        await app.ledger.drain()
+
+
+def _app(way: str) -> ASGIApp:
+    from benchmarks import apps, guarded
+
+    if way == "two":
+        return apps.two_evalsha
+    namespace = f"inprocess{os.getpid()}" if way == "redis" else ""
+    return guarded.guard(apps.bare, accounts=3, namespace=namespace)
+
+
+class _Asking:
+    """Sends the benchmark's chat."""
+
+    def __init__(self) -> None:
+        from benchmarks.answers import CHAT, PATH
+
+        self._body = CHAT.body.encode()
+        headers = [(name.lower().encode(), value.encode()) for name, value in CHAT.headers.items()]
+        self._scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": PATH,
+            "raw_path": PATH.encode(),
+            "query_string": b"",
+            "headers": headers,
+        }
+
+    async def all(self, app: ASGIApp, requests: int) -> None:
+        """So many requests, 32 in flight."""
+        rest = iter(range(requests))
+
+        async def one() -> None:
+            for _ in rest:
+                await self._one(app)
+
+        await asyncio.gather(*(one() for _ in range(IN_FLIGHT)))
+
+    async def _one(self, app: ASGIApp) -> None:
+        body: list[Any] = [{"type": "http.request", "body": self._body, "more_body": False}]
+
+        async def receive() -> Message:
+            return body.pop() if body else await asyncio.Future()
+
+        async def send(message: Message) -> None:
+            if message.get("status", 200) != 200:
+                sys.exit(f"a request was answered {message['status']}: the figures would mean nothing")
+
+        await app({**self._scope}, receive, send)
+
+
+if __name__ == "__main__":
+    main()
