@@ -786,8 +786,8 @@ FAULTS = (
     Fault(
         "one verb that is refused is all verbs refused",
         "stores/redis/batch.py",
-        "if isinstance(answer, list):",
-        "if all(isinstance(each, list) for each in reply):",
+        "if isinstance(verb_reply, list):",
+        "if all(isinstance(each, list) for each in reply[:-1]):",
     ),
     # The engine and its tables.
     Fault(
@@ -912,9 +912,9 @@ FAULTS = (
     ),
     Fault(
         "a script that the server forgot is an outage",
-        "stores/redis/batch.py",
-        "if is_unknown_script(reply):",
-        "if False:",
+        "stores/redis/link.py",
+        "elif _is_unknown_script(reply):",
+        "elif False:",
     ),
     Fault(
         "what an event holds that is passed over is not checked",

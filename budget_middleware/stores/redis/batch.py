@@ -3,50 +3,36 @@
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, TypeGuard
 
-import hiredis
-
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import StoreRefused
 from budget_middleware.stores.redis.wire import Reply
 
-Told = list[Any]
-"""What the store tells of one verb that it did."""
-
-
-class Sender(Protocol):
-    """Who sends batches."""
-
-    def deliver(self, batch: "Batch") -> None:
-        """The server does not know the script, so it has applied nothing: send the batch with what it lacks."""
-        ...
-
-    def hang_up(self, why: str) -> None:
-        """The connection cannot be trusted."""
-        ...
-
-    def fault_in(self, text: str) -> StoreRefused:
-        """The error that an error reply stands for; the connection to a wrong server is given up."""
-        ...
+VerbReply = list[Any]
+"""What the script answers to one verb."""
 
 
 class Batch:
-    """Verbs to go in one call, in this order; what becomes of one of them is nothing to the others."""
+    """Verbs to go in one call, in this order; what becomes of one of them is nothing to the others.
 
-    __slots__ = ("_sender", "_waiting", "token", "words")
+    For a wire it is who waits for the reply. What that reply means, its sender knows: ``on_reply`` is called with it,
+    and shares it out (`share`) or tells all who wait that there is none (`set_exception`).
+    """
 
-    def __init__(self, sender: Sender) -> None:
+    __slots__ = ("_on_reply", "_waiting", "token", "words")
+
+    def __init__(self, on_reply: Callable[["Batch", Reply], None]) -> None:
         # Fresh each time: a store that is emptied twice must not get the same generation again, and no reply to
         # another call may ever be taken for this one's. Nobody gains by guessing it.
         self.token = f"{random.getrandbits(64):016x}"
         self.words: list[str] = []
-        self._waiting: list[asyncio.Future[Told]] = []
-        self._sender = sender
+        self._waiting: list[asyncio.Future[VerbReply]] = []
+        self._on_reply = on_reply
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, verb: tuple[str, ...]) -> "asyncio.Future[Told]":
+    def add(self, verb: tuple[str, ...]) -> "asyncio.Future[VerbReply]":
         """One more verb: its name, its trace and its own arguments. StoreRefused for text that cannot be sent.
 
         The future is the caller's, to cancel at will; it raises StoreUnavailable or StoreRefused.
@@ -57,47 +43,39 @@ class Batch:
         except UnicodeEncodeError as error:
             raise StoreRefused(str(error)) from error
         self.words += (str(len(verb)), *verb)
-        told: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
-        self._waiting.append(told)
-        return told
+        waiting: asyncio.Future[VerbReply] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
+
+    def is_answered_by(self, reply: Reply) -> TypeGuard[list[Any]]:
+        """Whether a reply is that to this very call: one for each verb, and then its token."""
+        return isinstance(reply, list) and len(reply) == len(self._waiting) + 1 and reply[-1] == self.token
+
+    def share(self, reply: list[Any], *, refusal: Callable[[str], StoreRefused]) -> None:
+        """Give each who waits the reply to its verb; ``refusal`` makes the error that an error reply stands for."""
+        # Not strict: behind the replies stands the token.
+        for waiting, verb_reply in zip(self._waiting, reply, strict=False):
+            if waiting.done():
+                continue
+            if isinstance(verb_reply, list):
+                waiting.set_result(verb_reply)
+            else:
+                waiting.set_exception(refusal(str(verb_reply)))
 
     # What a wire asks of who waits for a reply.
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
-        return all(told.done() for told in self._waiting)
+        for waiting in self._waiting:  # noqa: SIM110 - asked for each reply, and a generator costs more than the loop
+            if not waiting.done():
+                return False
+        return True
 
     def set_result(self, reply: Reply) -> None:
-        if is_unknown_script(reply):
-            self._sender.deliver(self)
-        elif isinstance(reply, hiredis.ReplyError):
-            refusal = self._sender.fault_in(str(reply))
-            self.set_exception(refusal)
-        elif not isinstance(reply, list):
-            self._fail(lambda: StoreUnavailable(str(reply)))
-        elif not reply or reply.pop() != self.token or len(reply) != len(self):
-            stray = "a reply came that belongs to another call"
-            self._sender.hang_up(stray)
-            self._fail(lambda: StoreUnavailable(stray))
-        else:
-            for told, answer in zip(self._waiting, reply, strict=True):
-                if told.done():
-                    continue
-                if isinstance(answer, list):
-                    told.set_result(answer)
-                else:
-                    told.set_exception(self._sender.fault_in(str(answer)))
+        self._on_reply(self, reply)
 
     def set_exception(self, error: Exception) -> None:
-        self._fail(lambda: type(error)(*error.args))
-
-    def _fail(self, fault: Callable[[], Exception]) -> None:
-        for told in self._waiting:
-            if not told.done():
+        for waiting in self._waiting:
+            if not waiting.done():
                 # Each its own: a traceback grows with every await that an exception passes.
-                told.set_exception(fault())
-
-
-def is_unknown_script(reply: Reply) -> bool:
-    """Whether the server was asked by the digest of a script that it has not: its cache may have been flushed."""
-    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
+                waiting.set_exception(type(error)(*error.args))

@@ -1,4 +1,18 @@
-"""How a store reaches its server: which verbs go together, what each call carries, and what becomes of its reply."""
+"""How a store reaches its server: which verbs go together, what each call carries, and what becomes of its reply.
+
+Theory of operation. Requests' verbs of one moment go in one script call, a `Batch`. Everything goes one way down and
+one way up, and what a reply means is decided here alone:
+
+    verb ──> _ask ──> Batch ──> _send ──────────────────> Wire
+                        │         └ _deliver (a task): no wire yet, or the server lacks the script
+    reply <── share <── _take_reply <──────────────────── Wire
+                          ├ NOSCRIPT: nothing was applied; delivered again with the script's text
+                          ├ an error: StoreRefused for all, and a server that cannot do the work is left
+                          └ not the reply to this call: the connection cannot be trusted, and is broken off
+
+A verb that is alone, on a wire that owes no reply, goes at once. Else it waits for the end of this turn of the event
+loop, or for TOGETHER_MAX verbs: one call with sixteen verbs costs the server far less than sixteen calls.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -6,11 +20,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import hiredis
 from redis import exceptions
 
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.stores.base import Retention, StoreRefused, StoreUnavailable
-from budget_middleware.stores.redis.batch import Batch, Told, is_unknown_script
+from budget_middleware.stores.redis.batch import Batch, VerbReply
 from budget_middleware.stores.redis.keys import META, key_prefix
 from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lua_text, script_of
 from budget_middleware.stores.redis.server import Server
@@ -89,20 +104,23 @@ class RedisLink:
     def _client(self) -> Any:
         return self._server.client()
 
-    def _ask(self, *verb: str) -> Awaitable[Told]:
+    def _ask(self, *verb: str) -> Awaitable[VerbReply]:
         """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
         gathered = self._gathered.here()
-        batch = gathered.batch or Batch(self)
-        told = batch.add(verb)
-        if gathered.batch is None:
-            gathered.batch = batch
-            if gathered.was_alone and self._server.is_idle:
+        batch = gathered.batch
+        if batch is not None:
+            reply = batch.add(verb)
+            if len(batch) == TOGETHER_MAX:
                 self._send(gathered)
-            else:
-                asyncio.get_running_loop().call_soon(self._send, gathered)
-        elif len(batch) == TOGETHER_MAX:
+            return reply
+        batch = Batch(self._take_reply)
+        reply = batch.add(verb)
+        gathered.batch = batch
+        if gathered.was_alone and self._server.is_idle:
             self._send(gathered)
-        return told
+        else:
+            asyncio.get_running_loop().call_soon(self._send, gathered)
+        return reply
 
     def _send(self, gathered: _Gathered) -> None:
         batch, gathered.batch = gathered.batch, None
@@ -114,22 +132,31 @@ class RedisLink:
             wire.send(batch, "EVALSHA", script.digest, *self._words(batch))
             self._server.ask_role(wire)
         else:
-            self.deliver(batch)
+            self._deliver_in_task(batch)
 
-    # What a batch asks of its sender.
+    def _take_reply(self, batch: Batch, reply: Reply) -> None:
+        if batch.is_answered_by(reply):
+            batch.share(reply, refusal=self._refusal_of)
+        elif _is_unknown_script(reply):
+            self._deliver_in_task(batch)
+        elif isinstance(reply, hiredis.ReplyError):
+            batch.set_exception(self._refusal_of(str(reply)))
+        elif isinstance(reply, list):
+            stray = "a reply came that belongs to another call"
+            self._server.hang_up(stray)
+            batch.set_exception(StoreUnavailable(stray))
+        else:
+            batch.set_exception(StoreUnavailable(str(reply)))
 
-    def deliver(self, batch: Batch) -> None:
-        """In a task: it may take a connection first, and the text of the script."""
+    def _deliver_in_task(self, batch: Batch) -> None:
+        """It may take a connection first, and the text of the script."""
         delivering = self._gathered.here().delivering
         task = asyncio.get_running_loop().create_task(self._deliver(batch))
         delivering.add(task)
         task.add_done_callback(delivering.discard)
-        task.add_done_callback(partial(_tell_if_cancelled, batch))
+        task.add_done_callback(partial(_fail_if_cancelled, batch))
 
-    def hang_up(self, why: str) -> None:
-        self._server.hang_up(why)
-
-    def fault_in(self, text: str) -> StoreRefused:
+    def _refusal_of(self, text: str) -> StoreRefused:
         """The error that an error reply stands for; a server that cannot do the work is left, if another may."""
         fault = fault_in(text)
         if fault is None:
@@ -140,16 +167,16 @@ class RedisLink:
 
     async def _deliver(self, batch: Batch) -> None:
         try:
-            batch.set_result(await self._evaluate(self._request_script, self._words(batch)))
+            self._take_reply(batch, await self._evaluate(self._request_script, self._words(batch)))
         except (StoreUnavailable, StoreRefused) as error:
             batch.set_exception(error)
 
-    async def _call(self, *verb: str) -> Told:
+    async def _call(self, *verb: str) -> VerbReply:
         """What another verb (its name, trace and arguments) tells. StoreUnavailable or StoreRefused."""
-        batch = Batch(self)
-        told = batch.add(verb)
-        batch.set_result(await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
-        return told.result()
+        batch = Batch(self._take_reply)
+        reply = batch.add(verb)
+        self._take_reply(batch, await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
+        return reply.result()
 
     def _words(self, batch: Batch) -> tuple[str, ...]:
         return (*self._constants, batch.token, str(len(batch)), *batch.words)
@@ -159,14 +186,19 @@ class RedisLink:
         wire = await self._server.wire()
         if script.digest in wire.sent_scripts:
             reply = await wire.call("EVALSHA", script.digest, *words)
-            if not is_unknown_script(reply):
+            if not _is_unknown_script(reply):
                 return reply
         # Whoever calls after this on the same wire will find the script known.
         wire.sent_scripts.add(script.digest)
         return await wire.call("EVAL", script.text, *words)
 
 
-def _tell_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
+def _is_unknown_script(reply: Reply) -> bool:
+    """Whether the server was asked by the digest of a script that it has not: its cache may have been flushed."""
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
+
+
+def _fail_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
     # By an event loop that closes, perhaps before the first step: who waits may have one more try.
     if delivered.cancelled():
         batch.set_exception(StoreUnavailable("the event loop closes"))

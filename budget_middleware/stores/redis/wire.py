@@ -98,7 +98,8 @@ class Wire(asyncio.Protocol):
             return
         self._transport.write(packed)
         self._waiting.append((self._clock.now_s, waiter))
-        self._clock.start(self._loop)
+        if not self._clock.is_ticking:
+            self._clock.start(self._loop)
 
     def retire(self) -> None:
         """Take no new calls; the connection goes with the last reply."""
