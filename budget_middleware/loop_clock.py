@@ -43,20 +43,20 @@ class LoopClock:
     ``counts_steps`` is for waits in which many rounds of the loop are needed, not one.
     """
 
-    __slots__ = ("_counts_steps", "_is_ticking", "_on_tick", "_ticked_s", "now_s", "tick_s")
+    __slots__ = ("_counts_steps", "_on_tick", "_ticked_s", "is_ticking", "now_s", "tick_s")
 
     def __init__(self, *, tick_s: float, on_tick: Callable[[], bool], counts_steps: bool = False) -> None:
         self.now_s = 0.0
         self.tick_s = tick_s
         self._counts_steps = counts_steps
         self._on_tick = on_tick
-        self._is_ticking = False
+        self.is_ticking = False
         self._ticked_s = 0.0
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to tick, unless it does."""
-        if not self._is_ticking:
-            self._is_ticking = True
+        if not self.is_ticking:
+            self.is_ticking = True
             self._ticked_s = loop.time()
             loop.call_later(self.tick_s, self._tick, loop)
 
@@ -69,7 +69,7 @@ class LoopClock:
         if self._on_tick():
             loop.call_later(self.tick_s, self._tick, loop)
         else:
-            self._is_ticking = False
+            self.is_ticking = False
 
     def _counted(self, passed_s: float) -> float:
         """How much of the time that has passed since the last tick counts."""

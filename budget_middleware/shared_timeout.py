@@ -114,10 +114,13 @@ class _Waits:
         self._is_settling = False
 
     def begin(self, loop: asyncio.AbstractEventLoop, on_timeout: Callable[[], object] | None) -> Wait:
-        self._drop_those_over()
-        wait = Wait(self, loop, on_timeout)
-        self._queue.append((wait.since_s, wait))
-        self.clock.start(loop)
+        queue, wait = self._queue, Wait(self, loop, on_timeout)
+        # Nearly always the first is the one that has just ended.
+        if queue and queue[0][1].task is None:
+            self._drop_those_over()
+        queue.append((wait.since_s, wait))
+        if not self.clock.is_ticking:
+            self.clock.start(loop)
         return wait
 
     def renew(self, wait: Wait) -> None:

@@ -39,7 +39,8 @@ class PricedCall(NamedTuple):
             return []
         if not rates.other_sources:
             return [rates.source]
-        return [rates.source_of(line.unit) for line in self.lines if rates.has_price(line.unit)]
+        sources = rates.source_by_unit
+        return [sources[line.unit] for line in self.lines if line.unit in sources]
 
 
 def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:
@@ -66,21 +67,21 @@ def _packed_call(call: PricedCall) -> str:
     if rates is None or not is_billed:
         rows = [f'["{line.unit}",{line.count},null]' for line in lines]
         return f"{_call_head(rates.model if rates else '', '')}{','.join(rows)}]}}"
+    own, sources = rates.source, rates.source_by_unit
     rows = [
         f'["{line.unit}",{line.count},{line.nanos_per_million}]'
-        if line.nanos_per_million and not rates.other_sources
-        else _packed_line(line, rates)
+        if sources.get(line.unit, own) == own and (line.nanos_per_million or line.unit in sources)
+        else _packed_line(line, sources.get(line.unit))
         for line in lines
     ]
     return f"{_call_head(rates.model, rates.source)}{','.join(rows)}]}}"
 
 
-def _packed_line(line: Line, rates: Rates) -> str:
-    if not rates.has_price(line.unit):
+def _packed_line(line: Line, source: str | None) -> str:
+    """A line whose rate is from another price list than the others, or from none."""
+    if source is None:
         return f'["{line.unit}",{line.count},null]'
-    said = rates.source_of(line.unit)
-    other = "" if said == rates.source else f",{_encode(said[:_MAX_NAME])}"
-    return f'["{line.unit}",{line.count},{line.nanos_per_million}{other}]'
+    return f'["{line.unit}",{line.count},{line.nanos_per_million},{_encode(source[:_MAX_NAME])}]'
 
 
 @lru_cache(1_024)

@@ -99,21 +99,26 @@ class Rates:
     # The price list that the rates are from, and of some units and modes another one.
     source: str = field(default="", compare=False)
     other_sources: Mapping[str, str] = field(default_factory=dict, compare=False)
-    # Looked up many times a request, and found once a model.
+    # Looked up many times a request, and found once a model: the rate of each unit, and of those that have a price the
+    # price list that it is from.
     _billed: Mapping[Unit, Rate] = field(init=False, repr=False, compare=False)
+    source_by_unit: Mapping[Unit, str] = field(init=False, repr=False, compare=False)
     # As many as there are combinations of modes with a price of their own, which are few.
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_billed", {unit: self._rate_of(unit) for unit in Unit})
+        billed_as = {unit: self._billed_as(unit) for unit in Unit}
+        rates = {unit: self.by_unit.get(name, FREE) for unit, name in billed_as.items()}
+        sources = {
+            unit: self.other_sources.get(name, self.source) for unit, name in billed_as.items() if name in self.by_unit
+        }
+        object.__setattr__(self, "_billed", rates)
+        object.__setattr__(self, "source_by_unit", sources)
         object.__setattr__(self, "_in_modes", {})
 
     def of(self, unit: Unit) -> Rate:
         """The rate that a unit is billed at: its own, else that of what it is part of."""
         return self._billed[unit]
-
-    def _rate_of(self, unit: Unit) -> Rate:
-        return self.by_unit.get(self._billed_as(unit), FREE)
 
     def _billed_as(self, unit: Unit) -> Unit:
         """The unit whose price it is billed at."""
@@ -122,13 +127,11 @@ class Rates:
 
     def has_price(self, unit: Unit) -> bool:
         """Whether a price is listed for the unit or for what it is part of; else it costs nothing."""
-        return self._billed_as(unit) in self.by_unit
+        return unit in self.source_by_unit
 
     def source_of(self, unit: Unit) -> str:
         """The price list that the rate of a unit is from."""
-        if not self.other_sources:
-            return self.source
-        return self.other_sources.get(self._billed_as(unit), self.source)
+        return self.source_by_unit.get(unit, self.source)
 
     def in_modes(self, modes: Iterable[str | None]) -> "Rates":
         """The prices in modes, of which a later one wins: these, where the book knows no others."""

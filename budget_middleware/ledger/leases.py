@@ -73,16 +73,21 @@ class LeaseKeeper:
     def keep(self, hold: Hold) -> None:
         """A live hold has a lease, which is extended from now on."""
         hold.is_leased = True
-        self.add(hold)
-        self.start()
+        kept = self._kept.here()
+        kept.holds[hold.id] = hold
+        if kept.beat is None:
+            self._start(kept)
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""
         kept = self._kept.here()
         if kept.beat is None:
-            # In a context of its own: the first request's span is not the parent of all that expires later.
-            kept.beat = asyncio.get_running_loop().create_task(self._beat_forever(kept), context=Context())
-            kept.beat.add_done_callback(kept.let_go)
+            self._start(kept)
+
+    def _start(self, kept: _Kept) -> None:
+        # In a context of its own: the first request's span is not the parent of all that expires later.
+        kept.beat = asyncio.get_running_loop().create_task(self._beat_forever(kept), context=Context())
+        kept.beat.add_done_callback(kept.let_go)
 
     def drop(self, hold: Hold) -> None:
         """A hold is not live any more: its ending has begun, or nothing was reserved."""

@@ -58,7 +58,8 @@ class Reserving:
     async def reserve(self, hold: Hold) -> Answer:
         """See `Ledger.reserve`."""
         self._leases.add(hold)
-        started_s = time.monotonic()
+        started_s, metrics = time.monotonic(), self._calls.telemetry.metrics
+        metrics.look(started_s)
         call = self._calls.begin(
             Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
         )
@@ -82,8 +83,9 @@ class Reserving:
         finally:
             hold.is_uncertain = call.is_uncertain
             call.finish(status, attributes)
-            seconds = time.monotonic() - started_s
-            self._calls.telemetry.metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)
+            if metrics.is_received:
+                seconds = time.monotonic() - started_s
+                metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)
         self._keep_or_release(hold, answer)
         return answer
 
@@ -105,7 +107,8 @@ class Reserving:
             hold.targets = answer.recorded.targets if answer.recorded else hold.targets
             self._local.record(hold.targets, answer.balances)
             self._leases.keep(hold)
-            self._calls.deferred_spans.export()
+            if hold.is_uncertain:
+                self._calls.deferred_spans.export()
         elif hold.is_uncertain:
             # An earlier attempt that got no answer may still arrive; a tombstone makes it hold nothing.
             self._release(hold, "refused after a lost answer")

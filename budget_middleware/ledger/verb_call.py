@@ -82,7 +82,8 @@ class VerbCall:
             self.is_uncertain = True
             raise
         now_s = time.monotonic()
-        calls.telemetry.metrics.count_call(self.op, seconds=now_s - self.began_s)
+        if calls.telemetry.metrics.is_received:
+            calls.telemetry.metrics.count_call(self.op, seconds=now_s - self.began_s)
         calls.breaker.record_answer(now_s)
         if answer.entries:
             calls.telemetry.spans.record_entries(self.span, answer.entries)

@@ -187,8 +187,7 @@ def _reader(source: Source) -> Callable[[_Request], str]:
             header = name.encode("latin-1")
             if _is_token(source):
                 return lambda request: credential_in(header, request.headers)
-            several = f"several values of the header {name}"
-            return lambda request: only_one(filter(None, map(text_of, request.headers.all(header))), several)
+            return lambda request: _only_text(request.headers.all(header), name)
         case Origin.QUERY:
             if _is_token(source):
                 return lambda request: credential_in_query(request.scope)
@@ -212,6 +211,13 @@ def _credential(request: _Request) -> str:
     if request.credential is not None:
         return request.credential
     return credential_of(request.scope, request.headers)
+
+
+def _only_text(values: Sequence[bytes], name: str) -> str:
+    # As nearly all come.
+    if len(values) == 1:
+        return text_of(values[0])
+    return only_one(filter(None, map(text_of, values)), f"several values of the header {name}")
 
 
 def _at_path(value: object, path: Sequence[str]) -> object:

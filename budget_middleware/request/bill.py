@@ -44,6 +44,8 @@ class Bill:
         # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
         self._calls: list[PricedCall] = []
         self._amounts: list[Amount] = []
+        # Those of the bill that was packed.
+        self._packed: tuple[Sequence[PricedCall], Sequence[Amount]] = ((), ())
         # What was used and is missing from the bill, since nobody knows its price: tools, and modes that cost more.
         self.unpriced: set[str] = set()
         self._quote = quote
@@ -180,20 +182,23 @@ class Bill:
         calls, amounts = self._items(charge, nanos=charge.nanos - added_nanos)
         if added_nanos:
             amounts = [*amounts, Amount(AmountKind.APP_TOLD, added_nanos)]
+        self._packed = calls, amounts
         return pack(nanos=charge.nanos, calls=calls, amounts=amounts, doubt=self.doubt.partition(": ")[0])
 
-    def usage_headers(self, charge: Charge) -> Headers:
-        """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have."""
-        calls, amounts = self._items(charge, nanos=charge.nanos)
+    def usage_headers(self) -> Headers:
+        """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have.
+
+        They tell of the bill that was packed, and nothing before.
+        """
+        calls, amounts = self._packed
         counts: dict[str, int] = {}
         sources: list[str] = []
         for call in calls:
             for line in call.lines:
                 counts[line.unit] = counts.get(line.unit, 0) + line.count
             sources += call.sources
-        sources += [kind for kind, _ in amounts]
-        if charge.has_added:
-            sources.append(AmountKind.APP_TOLD)
+        for kind, _ in amounts:
+            sources.append(kind)
         usage = ", ".join([f"{unit}={count}" for unit, count in counts.items()])
         headers = [(b"x-budget-usage", usage.encode())] if usage else []
         if sources:

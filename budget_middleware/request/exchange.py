@@ -31,8 +31,8 @@ from budget_middleware.request.body import RequestBody
 from budget_middleware.request.nesting import (
     LEDGER_HEADER,
     InnerAnswer,
+    LedgerMark,
     books_for,
-    ledger_mark,
     without_guards_headers,
 )
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
@@ -57,6 +57,7 @@ class Exchange:
         hides_usage: bool,
         settings: Settings,
         ledger: Ledger,
+        ledger_mark: LedgerMark,
     ) -> None:
         self._admitted = admitted
         self._hold = admitted.hold
@@ -65,6 +66,7 @@ class Exchange:
         self._server_send = send
         self._settings = settings
         self._ledger = ledger
+        self._ledger_mark = ledger_mark
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._held_start: Message | None = None
@@ -168,7 +170,7 @@ class Exchange:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
         headers = self._reader.begin(message["status"], headers)
         by_name = self._reader.headers
-        inner = InnerAnswer(by_name, mark=self._ledger_mark())
+        inner = InnerAnswer(by_name, mark=self._ledger_mark)
         if inner.is_guarded:
             self._settlement.inner, headers = inner, without_guards_headers(headers)
         self._held_start = {**message, "headers": headers}
@@ -186,14 +188,6 @@ class Exchange:
         outer, found = [await self._ledger.look_up(id_) for id_ in (self._hold.id, inner.reservation_id)]
         if not books_for(outer, found):
             inner.reservation_id, inner.cost = "", b""
-
-    def _ledger_mark(self) -> bytes:
-        settings = self._settings
-        return ledger_mark(
-            generation=self._ledger.generation,
-            namespace=settings.namespace,
-            secret=settings.hash_secret.get_secret_value(),
-        )
 
     def _read(self, message: Message) -> tuple[Message, bool] | None:
         """What to send of a body message, and whether it completes the answer; None if it is all kept from the client,
@@ -230,7 +224,7 @@ class Exchange:
         if inner_cost:
             headers.append((b"x-budget-cost-usd", inner_cost))
         elif charge is not None:
-            headers += self._settlement.bill.usage_headers(charge)
+            headers += self._settlement.bill.usage_headers()
         if mark := self._ledger_mark():
             headers.append((LEDGER_HEADER, mark))
         balances = settled.balances if settled is not None and settled.balances else self._admitted.balances

@@ -17,18 +17,21 @@ is asked for the inner reservation, and the outer guard believes it only if
 import hashlib
 import hmac
 import re
-from functools import cache, lru_cache
+from collections.abc import Callable
+from functools import cache
 from logging import getLogger
 from typing import Final
 
 from budget_middleware.core.model import Reservation, State
 from budget_middleware.headers import Headers, HeaderTable
+from budget_middleware.ledger import Ledger
 
 LEDGER_HEADER: Final = b"x-budget-ledger"
-_RESERVATION_HEADER: Final = b"x-budget-reservation-id"
-_COST_HEADER: Final = b"x-budget-cost-usd"
 # As the guard sends them, and as LiteLLM passes on what its provider has sent.
 _PREFIXES: Final = (b"", b"llm_provider-")
+_ID_LEDGER_COST: Final = tuple(
+    (prefix + b"x-budget-reservation-id", prefix + LEDGER_HEADER, prefix + b"x-budget-cost-usd") for prefix in _PREFIXES
+)
 _OURS: Final = tuple(prefix + name for prefix in _PREFIXES for name in (b"x-budget-", b"ratelimit"))
 _ID: Final = re.compile(rb"[0-9a-f]{32}")
 _PAID: Final = frozenset({State.PENDING, State.FINALIZED})
@@ -36,7 +39,6 @@ _PAID: Final = frozenset({State.PENDING, State.FINALIZED})
 _log = getLogger("budget_middleware")
 
 
-@lru_cache(16)
 def ledger_mark(*, generation: str, namespace: str, secret: str) -> bytes:
     """What names a ledger to other guards of the same one, and to nobody else; empty while the store is not known."""
     if not generation:
@@ -45,23 +47,46 @@ def ledger_mark(*, generation: str, namespace: str, secret: str) -> bytes:
     return hmac.digest(secret.encode("utf-8", "surrogatepass"), text.encode(), hashlib.sha256).hex()[:32].encode()
 
 
+class LedgerMark:
+    """The mark of one ledger, by the generation of its store as it is known at each call."""
+
+    __slots__ = ("_generation", "_ledger", "_mark", "_namespace", "_secret")
+
+    def __init__(self, ledger: Ledger, *, namespace: str, secret: str) -> None:
+        self._ledger = ledger
+        self._namespace = namespace
+        self._secret = secret
+        self._generation = ""
+        self._mark = b""
+
+    def __call__(self) -> bytes:
+        generation = self._ledger.generation
+        if generation != self._generation:
+            self._mark = ledger_mark(generation=generation, namespace=self._namespace, secret=self._secret)
+            self._generation = generation
+        return self._mark
+
+
 class InnerAnswer:
-    """What an answer's headers say of a guard that it has passed; ``reservation_id``: if it is on our own ledger."""
+    """What an answer's headers say of a guard that it has passed; ``reservation_id``: if it is on our own ledger, whose
+    ``mark`` is asked for where there was one.
+    """
 
     __slots__ = ("cost", "is_guarded", "reservation_id")
 
-    def __init__(self, headers: HeaderTable, *, mark: bytes) -> None:
+    def __init__(self, headers: HeaderTable, *, mark: Callable[[], bytes]) -> None:
         self.reservation_id = ""
         self.cost = b""
         self.is_guarded = False
-        for prefix in _PREFIXES:
-            id_ = headers.first(prefix + _RESERVATION_HEADER)
+        for id_name, ledger_name, cost_name in _ID_LEDGER_COST:
+            id_ = headers.first(id_name)
             if not id_:
                 continue
             self.is_guarded = True
-            if mark and hmac.compare_digest(headers.first(prefix + LEDGER_HEADER), mark) and _ID.fullmatch(id_):
+            own = mark()
+            if own and hmac.compare_digest(headers.first(ledger_name), own) and _ID.fullmatch(id_):
                 self.reservation_id = id_.decode()
-                self.cost = headers.first(prefix + _COST_HEADER)
+                self.cost = headers.first(cost_name)
 
 
 def without_guards_headers(headers: Headers) -> Headers:

@@ -24,6 +24,7 @@ from budget_middleware.request.admission import Admission, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.exchange import Exchange
+from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.routing import Route, Standing, is_call
@@ -60,6 +61,9 @@ class BudgetResponder:
         self._ledger = ledger
         self._admission = admission
         self._unmetered = unmetered
+        self._ledger_mark = LedgerMark(
+            ledger, namespace=settings.namespace, secret=settings.hash_secret.get_secret_value()
+        )
         self._call_times = CallTimes()
         self._in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
         self._payers_fields = fields_of_the_body(settings.accounts)
@@ -106,6 +110,7 @@ class BudgetResponder:
                 hides_usage=hides_usage,
                 settings=self._settings,
                 ledger=self._ledger,
+                ledger_mark=self._ledger_mark,
             )
             await exchange.run(self._app, scope)
         finally:

@@ -164,8 +164,11 @@ class Settlement:
         )
 
     def _count(self, charge: Charge, end: End) -> None:
-        quote = self._admitted.quote
         metrics = self._ledger.telemetry.metrics
+        # Its reserve has looked for a receiver.
+        if not metrics.is_received:
+            return
+        quote = self._admitted.quote
         status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
         model, context = quote.metric_model, self._admitted.hold.context
         metrics.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)

@@ -48,7 +48,7 @@ def received(count: Callable[Concatenate["Metrics", _P], None]) -> Callable[Conc
 
     @functools.wraps(count)
     def count_if_received(self: "Metrics", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
-        if self._is_received or (time.monotonic() >= self._look_at_s and self._look()):
+        if self.is_received or self.look(time.monotonic()):
             counted(self, *args, **kwargs)
 
     return count_if_received
@@ -95,17 +95,19 @@ class Metrics:
             "budget.usages.unreconciled", unit="{usage}", description="Usages booked at the larger of two readings."
         )
         self._meter = meter
-        self._is_received = False
+        # Whether anybody receives what is counted. A request looks once, and counts nothing if not.
+        self.is_received = False
         # Never where the environment names a provider that cannot be loaded: each look for it would be logged.
         self._look_at_s = math.inf if found is None else 0.0
         self._gauges: Gauges | None = None
         self._begin_at_zero()
 
-    def _look(self) -> bool:
-        """Whether there is a meter provider now. One that was set is never taken away."""
-        self._look_at_s = time.monotonic() + LOOKED_FOR_EVERY_S
-        self._is_received = bool(_has_meter_provider())
-        return self._is_received
+    def look(self, now_s: float) -> bool:
+        """Look for a meter provider, unless that was done lately. One that was set is never taken away."""
+        if now_s >= self._look_at_s and not self.is_received:
+            self._look_at_s = now_s + LOOKED_FOR_EVERY_S
+            self.is_received = bool(_has_meter_provider())
+        return self.is_received
 
     @harmless
     def _begin_at_zero(self) -> None:

@@ -200,7 +200,9 @@ async def test_endings_by_the_ledger_are_counted_by_their_reason(memory, monkeyp
     for after_s, takes in ((IDLE_S + 1, 3), (MAX_S + 1, 1_000)):
         gate = Gate()
         guard = memory.guard(ScriptedApp(*BEGUN, gate, *REST))
-        monkeypatch.setattr(guard.ledger.telemetry.metrics, "count_request", lambda **told: counted.append(told))
+        metrics = guard.ledger.telemetry.metrics
+        monkeypatch.setattr(metrics, "is_received", True)
+        monkeypatch.setattr(metrics, "count_request", lambda **told: counted.append(told))
         played = SlowReader(TALK, headers=bearer(), takes=takes)
         task = asyncio.create_task(played.run(guard))
         await (played.gate if takes == 3 else gate).reached()

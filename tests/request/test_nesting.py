@@ -66,22 +66,22 @@ def headers(*, mark=MARK, id_=ID, prefix=""):
 
 @pytest.mark.parametrize("prefix", ["", "llm_provider-"])
 def test_an_inner_guard_on_our_ledger(prefix):
-    inner = InnerAnswer(HeaderTable(headers(prefix=prefix)), mark=MARK)
+    inner = InnerAnswer(HeaderTable(headers(prefix=prefix)), mark=lambda: MARK)
     assert (inner.is_guarded, inner.reservation_id, inner.cost) == (True, ID, b"0.002")
 
 
 @pytest.mark.parametrize("told", [{"mark": b"x" * 32}, {"mark": b""}, {"id_": "not one"}])
 def test_an_inner_guard_on_another_ledger(told):
-    inner = InnerAnswer(HeaderTable(headers(**told)), mark=MARK)
+    inner = InnerAnswer(HeaderTable(headers(**told)), mark=lambda: MARK)
     assert (inner.is_guarded, inner.reservation_id) == (True, "")
 
 
 def test_no_store_is_nobodys_ledger():
-    assert InnerAnswer(HeaderTable(headers(mark=b"")), mark=b"").reservation_id == ""
+    assert InnerAnswer(HeaderTable(headers(mark=b"")), mark=lambda: b"").reservation_id == ""
 
 
 def test_no_inner_guard():
-    inner = InnerAnswer(HeaderTable([(b"content-type", b"text/plain")]), mark=MARK)
+    inner = InnerAnswer(HeaderTable([(b"content-type", b"text/plain")]), mark=lambda: MARK)
     assert (inner.is_guarded, inner.reservation_id) == (False, "")
 
 
