@@ -30,7 +30,10 @@ QUEUED = 0.25
 
 
 class SharedTimeout:
-    """Bounds what a task awaits to ``timeout_s`` of silence; nothing is given up unless ``is_silent`` says so, too."""
+    """`asyncio.timeout` for many equal time-outs of silence, on one timer of the event loop.
+
+    Nothing is given up unless ``is_silent`` says so, too.
+    """
 
     def __init__(self, timeout_s: float, *, is_silent: Callable[[], bool] = lambda: True) -> None:
         self.timeout_s = timeout_s

@@ -10,7 +10,7 @@ import redis
 
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.stores.redis.batch import Told
+from budget_middleware.stores.redis.batch import VerbReply
 from budget_middleware.stores.redis.scripts import Script
 from tests.stores.clocked import ClockedRedisStore, evaluate_by_client
 from tests.stores.replicas import empty_in_process, restore, snapshot_of
@@ -108,7 +108,7 @@ class _BlockingStore(ClockedRedisStore):
     def _client(self) -> Any:
         return _Blocking(self._blocking)
 
-    def _ask(self, *verb: str) -> Awaitable[Told]:
+    def _ask(self, *verb: str) -> Awaitable[VerbReply]:
         # Alone: `tests/stores/test_together.py` has what goes together.
         return self._call(*verb)
 
