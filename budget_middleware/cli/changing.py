@@ -13,34 +13,42 @@ from budget_middleware.operations.holds import release_hold
 
 
 def add_to(commands: Any) -> None:
-    adjust = add_command(
+    _add_adjust(commands)
+    _add_release(commands)
+
+
+def _add_adjust(commands: Any) -> None:
+    command = add_command(
         commands,
         "adjust",
         on_state(_adjust),
         says="Add an amount to what an account has spent; a negative one is a credit.",
         more="It is booked in the current window of every period that is limited or has a counter.",
     )
-    add_new(adjust)
-    adjust.add_argument(
+    add_new(command)
+    command.add_argument(
         "--yes", action="store_true", help="even if the amount is more than the limit and spending of all its counters"
     )
-    adjust.add_argument("account", metavar="ACCOUNT", type=account)
-    adjust.add_argument("amount", metavar="USD", type=amount, help="such as 0.25 or -5")
-    adjust.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
-    adjust.add_argument(
+    command.add_argument("account", metavar="ACCOUNT", type=account)
+    command.add_argument("amount", metavar="USD", type=amount, help="such as 0.25 or -5")
+    command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
+    command.add_argument(
         "--window",
         metavar="PERIOD[:ID]",
         help="only this window, such as month:2026-11; without an id the current one",
     )
-    release = add_command(
+
+
+def _add_release(commands: Any) -> None:
+    command = add_command(
         commands,
         "release",
         on_state(_release),
         says="Give a pending reservation's hold back now and charge nothing.",
         more="If its owner still finalizes, that cost is booked late.",
     )
-    release.add_argument("id", metavar="ID", help="as holds shows it")
-    release.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
+    command.add_argument("id", metavar="ID", help="as holds shows it")
+    command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
 
 
 async def _adjust(context: OperatorContext, arguments: Namespace) -> int:

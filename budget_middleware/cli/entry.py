@@ -58,8 +58,8 @@ def _run(words: Sequence[str] | None) -> int:
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - a bug of ours, told in one line as everything else
         place = traceback.extract_tb(error.__traceback__)[-1]
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        complain(f"unexpected {told} (in {place.name}, line {place.lineno}); please report it")
+        error_text = " ".join(f"{type(error).__name__}: {error}".split())
+        complain(f"unexpected {error_text} (in {place.name}, line {place.lineno}); please report it")
         return 2
     return code
 

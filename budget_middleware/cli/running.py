@@ -6,9 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from budget_middleware.cli.parsing import CommandError, Run
 from budget_middleware.operations.context import OperatorContext, no_answer, open_context
-from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed
+from budget_middleware.operations.errors import (
+    Confirmation,
+    OperationError,
+    StoreRefused,
+    StoreUnavailable,
+    Unconfirmed,
+)
 from budget_middleware.settings import Settings, load
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 
 StateCommand = Callable[[OperatorContext, argparse.Namespace], Awaitable[int]]
 

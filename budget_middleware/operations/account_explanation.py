@@ -15,7 +15,7 @@ from budget_middleware.operations.rows import CounterRow, EntryRow, HoldRow, Ref
 from budget_middleware.operations.values import NOT_IN_JSON, Figure, Omitted, figure, iso, trace_url_of, values_of
 
 # In the order in which a wrong number is usually found.
-_TOLD = (
+_KINDS_OF_CHANGES = (
     Status.ADJUSTED,
     Status.REPAIRED,
     Status.EXPIRED,
@@ -175,7 +175,7 @@ def _largest(refusals: Iterable[LoggedRefusal], at_most: int) -> list[LoggedRefu
 
 def _weightiest(entries: Iterable[Entry], at_most: int) -> Iterator[Change]:
     changes = changes_of(entries)
-    for status in _TOLD:
+    for status in _KINDS_OF_CHANGES:
         alike = [change for change in changes if change.entry.status is status]
         yield from sorted(alike, key=lambda change: -change.moved)[:at_most]
 

@@ -45,7 +45,6 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
     holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {view.counter for view, _ in counters}
     accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
-
     bookings = BookingsRead()
 
     def is_shown(entry: Entry) -> bool:
@@ -56,18 +55,22 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
     read = await entries_where(context.store, is_shown)
     entries = [entry for entry in read if entry.seq >= bookings.unbroken_from_seq]
     head = await context.store.head()
-    refusals = [
-        refusal
-        for refusal in await context.store.refusals()
-        if name in refusal.accounts and (include_past or refusal.rejection.target.window.ends_ms > head.now_ms)
-    ]
     return AccountFacts(
         name,
         head.now_ms,
         counters,
         entries,
         holds,
-        refusals,
+        await _refusals_of(context, name, since_ms=0 if include_past else head.now_ms),
         is_journal_whole=bookings.has_all if entries else head.seq == 0,
         accounts_of=accounts_of,
     )
+
+
+async def _refusals_of(context: OperatorContext, name: str, *, since_ms: int) -> list[LoggedRefusal]:
+    """By whichever counter of the account's requests, whose window ends after a time."""
+    return [
+        refusal
+        for refusal in await context.store.refusals()
+        if name in refusal.accounts and refusal.rejection.target.window.ends_ms > since_ms
+    ]

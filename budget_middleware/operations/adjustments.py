@@ -55,6 +55,12 @@ async def adjust(
     if not is_large:
         await _require_usual_size(context, account, amount_nanos, counters, is_new=is_new)
     warnings = warnings_for(account, context.settings)
+    return Adjustment(await _book(context, counters, amount_nanos, reason=reason), warnings)
+
+
+async def _book(
+    context: OperatorContext, counters: _Counters, amount_nanos: int, *, reason: str
+) -> tuple[ChangedRow, ...]:
     try:
         answer = await context.ledger.adjust(
             counters.claims, amount=Amounts(usd=amount_nanos), reason=reason, targets=counters.named
@@ -63,7 +69,7 @@ async def adjust(
         raise UnknownFate(str(error)) from None
     # It may have expired other requests' reservations in passing.
     own = (entry for entry in answer.entries if entry.status is Status.ADJUSTED)
-    return Adjustment(tuple(changed_row(entry, spent=True) for entry in own), warnings)
+    return tuple(changed_row(entry, spent=True) for entry in own)
 
 
 async def _adjusted_counters(context: OperatorContext, account: str, window: str | None) -> _Counters:

@@ -96,9 +96,9 @@ def note_on(bill: ItemizedBill, *, reason: str) -> str | None:
     if not kinds & _BELIEVED and (unlisted := [line.unit for line in bill.lines if line.nanos_per_million is None]):
         of = f"{', '.join(dict.fromkeys(unlisted))}" if len(unlisted) < len(bill.lines) else "the model"
         notes.append(f"No price is listed for {of}: counted, and not billed.")
-    told_nanos = sum(nanos for kind, nanos in bill.amounts if kind == AmountKind.APP_TOLD)
-    if told_nanos:
-        notes.append(f"Of this, ${usd_from_nanos(told_nanos)} was told by the app through its handle.")
+    app_nanos = sum(nanos for kind, nanos in bill.amounts if kind == AmountKind.APP_TOLD)
+    if app_nanos:
+        notes.append(f"Of this, ${usd_from_nanos(app_nanos)} was told by the app through its handle.")
     return " ".join(notes) or None
 
 

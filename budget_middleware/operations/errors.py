@@ -2,7 +2,9 @@
 
 from enum import StrEnum
 
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+
+__all__ = ["Confirmation", "OperationError", "StoreRefused", "StoreUnavailable", "Unconfirmed", "UnknownFate"]
 
 
 class OperationError(Exception):

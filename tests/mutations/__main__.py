@@ -25,14 +25,16 @@ HUNG_S = 900
 CORE = ("tests/core", "tests/test_prices.py")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
+OPERATIONS = ("tests/operations", "tests/cli")
 REQUEST = ("tests/request", "tests/asgi", "tests/apis", "tests/test_payers.py", "tests/test_credentials.py")
-STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), ("tests/cli",))
+STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), OPERATIONS)
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {
     "core": CORE,
     "stores": STORES,
     "ledger": LEDGER,
     "loop_clock.py": LEDGER,
+    "operations": OPERATIONS,
     "shared_timeout.py": LEDGER,
 }
 

@@ -440,6 +440,24 @@ FAULTS = (
         "if amount_nanos > largest",
     ),
     Fault(
+        "an account that nobody used is limited without a question",
+        "operations/accounts.py",
+        "    if not await _is_known(context, name):\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "a change of unknown fate looks like one that was not made",
+        "operations/adjustments.py",
+        "raise UnknownFate(str(error)) from None",
+        "raise",
+    ),
+    Fault(
+        "the lowest layer of limits decides",
+        "core/layering.py",
+        "for each in reversed(said):",
+        "for each in said:",
+    ),
+    Fault(
         "who comes second to a dead process's file adopts it too",
         "ledger/spool_file.py",
         "                if not os.fstat(left.fileno()).st_nlink:\n                    return []\n",

@@ -2,35 +2,38 @@
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import Unmetered
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Note, Topic
 
+_MEANINGS: Final = {
+    Topic.UNPRICED: (
+        "served without a price, booked at 0",
+        "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
+    ),
+    Topic.USAGE: (
+        "a usage contradicts itself, booked at the larger reading",
+        "compare with the provider's bill, and have the gateway pass the usage on as it came",
+    ),
+    Topic.CORS: (
+        "refusals carry no CORS headers, a browser takes them for a network error",
+        "put CORSMiddleware outside of BudgetMiddleware: in Starlette, add it afterwards",
+    ),
+}
+"""What a note means, and how to fix it."""
+
 
 def noted_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
     """What gateways noted in the store since they began to keep it."""
-    told = {
-        Topic.UNPRICED: (
-            "served without a price, booked at 0",
-            "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
-        ),
-        Topic.USAGE: (
-            "a usage contradicts itself, booked at the larger reading",
-            "compare with the provider's bill, and have the gateway pass the usage on as it came",
-        ),
-        Topic.CORS: (
-            "refusals carry no CORS headers, a browser takes them for a network error",
-            "put CORSMiddleware outside of BudgetMiddleware: in Starlette, add it afterwards",
-        ),
-    }
     findings = [
         Finding("gateway", Health.WARN, _passed(note.text), "name its API in BUDGET_ROUTES, if it is one")
         if note.topic is Topic.UNMETERED
-        else Finding("gateway", Health.WARN, f"{note.text}: {told[note.topic][0]}", told[note.topic][1])
+        else Finding("gateway", Health.WARN, f"{note.text}: {_MEANINGS[note.topic][0]}", _MEANINGS[note.topic][1])
         for note in notes
-        if note.topic is Topic.UNMETERED or note.topic in told
+        if note.topic is Topic.UNMETERED or note.topic in _MEANINGS
     ]
     return [
         *(findings or [Finding("gateway", Health.OK, "no route passed unmetered, no model was unpriced")]),
@@ -47,12 +50,12 @@ def _unmetered_finding(noted: Sequence[str], settings: Settings) -> Finding:
     """Whether what nobody meters is refused, and if not, the settings that refuse all but what has passed so far."""
     if settings.unmetered is Unmetered.REFUSE:
         return Finding("unmetered", Health.OK, "BUDGET_UNMETERED=refuse: what is on no known route is answered 403")
-    told = "BUDGET_UNMETERED=pass: a request on a route that is not known costs nothing here"
+    message = "BUDGET_UNMETERED=pass: a request on a route that is not known costs nothing here"
     paths = dict.fromkeys(_method_and_path(text)[1].replace("{id}", "*") for text in noted)
     rules = "; ".join(f"-{path}" for path in paths if re.fullmatch(r"/[^\s=?#;,]+", path) and path.strip("/*"))
     keeping = f" and BUDGET_ROUTES='{rules}', without those that call a model" if rules else ""
     status = Health.WARN if noted else Health.OK
-    return Finding("unmetered", status, told, f"set BUDGET_UNMETERED=refuse{keeping}")
+    return Finding("unmetered", status, message, f"set BUDGET_UNMETERED=refuse{keeping}")
 
 
 def _method_and_path(noted: str) -> tuple[str, str]:

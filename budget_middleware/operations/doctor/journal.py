@@ -19,15 +19,15 @@ async def journal_finding(store: Store, *, journal_max: int) -> Finding:
     latest = await store.latest(count=RATE_ENTRIES)
     passed_ms = max(1, head.now_ms - latest[0].time_ms)
     reach_ms = journal_max * passed_ms // len(latest)
-    told = f"it reaches back to {iso(first.time_ms)} (seq {first.seq} of {head.seq})"
+    message = f"it reaches back to {iso(first.time_ms)} (seq {first.seq} of {head.seq})"
     if first.bookings_before == 0:
-        told += ", and has the first booking"
-    told += f"; at the rate of the last {len(latest):,} entries, {journal_max:,} reach back {_told_span(reach_ms)}"
+        message += ", and has the first booking"
+    message += f"; at the rate of the last {len(latest):,} entries, {journal_max:,} reach back {_span_text(reach_ms)}"
     if len(latest) < RATE_ENTRIES or reach_ms >= DAY_MS:
-        return Finding("journal", Health.OK, told)
+        return Finding("journal", Health.OK, message)
     needed = len(latest) * DAY_MS // passed_ms
     fix = f"set BUDGET_JOURNAL_MAX={_rounded_up(needed)} for a day: older entries are no proof for audit and explain"
-    return Finding("journal", Health.WARN, told, fix)
+    return Finding("journal", Health.WARN, message, fix)
 
 
 async def _oldest_booking(store: Store) -> Entry | None:
@@ -40,7 +40,7 @@ async def _oldest_booking(store: Store) -> Entry | None:
     return None
 
 
-def _told_span(ms: int) -> str:
+def _span_text(ms: int) -> str:
     return f"{ms / DAY_MS:,.1f} days" if ms >= DAY_MS else f"{ms / HOUR_MS:.1f} hours"
 
 

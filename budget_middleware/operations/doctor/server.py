@@ -20,13 +20,13 @@ async def server_findings(settings: Settings, store: Store) -> list[Finding]:
     # The first call opens the connection; only the second one tells the time.
     await store.head()
     asked_ms = time.time_ns() // 1_000_000
-    told_ms = (await store.head()).now_ms
+    store_ms = (await store.head()).now_ms
     answered_ms = time.time_ns() // 1_000_000
     return judge(
         await _server_facts(store),
         where=redact_url(settings.store_url),
         took_ms=answered_ms - asked_ms,
-        offset_ms=told_ms - (asked_ms + answered_ms) // 2,
+        offset_ms=store_ms - (asked_ms + answered_ms) // 2,
     )
 
 

@@ -14,9 +14,9 @@ def mode_finding(settings: Settings) -> Finding:
     if settings.mode is Mode.OFF:
         return Finding("settings", Health.WARN, "BUDGET_MODE=off: nothing is metered", "set shadow or enforce")
     if settings.known_keys_only and settings.accounts_file is None:
-        told = "BUDGET_KNOWN_KEYS_ONLY=1 without BUDGET_ACCOUNTS_FILE stops the gateway"
+        message = "BUDGET_KNOWN_KEYS_ONLY=1 without BUDGET_ACCOUNTS_FILE stops the gateway"
         fix = "name the file that knows the keys, unless the gateway's code has an accounts_source"
-        return Finding("settings", Health.WARN, told, fix)
+        return Finding("settings", Health.WARN, message, fix)
     refused = "refuses" if settings.mode is Mode.ENFORCE else "only records what it would refuse"
     return Finding("settings", Health.OK, f"all are accepted; BUDGET_MODE={settings.mode} {refused}")
 
@@ -34,10 +34,10 @@ def prices_finding(settings: Settings) -> Finding:
 def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
     rules = [*settings.limits, *runtime]
     if any(map(names_no_key, rules)):
-        # Which one is not told: it may be a token.
-        told = "a runtime limit is on a key that is no hash, and never binds"
+        # Which one is not shown: it may be a token.
+        message = "a runtime limit is on a key that is no hash, and never binds"
         fix = "run limit clear --raw-keys, and set it for what key-id tells"
-        return Finding("limits", Health.WARN, told, fix)
+        return Finding("limits", Health.WARN, message, fix)
     try:
         unknown = {kind for rule in rules for kind in rule.kinds} - kinds_of_requests(settings)
     except SettingsError as error:

@@ -9,7 +9,7 @@ from budget_middleware.telemetry import EVENTS_MAX, has_tracer_provider
 EVENT_LIMIT = "OTEL_SPAN_EVENT_COUNT_LIMIT"
 """The SDK's own variable: a span keeps so many events, 128 without it, and drops the oldest of more."""
 
-_TOLD = {
+_MESSAGES = {
     SpansPer.COUNTER: "BUDGET_SPANS=counter: one span for each change of a counter",
     SpansPer.VERB: "BUDGET_SPANS=verb: one span for each verb, changes of counters are its events",
 }
@@ -27,6 +27,10 @@ def tracer_finding(spans: SpansPer, environment: Mapping[str, str]) -> Finding:
         )
     limit = environment.get(EVENT_LIMIT, "").strip()
     if spans is SpansPer.VERB and limit.isdecimal() and int(limit) < EVENTS_MAX:
-        told = f"BUDGET_SPANS=verb, but {EVENT_LIMIT}={limit}: a span that changes more counters loses the first ones"
-        return Finding("tracer", Health.WARN, told, f"leave {EVENT_LIMIT} at its default of 128, at least {EVENTS_MAX}")
-    return Finding("tracer", Health.OK, f"a tracer provider is set; {_TOLD[spans]}")
+        message = (
+            f"BUDGET_SPANS=verb, but {EVENT_LIMIT}={limit}: a span that changes more counters loses the first ones"
+        )
+        return Finding(
+            "tracer", Health.WARN, message, f"leave {EVENT_LIMIT} at its default of 128, at least {EVENTS_MAX}"
+        )
+    return Finding("tracer", Health.OK, f"a tracer provider is set; {_MESSAGES[spans]}")
