@@ -19,10 +19,9 @@ from budget_middleware.apis.ordinary import Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_behind
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
-from budget_middleware.apis.rerank import DOCUMENTS_PER_SEARCH
+from budget_middleware.apis.rerank import with_searches
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.usage_rules import MOST_OUTPUT
-from budget_middleware.core.money import ceil_div
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import Usage
 from budget_middleware.headers import HeaderTable
@@ -104,9 +103,7 @@ class Bedrock(JsonApi):
         ask = replace(ask, provider="aws", service_tier=modes[-1] if modes else None, modes=modes)
         if "query" in body and (documents := list_of(body.get("documents"))):
             # A search of Cohere's, and there is no price for its tokens.
-            searches = ceil_div(len(documents), DOCUMENTS_PER_SEARCH)
-            ask.input = replace(ask.input, rerank_searches=searches)
-            ask.worst_input = replace(ask.worst_input, rerank_searches=searches)
+            ask = with_searches(ask, documents=len(documents), n_bytes=n_bytes)
         return with_tool_prompt(ask, body.get("tools") or mapping_of(body.get("toolConfig")).get("tools"))
 
     def count(self, body: Mapping[str, object]) -> Count:

@@ -11,7 +11,7 @@ from budget_middleware.apis.media import MediaRules, audio_ms, image_size, worst
 from budget_middleware.apis.parts import (
     MEDIA_MARKS,
     Content,
-    Kind,
+    MediaKind,
     Part,
     content_of,
     is_data_url,
@@ -202,7 +202,7 @@ def _count_tokens(items: list[object], count: Count) -> bool:
 def count_base64_images(images: object, count: Count) -> None:
     """Add images that are given as plain base64, in a list."""
     for image in list_of(images):
-        _count_part(Part(Kind.IMAGE, (), image), content_of(image), count)
+        _count_part(Part(MediaKind.IMAGE, (), image), content_of(image), count)
 
 
 def has_server_tools(tools: object) -> bool:
@@ -273,18 +273,18 @@ def _count_part(part: Part, content: Content, count: Count) -> None:
     count.media_bytes += content.body_bytes if content.is_inline else 0
     count.text_bytes += content.other_bytes if content.other_bytes > _FEW_BYTES else 0
     match part.kind:
-        case Kind.IMAGE:
+        case MediaKind.IMAGE:
             count.add_image(content.head, is_low=part.is_low)
-        case Kind.AUDIO if content.is_inline:
+        case MediaKind.AUDIO if content.is_inline:
             count.add_audio(content.file_bytes, content.head)
-        case Kind.AUDIO:
+        case MediaKind.AUDIO:
             count.add_audio(NAMED_AUDIO_BYTES, b"")
             count.hides_input = True
         # How much text a document holds, and how long a video is, nobody can tell here.
-        case Kind.DOCUMENT:
+        case MediaKind.DOCUMENT:
             n_pages = ceil_div(content.file_bytes, PAGE_BYTES)
             count.tokens += PAGE_TOKENS * n_pages if content.is_inline else NAMED_DOCUMENT_TOKENS
             count.hides_input = True
-        case Kind.VIDEO:
+        case MediaKind.VIDEO:
             count.tokens += VIDEO_TOKENS
             count.hides_input = True

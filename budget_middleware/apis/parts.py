@@ -15,7 +15,7 @@ _HEAD_CHARS: Final = HEAD_BYTES // 3 * 4
 _HEADS_CHARS: Final = (64, 4_096, _HEAD_CHARS)
 
 
-class Kind(Enum):
+class MediaKind(Enum):
     """What media there are."""
 
     IMAGE = auto()
@@ -27,7 +27,7 @@ class Kind(Enum):
 class Part(NamedTuple):
     """Media in an object: in which fields, what they hold, and whether low detail is asked for."""
 
-    kind: Kind
+    kind: MediaKind
     fields: tuple[str, ...]
     payload: object
     is_low: bool = False
@@ -48,22 +48,22 @@ class Content(NamedTuple):
 
 # The `type` of a part, and the fields that then hold media rather than text.
 _BY_TYPE: Final = {
-    "image_url": (Kind.IMAGE, ("image_url",)),
-    "input_image": (Kind.IMAGE, ("image_url", "file_id")),
-    "computer_screenshot": (Kind.IMAGE, ("image_url", "file_id")),
-    "image_generation_call": (Kind.IMAGE, ("result",)),
-    "image": (Kind.IMAGE, ("source",)),
-    "input_audio": (Kind.AUDIO, ("input_audio",)),
-    "audio_url": (Kind.AUDIO, ("audio_url",)),
-    "file": (Kind.DOCUMENT, ("file",)),
-    "input_file": (Kind.DOCUMENT, ("file_data", "file_id", "file_url")),
-    "document": (Kind.DOCUMENT, ("source",)),
-    "video_url": (Kind.VIDEO, ("video_url",)),
+    "image_url": (MediaKind.IMAGE, ("image_url",)),
+    "input_image": (MediaKind.IMAGE, ("image_url", "file_id")),
+    "computer_screenshot": (MediaKind.IMAGE, ("image_url", "file_id")),
+    "image_generation_call": (MediaKind.IMAGE, ("result",)),
+    "image": (MediaKind.IMAGE, ("source",)),
+    "input_audio": (MediaKind.AUDIO, ("input_audio",)),
+    "audio_url": (MediaKind.AUDIO, ("audio_url",)),
+    "file": (MediaKind.DOCUMENT, ("file",)),
+    "input_file": (MediaKind.DOCUMENT, ("file_data", "file_id", "file_url")),
+    "document": (MediaKind.DOCUMENT, ("source",)),
+    "video_url": (MediaKind.VIDEO, ("video_url",)),
 }
 # Gemini names media by a field and the type inside, Bedrock by a field alone.
-_BY_MIME_TYPE: Final = {"image": Kind.IMAGE, "audio": Kind.AUDIO, "video": Kind.VIDEO}
+_BY_MIME_TYPE: Final = {"image": MediaKind.IMAGE, "audio": MediaKind.AUDIO, "video": MediaKind.VIDEO}
 _MIME_FIELDS: Final = ("inlineData", "inline_data", "fileData", "file_data")
-_BEDROCK_FIELDS: Final = {"image": Kind.IMAGE, "document": Kind.DOCUMENT, "video": Kind.VIDEO}
+_BEDROCK_FIELDS: Final = {"image": MediaKind.IMAGE, "document": MediaKind.DOCUMENT, "video": MediaKind.VIDEO}
 _UNTYPED_FIELDS: Final = frozenset({*_MIME_FIELDS, *_BEDROCK_FIELDS})
 MEDIA_MARKS: Final = _UNTYPED_FIELDS | {"type"}
 """An object without any of these fields is no part with media."""
@@ -88,7 +88,7 @@ def part_of(item: Mapping[str, object]) -> Part | None:
     return None
 
 
-def _typed_part(item: Mapping[str, object], kind: Kind, fields: tuple[str, ...]) -> Part | None:
+def _typed_part(item: Mapping[str, object], kind: MediaKind, fields: tuple[str, ...]) -> Part | None:
     held = tuple(name for name in fields if item.get(name) and not _is_text(item[name]))
     if not held:
         return None
@@ -103,9 +103,9 @@ def _is_text(source: object) -> bool:
     )
 
 
-def kind_of_mime_type(mime_type: str) -> Kind:
+def kind_of_mime_type(mime_type: str) -> MediaKind:
     """What a MIME type stands for: whatever is no image, audio or video is a document."""
-    return _BY_MIME_TYPE.get(mime_type.partition("/")[0], Kind.DOCUMENT)
+    return _BY_MIME_TYPE.get(mime_type.partition("/")[0], MediaKind.DOCUMENT)
 
 
 def is_data_url(text: str) -> bool:

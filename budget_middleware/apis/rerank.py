@@ -17,7 +17,7 @@ from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
 
 # Cohere's rule: a search has up to 100 documents, and a longer document counts as one for each 500 tokens.
-DOCUMENTS_PER_SEARCH: Final = 100
+_DOCUMENTS_PER_SEARCH: Final = 100
 _DOCUMENT_TOKENS: Final = 500
 
 
@@ -36,13 +36,8 @@ class Rerank(JsonApi):
         """Read a request: by its documents, and by their text."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         documents = body.n_texts if isinstance(body, PartialBody) else 0
-        documents = max(1, documents + sum(map(_documents_in, (body.get("documents"), body.get("texts")))))
-        pieces = documents + ceil_div(n_bytes, _DOCUMENT_TOKENS)
-        return replace(
-            ask,
-            input=replace(ask.input, rerank_searches=ceil_div(documents, DOCUMENTS_PER_SEARCH)),
-            worst_input=replace(ask.worst_input, rerank_searches=ceil_div(pieces, DOCUMENTS_PER_SEARCH)),
-        )
+        documents += sum(map(_documents_in, (body.get("documents"), body.get("texts"))))
+        return with_searches(ask, documents=documents, n_bytes=n_bytes)
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - whatever it says
         """None at all."""
@@ -71,6 +66,16 @@ class Rerank(JsonApi):
     def error_body(self, refusal: Refusal) -> dict[str, object]:
         """A bare message, as Cohere has it."""
         return message_error(refusal)
+
+
+def with_searches(ask: Ask, *, documents: int, n_bytes: int) -> Ask:
+    """The request with the searches of so many documents; at worst as many as the length of its body allows."""
+    pieces = max(1, documents) + ceil_div(n_bytes, _DOCUMENT_TOKENS)
+    return replace(
+        ask,
+        input=replace(ask.input, rerank_searches=ceil_div(max(1, documents), _DOCUMENTS_PER_SEARCH)),
+        worst_input=replace(ask.worst_input, rerank_searches=ceil_div(pieces, _DOCUMENTS_PER_SEARCH)),
+    )
 
 
 def _first(*counts: object) -> int | None:

@@ -367,3 +367,11 @@ class TestEvents:
 def test_refusals(reason, kind, code):
     refusal = Refusal(status=429, reason=reason, message="No.")
     assert API.error_body(refusal) == {"error": {"message": "No.", "type": kind, "param": None, "code": code}}
+
+
+@pytest.mark.parametrize(("told", "modes"), [("us", ("us",)), ("not_available", ())])
+def test_claudes_region_is_read_as_anthropics_own_answers_tell_it(told, modes):
+    seen = Seen()
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "inference_geo": told}
+    OpenAIChat().read_json({"choices": [{"message": {"content": "x"}}], "usage": usage}, seen)
+    assert seen.modes == modes

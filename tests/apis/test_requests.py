@@ -389,6 +389,12 @@ def test_what_is_not_counted_in_tokens(path, body, counts):
     assert all(getattr(ask.worst_input, name) >= count for name, count in counts.items())
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/model/cohere.rerank-v3-5:0/invoke"])
+def test_a_long_document_may_count_as_many_wherever_it_is_ranked(path):
+    ask = read(path, {"query": "x", "documents": ["x"]}, n_bytes=60_000)
+    assert (ask.input.rerank_searches, ask.worst_input.rerank_searches) == (1, 2)
+
+
 HOSTILE = [-100_000, "abc", True, 1.5, [], {}, float("nan"), 0]
 MAXIMA = [
     ("/v1/completions", ["max_tokens"]),

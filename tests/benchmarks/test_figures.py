@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import inprocess, profiling, report, saturation_figures, scripts, sizes, summary
+from benchmarks import inprocess, profiling, reading, report, saturation_figures, scripts, sizes, summary
 from benchmarks.answers import CHAT, CHUNKS, COST_NANOS, OF_MANY_KEYS, STREAM, TOKEN, WHOLE, stream
 from benchmarks.checkouts import OTHER, THIS
 from benchmarks.guard import MARGINS
@@ -258,3 +258,10 @@ def test_a_request_without_http_is_compared_within_each_round():
     ]
     *_, row = inprocess.tell(figures).splitlines()
     assert [cell.strip() for cell in row.strip("| ").split("|")] == ["guarded", "1,000", "225", "1.50"]
+
+
+def test_readings_are_told_by_their_least_beside_the_other_checkout():
+    found = [
+        reading.Reading(code, "chat", 10, "one by one", us) for code, us in ((THIS, 30.0), (OTHER, 100.0), (THIS, 20.0))
+    ]
+    assert reading.tell(found).splitlines()[-1].split("|")[2:-1] == ["     10 ", " 20.0 ", "           100 ", "  0.20 "]
