@@ -132,8 +132,8 @@ class TestPlaces:
             ("state:team", (scope(), None)),
             ("state:team", (scope(state={"team": None}), None)),
             ("user", (scope(), None)),
-            ("user", (scope(user=object()), None)),
-            ("user", (scope(user=Unauthenticated()), None)),
+            pytest.param("user", (scope(user=object()), None), id="user-of another kind"),
+            pytest.param("user", (scope(user=Unauthenticated()), None), id="user-unauthenticated"),
         ],
         ids=str,
     )
