@@ -10,6 +10,8 @@ MAX_NANOS = MAX_USD * NANOS_PER_USD
 
 # Decimal() alone also takes underscores, spaces and the digits of every script.
 _AMOUNT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+# As nearly every amount is written: no sign, no exponent, nothing below a nano-dollar, and less than a million.
+_PLAIN_AMOUNT = re.compile(r"([0-9]{1,6})(?:\.([0-9]{1,9}))?")
 _NANO = Decimal("1E-9")
 # A context of our own: the caller's thread may have set another precision or rounding.
 _CONTEXT = Context(prec=28, rounding=ROUND_HALF_EVEN, Emin=MIN_EMIN, Emax=MAX_EMAX)
@@ -32,6 +34,9 @@ def nanos_from_usd(amount: str | int | Decimal) -> int:
     Text is a plain ASCII decimal number with an optional sign and exponent. ValueError, in one line, for
     anything else (NaN, infinity and floats included) and for more than MAX_USD in either direction.
     """
+    if isinstance(amount, str) and (plain := _PLAIN_AMOUNT.fullmatch(amount)) is not None:
+        # Several times as fast as by Decimal.
+        return int(plain[1]) * NANOS_PER_USD + int((plain[2] or "").ljust(9, "0"))
     text = str(amount)
     # A float is refused even where its text looks exact: whoever holds one has already lost the amount.
     if isinstance(amount, float) or not _AMOUNT.fullmatch(text):

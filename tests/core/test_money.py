@@ -1,4 +1,4 @@
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from budget_middleware.core.money import (
     MAX_NANOS,
+    MAX_USD,
     NANOS_PER_USD,
     ceil_div,
     half_even_div,
@@ -113,3 +114,10 @@ def test_division_rounds_up_or_half_even(numerator: int, denominator: int) -> No
     exact = Fraction(numerator, denominator)
     assert 0 <= ceil_div(numerator, denominator) - exact < 1
     assert half_even_div(numerator, denominator) == round(exact)
+
+
+@given(st.from_regex(r"[0-9]{1,8}(\.[0-9]{0,11})?", fullmatch=True))
+def test_a_plain_amount_is_what_a_decimal_makes_of_it(text):
+    exact = Decimal(text)
+    if exact <= MAX_USD:
+        assert nanos_from_usd(text) == int(exact.scaleb(9).to_integral_value(ROUND_HALF_EVEN)) == nanos_from_usd(exact)
