@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from budget_middleware.cli.output import Row
 from budget_middleware.cli.wording import trace_column, why_refused
 from budget_middleware.core.model import Status
+from budget_middleware.core.units import Amounts, Unit, figure_text
 from budget_middleware.operations.account_explanation import AccountChange, AccountExplanation
 from budget_middleware.operations.rows import RefusalRow
-from budget_middleware.operations.values import figure
+from budget_middleware.operations.values import Figure
 
 
 def table_rows(explanation: AccountExplanation) -> list[Row]:
@@ -22,7 +23,7 @@ def _hold_rows(explanation: AccountExplanation) -> Iterable[Row]:
     for hold in explanation.holds:
         yield {
             "what": "held",
-            "usd": hold.amount,
+            **_amounts(hold.amount),
             "time": hold.time,
             "window": hold.windows,
             "other_accounts": hold.other_accounts or None,
@@ -35,7 +36,7 @@ def _hold_rows(explanation: AccountExplanation) -> Iterable[Row]:
 def _refusal_row(row: RefusalRow, account: str) -> Row:
     return {
         "what": f"refused: {row.reason}" if row.times == 1 else f"refused: {row.reason} x {row.times}",
-        "usd": row.estimate,
+        **_amount(row.estimate),
         "time": row.time,
         "window": row.window,
         "other_accounts": [each for each in dict.fromkeys(row.accounts) if each != account] or None,
@@ -46,10 +47,10 @@ def _refusal_row(row: RefusalRow, account: str) -> Row:
 
 
 def _change_row(change: AccountChange) -> Row:
-    is_given_back = change.status is Status.EXPIRED and change.spent_delta == figure(0)
+    is_given_back = change.status is Status.EXPIRED and change.spent_delta.is_nothing
     return {
         "what": change.status,
-        "usd": change.reserved_delta if is_given_back else change.spent_delta,
+        **_amount(change.reserved_delta if is_given_back else change.spent_delta),
         "time": change.time,
         "window": change.windows,
         "other_accounts": change.other_accounts or None,
@@ -57,3 +58,13 @@ def _change_row(change: AccountChange) -> Row:
         "why": change.reason,
         **trace_column(change.trace_id, change.trace_url),
     }
+
+
+def _amount(amount: Figure) -> Row:
+    """In a column of its unit; that of money stands first in every row."""
+    return {str(Unit.USD): None} | {str(amount.unit): amount}
+
+
+def _amounts(amounts: Amounts) -> Row:
+    of_units = zip(Unit, amounts, strict=True)
+    return {str(unit): figure_text(amount, unit) for unit, amount in of_units if amount or unit is Unit.USD}

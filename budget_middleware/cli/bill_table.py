@@ -6,7 +6,7 @@ from typing import Final
 from budget_middleware.cli.output import Row, Table, say
 from budget_middleware.operations.bills import BillRow
 from budget_middleware.operations.reservation_bill import ReservationBill
-from budget_middleware.operations.values import Figure, as_json, dollars, figure
+from budget_middleware.operations.values import as_json, figure, said
 
 _COLUMNS: Final = ("unit", "count", "rate_usd", "per", "usd", "source")
 
@@ -46,6 +46,6 @@ def say_reservation_bill(bill: ReservationBill | None, id_: str) -> None:
     models = ", ".join(bill.models)
     say(f"Bill{f' of {bill.booked_by}, which booked it' if bill.booked_by != id_ else ''}: {models or 'no model'}")
     say_bill(bill)
-    if bill.corrected_by_usd is not None:
-        first, by = dollars(Figure(bill.first_usd)), dollars(Figure(bill.corrected_by_usd))
+    if bill.corrected_by is not None:
+        first, by = said(bill.first), said(bill.corrected_by)
         say(f"Booked at {first} first, and corrected by {by} once its usage was told.")

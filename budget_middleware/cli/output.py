@@ -3,13 +3,17 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+from budget_middleware.core.units import Unit
 from budget_middleware.operations.values import as_json
 
 PROGRAM = "budget-middleware"
 
 Row = Mapping[str, object]
+
+_UNITS = tuple(Unit)
 
 
 def say(line: str) -> None:
@@ -33,17 +37,23 @@ def say_json(value: object) -> None:
 
 
 def say_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
-    """A JSON array, or a table whose columns are named like the JSON keys."""
+    """A JSON array, or a table whose columns are named like the JSON keys; the names of its figures tell their unit."""
     if in_json:
         say_json(rows)
     elif rows:
-        Table().say(as_json(rows))
+        Table().say([{name: value for name, value in row.items() if name != "unit"} for row in as_json(rows)])
     else:
         say(if_none)
 
 
+def columns(row: Any, names: Iterable[str]) -> Row:
+    """Some fields of a row for a table; figures are named without their unit."""
+    found = as_json(row)
+    return {key: found[key] for name in names for key in (name, f"{name}_{row.unit}") if key in found}
+
+
 class Table:
-    """Aligned columns, headed once; amounts stand on their decimal point.
+    """Aligned columns, headed once, and anew where later rows have more of them; amounts stand on their decimal point.
 
     Later rows keep the widths of earlier ones.
     """
@@ -53,17 +63,18 @@ class Table:
         self._decimals: dict[str, int] = {}
 
     def say(self, rows: Sequence[Row]) -> None:
-        """Write rows of the same keys, at least one."""
-        is_first = not self._widths
-        columns = [self._column(name, [row[name] for row in rows]) for name in rows[0]]
-        for cells in list(zip(*columns, strict=True))[0 if is_first else 1 :]:
+        """Write rows, at least one. A key that only some have, such as a figure of another unit, gets its column."""
+        names = dict.fromkeys([*self._widths, *chain.from_iterable(rows)])
+        is_headed = len(names) == len(self._widths)
+        columns = [self._column(name, [row.get(name) for row in rows]) for name in names]
+        for cells in list(zip(*columns, strict=True))[1 if is_headed else 0 :]:
             say("  ".join(cells).rstrip())
 
     def _column(self, name: str, values: list[object]) -> list[str]:
         """The cells of a column, its head first."""
         texts = list(map(_text, values))
         is_amount = "usd" in name
-        is_number = is_amount or isinstance(values[0], int | float)
+        is_number = is_amount or name.endswith(_UNITS) or isinstance(values[0], int | float)
         if is_amount:
             texts = self._on_the_point(name, texts)
         width = self._widths[name] = max(self._widths.get(name, len(name)), *map(len, texts))

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from budget_middleware.cli.output import Table, say, say_json, say_rows
+from budget_middleware.cli.output import Table, columns, say, say_json, say_rows
 from budget_middleware.cli.parsing import account, add_command, add_trace_url, percent, positive
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.context import OperatorContext
@@ -13,7 +13,6 @@ from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.holds import list_holds
 from budget_middleware.operations.journal import follow_journal, latest_entries
 from budget_middleware.operations.rows import LinkedEntryRow
-from budget_middleware.operations.values import as_json
 
 SHOWN_ON_A_TERMINAL = 50
 
@@ -24,10 +23,10 @@ _JOURNAL_COLUMNS = (
     "status",
     "account",
     "window",
-    "spent_delta_usd",
-    "reserved_delta_usd",
-    "spent_usd",
-    "reserved_usd",
+    "spent_delta",
+    "reserved_delta",
+    "spent",
+    "reserved",
     "reservation_id",
     "reason",
     "trace_url",
@@ -106,7 +105,7 @@ def _table_writer() -> Callable[[Iterable[LinkedEntryRow]], None]:
     table = Table()
 
     def write(entries: Iterable[LinkedEntryRow]) -> None:
-        if rows := [as_json(entry) for entry in entries]:
-            table.say([{name: row[name] for name in _JOURNAL_COLUMNS if name in row} for row in rows])
+        if rows := [columns(entry, _JOURNAL_COLUMNS) for entry in entries]:
+            table.say(rows)
 
     return write

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from budget_middleware.cli.bill_table import say_reservation_bill
-from budget_middleware.cli.output import Table, say
+from budget_middleware.cli.output import Table, columns, say
 from budget_middleware.cli.wording import counted, trace_column, why_refused
+from budget_middleware.core.units import Unit
 from budget_middleware.operations.reservation_explanation import ReservationExplanation
 from budget_middleware.operations.rows import EntryRow, LinkedEntryRow, RefusalRow
-from budget_middleware.operations.values import as_json, dollars, figure
+from budget_middleware.operations.values import said
 
-_COLUMNS = ("seq", "time", "status", "account", "window", "spent_delta_usd", "reserved_delta_usd", "reason")
+_COLUMNS = ("seq", "time", "status", "account", "window", "spent_delta", "reserved_delta", "reason")
 
 
 def say_reservation(explanation: ReservationExplanation) -> None:
@@ -24,8 +25,7 @@ def say_reservation(explanation: ReservationExplanation) -> None:
 
 
 def _table_row(change: LinkedEntryRow) -> dict[str, object]:
-    row = as_json(change)
-    return {**{name: row[name] for name in _COLUMNS}, **trace_column(change.trace_id, change.trace_url)}
+    return {**columns(change, _COLUMNS), **trace_column(change.trace_id, change.trace_url)}
 
 
 def _sentences(explanation: ReservationExplanation) -> Iterator[str]:
@@ -36,17 +36,22 @@ def _sentences(explanation: ReservationExplanation) -> Iterator[str]:
 
 
 def _changed(verb: Sequence[EntryRow]) -> str:
-    entry = verb[0]
-    on = ", ".join(f"{each.account} {each.period} {each.window}" for each in verb)
+    why = f" ({verb[0].reason})" if verb[0].reason else ""
+    of_units = [[each for each in verb if each.unit is unit] for unit in Unit]
+    return f"{verb[0].status}{why}: {'; '.join(_changed_alike(entries) for entries in of_units if entries)}"
+
+
+def _changed_alike(entries: Sequence[EntryRow]) -> str:
+    """What a verb did to all its counters of one unit, the same to each."""
+    on = ", ".join(f"{each.account} {each.period} {each.window}" for each in entries)
     amounts = [
-        f"{name} {'' if amount.startswith('-') else '+'}{dollars(amount)}"
-        for name, amount in (("spent", entry.spent_delta), ("reserved", entry.reserved_delta))
-        if amount != figure(0)
+        f"{name} {'' if amount.startswith('-') else '+'}{said(amount)}"
+        for name, amount in (("spent", entries[0].spent_delta), ("reserved", entries[0].reserved_delta))
+        if not amount.is_nothing
     ]
-    why = f" ({entry.reason})" if entry.reason else ""
-    return f"{entry.status}{why}: {', '.join(amounts) or 'no amount'} on {on}"
+    return f"{', '.join(amounts) or 'no amount'} on {on}"
 
 
 def _refused(row: RefusalRow) -> str:
     others = f"; it stands for {counted(row.times, 'refusal')} like it" if row.times > 1 else ""
-    return f"refused ({row.reason}): estimate {dollars(row.estimate)}, {why_refused(row)}{others}"
+    return f"refused ({row.reason}): estimate {said(row.estimate)}, {why_refused(row)}{others}"

@@ -1,12 +1,33 @@
 """Phrases that several commands write: counted nouns, why a request was refused, the column that leads to a trace."""
 
+from typing import Protocol
+
 from budget_middleware.cli.output import Row
+from budget_middleware.core.units import Unit
+from budget_middleware.core.windows import Period
 from budget_middleware.operations.rows import RefusalRow
-from budget_middleware.operations.values import OMITTED, Omitted, dollars
+from budget_middleware.operations.values import OMITTED, Omitted, said
 
 
 def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+class _OfCounter(Protocol):
+    @property
+    def account(self) -> str: ...
+    @property
+    def period(self) -> Period: ...
+    @property
+    def window(self) -> str: ...
+    @property
+    def unit(self) -> Unit: ...
+
+
+def counter_words(row: _OfCounter) -> str:
+    """The counter of a row: its unit is named unless it is money."""
+    words = f"{row.account} {row.period} {row.window}"
+    return words if row.unit is Unit.USD else f"{words} {row.unit}"
 
 
 def trace_column(trace_id: str | None, trace_url: str | Omitted | None) -> Row:
@@ -17,8 +38,8 @@ def trace_column(trace_id: str | None, trace_url: str | Omitted | None) -> Row:
 def why_refused(row: RefusalRow) -> str:
     """The counter that refused and its figures, in one line."""
     why = (
-        f"{row.account} {row.period} {row.window}: limit {dollars(row.limit)},"
-        f" spent {dollars(row.spent)}, reserved {dollars(row.reserved)}, short by {dollars(row.shortfall)}"
+        f"{counter_words(row)}: limit {said(row.limit)},"
+        f" spent {said(row.spent)}, reserved {said(row.reserved)}, short by {said(row.shortfall)}"
     )
     why += f", for {row.model}" if row.model else ""
     return why if row.enforced else f"{why}; shadow mode: served all the same"

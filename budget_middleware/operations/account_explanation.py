@@ -7,6 +7,7 @@ from itertools import groupby
 from budget_middleware.core.model import Counter, CounterView, Entry, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.story import Change, Share, changes_of
+from budget_middleware.core.units import PLACES, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.account_facts import AccountFacts, read_account
 from budget_middleware.operations.context import OperatorContext
@@ -30,6 +31,7 @@ _KINDS_OF_CHANGES = (
 class Figures:
     """Both figures of a counter."""
 
+    unit: Unit = field(metadata=NOT_IN_JSON)
     spent: Figure
     reserved: Figure
 
@@ -38,6 +40,7 @@ class Figures:
 class ShareRow:
     """What all changes of one status did to a counter together."""
 
+    unit: Unit = field(metadata=NOT_IN_JSON)
     count: int
     spent: Figure
     reserved: Figure
@@ -88,6 +91,7 @@ class RefusalSum:
     account: str
     period: Period
     window: str
+    unit: Unit
     is_enforced: bool
     is_held: bool
     times: int
@@ -129,24 +133,24 @@ async def explain_account(
 
 
 def _explained(facts: AccountFacts, view: CounterView, row: CounterRow) -> ExplainedCounter:
-    story, held = facts.story(view), facts.held_on(view.counter)
+    story, held, unit = facts.story(view), facts.held_on(view.counter), view.counter.unit
     return ExplainedCounter(
         **values_of(row),
         since=iso(story.since.time_ms) if story.since else None,
-        before=Figures(figure(story.before.spent), figure(story.before.reserved)),
-        changes={status: _share_row(share) for status, share in story.shares.items()},
+        before=Figures(unit, figure(story.before.spent, unit), figure(story.before.reserved, unit)),
+        changes={status: _share_row(share, unit) for status, share in story.shares.items()},
         holds=len(held),
         oldest_hold=iso(held[0].created_ms) if held else None,
-        unexplained=figure(story.unexplained),
+        unexplained=figure(story.unexplained, unit),
         since_seq=story.since.seq if story.since else None,
-        held=figure(sum(hold.held.usd for hold in held)),
+        held=figure(sum(hold.held.of(unit) for hold in held), unit),
         oldest_hold_age_s=(facts.now_ms - held[0].created_ms) / 1000 if held else None,
         adjusted_by=tuple(_adjusted_by(facts, view.counter)),
     )
 
 
-def _share_row(share: Share) -> ShareRow:
-    return ShareRow(share.changes, figure(share.spent), figure(share.reserved))
+def _share_row(share: Share, unit: Unit) -> ShareRow:
+    return ShareRow(unit, share.changes, figure(share.spent, unit), figure(share.reserved, unit))
 
 
 def _adjusted_by(facts: AccountFacts, counter: Counter) -> Iterator[tuple[str, Figure]]:
@@ -155,7 +159,7 @@ def _adjusted_by(facts: AccountFacts, counter: Counter) -> Iterator[tuple[str, F
         if entry.counter == counter and entry.status is Status.ADJUSTED:
             who = who_gave(entry.reason)
             amounts[who] = amounts.get(who, 0) + entry.spent_delta
-    return ((who, figure(nanos)) for who, nanos in amounts.items())
+    return ((who, figure(amount, counter.unit)) for who, amount in amounts.items())
 
 
 def _hold(facts: AccountFacts, hold: Reservation, template: str | None) -> AccountHold:
@@ -170,14 +174,19 @@ def _hold(facts: AccountFacts, hold: Reservation, template: str | None) -> Accou
 
 
 def _largest(refusals: Iterable[LoggedRefusal], at_most: int) -> list[LoggedRefusal]:
-    return sorted(refusals, key=lambda refusal: (-refusal.rejection.estimate, -refusal.time_ms))[:at_most]
+    """Figures of different units do not compare: money comes first."""
+
+    def rank(refusal: LoggedRefusal) -> tuple[int, int, int]:
+        return refusal.rejection.target.place, -refusal.rejection.estimate, -refusal.time_ms
+
+    return sorted(refusals, key=rank)[:at_most]
 
 
 def _weightiest(entries: Iterable[Entry], at_most: int) -> Iterator[Change]:
     changes = changes_of(entries)
     for status in _KINDS_OF_CHANGES:
         alike = [change for change in changes if change.entry.status is status]
-        yield from sorted(alike, key=lambda change: -change.moved)[:at_most]
+        yield from sorted(alike, key=lambda change: (PLACES[change.entry.counter.unit], -change.moved))[:at_most]
 
 
 def _change(facts: AccountFacts, change: Change, template: str | None) -> AccountChange:
@@ -200,6 +209,7 @@ def _refusal_sums(refusals: Iterable[LoggedRefusal]) -> Iterator[RefusalSum]:
             counter.account,
             counter.period,
             counter.window,
+            counter.unit,
             is_enforced=not is_shadow,
             is_held=not is_spent,
             times=sum(refusal.times for refusal in of_them),

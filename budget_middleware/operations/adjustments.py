@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from budget_middleware.core.limits import PERIODS, Claim
 from budget_middleware.core.model import Counter, CounterView, Status, Target
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import read_limits_of
@@ -100,7 +100,8 @@ async def _periods_in_use(context: OperatorContext, account: str, *, limited: li
     counted = {
         counter.period
         for counter in counters
-        if window_at(counter.period, time_ms=now_ms, timezone=context.settings.timezone).id == counter.window
+        if counter.unit is Unit.USD
+        and window_at(counter.period, time_ms=now_ms, timezone=context.settings.timezone).id == counter.window
     }
     return [period for period in PERIODS if period in counted or period in limited] or [Period.MONTH]
 

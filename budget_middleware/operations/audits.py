@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from budget_middleware.core.audit import Audit, Damage, Drift, Report
 from budget_middleware.core.model import Entry
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import retention_of
 from budget_middleware.operations.context import OperatorContext
@@ -22,6 +23,7 @@ class DriftRow:
     account: str
     period: Period
     window: str
+    unit: Unit
     what: str
     expected: Figure
     found: Figure
@@ -118,9 +120,10 @@ def _drift_row(drift: Drift) -> DriftRow:
         drift.counter.account,
         drift.counter.period,
         drift.counter.window,
+        drift.counter.unit,
         what=drift.check,
-        expected=figure(drift.expected),
-        found=figure(drift.found),
+        expected=figure(drift.expected, drift.counter.unit),
+        found=figure(drift.found, drift.counter.unit),
         seq=drift.seq,
     )
 

@@ -6,6 +6,8 @@ from itertools import product
 from budget_middleware.core.accounts import ANY, account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
 from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key, rule_of
+from budget_middleware.core.model import Counter
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
@@ -26,6 +28,10 @@ class BindingLimits:
     def of(self, account: str) -> dict[Period, Bound]:
         """What is said of each period of an account, or of all accounts that a pattern stands for."""
         return bounds_of(account, self._layers)
+
+    def limit(self, counter: Counter) -> int | None:
+        """The limit of a counter; only money has limits yet."""
+        return self.limit_nanos(counter.account, counter.period) if counter.unit is Unit.USD else None
 
     def limit_nanos(self, account: str, period: Period) -> int | None:
         bound = self.of(account).get(period)

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView
+from budget_middleware.core.units import PLACES
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.operations.binding import BindingLimits, read_limits
 from budget_middleware.operations.context import OperatorContext
@@ -28,7 +29,7 @@ async def list_counters(
     so much is spent or reserved; ``top`` keeps the ones that have spent most, most first.
     """
     views, limits = await _read_views(context, account, include_past=include_past)
-    chosen = choose(views, limits.limit_nanos, match=match, over_percent=over_percent, top=top)
+    chosen = choose(views, limits.limit, match=match, over_percent=over_percent, top=top)
     return [_row(view, limits, context) for view in chosen]
 
 
@@ -41,8 +42,7 @@ async def read_counters(
 
 
 def _row(view: CounterView, limits: BindingLimits, context: OperatorContext) -> CounterRow:
-    limit_nanos = limits.limit_nanos(view.counter.account, view.counter.period)
-    return counter_row(view, limit_nanos, context.settings.timezone)
+    return counter_row(view, limits.limit(view.counter), context.settings.timezone)
 
 
 async def _read_views(
@@ -67,13 +67,14 @@ def _limited_counters(accounts: Iterable[str], limits: BindingLimits, current: d
             yield Counter(name, period, current[period])
 
 
-def _reading_order(view: CounterView) -> tuple[str, int, str]:
-    return view.counter.account, _ORDER[view.counter.period], view.counter.window
+def _reading_order(view: CounterView) -> tuple[str, int, str, int]:
+    account, period, window, unit = view.counter
+    return account, _ORDER[period], window, PLACES[unit]
 
 
 def choose(
     views: Iterable[CounterView],
-    limit_nanos: Callable[[str, Period], int | None],
+    limit_of: Callable[[Counter], int | None],
     *,
     match: str | None,
     over_percent: int | None,
@@ -85,10 +86,15 @@ def choose(
         chosen = [
             view
             for view in chosen
-            if (limit := limit_nanos(view.counter.account, view.counter.period)) is not None
+            if (limit := limit_of(view.counter)) is not None
             and 100 * (view.balance.spent + view.balance.reserved) >= over_percent * limit
         ]
-    return chosen if top is None else sorted(chosen, key=lambda view: -view.balance.spent)[:top]
+    return chosen if top is None else sorted(chosen, key=_most_spent_first)[:top]
+
+
+def _most_spent_first(view: CounterView) -> tuple[int, int]:
+    """Figures of different units do not compare: money comes first."""
+    return PLACES[view.counter.unit], -view.balance.spent
 
 
 def _matches(account: str, pattern: str) -> bool:

@@ -7,7 +7,7 @@ from shlex import quote
 
 from budget_middleware.core.audit import Correction, Damage, Flaw
 from budget_middleware.core.model import Counter, Entry, Op, Repair, Target
-from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.units import figure_number
 from budget_middleware.core.windows import Window, window_named
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.opening import operators_timeout_s
@@ -58,8 +58,9 @@ async def repair(context: OperatorContext, corrections: Iterable[Correction]) ->
     entries: list[Entry] = []
     not_repaired: list[str] = []
     for correction in corrections:
-        account, period, window, _ = correction.counter
-        target = Target(account, _window_of(correction.counter, context), limits.limit_nanos(account, period))
+        counter = correction.counter
+        account, period, window, unit = counter
+        target = Target(account, _window_of(counter, context), limits.limit(counter), unit)
         try:
             entries += await _book(context, target, correction)
         except StoreRefused as error:
@@ -70,7 +71,11 @@ async def repair(context: OperatorContext, corrections: Iterable[Correction]) ->
 async def _book(context: OperatorContext, target: Target, correction: Correction) -> tuple[Entry, ...]:
     """One repair, its span, and the entries of it: none if somebody was faster."""
     id_ = secrets.token_hex(16)
-    attributes: names.Attributes = {names.AMOUNT_USD: correction.spent / NANOS_PER_USD, names.REASON: REASON}
+    amount_name = names.in_unit(names.AMOUNT_USD, target.unit)
+    attributes: names.Attributes = {
+        amount_name: figure_number(correction.spent, target.unit),
+        names.REASON: REASON,
+    }
     span = context.ledger.telemetry.spans.start(Op.ADJUST, reservation_id=id_, attributes=lambda: attributes)
     verb = Repair(id_, target, correction.spent, correction.found_at_seq, trace=span.trace, reason=REASON)
     status: str = names.UNPROTECTED

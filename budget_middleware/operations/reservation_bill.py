@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from budget_middleware.core.bill import unpack
 from budget_middleware.core.charges import BOOKED_BY, CORRECTS
 from budget_middleware.core.model import Entry, Op
-from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.units import PLACES
 from budget_middleware.operations.bills import BillRow, bill_row
 from budget_middleware.operations.journal import entries_where
-from budget_middleware.operations.values import NOT_IN_JSON, values_of
+from budget_middleware.operations.values import NOT_IN_JSON, Figure, figure, values_of
 from budget_middleware.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationBill(BillRow):
-    """The bill that counts in the end. ``first_usd`` is what was booked before ``corrected_by_usd``."""
+    """The bill that counts in the end. ``first`` is what was booked before ``corrected_by``."""
 
     booked_by: str
-    corrected_by_usd: str | None
-    first_usd: str = field(metadata=NOT_IN_JSON)
+    corrected_by: Figure | None
+    first: Figure = field(metadata=NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ async def _find_booking(store: Store, id_: str, entries: Sequence[Entry]) -> _Bo
     booked_by = next((_named_in(entry) for entry in entries if _named_in(entry)), "") or id_
     if booked_by != id_ or not any(entry.op is Op.FINALIZE for entry in entries):
         entries = await entries_where(store, lambda entry: entry.reservation_id == booked_by)
-    booking = next((entry for entry in entries if entry.op is Op.FINALIZE), None)
+    # A bill is of money.
+    finalized = (entry for entry in entries if entry.op is Op.FINALIZE)
+    booking = min(finalized, key=lambda entry: PLACES[entry.counter.unit], default=None)
     if booking is None:
         return None
     corrections = await entries_where(store, lambda entry: entry.reason == f"{CORRECTS}{booked_by}")
@@ -68,13 +70,13 @@ def _named_in(entry: Entry) -> str:
 
 
 def _bill_of(booking: _Booking) -> ReservationBill | None:
-    correction = booking.correction
+    correction, unit = booking.correction, booking.entry.counter.unit
     bill = unpack((correction or booking.entry).bill)
     if bill is None:
         return None
     return ReservationBill(
         **values_of(bill_row(bill, reason="" if correction else booking.entry.reason)),
         booked_by=booking.booked_by,
-        corrected_by_usd=usd_from_nanos(correction.spent_delta) if correction else None,
-        first_usd=usd_from_nanos(booking.entry.spent_delta),
+        corrected_by=figure(correction.spent_delta, unit) if correction else None,
+        first=figure(booking.entry.spent_delta, unit),
     )

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from budget_middleware.core.model import Entry, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.units import NOTHING, Amounts, Unit, amounts_said
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.journal import entries_where
 from budget_middleware.operations.reservation_bill import ReservationBill, find_bill
@@ -16,7 +17,7 @@ from budget_middleware.operations.rows import (
     linked_entry_row,
     refusal_row,
 )
-from budget_middleware.operations.values import NOT_IN_JSON, Figure, dollars, figure, iso
+from budget_middleware.operations.values import NOT_IN_JSON, iso
 
 _ENDED = frozenset(
     {
@@ -44,8 +45,8 @@ class ReservationExplanation:
 
     reservation_id: str
     outcome: str
-    booked: Figure
-    held: Figure
+    booked: Amounts
+    held: Amounts
     expires_in_s: float | None
     refusals: tuple[RefusalRow, ...]
     changes: tuple[LinkedEntryRow, ...]
@@ -69,10 +70,12 @@ class _Life:
         return {entry.status for entry in self.entries}
 
     @property
-    def booked_nanos(self) -> int:
-        """What it added to *spent* of one of its counters, as to each."""
-        own = [entry for entry in self.entries if entry.counter == self.entries[0].counter]
-        return sum(entry.spent_delta for entry in own)
+    def booked(self) -> Amounts:
+        """What it added to *spent* of one of its counters of each unit, as to all others of that unit."""
+        first = {entry.counter.unit: entry.counter for entry in reversed(self.entries)}
+        return Amounts(
+            *(sum(entry.spent_delta for entry in self.entries if entry.counter == first.get(unit)) for unit in Unit)
+        )
 
 
 async def explain_reservation(
@@ -87,8 +90,8 @@ async def explain_reservation(
     return ReservationExplanation(
         id_,
         _outcome(life),
-        booked=figure(life.booked_nanos),
-        held=figure(life.hold.held.usd if life.hold else 0),
+        booked=life.booked,
+        held=life.hold.held if life.hold else NOTHING,
         expires_in_s=(life.hold.deadline_ms - life.now_ms) / 1000 if life.hold else None,
         refusals=tuple(row for _, row in refusals),
         changes=tuple(linked_entry_row(entry, trace_url) for entry in life.entries),
@@ -130,19 +133,19 @@ def _outcome(life: _Life) -> str:
     if life.hold:
         left_s = (life.hold.deadline_ms - life.now_ms) / 1000
         return (
-            f"it holds {dollars(life.hold.held.usd)} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
+            f"it holds {amounts_said(life.hold.held)} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
             f" its lease ends in {left_s:.1f} s unless its worker renews it."
         )
     if not life.entries:
         enforced = any(refusal.is_enforced for refusal in life.refusals)
         return "it was refused and changed no counter." if enforced else "it would have been refused."
     if life.statuses & _ENDED:
-        return f"it is over and has booked {dollars(life.booked_nanos)}{_lateness(life)}."
+        return f"it is over and has booked {amounts_said(life.booked)}{_lateness(life)}."
     if Status.EXPIRED in life.statuses:
-        return f"its lease expired, and no ending has come since; it has booked {dollars(life.booked_nanos)}."
+        return f"its lease expired, and no ending has come since; it has booked {amounts_said(life.booked)}."
     if Status.RESERVED in life.statuses:
         return "its lease is over; the next look at its counters gives back what it held."
-    return f"an operator's change of {dollars(life.booked_nanos)}."
+    return f"an operator's change of {amounts_said(life.booked)}."
 
 
 def _lateness(life: _Life) -> str:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.core.model import CounterView, Entry, Op, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_named
 from budget_middleware.operations.values import (
     NOT_IN_JSON,
@@ -30,6 +31,7 @@ class CounterRow:
     account: str
     period: Period
     window: str
+    unit: Unit
     limit: Figure | None
     spent: Figure
     reserved: Figure
@@ -37,17 +39,18 @@ class CounterRow:
     resets_at: str | None
 
 
-def counter_row(view: CounterView, limit_nanos: int | None, timezone: ZoneInfo) -> CounterRow:
+def counter_row(view: CounterView, limit: int | None, timezone: ZoneInfo) -> CounterRow:
     counter, balance = view.counter, view.balance
-    taken = balance.spent + balance.reserved
+    unit = counter.unit
     return CounterRow(
         counter.account,
         counter.period,
         counter.window,
-        limit=figure(limit_nanos),
-        spent=figure(balance.spent),
-        reserved=figure(balance.reserved),
-        available=None if limit_nanos is None else figure(limit_nanos - taken),
+        unit,
+        limit=figure(limit, unit),
+        spent=figure(balance.spent, unit),
+        reserved=figure(balance.reserved, unit),
+        available=None if limit is None else figure(limit - balance.spent - balance.reserved, unit),
         resets_at=_resets_at(counter.period, counter.window, timezone),
     )
 
@@ -69,7 +72,7 @@ class HoldRow:
 
     id: str
     accounts: tuple[str, ...]
-    amount: Figure
+    amount: Amounts
     age_s: float
     expires_in_s: float
     trace_id: str | None
@@ -79,7 +82,7 @@ def hold_row(hold: Reservation, now_ms: int) -> HoldRow:
     return HoldRow(
         hold.id,
         tuple(dict.fromkeys(target.account for target in hold.targets)),
-        amount=figure(hold.held.usd),
+        amount=hold.held,
         age_s=(now_ms - hold.created_ms) / 1000,
         expires_in_s=(hold.deadline_ms - now_ms) / 1000,
         trace_id=ids_of_trace(hold.trace)[0],
@@ -97,6 +100,7 @@ class EntryRow:
     account: str
     period: Period
     window: str
+    unit: Unit
     spent_delta: Figure
     reserved_delta: Figure
     spent: Figure
@@ -110,6 +114,7 @@ class EntryRow:
     def of(cls, entry: Entry, **more: Any) -> Self:
         """The row of an entry; ``more`` are the fields that a derived class has besides."""
         trace_id, span_id = ids_of_trace(entry.trace)
+        unit = entry.counter.unit
         return cls(
             seq=entry.seq,
             time=iso(entry.time_ms),
@@ -118,10 +123,11 @@ class EntryRow:
             account=entry.counter.account,
             period=entry.counter.period,
             window=entry.counter.window,
-            spent_delta=figure(entry.spent_delta),
-            reserved_delta=figure(entry.reserved_delta),
-            spent=figure(entry.spent),
-            reserved=figure(entry.reserved),
+            unit=unit,
+            spent_delta=figure(entry.spent_delta, unit),
+            reserved_delta=figure(entry.reserved_delta, unit),
+            spent=figure(entry.spent, unit),
+            reserved=figure(entry.reserved, unit),
             status=entry.status,
             trace_id=trace_id,
             span_id=span_id,
@@ -152,6 +158,7 @@ class RefusalRow:
     account: str
     period: Period
     window: str
+    unit: Unit
     limit: Figure
     spent: Figure
     reserved: Figure
@@ -166,6 +173,7 @@ class RefusalRow:
 
 def refusal_row(refusal: LoggedRefusal, template: str | None) -> RefusalRow:
     rejection = refusal.rejection
+    unit = rejection.target.unit
     return RefusalRow(
         time=iso(refusal.time_ms),
         reservation_id=refusal.reservation_id,
@@ -174,16 +182,17 @@ def refusal_row(refusal: LoggedRefusal, template: str | None) -> RefusalRow:
         account=rejection.target.account,
         period=rejection.target.window.period,
         window=rejection.target.window.id,
-        limit=figure(rejection.limit),
-        spent=figure(rejection.balance.spent),
-        reserved=figure(rejection.balance.reserved),
-        estimate=figure(rejection.estimate),
+        unit=unit,
+        limit=figure(rejection.limit, unit),
+        spent=figure(rejection.balance.spent, unit),
+        reserved=figure(rejection.balance.reserved, unit),
+        estimate=figure(rejection.estimate, unit),
         model=refusal.model or None,
         enforced=refusal.is_enforced,
         times=refusal.times,
         trace_id=ids_of_trace(refusal.trace)[0],
         trace_url=trace_url_of(refusal.trace, template),
-        shortfall=figure(rejection.shortfall),
+        shortfall=figure(rejection.shortfall, unit),
     )
 
 
@@ -205,6 +214,7 @@ class ChangedRow:
     account: str
     period: Period
     window: str
+    unit: Unit
     spent_before: Figure | Omitted
     spent: Figure | Omitted
     reserved_before: Figure | Omitted
@@ -212,13 +222,15 @@ class ChangedRow:
 
 
 def changed_row(entry: Entry, *, spent: bool = False, reserved: bool = False) -> ChangedRow:
+    account, period, window, unit = entry.counter
     return ChangedRow(
         entry.seq,
-        entry.counter.account,
-        entry.counter.period,
-        entry.counter.window,
-        spent_before=figure(entry.spent_before) if spent else OMITTED,
-        spent=figure(entry.spent) if spent else OMITTED,
-        reserved_before=figure(entry.reserved_before) if reserved else OMITTED,
-        reserved=figure(entry.reserved) if reserved else OMITTED,
+        account,
+        period,
+        window,
+        unit,
+        spent_before=figure(entry.spent_before, unit) if spent else OMITTED,
+        spent=figure(entry.spent, unit) if spent else OMITTED,
+        reserved_before=figure(entry.reserved_before, unit) if reserved else OMITTED,
+        reserved=figure(entry.reserved, unit) if reserved else OMITTED,
     )

@@ -6,13 +6,32 @@ from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final, Literal, NewType, overload
+from typing import Any, Final, Literal, Self, overload
 
-from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.units import Amounts, Unit, figure_said, figure_text
 from budget_middleware.telemetry.traceparent import is_sampled, trace_ids
 
-Figure = NewType("Figure", str)
-"""An exact amount of a counter, as a decimal string. In JSON its field's name ends with the unit: ``spent_usd``."""
+
+class Figure(str):
+    """An exact amount of a counter, as a decimal string. In JSON its field's name ends with its unit: ``spent_usd``."""
+
+    __slots__ = ("unit",)
+    unit: Unit
+
+    def __new__(cls, text: str, unit: Unit = Unit.USD) -> Self:
+        made = super().__new__(cls, text)
+        made.unit = unit
+        return made
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.strip("-0.")
+
+    @property
+    def negated(self) -> "Figure":
+        if self.is_nothing:
+            return self
+        return Figure(self[1:] if self.startswith("-") else f"-{self}", self.unit)
 
 
 class Omission(Enum):
@@ -27,23 +46,23 @@ Omitted = Literal[Omission.OMITTED]
 NOT_IN_JSON: Final = MappingProxyType({"is_in_json": False})
 """Metadata of a field that faces may tell in sentences; what JSON says of the row is a contract without it."""
 
-_UNIT: Final = "usd"
 _FIGURES: Final = (Figure, Figure | None, Figure | Omitted)
 
 
 @overload
-def figure(nanos: int) -> Figure: ...
+def figure(amount: int, unit: Unit = Unit.USD) -> Figure: ...
 @overload
-def figure(nanos: int | None) -> Figure | None: ...
-def figure(nanos: int | None) -> Figure | None:
+def figure(amount: int | None, unit: Unit = Unit.USD) -> Figure | None: ...
+def figure(amount: int | None, unit: Unit = Unit.USD) -> Figure | None:
     """The figure of an amount; None for no amount, such as that of a limit that is lifted."""
-    return None if nanos is None else Figure(usd_from_nanos(nanos))
+    return None if amount is None else Figure(figure_text(amount, unit), unit)
 
 
-def dollars(amount: Figure | int) -> str:
-    """An amount within a sentence: ``-$5.00``."""
-    text = figure(amount) if isinstance(amount, int) else amount
-    return f"-${text[1:]}" if text.startswith("-") else f"${text}"
+def said(amount: Figure) -> str:
+    """An amount within a sentence: ``-$5.00``, ``812 tokens``."""
+    if amount.unit is Unit.USD:
+        return f"-${amount[1:]}" if amount.startswith("-") else f"${amount}"
+    return figure_said(int(amount), amount.unit)
 
 
 def iso(time_ms: int, zone: tzinfo = UTC, *, timespec: str = "milliseconds") -> str:
@@ -71,8 +90,16 @@ def trace_url_of(traceparent: str, template: str | None) -> str | Omitted | None
 def as_json(value: Any) -> Any:
     """What every face says in JSON of a row, or of whatever holds rows."""
     if is_dataclass(value) and not isinstance(value, type):
-        found = ((name, getattr(value, field)) for field, name in _json_names(type(value)))
-        return {name: as_json(each) for name, each in found if each is not OMITTED}
+        unit = getattr(value, "unit", None)
+        unit = unit if isinstance(unit, Unit) else Unit.USD
+        row: dict[str, Any] = {}
+        for field, name in _json_names(type(value), unit):
+            each = getattr(value, field)
+            if isinstance(each, Amounts):
+                row |= _amounts_in_json(field, each)
+            elif each is not OMITTED:
+                row[name] = as_json(each)
+        return row
     if isinstance(value, Mapping):
         return {key: as_json(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -81,10 +108,16 @@ def as_json(value: Any) -> Any:
 
 
 @lru_cache(64)
-def _json_names(row: type[Any]) -> tuple[tuple[str, str], ...]:
+def _json_names(row: type[Any], unit: Unit) -> tuple[tuple[str, str], ...]:
     """The fields of a class of rows, each with its name in JSON."""
     shown = [field for field in fields(row) if field.metadata.get("is_in_json", True)]
-    return tuple((field.name, f"{field.name}_{_UNIT}" if field.type in _FIGURES else field.name) for field in shown)
+    return tuple((field.name, f"{field.name}_{unit}" if field.type in _FIGURES else field.name) for field in shown)
+
+
+def _amounts_in_json(name: str, amounts: Amounts) -> dict[str, str]:
+    """Money, and of other units what is not 0."""
+    of_units = zip(Unit, amounts, strict=True)
+    return {f"{name}_{unit}": figure_text(each, unit) for unit, each in of_units if each or unit is Unit.USD}
 
 
 def values_of(row: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def test_no_drift(cli: RunCli, store: RedisStore, month: Target):
 async def test_a_figure_changed_by_hand(cli: RunCli, store: RedisStore, month: Target, server_url: str, namespace: str):
     await _some_history(store, month)
     await _change_by_hand(server_url, namespace, month, "reserved", 1)
-    where = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id}
+    where = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id, "unit": "usd"}
 
     ran = cli("audit", "--json")
     assert ran.code == 1
@@ -124,7 +124,7 @@ async def test_a_repair_is_an_entry_of_the_journal(
     await _change_by_hand(server_url, namespace, month, "reserved", 1)
     await store.set_limit("key:abcabc0000000000", period=month.window.period, limit_nanos=10**9)
     ran = cli("audit", "--repair", "--json")
-    where = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id}
+    where = {"account": "key:abcabc0000000000", "period": "month", "window": month.window.id, "unit": "usd"}
     assert (ran.code, ran.json["drift"]) == (0, [])
     assert ran.json["repaired"] == [
         {

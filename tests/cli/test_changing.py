@@ -90,6 +90,7 @@ async def test_a_credit(cli: RunCli, store: RedisStore, month: Target, words: tu
             "account": "key:abcabc0000000000",
             "period": "month",
             "window": month.window.id,
+            "unit": "usd",
             "spent_before_usd": "3.00",
             "spent_usd": "-2.00",
         }
@@ -147,6 +148,7 @@ async def test_release(cli: RunCli, store: RedisStore, month: Target):
             "account": "key:abcabc0000000000",
             "period": "month",
             "window": month.window.id,
+            "unit": "usd",
             "reserved_before_usd": "0.60",
             "reserved_usd": "0.00",
         }

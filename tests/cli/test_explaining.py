@@ -130,6 +130,7 @@ async def test_the_story_of_an_account_as_json(cli: RunCli, story: RedisStore, m
         "account": "key:abcabc0000000000",
         "period": "month",
         "window": month.window.id,
+        "unit": "usd",
         "limit_usd": "1.00",
         "spent_usd": "0.05",
         "reserved_usd": "0.40",

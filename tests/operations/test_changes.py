@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
 from budget_middleware.operations.adjustments import adjust
@@ -50,6 +51,7 @@ async def test_an_amount_beyond_its_counters_has_to_be_confirmed(context: Operat
         "account": ACCOUNT,
         "period": "month",
         "window": KEY.window.id,
+        "unit": "usd",
         "spent_before_usd": "3.00",
         "spent_usd": "-2.00",
     }
@@ -101,7 +103,7 @@ async def test_a_kind_that_no_request_has_is_warned_of(context: OperatorContext)
 
 async def test_a_release_says_what_it_gave_back_or_why_it_did_not(context: OperatorContext, base: Store):
     await base.reserve(reserve("r1", "0.60"))
-    assert [(hold.id, hold.amount) for hold in await list_holds(context)] == [("r1", "0.60")]
+    assert [(hold.id, hold.amount) for hold in await list_holds(context)] == [("r1", Amounts(usd=600_000_000))]
     released = await release_hold(context, "r1", reason="by ann: stuck")
     assert [(each.reserved_before, each.reserved) for each in released.changes] == [("0.60", "0.00")]
     again = await release_hold(context, "r1", reason="by ann: stuck")

@@ -13,10 +13,10 @@ VIEWS = [view("key:a", 79), view("key:b", 40, 40), view("team:a", 100), view("te
 
 
 def chosen(match: str | None = None, over_percent: int | None = None, top: int | None = None) -> list[str]:
-    def limit_nanos(account: str, _: Period) -> int | None:
-        return None if account == "team:free" else 100
+    def limit(counter: Counter) -> int | None:
+        return None if counter.account == "team:free" else 100
 
-    views = choose(VIEWS, limit_nanos, match=match, over_percent=over_percent, top=top)
+    views = choose(VIEWS, limit, match=match, over_percent=over_percent, top=top)
     return [each.counter.account for each in views]
 
 

@@ -8,6 +8,7 @@ import pytest
 from budget_middleware.core.model import Balance, Rejection, Status
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.units import Amounts
 from budget_middleware.operations.account_explanation import explain_account
 from budget_middleware.operations.audits import audit
 from budget_middleware.operations.context import OperatorContext
@@ -34,6 +35,7 @@ async def test_counters_are_listed_also_where_only_a_limit_names_them(open_conte
         "account": KEY.account,
         "period": "month",
         "window": KEY.window.id,
+        "unit": "usd",
         "limit_usd": "1.00",
         "spent_usd": "0.00",
         "reserved_usd": "0.25",
@@ -79,7 +81,7 @@ async def test_a_reservation_is_explained(context: OperatorContext, base: Store)
     await base.finalize(replace(finalize(ID, "0.10"), reason="usage"))
     explained = await explain_reservation(context, ID)
     assert explained is not None
-    assert (explained.booked, explained.held, explained.expires_in_s) == ("0.10", "0.00", None)
+    assert (explained.booked, explained.held, explained.expires_in_s) == (Amounts(usd=100_000_000), Amounts(), None)
     assert explained.outcome == "it is over and has booked $0.10."
     assert [event.after_s for event in explained.events] == [0, 0]
     assert (explained.is_booked, explained.bill) == (True, None)

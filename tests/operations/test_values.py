@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from budget_middleware import operations
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.operations.values import (
     NOT_IN_JSON,
     OMITTED,
     Figure,
     Omitted,
     as_json,
-    dollars,
     figure,
+    said,
     trace_url_of,
 )
 
@@ -55,9 +56,40 @@ def test_a_figure_has_its_unit_in_its_name():
     assert as_json(Row("a", figure(-1), figure(2), figure(3), ()))["before_usd"] == "0.000000003"
 
 
-@pytest.mark.parametrize(("nanos", "said"), [(0, "$0.00"), (-5 * 10**9, "-$5.00"), (1, "$0.000000001")])
-def test_dollars_in_a_sentence(nanos: int, said: str):
-    assert dollars(nanos) == dollars(figure(nanos)) == said
+@dataclass(frozen=True, slots=True)
+class RowOfAUnit:
+    unit: Unit
+    spent: Figure
+    limit: Figure | None
+    held: Amounts
+
+
+def test_a_figure_of_another_unit_has_that_in_its_name():
+    row = RowOfAUnit(Unit.TOKENS, figure(812, Unit.TOKENS), None, Amounts(usd=10**9, requests=1))
+    assert as_json(row) == {
+        "unit": "tokens",
+        "spent_tokens": "812",
+        "limit_tokens": None,
+        "held_usd": "1.00",
+        "held_requests": "1",
+    }
+    assert as_json(RowOfAUnit(Unit.USD, figure(0), figure(1), Amounts(tokens=1)))["held_usd"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("amount", "unit", "sentence"),
+    [
+        (0, Unit.USD, "$0.00"),
+        (-5 * 10**9, Unit.USD, "-$5.00"),
+        (1, Unit.USD, "$0.000000001"),
+        (-812, Unit.TOKENS, "-812 tokens"),
+        (1, Unit.REQUESTS, "1 request"),
+    ],
+)
+def test_a_figure_in_a_sentence(amount: int, unit: Unit, sentence: str):
+    assert said(figure(amount, unit)) == sentence
+    assert said(figure(amount, unit).negated) == said(figure(-amount, unit))
+    assert figure(amount, unit).is_nothing == (amount == 0)
 
 
 def test_links_to_traces_that_were_sampled():
