@@ -103,9 +103,27 @@ class AnswerReader:
         spans = plain_events(chunk)
         if not spans:
             return None
+        if len(spans) > 1:
+            return self._pass_several(chunk, spans, reader=self._ordinary)
+        start, end = spans[0]
+        data = chunk[start:end]
+        event = self._ordinary.read(data)
+        if event is None:
+            return None
+        if self._hide_usage:
+            shown = event.without_usage(data)
+            if shown is None:
+                return None
+            if shown is not data:
+                chunk = chunk[:start] + shown + chunk[end:]
+        event.add_to(self.seen)
+        return chunk
+
+    def _pass_several(self, chunk: bytes, spans: Sequence[tuple[int, int]], *, reader: OrdinaryReader) -> bytes | None:
+        """The same of several events: none of them counts before all are known to be ordinary."""
         events = []
         for start, end in spans:
-            event = self._ordinary.read(chunk[start:end])
+            event = reader.read(chunk[start:end])
             if event is None:
                 return None
             events.append(event)

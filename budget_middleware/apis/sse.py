@@ -53,7 +53,12 @@ def plain_events(piece: bytes) -> list[tuple[int, int]] | None:
     Plain is an event of one `data:` line, with at most an `event:` line before it; as nearly all are.
     """
     line_end = b"\n"
-    if b"\r" in piece:
+    if b"\r" not in piece:
+        end = piece.find(b"\n")
+        if end == len(piece) - 2 and piece.startswith(b"data:") and piece.endswith(b"\n"):
+            # One, of one line: by far the most.
+            return [(len(b"data:"), end)]
+    else:
         line_end = b"\r\n"
         # No CR and no LF stands alone, so that lines end where `line_end` is found.
         if not piece.count(line_end) == piece.count(b"\r") == piece.count(b"\n"):
