@@ -80,7 +80,7 @@ class Endings:
         local: LocalLedger,
     ) -> None:
         self._store = store
-        self._ends_when_cancelled = getattr(store, "ends_when_cancelled", False) is True
+        self._ends_when_cancelled = store.ends_when_cancelled
         self._calls = calls
         self._tasks = tasks
         self._timeout = timeout

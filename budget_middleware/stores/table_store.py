@@ -33,7 +33,6 @@ _EMPTY = CounterRow(Balance(), ByHand())
 class TableStore:
     """The verbs, and what operators read of them. ``transaction`` is entered for each; it may be entered anew."""
 
-    # See `ledger/endings.py`.
     ends_when_cancelled = True
 
     def __init__(

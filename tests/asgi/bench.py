@@ -16,6 +16,8 @@ Hook = Callable[[], Awaitable[None]]
 class TamperedStore:
     """A store before or after whose verbs a test can wait or fail; `calls` names the verbs that were asked for."""
 
+    ends_when_cancelled = True
+
     def __init__(self, store: Store) -> None:
         self._store = store
         self.before: dict[str, Hook] = {}

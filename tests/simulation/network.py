@@ -45,6 +45,8 @@ class Message:
 class Link:
     """A process's own connection: it has the methods of a store."""
 
+    ends_when_cancelled = True
+
     def __init__(self, process: Process, network: "Network") -> None:
         self._process = process
         self._network = network

@@ -58,7 +58,7 @@ class RedisLink:
     ``timeout_s`` bounds connecting and every reply.
     """
 
-    # A verb waits for a future, and nothing else: see `ledger/endings.py`.
+    # A verb waits for a future, and for nothing else.
     ends_when_cancelled = True
 
     # The text that defines `store_time_ms()`; a test's store has another, which its clock moves.
