@@ -22,7 +22,6 @@ from benchmarks.terminal import progress
 from benchmarks.verbs import do_all, reserve, reserve_and_finalize, reset_statistics, script_calls, store_at, target
 from benchmarks.workers import Process, redis_server
 from budget_middleware.core.model import Status, Target
-from budget_middleware.stores.packing import counter_name
 from budget_middleware.stores.redis import RedisStore, key_prefix
 
 _NAMESPACE = "scale"
@@ -106,7 +105,7 @@ def _held_by(number: int) -> list[Target]:
 
 
 def _copy_accounts(server: Process, first: int, last: int) -> None:
-    before, _, after = counter_name(target("key:NAME").counter).partition("NAME")
+    before, _, after = target("key:NAME").counter.name.partition("NAME")
     prefix = f"{key_prefix(_NAMESPACE)}c:"
     source = f"{prefix}{before}{0:016x}{after}"
     with redis.Redis(port=server.port, socket_timeout=30) as client:

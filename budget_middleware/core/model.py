@@ -9,7 +9,9 @@ Nobody changes a value once it is made. Those that every request makes are not f
 names, since a frozen class takes several times as long to fill.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from budget_middleware.core.units import NOTHING, PLACES, Amounts, Unit
@@ -73,6 +75,22 @@ class Status(Word):
 
 
 _TRANSIENT = frozenset({Status.STALE_WINDOW, Status.STALE_LIMITS, Status.LEASES_DUE})
+
+OPS: Mapping[Status, Op] = MappingProxyType(
+    {
+        Status.RESERVED: Op.RESERVE,
+        Status.FINALIZED: Op.FINALIZE,
+        Status.FINALIZED_LATE: Op.FINALIZE,
+        Status.FINALIZED_UNRESERVED: Op.FINALIZE,
+        Status.RELEASED: Op.RELEASE,
+        Status.RELEASED_LATE: Op.RELEASE,
+        Status.RELEASED_UNKNOWN: Op.RELEASE,
+        Status.EXPIRED: Op.EXPIRE,
+        Status.ADJUSTED: Op.ADJUST,
+        Status.REPAIRED: Op.ADJUST,
+    }
+)
+"""Which verb has changed counters where the journal has such a status."""
 
 TELLS_RECORDED = frozenset(
     {

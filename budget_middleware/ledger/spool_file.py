@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import IO
 
 from budget_middleware.ledger.spool_lines import SpooledEnding, from_line, settled_line, to_line
+from budget_middleware.stores.records import NewerFormat
 
-_SUFFIX = ".endings"
+_SUFFIX = ".owed"
+# Also what a process of the previous format left. It in turn leaves alone what it could not read.
+_ADOPTED = (_SUFFIX, ".endings")
 _TOO_OLD = ".too-old"
 _REFUSED = ".refused"
 _CUT_OFF = "it was cut off by a crash"
@@ -77,7 +80,7 @@ class SpoolFile:
         adopted: list[SpooledEnding] = []
         if not self._folder.is_dir():
             return adopted
-        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+        for path in sorted(path for suffix in _ADOPTED for path in self._folder.glob(f"*{suffix}")):
             if path != self._path:
                 adopted += self._adopt_file(path)
         return adopted
@@ -98,10 +101,11 @@ class SpoolFile:
         except (BlockingIOError, FileNotFoundError):
             # Its process lives, or somebody else was faster.
             return []
-        except OSError as error:
+        except (OSError, NewerFormat) as error:
             if path not in self._reported:
                 self._reported.add(path)
-                _log.error("%s cannot be taken over: %s", path, error)
+                why = f"it {error}" if isinstance(error, NewerFormat) else error
+                _log.error("%s cannot be taken over: %s", path, why)
             return []
         if flaws:
             _log.error("%d lines of %s cannot be read and are not booked: %s", len(flaws), path, flaws[0])
@@ -211,12 +215,14 @@ def set_aside_in(folder: Path) -> list[Path]:
 
 
 def _read(left: IO[str]) -> tuple[list[SpooledEnding], list[str]]:
-    """What is owed, and why other lines are no endings."""
+    """What is owed, and why other lines are no endings. NewerFormat where a newer version is to read them."""
     owed: dict[str, SpooledEnding] = {}
     flaws: list[str] = []
     for line in left:
         try:
             found = from_line(line)
+        except NewerFormat:
+            raise
         except ValueError as error:
             flaws.append(str(error) if line.endswith("\n") else _CUT_OFF)
             continue

@@ -1,7 +1,8 @@
 """The lines of a spool file: an ending as JSON, and which JSON is believed to be one.
 
 A line outlives the process and perhaps the version that wrote it, and books money when it is read. So each field is
-checked against what a ledger writes; a line that differs in any of them is no ending.
+checked against what a ledger writes; a line that differs in any of them is no ending. ``v`` is the format: a line
+without one is of the previous format.
 """
 
 import json
@@ -13,9 +14,10 @@ from typing import Any
 from budget_middleware.core.accounts import names_raw_key, parse_account, parts_of
 from budget_middleware.core.model import Finalize, Release, Target
 from budget_middleware.core.money import MAX_NANOS
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.windows import FOREVER_MS, Window
-from budget_middleware.stores.packing import pack_targets, unpack_targets
+from budget_middleware.stores import previous_records
+from budget_middleware.stores.records import FORMAT, NewerFormat, pack_targets, unpack_targets
 
 MAX_TARGETS = 256
 """Far more counters than one request has."""
@@ -49,6 +51,7 @@ def now_ms() -> int:
 def to_line(spooled: SpooledEnding) -> str:
     ending = spooled.ending
     document: dict[str, object] = {
+        "v": FORMAT,
         "owed": type(ending).__name__.lower(),
         "id": ending.id,
         "since_ms": spooled.since_ms,
@@ -56,7 +59,8 @@ def to_line(spooled: SpooledEnding) -> str:
         "reserve_trace": spooled.reserve_trace,
     }
     if isinstance(ending, Finalize):
-        document |= {"targets": pack_targets(ending.targets), "actual_nanos": str(ending.actual.usd)}
+        document["counters"] = pack_targets(ending.targets).split("\n")
+        document["actual"] = {unit: str(ending.actual.of(unit)) for unit in Unit if ending.actual.of(unit)}
         if ending.bill:
             document["bill"] = ending.bill
     return json.dumps(document) + "\n"
@@ -76,13 +80,18 @@ def from_line(line: str) -> SpooledEnding | str:
         raise ValueError("no object")  # noqa: TRY004 - a wrong line, as all the others here
     if "settled" in document:
         return _text(document, "settled")
+    version = document.get("v", 1)
+    if type(version) is not int:
+        raise ValueError("v is no number")
+    if version > FORMAT:
+        raise NewerFormat(version)
     id_, reason = _matched(document, "id", _ID), _matched(document, "reason", _REASON)
     ending: Finalize | Release
     match document.get("owed"):
         case "finalize":
             # Lines of older versions have none.
             bill = _matched(document, "bill", _BILL) if "bill" in document else ""
-            ending = Finalize(id_, _targets(document), Amounts(usd=_amount(document)), reason=reason, bill=bill)
+            ending = Finalize(id_, _targets(document), _actual(document), reason=reason, bill=bill)
         case "release":
             ending = Release(id_, reason=reason)
         case _:
@@ -104,11 +113,20 @@ def _matched(document: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
     return value
 
 
-def _amount(document: dict[str, Any]) -> int:
-    nanos = int(_matched(document, "actual_nanos", _AMOUNT))
-    if nanos > MAX_NANOS:
-        raise ValueError("actual_nanos is more than any request costs")
-    return nanos
+def _actual(document: dict[str, Any]) -> Amounts:
+    if "v" not in document:
+        return Amounts(usd=_amount(document, "actual_nanos"))
+    actual = document.get("actual")
+    if not isinstance(actual, dict) or not set(actual) <= set(Unit):
+        raise ValueError("actual has no amounts by unit")
+    return NOTHING._replace(**{unit: _amount(actual, unit) for unit in actual})
+
+
+def _amount(document: dict[str, Any], name: str) -> int:
+    amount = int(_matched(document, name, _AMOUNT))
+    if amount > MAX_NANOS:
+        raise ValueError(f"{name} is more than any request costs")
+    return amount
 
 
 def _since_ms(document: dict[str, Any]) -> int:
@@ -121,12 +139,18 @@ def _since_ms(document: dict[str, Any]) -> int:
 
 def _targets(document: dict[str, Any]) -> tuple[Target, ...]:
     try:
-        targets = unpack_targets(_text(document, "targets"))
+        targets = _unpacked_targets(document)
         if 0 < len(targets) <= MAX_TARGETS and all(map(_is_sound, targets)):
             return targets
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, KeyError):
         pass
-    raise ValueError("targets are no counters of a ledger")
+    raise ValueError("it names no counters of a ledger")
+
+
+def _unpacked_targets(document: dict[str, Any]) -> tuple[Target, ...]:
+    if "v" not in document:
+        return previous_records.unpack_targets(_text(document, "targets"))
+    return unpack_targets("\n".join(document["counters"]))
 
 
 def _is_sound(target: Target) -> bool:

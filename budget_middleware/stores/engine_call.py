@@ -147,7 +147,7 @@ class Call:
 
     def _shows_nothing(self, counter: Counter) -> bool:
         """Whether a counter that is not there would look the same. A repaired one knows up to which seq it was."""
-        return self._tables.by_hand(counter) == _UNTOUCHED and not self._tables.pending(counter)
+        return self._tables.by_hand(counter) == _UNTOUCHED
 
     def _write_down(
         self,

@@ -11,7 +11,7 @@ from operator import attrgetter
 from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.deadlines import Deadlines
-from budget_middleware.stores.packing import pack_targets, unpack_targets
+from budget_middleware.stores.records import pack_targets, unpack_targets
 from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _UNTOUCHED = ByHand()

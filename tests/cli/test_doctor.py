@@ -17,7 +17,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.opening import fingerprint_of
 from budget_middleware.operations.doctor import examine
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
-from budget_middleware.operations.doctor.server import judge
+from budget_middleware.operations.doctor.server import functions_finding, judge
 from budget_middleware.operations.doctor.store import SHOWN_RECORDS
 from budget_middleware.operations.doctor.tracer import tracer_finding
 from budget_middleware.operations.repairs import fix_of
@@ -336,3 +336,15 @@ def test_gateways_that_were_changed_are_told():
     )
     (finding,) = fingerprint_findings(own, [], now_ms=0, neighbours=["other"])
     assert (finding.status, finding.message) == ("warn", "this namespace is empty, others in this store are not: other")
+
+
+def test_how_the_script_of_requests_is_called():
+    assert functions_finding(is_used=True, others=()).message == "used"
+    left = functions_finding(is_used=True, others=["budget_middleware_1", "budget_middleware_2"])
+    assert left.message == "used; 2 of other versions take memory"
+    assert left.fix.endswith("FUNCTION DELETE budget_middleware_1; FUNCTION DELETE budget_middleware_2")
+    without = functions_finding(is_used=False, others=(), why_not="ERR unknown command 'FUNCTION'")
+    assert (without.status, without.message) == (
+        "ok",
+        "not used, scripts go by their digest, which takes longer: ERR unknown command 'FUNCTION'",
+    )

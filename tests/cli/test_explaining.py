@@ -10,7 +10,6 @@ from budget_middleware.core.model import Balance, Expire, Rejection, Target
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.packing import counter_name
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
 from tests.stores.verbs import adjust, finalize, release, reserve, target
@@ -156,7 +155,7 @@ async def test_lines_lead_to_traces_that_were_sampled(cli: RunCli, story: RedisS
 
 
 async def test_a_counter_that_nothing_explains(cli: RunCli, story: RedisStore, month: Target):
-    key = f"{story._prefix}c:{counter_name(month.counter)}"
+    key = f"{story._prefix}c:{month.counter.name}"
     await story._client().hincrby(key, "spent", 6_145 * 10**9)
     told = cli("explain", "key:abcabc0000000000").out
     assert "  NOTHING EXPLAINS $6145.00 of what is spent: run `budget-middleware audit`." in told

@@ -22,7 +22,7 @@ async def _owed_on_disk(folder: Path, count: int) -> None:
 
 
 def _lines(folder: Path) -> list[str]:
-    return [line for path in folder.glob("*.endings") for line in path.read_text().splitlines()]
+    return [line for path in folder.glob("*.owed") for line in path.read_text().splitlines()]
 
 
 async def test_a_killed_workers_endings_are_booked_by_another(

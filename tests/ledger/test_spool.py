@@ -54,7 +54,7 @@ def _left_by_another_process(folder: Path, *, torn: str = "") -> None:
             file.add(spooled)
         file.settle(settled)
         if torn:
-            with next(folder.glob("*.endings")).open("a") as left:
+            with next(folder.glob("*.owed")).open("a") as left:
                 left.write(torn)
         os._exit(9)
 
@@ -121,8 +121,8 @@ def test_a_spool_file_holds_no_secret_and_is_the_owners_alone(tmp_path: Path):
     file.add(FINALIZE)
     assert (tmp_path / "spool").stat().st_mode & 0o077 == 0
     file.close()
-    (line,) = next((tmp_path / "spool").glob("*.endings")).read_text().splitlines()
-    assert json.loads(line).keys() == {"owed", "id", "since_ms", "reason", "reserve_trace", "targets", "actual_nanos"}
+    (line,) = next((tmp_path / "spool").glob("*.owed")).read_text().splitlines()
+    assert json.loads(line).keys() == {"owed", "id", "since_ms", "reason", "reserve_trace", "v", "counters", "actual"}
 
 
 def test_it_is_on_the_disk_at_once_and_synced(tmp_path: Path, open_spool, monkeypatch: pytest.MonkeyPatch):
@@ -193,15 +193,15 @@ def test_two_that_find_the_same_file_adopt_it_once(tmp_path: Path, open_spool, m
 
 
 def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path: Path, open_spool, caplog: pytest.LogCaptureFixture):
-    (tmp_path / "0.endings").mkdir()
+    (tmp_path / "0.owed").mkdir()
     _left_by_another_process(tmp_path)
     assert open_spool().adopt() == [FINALIZE, RELEASE]
-    assert "0.endings cannot be taken over" in caplog.text
+    assert "0.owed cannot be taken over" in caplog.text
 
 
 def test_bytes_that_are_no_text_stop_nobody(tmp_path: Path, open_spool, caplog: pytest.LogCaptureFixture):
     _left_by_another_process(tmp_path)
-    with next(tmp_path.glob("*.endings")).open("ab") as left:
+    with next(tmp_path.glob("*.owed")).open("ab") as left:
         left.write(b"\xff\xfe\n")
     assert open_spool().adopt() == [FINALIZE, RELEASE]
     assert "cannot be read" in caplog.text
@@ -215,7 +215,7 @@ def test_what_came_too_late_is_left_for_an_operator(tmp_path: Path, open_spool):
     spool.close()
     (aside,) = set_aside_in(tmp_path)
     assert list(tmp_path.iterdir()) == [aside]
-    assert json.loads(aside.read_text())["actual_nanos"] == "120000000"
+    assert json.loads(aside.read_text())["actual"] == {"usd": "120000000"}
     assert open_spool().adopt() == [], "no process takes it over"
 
 
@@ -240,33 +240,36 @@ def _line(**fields: object) -> str:
     return json.dumps({name: value for name, value in document.items() if value is not None}) + "\n"
 
 
-def _counters(account: str = "key:aaaaaaaaaaaaaaaa", window: str = "2026-11-24", limit: str = "-") -> str:
-    return f"{account} day {window} 1795478400000 1795564800000 {limit}"
+def _counters(account: str = "key:aaaaaaaaaaaaaaaa", window: str = "2026-11-24", limit: str = "5") -> list[str]:
+    return [f"{account}|day|{window} from=1795478400 to=1795564800 limit={limit}"]
 
 
 FORGED = {
-    "a negative amount": _line(actual_nanos="-5000000000"),
-    "an amount beyond all limits": _line(actual_nanos=str(MAX_NANOS + 1)),
-    "an amount with a sign": _line(actual_nanos="+5"),
-    "an amount as JSON has it": _line(actual_nanos=5),
-    "a fraction": _line(actual_nanos="0.5"),
-    "digits of another script": _line(actual_nanos="\u0665"),
-    "no amount": _line(actual_nanos=None),
+    "a negative amount": _line(actual={"usd": "-5000000000"}),
+    "an amount beyond all limits": _line(actual={"usd": str(MAX_NANOS + 1)}),
+    "an amount with a sign": _line(actual={"usd": "+5"}),
+    "an amount as JSON has it": _line(actual={"usd": 5}),
+    "a fraction": _line(actual={"usd": "0.5"}),
+    "digits of another script": _line(actual={"usd": "\u0665"}),
+    "no amount": _line(actual=None),
+    "an amount of no unit": _line(actual={"apples": "5"}),
+    "an amount without its unit": _line(actual="5"),
     "an id of another form": _line(id="four"),
     "an id with more keys in it": _line(id="4" * 30 + "}:"),
     "an id with a line": _line(id="4" * 32 + "\n"),
-    "an account that is none": _line(targets=_counters("KEY")),
-    "a token": _line(targets=_counters("key:sk-canary")),
-    "a pattern": _line(targets=_counters("key:*")),
-    "an account in another order": _line(targets=_counters("model+key:m+aaaaaaaaaaaaaaaa")),
-    "a window of no form": _line(targets=_counters(window="x|y")),
-    "a limit below zero": _line(targets=_counters(limit="-1")),
-    "a window that ends before it starts": _line(targets="team:b day 2026-11-24 5 4 -"),
-    "a period that is none": _line(targets="team:b fortnight 2026-11-24 4 5 -"),
-    "half a counter": _line(targets="team:b day 2026-11-24"),
-    "no counter": _line(targets=""),
-    "counters as a list": _line(targets=[]),
-    "far too many counters": _line(targets=" ".join([_counters()] * 257)),
+    "an account that is none": _line(counters=_counters("KEY")),
+    "a token": _line(counters=_counters("key:sk-canary")),
+    "a pattern": _line(counters=_counters("key:*")),
+    "an account in another order": _line(counters=_counters("model+key:m+aaaaaaaaaaaaaaaa")),
+    "a window of no form": _line(counters=_counters(window="x|y")),
+    "a limit below zero": _line(counters=_counters(limit="-1")),
+    "a window that ends before it starts": _line(counters=["team:b|day|2026-11-24 from=5 to=4"]),
+    "a period that is none": _line(counters=["team:b|fortnight|2026-11-24 from=4 to=5"]),
+    "half a counter": _line(counters=["team:b|day|2026-11-24"]),
+    "a counter of no unit": _line(counters=["team:b|day|2026-11-24|apples from=4 to=5"]),
+    "no counter": _line(counters=[]),
+    "counters as a text": _line(counters=_counters()[0]),
+    "far too many counters": _line(counters=_counters() * 257),
     "a reason with a line": _line(reason="a\nb"),
     "a reason that is long": _line(reason="x" * 501),
     "a bill with a line": _line(bill="{}\n{}"),
@@ -305,7 +308,7 @@ def test_a_bill_is_kept_with_its_ending():
 
 
 def test_the_line_that_the_forged_ones_differ_from_is_believed(tmp_path: Path, open_spool):
-    _left_by_another_process(tmp_path, torn=_line(targets=_counters()))
+    _left_by_another_process(tmp_path, torn=_line(counters=_counters()))
     assert len(open_spool().adopt()) == 3
     assert refused_in(tmp_path) == []
 
@@ -336,7 +339,7 @@ STRANGE = ["a symbolic link", "a hard link", "others may write it", "the group m
 @pytest.mark.parametrize("name", STRANGE)
 def test_a_file_that_others_may_have_written_is_not_believed(tmp_path: Path, open_spool, caplog, name: str):
     _left_by_another_process(tmp_path)
-    (path,) = tmp_path.glob("*.endings")
+    (path,) = tmp_path.glob("*.owed")
     _strange(name, path)
     spool = open_spool()
     assert spool.adopt() == []
@@ -349,7 +352,7 @@ def test_a_file_that_others_may_have_written_is_not_believed(tmp_path: Path, ope
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 def test_somebody_elses_file_is_not_believed(tmp_path: Path, open_spool, caplog):
     _left_by_another_process(tmp_path)
-    (path,) = tmp_path.glob("*.endings")
+    (path,) = tmp_path.glob("*.owed")
     _strange("somebody else's", path)
     assert open_spool().adopt() == []
     assert "it belongs to user 12345" in caplog.text
@@ -371,6 +374,6 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path):
 def test_a_file_that_others_could_read_is_made_its_owners(tmp_path: Path, open_spool):
     """Earlier versions left them so."""
     _left_by_another_process(tmp_path)
-    (path,) = tmp_path.glob("*.endings")
+    (path,) = tmp_path.glob("*.owed")
     path.chmod(0o644)
     assert open_spool().adopt() == [FINALIZE, RELEASE]

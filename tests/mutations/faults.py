@@ -21,7 +21,7 @@ FAULTS = (
         "spent + reserved + estimate > limit:",
         "spent + reserved + estimate > limit + 1:",
     ),
-    Fault("limit is off by one in Lua", "stores/lua/reserve.lua", "if shortfall > 0 and", "if shortfall > 1 and"),
+    Fault("limit is off by one in Lua", "stores/lua/reserve.lua", "if shortfall > 0 then", "if shortfall > 1 then"),
     Fault(
         "what others hold is not counted",
         "core/transitions.py",
@@ -37,8 +37,8 @@ FAULTS = (
     Fault(
         "only the first limit binds",
         "stores/lua/reserve.lua",
-        "if estimate > 0 and target.limit ~= NO_LIMIT then",
-        "if estimate > 0 and target.limit ~= NO_LIMIT and index == 1 then",
+        "if target.limit and estimate > 0 then",
+        "if target.limit and estimate > 0 and index == 1 then",
     ),
     Fault(
         "a window that is over admits",
@@ -68,20 +68,20 @@ FAULTS = (
     Fault(
         "an ending keeps the hold in Lua",
         "stores/lua/_changes.lua",
-        "difference(held, held_before)",
-        "'0'",
+        "change_to(amount_in(held, unit), amount_in(held_before, unit))",
+        "NO_CHANGE",
     ),
     Fault(
         "a release forgets to give back",
         "stores/lua/_changes.lua",
-        "  record.state, record[field] = state, value\n",
-        "  record.state, record[field] = op == OP_RELEASE and record.state or state, value\n",
+        "  record.held, record.due, record.trace, record.seq = '', '', '', ''\n",
+        "  if status ~= STATUS_RELEASED then record.held, record.due, record.trace, record.seq = '', '', '', '' end\n",
     ),
     Fault(
         "a late finalize adds to the expiry charge",
         "stores/lua/_changes.lua",
-        "difference(booked, booked_before)",
-        "booked",
+        "change_to(amount_in(booked, unit), amount_in(booked_before, unit))",
+        "change_to(amount_in(booked, unit), '0')",
     ),
     Fault(
         "an expiry forgets its charge",
@@ -104,8 +104,8 @@ FAULTS = (
     Fault(
         "an ending of an unknown id is not remembered",
         "stores/lua/_changes.lua",
-        "if record.is_new then write_reservation(record) else",
-        "if not record.is_new then",
+        "  write_reservation(record, remembered_ms(record.state, status))\n",
+        "  if record.text then write_reservation(record, remembered_ms(record.state, status)) end\n",
     ),
     Fault(
         "an ending that is too old is booked",
@@ -128,21 +128,21 @@ FAULTS = (
     Fault(
         "an adjust is booked twice",
         "stores/lua/adjust.lua",
-        "call('HSET', key, 'targets', packed, 'amount', amount)\n",
+        "  call('SET', key, text, 'PX', REMEMBER_MS)\n",
         "",
     ),
     Fault(
         "adjustments are not told apart",
-        "stores/lua/_changes.lua",
-        "if op == OP_ADJUST then increase(",
-        "if op == nil then increase(",
+        "stores/lua/adjust.lua",
+        "do add(change.target.counter, 'adjusted', change.spent) end",
+        "do keep(change.target, NOW) end",
     ),
     # What came to nothing.
     Fault(
         "a counter that is back at nothing stays",
         "stores/lua/_counters.lua",
-        "if counter.holds == 0 and shows_nothing(counter) then",
-        "if false then",
+        "if not shows_nothing(counter) then",
+        "if true then",
     ),
     Fault(
         "a counter whose spent was credited is dropped",
@@ -171,8 +171,8 @@ FAULTS = (
     Fault(
         "bookings are not numbered in a row",
         "stores/lua/_journal.lua",
-        "if not books_nothing(status) then bookings",
-        "if not is_void then bookings",
+        "bookings = books_nothing(status) and bookings or",
+        "bookings = is_void and bookings or",
     ),
     Fault(
         "drift hides where what came to nothing is missing",
@@ -193,13 +193,13 @@ FAULTS = (
         "local function expire_due_on(targets)\n",
         "local function expire_due_on(targets)\n"
         "  for _, target in ipairs(targets) do\n"
-        "    for _, id in ipairs(call('ZRANGE', target.pending, '0', '-1')) do\n"
+        "    for _, id in ipairs(call('ZRANGE', target.counter.index, '0', '-1')) do\n"
         "      local known = find_reservation(id)\n"
-        "      local later = whole(NOW + 60000)\n"
-        "      if known and tonumber(known.deadline) > NOW then\n"
-        "        call('HSET', known.key, 'deadline', later)\n"
-        "        call('ZADD', target.pending, later, id)\n"
-        "        call('ZADD', LEASES, later, id)\n"
+        "      local before = known and known.due\n"
+        "      if known and tonumber(before) > NOW then\n"
+        "        known.due = whole(NOW + 60000)\n"
+        "        move_hold(known, before, known.due)\n"
+        "        write_reservation(known)\n"
         "      end\n"
         "    end\n"
         "  end\n",
@@ -219,7 +219,7 @@ FAULTS = (
     Fault(
         "a sweep says that it is done too early",
         "stores/lua/sweep.lua",
-        "#due < tonumber(at_most) and STATUS_EXPIRED or STATUS_LEASES_DUE",
+        "left > 0 and STATUS_EXPIRED or STATUS_LEASES_DUE",
         "STATUS_EXPIRED",
     ),
     Fault(
@@ -231,14 +231,14 @@ FAULTS = (
     Fault(
         "a poisoned hold stops the sweep",
         "stores/lua/_leases.lua",
-        "elseif pcall(load_counters, due.target_list) then",
-        "elseif load_counters(due.target_list) or true then",
+        "due and pcall(load_counters, due.target_list) and pcall(expire, due, due.charge, '')",
+        "due and (load_counters(due.target_list) or true) and (expire(due, due.charge, '') or true)",
     ),
     Fault(
         "an operator's release charges",
         "stores/lua/expire.lua",
-        "expire(known, '0', reason)",
-        "expire(known, known.charge, reason)",
+        "expire(known, '', tail)",
+        "expire(known, known.charge, tail)",
     ),
     # The journal and what follows from it.
     Fault(
@@ -249,15 +249,15 @@ FAULTS = (
     ),
     Fault(
         "totals are not kept",
-        "stores/lua/_changes.lua",
-        "redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta)",
+        "stores/lua/_counters.lua",
+        "if delta ~= 0 then try('HINCRBY', TOTALS, field, whole(delta)) end",
         "",
     ),
     Fault(
         "totals count an account by its periods",
         "stores/lua/_targets.lua",
-        "accounts[#accounts + 1] = target.account end\n    seen[target.account] = true",
-        "accounts[#accounts + 1] = target.account end",
+        "accounts[#accounts + 1], seen[target.account] = target.account, true",
+        "accounts[#accounts + 1] = target.account",
     ),
     Fault(
         "a generation is not made anew",
@@ -268,14 +268,14 @@ FAULTS = (
     Fault(
         "a journal that is ahead is not continued",
         "stores/lua/_meta.lua",
-        "'LIMIT', '0', '1')[1] or not meta[2] then\n",
-        "'LIMIT', '0', '1')[1] and last == 0 then\n",
+        "  if not meta[2] then catch_up_with_journal() end\n",
+        "",
     ),
     Fault(
         "a counter is forgotten while it is held on",
         "stores/lua/_counters.lua",
-        "  if counter.holds == 0 then\n",
-        "  if true then\n",
+        "  if (lasts > target.ends or is_endless or not counter.is_there)",
+        "  if (is_endless or not counter.is_there)",
     ),
     Fault(
         "a repair does what another did",
@@ -774,26 +774,26 @@ FAULTS = (
     Fault(
         "targets that lack their last limit are believed",
         "stores/lua/_targets.lua",
-        "are_sound = are_limits_sound and (",
-        "are_sound = (",
+        "targets.are_sound = targets.are_sound and is_sound and name ~= nil",
+        "targets.are_sound = targets.are_sound and name ~= nil",
     ),
     Fault(
         "the last seq of a call is not kept",
-        "stores/lua/_dispatch.lua",
+        "stores/lua/_meta.lua",
         "call('HSET', META, 'seq', whole(seq), 'bookings'",
         "call('HSET', META, 'bookings'",
     ),
     Fault(
-        "verbs that go together do not see each other's holds go",
-        "stores/lua/_reservations.lua",
-        "  counter.holds = counter.holds and counter.holds - dropped\n",
-        "",
+        "figures of a call are those of the call before it",
+        "stores/lua/_counters.lua",
+        "    if counter.as_of ~= this_call then\n",
+        "    if not counter.as_of then\n",
     ),
     Fault(
-        "verbs that go together do not see each other's holds",
-        "stores/lua/_reservations.lua",
-        "    counter.holds = counter.holds and counter.holds + added\n",
-        "",
+        "a counter that many verbs of a call change is written as the first left it",
+        "stores/lua/_dispatch.lua",
+        "    at = last + 1\n",
+        "    at = last + 1\n    if number == 1 then write_counters() changed_counters = {} end\n",
     ),
     Fault(
         "a verb's entries count from those of the verbs before it",
@@ -806,6 +806,85 @@ FAULTS = (
         "stores/redis/batch.py",
         "if isinstance(verb_reply, list):",
         "if all(isinstance(each, list) for each in reply[:-1]):",
+    ),
+    # Formats, and units.
+    Fault(
+        "leases of the previous format are not swept",
+        "stores/lua/sweep.lua",
+        "{HOLDS, PREFIX .. KEY_PREVIOUS_HOLDS}",
+        "{HOLDS}",
+    ),
+    Fault(
+        "a reservation of the previous format is lost to its own gateway",
+        "stores/lua/_reservations.lua",
+        "  if record.is_previous then\n",
+        "  if record.is_previous and call('DEL', record.key) == 0 then\n",
+    ),
+    Fault(
+        "an adjustment of the previous format is booked again",
+        "stores/lua/_adjustments.lua",
+        "return previous_adjustment(key)",
+        "return nil",
+    ),
+    Fault(
+        "a counter that the previous format held on never ends",
+        "stores/lua/_changes.lua",
+        "  if record.is_previous then keep_all(record.target_list, NOW) end\n",
+        "",
+    ),
+    Fault(
+        "words that are not known are dropped",
+        "stores/redis/generated.py",
+        "{written} .. record.more .. ",
+        "{written} .. ",
+    ),
+    Fault(
+        "a newer format is believed",
+        "stores/lua/_meta.lua",
+        "return (tonumber(version) or 0) > FORMAT",
+        "return false",
+    ),
+    Fault(
+        "a sweep drops what a newer version holds",
+        "stores/lua/_leases.lua",
+        "(not problem or problem == IS_DAMAGED)",
+        "true",
+    ),
+    Fault(
+        "a spool file of a newer version is refused",
+        "ledger/spool_file.py",
+        "        except NewerFormat:\n            raise\n",
+        "",
+    ),
+    Fault(
+        "an index that fails leaves the others changed",
+        "stores/lua/_holds.lua",
+        "      move_hold(changed, to, from)\n",
+        "",
+    ),
+    Fault(
+        "a journal that fails leaves the indexes changed",
+        "stores/lua/_changes.lua",
+        "      if due_before ~= record.due then move_hold(record, record.due, due_before) end\n",
+        "",
+    ),
+    Fault(
+        "counters of all units get the amount of the first",
+        "stores/lua/_changes.lua",
+        "    if target.unit ~= unit then\n",
+        "    if not unit then\n",
+    ),
+    Fault(
+        "limits of all units are held against the amount of the first",
+        "stores/lua/reserve.lua",
+        "    if target.unit ~= unit then\n",
+        "    if not unit then\n",
+    ),
+    Fault(
+        "a large figure is rounded",
+        "stores/lua/_counters.lua",
+        "if before < EXACT and after < EXACT and before > -EXACT and after > -EXACT then",
+        "if before then",
     ),
     # The engine and its tables.
     Fault(
@@ -825,12 +904,6 @@ FAULTS = (
         "stores/engine_call.py",
         "        if known is not None and known.is_due(self._now_ms):\n            known = self.expire_due(known)\n",
         "",
-    ),
-    Fault(
-        "the engine drops a counter that something is pending on",
-        "stores/engine_call.py",
-        "self._tables.by_hand(counter) == _UNTOUCHED and not self._tables.pending(counter)",
-        "self._tables.by_hand(counter) == _UNTOUCHED",
     ),
     Fault(
         "the engine keeps counters that are back at nothing",
@@ -883,7 +956,7 @@ FAULTS = (
     Fault(
         "a full counter takes holds in Lua",
         "stores/lua/reserve.lua",
-        "  if estimate > 0 then check_not_full(targets) end\n",
+        "  check_not_full(targets, asked)\n",
         "",
     ),
     Fault(
@@ -901,8 +974,8 @@ FAULTS = (
     Fault(
         "Lua takes what is booked for what is held",
         "stores/redis/generated.py",
-        "{fields[probe.booked.usd]}, {held}",
-        "{held}, {fields[probe.booked.usd]}",
+        "{names[probe.booked.usd]}, {names[probe.held.usd]}",
+        "{names[probe.held.usd]}, {names[probe.booked.usd]}",
     ),
     Fault(
         "a word that Python changes stays in Lua",
@@ -925,14 +998,14 @@ FAULTS = (
     Fault(
         "an adjustment of nothing keeps a counter in Lua",
         "stores/lua/adjust.lua",
-        "if amount ~= '0' then post(",
-        "if true then post(",
+        "  book(changes, NOW)\n",
+        "  book(changes, NOW)\n  for _, target in ipairs(targets) do keep(target, NOW, true) end\n",
     ),
     Fault(
         "a script that the server forgot is an outage",
         "stores/redis/link.py",
-        "elif _is_unknown_script(reply):",
-        "elif False:",
+        "(_is_unknown_script(reply) or refuses_function(reply))",
+        "refuses_function(reply)",
     ),
     Fault(
         "what an event holds that is passed over is not checked",

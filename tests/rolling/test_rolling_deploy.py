@@ -26,7 +26,7 @@ from tests.rolling.versions import PREVIOUS_COMMIT, Version, unpack
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
-NEWEST = Version("newest", REPOSITORY, format=1)
+NEWEST = Version("newest", REPOSITORY, format=2)
 IN_TIME = ["reserved", "finalized"]
 EXPIRED = ["reserved", "expired"]
 LATE = ["reserved", "expired", "finalized_late"]

@@ -15,7 +15,7 @@ class Disk:
         """Take note of what any process has left, or would leave now."""
         if not self.folder:
             return
-        for path in Path(self.folder).glob("*.endings"):
+        for path in Path(self.folder).glob("*.owed"):
             owed: set[str] = set()
             for line in path.read_text().splitlines():
                 document = json.loads(line)

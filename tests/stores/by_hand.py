@@ -3,7 +3,6 @@
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.stores.packing import counter_name
 from budget_middleware.stores.redis import RedisStore
 
 
@@ -18,7 +17,7 @@ async def change_by_hand(
             tables.put_by_hand(counter, by_hand._replace(adjusted=by_hand.adjusted + adjusted))
         return
     assert isinstance(store, RedisStore)
-    key = f"{store._prefix}c:{counter_name(counter)}"
+    key = f"{store._prefix}c:{counter.name}"
     for field, nanos in {"spent": spent, "reserved": reserved, "adjusted": adjusted}.items():
         await store._client().hincrby(key, field, nanos)
 
@@ -29,4 +28,22 @@ async def lose(store: Store, counter: Counter) -> None:
             store._tables.drop_counter(counter)
         return
     assert isinstance(store, RedisStore)
-    await store._client().delete(f"{store._prefix}c:{counter_name(counter)}")
+    await store._client().delete(f"{store._prefix}c:{counter.name}")
+
+
+async def change_word(store: RedisStore, key: str, name: str, value: str) -> None:
+    """A field of a hash; the state, the targets or a word `name=value` of a text, where an empty one is taken out."""
+    client, name_of_key = store._client(), f"{store._prefix}{key}"
+    if not key.startswith("r:"):
+        await client.hset(name_of_key, name, value)
+        return
+    head, _, targets = (await client.get(name_of_key)).partition("\n")
+    version, state, *words = head.split(" ")
+    match name:
+        case "state":
+            state = value
+        case "targets":
+            targets = value
+        case _:
+            words = [word for word in words if not word.startswith(f"{name}=")] + [f"{name}={value}"] * bool(value)
+    await client.set(name_of_key, " ".join((version, state, *words)) + f"\n{targets}")

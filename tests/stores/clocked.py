@@ -19,7 +19,7 @@ class ClockedRedisStore(RedisStore):
     Only what the scripts compute follows that clock; a key's own expiry stays with the server's.
     """
 
-    _clock_script = "local function store_time_ms() return tonumber(ARGV[#ARGV]) end"
+    _clock_script = "local function store_time_ms(args) return tonumber(args[#args]) end"
 
     def __init__(
         self, url: str, *, namespace: str, clock_ms: Callable[[], int], retention: Retention | None = None

@@ -13,7 +13,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.engine import Engine
 from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.stores.packing import counter_name, pack_targets, unpack_targets
+from budget_middleware.stores.records import pack_targets, unpack_targets
 from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _SCHEMA = """
@@ -60,7 +60,7 @@ class SqliteTables:
         amounts = map(_packed, (asked, held, charge, actual))
         row = (id_, str(state), pack_targets(targets), *amounts, *lease, forget_ms)
         self._rows.execute("insert or replace into reservations values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-        holds = [(counter_name(target.counter), id_) for target in targets]
+        holds = [(target.counter.name, id_) for target in targets]
         if state is State.PENDING:
             self._rows.executemany("insert or ignore into holds values (?, ?)", holds)
         else:
@@ -68,11 +68,11 @@ class SqliteTables:
 
     def due(self, now_ms: int, *, at_most: int, on: Counter | None = None) -> Sequence[Reservation]:
         which = f"{self._which(on)} and deadline_ms <= :now_ms order by deadline_ms, id limit :at_most"
-        names = {"counter": on and counter_name(on), "now_ms": now_ms, "at_most": at_most}
+        names = {"counter": on and on.name, "now_ms": now_ms, "at_most": at_most}
         return [_reservation(row) for row in self._rows.execute(which, names)]
 
     def pending(self, on: Counter | None = None) -> Collection[Reservation]:
-        found = self._rows.execute(self._which(on), {"counter": on and counter_name(on)})
+        found = self._rows.execute(self._which(on), {"counter": on and on.name})
         return [_reservation(row) for row in found]
 
     def _which(self, on: Counter | None) -> str:

@@ -9,8 +9,8 @@ import pytest
 from budget_middleware.core import model, transitions
 from budget_middleware.core.model import Extend, Op, Reservation, State, Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.stores import base
-from budget_middleware.stores.redis import keys, lua_text, scripts
+from budget_middleware.stores import base, records
+from budget_middleware.stores.redis import keys, lua_text, replies, scripts
 from budget_middleware.stores.redis.generated import literal, with_pythons
 from budget_middleware.stores.redis.scripts import SHARED, VERBS_OF_REQUESTS, script_of
 from budget_middleware.testing import MovableClock
@@ -107,10 +107,15 @@ async def test_where_records_are(open_store: OpenStore, planted: pytest.MonkeyPa
 
 
 def test_what_the_fields_of_a_record_are(planted: pytest.MonkeyPatch):
-    planted.setattr(keys, "RESERVATION_FIELDS", (*keys.RESERVATION_FIELDS[:-1], "span"))
+    planted.setattr(records, "RESERVATION_FIELDS", (*records.RESERVATION_FIELDS[:-1], "span"))
     script = script_of("reserve", "").text
-    assert "'deadline', record.deadline, 'span', record.span" in script
-    assert "deadline = fields[7], span = fields[8]" in script
+    assert "(record.due == '' and '' or ' due=' .. record.due) .. (record.span == '' and" in script
+    assert "due = '', span = ''}" in script
+
+
+def test_in_which_order_a_reply_has_its_fields(planted: pytest.MonkeyPatch):
+    planted.setattr(replies.VerbReply, "_fields", ("status", "seq"))
+    assert "return {status, seq}" in script_of("reserve", "").text
 
 
 # The texts.

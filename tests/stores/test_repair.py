@@ -10,7 +10,6 @@ from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
-from budget_middleware.stores.packing import counter_name
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand, lose
@@ -171,7 +170,7 @@ async def test_a_repaired_counter_is_forgotten_in_its_time(store: Store, clock: 
     await lose(store, hour.counter)
     await repair_all(store)
     if isinstance(store, ClockedRedisStore):
-        left_ms = await store._client().pttl(f"{store._prefix}c:{counter_name(hour.counter)}")
+        left_ms = await store._client().pttl(f"{store._prefix}c:{hour.counter.name}")
         assert 35 * DAY_MS < left_ms <= 35 * DAY_MS + hour.window.ends_ms - START_MS
     else:
         clock.move_to(hour.window.ends_ms + 35 * DAY_MS - 1)

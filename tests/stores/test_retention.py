@@ -8,7 +8,6 @@ import pytest
 from budget_middleware.core.model import Expire, Extend, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
-from budget_middleware.stores.packing import counter_name
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import DAY_MS, adjust, figures, finalize, release, reserve, target
@@ -96,7 +95,7 @@ async def test_redis_drops_finished_ids_by_itself(redis: ClockedRedisStore, cloc
     for id_ in ("expired", "operator"):
         assert await ttl_ms(redis, f"r:{id_}") == is_about(REMEMBER_EXPIRED_MS), id_
     assert await ttl_ms(redis, "a:a1") == is_about(REMEMBER_MS)
-    for kept in ("meta", "entries", "totals", "leases"):
+    for kept in ("meta", "entries", "totals", "holds"):
         assert await ttl_ms(redis, kept) is None
 
 
@@ -150,11 +149,11 @@ async def test_totals_are_kept_for_good(memory: Store, clock: MovableClock):
 @in_redis
 async def test_redis_drops_counters_after_their_window(redis: ClockedRedisStore, clock: MovableClock):
     total = target(period=Period.TOTAL)
-    counter = f"c:{counter_name(HOUR.counter)}"
+    counter = f"c:{HOUR.counter.name}"
     window_left_ms = HOUR.window.ends_ms - clock.now_ms
     await redis.finalize(finalize("r1", "0.10", HOUR, total))
     assert await ttl_ms(redis, counter) == is_about(window_left_ms + COUNTERS_MS)
-    assert await ttl_ms(redis, f"c:{counter_name(total.counter)}") is None
+    assert await ttl_ms(redis, f"c:{total.counter.name}") is None
     clock.move_to(HOUR.window.ends_ms + 1000)
     await redis.adjust(adjust("a1", "0.10", HOUR, any_window=True))
     assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS)
@@ -163,28 +162,51 @@ async def test_redis_drops_counters_after_their_window(redis: ClockedRedisStore,
 @in_redis
 @pytest.mark.parametrize("last", [finalize("r1", "0.10"), finalize("r1", "0"), release("r1"), Expire("r1")])
 @pytest.mark.parametrize("amount", ["0.60", "0"])
-async def test_redis_keeps_a_counter_while_something_is_pending(
+async def test_redis_keeps_a_counter_until_a_time_after_whatever_happens_last_to_it(
     redis: ClockedRedisStore, clock: MovableClock, last: Any, amount: str
 ):
-    """Were it dropped before an orphan of a long sleep expires, its reserved figure would become negative."""
-    counter = f"c:{counter_name(HOUR.counter)}"
+    counter, window_left_ms = f"c:{HOUR.counter.name}", HOUR.window.ends_ms - clock.now_ms
     await redis.finalize(finalize("r0", "0.10", HOUR))
     await redis.reserve(reserve("r1", amount, HOUR))
     await redis.reserve(reserve("r2", "0.20", HOUR))
     await redis.release(release("r2"))
     await redis.adjust(adjust("a1", "0.10", HOUR))
-    assert await ttl_ms(redis, counter) is None
+    assert await ttl_ms(redis, counter) == is_about(window_left_ms + COUNTERS_MS)
     clock.move_to(HOUR.window.ends_ms + COUNTERS_MS - 1)
     await redis.extend(Extend("r1", lease_ms=60_000))
     await getattr(redis, type(last).__name__.lower())(last)
-    assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS)
+    is_changed = amount != "0" or last == finalize("r1", "0.10")
+    assert await ttl_ms(redis, counter) == is_about(COUNTERS_MS if is_changed else window_left_ms + COUNTERS_MS)
+
+
+@in_redis
+async def test_redis_keeps_a_counter_as_long_as_it_is_held_on(redis: ClockedRedisStore, clock: MovableClock):
+    """By a lease that ends after its window, and by one that is renewed when the window is over."""
+    counter = f"c:{HOUR.counter.name}"
+    clock.move_to(HOUR.window.ends_ms - 1)
+    await redis.reserve(reserve("r1", "0.10", HOUR, lease_s=1_000))
+    assert await ttl_ms(redis, counter) == is_about(1_000_000 + COUNTERS_MS)
+    clock.advance(s=900)
+    await redis.extend(Extend("r1", lease_ms=2_000_000))
+    assert await ttl_ms(redis, counter) == is_about(2_000_000 + COUNTERS_MS)
+
+
+@in_redis
+async def test_what_was_held_on_a_counter_that_is_forgotten_is_not_given_back(redis: ClockedRedisStore):
+    """Everybody slept: else its reserved figure would become negative."""
+    day = target(period=Period.DAY)
+    await redis.reserve(reserve("r1", "0.60", HOUR, day))
+    await redis._client().delete(f"{redis._prefix}c:{HOUR.counter.name}")
+    await redis.finalize(finalize("r1", "0.10"))
+    assert await figures(redis, HOUR) == await figures(redis, day) == ("0.10", "0.00")
+    assert set((await redis.reserved_by_kind()).values()) == {0}
 
 
 @in_redis
 async def test_redis_keeps_a_counter_no_longer_for_an_adjustment_of_nothing(
     redis: ClockedRedisStore, clock: MovableClock
 ):
-    counter = f"c:{counter_name(HOUR.counter)}"
+    counter = f"c:{HOUR.counter.name}"
     window_left_ms = HOUR.window.ends_ms - clock.now_ms
     await redis.finalize(finalize("r1", "0.10", HOUR))
     clock.move_to(HOUR.window.ends_ms + 1000)

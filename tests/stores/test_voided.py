@@ -10,7 +10,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import RELEASED_MS, Retention, Store
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
-from tests.stores.by_hand import change_by_hand
+from tests.stores.by_hand import change_by_hand, change_word
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import KEY, finalize, release, reserve, seqs, target, whole_journal
 
@@ -149,7 +149,7 @@ async def test_f57_a_reservation_that_does_not_know_its_record_is_released(short
     """It was made by an earlier version, or somebody changed it: its reserve stays where it is."""
     assert isinstance(short, ClockedRedisStore)
     await short.reserve(reserve("r1", "0.02"))
-    await short._client().hset(f"{short._prefix}r:r1", "seq", value)
+    await change_word(short, "r:r1", "seq", value)
     assert (await short.release(release("r1"))).status is Status.RELEASED
     assert seqs(await whole_journal(short)) == [1, 2]
     assert (await short.damage(), (await audit_report(short)).drift) == ([], ())

@@ -2,32 +2,33 @@
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import Store
 
 LEAST_VERSION = (6, 2)
 MOST_OFFSET_MS = 1_000
 
 
-async def server_findings(settings: Settings, store: Store) -> list[Finding]:
+async def server_findings(settings: Settings, store: Any) -> list[Finding]:
     """Ask the server and judge what it tells. StoreUnavailable or StoreRefused as for every call."""
     # The first call opens the connection; only the second one tells the time.
     await store.head()
     asked_ms = time.time_ns() // 1_000_000
     store_ms = (await store.head()).now_ms
     answered_ms = time.time_ns() // 1_000_000
-    return judge(
+    judged = judge(
         await _server_facts(store),
         where=redact_url(settings.store_url),
         took_ms=answered_ms - asked_ms,
         offset_ms=store_ms - (asked_ms + answered_ms) // 2,
     )
+    found = await store.libraries()
+    return [*judged, functions_finding(is_used=found.is_used, others=found.others, why_not=found.why_not)]
 
 
 def judge(facts: Mapping[str, str], *, where: str, took_ms: int, offset_ms: int) -> list[Finding]:
@@ -49,6 +50,17 @@ async def _server_facts(store: Any) -> Mapping[str, str]:
     with suppress(Exception):
         facts |= await client.config_get("save")
     return facts
+
+
+def functions_finding(*, is_used: bool, others: Sequence[str], why_not: str = "") -> Finding:
+    """How the script of requests is called, and libraries that other versions of this package have left."""
+    if not is_used:
+        return Finding("functions", Health.OK, f"not used, scripts go by their digest, which takes longer: {why_not}")
+    if others:
+        message = f"used; {len(others)} of other versions take memory"
+        delete = "; ".join(f"FUNCTION DELETE {name}" for name in others)
+        return Finding("functions", Health.OK, message, f"once no gateway of theirs is left: {delete}")
+    return Finding("functions", Health.OK, "used")
 
 
 def _version_finding(facts: Mapping[str, str], answers: str) -> Finding:

@@ -1,13 +1,16 @@
 -- Shared by what sums up what is pending on a counter.
 
--- What pending reservations hold on a counter: the amounts of lasting leases, and of due ones.
-local function amounts_held(pending)
+-- What pending reservations hold on a counter, by its name: the amounts of lasting leases, and of due ones.
+local function amounts_held(name)
+  local unit = match(name, '^[^|]+|[^|]+|[^|]+|(%l+)$') or UNIT_USD
   local held, due = {}, {}
-  for _, id in ipairs(call('ZRANGE', pending, '0', '-1')) do
-    local known = find_reservation(id)
-    if known and known.state == STATE_PENDING then
-      local amounts = is_due(known) and due or held
-      amounts[#amounts + 1] = known.amount
+  for _, index in ipairs({KEY_HELD_ON, KEY_PREVIOUS_HELD_ON}) do
+    for _, id in ipairs(call('ZRANGE', PREFIX .. index .. ':' .. name, '0', '-1')) do
+      local known = find_known_format(id)
+      if known and known.state == STATE_PENDING then
+        local amounts = is_due(known) and due or held
+        amounts[#amounts + 1] = amount_in(known.held, unit)
+      end
     end
   end
   return held, due

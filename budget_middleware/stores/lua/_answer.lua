@@ -1,18 +1,19 @@
--- How every verb begins and ends. It answers {status, now_ms, generation, seq, limits_version, recorded, rejection, records,
--- written, balances}. `recorded` are the fields of what was known instead. `records` are those of the
+-- How every verb begins and ends. What an answer has stands in `redis/replies.py`. `recorded` is the text of what was known
+-- instead; `records` are those of the
 -- journal that the verb wrote; `written` is how many entries they have, also those that it does not tell.
 
-local function answer(status, known, targets, rejection)
+local function answer(status, known, targets, rejected_by)
   ensure_generation()
-  targets = targets or {}
-  load_counters(targets)
   local balances = {}
-  for _, target in ipairs(targets) do
-    balances[#balances + 1] = target.counter.spent
-    balances[#balances + 1] = target.counter.reserved
+  if targets then
+    load_counters(targets)
+    for at, target in ipairs(targets) do
+      balances[2 * at - 1], balances[2 * at] = target.counter.spent, target.counter.reserved
+    end
   end
-  return {status, NOW, generation, seq, limits_version, known and known.fields or false,
-    rejection or false, records, seq - seq_before, balances}
+  local now_ms, recorded, rejection = NOW, known and known.text or false, rejected_by or false
+  local written = seq - seq_before
+  return {REPLY_FIELDS}
 end
 
 -- What is known of an id, after expiring it if its lease is over, and then due leases on its counters; its targets;
@@ -23,7 +24,6 @@ local function open(id, packed)
   if known and is_due(known) then
     load_counters(known.target_list)
     expire(known, known.charge, '')
-    known = load_reservation(id)
   end
   local targets = known and known.target_list or {}
   if #targets == 0 then targets = parse_targets(packed) end
@@ -37,5 +37,5 @@ local function open_to_end(op, id, packed, age_ms)
   if known and has_ended(known.state) then return nil, answer(status, known, known.target_list) end
   if not known and tonumber(age_ms) > tonumber(REMEMBER_MS) then return nil, answer(STATUS_TOO_OLD) end
   load_counters(targets)
-  return known or new_reservation(id, packed, targets), status
+  return known or new_reservation(id, reservation_key(id), STATE_RELEASED, packed, targets), status
 end

@@ -1,42 +1,104 @@
--- How reservations and counters change. A reservation adds two figures to each of its counters, *booked* to spent and *held*
--- to reserved, and both follow from its state alone (`figures_of`): a verb says what it becomes, and the counters gain the difference.
+-- How reservations and counters change. A reservation adds to each of its counters what it has *booked* to spent and what it
+-- has *held* to reserved, in the unit of the counter, and both follow from what it is (`figures_of`): a verb says what it
+-- becomes, and the counters gain the difference.
 
--- Books the same change on every target and writes it down. Apart from a repair, the only place where counters change.
-local function post(op, id, status, targets, spent_delta, reserved_delta, reserve_trace, reason, reserved_at)
-  local changes = {}
-  local is_change = spent_delta ~= '0' or reserved_delta ~= '0'
-  for index, target in ipairs(targets) do
-    if is_change then
-      changes[index] = book(target, spent_delta, reserved_delta)
-      if op == OP_ADJUST then increase(target.counter, 'adjusted', spent_delta) end
+-- What a figure gains: as text, as a number, and as the journal tells it.
+local function change_to(after, before)
+  local text = difference(after, before)
+  local sign = text == '0' and '' or match(text, '^%-') or '+'
+  return {text = text, number = tonumber(text), signed = sign == '+' and '+' .. text or sign == '' and '' or text}
+end
+
+local NO_CHANGE = {text = '0', number = 0, signed = ''}
+
+-- What each counter gains as two amounts change; those that gain nothing are left out. A counter that is not there any more
+-- holds nothing that could be given back: it was lost, or everybody slept until it was forgotten.
+local function changes_of(targets, booked, booked_before, held, held_before)
+  local changes, unit, spent, reserved = {}, nil, nil, nil
+  for _, target in ipairs(targets) do
+    if target.unit ~= unit then
+      unit = target.unit
+      spent = change_to(amount_in(booked, unit), amount_in(booked_before, unit))
+      reserved = change_to(amount_in(held, unit), amount_in(held_before, unit))
     end
-    keep_counter(target)
+    local counter = target.counter
+    local is_lost = reserved.number < 0 and not counter.is_there and not counter.is_changed
+    if spent.number ~= 0 or reserved.number ~= 0 and not is_lost then
+      changes[#changes + 1] = {
+        target = target, spent = spent, reserved = is_lost and NO_CHANGE or reserved, held = reserved,
+      }
+    end
   end
-  -- Only a metric's figure: a damaged one stops nobody.
-  if reserved_delta ~= '0' then redis.pcall('HINCRBY', TOTALS, kinds_of(targets), reserved_delta) end
-  if is_change then write_down(op, id, status, changes, reserve_trace, reason, reserved_at) end
+  return changes
+end
+
+-- Nothing here can fail.
+local function book(changes, lasts)
+  for _, change in ipairs(changes) do
+    local target, spent, reserved = change.target, change.spent, change.reserved
+    if spent.number ~= 0 then add(target.counter, 'spent', spent) end
+    if reserved.number ~= 0 then add(target.counter, 'reserved', reserved) end
+    keep(target, lasts)
+  end
+end
+
+-- The previous format takes the end from a counter that is held on.
+local function keep_all(targets, lasts)
+  for _, target in ipairs(targets) do keep(target, lasts, true) end
+end
+
+-- What is reserved in all changes with it, once for each unit.
+local function add_to_totals(targets, changes)
+  local done = ''
+  for _, change in ipairs(changes) do
+    local unit = change.target.unit
+    if not string.find(done, unit, 1, true) then
+      done = done .. ' ' .. unit
+      local field = total_of(targets, unit)
+      changed_totals[field] = (changed_totals[field] or 0) + change.held.number
+    end
+  end
 end
 
 local function remembered_ms(state, status)
+  if state == STATE_PENDING then return nil end
   if state == STATE_EXPIRED then return REMEMBER_EXPIRED_MS end
   return is_forgotten_early(status) and REMEMBER_RELEASED_MS or REMEMBER_MS
 end
 
--- Ends or expires a reservation whose counters are loaded: it gets a state and the new value of one of its fields. A
--- release also names the seq of its reserve, if that wrote a record.
-local function become(record, op, status, state, field, value, reason, reserved_at)
-  -- Every check is above this line and every write below it: Redis does not roll back.
-  ensure_generation()
-  if record.state == STATE_PENDING then drop_lease(record.id, record.target_list) end
-  local booked_before, held_before = figures_of(record)
-  record.state, record[field] = state, value
-  if record.is_new then write_reservation(record) else call('HSET', record.key, 'state', state, field, value) end
-  call('PEXPIRE', record.key, remembered_ms(state, status))
+-- Writes what a reservation, whose counters are loaded, has become: it had these amounts booked and held, and stood in the
+-- indexes with this deadline ('' for none).
+local function settle(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
   local booked, held = figures_of(record)
-  post(op, record.id, status, record.target_list, difference(booked, booked_before), difference(held, held_before),
-    op == OP_EXPIRE and record.trace or '', reason, reserved_at)
+  local changes = changes_of(record.target_list, booked, booked_before, held, held_before)
+  local entry = changes[1] and record_of(record.id, status, changes, reserve_trace, tail, reserved_at)
+  if entry and record.state == STATE_PENDING then record.seq = entry.at end
+  -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
+  if due_before ~= record.due then move_hold(record, due_before, record.due) end
+  if entry then
+    local is_written, problem = pcall(append, entry, #changes, wants_entries or status == STATUS_EXPIRED)
+    if not is_written then
+      if due_before ~= record.due then move_hold(record, record.due, due_before) end
+      error(problem)
+    end
+  end
+  ensure_generation()
+  write_reservation(record, remembered_ms(record.state, status))
+  book(changes, record.due == '' and NOW or tonumber(record.due))
+  add_to_totals(record.target_list, changes)
+  if record.is_previous then keep_all(record.target_list, NOW) end
 end
 
-local function expire(record, charge, reason)
-  become(record, OP_EXPIRE, STATUS_EXPIRED, STATE_EXPIRED, 'charge', charge, reason)
+-- Ends or expires a reservation whose counters are loaded. What is not pending forgets what only a hold needs. A release also
+-- names the seq of its reserve, if that wrote a record.
+local function become(record, status, state, charge, actual, tail, reserved_at)
+  local booked_before, held_before = figures_of(record)
+  local due_before, reserve_trace = record.due, status == STATUS_EXPIRED and record.trace or ''
+  record.state, record.charge, record.actual = state, charge, actual
+  record.held, record.due, record.trace, record.seq = '', '', '', ''
+  settle(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
+end
+
+local function expire(record, charge, tail)
+  become(record, STATUS_EXPIRED, STATE_EXPIRED, charge, '', tail)
 end

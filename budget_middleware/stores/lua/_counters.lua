@@ -1,36 +1,49 @@
 -- Counters: a hash with spent, reserved, adjusted (the part of spent that operators added by hand) and, after a repair,
--- `repaired`: the seq of its entry.
+-- `repaired`: the seq of its entry. They change here first, and in the store at the end of the call.
 
--- Reads and checks the counters of targets and what is kept beside them, so that no later write fails half way.
+-- Reads and checks the counters of targets, so that no later write fails half way.
 local function load_counters(targets)
   for _, target in ipairs(targets) do
     local counter = target.counter
-    if not counter.holds then
+    if counter.as_of ~= this_call then
       local figures = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired')
-      counter.spent, counter.reserved, counter.adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
-      counter.repaired = figures[4]
-      if not (is_whole(counter.spent) and is_whole(counter.reserved) and is_whole(counter.adjusted)) then
+      local spent, reserved, adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
+      if not (is_whole(spent) and is_whole(reserved) and (adjusted == '0' or is_whole(adjusted))) then
         fail('counter ' .. counter.key .. ' is damaged')
       end
-      counter.holds = call('ZCARD', counter.pending)
-      counter.is_kept = counter.holds > 0
+      counter.spent, counter.reserved, counter.adjusted, counter.repaired = spent, reserved, adjusted, figures[4]
+      counter.as_of, counter.adjusted_in_store, counter.is_changed, counter.kept_until = this_call, adjusted, false, false
+      counter.is_there = figures[1] or figures[2] or figures[3] or figures[4]
     end
   end
 end
 
-local function increase(counter, field, delta)
-  if delta == '0' then return end
-  local after = call('HINCRBY', counter.key, field, delta)
-  counter[field] = after < EXACT_NANOS and after > -EXACT_NANOS and whole(after) or call('HGET', counter.key, field)
+-- Adds a change to a figure: {text, number} of it.
+local function add(counter, name, change)
+  local before = tonumber(counter[name])
+  local after = before + change.number
+  if before < EXACT and after < EXACT and before > -EXACT and after > -EXACT then
+    counter[name] = whole(after)
+  else
+    -- A Lua number would round.
+    call('HSET', counter.key, name, counter[name])
+    call('HINCRBY', counter.key, name, change.text)
+    counter[name] = call('HGET', counter.key, name)
+  end
 end
 
--- Changes one counter, and tells the change as the journal has it.
-local function book(target, spent_delta, reserved_delta)
+-- Marks a counter to be written. It is kept until a time after its window's end or after what happens to it last (`lasts`),
+-- whichever is later; a total has no end. It has that time from the beginning, and gets a later one only where its window
+-- is over before, or where the previous format took its end from it (`is_endless`).
+local function keep(target, lasts, is_endless)
   local counter = target.counter
-  increase(counter, 'spent', spent_delta)
-  increase(counter, 'reserved', reserved_delta)
-  return concat({target.account, target.period, target.window, target.limit,
-    spent_delta, reserved_delta, counter.spent, counter.reserved}, ' ')
+  if not counter.is_changed then
+    counter.is_changed = true
+    changed_counters[#changed_counters + 1] = counter
+  end
+  if (lasts > target.ends or is_endless or not counter.is_there) and target.ends < FOREVER_MS then
+    counter.kept_until = math.max(target.ends, lasts, counter.kept_until or 0)
+  end
 end
 
 -- A counter that is not there reads as one that shows nothing. One that was repaired is kept: it knows up to which seq.
@@ -38,22 +51,25 @@ local function shows_nothing(counter)
   return counter.spent == '0' and counter.reserved == '0' and counter.adjusted == '0' and not counter.repaired
 end
 
--- Kept while something is pending on it, and then for a time after its window's end or its last change, whichever
--- is later; a total has no end. A counter that is back at nothing is dropped at once: whoever sends random tokens must not
--- leave one for each of them.
-local function keep_counter(target)
-  local counter = target.counter
-  if counter.holds == 0 and shows_nothing(counter) then
-    call('DEL', counter.key)
-    counter.is_kept = false
-    return
+-- One that is back at nothing is dropped: whoever sends random tokens must not leave a counter for each of them.
+local function write_counters()
+  for _, counter in ipairs(changed_counters) do
+    if not shows_nothing(counter) then
+      if counter.adjusted == counter.adjusted_in_store then
+        call('HSET', counter.key, 'spent', counter.spent, 'reserved', counter.reserved)
+      else
+        call('HSET', counter.key, 'spent', counter.spent, 'reserved', counter.reserved, 'adjusted', counter.adjusted)
+      end
+      if counter.kept_until then call('PEXPIRE', counter.key, whole(counter.kept_until + COUNTERS_MS - NOW)) end
+    elseif counter.is_there then
+      call('DEL', counter.key)
+    end
   end
-  if target.ends >= FOREVER_MS then return end
-  if counter.holds == 0 then
-    call('PEXPIRE', counter.key, whole(math.max(NOW, target.ends) + COUNTERS_MS - NOW))
-    counter.is_kept = false
-  elseif not counter.is_kept then
-    call('PERSIST', counter.key)
-    counter.is_kept = true
+end
+
+local function write_totals()
+  for field, delta in pairs(changed_totals) do
+    -- Only a metric's figure: a damaged one stops nobody.
+    if delta ~= 0 then try('HINCRBY', TOTALS, field, whole(delta)) end
   end
 end

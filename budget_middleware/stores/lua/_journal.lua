@@ -1,11 +1,12 @@
 -- The journal is a sorted set of records, scored by the seq of their last entry. A record is what one verb changed: one
 -- entry for each counter. It begins with `seq bookings entries`: the seq of its last entry, how many entries that may
 -- have changed *spent* the journal has had so far, and how many entries it has had in all without those that were voided.
+-- Then come `2 status=… id=… at=…`, a line for each counter with what it showed before and by how much that has changed,
+-- and a reason and a bill where there are any.
+--
 -- A reservation that is released has changed no *spent*: its two records move to a set of their own, `voided`, that is
 -- short and lasts no longer than a finished id, so that whoever makes many of them pushes nothing else out of the journal.
 -- Bookings are numbered in a row, so that an audit sees whether one is missing, however many voided ones are.
-
-local TRIM_EVERY = math.max(1, math.min(64, math.floor(JOURNAL_MAX / 16)))
 
 -- Drops records of which every entry is older than the last JOURNAL_MAX. At most some hundred a call: after the setting was
 -- lowered it takes several.
@@ -22,9 +23,14 @@ local function trim_journal()
   end
 end
 
+-- The record of a reserve, where it stands in the journal still.
+local function find_record(at)
+  if not is_figure(at) then return nil end
+  return call('ZRANGEBYSCORE', JOURNAL, at, at)[1]
+end
+
 -- The records of a reservation that came to nothing: its reserve leaves the journal for them.
-local function put_voided(reserved_at, released_at, record)
-  local reserve = reserved_at and is_amount(reserved_at) and call('ZRANGEBYSCORE', JOURNAL, reserved_at, reserved_at)[1]
+local function put_voided(reserved_at, reserve, released_at, record)
   if reserve then
     call('ZREM', JOURNAL, reserve)
     call('ZADD', VOIDED, reserved_at, reserve, released_at, record)
@@ -33,24 +39,42 @@ local function put_voided(reserved_at, released_at, record)
   end
   call('ZREMRANGEBYRANK', VOIDED, '0', whole(-VOIDED_MAX - 1))
   call('PEXPIRE', VOIDED, REMEMBER_MS)
-  return reserve
 end
 
--- One record for all changes of a verb. Its reason comes last, for it may hold anything. A release also names the seq of its
--- reserve, if that wrote a record.
-local function write_down(op, id, status, changes, reserve_trace, reason, reserved_at)
+local function line_of(change)
+  local target, counter, spent, reserved = change.target, change.target.counter, change.spent, change.reserved
+  return target.name .. (target.limit and ' limit=' .. target.limit or '')
+    .. ((spent.signed ~= '' or counter.spent ~= '0') and ' spent=' .. counter.spent .. spent.signed or '')
+    .. ((reserved.signed ~= '' or counter.reserved ~= '0') and ' reserved=' .. counter.reserved .. reserved.signed or '')
+end
+
+-- One record for all changes of a verb, while the counters still show what was before: {at, status, text, …}. `tail` is its
+-- reason and its bill, as Python packs them. For a release also the seq of its reserve.
+local function record_of(id, status, changes, reserve_trace, tail, reserved_at)
+  local count, lines = #changes, {}
+  for at = 1, count do lines[at] = line_of(changes[at]) end
   local is_void = status == STATUS_RELEASED
-  seq = seq + #changes
-  if not is_void then entries = entries + #changes end
-  if not books_nothing(status) then bookings = bookings + #changes end
-  local at = whole(seq)
-  local record = concat({at .. ' ' .. whole(bookings) .. ' ' .. whole(entries), op, id, status, whole(NOW), trace,
-    reserve_trace, concat(changes, ' '), reason}, '\n')
-  if not is_void then
-    call('ZADD', JOURNAL, at, record)
-    if entries % TRIM_EVERY < #changes then trim_journal() end
-  elseif put_voided(reserved_at, at, record) then
-    entries = entries - #changes
+  local reserve = is_void and reserved_at and find_record(reserved_at)
+  local record = {
+    seq = seq + count, bookings = books_nothing(status) and bookings or bookings + count,
+    entries = is_void and (reserve and entries - count or entries) or entries + count,
+    is_void = is_void, reserve = reserve, reserved_at = reserved_at,
+  }
+  record.at = whole(record.seq)
+  record.text = record.at .. ' ' .. whole(record.bookings) .. ' ' .. whole(is_void and entries or record.entries)
+    .. '\n' .. FORMAT .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=' .. trace)
+    .. (reserve_trace == '' and '' or ' reserve_trace=' .. reserve_trace) .. '\n' .. concat(lines, '\n') .. tail
+  return record
+end
+
+-- Appends it. On a journal of another type the call stops here, and nothing has changed.
+local function append(record, count, is_wanted)
+  if record.is_void then
+    put_voided(record.reserved_at, record.reserve, record.at, record.text)
+  else
+    call('ZADD', JOURNAL, record.at, record.text)
   end
-  if wants_entries or op == OP_EXPIRE then records[#records + 1] = record end
+  seq, bookings, entries = record.seq, record.bookings, record.entries
+  if not record.is_void and entries % TRIM_EVERY < count then trim_journal() end
+  if is_wanted then records[#records + 1] = record.text end
 end

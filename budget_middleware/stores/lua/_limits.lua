@@ -10,27 +10,24 @@
 -- A writer of an older version of this package knows only `limits` and the version in the meta hash. After it log_to and
 -- shapes_to are behind that version, and nothing is concluded from the log or from the shapes.
 
-local LIMITS, LIMITS_LOG = PREFIX .. KEY_LIMITS, PREFIX .. KEY_LIMITS_LOG
-local LIMITS_STATE, WRITTEN_BACK = PREFIX .. KEY_LIMITS_STATE, PREFIX .. KEY_LIMITS_WRITTEN_BACK
-
-local MADE_FROM_LIMITS = {
-  [LIMITS_LOG] = KEY_TYPES.limits_log, [LIMITS_STATE] = KEY_TYPES.limits_state,
-  [WRITTEN_BACK] = KEY_TYPES.limits_written_back,
-}
-local spread = unpack or table.unpack
+local LIMITS, LIMITS_LOG, LIMITS_STATE, WRITTEN_BACK
+local MADE_FROM_LIMITS = {KEY_LIMITS_LOG, KEY_LIMITS_STATE, KEY_LIMITS_WRITTEN_BACK}
 
 -- What is made from the limits is made anew where it is of another type.
 local function drop_odd_types()
   local types = {}
-  for key, wanted in pairs(MADE_FROM_LIMITS) do
+  for _, name in ipairs(MADE_FROM_LIMITS) do
+    local key = PREFIX .. name
     types[key] = call('TYPE', key).ok
-    if types[key] ~= wanted and types[key] ~= 'none' then call('DEL', key, LIMITS_STATE) end
+    if types[key] ~= KEY_TYPES[name] and types[key] ~= 'none' then call('DEL', key, LIMITS_STATE) end
   end
   return types
 end
 
 -- Reads what a verb on limits goes by. Limits of another type stop the call here, before anything is written.
 local function load_limits()
+  LIMITS, LIMITS_LOG = PREFIX .. KEY_LIMITS, PREFIX .. KEY_LIMITS_LOG
+  LIMITS_STATE, WRITTEN_BACK = PREFIX .. KEY_LIMITS_STATE, PREFIX .. KEY_LIMITS_WRITTEN_BACK
   load_meta()
   call('HLEN', LIMITS)
   local is_log_there = drop_odd_types()[LIMITS_LOG] == KEY_TYPES.limits_log

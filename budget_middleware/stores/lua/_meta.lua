@@ -1,8 +1,18 @@
--- The meta hash: generation, limits_version, and seq, bookings and entries of the journal (`_journal.lua`).
+-- The meta hash: format, generation, limits_version, and seq, bookings and entries of the journal (`_journal.lua`).
+
+-- What stands in the first place of each record, and in the meta hash for a store that older versions cannot work on.
+local function is_newer(version)
+  return (tonumber(version) or 0) > FORMAT
+end
+
+local function newer(version)
+  return 'was written by a newer version of budget_middleware (format ' .. version .. '; this one reads up to '
+    .. FORMAT .. '): upgrade'
+end
 
 local function is_meta_sound(meta_seq, version, meta_bookings, meta_entries)
-  return is_amount(meta_seq) and tonumber(meta_seq) < EXACT_NANOS and is_whole(version)
-    and is_amount(meta_bookings) and is_whole(meta_entries)
+  return is_figure(meta_seq) and tonumber(meta_seq) < EXACT and is_whole(version)
+    and is_figure(meta_bookings) and is_whole(meta_entries)
 end
 
 -- The seq of a record, its bookings and its entries; nil where there is none.
@@ -21,30 +31,45 @@ local function newest_record(last)
   return newest, score
 end
 
+-- Continues a journal that is ahead of its meta hash: no seq stands for two entries. A call writes both, so only somebody
+-- who wrote past the ledger can have parted them: a meta hash without its seq is seen by every verb, any other by a sweep.
+local function catch_up_with_journal()
+  local newest, score = newest_record(seq)
+  local _, booked, held = read_head(newest)
+  if score and score >= EXACT then fail('the journal is damaged') end
+  seq, bookings, entries = score or seq, booked or bookings, held or entries
+  seq_before = seq
+end
+
 local function load_meta()
   if seq then return end
-  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version', 'bookings', 'entries')
-  local last, version = meta[2] or '0', meta[3] or '0'
-  bookings, entries = meta[4] or '0', meta[5] or '0'
-  if not is_meta_sound(last, version, bookings, entries) then fail('the meta hash is damaged') end
-  last, bookings, entries = tonumber(last), tonumber(bookings), tonumber(entries)
-  -- A journal that is ahead of its meta hash is continued: no seq stands for two entries.
-  if call('ZRANGEBYSCORE', JOURNAL, '(' .. whole(last), '+inf', 'LIMIT', '0', '1')[1] or not meta[2] then
-    local newest, score = newest_record(last)
-    local _, booked, held = read_head(newest)
-    last, bookings, entries = score or last, booked or bookings, held or entries
-  end
-  if last >= EXACT_NANOS then fail('the journal is damaged') end
+  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version', 'bookings', 'entries', 'format')
+  local last, version, booked, held = meta[2] or '0', meta[3] or '0', meta[4] or '0', meta[5] or '0'
+  if not is_meta_sound(last, version, booked, held) then fail('the meta hash is damaged') end
+  if is_newer(meta[6]) then fail('this store ' .. newer(meta[6])) end
   -- Without its seq a generation is nobody's.
-  generation, limits_version = meta[2] and meta[1], version
+  generation, limits_version, is_format_told = meta[2] and meta[1], version, meta[6] ~= false
   -- Limits whose version is lost are none that a gateway knows.
   if not generation and version == '0' and call('EXISTS', PREFIX .. KEY_LIMITS) == 1 then limits_version = whole(NOW) end
-  seq, seq_before, written_seq = last, last, last
+  seq, bookings, entries = tonumber(last), tonumber(booked), tonumber(held)
+  written_seq, seq_before = seq, seq
+  if not meta[2] then catch_up_with_journal() end
+  written_seq, seq_before = seq, seq
 end
 
 -- A store that was emptied gets a new generation.
 local function ensure_generation()
-  if generation then return end
-  generation = TOKEN
-  call('HSET', META, 'generation', generation, 'seq', whole(seq), 'limits_version', limits_version)
+  if not generation then
+    generation = TOKEN
+    call('HSET', META, 'generation', generation, 'seq', whole(seq), 'limits_version', limits_version)
+  end
+  if not is_format_told then
+    call('HSET', META, 'format', FORMAT)
+    is_format_told = true
+  end
+end
+
+local function write_meta()
+  if seq == written_seq then return end
+  call('HSET', META, 'seq', whole(seq), 'bookings', whole(bookings), 'entries', whole(entries))
 end

@@ -1,13 +1,14 @@
--- Numbers, which are text wherever they are stored.
+-- Numbers, which are text wherever they are stored, and amounts: a figure for each unit, `usd:1200000,tokens:812`, and ''
+-- where all are 0.
 
 local function whole(number)
   return format('%.0f', number)
 end
 
 -- Neither '-0' nor '--5' is an integer to HINCRBY.
-local function negative(nanos)
-  if nanos == '0' then return '0' end
-  return match(nanos, '^%-(.*)') or '-' .. nanos
+local function negative(figure)
+  if figure == '0' then return '0' end
+  return match(figure, '^%-(.*)') or '-' .. figure
 end
 
 local function difference(a, b)
@@ -18,22 +19,43 @@ local function difference(a, b)
   return whole(result)
 end
 
-local function fail(message)
-  error({err = 'BUDGET ' .. message})
+local function fail(message, is_newer)
+  error({err = 'BUDGET ' .. message, is_newer = is_newer})
 end
 
 -- What a record says of an amount or a time: an integer to HINCRBY, with room for the largest before it overflows.
-local function is_amount(text)
+local function is_figure(text)
   return text == '0' or (#text <= 18 and match(text, '^[1-9]%d*$') ~= nil)
 end
 
 local function is_whole(text)
-  if is_amount(text) then return true end
+  if is_figure(text) then return true end
   local digits = match(text, '^%-([1-9].*)')
-  return digits ~= nil and is_amount(digits)
+  return digits ~= nil and is_figure(digits)
+end
+
+local function is_exact(number)
+  return number < EXACT and number > -EXACT
 end
 
 -- Whether a counter that shows this figure takes no more holds. The number itself is too large to compare.
 local function is_full(figure)
   return #figure >= FULL_DIGITS and match(figure, '^%d') ~= nil
+end
+
+-- The figure of one unit. No unit's name ends with another's.
+local function amount_in(amounts, unit)
+  if amounts == '' then return '0' end
+  return match(amounts, unit .. ':(%-?%d+)') or '0'
+end
+
+-- Each unit once, none of them 0.
+local function are_amounts(amounts)
+  if amounts == '' then return true end
+  local read, seen = 0, {}
+  for unit, amount in gmatch(amounts, '(%l+):(%d+)') do
+    if amount == '0' or seen[unit] or not is_figure(amount) then return false end
+    read, seen[unit] = read + #unit + #amount + 2, true
+  end
+  return read == #amounts + 1
 end

@@ -1,61 +1,79 @@
--- Targets travel and are stored as one string, six words a counter: account period window starts_ms ends_ms limit
--- (nano-dollars, '-' for none). No word of the account grammar holds a space or a '|'.
+-- Targets travel and are stored as text, a line each: `key:1f3a|day|2026-11-24 from=1763942400 to=1764028800
+-- limit=10000000000`. First the name of the counter, with its unit unless that is money, then when its window begins and
+-- ends (seconds), then its limit, if any. What a newer version adds to a line stays in it.
 
 local function counter_of(name)
   local known = counters[name]
   if not known then
-    known = {key = PREFIX .. KEY_COUNTER .. ':' .. name, pending = PREFIX .. KEY_PENDING .. ':' .. name}
+    known = {key = PREFIX .. KEY_COUNTER .. ':' .. name, index = PREFIX .. KEY_HELD_ON .. ':' .. name}
     counters[name] = known
+    remembered = remembered + 1
   end
   return known
 end
 
--- Then whether they are sound: nothing is left over, nothing lacks its end.
+-- The limit, or false; then whether what stands behind a window is made of fields.
+local function limit_in(fields)
+  if fields == '' then return false, true end
+  local limit = match(fields, '^ limit=(%d+)$')
+  if limit then return limit, true end
+  local read = 0
+  for name, value in gmatch(fields, ' ([%l_]+)=([^ ]+)') do
+    read = read + #name + #value + 2
+    if name == 'limit' then limit = value end
+  end
+  return limit or false, read == #fields and (not limit or is_figure(limit))
+end
+
+-- Then whether they are sound. No word of the account grammar holds a space or a '|'.
 local function parse_targets(packed)
   local known = parsed[packed]
-  if known then return known.targets, known.are_sound end
-  local targets, read, are_limits_sound = {}, 0, true
-  for account, period, window, starts, ends, limit in
-      string.gmatch(packed, '(%S+) (%S+) (%S+) (%d+) (%d+) (%-?%d*)') do
-    local name = account .. '|' .. period .. '|' .. window
-    targets[#targets + 1] = {
-      account = account, period = period, window = window, starts = tonumber(starts), ends = tonumber(ends),
-      limit = limit, counter = counter_of(name),
-    }
-    read, are_limits_sound = read + #name + #starts + #ends + #limit + 4, are_limits_sound and limit ~= ''
+  if known then return known, known.are_sound end
+  local targets = {are_sound = true, totals = {}}
+  for line in gmatch(packed, '[^\n]+') do
+    local name, account, unit, from, to, fields =
+      match(line, '^(([^| ]+)|%l+|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
+    local limit, is_sound = limit_in(fields or '')
+    targets.are_sound = targets.are_sound and is_sound and name ~= nil
+    if name then
+      targets[#targets + 1] = {
+        name = name, account = account, unit = unit == '' and UNIT_USD or unit, starts = from * 1000, ends = to * 1000,
+        limit = limit, counter = counter_of(name),
+      }
+    end
   end
-  -- Each is counted with the blank behind it, which the last one has not.
-  local are_sound = are_limits_sound and (packed == '' or read == #packed + 1)
-  parsed[packed] = {targets = targets, are_sound = are_sound}
-  return targets, are_sound
+  parsed[packed] = targets
+  remembered = remembered + 1
+  return targets, targets.are_sound
 end
 
-local function kind_of(account)
-  return match(account, '^[^:]+')
-end
-
--- Each account once, whatever its periods.
-local function accounts_in(targets)
+-- Each account once, whatever its periods; of one unit, or of all.
+local function accounts_in(targets, unit)
   local accounts, seen = {}, {}
   for _, target in ipairs(targets) do
-    if not seen[target.account] then accounts[#accounts + 1] = target.account end
-    seen[target.account] = true
+    if not seen[target.account] and (not unit or target.unit == unit) then
+      accounts[#accounts + 1], seen[target.account] = target.account, true
+    end
   end
   return accounts
-end
-
-local function kinds_of(targets)
-  if targets.kinds then return targets.kinds end
-  local kinds = accounts_in(targets)
-  for index, account in ipairs(kinds) do kinds[index] = kind_of(account) end
-  targets.kinds = concat(kinds, ' ')
-  return targets.kinds
 end
 
 local function accounts_of(targets)
   local accounts = accounts_in(targets)
   table.sort(accounts)
   return concat(accounts, ' ')
+end
+
+-- The field of the totals for what these hold of a unit: the kinds of the accounts, and the unit unless it is money.
+local function total_of(targets, unit)
+  local field = targets.totals[unit]
+  if not field then
+    local kinds = accounts_in(targets, unit)
+    for at, account in ipairs(kinds) do kinds[at] = match(account, '^[^:]+') end
+    field = concat(kinds, ' ') .. (unit == UNIT_USD and '' or '|' .. unit)
+    targets.totals[unit] = field
+  end
+  return field
 end
 
 local function outside_window(targets)

@@ -2,9 +2,11 @@
 -- does not allow, is told when a worker starts and not by its first request.
 
 function verbs.check()
-  local hash, set = PREFIX .. 'check:hash', PREFIX .. 'check:set'
+  local text, hash, set = PREFIX .. 'check:text', PREFIX .. 'check:hash', PREFIX .. 'check:set'
   -- First what takes memory: a full server allows it after any other write.
+  call('SET', text, '1', 'PX', '60000')
   call('HSET', hash, 'n', '1', 'm', '1')
+  call('GET', text)
   call('DEL', set)
   call('HINCRBY', hash, 'n', '1')
   call('HGET', hash, 'n')
@@ -22,9 +24,8 @@ function verbs.check()
   call('ZREMRANGEBYRANK', set, '0', '-1')
   call('TYPE', hash)
   call('PEXPIRE', hash, '60000')
-  call('PERSIST', hash)
   call('EXISTS', hash)
-  call('DEL', hash, set)
+  call('DEL', text, hash, set)
   load_meta()
   return answer(STATUS_UNKNOWN)
 end

@@ -2,7 +2,8 @@
 -- indexes of leases, and the totals by kinds. The keys come without their prefix.
 -- Returns {flaw, key, flaw, key, …}.
 
-local mends, found = false, {}
+local mends, found
+
 local function tell(flaw, key)
   found[#found + 1] = flaw
   found[#found + 1] = key
@@ -14,13 +15,13 @@ local function type_of(name)
 end
 
 local function is_counter_name(name)
-  local period = match(name, '^[^| ]+|(%l+)|[^| ]+$')
-  return period ~= nil and PERIODS[period] == true
+  local period, unit = match(name, '^[^| ]+|(%l+)|[^| ]+|?(%l*)$')
+  return period ~= nil and PERIODS[period] == true and (unit == '' or place_of(unit) ~= nil and unit ~= UNIT_USD)
 end
 
 local function examine_index(name)
   for _, id in ipairs(call('ZRANGE', PREFIX .. name, '0', '-1')) do
-    local known, is_damaged = find_reservation(id)
+    local known, is_damaged = find_known_format(id)
     if not is_damaged and (not known or known.state ~= STATE_PENDING) then
       tell('lease_without_reservation', 'r:' .. id)
       if mends then call('ZREM', PREFIX .. name, id) end
@@ -30,40 +31,43 @@ end
 
 local function is_in(index, id)
   -- A number comes as a string; a damaged index has its own flaw.
-  return type(redis.pcall('ZSCORE', index, id)) == 'string'
+  return type(try('ZSCORE', index, id)) == 'string'
 end
 
 local function examine_reservation(id)
-  local known, is_damaged = find_reservation(id)
+  local known, is_damaged = find_known_format(id)
   if is_damaged then return tell('unreadable', 'r:' .. id) end
   if not known or known.state ~= STATE_PENDING then return end
-  local indexes, is_whole_lease = {LEASES}, true
-  for _, target in ipairs(known.target_list) do indexes[#indexes + 1] = target.counter.pending end
-  for _, index in ipairs(indexes) do
+  local is_whole_lease = true
+  for _, index in ipairs(indexes_of(known)) do
     if not is_in(index, id) then
       is_whole_lease = false
-      if mends then redis.pcall('ZADD', index, known.deadline, id) end
+      if mends then try('ZADD', index, known.due, id) end
     end
   end
   if not is_whole_lease then tell('reservation_without_lease', 'r:' .. id) end
 end
 
 local function held_by_kinds()
-  local sums = {}
-  for _, id in ipairs(call('ZRANGE', LEASES, '0', '-1')) do
-    local known = find_reservation(id)
-    if known and known.state == STATE_PENDING then
-      local kinds = kinds_of(known.target_list)
-      sums[kinds] = (sums[kinds] or 0) + tonumber(known.amount)
+  for _, index in ipairs({KEY_HOLDS, KEY_PREVIOUS_HOLDS}) do
+    for _, id in ipairs(call('ZRANGE', PREFIX .. index, '0', '-1')) do
+      local known = find_known_format(id)
+      if known and known.state == STATE_PENDING then
+        add_to_totals(known.target_list, changes_of(known.target_list, '', '', known.held, ''))
+      end
     end
   end
+  local sums = changed_totals
+  changed_totals = {}
   return sums
 end
 
 local function examine_totals()
-  local leases_type = type_of(KEY_LEASES)
-  if leases_type ~= KEY_TYPES.leases and leases_type ~= 'none' then return end
-  local sums, totals, is_wrong = held_by_kinds(), redis.pcall('HGETALL', TOTALS), false
+  for _, index in ipairs({KEY_HOLDS, KEY_PREVIOUS_HOLDS}) do
+    local its_type = type_of(index)
+    if its_type ~= KEY_TYPES[index] and its_type ~= 'none' then return end
+  end
+  local sums, totals, is_wrong = held_by_kinds(), try('HGETALL', TOTALS), false
   if totals.err then totals, is_wrong = {}, true end
   local told = {}
   for index = 1, #totals, 2 do told[totals[index]] = totals[index + 1] end
@@ -90,27 +94,36 @@ local function examine_hash(name)
     for _, figure in ipairs({told.spent or '0', told.reserved or '0', told.adjusted or '0'}) do
       if not is_whole(figure) then return tell('unreadable', name) end
     end
-  elseif match(name, '^a:') then
-    local _, is_sound = parse_targets(told.targets or ' ')
-    if not (is_sound and told.targets and is_whole(told.amount or '')) then tell('unreadable', name) end
   end
 end
 
+local function examine_adjustment(name)
+  local is_read, targets, amount = pcall(find_adjustment, PREFIX .. name)
+  local _, is_sound = parse_targets(is_read and targets or ' ')
+  if not is_sound or not are_amounts((string.gsub(amount, ':%-', ':'))) then tell('unreadable', name) end
+end
+
+local HAVE_COUNTERS = {[KEY_COUNTER] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HELD_ON] = true}
+local INDEXES = {
+  [KEY_HOLDS] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HOLDS] = true, [KEY_PREVIOUS_HELD_ON] = true,
+}
+
 local function examine(name)
-  local kind = match(name, '^([acpr]):.') or name
-  local is_named_well = KEY_TYPES[kind] and (kind ~= KEY_COUNTER and kind ~= KEY_PENDING or is_counter_name(string.sub(name, 3)))
+  local kind = match(name, '^([achpr]):.') or name
+  local is_named_well = KEY_TYPES[kind] and (not HAVE_COUNTERS[kind] or is_counter_name(string.sub(name, 3)))
   if not is_named_well then return tell('foreign', name) end
   if kind == KEY_TOTALS then return examine_totals() end
   local its_type = type_of(name)
   if its_type == 'none' then return end
-  if its_type ~= KEY_TYPES[kind] then return tell('wrong_type', name) end
+  if its_type ~= KEY_TYPES[kind] and its_type ~= PREVIOUS_TYPES[kind] then return tell('wrong_type', name) end
   if kind == KEY_RESERVATION then return examine_reservation(string.sub(name, 3)) end
-  if kind == KEY_PENDING or kind == KEY_LEASES then return examine_index(name) end
+  if kind == KEY_ADJUSTMENT then return examine_adjustment(name) end
+  if INDEXES[kind] then return examine_index(name) end
   if its_type == 'hash' then examine_hash(name) end
 end
 
 function verbs.examine(wants_mending, ...)
-  mends = wants_mending == '1'
+  mends, found = wants_mending == '1', {}
   for _, name in ipairs({...}) do examine(name) end
   return found
 end

@@ -4,11 +4,18 @@ function verbs.extend(id, lease_ms)
   local known = open(id, '')
   local status = extension_of(known and known.state or STATUS_UNKNOWN)
   if status ~= STATUS_EXTENDED then return answer(status, known) end
-  for _, target in ipairs(known.target_list) do call('ZCARD', target.counter.pending) end
 
-  -- Every check is above this line and every write below it: Redis does not roll back.
-  local deadline = NOW + tonumber(lease_ms)
-  call('HSET', known.key, 'deadline', whole(deadline))
-  put_lease(id, known.target_list, deadline)
+  local deadline, due_before = NOW + tonumber(lease_ms), known.due
+  known.due = whole(deadline)
+  -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
+  move_hold(known, due_before, known.due)
+  write_reservation(known)
+  for _, target in ipairs(known.target_list) do
+    if deadline > target.ends then
+      -- Its window is over, and it must outlive what it is held for.
+      call('PEXPIRE', target.counter.key, whole(deadline - NOW + COUNTERS_MS))
+    end
+  end
+  is_nothing_due = is_nothing_due and deadline > NOW
   return answer(status)
 end

@@ -1,30 +1,38 @@
--- Book what an audit found missing on one counter at a seq: a difference (nano-dollars) on *spent*, and whatever leads
+-- Book what an audit found missing on one counter at a seq: a difference on *spent*, and whatever leads
 -- *reserved* to the sum of what is pending. The entry stands for itself: it need not begin where the one before it ended.
 -- 'duplicate': the counter was repaired after that seq, so that what was found is not so any more.
 
-function verbs.repair(id, packed, spent_delta, found_at_seq, reason)
+-- Redis adds exactly where a Lua number would round; outside of this script nobody sees the field.
+local function sum_up(key, amounts)
+  for _, amount in ipairs(amounts) do call('HINCRBY', key, 'lacks', amount) end
+end
+
+function verbs.repair(id, packed, spent_delta, found_at_seq, tail)
   load_meta()
   local target = parse_targets(packed)[1]
   local counter = target.counter
   load_counters({target})
-  local repaired_at_seq = tonumber(call('HGET', counter.key, 'repaired') or '') or 0
+  local repaired_at_seq = tonumber(counter.repaired or '') or 0
   if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, {target}) end
-  local held, due = amounts_held(counter.pending)
+  local held, due = amounts_held(target.name)
 
   -- Every check is above this line and every write below it: Redis does not roll back.
   ensure_generation()
-  -- Redis adds exactly where a Lua number would round; outside of this script nobody sees the field.
-  for _, amounts in ipairs({held, due, {negative(counter.reserved)}}) do
-    for _, amount in ipairs(amounts) do call('HINCRBY', counter.key, 'lacks', amount) end
-  end
-  local reserved_delta = call('HGET', counter.key, 'lacks')
+  for _, amounts in ipairs({held, due, {negative(counter.reserved)}}) do sum_up(counter.key, amounts) end
+  local lacks = call('HGET', counter.key, 'lacks') or '0'
+  local change = {target = target, spent = change_to(spent_delta, '0'), reserved = change_to(lacks, '0')}
   call('HDEL', counter.key, 'lacks')
 
-  counter.repaired = whole(seq + 1)
+  append(record_of(id, STATUS_REPAIRED, {change}, '', tail), 1, true)
+  counter.repaired = whole(seq)
   call('HSET', counter.key, 'repaired', counter.repaired)
-  write_down(OP_ADJUST, id, STATUS_REPAIRED, {book(target, spent_delta, reserved_delta)}, '', reason)
-  keep_counter(target)
+  -- As of a new one: whoever made the damage may have taken its end from it.
+  counter.is_there = false
+  book({change}, NOW)
   -- The journal has led *spent*; a part of it that is more than the whole is not so.
-  if tonumber(counter.spent) < tonumber(counter.adjusted) then call('HSET', counter.key, 'adjusted', counter.spent) end
+  if tonumber(counter.spent) < tonumber(counter.adjusted) then
+    counter.adjusted = counter.spent
+    call('HSET', counter.key, 'adjusted', counter.adjusted)
+  end
   return answer(STATUS_REPAIRED, nil, {target})
 end

@@ -1,64 +1,77 @@
--- Hold an amount (nano-dollars) on every target, or on none. Not enforced ('0', shadow): hold all the same, and tell the
--- refusal. Rejection: {index of the target, spent, reserved}.
+-- Hold what is asked on every target, or nothing at all. Not enforced ('0', shadow): hold all the same, and tell the
+-- refusal. Rejection: {index of the target, spent, reserved}. `asked` is '0' where that is nothing.
 
--- The counter that refuses: what is spent before what is only held, then the larger shortfall, then the first.
-local function find_rejection(targets, estimate)
-  local rejection, worst_spent, worst_shortfall = nil, nil, nil
+-- Whether a counter refuses before another: what is spent before what is only held, then in the order of the units, then the
+-- larger shortfall.
+local function refuses_before(one, other)
+  if one.is_spent ~= other.is_spent then return one.is_spent end
+  if one.place ~= other.place then return one.place < other.place end
+  return one.shortfall > other.shortfall
+end
+
+-- The counter that refuses; of equal ones the first.
+local function find_rejection(targets, asked)
+  local worst, unit, estimate = nil, nil, nil
   for index, target in ipairs(targets) do
-    if estimate > 0 and target.limit ~= NO_LIMIT then
-      local counter, limit = target.counter, tonumber(target.limit)
-      local spent, reserved = tonumber(counter.spent), tonumber(counter.reserved)
-      local shortfall, is_spent = spent + reserved + estimate - limit, spent + estimate > limit
-      if shortfall > 0 and (not rejection or (is_spent and not worst_spent) or
-          (is_spent == worst_spent and shortfall > worst_shortfall)) then
-        rejection, worst_spent, worst_shortfall = {index, counter.spent, counter.reserved}, is_spent, shortfall
+    if target.unit ~= unit then
+      unit = target.unit
+      estimate = tonumber(amount_in(asked, unit))
+    end
+    if target.limit and estimate > 0 then
+      local limit, spent, reserved = tonumber(target.limit), tonumber(target.counter.spent), tonumber(target.counter.reserved)
+      local shortfall = spent + reserved + estimate - limit
+      if shortfall > 0 then
+        local found = {
+          index = index, is_spent = spent + estimate > limit, place = place_of(unit) or math.huge, shortfall = shortfall,
+        }
+        if not worst or refuses_before(found, worst) then worst = found end
       end
     end
   end
-  return rejection, worst_spent
+  return worst
 end
 
-local function check_not_full(targets)
+local function check_not_full(targets, asked)
   for _, target in ipairs(targets) do
     local spent, reserved = target.counter.spent, target.counter.reserved
     local are_long = #spent >= FULL_DIGITS or #reserved >= FULL_DIGITS
-    if are_long and (is_full(spent) or is_full(reserved)) then fail('counter ' .. target.counter.key .. ' is full') end
+    if are_long and (is_full(spent) or is_full(reserved)) and amount_in(asked, target.unit) ~= '0' then
+      fail('counter ' .. target.name .. ' is full')
+    end
   end
 end
 
-function verbs.reserve(id, packed, amount, lease_ms, charge, enforced, version, wanted)
+local function is_same(known, asked, packed)
+  return known.asked == '' or known.asked == asked and accounts_of(known.target_list) == accounts_of(parse_targets(packed))
+end
+
+function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, wanted)
   wants_entries = wanted == '1'
   local known, targets, were_due = open(id, packed)
   if known then
-    local same = known.amount == '' or
-      (known.amount == amount and accounts_of(known.target_list) == accounts_of(parse_targets(packed)))
-    return answer(same and STATUS_DUPLICATE or STATUS_CONFLICT, known, known.target_list)
+    local status = is_same(known, asked, packed) and STATUS_DUPLICATE or STATUS_CONFLICT
+    return answer(status, known, known.target_list)
   end
   if outside_window(targets) then return answer(STATUS_STALE_WINDOW) end
   if version ~= limits_version then return answer(STATUS_STALE_LIMITS) end
 
   load_counters(targets)
-  local estimate = tonumber(amount)
-  local rejection, is_spent = find_rejection(targets, estimate)
-  if rejection and not is_spent and leases_due(targets) then
+  local worst = find_rejection(targets, asked)
+  if worst and not worst.is_spent and leases_due(targets) then
     -- Only in a damaged store do these counters know of due leases of which nobody else knows.
     if not were_due then expire_indexed(targets) end
     if seq > seq_before or leases_due(targets) then return answer(STATUS_LEASES_DUE) end
   end
+  local refusing = worst and targets[worst.index].counter
+  local rejection = worst and {worst.index, refusing.spent, refusing.reserved}
   if rejection and enforced == '1' then return answer(STATUS_REJECTED, nil, nil, rejection) end
+  check_not_full(targets, asked)
 
-  if estimate > 0 then check_not_full(targets) end
-
-  -- Every check is above this line and every write below it: Redis does not roll back.
-  ensure_generation()
   local deadline = NOW + tonumber(lease_ms)
-  local record = {
-    key = reservation_key(id), state = STATE_PENDING, targets = packed, amount = amount, charge = charge, actual = '0',
-    created = whole(NOW), deadline = whole(deadline), trace = trace, seq = whole(seq + #targets),
-  }
-  write_reservation(record)
-  put_lease(id, targets, deadline)
-  local spent_delta, reserved_delta = figures_of(record)
-  post(OP_RESERVE, id, STATUS_RESERVED, targets, spent_delta, reserved_delta, '', '')
+  local record = new_reservation(id, reservation_key(id), STATE_PENDING, packed, targets)
+  record.asked, record.held, record.charge = asked, asked == '0' and '' or asked, charge
+  record.made, record.due, record.trace = NOW_MS, whole(deadline), trace
+  settle(record, STATUS_RESERVED, '', '', '', '', '')
+  is_nothing_due = is_nothing_due and deadline > NOW
   return answer(STATUS_RESERVED, nil, targets, rejection)
 end

@@ -19,7 +19,7 @@ class Batch:
     and shares it out (`share`) or tells all who wait that there is none (`set_exception`).
     """
 
-    __slots__ = ("_on_reply", "_waiting", "token", "words")
+    __slots__ = ("_on_reply", "_waiting", "is_repeatable", "token", "words")
 
     def __init__(self, on_reply: Callable[["Batch", Reply], None]) -> None:
         # Fresh each time: a store that is emptied twice must not get the same generation again, and no reply to
@@ -28,6 +28,7 @@ class Batch:
         self.words: list[str] = []
         self._waiting: list[asyncio.Future[VerbReply]] = []
         self._on_reply = on_reply
+        self.is_repeatable = True
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -12,9 +12,9 @@ from collections.abc import Set as AbstractSet
 
 from budget_middleware.core import model, money, transitions, windows
 from budget_middleware.core.model import Op, Reservation, State, Status
-from budget_middleware.core.units import Amounts
-from budget_middleware.stores import base, packing
-from budget_middleware.stores.redis import keys
+from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.stores import base, limit_fields, records
+from budget_middleware.stores.redis import keys, replies
 
 _PLAIN = re.compile(r"[ -&(-\[\]-~]*")
 _COMMENT = re.compile(r"--.*")
@@ -27,7 +27,9 @@ Value = str | int | Mapping[str, "Value"] | AbstractSet[str]
 
 def with_pythons(files: Iterable[str]) -> str:
     """The text of Lua files, one after the other, with whatever they use of Python's."""
-    scalars = {name: literal(value) for name, value in _scalars()}
+    scalars = {name: literal(value) for name, value in _scalars()} | {
+        "REPLY_FIELDS": ", ".join(replies.VerbReply._fields)
+    }
     declarations = dict(_declarations())
     inlined: set[str] = set()
     composed: list[str] = []
@@ -64,21 +66,22 @@ def literal(value: Value) -> str:
 
 
 def _scalars() -> Iterator[tuple[str, str | int]]:
-    yield from ((f"{type(word).__name__.upper()}_{word.name}", str(word)) for word in (*Status, *State, *Op))
+    yield from ((f"{type(word).__name__.upper()}_{word.name}", str(word)) for word in (*Status, *State, *Op, *Unit))
     yield from (
         (f"KEY_{name}", value) for name, value in vars(keys).items() if isinstance(value, str) and name.isupper()
     )
     yield "SWEPT_PER_VERB", base.SWEPT_PER_VERB
     yield "CHANGES_TOLD", base.CHANGES_TOLD
     yield "FOREVER_MS", windows.FOREVER_MS
-    yield "EXACT_NANOS", money.MAX_NANOS
+    yield "EXACT", money.MAX_NANOS
+    yield "FORMAT", records.FORMAT
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
-    yield "NO_LIMIT", packing.NO_LIMIT
-    yield "RESERVATION_FIELD_COUNT", len(keys.RESERVATION_FIELDS)
+    yield "NO_LIMIT", limit_fields.NO_LIMIT
 
 
 def _declarations() -> Iterator[tuple[str, str]]:
     yield "KEY_TYPES", f"local KEY_TYPES = {literal(keys.TYPES)}"
+    yield "PREVIOUS_TYPES", f"local PREVIOUS_TYPES = {literal(keys.PREVIOUS_TYPES)}"
     yield "PERIODS", f"local PERIODS = {literal(frozenset(map(str, windows.Period)))}"
     # What a verb answers, and what follows from its answer.
     endings = [((op, _word(state)), _ending(op, state)) for op in _ENDING_OPS for state in _STATES]
@@ -89,7 +92,8 @@ def _declarations() -> Iterator[tuple[str, str]]:
     # What follows from the state of a reservation; of what is no state nothing does.
     yield _chosen("has_ended(state)", [(state, _has_ended(state)) for state in State])
     yield _figures_of()
-    yield from _reservation_hash()
+    yield from _reservation_text()
+    yield _chosen("place_of(unit)", [(unit, place) for place, unit in enumerate(Unit, start=1)])
 
 
 _ENDING_OPS = (Op.FINALIZE, Op.RELEASE)
@@ -116,16 +120,13 @@ def _journaled() -> Iterator[tuple[Op, Status]]:
 
 
 def _figures_of() -> tuple[str, str]:
-    """What a reservation adds to *spent* and *reserved*, as ``Reservation`` has it: which fields, by its state."""
-    stored = [name for name in Reservation._fields if name not in ("id", "held")]
-    named = dict(zip(stored, keys.RESERVATION_FIELDS, strict=True))
-    amounts = ("asked", "expiry_charge", "actual")
-    fields = {0: "'0'"} | {number: f"record.{named[amount]}" for number, amount in enumerate(amounts, start=1)}
+    """What a reservation adds to *spent* and *reserved*, as ``Reservation`` has it: which amounts, by its state."""
+    names = {0: "''", 1: "record.asked", 2: "record.held", 3: "record.charge", 4: "record.actual"}
+    asked, held, charge, actual = (Amounts(number) for number in (1, 2, 3, 4))
     lines: list[str] = []
     for state in State:
-        probe = Reservation("", state, (), Amounts(usd=1), expiry_charge=Amounts(usd=2), actual=Amounts(usd=3))
-        held = fields[1] if state is State.PENDING else fields[0]
-        figures = f"{fields[probe.booked.usd]}, {held}"
+        probe = Reservation("", state, (), asked, held, expiry_charge=charge, actual=actual)
+        figures = f"{names[probe.booked.usd]}, {names[probe.held.usd]}"
         lines.append(f"if record.state == {literal(state)} then return {figures} end")
     return _function("figures_of(record)", *lines)
 
@@ -136,18 +137,17 @@ def _digits_of_power_of_ten(number: int) -> int:
     return digits
 
 
-def _reservation_hash() -> Iterator[tuple[str, str]]:
-    """How the hash of a reservation is read and written, by names."""
-    fields = keys.RESERVATION_FIELDS
-    read = ", ".join(map(literal, fields))
-    named = ", ".join(f"{name} = fields[{at}]" for at, name in enumerate(fields, start=1))
-    written = ", ".join(f"{literal(name)}, record.{name}" for name in (*fields, "seq"))
-    yield _function("read_reservation(key)", f"return redis.pcall('HMGET', key, {read})")
-    yield _function("record_of(id, key, fields)", f"return {{id = id, key = key, fields = fields, {named}}}")
-    yield _function("write_reservation(record)", f"redis.call('HSET', record.key, {written})")
+def _reservation_text() -> Iterator[tuple[str, str]]:
+    """A reservation without anything in its fields, and the text of one: see ``records``."""
+    fields = records.RESERVATION_FIELDS
+    empty = ", ".join(f"{name} = ''" for name in fields)
+    yield _function("new_fields()", f"return {{{empty}}}")
+    written = " .. ".join(f"(record.{name} == '' and '' or ' {name}=' .. record.{name})" for name in fields)
+    head = f"'{records.FORMAT} ' .. record.state"
+    yield _function("text_of(record)", f"return {head} .. {written} .. record.more .. '\\n' .. record.targets")
 
 
-def _chosen(head: str, values: Iterable[tuple[str | tuple[str, ...], str | bool]]) -> tuple[str, str]:
+def _chosen(head: str, values: Iterable[tuple[str | tuple[str, ...], str | int]]) -> tuple[str, str]:
     """A function that has a value for some of its arguments, and nil for all others."""
     names = head.partition("(")[2].rstrip(")").split(", ")
     lines: list[str] = []

@@ -1,7 +1,7 @@
 """Where a ledger's records are: the names of its keys behind their prefix, and the types of what is there."""
 
 META = "meta"
-LEASES = "leases"
+HOLDS = "holds"
 TOTALS = "totals"
 JOURNAL = "entries"
 VOIDED = "voided"
@@ -14,16 +14,22 @@ REFUSALS = "refusals"
 
 # Kinds of keys, of each of which there are many: `c:key:1f3a…|day|2026-11-24`.
 COUNTER = "c"
-PENDING = "p"
+HELD_ON = "h"
 RESERVATION = "r"
 ADJUSTMENT = "a"
 
+# Where gateways of the previous format index what they hold: `lua/_previous.lua`.
+PREVIOUS_HOLDS = "leases"
+PREVIOUS_HELD_ON = "p"
+
 TYPES = {
     COUNTER: "hash",
-    RESERVATION: "hash",
-    ADJUSTMENT: "hash",
-    PENDING: "zset",
-    LEASES: "zset",
+    RESERVATION: "string",
+    ADJUSTMENT: "string",
+    HELD_ON: "zset",
+    HOLDS: "zset",
+    PREVIOUS_HELD_ON: "zset",
+    PREVIOUS_HOLDS: "zset",
     JOURNAL: "zset",
     VOIDED: "zset",
     META: "hash",
@@ -36,8 +42,8 @@ TYPES = {
     REFUSALS: "stream",
 }
 
-RESERVATION_FIELDS = ("state", "targets", "amount", "charge", "actual", "created", "deadline", "trace")
-"""Of a reservation's hash, in the order of the fields of ``Reservation`` behind its id."""
+PREVIOUS_TYPES = {RESERVATION: "hash", ADJUSTMENT: "hash"}
+"""What is of another type in the previous format."""
 
 
 def key_prefix(namespace: str) -> str:

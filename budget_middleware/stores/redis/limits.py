@@ -11,7 +11,7 @@ from typing import Any
 from budget_middleware.core.limit_shapes import shape_of
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, RuntimeLimits, WrittenBack
-from budget_middleware.stores.packing import (
+from budget_middleware.stores.limit_fields import (
     pack_limit,
     pack_limit_field,
     unpack_limit_field,

@@ -6,7 +6,7 @@ one way up, and what a reply means is decided here alone:
     verb ──> _ask ──> Batch ──> _send ──────────────────> Wire
                         │         └ _deliver (a task): no wire yet, or the server lacks the script
     reply <── share <── _take_reply <──────────────────── Wire
-                          ├ NOSCRIPT: nothing was applied; delivered again with the script's text
+                          ├ no such script or function: nothing was applied; delivered again with the script's text
                           ├ an error: StoreRefused for all, and a server that cannot do the work is left
                           └ not the reply to this call: the connection cannot be trusted, and is broken off
 
@@ -15,7 +15,7 @@ loop, or for TOGETHER_MAX verbs: one call with sixteen verbs costs the server fa
 """
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from redis import exceptions
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.stores.base import Retention, StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis.batch import Batch, VerbReply
+from budget_middleware.stores.redis.functions import Libraries, libraries, offer, refuses_function
 from budget_middleware.stores.redis.keys import META, key_prefix
 from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lua_text, script_of
 from budget_middleware.stores.redis.server import Server
@@ -49,7 +50,7 @@ class _Gathered:
         self.batch: Batch | None = None
         # Whoever comes next will be alone too, most likely, and gains nothing by waiting for others.
         self.was_alone = True
-        self.delivering: set[asyncio.Task[None]] = set()
+        self.under_way: set[asyncio.Task[None]] = set()
 
 
 class RedisLink:
@@ -101,6 +102,10 @@ class RedisLink:
     def is_silent(self) -> bool:
         return self._server.is_silent
 
+    async def libraries(self) -> Libraries:
+        """Which libraries of functions of ours the server has."""
+        return await libraries(self._client(), self._request_script)
+
     def _client(self) -> Any:
         return self._server.client()
 
@@ -128,8 +133,9 @@ class RedisLink:
             return
         gathered.was_alone = len(batch) == 1
         script, wire = self._request_script, self._server.ready_wire
-        if wire is not None and script.digest in wire.sent_scripts:
-            wire.send(batch, "EVALSHA", script.digest, *self._words(batch))
+        command = None if wire is None else wire.commands.get(script.digest)
+        if wire is not None and command is not None:
+            wire.send(batch, *command, *self._words(batch))
             self._server.ask_role(wire)
         else:
             self._deliver_in_task(batch)
@@ -137,7 +143,9 @@ class RedisLink:
     def _take_reply(self, batch: Batch, reply: Reply) -> None:
         if batch.is_answered_by(reply):
             batch.share(reply, refusal=self._refusal_of)
-        elif _is_unknown_script(reply):
+        elif batch.is_repeatable and (_is_unknown_script(reply) or refuses_function(reply)):
+            batch.is_repeatable = False
+            self._forget_function()
             self._deliver_in_task(batch)
         elif isinstance(reply, hiredis.ReplyError):
             batch.set_exception(self._refusal_of(str(reply)))
@@ -150,11 +158,21 @@ class RedisLink:
 
     def _deliver_in_task(self, batch: Batch) -> None:
         """It may take a connection first, and the text of the script."""
-        delivering = self._gathered.here().delivering
-        task = asyncio.get_running_loop().create_task(self._deliver(batch))
-        delivering.add(task)
-        task.add_done_callback(delivering.discard)
+        task = self._start(self._deliver(batch))
         task.add_done_callback(partial(_fail_if_cancelled, batch))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        under_way = self._gathered.here().under_way
+        task = asyncio.get_running_loop().create_task(work)
+        under_way.add(task)
+        task.add_done_callback(under_way.discard)
+        return task
+
+    def _forget_function(self) -> None:
+        """Of several batches that were refused the first sends the script whole, and the function is offered again."""
+        wire, script = self._server.ready_wire, self._request_script
+        if wire is not None and wire.commands.get(script.digest) == ("FCALL", script.function):
+            del wire.commands[script.digest]
 
     def _refusal_of(self, text: str) -> StoreRefused:
         """The error that an error reply stands for; a server that cannot do the work is left, if another may."""
@@ -184,13 +202,17 @@ class RedisLink:
     async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Reply:
         """The reply to a script; an error of the server is a reply."""
         wire = await self._server.wire()
-        if script.digest in wire.sent_scripts:
+        if script.digest in wire.commands:
             reply = await wire.call("EVALSHA", script.digest, *words)
             if not _is_unknown_script(reply):
                 return reply
         # Whoever calls after this on the same wire will find the script known.
-        wire.sent_scripts.add(script.digest)
-        return await wire.call("EVAL", script.text, *words)
+        wire.commands[script.digest] = "EVALSHA", script.digest
+        reply_to_text = wire.call("EVAL", script.text, *words)
+        if script is self._request_script:
+            no_verbs = Batch(self._take_reply)
+            self._start(offer(wire, script, no_verbs=self._words(no_verbs), answer=[no_verbs.token]))
+        return await reply_to_text
 
 
 def _is_unknown_script(reply: Reply) -> bool:

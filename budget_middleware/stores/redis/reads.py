@@ -8,17 +8,20 @@ from budget_middleware.core.model import Answer, Balance, Counter, CounterProof,
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
-from budget_middleware.stores.packing import counter_name, counter_named, pack_refusal, unpack_limits
+from budget_middleware.stores.limit_fields import unpack_limits
+from budget_middleware.stores.records import counter_named
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import RedisLink, outages_named
 from budget_middleware.stores.redis.replies import (
     Inspected,
     answer_of,
+    known_entries,
     read_entries,
     read_inspected,
+    read_recalled,
     read_refusals,
-    readable_reservation,
 )
+from budget_middleware.stores.refusal_records import pack_refusal
 
 _PAGE = 500
 _SCANNED_PAGE = 5_000
@@ -62,7 +65,9 @@ class RedisReads(RedisLink):
         ]
 
     async def proofs(self) -> Sequence[CounterProof]:
-        written, held_on = await self._names(keys.COUNTER), await self._names(keys.PENDING)
+        written, held_on = await self._names(keys.COUNTER), set[Counter]()
+        for index in (keys.HELD_ON, keys.PREVIOUS_HELD_ON):
+            held_on |= await self._names(index)
         return [
             CounterProof(
                 found.counter,
@@ -94,7 +99,7 @@ class RedisReads(RedisLink):
         ordered = sorted(counters)
         for at in range(0, len(ordered), _INSPECTED_PAGE):
             page = ordered[at : at + _INSPECTED_PAGE]
-            seq, lines = await self._call("inspect", "", "\n".join(map(counter_name, page)))
+            seq, lines = await self._call("inspect", "", "\n".join(counter.name for counter in page))
             found = map(read_inspected, page, lines.split("\n"))
             # A damaged one is told by `damage`, and hides no other.
             yield [each for each in found if each is not None], int(seq)
@@ -159,22 +164,21 @@ class RedisReads(RedisLink):
 
     async def holds(self) -> Sequence[Reservation]:
         now_ms = (await self.head()).now_ms
-        with outages_named():
-            client = self._client()
-            ids = await client.zrangebyscore(f"{self._prefix}{keys.LEASES}", f"({now_ms}", "+inf")
-            async with client.pipeline(transaction=False) as pipe:
-                for id_ in ids:
-                    pipe.hmget(f"{self._prefix}{keys.RESERVATION}:{id_}", *keys.RESERVATION_FIELDS)
-                records = await pipe.execute(raise_on_error=False)
-        found = [readable_reservation(id_, fields) for id_, fields in zip(ids, records, strict=True)]
+        ids: list[str] = []
+        for index in (keys.HOLDS, keys.PREVIOUS_HOLDS):
+            with outages_named():
+                ids += await self._client().zrangebyscore(f"{self._prefix}{index}", f"({now_ms}", "+inf")
+        found = [hold for at in range(0, len(ids), _PAGE) for hold in await self._recalled(ids[at : at + _PAGE])]
         # Some may have ended since their ids were read, and what cannot be booked is due and still there.
-        held = [hold for hold in found if hold and hold.state is State.PENDING and not hold.is_due(now_ms)]
+        held = [hold for hold in found if hold.state is State.PENDING and not hold.is_due(now_ms)]
         return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
 
     async def reservation(self, id_: str) -> Reservation | None:
-        with outages_named():
-            fields = await self._client().hmget(f"{self._prefix}{keys.RESERVATION}:{id_}", *keys.RESERVATION_FIELDS)
-        return readable_reservation(id_, fields)
+        found = await self._recalled([id_])
+        return found[0] if found else None
+
+    async def _recalled(self, ids: Sequence[str]) -> Sequence[Reservation]:
+        return read_recalled(ids, await self._call("recall", "", *ids))
 
     async def reserved_by_kind(self) -> Mapping[tuple[Unit, str], int]:
         with outages_named():
@@ -207,7 +211,8 @@ class RedisReads(RedisLink):
             found += [
                 entry
                 for record in records
-                for entry in reversed(read_entries([record]))
+                # Gateways follow what they understand; operators who read on are told of the rest.
+                for entry in reversed(known_entries(record))
                 if account in (None, entry.counter.account)
             ]
         return found[:count][::-1]

@@ -1,7 +1,7 @@
 """From what the scripts tell to answers."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from budget_middleware.core.model import (
@@ -16,7 +16,10 @@ from budget_middleware.core.model import (
     Target,
 )
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.stores.packing import unpack_record, unpack_refusal, unpack_reservation
+from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.records import NewerFormat, unpack_record, unpack_reservation
+from budget_middleware.stores.refusal_records import unpack_refusal
 
 _STATUSES = {str(status): status for status in Status}
 
@@ -24,37 +27,53 @@ Records = Sequence[tuple[str, dict[str, str]]]
 """What a stream holds: the id of each record, and its fields."""
 
 
+class VerbReply(NamedTuple):
+    """What a script tells of a verb: `lua/_answer.lua` answers its local variables of these names in this order."""
+
+    status: str
+    now_ms: int
+    generation: str
+    seq: int
+    limits_version: str
+    recorded: str | None
+    rejection: Sequence[Any] | None
+    records: Sequence[str]
+    written: int
+    balances: Sequence[str]
+
+
 def answer_of(
-    reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), estimate_nanos: int = 0
+    reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), asked: Amounts = NOTHING
 ) -> Answer:
-    status_word, now_ms, generation, seq, version, recorded, rejection, records, written, balances = reply
-    status, figures = _STATUSES[status_word], map(int, balances)
+    told = VerbReply._make(reply)
+    status, figures = _STATUSES[told.status], map(int, told.balances)
     return Answer(
         status,
-        now_ms,
-        generation,
-        seq,
-        int(version),
-        unpack_reservation(id_, recorded) if recorded and status in TELLS_RECORDED else None,
-        _rejection(rejection, targets, estimate_nanos) if rejection else None,
-        tuple(_told(records)) if records else (),
-        written,
+        told.now_ms,
+        told.generation,
+        told.seq,
+        int(told.limits_version),
+        unpack_reservation(id_, told.recorded) if told.recorded and status in TELLS_RECORDED else None,
+        _rejection(told.rejection, targets, asked) if told.rejection else None,
+        tuple(_entries_of(told.records)) if told.records else (),
+        told.written,
         tuple(map(Balance, figures, figures)),
     )
 
 
-def _told(records: Sequence[str]) -> Iterator[Entry]:
+def _entries_of(records: Sequence[str]) -> Iterator[Entry]:
     for record in records:
         yield from unpack_record(record)
 
 
-def _rejection(reply: Sequence[Any], targets: Sequence[Target], estimate_nanos: int) -> Rejection:
+def _rejection(reply: Sequence[Any], targets: Sequence[Target], asked: Amounts) -> Rejection:
     index, spent, reserved = reply
-    return Rejection(targets[int(index) - 1], Balance(int(spent), int(reserved)), estimate_nanos)
+    target = targets[int(index) - 1]
+    return Rejection(target, Balance(int(spent), int(reserved)), asked.of(target.unit))
 
 
 class Inspected(NamedTuple):
-    """A counter's figures in nano-dollars, then what lasting leases and due ones hold on it."""
+    """A counter's figures in its unit, then what lasting leases and due ones hold on it."""
 
     counter: Counter
     spent: int
@@ -80,26 +99,46 @@ def _amounts(words: str) -> tuple[int, ...]:
 
 
 def read_entries(records: Iterable[str]) -> list[Entry]:
-    """The entries of the journal's records that can be read."""
+    """The entries of the journal's records that can be read. StoreRefused for one of a newer version."""
     entries: list[Entry] = []
     for record in records:
-        with suppress(ValueError):
+        with _readable("a record of the journal"):
             entries += unpack_record(record)
     return entries
 
 
+def known_entries(record: str) -> list[Entry]:
+    """Those of one record; none where it cannot be read, also where a newer version wrote it."""
+    with suppress(ValueError, KeyError):
+        return list(unpack_record(record))
+    return []
+
+
 def read_refusals(records: Records) -> list[LoggedRefusal]:
-    """The refusals of the records that can be read."""
+    """The refusals of the records that can be read. StoreRefused for one of a newer version."""
     refusals: list[LoggedRefusal] = []
-    for _, fields in records:
-        with suppress(ValueError, KeyError):
+    for id_, fields in records:
+        with _readable(f"refusal {id_}"):
             refusals.append(unpack_refusal(fields))
     return refusals
 
 
-def readable_reservation(id_: str, fields: Sequence[str | None] | Exception) -> Reservation | None:
-    if isinstance(fields, Exception) or None in fields:
-        return None
-    with suppress(ValueError):
-        return unpack_reservation(id_, fields)  # type: ignore[arg-type]
-    return None
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except NewerFormat as error:
+        raise StoreRefused(f"{what} {error}") from None
+    except (ValueError, KeyError):
+        pass
+
+
+def read_recalled(ids: Iterable[str], texts: Iterable[str]) -> list[Reservation]:
+    """What `recall` told of the ids that are known. StoreRefused for one of a newer version."""
+    found: list[Reservation] = []
+    for id_, text in zip(ids, texts, strict=True):
+        if text.startswith("!"):
+            raise StoreRefused(f"reservation {id_} {text[1:]}")
+        if text:
+            found.append(unpack_reservation(id_, text))
+    return found

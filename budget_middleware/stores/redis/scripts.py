@@ -1,4 +1,9 @@
-"""The scripts as they are sent: their texts, their digests, and what each is composed of."""
+"""The scripts as they are sent: their texts, their digests, and what each is composed of.
+
+Theory of operation. A script is composed of files that define some fifty Lua functions and, at last, ``run``. As an
+EVAL script all of it is set up anew by every call, which takes as long as half of a verb. As a *function* of the server
+(Redis 7, Valkey 7.2) the same text is set up once; see ``functions`` for when that is used.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,8 +20,11 @@ SHARED = (
     "_numbers",
     "_meta",
     "_targets",
+    "_records",
+    "_previous",
     "_reservations",
     "_counters",
+    "_holds",
     "_journal",
     "_changes",
     "_leases",
@@ -27,6 +35,7 @@ SHARED = (
 _ALSO = {
     **dict.fromkeys(("limit", "limit_news", "index_limits", "write_back_limits"), ("_limits",)),
     **dict.fromkeys(("inspect", "repair"), ("_amounts",)),
+    **dict.fromkeys(("adjust", "examine"), ("_adjustments",)),
 }
 
 
@@ -35,17 +44,45 @@ def lua_text(name: str) -> str:
     return (resources.files("budget_middleware.stores") / "lua" / f"{name}.lua").read_text("utf-8")
 
 
+LIBRARY_PREFIX = "budget_middleware_"
+"""Names of our libraries begin so; a digest follows, for versions that differ may work on one server."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """A script that does some verbs, whole, and the SHA-1 digest by which a server knows it."""
 
     digest: str
     text: str
+    library: str
+    """The same as a library of one function, whose name is the library's."""
+
+    @property
+    def function(self) -> str:
+        return f"{LIBRARY_PREFIX}{self.digest}"
 
 
 @cache
 def script_of(verb: str, clock: str) -> Script:
     """The script that does a verb, behind a clock: the text that defines ``store_time_ms()``."""
     verbs = VERBS_OF_REQUESTS if verb in VERBS_OF_REQUESTS else (verb,)
-    text = "\n".join((clock, with_pythons(map(lua_text, (*SHARED, *_ALSO.get(verb, ()), *verbs, "_dispatch")))))
-    return Script(hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(), text)
+    files = map(lua_text, (*SHARED, *_ALSO.get(verb, ()), *verbs, "_dispatch"))
+    functions = "\n".join((clock, with_pythons(files)))
+    text = f"{functions}\nreturn run(KEYS, ARGV)"
+    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    name = f"{LIBRARY_PREFIX}{digest}"
+    return Script(digest, text, _LIBRARY.format(name=name, functions=functions))
+
+
+# While a library is loaded nothing but `redis` is there, so its functions are made by the first call.
+_LIBRARY = """#!lua name={name}
+local run
+local function make_functions()
+{functions}
+return run
+end
+redis.register_function('{name}', function(keys, args)
+  run = run or make_functions()
+  return run(keys, args)
+end)
+"""

@@ -15,7 +15,9 @@ from budget_middleware.core.model import (
     Reserve,
 )
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.packing import pack_limit, pack_limit_field, pack_targets, with_bill
+from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.limit_fields import pack_limit, pack_limit_field
+from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.replies import answer_of
 
@@ -27,50 +29,56 @@ class RedisStore(RedisLimits):
         reply = await self._ask(
             "reserve",
             verb.trace,
-            verb.id,
+            _one_word(verb.id),
             pack_targets(verb.targets),
-            str(verb.asked.usd),
+            pack_asked(verb.asked),
             str(verb.lease_ms),
-            str(verb.expiry_charge.usd),
+            pack_amounts(verb.expiry_charge),
             "1" if verb.enforce else "0",
             str(verb.limits_version),
             "1" if verb.wants_entries else "0",
         )
-        return answer_of(reply, verb.id, targets=verb.targets, estimate_nanos=verb.asked.usd)
+        return answer_of(reply, verb.id, targets=verb.targets, asked=verb.asked)
 
     async def finalize(self, verb: Finalize) -> Answer:
         reply = await self._ask(
             "finalize",
             verb.trace,
-            verb.id,
+            _one_word(verb.id),
             pack_targets(verb.targets),
-            str(verb.actual.usd),
+            pack_amounts(verb.actual),
             str(verb.age_ms),
-            with_bill(verb.reason, verb.bill),
+            pack_tail(verb.reason, verb.bill),
             "1" if verb.wants_entries else "0",
         )
         return answer_of(reply, verb.id)
 
     async def release(self, verb: Release) -> Answer:
-        wants_entries = "1" if verb.wants_entries else "0"
-        reply = await self._ask("release", verb.trace, verb.id, str(verb.age_ms), verb.reason, wants_entries)
+        reply = await self._ask(
+            "release",
+            verb.trace,
+            _one_word(verb.id),
+            str(verb.age_ms),
+            pack_tail(verb.reason),
+            "1" if verb.wants_entries else "0",
+        )
         return answer_of(reply, verb.id)
 
     async def extend(self, verb: Extend) -> Answer:
-        return answer_of(await self._ask("extend", verb.trace, verb.id, str(verb.lease_ms)), verb.id)
+        return answer_of(await self._ask("extend", verb.trace, _one_word(verb.id), str(verb.lease_ms)), verb.id)
 
     async def expire(self, verb: Expire) -> Answer:
-        return answer_of(await self._call("expire", verb.trace, verb.id, verb.reason), verb.id)
+        return answer_of(await self._call("expire", verb.trace, _one_word(verb.id), pack_tail(verb.reason)), verb.id)
 
     async def adjust(self, verb: Adjust) -> Answer:
         reply = await self._call(
             "adjust",
             verb.trace,
-            verb.id,
+            _one_word(verb.id),
             pack_targets(verb.targets),
-            str(verb.amount.usd),
+            pack_amounts(verb.amount),
             "1" if verb.any_window else "0",
-            with_bill(verb.reason, verb.bill),
+            pack_tail(verb.reason, verb.bill),
         )
         return answer_of(reply, verb.id)
 
@@ -78,11 +86,11 @@ class RedisStore(RedisLimits):
         reply = await self._call(
             "repair",
             verb.trace,
-            verb.id,
+            _one_word(verb.id),
             pack_targets((verb.target,)),
             str(verb.spent),
             str(verb.found_at_seq),
-            verb.reason,
+            pack_tail(verb.reason),
         )
         return answer_of(reply, verb.id)
 
@@ -102,3 +110,10 @@ class RedisStore(RedisLimits):
         fields = " ".join(pack_limit_field(pattern, period) for period in periods)
         reply = await self._call("limit", "", limit, fields, shape_of(pattern), self._limit_changes_max)
         return answer_of(reply).limits_version
+
+
+def _one_word(id_: str) -> str:
+    """StoreRefused for an id that records could not be read by: see ``records``."""
+    if len(id_.split()) != 1 or id_ != id_.strip():
+        raise StoreRefused(f"{id_[:80]!r} is no id: it must be one word without white space")
+    return id_

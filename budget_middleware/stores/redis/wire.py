@@ -58,8 +58,8 @@ class Wire(asyncio.Protocol):
     def __init__(self, *, timeout_s: float, silence: Silence | None = None) -> None:
         self._is_late = self._is_retired = False
         self._silence = silence or Silence()
-        # Digests of the scripts that were sent whole on this wire, so that the server knows them.
-        self.sent_scripts: set[str] = set()
+        # The command for each script that was sent whole on this wire, so that the server knows it, by its digest.
+        self.commands: dict[str, tuple[str, str]] = {}
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         # Text that is no UTF-8 must not stop the replies behind it: whoever reads it finds it damaged.

@@ -1,0 +1,26 @@
+-- What is pending stands in indexes by its deadline: that of all holds, and that of each counter.
+
+local function indexes_of(record)
+  local targets = record.target_list
+  if record.is_previous then return previous_indexes(targets) end
+  if not targets.indexes then
+    targets.indexes = {HOLDS}
+    for at, target in ipairs(targets) do targets.indexes[at + 1] = target.counter.index end
+  end
+  return targets.indexes
+end
+
+-- Moves a hold in its indexes from one deadline to another; '' is none. Where one of them is of another type, the call stops
+-- here, and none has changed.
+local function move_hold(record, from, to)
+  local indexes, id = indexes_of(record), record.id
+  for at = 1, #indexes do
+    local reply
+    if to == '' then reply = try('ZREM', indexes[at], id) else reply = try('ZADD', indexes[at], to, id) end
+    if type(reply) == 'table' then
+      local changed = {id = id, target_list = {indexes = {spread(indexes, 1, at - 1)}}}
+      move_hold(changed, to, from)
+      error(reply)
+    end
+  end
+end

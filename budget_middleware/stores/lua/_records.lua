@@ -1,0 +1,49 @@
+-- Reservations and adjustments: text, `2 pending asked=usd:1200000 held=usd:1200000 …`, and then its targets. First the
+-- format, then the state, then fields in any order, of which those that are empty are left out. What this version does not
+-- know is kept where a record is rewritten.
+--
+-- Here a reservation is a record with its fields by name, all of them text. `seq` is where the journal has its reserve,
+-- for a release to find; `made` and `due` are milliseconds; `more` is what is not known here.
+
+local IS_DAMAGED = 'is damaged'
+
+-- With whatever its state needs, and nothing that could not be booked. `asked` is '0' where a reserve asked for nothing: only
+-- what came to its end without a reserve has none, and only such a release has no targets.
+local function is_sound(record)
+  local is_over = has_ended(record.state)
+  local is_whole_record = is_over or is_over == false and record.asked ~= '' and #record.target_list > 0
+  return is_whole_record and (record.state ~= STATE_PENDING or record.due ~= '')
+    and (record.asked == '0' or are_amounts(record.asked))
+    and are_amounts(record.held) and are_amounts(record.charge) and are_amounts(record.actual)
+    and (record.made == '' or is_figure(record.made)) and (record.due == '' or is_figure(record.due))
+end
+
+-- Reads `name=value` into the fields of a record; whatever else there is, and whether that is all.
+local function read_fields(record, fields)
+  local read, more = 0, ''
+  for name, value in gmatch(fields, ' ([%l_]+)=([^ ]+)') do
+    read = read + #name + #value + 2
+    if record[name] then record[name] = value else more = more .. ' ' .. name .. '=' .. value end
+  end
+  return more, read == #fields
+end
+
+-- The record of a text, or nil and what is wrong with it.
+local function parse_reservation(id, key, text)
+  local version, state, fields, targets = match(text, '^(%d+) (%l+)([^\n]*)\n?(.*)$')
+  if not version then return nil, IS_DAMAGED end
+  if is_newer(version) then return nil, newer(version) end
+  local record = new_fields()
+  local more, are_fields_sound = read_fields(record, fields)
+  local target_list, are_targets_sound = parse_targets(targets)
+  record.id, record.key, record.text, record.state, record.more = id, key, text, state, more
+  record.targets, record.target_list = targets, target_list
+  if not (are_fields_sound and are_targets_sound and is_sound(record)) then return nil, IS_DAMAGED end
+  return record
+end
+
+local function new_reservation(id, key, state, packed, targets)
+  local record = new_fields()
+  record.id, record.key, record.state, record.more, record.targets, record.target_list = id, key, state, '', packed, targets
+  return record
+end
