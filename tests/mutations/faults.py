@@ -119,6 +119,43 @@ FAULTS = (
         "  local targets = known and known.target_list or {}\n",
         "  local targets = {}\n",
     ),
+    # Units.
+    Fault(
+        "a counter of tokens takes the amount of money",
+        "core/transitions.py",
+        "        place = target.place\n",
+        "        place = 0\n",
+    ),
+    Fault(
+        "a counter of tokens refuses by the estimate of money",
+        "core/transitions.py",
+        "limit, estimate = target.limit, asked[target.place]",
+        "limit, estimate = target.limit, asked[0]",
+    ),
+    Fault(
+        "a refusal names any unit",
+        "core/transitions.py",
+        "return not rejection.is_held, -rejection.target.place, rejection.shortfall",
+        "return not rejection.is_held, 0, rejection.shortfall",
+    ),
+    Fault(
+        "an adjustment books money on every counter",
+        "core/transitions.py",
+        "[(target, verb.amount[target.place]) for target in verb.targets]",
+        "[(target, verb.amount.usd) for target in verb.targets]",
+    ),
+    Fault(
+        "the engine adds up what is held of any unit",
+        "stores/engine_call.py",
+        "[((unit, kind_of(account)), held[unit, account]) for unit, account in held]",
+        '[(("usd", kind_of(account)), held[unit, account]) for unit, account in held]',
+    ),
+    Fault(
+        "a counter of tokens is held to the limit of money",
+        "operations/binding.py",
+        " if counter.unit is Unit.USD else None",
+        "",
+    ),
     Fault(
         "a repeat with another amount is a duplicate",
         "core/transitions.py",
