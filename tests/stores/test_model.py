@@ -44,20 +44,24 @@ NEW = "new"
 ids = st.sampled_from("abcd")
 # An ending is mostly sent to what awaits one, the last first.
 targeted = st.sampled_from([0, 0, 0, 0, 1, 2, 3, "a", "b", "c", "d"])
-amounts = st.integers(0, 3).map(Amounts)
+# Mostly of all units at once: what one of them may not, none may.
+amounts = st.builds(Amounts, usd=st.integers(0, 3), tokens=st.integers(0, 3), requests=st.integers(0, 1))
 leases_ms = st.sampled_from(LEASES_MS)
 ages_ms = st.sampled_from([0, 0, 0, 0, REMEMBER_MS, REMEMBER_MS + 1])
-# Two periods of one account, and another account; some windows have just closed or not begun.
+# Two periods of one account, and another account, each with counters of other units; some windows have just closed or
+# not begun.
 places = st.lists(
     st.sampled_from(
         [
             ("key:a", Period.HOUR, Unit.USD),
+            ("key:a", Period.HOUR, Unit.TOKENS),
             ("key:a", Period.DAY, Unit.USD),
             ("team:b", Period.HOUR, Unit.USD),
+            ("team:b", Period.HOUR, Unit.REQUESTS),
         ]
     ),
     min_size=1,
-    max_size=3,
+    max_size=4,
     unique=True,
 )
 limits = st.sampled_from([5, 5, 5, 3, None])
@@ -131,7 +135,7 @@ class StoresSideBySide(SideBySide):
     @rule(
         id_=ids,
         places=places,
-        amount=st.integers(-2, 3).map(Amounts),
+        amount=st.builds(Amounts, *[st.integers(-2, 3)] * 3),
         hours_off=hours_off,
         any_window=st.booleans(),
     )
