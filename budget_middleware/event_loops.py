@@ -39,9 +39,9 @@ class PerEventLoop(Generic[_T]):
         self._latest = _NO_LATEST
         return self._values.pop(asyncio.get_running_loop(), None)
 
-    def begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """Leave all values to the parent of this process: what would be closed here would be closed there."""
-        _of_the_parent.append(self._values)
+        _kept_from_parent.append(self._values)
         self._values, self._latest = weakref.WeakKeyDictionary(), _NO_LATEST
 
     def _of(self, loop: asyncio.AbstractEventLoop) -> _T:
@@ -62,13 +62,13 @@ def _no_loop() -> None:
 
 _NO_LATEST: tuple[Callable[[], None], Any] = (_no_loop, None)
 _living: "weakref.WeakSet[PerEventLoop[Any]]" = weakref.WeakSet()
-_of_the_parent: list[object] = []
+_kept_from_parent: list[object] = []
 
 
-def _begin_anew() -> None:
+def _reset_after_fork() -> None:
     for each in list(_living):
-        each.begin_anew()
+        each.reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -23,7 +23,7 @@ from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests, template_of
 from budget_middleware.routing import Router, Standing
-from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_doubts
+from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
@@ -205,7 +205,7 @@ class BudgetMiddleware:
             # As Starlette does: a test client would take a return for a start.
             raise self._error
         self._lifespan_state = scope.get("state", {})
-        for doubt in server_doubts():
+        for doubt in server_warnings():
             _log.warning("%s", doubt)
         await self._require_store(receive, send)
 

@@ -21,7 +21,7 @@ def runs_asyncio() -> bool:
     return True
 
 
-def server_doubts() -> Iterator[str]:
+def server_warnings() -> Iterator[str]:
     """What an operator should know of this server; in a line each."""
     if os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/") and not _has_named_grace():
         yield (

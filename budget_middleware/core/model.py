@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
+from budget_middleware.core.fast_enum import FastStrEnum
 from budget_middleware.core.units import NOTHING, PLACES, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
-from budget_middleware.core.words import Word
 
 
-class State(Word):
+class State(FastStrEnum):
     """What a reservation is at one instant."""
 
     PENDING = "pending"
@@ -28,7 +28,7 @@ class State(Word):
     EXPIRED = "expired"
 
 
-class Op(Word):
+class Op(FastStrEnum):
     """The verbs that change counters, as the journal and the spans name them."""
 
     RESERVE = "reserve"
@@ -38,7 +38,7 @@ class Op(Word):
     ADJUST = "adjust"
 
 
-class Status(Word):
+class Status(FastStrEnum):
     """Every answer that a verb can get. An outage is an exception, never a status."""
 
     # Asks the ledger to refresh what it sent and to repeat: nothing was decided.

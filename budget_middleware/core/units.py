@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
+from budget_middleware.core.fast_enum import FastStrEnum
 from budget_middleware.core.money import NANOS_PER_USD, usd_from_nanos
-from budget_middleware.core.words import Word
 
 
-class Unit(Word):
+class Unit(FastStrEnum):
     """What a counter counts. Figures of a counter are integers of its unit; those of ``USD`` are nano-dollars."""
 
     USD = "usd"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final
 
-from budget_middleware.core.words import Word
+from budget_middleware.core.fast_enum import FastStrEnum
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Usage:
     code_executions: int = 0
 
 
-class Unit(Word):
+class Unit(FastStrEnum):
     """What is counted and billed, by the names of the own price file: kinds of tokens, then the rest."""
 
     INPUT = "input"

@@ -14,13 +14,13 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.words import Word
+from budget_middleware.core.fast_enum import FastStrEnum
 
 FOREVER_MS = 253_402_300_800_000
 """Start of the year 10000 in UTC, in milliseconds since 1970."""
 
 
-class Period(Word):
+class Period(FastStrEnum):
     """How often a limit starts anew, shortest first."""
 
     HOUR = "hour"

@@ -58,7 +58,7 @@ class Ledger(LedgerParts):
 
     def note(self, topic: Topic, text: str) -> bool:
         """Tell operators what only this process sees; whether it had not been told before."""
-        return self._noticeboard.note(topic, text)
+        return self._operator_notes.note(topic, text)
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it in a task that no request's cancellation reaches, and that a shutdown waits for."""

@@ -16,7 +16,7 @@ from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.monitor import StoreMonitor
-from budget_middleware.ledger.noticeboard import Noticeboard
+from budget_middleware.ledger.operator_notes import OperatorNotes
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reserving import Reserving
 from budget_middleware.ledger.settings_watch import SettingsWatch
@@ -89,7 +89,7 @@ class LedgerParts:
         self._endings = Endings(
             store, calls=calls, tasks=tasks, timeout=timeout, leases=self._leases, spool=spool, local=local
         )
-        self._noticeboard = Noticeboard(store, tasks=tasks, timeout=timeout)
+        self._operator_notes = OperatorNotes(store, tasks=tasks, timeout=timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)
         self._refusals = RefusalLog(store, tasks=tasks, telemetry=self.telemetry, timeout=timeout)
         self._reserving = Reserving(

@@ -25,7 +25,7 @@ from budget_middleware.stores.base import StoreUnavailable
 LATE = 0.25
 """A wire that was silent for so much of the time-out takes no new calls: another is made for these."""
 
-Word = str | bytes
+Argument = str | bytes
 Reply = object
 """What hiredis makes of a reply: text, a number, None, a list of them, or a ``ReplyError`` (not raised)."""
 
@@ -80,7 +80,7 @@ class Wire(asyncio.Protocol):
         """Whether the server owes no reply."""
         return not self._waiting
 
-    def call(self, *words: Word) -> "asyncio.Future[Reply]":
+    def call(self, *words: Argument) -> "asyncio.Future[Reply]":
         """Send a command; the future is the caller's, to cancel at will.
 
         It raises StoreUnavailable where no reply comes. UnicodeEncodeError for words that cannot be sent.
@@ -89,7 +89,7 @@ class Wire(asyncio.Protocol):
         self.send(reply, *words)
         return reply
 
-    def send(self, waiter: Waiter, *words: Word) -> None:
+    def send(self, waiter: Waiter, *words: Argument) -> None:
         """Send a command; ``waiter`` is told its reply, or StoreUnavailable where none comes."""
         # Packed first: what cannot be sent must not be waited for.
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # Its stub forgets that there may be several.

@@ -12,7 +12,7 @@ AT_MOST = 1_000
 _log = logging.getLogger("budget_middleware")
 
 
-class Noticeboard:
+class OperatorNotes:
     """Notes each text once a process. A note that does not reach the store stands in the log all the same."""
 
     def __init__(self, store: Store, *, tasks: OwnedTasks, timeout: SharedTimeout) -> None:
