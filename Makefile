@@ -1,5 +1,5 @@
 # Everything a developer runs. Needs git, make and Python 3.11 or newer; the first use of any target fills .venv.
-# `make test ARGS="-k limits -x"` passes ARGS on; `make demo PYTHON=/path/to/python3` chooses the interpreter.
+# `make test ARGS="-k limits -x"` passes ARGS on, to one process then; `make demo PYTHON=/path/to/python3` chooses the interpreter.
 
 PYTHON ?=
 ARGS ?=
@@ -10,113 +10,105 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
-.PHONY: help setup demo test lint types contracts check wheel coverage bench bench-guard bench-litellm estimates fuzz jaeger jaeger-binary test-jaeger test-partition test-gateways test-llama-cpp mutations simulate clean
-help:
-	@echo "make demo | test | lint | types | contracts | check (all four) | wheel | coverage | mutations | simulate | bench | bench-guard | estimates | fuzz | clean"
-	@echo "make test-gateways | bench-litellm (install LiteLLM and others) | test-llama-cpp (compiles it); make jaeger | jaeger-binary | test-jaeger (need Go)"
-	@echo "make observability-tools | test-observability (need Go, and Prometheus from Debian)"
-	@echo "make test-partition (needs root and iproute2)"
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 22
 
-setup: $(READY)
+setup: $(READY) ## fill .venv
 
-demo: $(READY)
+demo: $(READY) ## two gateways, a provider and a real Valkey under traffic, in your terminal
 	@$(BIN)/budget-middleware demo $(ARGS)
 
-test: $(READY)
-	@$(BIN)/python -m pytest $(ARGS)
+# Tests that measure, or that make the machine late on purpose: nothing runs beside those.
+ALONE := tests/overload tests/asgi/test_long_bodies.py tests/e2e/test_many_limits.py
 
-lint: $(READY)
+test: $(READY) ## all tests, on all cores
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ALONE:%=--ignore=%)
+	@$(BIN)/python -m pytest $(ALONE)
+else
+	@$(BIN)/python -m pytest $(ARGS)
+endif
+
+lint: $(READY) ## ruff
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-types: $(READY)
+types: $(READY) ## mypy
 	@$(BIN)/mypy
 
-contracts: $(READY)
-	@$(BIN)/lint-imports
+contracts: $(READY) ## which module may import which
+	@$(BIN)/lint-imports --config import_contracts.toml
 
-check: test lint types contracts
+commits: $(READY) ## whether commit messages have their form
+	@$(BIN)/python .ci/check_commits.py
 
-wheel: $(READY)
+check: test lint types contracts ## tests, lint, types and contracts
+
+wheel: $(READY) ## build the wheel, and use it in a fresh virtualenv
 	@$(BIN)/python .ci/check_wheel.py
 
-coverage: $(READY)
+coverage: $(READY) ## which lines no test reaches
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-# Plants faults and tells which test finds each: the better part of an hour.
-mutations: $(READY)
+mutations: $(READY) ## plant faults, and tell which test finds each: an hour
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
 # Speed, in an environment of its own: uvicorn with uvloop and httptools, and what we are compared with.
 BENCH := .venv-bench
 
-bench: $(BENCH)/.ready
+bench: $(BENCH)/.ready ## measure; ARGS=--help lists what
 	@$(BENCH)/bin/python -m benchmarks $(ARGS)
 
-# A minute: CPU time in ratios, for CI.
-bench-guard: $(BENCH)/.ready
+bench-guard: $(BENCH)/.ready ## CPU time in ratios, for CI: a minute
 	@$(BENCH)/bin/python -m benchmarks guard $(ARGS)
-
-$(BENCH)/.ready: pyproject.toml $(READY)
-	@echo "Installing into $(BENCH): a minute, once."
-	@test -x $(BENCH)/bin/python || $(BIN)/python -m venv --clear $(BENCH)
-	@$(BENCH)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BENCH)/bin/python -m pip install --quiet --editable '.[otlp]' --group bench
-	@touch $@
 
 # `make simulate SEEDS=1-10000`, `make simulate ARGS=--scripts`, `make simulate SEEDS=42 ARGS=--story`.
 SEEDS ?= 1-1000
-simulate: $(READY)
+simulate: $(READY) ## play random stories of requests, workers and faults: SEEDS=1-1000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 # A real Jaeger. The script names its version, so a change of it builds anew.
 JAEGER := build/jaeger
 
-jaeger: $(JAEGER)
+jaeger: $(JAEGER) ## a real Jaeger (needs Go)
 	@bash .ci/jaeger run $(JAEGER)
 
-jaeger-binary: $(JAEGER)
+jaeger-binary: $(JAEGER) ## build it
 
 $(JAEGER): .ci/jaeger
 	@bash .ci/jaeger build $@
 
-test-jaeger: $(READY) $(JAEGER)
+test-jaeger: $(READY) $(JAEGER) ## tests that ask a real Jaeger (needs Go)
 	@$(BIN)/python -m pytest -m jaeger tests/jaeger $(ARGS)
 
 # Workers and a server in network namespaces, and the wire between them cut: needs root, and `ip` of iproute2.
-test-partition: $(READY)
+test-partition: $(READY) ## tests that cut a real network (needs root and iproute2)
 	@$(BIN)/python -m pytest -m partition tests/partition $(ARGS)
 
 # A real Prometheus (root: installed from Debian's packages) and a real collector (built with Go).
 COLLECTOR := build/collector
 
-observability-tools: $(COLLECTOR)
+observability-tools: $(COLLECTOR) ## install Prometheus and build a collector (needs Go, and root or Prometheus)
 	@bash .ci/observability prometheus
 
 $(COLLECTOR): .ci/observability $(wildcard .ci/collector/*)
 	@bash .ci/observability collector $@
 
-test-observability: $(READY) observability-tools
+test-observability: $(READY) observability-tools ## tests with a real Prometheus and a real collector
 	@$(BIN)/python -m pytest -m observability tests/observability $(ARGS)
 
 # How far off estimates are, by tokenizers that are in packages.
 ESTIMATES := .venv-estimates
 
-estimates: $(ESTIMATES)/.ready
+estimates: $(ESTIMATES)/.ready ## how far off estimates are, by tokenizers
 	@$(ESTIMATES)/bin/python -m benchmarks.estimates
 
-$(ESTIMATES)/.ready: pyproject.toml $(READY)
-	@echo "Installing tokenizers into $(ESTIMATES): a minute, once."
-	@test -x $(ESTIMATES)/bin/python || $(BIN)/python -m venv --clear $(ESTIMATES)
-	@$(ESTIMATES)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(ESTIMATES)/bin/python -m pip install --quiet --editable . --group estimates
-	@touch $@
-
 # Looks for bytes that break the parsers, led by what they reach. `make fuzz ARGS=-max_total_time=3600`.
-fuzz: $(READY)
+fuzz: $(READY) ## look for bytes that break the parsers
 	@$(BIN)/python -m pip install --quiet --group fuzz
 	@mkdir -p build/fuzz
 	@$(BIN)/python -m tests.apis.fuzz -max_total_time=60 $(ARGS) build/fuzz
@@ -124,26 +116,29 @@ fuzz: $(READY)
 # Other people's gateways and servers, with us in front.
 GATEWAYS := .venv-gateways
 
-test-gateways: $(READY) $(GATEWAYS)/.ready
+test-gateways: $(READY) $(GATEWAYS)/.ready ## tests of other gateways with us in front
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways $(ARGS)
 
 # The LiteLLM proxy alone and guarded, from the environment of `test-gateways`.
-bench-litellm: $(BENCH)/.ready $(GATEWAYS)/.ready
+bench-litellm: $(BENCH)/.ready $(GATEWAYS)/.ready ## the LiteLLM proxy alone and guarded
 	@$(BENCH)/bin/python -m benchmarks compare litellm --litellm $(GATEWAYS)/bin/python $(ARGS)
 
 # Not part of `test-gateways`: pip compiles llama.cpp, ten minutes on two cores.
-test-llama-cpp: $(READY) $(GATEWAYS)/.ready
+test-llama-cpp: $(READY) $(GATEWAYS)/.ready ## tests of llama-cpp-python, which is compiled for them
 	@$(GATEWAYS)/bin/python -m pip install --quiet --group llama-cpp
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m llama_cpp tests/gateways $(ARGS)
 
-$(GATEWAYS)/.ready: pyproject.toml $(READY)
-	@echo "Installing gateways into $(GATEWAYS): two minutes, once."
-	@test -x $(GATEWAYS)/bin/python || $(BIN)/python -m venv --clear $(GATEWAYS)
-	@$(GATEWAYS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(GATEWAYS)/bin/python -m pip install --quiet --editable . --group gateways
+# An environment for each of these groups of dependencies.
+EXTRAS_bench := [otlp]
+
+.venv-%/.ready: pyproject.toml $(READY)
+	@echo "Installing the group $* into .venv-$*: a minute or two, once."
+	@test -x .venv-$*/bin/python || $(BIN)/python -m venv --clear .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	@.venv-$*/bin/python -m pip install --quiet --editable '.$(EXTRAS_$*)' --group $*
 	@touch $@
 
-clean:
+clean: ## remove everything that was installed or built
 	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
