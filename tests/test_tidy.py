@@ -1,0 +1,91 @@
+"""What CONTRIBUTING.md promises of the code: short modules, short functions, and no name that was replaced."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "budget_middleware"
+CODE = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".lua"))
+MOST_LINES = 250
+MOST_LINES_OF_A_FUNCTION = 50
+
+LONGER_MODULES = {
+    "apis/counting.py": "one walk over a request's JSON, whose branches share their counts",
+    "apis/form.py": "one reader of forms and its states",
+    "core/audit.py": "one reading of the journal; what it finds hangs on what it has read",
+    "core/model.py": "all values that ledger and store exchange, side by side",
+    "core/transitions.py": "every rule of a reservation, by design in one file",
+    "prices/gaps.py": "a table of prices",
+    "request/bill.py": "what an answer is billed at, from all that it may tell",
+    "request/body.py": "one body: read, inflated, replayed",
+    "request/exchange.py": "the ASGI messages of one request, in their order",
+    "settings.py": "a table of settings",
+    "stores/base.py": "the protocol of all stores, and the values it names",
+    "stores/redis/reads.py": "all that operators read of a server",
+    "testing.py": "one module for users to import",
+}
+"""Modules over 250 lines, each with its reason."""
+
+LONGER_FUNCTIONS = {
+    "apis/openai_usage.py: _take_usage": "a table of spellings, read from top to bottom",
+    "ledger/parts.py: __init__": "the wiring of a ledger",
+}
+"""Functions over 50 lines, each with its reason."""
+
+REPLACED = {
+    "Desk": "OperatorContext",
+    "StoreFollower": "StoreMonitor",
+    "doubt_about": "warnings_for",
+    "doubts_about": "warnings_for",
+    "leave_untold": "defer",
+    "look_again": "export",
+    "server_doubts": "warnings_for",
+    "skim": "read",
+    "tell_untold": "export",
+}
+"""Names that the code once had, and what stands for them now: house style in CONTRIBUTING.md."""
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def _length(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
+@pytest.mark.parametrize("path", CODE, ids=_name)
+def test_a_module_is_short_or_says_why_not(path: Path):
+    assert _length(path) <= MOST_LINES or _name(path) in LONGER_MODULES
+
+
+def test_no_reason_is_left_over():
+    assert {name for name in LONGER_MODULES if _length(PACKAGE / name) <= MOST_LINES} == set()
+
+
+def _functions(path: Path) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None, "a parsed function ends somewhere"
+            yield f"{_name(path)}: {node.name}", node.end_lineno - node.lineno + 1
+
+
+def test_functions_are_short():
+    found = dict(each for path in CODE if path.suffix == ".py" for each in _functions(path))
+    assert {name for name, lines in found.items() if lines > MOST_LINES_OF_A_FUNCTION} == LONGER_FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize("path", CODE, ids=_name)
+def test_every_module_says_what_it_is(path: Path):
+    first = path.read_text("utf-8").lstrip('r"-# ')
+    assert not first or first[0].isupper() or first.startswith("`") or path.name == "__init__.py"
+
+
+@pytest.mark.parametrize("path", CODE, ids=_name)
+def test_no_replaced_name_comes_back(path: Path):
+    words = set(re.findall(r"[A-Za-z_]\w*", path.read_text("utf-8")))
+    assert {word: REPLACED[word] for word in words & REPLACED.keys()} == {}
