@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rate, Unit
+from budget_middleware.core.pricing import Rate, UsageClass
 from budget_middleware.opening import price_book
 from budget_middleware.prices import PriceBook, PriceMap, UnknownModel, imported_map, installed_map
 from budget_middleware.settings import load
@@ -82,7 +82,7 @@ def with_map():
 def test_the_map_goes_first(with_map, name, provider, usd):
     rates = with_map.resolve(name)
     assert rates is not None
-    assert (rates.provider, rates.of(Unit.INPUT).nanos_per_million) == (provider, nanos_from_usd(usd))
+    assert (rates.provider, rates.of(UsageClass.INPUT).nanos_per_million) == (provider, nanos_from_usd(usd))
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_a_later_source_prices_what_the_map_leaves_out_and_names_the_model(with_
     found = with_map.find("gpt-4o")
     assert found is not None
     assert (found.rates.model, found.source) == ("gpt-4o", "LiteLLM")
-    assert found.source_of(Unit.INPUT) == "LiteLLM"
-    assert found.source_of(Unit.CACHED_INPUT) == "genai-prices"
-    assert found.rates.of(Unit.CACHED_INPUT).nanos_per_million == nanos_from_usd("1.25")
+    assert found.source_of(UsageClass.INPUT) == "LiteLLM"
+    assert found.source_of(UsageClass.CACHED_INPUT) == "genai-prices"
+    assert found.rates.of(UsageClass.CACHED_INPUT).nanos_per_million == nanos_from_usd("1.25")
     # A limit on model:gpt-4o binds its versions with and without LiteLLM.
     versioned = with_map.resolve("azure/eu/gpt-4o-2024-08-06")
     assert versioned is not None
@@ -128,16 +128,16 @@ def test_an_imported_litellm_is_a_source_and_a_change_of_its_map_counts_after_a_
     imported.model_cost["gpt-4o-mini"] = entry("openai", 9, 9)
     rates = book.resolve("gpt-4o")
     assert rates is not None
-    assert rates.of(Unit.INPUT).nanos_per_million == nanos_from_usd("2.6")
+    assert rates.of(UsageClass.INPUT).nanos_per_million == nanos_from_usd("2.6")
     mini = book.resolve("gpt-4o-mini")
     assert mini is not None
-    assert mini.of(Unit.INPUT).nanos_per_million == nanos_from_usd("0.15")
+    assert mini.of(UsageClass.INPUT).nanos_per_million == nanos_from_usd("0.15")
 
 
 def test_it_can_be_left_out(imported):
     rates = price_book(load(litellm_prices="off")).resolve("gpt-4o")
     assert rates is not None
-    assert rates.of(Unit.INPUT).nanos_per_million == nanos_from_usd("2.5")
+    assert rates.of(UsageClass.INPUT).nanos_per_million == nanos_from_usd("2.5")
 
 
 def test_the_file_of_an_installed_litellm_is_read_without_importing_it(tmp_path, monkeypatch):
@@ -150,7 +150,7 @@ def test_the_file_of_an_installed_litellm_is_read_without_importing_it(tmp_path,
     assert imported_map() is None
     rates = price_book(load(litellm_prices="installed")).resolve("gpt-4o")
     assert rates is not None
-    assert rates.of(Unit.INPUT).nanos_per_million == nanos_from_usd("2.6")
+    assert rates.of(UsageClass.INPUT).nanos_per_million == nanos_from_usd("2.6")
 
 
 @pytest.mark.parametrize("shape", [[], "prices", 7, {1: {}}])
@@ -176,8 +176,8 @@ def test_so_is_a_file_that_cannot_be_read(tmp_path, monkeypatch, caplog, text):
 def test_a_table_of_tiers_is_read(with_map):
     rates = with_map.resolve("dashscope/tiered")
     assert rates is not None
-    assert rates.of(Unit.INPUT) == Rate(nanos_from_usd("0.05"), ((256_000, nanos_from_usd("0.25")),))
-    assert rates.of(Unit.OUTPUT) == Rate(nanos_from_usd("0.4"), ((256_000, nanos_from_usd("2")),))
+    assert rates.of(UsageClass.INPUT) == Rate(nanos_from_usd("0.05"), ((256_000, nanos_from_usd("0.25")),))
+    assert rates.of(UsageClass.OUTPUT) == Rate(nanos_from_usd("0.4"), ((256_000, nanos_from_usd("2")),))
 
 
 @pytest.mark.parametrize("start", [-1, "0", None, True, 1e30])

@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices
 from budget_middleware.testing import ScriptedApp, call
 from tests.asgi.wire import ask, bearer, completion, usage
@@ -33,7 +33,7 @@ def own(tmp_path):
 
 def output_usd(book, model):
     rates = book.resolve(model)
-    return rates and Decimal(rates.of(Unit.OUTPUT).nanos_per_million) / nanos_from_usd(1)
+    return rates and Decimal(rates.of(UsageClass.OUTPUT).nanos_per_million) / nanos_from_usd(1)
 
 
 @pytest.mark.parametrize(("name", "model", "usd"), [("own-alias", "mine", 2), ("fast", "gpt-4o", 10)])

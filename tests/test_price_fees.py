@@ -6,7 +6,7 @@ from typing import ClassVar
 import pytest
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Unit, Usage, cost_nanos
+from budget_middleware.core.pricing import Usage, UsageClass, cost_nanos
 from budget_middleware.core.usage import FIELD_OF_TOOL
 from budget_middleware.prices import PriceBook, PriceMap, load_prices
 from tests.test_prices import REJECT, book
@@ -19,9 +19,9 @@ class TestFeesAndModes:
         return load_prices(path)
 
     def test_every_unit_can_be_named_and_is_billed(self, tmp_path):
-        fields = "\n".join(f"{unit} = 2" for unit in Unit)
+        fields = "\n".join(f"{unit} = 2" for unit in UsageClass)
         prices = self.load(tmp_path, f"[models.m]\n{fields}\n[models.m.fast]\n{fields}\n")["m"]
-        assert prices.by_unit.keys() == prices.by_mode["fast"].keys() == set(Unit)
+        assert prices.by_unit.keys() == prices.by_mode["fast"].keys() == set(UsageClass)
         for unit, name in FIELD_OF_TOOL.items():
             # Beside the fee of the request.
             assert cost_nanos(prices, Usage(**{name: 3})) == nanos_from_usd("8"), unit
@@ -77,18 +77,23 @@ class TestFeesAndModes:
     @pytest.mark.parametrize(
         ("name", "unit"),
         [
-            ("gpt-4o", Unit.WEB_SEARCH),
-            ("gpt-4o-search-preview", Unit.REQUEST),
-            ("perplexity/sonar-pro", Unit.REQUEST),
-            ("perplexity/sonar-deep-research", Unit.WEB_SEARCH),
-            ("vertex_ai/gemini-2.5-pro", Unit.GROUNDED_REQUEST),
-            ("gemini/gemini-3-flash-preview", Unit.WEB_SEARCH),
+            ("gpt-4o", UsageClass.WEB_SEARCH),
+            ("gpt-4o-search-preview", UsageClass.REQUEST),
+            ("perplexity/sonar-pro", UsageClass.REQUEST),
+            ("perplexity/sonar-deep-research", UsageClass.WEB_SEARCH),
+            ("vertex_ai/gemini-2.5-pro", UsageClass.GROUNDED_REQUEST),
+            ("gemini/gemini-3-flash-preview", UsageClass.WEB_SEARCH),
         ],
     )
     def test_the_fees_of_a_price_map(self, tmp_path, name, unit):
         entry = {"input_cost_per_token": 1e-06, "output_cost_per_token": 1e-06, **self.FEES}
         prices = self.load(tmp_path, json.dumps({name: entry}))[name]
-        fees = {unit: "0.012", Unit.CODE_CONTAINER: "0.03", Unit.FILE_SEARCH: "0.0025", Unit.MAPS_REQUEST: "0.025"}
+        fees = {
+            unit: "0.012",
+            UsageClass.CODE_CONTAINER: "0.03",
+            UsageClass.FILE_SEARCH: "0.0025",
+            UsageClass.MAPS_REQUEST: "0.025",
+        }
         for fee, usd in fees.items():
             assert prices.by_unit[fee].nanos_per_million == nanos_from_usd(usd) * 1_000_000
         low = prices.in_modes(("search_low",)).by_unit[unit]

@@ -3,7 +3,7 @@
 import pytest
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
 from budget_middleware.prices.spelling import as_answered, is_same_model
 
@@ -168,7 +168,7 @@ def test_a_name_costs_what_its_provider_asks(name, provider, usd_in, usd_out):
     rates = BOOK.resolve(name)
     assert rates is not None
     assert rates.provider in provider.split()
-    for unit, usd in ((Unit.INPUT, usd_in), (Unit.OUTPUT, usd_out)):
+    for unit, usd in ((UsageClass.INPUT, usd_in), (UsageClass.OUTPUT, usd_out)):
         assert usd_of(rates, unit) == nanos_from_usd(usd or 0)
 
 
@@ -232,7 +232,7 @@ def test_without_a_host_what_the_operator_says_of_unknown_models_counts(setting,
     """It may be a server of one's own, such as vLLM, whose models are named so."""
     rates = PriceBook({}, unknown=parse_unknown_model(setting)).resolve("openai/gpt-oss-120b")
     assert rates is not None
-    assert usd_of(rates, Unit.INPUT) == nanos_from_usd(usd)
+    assert usd_of(rates, UsageClass.INPUT) == nanos_from_usd(usd)
 
 
 def answered(book, asked, name, *, is_only_name=True):
@@ -281,4 +281,4 @@ class TestAnswers:
     def test_the_provider_that_was_asked_stays(self, asked, name, provider, usd):
         rates = answered(BOOK, asked, name)
         assert rates is not None
-        assert (rates.provider, usd_of(rates, Unit.INPUT)) == (provider, nanos_from_usd(usd))
+        assert (rates.provider, usd_of(rates, UsageClass.INPUT)) == (provider, nanos_from_usd(usd))

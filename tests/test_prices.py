@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import FREE, Rate, Rates, Unit, Usage, cost_nanos
+from budget_middleware.core.pricing import FREE, Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
 from budget_middleware.prices.units import MAX_CACHED
 
@@ -25,7 +25,7 @@ def book(own=None, unknown=REJECT, clock=lambda: NOON):
 
 
 def flat(model, usd_in, usd_out):
-    prices = {Unit.INPUT: usd_in, Unit.OUTPUT: usd_out}
+    prices = {UsageClass.INPUT: usd_in, UsageClass.OUTPUT: usd_out}
     return Rates(model=model, by_unit={name: Rate(nanos_from_usd(usd)) for name, usd in prices.items()})
 
 
@@ -138,7 +138,7 @@ class TestPublished:
     def test_tiers_are_kept(self, published):
         rates = book().resolve("tiered")
         assert rates
-        assert rates.of(Unit.INPUT) == Rate(10**9, ((200, 2 * 10**9),))
+        assert rates.of(UsageClass.INPUT) == Rate(10**9, ((200, 2 * 10**9),))
 
     @pytest.mark.parametrize("name", ["unpriced", "paged"])
     def test_f15_no_price_is_not_the_price_0(self, published, name):
@@ -170,7 +170,7 @@ class TestPublished:
     def test_what_a_model_does_not_have_costs_nothing(self, published):
         rates = book().resolve("embedding")
         assert rates
-        assert rates.of(Unit.OUTPUT) == FREE
+        assert rates.of(UsageClass.OUTPUT) == FREE
 
     def test_a_price_is_looked_up_once_a_minute(self, published):
         now = NOON
@@ -259,20 +259,20 @@ class TestToml:
             """,
         )
         usd = {
-            Unit.INPUT: "1",
-            Unit.OUTPUT: "2.5",
-            Unit.CACHED_INPUT: "0.1",
-            Unit.CACHE_WRITE: "1.25",
-            Unit.REASONING: "3",
-            Unit.INPUT_AUDIO: "40",
-            Unit.CACHED_AUDIO: "2.5",
-            Unit.OUTPUT_AUDIO: "80",
-            Unit.CACHE_WRITE_1H: "2",
-            Unit.INPUT_IMAGE: "5",
-            Unit.CHARACTER: "15",
-            Unit.AUDIO_MS: "0.1",
-            Unit.IMAGE: "40000",
-            Unit.REQUEST: "5000",
+            UsageClass.INPUT: "1",
+            UsageClass.OUTPUT: "2.5",
+            UsageClass.CACHED_INPUT: "0.1",
+            UsageClass.CACHE_WRITE: "1.25",
+            UsageClass.REASONING: "3",
+            UsageClass.INPUT_AUDIO: "40",
+            UsageClass.CACHED_AUDIO: "2.5",
+            UsageClass.OUTPUT_AUDIO: "80",
+            UsageClass.CACHE_WRITE_1H: "2",
+            UsageClass.INPUT_IMAGE: "5",
+            UsageClass.CHARACTER: "15",
+            UsageClass.AUDIO_MS: "0.1",
+            UsageClass.IMAGE: "40000",
+            UsageClass.REQUEST: "5000",
         }
         assert loaded == {
             "my/model": Rates(
@@ -286,7 +286,7 @@ class TestToml:
     @pytest.mark.parametrize("price", ["characters = 15", "audio_hour = 0.36", "image = 0.04", "rerank_search = 0.002"])
     def test_a_model_that_is_not_sold_by_tokens_needs_no_price_for_them(self, tmp_path, price):
         (rates,) = self.load(tmp_path, f"[models.m]\n{price}").values()
-        assert rates.of(Unit.INPUT) == FREE
+        assert rates.of(UsageClass.INPUT) == FREE
         assert not rates.is_free
 
     def test_an_empty_file_has_no_prices(self, tmp_path):
@@ -359,22 +359,22 @@ class TestPriceMap:
             "max_input_tokens": 128000.0,
         }
         usd = {
-            Unit.CACHED_INPUT: "1.25",
-            Unit.INPUT_AUDIO: "40",
-            Unit.OUTPUT: "10",
-            Unit.REASONING: "20",
-            Unit.OUTPUT_AUDIO: "80",
+            UsageClass.CACHED_INPUT: "1.25",
+            UsageClass.INPUT_AUDIO: "40",
+            UsageClass.OUTPUT: "10",
+            UsageClass.REASONING: "20",
+            UsageClass.OUTPUT_AUDIO: "80",
         }
         by_unit = {name: Rate(nanos_from_usd(price)) for name, price in usd.items()}
-        by_unit[Unit.INPUT] = Rate(2_500_000_000, ((128_000, 3_000_000_000), (200_000, 5_000_000_000)))
+        by_unit[UsageClass.INPUT] = Rate(2_500_000_000, ((128_000, 3_000_000_000), (200_000, 5_000_000_000)))
         assert self.load(tmp_path, {"gpt-4o": entry})["gpt-4o"] == Rates(
             model="gpt-4o",
             provider="openai",
             by_unit=by_unit,
             by_mode={
-                "batch": {Unit.INPUT: Rate(nanos_from_usd("1"))},
-                "flex": {Unit.OUTPUT: Rate(nanos_from_usd("5"))},
-                "priority": {Unit.INPUT: Rate(nanos_from_usd("7"), ((200_000, nanos_from_usd("9")),))},
+                "batch": {UsageClass.INPUT: Rate(nanos_from_usd("1"))},
+                "flex": {UsageClass.OUTPUT: Rate(nanos_from_usd("5"))},
+                "priority": {UsageClass.INPUT: Rate(nanos_from_usd("7"), ((200_000, nanos_from_usd("9")),))},
             },
             max_output_tokens=16_384,
             context_window=128_000,

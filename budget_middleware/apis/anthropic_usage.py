@@ -8,7 +8,7 @@ from budget_middleware.apis.openai_usage import take_cost
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, token_count
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.outcome import Finish
-from budget_middleware.core.usage import Unit, Usage
+from budget_middleware.core.usage import Usage, UsageClass
 
 # Of the iterations that make up a message, those that its totals leave out.
 _BESIDE: Final = ("compaction", "advisor_message")
@@ -33,7 +33,7 @@ def read_message_usage(usage: Mapping[str, object], start: Usage | None, seen: S
     take_cost(usage, seen)
     if "web_search_requests" in mapping_of(usage.get("server_tool_use")):
         # Searches that failed are not billed.
-        seen.take_told_uses(Unit.WEB_SEARCH)
+        seen.take_told_uses(UsageClass.WEB_SEARCH)
     if iterations := [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]:
         told = [(name_in(one, "model") or "", usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
         calls = (*told, *_given_up(iterations))

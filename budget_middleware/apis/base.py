@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from budget_middleware.apis.ordinary import OrdinaryEvent
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.pricing import Usage, UsageClass
 
 
 class DeclaredTool(NamedTuple):
@@ -14,7 +14,7 @@ class DeclaredTool(NamedTuple):
     worst.
     """
 
-    unit: Unit
+    unit: UsageClass
     expected: int = 1
     at_worst: int = 1
 
@@ -43,7 +43,7 @@ class Ask:
     texts: tuple[str, ...] = field(default=(), repr=False)
     max_output_tokens: int | None = None
     expected_output_tokens: int | None = None
-    output_unit: Unit = Unit.OUTPUT
+    output_unit: UsageClass = UsageClass.OUTPUT
     choices: int = 1
     is_unseen: bool = False
     other_models: tuple[str, ...] = ()

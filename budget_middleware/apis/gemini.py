@@ -27,7 +27,7 @@ from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, take_grounding
 from budget_middleware.core.outcome import Finish, finish_of
-from budget_middleware.core.usage import Unit, Usage
+from budget_middleware.core.usage import Usage, UsageClass
 
 MAX_CANDIDATES: Final = 128
 
@@ -38,10 +38,10 @@ _PART: Final = OutputFields(
 _EMBEDDING: Final = ends_in(":(?:embedContent|batchEmbedContents)")
 # Models that draw do so unless told otherwise; all others have no price for it but that of text.
 _OUTPUT_UNITS: Final = {
-    "AUDIO": Unit.OUTPUT_AUDIO,
-    "IMAGE": Unit.OUTPUT_IMAGE,
-    "TEXT": Unit.OUTPUT,
-    "": Unit.OUTPUT_IMAGE,
+    "AUDIO": UsageClass.OUTPUT_AUDIO,
+    "IMAGE": UsageClass.OUTPUT_IMAGE,
+    "TEXT": UsageClass.OUTPUT,
+    "": UsageClass.OUTPUT_IMAGE,
 }
 # Of one image, as documented.
 _IMAGE_TOKENS: Final = 1_290

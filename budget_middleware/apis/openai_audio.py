@@ -15,7 +15,7 @@ from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.money import ceil_div
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.pricing import Usage, UsageClass
 
 # Speech has some fifteen characters a second, and some three words, which are four tokens; spoken by a model it
 # has about twenty.
@@ -46,7 +46,7 @@ class OpenAISpeech(JsonApi):
             input=replace(ask.input, characters=characters),
             worst_input=replace(ask.worst_input, characters=characters),
             expected_output_tokens=characters * _SPOKEN_TOKENS_PER_CHARACTER,
-            output_unit=Unit.OUTPUT_AUDIO,
+            output_unit=UsageClass.OUTPUT_AUDIO,
         )
 
     def read_json(self, document: object, seen: Seen) -> None:

@@ -28,7 +28,7 @@ from budget_middleware.apis.reading import (
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, modes_of, take_called, take_executed
 from budget_middleware.core.outcome import Finish
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 
 # The values of an object, as they are written.
 _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -88,7 +88,7 @@ class OpenAIChat(JsonApi):
         """Read a request; an answer that may be spoken is reserved at the price of audio."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         if "audio" in list_of(body.get("modalities")):
-            ask = replace(ask, output_unit=Unit.OUTPUT_AUDIO)
+            ask = replace(ask, output_unit=UsageClass.OUTPUT_AUDIO)
         if body.get("tools") or body.get("web_search_options") is not None:
             ask = replace(ask, tools=declared_tools(body), modes=modes_of(body))
         # Claude's, which gateways pass on.
@@ -144,7 +144,7 @@ class OpenAIChat(JsonApi):
                 seen.take_text(_read_choice(mapping_of(choice), seen))
         if "web_search" in answer and list_of(answer["web_search"]):
             # What Z.ai's search has found, at the top of an answer or of a chunk.
-            seen.take_use(Unit.WEB_SEARCH, "")
+            seen.take_use(UsageClass.WEB_SEARCH, "")
         read_failure(answer, seen)
         read_openai_usage(answer, seen)
 

@@ -13,7 +13,7 @@ from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import list_of, mapping_of, text_in, whole_number
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.pricing import Usage, UsageClass
 
 MAX_IMAGES: Final = 10
 
@@ -47,7 +47,7 @@ class OpenAIImages(JsonApi):
             ask,
             input=replace(ask.input, images=images),
             worst_input=replace(ask.worst_input, images=images),
-            output_unit=Unit.OUTPUT_IMAGE,
+            output_unit=UsageClass.OUTPUT_IMAGE,
             modes=_modes(body),
         )
 

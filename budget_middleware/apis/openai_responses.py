@@ -16,7 +16,7 @@ from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, parse_body, token_count
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, modes_of, take_item
-from budget_middleware.core.usage import Unit, Usage
+from budget_middleware.core.usage import Usage, UsageClass
 
 _TERMINAL: Final = ("response.completed", "response.incomplete", "response.failed")
 # Events with base64, not with text: sound, and images as they come into being.
@@ -147,7 +147,7 @@ def _read_tool_usage(tool_usage: Mapping[str, object], seen: Seen) -> None:
     """Take over how many searches are billed, which may be fewer than there were."""
     searches = token_count(mapping_of(tool_usage.get("web_search")).get("num_requests"))
     if searches is not None and seen.usage is not None:
-        seen.take_told_uses(Unit.WEB_SEARCH)
+        seen.take_told_uses(UsageClass.WEB_SEARCH)
         seen.usage = replace(seen.usage, web_searches=searches)
 
 

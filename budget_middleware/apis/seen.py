@@ -8,7 +8,7 @@ from typing import Final
 from budget_middleware.apis import usage_rules
 from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
 from budget_middleware.core.outcome import Finish, Outcome, finish_of, outcome_of
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.pricing import Usage, UsageClass
 
 # What a request tells of itself, so that its answer need not.
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
@@ -38,7 +38,7 @@ class Seen:
     # What else may change the price, and where it is told overrules what was asked for.
     modes: tuple[str, ...] = ()
     # The uses of the provider's tools that were seen: what each is billed by, and what tells it from others.
-    uses: frozenset[tuple[Unit, str]] = frozenset()
+    uses: frozenset[tuple[UsageClass, str]] = frozenset()
     # The names of tools of the provider of which nobody knows here what they cost.
     unknown_tools: frozenset[str] = frozenset()
     cost_nanos: int | None = None
@@ -164,12 +164,12 @@ class Seen:
             misses_text=not is_told_last and self.text_bytes > self.usage_text_bytes,
         )
 
-    def take_use(self, unit: Unit, key: object) -> None:
+    def take_use(self, unit: UsageClass, key: object) -> None:
         """Add a use of a tool of the provider. The same key twice is the same use, told again."""
         if len(self.uses) < MAX_USES:
             self.uses |= {(unit, str(key)[:MAX_KEY])}
 
-    def take_told_uses(self, unit: Unit) -> None:
+    def take_told_uses(self, unit: UsageClass) -> None:
         """From now on the usage tells how often a tool was used, which is what the provider bills."""
         self.uses = frozenset(use for use in self.uses if use[0] is not unit)
 

@@ -11,16 +11,16 @@ from typing import Final
 from budget_middleware.apis.base import DeclaredTool
 from budget_middleware.apis.reading import list_of, mapping_of, text_in, token_count
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.usage import Unit
+from budget_middleware.core.usage import UsageClass
 
-_SEARCH: Final = (Unit.WEB_SEARCH, Unit.GROUNDED_REQUEST)
-_CODE: Final = (Unit.CODE_CONTAINER, Unit.CODE_EXECUTION)
+_SEARCH: Final = (UsageClass.WEB_SEARCH, UsageClass.GROUNDED_REQUEST)
+_CODE: Final = (UsageClass.CODE_CONTAINER, UsageClass.CODE_EXECUTION)
 # How the type of a declared tool begins.
 _DECLARED_TYPES: Final = {
     "web_search": _SEARCH,
-    "x_search": (Unit.SOCIAL_SEARCH,),
-    "file_search": (Unit.FILE_SEARCH,),
-    "collections_search": (Unit.FILE_SEARCH,),
+    "x_search": (UsageClass.SOCIAL_SEARCH,),
+    "file_search": (UsageClass.FILE_SEARCH,),
+    "collections_search": (UsageClass.FILE_SEARCH,),
     "code_interpreter": _CODE,
     "code_execution": _CODE,
 }
@@ -29,16 +29,16 @@ _DECLARED_FIELDS: Final = {
     "googlesearch": _SEARCH,
     "googlesearchretrieval": _SEARCH,
     "enterprisewebsearch": _SEARCH,
-    "googlemaps": (Unit.MAPS_REQUEST,),
-    "filesearch": (Unit.FILE_SEARCH,),
-    "retrieval": (Unit.FILE_SEARCH,),
+    "googlemaps": (UsageClass.MAPS_REQUEST,),
+    "filesearch": (UsageClass.FILE_SEARCH,),
+    "retrieval": (UsageClass.FILE_SEARCH,),
 }
 # The items of a response that show a use.
 _SEARCH_CALLS: Final = {
-    "web_search_call": Unit.WEB_SEARCH,
-    "x_search_call": Unit.SOCIAL_SEARCH,
-    "file_search_call": Unit.FILE_SEARCH,
-    "collections_search_call": Unit.FILE_SEARCH,
+    "web_search_call": UsageClass.WEB_SEARCH,
+    "x_search_call": UsageClass.SOCIAL_SEARCH,
+    "file_search_call": UsageClass.FILE_SEARCH,
+    "collections_search_call": UsageClass.FILE_SEARCH,
 }
 _CODE_CALLS: Final = frozenset({"code_interpreter_call", "shell_call"})
 _FREE_CALLS: Final = frozenset(
@@ -58,7 +58,7 @@ def declared_tools(body: Mapping[str, object]) -> tuple[DeclaredTool, ...]:
     tools = body.get("tools")
     if not tools and body.get("web_search_options") is None:
         return ()
-    uses: dict[Unit, DeclaredTool] = {}
+    uses: dict[UsageClass, DeclaredTool] = {}
     if body.get("web_search_options") is not None:
         uses |= {unit: DeclaredTool(unit) for unit in _SEARCH}
     for tool in map(mapping_of, list_of(tools)):
@@ -68,7 +68,7 @@ def declared_tools(body: Mapping[str, object]) -> tuple[DeclaredTool, ...]:
     return tuple(uses.values())
 
 
-def _units_of(tool: Mapping[str, object]) -> Iterator[Unit]:
+def _units_of(tool: Mapping[str, object]) -> Iterator[UsageClass]:
     kind = (text_in(tool, "type") or "").rpartition(":")[2]
     if kind == "builtin_function":
         # Moonshot's.
@@ -116,8 +116,8 @@ def take_item(item: Mapping[str, object], index: object, seen: Seen) -> None:
     elif kind in _CODE_CALLS:
         container = item.get("container_id") or mapping_of(item.get("environment")).get("container_id")
         if kind == "code_interpreter_call" or container:
-            seen.take_use(Unit.CODE_CONTAINER, container or index)
-            seen.take_use(Unit.CODE_EXECUTION, index)
+            seen.take_use(UsageClass.CODE_CONTAINER, container or index)
+            seen.take_use(UsageClass.CODE_EXECUTION, index)
     elif kind not in _FREE_CALLS:
         seen.take_tool(kind)
 
@@ -127,9 +127,9 @@ def take_executed(tools: Iterable[object], seen: Seen) -> None:
     for place, tool in enumerate(map(mapping_of, tools)):
         index, kind = tool.get("index", place), tool.get("type")
         if kind in ("search", "web_search", "browser_search"):
-            seen.take_use(Unit.WEB_SEARCH, index)
+            seen.take_use(UsageClass.WEB_SEARCH, index)
         elif kind in ("python", "code_interpreter"):
-            seen.take_use(Unit.CODE_EXECUTION, index)
+            seen.take_use(UsageClass.CODE_EXECUTION, index)
         else:
             seen.take_tool(kind)
 
@@ -138,16 +138,16 @@ def take_called(calls: Iterable[Mapping[str, object]], seen: Seen) -> None:
     """Take over the searches of Moonshot, which look as if functions of the client were called."""
     for place, call in enumerate(calls):
         if mapping_of(call.get("function")).get("name") == "$web_search":
-            seen.take_use(Unit.WEB_SEARCH, call.get("index", place))
+            seen.take_use(UsageClass.WEB_SEARCH, call.get("index", place))
 
 
 def take_server_tool(name: object, id_: object, seen: Seen) -> None:
     """Take over the use of a tool that Anthropic runs. All code of a message runs in one container."""
     if name == "web_search":
-        seen.take_use(Unit.WEB_SEARCH, id_)
+        seen.take_use(UsageClass.WEB_SEARCH, id_)
     elif isinstance(name, str) and name.endswith("code_execution"):
-        seen.take_use(Unit.CODE_CONTAINER, "container")
-        seen.take_use(Unit.CODE_EXECUTION, id_)
+        seen.take_use(UsageClass.CODE_CONTAINER, "container")
+        seen.take_use(UsageClass.CODE_EXECUTION, id_)
     elif name not in _FREE_SERVER_TOOLS and not str(name).startswith("tool_search"):
         seen.take_tool(name)
 
@@ -163,12 +163,12 @@ def take_grounding(metadata: Mapping[str, object], seen: Seen) -> None:
     }
     sources = {kind for chunk in list_of(metadata.get("groundingChunks")) for kind in mapping_of(chunk)}
     if queries or "web" in sources or "image" in sources:
-        seen.take_use(Unit.GROUNDED_REQUEST, "")
+        seen.take_use(UsageClass.GROUNDED_REQUEST, "")
         for query in queries:
-            seen.take_use(Unit.WEB_SEARCH, query)
-        if not queries and all(unit is not Unit.WEB_SEARCH for unit, _ in seen.uses):
-            seen.take_use(Unit.WEB_SEARCH, "untold")
+            seen.take_use(UsageClass.WEB_SEARCH, query)
+        if not queries and all(unit is not UsageClass.WEB_SEARCH for unit, _ in seen.uses):
+            seen.take_use(UsageClass.WEB_SEARCH, "untold")
     if "maps" in sources or metadata.get("googleMapsWidgetContextToken"):
-        seen.take_use(Unit.MAPS_REQUEST, "")
+        seen.take_use(UsageClass.MAPS_REQUEST, "")
     if "retrievedContext" in sources or metadata.get("retrievalQueries"):
-        seen.take_use(Unit.FILE_SEARCH, "")
+        seen.take_use(UsageClass.FILE_SEARCH, "")

@@ -30,7 +30,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from budget_middleware.core.usage import FIELD_BESIDE, FIELD_OF_TOOL, Unit, Usage
+from budget_middleware.core.usage import FIELD_BESIDE, FIELD_OF_TOOL, Usage, UsageClass
 
 _INPUT: Final = (
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
@@ -176,7 +176,7 @@ def latest(before: Usage | None, told: Usage) -> Usage:
     return replace(told, **{name: getattr(before, name) for name in kept}) if kept else told
 
 
-def with_uses(usage: Usage, uses: Iterable[tuple[Unit, str]]) -> Usage:
+def with_uses(usage: Usage, uses: Iterable[tuple[UsageClass, str]]) -> Usage:
     """The usage with the uses of tools that were seen, where it does not tell how many there were."""
     if not uses:
         return usage

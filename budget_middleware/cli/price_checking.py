@@ -10,7 +10,7 @@ from typing import Any, Final
 from budget_middleware.cli.output import Row, Table, complain, say, say_json, say_rows
 from budget_middleware.cli.parsing import CommandError, add_command
 from budget_middleware.core.money import half_even_div, usd_from_nanos
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.opening import price_book
 from budget_middleware.prices import Found, PriceBook
 from budget_middleware.setting_types import LiteLLMPrices
@@ -83,7 +83,7 @@ def _differences(book: PriceBook, name: str, provider: str) -> Iterator[Row]:
     for other in others:
         if counts is None or other is None:
             continue
-        for unit in Unit:
+        for unit in UsageClass:
             ours, theirs = counts.rates.by_unit.get(unit), other.rates.by_unit.get(unit)
             if ours is None or theirs is None:
                 continue
@@ -170,12 +170,12 @@ def _other_row(found: Found) -> Row:
         "source": found.source,
         "model": rates.model,
         "provider": rates.provider or None,
-        "input_usd_per_million": _usd_of(found, Unit.INPUT),
-        "output_usd_per_million": _usd_of(found, Unit.OUTPUT),
+        "input_usd_per_million": _usd_of(found, UsageClass.INPUT),
+        "output_usd_per_million": _usd_of(found, UsageClass.OUTPUT),
         "rule": found.rule,
     }
 
 
-def _usd_of(found: Found, unit: Unit) -> str | None:
+def _usd_of(found: Found, unit: UsageClass) -> str | None:
     rate = found.rates.by_unit.get(unit)
     return None if rate is None else usd_from_nanos(rate.nanos_per_million)

@@ -10,7 +10,7 @@ from typing import Final
 
 from budget_middleware.core.money import MAX_NANOS, ceil_div, half_even_div
 from budget_middleware.core.rates import FREE, Rate, Rates
-from budget_middleware.core.usage import FIELD_OF_TOOL, Counts, Unit, Usage, counts_of
+from budget_middleware.core.usage import FIELD_OF_TOOL, Counts, Usage, UsageClass, counts_of
 
 __all__ = [
     "FEMTOS_PER_NANO",
@@ -18,8 +18,8 @@ __all__ = [
     "Line",
     "Rate",
     "Rates",
-    "Unit",
     "Usage",
+    "UsageClass",
     "breakdown",
     "cost_nanos",
     "estimate_nanos",
@@ -30,15 +30,15 @@ __all__ = [
 FEMTOS_PER_NANO: Final = 1_000_000
 
 # What cannot be told apart beforehand is reserved at the dearest rate.
-_OUTPUT_MAY_BECOME: Final = (Unit.OUTPUT, Unit.REASONING)
-_FRESH_INPUT: Final = (Unit.INPUT, Unit.INPUT_AUDIO, Unit.INPUT_IMAGE, Unit.INPUT_VIDEO)
-_OUTPUT: Final = (Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE, Unit.OUTPUT_VIDEO)
+_OUTPUT_MAY_BECOME: Final = (UsageClass.OUTPUT, UsageClass.REASONING)
+_FRESH_INPUT: Final = (UsageClass.INPUT, UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO)
+_OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_AUDIO, UsageClass.OUTPUT_IMAGE, UsageClass.OUTPUT_VIDEO)
 # Two readings of one use, of which a provider bills only one. Some sell their search with each request.
 BILLED_INSTEAD: Final = {
-    Unit.WEB_SEARCH: frozenset({Unit.GROUNDED_REQUEST, Unit.REQUEST}),
-    Unit.GROUNDED_REQUEST: frozenset({Unit.WEB_SEARCH, Unit.REQUEST}),
-    Unit.CODE_CONTAINER: frozenset({Unit.CODE_EXECUTION}),
-    Unit.CODE_EXECUTION: frozenset({Unit.CODE_CONTAINER}),
+    UsageClass.WEB_SEARCH: frozenset({UsageClass.GROUNDED_REQUEST, UsageClass.REQUEST}),
+    UsageClass.GROUNDED_REQUEST: frozenset({UsageClass.WEB_SEARCH, UsageClass.REQUEST}),
+    UsageClass.CODE_CONTAINER: frozenset({UsageClass.CODE_EXECUTION}),
+    UsageClass.CODE_EXECUTION: frozenset({UsageClass.CODE_CONTAINER}),
 }
 _counts_of_tools = attrgetter(*FIELD_OF_TOOL.values())
 
@@ -47,7 +47,7 @@ _counts_of_tools = attrgetter(*FIELD_OF_TOOL.values())
 class Line:
     """One line of a bill: so many of a unit at a rate. (Not frozen, for the reason that Usage has.)"""
 
-    unit: Unit
+    unit: UsageClass
     count: int
     nanos_per_million: int
 
@@ -86,8 +86,8 @@ def estimate_nanos(
     usage: Usage,
     *,
     output_tokens: int = 0,
-    output_unit: Unit = Unit.OUTPUT,
-    input_may_become: tuple[Unit, ...] = (),
+    output_unit: UsageClass = UsageClass.OUTPUT,
+    input_may_become: tuple[UsageClass, ...] = (),
     uses: Counts = (),
 ) -> int:
     """What to reserve for an input and so many tokens of one kind of output that are still to come, in nano-dollars,
@@ -111,19 +111,19 @@ def estimate_nanos(
     return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
-def _others(unit: Unit, input_may_become: tuple[Unit, ...]) -> tuple[Unit, ...]:
+def _others(unit: UsageClass, input_may_become: tuple[UsageClass, ...]) -> tuple[UsageClass, ...]:
     if unit in _FRESH_INPUT:
         return input_may_become
     return _OUTPUT_MAY_BECOME if unit in _OUTPUT else ()
 
 
-def unpriced_uses(rates: Rates, usage: Usage) -> tuple[Unit, ...]:
+def unpriced_uses(rates: Rates, usage: Usage) -> tuple[UsageClass, ...]:
     """What tools of the provider were used by for which the model has no price: it is missing from the bill."""
     if not any(_counts_of_tools(usage)) or rates.is_free:
         return ()
     used = [unit for unit, field in FIELD_OF_TOOL.items() if getattr(usage, field)]
-    billed = rates.by_unit.keys() & {*used, Unit.REQUEST}
-    missing: list[Unit] = []
+    billed = rates.by_unit.keys() & {*used, UsageClass.REQUEST}
+    missing: list[UsageClass] = []
     for unit in used:
         other_readings = BILLED_INSTEAD.get(unit, frozenset())
         if unit not in billed and other_readings.isdisjoint(billed) and other_readings.isdisjoint(missing):
@@ -134,6 +134,6 @@ def unpriced_uses(rates: Rates, usage: Usage) -> tuple[Unit, ...]:
 def _counts(rates: Rates, usage: Usage) -> Counts:
     counts = counts_of(usage)
     if 0 < usage.audio_ms < rates.least_audio_ms:
-        counts = tuple((unit, rates.least_audio_ms if unit is Unit.AUDIO_MS else count) for unit, count in counts)
+        counts = tuple((unit, rates.least_audio_ms if unit is UsageClass.AUDIO_MS else count) for unit, count in counts)
     # A fee for every request, however small, where the model has one.
-    return (*counts, (Unit.REQUEST, 1)) if Unit.REQUEST in rates.by_unit else counts
+    return (*counts, (UsageClass.REQUEST, 1)) if UsageClass.REQUEST in rates.by_unit else counts

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from budget_middleware.core.money import ceil_div
-from budget_middleware.core.usage import FEES, Unit
+from budget_middleware.core.usage import FEES, UsageClass
 
 _BASIS_POINTS: Final = 10_000
 
@@ -50,21 +50,21 @@ class Rate:
 
 FREE: Final = Rate(0)
 
-# Unit -> the prices it may be billed at, after its own. Cached audio is audio before it is cached text: whoever
+# UsageClass -> the prices it may be billed at, after its own. Cached audio is audio before it is cached text: whoever
 # has a price for audio and none for cached audio gives no discount on it. So with images.
 _ELSE_BILLED_AS: Final = {
-    Unit.CACHED_INPUT: (Unit.INPUT,),
-    Unit.CACHE_WRITE: (Unit.INPUT,),
-    Unit.CACHE_WRITE_1H: (Unit.CACHE_WRITE, Unit.INPUT),
-    Unit.INPUT_AUDIO: (Unit.INPUT,),
-    Unit.CACHED_AUDIO: (Unit.INPUT_AUDIO, Unit.CACHED_INPUT, Unit.INPUT),
-    Unit.INPUT_IMAGE: (Unit.INPUT,),
-    Unit.CACHED_IMAGE: (Unit.INPUT_IMAGE, Unit.CACHED_INPUT, Unit.INPUT),
-    Unit.REASONING: (Unit.OUTPUT,),
-    Unit.OUTPUT_AUDIO: (Unit.OUTPUT,),
-    Unit.OUTPUT_IMAGE: (Unit.OUTPUT,),
-    Unit.INPUT_VIDEO: (Unit.INPUT,),
-    Unit.OUTPUT_VIDEO: (Unit.OUTPUT,),
+    UsageClass.CACHED_INPUT: (UsageClass.INPUT,),
+    UsageClass.CACHE_WRITE: (UsageClass.INPUT,),
+    UsageClass.CACHE_WRITE_1H: (UsageClass.CACHE_WRITE, UsageClass.INPUT),
+    UsageClass.INPUT_AUDIO: (UsageClass.INPUT,),
+    UsageClass.CACHED_AUDIO: (UsageClass.INPUT_AUDIO, UsageClass.CACHED_INPUT, UsageClass.INPUT),
+    UsageClass.INPUT_IMAGE: (UsageClass.INPUT,),
+    UsageClass.CACHED_IMAGE: (UsageClass.INPUT_IMAGE, UsageClass.CACHED_INPUT, UsageClass.INPUT),
+    UsageClass.REASONING: (UsageClass.OUTPUT,),
+    UsageClass.OUTPUT_AUDIO: (UsageClass.OUTPUT,),
+    UsageClass.OUTPUT_IMAGE: (UsageClass.OUTPUT,),
+    UsageClass.INPUT_VIDEO: (UsageClass.INPUT,),
+    UsageClass.OUTPUT_VIDEO: (UsageClass.OUTPUT,),
 }
 
 
@@ -88,8 +88,8 @@ class Rates:
     """
 
     model: str
-    by_unit: Mapping[Unit, Rate]
-    by_mode: Mapping[str, Mapping[Unit, Rate]] = field(default_factory=dict)
+    by_unit: Mapping[UsageClass, Rate]
+    by_mode: Mapping[str, Mapping[UsageClass, Rate]] = field(default_factory=dict)
     basis_points_by_mode: Mapping[str, int] = field(default_factory=dict)
     provider: str = ""
     max_output_tokens: int | None = None
@@ -101,13 +101,13 @@ class Rates:
     other_sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     # Looked up many times a request, and found once a model: the rate of each unit, and of those that have a price the
     # price list that it is from.
-    _billed: Mapping[Unit, Rate] = field(init=False, repr=False, compare=False)
-    source_by_unit: Mapping[Unit, str] = field(init=False, repr=False, compare=False)
+    _billed: Mapping[UsageClass, Rate] = field(init=False, repr=False, compare=False)
+    source_by_unit: Mapping[UsageClass, str] = field(init=False, repr=False, compare=False)
     # As many as there are combinations of modes with a price of their own, which are few.
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        billed_as = {unit: self._billed_as(unit) for unit in Unit}
+        billed_as = {unit: self._billed_as(unit) for unit in UsageClass}
         rates = {unit: self.by_unit.get(name, FREE) for unit, name in billed_as.items()}
         sources = {
             unit: self.other_sources.get(name, self.source) for unit, name in billed_as.items() if name in self.by_unit
@@ -116,20 +116,20 @@ class Rates:
         object.__setattr__(self, "source_by_unit", sources)
         object.__setattr__(self, "_in_modes", {})
 
-    def of(self, unit: Unit) -> Rate:
+    def of(self, unit: UsageClass) -> Rate:
         """The rate that a unit is billed at: its own, else that of what it is part of."""
         return self._billed[unit]
 
-    def _billed_as(self, unit: Unit) -> Unit:
+    def _billed_as(self, unit: UsageClass) -> UsageClass:
         """The unit whose price it is billed at."""
         candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
         return next((name for name in candidates if name in self.by_unit), unit)
 
-    def has_price(self, unit: Unit) -> bool:
+    def has_price(self, unit: UsageClass) -> bool:
         """Whether a price is listed for the unit or for what it is part of; else it costs nothing."""
         return unit in self.source_by_unit
 
-    def source_of(self, unit: Unit) -> str:
+    def source_of(self, unit: UsageClass) -> str:
         """The price list that the rate of a unit is from."""
         return self.source_by_unit.get(unit, self.source)
 
@@ -160,7 +160,7 @@ class Rates:
         if basis_points == _BASIS_POINTS:
             return self
 
-        def changed(by_unit: Mapping[Unit, Rate]) -> dict[Unit, Rate]:
+        def changed(by_unit: Mapping[UsageClass, Rate]) -> dict[UsageClass, Rate]:
             return {unit: rate if unit in FEES else rate.times(basis_points) for unit, rate in by_unit.items()}
 
         by_mode = {mode: changed(by_unit) for mode, by_unit in self.by_mode.items()}

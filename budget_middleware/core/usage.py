@@ -44,7 +44,7 @@ class Usage:
     code_executions: int = 0
 
 
-class Unit(FastStrEnum):
+class UsageClass(FastStrEnum):
     """What is counted and billed, by the names of the own price file: kinds of tokens, then the rest."""
 
     INPUT = "input"
@@ -75,27 +75,27 @@ class Unit(FastStrEnum):
     REQUEST = "request"
 
 
-Counts = tuple[tuple[Unit, int], ...]
+Counts = tuple[tuple[UsageClass, int], ...]
 
 FIELD_OF_TOOL: Final = {
-    Unit.WEB_SEARCH: "web_searches",
-    Unit.SOCIAL_SEARCH: "social_searches",
-    Unit.GROUNDED_REQUEST: "grounded_requests",
-    Unit.MAPS_REQUEST: "maps_requests",
-    Unit.FILE_SEARCH: "file_searches",
-    Unit.CODE_CONTAINER: "code_containers",
-    Unit.CODE_EXECUTION: "code_executions",
+    UsageClass.WEB_SEARCH: "web_searches",
+    UsageClass.SOCIAL_SEARCH: "social_searches",
+    UsageClass.GROUNDED_REQUEST: "grounded_requests",
+    UsageClass.MAPS_REQUEST: "maps_requests",
+    UsageClass.FILE_SEARCH: "file_searches",
+    UsageClass.CODE_CONTAINER: "code_containers",
+    UsageClass.CODE_EXECUTION: "code_executions",
 }
 """What the tools of a provider are billed by -> its field of a usage."""
 FIELD_BESIDE: Final = {
-    Unit.CHARACTER: "characters",
-    Unit.AUDIO_MS: "audio_ms",
-    Unit.IMAGE: "images",
-    Unit.RERANK_SEARCH: "rerank_searches",
+    UsageClass.CHARACTER: "characters",
+    UsageClass.AUDIO_MS: "audio_ms",
+    UsageClass.IMAGE: "images",
+    UsageClass.RERANK_SEARCH: "rerank_searches",
     **FIELD_OF_TOOL,
 }
 """What is counted beside input and output tokens -> its field of a usage."""
-FEES: Final = frozenset({*FIELD_OF_TOOL, Unit.REQUEST})
+FEES: Final = frozenset({*FIELD_OF_TOOL, UsageClass.REQUEST})
 """What is billed by the use, and costs the same in every region and in every mode that only changes tokens."""
 
 _UNITS_BESIDE: Final = tuple(FIELD_BESIDE)
@@ -120,7 +120,7 @@ def _input_tokens(usage: Usage) -> Counts:
         or usage.input_image_tokens
         or usage.input_video_tokens
     ):
-        return ((Unit.INPUT, whole),)
+        return ((UsageClass.INPUT, whole),)
     cached = min(usage.cached_input_tokens, whole)
     written = min(usage.cache_write_tokens, whole - cached)
     written_1h = min(usage.cache_write_1h_tokens, written)
@@ -137,15 +137,15 @@ def _input_tokens(usage: Usage) -> Counts:
     # What of a video is read from a cache costs what cached text does: no list has a price of its own for it.
     video = min(usage.input_video_tokens, uncached - fresh_audio - fresh_image)
     return (
-        (Unit.INPUT, uncached - fresh_audio - fresh_image - video),
-        (Unit.CACHED_INPUT, cached - cached_audio - cached_image),
-        (Unit.CACHE_WRITE, written - written_1h),
-        (Unit.CACHE_WRITE_1H, written_1h),
-        (Unit.INPUT_AUDIO, fresh_audio),
-        (Unit.CACHED_AUDIO, cached_audio),
-        (Unit.INPUT_IMAGE, fresh_image),
-        (Unit.CACHED_IMAGE, cached_image),
-        (Unit.INPUT_VIDEO, video),
+        (UsageClass.INPUT, uncached - fresh_audio - fresh_image - video),
+        (UsageClass.CACHED_INPUT, cached - cached_audio - cached_image),
+        (UsageClass.CACHE_WRITE, written - written_1h),
+        (UsageClass.CACHE_WRITE_1H, written_1h),
+        (UsageClass.INPUT_AUDIO, fresh_audio),
+        (UsageClass.CACHED_AUDIO, cached_audio),
+        (UsageClass.INPUT_IMAGE, fresh_image),
+        (UsageClass.CACHED_IMAGE, cached_image),
+        (UsageClass.INPUT_VIDEO, video),
     )
 
 
@@ -153,15 +153,15 @@ def _output_tokens(usage: Usage) -> Counts:
     if not (
         usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens or usage.output_video_tokens
     ):
-        return ((Unit.OUTPUT, usage.output_tokens),)
+        return ((UsageClass.OUTPUT, usage.output_tokens),)
     reasoning = min(usage.reasoning_tokens, usage.output_tokens)
     audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
     image = min(usage.output_image_tokens, usage.output_tokens - reasoning - audio)
     video = min(usage.output_video_tokens, usage.output_tokens - reasoning - audio - image)
     return (
-        (Unit.OUTPUT, usage.output_tokens - reasoning - audio - image - video),
-        (Unit.REASONING, reasoning),
-        (Unit.OUTPUT_AUDIO, audio),
-        (Unit.OUTPUT_IMAGE, image),
-        (Unit.OUTPUT_VIDEO, video),
+        (UsageClass.OUTPUT, usage.output_tokens - reasoning - audio - image - video),
+        (UsageClass.REASONING, reasoning),
+        (UsageClass.OUTPUT_AUDIO, audio),
+        (UsageClass.OUTPUT_IMAGE, image),
+        (UsageClass.OUTPUT_VIDEO, video),
     )

@@ -6,14 +6,14 @@ from typing import Final
 
 from budget_middleware.core.bill import AmountKind, BillLine, ItemizedBill
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.core.usage import FIELD_BESIDE
 from budget_middleware.operations.values import NOT_IN_JSON
 
 _FEMTOS_PER_USD: Final = 10**15
 _MILLION: Final = 1_000_000
 _HOUR_MS: Final = 3_600_000
-_TOKENS: Final = frozenset(Unit) - FIELD_BESIDE.keys() - {Unit.REQUEST}
+_TOKENS: Final = frozenset(UsageClass) - FIELD_BESIDE.keys() - {UsageClass.REQUEST}
 _NOTES: Final = {
     AmountKind.GATEWAY_COST: "The gateway's own cost, from a header, was believed: what was used is only counted.",
     AmountKind.PROVIDER_COST: "The provider's own cost, from the answer, was believed: what was used is only counted.",
@@ -126,9 +126,9 @@ def _sold_by(unit: str) -> tuple[int, str]:
     """How many of a unit its rate is written for, and what so many are called."""
     if unit in _TOKENS:
         return _MILLION, "1M tokens"
-    if unit == Unit.CHARACTER:
+    if unit == UsageClass.CHARACTER:
         return _MILLION, "1M characters"
-    return (_HOUR_MS, "hour, counted in ms") if unit == Unit.AUDIO_MS else (1, "each")
+    return (_HOUR_MS, "hour, counted in ms") if unit == UsageClass.AUDIO_MS else (1, "each")
 
 
 def usd_from_femtos(femtos: int) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from budget_middleware.core.money import MAX_USD, nanos_from_usd
-from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.published import PriceList, load_published, looking_at, newest_list
@@ -72,7 +72,7 @@ def parse_unknown_model(text: str) -> UnknownModel:
             f"{text[:40]!r} is no price for unknown models; accepted is reject, free or IN/OUT in USD"
             f" per million tokens, each 0 to {MAX_USD}, such as 2.5/10"
         )
-    by_unit = {Unit.INPUT: Rate(nanos[0]), Unit.OUTPUT: Rate(nanos[1])}
+    by_unit = {UsageClass.INPUT: Rate(nanos[0]), UsageClass.OUTPUT: Rate(nanos[1])}
     return UnknownModel(Rates(model="", by_unit=by_unit, source=UNKNOWN))
 
 

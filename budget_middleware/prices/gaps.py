@@ -22,14 +22,14 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.units import MILLION, PER, nanos_per_million
 
 _Key = tuple[str, str]
 _Tiers = tuple[tuple[int, str], ...]
 
 GAPS: Final = "built-in gaps"
-_TEXT: Final = (Unit.INPUT, Unit.CACHED_INPUT, Unit.OUTPUT)
+_TEXT: Final = (UsageClass.INPUT, UsageClass.CACHED_INPUT, UsageClass.OUTPUT)
 _FIREWORKS: Final = "accounts/fireworks/models/"
 
 # (provider, model) -> USD per million of input, cached input and output.
@@ -96,34 +96,34 @@ _INPUT_USD: Final = {
     ("jina", "jina-reranker-v3.5"): "0.05",
 }
 # The same where it depends on the length of the input: (from so many input tokens, USD).
-_TIERED_USD: Final[dict[_Key, dict[Unit, _Tiers]]] = {
+_TIERED_USD: Final[dict[_Key, dict[UsageClass, _Tiers]]] = {
     ("dashscope", "qwen3-max"): {
-        Unit.INPUT: ((0, "1.2"), (32_000, "2.4"), (128_000, "3")),
-        Unit.OUTPUT: ((0, "6"), (32_000, "12"), (128_000, "15")),
+        UsageClass.INPUT: ((0, "1.2"), (32_000, "2.4"), (128_000, "3")),
+        UsageClass.OUTPUT: ((0, "6"), (32_000, "12"), (128_000, "15")),
     },
     ("dashscope", "qwen-turbo"): {
-        Unit.INPUT: ((0, "0.05"),),
-        Unit.OUTPUT: ((0, "0.2"),),
-        Unit.REASONING: ((0, "0.5"),),
+        UsageClass.INPUT: ((0, "0.05"),),
+        UsageClass.OUTPUT: ((0, "0.2"),),
+        UsageClass.REASONING: ((0, "0.5"),),
     },
     ("dashscope", "qwen-flash"): {
-        Unit.INPUT: ((0, "0.05"), (256_000, "0.25")),
-        Unit.OUTPUT: ((0, "0.4"), (256_000, "2")),
+        UsageClass.INPUT: ((0, "0.05"), (256_000, "0.25")),
+        UsageClass.OUTPUT: ((0, "0.4"), (256_000, "2")),
     },
     ("dashscope", "qwen3-coder-plus"): {
-        Unit.INPUT: ((0, "1"), (32_000, "1.8"), (128_000, "3"), (256_000, "6")),
-        Unit.CACHED_INPUT: ((0, "0.1"), (32_000, "0.18"), (128_000, "0.3"), (256_000, "0.6")),
-        Unit.OUTPUT: ((0, "5"), (32_000, "9"), (128_000, "15"), (256_000, "60")),
+        UsageClass.INPUT: ((0, "1"), (32_000, "1.8"), (128_000, "3"), (256_000, "6")),
+        UsageClass.CACHED_INPUT: ((0, "0.1"), (32_000, "0.18"), (128_000, "0.3"), (256_000, "0.6")),
+        UsageClass.OUTPUT: ((0, "5"), (32_000, "9"), (128_000, "15"), (256_000, "60")),
     },
     ("dashscope", "qwen3-coder-flash"): {
-        Unit.INPUT: ((0, "0.3"), (32_000, "0.5"), (128_000, "0.8"), (256_000, "1.6")),
-        Unit.CACHED_INPUT: ((0, "0.08"), (32_000, "0.12"), (128_000, "0.2"), (256_000, "0.4")),
-        Unit.OUTPUT: ((0, "1.5"), (32_000, "2.5"), (128_000, "4"), (256_000, "9.6")),
+        UsageClass.INPUT: ((0, "0.3"), (32_000, "0.5"), (128_000, "0.8"), (256_000, "1.6")),
+        UsageClass.CACHED_INPUT: ((0, "0.08"), (32_000, "0.12"), (128_000, "0.2"), (256_000, "0.4")),
+        UsageClass.OUTPUT: ((0, "1.5"), (32_000, "2.5"), (128_000, "4"), (256_000, "9.6")),
     },
     ("dashscope", "qwen-plus"): {
-        Unit.INPUT: ((0, "0.4"), (256_000, "1.2")),
-        Unit.OUTPUT: ((0, "1.2"), (256_000, "3.6")),
-        Unit.REASONING: ((0, "4"), (256_000, "12")),
+        UsageClass.INPUT: ((0, "0.4"), (256_000, "1.2")),
+        UsageClass.OUTPUT: ((0, "1.2"), (256_000, "3.6")),
+        UsageClass.REASONING: ((0, "4"), (256_000, "12")),
     },
 }
 # (provider, model) -> USD for an image, then for one in other sizes and qualities, by the names of these.
@@ -151,18 +151,18 @@ _IMAGE_USD: Final[dict[_Key, tuple[str, dict[str, str]]]] = {
 }
 
 # (provider, model) -> USD for an hour of sound, or for a search.
-_OTHER_USD: Final[dict[_Key, dict[Unit, str]]] = {
+_OTHER_USD: Final[dict[_Key, dict[UsageClass, str]]] = {
     # The name without a version is written by gateways; the version of the day costs 0.003 a minute.
-    ("mistral", "voxtral-mini-transcribe"): {Unit.AUDIO_MS: "0.18"},
-    ("openai", "tts-1-1106"): {Unit.CHARACTER: "15"},
-    ("openai", "tts-1-hd-1106"): {Unit.CHARACTER: "30"},
-    ("cohere", "rerank-v4.0-pro"): {Unit.RERANK_SEARCH: "0.0025"},
-    ("cohere", "rerank-v4.0-fast"): {Unit.RERANK_SEARCH: "0.002"},
-    ("cohere", "rerank-v3.5"): {Unit.RERANK_SEARCH: "0.002"},
-    ("cohere", "rerank-english-v3.0"): {Unit.RERANK_SEARCH: "0.002"},
-    ("cohere", "rerank-multilingual-v3.0"): {Unit.RERANK_SEARCH: "0.002"},
-    ("aws", "cohere.rerank-v3-5"): {Unit.RERANK_SEARCH: "0.002"},
-    ("aws", "amazon.rerank"): {Unit.RERANK_SEARCH: "0.001"},
+    ("mistral", "voxtral-mini-transcribe"): {UsageClass.AUDIO_MS: "0.18"},
+    ("openai", "tts-1-1106"): {UsageClass.CHARACTER: "15"},
+    ("openai", "tts-1-hd-1106"): {UsageClass.CHARACTER: "30"},
+    ("cohere", "rerank-v4.0-pro"): {UsageClass.RERANK_SEARCH: "0.0025"},
+    ("cohere", "rerank-v4.0-fast"): {UsageClass.RERANK_SEARCH: "0.002"},
+    ("cohere", "rerank-v3.5"): {UsageClass.RERANK_SEARCH: "0.002"},
+    ("cohere", "rerank-english-v3.0"): {UsageClass.RERANK_SEARCH: "0.002"},
+    ("cohere", "rerank-multilingual-v3.0"): {UsageClass.RERANK_SEARCH: "0.002"},
+    ("aws", "cohere.rerank-v3-5"): {UsageClass.RERANK_SEARCH: "0.002"},
+    ("aws", "amazon.rerank"): {UsageClass.RERANK_SEARCH: "0.001"},
 }
 
 
@@ -174,8 +174,8 @@ class Missing(NamedTuple):
 
     provider: str
     models: str
-    usd: Mapping[Unit, str] = {}
-    by_mode: Mapping[str, Mapping[Unit, str]] = {}
+    usd: Mapping[UsageClass, str] = {}
+    by_mode: Mapping[str, Mapping[UsageClass, str]] = {}
     basis_points_by_mode: Mapping[str, int] = {}
     least_audio_ms: int = 0
 
@@ -190,31 +190,31 @@ LONG_AT_AWS: Final = re.compile(rf"{_AWS_PLACE}anthropic\.claude-sonnet-4-(?:5-)
 _SIZES: Final = ("search_low", "search_medium", "search_high")
 
 
-def _request_fees(*usd: str) -> Mapping[str, Mapping[Unit, str]]:
-    return {size: {Unit.REQUEST: price} for size, price in zip(_SIZES, usd, strict=True)}
+def _request_fees(*usd: str) -> Mapping[str, Mapping[UsageClass, str]]:
+    return {size: {UsageClass.REQUEST: price} for size, price in zip(_SIZES, usd, strict=True)}
 
 
 # The first that prices a unit or a mode counts.
 MISSING: Final = (
     # These search with each request.
-    Missing("openai", "gpt-4o(?:-mini)?-search-preview", {Unit.REQUEST: "0.025"}),
-    Missing("openai", "gpt-5-search-api", {Unit.REQUEST: "0.01"}),
+    Missing("openai", "gpt-4o(?:-mini)?-search-preview", {UsageClass.REQUEST: "0.025"}),
+    Missing("openai", "gpt-5-search-api", {UsageClass.REQUEST: "0.01"}),
     # The preview of the tool, with models that do not reason.
-    Missing("openai", "gpt-4o|gpt-4.1", by_mode={"web_search_preview": {Unit.WEB_SEARCH: "0.025"}}),
+    Missing("openai", "gpt-4o|gpt-4.1", by_mode={"web_search_preview": {UsageClass.WEB_SEARCH: "0.025"}}),
     Missing(
         "openai",
         "",
-        {Unit.WEB_SEARCH: "0.01", Unit.FILE_SEARCH: "0.0025", Unit.CODE_CONTAINER: "0.03"},
+        {UsageClass.WEB_SEARCH: "0.01", UsageClass.FILE_SEARCH: "0.0025", UsageClass.CODE_CONTAINER: "0.03"},
         {
-            "container_4g": {Unit.CODE_CONTAINER: "0.12"},
-            "container_16g": {Unit.CODE_CONTAINER: "0.48"},
-            "container_64g": {Unit.CODE_CONTAINER: "1.92"},
+            "container_4g": {UsageClass.CODE_CONTAINER: "0.12"},
+            "container_16g": {UsageClass.CODE_CONTAINER: "0.48"},
+            "container_64g": {UsageClass.CODE_CONTAINER: "1.92"},
         },
     ),
     Missing(
         "azure",
         "",
-        {Unit.WEB_SEARCH: "0.014", Unit.FILE_SEARCH: "0.0025", Unit.CODE_CONTAINER: "0.033"},
+        {UsageClass.WEB_SEARCH: "0.014", UsageClass.FILE_SEARCH: "0.0025", UsageClass.CODE_CONTAINER: "0.033"},
     ),
     Missing("anthropic", r"claude-opus-4-[67]\b", basis_points_by_mode={"fast": 60_000}),
     Missing(
@@ -223,48 +223,53 @@ MISSING: Final = (
         basis_points_by_mode={"us": 11_000},
     ),
     # What was bought as priority is bought beforehand.
-    Missing("anthropic", "claude-", {Unit.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
+    Missing("anthropic", "claude-", {UsageClass.WEB_SEARCH: "0.01"}, basis_points_by_mode={"priority": 10_000}),
     Missing("google", r"claude-[a-z]+-(?:4-[5-9]|[5-9])(?![0-9])", basis_points_by_mode={"regional": 11_000}),
-    Missing("google", "claude-", {Unit.WEB_SEARCH: "0.01"}),
+    Missing("google", "claude-", {UsageClass.WEB_SEARCH: "0.01"}),
     Missing("google", "gemini-", basis_points_by_mode={"flex": 5_000, "priority": 18_000}),
     # All models but Anthropic's; a few cost some percent more or less than that.
     Missing("aws", r"(?!.*anthropic\.)", basis_points_by_mode={"flex": 5_000, "priority": 17_500}),
     Missing("aws", rf"{_AWS_PLACE}(?:amazon\.nova-pro|anthropic\.claude-3-5-haiku)", basis_points_by_mode=_OPTIMIZED),
     Missing("aws", rf"{_AWS_PLACE}meta\.llama3-1-", basis_points_by_mode=_OPTIMIZED),
-    Missing("google", OLD_GEMINI, {Unit.GROUNDED_REQUEST: "0.035", Unit.MAPS_REQUEST: "0.025"}),
-    Missing("google", f"(?!{OLD_GEMINI})gemini-", {Unit.WEB_SEARCH: "0.014", Unit.MAPS_REQUEST: "0.014"}),
+    Missing("google", OLD_GEMINI, {UsageClass.GROUNDED_REQUEST: "0.035", UsageClass.MAPS_REQUEST: "0.025"}),
+    Missing("google", f"(?!{OLD_GEMINI})gemini-", {UsageClass.WEB_SEARCH: "0.014", UsageClass.MAPS_REQUEST: "0.014"}),
     Missing(
         "x-ai",
         "grok-",
         {
-            Unit.WEB_SEARCH: "0.005",
-            Unit.SOCIAL_SEARCH: "0.005",
-            Unit.CODE_EXECUTION: "0.005",
-            Unit.FILE_SEARCH: "0.0025",
+            UsageClass.WEB_SEARCH: "0.005",
+            UsageClass.SOCIAL_SEARCH: "0.005",
+            UsageClass.CODE_EXECUTION: "0.005",
+            UsageClass.FILE_SEARCH: "0.0025",
         },
     ),
     Missing("groq", "whisper-", least_audio_ms=10_000),
-    Missing("groq", "", {Unit.WEB_SEARCH: "0.005"}),
-    Missing("moonshotai", "", {Unit.WEB_SEARCH: "0.005"}),
-    Missing("zai", "", {Unit.WEB_SEARCH: "0.01"}),
-    Missing("perplexity", r"sonar\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
-    Missing("perplexity", r"sonar-reasoning\Z", {Unit.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
+    Missing("groq", "", {UsageClass.WEB_SEARCH: "0.005"}),
+    Missing("moonshotai", "", {UsageClass.WEB_SEARCH: "0.005"}),
+    Missing("zai", "", {UsageClass.WEB_SEARCH: "0.01"}),
+    Missing("perplexity", r"sonar\Z", {UsageClass.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")),
     Missing(
-        "perplexity", r"sonar(?:-reasoning)?-pro", {Unit.REQUEST: "0.014"}, _request_fees("0.006", "0.01", "0.014")
+        "perplexity", r"sonar-reasoning\Z", {UsageClass.REQUEST: "0.012"}, _request_fees("0.005", "0.008", "0.012")
+    ),
+    Missing(
+        "perplexity",
+        r"sonar(?:-reasoning)?-pro",
+        {UsageClass.REQUEST: "0.014"},
+        _request_fees("0.006", "0.01", "0.014"),
     ),
     # Models that hear and speak, and that published books price by text alone: what the realtime or direct model of
     # their family takes for sound. A sixteenth of it would be billed otherwise.
-    Missing("", r"gpt-4o-audio-preview\Z", {Unit.INPUT_AUDIO: "40", Unit.OUTPUT_AUDIO: "80"}),
-    Missing("", r"gpt-4o-mini-audio-preview\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
-    Missing("", r"openai/gpt-audio\Z", {Unit.INPUT_AUDIO: "32", Unit.OUTPUT_AUDIO: "64"}),
-    Missing("", r"openai/gpt-audio-mini\Z", {Unit.INPUT_AUDIO: "10", Unit.OUTPUT_AUDIO: "20"}),
+    Missing("", r"gpt-4o-audio-preview\Z", {UsageClass.INPUT_AUDIO: "40", UsageClass.OUTPUT_AUDIO: "80"}),
+    Missing("", r"gpt-4o-mini-audio-preview\Z", {UsageClass.INPUT_AUDIO: "10", UsageClass.OUTPUT_AUDIO: "20"}),
+    Missing("", r"openai/gpt-audio\Z", {UsageClass.INPUT_AUDIO: "32", UsageClass.OUTPUT_AUDIO: "64"}),
+    Missing("", r"openai/gpt-audio-mini\Z", {UsageClass.INPUT_AUDIO: "10", UsageClass.OUTPUT_AUDIO: "20"}),
     # So with models that draw, where a host lists them by text alone: what their own provider takes for an image.
-    Missing("openrouter", r"google/gemini-(?:2\.5-flash|3\.1-flash-lite)-image", {Unit.OUTPUT_IMAGE: "30"}),
-    Missing("openrouter", r"google/gemini-3\.1-flash-image", {Unit.OUTPUT_IMAGE: "60"}),
-    Missing("openrouter", r"google/gemini-3-pro-image", {Unit.OUTPUT_IMAGE: "120"}),
-    Missing("", r"(?:openai/)?gpt-5-image\Z", {Unit.OUTPUT_IMAGE: "40"}),
-    Missing("", r"(?:openai/)?gpt-5-image-mini\Z", {Unit.OUTPUT_IMAGE: "8"}),
-    Missing("", r"(?:openai/)?gpt-5\.4-image-2\Z", {Unit.OUTPUT_IMAGE: "30"}),
+    Missing("openrouter", r"google/gemini-(?:2\.5-flash|3\.1-flash-lite)-image", {UsageClass.OUTPUT_IMAGE: "30"}),
+    Missing("openrouter", r"google/gemini-3\.1-flash-image", {UsageClass.OUTPUT_IMAGE: "60"}),
+    Missing("openrouter", r"google/gemini-3-pro-image", {UsageClass.OUTPUT_IMAGE: "120"}),
+    Missing("", r"(?:openai/)?gpt-5-image\Z", {UsageClass.OUTPUT_IMAGE: "40"}),
+    Missing("", r"(?:openai/)?gpt-5-image-mini\Z", {UsageClass.OUTPUT_IMAGE: "8"}),
+    Missing("", r"(?:openai/)?gpt-5\.4-image-2\Z", {UsageClass.OUTPUT_IMAGE: "30"}),
 )
 
 
@@ -280,15 +285,15 @@ class Gaps:
         return iter(())
 
 
-def rate_of(unit: Unit, usd: str) -> Rate:
+def rate_of(unit: UsageClass, usd: str) -> Rate:
     return Rate(nanos_per_million(Decimal(usd), per=PER.get(unit, MILLION)))
 
 
-def _rates(key: _Key, usd: Mapping[Unit, str]) -> Rates:
+def _rates(key: _Key, usd: Mapping[UsageClass, str]) -> Rates:
     return _tiered(key, {unit: ((0, price),) for unit, price in usd.items()})
 
 
-def _tiered(key: _Key, usd: Mapping[Unit, _Tiers]) -> Rates:
+def _tiered(key: _Key, usd: Mapping[UsageClass, _Tiers]) -> Rates:
     by_unit = {}
     for unit, tiers in usd.items():
         (_, base), *further = [(above, nanos_from_usd(price)) for above, price in tiers]
@@ -296,7 +301,7 @@ def _tiered(key: _Key, usd: Mapping[Unit, _Tiers]) -> Rates:
     return Rates(model=key[1], provider=key[0], by_unit=by_unit)
 
 
-def _other(key: _Key, usd: Mapping[Unit, str]) -> Rates:
+def _other(key: _Key, usd: Mapping[UsageClass, str]) -> Rates:
     by_unit = {unit: rate_of(unit, price) for unit, price in usd.items()}
     return Rates(model=key[1], provider=key[0], by_unit=by_unit)
 
@@ -305,14 +310,14 @@ def _image(key: _Key, usd: str, usd_by_mode: Mapping[str, str]) -> Rates:
     return Rates(
         model=key[1],
         provider=key[0],
-        by_unit={Unit.IMAGE: rate_of(Unit.IMAGE, usd)},
-        by_mode={mode: {Unit.IMAGE: rate_of(Unit.IMAGE, price)} for mode, price in usd_by_mode.items()},
+        by_unit={UsageClass.IMAGE: rate_of(UsageClass.IMAGE, usd)},
+        by_mode={mode: {UsageClass.IMAGE: rate_of(UsageClass.IMAGE, price)} for mode, price in usd_by_mode.items()},
     )
 
 
 _RATES: Final = {
     **{key: _rates(key, dict(zip(_TEXT, usd, strict=True))) for key, usd in _TEXT_USD.items()},
-    **{key: _rates(key, {Unit.INPUT: usd}) for key, usd in _INPUT_USD.items()},
+    **{key: _rates(key, {UsageClass.INPUT: usd}) for key, usd in _INPUT_USD.items()},
     **{key: _other(key, usd) for key, usd in _OTHER_USD.items()},
     **{key: _image(key, *usd) for key, usd in _IMAGE_USD.items()},
     **{key: _tiered(key, usd) for key, usd in _TIERED_USD.items()},

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from budget_middleware.core.pricing import Rates, Unit
+from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.providers import LITELLM_PREFIXES, LITELLM_PROVIDERS, OWN_SERVERS, PREFIXES
 from budget_middleware.prices.units import MAX_CACHED, exact_number
@@ -74,7 +74,7 @@ class PriceMap:
         if rates is None or rates.is_free:
             return None
         # A price for the input alone is a router's fee: what answers costs besides.
-        if entry.get("mode") in _TEXT_MODES and rates.of(Unit.OUTPUT).is_free:
+        if entry.get("mode") in _TEXT_MODES and rates.of(UsageClass.OUTPUT).is_free:
             return None
         return rates
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.gaps import LONG_AT_AWS, MISSING, OLD_GEMINI, Missing, rate_of
 
 _LONG: Final = 200_000
@@ -22,7 +22,7 @@ def with_missing(rates: Rates, name: str) -> Rates:
     basis_points, least_audio_ms = dict(rates.basis_points_by_mode), 0
     for missing in _missing_from(rates, name):
         for unit, usd in missing.usd.items():
-            if unit is not Unit.WEB_SEARCH or search is unit:
+            if unit is not UsageClass.WEB_SEARCH or search is unit:
                 by_unit.setdefault(unit, rate_of(unit, usd))
         for mode, prices in missing.by_mode.items():
             by_mode.setdefault(mode, {unit: rate_of(unit, usd) for unit, usd in prices.items()})
@@ -39,8 +39,8 @@ def with_missing(rates: Rates, name: str) -> Rates:
     )
 
 
-def _with_long(rate: Rate, unit: Unit) -> Rate:
-    dearer = rate.times(15_000 if unit in (Unit.OUTPUT, Unit.REASONING) else 20_000).nanos_per_million
+def _with_long(rate: Rate, unit: UsageClass) -> Rate:
+    dearer = rate.times(15_000 if unit in (UsageClass.OUTPUT, UsageClass.REASONING) else 20_000).nanos_per_million
     return rate if rate.tiers else Rate(rate.nanos_per_million, ((_LONG, dearer),))
 
 
@@ -50,23 +50,23 @@ def _missing_from(rates: Rates, name: str) -> Iterator[Missing]:
             re.match(missing.models, name) or re.match(missing.models, rates.model)
         ):
             # Tools are used by what writes text.
-            yield missing if Unit.OUTPUT in rates.by_unit else missing._replace(usd={}, by_mode={})
+            yield missing if UsageClass.OUTPUT in rates.by_unit else missing._replace(usd={}, by_mode={})
 
 
-def search_unit(model: str) -> Unit:
+def search_unit(model: str) -> UsageClass:
     """What a list means by the price of a search of a model: some take it once a request, however many there were."""
     name = model.rpartition("/")[2]
     if re.match(_ALWAYS_SEARCHES, name):
-        return Unit.REQUEST
-    return Unit.GROUNDED_REQUEST if re.match(OLD_GEMINI, name) else Unit.WEB_SEARCH
+        return UsageClass.REQUEST
+    return UsageClass.GROUNDED_REQUEST if re.match(OLD_GEMINI, name) else UsageClass.WEB_SEARCH
 
 
-def _with_search(by_unit: Mapping[Unit, Rate], search: Unit) -> dict[Unit, Rate]:
+def _with_search(by_unit: Mapping[UsageClass, Rate], search: UsageClass) -> dict[UsageClass, Rate]:
     """The rates with the price of a search as that of what it is taken for."""
     found = dict(by_unit)
-    if search is not Unit.WEB_SEARCH and Unit.WEB_SEARCH in found:
-        price = found.pop(Unit.WEB_SEARCH)
+    if search is not UsageClass.WEB_SEARCH and UsageClass.WEB_SEARCH in found:
+        price = found.pop(UsageClass.WEB_SEARCH)
         # A list that knows of searches alone has the price of those that other models make by a tool.
-        if search is not Unit.REQUEST:
+        if search is not UsageClass.REQUEST:
             found[search] = price
     return found

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NoReturn
 
 from budget_middleware.core.money import MAX_USD
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices.units import MILLION, PER, nanos_per_million
 
 ALLOW_HIGH: Final = "allow_high_prices"
@@ -19,7 +19,10 @@ MAX_ORDINARY_USD: Final = 2
 # Beyond any model's window; a count above it is a slip of the pen.
 MAX_TOKENS: Final = 1_000_000_000
 
-_ORDINARY: Final[Mapping[Unit, int]] = {Unit.AUDIO_MS: 100_000, **{unit: 1 for unit, per in PER.items() if per == 1}}
+_ORDINARY: Final[Mapping[UsageClass, int]] = {
+    UsageClass.AUDIO_MS: 100_000,
+    **{unit: 1 for unit, per in PER.items() if per == 1},
+}
 _ORDINARY_TOKENS: Final = 1_000
 _MAX_FACTOR: Final = 100
 
@@ -29,7 +32,7 @@ def price_in(
     entry: Mapping[str, object],
     field: str,
     *,
-    unit: Unit,
+    unit: UsageClass,
     per: int,
     named: str = "",
     allows_high: bool = False,

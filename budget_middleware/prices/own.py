@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.numbers import ALLOW_HIGH, allows_high_in, count_in, factor_of, price_in, refuse
 from budget_middleware.prices.price_map import rates_of_price_map
@@ -75,7 +75,7 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
     if document or not isinstance(models, dict):
         raise ValueError('accepted are tables [models."NAME"] only')
     for model, entry in models.items():
-        accepted = (*Unit, *_COUNTS, ALLOW_HIGH)
+        accepted = (*UsageClass, *_COUNTS, ALLOW_HIGH)
         if not isinstance(entry, dict):
             refuse(model, "its value", entry, "a table of prices")
         if _SAME_AS in entry:
@@ -84,8 +84,8 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
         modes = {field: entry.pop(field) for field in list(entry) if _is_mode(field, entry[field])}
         for field in (field for field in entry if field not in accepted):
             refuse(model, field, entry[field], f"one of the fields {', '.join(accepted)}")
-        missing = [unit for unit in (Unit.INPUT, Unit.OUTPUT) if unit not in entry]
-        if missing and not entry.keys() & (SELLS_BY - {Unit.INPUT, Unit.OUTPUT}):
+        missing = [unit for unit in (UsageClass.INPUT, UsageClass.OUTPUT) if unit not in entry]
+        if missing and not entry.keys() & (SELLS_BY - {UsageClass.INPUT, UsageClass.OUTPUT}):
             refuse(model, missing[0], None, "a price for both input and output")
         allows_high = allows_high_in(model, entry)
         output, window = (count_in(model, entry, field) for field in _COUNTS)
@@ -119,10 +119,12 @@ def _toml(text: str) -> dict[str, Any]:
 
 
 def _is_mode(field: str, value: object) -> bool:
-    return isinstance(value, dict) and field not in (*Unit, *_COUNTS) and _MODE.fullmatch(field) is not None
+    return isinstance(value, dict) and field not in (*UsageClass, *_COUNTS) and _MODE.fullmatch(field) is not None
 
 
-def _toml_rates(model: str, entry: Mapping[str, object], *, allows_high: bool, mode: str = "") -> Mapping[Unit, Rate]:
+def _toml_rates(
+    model: str, entry: Mapping[str, object], *, allows_high: bool, mode: str = ""
+) -> Mapping[UsageClass, Rate]:
     return {
         unit: Rate(
             price_in(
@@ -135,14 +137,14 @@ def _toml_rates(model: str, entry: Mapping[str, object], *, allows_high: bool, m
                 allows_high=allows_high,
             )
         )
-        for unit in Unit
+        for unit in UsageClass
         if unit in entry
     }
 
 
-def _toml_mode(model: str, mode: str, prices: Mapping[str, object], *, allows_high: bool) -> Mapping[Unit, Rate]:
+def _toml_mode(model: str, mode: str, prices: Mapping[str, object], *, allows_high: bool) -> Mapping[UsageClass, Rate]:
     """What a model costs in a mode, where that differs."""
-    accepted = (*Unit, _TIMES)
+    accepted = (*UsageClass, _TIMES)
     for field in (field for field in prices if field not in accepted):
         refuse(model, f"{mode}.{field}", prices[field], f"one of the fields {', '.join(accepted)}")
     return _toml_rates(model, prices, allows_high=allows_high, mode=mode)

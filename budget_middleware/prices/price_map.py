@@ -6,36 +6,36 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.missing import search_unit
 from budget_middleware.prices.numbers import MAX_TOKENS, allows_high_in, count_in, factor_of, price_in, refuse
 from budget_middleware.prices.units import SELLS_BY, exact_number
 
 _PRICE_MAP: Final = {
-    Unit.INPUT: "input_cost_per_token",
-    Unit.CACHED_INPUT: "cache_read_input_token_cost",
-    Unit.CACHE_WRITE: "cache_creation_input_token_cost",
-    Unit.CACHE_WRITE_1H: "cache_creation_input_token_cost_above_1hr",
-    Unit.INPUT_AUDIO: "input_cost_per_audio_token",
-    Unit.CACHED_AUDIO: "cache_read_input_audio_token_cost",
-    Unit.INPUT_IMAGE: "input_cost_per_image_token",
-    Unit.INPUT_VIDEO: "input_cost_per_video_token",
-    Unit.OUTPUT: "output_cost_per_token",
-    Unit.REASONING: "output_cost_per_reasoning_token",
-    Unit.OUTPUT_AUDIO: "output_cost_per_audio_token",
-    Unit.OUTPUT_IMAGE: "output_cost_per_image_token",
-    Unit.OUTPUT_VIDEO: "output_cost_per_video_token",
-    Unit.CHARACTER: "input_cost_per_character",
-    Unit.AUDIO_MS: "input_cost_per_second",
-    Unit.IMAGE: "output_cost_per_image",
-    Unit.RERANK_SEARCH: "input_cost_per_query",
-    Unit.CACHED_IMAGE: "cache_read_input_image_token_cost",
-    Unit.REQUEST: "input_cost_per_request",
-    Unit.FILE_SEARCH: "file_search_cost_per_1k_calls",
-    Unit.CODE_CONTAINER: "code_interpreter_cost_per_session",
-    Unit.MAPS_REQUEST: "google_maps_grounding_cost_per_query",
+    UsageClass.INPUT: "input_cost_per_token",
+    UsageClass.CACHED_INPUT: "cache_read_input_token_cost",
+    UsageClass.CACHE_WRITE: "cache_creation_input_token_cost",
+    UsageClass.CACHE_WRITE_1H: "cache_creation_input_token_cost_above_1hr",
+    UsageClass.INPUT_AUDIO: "input_cost_per_audio_token",
+    UsageClass.CACHED_AUDIO: "cache_read_input_audio_token_cost",
+    UsageClass.INPUT_IMAGE: "input_cost_per_image_token",
+    UsageClass.INPUT_VIDEO: "input_cost_per_video_token",
+    UsageClass.OUTPUT: "output_cost_per_token",
+    UsageClass.REASONING: "output_cost_per_reasoning_token",
+    UsageClass.OUTPUT_AUDIO: "output_cost_per_audio_token",
+    UsageClass.OUTPUT_IMAGE: "output_cost_per_image_token",
+    UsageClass.OUTPUT_VIDEO: "output_cost_per_video_token",
+    UsageClass.CHARACTER: "input_cost_per_character",
+    UsageClass.AUDIO_MS: "input_cost_per_second",
+    UsageClass.IMAGE: "output_cost_per_image",
+    UsageClass.RERANK_SEARCH: "input_cost_per_query",
+    UsageClass.CACHED_IMAGE: "cache_read_input_image_token_cost",
+    UsageClass.REQUEST: "input_cost_per_request",
+    UsageClass.FILE_SEARCH: "file_search_cost_per_1k_calls",
+    UsageClass.CODE_CONTAINER: "code_interpreter_cost_per_session",
+    UsageClass.MAPS_REQUEST: "google_maps_grounding_cost_per_query",
 }
-_PRICE_MAP_PER: Final = {Unit.AUDIO_MS: 1_000, Unit.FILE_SEARCH: 1_000}
+_PRICE_MAP_PER: Final = {UsageClass.AUDIO_MS: 1_000, UsageClass.FILE_SEARCH: 1_000}
 _PRICE_MAP_TIER: Final = re.compile(
     r"(?P<price>\w+)_above_(?P<thousands>[0-9]{1,6})k_tokens(?P<mode>(?:_flex|_priority|_batches|_ultrafast)?)"
 )
@@ -53,7 +53,7 @@ def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
     entry = _with_tiers(model, entry)
     by_unit = _price_map_rates(model, entry, "")
     sells_by = by_unit.keys() & SELLS_BY
-    if not sells_by or (sells_by < {Unit.INPUT, Unit.OUTPUT}):
+    if not sells_by or (sells_by < {UsageClass.INPUT, UsageClass.OUTPUT}):
         return None
     by_mode = {mode: _price_map_rates(model, entry, suffix) for suffix, mode in _PRICE_MAP_MODES.items()}
     search, search_by_mode = _price_map_search(model, entry)
@@ -86,26 +86,26 @@ def _with_tiers(model: str, entry: Mapping[str, object]) -> Mapping[str, object]
     return {**fields, **entry}
 
 
-def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[Unit, Rate]:
+def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[UsageClass, Rate]:
     """The prices of an entry whose names end in a suffix, which tells the mode."""
     named = {unit: field for unit, field in _PRICE_MAP.items() if entry.get(f"{field}{suffix}") is not None}
     if "output_cost_per_image_token" in entry:
         # The same images by their tokens: they would be billed twice.
-        named.pop(Unit.IMAGE, None)
+        named.pop(UsageClass.IMAGE, None)
     elif not suffix and _is_priced_by_image(entry, named):
-        named[Unit.IMAGE] = _PRICE_OF_IMAGE
+        named[UsageClass.IMAGE] = _PRICE_OF_IMAGE
     return {unit: _price_map_rate(model, entry, unit, suffix, field) for unit, field in named.items()}
 
 
-def _is_priced_by_image(entry: Mapping[str, object], named: Mapping[Unit, str]) -> bool:
+def _is_priced_by_image(entry: Mapping[str, object], named: Mapping[UsageClass, str]) -> bool:
     """Whether the price of an image that is generated stands where that of one that is read stands for other models."""
     is_drawn = entry.get("mode") == "image_generation" and entry.get(_PRICE_OF_IMAGE) is not None
-    return is_drawn and named.keys().isdisjoint({Unit.IMAGE, Unit.OUTPUT, Unit.OUTPUT_IMAGE})
+    return is_drawn and named.keys().isdisjoint({UsageClass.IMAGE, UsageClass.OUTPUT, UsageClass.OUTPUT_IMAGE})
 
 
 def _price_map_search(
     model: str, entry: Mapping[str, object]
-) -> tuple[Mapping[Unit, Rate], Mapping[str, Mapping[Unit, Rate]]]:
+) -> tuple[Mapping[UsageClass, Rate], Mapping[str, Mapping[UsageClass, Rate]]]:
     """The price of a search: the highest, and those of the sizes of context where they differ."""
     prices = entry.get(_PRICE_MAP_SEARCH)
     if not isinstance(prices, dict):
@@ -117,7 +117,7 @@ def _price_map_search(
                 model,
                 {field: exact_number(prices[field])},
                 field,
-                unit=Unit.WEB_SEARCH,
+                unit=UsageClass.WEB_SEARCH,
                 per=1,
                 allows_high=allows_high_in(model, entry),
             )
@@ -140,7 +140,7 @@ def _price_map_factors(model: str, entry: Mapping[str, object]) -> Mapping[str, 
     return {mode: factor_of(model, mode, exact_number(factors[mode])) for mode in ("fast", "us") if mode in factors}
 
 
-def _price_map_rate(model: str, entry: Mapping[str, object], unit: Unit, suffix: str, field: str) -> Rate:
+def _price_map_rate(model: str, entry: Mapping[str, object], unit: UsageClass, suffix: str, field: str) -> Rate:
     price = partial(
         price_in, model, entry, unit=unit, per=_PRICE_MAP_PER.get(unit, 1), allows_high=allows_high_in(model, entry)
     )

@@ -11,38 +11,38 @@ from typing import Final
 from genai_prices.data_snapshot import DataSnapshot, find_provider_by_id, get_snapshot
 from genai_prices.types import ClauseEquals, ClauseOr, ModelInfo, ModelPrice, Provider, TieredPrices
 
-from budget_middleware.core.pricing import Rate, Rates, Unit
+from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.core.usage import FEES
 from budget_middleware.prices.providers import PRICED_APART
 from budget_middleware.prices.units import MILLION, SELLS_BY, nanos_per_million
 
-# Unit -> the names of its price, the first that is there.
+# UsageClass -> the names of its price, the first that is there.
 _PRICES: Final = {
-    Unit.INPUT: ("input_mtok",),
-    Unit.CACHED_INPUT: ("cache_read_mtok",),
-    Unit.CACHE_WRITE: ("cache_write_mtok", "cache_write_5m_mtok"),
-    Unit.CACHE_WRITE_1H: ("cache_write_1h_mtok",),
-    Unit.INPUT_AUDIO: ("input_audio_mtok",),
-    Unit.CACHED_AUDIO: ("cache_audio_read_mtok",),
-    Unit.INPUT_IMAGE: ("input_image_mtok",),
-    Unit.CACHED_IMAGE: ("cache_image_read_mtok",),
-    Unit.OUTPUT: ("output_mtok",),
-    Unit.REASONING: ("output_reasoning_mtok",),
-    Unit.OUTPUT_AUDIO: ("output_audio_mtok",),
-    Unit.OUTPUT_IMAGE: ("output_image_mtok",),
-    Unit.INPUT_VIDEO: ("input_video_mtok",),
-    Unit.OUTPUT_VIDEO: ("output_video_mtok",),
-    Unit.CHARACTER: ("input_mchars",),
-    Unit.AUDIO_MS: ("input_audio_hours", "audio_hours"),
-    Unit.RERANK_SEARCH: ("rerank_searches_kcount",),
-    Unit.WEB_SEARCH: ("web_searches_kcount",),
-    Unit.SOCIAL_SEARCH: ("social_searches_kcount",),
-    Unit.FILE_SEARCH: ("storage_searches_kcount",),
-    Unit.CODE_EXECUTION: ("code_executions_kcount",),
-    Unit.REQUEST: ("requests_kcount",),
+    UsageClass.INPUT: ("input_mtok",),
+    UsageClass.CACHED_INPUT: ("cache_read_mtok",),
+    UsageClass.CACHE_WRITE: ("cache_write_mtok", "cache_write_5m_mtok"),
+    UsageClass.CACHE_WRITE_1H: ("cache_write_1h_mtok",),
+    UsageClass.INPUT_AUDIO: ("input_audio_mtok",),
+    UsageClass.CACHED_AUDIO: ("cache_audio_read_mtok",),
+    UsageClass.INPUT_IMAGE: ("input_image_mtok",),
+    UsageClass.CACHED_IMAGE: ("cache_image_read_mtok",),
+    UsageClass.OUTPUT: ("output_mtok",),
+    UsageClass.REASONING: ("output_reasoning_mtok",),
+    UsageClass.OUTPUT_AUDIO: ("output_audio_mtok",),
+    UsageClass.OUTPUT_IMAGE: ("output_image_mtok",),
+    UsageClass.INPUT_VIDEO: ("input_video_mtok",),
+    UsageClass.OUTPUT_VIDEO: ("output_video_mtok",),
+    UsageClass.CHARACTER: ("input_mchars",),
+    UsageClass.AUDIO_MS: ("input_audio_hours", "audio_hours"),
+    UsageClass.RERANK_SEARCH: ("rerank_searches_kcount",),
+    UsageClass.WEB_SEARCH: ("web_searches_kcount",),
+    UsageClass.SOCIAL_SEARCH: ("social_searches_kcount",),
+    UsageClass.FILE_SEARCH: ("storage_searches_kcount",),
+    UsageClass.CODE_EXECUTION: ("code_executions_kcount",),
+    UsageClass.REQUEST: ("requests_kcount",),
 }
 # Of so many of the unit, where it is not a million.
-_PER: Final = {Unit.AUDIO_MS: 3_600_000, **dict.fromkeys((Unit.RERANK_SEARCH, *FEES), 1_000)}
+_PER: Final = {UsageClass.AUDIO_MS: 3_600_000, **dict.fromkeys((UsageClass.RERANK_SEARCH, *FEES), 1_000)}
 # Mode -> the conditions under which `genai-prices` has prices of it.
 _MODES: Final = {
     "flex": {"service_tier": "flex"},
@@ -158,7 +158,7 @@ def _rates_of(provider: Provider, info: ModelInfo, at: datetime) -> Rates | None
     )
 
 
-def _rates_by_unit(prices: ModelPrice) -> Mapping[Unit, Rate]:
+def _rates_by_unit(prices: ModelPrice) -> Mapping[UsageClass, Rate]:
     by_unit = {}
     for unit, names in _PRICES.items():
         price = next((price for name in names if (price := getattr(prices, name)) is not None), None)

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
-from budget_middleware.core.pricing import FREE, Rate, Rates, Unit
+from budget_middleware.core.pricing import FREE, Rate, Rates, UsageClass
 from budget_middleware.prices import published
 from budget_middleware.prices.gaps import GAPS
 from budget_middleware.prices.missing import with_missing
@@ -43,7 +43,7 @@ class Found:
     # The units and modes whose rate another source gave, because the first one has none.
     filled: Mapping[str, str] | None = None
 
-    def source_of(self, unit: Unit, *, mode: str = "") -> str:
+    def source_of(self, unit: UsageClass, *, mode: str = "") -> str:
         """Who published the rate of a unit, in a mode if one is named."""
         filled = self.filled or {}
         return filled.get(mode) or filled.get(unit, self.source)
@@ -98,7 +98,7 @@ def _free(reading: Reading) -> Found | None:
     free = f"{reading.model}:free"
     if not any(published.lists_model(model, reading.provider) for model in (free, reading.model)):
         return None
-    rates = Rates(model=free, provider=reading.provider, by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE})
+    rates = Rates(model=free, provider=reading.provider, by_unit={UsageClass.INPUT: FREE, UsageClass.OUTPUT: FREE})
     return Found(rates, RULES, reading.rule, reading.provider)
 
 
@@ -126,7 +126,7 @@ def _completed(found: Found, readings: Sequence[Reading], others: Sequence[Sourc
             if other is None:
                 continue
             rates, theirs = found.rates, other.rates.by_unit
-            extra: Mapping[Unit, Rate] = {}
+            extra: Mapping[UsageClass, Rate] = {}
             # Sold by another unit, it would be billed twice.
             if rates.by_unit.keys() & SELLS_BY == theirs.keys() & SELLS_BY:
                 extra = {unit: rate for unit, rate in theirs.items() if unit not in rates.by_unit}
@@ -161,9 +161,9 @@ def _with_missing(found: Found, name: str) -> Found:
     rates = with_missing(found.rates, name)
     units = rates.by_unit.keys() - found.rates.by_unit.keys()
     added: dict[str, str] = dict.fromkeys((*units, *(rates.by_mode.keys() - found.rates.by_mode.keys())), GAPS)
-    if Unit.GROUNDED_REQUEST in added and Unit.WEB_SEARCH in found.rates.by_unit:
+    if UsageClass.GROUNDED_REQUEST in added and UsageClass.WEB_SEARCH in found.rates.by_unit:
         # The same price, by what it is taken for.
-        added[Unit.GROUNDED_REQUEST] = found.source_of(Unit.WEB_SEARCH)
+        added[UsageClass.GROUNDED_REQUEST] = found.source_of(UsageClass.WEB_SEARCH)
     return replace(found, rates=rates, filled={**(found.filled or {}), **added})
 
 

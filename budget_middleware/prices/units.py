@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rates, Unit
+from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.core.usage import FEES
 
 MILLION: Final = 1_000_000
@@ -14,7 +14,16 @@ MILLION: Final = 1_000_000
 MAX_CACHED: Final = 1024
 
 # What a call can be billed by alone. A model without any of these has no price that any call would be billed at.
-SELLS_BY: Final = frozenset({Unit.INPUT, Unit.OUTPUT, Unit.CHARACTER, Unit.AUDIO_MS, Unit.IMAGE, Unit.RERANK_SEARCH})
+SELLS_BY: Final = frozenset(
+    {
+        UsageClass.INPUT,
+        UsageClass.OUTPUT,
+        UsageClass.CHARACTER,
+        UsageClass.AUDIO_MS,
+        UsageClass.IMAGE,
+        UsageClass.RERANK_SEARCH,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,10 @@ class SameAs:
     model: str
 
 
-PER: Final[Mapping[Unit, int]] = {Unit.AUDIO_MS: 3_600_000, **dict.fromkeys((Unit.IMAGE, Unit.RERANK_SEARCH, *FEES), 1)}
+PER: Final[Mapping[UsageClass, int]] = {
+    UsageClass.AUDIO_MS: 3_600_000,
+    **dict.fromkeys((UsageClass.IMAGE, UsageClass.RERANK_SEARCH, *FEES), 1),
+}
 """Of so many of the unit is a price of the own file, and of our own lists, where it is not a million."""
 
 OwnPrice = Rates | SameAs

@@ -10,7 +10,7 @@ from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import BILLED_INSTEAD, Rates, Unit, Usage, breakdown, sum_nanos, unpriced_uses
+from budget_middleware.core.pricing import BILLED_INSTEAD, Rates, Usage, UsageClass, breakdown, sum_nanos, unpriced_uses
 from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
@@ -25,10 +25,10 @@ _WITHOUT_USAGE: Final = {
     Basis.EXPECTED_INPUT: AmountKind.EXPECTED_INPUT,
 }
 _UNITS: Final = {
-    "characters": Unit.CHARACTER,
-    "audio_ms": Unit.AUDIO_MS,
-    "images": Unit.IMAGE,
-    "rerank_searches": Unit.RERANK_SEARCH,
+    "characters": UsageClass.CHARACTER,
+    "audio_ms": UsageClass.AUDIO_MS,
+    "images": UsageClass.IMAGE,
+    "rerank_searches": UsageClass.RERANK_SEARCH,
 }
 # The modes that cost more wherever they have a price at all.
 _DEARER: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
@@ -217,7 +217,7 @@ def _is_unsold(told: Usage | None, rates: Rates | None) -> bool:
     """Whether an answer tells of images alone, and the model is sold by their tokens."""
     if told is None or rates is None or not told.images or told.input_tokens or told.output_tokens:
         return False
-    return Unit.IMAGE not in rates.by_unit
+    return UsageClass.IMAGE not in rates.by_unit
 
 
 def _unpriced_modes(rates: Rates, modes: Iterable[str | None]) -> Iterator[str]:
@@ -234,7 +234,7 @@ def _without_guesses(usage: Usage, told: Usage | None, rates: Rates | None) -> U
         return usage
     others = [name for name in NOT_TOKENS if getattr(usage, name) and not getattr(told, name)]
     if told.input_tokens or told.output_tokens:
-        is_priced = not (rates.of(Unit.INPUT).is_free and rates.of(Unit.OUTPUT).is_free)
+        is_priced = not (rates.of(UsageClass.INPUT).is_free and rates.of(UsageClass.OUTPUT).is_free)
         return replace(usage, **dict.fromkeys(others, 0)) if others and is_priced else usage
     is_told = any(getattr(told, name) and not rates.of(unit).is_free for name, unit in _UNITS.items())
     return told if is_told else usage

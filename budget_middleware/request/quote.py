@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
-from budget_middleware.core.pricing import Rates, Unit, Usage, estimate_nanos
+from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.prices import Moment
 
 
@@ -101,14 +101,14 @@ def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
     return (standard,) if tier is standard else (standard, tier)
 
 
-def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[Unit, ...]]:
+def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[UsageClass, ...]]:
     """The most input that there can be, and what each token of it may be billed as."""
     tokens = ask.worst_input.input_tokens + tokens_from_normalizing(ask.texts)
-    may_become = [Unit.INPUT, Unit.CACHE_WRITE]
+    may_become = [UsageClass.INPUT, UsageClass.CACHE_WRITE]
     if ask.caches_for_an_hour:
-        may_become.append(Unit.CACHE_WRITE_1H)
+        may_become.append(UsageClass.CACHE_WRITE_1H)
     if ask.hides_input:
         tokens = max(tokens, rates.context_window or LARGEST_CONTEXT_TOKENS)
         # Nobody knows what it is.
-        may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE, Unit.INPUT_VIDEO]
+        may_become += [UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO]
     return replace(ask.worst_input, input_tokens=tokens), tuple(may_become)

@@ -10,7 +10,7 @@ from hypothesis import given
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.pricing import Usage, UsageClass
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 
 BY_NAME = {api.name: api for api in APIS}
@@ -111,7 +111,7 @@ RESPONSE = {
     },
 }
 RESPONSE_USAGE = Usage(input_tokens=100, output_tokens=50, cached_input_tokens=40, reasoning_tokens=20)
-RESPONSE_USES = frozenset({(Unit.WEB_SEARCH, "1")})
+RESPONSE_USES = frozenset({(UsageClass.WEB_SEARCH, "1")})
 RESPONSE_STREAM = (
     {"type": "response.created", "response": {"status": "in_progress", "model": "gpt-5.2"}},
     {"type": "response.output_text.delta", "delta": "hel"},

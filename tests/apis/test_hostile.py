@@ -19,7 +19,7 @@ from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import MAX_TOKENS, parse_body
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.pricing import Rate, Rates, Unit, Usage, cost_nanos
+from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
 from tests.apis.test_answers import ANSWERS
 from tests.apis.test_requests import REQUESTS
@@ -58,7 +58,7 @@ ANY_JSON = st.recursive(
     ),
     max_leaves=25,
 )
-ALL_UNITS = Rates(model="m", by_unit={unit: Rate(1_000_000 + place) for place, unit in enumerate(Unit)})
+ALL_UNITS = Rates(model="m", by_unit={unit: Rate(1_000_000 + place) for place, unit in enumerate(UsageClass)})
 WRITERS = {
     "text/event-stream": as_events,
     "application/x-ndjson": as_lines,

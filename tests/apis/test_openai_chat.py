@@ -12,7 +12,7 @@ from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.apis.reading import parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.money import MAX_NANOS
-from budget_middleware.core.pricing import Unit, Usage
+from budget_middleware.core.pricing import Usage, UsageClass
 
 API = OpenAIChat()
 # Keys that mean something, with values that may not.
@@ -65,7 +65,12 @@ class TestRequest:
     def test_a_plain_one(self):
         body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x" * 400}]}
         ask = read_request(body)
-        assert (ask.model, ask.max_output_tokens, ask.choices, ask.output_unit) == ("gpt-4o", None, 1, Unit.OUTPUT)
+        assert (ask.model, ask.max_output_tokens, ask.choices, ask.output_unit) == (
+            "gpt-4o",
+            None,
+            1,
+            UsageClass.OUTPUT,
+        )
         assert 100 <= ask.input.input_tokens <= 106
 
     def test_all_that_is_sent_to_the_model_counts(self):
@@ -120,7 +125,7 @@ class TestRequest:
         assert read_request({"model": model}).model is None
 
     def test_what_may_be_spoken_is_reserved_as_audio(self):
-        assert read_request({"modalities": ["text", "audio"]}).output_unit is Unit.OUTPUT_AUDIO
+        assert read_request({"modalities": ["text", "audio"]}).output_unit is UsageClass.OUTPUT_AUDIO
 
     @pytest.mark.parametrize("prefix", ["/openai/deployments", "/engines", "/eu/openai/deployments"])
     def test_the_model_of_a_deployment_is_that_of_the_path(self, prefix):

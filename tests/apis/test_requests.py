@@ -10,7 +10,7 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.apis.form import File, Form
 from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.reading import UNREADABLE
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 
 BY_NAME = {api.name: api for api in APIS}
 TEXT = "x" * 400  # A hundred tokens.
@@ -200,7 +200,7 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
         "/v1/images/generations",
         {"prompt": TEXT},
         100,
-        {"max_output_tokens": 6_240, "choices": 1, "output_unit": Unit.OUTPUT_IMAGE},
+        {"max_output_tokens": 6_240, "choices": 1, "output_unit": UsageClass.OUTPUT_IMAGE},
     ),
     "images": (
         "/v1/images/generations",
@@ -218,7 +218,7 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
         "/v1/audio/speech",
         {"model": "tts-1", "input": TEXT, "voice": "alloy"},
         100,
-        {"expected_output_tokens": 800, "output_unit": Unit.OUTPUT_AUDIO},
+        {"expected_output_tokens": 800, "output_unit": UsageClass.OUTPUT_AUDIO},
     ),
     "a transcription": (
         "/v1/audio/transcriptions",
@@ -298,19 +298,19 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
         f"{GEMINI}:generateContent",
         {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}},
         0,
-        {"output_unit": Unit.OUTPUT_IMAGE, "expected_output_tokens": 1_290},
+        {"output_unit": UsageClass.OUTPUT_IMAGE, "expected_output_tokens": 1_290},
     ),
     "content of any kind": (
         f"{GEMINI}:generateContent",
         {"contents": CONTENTS},
         100,
-        {"output_unit": Unit.OUTPUT_IMAGE, "expected_output_tokens": None},
+        {"output_unit": UsageClass.OUTPUT_IMAGE, "expected_output_tokens": None},
     ),
     "content that is text": (
         f"{GEMINI}:generateContent",
         {"generationConfig": {"response_modalities": ["TEXT"]}},
         0,
-        {"output_unit": Unit.OUTPUT},
+        {"output_unit": UsageClass.OUTPUT},
     ),
     "embedded content": (
         f"{GEMINI}:batchEmbedContents",

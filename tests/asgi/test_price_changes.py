@@ -10,7 +10,7 @@ from genai_prices.data_snapshot import DataSnapshot, set_custom_snapshot
 from genai_prices.types import ClauseStartsWith, ModelInfo, ModelPrice, Provider
 
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.testing import ScriptedApp, call
 from tests.asgi.wire import bearer, completion
 
@@ -88,7 +88,7 @@ async def test_litellms_map_changes_under_way(memory, litellm, change, answered,
     # So are prices that stand deeper in it.
     rates = guard.ledger.prices.resolve(VERSION)
     assert rates is not None
-    assert rates.of(Unit.WEB_SEARCH).nanos_per_million == nanos_from_usd("10000")
+    assert rates.of(UsageClass.WEB_SEARCH).nanos_per_million == nanos_from_usd("10000")
 
 
 def snapshot(usd_out):

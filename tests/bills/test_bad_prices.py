@@ -10,7 +10,7 @@ import pytest
 from budget_middleware import BudgetMiddleware, SettingsError
 from budget_middleware.cli import main
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.pricing import Rates, Unit
+from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.prices import load_prices
 from budget_middleware.testing import ScriptedApp
 
@@ -194,7 +194,7 @@ def test_who_means_a_high_price_can_say_so(tmp_path, name):
     path.write_text(HIGH[name])
     (rates,) = load_prices(path).values()
     assert isinstance(rates, Rates)
-    assert rates.of(Unit.INPUT).nanos_per_million == nanos_from_usd("2500000")
+    assert rates.of(UsageClass.INPUT).nanos_per_million == nanos_from_usd("2500000")
 
 
 def test_minus_0_is_0(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.pricing import Rates, Unit, breakdown
+from budget_middleware.core.pricing import Rates, UsageClass, breakdown
 
 BY_NAME = {api.name: api for api in APIS}
 NO_RATES = Rates(model="m", by_unit={})
@@ -16,14 +16,21 @@ def total(counts, *units):
     return sum(counts[unit] for unit in units)
 
 
-INPUTS = (Unit.INPUT, Unit.CACHED_INPUT, Unit.CACHE_WRITE, Unit.CACHE_WRITE_1H, Unit.INPUT_AUDIO, Unit.CACHED_AUDIO)
-OUTPUTS = (Unit.OUTPUT, Unit.REASONING, Unit.OUTPUT_AUDIO)
+INPUTS = (
+    UsageClass.INPUT,
+    UsageClass.CACHED_INPUT,
+    UsageClass.CACHE_WRITE,
+    UsageClass.CACHE_WRITE_1H,
+    UsageClass.INPUT_AUDIO,
+    UsageClass.CACHED_AUDIO,
+)
+OUTPUTS = (UsageClass.OUTPUT, UsageClass.REASONING, UsageClass.OUTPUT_AUDIO)
 
 
 def chat(counts):
     """As OpenAI and OpenRouter write it: parts within their wholes."""
-    cached = total(counts, Unit.CACHED_INPUT, Unit.CACHED_AUDIO)
-    written = total(counts, Unit.CACHE_WRITE, Unit.CACHE_WRITE_1H)
+    cached = total(counts, UsageClass.CACHED_INPUT, UsageClass.CACHED_AUDIO)
+    written = total(counts, UsageClass.CACHE_WRITE, UsageClass.CACHE_WRITE_1H)
     n_in, n_out = total(counts, *INPUTS), total(counts, *OUTPUTS)
     return {
         "usage": {
@@ -32,21 +39,24 @@ def chat(counts):
             "total_tokens": n_in + n_out,
             "prompt_tokens_details": {
                 "cached_tokens": cached,
-                "cached_tokens_details": {"audio_tokens": counts[Unit.CACHED_AUDIO]},
-                "audio_tokens": total(counts, Unit.INPUT_AUDIO, Unit.CACHED_AUDIO),
+                "cached_tokens_details": {"audio_tokens": counts[UsageClass.CACHED_AUDIO]},
+                "audio_tokens": total(counts, UsageClass.INPUT_AUDIO, UsageClass.CACHED_AUDIO),
                 "cache_write_tokens": written,
-                "cache_creation_token_details": {"ephemeral_1h_input_tokens": counts[Unit.CACHE_WRITE_1H]},
+                "cache_creation_token_details": {"ephemeral_1h_input_tokens": counts[UsageClass.CACHE_WRITE_1H]},
             },
             "completion_tokens_details": {
-                "reasoning_tokens": counts[Unit.REASONING],
-                "audio_tokens": counts[Unit.OUTPUT_AUDIO],
+                "reasoning_tokens": counts[UsageClass.REASONING],
+                "audio_tokens": counts[UsageClass.OUTPUT_AUDIO],
             },
         }
     }
 
 
 def responses(counts):
-    n_in, n_out = total(counts, Unit.INPUT, Unit.CACHED_INPUT), total(counts, Unit.OUTPUT, Unit.REASONING)
+    n_in, n_out = (
+        total(counts, UsageClass.INPUT, UsageClass.CACHED_INPUT),
+        total(counts, UsageClass.OUTPUT, UsageClass.REASONING),
+    )
     return {
         "status": "completed",
         "output": [],
@@ -54,22 +64,22 @@ def responses(counts):
             "input_tokens": n_in,
             "output_tokens": n_out,
             "total_tokens": n_in + n_out,
-            "input_tokens_details": {"cached_tokens": counts[Unit.CACHED_INPUT]},
-            "output_tokens_details": {"reasoning_tokens": counts[Unit.REASONING]},
+            "input_tokens_details": {"cached_tokens": counts[UsageClass.CACHED_INPUT]},
+            "output_tokens_details": {"reasoning_tokens": counts[UsageClass.REASONING]},
         },
     }
 
 
 def xai(counts):
     """Thoughts beside the output, and the total says so."""
-    n_in = total(counts, Unit.INPUT, Unit.CACHED_INPUT)
+    n_in = total(counts, UsageClass.INPUT, UsageClass.CACHED_INPUT)
     return {
         "usage": {
             "prompt_tokens": n_in,
-            "completion_tokens": counts[Unit.OUTPUT],
-            "total_tokens": n_in + total(counts, Unit.OUTPUT, Unit.REASONING),
-            "prompt_tokens_details": {"cached_tokens": counts[Unit.CACHED_INPUT]},
-            "completion_tokens_details": {"reasoning_tokens": counts[Unit.REASONING]},
+            "completion_tokens": counts[UsageClass.OUTPUT],
+            "total_tokens": n_in + total(counts, UsageClass.OUTPUT, UsageClass.REASONING),
+            "prompt_tokens_details": {"cached_tokens": counts[UsageClass.CACHED_INPUT]},
+            "completion_tokens_details": {"reasoning_tokens": counts[UsageClass.REASONING]},
         }
     }
 
@@ -79,16 +89,16 @@ def anthropic(counts):
         "type": "message",
         "content": [],
         "usage": {
-            "input_tokens": counts[Unit.INPUT],
-            "cache_read_input_tokens": counts[Unit.CACHED_INPUT],
-            "cache_creation_input_tokens": total(counts, Unit.CACHE_WRITE, Unit.CACHE_WRITE_1H),
+            "input_tokens": counts[UsageClass.INPUT],
+            "cache_read_input_tokens": counts[UsageClass.CACHED_INPUT],
+            "cache_creation_input_tokens": total(counts, UsageClass.CACHE_WRITE, UsageClass.CACHE_WRITE_1H),
             "cache_creation": {
-                "ephemeral_5m_input_tokens": counts[Unit.CACHE_WRITE],
-                "ephemeral_1h_input_tokens": counts[Unit.CACHE_WRITE_1H],
+                "ephemeral_5m_input_tokens": counts[UsageClass.CACHE_WRITE],
+                "ephemeral_1h_input_tokens": counts[UsageClass.CACHE_WRITE_1H],
             },
-            "output_tokens": total(counts, Unit.OUTPUT, Unit.REASONING),
-            "output_tokens_details": {"thinking_tokens": counts[Unit.REASONING]},
-            "server_tool_use": {"web_search_requests": counts[Unit.WEB_SEARCH]},
+            "output_tokens": total(counts, UsageClass.OUTPUT, UsageClass.REASONING),
+            "output_tokens_details": {"thinking_tokens": counts[UsageClass.REASONING]},
+            "server_tool_use": {"web_search_requests": counts[UsageClass.WEB_SEARCH]},
         },
     }
 
@@ -99,25 +109,34 @@ def gemini(counts):
 
     n_in = total(
         counts,
-        *(Unit.INPUT, Unit.CACHED_INPUT, Unit.INPUT_AUDIO, Unit.CACHED_AUDIO, Unit.INPUT_IMAGE, Unit.CACHED_IMAGE),
-        Unit.INPUT_VIDEO,
+        *(
+            UsageClass.INPUT,
+            UsageClass.CACHED_INPUT,
+            UsageClass.INPUT_AUDIO,
+            UsageClass.CACHED_AUDIO,
+            UsageClass.INPUT_IMAGE,
+            UsageClass.CACHED_IMAGE,
+        ),
+        UsageClass.INPUT_VIDEO,
     )
-    n_out = total(counts, Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE)
+    n_out = total(counts, UsageClass.OUTPUT, UsageClass.OUTPUT_AUDIO, UsageClass.OUTPUT_IMAGE)
     return {
         "candidates": [],
         "usageMetadata": {
             "promptTokenCount": n_in,
-            "cachedContentTokenCount": total(counts, Unit.CACHED_INPUT, Unit.CACHED_AUDIO, Unit.CACHED_IMAGE),
-            "candidatesTokenCount": n_out,
-            "thoughtsTokenCount": counts[Unit.REASONING],
-            "totalTokenCount": n_in + n_out + counts[Unit.REASONING],
-            "promptTokensDetails": details(
-                AUDIO=(Unit.INPUT_AUDIO, Unit.CACHED_AUDIO),
-                IMAGE=(Unit.INPUT_IMAGE, Unit.CACHED_IMAGE),
-                VIDEO=(Unit.INPUT_VIDEO,),
+            "cachedContentTokenCount": total(
+                counts, UsageClass.CACHED_INPUT, UsageClass.CACHED_AUDIO, UsageClass.CACHED_IMAGE
             ),
-            "cacheTokensDetails": details(AUDIO=(Unit.CACHED_AUDIO,), IMAGE=(Unit.CACHED_IMAGE,)),
-            "candidatesTokensDetails": details(AUDIO=(Unit.OUTPUT_AUDIO,), IMAGE=(Unit.OUTPUT_IMAGE,)),
+            "candidatesTokenCount": n_out,
+            "thoughtsTokenCount": counts[UsageClass.REASONING],
+            "totalTokenCount": n_in + n_out + counts[UsageClass.REASONING],
+            "promptTokensDetails": details(
+                AUDIO=(UsageClass.INPUT_AUDIO, UsageClass.CACHED_AUDIO),
+                IMAGE=(UsageClass.INPUT_IMAGE, UsageClass.CACHED_IMAGE),
+                VIDEO=(UsageClass.INPUT_VIDEO,),
+            ),
+            "cacheTokensDetails": details(AUDIO=(UsageClass.CACHED_AUDIO,), IMAGE=(UsageClass.CACHED_IMAGE,)),
+            "candidatesTokensDetails": details(AUDIO=(UsageClass.OUTPUT_AUDIO,), IMAGE=(UsageClass.OUTPUT_IMAGE,)),
         },
     }
 
@@ -126,60 +145,69 @@ def converse(counts):
     return {
         "output": {"message": {"content": []}},
         "usage": {
-            "inputTokens": counts[Unit.INPUT],
-            "outputTokens": counts[Unit.OUTPUT],
-            "cacheReadInputTokens": counts[Unit.CACHED_INPUT],
-            "cacheWriteInputTokens": total(counts, Unit.CACHE_WRITE, Unit.CACHE_WRITE_1H),
+            "inputTokens": counts[UsageClass.INPUT],
+            "outputTokens": counts[UsageClass.OUTPUT],
+            "cacheReadInputTokens": counts[UsageClass.CACHED_INPUT],
+            "cacheWriteInputTokens": total(counts, UsageClass.CACHE_WRITE, UsageClass.CACHE_WRITE_1H),
             "cacheDetails": [
-                {"ttl": "5m", "inputTokens": counts[Unit.CACHE_WRITE]},
-                {"ttl": "1h", "inputTokens": counts[Unit.CACHE_WRITE_1H]},
+                {"ttl": "5m", "inputTokens": counts[UsageClass.CACHE_WRITE]},
+                {"ttl": "1h", "inputTokens": counts[UsageClass.CACHE_WRITE_1H]},
             ],
-            "totalTokens": total(counts, *INPUTS[:4], Unit.OUTPUT),
+            "totalTokens": total(counts, *INPUTS[:4], UsageClass.OUTPUT),
         },
     }
 
 
 def moonshot(counts):
-    n_in = total(counts, Unit.INPUT, Unit.CACHED_INPUT)
+    n_in = total(counts, UsageClass.INPUT, UsageClass.CACHED_INPUT)
     usage = {
         "prompt_tokens": n_in,
-        "completion_tokens": counts[Unit.OUTPUT],
-        "total_tokens": n_in + counts[Unit.OUTPUT],
-        "cached_tokens": counts[Unit.CACHED_INPUT],
+        "completion_tokens": counts[UsageClass.OUTPUT],
+        "total_tokens": n_in + counts[UsageClass.OUTPUT],
+        "cached_tokens": counts[UsageClass.CACHED_INPUT],
     }
     return {"choices": [{"index": 0, "message": {}, "usage": usage}]}
 
 
 def deepseek(counts):
-    n_in, n_out = total(counts, Unit.INPUT, Unit.CACHED_INPUT), total(counts, Unit.OUTPUT, Unit.REASONING)
+    n_in, n_out = (
+        total(counts, UsageClass.INPUT, UsageClass.CACHED_INPUT),
+        total(counts, UsageClass.OUTPUT, UsageClass.REASONING),
+    )
     return {
         "usage": {
             "prompt_tokens": n_in,
             "completion_tokens": n_out,
             "total_tokens": n_in + n_out,
-            "prompt_cache_hit_tokens": counts[Unit.CACHED_INPUT],
-            "prompt_cache_miss_tokens": counts[Unit.INPUT],
-            "completion_tokens_details": {"reasoning_tokens": counts[Unit.REASONING]},
+            "prompt_cache_hit_tokens": counts[UsageClass.CACHED_INPUT],
+            "prompt_cache_miss_tokens": counts[UsageClass.INPUT],
+            "completion_tokens_details": {"reasoning_tokens": counts[UsageClass.REASONING]},
         }
     }
 
 
 def images(counts):
-    n_in, n_out = total(counts, Unit.INPUT, Unit.INPUT_IMAGE), total(counts, Unit.OUTPUT, Unit.OUTPUT_IMAGE)
+    n_in, n_out = (
+        total(counts, UsageClass.INPUT, UsageClass.INPUT_IMAGE),
+        total(counts, UsageClass.OUTPUT, UsageClass.OUTPUT_IMAGE),
+    )
     return {
         "data": [],
         "usage": {
             "input_tokens": n_in,
-            "input_tokens_details": {"image_tokens": counts[Unit.INPUT_IMAGE]},
+            "input_tokens_details": {"image_tokens": counts[UsageClass.INPUT_IMAGE]},
             "output_tokens": n_out,
-            "output_tokens_details": {"text_tokens": counts[Unit.OUTPUT], "image_tokens": counts[Unit.OUTPUT_IMAGE]},
+            "output_tokens_details": {
+                "text_tokens": counts[UsageClass.OUTPUT],
+                "image_tokens": counts[UsageClass.OUTPUT_IMAGE],
+            },
             "total_tokens": n_in + n_out,
         },
     }
 
 
 def ollama(counts):
-    return {"done": True, "prompt_eval_count": counts[Unit.INPUT], "eval_count": counts[Unit.OUTPUT]}
+    return {"done": True, "prompt_eval_count": counts[UsageClass.INPUT], "eval_count": counts[UsageClass.OUTPUT]}
 
 
 # dialect: its API, what writes it, and the classes that it tells apart
@@ -188,27 +216,48 @@ DIALECTS = {
     "responses": (
         "openai-responses",
         responses,
-        (Unit.INPUT, Unit.CACHED_INPUT, Unit.OUTPUT, Unit.REASONING),
+        (UsageClass.INPUT, UsageClass.CACHED_INPUT, UsageClass.OUTPUT, UsageClass.REASONING),
     ),
-    "xai": ("openai-chat", xai, (Unit.INPUT, Unit.CACHED_INPUT, Unit.OUTPUT, Unit.REASONING)),
+    "xai": ("openai-chat", xai, (UsageClass.INPUT, UsageClass.CACHED_INPUT, UsageClass.OUTPUT, UsageClass.REASONING)),
     "anthropic": (
         "anthropic-messages",
         anthropic,
-        (*INPUTS[:4], Unit.OUTPUT, Unit.REASONING, Unit.WEB_SEARCH),
+        (*INPUTS[:4], UsageClass.OUTPUT, UsageClass.REASONING, UsageClass.WEB_SEARCH),
     ),
     "gemini": (
         "gemini",
         gemini,
         (
-            *(Unit.INPUT, Unit.CACHED_INPUT, Unit.INPUT_AUDIO, Unit.CACHED_AUDIO, Unit.INPUT_IMAGE, Unit.CACHED_IMAGE),
-            *(Unit.INPUT_VIDEO, Unit.OUTPUT, Unit.REASONING, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE),
+            *(
+                UsageClass.INPUT,
+                UsageClass.CACHED_INPUT,
+                UsageClass.INPUT_AUDIO,
+                UsageClass.CACHED_AUDIO,
+                UsageClass.INPUT_IMAGE,
+                UsageClass.CACHED_IMAGE,
+            ),
+            *(
+                UsageClass.INPUT_VIDEO,
+                UsageClass.OUTPUT,
+                UsageClass.REASONING,
+                UsageClass.OUTPUT_AUDIO,
+                UsageClass.OUTPUT_IMAGE,
+            ),
         ),
     ),
-    "converse": ("bedrock", converse, (*INPUTS[:4], Unit.OUTPUT)),
-    "moonshot": ("openai-chat", moonshot, (Unit.INPUT, Unit.CACHED_INPUT, Unit.OUTPUT)),
-    "deepseek": ("openai-chat", deepseek, (Unit.INPUT, Unit.CACHED_INPUT, Unit.OUTPUT, Unit.REASONING)),
-    "images": ("openai-images", images, (Unit.INPUT, Unit.INPUT_IMAGE, Unit.OUTPUT, Unit.OUTPUT_IMAGE)),
-    "ollama": ("ollama", ollama, (Unit.INPUT, Unit.OUTPUT)),
+    "converse": ("bedrock", converse, (*INPUTS[:4], UsageClass.OUTPUT)),
+    "moonshot": ("openai-chat", moonshot, (UsageClass.INPUT, UsageClass.CACHED_INPUT, UsageClass.OUTPUT)),
+    "deepseek": (
+        "openai-chat",
+        deepseek,
+        (UsageClass.INPUT, UsageClass.CACHED_INPUT, UsageClass.OUTPUT, UsageClass.REASONING),
+    ),
+    "images": (
+        "openai-images",
+        images,
+        (UsageClass.INPUT, UsageClass.INPUT_IMAGE, UsageClass.OUTPUT, UsageClass.OUTPUT_IMAGE),
+    ),
+    "ollama": ("ollama", ollama, (UsageClass.INPUT, UsageClass.OUTPUT)),
 }
 
 
@@ -219,7 +268,12 @@ def test_each_class_is_read_as_it_was_written(dialect, data):
     name, write, units = DIALECTS[dialect]
     # So few that parts and wholes are often equal by accident. Every call has some input and some output.
     drawn = data.draw(st.fixed_dictionaries({unit: st.integers(0, 4) for unit in units}))
-    counts = {**dict.fromkeys(Unit, 0), **drawn, Unit.INPUT: drawn[Unit.INPUT] + 1, Unit.OUTPUT: drawn[Unit.OUTPUT] + 1}
+    counts = {
+        **dict.fromkeys(UsageClass, 0),
+        **drawn,
+        UsageClass.INPUT: drawn[UsageClass.INPUT] + 1,
+        UsageClass.OUTPUT: drawn[UsageClass.OUTPUT] + 1,
+    }
     seen = Seen()
     BY_NAME[name].read_json(write(counts), seen)
     assert seen.usage is not None

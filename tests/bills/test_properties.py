@@ -5,7 +5,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rate, Rates, Unit, Usage, breakdown, cost_nanos
+from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rate, Rates, Usage, UsageClass, breakdown, cost_nanos
 from budget_middleware.prices import published
 from tests.bills.classes import COUNTED_IN, usage_of
 from tests.bills.exchanges import NOW
@@ -14,7 +14,7 @@ UNITS = list(COUNTED_IN)
 # Whole nano-dollars a token, so that no rounding hides a fall.
 PER_TOKEN = st.integers(0, 5).map(lambda nanos: nanos * FEMTOS_PER_NANO)
 TIERS = st.dictionaries(st.integers(1, 12), PER_TOKEN, max_size=3).map(lambda tiers: tuple(sorted(tiers.items())))
-RATES = st.dictionaries(st.sampled_from(list(Unit)), st.builds(Rate, PER_TOKEN, TIERS)).map(
+RATES = st.dictionaries(st.sampled_from(list(UsageClass)), st.builds(Rate, PER_TOKEN, TIERS)).map(
     lambda by_unit: Rates(model="m", by_unit=by_unit)
 )
 CLASSES = st.dictionaries(st.sampled_from(UNITS), st.integers(0, 4))
@@ -23,7 +23,7 @@ USAGES = st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 4)))
 
 
 def test_each_class_is_known_here():
-    assert set(COUNTED_IN) == set(Unit) - {Unit.REQUEST}
+    assert set(COUNTED_IN) == set(UsageClass) - {UsageClass.REQUEST}
 
 
 @given(CLASSES)
@@ -75,9 +75,9 @@ DISCOUNTED = st.fixed_dictionaries(dict.fromkeys(UNITS, PER_TOKEN)).map(
         model="m",
         by_unit={
             **{unit: Rate(rate) for unit, rate in nanos.items()},
-            Unit.CACHED_INPUT: Rate(min(nanos[Unit.CACHED_INPUT], nanos[Unit.INPUT])),
-            Unit.CACHED_AUDIO: Rate(min(nanos[Unit.CACHED_AUDIO], nanos[Unit.INPUT_AUDIO])),
-            Unit.CACHED_IMAGE: Rate(min(nanos[Unit.CACHED_IMAGE], nanos[Unit.INPUT_IMAGE])),
+            UsageClass.CACHED_INPUT: Rate(min(nanos[UsageClass.CACHED_INPUT], nanos[UsageClass.INPUT])),
+            UsageClass.CACHED_AUDIO: Rate(min(nanos[UsageClass.CACHED_AUDIO], nanos[UsageClass.INPUT_AUDIO])),
+            UsageClass.CACHED_IMAGE: Rate(min(nanos[UsageClass.CACHED_IMAGE], nanos[UsageClass.INPUT_IMAGE])),
         },
     )
 )
@@ -109,7 +109,7 @@ def test_no_bill_of_any_model_of_the_book_falls_when_a_count_rises(book, unit):
     for rates in book:
         # At the beginning, and across each threshold of a long context.
         tiers = {above for rate in rates.by_unit.values() for above, _ in rate.tiers}
-        for usage in (usage_of(classes), *(usage_of({**classes, Unit.INPUT: above}) for above in tiers)):
+        for usage in (usage_of(classes), *(usage_of({**classes, UsageClass.INPUT: above}) for above in tiers)):
             nanos = cost_nanos(rates, usage)
             more = usage_of({unit: 300_000}, before=usage)
             assert 0 < nanos <= cost_nanos(rates, usage_of({unit: 1_000}, before=usage)) <= cost_nanos(rates, more)

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from budget_middleware.core import bill_packing as module
 from budget_middleware.core.bill import Amount, AmountKind, unpack
 from budget_middleware.core.bill_packing import MAX_PACKED, PricedCall, pack
-from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rate, Rates, Unit, Usage, breakdown, sum_nanos
+from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rate, Rates, Usage, UsageClass, breakdown, sum_nanos
 
 RATES = Rates(
     model="gpt-4o",
     source="genai-prices",
     by_unit={
-        Unit.INPUT: Rate(2_500_000_000),
-        Unit.CACHED_INPUT: Rate(1_250_000_000),
-        Unit.OUTPUT: Rate(10_000_000_000),
-        Unit.WEB_SEARCH: Rate(10_000_000_000_000),
+        UsageClass.INPUT: Rate(2_500_000_000),
+        UsageClass.CACHED_INPUT: Rate(1_250_000_000),
+        UsageClass.OUTPUT: Rate(10_000_000_000),
+        UsageClass.WEB_SEARCH: Rate(10_000_000_000_000),
     },
-    other_sources={Unit.WEB_SEARCH: "LiteLLM"},
+    other_sources={UsageClass.WEB_SEARCH: "LiteLLM"},
 )
 USAGE = Usage(input_tokens=1_000, cached_input_tokens=900, output_tokens=300, reasoning_tokens=100, web_searches=2)
 
@@ -66,7 +66,7 @@ def test_what_another_figure_pays_for_is_counted_only():
 
 
 def test_the_rest_is_what_rounding_took():
-    call = PricedCall(RATES, [Line(Unit.INPUT, 1, 1_500)])
+    call = PricedCall(RATES, [Line(UsageClass.INPUT, 1, 1_500)])
     bill = unpack(pack(nanos=sum_nanos(call.lines), calls=[call]))
     assert bill is not None
     # 1.5 millionths of a nano-dollar: nothing was booked of it.
@@ -90,7 +90,10 @@ def test_a_long_bill_tells_what_it_leaves_out():
 
 def test_a_bill_of_very_many_calls_is_shortened_in_a_moment():
     """Some answers tell calls of their own accord, and whoever makes them up must not stop the event loop."""
-    calls = [PricedCall(RATES, [Line(Unit.INPUT, n, 1_000_000), Line(Unit.OUTPUT, n, 1_000_000)]) for n in range(4_000)]
+    calls = [
+        PricedCall(RATES, [Line(UsageClass.INPUT, n, 1_000_000), Line(UsageClass.OUTPUT, n, 1_000_000)])
+        for n in range(4_000)
+    ]
     started_s = process_time()
     written = [json.loads(pack(nanos=0, calls=[call])) for call in calls]
     one_by_one_s = process_time() - started_s
@@ -104,13 +107,15 @@ def test_a_bill_of_very_many_calls_is_shortened_in_a_moment():
 
 
 @given(
-    calls=st.lists(st.tuples(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(Unit), COUNTS, COUNTS), max_size=20))),
+    calls=st.lists(
+        st.tuples(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(UsageClass), COUNTS, COUNTS), max_size=20))
+    ),
     amounts=st.lists(st.tuples(st.sampled_from(AmountKind), COUNTS), max_size=3),
     nanos=COUNTS,
     doubt=NAMES,
 )
 def test_whatever_is_billed_fits_and_nothing_is_lost(
-    calls: list[tuple[str, str, list[tuple[Unit, int, int]]]],
+    calls: list[tuple[str, str, list[tuple[UsageClass, int, int]]]],
     amounts: list[tuple[AmountKind, int]],
     nanos: int,
     doubt: str,

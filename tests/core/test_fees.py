@@ -9,8 +9,8 @@ from budget_middleware.core.pricing import (
     FEMTOS_PER_NANO,
     Rate,
     Rates,
-    Unit,
     Usage,
+    UsageClass,
     breakdown,
     cost_nanos,
     estimate_nanos,
@@ -20,7 +20,7 @@ from budget_middleware.core.usage import FEES, FIELD_BESIDE, FIELD_OF_TOOL
 
 SMALL = st.integers(0, 3)
 RATE = st.builds(Rate, SMALL.map(lambda nanos: nanos * FEMTOS_PER_NANO))
-BY_UNIT = st.dictionaries(st.sampled_from(Unit), RATE)
+BY_UNIT = st.dictionaries(st.sampled_from(UsageClass), RATE)
 MODES = ("fast", "us", "hd")
 RATES = st.builds(
     Rates,
@@ -44,7 +44,7 @@ def test_a_bill_never_falls_in_any_mode_when_a_count_rises(rates, asked, usage, 
 @given(RATES, ASKED, USAGE)
 def test_no_mode_loses_a_count(rates, asked, usage):
     def counts(prices):
-        return {line.unit: line.count for line in breakdown(prices, usage) if line.unit is not Unit.REQUEST}
+        return {line.unit: line.count for line in breakdown(prices, usage) if line.unit is not UsageClass.REQUEST}
 
     assert counts(rates.in_modes(asked)) == counts(rates)
 
@@ -57,13 +57,13 @@ def test_a_factor_leaves_each_fee_as_it_is(rates, asked):
 
 
 # In two readings, or sold with each request.
-SEARCHES = {Unit.WEB_SEARCH, Unit.GROUNDED_REQUEST}
-CODE = {Unit.CODE_CONTAINER, Unit.CODE_EXECUTION}
+SEARCHES = {UsageClass.WEB_SEARCH, UsageClass.GROUNDED_REQUEST}
+CODE = {UsageClass.CODE_CONTAINER, UsageClass.CODE_EXECUTION}
 
 
 @given(RATES.filter(lambda rates: not rates.is_free), st.sampled_from(list(FIELD_OF_TOOL)))
 def test_a_use_has_a_price_or_is_told_to_have_none(rates, unit):
-    priced_by = {unit, Unit.REQUEST} if unit in SEARCHES else {unit}
+    priced_by = {unit, UsageClass.REQUEST} if unit in SEARCHES else {unit}
     told = unpriced_uses(rates, Usage(**{FIELD_OF_TOOL[unit]: 1}))
     assert told == (() if priced_by & rates.by_unit.keys() else (unit,))
     # Told in both readings, it is enough that one of them has a price.

@@ -10,8 +10,8 @@ from budget_middleware.core.pricing import (
     FREE,
     Rate,
     Rates,
-    Unit,
     Usage,
+    UsageClass,
     breakdown,
     cost_nanos,
     estimate_nanos,
@@ -21,8 +21,8 @@ from budget_middleware.core.usage import FIELD_BESIDE
 
 
 def rates(**usd_per_mtok):
-    by_unit = {Unit(name): Rate(nanos_from_usd(str(usd))) for name, usd in usd_per_mtok.items()}
-    return Rates(model="m", by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE} | by_unit)
+    by_unit = {UsageClass(name): Rate(nanos_from_usd(str(usd))) for name, usd in usd_per_mtok.items()}
+    return Rates(model="m", by_unit={UsageClass.INPUT: FREE, UsageClass.OUTPUT: FREE} | by_unit)
 
 
 ONE_EACH = rates(
@@ -120,7 +120,7 @@ class TestCost:
 
     @pytest.mark.parametrize(("tokens", "nanos"), [(1, 0), (2, 1), (3, 2), (5, 2), (6, 3)])
     def test_half_a_nano_goes_to_the_even_one(self, tokens, nanos):
-        half = Rates(model="m", by_unit={Unit.INPUT: Rate(FEMTOS_PER_NANO // 2), Unit.OUTPUT: FREE})
+        half = Rates(model="m", by_unit={UsageClass.INPUT: Rate(FEMTOS_PER_NANO // 2), UsageClass.OUTPUT: FREE})
         assert cost_nanos(half, Usage(input_tokens=tokens)) == nanos
 
     def test_no_cost_is_beyond_what_a_counter_takes(self):
@@ -129,13 +129,13 @@ class TestCost:
 
     @given(
         st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
-        st.dictionaries(st.sampled_from(list(Unit)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
+        st.dictionaries(st.sampled_from(list(UsageClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
     )
     def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_unit):
-        prices = Rates(model="m", by_unit={Unit.INPUT: FREE, Unit.OUTPUT: FREE} | by_unit)
+        prices = Rates(model="m", by_unit={UsageClass.INPUT: FREE, UsageClass.OUTPUT: FREE} | by_unit)
         lines = breakdown(prices, usage)
         singly = sum(getattr(usage, name) for name in FIELD_BESIDE.values())
-        requests = int(Unit.REQUEST in by_unit)
+        requests = int(UsageClass.REQUEST in by_unit)
         assert sum(line.count for line in lines) == usage.input_tokens + usage.output_tokens + singly + requests
         assert all(line.count > 0 for line in lines)
         assert abs(cost_nanos(prices, usage) * FEMTOS_PER_NANO - sum(line.femtos for line in lines)) * 2 <= (
@@ -150,7 +150,9 @@ CLASSES = (
     *FIELD_BESIDE.values(),
 )
 COUNTS = st.fixed_dictionaries({name: st.integers(0, 5) for name in CLASSES})
-RATES_BY_UNIT = st.dictionaries(st.sampled_from(Unit), st.integers(0, 3).map(lambda usd: Rate(usd * FEMTOS_PER_NANO)))
+RATES_BY_UNIT = st.dictionaries(
+    st.sampled_from(UsageClass), st.integers(0, 3).map(lambda usd: Rate(usd * FEMTOS_PER_NANO))
+)
 
 
 def usage_of(counts):
@@ -183,10 +185,14 @@ class TestClasses:
     def test_no_class_is_lost_to_another(self, counts):
         lines = {str(line.unit): line.count for line in breakdown(ONE_EACH, usage_of(counts))}
         expected = (
-            {Unit.INPUT: "plain", Unit.CACHED_INPUT: "cached", Unit.CACHE_WRITE: "written"}
-            | {Unit.CACHE_WRITE_1H: "written_1h", Unit.INPUT_AUDIO: "audio", Unit.CACHED_AUDIO: "cached_audio"}
-            | {Unit.INPUT_IMAGE: "image", Unit.CACHED_IMAGE: "cached_image", Unit.OUTPUT: "text"}
-            | {Unit.REASONING: "reasoning", Unit.OUTPUT_AUDIO: "spoken", Unit.OUTPUT_IMAGE: "drawn"}
+            {UsageClass.INPUT: "plain", UsageClass.CACHED_INPUT: "cached", UsageClass.CACHE_WRITE: "written"}
+            | {
+                UsageClass.CACHE_WRITE_1H: "written_1h",
+                UsageClass.INPUT_AUDIO: "audio",
+                UsageClass.CACHED_AUDIO: "cached_audio",
+            }
+            | {UsageClass.INPUT_IMAGE: "image", UsageClass.CACHED_IMAGE: "cached_image", UsageClass.OUTPUT: "text"}
+            | {UsageClass.REASONING: "reasoning", UsageClass.OUTPUT_AUDIO: "spoken", UsageClass.OUTPUT_IMAGE: "drawn"}
             | FIELD_BESIDE
         )
         assert lines == {str(unit): counts[name] for unit, name in expected.items() if counts[name]}
@@ -196,9 +202,9 @@ class TestTiers:
     LONG = Rates(
         model="m",
         by_unit={
-            Unit.INPUT: Rate(1_000_000, ((100, 2_000_000), (200, 4_000_000))),
-            Unit.CACHED_INPUT: Rate(100_000, ((100, 200_000),)),
-            Unit.OUTPUT: Rate(10_000_000, ((100, 30_000_000),)),
+            UsageClass.INPUT: Rate(1_000_000, ((100, 2_000_000), (200, 4_000_000))),
+            UsageClass.CACHED_INPUT: Rate(100_000, ((100, 200_000),)),
+            UsageClass.OUTPUT: Rate(10_000_000, ((100, 30_000_000),)),
         },
     )
 
@@ -222,12 +228,13 @@ class TestEstimate:
 
     def test_input_that_may_be_written_to_a_cache_is_taken_at_the_dearer_of_both(self):
         usage = Usage(input_tokens=7, output_tokens=5)
-        written = (Unit.CACHE_WRITE,)
+        written = (UsageClass.CACHE_WRITE,)
         assert estimate_nanos(ONE_EACH, usage, input_may_become=written) == 700_000 + 100_000
         assert estimate_nanos(rates(input=3, cache_write=1), usage, input_may_become=written) == 21_000
 
     @pytest.mark.parametrize(
-        ("unit", "usd_micros"), [(Unit.OUTPUT, 20), (Unit.OUTPUT_AUDIO, 200), (Unit.OUTPUT_IMAGE, 700)]
+        ("unit", "usd_micros"),
+        [(UsageClass.OUTPUT, 20), (UsageClass.OUTPUT_AUDIO, 200), (UsageClass.OUTPUT_IMAGE, 700)],
     )
     def test_output_of_other_kinds(self, unit, usd_micros):
         nanos = estimate_nanos(ONE_EACH, Usage(input_tokens=1), output_tokens=5, output_unit=unit)
@@ -235,19 +242,19 @@ class TestEstimate:
 
     @given(
         st.builds(Usage, **dict.fromkeys(Usage.__slots__, st.integers(0, 3))),
-        st.dictionaries(st.sampled_from(list(Unit)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
+        st.dictionaries(st.sampled_from(list(UsageClass)), st.builds(Rate, st.integers(0, 3 * FEMTOS_PER_NANO))),
     )
     def test_no_estimate_of_a_usage_is_below_its_cost(self, usage, by_unit):
         prices = Rates(model="m", by_unit=by_unit)
-        worst_nanos = estimate_nanos(prices, usage, input_may_become=(Unit.CACHE_WRITE,))
+        worst_nanos = estimate_nanos(prices, usage, input_may_become=(UsageClass.CACHE_WRITE,))
         assert cost_nanos(prices, usage) <= estimate_nanos(prices, usage) <= worst_nanos
 
 
 class TestServiceTiers:
     PRICES = Rates(
         model="m",
-        by_unit={Unit.INPUT: Rate(4_000_000), Unit.OUTPUT: Rate(8_000_000)},
-        by_mode={"flex": {Unit.INPUT: Rate(2_000_000)}},
+        by_unit={UsageClass.INPUT: Rate(4_000_000), UsageClass.OUTPUT: Rate(8_000_000)},
+        by_mode={"flex": {UsageClass.INPUT: Rate(2_000_000)}},
     )
 
     @pytest.mark.parametrize(("tier", "nanos"), [(None, 12), ("default", 12), ("flex", 10), ("Flex", 12)])
@@ -258,8 +265,12 @@ class TestServiceTiers:
 class TestModes:
     PRICES = Rates(
         model="m",
-        by_unit={Unit.INPUT: Rate(4_000_000, ((10, 8_000_000),)), Unit.WEB_SEARCH: Rate(7_000_000), Unit.OUTPUT: FREE},
-        by_mode={"fast": {Unit.INPUT: Rate(10_000_000)}, "hd": {Unit.WEB_SEARCH: Rate(9_000_000)}},
+        by_unit={
+            UsageClass.INPUT: Rate(4_000_000, ((10, 8_000_000),)),
+            UsageClass.WEB_SEARCH: Rate(7_000_000),
+            UsageClass.OUTPUT: FREE,
+        },
+        by_mode={"fast": {UsageClass.INPUT: Rate(10_000_000)}, "hd": {UsageClass.WEB_SEARCH: Rate(9_000_000)}},
         basis_points_by_mode={"us": 11_000, "six": 60_000},
     )
 
@@ -282,7 +293,7 @@ class TestModes:
         assert cost_nanos(self.PRICES.in_modes(("six",)), Usage(input_tokens=11)) == 11 * 6 * 8
 
     def test_a_combination_is_made_once_and_names_of_clients_are_not_kept(self):
-        prices = Rates(model="m", by_unit={Unit.INPUT: FREE}, by_mode={"hd": {Unit.INPUT: FREE}})
+        prices = Rates(model="m", by_unit={UsageClass.INPUT: FREE}, by_mode={"hd": {UsageClass.INPUT: FREE}})
         assert prices.in_modes(("hd",)) is prices.in_modes(("x", "hd"))
         assert prices.in_modes(("x", "y")) is prices
 
@@ -292,11 +303,11 @@ class TestDiscountsOfLongInputs:
 
     PRICES = Rates(
         model="m",
-        by_unit={Unit.INPUT: Rate(4_000_000, ((10, 8_000_000),)), Unit.OUTPUT: FREE},
+        by_unit={UsageClass.INPUT: Rate(4_000_000, ((10, 8_000_000),)), UsageClass.OUTPUT: FREE},
         by_mode={
-            "flex": {Unit.INPUT: Rate(2_000_000)},
-            "batch": {Unit.INPUT: Rate(2_000_000, ((10, 3_000_000),))},
-            "priority": {Unit.INPUT: Rate(9_000_000)},
+            "flex": {UsageClass.INPUT: Rate(2_000_000)},
+            "batch": {UsageClass.INPUT: Rate(2_000_000, ((10, 3_000_000),))},
+            "priority": {UsageClass.INPUT: Rate(9_000_000)},
         },
     )
 
@@ -308,7 +319,7 @@ class TestDiscountsOfLongInputs:
 class TestLeastLength:
     @pytest.mark.parametrize(("audio_ms", "nanos"), [(0, 0), (1, 10), (9, 10), (10, 10), (11, 11)])
     def test_a_short_recording_costs_as_much_as_the_least(self, audio_ms, nanos):
-        prices = Rates(model="m", by_unit={Unit.AUDIO_MS: Rate(1_000_000)}, least_audio_ms=10)
+        prices = Rates(model="m", by_unit={UsageClass.AUDIO_MS: Rate(1_000_000)}, least_audio_ms=10)
         assert cost_nanos(prices, Usage(audio_ms=audio_ms)) == nanos
 
 
@@ -317,17 +328,17 @@ class TestUnpricedUses:
         ("priced", "used", "missing"),
         [
             ({}, {}, ()),
-            ({}, {"web_searches": 1, "grounded_requests": 1}, (Unit.WEB_SEARCH,)),
+            ({}, {"web_searches": 1, "grounded_requests": 1}, (UsageClass.WEB_SEARCH,)),
             ({"grounded_request": 1}, {"web_searches": 1, "grounded_requests": 1}, ()),
             # It has a price in a reading that this usage does not tell.
-            ({"web_search": 1}, {"grounded_requests": 1}, (Unit.GROUNDED_REQUEST,)),
+            ({"web_search": 1}, {"grounded_requests": 1}, (UsageClass.GROUNDED_REQUEST,)),
             ({"web_search": 1}, {"web_searches": 2, "grounded_requests": 1}, ()),
             # It searches with each request.
             ({"request": 1}, {"web_searches": 1}, ()),
             (
                 {"code_execution": 1},
                 {"code_containers": 1, "code_executions": 2, "file_searches": 1},
-                (Unit.FILE_SEARCH,),
+                (UsageClass.FILE_SEARCH,),
             ),
             # An own price of 0 is a price.
             ({"file_search": 0}, {"file_searches": 1}, ()),
@@ -341,7 +352,7 @@ class TestUnpricedUses:
 
 
 def test_a_longer_request_costs_no_less():
-    falling = Rates(model="m", by_unit={Unit.INPUT: Rate(3_000_000, ((2, 5_000_000), (4, 1_000_000)))})
+    falling = Rates(model="m", by_unit={UsageClass.INPUT: Rate(3_000_000, ((2, 5_000_000), (4, 1_000_000)))})
     bills = [cost_nanos(falling, Usage(input_tokens=count)) for count in range(7)]
     assert bills == [0, 3, 6, 15, 20, 25, 30]
 
@@ -351,7 +362,7 @@ class TestFree:
         assert rates().is_free
         assert not rates(cache_write="0.01").is_free
         tier = Rate(0, ((100, 1),))
-        assert not Rates(model="m", by_unit={Unit.INPUT: tier, Unit.OUTPUT: FREE}).is_free
+        assert not Rates(model="m", by_unit={UsageClass.INPUT: tier, UsageClass.OUTPUT: FREE}).is_free
 
 
 @pytest.mark.parametrize(

@@ -732,7 +732,7 @@ FAULTS = (
     Fault(
         "at worst what is hidden is plain text",
         "request/quote.py",
-        "may_become += [Unit.INPUT_AUDIO, Unit.INPUT_IMAGE, Unit.INPUT_VIDEO]",
+        "may_become += [UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO]",
         "may_become += []",
     ),
     Fault(
@@ -744,8 +744,8 @@ FAULTS = (
     Fault(
         "cached tokens are counted twice",
         "core/usage.py",
-        "(Unit.INPUT, uncached - fresh_audio - fresh_image - video)",
-        "(Unit.INPUT, whole - fresh_audio - fresh_image - video)",
+        "(UsageClass.INPUT, uncached - fresh_audio - fresh_image - video)",
+        "(UsageClass.INPUT, whole - fresh_audio - fresh_image - video)",
     ),
     Fault(
         "partial charges the estimate",

@@ -4,7 +4,7 @@ import pytest
 
 from budget_middleware.apis import APIS
 from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.pricing import FREE, Rate, Rates, Unit
+from budget_middleware.core.pricing import FREE, Rate, Rates, UsageClass
 from budget_middleware.request.quote import quote_for
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
@@ -13,14 +13,14 @@ GEMINI = "/v1beta/models/m:generateContent"
 FEES = Rates(
     model="m",
     by_unit={
-        Unit.INPUT: FREE,
-        Unit.WEB_SEARCH: Rate(1_000_000),
-        Unit.FILE_SEARCH: Rate(10_000_000),
-        Unit.CODE_CONTAINER: Rate(100_000_000),
-        Unit.MAPS_REQUEST: Rate(1_000_000_000),
-        Unit.SOCIAL_SEARCH: Rate(10_000_000_000),
+        UsageClass.INPUT: FREE,
+        UsageClass.WEB_SEARCH: Rate(1_000_000),
+        UsageClass.FILE_SEARCH: Rate(10_000_000),
+        UsageClass.CODE_CONTAINER: Rate(100_000_000),
+        UsageClass.MAPS_REQUEST: Rate(1_000_000_000),
+        UsageClass.SOCIAL_SEARCH: Rate(10_000_000_000),
     },
-    by_mode={"container_4g": {Unit.CODE_CONTAINER: Rate(400_000_000)}},
+    by_mode={"container_4g": {UsageClass.CODE_CONTAINER: Rate(400_000_000)}},
 )
 
 
@@ -80,7 +80,7 @@ def test_one_use_of_each_is_expected_and_at_worst_as_many_as_are_allowed(name):
     assert reserved(path, body, by=EstimateBy.WORST) == at_worst
 
 
-@pytest.mark.parametrize("unit", [Unit.WEB_SEARCH, Unit.GROUNDED_REQUEST])
+@pytest.mark.parametrize("unit", [UsageClass.WEB_SEARCH, UsageClass.GROUNDED_REQUEST])
 def test_a_search_is_reserved_by_what_the_model_is_billed_by(unit):
-    rates = Rates(model="m", by_unit={Unit.INPUT: FREE, unit: Rate(35_000_000)})
+    rates = Rates(model="m", by_unit={UsageClass.INPUT: FREE, unit: Rate(35_000_000)})
     assert reserved(GEMINI, {"tools": [{"google_search": {}}]}, rates=rates) == 35

@@ -13,12 +13,12 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
-from budget_middleware.core.pricing import Rate, Rates, Unit, Usage, cost_nanos
+from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.request.quote import quote_for
 from tests.apis.test_requests import REQUESTS
 
 A_NANO_EACH = Rate(1_000_000)
-INPUT_ONLY = Rates(model="m", by_unit={Unit.INPUT: A_NANO_EACH})
+INPUT_ONLY = Rates(model="m", by_unit={UsageClass.INPUT: A_NANO_EACH})
 # One character of three bytes that normalizes to eighteen of thirty-three, and that a tokenizer of Claude's, as once
 # published, makes five tokens of; half of a surrogate pair; what JSON escapes.
 EXPANDING = "\ufdfa"
@@ -68,10 +68,10 @@ class TestTokens:
     @pytest.mark.parametrize(
         ("path", "unit"),
         [
-            ("/audio/speech", Unit.CHARACTER),
-            ("/audio/transcriptions", Unit.AUDIO_MS),
-            ("/images/generations", Unit.IMAGE),
-            ("/rerank", Unit.RERANK_SEARCH),
+            ("/audio/speech", UsageClass.CHARACTER),
+            ("/audio/transcriptions", UsageClass.AUDIO_MS),
+            ("/images/generations", UsageClass.IMAGE),
+            ("/rerank", UsageClass.RERANK_SEARCH),
         ],
     )
     @pytest.mark.parametrize("by", EstimateBy)
@@ -93,7 +93,13 @@ class TestTokens:
     ],
 )
 def test_each_token_is_held_at_the_dearest_rate_that_it_may_have(facts, nanos):
-    dear = {Unit.INPUT: 1, Unit.CACHE_WRITE: 2, Unit.CACHE_WRITE_1H: 4, Unit.INPUT_AUDIO: 7, Unit.INPUT_IMAGE: 5}
+    dear = {
+        UsageClass.INPUT: 1,
+        UsageClass.CACHE_WRITE: 2,
+        UsageClass.CACHE_WRITE_1H: 4,
+        UsageClass.INPUT_AUDIO: 7,
+        UsageClass.INPUT_IMAGE: 5,
+    }
     by_unit = {unit: Rate(price * 1_000_000) for unit, price in dear.items()}
     ask = Ask(worst_input=Usage(input_tokens=10), max_output_tokens=0, **facts)
     assert worst(ask, Rates(model="m", by_unit=by_unit, context_window=100)) == nanos
@@ -102,9 +108,9 @@ def test_each_token_is_held_at_the_dearest_rate_that_it_may_have(facts, nanos):
 COUNTS = st.integers(0, 3)
 # A unit -> the one that it is a discount on: nobody sells at a higher price what was cached.
 DISCOUNTS = {
-    Unit.CACHED_INPUT: Unit.INPUT,
-    Unit.CACHED_AUDIO: Unit.INPUT_AUDIO,
-    Unit.CACHED_IMAGE: Unit.INPUT_IMAGE,
+    UsageClass.CACHED_INPUT: UsageClass.INPUT,
+    UsageClass.CACHED_AUDIO: UsageClass.INPUT_AUDIO,
+    UsageClass.CACHED_IMAGE: UsageClass.INPUT_IMAGE,
 }
 
 
@@ -112,13 +118,13 @@ DISCOUNTS = {
 def prices(draw):
     """Rates of tiny numbers, some of them missing, some of them dearer for long requests."""
     by_unit = {}
-    for unit in draw(st.sets(st.sampled_from(list(Unit)))) | {Unit.INPUT, Unit.OUTPUT}:
+    for unit in draw(st.sets(st.sampled_from(list(UsageClass)))) | {UsageClass.INPUT, UsageClass.OUTPUT}:
         rate = draw(COUNTS)
         tiers = ((draw(COUNTS), rate + draw(COUNTS)),) if draw(st.booleans()) else ()
         by_unit[unit] = Rate(rate * 1_000_000, tuple((above, nanos * 1_000_000) for above, nanos in tiers))
     for unit, whole in DISCOUNTS.items():
         if unit in by_unit:
-            by_unit[unit] = by_unit.get(whole, by_unit[Unit.INPUT])
+            by_unit[unit] = by_unit.get(whole, by_unit[UsageClass.INPUT])
     return Rates(model="m", by_unit=by_unit, context_window=draw(st.none() | st.just(4)))
 
 
@@ -139,7 +145,7 @@ def asks(draw):
         hides_input=draw(st.booleans()),
         caches_for_an_hour=draw(st.booleans()),
         max_output_tokens=draw(COUNTS),
-        output_unit=draw(st.sampled_from([Unit.OUTPUT, Unit.OUTPUT_AUDIO, Unit.OUTPUT_IMAGE])),
+        output_unit=draw(st.sampled_from([UsageClass.OUTPUT, UsageClass.OUTPUT_AUDIO, UsageClass.OUTPUT_IMAGE])),
         choices=draw(st.integers(1, 2)),
     )
 
@@ -165,8 +171,8 @@ def usages(draw, ask, rates):
         cached_image_tokens=draw(COUNTS),
         output_tokens=output_tokens,
         reasoning_tokens=draw(st.integers(0, output_tokens)),
-        output_audio_tokens=draw(st.integers(0, output_tokens)) if ask.output_unit is Unit.OUTPUT_AUDIO else 0,
-        output_image_tokens=draw(st.integers(0, output_tokens)) if ask.output_unit is Unit.OUTPUT_IMAGE else 0,
+        output_audio_tokens=draw(st.integers(0, output_tokens)) if ask.output_unit is UsageClass.OUTPUT_AUDIO else 0,
+        output_image_tokens=draw(st.integers(0, output_tokens)) if ask.output_unit is UsageClass.OUTPUT_IMAGE else 0,
         characters=draw(st.integers(0, promised.characters)),
         audio_ms=draw(st.integers(0, promised.audio_ms)),
         images=draw(st.integers(0, promised.images)),
@@ -186,7 +192,7 @@ def test_the_worst_is_no_less_than_what_is_expected(name):
     api = next(api for api in APIS if api.matches(path))
     n_bytes = 100_000 if isinstance(body, Form) else len(json.dumps(body))
     ask = api.read_request(body, path=path, n_bytes=n_bytes)
-    rates = Rates(model="m", by_unit={unit: Rate(1_000_000 + place) for place, unit in enumerate(Unit)})
+    rates = Rates(model="m", by_unit={unit: Rate(1_000_000 + place) for place, unit in enumerate(UsageClass)})
     expected, most = (quote_for(ask, rates, default_output_tokens=7, by=by) for by in EstimateBy)
     assert expected.estimate_nanos <= most.estimate_nanos
     # What an abort may book is the input as it is expected.

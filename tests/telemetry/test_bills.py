@@ -1,7 +1,7 @@
 """The finalize span tells what was counted of each class, and whose prices it was billed at."""
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.pricing import Unit
+from budget_middleware.core.pricing import UsageClass
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry import names
@@ -38,7 +38,7 @@ async def test_classes_and_source(spans: Spans):
         "budget.usage.reasoning": 100,
         "budget.price.source": "genai-prices",
     }
-    assert {name.removeprefix("budget.usage.") for name in told} - {names.PRICE_SOURCE} <= set(map(str, Unit))
+    assert {name.removeprefix("budget.usage.") for name in told} - {names.PRICE_SOURCE} <= set(map(str, UsageClass))
 
 
 async def test_a_believed_cost_is_the_source_and_what_was_used_is_told_beside(spans: Spans):
