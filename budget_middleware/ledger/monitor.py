@@ -8,11 +8,13 @@ empty) and its seq, which counts journal entries. From these the monitor knows
   each other, so a seq that is only lower than the newest one means nothing;
 - a loss that figures cannot show: a server that fell back to what a replica had, and was written to by others since,
   looks as before. But it was silent while it fell back. So the last entry that was acknowledged before each silence is
-  remembered (`Mark`), and each heartbeat looks whether it still stands in the journal with its time.
+  remembered (`Mark`), and each heartbeat looks whether it still stands in the journal with its time. Where that entry
+  may be voided and then dropped, the last one before it that is lasting is remembered too: the first may be lost where
+  the second is not, and the second still tells where the first is gone with good reason.
 
-              reply    reply         silence          reply
-    ───────────┴────────┴──────────────────────────────┴──────>
-                        └ doubted: is this entry still there?
+            finalized  released       silence         reply
+    ───────────┴──────────┴────────────────────────────┴──────>
+               └──────────┴ doubted: are these entries still there?
 
 What to do about a loss is not its business: it calls ``on_loss``.
 """
@@ -34,8 +36,8 @@ SILENCE_S = 0.5
 
 DOUBTED_MAX = 64
 
-_MAY_BE_DROPPED = frozenset({Status.RESERVED, Status.RELEASED})
-"""A released reservation leaves the journal early, so that its entries are gone proves no loss."""
+_MAY_BE_VOIDED = frozenset({Status.RESERVED, Status.RELEASED})
+"""Entries of a reservation that comes to nothing are dropped early: that such a one is gone proves no loss."""
 
 _log = logging.getLogger("budget_middleware")
 
@@ -48,10 +50,14 @@ class Seen(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """The last entry that a call wrote: its seq, and its time, which one written after a failover will not have."""
+    """The last entry that a call wrote: its seq, and its time, which one written after a failover will not have.
+
+    One that is lasting stays until the journal is trimmed, which it is from its old end only.
+    """
 
     seq: int
     time_ms: int
+    is_lasting: bool
 
 
 class StoreMonitor:
@@ -70,6 +76,7 @@ class StoreMonitor:
         self._clock_offset_ms = 0
         self._replied_s = 0.0
         self._latest: Mark | None = None
+        self._latest_lasting: Mark | None = None
         self._may_have_lost = False
         # Those after which there was silence: no store falls back without one.
         self._doubted: deque[Mark] = deque(maxlen=DOUBTED_MAX)
@@ -84,7 +91,7 @@ class StoreMonitor:
         if self._follow(answer, before):
             self._record_loss()
         if answer.written:
-            self._remember(Mark(answer.seq, answer.now_ms), now_s, is_lasting=answer.status not in _MAY_BE_DROPPED)
+            self._remember(Mark(answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED), now_s)
 
     def _follow(self, answer: Answer, before: Seen) -> bool:
         """Remember how far the store is; True: it has lost writes.
@@ -104,14 +111,22 @@ class StoreMonitor:
             self.seen = Seen(seen.generation, answer.seq)
         return has_lost
 
-    def _remember(self, mark: Mark, now_s: float, *, is_lasting: bool) -> None:
-        if now_s - self._replied_s > SILENCE_S and self._latest is not None and self._latest not in self._doubted:
-            self._doubted.append(self._latest)
-        self._latest, self._replied_s = mark if is_lasting else self._latest, now_s
+    def _remember(self, mark: Mark, now_s: float) -> None:
+        if now_s - self._replied_s > SILENCE_S:
+            self._doubted.extend(latest for latest in self._latest_marks() if latest not in self._doubted)
+        self._replied_s = now_s
+        # Replies overtake each other: the latest is the one of the highest seq.
+        self._latest = max(mark, self._latest or mark)
+        if mark.is_lasting:
+            self._latest_lasting = max(mark, self._latest_lasting or mark)
+
+    def _latest_marks(self) -> list[Mark]:
+        """The last entry that was acknowledged, and before it the last lasting one if that is another."""
+        return [mark for mark in dict.fromkeys((self._latest_lasting, self._latest)) if mark is not None]
 
     def _record_loss(self) -> None:
         self.lost_ns = time.time_ns()
-        self._latest = None
+        self._latest = self._latest_lasting = None
         self._doubted.clear()
         _log.warning("the store lost writes (now generation %s, seq %d)", self.seen.generation, self.seen.seq)
         # In a context of its own: the request that happened to notice is nobody's parent.
@@ -129,8 +144,8 @@ class StoreMonitor:
             # No answer, or what was written there since. What was acknowledged may be lost, and nothing else will tell.
             self._may_have_lost = True
         elif self._latest is None or page[0].seq > self._latest.seq:
-            mark = Mark(page[0].seq, page[0].time_ms)
-            self._remember(mark, time.monotonic(), is_lasting=page[0].may_book)
+            mark = Mark(page[0].seq, page[0].time_ms, page[0].may_book)
+            self._remember(mark, time.monotonic())
 
     async def look_for_loss(self) -> None:
         """See whether the entries that replies told are still in the journal: the last one before each silence.
@@ -141,9 +156,7 @@ class StoreMonitor:
             self._may_have_lost = False
             _log.info("the store may have lost writes")
             self._on_loss()
-        for mark in (*self._doubted, self._latest):
-            if mark is None:
-                continue
+        for mark in (*self._doubted, *self._latest_marks()):
             if not await self._is_kept(mark):
                 self._record_loss()
                 return
@@ -151,6 +164,9 @@ class StoreMonitor:
                 self._doubted.remove(mark)
 
     async def _is_kept(self, mark: Mark) -> bool:
+        """Whether nothing shows that the entry was lost."""
         page = await self._store.journal(after_seq=mark.seq - 1, count=1)
-        # A later one is the oldest that is left: the journal was trimmed.
-        return bool(page) and (page[0].seq > mark.seq or page[0].time_ms == mark.time_ms)
+        if page and page[0].seq == mark.seq:
+            return page[0].time_ms == mark.time_ms
+        # It is gone. A later one is the oldest that is left: the journal was trimmed.
+        return bool(page) or not mark.is_lasting

@@ -12,7 +12,7 @@ import pytest
 
 from budget_middleware.core.model import Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Ledger, endings, owed
+from budget_middleware.ledger import Ledger, endings, monitor, owed
 from budget_middleware.ledger.spool_file import set_aside_in
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
@@ -221,6 +221,51 @@ async def test_an_acknowledgement_without_entries_is_not_proven_by_what_others_w
     await ledger._tend()
     await ledger.drain()
     assert await figures(replica) == ("0.02", "0.00")
+
+
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+async def test_a_lost_release_is_sent_again_that_others_have_written_over(
+    faults: FaultyStore, clock: MovableClock, ledger: Ledger
+):
+    """The seq has not gone back, and the last entry that is lasting still stands: only the voided one is another."""
+    booked, given_back = hold("0.10"), hold("0.10")
+    await ledger.reserve(booked)
+    await ledger.finalize(booked, actual=Amounts(usd=nanos("0.02")))
+    await ledger.reserve(given_back)
+    replica = replica_of(faults.inner)
+    await ledger.release(given_back)
+    fail_over(faults, replica)
+    await _write_as_another(replica, clock)
+    assert await figures(replica) == ("0.02", "0.10")
+    await ledger._tend()
+    await ledger.drain()
+    assert await figures(replica) == ("0.02", "0.00")
+
+
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
+async def test_a_lost_release_is_sent_again_that_was_the_last_before_a_silence(
+    faults: FaultyStore, clock: MovableClock, *, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    """As before, and the worker has written again by the time that it looks: its last entry stands."""
+    given_back, after_it = hold("0.10"), hold("0.01")
+    await ledger.reserve(given_back)
+    replica = replica_of(faults.inner)
+    await ledger.release(given_back)
+    fail_over(faults, replica)
+    await _write_as_another(replica, clock)
+    monkeypatch.setattr(monitor, "SILENCE_S", 0)
+    await ledger.reserve(after_it)
+    await ledger.finalize(after_it, actual=Amounts(usd=nanos("0.01")))
+    await ledger._tend()
+    await ledger.drain()
+    assert await figures(replica) == ("0.01", "0.00")
+
+
+async def _write_as_another(store: MemoryStore, clock: MovableClock) -> None:
+    """As many entries as were lost, and more, by another worker a moment later."""
+    clock.advance(s=1)
+    for number in range(3):
+        assert (await store.reserve(reserve(f"others-{number}", "0.01", target("key:b")))).admits
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)

@@ -577,8 +577,26 @@ FAULTS = (
     Fault(
         "what stood before a silence is not looked for",
         "ledger/monitor.py",
-        "            self._doubted.append(self._latest)\n",
+        "            self._doubted.extend(latest for latest in self._latest_marks() if latest not in self._doubted)\n",
         "            pass\n",
+    ),
+    Fault(
+        "only what is lasting tells of a loss",
+        "ledger/monitor.py",
+        "dict.fromkeys((self._latest_lasting, self._latest))",
+        "(self._latest_lasting,)",
+    ),
+    Fault(
+        "what was voided and dropped is taken for lost",
+        "ledger/monitor.py",
+        "return bool(page) or not mark.is_lasting",
+        "return bool(page) and page[0].time_ms == mark.time_ms",
+    ),
+    Fault(
+        "a reply that was overtaken hides the last entry",
+        "ledger/monitor.py",
+        "self._latest = max(mark, self._latest or mark)",
+        "self._latest = mark",
     ),
     Fault(
         "a new generation is no loss",

@@ -8,7 +8,7 @@ from budget_middleware.ledger import endings
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.monitor import StoreMonitor
 from budget_middleware.stores.limit_table import LimitTable
-from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan
+from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan, Play
 from tests.simulation.run import simulate
 from tests.simulation.small import PLAN, REQUEST
 
@@ -43,6 +43,16 @@ AN_ENDING_LOST_BEHIND_OTHERS_WRITES = replace(
     events=(Event(120, Kind.FAILOVER, for_ms=100),),
 )
 """As before, and by the time that its worker asks again others have written more than was lost."""
+
+A_RELEASE_LOST_BEHIND_OTHERS_WRITES = replace(
+    AN_ENDING_LOST_BEHIND_OTHERS_WRITES,
+    on_abort="release",
+    requests=(
+        replace(REQUEST, play=Play.BREAKS, pause_ms=30),
+        *AN_ENDING_LOST_BEHIND_OTHERS_WRITES.requests[1:],
+    ),
+)
+"""As before, and what was lost came to nothing: its entries may be dropped early, but not be others'."""
 
 AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES = replace(
     AN_ENDING_LOST_BEHIND_OTHERS_WRITES,
@@ -87,6 +97,7 @@ def test_limits_that_are_set_after_a_flush_bind_at_the_next_reserve():
     [
         AN_ENDING_LOST_IN_A_FAILOVER,
         AN_ENDING_LOST_BEHIND_OTHERS_WRITES,
+        A_RELEASE_LOST_BEHIND_OTHERS_WRITES,
         AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES,
         AN_ENDING_LOST_OF_WHICH_NOTHING_COULD_BE_READ,
     ],
@@ -121,6 +132,7 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(DeferredSpans, "retry", lambda _: None)
     assert "its limit is" in told(LIMITS_CHANGED_AFTER_A_FLUSH)
     assert "not ended again" in told(AN_ENDING_LOST_BEHIND_OTHERS_WRITES)
+    assert "not ended again" in told(A_RELEASE_LOST_BEHIND_OTHERS_WRITES)
     assert "no span tells" in told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)
     assert not told(AN_ENDING_LOST_IN_A_FAILOVER)
     monkeypatch.setattr(StoreMonitor, "_follow", lambda self, a, before: follow(self, a._replace(written=0), before))
