@@ -47,7 +47,8 @@ async def test_it_is_answered_without_a_task(base: Store, open_ledger: OpenLedge
         answer = await end(ledger, held)
     assert answer is not None
     assert answer.status is Status.FINALIZED
-    assert asyncio.all_tasks() == before
+    # A new connection's own, which offers the server the script as a function, may have ended meanwhile.
+    assert asyncio.all_tasks() <= before
     assert await figures(base) == BOOKED
 
 
