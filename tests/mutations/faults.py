@@ -49,8 +49,8 @@ FAULTS = (
     Fault(
         "a window that is over admits in Lua",
         "stores/lua/_targets.lua",
-        "NOW < target.starts or NOW >= target.ends",
-        "NOW < target.starts or NOW > target.ends",
+        "NOW < targets.starts or NOW >= targets.ends",
+        "NOW < targets.starts or NOW > targets.ends",
     ),
     Fault(
         "stale limits are ignored",
@@ -281,13 +281,37 @@ FAULTS = (
     Fault(
         "a counter changes before it is checked",
         "stores/lua/_counters.lua",
-        "        fail('counter ' .. counter.key .. ' is damaged')\n",
+        "    fail('counter ' .. counter.key .. ' is damaged')\n",
         "",
+    ),
+    Fault(
+        "an index is read before it is written",
+        "stores/lua/_leases.lua",
+        "  write_waiting(index)\n",
+        "",
+    ),
+    Fault(
+        "the journal is read before it is written",
+        "stores/lua/_journal.lua",
+        "return nil end\n  write_waiting(JOURNAL)\n",
+        "return nil end\n",
+    ),
+    Fault(
+        "what waits at the end of a call is lost",
+        "stores/lua/_dispatch.lua",
+        "  write_all_waiting()\n",
+        "",
+    ),
+    Fault(
+        "Lua is passed any number of words",
+        "stores/lua/_sorted_sets.lua",
+        "local WORDS_MAX = 1000\n",
+        "local WORDS_MAX = 1000000\n",
     ),
     Fault(
         "totals are not kept",
         "stores/lua/_counters.lua",
-        "if delta ~= 0 then try('HINCRBY', TOTALS, field, whole(delta)) end",
+        "if delta ~= 0 then try('HINCRBY', TOTALS, field, format('%.0f', delta)) end",
         "",
     ),
     Fault(

@@ -109,7 +109,7 @@ async def test_where_records_are(open_store: OpenStore, planted: pytest.MonkeyPa
 def test_what_the_fields_of_a_record_are(planted: pytest.MonkeyPatch):
     planted.setattr(records, "RESERVATION_FIELDS", (*records.RESERVATION_FIELDS[:-1], "span"))
     script = script_of("reserve", "").text
-    assert "(record.due == '' and '' or ' due=' .. record.due) .. (record.span == '' and" in script
+    assert "(record.due == '' and '' or ' due=') .. record.due .. (record.span == '' and" in script
     assert "due = '', span = ''}" in script
 
 

@@ -121,6 +121,39 @@ async def test_one_that_is_refused_changes_nothing_of_what_the_others_share(open
     await audit(store)
 
 
+@pytest.mark.proves("I5")
+@on_servers
+async def test_what_waits_to_be_written_is_there_for_who_reads_it(open_store: OpenStore, clock: MovableClock):
+    """In one call: due leases end, so that what they held refuses nobody; reserves leave the journal with their releases."""
+    store = open_store()
+    await asyncio.gather(*(store.reserve(reserve(f"due{number}", "0.25", lease_s=5)) for number in range(4)))
+    clock.advance(s=5)
+    verbs = [
+        *(reserve(f"r{number}", "0.25") for number in range(3)),
+        reserve("too-much", "0.50"),
+        *(release(f"r{number}") for number in range(3)),
+        reserve("enough", "1.00"),
+    ]
+    # A first one goes alone, for the server has nothing else to do.
+    _, *answers = await asyncio.gather(store.head(), *(send(store, verb) for verb in verbs))
+    reserved, released = [Status.RESERVED] * 3, [Status.RELEASED] * 3
+    assert [answer.status for answer in answers] == [*reserved, Status.REJECTED, *released, Status.RESERVED]
+    client, prefix = store._client(), store._prefix
+    assert await client.zrange(f"{prefix}holds", 0, -1) == ["enough"]
+    assert await client.zrange(f"{prefix}h:{KEY.counter.name}", 0, -1) == ["enough"]
+    assert (await client.zcard(f"{prefix}entries"), await client.zcard(f"{prefix}voided")) == (4 + 4 + 1, 6)
+    await audit(store)
+
+
+async def test_a_sweep_of_more_than_lua_passes_at_once(server_url: str, namespace: str, clock: MovableClock):
+    store = ClockedRedisStore(server_url, namespace=namespace, clock_ms=clock)
+    await asyncio.gather(*(store.reserve(reserve(f"r{number}", "0.01", target())) for number in range(8_100)))
+    clock.advance(s=60)
+    assert (await store.sweep(at_most=10_000)).status is Status.EXPIRED
+    assert not await store._client().exists(f"{store._prefix}holds", f"{store._prefix}h:{KEY.counter.name}")
+    await store.aclose()
+
+
 async def test_they_are_few_calls(server_url: str, namespace: str):
     store = RedisStore(server_url, namespace=namespace, timeout_s=10)
     await store.release(release("warm"))

@@ -2,15 +2,21 @@
 -- instead; `records` are those of the
 -- journal that the verb wrote; `written` is how many entries they have, also those that it does not tell.
 
+local shown = {}
+
+-- A table of its own for each verb, made in one step: one that grows is made again and again.
+local function balances_of(targets)
+  load_counters(targets)
+  for at = 1, #targets do
+    local counter = targets[at].counter
+    shown[2 * at - 1], shown[2 * at] = counter.spent, counter.reserved
+  end
+  return {spread(shown, 1, 2 * #targets)}
+end
+
 local function answer(status, known, targets, rejected_by)
   ensure_generation()
-  local balances = {}
-  if targets then
-    load_counters(targets)
-    for at, target in ipairs(targets) do
-      balances[2 * at - 1], balances[2 * at] = target.counter.spent, target.counter.reserved
-    end
-  end
+  local balances = targets and balances_of(targets) or {}
   local now_ms, recorded, rejection = NOW, known and known.text or false, rejected_by or false
   local written = seq - seq_before
   return {REPLY_FIELDS}

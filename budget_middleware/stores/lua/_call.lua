@@ -1,8 +1,9 @@
 -- Theory of operation. Every call carries the constants of its ledger and some verbs, and does these one after the other
 -- (`_dispatch.lua`). A verb is one atomic step: it checks everything, then it writes. Two kinds of writes:
 --
---   at once     indexes of holds, the journal, reservations: what a later verb of the same call may look for
---   at the end  counters, totals, meta: kept here in Lua, read once and written once, however many verbs change them
+--   at once     reservations, and indexes and the journal before somebody reads them: what a later verb may look for
+--   at the end  counters, totals, meta: kept here in Lua, read once and written once, however many verbs change them; and
+--               what has not been read of indexes and of the journal (`_sorted_sets.lua`)
 --
 -- What is written at once goes in an order in which the first write that can fail, on a key of another type, leaves nothing
 -- behind (`_holds.lua`). What is written at the end was read and checked before, so it cannot fail.
@@ -27,7 +28,7 @@
 
 local FIRST_VERB_AT = 10
 
-local concat, format, gmatch, match = table.concat, string.format, string.gmatch, string.match
+local concat, find, format, gmatch, match = table.concat, string.find, string.format, string.gmatch, string.match
 local verbs = {}
 
 -- What a call carries.
@@ -38,7 +39,7 @@ local HOLDS, TOTALS, JOURNAL, VOIDED
 
 -- What it has read, and what it has changed and not yet written.
 local generation, limits_version, seq, written_seq, bookings, entries, is_format_told
-local is_nothing_due, changed_counters, changed_totals
+local is_nothing_due, changed_counters, changed_totals, waiting_in
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are told whether wanted or not.
 local trace, wants_entries, records, seq_before
@@ -65,6 +66,6 @@ local function begin_call(keys, args)
   NOW = store_time_ms(args)
   NOW_MS = format('%.0f', NOW)
   seq, is_nothing_due = nil, nil
-  changed_counters, changed_totals = {}, {}
+  changed_counters, changed_totals, waiting_in = {}, {}, {}
   begin_with(PREFIX)
 end

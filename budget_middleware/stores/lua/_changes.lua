@@ -2,20 +2,23 @@
 -- has *held* to reserved, in the unit of the counter, and both follow from what it is (`figures_of`): a verb says what it
 -- becomes, and the counters gain the difference.
 
+local NO_CHANGE = {text = '0', number = 0, signed = ''}
+
 -- What a figure gains: as text, as a number, and as the journal tells it.
 local function change_to(after, before)
   local text = difference(after, before)
-  local sign = text == '0' and '' or match(text, '^%-') or '+'
-  return {text = text, number = tonumber(text), signed = sign == '+' and '+' .. text or sign == '' and '' or text}
+  local number = tonumber(text)
+  if number == 0 then return NO_CHANGE end
+  return {text = text, number = number, signed = number > 0 and '+' .. text or text}
 end
 
-local NO_CHANGE = {text = '0', number = 0, signed = ''}
-
 -- What each counter gains as two amounts change; those that gain nothing are left out. A counter that is not there any more
--- holds nothing that could be given back: it was lost, or everybody slept until it was forgotten.
+-- holds nothing that could be given back: it was lost, or everybody slept until it was forgotten. The tables are the targets'
+-- own, which saves making them: they hold until the next changes of these.
 local function changes_of(targets, booked, booked_before, held, held_before)
-  local changes, unit, spent, reserved = {}, nil, nil, nil
-  for _, target in ipairs(targets) do
+  local changes, count, unit, spent, reserved = targets.changes, 0, nil, nil, nil
+  for at = 1, #targets do
+    local target = targets[at]
     if target.unit ~= unit then
       unit = target.unit
       spent = change_to(amount_in(booked, unit), amount_in(booked_before, unit))
@@ -24,17 +27,20 @@ local function changes_of(targets, booked, booked_before, held, held_before)
     local counter = target.counter
     local is_lost = reserved.number < 0 and not counter.is_there and not counter.is_changed
     if spent.number ~= 0 or reserved.number ~= 0 and not is_lost then
-      changes[#changes + 1] = {
-        target = target, spent = spent, reserved = is_lost and NO_CHANGE or reserved, held = reserved,
-      }
+      local change = target.change
+      change.spent, change.reserved, change.held = spent, is_lost and NO_CHANGE or reserved, reserved
+      count = count + 1
+      changes[count] = change
     end
   end
+  for at = #changes, count + 1, -1 do changes[at] = nil end
   return changes
 end
 
 -- Nothing here can fail.
 local function book(changes, lasts)
-  for _, change in ipairs(changes) do
+  for at = 1, #changes do
+    local change = changes[at]
     local target, spent, reserved = change.target, change.spent, change.reserved
     if spent.number ~= 0 then add(target.counter, 'spent', spent) end
     if reserved.number ~= 0 then add(target.counter, 'reserved', reserved) end
@@ -49,10 +55,11 @@ end
 
 -- What is reserved in all changes with it, once for each unit.
 local function add_to_totals(targets, changes)
-  local done = ''
-  for _, change in ipairs(changes) do
-    local unit = change.target.unit
-    if not string.find(done, unit, 1, true) then
+  local done, unit = '', nil
+  for at = 1, #changes do
+    local change = changes[at]
+    if change.target.unit ~= unit and not find(done, change.target.unit, 1, true) then
+      unit = change.target.unit
       done = done .. ' ' .. unit
       local field = total_of(targets, unit)
       changed_totals[field] = (changed_totals[field] or 0) + change.held.number

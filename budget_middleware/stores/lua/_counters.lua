@@ -1,34 +1,45 @@
 -- Counters: a hash with spent, reserved, adjusted (the part of spent that operators added by hand) and, after a repair,
 -- `repaired`: the seq of its entry. They change here first, and in the store at the end of the call.
 
+-- Figures are kept as they were told, and as numbers beside them: a text that is still the same is sound.
+local function set_figure(counter, numbers, name, text)
+  if text == counter[name] then return end
+  if not is_whole(text) then
+    fail('counter ' .. counter.key .. ' is damaged')
+  end
+  counter[name], numbers[name] = text, tonumber(text)
+end
+
 -- Reads and checks the counters of targets, so that no later write fails half way.
 local function load_counters(targets)
-  for _, target in ipairs(targets) do
-    local counter = target.counter
+  if targets.as_of == this_call then return end
+  for at = 1, #targets do
+    local counter = targets[at].counter
     if counter.as_of ~= this_call then
-      local figures = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired')
-      local spent, reserved, adjusted = figures[1] or '0', figures[2] or '0', figures[3] or '0'
-      if not (is_whole(spent) and is_whole(reserved) and (adjusted == '0' or is_whole(adjusted))) then
-        fail('counter ' .. counter.key .. ' is damaged')
-      end
-      counter.spent, counter.reserved, counter.adjusted, counter.repaired = spent, reserved, adjusted, figures[4]
-      counter.as_of, counter.adjusted_in_store, counter.is_changed, counter.kept_until = this_call, adjusted, false, false
-      counter.is_there = figures[1] or figures[2] or figures[3] or figures[4]
+      local figures, numbers = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired'), counter.numbers
+      set_figure(counter, numbers, 'spent', figures[1] or '0')
+      set_figure(counter, numbers, 'reserved', figures[2] or '0')
+      set_figure(counter, numbers, 'adjusted', figures[3] or '0')
+      counter.repaired, counter.is_there = figures[4], figures[1] or figures[2] or figures[3] or figures[4]
+      counter.as_of, counter.adjusted_in_store = this_call, counter.adjusted
+      counter.is_changed, counter.kept_until = false, false
     end
   end
+  targets.as_of = this_call
 end
 
 -- Adds a change to a figure: {text, number} of it.
 local function add(counter, name, change)
-  local before = tonumber(counter[name])
+  local before = counter.numbers[name]
   local after = before + change.number
   if before < EXACT and after < EXACT and before > -EXACT and after > -EXACT then
-    counter[name] = whole(after)
+    counter[name], counter.numbers[name] = whole(after), after
   else
     -- A Lua number would round.
     call('HSET', counter.key, name, counter[name])
     call('HINCRBY', counter.key, name, change.text)
     counter[name] = call('HGET', counter.key, name)
+    counter.numbers[name] = tonumber(counter[name])
   end
 end
 
@@ -70,6 +81,6 @@ end
 local function write_totals()
   for field, delta in pairs(changed_totals) do
     -- Only a metric's figure: a damaged one stops nobody.
-    if delta ~= 0 then try('HINCRBY', TOTALS, field, whole(delta)) end
+    if delta ~= 0 then try('HINCRBY', TOTALS, field, format('%.0f', delta)) end
   end
 end

@@ -16,6 +16,7 @@ local function run(keys, args)
     replies[number] = is_done and reply or told(reply)
     at = last + 1
   end
+  write_all_waiting()
   write_counters()
   write_totals()
   if seq then write_meta() end

@@ -15,12 +15,11 @@ end
 local function move_hold(record, from, to)
   local indexes, id = indexes_of(record), record.id
   for at = 1, #indexes do
-    local reply
-    if to == '' then reply = try('ZREM', indexes[at], id) else reply = try('ZADD', indexes[at], to, id) end
-    if type(reply) == 'table' then
+    local problem = put(indexes[at], id, to)
+    if problem then
       local changed = {id = id, target_list = {indexes = {spread(indexes, 1, at - 1)}}}
       move_hold(changed, to, from)
-      error(reply)
+      error(problem)
     end
   end
 end

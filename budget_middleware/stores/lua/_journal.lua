@@ -11,6 +11,7 @@
 -- Drops records of which every entry is older than the last JOURNAL_MAX. At most some hundred a call: after the setting was
 -- lowered it takes several.
 local function trim_journal()
+  write_waiting(JOURNAL)
   for _ = 1, 8 do
     local oldest, dropped = call('ZRANGE', JOURNAL, '0', '31'), 0
     for _, record in ipairs(oldest) do
@@ -26,6 +27,7 @@ end
 -- The record of a reserve, where it stands in the journal still.
 local function find_record(at)
   if not is_figure(at) then return nil end
+  write_waiting(JOURNAL)
   return call('ZRANGEBYSCORE', JOURNAL, at, at)[1]
 end
 
@@ -41,17 +43,21 @@ local function put_voided(reserved_at, reserve, released_at, record)
   call('PEXPIRE', VOIDED, REMEMBER_MS)
 end
 
+-- Texts are put together in one step: each `..` in parentheses would make one more.
 local function line_of(change)
-  local target, counter, spent, reserved = change.target, change.target.counter, change.spent, change.reserved
-  return target.name .. (target.limit and ' limit=' .. target.limit or '')
-    .. ((spent.signed ~= '' or counter.spent ~= '0') and ' spent=' .. counter.spent .. spent.signed or '')
-    .. ((reserved.signed ~= '' or counter.reserved ~= '0') and ' reserved=' .. counter.reserved .. reserved.signed or '')
+  local counter, spent, reserved = change.target.counter, change.spent.signed, change.reserved.signed
+  local tells_spent = spent ~= '' or counter.spent ~= '0'
+  local tells_reserved = reserved ~= '' or counter.reserved ~= '0'
+  return change.target.line .. (tells_spent and ' spent=' or '') .. (tells_spent and counter.spent or '') .. spent
+    .. (tells_reserved and ' reserved=' or '') .. (tells_reserved and counter.reserved or '') .. reserved
 end
+
+local lines = {}
 
 -- One record for all changes of a verb, while the counters still show what was before: {at, status, text, …}. `tail` is its
 -- reason and its bill, as Python packs them. For a release also the seq of its reserve.
 local function record_of(id, status, changes, reserve_trace, tail, reserved_at)
-  local count, lines = #changes, {}
+  local count = #changes
   for at = 1, count do lines[at] = line_of(changes[at]) end
   local is_void = status == STATUS_RELEASED
   local reserve = is_void and reserved_at and find_record(reserved_at)
@@ -62,8 +68,8 @@ local function record_of(id, status, changes, reserve_trace, tail, reserved_at)
   }
   record.at = whole(record.seq)
   record.text = record.at .. ' ' .. whole(record.bookings) .. ' ' .. whole(is_void and entries or record.entries)
-    .. '\n' .. FORMAT .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=' .. trace)
-    .. (reserve_trace == '' and '' or ' reserve_trace=' .. reserve_trace) .. '\n' .. concat(lines, '\n') .. tail
+    .. '\n' .. FORMAT .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=') .. trace
+    .. (reserve_trace == '' and '' or ' reserve_trace=') .. reserve_trace .. '\n' .. concat(lines, '\n', 1, count) .. tail
   return record
 end
 
@@ -72,7 +78,8 @@ local function append(record, count, is_wanted)
   if record.is_void then
     put_voided(record.reserved_at, record.reserve, record.at, record.text)
   else
-    call('ZADD', JOURNAL, record.at, record.text)
+    local problem = put(JOURNAL, record.text, record.at)
+    if problem then error(problem) end
   end
   seq, bookings, entries = record.seq, record.bookings, record.entries
   if not record.is_void and entries % TRIM_EVERY < count then trim_journal() end

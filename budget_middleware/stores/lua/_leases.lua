@@ -15,6 +15,7 @@ local function expire_id(id, index)
   end
   local is_booked = due and pcall(load_counters, due.target_list) and pcall(expire, due, due.charge, '')
   if is_booked then return end
+  write_all_waiting()
   local later = whole(NOW + TRIED_AGAIN_MS)
   call('ZADD', index, later, id)
   -- One of these keys may be what is damaged.
@@ -22,6 +23,7 @@ local function expire_id(id, index)
 end
 
 local function first_due(index, count)
+  write_waiting(index)
   return call('ZRANGEBYSCORE', index, '-inf', whole(NOW), 'LIMIT', '0', whole(count))
 end
 

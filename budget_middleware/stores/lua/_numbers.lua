@@ -1,8 +1,12 @@
 -- Numbers, which are text wherever they are stored, and amounts: a figure for each unit, `usd:1200000,tokens:812`, and ''
 -- where all are 0.
 
+-- '%d' takes half the time of '%.0f', but cuts off what a C long does not hold, and that may be 32 bits.
+local WHOLE = format('%d', EXACT) == format('%.0f', EXACT) and '%d' or '%.0f'
+
+-- The text of an integer, of 18 digits at most.
 local function whole(number)
-  return format('%.0f', number)
+  return format(WHOLE, number)
 end
 
 -- Neither '-0' nor '--5' is an integer to HINCRBY.
@@ -52,6 +56,9 @@ end
 -- Each unit once, none of them 0.
 local function are_amounts(amounts)
   if amounts == '' then return true end
+  -- Most often there is only one.
+  local only = match(amounts, '^%l+:(%d+)$')
+  if only then return only ~= '0' and is_figure(only) end
   local read, seen = 0, {}
   for unit, amount in gmatch(amounts, '(%l+):(%d+)') do
     if amount == '0' or seen[unit] or not is_figure(amount) then return false end

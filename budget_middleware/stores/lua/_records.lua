@@ -28,8 +28,26 @@ local function read_fields(record, fields)
   return more, read == #fields
 end
 
+-- One that is pending in the words and the order in which this version writes them; nil where it may yet be another.
+local function parse_usual(id, key, text)
+  local asked, held, charge, at, made, due, span, targets =
+    match(text, '^' .. FORMAT .. ' ' .. STATE_PENDING
+      .. ' asked=(%S+) held=(%S+)(.-) seq=(%d+) made=(%d+) due=(%d+)(.-)\n(.+)$')
+  if not asked then return nil end
+  charge = charge == '' and '' or match(charge, '^ charge=(%S+)$')
+  span = span == '' and '' or match(span, '^ trace=(%S+)$')
+  local target_list, are_targets_sound = parse_targets(targets)
+  if not (charge and span and are_targets_sound) then return nil end
+  local record = new_reservation(id, key, STATE_PENDING, targets, target_list)
+  record.text, record.asked, record.held, record.charge, record.seq = text, asked, held, charge, at
+  record.made, record.due, record.trace = made, due, span
+  return is_sound(record) and record
+end
+
 -- The record of a text, or nil and what is wrong with it.
 local function parse_reservation(id, key, text)
+  local usual = parse_usual(id, key, text)
+  if usual then return usual end
   local version, state, fields, targets = match(text, '^(%d+) (%l+)([^\n]*)\n?(.*)$')
   if not version then return nil, IS_DAMAGED end
   if is_newer(version) then return nil, newer(version) end
@@ -39,11 +57,5 @@ local function parse_reservation(id, key, text)
   record.id, record.key, record.text, record.state, record.more = id, key, text, state, more
   record.targets, record.target_list = targets, target_list
   if not (are_fields_sound and are_targets_sound and is_sound(record)) then return nil, IS_DAMAGED end
-  return record
-end
-
-local function new_reservation(id, key, state, packed, targets)
-  local record = new_fields()
-  record.id, record.key, record.state, record.more, record.targets, record.target_list = id, key, state, '', packed, targets
   return record
 end

@@ -5,7 +5,9 @@
 local function counter_of(name)
   local known = counters[name]
   if not known then
-    known = {key = PREFIX .. KEY_COUNTER .. ':' .. name, index = PREFIX .. KEY_HELD_ON .. ':' .. name}
+    known = {
+      key = PREFIX .. KEY_COUNTER .. ':' .. name, index = PREFIX .. KEY_HELD_ON .. ':' .. name, numbers = {},
+    }
     counters[name] = known
     remembered = remembered + 1
   end
@@ -29,17 +31,21 @@ end
 local function parse_targets(packed)
   local known = parsed[packed]
   if known then return known, known.are_sound end
-  local targets = {are_sound = true, totals = {}}
+  -- Held within all windows from `starts` to `ends`; `changes` is for changes_of.
+  local targets = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}}
   for line in gmatch(packed, '[^\n]+') do
     local name, account, unit, from, to, fields =
       match(line, '^(([^| ]+)|%l+|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
     local limit, is_sound = limit_in(fields or '')
     targets.are_sound = targets.are_sound and is_sound and name ~= nil
     if name then
-      targets[#targets + 1] = {
-        name = name, account = account, unit = unit == '' and UNIT_USD or unit, starts = from * 1000, ends = to * 1000,
-        limit = limit, counter = counter_of(name),
+      local target = {
+        name = name, account = account, unit = unit == '' and UNIT_USD or unit, ends = to * 1000,
+        limit = limit and tonumber(limit), line = name .. (limit and ' limit=' .. limit or ''), counter = counter_of(name),
       }
+      target.change = {target = target}
+      targets[#targets + 1] = target
+      targets.starts, targets.ends = math.max(targets.starts, from * 1000), math.min(targets.ends, target.ends)
     end
   end
   parsed[packed] = targets
@@ -77,8 +83,5 @@ local function total_of(targets, unit)
 end
 
 local function outside_window(targets)
-  for _, target in ipairs(targets) do
-    if NOW < target.starts or NOW >= target.ends then return true end
-  end
-  return false
+  return NOW < targets.starts or NOW >= targets.ends
 end

@@ -12,13 +12,14 @@ end
 -- The counter that refuses; of equal ones the first.
 local function find_rejection(targets, asked)
   local worst, unit, estimate = nil, nil, nil
-  for index, target in ipairs(targets) do
+  for index = 1, #targets do
+    local target = targets[index]
     if target.unit ~= unit then
       unit = target.unit
       estimate = tonumber(amount_in(asked, unit))
     end
     if target.limit and estimate > 0 then
-      local limit, spent, reserved = tonumber(target.limit), tonumber(target.counter.spent), tonumber(target.counter.reserved)
+      local limit, spent, reserved = target.limit, target.counter.numbers.spent, target.counter.numbers.reserved
       local shortfall = spent + reserved + estimate - limit
       if shortfall > 0 then
         local found = {
@@ -32,7 +33,8 @@ local function find_rejection(targets, asked)
 end
 
 local function check_not_full(targets, asked)
-  for _, target in ipairs(targets) do
+  for at = 1, #targets do
+    local target = targets[at]
     local spent, reserved = target.counter.spent, target.counter.reserved
     local are_long = #spent >= FULL_DIGITS or #reserved >= FULL_DIGITS
     if are_long and (is_full(spent) or is_full(reserved)) and amount_in(asked, target.unit) ~= '0' then

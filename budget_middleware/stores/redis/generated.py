@@ -142,7 +142,13 @@ def _reservation_text() -> Iterator[tuple[str, str]]:
     fields = records.RESERVATION_FIELDS
     empty = ", ".join(f"{name} = ''" for name in fields)
     yield _function("new_fields()", f"return {{{empty}}}")
-    written = " .. ".join(f"(record.{name} == '' and '' or ' {name}=' .. record.{name})" for name in fields)
+    given = ("id", "key", "state", "targets", "target_list")
+    named = ", ".join(f"{name} = {name}" for name in given)
+    # With a place for whatever it gets: a table that grows is made anew.
+    made = f"return {{{named}, more = '', text = false, is_previous = false, {empty}}}"
+    yield _function(f"new_reservation({', '.join(given)})", made)
+    # One `..` of all: each one in parentheses would make a text of its own.
+    written = " .. ".join(f"(record.{name} == '' and '' or ' {name}=') .. record.{name}" for name in fields)
     head = f"'{records.FORMAT} ' .. record.state"
     yield _function("text_of(record)", f"return {head} .. {written} .. record.more .. '\\n' .. record.targets")
 

@@ -18,6 +18,7 @@ VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend")
 SHARED = (
     "_call",
     "_numbers",
+    "_sorted_sets",
     "_meta",
     "_targets",
     "_records",
