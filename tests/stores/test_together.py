@@ -121,14 +121,13 @@ async def test_one_that_is_refused_changes_nothing_of_what_the_others_share(open
     await audit(store)
 
 
-@pytest.mark.proves("I5")
 @on_servers
 async def test_what_waits_to_be_written_is_there_for_who_reads_it(open_store: OpenStore, clock: MovableClock):
-    """In one call: due leases end, so that what they held refuses nobody; reserves leave the journal with their releases."""
+    """In one call: leases that end refuse nobody any more, and reserves leave the journal with their releases."""
     store = open_store()
     await asyncio.gather(*(store.reserve(reserve(f"due{number}", "0.25", lease_s=5)) for number in range(4)))
     clock.advance(s=5)
-    verbs = [
+    verbs: list[Verb] = [
         *(reserve(f"r{number}", "0.25") for number in range(3)),
         reserve("too-much", "0.50"),
         *(release(f"r{number}") for number in range(3)),
