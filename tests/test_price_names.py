@@ -1,5 +1,7 @@
 """From the names that gateways write to the price of the provider that serves them."""
 
+import time
+
 import pytest
 
 from budget_middleware.core.money import nanos_from_usd
@@ -7,7 +9,9 @@ from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel, load_prices, parse_unknown_model
 from budget_middleware.prices.spelling import as_answered, is_same_model
 
-BOOK = PriceBook({}, unknown=UnknownModel(None))
+# At night DeepSeek asks half.
+_NOON_S = time.time() // 86_400 * 86_400 + 43_200
+BOOK = PriceBook({}, unknown=UnknownModel(None), clock=lambda: _NOON_S)
 
 # kind -> name: (provider, USD per million of input, of output). What is not sold by tokens: None.
 NAMES: dict[str, dict[str, tuple[str, str | None, str | None]]] = {

@@ -24,7 +24,7 @@ class EventSplitter(DelimitedSplitter):
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that this piece completes, and pieces of events that are too long to keep."""
-        plain = plain_events(piece) if self.is_between_events and len(piece) <= self._max_event_bytes else None
+        plain = plain_events(piece) if self.is_between_events and 0 < len(piece) <= self._max_event_bytes else None
         if plain is None:
             return super().feed(piece)
         self._at_start = False

@@ -104,7 +104,7 @@ def bill_attributes(packed: str) -> Attributes:
 
 def in_unit(name: str, unit: Unit) -> str:
     """The name of a figure of money, for the same figure of a unit: `budget.limit_usd` -> `budget.limit_tokens`."""
-    return f"{name.removesuffix(Unit.USD)}{unit}"
+    return name if unit is Unit.USD else f"{name.removesuffix(Unit.USD)}{unit}"
 
 
 _FIGURES = (

@@ -50,6 +50,10 @@ def test_cuts_change_nothing_and_no_byte_is_lost(splitter, data):
     assert [event.data for event in pieces if event.data] == [event.data for event in whole if event.data]
 
 
+def test_a_byte_order_mark_behind_an_empty_piece_is_none_of_the_event():
+    assert [event.data for event in split(EventSplitter, [b"", b"\xef\xbb\xbfdata: a\n\n"])] == [b"a"]
+
+
 @every_format
 @given(st.data())
 def test_long_events_pass_unread_wherever_they_are_cut(splitter, data):

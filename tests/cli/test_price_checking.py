@@ -83,13 +83,13 @@ def test_the_rule_and_the_source_of_each_rate(here: RunCli):
         "azure/eu/gpt-4o-2024-08-06 is gpt-4o (azure)\n"
         "rule: the prefix azure/; region eu +10 %\n"
         "unit            above_tokens  mode      usd_per_million  source\n"
-        "input           -             -                  2.75    genai-prices\n"
-        "cached_input    -             -                  1.375   genai-prices\n"
-        "output          -             -                 11.00    genai-prices\n"
-        "web_search      -             -              10000.00    genai-prices\n"
-        "file_search     -             -               2500.00    genai-prices\n"
-        "code_container  -             -              33000.00    built-in gaps\n"
-        "input           -             priority           4.675   genai-prices\n"
+        "input                      -  -                  2.75    genai-prices\n"
+        "cached_input               -  -                  1.375   genai-prices\n"
+        "output                     -  -                 11.00    genai-prices\n"
+        "web_search                 -  -              10000.00    genai-prices\n"
+        "file_search                -  -               2500.00    genai-prices\n"
+        "code_container             -  -              33000.00    built-in gaps\n"
+        "input                      -  priority           4.675   genai-prices\n"
     )
     told = here("prices", "explain", "azure/eu/gpt-4o-2024-08-06", "--json").json
     assert (told["model"], told["provider"], told["rule"]) == (

@@ -132,7 +132,7 @@ class FaultProxy:
 
 def _verbs(words: list[bytes]) -> list[str]:
     command = words[0].decode().lower()
-    if command not in ("eval", "evalsha"):
+    if command not in ("eval", "evalsha", "fcall"):
         return [command]
     verbs, at = list[str](), _COUNT_AT + 1
     for _ in range(int(words[_COUNT_AT])):

@@ -98,7 +98,7 @@ def test_it_is_a_class_that_takes_an_app():
     assert inspect.isclass(BudgetMiddleware)
     app, *others = list(inspect.signature(BudgetMiddleware).parameters.values())
     assert app.name == "app"
-    assert all(other.default is None or other.kind is other.VAR_KEYWORD for other in others)
+    assert all(other.default is not other.empty or other.kind is other.VAR_KEYWORD for other in others)
 
 
 def test_a_whole_answer_and_a_stream(client):
