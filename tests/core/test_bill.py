@@ -99,7 +99,8 @@ def test_a_bill_of_very_many_calls_is_shortened_in_a_moment():
     one_by_one_s = process_time() - started_s
     started_s = process_time()
     packed = pack(nanos=0, calls=calls)
-    assert process_time() - started_s < 10 * one_by_one_s, f"of {len(written)} bills of one call"
+    # A bill that is written anew for each line that it leaves out takes thousands of times as long.
+    assert process_time() - started_s < 100 * one_by_one_s, f"of {len(written)} bills of one call"
     bill = unpack(packed)
     assert bill is not None
     assert (len(packed) <= MAX_PACKED, len(bill.lines) + bill.omitted_lines) == (True, 8_000)
