@@ -30,13 +30,14 @@ class Margin:
     at_most: float
 
 
-# About one and a half times what was measured when they were set: a slip, not noise, goes over them.
+# About one and a half times the largest that was measured when they were set, on an Intel Xeon: a slip, not noise, goes
+# over them. Ratios depend on the processor: an EPYC showed 10.8 where this one shows 13.5, of the same code.
 MARGINS = (
-    Margin("memory", "bare", 12),
-    Margin("redis_3", "two_evalsha", 2.2),
-    Margin("stream_redis", "stream_bare", 2.5),
+    Margin("memory", "bare", 21),
+    Margin("redis_3", "two_evalsha", 3.2),
+    Margin("stream_redis", "stream_bare", 4.8),
 )
-SCRIPTS_AT_MOST = 9.5
+SCRIPTS_AT_MOST = 8.0
 """Script time of our reserve and finalize on three accounts over that of the pair that does the least."""
 
 
