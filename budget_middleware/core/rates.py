@@ -125,10 +125,6 @@ class Rates:
         candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
         return next((name for name in candidates if name in self.by_unit), unit)
 
-    def has_price(self, unit: UsageClass) -> bool:
-        """Whether a price is listed for the unit or for what it is part of; else it costs nothing."""
-        return unit in self.source_by_unit
-
     def source_of(self, unit: UsageClass) -> str:
         """The price list that the rate of a unit is from."""
         return self.source_by_unit.get(unit, self.source)

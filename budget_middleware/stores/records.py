@@ -156,11 +156,6 @@ class RecordHead(NamedTuple):
     entries: int
 
 
-def record_seq(record: str) -> int:
-    """The seq of a record's last entry; ValueError where it does not begin with one."""
-    return int(record.partition(" ")[0])
-
-
 def unpack_record(record: str) -> Iterator[Entry]:
     """One verb's record holds an entry for each counter; its head tells the seq and the bookings of the last one."""
     head, second, *lines = record.split("\n")
