@@ -67,8 +67,10 @@ def plain_events(piece: bytes) -> list[tuple[int, int]] | None:
     spans, at = [], 0
     while at < len(piece):
         if piece.startswith(b"event:", at):
-            # To the beginning where there is no line end.
-            at = piece.find(line_end, at) + len(line_end)
+            name_end = piece.find(line_end, at)
+            if name_end < 0:
+                return None
+            at = name_end + len(line_end)
         end = piece.find(line_end, at)
         if not piece.startswith(b"data:", at) or not piece.startswith(blank_line, end):
             return None

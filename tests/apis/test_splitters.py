@@ -50,6 +50,18 @@ def test_cuts_change_nothing_and_no_byte_is_lost(splitter, data):
     assert [event.data for event in pieces if event.data] == [event.data for event in whole if event.data]
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+def test_a_stream_that_is_cut_in_two_anywhere(line_end):
+    """A cut behind `event:` once had the splitter read the same events for ever."""
+    stream = b"data: 1\n\nevent: a\ndata: 2\n\nevent:data:\ndata: 3\n\nevent".replace(b"\n", line_end)
+    whole = [event.data for event in split(EventSplitter, [stream]) if event.data]
+    for place in range(len(stream) + 1):
+        events = split(EventSplitter, [stream[:place], stream[place:]])
+        assert b"".join(event.raw for event in events) == stream
+        assert [event.data for event in events if event.data] == whole == [b"1", b"2", b"3"]
+
+
 def test_a_byte_order_mark_behind_an_empty_piece_is_none_of_the_event():
     assert [event.data for event in split(EventSplitter, [b"", b"\xef\xbb\xbfdata: a\n\n"])] == [b"a"]
 
