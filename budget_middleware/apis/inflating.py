@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
-from budget_middleware.apis.inflater import GZIP_WBITS
+from budget_middleware.apis.inflater import GZIP_WBITS, MAX_MEMBERS
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -65,12 +65,15 @@ def inflate(raw: bytes, codings: Sequence[bytes], *, max_bytes: int) -> Iterator
 def _inflate_one(
     pieces: Iterator[bytes], make: Callable[[bytes], _Decompressor], coding: str, max_bytes: int
 ) -> Iterator[bytes]:
-    n_bytes = 0
+    n_bytes = n_members = 0
     stream: _Decompressor | None = None
     for piece in pieces:
         data = piece
         while data or (stream is not None and not stream.eof and not stream.needs_input):
             if stream is None or stream.eof:  # The next member, or frame.
+                n_members += 1
+                if n_members > MAX_MEMBERS:
+                    raise CannotInflateError(f"its {coding} has more than {MAX_MEMBERS} members")
                 stream = make(data)
             try:
                 inflated = stream.decompress(data, _PIECE_BYTES)
