@@ -20,7 +20,7 @@ demo: $(READY) ## two gateways, a provider and a real Valkey under traffic, in y
 	@$(BIN)/budget-middleware demo $(ARGS)
 
 # Tests that measure, or that make the machine late on purpose: nothing runs beside those.
-ALONE := tests/overload tests/asgi/test_long_bodies.py tests/e2e/test_many_limits.py
+ALONE := tests/overload tests/request/test_long_bodies.py tests/e2e/test_many_limits.py
 
 test: $(READY) ## all tests, on all cores
 ifeq ($(strip $(ARGS)),)

@@ -19,11 +19,11 @@ with atheris.instrument_imports(
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.form import Form, FormReader, UnclearFormError
 from budget_middleware.apis.reading import parse_body
-from tests.apis.test_answers import ANSWERS
+from tests.apis.test_dialect_answers import ANSWERS
+from tests.apis.test_dialect_requests import REQUESTS
 from tests.apis.test_hostile import WRITERS, dumped, read
 from tests.apis.test_paths import SPELLINGS, assert_read_as_clients_do
-from tests.apis.test_requests import REQUESTS
-from tests.test_credentials import ACCEPTED, AMBIGUOUS, assert_no_new_key
+from tests.payers.test_credentials import ACCEPTED, AMBIGUOUS, assert_no_new_key
 
 TYPES = [*WRITERS, "text/plain"]
 PATHS = ["/v1/x", "/v1beta/models/m:streamGenerateContent", "/model/m/invoke", "/openai/deployments/m/chat/completions"]

@@ -21,8 +21,8 @@ from budget_middleware.apis.reading import MAX_TOKENS, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
-from tests.apis.test_answers import ANSWERS
-from tests.apis.test_requests import REQUESTS
+from tests.apis.test_dialect_answers import ANSWERS
+from tests.apis.test_dialect_requests import REQUESTS
 
 BY_NAME = {api.name: api for api in APIS}
 every_api = pytest.mark.parametrize("name", BY_NAME)

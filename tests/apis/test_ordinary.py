@@ -17,7 +17,7 @@ from budget_middleware.apis.ordinary import MAX_BYTES, OrdinaryReader
 from budget_middleware.apis.reading import MAX_NAME, MAX_TOKENS, UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
 from tests.apis.cuts import CUTS, cut, taken
-from tests.apis.test_answers import ANSWERS
+from tests.apis.test_dialect_answers import ANSWERS
 from tests.apis.test_hostile import ANY_JSON, KEYS, NUMBERS, WORDS, spoiled
 from tests.bills.exchanges import EXCHANGES, FORMATS
 

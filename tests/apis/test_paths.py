@@ -17,7 +17,7 @@ from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.request.unmetered import template_of
 from budget_middleware.routing import Router, Standing, is_call
 from budget_middleware.setting_types import RouteRule
-from tests.timing import cpu_ms, grows_linearly
+from tests.apis.timing import cpu_ms, grows_linearly
 
 CHAT = "/v1/chat/completions"
 ROUTER = Router([])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.cli.saved_answers import MAX_BYTES, read_saved_answer
-from tests.apis.test_answers import ANSWERS
+from tests.apis.test_dialect_answers import ANSWERS
 from tests.cli.conftest import RunCli
 
 CHAT: dict = {

@@ -12,7 +12,7 @@ from budget_middleware.core.model import Repair, Status, Target
 from budget_middleware.core.windows import window_named
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import free_port
-from tests.faults.conftest import Server
+from tests.faults.fixtures import Server
 from tests.faults.gateway import Gateway, actual_nanos
 from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import figures, until, until_figures

@@ -12,7 +12,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import window_named
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import free_port
-from tests.faults.conftest import Server, StartGateway
+from tests.faults.fixtures import Server, StartGateway
 from tests.faults.gateway import USD, Gateway, actual_nanos
 from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import until, until_figures

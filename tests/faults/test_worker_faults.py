@@ -12,7 +12,7 @@ import pytest
 from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Op
 from budget_middleware.stores.redis import RedisStore
-from tests.faults.conftest import Server
+from tests.faults.fixtures import Server
 from tests.faults.gateway import USD, Gateway, Reply, actual_nanos, seen_nanos
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until, until_figures

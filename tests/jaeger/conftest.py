@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
-from tests.jaeger.story import Story, play
+from tests.jaeger.traced_story import Story, play
 from tests.jaeger.tracing import SERVICE, Jaeger
 
 BINARY = REPOSITORY / "build" / "jaeger"

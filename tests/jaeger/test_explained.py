@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from budget_middleware.telemetry import names
-from tests.jaeger.story import CREDIT_USD, PROMPT, REQUESTS, TOKENS, Story
+from tests.jaeger.traced_story import CREDIT_USD, PROMPT, REQUESTS, TOKENS, Story
 from tests.jaeger.tracing import COUNTER, Seen, SpanId
 
 # The first test also waits for the workers, the leases and the exporters of the story.

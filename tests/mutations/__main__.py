@@ -16,17 +16,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.mutations.faults import FAULTS, Fault
+from tests.mutations.planted_faults import FAULTS, Fault
 
 REPOSITORY = Path(__file__).parents[2]
 HUNG_S = 900
 
 # Fast and pure first: most faults are found within seconds.
-CORE = ("tests/core", "tests/test_prices.py")
+CORE = ("tests/core", "tests/prices")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
 OPERATIONS = ("tests/operations", "tests/cli")
-REQUEST = ("tests/request", "tests/asgi", "tests/apis", "tests/test_payers.py", "tests/test_credentials.py")
+REQUEST = ("tests/request", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
 STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), OPERATIONS)
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.observability.story import Story, play
+from tests.observability.scraped_story import Story, play
 
 
 @pytest.fixture(scope="session")

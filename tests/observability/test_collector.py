@@ -30,8 +30,8 @@ from budget_middleware.telemetry import gauges
 from budget_middleware.testing import MovableClock
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
 from tests.ledger.conftest import hold, nanos
-from tests.observability.otlp import Receiver, receiving
 from tests.observability.prometheus import EXAMPLES, running_prometheus, told_names
+from tests.observability.span_receiver import Receiver, receiving
 
 pytestmark = [pytest.mark.observability, pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tests.observability.prometheus import EXAMPLES, Sample, told_names
-from tests.observability.story import SPOOL_MAX, Story, expressions, panels
+from tests.observability.scraped_story import SPOOL_MAX, Story, expressions, panels
 
 # The first test also waits for the story: workers, a killed one, leases, a store that goes away.
 pytestmark = [pytest.mark.observability, pytest.mark.processes, pytest.mark.timeout(240)]

@@ -45,7 +45,9 @@ def workers(
         for port in ports:
             log = folder / f"{port}.log"
             listen = ["--port", str(port), "--loop", loop, "--backlog", "4096", "--timeout-graceful-shutdown", "5"]
-            process = stack.enter_context(uvicorn_worker("tests.overload.gateway:app", listen=listen, env=env, log=log))
+            process = stack.enter_context(
+                uvicorn_worker("tests.overload.overloaded_gateway:app", listen=listen, env=env, log=log)
+            )
             wait_for_port(port, process, log)
         yield ports
 

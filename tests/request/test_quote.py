@@ -15,7 +15,7 @@ from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
 from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.request.quote import quote_for
-from tests.apis.test_requests import REQUESTS
+from tests.apis.test_dialect_requests import REQUESTS
 
 A_NANO_EACH = Rate(1_000_000)
 INPUT_ONLY = Rates(model="m", by_unit={UsageClass.INPUT: A_NANO_EACH})

@@ -18,9 +18,9 @@ import pytest
 
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import REPOSITORY
-from tests.faults.conftest import Server
+from tests.faults.fixtures import Server
 from tests.faults.gateway import USD, Gateway
-from tests.faults.proxy import FaultProxy, fault_proxy
+from tests.faults.proxy import FaultProxy
 from tests.rolling.deploy import Deploy, Held, account
 from tests.rolling.versions import PREVIOUS_COMMIT, Version, unpack
 
@@ -35,20 +35,6 @@ LATE = ["reserved", "expired", "finalized_late"]
 @pytest.fixture(scope="module")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Version:
     return Version("previous", unpack(PREVIOUS_COMMIT, tmp_path_factory.mktemp("previous")), format=1)
-
-
-@pytest.fixture
-def server(tmp_path: Path):
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
-async def proxy(server: Server, tmp_path: Path) -> AsyncIterator[FaultProxy]:
-    async with fault_proxy(server.socket, tmp_path / "proxy.sock") as proxy:
-        yield proxy
 
 
 @pytest.fixture

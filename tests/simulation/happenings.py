@@ -10,10 +10,10 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
-from tests.simulation.gateway import ESTIMATE_NANOS
 from tests.simulation.loop import Process
 from tests.simulation.plan import Event, Kind
 from tests.simulation.premises import account_of
+from tests.simulation.simulated_gateway import ESTIMATE_NANOS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

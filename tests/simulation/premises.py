@@ -3,8 +3,8 @@
 from budget_middleware.core.accounts import key_id
 from budget_middleware.core.windows import Period
 from tests.simulation.client import token_of
-from tests.simulation.gateway import ESTIMATE_NANOS
 from tests.simulation.plan import Plan
+from tests.simulation.simulated_gateway import ESTIMATE_NANOS
 
 HOUR_AT_MS = 1_795_014_000_000
 """A full hour in the middle of a day; plans begin so much before it."""

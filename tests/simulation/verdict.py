@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from budget_middleware.core.model import Op
-from tests.simulation.gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
 from tests.simulation.hosts import answered
 from tests.simulation.plan import Fault
 from tests.simulation.premises import account_of
+from tests.simulation.simulated_gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
 from tests.simulation.witness import Truth, require
-from tests.stores.auditor import Fact
+from tests.stores.expected_state import Fact
 
 if TYPE_CHECKING:
     from budget_middleware.core.model import Entry

@@ -1,6 +1,6 @@
 """Watches every step of the store, and knows by rules of its own what it must answer and where it must lead.
 
-`tests.stores.auditor` holds the rules of single verbs (I1 to I6, I10). What is added here: the journal's chain
+`tests.stores.expected_state` holds the rules of single verbs (I1 to I6, I10). What is added here: the journal's chain
 (I9), the limits that bind at this instant, and histories, for a store may lose the end of its own.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, Entry, Expire, Reserve, Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import KnownLimits, WrittenBack
-from tests.stores.auditor import Auditor, Fact
+from tests.stores.expected_state import Auditor, Fact
 from tests.stores.verbs import Verb
 
 VERBS = frozenset({"reserve", "finalize", "release", "extend", "expire", "adjust"})

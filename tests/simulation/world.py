@@ -11,13 +11,13 @@ from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.stores.base import Store
 from tests.simulation.client import Connection, Lifespan
 from tests.simulation.disk import Disk
-from tests.simulation.gateway import INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
 from tests.simulation.happenings import Happenings
 from tests.simulation.hosts import Host
 from tests.simulation.loop import Process, VirtualLoop, outside
 from tests.simulation.network import Link, Network
 from tests.simulation.plan import Event, Kind, Plan, Request
 from tests.simulation.premises import limits_of, start_ms
+from tests.simulation.simulated_gateway import INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
 from tests.simulation.spans import ToldEntries
 from tests.simulation.verdict import Losses, judge
 from tests.simulation.witness import Truth, Witness

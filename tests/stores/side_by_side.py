@@ -13,8 +13,8 @@ from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
-from tests.stores.auditor import Auditor
 from tests.stores.clocked import ClockedRedisStore
+from tests.stores.expected_state import Auditor
 from tests.stores.verbs import HOUR_MS, START_MS, UTC, Verb, send
 
 T = TypeVar("T")

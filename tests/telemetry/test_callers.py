@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext
 from budget_middleware import BudgetMiddleware
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import ScriptedApp, call
-from tests.asgi.wire import PRICES, ask, bearer, completion
+from tests.request.wire import PRICES, ask, bearer, completion
 from tests.telemetry.conftest import Spans
 
 CALLERS_TRACE = "0af7651916cd43dd8448eb211c80319c"

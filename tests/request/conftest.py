@@ -1,0 +1,60 @@
+"""A bench over each kind of store, whose counters must explain themselves when the test is over."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import fakeredis
+import pytest
+
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import MovableClock
+from tests.request.bench import Bench
+from tests.request.wire import PRICES
+from tests.stores.audit import audit
+from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+from tests.stores.conftest import STORES
+
+
+@pytest.fixture
+def clock() -> MovableClock:
+    return MovableClock()
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> str:
+    path = tmp_path / "prices.toml"
+    path.write_text(PRICES)
+    return str(path)
+
+
+@pytest.fixture(params=STORES)
+def open_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> Callable[[], Store]:
+    """Opens one worker's view of the counters of this test."""
+    if request.param == "memory":
+        store = MemoryStore(clock_ms=clock)
+        return lambda: store
+    if request.param == "fakeredis":
+        server = fakeredis.FakeServer()
+        return lambda: FakeRedisStore(server, namespace=namespace, clock_ms=clock)
+    url = request.getfixturevalue("server_url")
+    return lambda: ClockedRedisStore(url, namespace=namespace, clock_ms=clock)
+
+
+@pytest.fixture
+async def bench(open_store: Callable[[], Store], prices: str, clock: MovableClock) -> AsyncIterator[Bench]:
+    bench = Bench(open_store, prices, clock)
+    yield bench
+    await bench.settle()
+    await audit(bench.reader)
+    await bench.reader.aclose()
+
+
+@pytest.fixture
+async def memory(prices: str, clock: MovableClock) -> AsyncIterator[Bench]:
+    """A bench for what is the same over any store."""
+    store = MemoryStore(clock_ms=clock)
+    bench = Bench(lambda: store, prices, clock)
+    yield bench
+    await bench.settle()
+    await audit(store)
