@@ -16,7 +16,7 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
-from budget_middleware.request.background import pass_and_correct, tells_of_response
+from budget_middleware.request.background import is_response_lookup, pass_and_correct
 from budget_middleware.request.cors import CorsWatch
 from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
@@ -138,7 +138,7 @@ class BudgetMiddleware:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request that is not metered to the app; what it answers may tell the usage of an earlier one."""
         is_asked = scope["type"] == "http" and scope["method"] in ("GET", "POST") and self._error is None
-        if is_asked and tells_of_response(scope["path"]) and self._settings.mode is not Mode.OFF:
+        if is_asked and is_response_lookup(scope["path"]) and self._settings.mode is not Mode.OFF:
             max_bytes = self._settings.max_body_bytes
             await pass_and_correct(self._app, scope, receive, send, ledger=self.ledger, max_body_bytes=max_bytes)
         else:

@@ -288,12 +288,12 @@ def _closest(name: str) -> str:
 
 def _one_line(errors: list[ErrorDetails]) -> str:
     first, *others = errors
-    line = _told(first) if first["loc"] else str(first["ctx"]["error"])
+    line = _error_line(first) if first["loc"] else str(first["ctx"]["error"])
     more = f" (and {len(others)} more)" if others else ""
     return " ".join(line.splitlines()) + more
 
 
-def _told(error: ErrorDetails) -> str:
+def _error_line(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     reason = str(error.get("ctx", {}).get("error", "")) or f"accepted: {_accepted(name)}"
     return f"{_PREFIX}{name.upper()}{_shown(name, error['input'])}: {reason}"

@@ -37,15 +37,21 @@ LONGER_FUNCTIONS = {
 """Functions over 50 lines, each with its reason."""
 
 REPLACED = {
+    "CHANGES_TOLD": "REPORTED_CHANGES_MAX",
     "Desk": "OperatorContext",
     "StoreFollower": "StoreMonitor",
     "doubt_about": "warnings_for",
     "doubts_about": "warnings_for",
+    "is_told_of_keys": "can_own_keys",
     "leave_untold": "defer",
     "look_again": "export",
+    "run_beside": "run_in_thread",
     "server_doubts": "warnings_for",
     "skim": "read",
+    "take_told": "take_reported",
+    "take_told_uses": "discard_uses",
     "tell_untold": "export",
+    "tells_of_response": "is_response_lookup",
 }
 """Names that the code once had, and what stands for them now: house style in CONTRIBUTING.md."""
 

@@ -65,7 +65,7 @@ class AnswerReader:
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
         self.headers = HeaderTable(headers)
-        self.seen.is_from_cache = any(map(self._tells_a_hit, self.headers.among(_CACHE_HEADERS)))
+        self.seen.is_from_cache = any(map(self._reports_cache_hit, self.headers.among(_CACHE_HEADERS)))
         encoding = self._header(b"content-encoding")
         # An error has no usage, and what is encoded otherwise cannot be read without more libraries.
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
@@ -75,7 +75,7 @@ class AnswerReader:
         self._framing = framing_of(self._header(b"content-type"))
         self._splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
         # Where it is not told, and may turn out to be a stream, no header speaks of its bytes.
-        is_free = self._framing is Framing.UNTOLD and not encoding and not self._header(b"content-length")
+        is_free = self._framing is Framing.UNKNOWN and not encoding and not self._header(b"content-length")
         self._hide_usage = self._hide_usage and (is_free or self._framing is Framing.EVENTS)
         dropped: tuple[bytes, ...] = _OF_THE_BODY
         if encoding in (b"gzip", b"x-gzip"):
@@ -83,7 +83,7 @@ class AnswerReader:
             dropped = (*_OF_THE_BODY, b"content-encoding")
         return [pair for pair in headers if pair[0].lower() not in dropped] if self._hide_usage else headers
 
-    def _tells_a_hit(self, name: bytes) -> bool:
+    def _reports_cache_hit(self, name: bytes) -> bool:
         value = self.headers.first(name).strip().lower()
         return value in _HITS or (name == _CACHE_KEY and value != b"")
 
@@ -147,7 +147,7 @@ class AnswerReader:
         if self._splitter is None:
             pieces = self._keep(pieces)
         if self._splitter is None:
-            if last and self._framing in (Framing.JSON, Framing.UNTOLD):
+            if last and self._framing in (Framing.JSON, Framing.UNKNOWN):
                 self._read_body(self._body)
             return chunk
         forwarded = self._read(self._splitter, pieces, last=last)
@@ -205,7 +205,7 @@ class AnswerReader:
                 self._hide_usage = False
                 self._splitter = ArraySplitter(max_event_bytes=self._max_event_bytes)
                 return chain((bytes(self._body),), rest)
-            if self._framing is Framing.UNTOLD and self._first_byte in _EVENT_STARTS:
+            if self._framing is Framing.UNKNOWN and self._first_byte in _EVENT_STARTS:
                 # The blanks that came before were forwarded, and say nothing.
                 self._splitter = EventSplitter(max_event_bytes=self._max_event_bytes)
                 return chain((piece,), rest)

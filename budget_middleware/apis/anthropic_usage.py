@@ -33,17 +33,17 @@ def read_message_usage(usage: Mapping[str, object], start: Usage | None, seen: S
     take_cost(usage, seen)
     if "web_search_requests" in mapping_of(usage.get("server_tool_use")):
         # Searches that failed are not billed.
-        seen.take_told_uses(UsageClass.WEB_SEARCH)
+        seen.discard_uses(UsageClass.WEB_SEARCH)
     if iterations := [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]:
-        told = [(name_in(one, "model") or "", usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
-        calls = (*told, *_given_up(iterations))
+        extra = [(name_in(one, "model") or "", usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
+        calls = (*extra, *_given_up(iterations))
         seen.extra_calls = tuple((model, used) for model, used in calls if used is not None) or seen.extra_calls
 
 
-def _billed_usage(told: Usage | None, seen: Seen) -> Usage | None:
+def _billed_usage(usage: Usage | None, seen: Seen) -> Usage | None:
     """The usage, of which the tokens are not billed where the model refused before it wrote anything."""
     is_refusal = seen.finish is Finish.REFUSED and not seen.text_bytes
-    return Usage(web_searches=told.web_searches) if told and is_refusal and not told.output_tokens else told
+    return Usage(web_searches=usage.web_searches) if usage and is_refusal and not usage.output_tokens else usage
 
 
 def _given_up(iterations: Sequence[Mapping[str, object]]) -> Iterator[tuple[str | None, Usage | None]]:

@@ -188,16 +188,16 @@ def _read_texts(event: Mapping[str, object], seen: Seen) -> int:
     return n_bytes
 
 
-def _usage_of(told: Mapping[str, object]) -> Usage | None:
+def _usage_of(reported: Mapping[str, object]) -> Usage | None:
     for names in _TOTALS:
-        input_tokens, output_tokens = (token_count(told.get(name)) for name in names)
+        input_tokens, output_tokens = (token_count(reported.get(name)) for name in names)
         if input_tokens is not None and output_tokens is not None:
-            cached = first_count(told, "cacheReadInputTokens", "cacheReadInputTokenCount")
-            written = first_count(told, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
-            writes = map(mapping_of, list_of(told.get("cacheDetails")))
+            cached = first_count(reported, "cacheReadInputTokens", "cacheReadInputTokenCount")
+            written = first_count(reported, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
+            writes = map(mapping_of, list_of(reported.get("cacheDetails")))
             # What this total has beyond the parts was thought. It may leave out what the cache has to do with.
             input_tokens += cached + written
-            beyond = first_count(told, "totalTokens") - input_tokens - output_tokens
+            beyond = first_count(reported, "totalTokens") - input_tokens - output_tokens
             output_tokens += beyond if 0 < beyond <= MOST_OUTPUT else 0
             return Usage(
                 input_tokens=input_tokens,
@@ -206,10 +206,10 @@ def _usage_of(told: Mapping[str, object]) -> Usage | None:
                 cache_write_tokens=written,
                 cache_write_1h_tokens=sum(first_count(w, "inputTokens") for w in writes if w.get("ttl") == "1h"),
             )
-    titan_input = token_count(told.get("inputTextTokenCount"))
+    titan_input = token_count(reported.get("inputTextTokenCount"))
     if titan_input is None:
         return None
-    results = map(mapping_of, list_of(told.get("results")))
+    results = map(mapping_of, list_of(reported.get("results")))
     return Usage(input_tokens=titan_input, output_tokens=sum(first_count(result, "tokenCount") for result in results))
 
 

@@ -11,19 +11,19 @@ from budget_middleware.apis.sse import EventSplitter
 
 
 class Framing(Enum):
-    """What a body consists of. UNTOLD: the content type does not say; the first byte will. OPAQUE: no JSON at all."""
+    """What a body consists of. UNKNOWN: the content type does not say; the first byte will. OPAQUE: no JSON at all."""
 
     EVENTS = auto()
     LINES = auto()
     FRAMES = auto()
     JSON = auto()
-    UNTOLD = auto()
+    UNKNOWN = auto()
     OPAQUE = auto()
 
 
 _FRAMINGS: Final = {
-    b"": Framing.UNTOLD,
-    b"text/plain": Framing.UNTOLD,
+    b"": Framing.UNKNOWN,
+    b"text/plain": Framing.UNKNOWN,
     b"application/json": Framing.JSON,
     b"text/event-stream": Framing.EVENTS,
     b"application/x-ndjson": Framing.LINES,

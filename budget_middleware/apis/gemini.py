@@ -15,7 +15,7 @@ from budget_middleware.apis.gemini_usage import (
     TRAFFIC_TIERS,
     read_gemini_usage,
     take_input_as_whole,
-    take_told,
+    take_reported,
     tier_name,
 )
 from budget_middleware.apis.json_api import JsonApi
@@ -128,7 +128,7 @@ class GeminiChunk(OrdinaryEvent, FailureFields, rename="camel", kw_only=True):
 def _take_usage(usage: _Usage, seen: Seen) -> None:
     if tier := tier_name(usage.service_tier) or TRAFFIC_TIERS.get(usage.traffic_type or ""):
         seen.service_tier = tier
-    told = Usage(
+    reported = Usage(
         input_tokens=usage.prompt_token_count,
         output_tokens=usage.output_tokens,
         cached_input_tokens=usage.cached_content_token_count or 0,
@@ -136,9 +136,9 @@ def _take_usage(usage: _Usage, seen: Seen) -> None:
     )
     if seen.media and not usage.candidates_tokens_details:
         # What it was is not told, but it was seen.
-        setattr(told, f"output_{seen.media}_tokens", usage.candidates_token_count or 0)
+        setattr(reported, f"output_{seen.media}_tokens", usage.candidates_token_count or 0)
     has_output = usage.candidates_token_count is not None or usage.thoughts_token_count is not None
-    take_told(told, seen, tells_output=has_output)
+    take_reported(reported, seen, has_output=has_output)
 
 
 class Gemini(JsonApi):

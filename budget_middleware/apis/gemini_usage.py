@@ -45,7 +45,7 @@ def read_gemini_usage(answer: Mapping[str, object], seen: Seen) -> None:
     if not of_output and seen.media:
         # What it was is not told, but it was seen.
         of_output = [{"modality": seen.media.upper(), "tokenCount": output_tokens}]
-    told = Usage(
+    reported = Usage(
         input_tokens=totals.input_tokens,
         output_tokens=totals.output_tokens,
         cached_input_tokens=cached,
@@ -61,15 +61,15 @@ def read_gemini_usage(answer: Mapping[str, object], seen: Seen) -> None:
         output_video_tokens=_tokens_of(of_output, "VIDEO"),
     )
     doubt = shape_of(totals.doubt, usage) if totals.doubt is not None else ""
-    take_told(told, seen, tells_output=has_output, doubt=doubt)
+    take_reported(reported, seen, has_output=has_output, doubt=doubt)
 
 
-def take_told(told: Usage, seen: Seen, *, tells_output: bool, doubt: str = "") -> None:
+def take_reported(reported: Usage, seen: Seen, *, has_output: bool, doubt: str = "") -> None:
     """Take over a usage; one that tells no output is only of the input, which the first chunks may tell alone."""
-    if not tells_output and not told.output_tokens:
-        seen.input_usage = latest(seen.input_usage, told)
+    if not has_output and not reported.output_tokens:
+        seen.input_usage = latest(seen.input_usage, reported)
     else:
-        seen.take_usage(told, doubt=doubt)
+        seen.take_usage(reported, doubt=doubt)
 
 
 def take_input_as_whole(seen: Seen) -> None:

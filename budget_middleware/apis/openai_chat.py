@@ -204,8 +204,8 @@ def _hides_input(body: Mapping[str, object]) -> bool:
     for message in list_of(body.get("messages")):
         if isinstance(message, dict) and message.get("audio"):
             return True
-    is_told_more = body.get("web_search_options") is not None or body.get("plugins") is not None
-    return is_told_more or has_server_tools(body.get("tools"))
+    reads_more_input = body.get("web_search_options") is not None or body.get("plugins") is not None
+    return reads_more_input or has_server_tools(body.get("tools"))
 
 
 def _says_something(choice: object) -> bool:

@@ -190,10 +190,10 @@ def without_null_usage(data: bytes) -> bytes:
             if data.startswith(null, begin):
                 return data[:begin] + data[begin + len(null) :]
     shorter, cuts = _NULL_USAGE.subn(b"", data)
-    return shorter if cuts == 1 and (is_plain or _tells_none(shorter)) else data
+    return shorter if cuts == 1 and (is_plain or _has_no_top_level_usage(shorter)) else data
 
 
-def _tells_none(data: bytes) -> bool:
+def _has_no_top_level_usage(data: bytes) -> bool:
     try:
         return _TOP_LEVEL_USAGE.decode(data).usage is msgspec.UNSET
     except (ValueError, RecursionError):

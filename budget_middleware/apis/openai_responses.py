@@ -147,7 +147,7 @@ def _read_tool_usage(tool_usage: Mapping[str, object], seen: Seen) -> None:
     """Take over how many searches are billed, which may be fewer than there were."""
     searches = token_count(mapping_of(tool_usage.get("web_search")).get("num_requests"))
     if searches is not None and seen.usage is not None:
-        seen.take_told_uses(UsageClass.WEB_SEARCH)
+        seen.discard_uses(UsageClass.WEB_SEARCH)
         seen.usage = replace(seen.usage, web_searches=searches)
 
 
@@ -159,9 +159,9 @@ def _read_images(response: Mapping[str, object], seen: Seen) -> None:
         if item.get("type") == _IMAGE_CALL and item.get("status") != "failed"
     ]
     drawn = Seen()
-    if told := mapping_of(mapping_of(response.get("tool_usage")).get("image_gen")):
+    if tool_usage := mapping_of(mapping_of(response.get("tool_usage")).get("image_gen")):
         # Some gateways tell the output alone, or leave out the image itself.
-        read_openai_usage({"usage": {"input_tokens": 0, **told}}, drawn, draws=True)
+        read_openai_usage({"usage": {"input_tokens": 0, **tool_usage}}, drawn, draws=True)
     usage = drawn.usage
     if usage is None or not usage.output_tokens:
         if not images:

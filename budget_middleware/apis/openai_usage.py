@@ -94,8 +94,8 @@ def take_cost(usage: Mapping[str, object], seen: Seen) -> None:
     for name in ("cost", "total_cost", "estimated_cost", "cost_usd", "cost_usd_total"):
         if name in usage:
             cost = usage[name]
-            told = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
-            seen.take_cost(told, is_sure=usage.get("is_byok") is False)
+            found = cost_nanos(cost.get("total_cost") if isinstance(cost, dict) else cost)
+            seen.take_cost(found, is_sure=usage.get("is_byok") is False)
 
 
 def _cost_by_own_key(usage: Mapping[str, object]) -> int | None:
@@ -141,7 +141,7 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
         return
     text_tokens = first_count(of_output, "text_tokens") + totals.reasoning_tokens
     images = first_count(of_output, "image_tokens") or (totals.output_tokens - text_tokens if draws else 0)
-    told = Usage(
+    found = Usage(
         input_tokens=totals.input_tokens + citations,
         output_tokens=totals.output_tokens,
         cached_input_tokens=cached,
@@ -153,12 +153,12 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
         web_searches=searches,
     )
     if of_input or of_output:
-        _add_media(told, of_input, of_output)
+        _add_media(found, of_input, of_output)
     if not _TOOL_FIELDS.isdisjoint(usage) or "web_search_requests" in of_input:
-        _add_tools(told, usage, of_input)
+        _add_tools(found, usage, of_input)
     if not _MODE_FIELDS.isdisjoint(usage):
         _take_modes(usage, seen)
-    seen.take_usage(told, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
+    seen.take_usage(found, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
 
 
 def _is_research(usage: Mapping[str, object], seen: Seen) -> bool:
@@ -166,13 +166,13 @@ def _is_research(usage: Mapping[str, object], seen: Seen) -> bool:
     return "deep-research" in seen.model if seen.model else first_count(usage, "reasoning_tokens") > 0
 
 
-def _add_media(told: Usage, of_input: Mapping[str, object], of_output: Mapping[str, object]) -> None:
+def _add_media(found: Usage, of_input: Mapping[str, object], of_output: Mapping[str, object]) -> None:
     of_cached = mapping_of(of_input.get("cached_tokens_details"))
-    told.input_audio_tokens = first_count(of_input, *_AUDIO_PARTS)
-    told.cached_audio_tokens = first_count(of_cached, "audio_tokens") or first_count(of_input, "cached_audio_tokens")
-    told.output_audio_tokens = first_count(of_output, *_AUDIO_PARTS)
-    told.input_image_tokens = first_count(of_input, "image_tokens")
-    told.cached_image_tokens = first_count(of_cached, "image_tokens")
+    found.input_audio_tokens = first_count(of_input, *_AUDIO_PARTS)
+    found.cached_audio_tokens = first_count(of_cached, "audio_tokens") or first_count(of_input, "cached_audio_tokens")
+    found.output_audio_tokens = first_count(of_output, *_AUDIO_PARTS)
+    found.input_image_tokens = first_count(of_input, "image_tokens")
+    found.cached_image_tokens = first_count(of_cached, "image_tokens")
 
 
 def _take_modes(usage: Mapping[str, object], seen: Seen) -> None:
@@ -182,20 +182,20 @@ def _take_modes(usage: Mapping[str, object], seen: Seen) -> None:
     seen.modes = tuple(filter(None, (f"search_{size}" if size else None, region_in(usage)))) or seen.modes
 
 
-def _add_tools(told: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:
+def _add_tools(found: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:
     """How often tools of the provider were used: as LiteLLM, OpenRouter, xAI and DashScope tell it."""
     by_tool = mapping_of(usage.get("server_tool_use") or usage.get("server_side_tool_usage_details"))
-    told.web_searches = max(
-        told.web_searches,
+    found.web_searches = max(
+        found.web_searches,
         first_count(of_input, "web_search_requests"),
         first_count(by_tool, "web_search_requests", "web_search_calls"),
         first_count(mapping_of(mapping_of(usage.get("plugins")).get("search")), "count"),
     )
     # Whichever of these two the model is billed by.
-    told.grounded_requests = int(told.web_searches > 0)
-    told.social_searches = first_count(by_tool, "x_search_calls")
-    told.file_searches = first_count(by_tool, "file_search_calls") + first_count(by_tool, "document_search_calls")
-    told.code_executions = first_count(by_tool, "code_interpreter_calls")
+    found.grounded_requests = int(found.web_searches > 0)
+    found.social_searches = first_count(by_tool, "x_search_calls")
+    found.file_searches = first_count(by_tool, "file_search_calls") + first_count(by_tool, "document_search_calls")
+    found.code_executions = first_count(by_tool, "code_interpreter_calls")
 
 
 def _cached_tokens(usage: Mapping[str, object]) -> int:

@@ -74,31 +74,31 @@ class Seen:
         """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
         return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
 
-    def take_usage(self, told: Usage | None, *, doubt: str = "") -> None:
-        """Take over a usage, if one is told and as far as it can be true after those before it. ``doubt``: why it was
-        not to be reconciled.
+    def take_usage(self, reported: Usage | None, *, doubt: str = "") -> None:
+        """Take over a usage, if there is one and as far as it can be true after those before it. ``doubt``: why it
+        could not be reconciled.
         """
-        if told is not None:
+        if reported is not None:
             self.doubt = doubt
-            self.usage = usage_rules.latest(self.usage, told)
+            self.usage = usage_rules.latest(self.usage, reported)
             self.usage_text_bytes = self.text_bytes
 
-    def take_cost(self, told_nanos: int | None, *, is_sure: bool = False) -> None:
+    def take_cost(self, reported_nanos: int | None, *, is_sure: bool = False) -> None:
         """Take over a cost that the gateway reports, in nano-dollars. One that shrinks, or is 0 after more, is none.
 
-        ``is_sure``: it is told by who knows all prices, so that 0 is a cost too.
+        ``is_sure``: the gateway knows all prices, so that 0 is a cost too.
         """
-        if told_nanos is not None:
+        if reported_nanos is not None:
             self.is_cost_sure |= is_sure
-            self.cost_nanos = max(told_nanos, self.cost_nanos or 0)
+            self.cost_nanos = max(reported_nanos, self.cost_nanos or 0)
 
-    def take_finish(self, told: Finish | None) -> None:
+    def take_finish(self, reported: Finish | None) -> None:
         """Take over what the answer says of its end, if it does. No later word makes a failure a success."""
-        if told is None or self.finish is Finish.FAILED:
+        if reported is None or self.finish is Finish.FAILED:
             return
-        self.finish = told
+        self.finish = reported
         # Then there is no output to be read.
-        self.readable |= told is Finish.REFUSED
+        self.readable |= reported is Finish.REFUSED
 
     def take_reason(self, reason: object) -> None:
         """Take over the reason that the answer gives for its end, if it is one that is known."""
@@ -108,8 +108,8 @@ class Seen:
     @property
     def has_output(self) -> bool:
         """Whether anything was generated, as far as that was seen or told."""
-        is_told = self.usage is not None and self.usage.output_tokens > 0
-        return is_told or self.text_bytes > 0 or self.has_unread_output or self.has_results
+        is_reported = self.usage is not None and self.usage.output_tokens > 0
+        return is_reported or self.text_bytes > 0 or self.has_unread_output or self.has_results
 
     @property
     def hides_output(self) -> bool:
@@ -133,15 +133,15 @@ class Seen:
         usage = self.usage
         if usage is None or not self._is_whole(usage):
             usage = self.header_usage
-            if usage is None or not self._is_whole(usage, is_told_last=True):
+            if usage is None or not self._is_whole(usage, is_reported_last=True):
                 return None
         usage = usage_rules.with_uses(usage, self.uses)
         if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
             return usage
-        told = [name for name in NOT_TOKENS if getattr(usage, name)]
-        if told and not usage.input_tokens and not usage.output_tokens:
-            return replace(expected_input, **{name: getattr(usage, name) for name in told})
-        return replace(usage, **{name: getattr(expected_input, name) for name in NOT_TOKENS if name not in told})
+        reported = [name for name in NOT_TOKENS if getattr(usage, name)]
+        if reported and not usage.input_tokens and not usage.output_tokens:
+            return replace(expected_input, **{name: getattr(usage, name) for name in reported})
+        return replace(usage, **{name: getattr(expected_input, name) for name in NOT_TOKENS if name not in reported})
 
     def usage_so_far(self, expected_input: Usage) -> Usage:
         """The input, as told or else as expected, and the output that was told or read."""
@@ -156,12 +156,12 @@ class Seen:
         units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
         return usage_rules.with_uses(replace(usage, output_tokens=output_tokens, **units), self.uses)
 
-    def _is_whole(self, usage: Usage, *, is_told_last: bool = False) -> bool:
+    def _is_whole(self, usage: Usage, *, is_reported_last: bool = False) -> bool:
         return usage_rules.is_complete(
             usage,
             has_text=self.text_bytes > 0 or self.has_unread_output,
             has_results=self.has_results,
-            misses_text=not is_told_last and self.text_bytes > self.usage_text_bytes,
+            misses_text=not is_reported_last and self.text_bytes > self.usage_text_bytes,
         )
 
     def take_use(self, unit: UsageClass, key: object) -> None:
@@ -169,8 +169,8 @@ class Seen:
         if len(self.uses) < MAX_USES:
             self.uses |= {(unit, str(key)[:MAX_KEY])}
 
-    def take_told_uses(self, unit: UsageClass) -> None:
-        """From now on the usage tells how often a tool was used, which is what the provider bills."""
+    def discard_uses(self, unit: UsageClass) -> None:
+        """Forget the uses of a tool that were seen: the usage counts them itself, as the provider bills them."""
         self.uses = frozenset(use for use in self.uses if use[0] is not unit)
 
     def take_tool(self, name: object) -> None:

@@ -82,9 +82,9 @@ def _units_of(tool: Mapping[str, object]) -> Iterator[UsageClass]:
 
 
 def _most_uses(tool: Mapping[str, object], body: Mapping[str, object]) -> int:
-    told = (token_count(tool.get("max_uses")), token_count(body.get("max_tool_calls")))
-    limits = [limit for limit in told if limit is not None]
-    # Without a limit, one: how often a model goes on to use it, nothing tells.
+    bounds = (token_count(tool.get("max_uses")), token_count(body.get("max_tool_calls")))
+    limits = [limit for limit in bounds if limit is not None]
+    # Without a limit, one: nothing says how often a model will go on to use it.
     return min(*limits, _MOST_USES) if limits else 1
 
 

@@ -164,16 +164,16 @@ def _with_parts_beside(
     return input_tokens + cached * is_cached_beside, output_tokens + reasoning * is_thought_beside
 
 
-def latest(before: Usage | None, told: Usage) -> Usage:
+def latest(before: Usage | None, reported: Usage) -> Usage:
     """The usage to go by, after one that may have been told earlier in the same answer."""
     if before is None:
-        return told
-    kept = [name for name in _BESIDE if getattr(told, name) < getattr(before, name)] if any(_beside(before)) else []
-    if not told.input_tokens:
+        return reported
+    kept = [name for name in _BESIDE if getattr(reported, name) < getattr(before, name)] if any(_beside(before)) else []
+    if not reported.input_tokens:
         kept += _INPUT
-    if told.output_tokens < before.output_tokens:
+    if reported.output_tokens < before.output_tokens:
         kept += _OUTPUT
-    return replace(told, **{name: getattr(before, name) for name in kept}) if kept else told
+    return replace(reported, **{name: getattr(before, name) for name in kept}) if kept else reported
 
 
 def with_uses(usage: Usage, uses: Iterable[tuple[UsageClass, str]]) -> Usage:

@@ -143,9 +143,9 @@ def _without_head(saved: bytes) -> tuple[Headers, bytes]:
 
 
 def _content_type_of(headers: Headers, body: bytes) -> bytes:
-    told = next((value for name, value in headers if name == b"content-type"), b"")
-    if told and not told.lower().startswith((b"text/plain", b"application/octet-stream")):
-        return told
+    content_type = next((value for name, value in headers if name == b"content-type"), b"")
+    if content_type and not content_type.lower().startswith((b"text/plain", b"application/octet-stream")):
+        return content_type
     if any(event.data for event in FrameSplitter(max_event_bytes=MAX_BYTES).feed(body)):
         return _FRAMES
     text = body.lstrip(b"\xef\xbb\xbf \t\r\n")

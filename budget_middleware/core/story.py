@@ -55,20 +55,20 @@ def counter_story(spent: int, entries: Sequence[Entry], *, is_whole: bool) -> Co
     ``entries`` are its own, the oldest first, read after the figure: what was written since is left out. Whole: no
     entry of the journal was trimmed, so that nothing can have been booked before the first.
     """
-    told = list(entries)
-    while told and told[-1].spent != spent:
-        told.pop()
-    # No entry leads to that figure: then it is wrong, and all of them are told.
-    told = told or list(entries)
-    if not told:
+    explained = list(entries)
+    while explained and explained[-1].spent != spent:
+        explained.pop()
+    # No entry leads to that figure: then it is wrong, and all of them are shown.
+    explained = explained or list(entries)
+    if not explained:
         before = Balance() if is_whole else Balance(spent)
         return CounterStory(before, None, {}, spent - before.spent)
-    first = told[0]
+    first = explained[0]
     before = Balance(first.spent_before, first.reserved_before)
-    unexplained = spent - told[-1].spent + _gaps(told)
+    unexplained = spent - explained[-1].spent + _gaps(explained)
     if is_whole and first.status is not Status.REPAIRED:
         unexplained += before.spent
-    return CounterStory(before, first, _shares(told), unexplained)
+    return CounterStory(before, first, _shares(explained), unexplained)
 
 
 def _gaps(entries: Iterable[Entry]) -> int:

@@ -128,9 +128,9 @@ def _input_tokens(usage: Usage) -> Counts:
     image = min(usage.input_image_tokens, whole - audio)
     # Tokens beyond the whole were counted both as cached and as media, whether or not anybody says so.
     overlap = max(0, cached + written + audio + image - whole)
-    told_image = min(usage.cached_image_tokens, cached, image)
-    cached_audio = min(max(usage.cached_audio_tokens, overlap - told_image), cached - told_image, audio)
-    cached_image = min(max(told_image, overlap - cached_audio), cached - cached_audio, image)
+    reported_image = min(usage.cached_image_tokens, cached, image)
+    cached_audio = min(max(usage.cached_audio_tokens, overlap - reported_image), cached - reported_image, audio)
+    cached_image = min(max(reported_image, overlap - cached_audio), cached - cached_audio, image)
     uncached = whole - cached - written
     fresh_audio = min(audio - cached_audio, uncached)
     fresh_image = min(image - cached_image, uncached - fresh_audio)

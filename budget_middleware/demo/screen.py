@@ -38,7 +38,7 @@ def counters_table(views: Sequence[CounterView], limits: LimitBook, tally: Tally
         balance = balances.get(account, Balance())
         table.add_row(*_cells(account, balance, limit_nanos), *_bars(balance, limit_nanos, has_bars))
     refusal = Text(tally.refusal, style="red") if tally.refusal else Text("")
-    return Group(table, _told(tally), refusal)
+    return Group(table, _request_counts(tally), refusal)
 
 
 def _cells(account: str, balance: Balance, limit_nanos: int) -> tuple[str | Text, ...]:
@@ -62,9 +62,9 @@ def _bars(balance: Balance, limit_nanos: int, has_bars: bool) -> tuple[Text, ...
     return (Text.assemble(("█" * spent, "green"), ("█" * reserved, "yellow"), ("░" * free, "dim")),)
 
 
-def _told(tally: Tally) -> Text:
+def _request_counts(tally: Tally) -> Text:
     counted = [(f"{tally.outcomes[outcome]} {outcome}", _STYLES[outcome]) for outcome in Outcome]
-    pieces = [("requests: ", ""), *(piece for told in counted for piece in (told, (", ", "")))]
+    pieces = [("requests: ", ""), *(piece for part in counted for piece in (part, (", ", "")))]
     return Text.assemble(*pieces[:-1])
 
 

@@ -184,9 +184,9 @@ class LimitLayers:
             except Exception as error:  # noqa: BLE001 - it is the user's code
                 failures.append((account, error))
             else:
-                told = [rule_of(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
-                self._remember(account, told)
-                rules += told
+                found = [rule_of(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
+                self._remember(account, found)
+                rules += found
         for account, failure in failures:
             raise StoreUnavailable(f"limits_source failed for {account}: {failure}") from failure
         return LimitBook(rules)

@@ -23,7 +23,7 @@ from budget_middleware.ledger.settings_watch import SettingsWatch
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
-from budget_middleware.ledger.tasks import OwnedTasks, run_beside
+from budget_middleware.ledger.tasks import OwnedTasks, run_in_thread
 from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.shared_timeout import SharedTimeout
@@ -160,5 +160,5 @@ class LedgerParts:
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
         self._endings.close()
-        await run_beside(self.telemetry.spans.flush, timeout_s=FLUSH_S)
+        await run_in_thread(self.telemetry.spans.flush, timeout_s=FLUSH_S)
         await self.store.aclose()

@@ -35,7 +35,7 @@ class SettingsWatch:
         self._tasks = tasks
         self._timeout = timeout
         self._looked_s = -EVERY_S
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def look(self) -> None:
         """Look beside everything else, once a minute at most."""
@@ -56,15 +56,15 @@ class SettingsWatch:
                     "this namespace is empty, and others in this store are not: %s; check BUDGET_NAMESPACE",
                     ", ".join(neighbours[:10]),
                 )
-            self._tell(differing(self._own, notes, now_ms=head.now_ms))
+            self._log_new(differing(self._own, notes, now_ms=head.now_ms))
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             # The next look comes soon.
             _log.debug("the settings of other gateways could not be read: %s", error)
 
-    def _tell(self, others: Iterable[Note]) -> None:
+    def _log_new(self, others: Iterable[Note]) -> None:
         for other in others:
-            if other.text not in self._told:
-                self._told.add(other.text)
+            if other.text not in self._logged:
+                self._logged.add(other.text)
                 _log.warning("%s", difference_from(self._own, other))
 
 

@@ -56,7 +56,7 @@ class OwnedTasks:
         return len(tasks)
 
 
-async def run_beside(work: Callable[[], object], *, timeout_s: float) -> None:
+async def run_in_thread(work: Callable[[], object], *, timeout_s: float) -> None:
     """Run what may block in a thread that neither the loop nor the interpreter waits for at their end."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()

@@ -30,8 +30,8 @@ Accounts = Mapping[str, Mapping[str, str]]
 _log = logging.getLogger("budget_middleware")
 
 
-def is_told_of_keys(kind: str) -> bool:
-    """Whether a key may be told to belong to an account of this kind: `key` itself, `model` and `global` are not."""
+def can_own_keys(kind: str) -> bool:
+    """Whether keys can belong to an account of this kind: not to `key`, `model` or `global`."""
     return KIND.fullmatch(kind) is not None and kind not in (KEY, MODEL, GLOBAL)
 
 
@@ -63,8 +63,8 @@ class AccountsFile:
 
     def accounts(self) -> frozenset[str]:
         """Every account that the file names, keys included."""
-        told = (pair for subjects in self._keys.values() for pair in subjects.items())
-        return frozenset(account_of(kind, subject) for kind, subject in (*told, *((KEY, key) for key in self._keys)))
+        pairs = (pair for subjects in self._keys.values() for pair in subjects.items())
+        return frozenset(account_of(kind, subject) for kind, subject in (*pairs, *((KEY, key) for key in self._keys)))
 
     def _look(self) -> None:
         now_s = self._clock_s()
@@ -153,6 +153,6 @@ def _read_subjects(path: Path, key: str, subjects: Any) -> dict[str, str]:
             f'{path}: [keys."{key}"] must be a table such as team = "search"'
         )
     for kind, subject in subjects.items():
-        if not is_told_of_keys(kind) or not isinstance(subject, str) or not subject:
+        if not can_own_keys(kind) or not isinstance(subject, str) or not subject:
             raise ValueError(f'{path}: [keys."{key}"] {kind}: accepted is KIND = "SUBJECT", such as team = "search"')
     return {kind: encode_subject(subject) for kind, subject in subjects.items()}

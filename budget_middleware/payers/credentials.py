@@ -94,8 +94,8 @@ def credential_of(scope: Scope, headers: HeaderTable) -> str:
 async def ask_gateway(source: CredentialSource, scope: Scope) -> str:
     """The credential as the gateway's own parser reads it, "" for none. Raises CredentialSourceError."""
     try:
-        told = source(scope)
-        credential = await told if isawaitable(told) else told
+        result = source(scope)
+        credential = await result if isawaitable(result) else result
     except Exception as error:  # noqa: BLE001 - its cause may quote the credential, and would be logged with it
         raise CredentialSourceError(f"credential_source failed with {type(error).__name__}") from None
     if credential is not None and not isinstance(credential, str):

@@ -19,7 +19,7 @@ from budget_middleware.core.accounts import (
 from budget_middleware.core.limits import LimitRule
 from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
-from budget_middleware.payers.accounts_file import AccountsFile, is_told_of_keys
+from budget_middleware.payers.accounts_file import AccountsFile, can_own_keys
 from budget_middleware.payers.credentials import (
     TOKEN_HEADERS,
     TOKEN_QUERY,
@@ -43,7 +43,7 @@ class AccountsSourceError(UnclearPayerError):
 
 
 class _Request(NamedTuple):
-    """What a subject is read from. ``credential``: as the gateway's own parser tells it, None where there is none."""
+    """What a subject is read from. ``credential``: as the gateway's own parser gives it, None where there is none."""
 
     scope: Scope
     headers: HeaderTable
@@ -94,7 +94,7 @@ class Payers:
         credential = None
         if self._credential_source is not None:
             credential = await ask_gateway(self._credential_source, scope)
-        payers = self._told_by(_Request(scope, headers, body, credential))
+        payers = self._payers_named_in(_Request(scope, headers, body, credential))
         key = payers.get(KEY)
         filed = sourced = None
         if self._directory is not None:
@@ -104,12 +104,12 @@ class Payers:
             sourced = await _sourced(self._accounts_source, key)
         if self._known_keys_only and key is not None and filed is None and sourced is None:
             payers[KEY] = ABSENT
-        for told in (filed, sourced):
-            if told:
-                payers.update(told)
+        for subjects in (filed, sourced):
+            if subjects:
+                payers.update(subjects)
         return payers
 
-    def _told_by(self, request: _Request) -> dict[str, str | None]:
+    def _payers_named_in(self, request: _Request) -> dict[str, str | None]:
         payers: dict[str, str | None] = {}
         for kind, places in self._places.items():
             payers[kind] = None
@@ -122,8 +122,8 @@ class Payers:
     def warnings_for(self, rules: Sequence[LimitRule]) -> Iterator[str]:
         """What of the limits binds nobody, since no request can have such an account; in a line each."""
         if self._accounts_source is None:
-            told = {source.kind for source in self._sources} | (self._directory.kinds if self._directory else set())
-            unknown = {kind for rule in rules for kind in rule.kinds} - {*told, MODEL, GLOBAL}
+            known = {source.kind for source in self._sources} | (self._directory.kinds if self._directory else set())
+            unknown = {kind for rule in rules for kind in rule.kinds} - {*known, MODEL, GLOBAL}
             if unknown:
                 yield f"no request has a source for {', '.join(sorted(unknown))}, so limits on that bind nobody"
 
@@ -140,8 +140,8 @@ def fields_of_the_body(sources: Sequence[AccountSource]) -> tuple[str, ...]:
 
 async def _sourced(source: Lookup[Mapping[str, str] | None], key: str) -> dict[str, str] | None:
     try:
-        told = await source(key)
-        return _encoded(told) if told is not None else None
+        subjects = await source(key)
+        return _encoded(subjects) if subjects is not None else None
     except Exception as error:
         raise AccountsSourceError(f"accounts_source failed for {KEY}:{key}: {error!r}") from error
 
@@ -150,11 +150,11 @@ def _asks_for_token(source: AccountSource) -> bool:
     return any(alternative.origin is Origin.TOKEN for alternative in source.alternatives)
 
 
-def _encoded(told: Mapping[str, str]) -> dict[str, str]:
-    for kind in told:
-        if not is_told_of_keys(kind):
+def _encoded(subjects: Mapping[str, str]) -> dict[str, str]:
+    for kind in subjects:
+        if not can_own_keys(kind):
             raise ValueError(f"{kind!r} is no kind of account that a key can belong to")
-    return {kind: encode_subject(subject) for kind, subject in told.items() if subject}
+    return {kind: encode_subject(subject) for kind, subject in subjects.items() if subject}
 
 
 def _place(source: Source) -> _Place:

@@ -59,8 +59,8 @@ class PriceMap:
 
     def _is_of(self, key: str, provider: str) -> bool:
         """Whether a bare name is that of a model of the provider; `vertex_ai-…_models` are `vertex_ai`'s."""
-        told = str(self._entries[key].get("litellm_provider", "")).partition("-")[0]
-        return told in LITELLM_PROVIDERS.get(provider, (provider,))
+        entry_provider = str(self._entries[key].get("litellm_provider", "")).partition("-")[0]
+        return entry_provider in LITELLM_PROVIDERS.get(provider, (provider,))
 
     def _rates_of(self, key: str) -> Rates | None:
         entry = self._entries[key]

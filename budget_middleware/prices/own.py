@@ -176,7 +176,7 @@ def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
         raise ValueError(f"accepted is an object of models, {_SHAPE}")  # noqa: TRY004 - it is the file that is wrong
     if document.twice:
         lines = " and ".join(str(line) for line in _lines_of(next(iter(document.twice)), text)[:2])
-        raise ValueError(f"{_told_twice(document)}, in lines {lines}; accepted is one of them")
+        raise ValueError(f"{_duplicate_message(document)}, in lines {lines}; accepted is one of them")
     n_priced = 0
     for model, entry in document.items():
         if model == "sample_spec":
@@ -184,7 +184,7 @@ def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
         if not isinstance(entry, _Object):
             refuse(model, "its value", entry, "an object of prices")
         if entry.twice:
-            raise ValueError(f"model {model!r}: {_told_twice(entry)}; accepted is one of them")
+            raise ValueError(f"model {model!r}: {_duplicate_message(entry)}; accepted is one of them")
         if rates := rates_of_price_map(model, entry):
             n_priced += 1
             yield model, rates
@@ -205,7 +205,7 @@ class _Object(dict[str, object]):
                     self.twice.setdefault(name, (first[name], value))
 
 
-def _told_twice(found: _Object) -> str:
+def _duplicate_message(found: _Object) -> str:
     name, values = next(iter(found.twice.items()))
     one, other = (str(value)[:80] for value in values)
     return f"{name!r} stands twice, as {one} and as {other}"

@@ -35,8 +35,8 @@ _RESPONSES: Final = OpenAIResponses()
 _log = logging.getLogger("budget_middleware")
 
 
-def tells_of_response(path: str) -> bool:
-    """Whether a GET of this path, or a POST to it, tells what became of one response."""
+def is_response_lookup(path: str) -> bool:
+    """Whether a GET of this path, or a POST to it, answers with the state of one response."""
     *_, kind, response = path.rstrip("/").removesuffix("/cancel").rsplit("/", 2) if path.count("/") > 1 else ("", "")
     return kind == "responses" and response != ""
 

@@ -54,13 +54,20 @@ class Bill:
         self._moment = quote.moment or prices.moment
 
     def evidence(
-        self, seen: Seen, *, end: End, is_error: bool, output_began: bool, inner_id: str = "", app_told: bool = False
+        self,
+        seen: Seen,
+        *,
+        end: End,
+        is_error: bool,
+        output_began: bool,
+        inner_id: str = "",
+        app_added: bool = False,
     ) -> Evidence:
-        """What the charge is decided by. ``app_told``: the app itself has said what its calls have cost."""
+        """What the charge is decided by. ``app_added``: the app itself has said what its calls have cost."""
         self.doubt = ""
         self._calls, self._amounts = [], []
         self.unpriced.clear()
-        actual_nanos = self._actual_nanos(seen, app_told=app_told)
+        actual_nanos = self._actual_nanos(seen, app_added=app_added)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
         return Evidence(
@@ -77,7 +84,7 @@ class Bill:
             outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),
         )
 
-    def _actual_nanos(self, seen: Seen, *, app_told: bool) -> int | None:
+    def _actual_nanos(self, seen: Seen, *, app_added: bool) -> int | None:
         """None where the answer tells neither a cost nor its usage."""
         rates = self._billed_rates(seen)
         if seen.is_from_cache:
@@ -96,10 +103,10 @@ class Bill:
         usage = None if seen.goes_on_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None or _is_unsold(seen.usage, rates):
             # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
-            return 0 if app_told and seen.usage == Usage() else None
+            return 0 if app_added and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.extra_calls:
-            nanos += self._billed_nanos(self._in_modes(self._rates_beside(model, rates), seen), used)
+            nanos += self._billed_nanos(self._in_modes(self._rates_of_extra_call(model, rates), seen), used)
         return min(nanos, MAX_NANOS)
 
     def _believed(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
@@ -160,7 +167,7 @@ class Bill:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
         return self._rates_of(seen.model or "") or self._quote.rates
 
-    def _rates_beside(self, model: str | None, rates: Rates | None) -> Rates | None:
+    def _rates_of_extra_call(self, model: str | None, rates: Rates | None) -> Rates | None:
         """The rates of a call beside the one that answered, which has these rates."""
         if model is None or (model and model == self._quote.ask.model):
             return self._quote.rates or rates
@@ -213,9 +220,9 @@ class Bill:
         return (), ((Amount(kind, nanos),) if kind is not None else ())
 
 
-def _is_unsold(told: Usage | None, rates: Rates | None) -> bool:
+def _is_unsold(reported: Usage | None, rates: Rates | None) -> bool:
     """Whether an answer tells of images alone, and the model is sold by their tokens."""
-    if told is None or rates is None or not told.images or told.input_tokens or told.output_tokens:
+    if reported is None or rates is None or not reported.images or reported.input_tokens or reported.output_tokens:
         return False
     return UsageClass.IMAGE not in rates.by_unit
 
@@ -225,19 +232,19 @@ def _unpriced_modes(rates: Rates, modes: Iterable[str | None]) -> Iterator[str]:
     return (f"mode {mode}" for mode in modes if mode in _DEARER and mode not in priced and not rates.is_free)
 
 
-def _without_guesses(usage: Usage, told: Usage | None, rates: Rates | None) -> Usage:
+def _without_guesses(usage: Usage, reported: Usage | None, rates: Rates | None) -> Usage:
     """The usage without what only the request tells, where the model has a price for what the answer tells.
 
     Price lists name tokens and seconds, or tokens and images, for one model, and a call is billed by one of them.
     """
-    if told is None or rates is None:
+    if reported is None or rates is None:
         return usage
-    others = [name for name in NOT_TOKENS if getattr(usage, name) and not getattr(told, name)]
-    if told.input_tokens or told.output_tokens:
+    others = [name for name in NOT_TOKENS if getattr(usage, name) and not getattr(reported, name)]
+    if reported.input_tokens or reported.output_tokens:
         is_priced = not (rates.of(UsageClass.INPUT).is_free and rates.of(UsageClass.OUTPUT).is_free)
         return replace(usage, **dict.fromkeys(others, 0)) if others and is_priced else usage
-    is_told = any(getattr(told, name) and not rates.of(unit).is_free for name, unit in _UNITS.items())
-    return told if is_told else usage
+    is_reported = any(getattr(reported, name) and not rates.of(unit).is_free for name, unit in _UNITS.items())
+    return reported if is_reported else usage
 
 
 def reported_cost(text: bytes) -> int | None:

@@ -20,15 +20,15 @@ class CorsWatch:
 
     def __init__(self, on_inner_layer: Callable[[str], bool]) -> None:
         self._on_inner_layer = on_inner_layer
-        self._is_told = False
+        self._has_reported = False
 
     def watch(self, scope: Scope, send: Send) -> Send:
         """The ``send`` for the app of an OPTIONS request."""
-        if self._is_told or not any(name == _ASKS for name, _ in scope["headers"]):
+        if self._has_reported or not any(name == _ASKS for name, _ in scope["headers"]):
             return send
 
         async def send_and_look(message: Message) -> None:
-            if message["type"] == "http.response.start" and not self._is_told:
+            if message["type"] == "http.response.start" and not self._has_reported:
                 self._look(scope["path"], message)
             await send(message)
 
@@ -36,4 +36,4 @@ class CorsWatch:
 
     def _look(self, path: str, message: Message) -> None:
         if any(bytes(name).lower() == _ALLOWS for name, _ in message.get("headers", ())):
-            self._is_told = self._on_inner_layer(path)
+            self._has_reported = self._on_inner_layer(path)

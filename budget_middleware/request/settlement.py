@@ -49,7 +49,7 @@ class Settlement:
         self.is_cut = False
         # Made for those who wait for it.
         self._has_begun: asyncio.Event | None = None
-        self._is_late_cost_told = False
+        self._is_late_cost_logged = False
         self._admitted = admitted
         self._seen = seen
         self._on_abort = settings.on_abort
@@ -84,7 +84,7 @@ class Settlement:
         # An ending may be owed for long, and nothing of the request is to be kept with its hold.
         hold.abort = None
         added_nanos = self.handle.end()
-        evidence = self._evidence(end, app_told=added_nanos > 0)
+        evidence = self._evidence(end, app_added=added_nanos > 0)
         charge = charge_of(evidence, on_abort=self._on_abort).with_added(added_nanos)
         self.charge = charge
         if self._has_begun is not None:
@@ -124,11 +124,11 @@ class Settlement:
 
     def report_late_cost(self) -> None:
         """Log a true cost that was seen after the answer was cut, if more was due than was booked."""
-        if self.charge is None or self._is_late_cost_told:
+        if self.charge is None or self._is_late_cost_logged:
             return
         actual_nanos = self._evidence(End.COMPLETE).actual_nanos
         if actual_nanos is not None and actual_nanos > self.charge.nanos:
-            self._is_late_cost_told = True
+            self._is_late_cost_logged = True
             hold = self._admitted.hold
             _log.warning(
                 "%s was ended at $%s before its answer told its true cost of $%s; that is not booked",
@@ -153,14 +153,14 @@ class Settlement:
             if self._ledger.note(Topic.UNPRICED, f"{model}: {what}"):
                 _log.warning("%s has no price for %s: served, and booked without it", model, what)
 
-    def _evidence(self, end: End, *, app_told: bool = False) -> Evidence:
+    def _evidence(self, end: End, *, app_added: bool = False) -> Evidence:
         return self.bill.evidence(
             self._seen,
             end=end,
             is_error=self.status >= 300,
             output_began=self.output_began,
             inner_id=self.inner.reservation_id if self.inner is not None else "",
-            app_told=app_told,
+            app_added=app_added,
         )
 
     def _count(self, charge: Charge, end: End) -> None:

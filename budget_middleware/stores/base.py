@@ -32,7 +32,7 @@ SWEPT_PER_VERB = 16
 LIMITS_PAGE = 1_000
 """About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""
 
-CHANGES_TOLD = 1_000
+REPORTED_CHANGES_MAX = 1_000
 """Whoever missed more changes of limits than these is not told them, and reads anew what it still needs."""
 
 NO_VERSION = -1

@@ -193,7 +193,7 @@ class Call:
         else:
             self._tables.trim(entries=self.meta.entries - self._retention.journal_max)
         if self._wants_entries or op is Op.EXPIRE:
-            self._entries += step.told()
+            self._entries += step.journal_entries()
 
     def _add_to_totals(self, postings: Sequence[Posting]) -> None:
         # Once an account, whatever its periods.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from budget_middleware.core.limit_shapes import shape_of
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import CHANGES_TOLD, KnownLimits, LimitKey, LimitNews, WrittenBack
+from budget_middleware.stores.base import REPORTED_CHANGES_MAX, KnownLimits, LimitKey, LimitNews, WrittenBack
 
 
 class LimitTable:
@@ -92,7 +92,7 @@ class LimitTable:
         if version < self._log_from:
             return None
         changed = frozenset(key for key, at in self._log.items() if at > version)
-        return changed if len(changed) <= CHANGES_TOLD else None
+        return changed if len(changed) <= REPORTED_CHANGES_MAX else None
 
     def _is_older_here(self, key: LimitKey, known_at: int, *, is_same_store: bool) -> bool:
         """Whether what is here of a limit, if anything, is older than what a worker knew at a version."""

@@ -159,13 +159,13 @@ class TableStore:
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
         with self._transaction:
-            entries = (entry for step in self._tables.steps(after_seq=after_seq) for entry in step.told())
+            entries = (entry for step in self._tables.steps(after_seq=after_seq) for entry in step.journal_entries())
             return list(islice((entry for entry in entries if entry.seq > after_seq), count))
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         with self._transaction:
             steps = self._tables.steps(newest_first=True)
-            entries = (entry for step in steps for entry in reversed([*step.told()]))
+            entries = (entry for step in steps for entry in reversed([*step.journal_entries()]))
             return list(islice((each for each in entries if account in (None, each.counter.account)), count))[::-1]
 
     async def aclose(self) -> None:

@@ -61,7 +61,7 @@ class Step(NamedTuple):
     reason: str = ""
     bill: str = ""
 
-    def told(self) -> Iterator[Entry]:
+    def journal_entries(self) -> Iterator[Entry]:
         """Its entries, oldest first."""
         bookings = booking_numbers(self.op, self.status, len(self.targets), last=self.bookings)
         first_seq = self.last_seq - len(self.targets) + 1

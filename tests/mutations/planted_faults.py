@@ -835,14 +835,14 @@ FAULTS = (
     Fault(
         "a story tells what was written after its figure",
         "core/story.py",
-        "    while told and told[-1].spent != spent:\n        told.pop()\n",
+        "    while explained and explained[-1].spent != spent:\n        explained.pop()\n",
         "",
     ),
     Fault(
         "what somebody wrote into a counter is explained",
         "core/story.py",
-        "spent - told[-1].spent + _gaps(told)",
-        "_gaps(told)",
+        "spent - explained[-1].spent + _gaps(explained)",
+        "_gaps(explained)",
     ),
     Fault(
         "a link leads to a trace that nobody exported",
@@ -1071,7 +1071,7 @@ FAULTS = (
     Fault(
         "any number of changed limits is told",
         "stores/limit_table.py",
-        "return changed if len(changed) <= CHANGES_TOLD else None",
+        "return changed if len(changed) <= REPORTED_CHANGES_MAX else None",
         "return changed",
     ),
     Fault(
@@ -1113,7 +1113,7 @@ FAULTS = (
     Fault(
         "a null usage is taken out of an object within a chunk",
         "apis/openai_chunk.py",
-        "if cuts == 1 and (is_plain or _tells_none(shorter)) else data",
+        "if cuts == 1 and (is_plain or _has_no_top_level_usage(shorter)) else data",
         "if cuts == 1 else data",
     ),
     Fault(

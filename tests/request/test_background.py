@@ -4,7 +4,7 @@ import pytest
 
 from budget_middleware.core.model import Op
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.request.background import tells_of_response
+from budget_middleware.request.background import is_response_lookup
 from budget_middleware.testing import ScriptedApp, call, client_gone, event, json_answer
 from tests.request.wire import DONE, KEY, LAST, STREAM_START, bearer
 from tests.stores.verbs import whole_journal
@@ -164,4 +164,4 @@ async def test_switched_off_nothing_is_read(memory):
     ],
 )
 def test_paths(path, tells):
-    assert tells_of_response(path) is tells
+    assert is_response_lookup(path) is tells

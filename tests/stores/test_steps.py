@@ -48,7 +48,7 @@ def test_an_entry_for_each_counter():
         reason="why",
         bill="packed",
     )
-    first, second = step.told()
+    first, second = step.journal_entries()
     assert (first.seq, first.counter, first.limit, first.bookings) == (3, KEY.counter, KEY.limit, 3)
     assert (second.seq, second.counter, second.limit, second.bookings) == (4, TEAM.counter, None, 4)
     assert second[1:4] == (1_000, Op.ADJUST, "r")

@@ -4,9 +4,9 @@
 
 local function changed_since(state, version)
   if not state.has_log or tonumber(version) < state.log_from then return false end
-  local changed = call('ZRANGEBYSCORE', LIMITS_LOG, '(' .. version, '+inf', 'LIMIT', '0', whole(CHANGES_TOLD + 1))
+  local changed = call('ZRANGEBYSCORE', LIMITS_LOG, '(' .. version, '+inf', 'LIMIT', '0', whole(REPORTED_CHANGES_MAX + 1))
   -- Whoever missed so many reads anew what it still needs.
-  return #changed <= CHANGES_TOLD and changed
+  return #changed <= REPORTED_CHANGES_MAX and changed
 end
 
 function verbs.limit_news(since_version, fields)

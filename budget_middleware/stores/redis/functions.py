@@ -56,13 +56,13 @@ async def libraries(client: Any, script: Script) -> Libraries:
         if "already exists" not in str(error):
             return Libraries(is_used=False, others=(), why_not=" ".join(str(error).split()))
     with suppress(Exception):
-        told = await client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", f"{LIBRARY_PREFIX}*")
-        names = sorted(name for name in map(_name_of, told) if name != script.function)
+        listed = await client.execute_command("FUNCTION", "LIST", "LIBRARYNAME", f"{LIBRARY_PREFIX}*")
+        names = sorted(name for name in map(_name_of, listed) if name != script.function)
         return Libraries(is_used=True, others=names)
     return Libraries(is_used=True, others=())
 
 
-def _name_of(told: Any) -> str:
-    """A library is told as a map, or as a list of names and values."""
-    fields = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+def _name_of(library: Any) -> str:
+    """The server describes a library as a map, or as a list of names and values."""
+    fields = library if isinstance(library, dict) else dict(zip(library[::2], library[1::2], strict=True))
     return str(fields["library_name"])

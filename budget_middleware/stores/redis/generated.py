@@ -71,7 +71,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
         (f"KEY_{name}", value) for name, value in vars(keys).items() if isinstance(value, str) and name.isupper()
     )
     yield "SWEPT_PER_VERB", base.SWEPT_PER_VERB
-    yield "CHANGES_TOLD", base.CHANGES_TOLD
+    yield "REPORTED_CHANGES_MAX", base.REPORTED_CHANGES_MAX
     yield "FOREVER_MS", windows.FOREVER_MS
     yield "EXACT", money.MAX_NANOS
     yield "FORMAT", records.FORMAT

@@ -45,18 +45,18 @@ class VerbReply(NamedTuple):
 def answer_of(
     reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), asked: Amounts = NOTHING
 ) -> Answer:
-    told = VerbReply._make(reply)
-    status, figures = _STATUSES[told.status], map(int, told.balances)
+    fields = VerbReply._make(reply)
+    status, figures = _STATUSES[fields.status], map(int, fields.balances)
     return Answer(
         status,
-        told.now_ms,
-        told.generation,
-        told.seq,
-        int(told.limits_version),
-        unpack_reservation(id_, told.recorded) if told.recorded and status in TELLS_RECORDED else None,
-        _rejection(told.rejection, targets, asked) if told.rejection else None,
-        tuple(_entries_of(told.records)) if told.records else (),
-        told.written,
+        fields.now_ms,
+        fields.generation,
+        fields.seq,
+        int(fields.limits_version),
+        unpack_reservation(id_, fields.recorded) if fields.recorded and status in TELLS_RECORDED else None,
+        _rejection(fields.rejection, targets, asked) if fields.rejection else None,
+        tuple(_entries_of(fields.records)) if fields.records else (),
+        fields.written,
         tuple(map(Balance, figures, figures)),
     )
 
