@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS
+from budget_middleware.core.money import MAX_NANOS
 
 FORGETTING: Final = 1 - 2 ** (-1 / 1000)
 """What one answer takes from the weight of all before it, so that half of it is left after a thousand. If it took more,
@@ -40,9 +41,24 @@ _FASTEST_TOKENS_PER_S: Final = 100_000.0
 _LARGEST_RATIO: Final = float(LARGEST_CONTEXT_TOKENS)
 
 
+class AnswerGroup(NamedTuple):
+    """Answers of one account on one model, or without an account all answers of the model.
+
+    The model is named as in the price book, and encoded as the subject of an account.
+    """
+
+    model: str
+    account: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a record of its sums is called: neither part has such a letter."""
+        return f"{self.model}|{self.account}"
+
+
 class AnswerSeen(NamedTuple):
     """One answer, as it is learnt from, made by ``answer_seen``: ``tokens`` for each choice, and what its input was
-    estimated to cost and was billed, in any one unit.
+    estimated to cost and was billed, in nano-dollars.
     """
 
     tokens: int
@@ -116,8 +132,8 @@ def answer_seen(*, tokens: int, seconds: float, estimated: int, billed: int) -> 
     return AnswerSeen(
         min(tokens, LARGEST_CONTEXT_TOKENS),
         min(max(seconds, 0.0), _LONGEST_S),
-        estimated if has_ratio else 0,
-        min(billed, estimated * LARGEST_CONTEXT_TOKENS) if has_ratio else 0,
+        min(estimated, MAX_NANOS) if has_ratio else 0,
+        min(billed, MAX_NANOS) if has_ratio else 0,
     )
 
 

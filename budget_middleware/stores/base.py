@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from budget_middleware.core.audit import Damage
+from budget_middleware.core.learning import AnswerGroup, Sums
 from budget_middleware.core.model import (
     Adjust,
     Answer,
@@ -34,6 +35,12 @@ LIMITS_PAGE = 1_000
 
 REPORTED_CHANGES_MAX = 1_000
 """Whoever missed more changes of limits than these is not told them, and reads anew what it still needs."""
+
+LEARNT_AT_ONCE = 64
+"""So many groups of answers are told at once at most: a server is busy with them for about two milliseconds."""
+
+LEARNT_MS = 7 * 86_400_000
+"""How long it is kept what was learnt of a group whose answers have ended: a weekend and a holiday."""
 
 NO_VERSION = -1
 """Of limits: no store's. Whoever asks for the changes since then knows nothing yet."""
@@ -223,6 +230,14 @@ class Store(Protocol):
 
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         """Expire up to ``at_most`` due leases, the oldest first; status is LEASES_DUE while some are left."""
+        ...
+
+    async def learn(self, told: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
+        """Merge what a worker has learnt of up to LEARNT_AT_ONCE groups with what others have; the merged sums of each.
+
+        NO_ANSWERS only asks. A group of which nothing was known before, or nothing that can be read, is left out: there
+        is now what was told. No money hangs on this, and it is not idempotent: told again, answers count twice.
+        """
         ...
 
     async def limits(self) -> RuntimeLimits:

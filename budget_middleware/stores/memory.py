@@ -4,13 +4,15 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 
 from budget_middleware.core.accounts import canonical_pattern
+from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import (
+    LEARNT_MS,
     LIMITS_PAGE,
     KnownLimits,
     LimitNews,
@@ -42,8 +44,29 @@ class MemoryStore(TableStore):
             clock_ms=clock_ms or (lambda: time.time_ns() // 1_000_000),
         )
         self._limits = LimitTable(changes_max=kept.limit_changes_max)
+        # Which is forgotten first stands first.
+        self._learnt: dict[AnswerGroup, tuple[Sums, int]] = {}
         self._notes: dict[tuple[Topic, str], int] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=kept.refusals_max)
+
+    async def learn(self, told: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
+        with self._transaction:
+            now_ms = self._clock_ms()
+            self._forget_learnt(now_ms)
+            merged: dict[AnswerGroup, Sums] = {}
+            for group, newer in told.items():
+                known, _ = self._learnt.get(group, (NO_ANSWERS, 0))
+                sums = merge(known, newer) if newer.is_sound else known
+                if known.is_sound:
+                    merged[group] = sums
+                if newer.is_sound:
+                    self._learnt.pop(group, None)
+                    self._learnt[group] = sums, now_ms + LEARNT_MS
+            return merged
+
+    def _forget_learnt(self, now_ms: int) -> None:
+        while self._learnt and next(iter(self._learnt.values()))[1] <= now_ms:
+            del self._learnt[next(iter(self._learnt))]
 
     # Limits that operators set at run time.
 

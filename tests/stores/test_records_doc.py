@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from budget_middleware.core.learning import AnswerGroup, Sums
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts, Unit
@@ -48,6 +49,8 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     refused = LoggedRefusal(clock.now_ms, "91d0" * 8, (KEY.account, TEAM.account), rejection, "gpt-4o", TRACE)
     await store.note_refusals([refused])
     await store.note(Topic.UNPRICED, "my-model")
+    sums = Sums(2.0, 1_220.0, 1_080_200.0, 24.5, 300.0, 375.0, 468.75)
+    await store.learn({AnswerGroup("gpt-4o-mini", KEY.account): sums})
     client, prefix = store._client(), store._prefix
     generation = await client.hget(f"{prefix}meta", "generation")
     found: dict[str, str] = {}

@@ -103,13 +103,19 @@ local function examine_adjustment(name)
   if not is_sound or not are_amounts((string.gsub(amount, ':%-', ':'))) then tell('unreadable', name) end
 end
 
+local function examine_learnt(name)
+  if read_sums(call('GET', PREFIX .. name) or '') then return end
+  tell('unreadable', name)
+  if mends then call('DEL', PREFIX .. name) end
+end
+
 local HAVE_COUNTERS = {[KEY_COUNTER] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HELD_ON] = true}
 local INDEXES = {
   [KEY_HOLDS] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HOLDS] = true, [KEY_PREVIOUS_HELD_ON] = true,
 }
 
 local function examine(name)
-  local kind = match(name, '^([achpr]):.') or name
+  local kind = match(name, '^([acehpr]):.') or name
   local is_named_well = KEY_TYPES[kind] and (not HAVE_COUNTERS[kind] or is_counter_name(string.sub(name, 3)))
   if not is_named_well then return tell('foreign', name) end
   if kind == KEY_TOTALS then return examine_totals() end
@@ -118,6 +124,7 @@ local function examine(name)
   if its_type ~= KEY_TYPES[kind] and its_type ~= PREVIOUS_TYPES[kind] then return tell('wrong_type', name) end
   if kind == KEY_RESERVATION then return examine_reservation(string.sub(name, 3)) end
   if kind == KEY_ADJUSTMENT then return examine_adjustment(name) end
+  if kind == KEY_LEARNT then return examine_learnt(name) end
   if INDEXES[kind] then return examine_index(name) end
   if its_type == 'hash' then examine_hash(name) end
 end

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from budget_middleware.core import model, money, transitions, windows
+from budget_middleware.core import learning, model, money, transitions, windows
 from budget_middleware.core.model import Op, Reservation, State, Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.stores import base, limit_fields, records
@@ -77,6 +77,12 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "FORMAT", records.FORMAT
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
     yield "NO_LIMIT", limit_fields.NO_LIMIT
+    yield "N_SUMS", len(learning.Sums._fields)
+    yield "MOST_ANSWERS", learning.MOST_ANSWERS
+    # Told exactly, and read by Lua as Python reads it.
+    yield "LARGEST_SUM", f"{learning.LARGEST_SUM:.17g}"
+    yield "FORGETTING", f"{learning.FORGETTING:.17g}"
+    yield "LEARNT_MS", base.LEARNT_MS
 
 
 def _declarations() -> Iterator[tuple[str, str]]:

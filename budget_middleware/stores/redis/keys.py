@@ -17,6 +17,7 @@ COUNTER = "c"
 HELD_ON = "h"
 RESERVATION = "r"
 ADJUSTMENT = "a"
+LEARNT = "e"
 
 # Where gateways of the previous format index what they hold: `lua/_previous.lua`.
 PREVIOUS_HOLDS = "leases"
@@ -26,6 +27,7 @@ TYPES = {
     COUNTER: "hash",
     RESERVATION: "string",
     ADJUSTMENT: "string",
+    LEARNT: "string",
     HELD_ON: "zset",
     HOLDS: "zset",
     PREVIOUS_HELD_ON: "zset",

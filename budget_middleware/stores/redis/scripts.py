@@ -36,7 +36,9 @@ SHARED = (
 _ALSO = {
     **dict.fromkeys(("limit", "limit_news", "index_limits", "write_back_limits"), ("_limits",)),
     **dict.fromkeys(("inspect", "repair"), ("_amounts",)),
-    **dict.fromkeys(("adjust", "examine"), ("_adjustments",)),
+    "adjust": ("_adjustments",),
+    "learn": ("_learnt",),
+    "examine": ("_adjustments", "_learnt"),
 }
 
 

@@ -1,8 +1,9 @@
 """The verbs: each is one atomic step. Those of requests go together, the others alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from budget_middleware.core.accounts import canonical_pattern
+from budget_middleware.core.learning import AnswerGroup, Sums
 from budget_middleware.core.limit_shapes import shape_of
 from budget_middleware.core.model import (
     Adjust,
@@ -16,6 +17,7 @@ from budget_middleware.core.model import (
 )
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.limit_fields import pack_limit, pack_limit_field
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.limits import RedisLimits
@@ -96,6 +98,12 @@ class RedisStore(RedisLimits):
 
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         return answer_of(await self._call("sweep", trace, str(at_most)))
+
+    async def learn(self, told: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
+        words = [word for group, sums in told.items() for word in (group.name, pack_sums(sums))]
+        reply = await self._call("learn", "", *words)
+        merged = zip(told, map(unpack_sums, reply), strict=True)
+        return {group: sums for group, sums in merged if sums is not None}
 
     # Limits that operators set at run time.
 
