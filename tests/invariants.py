@@ -20,12 +20,14 @@ INVARIANTS: Mapping[str, str] = {
     "expired, plus adjustments: to the nano-dollar",
     "I5": "a refused reserve changes no counter, and no concurrent caller sees it",
     "I6": "a reserve with an estimate above 0 is admitted only if `spent + reserved + estimate <= limit` at that "
-    "instant for every limited counter of the request: all or none; an estimate of 0 is always admitted",
+    "instant for every limited counter of the request: all or none; an estimate of 0 is always admitted. A grow is no "
+    "admission: it raises what a pending reservation holds to what its answer has come to, whatever the limit",
     "I7": "nothing in flight and all leases over implies `reserved = 0`",
     "I8": "losing a reply, a request, a worker or a connection never changes another request's reservation",
     "I9": "each change of a counter is exactly one journal entry, written in the same atomic step; entries of a "
     "counter chain up to the counter itself; each entry is exported as one span",
-    "I10": "doing any verb again with the same id and arguments equals doing it once",
+    "I10": "doing any verb again with the same id and arguments equals doing it once; a grow to no more than is held "
+    "changes nothing but the lease",
 }
 
 _HEAD = """# The invariants and their tests

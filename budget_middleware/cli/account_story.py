@@ -78,6 +78,9 @@ def _expired(share: ShareRow) -> str:
 
 _SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
     Status.RESERVED: _reserved,
+    Status.GROWN: lambda share: (
+        f"{counted(share.count, 'hold')} grew with the answer: {said(share.reserved)} more was held"
+    ),
     Status.FINALIZED: lambda share: f"{share.count} finalized: {said(share.spent)} was booked",
     Status.FINALIZED_LATE: lambda share: (
         f"{share.count} finalized after the lease had expired: {said(share.spent)} was booked late"

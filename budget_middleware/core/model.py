@@ -34,6 +34,7 @@ class Op(FastStrEnum):
     RESERVE = "reserve"
     FINALIZE = "finalize"
     RELEASE = "release"
+    GROW = "grow"
     EXPIRE = "expire"
     ADJUST = "adjust"
 
@@ -50,6 +51,8 @@ class Status(FastStrEnum):
     REJECTED = "rejected"
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
+
+    GROWN = "grown"
 
     FINALIZED = "finalized"
     FINALIZED_LATE = "finalized_late"
@@ -85,6 +88,7 @@ OPS: Mapping[Status, Op] = MappingProxyType(
         Status.RELEASED: Op.RELEASE,
         Status.RELEASED_LATE: Op.RELEASE,
         Status.RELEASED_UNKNOWN: Op.RELEASE,
+        Status.GROWN: Op.GROW,
         Status.EXPIRED: Op.EXPIRE,
         Status.ADJUSTED: Op.ADJUST,
         Status.REPAIRED: Op.ADJUST,
@@ -155,9 +159,9 @@ class Reservation(NamedTuple):
     """One request's hold, or what is remembered of it.
 
     ``asked`` is what its reserve asked for, the identity of that verb; None in a tombstone: an ending came for an id
-    whose reserve the store never saw. ``held`` is what it adds to *reserved* of each of its counters: nothing, unless
-    it is pending. Once it is not, nobody needs its deadline and its trace any more, and once it has ended its expiry
-    charge: they are forgotten.
+    whose reserve the store never saw. ``held`` is what it adds to *reserved* of each of its counters: what was asked,
+    or what it has grown to, and nothing unless it is pending. Once it is not, nobody needs its deadline and its trace
+    any more, and once it has ended its expiry charge: they are forgotten.
     """
 
     id: str
@@ -181,6 +185,11 @@ class Reservation(NamedTuple):
                 return self.expiry_charge
             case _:
                 return NOTHING
+
+    @property
+    def grown_from(self) -> Amounts | None:
+        """What its reserve asked for, where it holds more than that by now."""
+        return self.asked if self.state is State.PENDING and self.held != self.asked else None
 
     def is_due(self, now_ms: int) -> bool:
         return self.state is State.PENDING and now_ms >= self.deadline_ms
@@ -279,6 +288,23 @@ class Extend:
     trace: str = ""
 
 
+@dataclass(slots=True)
+class Grow:
+    """Hold at least ``to`` from now on, the whole amount of each unit, and renew the lease as Extend does.
+
+    For an answer that outgrows what its reserve asked for. It has come to so much already, so no limit refuses this,
+    and *reserved* may pass the limit as *spent* may. It never lowers what is held: repeats, late copies and any order
+    come to the same. ``wants_entries`` as in Reserve.
+    """
+
+    id: str
+    to: Amounts
+    lease_ms: int
+    trace: str = ""
+    reason: str = ""
+    wants_entries: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Expire:
     """An operator's release: expire a pending reservation now, charging nothing."""
@@ -367,8 +393,8 @@ class Entry(NamedTuple):
 
 
 def may_book(op: Op, status: Status) -> bool:
-    """Whether such an entry may change *spent*. Those that only hold, or give back, may leave the journal early."""
-    return op is not Op.RESERVE and status is not Status.RELEASED
+    """Whether such an entry may change *spent*. Those of a reserve and its release may leave the journal early."""
+    return op is not Op.RESERVE and op is not Op.GROW and status is not Status.RELEASED
 
 
 class Answer(NamedTuple):
@@ -376,7 +402,8 @@ class Answer(NamedTuple):
 
     ``recorded`` is what was known of the id, with the statuses of TELLS_RECORDED. The call wrote ``written`` entries to
     the journal, the last of them at ``seq``; ``entries`` are those that the verb wants to be told. ``balances`` are the
-    figures after the call of the counters that reserve held on, and that an ending or adjust booked on, in order.
+    figures after the call of the counters that a reserve or grow held on, and
+    that an ending or adjust booked on, in order.
     """
 
     status: Status

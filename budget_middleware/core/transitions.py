@@ -9,7 +9,7 @@ Units never meet: each rule holds for each of them by itself.
 State and time come in as arguments, the decision goes out as a value: ``stores/engine.py`` runs this file over the
 tables of a store, the Lua scripts repeat it, and one conformance suite holds them together.
 
-    none ---reserve---> PENDING ---finalize--> FINALIZED
+    none ---reserve---> PENDING ---finalize--> FINALIZED      (extend and grow: PENDING, with a later deadline)
       |                   |  \----release---> RELEASED
       |                   | lease over
       |                   v
@@ -19,6 +19,7 @@ tables of a store, the Lua scripts repeat it, and one conformance suite holds th
 """
 
 from collections.abc import Mapping, Sequence
+from operator import sub
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from budget_middleware.core.model import (
     Balance,
     Extend,
     Finalize,
+    Grow,
     Op,
     Rejection,
     Release,
@@ -64,7 +66,7 @@ EXTENSIONS: Mapping[State | None, Status] = MappingProxyType(
         State.EXPIRED: Status.ALREADY_EXPIRED,
     }
 )
-"""What extend and an operator's expire answer in each state; only PENDING is changed."""
+"""What extend answers in each state, and grow and an operator's expire in all but PENDING; only that is changed."""
 
 _FINAL = frozenset({Status.ALREADY_FINALIZED, Status.ALREADY_RELEASED})
 
@@ -216,6 +218,21 @@ def extend(known: Reservation | None, verb: Extend, *, now_ms: int) -> Decision:
     if known is None or status is not Status.EXTENDED:
         return Decision(status)
     return Decision(status, known._replace(deadline_ms=now_ms + verb.lease_ms))
+
+
+def grow(known: Reservation | None, verb: Grow, *, balances: Sequence[Balance], now_ms: int) -> Decision:
+    """Hold more where the answer has come to more, whatever the limits, and renew the lease.
+
+    ``balances`` are those of the reservation's targets. CounterFull where no more may be held. The charge of an expiry
+    stays as the reserve agreed, and ``asked``, by which a repeated reserve is known, does too.
+    """
+    status = EXTENSIONS[known.state if known else None]
+    if known is None or status is not Status.EXTENDED:
+        return Decision(status)
+    held = Amounts(*map(max, known.held, verb.to))
+    _check_not_full(known.targets, balances, Amounts(*map(sub, held, known.held)))
+    grown = known._replace(held=held, deadline_ms=now_ms + verb.lease_ms)
+    return Decision(Status.GROWN, grown, postings(known, grown))
 
 
 def expire_due(known: Reservation) -> Decision:

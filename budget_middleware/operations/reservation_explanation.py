@@ -28,6 +28,7 @@ _ENDED = frozenset(
         Status.RELEASED_LATE,
     }
 )
+_HELD = frozenset({Status.RESERVED, Status.GROWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ async def _read(context: OperatorContext, id_: str) -> _Life:
     # The journal before the holds: one that ends in between is told as held, with all that was so then.
     entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
     hold = next((hold for hold in await context.store.holds() if hold.id == id_), None)
-    if hold is None and entries and entries[-1].status is Status.RESERVED:
+    if hold is None and entries and entries[-1].status in _HELD:
         entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
     refusals = [refusal for refusal in await context.store.refusals() if refusal.reservation_id == id_]
     return _Life(id_, (await context.store.head()).now_ms, entries, hold, refusals)
@@ -132,8 +133,9 @@ def _verbs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _outcome(life: _Life) -> str:
     if life.hold:
         left_s = (life.hold.deadline_ms - life.now_ms) / 1000
+        grown = f", grown from {amounts_said(life.hold.grown_from)}," if life.hold.grown_from else ""
         return (
-            f"it holds {amounts_said(life.hold.held)} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
+            f"it holds {amounts_said(life.hold.held)}{grown} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
             f" its lease ends in {left_s:.1f} s unless its worker renews it."
         )
     if not life.entries:

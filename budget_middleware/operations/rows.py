@@ -68,11 +68,12 @@ def _resets_at(period: Period, window_id: str, timezone: ZoneInfo) -> str | None
 
 @dataclass(frozen=True, slots=True)
 class HoldRow:
-    """A pending reservation."""
+    """A pending reservation. ``asked`` is what its reserve asked for, omitted unless it has grown to ``amount``."""
 
     id: str
     accounts: tuple[str, ...]
     amount: Amounts
+    asked: Amounts | Omitted
     age_s: float
     expires_in_s: float
     trace_id: str | None
@@ -83,6 +84,7 @@ def hold_row(hold: Reservation, now_ms: int) -> HoldRow:
         hold.id,
         tuple(dict.fromkeys(target.account for target in hold.targets)),
         amount=hold.held,
+        asked=hold.grown_from or OMITTED,
         age_s=(now_ms - hold.created_ms) / 1000,
         expires_in_s=(hold.deadline_ms - now_ms) / 1000,
         trace_id=ids_of_trace(hold.trace)[0],

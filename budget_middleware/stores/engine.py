@@ -9,6 +9,9 @@ The caller holds whatever makes the verb one transaction, and tells the time. If
 back; tables that cannot do so keep the leases that expired in passing, as the Redis scripts do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from budget_middleware.core import transitions
 from budget_middleware.core.model import (
     Adjust,
@@ -17,6 +20,7 @@ from budget_middleware.core.model import (
     Expire,
     Extend,
     Finalize,
+    Grow,
     Op,
     Release,
     Repair,
@@ -39,7 +43,7 @@ class Engine:
     def reserve(self, verb: Reserve, *, now_ms: int) -> Answer:
         call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
         known = call.open(verb.id, verb.targets)
-        try:
+        with _refused_where_full():
             decision = transitions.reserve(
                 known,
                 verb,
@@ -48,8 +52,6 @@ class Engine:
                 leases_due=call.leases_due(verb.targets),
                 now_ms=now_ms,
             )
-        except transitions.CounterFull as error:
-            raise StoreRefused(str(error)) from error
         call.apply(Op.RESERVE, verb.id, decision)
         held = decision.becomes or known
         return call.answer(decision, verb.id, targets=held.targets if held else ())
@@ -75,6 +77,15 @@ class Engine:
         decision = transitions.extend(call.open(verb.id), verb, now_ms=now_ms)
         call.apply(Op.RESERVE, verb.id, decision)
         return call.answer(decision, verb.id)
+
+    def grow(self, verb: Grow, *, now_ms: int) -> Answer:
+        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        known = call.open(verb.id)
+        targets = known.targets if known else ()
+        with _refused_where_full():
+            decision = transitions.grow(known, verb, balances=call.balances(targets), now_ms=now_ms)
+        call.apply(Op.GROW, verb.id, decision, reason=verb.reason)
+        return call.answer(decision, verb.id, targets=targets)
 
     def expire(self, verb: Expire, *, now_ms: int) -> Answer:
         call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
@@ -118,3 +129,11 @@ class Engine:
 
     def head(self, *, now_ms: int) -> Answer:
         return Call(self._tables, self._retention, now_ms=now_ms).answer(Decision(Status.UNKNOWN))
+
+
+@contextmanager
+def _refused_where_full() -> Iterator[None]:
+    try:
+        yield
+    except transitions.CounterFull as error:
+        raise StoreRefused(str(error)) from error

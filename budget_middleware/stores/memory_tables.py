@@ -140,7 +140,7 @@ class MemoryTables:
         (self._voided if is_voided else self._steps).append(step)
         if step.op is Op.RESERVE:
             self._reserved_at[step.reservation_id] = step.last_seq
-        else:
+        elif step.op is not Op.GROW:
             self._reserved_at.pop(step.reservation_id, None)
 
     def void(self, reservation_id: str) -> int:

@@ -18,6 +18,7 @@ from budget_middleware.core.model import (
     Expire,
     Extend,
     Finalize,
+    Grow,
     Release,
     Repair,
     Reservation,
@@ -67,6 +68,10 @@ class TableStore:
     async def extend(self, verb: Extend) -> Answer:
         with self._transaction:
             return self._engine.extend(verb, now_ms=self._clock_ms())
+
+    async def grow(self, verb: Grow) -> Answer:
+        with self._transaction:
+            return self._engine.grow(verb, now_ms=self._clock_ms())
 
     async def expire(self, verb: Expire) -> Answer:
         with self._transaction:

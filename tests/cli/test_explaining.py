@@ -12,7 +12,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
-from tests.stores.verbs import adjust, finalize, release, reserve, target
+from tests.stores.verbs import adjust, finalize, grow, release, reserve, target
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 UNSAMPLED = TRACE[:-2] + "00"
@@ -244,6 +244,23 @@ async def test_what_is_pending(cli: RunCli, story: RedisStore):
     told = cli("explain", HELD, "--json").json
     assert (told["held_usd"], told["booked_usd"]) == ("0.40", "0.00")
     assert 0 < told["expires_in_s"] <= 600
+
+
+async def test_what_has_grown(cli: RunCli, story: RedisStore, month: Target):
+    assert "asked_usd" not in cli("holds", "--json").json[0]
+    await story.grow(replace(grow(HELD, "0.90"), reason="outgrown: 1431 tokens shown, holds 2860"))
+    outcome, lines = lines_of(cli("explain", HELD).out)
+    assert outcome.startswith("it holds $0.90, grown from $0.40, since ")
+    assert lines == [
+        "reserved: reserved +$0.40",
+        "grown (outgrown: 1431 tokens shown, holds 2860): reserved +$0.50",
+    ]
+    (held,) = cli("holds", "--json").json
+    assert (held["amount_usd"], held["asked_usd"]) == ("0.90", "0.40")
+    told = cli("explain", "key:abcabc0000000000").out
+    assert "  1 hold grew with the answer: $0.50 more was held.\n" in told
+    assert "  1 reservation of $0.90 pending, the oldest since 20" in told
+    assert "NOTHING" not in told
 
 
 async def test_what_was_released_and_what_expired(cli: RunCli, story: RedisStore, month: Target):

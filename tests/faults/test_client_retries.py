@@ -18,7 +18,7 @@ from budget_middleware.stores.redis.scripts import Script, script_of
 from tests.faults.proxy import Fault, FaultProxy
 from tests.stores.audit import audit
 from tests.stores.clocked import evaluate_by_client
-from tests.stores.verbs import Verb, adjust, figures, finalize, release, reserve, send, target
+from tests.stores.verbs import Verb, adjust, figures, finalize, grow, release, reserve, send, target
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
@@ -28,6 +28,7 @@ TOTAL = target(limit="1.00", period=Period.TOTAL)
 VERBS: dict[str, Verb] = {
     "reserve": reserve("r", "0.60", TOTAL),
     "extend": Extend("r", 60_000),
+    "grow": grow("r", "0.90"),
     "finalize": finalize("r", "0.10", TOTAL),
     "release": release("q"),
     "expire": Expire("p"),
@@ -98,6 +99,7 @@ async def test_a_client_that_repeats_would_count_once(
 APPLIED = {
     "reserve": Status.RESERVED,
     "extend": Status.EXTENDED,
+    "grow": Status.GROWN,
     "finalize": Status.FINALIZED,
     "release": Status.RELEASED,
     "expire": Status.EXPIRED,
@@ -106,6 +108,7 @@ APPLIED = {
 REPEATED = {
     "reserve": Status.DUPLICATE,
     "extend": Status.EXTENDED,
+    "grow": Status.GROWN,
     "finalize": Status.ALREADY_FINALIZED,
     "release": Status.ALREADY_RELEASED,
     "expire": Status.ALREADY_EXPIRED,

@@ -68,7 +68,7 @@ FAULTS = (
     Fault(
         "an ending keeps the hold in Lua",
         "stores/lua/_changes.lua",
-        "change_to(amount_in(held, unit), amount_in(held_before, unit))",
+        "change_to(amount_in(held, unit), was_held)",
         "NO_CHANGE",
     ),
     Fault(
@@ -118,6 +118,107 @@ FAULTS = (
         "stores/lua/_answer.lua",
         "  local targets = known and known.target_list or {}\n",
         "  local targets = {}\n",
+    ),
+    # Growth.
+    Fault(
+        "a grow lowers what is held",
+        "core/transitions.py",
+        "Amounts(*map(max, known.held, verb.to))",
+        "verb.to",
+    ),
+    Fault(
+        "a grow lowers what is held in Lua",
+        "stores/lua/grow.lua",
+        "elseif tonumber(wanted) > tonumber(kept) then",
+        "elseif wanted ~= kept then",
+    ),
+    Fault(
+        "a grow adds to what is held",
+        "core/transitions.py",
+        "Amounts(*map(max, known.held, verb.to))",
+        "Amounts(*[held + to for held, to in zip(known.held, verb.to, strict=True)])",
+    ),
+    Fault(
+        "a grow revives an expired hold",
+        "stores/lua/grow.lua",
+        "local known, targets = open(id, '')\n",
+        "load_meta()\n  local known = load_reservation(id)\n  local targets = known and known.target_list or {}\n",
+    ),
+    Fault(
+        "a grow changes the expiry charge",
+        "core/transitions.py",
+        "known._replace(held=held, deadline_ms=now_ms + verb.lease_ms)",
+        "known._replace(held=held, expiry_charge=held, deadline_ms=now_ms + verb.lease_ms)",
+    ),
+    Fault(
+        "a grow is refused by a limit",
+        "core/transitions.py",
+        "    _check_not_full(known.targets, balances, Amounts(*map(sub, held, known.held)))\n",
+        "    if find_rejection(known.targets, balances, asked=Amounts(*map(sub, held, known.held))):\n"
+        "        return Decision(Status.REJECTED)\n",
+    ),
+    Fault(
+        "a grow forgets the last counter in Lua",
+        "stores/lua/grow.lua",
+        "  settle(known, STATUS_GROWN,",
+        "  known.target_list = {spread(targets, 1, math.max(1, #targets - 1))}\n"
+        "  known.target_list.changes = {}\n"
+        "  known.target_list.totals = {}\n"
+        "  settle(known, STATUS_GROWN,",
+    ),
+    Fault(
+        "a repeated reserve is known by what its hold has grown to",
+        "core/transitions.py",
+        "known.asked == verb.asked and _accounts(known.targets)",
+        "known.held in (verb.asked, NOTHING) and _accounts(known.targets)",
+    ),
+    Fault(
+        "a repeated reserve is known by what its hold has grown to in Lua",
+        "stores/lua/grow.lua",
+        "  known.held, known.due = held, whole(deadline)\n",
+        "  known.asked, known.held, known.due = held, held, whole(deadline)\n",
+    ),
+    Fault(
+        "a grow does not renew the lease",
+        "stores/lua/grow.lua",
+        "  known.held, known.due = held, whole(deadline)\n",
+        "  known.held = held\n",
+    ),
+    Fault(
+        "a grow lets the counter of a window that is over go",
+        "stores/lua/grow.lua",
+        "  outlive(targets, deadline)\n",
+        "",
+    ),
+    Fault(
+        "a full counter takes more",
+        "stores/lua/grow.lua",
+        "  check_not_full(targets, held, known.held)\n",
+        "",
+    ),
+    Fault(
+        "a grow hides the reserve from its release",
+        "stores/lua/_changes.lua",
+        "if entry and status == STATUS_RESERVED then",
+        "if entry and record.state == STATE_PENDING then",
+    ),
+    Fault(
+        "a grow hides the reserve from its release in memory",
+        "stores/memory_tables.py",
+        "        elif step.op is not Op.GROW:\n",
+        "        else:\n",
+    ),
+    Fault(
+        "a grow counts as a booking",
+        "core/model.py",
+        "op is not Op.RESERVE and op is not Op.GROW and",
+        "op is not Op.RESERVE and",
+    ),
+    Fault(
+        "a counter that is forgotten grows by what it has lost",
+        "stores/lua/_changes.lua",
+        "local is_lost = was_held ~= '0' and",
+        "local is_lost = reserved.number < 0 and",
     ),
     # Units.
     Fault(
@@ -1035,7 +1136,7 @@ FAULTS = (
     Fault(
         "a full counter takes holds in Lua",
         "stores/lua/reserve.lua",
-        "  check_not_full(targets, asked)\n",
+        "  check_not_full(targets, asked, '')\n",
         "",
     ),
     Fault(

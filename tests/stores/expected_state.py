@@ -11,6 +11,7 @@ from budget_middleware.core.model import (
     Expire,
     Extend,
     Finalize,
+    Grow,
     Op,
     Release,
     Reserve,
@@ -88,8 +89,8 @@ class Auditor:
                 return self._reserve(fact, verb, answer)
             case Finalize() | Release():
                 return self._end(fact, verb, remember_ms=remember_ms)
-            case Extend():
-                return self._extend(fact, verb, answer.now_ms)
+            case Extend() | Grow():
+                return self._renew(fact, verb, answer.now_ms)
             case Expire():
                 return self._expire_now(fact, was_pending=was_pending)
             case Adjust():
@@ -188,13 +189,16 @@ class Auditor:
         fact.state, fact.held, fact.booked = name, NOTHING, actual
         return status
 
-    def _extend(self, fact: Fact | None, verb: Extend, now_ms: int) -> str:
+    def _renew(self, fact: Fact | None, verb: Extend | Grow, now_ms: int) -> str:
         if fact is None:
             return "unknown"
         if fact.state != "pending":
             return ENDED.get(fact.state, "already_expired")
         fact.deadline_ms = now_ms + verb.lease_ms
-        return "extended"
+        if isinstance(verb, Extend):
+            return "extended"
+        fact.held = Amounts(**{unit: max(getattr(fact.held, unit), getattr(verb.to, unit)) for unit in UNITS})
+        return "grown"
 
     def _expire_now(self, fact: Fact | None, *, was_pending: bool) -> str:
         if fact is None:

@@ -10,7 +10,20 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.testing import MovableClock
-from tests.stores.verbs import HOUR_MS, KEY, START_MS, Verb, adjust, figures, finalize, release, reserve, send, target
+from tests.stores.verbs import (
+    HOUR_MS,
+    KEY,
+    START_MS,
+    Verb,
+    adjust,
+    figures,
+    finalize,
+    grow,
+    release,
+    reserve,
+    send,
+    target,
+)
 
 TEAM = target("team:b")
 HELD = reserve("r1", "0.60", charge="0.05", trace="00-1-1-01")
@@ -47,6 +60,8 @@ VERBS: dict[str, Verb] = {
     "finalize": finalize("r1", "0.20"),
     "release": release("r1"),
     "extend": Extend("r1", lease_ms=60_000),
+    "grow": grow("r1", "0.90"),
+    "grow to less": grow("r1", "0.30"),
     "expire": Expire("r1", reason="test"),
 }
 
@@ -72,6 +87,14 @@ TABLE = {
     expired   released_late        0.00 0.00 | due       released_late    0.00 0.00 """,
     "extend": """
     unknown   unknown              0.00 0.00 | pending   extended         0.00 0.60
+    finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
+    expired   already_expired      0.05 0.00 | due       already_expired  0.05 0.00 """,
+    "grow": """
+    unknown   unknown              0.00 0.00 | pending   grown            0.00 0.90
+    finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
+    expired   already_expired      0.05 0.00 | due       already_expired  0.05 0.00 """,
+    "grow to less": """
+    unknown   unknown              0.00 0.00 | pending   grown            0.00 0.60
     finalized already_finalized    0.10 0.00 | released  already_released 0.00 0.00
     expired   already_expired      0.05 0.00 | due       already_expired  0.05 0.00 """,
     "expire": """

@@ -22,6 +22,7 @@ from tests.stores.verbs import (
     adjust,
     figures,
     finalize,
+    grow,
     release,
     reserve,
     send,
@@ -73,7 +74,7 @@ async def keep_sound(store: ClockedRedisStore, key: str) -> None:
 
 
 NEW = (reserve("new", "0.10", TEAM, KEY), finalize("new", "0.10", TEAM, KEY), adjust("new", "0.10", TEAM, KEY))
-OWN = (finalize("r1", "0.10"), release("r1"), Expire("r1"))
+OWN = (finalize("r1", "0.10"), release("r1"), grow("r1", "0.90", lease_s=90), Expire("r1"))
 
 FIELDS: list[tuple[str, str, str, tuple[Verb, ...]]] = [
     (f"c:{COUNTER}", "spent", "1.5", NEW + OWN),
@@ -183,6 +184,7 @@ NEIGHBOUR = (target("key:z", "1.00"), TEAM)
 async def neighbour_goes_on(store: ClockedRedisStore, name: str) -> None:
     assert (await store.reserve(reserve(f"{name}1", "0.10", *NEIGHBOUR))).status is Status.RESERVED
     assert (await store.extend(Extend(f"{name}1", lease_ms=60_000))).status is Status.EXTENDED
+    assert (await store.grow(grow(f"{name}1", "0.20"))).status is Status.GROWN
     assert (await store.finalize(finalize(f"{name}1", "0.10"))).status is Status.FINALIZED
     assert (await store.reserve(reserve(f"{name}2", "0.10", *NEIGHBOUR))).status is Status.RESERVED
     assert (await store.release(release(f"{name}2"))).status is Status.RELEASED

@@ -21,6 +21,7 @@ from budget_middleware.core.model import (
     Expire,
     Extend,
     Finalize,
+    Grow,
     Release,
     Repair,
     Reserve,
@@ -46,6 +47,8 @@ ids = st.sampled_from("abcd")
 targeted = st.sampled_from([0, 0, 0, 0, 1, 2, 3, "a", "b", "c", "d"])
 # Mostly of all units at once: what one of them may not, none may.
 amounts = st.builds(Amounts, usd=st.integers(0, 3), tokens=st.integers(0, 3), requests=st.integers(0, 1))
+# What an answer comes to is less than was asked for, or more.
+larger_amounts = st.builds(Amounts, usd=st.integers(0, 6), tokens=st.integers(0, 6), requests=st.integers(0, 2))
 leases_ms = st.sampled_from(LEASES_MS)
 ages_ms = st.sampled_from([0, 0, 0, 0, REMEMBER_MS, REMEMBER_MS + 1])
 # Two periods of one account, and another account, each with counters of other units; some windows have just closed or
@@ -131,6 +134,12 @@ class StoresSideBySide(SideBySide):
     def extend_or_expire(self, id_, lease_ms, by_operator):
         verb = Expire(self.id(id_), reason="stuck") if by_operator else Extend(self.id(id_), lease_ms)
         self.play(verb, is_reply_lost=True)
+
+    @mostly_where_one_is_awaited
+    @rule(id_=targeted, to=larger_amounts, lease_ms=leases_ms, is_reply_lost=st.booleans())
+    def grow(self, id_, to, lease_ms, is_reply_lost):
+        verb = Grow(self.id(id_), to, lease_ms, trace=f"trace-{len(self.sent)}", reason="outgrown")
+        self.play(verb, is_reply_lost=is_reply_lost)
 
     @rule(
         id_=ids,

@@ -22,7 +22,7 @@ from tests.stores.audit import audit, audit_report
 from tests.stores.by_hand import change_word
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.conftest import OpenStore
-from tests.stores.verbs import KEY, adjust, figures, finalize, release, reserve, target, whole_journal
+from tests.stores.verbs import KEY, adjust, figures, finalize, grow, release, reserve, target, whole_journal
 
 pytestmark = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
 
@@ -141,6 +141,19 @@ async def test_its_lease_is_renewed_where_its_own_gateway_looks(redis: ClockedRe
     assert (await hash_of(redis, "pending"))["deadline"] == str(deadline_ms)
     assert await indexed(redis, "pending") == before
     assert await redis._client().zscore(f"{redis._prefix}leases", "pending") == deadline_ms
+
+
+async def test_its_hold_grows_and_its_own_gateway_gives_back_all_of_it(redis: ClockedRedisStore):
+    assert (await redis.grow(grow("pending", "0.40"))).status is Status.GROWN
+    assert (await redis.grow(grow("pending", "0.50"))).status is Status.GROWN
+    found = await hash_of(redis, "pending")
+    # What the scripts of the previous format give back, and what a repeated reserve is known by here.
+    assert (found["amount"], found["asked"]) == ("500000000", "300000000")
+    assert await figures(redis) == ("0.30", "0.54")
+    assert (await redis.reserve(reserve("pending", "0.30", KEY, TEAM, TOTAL))).status is Status.DUPLICATE
+    assert (await redis.reserve(reserve("pending", "0.50", KEY, TEAM, TOTAL))).status is Status.CONFLICT
+    assert (await redis.release(release("pending"))).status is Status.RELEASED
+    assert await figures(redis) == ("0.30", "0.04")
 
 
 async def test_its_due_leases_are_swept_by_any_gateway(redis: ClockedRedisStore, clock: MovableClock):

@@ -17,7 +17,7 @@ from budget_middleware.stores.redis import keys
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.conftest import OpenStore
-from tests.stores.verbs import adjust, finalize, release, reserve, target
+from tests.stores.verbs import adjust, finalize, grow, release, reserve, target
 
 on_server = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
@@ -44,6 +44,8 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     held = replace(reserve(HELD, "0.0012", KEY, TEAM, TOKENS, charge="0.0003", trace=TRACE))
     held.asked = Amounts(usd=held.asked.usd, tokens=812)
     await store.reserve(held)
+    grown = grow(HELD, "0.0026", trace=TRACE)
+    await store.grow(replace(grown, reason="outgrown: 1431 tokens shown, holds 2860"))
     await store.set_limit("team:search", period=Period.MONTH, limit_nanos=250_000_000_000)
     rejection = Rejection(KEY, Balance(280, 1_200_000), 10_000_000_000)
     refused = LoggedRefusal(clock.now_ms, "91d0" * 8, (KEY.account, TEAM.account), rejection, "gpt-4o", TRACE)

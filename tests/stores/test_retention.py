@@ -10,7 +10,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.verbs import DAY_MS, adjust, figures, finalize, release, reserve, target
+from tests.stores.verbs import DAY_MS, Verb, adjust, figures, finalize, grow, release, reserve, send, target
 
 REMEMBER_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS = 100_000, 200_000, 300_000
 SHORT = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_MS, counters_ms=COUNTERS_MS)
@@ -180,23 +180,30 @@ async def test_redis_keeps_a_counter_until_a_time_after_whatever_happens_last_to
 
 
 @in_redis
-async def test_redis_keeps_a_counter_as_long_as_it_is_held_on(redis: ClockedRedisStore, clock: MovableClock):
+@pytest.mark.parametrize("renewal", [Extend("r1", lease_ms=2_000_000), *(grow("r1", to, lease_s=2_000) for to in "01")])
+async def test_redis_keeps_a_counter_as_long_as_it_is_held_on(
+    redis: ClockedRedisStore, clock: MovableClock, renewal: Verb
+):
     """By a lease that ends after its window, and by one that is renewed when the window is over."""
     counter = f"c:{HOUR.counter.name}"
     clock.move_to(HOUR.window.ends_ms - 1)
     await redis.reserve(reserve("r1", "0.10", HOUR, lease_s=1_000))
     assert await ttl_ms(redis, counter) == is_about(1_000_000 + COUNTERS_MS)
     clock.advance(s=900)
-    await redis.extend(Extend("r1", lease_ms=2_000_000))
+    await send(redis, renewal)
     assert await ttl_ms(redis, counter) == is_about(2_000_000 + COUNTERS_MS)
 
 
 @in_redis
-async def test_what_was_held_on_a_counter_that_is_forgotten_is_not_given_back(redis: ClockedRedisStore):
-    """Everybody slept: else its reserved figure would become negative."""
+@pytest.mark.parametrize("grows", [False, True])
+async def test_what_was_held_on_a_counter_that_is_forgotten_is_not_given_back(redis: ClockedRedisStore, grows: bool):
+    """Everybody slept: else its reserved figure would become negative. Nor does it grow there."""
     day = target(period=Period.DAY)
     await redis.reserve(reserve("r1", "0.60", HOUR, day))
     await redis._client().delete(f"{redis._prefix}c:{HOUR.counter.name}")
+    if grows:
+        await redis.grow(grow("r1", "0.90"))
+        assert (await figures(redis, HOUR), await figures(redis, day)) == (("0.00", "0.00"), ("0.00", "0.90"))
     await redis.finalize(finalize("r1", "0.10"))
     assert await figures(redis, HOUR) == await figures(redis, day) == ("0.10", "0.00")
     assert set((await redis.reserved_by_kind()).values()) == {0}

@@ -17,7 +17,7 @@ from budget_middleware.stores.redis.link import TOGETHER_MAX
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.verbs import KEY, Verb, figures, finalize, release, reserve, send, target, whole_journal
+from tests.stores.verbs import KEY, Verb, figures, finalize, grow, release, reserve, send, target, whole_journal
 
 GLOBAL = target("global", "0.50")
 MOMENTS = 60
@@ -35,7 +35,7 @@ def a_verb(chance: random.Random, id_: str) -> Verb:
     targets = (target(f"key:{int(id_, 36) % 4}", "0.30"), GLOBAL, target(f"team:{int(id_, 36) % 2}"))
     held = targets[: 1 + int(id_, 36) % 3]
     amount = f"0.0{chance.randrange(10)}"
-    match chance.choice("rrrrffffxee"):
+    match chance.choice("rrrrffffxeeg"):
         case "r":
             return reserve(
                 id_, amount, *held, lease_s=chance.choice((5, 60)), charge="0.01", enforce=chance.random() < 0.8
@@ -44,6 +44,8 @@ def a_verb(chance: random.Random, id_: str) -> Verb:
             return finalize(id_, amount, *held)
         case "x":
             return release(id_)
+        case "g":
+            return grow(id_, f"0.{chance.randrange(20):02}", lease_s=10)
         case _:
             return Extend(id_, 10_000)
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import Finalize, Op, Release, Reserve
+from budget_middleware.core.model import Finalize, Grow, Op, Release, Reserve
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
-from tests.stores.verbs import finalize, release, reserve, send, target
+from tests.stores.verbs import finalize, grow, release, reserve, send, target
 
 HELD = target("key:a", "1.00")
 TEAM = target("team:b", "1.00")
@@ -16,10 +16,10 @@ TEAM = target("team:b", "1.00")
 @pytest.mark.parametrize("wants_entries", [True, False])
 @pytest.mark.parametrize(
     "verb",
-    [reserve("r2", "0.10", HELD, TEAM), finalize("r1", "0.10", HELD, TEAM), release("r1")],
+    [reserve("r2", "0.10", HELD, TEAM), finalize("r1", "0.10", HELD, TEAM), release("r1"), grow("r1", "0.30")],
     ids=lambda v: type(v).__name__,
 )
-async def test_its_own_entries(store: Store, verb: Reserve | Finalize | Release, wants_entries: bool):
+async def test_its_own_entries(store: Store, verb: Reserve | Finalize | Release | Grow, wants_entries: bool):
     await store.reserve(reserve("r1", "0.20", HELD, TEAM))
     answer = await send(store, replace(verb, wants_entries=wants_entries))
     journal = await store.journal(after_seq=2, count=9)

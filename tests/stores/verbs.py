@@ -10,6 +10,7 @@ from budget_middleware.core.model import (
     Expire,
     Extend,
     Finalize,
+    Grow,
     Release,
     Reserve,
     Status,
@@ -26,7 +27,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 UTC = ZoneInfo("UTC")
 
-Verb = Reserve | Finalize | Release | Extend | Expire | Adjust
+Verb = Reserve | Finalize | Release | Extend | Grow | Expire | Adjust
 
 
 def target(
@@ -81,6 +82,10 @@ def finalize(id_: str, actual: str, *targets: Target, age_ms: int = 0) -> Finali
 
 def adjust(id_: str, amount: str, *targets: Target, any_window: bool = False) -> Adjust:
     return Adjust(id_, targets or (KEY,), amounts(amount), any_window=any_window, reason="test")
+
+
+def grow(id_: str, to: str, *, lease_s: int = 60, trace: str = "") -> Grow:
+    return Grow(id_, amounts(to), 1000 * lease_s, trace=trace, reason="outgrown")
 
 
 def release(id_: str, *, age_ms: int = 0) -> Release:

@@ -13,19 +13,20 @@ local function change_to(after, before)
 end
 
 -- What each counter gains as two amounts change; those that gain nothing are left out. A counter that is not there any more
--- holds nothing that could be given back: it was lost, or everybody slept until it was forgotten. The tables are the targets'
+-- holds nothing that could be given back, or grow: it was lost, or everybody slept until it was forgotten. The tables are the targets'
 -- own, which saves making them: they hold until the next changes of these.
 local function changes_of(targets, booked, booked_before, held, held_before)
-  local changes, count, unit, spent, reserved = targets.changes, 0, nil, nil, nil
+  local changes, count, unit, spent, reserved, was_held = targets.changes, 0, nil, nil, nil, nil
   for at = 1, #targets do
     local target = targets[at]
     if target.unit ~= unit then
       unit = target.unit
       spent = change_to(amount_in(booked, unit), amount_in(booked_before, unit))
-      reserved = change_to(amount_in(held, unit), amount_in(held_before, unit))
+      was_held = amount_in(held_before, unit)
+      reserved = change_to(amount_in(held, unit), was_held)
     end
     local counter = target.counter
-    local is_lost = reserved.number < 0 and not counter.is_there and not counter.is_changed
+    local is_lost = was_held ~= '0' and not counter.is_there and not counter.is_changed
     if spent.number ~= 0 or reserved.number ~= 0 and not is_lost then
       local change = target.change
       change.spent, change.reserved, change.held = spent, is_lost and NO_CHANGE or reserved, reserved
@@ -79,7 +80,7 @@ local function settle(record, status, booked_before, held_before, due_before, re
   local booked, held = figures_of(record)
   local changes = changes_of(record.target_list, booked, booked_before, held, held_before)
   local entry = changes[1] and record_of(record.id, status, changes, reserve_trace, tail, reserved_at)
-  if entry and record.state == STATE_PENDING then record.seq = entry.at end
+  if entry and status == STATUS_RESERVED then record.seq = entry.at end
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   if due_before ~= record.due then move_hold(record, due_before, record.due) end
   if entry then

@@ -10,6 +10,14 @@ local function indexes_of(record)
   return targets.indexes
 end
 
+-- A counter whose window is over outlives what it is held for.
+local function outlive(targets, deadline)
+  for at = 1, #targets do
+    local target = targets[at]
+    if deadline > target.ends then call('PEXPIRE', target.counter.key, whole(deadline - NOW + COUNTERS_MS)) end
+  end
+end
+
 -- Moves a hold in its indexes from one deadline to another; '' is none. Where one of them is of another type, the call stops
 -- here, and none has changed.
 local function move_hold(record, from, to)

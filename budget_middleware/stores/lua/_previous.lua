@@ -21,17 +21,19 @@ local function usd(figure)
 end
 
 local function previous_reservation(id, key)
-  local fields = try('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace', 'seq')
+  local fields = try('HMGET', key, 'state', 'targets', 'amount', 'charge', 'actual', 'created', 'deadline', 'trace', 'seq',
+    'asked')
   if fields.err then return nil, IS_DAMAGED end
   for index = 1, 8 do
     if not fields[index] then return nil, IS_DAMAGED end
   end
-  local state, packed, amount, charge, actual, made, due, span, at = spread(fields)
+  local state, packed, amount, charge, actual, made, due, span, at, asked = spread(fields)
   local targets = previous_targets(packed)
   if not targets or not (is_figure(charge) and is_figure(actual)) then return nil, IS_DAMAGED end
   local record = new_reservation(id, key, state, targets, (parse_targets(targets)))
   record.is_previous = true
-  record.asked, record.made = (amount == '0' or amount == '') and amount or usd(amount), made
+  asked = asked or amount
+  record.asked, record.made = (asked == '0' or asked == '') and asked or usd(asked), made
   if state ~= STATE_FINALIZED then record.charge = usd(charge) end
   if state == STATE_FINALIZED then record.actual = usd(actual) end
   if state == STATE_PENDING then record.held, record.due, record.trace, record.seq = usd(amount), due, span, at or '' end
@@ -44,6 +46,9 @@ local function write_previous(record, lives_ms)
   call('HSET', record.key, 'state', record.state, 'charge', amount_in(record.charge, UNIT_USD),
     'actual', amount_in(record.actual, UNIT_USD))
   if record.due ~= '' then call('HSET', record.key, 'deadline', record.due) end
+  local held, asked = amount_in(record.held, UNIT_USD), amount_in(record.asked, UNIT_USD)
+  -- It has grown. Their gateways give back the amount, whatever was asked for.
+  if record.state == STATE_PENDING and held ~= asked then call('HSET', record.key, 'amount', held, 'asked', asked) end
   if lives_ms then call('PEXPIRE', record.key, lives_ms) end
 end
 

@@ -10,12 +10,7 @@ function verbs.extend(id, lease_ms)
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   move_hold(known, due_before, known.due)
   write_reservation(known)
-  for _, target in ipairs(known.target_list) do
-    if deadline > target.ends then
-      -- Its window is over, and it must outlive what it is held for.
-      call('PEXPIRE', target.counter.key, whole(deadline - NOW + COUNTERS_MS))
-    end
-  end
+  outlive(known.target_list, deadline)
   is_nothing_due = is_nothing_due and deadline > NOW
   return answer(status)
 end

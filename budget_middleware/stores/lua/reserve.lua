@@ -32,12 +32,13 @@ local function find_rejection(targets, asked)
   return worst
 end
 
-local function check_not_full(targets, asked)
+-- Only where more of its unit is to be held than before.
+local function check_not_full(targets, held, held_before)
   for at = 1, #targets do
     local target = targets[at]
     local spent, reserved = target.counter.spent, target.counter.reserved
     local are_long = #spent >= FULL_DIGITS or #reserved >= FULL_DIGITS
-    if are_long and (is_full(spent) or is_full(reserved)) and amount_in(asked, target.unit) ~= '0' then
+    if are_long and (is_full(spent) or is_full(reserved)) and amount_in(held, target.unit) ~= amount_in(held_before, target.unit) then
       fail('counter ' .. target.name .. ' is full')
     end
   end
@@ -67,7 +68,7 @@ function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, w
   local refusing = worst and targets[worst.index].counter
   local rejection = worst and {worst.index, refusing.spent, refusing.reserved}
   if rejection and enforced == '1' then return answer(STATUS_REJECTED, nil, nil, rejection) end
-  check_not_full(targets, asked)
+  check_not_full(targets, asked, '')
 
   local deadline = NOW + tonumber(lease_ms)
   local record = new_reservation(id, reservation_key(id), STATE_PENDING, packed, targets)

@@ -12,7 +12,7 @@ from importlib import resources
 
 from budget_middleware.stores.redis.generated import with_pythons
 
-VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend")
+VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend", "grow")
 """The verbs that come by the thousand: those of one moment go together, in one call of one script."""
 
 SHARED = (

@@ -11,6 +11,7 @@ from budget_middleware.core.model import (
     Expire,
     Extend,
     Finalize,
+    Grow,
     Release,
     Repair,
     Reserve,
@@ -68,6 +69,18 @@ class RedisStore(RedisLimits):
 
     async def extend(self, verb: Extend) -> Answer:
         return answer_of(await self._ask("extend", verb.trace, _one_word(verb.id), str(verb.lease_ms)), verb.id)
+
+    async def grow(self, verb: Grow) -> Answer:
+        reply = await self._ask(
+            "grow",
+            verb.trace,
+            _one_word(verb.id),
+            pack_amounts(verb.to),
+            str(verb.lease_ms),
+            pack_tail(verb.reason),
+            "1" if verb.wants_entries else "0",
+        )
+        return answer_of(reply, verb.id)
 
     async def expire(self, verb: Expire) -> Answer:
         return answer_of(await self._call("expire", verb.trace, _one_word(verb.id), pack_tail(verb.reason)), verb.id)
