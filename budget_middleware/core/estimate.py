@@ -1,7 +1,8 @@
 """How many tokens a request may use, told from its bytes and the maximum it names."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -15,6 +16,22 @@ LARGEST_CONTEXT_TOKENS: Final = 2_000_000
 # So much text is normalized to tell how it grows; what is beyond that is taken to grow as U+FDFA does: 3 bytes to 33.
 _NORMALIZED_CHARS: Final = 100_000
 _LARGEST_GROWTH: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthPlan:
+    """How the hold of an answer grows when the answer outgrows it. Tokens are those of all choices together.
+
+    ``held_tokens`` is the output that the hold covers from the start, ``cap_tokens`` the most that the answer can come
+    to: the maximum that it named, and its model's. ``nanos_of`` is the whole amount to hold where output comes to so
+    many tokens, the input included. ``tokens_per_s`` is how fast the model usually writes, for an answer that shows
+    nothing yet.
+    """
+
+    held_tokens: int
+    cap_tokens: int
+    nanos_of: Callable[[int], int]
+    tokens_per_s: float
 
 
 class EstimateBy(StrEnum):
