@@ -48,7 +48,7 @@ class Lookup(Generic[_T]):
         flight = known.flights.get(key)
         if flight is None:
             flight = known.flights[key] = asyncio.get_running_loop().create_task(self._ask(known, key))
-            flight.add_done_callback(_note_failure)
+            flight.add_done_callback(_retrieve_exception)
         return await asyncio.shield(flight)
 
     async def _ask(self, known: _Known[_T], key: str) -> _T:
@@ -65,7 +65,7 @@ class Lookup(Generic[_T]):
             del known.flights[key]
 
 
-def _note_failure(flight: "asyncio.Task[_T]") -> None:
+def _retrieve_exception(flight: "asyncio.Task[_T]") -> None:
     # Else asyncio reports an exception that nobody was left to see.
     if not flight.cancelled():
         flight.exception()

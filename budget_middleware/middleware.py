@@ -87,7 +87,7 @@ class BudgetMiddleware:
         self._router = Router(settings.routes, own_apis=self._own_apis)
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
-        self._cors = CorsWatch(self._note_inner_cors)
+        self._cors = CorsWatch(self._report_inner_cors)
         self._responder = BudgetResponder(
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
         )
@@ -166,11 +166,11 @@ class BudgetMiddleware:
             self._was_stacked = True
             _log.warning("BudgetMiddleware is stacked twice: the outer one meters, this one does nothing; remove one")
 
-    def _note_inner_cors(self, path: str) -> bool:
+    def _report_inner_cors(self, path: str) -> bool:
         """Tell of a CORS layer inside of us; whether it is one for an API that is metered."""
         if self._settings.mode is Mode.OFF or self._router.route_of({"path": path}).api is None:
             return False
-        if self.ledger.note(Topic.CORS, template_of(path)):
+        if self.ledger.add_note(Topic.CORS, template_of(path)):
             _log.warning(
                 "a CORS layer stands inside of BudgetMiddleware: refusals carry no CORS headers, and a browser takes"
                 " them for a network error; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
@@ -205,8 +205,8 @@ class BudgetMiddleware:
             # As Starlette does: a test client would take a return for a start.
             raise self._error
         self._lifespan_state = scope.get("state", {})
-        for doubt in server_warnings():
-            _log.warning("%s", doubt)
+        for warning in server_warnings():
+            _log.warning("%s", warning)
         await self._require_store(receive, send)
 
         await Lifespan(receive, send, start=self._start, drain=self._drain).run(self._app, scope)

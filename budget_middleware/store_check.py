@@ -16,8 +16,8 @@ async def find_problem(ledger: Ledger, settings: Settings) -> str | None:
     try:
         await ledger.check_store()
     except StoreUnavailable as error:
-        told = " ".join(str(error).split())
-        return f"{where}: no answer ({told}); check that the server runs, and that this machine reaches it"
+        cause = " ".join(str(error).split())
+        return f"{where}: no answer ({cause}); check that the server runs, and that this machine reaches it"
     except StoreRefused as error:
         return f"{where}: {' '.join(str(error).split())}"
     return None

@@ -145,7 +145,7 @@ class AnswerReader:
             return chunk
         pieces: Iterable[bytes] = (chunk,) if self._inflater is None else self._inflater.feed(chunk)
         if self._splitter is None:
-            pieces = self._keep(pieces)
+            pieces = self._gather(pieces)
         if self._splitter is None:
             if last and self._framing in (Framing.JSON, Framing.UNKNOWN):
                 self._read_body(self._body)
@@ -191,7 +191,7 @@ class AnswerReader:
         # Data that were spread over several lines are not found again, and stay as they are.
         return raw if shown is data else raw.replace(data, shown, 1)
 
-    def _keep(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
+    def _gather(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
         """Keep what is there of a JSON answer. If it is an array, or events, that is given back to be split."""
         rest = iter(pieces)
         for piece in rest:

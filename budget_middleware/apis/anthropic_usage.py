@@ -11,7 +11,7 @@ from budget_middleware.core.outcome import Finish
 from budget_middleware.core.usage import Usage, UsageClass
 
 # Of the iterations that make up a message, those that its totals leave out.
-_BESIDE: Final = ("compaction", "advisor_message")
+_EXTRA_CALLS: Final = ("compaction", "advisor_message")
 # Those that are attempts at the message, where another model takes over from one that refuses.
 _ATTEMPTS: Final = ("message", "fallback_message")
 
@@ -35,7 +35,9 @@ def read_message_usage(usage: Mapping[str, object], start: Usage | None, seen: S
         # Searches that failed are not billed.
         seen.discard_uses(UsageClass.WEB_SEARCH)
     if iterations := [mapping_of(iteration) for iteration in list_of(usage.get("iterations"))]:
-        extra = [(name_in(one, "model") or "", usage_of(one, None)) for one in iterations if one.get("type") in _BESIDE]
+        extra = [
+            (name_in(one, "model") or "", usage_of(one, None)) for one in iterations if one.get("type") in _EXTRA_CALLS
+        ]
         calls = (*extra, *_given_up(iterations))
         seen.extra_calls = tuple((model, used) for model, used in calls if used is not None) or seen.extra_calls
 

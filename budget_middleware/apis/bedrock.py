@@ -163,7 +163,9 @@ def _read_event(event: Mapping[str, object], seen: Seen) -> None:
     if usage == Usage() and seen.finish is Finish.REFUSED:
         # The words of a guardrail, and no model was asked.
         seen.text_bytes = 0
-    seen.take_usage(usage or _measured(_usage_of(metrics), seen), doubt=seen.doubt if usage is None else "")
+    seen.take_usage(
+        usage or _measured(_usage_of(metrics), seen), contradiction=seen.contradiction if usage is None else ""
+    )
     seen.terminal |= bool(metrics) or ("metrics" in event and usage is not None)
 
 

@@ -60,16 +60,16 @@ def read_gemini_usage(answer: Mapping[str, object], seen: Seen) -> None:
         input_video_tokens=_tokens_of(of_input, "VIDEO"),
         output_video_tokens=_tokens_of(of_output, "VIDEO"),
     )
-    doubt = shape_of(totals.doubt, usage) if totals.doubt is not None else ""
-    take_reported(reported, seen, has_output=has_output, doubt=doubt)
+    contradiction = shape_of(totals.contradiction, usage) if totals.contradiction is not None else ""
+    take_reported(reported, seen, has_output=has_output, contradiction=contradiction)
 
 
-def take_reported(reported: Usage, seen: Seen, *, has_output: bool, doubt: str = "") -> None:
+def take_reported(reported: Usage, seen: Seen, *, has_output: bool, contradiction: str = "") -> None:
     """Take over a usage; one that tells no output is only of the input, which the first chunks may tell alone."""
     if not has_output and not reported.output_tokens:
         seen.input_usage = latest(seen.input_usage, reported)
     else:
-        seen.take_usage(reported, doubt=doubt)
+        seen.take_usage(reported, contradiction=contradiction)
 
 
 def take_input_as_whole(seen: Seen) -> None:

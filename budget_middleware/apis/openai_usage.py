@@ -158,7 +158,9 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
         _add_tools(found, usage, of_input)
     if not _MODE_FIELDS.isdisjoint(usage):
         _take_modes(usage, seen)
-    seen.take_usage(found, doubt=shape_of(totals.doubt, usage) if totals.doubt is not None else "")
+    seen.take_usage(
+        found, contradiction=shape_of(totals.contradiction, usage) if totals.contradiction is not None else ""
+    )
 
 
 def _is_research(usage: Mapping[str, object], seen: Seen) -> bool:

@@ -61,7 +61,7 @@ class Seen:
     # What the answer says of its own end.
     finish: Finish | None = field(default=None, compare=False)
     # Why the usage is not sure, and the names of its fields.
-    doubt: str = field(default="", compare=False)
+    contradiction: str = field(default="", compare=False)
     # The cost comes from one who knows it: then 0 is a cost.
     is_cost_sure: bool = field(default=False, compare=False)
     # A gateway has had it in store, and called nobody.
@@ -74,12 +74,13 @@ class Seen:
         """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
         return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
 
-    def take_usage(self, reported: Usage | None, *, doubt: str = "") -> None:
-        """Take over a usage, if there is one and as far as it can be true after those before it. ``doubt``: why it
-        could not be reconciled.
+    def take_usage(self, reported: Usage | None, *, contradiction: str = "") -> None:
+        """Take over a usage, if there is one and as far as it can be true after those before it.
+
+        ``contradiction``: why it could not be reconciled.
         """
         if reported is not None:
-            self.doubt = doubt
+            self.contradiction = contradiction
             self.usage = usage_rules.latest(self.usage, reported)
             self.usage_text_bytes = self.text_bytes
 

@@ -16,7 +16,7 @@
 - What the total still has beyond its parts is output that was thought, as Google's OpenAI-compatible API counts; of an
   API without output, or one that does not think, it is input.
 - A figure that no call can reach is not believed. What contradicts itself all the same is taken at the larger reading,
-  and named as a `Doubt`.
+  and named as a `Contradiction`.
 
 **Of a usage at the end** (`is_complete`): output was seen that it does not count. It tells 0 where there was output, or
 it was told before the last of the text came. Then its halves that can be true are kept, the rest is estimated, and the
@@ -30,7 +30,7 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from budget_middleware.core.usage import FIELD_BESIDE, FIELD_OF_TOOL, Usage, UsageClass
+from budget_middleware.core.usage import FIELD_BY_PIECE, FIELD_OF_TOOL, Usage, UsageClass
 
 _INPUT: Final = (
     *("input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
@@ -44,8 +44,8 @@ _OUTPUT: Final = (
     "output_image_tokens",
     "output_video_tokens",
 )
-_BESIDE: Final = tuple(FIELD_BESIDE.values())
-_beside = attrgetter(*_BESIDE)
+_BY_PIECE: Final = tuple(FIELD_BY_PIECE.values())
+_by_piece = attrgetter(*_BY_PIECE)
 # Of these, what may be all that a call is billed for.
 _SOLD_ALONE: Final = ("characters", "audio_ms", "images", "rerank_searches")
 
@@ -57,7 +57,7 @@ MOST_OUTPUT: Final = 2_000_000
 _COUNTS_AGREE_WITHIN: Final = 50
 
 
-class Doubt(StrEnum):
+class Contradiction(StrEnum):
     """Why a usage could not be reconciled."""
 
     PART_EXCEEDS_WHOLE = "part_exceeds_whole"
@@ -74,7 +74,7 @@ class Totals(NamedTuple):
     input_tokens: int
     output_tokens: int
     reasoning_tokens: int
-    doubt: Doubt | None = None
+    contradiction: Contradiction | None = None
 
 
 def reconcile(
@@ -94,7 +94,7 @@ def reconcile(
     """
     if input_tokens is None and output_tokens is None and total is not None and text_tokens and has_output:
         read = min(text_tokens, total)
-        return Totals(total - read, read, min(reasoning, read), Doubt.TOTAL_ALONE)
+        return Totals(total - read, read, min(reasoning, read), Contradiction.TOTAL_ALONE)
     if input_tokens is None or (output_tokens is None and has_output):
         halves = _missing_halves(input_tokens, output_tokens, total)
         if halves is None:
@@ -105,26 +105,26 @@ def reconcile(
     reasoning = _thoughts_within(output_tokens, reasoning, excess=excess)
     if not excess and reasoning <= output_tokens and cached <= input_tokens and media <= input_tokens:
         return Totals(input_tokens, output_tokens, reasoning)
-    input_tokens, output_tokens = _with_parts_beside(
+    input_tokens, output_tokens = _with_separate_parts(
         input_tokens, output_tokens, excess=excess, reasoning=reasoning, cached=cached, media=media
     )
     excess = (total or 0) - input_tokens - output_tokens
-    doubt = None
+    contradiction = None
     if reasoning > output_tokens or cached > input_tokens:
-        doubt = Doubt.PART_EXCEEDS_WHOLE
+        contradiction = Contradiction.PART_EXCEEDS_WHOLE
     elif total and excess < 0:
-        doubt = Doubt.TOTAL_BELOW_PARTS
+        contradiction = Contradiction.TOTAL_BELOW_PARTS
     elif excess > 0:
         # Thoughts that were told, and yet there are more of them.
-        doubt = Doubt.TOTAL_ABOVE_PARTS if reasoning else None
+        contradiction = Contradiction.TOTAL_ABOVE_PARTS if reasoning else None
         is_output = has_output and thinks
         if excess > (MOST_OUTPUT if is_output else MOST_INPUT):
-            doubt = Doubt.TOTAL_ABOVE_PARTS
+            contradiction = Contradiction.TOTAL_ABOVE_PARTS
         elif is_output:
             output_tokens, reasoning = output_tokens + excess, reasoning + excess
         else:
             input_tokens += excess
-    return Totals(input_tokens, output_tokens, min(reasoning, output_tokens), doubt)
+    return Totals(input_tokens, output_tokens, min(reasoning, output_tokens), contradiction)
 
 
 def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: int | None) -> tuple[int, int] | None:
@@ -141,7 +141,7 @@ def _thoughts_within(output_tokens: int, reasoning: int, *, excess: int) -> int:
     return output_tokens if excess <= 0 and output_tokens < reasoning <= most else reasoning
 
 
-def _with_parts_beside(
+def _with_separate_parts(
     input_tokens: int, output_tokens: int, *, excess: int, reasoning: int, cached: int, media: int
 ) -> tuple[int, int]:
     """Both totals with what is counted beside them rather than in them. ``excess``: below 0 where no total is told.
@@ -153,22 +153,26 @@ def _with_parts_beside(
         input_tokens += media
         excess -= media
     can_cached, can_thoughts = 0 < cached <= MOST_INPUT, 0 < reasoning <= MOST_OUTPUT
-    is_cached_beside = can_cached and cached > input_tokens
-    is_thought_beside = can_thoughts and reasoning > output_tokens
-    rest = excess - cached * is_cached_beside - reasoning * is_thought_beside
-    other = cached if can_cached and not is_cached_beside else 0
-    if rest and can_thoughts and not is_thought_beside and rest in (reasoning, reasoning + other):
-        is_thought_beside, rest = True, rest - reasoning
-    if rest and can_cached and not is_cached_beside and rest == cached:
-        is_cached_beside = True
-    return input_tokens + cached * is_cached_beside, output_tokens + reasoning * is_thought_beside
+    is_cached_separate = can_cached and cached > input_tokens
+    is_thought_separate = can_thoughts and reasoning > output_tokens
+    rest = excess - cached * is_cached_separate - reasoning * is_thought_separate
+    other = cached if can_cached and not is_cached_separate else 0
+    if rest and can_thoughts and not is_thought_separate and rest in (reasoning, reasoning + other):
+        is_thought_separate, rest = True, rest - reasoning
+    if rest and can_cached and not is_cached_separate and rest == cached:
+        is_cached_separate = True
+    return input_tokens + cached * is_cached_separate, output_tokens + reasoning * is_thought_separate
 
 
 def latest(before: Usage | None, reported: Usage) -> Usage:
     """The usage to go by, after one that may have been told earlier in the same answer."""
     if before is None:
         return reported
-    kept = [name for name in _BESIDE if getattr(reported, name) < getattr(before, name)] if any(_beside(before)) else []
+    kept = (
+        [name for name in _BY_PIECE if getattr(reported, name) < getattr(before, name)]
+        if any(_by_piece(before))
+        else []
+    )
     if not reported.input_tokens:
         kept += _INPUT
     if reported.output_tokens < before.output_tokens:

@@ -140,7 +140,7 @@ class Audit:
     def add(self, entries: Iterable[Entry]) -> None:
         """The next entries of the journal, oldest first."""
         for entry in entries:
-            self._note_gap(entry)
+            self._record_gap(entry)
             proof = self._proofs.get(entry.counter)
             if entry.seq <= (proof.seen_at_seq if proof else self._head_seq):
                 if entry.status is Status.REPAIRED:
@@ -151,7 +151,7 @@ class Audit:
                 self._first.setdefault(entry.counter, entry)
                 self._last[entry.counter] = entry
 
-    def _note_gap(self, entry: Entry) -> None:
+    def _record_gap(self, entry: Entry) -> None:
         """Of bookings that are missing nobody knows whose they were: where the journal led before proves nothing."""
         before, self._read = self._read, entry
         if entry.seq > (before.seq if before else 0) + 1:

@@ -75,12 +75,12 @@ class Amount(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemizedBill:
-    """All that led to the booked ``nanos``. ``doubt`` names why a usage could not be reconciled."""
+    """All that led to the booked ``nanos``. ``contradiction`` names why a usage could not be reconciled."""
 
     nanos: int
     calls: tuple[BilledCall, ...] = ()
     amounts: tuple[Amount, ...] = ()
-    doubt: str = ""
+    contradiction: str = ""
     omitted_lines: int = 0
     omitted_femtos: int = 0
 
@@ -97,8 +97,8 @@ class ItemizedBill:
     @property
     def rest_femtos(self) -> int:
         """What lines and amounts lack of the booked sum: rounding to whole nano-dollars, as a rule."""
-        told = sum(line.femtos for line in self.lines) + sum(nanos for _, nanos in self.amounts) * FEMTOS_PER_NANO
-        return self.nanos * FEMTOS_PER_NANO - told - self.omitted_femtos
+        itemized = sum(line.femtos for line in self.lines) + sum(nanos for _, nanos in self.amounts) * FEMTOS_PER_NANO
+        return self.nanos * FEMTOS_PER_NANO - itemized - self.omitted_femtos
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -111,8 +111,8 @@ class ItemizedBill:
     @property
     def sources(self) -> tuple[str, ...]:
         """Where the figures come from: the price lists of its rates, then what was booked without one."""
-        told = [line.source for line in self.lines if line.nanos_per_million is not None and line.source]
-        return tuple(dict.fromkeys([*told, *(str(kind) for kind, _ in self.amounts)]))
+        of_rates = [line.source for line in self.lines if line.nanos_per_million is not None and line.source]
+        return tuple(dict.fromkeys([*of_rates, *(str(kind) for kind, _ in self.amounts)]))
 
 
 def unpack(packed: str) -> ItemizedBill | None:
@@ -124,7 +124,7 @@ def unpack(packed: str) -> ItemizedBill | None:
             nanos=int(document["nanos"]),
             calls=tuple(map(_unpacked_call, document.get("calls", ()))),
             amounts=tuple(Amount(str(kind), int(nanos)) for kind, nanos in document.get("amounts", ())),
-            doubt=str(document.get("doubt", "")),
+            contradiction=str(document.get("doubt", "")),
             omitted_lines=int(omitted_lines),
             omitted_femtos=int(omitted_femtos),
         )

@@ -50,15 +50,17 @@ def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:
     return unpack(packed) or ItemizedBill(nanos=sum_nanos(lines))
 
 
-def pack(*, nanos: int, calls: Sequence[PricedCall] = (), amounts: Sequence[Amount] = (), doubt: str = "") -> str:
+def pack(
+    *, nanos: int, calls: Sequence[PricedCall] = (), amounts: Sequence[Amount] = (), contradiction: str = ""
+) -> str:
     """The bill of so many nano-dollars in one line of ASCII, of at most MAX_PACKED letters."""
     text = f'{{"v":1,"nanos":{nanos}'
     if calls:
         text += f',"calls":[{",".join([_packed_call(call) for call in calls])}]'
     if amounts:
         text += f',"amounts":{_encode(amounts)}'
-    if doubt:
-        text += f',"doubt":{_encode(doubt[:_MAX_NAME])}'
+    if contradiction:
+        text += f',"doubt":{_encode(contradiction[:_MAX_NAME])}'
     return f"{text}}}" if len(text) < MAX_PACKED else _shortened(f"{text}}}")
 
 
@@ -125,8 +127,8 @@ def _document(bill: ItemizedBill) -> dict[str, Any]:
         ]
     if bill.amounts:
         document["amounts"] = bill.amounts
-    if bill.doubt:
-        document["doubt"] = bill.doubt
+    if bill.contradiction:
+        document["doubt"] = bill.contradiction
     if bill.omitted_lines:
         document["omitted"] = [bill.omitted_lines, bill.omitted_femtos]
     return document

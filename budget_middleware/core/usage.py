@@ -87,7 +87,7 @@ FIELD_OF_TOOL: Final = {
     UsageClass.CODE_EXECUTION: "code_executions",
 }
 """What the tools of a provider are billed by -> its field of a usage."""
-FIELD_BESIDE: Final = {
+FIELD_BY_PIECE: Final = {
     UsageClass.CHARACTER: "characters",
     UsageClass.AUDIO_MS: "audio_ms",
     UsageClass.IMAGE: "images",
@@ -98,15 +98,15 @@ FIELD_BESIDE: Final = {
 FEES: Final = frozenset({*FIELD_OF_TOOL, UsageClass.REQUEST})
 """What is billed by the use, and costs the same in every region and in every mode that only changes tokens."""
 
-_UNITS_BESIDE: Final = tuple(FIELD_BESIDE)
-_counts_beside = attrgetter(*FIELD_BESIDE.values())
+_UNITS_BY_PIECE: Final = tuple(FIELD_BY_PIECE)
+_counts_by_piece = attrgetter(*FIELD_BY_PIECE.values())
 
 
 def counts_of(usage: Usage) -> Counts:
     """How many of each unit a usage comes to. Zeros may be among them."""
     counts = _input_tokens(usage) + _output_tokens(usage)
-    if any(beside := _counts_beside(usage)):
-        counts += tuple(zip(_UNITS_BESIDE, beside, strict=True))
+    if any(by_piece := _counts_by_piece(usage)):
+        counts += tuple(zip(_UNITS_BY_PIECE, by_piece, strict=True))
     return counts
 
 

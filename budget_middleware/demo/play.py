@@ -92,8 +92,8 @@ async def _watch(console: Console, servers: Servers, tally: Tally, seconds: floa
             while True:
                 views = await servers.store.counters()
                 show(counters_table(views, limits, tally, has_bars=has_bars))
-                is_settled = traffic.done() and not any(view.balance.reserved for view in views)
-                if is_settled or time.monotonic() > until:
+                is_idle = traffic.done() and not any(view.balance.reserved for view in views)
+                if is_idle or time.monotonic() > until:
                     break
                 await asyncio.sleep(_LIVE_EVERY_S if console.is_terminal else _PLAIN_EVERY_S)
 
@@ -134,7 +134,9 @@ def _audit_row(report: Report, entries: list[Entry]) -> dict[str, object]:
 
 def _verdict(report: Report, entries: list[Entry]) -> str:
     row = _audit_row(report, entries)
-    told = "audit: {counters} counters, {reservations} reservations, {journal_entries} journal entries: ".format(**row)
+    figures = "audit: {counters} counters, {reservations} reservations, {journal_entries} journal entries: ".format(
+        **row
+    )
     if not report.drift:
-        return f"{told}no drift, every counter adds up to the nano-dollar."
-    return "\n".join([f"{told}DRIFT", *(f"  {drift}" for drift in report.drift)])
+        return f"{figures}no drift, every counter adds up to the nano-dollar."
+    return "\n".join([f"{figures}DRIFT", *(f"  {drift}" for drift in report.drift)])

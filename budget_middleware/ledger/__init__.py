@@ -4,7 +4,7 @@ from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.ledger import Ledger
 from budget_middleware.ledger.limit_layers import LimitsSource
-from budget_middleware.ledger.owed import Ending, Settled
+from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.reservation import BudgetRejected
 
-__all__ = ["BudgetHandle", "BudgetRejected", "Ending", "Hold", "Ledger", "LimitsSource", "Settled"]
+__all__ = ["AnswerFuture", "BudgetHandle", "BudgetRejected", "Ending", "Hold", "Ledger", "LimitsSource"]

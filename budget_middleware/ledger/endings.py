@@ -4,16 +4,16 @@ Theory of operation. An ending is a finalize or a release. It is idempotent by t
 sent as often as need be, and it must be sent until the store has answered: a hold that is never ended stays in the way
 of others until its lease is over, and a cost that is never booked is lost. There are two doors:
 
-    begin(ending) -> Settled    in a task of the ledger's own, from its first step on
-    end(ending)                 in the caller's own task while all goes well: no task and no future are made for it, and
-                                the reply takes no detour through the event loop
+    begin(ending) -> AnswerFuture   in a task of the ledger's own, from its first step on
+    end(ending)                     in the caller's own task while all goes well: that makes no task and no future, and
+                                    the reply takes no detour through the event loop
 
                         ┌────────────── pause, longer each time ──────────────┐
                         v                                                     │
       begin ──> (task) attempt ── no answer ──> counted here ──> in the spool ┘
                         │ answer
       end ──────┐       v
-         first attempt ─┴─> settled: the spool forgets it, the replay list remembers it
+         first attempt ─┴─> answered: the spool forgets it, the replay list remembers it
                 │
                 └─ no answer, or the caller is cancelled ──> the task of `begin`, as after its first attempt
 
@@ -41,9 +41,9 @@ from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.owed import (
     AnsweredEnding,
     AnsweredEndings,
+    AnswerFuture,
     Ending,
     OwedEnding,
-    Settled,
     ending_attributes,
 )
 from budget_middleware.ledger.spool import Spool
@@ -94,13 +94,13 @@ class Endings:
         """Endings that got no answer at their first attempt, and none since."""
         return len(self._spool)
 
-    def begin(self, hold: Hold, ending: Ending, attributes: LazyAttributes = dict) -> Settled:
+    def begin(self, hold: Hold, ending: Ending, attributes: LazyAttributes = dict) -> AnswerFuture:
         """End a hold, in a task that no cancellation of the caller reaches."""
         self._leases.drop(hold)
         owed = self._owe(hold, ending, partial(ending_attributes, hold, ending, attributes))
-        owed.settled = asyncio.get_running_loop().create_future()
-        self._tasks.own(self._until_answered(owed), at_end=owed.settle)
-        return owed.settled
+        owed.waiter = asyncio.get_running_loop().create_future()
+        self._tasks.own(self._until_answered(owed), at_end=owed.wake_waiter)
+        return owed.waiter
 
     async def end(self, hold: Hold, ending: Ending, attributes: LazyAttributes = dict) -> Answer | None:
         """End a hold and wait for the answer, as for that of `begin`. To be awaited at once."""
@@ -120,19 +120,19 @@ class Endings:
         except Exception:  # noqa: BLE001 - a bug of a store must not take its answer from a client
             _log.exception("an ending failed: %s", ending, extra=owed.log_ids)
             return None
-        self._settle(owed, answer)
+        self._complete(owed, answer)
         return answer
 
-    def _go_on_in_task(self, owed: OwedEnding, error: BaseException, wait: Wait) -> Settled:
+    def _go_on_in_task(self, owed: OwedEnding, error: BaseException, wait: Wait) -> AnswerFuture:
         """After a first attempt in the caller's task that got no answer."""
-        owed.settled = asyncio.get_running_loop().create_future()
+        owed.waiter = asyncio.get_running_loop().create_future()
         if self._goes_on(owed, error, wait):
             # Here the caller was cancelled, which tells nothing of the store and of the loop.
             is_callers_own, owed.is_last = owed.is_last, False
-            self._tasks.own(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.settle)
+            self._tasks.own(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.wake_waiter)
         else:
-            owed.settle()
-        return owed.settled
+            owed.wake_waiter()
+        return owed.waiter
 
     def adopt(self) -> None:
         """Take over what processes that are gone have left on disk."""
@@ -178,7 +178,7 @@ class Endings:
         if pauses_first:
             await owed.pause()
         while True:
-            wait = self._timeout.timeout(owed.settle)
+            wait = self._timeout.timeout(owed.wake_waiter)
             try:
                 with wait:
                     answer = await self._attempt(owed)
@@ -186,8 +186,8 @@ class Endings:
                 if not self._goes_on(owed, error, wait):
                     return
             else:
-                self._settle(owed, answer)
-                owed.settle(answer)
+                self._complete(owed, answer)
+                owed.wake_waiter(answer)
                 return
             await owed.pause()
 
@@ -200,29 +200,29 @@ class Endings:
     def _goes_on(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
         """After an attempt that got no answer: whether there is to be another one."""
         if isinstance(error, StoreAway):
-            owed.settle()
+            owed.wake_waiter()
         elif not owed.was_tried:
-            owed.settle_within(wait.left_s)
+            owed.wake_waiter_within(wait.left_s)
         if not owed.was_tried:
             self._local.end(owed.hold, owed.targets, owed.actual)
         owed.was_tried = True
         if isinstance(error, StoreUnavailable | WrongServer | TimeoutError):
             owed.call.report_outage()
-        if owed.is_last or not self._keeps(owed):
+        if owed.is_last or not self._add_to_spool(owed):
             self._give_up(owed, error)
             return False
         # Only a loop that closes cancels the task; what is owed to a counter gets one more attempt before.
         owed.is_last = isinstance(error, asyncio.CancelledError)
         return True
 
-    def _keeps(self, owed: OwedEnding) -> bool:
-        is_kept = self._spool.keep(owed.spooled)
-        if not is_kept:
+    def _add_to_spool(self, owed: OwedEnding) -> bool:
+        fits = self._spool.add(owed.spooled)
+        if not fits:
             self._calls.telemetry.metrics.count_lost()
-        return is_kept
+        return fits
 
-    def _settle(self, owed: OwedEnding, answer: Answer) -> None:
-        self._local.settle(owed.ending.id)
+    def _complete(self, owed: OwedEnding, answer: Answer) -> None:
+        self._local.acknowledge(owed.ending.id)
         self._local.record(owed.targets, answer.balances)
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
         is_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
@@ -237,7 +237,7 @@ class Endings:
             self._spool.set_aside(owed.spooled)
         else:
             if len(self._spool):
-                self._spool.settle(owed.spooled)
+                self._spool.remove(owed.spooled)
             self._answered.add(owed)
             if owed.call.is_uncertain and not answer.written:
                 # An earlier attempt was applied, and its answer got lost.

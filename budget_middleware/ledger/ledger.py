@@ -21,7 +21,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.adjusting import adjust
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.owed import Ending, Settled
+from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.parts import LedgerParts
 from budget_middleware.ledger.reservation import hold_for, reserved
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
@@ -56,9 +56,9 @@ class Ledger(LedgerParts):
         except (StoreUnavailable, StoreRefused, TimeoutError):
             return None
 
-    def note(self, topic: Topic, text: str) -> bool:
+    def add_note(self, topic: Topic, text: str) -> bool:
         """Tell operators what only this process sees; whether it had not been told before."""
-        return self._operator_notes.note(topic, text)
+        return self._operator_notes.add(topic, text)
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it in a task that no request's cancellation reaches, and that a shutdown waits for."""
@@ -94,7 +94,7 @@ class Ledger(LedgerParts):
 
     def finalize(
         self, hold: Hold, *, actual: Amounts, reason: str = "", attributes: LazyAttributes = dict, bill: str = ""
-    ) -> Settled:
+    ) -> AnswerFuture:
         """Book the actual cost, whatever became of the reservation. The packed bill goes into the journal with it.
 
         It begins at once, in a task of the ledger's own; whoever wants to wait for it awaits what this returns.
@@ -102,11 +102,11 @@ class Ledger(LedgerParts):
         verb = Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
         return self._endings.begin(hold, verb, attributes)
 
-    def release(self, hold: Hold, *, reason: str = "") -> Settled:
+    def release(self, hold: Hold, *, reason: str = "") -> AnswerFuture:
         """Give the hold back and book nothing; otherwise as `finalize`."""
         return self._endings.begin(hold, Release(hold.id, reason=reason, wants_entries=False))
 
-    def begin_ending(self, hold: Hold, verb: Ending, *, attributes: LazyAttributes) -> Settled:
+    def begin_ending(self, hold: Hold, verb: Ending, *, attributes: LazyAttributes) -> AnswerFuture:
         """`finalize` or `release`, by a verb that wants no entries: the ledger asks for them if a span is recorded."""
         return self._endings.begin(hold, verb, attributes)
 

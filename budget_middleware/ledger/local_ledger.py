@@ -59,7 +59,7 @@ class LocalLedger:
         for counter in sorted(self._seen, key=worth)[: len(self._seen) - FIGURES_MAX * 7 // 8]:
             del self._seen[counter]
 
-    def settle(self, id_: str) -> None:
+    def acknowledge(self, id_: str) -> None:
         """The store has acknowledged an ending: its figures hold from now on."""
         if id_ in self._owed:
             self.owe(id_, (), NOTHING)

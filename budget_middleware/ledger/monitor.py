@@ -14,7 +14,7 @@ empty) and its seq, which counts journal entries. From these the monitor knows
 
             finalized  released       silence         reply
     ───────────┴──────────┴────────────────────────────┴──────>
-               └──────────┴ doubted: are these entries still there?
+               └──────────┴ unconfirmed: are these entries still there?
 
 What to do about a loss is not its business: it calls ``on_loss``.
 """
@@ -34,7 +34,7 @@ from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 SILENCE_S = 0.5
 """A store that is replaced by its replica gives no answer for at least so long."""
 
-DOUBTED_MAX = 64
+UNCONFIRMED_MAX = 64
 
 _MAY_BE_VOIDED = frozenset({Status.RESERVED, Status.RELEASED})
 """Entries of a reservation that comes to nothing are dropped early: that such a one is gone proves no loss."""
@@ -79,7 +79,7 @@ class StoreMonitor:
         self._latest_lasting: Mark | None = None
         self._may_have_lost = False
         # Those after which there was silence: no store falls back without one.
-        self._doubted: deque[Mark] = deque(maxlen=DOUBTED_MAX)
+        self._unconfirmed: deque[Mark] = deque(maxlen=UNCONFIRMED_MAX)
 
     def time_ms(self) -> int:
         """The store's clock, as far as its replies tell; this process's own before the first."""
@@ -113,7 +113,7 @@ class StoreMonitor:
 
     def _remember(self, mark: Mark, now_s: float) -> None:
         if now_s - self._replied_s > SILENCE_S:
-            self._doubted.extend(latest for latest in self._latest_marks() if latest not in self._doubted)
+            self._unconfirmed.extend(latest for latest in self._latest_marks() if latest not in self._unconfirmed)
         self._replied_s = now_s
         # Replies overtake each other: the latest is the one of the highest seq.
         self._latest = max(mark, self._latest or mark)
@@ -127,7 +127,7 @@ class StoreMonitor:
     def _record_loss(self) -> None:
         self.lost_ns = time.time_ns()
         self._latest = self._latest_lasting = None
-        self._doubted.clear()
+        self._unconfirmed.clear()
         _log.warning("the store lost writes (now generation %s, seq %d)", self.seen.generation, self.seen.seq)
         # In a context of its own: the request that happened to notice is nobody's parent.
         Context().run(self._on_loss)
@@ -156,14 +156,14 @@ class StoreMonitor:
             self._may_have_lost = False
             _log.info("the store may have lost writes")
             self._on_loss()
-        for mark in (*self._doubted, *self._latest_marks()):
-            if not await self._is_kept(mark):
+        for mark in (*self._unconfirmed, *self._latest_marks()):
+            if not await self._is_in_journal(mark):
                 self._record_loss()
                 return
-            if mark in self._doubted:
-                self._doubted.remove(mark)
+            if mark in self._unconfirmed:
+                self._unconfirmed.remove(mark)
 
-    async def _is_kept(self, mark: Mark) -> bool:
+    async def _is_in_journal(self, mark: Mark) -> bool:
         """Whether nothing shows that the entry was lost."""
         page = await self._store.journal(after_seq=mark.seq - 1, count=1)
         if page and page[0].seq == mark.seq:

@@ -22,7 +22,7 @@ REPLAYED_MAX = 20_000
 LONGEST_PAUSE_S = 5.0
 
 Ending = Finalize | Release
-Settled = asyncio.Future[Answer | None]
+AnswerFuture = asyncio.Future[Answer | None]
 """What an ending is answered; None where that takes longer than the store's time-out, where the store is away, and
 where nothing more can be tried. An ending that can go on does, also where whoever waits for this is cancelled."""
 
@@ -36,7 +36,7 @@ class OwedEnding:
     attributes: LazyAttributes
     since_s: float  # On the monotonic clock: a replay is as old as its first attempt.
     call: VerbCall
-    settled: Settled | None = None
+    waiter: AnswerFuture | None = None
     was_tried: bool = False
     is_replay: bool = False
     is_last: bool = False  # The event loop closes: there will be no other attempt.
@@ -71,15 +71,15 @@ class OwedEnding:
             return self.ending
         return replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=span.is_recording)
 
-    def settle(self, answer: Answer | None = None) -> None:
+    def wake_waiter(self, answer: Answer | None = None) -> None:
         """Let whoever waits go on."""
-        if self.settled is not None and not self.settled.done():
-            self.settled.set_result(answer)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(answer)
 
-    def settle_within(self, seconds: float) -> None:
+    def wake_waiter_within(self, seconds: float) -> None:
         """Let whoever waits go on so many seconds from now at the latest."""
-        if self.settled is not None:
-            asyncio.get_running_loop().call_later(max(0.0, seconds), self.settle)
+        if self.waiter is not None:
+            asyncio.get_running_loop().call_later(max(0.0, seconds), self.wake_waiter)
 
     async def pause(self) -> None:
         """Wait before the next attempt, longer each time; cut short where the loop closes."""

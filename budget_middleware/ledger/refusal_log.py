@@ -100,7 +100,7 @@ class RefusalLog:
     async def _write(self, refusals: list[LoggedRefusal]) -> None:
         try:
             with self._timeout.timeout():
-                await self._store.note_refusals(refusals)
+                await self._store.log_refusals(refusals)
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             _log.debug("refusals did not reach the store: %s", error)
             self._telemetry.metrics.count_unlogged(sum(refusal.times for refusal in refusals))

@@ -13,7 +13,7 @@ from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Amounts, figure_said
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.owed import Settled
+from budget_middleware.ledger.owed import AnswerFuture
 from budget_middleware.prices import PriceBook
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry
@@ -66,8 +66,8 @@ class _Ledger(Protocol):
     telemetry: Telemetry
 
     async def reserve(self, hold: Hold) -> Answer: ...
-    def finalize(self, hold: Hold, *, actual: Amounts, reason: str, bill: str) -> Settled: ...
-    def release(self, hold: Hold, *, reason: str) -> Settled: ...
+    def finalize(self, hold: Hold, *, actual: Amounts, reason: str, bill: str) -> AnswerFuture: ...
+    def release(self, hold: Hold, *, reason: str) -> AnswerFuture: ...
 
 
 @asynccontextmanager
@@ -93,7 +93,7 @@ async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[BudgetHandle, 
             await _end_block(ledger, hold, handle, failed=failed)
 
 
-def _end_block(ledger: _Ledger, hold: Hold, handle: BudgetHandle, *, failed: bool) -> Settled:
+def _end_block(ledger: _Ledger, hold: Hold, handle: BudgetHandle, *, failed: bool) -> AnswerFuture:
     hold.abort = None
     added_nanos = handle.end()
     if failed and not added_nanos:

@@ -49,7 +49,7 @@ class SettingsWatch:
             with self._timeout.timeout():
                 head = await self._store.head()
                 notes = [note for note in await self._store.notes() if note.topic is Topic.SETTINGS]
-                await self._store.note(Topic.SETTINGS, self._own)
+                await self._store.add_note(Topic.SETTINGS, self._own)
                 neighbours = await self._store.neighbours() if head.seq == 0 and not notes else ()
             if neighbours:
                 _log.warning(

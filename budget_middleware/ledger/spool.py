@@ -25,7 +25,7 @@ class Spool:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def keep(self, spooled: SpooledEnding) -> bool:
+    def add(self, spooled: SpooledEnding) -> bool:
         """Let an ending wait, and be on disk if there is a file; False: there is no room for it."""
         with self._lock:
             if spooled.key in self._waiting:
@@ -45,13 +45,13 @@ class Spool:
         _log.warning("the store gave no answer, %s waits for it", spooled.key, extra=_ids(spooled))
         return True
 
-    def settle(self, spooled: SpooledEnding) -> None:
+    def remove(self, spooled: SpooledEnding) -> None:
         """The store has answered."""
         with self._lock:
             if spooled.key in self._waiting:
                 self._waiting.discard(spooled.key)
                 if self._file is not None:
-                    _write(self._file.settle, spooled)
+                    _write(self._file.remove, spooled)
 
     def set_aside(self, spooled: SpooledEnding) -> None:
         """The store cannot tell whether it was booked: an operator decides. Without a disk it waits to the end."""

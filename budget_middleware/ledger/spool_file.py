@@ -54,7 +54,7 @@ class SpoolFile:
         file.flush()
         self._sync.request(file.fileno())
 
-    def settle(self, spooled: SpooledEnding) -> None:
+    def remove(self, spooled: SpooledEnding) -> None:
         """An ending is not owed any more. Unsynced: to book one again changes nothing."""
         if spooled.key not in self._owed:
             return
@@ -73,7 +73,7 @@ class SpoolFile:
             file.write(to_line(spooled))
             file.flush()
             os.fsync(file.fileno())
-        self.settle(spooled)
+        self.remove(spooled)
 
     def adopt(self) -> list[SpooledEnding]:
         """Take over what processes that are gone have left: now in this process's file, no longer in theirs."""

@@ -18,7 +18,7 @@ _log = logging.getLogger("budget_middleware")
 class _Tasks(dict[asyncio.Task[Any], Callable[[], object] | None]):
     """Those of one event loop, and what is called at the end of each."""
 
-    def let_go(self, task: asyncio.Task[Any]) -> None:
+    def on_done(self, task: asyncio.Task[Any]) -> None:
         at_end = self.pop(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a task of the ledger failed", exc_info=error)
@@ -38,7 +38,7 @@ class OwnedTasks:
         task = asyncio.get_running_loop().create_task(work, context=context)
         tasks[task] = at_end
         # Its own context serves both: else asyncio copies one more.
-        task.add_done_callback(tasks.let_go, context=context)
+        task.add_done_callback(tasks.on_done, context=context)
         return task
 
     async def drain(self, *, timeout_s: float) -> int:

@@ -46,9 +46,9 @@ async def require_known(context: OperatorContext, name: str, *, is_new: bool) ->
     store, namespace = context.store, context.settings.namespace
     if (await store.head()).seq == 0 and not (await store.limits_page()).limits:
         others = await store.neighbours()
-        beside = f" (beside it: {', '.join(others[:5])})" if others else ""
+        neighbours = f" (this store also has: {', '.join(others[:5])})" if others else ""
         raise Unconfirmed(
-            f"namespace {namespace!r} has 0 counters and nothing was ever booked in it{beside}: check"
+            f"namespace {namespace!r} has 0 counters and nothing was ever booked in it{neighbours}: check"
             " BUDGET_NAMESPACE and BUDGET_STORE_URL",
             needs=Confirmation.NEW_ACCOUNT,
         )

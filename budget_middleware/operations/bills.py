@@ -7,13 +7,13 @@ from typing import Final
 from budget_middleware.core.bill import AmountKind, BillLine, ItemizedBill
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.pricing import UsageClass
-from budget_middleware.core.usage import FIELD_BESIDE
+from budget_middleware.core.usage import FIELD_BY_PIECE
 from budget_middleware.operations.values import NOT_IN_JSON
 
 _FEMTOS_PER_USD: Final = 10**15
 _MILLION: Final = 1_000_000
 _HOUR_MS: Final = 3_600_000
-_TOKENS: Final = frozenset(UsageClass) - FIELD_BESIDE.keys() - {UsageClass.REQUEST}
+_TOKENS: Final = frozenset(UsageClass) - FIELD_BY_PIECE.keys() - {UsageClass.REQUEST}
 _NOTES: Final = {
     AmountKind.GATEWAY_COST: "The gateway's own cost, from a header, was believed: what was used is only counted.",
     AmountKind.PROVIDER_COST: "The provider's own cost, from the answer, was believed: what was used is only counted.",
@@ -80,19 +80,21 @@ def bill_row(bill: ItemizedBill, *, reason: str = "") -> BillRow:
         rounding_usd=usd_from_femtos(bill.rest_femtos),
         cost_usd=usd_from_nanos(bill.nanos),
         sources=bill.sources,
-        note=note_on(bill, reason=reason),
+        note=note_for(bill, reason=reason),
         models=bill.models,
     )
 
 
-def note_on(bill: ItemizedBill, *, reason: str) -> str | None:
+def note_for(bill: ItemizedBill, *, reason: str) -> str | None:
     """In plain English, in one line, how sure the amount is; None for a usage at known rates."""
     kinds = {kind for kind, _ in bill.amounts}
     notes = [note for kind, note in _NOTES.items() if kind in kinds]
     if not notes and reason.startswith("estimated"):
         notes.append(_SEEN)
-    if bill.doubt or reason.startswith("usage_unreconciled"):
-        notes.append(f"The usage contradicts itself ({bill.doubt or 'unreconciled'}): booked at the larger reading.")
+    if bill.contradiction or reason.startswith("usage_unreconciled"):
+        notes.append(
+            f"The usage contradicts itself ({bill.contradiction or 'unreconciled'}): booked at the larger reading."
+        )
     if not kinds & _BELIEVED and (unlisted := [line.unit for line in bill.lines if line.nanos_per_million is None]):
         of = f"{', '.join(dict.fromkeys(unlisted))}" if len(unlisted) < len(bill.lines) else "the model"
         notes.append(f"No price is listed for {of}: counted, and not billed.")

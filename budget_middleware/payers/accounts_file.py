@@ -4,7 +4,7 @@ The file is read again when it changes, and whoever writes it may not replace it
 empty, or end in the middle. A version that takes something away is therefore not used at once:
 
     it adds keys, or moves some       used at once
-    it lacks keys or their accounts   used after it has stayed the same for SETTLED_S
+    it lacks keys or their accounts   used after it has stayed the same for STABLE_S
     it has no key at all, has gone,   never used: the last good one stays until the process ends
     cannot be read or parsed
 """
@@ -21,7 +21,7 @@ from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODE
 
 _LOOK_S = 1.0
 
-SETTLED_S = 10.0
+STABLE_S = 10.0
 """How long a version that takes keys or their accounts away must stay the same before it is used."""
 
 Accounts = Mapping[str, Mapping[str, str]]
@@ -49,8 +49,8 @@ class AccountsFile:
         self._version = self._stat()
         self._keys: Accounts = _read_accounts(path)
         self.kinds = _kinds(self._keys)
-        self._unsettled: Accounts | None = None
-        self._unsettled_since_s = 0.0
+        self._candidate: Accounts | None = None
+        self._candidate_since_s = 0.0
         if not self._keys:
             _log.warning(
                 "BUDGET_ACCOUNTS_FILE=%r names no key, so limits on what keys belong to bind nobody", str(path)
@@ -75,28 +75,28 @@ class AccountsFile:
         if version != self._version:
             self._version = version
             self._read(now_s)
-        elif self._unsettled is not None and now_s - self._unsettled_since_s >= SETTLED_S:
-            _log.warning("BUDGET_ACCOUNTS_FILE has not changed for %g s and is used now", SETTLED_S)
-            self._use(self._unsettled)
+        elif self._candidate is not None and now_s - self._candidate_since_s >= STABLE_S:
+            _log.warning("BUDGET_ACCOUNTS_FILE has not changed for %g s and is used now", STABLE_S)
+            self._use(self._candidate)
 
     def _read(self, now_s: float) -> None:
         try:
             keys = self._reread()
         except ValueError as error:
-            self._unsettled = None
+            self._candidate = None
             _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used, the last good one stays: %s", error)
             return
         missing = sum(not self._keys[key].keys() <= keys.get(key, _NOTHING).keys() for key in self._keys)
         if not missing:
             self._use(keys)
-        elif keys != self._unsettled:
-            self._unsettled, self._unsettled_since_s = keys, now_s
+        elif keys != self._candidate:
+            self._candidate, self._candidate_since_s = keys, now_s
             _log.warning(
                 "BUDGET_ACCOUNTS_FILE lacks %d of its %d keys, or accounts of theirs: the last good one stays until it"
                 " has not changed for %g s",
                 missing,
                 len(self._keys),
-                SETTLED_S,
+                STABLE_S,
             )
 
     def _reread(self) -> Accounts:
@@ -106,7 +106,7 @@ class AccountsFile:
         return keys
 
     def _use(self, keys: Accounts) -> None:
-        self._keys, self._unsettled = keys, None
+        self._keys, self._candidate = keys, None
         self.kinds = _kinds(keys)
 
     def _stat(self) -> tuple[int, ...]:

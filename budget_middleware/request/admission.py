@@ -148,7 +148,7 @@ class Admission:
         if self._enforces and any(target.limit is not None for target in hold.targets):
             return True
         model = encode_subject(quote.unpriced_model) if quote.unpriced_model else hold.model or "(none named)"
-        if self._ledger.note(Topic.UNPRICED, model):
+        if self._ledger.add_note(Topic.UNPRICED, model):
             _log.warning("model %s has no price: served, and booked at 0 as unpriced", model)
         return False
 

@@ -25,7 +25,7 @@ from budget_middleware.apis.seen import Seen
 from budget_middleware.core.charges import BOOKED_BY, CORRECTS, Charge, End
 from budget_middleware.core.model import Answer, Finalize, State, Status
 from budget_middleware.core.units import NOTHING, Amounts
-from budget_middleware.ledger import Hold, Ledger, Settled
+from budget_middleware.ledger import AnswerFuture, Hold, Ledger
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
@@ -43,16 +43,18 @@ def is_response_lookup(path: str) -> bool:
 
 def book_response(
     ledger: Ledger, hold: Hold, verb: Finalize, *, response_id: str, attributes: LazyAttributes
-) -> Settled:
+) -> AnswerFuture:
     """Book the ceiling of a response so that its usage can correct it, in a task that no cancellation reaches."""
-    settled: Settled = asyncio.get_running_loop().create_future()
+    waiter: AnswerFuture = asyncio.get_running_loop().create_future()
     id_ = _id_of("booking", response_id)
     finalize = partial(ledger.finalize, actual=verb.actual, reason=verb.reason, attributes=attributes, bill=verb.bill)
-    ledger.run_in_background(_book(ledger, hold, id_=id_, finalize=finalize, settled=settled))
-    return settled
+    ledger.run_in_background(_book(ledger, hold, id_=id_, finalize=finalize, waiter=waiter))
+    return waiter
 
 
-async def _book(ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hold], Settled], settled: Settled) -> None:
+async def _book(
+    ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hold], AnswerFuture], waiter: AnswerFuture
+) -> None:
     booking = Hold(
         hold.payers,
         NOTHING,
@@ -75,8 +77,8 @@ async def _book(ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hol
         if is_correctable:
             await ledger.release(hold, reason=f"{BOOKED_BY}{id_}")
     finally:
-        if not settled.done():
-            settled.set_result(answer)
+        if not waiter.done():
+            waiter.set_result(answer)
 
 
 async def pass_and_correct(

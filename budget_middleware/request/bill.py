@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.seen import NOT_TOKENS, Seen
-from budget_middleware.apis.usage_rules import Doubt, with_expected_input
+from budget_middleware.apis.usage_rules import Contradiction, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
@@ -40,7 +40,7 @@ class Bill:
     def __init__(self, quote: Quote, prices: PriceBook) -> None:
         self.reported_nanos: int | None = None
         # Why the usage that was billed could not be reconciled, and the names of its fields.
-        self.doubt = ""
+        self.contradiction = ""
         # What led to the figures of the last evidence: calls by their rates, and what no rate led to.
         self._calls: list[PricedCall] = []
         self._amounts: list[Amount] = []
@@ -64,7 +64,7 @@ class Bill:
         app_added: bool = False,
     ) -> Evidence:
         """What the charge is decided by. ``app_added``: the app itself has said what its calls have cost."""
-        self.doubt = ""
+        self.contradiction = ""
         self._calls, self._amounts = [], []
         self.unpriced.clear()
         actual_nanos = self._actual_nanos(seen, app_added=app_added)
@@ -80,7 +80,7 @@ class Bill:
             estimate_nanos=self._quote.estimate_nanos,
             goes_on=seen.goes_on_unread,
             inner_id=inner_id,
-            is_unreconciled=bool(self.doubt),
+            is_unreconciled=bool(self.contradiction),
             outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),
         )
 
@@ -132,12 +132,12 @@ class Bill:
         return sum_nanos(lines)
 
     def _reconciled_nanos(self, rates: Rates | None, usage: Usage, seen: Seen) -> int:
-        self.doubt = seen.doubt
+        self.contradiction = seen.contradiction
         billed_at = self._in_modes(rates, seen)
         completed = with_expected_input(usage, self._quote.ask.input)
         completed_nanos = self._billed_nanos(billed_at, _without_guesses(completed, seen.usage, rates))
         if completed is not usage and completed_nanos > sum_nanos(breakdown(billed_at or _NO_RATES, usage)):
-            self.doubt = self.doubt or f"{Doubt.NO_INPUT}: output alone"
+            self.contradiction = self.contradiction or f"{Contradiction.NO_INPUT}: output alone"
         return completed_nanos
 
     def _seen_nanos(self, seen: Seen) -> int | None:
@@ -190,7 +190,9 @@ class Bill:
         if added_nanos:
             amounts = [*amounts, Amount(AmountKind.APP_TOLD, added_nanos)]
         self._packed = calls, amounts
-        return pack(nanos=charge.nanos, calls=calls, amounts=amounts, doubt=self.doubt.partition(": ")[0])
+        return pack(
+            nanos=charge.nanos, calls=calls, amounts=amounts, contradiction=self.contradiction.partition(": ")[0]
+        )
 
     def usage_headers(self) -> Headers:
         """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have.

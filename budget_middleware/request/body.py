@@ -161,7 +161,7 @@ class RequestBody:
                 # Some layers put something else there that holds bytes, and only bytes can be parsed.
                 body = bytes(message.get("body", b""))
                 self._has_more = message.get("more_body", False)
-                self._keep(body)
+                self._buffer(body)
                 if form is not None:
                     await self._feed(form, body)
                 if self._has_more:
@@ -174,7 +174,7 @@ class RequestBody:
         finally:
             wait.end()
 
-    def _keep(self, body: bytes) -> None:
+    def _buffer(self, body: bytes) -> None:
         self._n_read += len(body)
         # Kept in any case: in shadow mode the app gets it.
         self._messages.append(body)

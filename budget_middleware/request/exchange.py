@@ -71,7 +71,7 @@ class Exchange:
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._held_start: Message | None = None
         self._has_trailers = False
-        self._awaits_body = body.has_more
+        self._has_unread_body = body.has_more
         self._is_client_gone = False
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
@@ -102,7 +102,7 @@ class Exchange:
         return message
 
     async def _receive_from_server(self) -> Message:
-        if not self._awaits_body:
+        if not self._has_unread_body:
             # What may come now is that the client leaves: nobody waits for that.
             return await self._server_receive()
         self._hold.waits_since_s = monotonic()
@@ -110,7 +110,7 @@ class Exchange:
             message = await self._server_receive()
         finally:
             self._hold.waits_since_s = None
-        self._awaits_body = message.get("more_body", False)
+        self._has_unread_body = message.get("more_body", False)
         return {"type": "http.disconnect"} if self._settlement.is_cut else message
 
     async def _send_and_meter(self, message: Message) -> None:
@@ -158,9 +158,9 @@ class Exchange:
             case _:
                 await self._send(message)
                 return
-        settled = await self._end(End.COMPLETE) if is_last else None
+        answer = await self._end(End.COMPLETE) if is_last else None
         if self._held_start is not None:
-            await self._send(self._released_start(settled))
+            await self._send(self._released_start(answer))
         await self._send(message)
 
     def _start(self, message: Message) -> bool:
@@ -205,14 +205,14 @@ class Exchange:
         is_last = (not has_more and not self._has_trailers) or (seen.terminal and not was_terminal)
         return (message, is_last) if forwarded or not chunk or is_last else None
 
-    def _released_start(self, settled: Answer | None = None) -> Message:
+    def _released_start(self, answer: Answer | None = None) -> Message:
         start, self._held_start = self._held_start, None
         assert start is not None, "a start is sent once"
         if self._settings.headers and self._settlement.status not in AUTHENTICATION_STATUSES:
-            start["headers"] += self._budget_headers(settled)
+            start["headers"] += self._budget_headers(answer)
         return start
 
-    def _budget_headers(self, settled: Answer | None) -> Headers:
+    def _budget_headers(self, answer: Answer | None) -> Headers:
         hold, charge, inner = self._hold, self._settlement.charge, self._settlement.inner
         inner_cost = inner.cost if inner is not None else b""
         headers = budget_headers(
@@ -227,7 +227,7 @@ class Exchange:
             headers += self._settlement.bill.usage_headers()
         if mark := self._ledger_mark():
             headers.append((LEDGER_HEADER, mark))
-        balances = settled.balances if settled is not None and settled.balances else self._admitted.balances
+        balances = answer.balances if answer is not None and answer.balances else self._admitted.balances
         return headers + rate_limit_headers(hold.targets, balances, now_ms=self._ledger.store_time_ms())
 
     async def _send(self, message: Message) -> None:

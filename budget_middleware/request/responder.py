@@ -40,7 +40,7 @@ class CallTimes:
     def __init__(self) -> None:
         self.mean_s = 1.0
 
-    def note(self, call_s: float) -> None:
+    def add(self, call_s: float) -> None:
         self.mean_s += _SMOOTHING * (call_s - self.mean_s)
 
 
@@ -114,7 +114,7 @@ class BudgetResponder:
             )
             await exchange.run(self._app, scope)
         finally:
-            self._call_times.note(time.monotonic() - started)
+            self._call_times.add(time.monotonic() - started)
 
     async def _refuse(self, api: Api, refused: Refused, send: Send) -> None:
         context = refused.hold.context if refused.hold is not None else None

@@ -18,7 +18,7 @@ from budget_middleware.core.charges import GOES_ON, UNRECONCILED, Charge, End, E
 from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import BudgetHandle, Ending, Ledger, Settled
+from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.background import book_response
 from budget_middleware.request.bill import Bill, usage_attributes
@@ -56,14 +56,14 @@ class Settlement:
         self._ledger = ledger
         admitted.hold.abort = self.cut_off
 
-    def begin(self, end: End) -> Settled | None:
+    def begin(self, end: End) -> AnswerFuture | None:
         """Begin the ending, in a task of the ledger's own; None if it has begun before."""
         verb = self._decide(end)
         if verb is None:
             return None
-        settled = self._book_response(verb)
-        if settled is not None:
-            return settled
+        booking = self._book_response(verb)
+        if booking is not None:
+            return booking
         return self._ledger.begin_ending(self._admitted.hold, verb, attributes=self._usage_attributes)
 
     async def end(self, end: End) -> Answer | None:
@@ -71,9 +71,9 @@ class Settlement:
         verb = self._decide(end)
         if verb is None:
             return None
-        settled = self._book_response(verb)
-        if settled is not None:
-            return await settled
+        booking = self._book_response(verb)
+        if booking is not None:
+            return await booking
         return await self._ledger.end(self._admitted.hold, verb, attributes=self._usage_attributes)
 
     def _decide(self, end: End) -> Ending | None:
@@ -91,7 +91,7 @@ class Settlement:
             self._has_begun.set()
         self._count(charge, end)
         if charge.reason.startswith(UNRECONCILED):
-            self._report_doubt()
+            self._report_contradiction()
         if self.bill.unpriced:
             self._report_unpriced()
         # The ledger asks for entries where somebody records a span, which is not known yet.
@@ -101,7 +101,7 @@ class Settlement:
         actual = Amounts(usd=charge.nanos)
         return Finalize(hold.id, hold.targets, actual, reason=charge.reason, wants_entries=False, bill=bill)
 
-    def _book_response(self, verb: Ending) -> Settled | None:
+    def _book_response(self, verb: Ending) -> AnswerFuture | None:
         """Book work that goes on in the background, so that it can be corrected; None if this is none."""
         response_id = self._seen.background_id
         if verb.reason != GOES_ON or not response_id or self._admitted.is_unprotected or isinstance(verb, Release):
@@ -138,19 +138,21 @@ class Settlement:
                 extra=log_ids(hold.id, hold.reserve_trace),
             )
 
-    def _report_doubt(self) -> None:
+    def _report_contradiction(self) -> None:
         """Count a usage that contradicts itself, and note what it looks like: no figure of it, no text."""
-        kind, _, fields = self.bill.doubt.partition(": ")
+        kind, _, fields = self.bill.contradiction.partition(": ")
         model = self._admitted.quote.metric_model
         self._ledger.telemetry.metrics.count_unreconciled(kind=kind, model=model)
-        if self._ledger.note(Topic.USAGE, f"{model}: {kind} ({fields})"):
-            _log.warning("a usage of %s contradicts itself (%s): booked at the larger reading", model, self.bill.doubt)
+        if self._ledger.add_note(Topic.USAGE, f"{model}: {kind} ({fields})"):
+            _log.warning(
+                "a usage of %s contradicts itself (%s): booked at the larger reading", model, self.bill.contradiction
+            )
 
     def _report_unpriced(self) -> None:
         """Note what was used and has no price: it is missing from the bill."""
         model = self._admitted.quote.metric_model
         for what in sorted(self.bill.unpriced):
-            if self._ledger.note(Topic.UNPRICED, f"{model}: {what}"):
+            if self._ledger.add_note(Topic.UNPRICED, f"{model}: {what}"):
                 _log.warning("%s has no price for %s: served, and booked without it", model, what)
 
     def _evidence(self, end: End, *, app_added: bool = False) -> Evidence:

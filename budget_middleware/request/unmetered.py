@@ -75,9 +75,9 @@ class UnmeteredRequests:
         template = template_of(scope["path"])
         if not self._refuses:
             self._count("unmetered")
-            self._note(method, template)
+            self._report_passed(method, template)
             return None
-        self._note_refused(method, template)
+        self._log_refused(method, template)
         return Refusal(
             status=403,
             reason=Reason.UNMETERED,
@@ -87,13 +87,13 @@ class UnmeteredRequests:
     def _count(self, status: str) -> None:
         self._ledger.telemetry.metrics.count_request(status=status, model="other")
 
-    def _note(self, method: str, template: str) -> None:
-        if self._ledger.note(Topic.UNMETERED, template if method == "POST" else f"{method} {template}"):
+    def _report_passed(self, method: str, template: str) -> None:
+        if self._ledger.add_note(Topic.UNMETERED, template if method == "POST" else f"{method} {template}"):
             _log.warning(
                 "%s %r passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)", method, template
             )
 
-    def _note_refused(self, method: str, template: str) -> None:
+    def _log_refused(self, method: str, template: str) -> None:
         if template in self._refused or len(self._refused) >= _LOGGED_AT_MOST:
             return
         self._refused.add(template)

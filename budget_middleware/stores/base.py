@@ -234,7 +234,7 @@ class Store(Protocol):
         """Expire up to ``at_most`` due leases, the oldest first; status is LEASES_DUE while some are left."""
         ...
 
-    async def learn(self, told: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
+    async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
         """Merge what a worker has learnt of up to LEARNT_AT_ONCE groups with what others have; the merged sums of each.
 
         NO_ANSWERS only asks. A group of which nothing was known before, or nothing that can be read, is left out: there
@@ -304,7 +304,7 @@ class Store(Protocol):
         """The last ``count`` entries (of one account), oldest first."""
         ...
 
-    async def note(self, topic: Topic, text: str) -> None:
+    async def add_note(self, topic: Topic, text: str) -> None:
         """Leave a note for operators; it is kept as long as a counter is after its last change."""
         ...
 
@@ -314,7 +314,7 @@ class Store(Protocol):
         """Namespaces of other ledgers in the same place, sorted, as far as a short search finds them."""
         ...
 
-    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+    async def log_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         """Log refusals; the last ``refusals_max`` are kept, and as long as a counter is after its last change."""
         ...
 

@@ -97,9 +97,9 @@ class Call:
             if op is not Op.ADJUST:
                 self._add_to_totals(postings)
         if becomes is None:
-            self._keep_or_drop([target for target, _, _ in postings])
+            self._retain_or_drop([target for target, _, _ in postings])
         elif becomes.state is not State.PENDING:
-            self._keep_or_drop(becomes.targets)
+            self._retain_or_drop(becomes.targets)
 
     def _forget_ms(self, reservation: Reservation, status: Status) -> int | None:
         if reservation.state is State.PENDING:
@@ -129,7 +129,7 @@ class Call:
             by_hand = self._tables.by_hand(target.counter)
             self._tables.put_by_hand(target.counter, by_hand._replace(adjusted=by_hand.adjusted + spent_delta))
 
-    def _keep_or_drop(self, targets: Sequence[Target]) -> None:
+    def _retain_or_drop(self, targets: Sequence[Target]) -> None:
         """Something on these counters is over: they are kept for a time after that, or after their window's end.
 
         One that is back at nothing is dropped at once: random tokens must not leave a counter each.
@@ -143,7 +143,7 @@ class Call:
                 self._tables.drop_counter(counter)
             elif ends_ms < FOREVER_MS:
                 until_ms[counter] = max(self._now_ms, ends_ms) + self._retention.counters_ms
-        self._tables.keep(until_ms)
+        self._tables.retain(until_ms)
 
     def _shows_nothing(self, counter: Counter) -> bool:
         """Whether a counter that is not there would look the same. A repaired one knows up to which seq it was."""

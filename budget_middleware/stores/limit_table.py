@@ -28,13 +28,13 @@ class LimitTable:
     def set(self, key: LimitKey, limit_nanos: int | None, *, now_ms: int) -> int:
         """Returns the new version."""
         self._put(key, limit_nanos)
-        return self._note([key], now_ms=now_ms)
+        return self._log_changes([key], now_ms=now_ms)
 
     def clear(self, keys: Sequence[LimitKey], *, now_ms: int) -> int:
         """Returns the new version."""
         for key in keys:
             self.limits.pop(key, None)
-        return self._note(keys, now_ms=now_ms)
+        return self._log_changes(keys, now_ms=now_ms)
 
     def news(self, patterns: Iterable[str], *, since_version: int, generation: str) -> LimitNews:
         changed = self._changed_since(since_version)
@@ -66,7 +66,7 @@ class LimitTable:
         if is_same_store and known.reports_loss:
             self._lineage = token
         if written:
-            self._note(written, now_ms=max(now_ms, known.version + 1))
+            self._log_changes(written, now_ms=max(now_ms, known.version + 1))
             self._known_at |= written
         return WrittenBack(self.version, frozenset(written))
 
@@ -74,7 +74,7 @@ class LimitTable:
         self.limits[key] = limit_nanos
         self._shapes.add(shape_of(key[0]))
 
-    def _note(self, keys: Iterable[LimitKey], *, now_ms: int) -> int:
+    def _log_changes(self, keys: Iterable[LimitKey], *, now_ms: int) -> int:
         self._advance(now_ms)
         for key in keys:
             self._known_at.pop(key, None)

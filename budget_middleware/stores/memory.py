@@ -49,12 +49,12 @@ class MemoryStore(TableStore):
         self._notes: dict[tuple[Topic, str], int] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=kept.refusals_max)
 
-    async def learn(self, told: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
+    async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
         with self._transaction:
             now_ms = self._clock_ms()
             self._forget_learnt(now_ms)
             merged: dict[AnswerGroup, Sums] = {}
-            for group, newer in told.items():
+            for group, newer in sums_by_group.items():
                 known, _ = self._learnt.get(group, (NO_ANSWERS, 0))
                 sums = merge(known, newer) if newer.is_sound else known
                 if known.is_sound:
@@ -114,7 +114,7 @@ class MemoryStore(TableStore):
 
     # What is kept for operators.
 
-    async def note(self, topic: Topic, text: str) -> None:
+    async def add_note(self, topic: Topic, text: str) -> None:
         with self._transaction:
             self._notes[topic, text] = self._clock_ms()
 
@@ -127,7 +127,7 @@ class MemoryStore(TableStore):
     async def neighbours(self) -> Sequence[str]:
         return ()
 
-    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+    async def log_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         with self._transaction:
             self._refusals.extend(refusals)
 

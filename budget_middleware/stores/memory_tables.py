@@ -113,7 +113,7 @@ class MemoryTables:
         self._by_hand[counter] = by_hand
         self._balances.setdefault(counter, Balance())
 
-    def keep(self, until_ms: Mapping[Counter, int]) -> None:
+    def retain(self, until_ms: Mapping[Counter, int]) -> None:
         for counter, time_ms in until_ms.items():
             self._forget_counters.set(counter, time_ms)
 

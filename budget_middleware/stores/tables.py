@@ -138,7 +138,7 @@ class Tables(Protocol):
         """Insert the counter or replace this part of it."""
         ...
 
-    def keep(self, until_ms: Mapping[Counter, int]) -> None:
+    def retain(self, until_ms: Mapping[Counter, int]) -> None:
         """From when on counters may be forgotten, where they are there."""
         ...
 

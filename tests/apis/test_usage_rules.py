@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.usage_rules import Doubt, Totals, is_complete, latest, reconcile
+from budget_middleware.apis.usage_rules import Contradiction, Totals, is_complete, latest, reconcile
 from budget_middleware.core.pricing import Usage
 
 TRUE = Usage(input_tokens=1000, cached_input_tokens=900, output_tokens=50, reasoning_tokens=20)
@@ -111,7 +111,7 @@ def test_a_cost_only_grows(told, stands):
         ((None, None, 15), Totals(15, 0, 0)),
         ((10, None, 15), Totals(10, 5, 0)),
         ((None, 5, 15), Totals(10, 5, 0)),
-        ((None, 5, 3), Totals(0, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
+        ((None, 5, 3), Totals(0, 5, 0, Contradiction.TOTAL_BELOW_PARTS)),
         ((10, None, None), None),
         ((None, 5, None), None),
         ((None, None, None), None),
@@ -119,8 +119,8 @@ def test_a_cost_only_grows(told, stands):
         ((10, 5, 1215), Totals(10, 1205, 1200)),
         ((10, 5, 15), Totals(10, 5, 0)),
         ((10, 5, 0), Totals(10, 5, 0)),
-        ((10, 5, 12), Totals(10, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
-        ((10, 5, 10**9), Totals(10, 5, 0, Doubt.TOTAL_ABOVE_PARTS)),
+        ((10, 5, 12), Totals(10, 5, 0, Contradiction.TOTAL_BELOW_PARTS)),
+        ((10, 5, 10**9), Totals(10, 5, 0, Contradiction.TOTAL_ABOVE_PARTS)),
     ],
 )
 def test_parts_and_totals(told, totals):
@@ -134,9 +134,9 @@ def test_parts_and_totals(told, totals):
         ({"total": 15, "reasoning": 3}, Totals(10, 5, 3)),
         ({"total": 18, "reasoning": 3}, Totals(10, 8, 3)),
         ({"total": None, "reasoning": 30}, Totals(10, 35, 30)),
-        ({"total": 15, "reasoning": 30}, Totals(10, 35, 30, Doubt.TOTAL_BELOW_PARTS)),
-        ({"total": 99, "reasoning": 3}, Totals(10, 89, 87, Doubt.TOTAL_ABOVE_PARTS)),
-        ({"total": None, "reasoning": 10**9}, Totals(10, 5, 5, Doubt.PART_EXCEEDS_WHOLE)),
+        ({"total": 15, "reasoning": 30}, Totals(10, 35, 30, Contradiction.TOTAL_BELOW_PARTS)),
+        ({"total": 99, "reasoning": 3}, Totals(10, 89, 87, Contradiction.TOTAL_ABOVE_PARTS)),
+        ({"total": None, "reasoning": 10**9}, Totals(10, 5, 5, Contradiction.PART_EXCEEDS_WHOLE)),
         # As Moonshot counts them, all of the output and one more.
         ({"output_tokens": 77, "total": 87, "reasoning": 78}, Totals(10, 77, 77)),
         ({"output_tokens": 77, "total": None, "reasoning": 78}, Totals(10, 77, 77)),
@@ -149,8 +149,8 @@ def test_parts_and_totals(told, totals):
         ({"total": 19, "cached": 4}, Totals(14, 5, 0)),
         ({"total": None, "cached": 40}, Totals(50, 5, 0)),
         ({"total": 55, "cached": 40}, Totals(50, 5, 0)),
-        ({"total": 15, "cached": 40}, Totals(50, 5, 0, Doubt.TOTAL_BELOW_PARTS)),
-        ({"total": None, "cached": 10**9}, Totals(10, 5, 0, Doubt.PART_EXCEEDS_WHOLE)),
+        ({"total": 15, "cached": 40}, Totals(50, 5, 0, Contradiction.TOTAL_BELOW_PARTS)),
+        ({"total": None, "cached": 10**9}, Totals(10, 5, 0, Contradiction.PART_EXCEEDS_WHOLE)),
         # Both beside.
         ({"total": 58, "cached": 40, "reasoning": 3}, Totals(50, 8, 3)),
         ({"total": 22, "cached": 4, "reasoning": 3}, Totals(14, 8, 3)),
@@ -164,11 +164,11 @@ def test_parts_and_totals(told, totals):
         # The text tells the output, as far as the total goes.
         (
             {"input_tokens": None, "output_tokens": None, "total": 99, "text_tokens": 9},
-            Totals(90, 9, 0, Doubt.TOTAL_ALONE),
+            Totals(90, 9, 0, Contradiction.TOTAL_ALONE),
         ),
         (
             {"input_tokens": None, "output_tokens": None, "total": 5, "text_tokens": 9},
-            Totals(0, 5, 0, Doubt.TOTAL_ALONE),
+            Totals(0, 5, 0, Contradiction.TOTAL_ALONE),
         ),
         # An API without output.
         ({"output_tokens": None, "total": 12, "has_output": False}, Totals(12, 0, 0)),

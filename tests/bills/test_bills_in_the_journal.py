@@ -129,7 +129,7 @@ async def test_a_usage_that_contradicts_itself_says_why_and_names_no_field(memor
     await call(memory.guard(app), ask(model="talk"), headers=bearer())
     ((reason, bill),) = await bills(memory)
     assert reason == "usage_unreconciled"
-    assert bill.doubt == "total_below_parts"
+    assert bill.contradiction == "total_below_parts"
 
 
 async def test_what_has_no_price_is_counted(memory):

@@ -279,4 +279,4 @@ def test_each_class_is_read_as_it_was_written(dialect, data):
     assert seen.usage is not None
     read = {line.unit: line.count for line in breakdown(NO_RATES, seen.usage)}
     assert read == {unit: count for unit, count in counts.items() if count}
-    assert not seen.doubt
+    assert not seen.contradiction

@@ -70,7 +70,7 @@ async def test_listing_limits(cli: RunCli, store: RedisStore):
     ]
 
 
-def test_a_limit_that_no_request_meets_is_doubted(here: RunCli):
+def test_a_limit_that_no_request_meets_gets_a_warning(here: RunCli):
     ran = here("limit", "set", "taem:search", "1/day", "--new")
     assert ran.code == 0
     assert ran.err == (

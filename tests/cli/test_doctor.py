@@ -193,10 +193,10 @@ def test_what_a_server_does_not_tell():
 
 
 async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
-    await store.note(Topic.UNMETERED, "/v1/agents/{id}/run")
-    await store.note(Topic.UNPRICED, "house-model")
-    await store.note(Topic.CORS, "/v1/chat/completions")
-    await store.note(Topic.USAGE, "gpt-4o: total_below_parts (total_tokens)")
+    await store.add_note(Topic.UNMETERED, "/v1/agents/{id}/run")
+    await store.add_note(Topic.UNPRICED, "house-model")
+    await store.add_note(Topic.CORS, "/v1/chat/completions")
+    await store.add_note(Topic.USAGE, "gpt-4o: total_below_parts (total_tokens)")
     ran = cli("doctor", "--json")
     assert [finding["message"] for finding in ran.json if finding["check"] == "gateway"] == [
         "/v1/chat/completions: refusals carry no CORS headers, a browser takes them for a network error",
@@ -209,7 +209,7 @@ async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
 async def test_what_passed_unmetered_and_how_to_refuse_the_rest(cli: RunCli, store: RedisStore):
     assert found(cli("doctor", "--json"))["unmetered"] == "ok"
     for noted in ("/v1/agents/{id}/run", "WebSocket /v1/realtime", "QUERY /search", "/key/generate", "/a b"):
-        await store.note(Topic.UNMETERED, noted)
+        await store.add_note(Topic.UNMETERED, noted)
     ran = cli("doctor", "--json")
     told = [finding["message"] for finding in ran.json if finding["check"] == "gateway"]
     assert {"/v1/realtime: WebSocket passes unmetered", "/search: QUERY passes unmetered"} <= set(told)
@@ -310,7 +310,7 @@ async def test_gateways_with_other_settings_are_told(cli: RunCli, store: RedisSt
 
     here = {"BUDGET_HASH_SECRET": "canary-pepper", "BUDGET_LIMITS": "key=1/day"}
     ours = told(hash_secret="canary-pepper", limits="key=1/day")
-    await store.note(Topic.SETTINGS, ours)
+    await store.add_note(Topic.SETTINGS, ours)
     agree = cli("doctor", "--json", **here)
     assert _gateways(agree) == ("ok", "agree on secret, time zone and periods, and so does this shell")
 
@@ -319,7 +319,7 @@ async def test_gateways_with_other_settings_are_told(cli: RunCli, store: RedisSt
     assert status == "warn"
     assert message.startswith("BUDGET_HASH_SECRET, BUDGET_TIMEZONE, the periods of BUDGET_LIMITS of this shell differ")
 
-    await store.note(Topic.SETTINGS, told(hash_secret="other", limits="key=1/day"))
+    await store.add_note(Topic.SETTINGS, told(hash_secret="other", limits="key=1/day"))
     ran = cli("doctor", "--json", **here)
     assert (ran.code, _gateways(ran)[0]) == (1, "fail")
     assert _gateways(ran)[1].startswith("BUDGET_HASH_SECRET differ between gateways that run now")

@@ -48,7 +48,7 @@ async def story(store: RedisStore, month: Target, team: Target, now_ms: int) -> 
     await store.adjust(replace(credit, reason="by bob: refund"))
     await store.adjust(replace(credit, id="9" * 32, reason="goodwill"))
     limited, small = replace(month, limit=10**9), replace(team, limit=nanos_from_usd("0.5"))
-    await store.note_refusals(
+    await store.log_refusals(
         [
             refusal(REFUSED, limited, spent="0.05", reserved="0.40", estimate="0.70", at_ms=now_ms + 1),
             refusal("1" * 32, limited, spent="0.05", reserved="0.40", estimate="1.20", at_ms=now_ms + 2),

@@ -77,11 +77,11 @@ def test_a_long_bill_tells_what_it_leaves_out():
     models = [Rates(model=f"model-{n}", source="BUDGET_PRICES", by_unit=RATES.by_unit) for n in range(40)]
     calls = [call_of(rates, Usage(input_tokens=1_000 + n, output_tokens=n)) for n, rates in enumerate(models)]
     total = sum(sum_nanos(call.lines) for call in calls)
-    packed = pack(nanos=total, calls=calls, doubt="no_input")
+    packed = pack(nanos=total, calls=calls, contradiction="no_input")
     assert len(packed) <= MAX_PACKED
     bill = unpack(packed)
     assert bill is not None
-    assert (bill.nanos, bill.doubt) == (total, "no_input")
+    assert (bill.nanos, bill.contradiction) == (total, "no_input")
     assert len(bill.lines) + bill.omitted_lines == sum(len(call.lines) for call in calls)
     # The dearest are kept.
     assert min(line.femtos for line in bill.lines) * bill.omitted_lines >= bill.omitted_femtos
@@ -113,20 +113,22 @@ def test_a_bill_of_very_many_calls_is_shortened_in_a_moment():
     ),
     amounts=st.lists(st.tuples(st.sampled_from(AmountKind), COUNTS), max_size=3),
     nanos=COUNTS,
-    doubt=NAMES,
+    contradiction=NAMES,
 )
 def test_whatever_is_billed_fits_and_nothing_is_lost(
     calls: list[tuple[str, str, list[tuple[UsageClass, int, int]]]],
     amounts: list[tuple[AmountKind, int]],
     nanos: int,
-    doubt: str,
+    contradiction: str,
 ):
     priced = [
         PricedCall(Rates(model=model, source=source, by_unit={}), [Line(*line) for line in lines])
         for model, source, lines in calls
         if lines
     ]
-    packed = pack(nanos=nanos, calls=priced, amounts=[Amount(*amount) for amount in amounts], doubt=doubt)
+    packed = pack(
+        nanos=nanos, calls=priced, amounts=[Amount(*amount) for amount in amounts], contradiction=contradiction
+    )
     assert packed.isascii()
     assert packed.isprintable()
     bill = unpack(packed)

@@ -16,7 +16,7 @@ from budget_middleware.core.pricing import (
     estimate_nanos,
     unpriced_uses,
 )
-from budget_middleware.core.usage import FEES, FIELD_BESIDE, FIELD_OF_TOOL
+from budget_middleware.core.usage import FEES, FIELD_BY_PIECE, FIELD_OF_TOOL
 
 SMALL = st.integers(0, 3)
 RATE = st.builds(Rate, SMALL.map(lambda nanos: nanos * FEMTOS_PER_NANO))
@@ -31,10 +31,10 @@ RATES = st.builds(
     least_audio_ms=SMALL,
 )
 ASKED = st.lists(st.sampled_from([*MODES, None, "unheard of"]), max_size=3)
-USAGE = st.builds(Usage, **dict.fromkeys(FIELD_BESIDE.values(), SMALL), input_tokens=SMALL, output_tokens=SMALL)
+USAGE = st.builds(Usage, **dict.fromkeys(FIELD_BY_PIECE.values(), SMALL), input_tokens=SMALL, output_tokens=SMALL)
 
 
-@given(RATES, ASKED, USAGE, st.sampled_from(list(FIELD_BESIDE.values())), st.integers(1, 3))
+@given(RATES, ASKED, USAGE, st.sampled_from(list(FIELD_BY_PIECE.values())), st.integers(1, 3))
 def test_a_bill_never_falls_in_any_mode_when_a_count_rises(rates, asked, usage, name, more):
     in_modes = rates.in_modes(asked)
     nanos = cost_nanos(in_modes, usage)

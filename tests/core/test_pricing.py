@@ -17,7 +17,7 @@ from budget_middleware.core.pricing import (
     estimate_nanos,
     unpriced_uses,
 )
-from budget_middleware.core.usage import FIELD_BESIDE
+from budget_middleware.core.usage import FIELD_BY_PIECE
 
 
 def rates(**usd_per_mtok):
@@ -134,7 +134,7 @@ class TestCost:
     def test_every_token_is_billed_once_and_the_lines_add_up(self, usage, by_unit):
         prices = Rates(model="m", by_unit={UsageClass.INPUT: FREE, UsageClass.OUTPUT: FREE} | by_unit)
         lines = breakdown(prices, usage)
-        singly = sum(getattr(usage, name) for name in FIELD_BESIDE.values())
+        singly = sum(getattr(usage, name) for name in FIELD_BY_PIECE.values())
         requests = int(UsageClass.REQUEST in by_unit)
         assert sum(line.count for line in lines) == usage.input_tokens + usage.output_tokens + singly + requests
         assert all(line.count > 0 for line in lines)
@@ -147,7 +147,7 @@ class TestCost:
 CLASSES = (
     *("plain", "cached", "written", "written_1h", "audio", "cached_audio", "image", "cached_image"),
     *("text", "reasoning", "spoken", "drawn"),
-    *FIELD_BESIDE.values(),
+    *FIELD_BY_PIECE.values(),
 )
 COUNTS = st.fixed_dictionaries({name: st.integers(0, 5) for name in CLASSES})
 RATES_BY_UNIT = st.dictionaries(
@@ -193,7 +193,7 @@ class TestClasses:
             }
             | {UsageClass.INPUT_IMAGE: "image", UsageClass.CACHED_IMAGE: "cached_image", UsageClass.OUTPUT: "text"}
             | {UsageClass.REASONING: "reasoning", UsageClass.OUTPUT_AUDIO: "spoken", UsageClass.OUTPUT_IMAGE: "drawn"}
-            | FIELD_BESIDE
+            | FIELD_BY_PIECE
         )
         assert lines == {str(unit): counts[name] for unit, name in expected.items() if counts[name]}
 

@@ -11,7 +11,7 @@ import pytest
 from budget_middleware.core.limits import parse_limits
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Ledger, Settled
+from budget_middleware.ledger import AnswerFuture, Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
@@ -197,7 +197,7 @@ async def test_drain_waits_for_what_begins_while_it_drains(base: Store, faults: 
         begun.append(ledger.finalize(first, actual=Amounts(usd=nanos("0.01"))))
         return await apply()
 
-    begun: list[Settled] = []
+    begun: list[AnswerFuture] = []
     faults.meets("finalize", reply_lost, ends_later, *[request_lost] * 2)
     ledger.finalize(last, actual=Amounts(usd=nanos("0.02")))
     await ledger.drain()

@@ -58,7 +58,7 @@ async def test_what_is_admitted_and_what_an_outage_refuses_is_not_logged(
     with pytest.raises(Exception, match="refused"):
         await ledger.reserve(hold("0.10"))
     assert await written(ledger, base) == []
-    assert faults.count("note_refusals") == 0
+    assert faults.count("log_refusals") == 0
 
 
 async def test_code_outside_http_is_logged_too(ledger: Ledger, base: Store):
@@ -72,7 +72,7 @@ async def test_code_outside_http_is_logged_too(ledger: Ledger, base: Store):
 async def test_a_refusal_waits_for_no_log(ledger: Ledger, faults: FaultyStore, base: Store):
     """It is answered while the log's call hangs, and so are those after it."""
     gate = Gate()
-    faults.meets("note_refusals", request_held(gate))
+    faults.meets("log_refusals", request_held(gate))
     assert (await ledger.reserve(hold("2"))).status is Status.REJECTED
     await gate.reached()
     assert (await ledger.reserve(hold("2"))).status is Status.REJECTED
@@ -85,7 +85,7 @@ async def test_a_refusal_waits_for_no_log(ledger: Ledger, faults: FaultyStore, b
 async def test_a_log_that_fails_is_counted_and_nobodys_error(
     ledger: Ledger, faults: FaultyStore, base: Store, fault, caplog: pytest.LogCaptureFixture
 ):
-    faults.meets("note_refusals", fault)
+    faults.meets("log_refusals", fault)
     with mock.patch.object(ledger.telemetry.metrics, "count_unlogged") as counted:
         assert (await ledger.reserve(hold("2"))).status is Status.REJECTED
         assert await written(ledger, base) == []
@@ -101,7 +101,7 @@ async def test_many_alike_stand_together_and_push_nobody_out(ledger: Ledger, fau
     told = await written(ledger, base)
     of_a = [refusal for refusal in told if refusal.accounts == ("key:a",)]
     assert sum(refusal.times for refusal in of_a) == 50
-    assert len(of_a) <= refusal_log.ALIKE * faults.count("note_refusals")
+    assert len(of_a) <= refusal_log.ALIKE * faults.count("log_refusals")
     assert of_a[-1].reservation_id == asked[-1].id, "the last one stands for those before it"
     assert [refusal.times for refusal in told if refusal.accounts == ("key:z",)] == [1]
 
@@ -134,7 +134,7 @@ async def test_a_shutdown_writes_what_waits(open_ledger: OpenLedger, base: Store
 
 async def test_the_log_writes_by_itself(ledger: Ledger, faults: FaultyStore, base: Store):
     gate = Gate()
-    faults.meets("note_refusals", request_held(gate))
+    faults.meets("log_refusals", request_held(gate))
     await ledger.reserve(hold("2"))
     async with asyncio.timeout(10):
         await gate.reached()

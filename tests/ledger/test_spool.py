@@ -52,7 +52,7 @@ def _left_by_another_process(folder: Path, *, torn: str = "") -> None:
         settled = SpooledEnding(Release("3" * 32), 1)
         for spooled in (FINALIZE, settled, RELEASE):
             file.add(spooled)
-        file.settle(settled)
+        file.remove(settled)
         if torn:
             with next(folder.glob("*.owed")).open("a") as left:
                 left.write(torn)
@@ -82,7 +82,7 @@ def test_a_living_processs_endings_are_its_own(open_spool):
 def test_a_settled_ending_is_not_adopted(tmp_path: Path, open_spool):
     file = open_spool()
     file.add(FINALIZE)
-    file.settle(FINALIZE)
+    file.remove(FINALIZE)
     file.close()
     assert list(tmp_path.iterdir()) == []
     assert open_spool().adopt() == []
@@ -99,19 +99,19 @@ def test_a_line_that_cannot_be_read_is_left_out_and_said(
 
 def test_what_does_not_fit_is_lost_and_said(caplog: pytest.LogCaptureFixture):
     spool = Spool(at_most=1)
-    assert spool.keep(FINALIZE)
-    assert spool.keep(FINALIZE), "it has its room already"
-    assert not spool.keep(RELEASE)
+    assert spool.add(FINALIZE)
+    assert spool.add(FINALIZE), "it has its room already"
+    assert not spool.add(RELEASE)
     assert (len(spool), spool.lost) == (1, 1)
     assert "BUDGET_SPOOL_MAX=1" in caplog.text
-    spool.settle(FINALIZE)
-    assert spool.keep(RELEASE)
+    spool.remove(FINALIZE)
+    assert spool.add(RELEASE)
 
 
 def test_a_disk_that_cannot_be_written_does_not_stop_the_waiting(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     (tmp_path / "file").write_text("")
     spool = Spool(at_most=5, file=SpoolFile(tmp_path / "file" / "folder"))
-    assert spool.keep(FINALIZE)
+    assert spool.add(FINALIZE)
     assert len(spool) == 1
     assert "BUDGET_SPOOL_PATH cannot be written" in caplog.text
 
@@ -130,7 +130,7 @@ def test_it_is_on_the_disk_at_once_and_synced(tmp_path: Path, open_spool, monkey
     synced: queue.Queue[str] = queue.Queue()
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.put(_text_of(descriptor, tmp_path)))
     spool = Spool(at_most=5, file=open_spool())
-    assert spool.keep(FINALIZE)
+    assert spool.add(FINALIZE)
     assert FINALIZE.ending.id in next(tmp_path.iterdir()).read_text()
     assert FINALIZE.ending.id in synced.get(timeout=30)
 
@@ -148,9 +148,9 @@ def test_a_slow_disk_holds_nobody_up(tmp_path: Path, open_spool, monkeypatch: py
     monkeypatch.setattr(os, "fsync", fsync)
     spool = Spool(at_most=1_000, file=open_spool())
     endings = [SpooledEnding(Release(f"{number:032x}"), number) for number in range(1_000)]
-    assert spool.keep(endings[0])
+    assert spool.add(endings[0])
     synced.get(timeout=30)
-    assert all(spool.keep(each) for each in endings)
+    assert all(spool.add(each) for each in endings)
     disk.release()
     assert synced.get(timeout=30).count('"owed"') == 1_000
     disk.release()
@@ -169,7 +169,7 @@ def test_a_disk_that_fails_to_sync_is_told(open_spool, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", fail)
     monkeypatch.setattr(spool_file._log, "error", lambda *_: told.set())
-    assert Spool(at_most=5, file=open_spool()).keep(FINALIZE)
+    assert Spool(at_most=5, file=open_spool()).add(FINALIZE)
     assert told.wait(30)
 
 
@@ -209,7 +209,7 @@ def test_bytes_that_are_no_text_stop_nobody(tmp_path: Path, open_spool, caplog: 
 
 def test_what_came_too_late_is_left_for_an_operator(tmp_path: Path, open_spool):
     spool = Spool(at_most=5, file=open_spool())
-    assert spool.keep(FINALIZE)
+    assert spool.add(FINALIZE)
     spool.set_aside(FINALIZE)
     assert len(spool) == 0, "it takes no room"
     spool.close()
@@ -221,7 +221,7 @@ def test_what_came_too_late_is_left_for_an_operator(tmp_path: Path, open_spool):
 
 def test_without_a_disk_what_came_too_late_is_counted_on():
     spool = Spool(at_most=5)
-    assert spool.keep(FINALIZE)
+    assert spool.add(FINALIZE)
     spool.set_aside(FINALIZE)
     assert len(spool) == 1
 
@@ -362,8 +362,8 @@ def test_files_are_their_owners_alone_whatever_the_umask(tmp_path: Path):
     before = os.umask(0)
     try:
         spool = Spool(at_most=5, file=SpoolFile(tmp_path))
-        spool.keep(FINALIZE)
-        spool.keep(RELEASE)
+        spool.add(FINALIZE)
+        spool.add(RELEASE)
         spool.set_aside(FINALIZE)
         assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
         spool.close()

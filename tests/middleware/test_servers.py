@@ -42,4 +42,4 @@ def test_gunicorns_kill_of_long_streams_is_told(monkeypatch, *, software, words,
     monkeypatch.setenv("SERVER_SOFTWARE", software)
     monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
     monkeypatch.setattr(sys, "argv", words)
-    assert ["gunicorn kills a worker 30 s after" in doubt for doubt in server_warnings()] == [True] * is_told
+    assert ["gunicorn kills a worker 30 s after" in warning for warning in server_warnings()] == [True] * is_told

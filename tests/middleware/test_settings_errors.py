@@ -194,11 +194,11 @@ NOBODY = {
 }
 
 
-@pytest.mark.parametrize(("settings", "doubt"), NOBODY.values(), ids=NOBODY)
-def test_limits_that_bind_nobody_are_told_at_the_start(settings, doubt, caplog):
+@pytest.mark.parametrize(("settings", "warning"), NOBODY.values(), ids=NOBODY)
+def test_limits_that_bind_nobody_are_told_at_the_start(settings, warning, caplog):
     BudgetMiddleware(ScriptedApp(), **settings)
     (told,) = [message for message in caplog.messages if message.startswith("BUDGET_LIMITS")]
-    assert doubt in told
+    assert warning in told
 
 
 async def test_f60_a_limit_on_a_raw_token_stops_the_server_and_shows_it_to_nobody(tmp_path, caplog):
@@ -213,7 +213,7 @@ async def test_f60_a_limit_on_a_raw_token_stops_the_server_and_shows_it_to_nobod
         assert TOKEN not in f"{error.value} {refused.body.decode()} {caplog.text}"
 
 
-async def test_limits_that_bind_somebody_are_not_doubted(tmp_path, caplog):
+async def test_limits_that_bind_somebody_are_without_a_warning(tmp_path, caplog):
     async def source(key: str) -> dict[str, str]:
         return {"org": "acme"}
 

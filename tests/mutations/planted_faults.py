@@ -461,9 +461,9 @@ FAULTS = (
     Fault(
         "an ending is cancelled with its request",
         "ledger/endings.py",
-        "        self._tasks.own(self._until_answered(owed), at_end=owed.settle)\n",
+        "        self._tasks.own(self._until_answered(owed), at_end=owed.wake_waiter)\n",
         "        task = self._tasks.own(self._until_answered(owed))\n"
-        "        owed.settled.add_done_callback(lambda _: task.cancel())\n",
+        "        owed.waiter.add_done_callback(lambda _: task.cancel())\n",
     ),
     Fault(
         "an ending is cancelled with the request that waits for it",
@@ -486,14 +486,14 @@ FAULTS = (
     Fault(
         "who waits for an ending waits for its last try",
         "ledger/endings.py",
-        "            owed.settle_within(wait.left_s)\n",
+        "            owed.wake_waiter_within(wait.left_s)\n",
         "            pass\n",
     ),
     Fault(
         "who waits for an ending waits for its first try alone",
         "ledger/endings.py",
-        "            owed.settle_within(wait.left_s)\n",
-        "            owed.settle()\n",
+        "            owed.wake_waiter_within(wait.left_s)\n",
+        "            owed.wake_waiter()\n",
     ),
     Fault(
         "who gives up on a reserve does not release it",
@@ -562,9 +562,9 @@ FAULTS = (
         "if not page:",
     ),
     Fault(
-        "the spool is not settled",
+        "an answered ending stays in the spool",
         "ledger/endings.py",
-        "        self._spool.settle(owed.spooled)\n",
+        "        self._spool.remove(owed.spooled)\n",
         "",
     ),
     Fault("the spool has no bound", "ledger/spool.py", "if len(self._waiting) >= self._at_most:", "if False:"),
@@ -635,7 +635,7 @@ FAULTS = (
         "what came too late is forgotten",
         "ledger/endings.py",
         "            self._spool.set_aside(owed.spooled)\n",
-        "            self._spool.settle(owed.spooled)\n",
+        "            self._spool.remove(owed.spooled)\n",
     ),
     Fault(
         "the breaker never closes",
@@ -702,8 +702,8 @@ FAULTS = (
     Fault(
         "what stood before a silence is not looked for",
         "ledger/monitor.py",
-        "            self._doubted.extend(latest for latest in self._latest_marks() if latest not in self._doubted)\n",
-        "            pass\n",
+        "        if now_s - self._replied_s > SILENCE_S:\n",
+        "        if now_s - self._replied_s > 1e9:\n",
     ),
     Fault(
         "only what is lasting tells of a loss",

@@ -69,7 +69,7 @@ async def test_the_journal_is_followed_from_where_a_page_ends(context: OperatorC
 async def test_refusals_are_listed_by_account(context: OperatorContext, base: Store):
     rejection = Rejection(target(limit="1"), Balance(nanos_from_usd("0.90"), 0), nanos_from_usd("0.20"))
     for_two = LoggedRefusal(START_MS, ID, (KEY.account, "team:a"), rejection, model="gpt-4o", trace=TRACE)
-    await base.note_refusals([for_two, replace(for_two, reservation_id="b" * 32, accounts=(KEY.account,))])
+    await base.log_refusals([for_two, replace(for_two, reservation_id="b" * 32, accounts=(KEY.account,))])
     assert len(await list_refusals(context)) == 2
     (row,) = await list_refusals(context, "team:a", trace_url="http://traces/{trace_id}")
     assert (row.reason, row.shortfall, row.trace_url) == ("spent", "0.10", f"http://traces/{TRACE.split('-')[1]}")

@@ -9,7 +9,7 @@ import pytest
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.accounts import key_id
 from budget_middleware.payers import accounts_file
-from budget_middleware.payers.accounts_file import SETTLED_S, AccountsFile
+from budget_middleware.payers.accounts_file import STABLE_S, AccountsFile
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import SettingsError, load
 from budget_middleware.testing import MovableClock, ScriptedApp, call
@@ -62,10 +62,10 @@ def test_f62_a_file_in_the_making_unbinds_nobody(watched, text, caplog):
     watched.write(text)
     assert watched.look() == ALL
     assert watched.file.kinds == {"team", "user"}
-    assert watched.look(after_s=SETTLED_S - 1.1) == ALL
+    assert watched.look(after_s=STABLE_S - 1.1) == ALL
     watched.write(WHOLE)
     assert watched.look() == ALL
-    assert watched.look(after_s=SETTLED_S * 9) == ALL
+    assert watched.look(after_s=STABLE_S * 9) == ALL
     (record,) = caplog.records
     assert "the last good one stays" in record.message
 
@@ -74,13 +74,13 @@ def test_f62_a_file_in_the_making_unbinds_nobody(watched, text, caplog):
 def test_a_file_without_any_key_is_never_used_by_a_running_gateway(watched, name):
     watched.write(IN_THE_MAKING[name])
     for _ in range(20):
-        assert watched.look(after_s=SETTLED_S) == ALL
+        assert watched.look(after_s=STABLE_S) == ALL
 
 
 def test_fewer_keys_are_used_when_the_file_has_settled(watched, caplog):
     watched.write(IN_THE_MAKING["all but the last key"])
     assert watched.look() == ALL
-    assert watched.look(after_s=SETTLED_S) is None
+    assert watched.look(after_s=STABLE_S) is None
     lacks, used = caplog.messages
     assert "lacks 1 of its 10 keys, or accounts of theirs" in lacks
     assert "is used now" in used
@@ -91,14 +91,14 @@ def test_fewer_keys_are_used_when_the_file_has_settled(watched, caplog):
 def test_a_file_that_goes_on_changing_has_not_settled(watched):
     for number in range(1, len(LINES)):
         watched.write("".join(LINES[:number]))
-        assert watched.look(after_s=SETTLED_S) == ALL
+        assert watched.look(after_s=STABLE_S) == ALL
 
 
 def test_one_that_is_touched_is_the_same(watched):
     watched.write(LINES[0])
     watched.look()
     os.utime(watched.path, (1, 1))
-    assert watched.look(after_s=SETTLED_S) == ALL
+    assert watched.look(after_s=STABLE_S) == ALL
     assert watched.look() is None
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_replaced_in_one_step_is_used_at_once(watched, tmp_path):
 
 def test_a_file_that_has_gone_and_comes_back(watched):
     watched.path.unlink()
-    assert watched.look(after_s=SETTLED_S * 9) == ALL
+    assert watched.look(after_s=STABLE_S * 9) == ALL
     watched.write(WHOLE.replace("search", "ads"))
     assert watched.look() == {"team": "ads", "user": "u"}
 

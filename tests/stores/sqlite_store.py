@@ -107,7 +107,7 @@ class SqliteTables:
         put = f"{_NEW_COUNTER} do update set adjusted = excluded.adjusted, repaired_at_seq = excluded.repaired_at_seq"
         self._rows.execute(put, (*counter, 0, 0, *by_hand))
 
-    def keep(self, until_ms: Mapping[Counter, int]) -> None:
+    def retain(self, until_ms: Mapping[Counter, int]) -> None:
         put = f"update counters set keep_until_ms = ? where {_IS_COUNTER}"
         self._rows.executemany(put, [(time_ms, *counter) for counter, time_ms in until_ms.items()])
 

@@ -49,8 +49,8 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     await store.set_limit("team:search", period=Period.MONTH, limit_nanos=250_000_000_000)
     rejection = Rejection(KEY, Balance(280, 1_200_000), 10_000_000_000)
     refused = LoggedRefusal(clock.now_ms, "91d0" * 8, (KEY.account, TEAM.account), rejection, "gpt-4o", TRACE)
-    await store.note_refusals([refused])
-    await store.note(Topic.UNPRICED, "my-model")
+    await store.log_refusals([refused])
+    await store.add_note(Topic.UNPRICED, "my-model")
     sums = Sums(2.0, 1_220.0, 1_080_200.0, 24.5, 300.0, 375.0, 468.75)
     await store.learn({AnswerGroup("gpt-4o-mini", KEY.account): sums})
     client, prefix = store._client(), store._prefix

@@ -36,8 +36,8 @@ in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indire
 
 async def test_every_field_comes_back_and_the_oldest_is_first(store: Store):
     assert await store.refusals() == []
-    await store.note_refusals([HELD])
-    await store.note_refusals([SPENT])
+    await store.log_refusals([HELD])
+    await store.log_refusals([SPENT])
     assert await store.refusals() == [SPENT, HELD]
     assert (await store.counters(), await store.holds()) == ([], [])
     assert (await store.head()).seq == 0
@@ -45,22 +45,22 @@ async def test_every_field_comes_back_and_the_oldest_is_first(store: Store):
 
 async def test_the_last_ones_are_kept(open_store: Callable[..., Store]):
     store = open_store(Retention(refusals_max=3))
-    await store.note_refusals([replace(SPENT, reservation_id=f"r{n}", time_ms=START_MS + n) for n in range(4)])
-    await store.note_refusals([replace(SPENT, reservation_id="last", time_ms=START_MS + 9)])
+    await store.log_refusals([replace(SPENT, reservation_id=f"r{n}", time_ms=START_MS + n) for n in range(4)])
+    await store.log_refusals([replace(SPENT, reservation_id="last", time_ms=START_MS + 9)])
     assert [refusal.reservation_id for refusal in await store.refusals()] == ["r2", "r3", "last"]
 
 
 async def test_they_are_forgotten_in_time(store: Store, clock: MovableClock):
-    await store.note_refusals([SPENT])
+    await store.log_refusals([SPENT])
     clock.advance(s=35 * 86_400)
-    await store.note_refusals([replace(SPENT, reservation_id="new", time_ms=clock())])
+    await store.log_refusals([replace(SPENT, reservation_id="new", time_ms=clock())])
     assert [refusal.reservation_id for refusal in await store.refusals()] == ["new"]
 
 
 @in_redis
 async def test_the_server_drops_what_nobody_adds_to(store: Store):
     assert isinstance(store, ClockedRedisStore)
-    await store.note_refusals([SPENT])
+    await store.log_refusals([SPENT])
     left_ms = await store._client().pttl(f"{store._prefix}refusals")
     assert 0 < left_ms <= 35 * 86_400_000
 
@@ -68,7 +68,7 @@ async def test_the_server_drops_what_nobody_adds_to(store: Store):
 @in_redis
 async def test_a_refusal_that_cannot_be_read_hides_no_other(store: Store):
     assert isinstance(store, ClockedRedisStore)
-    await store.note_refusals([SPENT])
+    await store.log_refusals([SPENT])
     sound = (await store._client().xrange(f"{store._prefix}refusals"))[0][1]
     poison = [{"time": "1"}, {**sound, "estimate": "many"}, {**sound, "target": "x"}]
     unlimited = {**sound, "target": sound["target"].rsplit(" ", 1)[0] + " -"}
@@ -84,7 +84,7 @@ async def test_a_refusal_that_cannot_be_read_hides_no_other(store: Store):
 async def test_a_key_of_another_type_is_told_and_refuses_the_log_alone(store: Store):
     assert isinstance(store, ClockedRedisStore)
     await store._client().set(f"{store._prefix}refusals", "not ours")
-    for call in (store.note_refusals([SPENT]), store.refusals()):
+    for call in (store.log_refusals([SPENT]), store.refusals()):
         with pytest.raises(StoreRefused):
             await call
     assert await store.damage() == [Damage(f"{store._prefix}refusals", Flaw.WRONG_TYPE)]

@@ -12,21 +12,21 @@ _CHECK = "gateways"
 
 def fingerprint_findings(own: str, notes: Sequence[Note], *, now_ms: int, neighbours: Sequence[str]) -> list[Finding]:
     """``own`` is the fingerprint of this shell's settings, ``neighbours`` the namespaces beside an empty one."""
-    noted = sorted((note for note in notes if note.topic is Topic.SETTINGS), key=lambda note: note.time_ms)
-    if neighbours and not noted:
+    fingerprints = sorted((note for note in notes if note.topic is Topic.SETTINGS), key=lambda note: note.time_ms)
+    if neighbours and not fingerprints:
         message = f"this namespace is empty, others in this store are not: {', '.join(neighbours[:10])}"
         return [Finding(_CHECK, Health.WARN, message, "set BUDGET_NAMESPACE to that of the gateways")]
-    if not noted:
+    if not fingerprints:
         return [Finding(_CHECK, Health.OK, "none has told its settings on this ledger yet")]
-    *_, latest = noted
-    alive = [note for note in noted if note.time_ms >= now_ms - ALIVE_MS]
+    *_, latest = fingerprints
+    alive = [note for note in fingerprints if note.time_ms >= now_ms - ALIVE_MS]
     if disagreed := _all_differences(alive):
         message = f"{disagreed} differ between gateways that run now, which count the same requests on other counters"
         return [Finding(_CHECK, Health.FAIL, message, "give all of them the same settings, and restart them")]
     if ours := differences(own, latest.text):
         message = f"{', '.join(ours)} of this shell differ from those of the gateways"
         return [Finding(_CHECK, Health.WARN, message, "run commands with the gateways' environment")]
-    if changed := _all_differences(noted):
+    if changed := _all_differences(fingerprints):
         message = f"agree; {changed} were changed within the time that counters are kept"
         return [Finding(_CHECK, Health.OK, message)]
     return [Finding(_CHECK, Health.OK, "agree on secret, time zone and periods, and so does this shell")]

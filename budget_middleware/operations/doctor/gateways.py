@@ -26,7 +26,7 @@ _MEANINGS: Final = {
 """What a note means, and how to fix it."""
 
 
-def noted_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
+def note_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
     """What gateways noted in the store since they began to keep it."""
     findings = [
         Finding("gateway", Health.WARN, _passed(note.text), "name its API in BUDGET_ROUTES, if it is one")
@@ -41,23 +41,23 @@ def noted_findings(notes: Sequence[Note], settings: Settings) -> list[Finding]:
     ]
 
 
-def _passed(noted: str) -> str:
-    method, path = _method_and_path(noted)
+def _passed(text: str) -> str:
+    method, path = _method_and_path(text)
     return f"{path}: {method} passes unmetered"
 
 
-def _unmetered_finding(noted: Sequence[str], settings: Settings) -> Finding:
+def _unmetered_finding(texts: Sequence[str], settings: Settings) -> Finding:
     """Whether what nobody meters is refused, and if not, the settings that refuse all but what has passed so far."""
     if settings.unmetered is Unmetered.REFUSE:
         return Finding("unmetered", Health.OK, "BUDGET_UNMETERED=refuse: what is on no known route is answered 403")
     message = "BUDGET_UNMETERED=pass: a request on a route that is not known costs nothing here"
-    paths = dict.fromkeys(_method_and_path(text)[1].replace("{id}", "*") for text in noted)
+    paths = dict.fromkeys(_method_and_path(text)[1].replace("{id}", "*") for text in texts)
     rules = "; ".join(f"-{path}" for path in paths if re.fullmatch(r"/[^\s=?#;,]+", path) and path.strip("/*"))
     keeping = f" and BUDGET_ROUTES='{rules}', without those that call a model" if rules else ""
-    status = Health.WARN if noted else Health.OK
+    status = Health.WARN if texts else Health.OK
     return Finding("unmetered", status, message, f"set BUDGET_UNMETERED=refuse{keeping}")
 
 
-def _method_and_path(noted: str) -> tuple[str, str]:
-    method, _, path = ("POST", "", noted) if noted.startswith("/") else noted.partition(" ")
+def _method_and_path(text: str) -> tuple[str, str]:
+    method, _, path = ("POST", "", text) if text.startswith("/") else text.partition(" ")
     return method, path

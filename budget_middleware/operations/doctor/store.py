@@ -8,7 +8,7 @@ from budget_middleware.operations.binding import runtime_rules
 from budget_middleware.operations.context import no_answer
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
-from budget_middleware.operations.doctor.gateways import noted_findings
+from budget_middleware.operations.doctor.gateways import note_findings
 from budget_middleware.operations.doctor.journal import journal_finding
 from budget_middleware.operations.doctor.server import server_findings
 from budget_middleware.operations.doctor.settings import limits_finding
@@ -62,10 +62,10 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     head = await store.head()
     neighbours = await store.neighbours() if head.seq == 0 else ()
     own = fingerprint_of(settings)
-    noted = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
-    noted += noted_findings(notes, settings)
+    findings = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
+    findings += note_findings(notes, settings)
     journal = await journal_finding(store, journal_max=settings.journal_max)
-    return [limits_finding(settings, runtime), *await server_findings(settings, store), *records, journal, *noted]
+    return [limits_finding(settings, runtime), *await server_findings(settings, store), *records, journal, *findings]
 
 
 def _record_findings(damage: Sequence[Damage]) -> list[Finding]:

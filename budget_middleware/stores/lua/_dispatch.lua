@@ -1,8 +1,8 @@
 -- Behind the verbs of a script: does those of the call, each whatever became of those before it. In the place of one that
 -- failed stands a text, why; it has changed nothing.
 
--- Redis tells its own errors in a table since 7.0, and in a text before.
-local function told(fault)
+-- Redis reports its own errors in a table since 7.0, and as a text before.
+local function error_text(fault)
   return tostring(type(fault) == 'table' and fault.err or fault)
 end
 
@@ -13,7 +13,7 @@ local function run(keys, args)
     local last = at + tonumber(args[at])
     trace, wants_entries, records, seq_before = args[at + 2], true, {}, seq
     local is_done, reply = pcall(verbs[args[at + 1]], spread(args, at + 3, last))
-    replies[number] = is_done and reply or told(reply)
+    replies[number] = is_done and reply or error_text(reply)
     at = last + 1
   end
   write_all_waiting()

@@ -69,7 +69,7 @@ local function begin_log(state)
 end
 
 -- Makes a new version of all limits, in which these fields were changed.
-local function note_changes(state, fields, changes_max, at_least)
+local function log_changes(state, fields, changes_max, at_least)
   begin_log(state)
   -- A time, not a count: a store that was emptied, or fell back to what a replica had, would come to a version that
   -- gateways know, and to other limits.

@@ -4,12 +4,12 @@
 
 local mends, found
 
-local function tell(flaw, key)
+local function report(flaw, key)
   found[#found + 1] = flaw
   found[#found + 1] = key
 end
 
--- Redis tells the type in a table of its own.
+-- Redis replies with the type in a table.
 local function type_of(name)
   return call('TYPE', PREFIX .. name).ok
 end
@@ -23,7 +23,7 @@ local function examine_index(name)
   for _, id in ipairs(call('ZRANGE', PREFIX .. name, '0', '-1')) do
     local known, is_damaged = find_known_format(id)
     if not is_damaged and (not known or known.state ~= STATE_PENDING) then
-      tell('lease_without_reservation', 'r:' .. id)
+      report('lease_without_reservation', 'r:' .. id)
       if mends then call('ZREM', PREFIX .. name, id) end
     end
   end
@@ -36,7 +36,7 @@ end
 
 local function examine_reservation(id)
   local known, is_damaged = find_known_format(id)
-  if is_damaged then return tell('unreadable', 'r:' .. id) end
+  if is_damaged then return report('unreadable', 'r:' .. id) end
   if not known or known.state ~= STATE_PENDING then return end
   local is_whole_lease = true
   for _, index in ipairs(indexes_of(known)) do
@@ -45,7 +45,7 @@ local function examine_reservation(id)
       if mends then try('ZADD', index, known.due, id) end
     end
   end
-  if not is_whole_lease then tell('reservation_without_lease', 'r:' .. id) end
+  if not is_whole_lease then report('reservation_without_lease', 'r:' .. id) end
 end
 
 local function held_by_kinds()
@@ -69,12 +69,12 @@ local function examine_totals()
   end
   local sums, totals, is_wrong = held_by_kinds(), try('HGETALL', TOTALS), false
   if totals.err then totals, is_wrong = {}, true end
-  local told = {}
-  for index = 1, #totals, 2 do told[totals[index]] = totals[index + 1] end
-  for kinds, nanos in pairs(told) do is_wrong = is_wrong or nanos ~= whole(sums[kinds] or 0) end
-  for kinds, nanos in pairs(sums) do is_wrong = is_wrong or whole(nanos) ~= (told[kinds] or '0') end
+  local recorded = {}
+  for index = 1, #totals, 2 do recorded[totals[index]] = totals[index + 1] end
+  for kinds, nanos in pairs(recorded) do is_wrong = is_wrong or nanos ~= whole(sums[kinds] or 0) end
+  for kinds, nanos in pairs(sums) do is_wrong = is_wrong or whole(nanos) ~= (recorded[kinds] or '0') end
   if not is_wrong then return end
-  tell('wrong_total', KEY_TOTALS)
+  report('wrong_total', KEY_TOTALS)
   if mends then
     call('DEL', TOTALS)
     for kinds, nanos in pairs(sums) do call('HSET', TOTALS, kinds, whole(nanos)) end
@@ -85,14 +85,14 @@ local function examine_hash(name)
   -- Of limits there may be 100,000; their fields are read in pages, elsewhere.
   if match(name, '^limits') then return end
   local fields = call('HGETALL', PREFIX .. name)
-  local told = {}
-  for index = 1, #fields, 2 do told[fields[index]] = fields[index + 1] end
+  local values = {}
+  for index = 1, #fields, 2 do values[fields[index]] = fields[index + 1] end
   if name == KEY_META then
-    local is_sound = is_meta_sound(told.seq or '0', told.limits_version or '0', told.bookings or '0', told.entries or '0')
-    if not is_sound then tell('unreadable', name) end
+    local is_sound = is_meta_sound(values.seq or '0', values.limits_version or '0', values.bookings or '0', values.entries or '0')
+    if not is_sound then report('unreadable', name) end
   elseif match(name, '^c:') then
-    for _, figure in ipairs({told.spent or '0', told.reserved or '0', told.adjusted or '0'}) do
-      if not is_whole(figure) then return tell('unreadable', name) end
+    for _, figure in ipairs({values.spent or '0', values.reserved or '0', values.adjusted or '0'}) do
+      if not is_whole(figure) then return report('unreadable', name) end
     end
   end
 end
@@ -100,12 +100,12 @@ end
 local function examine_adjustment(name)
   local is_read, targets, amount = pcall(find_adjustment, PREFIX .. name)
   local _, is_sound = parse_targets(is_read and targets or ' ')
-  if not is_sound or not are_amounts((string.gsub(amount, ':%-', ':'))) then tell('unreadable', name) end
+  if not is_sound or not are_amounts((string.gsub(amount, ':%-', ':'))) then report('unreadable', name) end
 end
 
 local function examine_learnt(name)
   if read_sums(call('GET', PREFIX .. name) or '') then return end
-  tell('unreadable', name)
+  report('unreadable', name)
   if mends then call('DEL', PREFIX .. name) end
 end
 
@@ -117,11 +117,11 @@ local INDEXES = {
 local function examine(name)
   local kind = match(name, '^([acehpr]):.') or name
   local is_named_well = KEY_TYPES[kind] and (not HAVE_COUNTERS[kind] or is_counter_name(string.sub(name, 3)))
-  if not is_named_well then return tell('foreign', name) end
+  if not is_named_well then return report('foreign', name) end
   if kind == KEY_TOTALS then return examine_totals() end
   local its_type = type_of(name)
   if its_type == 'none' then return end
-  if its_type ~= KEY_TYPES[kind] and its_type ~= PREVIOUS_TYPES[kind] then return tell('wrong_type', name) end
+  if its_type ~= KEY_TYPES[kind] and its_type ~= PREVIOUS_TYPES[kind] then return report('wrong_type', name) end
   if kind == KEY_RESERVATION then return examine_reservation(string.sub(name, 3)) end
   if kind == KEY_ADJUSTMENT then return examine_adjustment(name) end
   if kind == KEY_LEARNT then return examine_learnt(name) end

@@ -9,9 +9,9 @@ local function merged(older, newer)
   return newer
 end
 
-local function learn_one(group, told)
+local function learn_one(group, packed)
   local key = PREFIX .. KEY_LEARNT .. ':' .. group
-  local known, newer = try('GET', key), read_sums(told)
+  local known, newer = try('GET', key), read_sums(packed)
   local older = type(known) == 'string' and read_sums(known)
   -- A missing key is false.
   if known and not older then call('DEL', key) end

@@ -12,6 +12,6 @@ function verbs.limit(nanos, fields, shape, changes_max)
     if nanos == '' then call('HDEL', LIMITS, field) else call('HSET', LIMITS, field, nanos) end
   end
   if nanos ~= '' then add_shapes(state, shape) end
-  note_changes(state, changed, changes_max, NOW)
+  log_changes(state, changed, changes_max, NOW)
   return answer(STATUS_UNKNOWN)
 end

@@ -51,7 +51,7 @@ function verbs.write_back_limits(known_generation, known_version, reports_loss, 
     changed[at] = field
   end
   if #changed > 0 then
-    note_changes(state, changed, changes_max, math.max(NOW, known_at + 1))
+    log_changes(state, changed, changes_max, math.max(NOW, known_at + 1))
     for _, field in ipairs(changed) do call('HSET', WRITTEN_BACK, field, known_version) end
     call('PEXPIRE', WRITTEN_BACK, remembered_ms)
   else

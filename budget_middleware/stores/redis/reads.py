@@ -232,7 +232,7 @@ class RedisReads(RedisLink):
         kept = [record for score, record in found if (score >= bound if is_backwards else score <= bound)]
         return kept, int(bound)
 
-    async def note(self, topic: Topic, text: str) -> None:
+    async def add_note(self, topic: Topic, text: str) -> None:
         now_ms = (await self.head()).now_ms
         with outages_named():
             async with self._client().pipeline(transaction=True) as pipe:
@@ -263,7 +263,7 @@ class RedisReads(RedisLink):
         found.discard(self._meta)
         return sorted(key.removeprefix("{").removesuffix(f"}}:{keys.META}") for key in found)
 
-    async def note_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
+    async def log_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         key = f"{self._prefix}{keys.REFUSALS}"
         with outages_named():
             async with self._client().pipeline(transaction=True) as pipe:

@@ -112,10 +112,10 @@ class RedisStore(RedisLimits):
     async def sweep(self, *, at_most: int, trace: str = "") -> Answer:
         return answer_of(await self._call("sweep", trace, str(at_most)))
 
-    async def learn(self, told: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
-        words = [word for group, sums in told.items() for word in (group.name, pack_sums(sums))]
+    async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
+        words = [word for group, sums in sums_by_group.items() for word in (group.name, pack_sums(sums))]
         reply = await self._call("learn", "", *words)
-        merged = zip(told, map(unpack_sums, reply), strict=True)
+        merged = zip(sums_by_group, map(unpack_sums, reply), strict=True)
         return {group: sums for group, sums in merged if sums is not None}
 
     # Limits that operators set at run time.
