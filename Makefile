@@ -107,6 +107,11 @@ ESTIMATES := .venv-estimates
 estimates: $(ESTIMATES)/.ready ## how far off estimates are, by tokenizers
 	@$(ESTIMATES)/bin/python -m benchmarks.estimates
 
+# Windows of budgets under fixed and learned estimates. `make estimates-replay TRACES=DIR` reads real traces.
+TRACES ?=
+estimates-replay: $(READY) ## early refusals and overspending of estimates, replayed: some minutes
+	@$(BIN)/python -m benchmarks.estimates_replay $(if $(TRACES),--traces "$(TRACES)") $(ARGS)
+
 # Looks for bytes that break the parsers, led by what they reach. `make fuzz ARGS=-max_total_time=3600`.
 fuzz: $(READY) ## look for bytes that break the parsers
 	@$(BIN)/python -m pip install --quiet --group fuzz

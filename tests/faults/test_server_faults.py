@@ -18,7 +18,7 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import figures, until, until_figures
 from tests.stores.audit import audit, audit_report
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
 
 WORDS = 60
 
