@@ -1,7 +1,9 @@
 """What every test may ask for: a real server, a namespace of its own, an environment without settings."""
 
 import os
+import resource
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,14 @@ hypothesis.settings.load_profile("ci")
 
 # A shell that runs the tests in its background ignores SIGINT, and so would the processes that some of them interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+MOST_BYTES = 6 * 2**30
+"""What one process may write to: a test that runs away gets a MemoryError, and the machine keeps its memory.
+
+RLIMIT_DATA counts what is writable: Go, V8 and their like may still reserve as much address space as they want.
+"""
+if sys.platform == "linux":
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
 SESSION = f"test-{uuid4().hex[:8]}"

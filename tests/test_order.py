@@ -31,6 +31,7 @@ OF_THE_REPOSITORY = {
     "test_failure_modes_doc.py",
     "test_invariants.py",
     "test_order.py",
+    "test_runaway_tests.py",
     "test_security_doc.py",
     "test_tidy.py",
 }

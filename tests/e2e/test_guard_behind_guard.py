@@ -11,7 +11,7 @@ from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import uvicorn_worker, wait_for_socket
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 CALLS = 50
 # 2 tokens at $1,000 a million are .002; one of them is asked for, so that both guards together hold no more than that.

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.many_limits import Visit, visit_twice
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 SECONDS = 4.0
 STALL_MS = 1_000

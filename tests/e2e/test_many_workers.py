@@ -17,7 +17,7 @@ from budget_middleware.stores.redis import RedisStore
 from budget_middleware.telemetry.names import counter_attributes
 from tests.e2e.servers import uvicorn_worker, wait_for_socket
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 WORKERS = 8
 REQUESTS = 10_000

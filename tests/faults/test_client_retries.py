@@ -20,7 +20,7 @@ from tests.stores.audit import audit
 from tests.stores.clocked import evaluate_by_client
 from tests.stores.verbs import Verb, adjust, figures, finalize, grow, release, reserve, send, target
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 LOST = pytest.mark.parametrize("fault", [Fault.LOSE_REQUEST, Fault.LOSE_REPLY])
 

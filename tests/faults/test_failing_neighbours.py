@@ -18,7 +18,7 @@ from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until_figures
 from tests.stores.audit import audit
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 AT_ONCE = 30
 TIMEOUT_S = 10.0

@@ -9,7 +9,7 @@ from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import OUTPUT_NANOS
 from tests.faults.waiting import figures, until
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 MESSAGE = {"role": "user", "content": "x" * 65}  # With its keys 80 bytes, which are 20 tokens.
 INPUT_NANOS = 20_000

@@ -11,7 +11,7 @@ from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until, until_figures
 from tests.stores.audit import audit
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 
 @pytest.mark.proves("I8", "I10")

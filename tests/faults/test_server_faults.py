@@ -18,7 +18,7 @@ from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import figures, until, until_figures
 from tests.stores.audit import audit, audit_report
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 WORDS = 60
 

@@ -11,7 +11,7 @@ from tests.faults.gateway import actual_nanos
 from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import until, until_figures
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 
 async def _owed_on_disk(folder: Path, count: int) -> None:

@@ -19,7 +19,7 @@ from tests.faults.gateway import Gateway, ServerCommand, uvicorn
 from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import figures, until_figures
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 MESSAGE = {"role": "user", "content": "x" * 65}  # With its keys 80 bytes, which are 20 tokens.
 CHUNKS = 138

@@ -17,7 +17,7 @@ from tests.faults.gateway import USD, Gateway, actual_nanos
 from tests.faults.proxy import FaultProxy
 from tests.faults.waiting import until, until_figures
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 LIMIT_NANOS = USD // 1_000
 """Some eight requests."""

@@ -17,7 +17,7 @@ from tests.faults.gateway import USD, Gateway, Reply, actual_nanos, seen_nanos
 from tests.faults.proxy import Fault, FaultProxy
 from tests.faults.waiting import figures, until, until_figures
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 LEASE_MS = 1_000
 A_SIXTY_CENT_ANSWER = {"words": 60_000}

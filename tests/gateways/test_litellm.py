@@ -17,7 +17,7 @@ from budget_middleware.demo.servers import EXAMPLES
 from tests.gateways.running import HERE, PYTHON, Books, account_of, running
 
 # It takes half a minute to start where two cores serve everybody.
-pytestmark = [pytest.mark.gateways, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.gateways
 
 # Two words at 2.50 USD and the answer's twenty at 10 USD per million tokens; a fraction of that for `fast`.
 COST_USD = {"gpt-4o": "0.000205", "fast": "0.0000123", "house": "0.000042"}

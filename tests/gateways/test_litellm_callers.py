@@ -13,7 +13,7 @@ from budget_middleware.core.accounts import key_id
 from budget_middleware.demo.servers import EXAMPLES
 from tests.gateways.running import HERE, PYTHON, REPOSITORY, Books, account_of, running
 
-pytestmark = [pytest.mark.gateways, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.gateways
 
 QUESTION = {"model": "gpt-4o", "messages": [{"role": "user", "content": "two words"}], "max_tokens": 50}
 COST_USD = "0.000205"

@@ -14,7 +14,7 @@ from tests.bills.exchanges import EXCHANGES, Exchange, booked_usd
 from tests.gateways.running import HERE, PYTHON
 
 # It takes half a minute to import where two cores serve everybody.
-pytestmark = [pytest.mark.gateways, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.gateways
 
 COMPARED = {name: exchange for name, exchange in EXCHANGES.items() if exchange.litellm}
 

@@ -8,7 +8,7 @@ import pytest
 from budget_middleware.stores.redis import RedisStore
 from tests.overload.burst import BUDGET_NANOS, CALL_NANOS, Outcome, ask, burst, workers
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 
 async def spent_nanos(server_url: str, namespace: str) -> int:

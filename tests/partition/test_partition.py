@@ -12,7 +12,7 @@ from tests.partition.conftest import StartGateway
 from tests.partition.namespaces import Wire
 from tests.stores.audit import audit
 
-pytestmark = [pytest.mark.partition, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.partition
 
 DONE = b"data: [DONE]\n\n\r\n0\r\n\r\n"
 

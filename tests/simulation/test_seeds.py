@@ -13,8 +13,6 @@ from tests.simulation.hosts import MemoryHost, ScriptsHost
 from tests.simulation.run import simulate
 from tests.simulation.world import OpenHost
 
-pytestmark = pytest.mark.timeout(300)
-
 SPANS = [range(first, first + 50) for first in range(1, 401, 50)]
 SCRIPTS_SEEDS = range(401, 451)
 
