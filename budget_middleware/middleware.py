@@ -22,7 +22,7 @@ from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests, template_of
-from budget_middleware.routing import Router, Standing
+from budget_middleware.routing import RouteKind, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
@@ -118,7 +118,7 @@ class BudgetMiddleware:
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._router.route_of(scope)
         # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
-        is_clear = route.standing is not Standing.UNCLEAR or self._settings.mode is Mode.SHADOW
+        is_clear = route.kind is not RouteKind.UNCLEAR or self._settings.mode is Mode.SHADOW
         if route.api is not None and is_clear:
             self._check_store()
             if not self._hears_of_shutdown:

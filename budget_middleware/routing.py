@@ -46,7 +46,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
 _MOST_ITEMS: Final = 100
 
 
-class Standing(IntEnum):
+class RouteKind(IntEnum):
     """What a path is to the budget, the dearest last."""
 
     FREE = 0
@@ -64,7 +64,7 @@ class Standing(IntEnum):
 class Route(NamedTuple):
     """What a path says. `path` is the reading that the API knows."""
 
-    standing: Standing
+    kind: RouteKind
     path: str
     api: Api | None = None
 
@@ -90,28 +90,28 @@ class Router:
     def _find(self, path: str, raw_path: bytes, root_path: str) -> Route:
         readings = readings_of(path, raw_path=raw_path, root_path=root_path)
         if readings is None:
-            return Route(Standing.UNCLEAR, path)
+            return Route(RouteKind.UNCLEAR, path)
         routes = [self._judge(reading) for reading in readings]
         if len(routes) == 1:
             return routes[0]
         plain = [route for route in routes if is_plain(route.path)]
         called = [route for route in plain if route.api] or [route for route in routes if route.api]
-        dearest = max(called or plain or routes, key=_standing)
+        dearest = max(called or plain or routes, key=_kind)
         calls = {_call(route.api, route.path) for route in called if route.api is not None}
-        return dearest if len(calls) <= 1 else dearest._replace(standing=Standing.UNCLEAR)
+        return dearest if len(calls) <= 1 else dearest._replace(kind=RouteKind.UNCLEAR)
 
     def _judge(self, path: str) -> Route:
         for pattern, api in self._rules:
             if pattern.search(path):
-                return Route(Standing.EXEMPT if api is None else Standing.METERED, path, api)
+                return Route(RouteKind.EXEMPT if api is None else RouteKind.METERED, path, api)
         for api in self._own_apis:
             if api.matches(path):
-                return Route(Standing.METERED, path, api)
+                return Route(RouteKind.METERED, path, api)
         api = api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None
-            return Route(Standing.SHARED if is_shared else Standing.METERED, path, api)
-        return Route(Standing.FREE if is_free_route(path) else Standing.UNKNOWN, path)
+            return Route(RouteKind.SHARED if is_shared else RouteKind.METERED, path, api)
+        return Route(RouteKind.FREE if is_free_route(path) else RouteKind.UNKNOWN, path)
 
 
 def _pattern(rule: RouteRule) -> re.Pattern[str]:
@@ -123,7 +123,7 @@ def _pattern(rule: RouteRule) -> re.Pattern[str]:
 def is_call(route: Route, scope: Scope, *, document: object, n_bytes: int) -> bool:
     """Whether a body makes a request at a shared path a call of the API there; what cannot be read does."""
     fields = _FIELDS.get(route.api.name) if route.api is not None else None
-    if route.standing is not Standing.SHARED or fields is None:
+    if route.kind is not RouteKind.SHARED or fields is None:
         return True
     if document is UNREADABLE or isinstance(document, PartialBody):
         return n_bytes > 0
@@ -137,8 +137,8 @@ def _names_in(query: bytes) -> set[str]:
     return {name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)} if query else set()
 
 
-def _standing(route: Route) -> Standing:
-    return route.standing
+def _kind(route: Route) -> RouteKind:
+    return route.kind
 
 
 def _call(api: Api, path: str) -> tuple[str, str | None]:

@@ -1,7 +1,7 @@
 """For tests of gateways behind the middleware, and for our own. Nothing here sleeps.
 
 `MovableClock` is time that moves only when it is told to, `ScriptedApp` an ASGI app that answers as its
-script says, `Call` the server and the client of one request.
+script says, `PlayedRequest` the server and the client of one request.
 """
 
 import asyncio
@@ -125,7 +125,7 @@ def event_stream(*events: object) -> tuple[Message, ...]:
     return start(content_type="text/event-stream"), *map(event, events), chunk(is_last=True)
 
 
-class Call:
+class PlayedRequest:
     """One request as a server and its client play it. `messages` grows while the app answers.
 
     A body in bytes is sent in one message, a list of bytes in one each without `content-length`, anything
@@ -239,9 +239,9 @@ class Call:
         return is_start != bool(self.messages) and not self.is_complete
 
 
-async def call(app: ASGIApp, body: object = b"", **options: Any) -> Call:
-    """Play one request to its end; options are those of `Call`."""
-    return await Call(body, **options).run(app)
+async def call(app: ASGIApp, body: object = b"", **options: Any) -> PlayedRequest:
+    """Play one request to its end; options are those of `PlayedRequest`."""
+    return await PlayedRequest(body, **options).run(app)
 
 
 def _as_bytes(body: object) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from budget_middleware.testing import Call, Gate, ScriptedApp, call, chunk, client_gone, json_answer, start
+from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, chunk, client_gone, json_answer, start
 
 END = chunk(is_last=True)
 
@@ -26,7 +26,7 @@ async def test_the_script_waits_calls_and_raises():
     async def answer(receive, send):
         await send(start())
 
-    played = Call()
+    played = PlayedRequest()
     task = asyncio.create_task(played.run(ScriptedApp(gate, answer, error)))
     await gate.reached()
     assert (played.status, played.headers, played.is_complete) == (0, {}, False)

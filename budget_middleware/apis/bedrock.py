@@ -17,7 +17,7 @@ from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.ordinary import Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
-from budget_middleware.apis.paths import ends_in_behind
+from budget_middleware.apis.paths import ends_in_after
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
 from budget_middleware.apis.rerank import with_searches
 from budget_middleware.apis.seen import Seen
@@ -90,7 +90,7 @@ class Bedrock(JsonApi):
 
     name = "bedrock"
     provider = "aws.bedrock"
-    path = ends_in_behind(
+    path = ends_in_after(
         "/model/", "(?P<model>.+)/(?=[a-z])(?:invoke|invoke-with-response-stream|converse|converse-stream)"
     )
     media = ANTHROPIC_MEDIA

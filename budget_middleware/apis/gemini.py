@@ -22,7 +22,7 @@ from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.ordinary import Count, FailureFields, Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
-from budget_middleware.apis.paths import ends_in, ends_in_behind
+from budget_middleware.apis.paths import ends_in, ends_in_after
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, whole_number
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, take_grounding
@@ -146,7 +146,7 @@ class Gemini(JsonApi):
 
     name = "gemini"
     provider = "gcp.gemini"
-    path = ends_in_behind(
+    path = ends_in_after(
         "/models/", "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
     )
     media = GEMINI_MEDIA

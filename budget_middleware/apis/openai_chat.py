@@ -135,7 +135,7 @@ class OpenAIChat(JsonApi):
         if chunk["usage"] is None:
             return without_null_usage(data)
         choices = chunk.get("choices")
-        return None if isinstance(choices, list) and not any(map(_says_something, choices)) else data
+        return None if isinstance(choices, list) and not any(map(_has_content, choices)) else data
 
     def _read(self, answer: Mapping[str, object], seen: Seen) -> None:
         if isinstance(choices := answer.get("choices"), list):
@@ -208,7 +208,7 @@ def _hides_input(body: Mapping[str, object]) -> bool:
     return reads_more_input or has_server_tools(body.get("tools"))
 
 
-def _says_something(choice: object) -> bool:
+def _has_content(choice: object) -> bool:
     """OpenAI's usage comes without choices; LiteLLM's with one that has an empty delta."""
     facts = dict(mapping_of(choice))
     facts.pop("index", None)

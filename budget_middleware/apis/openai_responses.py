@@ -94,7 +94,7 @@ class OpenAIResponses(JsonApi):
         if isinstance(output := response.get("output"), list) and _is_at_end(response):
             seen.take_text(sum(_read_item(mapping_of(item), seen) for item in output))
         self._read(response, seen)
-        seen.goes_on_unread |= not _is_at_end(response)
+        seen.continues_unread |= not _is_at_end(response)
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
         """Read a typed event: text as it comes, the usage with the response's end."""
@@ -112,8 +112,8 @@ class OpenAIResponses(JsonApi):
             seen.terminal = True
             _read_what_came_whole(response, seen)
         # In the background it is worked on whether or not anybody reads: what was read is not what it costs.
-        seen.goes_on_unread = response.get("background") is True if response else seen.goes_on_unread
-        seen.goes_on_unread &= not seen.terminal
+        seen.continues_unread = response.get("background") is True if response else seen.continues_unread
+        seen.continues_unread &= not seen.terminal
         return data
 
     def _read(self, response: Mapping[str, object], seen: Seen) -> None:

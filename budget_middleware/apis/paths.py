@@ -34,7 +34,7 @@ def ends_in(route: str) -> re.Pattern[str]:
     return re.compile(rf"{route}/*+\Z", _FLAGS)
 
 
-def ends_in_behind(start: str, route: str) -> re.Pattern[str]:
+def ends_in_after(start: str, route: str) -> re.Pattern[str]:
     """The same where `start` comes first, and the route may hold anything: only the first `start` is looked at."""
     return re.compile(rf"\A(?>.*?{start}){route}/*+\Z", _FLAGS)
 

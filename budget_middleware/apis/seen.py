@@ -57,7 +57,7 @@ class Seen:
     # The id of a response that is worked on in the background, or was.
     background_id: str = field(default="", compare=False)
     # The work goes on even if nobody reads the answer.
-    goes_on_unread: bool = False
+    continues_unread: bool = False
     # What the answer says of its own end.
     finish: Finish | None = field(default=None, compare=False)
     # Why the usage is not sure, and the names of its fields.

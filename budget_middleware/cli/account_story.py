@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from budget_middleware.cli.account_table import table_rows
-from budget_middleware.cli.output import Table, say
+from budget_middleware.cli.output import Table, print_line
 from budget_middleware.cli.wording import counted, counter_words
 from budget_middleware.core.model import Status
 from budget_middleware.operations.account_explanation import (
@@ -12,19 +12,19 @@ from budget_middleware.operations.account_explanation import (
     RefusalSum,
     ShareRow,
 )
-from budget_middleware.operations.values import said
+from budget_middleware.operations.values import format_amount
 
 
-def say_account(explanation: AccountExplanation) -> None:
+def print_account(explanation: AccountExplanation) -> None:
     """Write the sentences, then the table of what they are about."""
     for counter in explanation.counters:
         for line in _sentences(counter):
-            say(line)
+            print_line(line)
     for refusals in explanation.refusal_sums:
-        say(_refused(refusals))
+        print_line(_refused(refusals))
     if rows := table_rows(explanation):
-        say("")
-        Table().say(rows)
+        print_line("")
+        Table().write(rows)
 
 
 def _sentences(counter: ExplainedCounter) -> Iterator[str]:
@@ -37,19 +37,21 @@ def _sentences(counter: ExplainedCounter) -> Iterator[str]:
             yield f"  {_SAYS[status](counter.changes[status])}{whom}."
     if counter.oldest_hold_age_s is not None:
         yield (
-            f"  {counted(counter.holds, 'reservation')} of {said(counter.held)} pending,"
+            f"  {counted(counter.holds, 'reservation')} of {format_amount(counter.held)} pending,"
             f" the oldest since {counter.oldest_hold} ({counter.oldest_hold_age_s:.1f} s)."
         )
     if not counter.unexplained.is_nothing:
-        yield f"  NOTHING EXPLAINS {said(counter.unexplained)} of what is spent: run `budget-middleware audit`."
+        unexplained = format_amount(counter.unexplained)
+        yield f"  NOTHING EXPLAINS {unexplained} of what is spent: run `budget-middleware audit`."
 
 
 def _standing(counter: ExplainedCounter) -> str:
     limit = "no limit"
     if counter.limit is not None and counter.available is not None:
-        limit = f"limit {said(counter.limit)}, available {said(counter.available)}"
+        limit = f"limit {format_amount(counter.limit)}, available {format_amount(counter.available)}"
     until = f", resets at {counter.resets_at}" if counter.resets_at else ""
-    return f"{counter_words(counter)}: spent {said(counter.spent)}, reserved {said(counter.reserved)}, {limit}{until}"
+    used = f"spent {format_amount(counter.spent)}, reserved {format_amount(counter.reserved)}"
+    return f"{counter_words(counter)}: {used}, {limit}{until}"
 
 
 def _came_before(counter: ExplainedCounter) -> str:
@@ -63,47 +65,48 @@ def _came_before(counter: ExplainedCounter) -> str:
         return ""
     return (
         f"The journal reaches back to {counter.since} (seq {counter.since_seq}): before that"
-        f" {said(before.spent)} was spent and {said(before.reserved)} reserved."
+        f" {format_amount(before.spent)} was spent and {format_amount(before.reserved)} reserved."
     )
 
 
 def _reserved(share: ShareRow) -> str:
-    return f"{counted(share.count, 'request')} came in and reserved {said(share.reserved)}"
+    return f"{counted(share.count, 'request')} came in and reserved {format_amount(share.reserved)}"
 
 
 def _expired(share: ShareRow) -> str:
-    given_back = f"{counted(share.count, 'lease')} expired: {said(share.reserved.negated)} was given back"
-    return f"{given_back}, {said(share.spent)} charged"
+    given_back = f"{counted(share.count, 'lease')} expired: {format_amount(share.reserved.negated)} was given back"
+    return f"{given_back}, {format_amount(share.spent)} charged"
 
 
 _SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
     Status.RESERVED: _reserved,
     Status.GROWN: lambda share: (
-        f"{counted(share.count, 'hold')} grew with the answer: {said(share.reserved)} more was held"
+        f"{counted(share.count, 'hold')} grew with the answer: {format_amount(share.reserved)} more was held"
     ),
-    Status.FINALIZED: lambda share: f"{share.count} finalized: {said(share.spent)} was booked",
+    Status.FINALIZED: lambda share: f"{share.count} finalized: {format_amount(share.spent)} was booked",
     Status.FINALIZED_LATE: lambda share: (
-        f"{share.count} finalized after the lease had expired: {said(share.spent)} was booked late"
+        f"{share.count} finalized after the lease had expired: {format_amount(share.spent)} was booked late"
     ),
     Status.FINALIZED_UNRESERVED: lambda share: (
-        f"{share.count} finalized without a reservation in the store: {said(share.spent)} was booked"
+        f"{share.count} finalized without a reservation in the store: {format_amount(share.spent)} was booked"
     ),
     Status.RELEASED: lambda share: (
-        f"{share.count} released: {said(share.reserved.negated)} was given back, nothing booked"
+        f"{share.count} released: {format_amount(share.reserved.negated)} was given back, nothing booked"
     ),
     Status.RELEASED_LATE: lambda share: (
-        f"{share.count} released after the lease had expired: {said(share.spent)} of its charge"
+        f"{share.count} released after the lease had expired: {format_amount(share.spent)} of its charge"
     ),
     Status.EXPIRED: _expired,
     Status.ADJUSTED: lambda share: counted(share.count, "adjustment"),
     Status.REPAIRED: lambda share: (
-        f"{counted(share.count, 'repair')} of {said(share.spent)} spent and {said(share.reserved)} reserved"
+        f"{counted(share.count, 'repair')} of {format_amount(share.spent)} spent"
+        f" and {format_amount(share.reserved)} reserved"
     ),
 }
 
 
 def _by_whom(counter: ExplainedCounter) -> str:
-    return f": {', '.join(f'{said(amount)} {who}' for who, amount in counter.adjusted_by)}"
+    return f": {', '.join(f'{format_amount(amount)} {who}' for who, amount in counter.adjusted_by)}"
 
 
 def _refused(refusals: RefusalSum) -> str:

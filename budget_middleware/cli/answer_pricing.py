@@ -1,8 +1,8 @@
 """`price --answer`: the bill that a gateway with these settings would book for a saved answer."""
 
 from budget_middleware.apis.base import Ask
-from budget_middleware.cli.bill_table import say_bill
-from budget_middleware.cli.output import complain, say, say_json
+from budget_middleware.cli.bill_table import print_bill
+from budget_middleware.cli.output import print_error, print_json, print_line
 from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.cli.saved_answers import SavedAnswer, has_cost, name_of, read_saved_answer
 from budget_middleware.core.bill import unpack
@@ -20,7 +20,7 @@ def price_answer(file: str, *, model: str, api: str, in_json: bool) -> int:
     """Print the bill of an answer. ``model`` is the one that was asked, empty if only the answer names one."""
     answer = read_saved_answer(file, api=api)
     if not has_cost(answer.seen):
-        complain(f"{name_of(file)}: {_why_no_usage(answer)}")
+        print_error(f"{name_of(file)}: {_why_no_usage(answer)}")
         return 1
     book = operators_book()
     asked, path = model or answer.seen.model or "", api if api.startswith("/") else ""
@@ -29,18 +29,18 @@ def price_answer(file: str, *, model: str, api: str, in_json: bool) -> int:
     bill, charge = _billed(answer, quote, book)
     itemized = unpack(bill.packed(charge))
     if itemized is None or (quote.rates is None and not itemized.amounts and not itemized.sources):
-        complain_of_no_price(ask.model)
+        print_no_price(ask.model)
         return 1
     for what in sorted(bill.unpriced):
-        complain(f"{what} has no price, and is missing from this bill: give it one in BUDGET_PRICES")
+        print_error(f"{what} has no price, and is missing from this bill: give it one in BUDGET_PRICES")
     names = {"api": answer.api.name, "asked": ask.model, "answered": answer.seen.model}
     row = bill_row(itemized, reason=charge.reason)
     if in_json:
-        say_json({**names, **as_json(row)})
+        print_json({**names, **as_json(row)})
         return 0
-    said = f", answered by {answer.seen.model}" if answer.seen.model and answer.seen.model != ask.model else ""
-    say(f"{ask.model or 'no model'} ({answer.api.name}){said}")
-    say_bill(row)
+    by = f", answered by {answer.seen.model}" if answer.seen.model and answer.seen.model != ask.model else ""
+    print_line(f"{ask.model or 'no model'} ({answer.api.name}){by}")
+    print_bill(row)
     return 0
 
 
@@ -61,12 +61,12 @@ def _why_no_usage(answer: SavedAnswer) -> str:
     )
 
 
-def complain_of_no_price(model: str | None) -> None:
+def print_no_price(model: str | None) -> None:
     """Say what becomes of a model that has no price, and where to give it one."""
     if not model:
-        complain("the answer names no model: name the one that was asked with --model")
+        print_error("the answer names no model: name the one that was asked with --model")
         return
-    complain(
+    print_error(
         f"{model[:256]} has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit binds the"
         " request, else books 0; give it a price in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL to IN/OUT"
     )

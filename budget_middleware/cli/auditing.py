@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from budget_middleware.cli.output import complain, say, say_json, say_rows
+from budget_middleware.cli.output import print_error, print_json, print_line, print_rows
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.audits import AuditReport, audit
@@ -27,26 +27,26 @@ def add_to(commands: Any) -> None:
 async def _audit(context: OperatorContext, arguments: Namespace) -> int:
     report = await audit(context, repairs=arguments.repair)
     for line in report.not_repaired:
-        complain(f"not repaired: {line}")
+        print_error(f"not repaired: {line}")
     if arguments.json:
-        say_json(report)
+        print_json(report)
     else:
-        _say(report)
+        _print(report)
     return 0 if report.is_clean else 1
 
 
-def _say(report: AuditReport) -> None:
+def _print(report: AuditReport) -> None:
     for done in (report.repaired, report.mended):
         if done is not OMITTED:
-            _say_some(done)
-    say(
+            _print_some(done)
+    print_line(
         f"{report.counters} counters, {report.reservations} reservations, {report.unproved} unproved,"
         f" {len(report.drift)} drift"
     )
-    _say_some(report.drift)
+    _print_some(report.drift)
     for line in _claims(report):
-        say(line)
-    _say_some(report.damage)
+        print_line(line)
+    _print_some(report.damage)
 
 
 def _claims(report: AuditReport) -> Iterator[str]:
@@ -71,6 +71,6 @@ def _claims(report: AuditReport) -> Iterator[str]:
         )
 
 
-def _say_some(rows: Sequence[object]) -> None:
+def _print_some(rows: Sequence[object]) -> None:
     if rows:
-        say_rows(rows, in_json=False, if_none="")
+        print_rows(rows, in_json=False, if_none="")

@@ -3,20 +3,20 @@
 from collections.abc import Iterator
 from typing import Final
 
-from budget_middleware.cli.output import Row, Table, say
+from budget_middleware.cli.output import Row, Table, print_line
 from budget_middleware.operations.bills import BillRow
 from budget_middleware.operations.reservation_bill import ReservationBill
-from budget_middleware.operations.values import as_json, figure, said
+from budget_middleware.operations.values import as_json, figure, format_amount
 
 _COLUMNS: Final = ("unit", "count", "rate_usd", "per", "usd", "source")
 
 
-def say_bill(bill: BillRow) -> None:
+def print_bill(bill: BillRow) -> None:
     """Write the table, and below it what its reader must know."""
     columns = [*_COLUMNS, "model"] if len(bill.models) > 1 else _COLUMNS
-    Table().say([{name: row[name] for name in columns} for row in _rows(bill)])
+    Table().write([{name: row[name] for name in columns} for row in _rows(bill)])
     if bill.note:
-        say(bill.note)
+        print_line(bill.note)
 
 
 def _rows(bill: BillRow) -> Iterator[Row]:
@@ -38,14 +38,16 @@ def _amount_row(what: str, amount_usd: str, *, count: object = "") -> Row:
     }
 
 
-def say_reservation_bill(bill: ReservationBill | None, id_: str) -> None:
+def print_reservation_bill(bill: ReservationBill | None, id_: str) -> None:
     """Write the bill of a reservation, after a line on who has booked it if that was another one."""
     if bill is None:
-        say("No itemized bill was kept with it, or none that this version can read.")
+        print_line("No itemized bill was kept with it, or none that this version can read.")
         return
     models = ", ".join(bill.models)
-    say(f"Bill{f' of {bill.booked_by}, which booked it' if bill.booked_by != id_ else ''}: {models or 'no model'}")
-    say_bill(bill)
+    print_line(
+        f"Bill{f' of {bill.booked_by}, which booked it' if bill.booked_by != id_ else ''}: {models or 'no model'}"
+    )
+    print_bill(bill)
     if bill.corrected_by is not None:
-        first, by = said(bill.first), said(bill.corrected_by)
-        say(f"Booked at {first} first, and corrected by {by} once its usage was told.")
+        first, by = format_amount(bill.first), format_amount(bill.corrected_by)
+        print_line(f"Booked at {first} first, and corrected by {by} once its usage was told.")

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.output import complain, say_rows, warn
+from budget_middleware.cli.output import print_error, print_rows, warn
 from budget_middleware.cli.parsing import account, add_command, add_new, amount, reason
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.adjustments import adjust
@@ -67,14 +67,14 @@ async def _adjust(context: OperatorContext, arguments: Namespace) -> int:
             f"{error}; whether it was booked, `journal {arguments.account}` tells: look before you repeat it"
         ) from None
     warn(adjustment.warnings)
-    say_rows(adjustment.changes, in_json=arguments.json, if_none="nothing changed")
+    print_rows(adjustment.changes, in_json=arguments.json, if_none="nothing changed")
     return 0
 
 
 async def _release(context: OperatorContext, arguments: Namespace) -> int:
     released = await release_hold(context, arguments.id, reason=arguments.reason)
     if released.why_not:
-        complain(f"not released: {released.why_not}")
+        print_error(f"not released: {released.why_not}")
         return 1
-    say_rows(released.changes, in_json=arguments.json, if_none="released; it held nothing")
+    print_rows(released.changes, in_json=arguments.json, if_none="released; it held nothing")
     return 0

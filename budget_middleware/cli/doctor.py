@@ -5,7 +5,7 @@ import os
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.output import say, say_json
+from budget_middleware.cli.output import print_json, print_line
 from budget_middleware.cli.parsing import add_command
 from budget_middleware.operations.doctor import Health, examine
 
@@ -22,9 +22,9 @@ def add_to(commands: Any) -> None:
 def _doctor(arguments: Namespace) -> int:
     findings = asyncio.run(examine(os.environ))
     if arguments.json:
-        say_json(findings)
+        print_json(findings)
     else:
         for finding in findings:
             fix = f"; fix: {finding.fix}" if finding.fix else ""
-            say(f"{finding.status:<4}  {finding.check:<11}  {finding.message}{fix}")
+            print_line(f"{finding.status:<4}  {finding.check:<11}  {finding.message}{fix}")
     return 1 if any(finding.status is Health.FAIL for finding in findings) else 0

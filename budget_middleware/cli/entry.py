@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from budget_middleware.cli import auditing, changing, doctor, explaining, limiting, price_checking, pricing, reading
-from budget_middleware.cli.output import PROGRAM, complain
+from budget_middleware.cli.output import PROGRAM, print_error
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
 from budget_middleware.settings import SettingsError
 
@@ -48,7 +48,7 @@ def _run(words: Sequence[str] | None) -> int:
         code: int = arguments.run(arguments)
         sys.stdout.flush()
     except (CommandError, SettingsError) as error:
-        complain(str(error))
+        print_error(str(error))
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -59,7 +59,7 @@ def _run(words: Sequence[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 - a bug of ours, told in one line as everything else
         place = traceback.extract_tb(error.__traceback__)[-1]
         error_text = " ".join(f"{type(error).__name__}: {error}".split())
-        complain(f"unexpected {error_text} (in {place.name}, line {place.lineno}); please report it")
+        print_error(f"unexpected {error_text} (in {place.name}, line {place.lineno}); please report it")
         return 2
     return code
 

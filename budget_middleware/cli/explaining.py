@@ -3,10 +3,10 @@
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.account_story import say_account
-from budget_middleware.cli.output import complain, say_json, warn
+from budget_middleware.cli.account_story import print_account
+from budget_middleware.cli.output import print_error, print_json, warn
 from budget_middleware.cli.parsing import add_command, add_trace_url, is_reservation_id, positive, subject
-from budget_middleware.cli.reservation_story import say_reservation
+from budget_middleware.cli.reservation_story import print_reservation
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.account_explanation import explain_account
 from budget_middleware.operations.accounts import warnings_for
@@ -40,15 +40,15 @@ async def _explain(context: OperatorContext, arguments: Namespace) -> int:
 async def _explain_reservation(context: OperatorContext, arguments: Namespace, template: str | None) -> int:
     explanation = await explain_reservation(context, arguments.subject, trace_url=template)
     if explanation is None:
-        complain(
+        print_error(
             "not explained: no journal entry, hold or refusal of that id is known; BUDGET_JOURNAL_MAX says how many"
             " entries are kept"
         )
         return 1
     if arguments.json:
-        say_json(explanation)
+        print_json(explanation)
     else:
-        say_reservation(explanation)
+        print_reservation(explanation)
     return 0
 
 
@@ -58,12 +58,12 @@ async def _explain_account(context: OperatorContext, arguments: Namespace, templ
     )
     if explanation is None:
         warn(warnings_for(arguments.subject, context.settings))
-        complain(
+        print_error(
             "not explained: that account has no counter, limit, hold or refusal; `status --all` lists the counters"
         )
         return 1
     if arguments.json:
-        say_json(explanation)
+        print_json(explanation)
     else:
-        say_account(explanation)
+        print_account(explanation)
     return 0

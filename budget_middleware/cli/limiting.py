@@ -4,7 +4,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from budget_middleware.cli.output import Row, complain, say, say_rows, warn
+from budget_middleware.cli.output import Row, print_error, print_line, print_rows, warn
 from budget_middleware.cli.parsing import CommandError, add_command, add_new, pattern
 from budget_middleware.cli.running import on_state
 from budget_middleware.core.limits import PERIODS, parse_amounts
@@ -52,33 +52,33 @@ async def _limit_set(context: OperatorContext, arguments: Namespace) -> int:
         raise CommandError(f"no amount is named; accepted are {_ACCEPTED_AMOUNTS}")
     change = await set_limits(context, arguments.account, amounts, is_new=arguments.new)
     warn(change.warnings)
-    _say_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
+    _print_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
     return 0
 
 
 async def _limit_clear(context: OperatorContext, arguments: Namespace) -> int:
     if arguments.raw_keys:
-        say(f"{await clear_raw_key_limits(context)} limits on keys that are no hash were cleared")
+        print_line(f"{await clear_raw_key_limits(context)} limits on keys that are no hash were cleared")
         return 0
     if arguments.account is None:
         raise CommandError("limit clear: no ACCOUNT is named")
     period = Period(arguments.period) if arguments.period else None
     change = await clear_limits(context, arguments.account, period)
     if not change.is_done:
-        complain(f"not cleared: {arguments.account} has no runtime limit{f' a {period}' if period else ''}")
+        print_error(f"not cleared: {arguments.account} has no runtime limit{f' a {period}' if period else ''}")
         return 1
-    _say_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
+    _print_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
     return 0
 
 
 async def _limit_list(context: OperatorContext, arguments: Namespace) -> int:
-    _say_limits(await list_limits(context), arguments, if_none="no runtime limits")
+    _print_limits(await list_limits(context), arguments, if_none="no runtime limits")
     return 0
 
 
-def _say_limits(rows: Sequence[LimitRow], arguments: Namespace, *, if_none: str) -> None:
+def _print_limits(rows: Sequence[LimitRow], arguments: Namespace, *, if_none: str) -> None:
     shown = rows if arguments.json else list(map(_table_row, rows))
-    say_rows(shown, in_json=arguments.json, if_none=if_none)
+    print_rows(shown, in_json=arguments.json, if_none=if_none)
 
 
 def _table_row(row: LimitRow) -> Row:

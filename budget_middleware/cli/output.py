@@ -16,34 +16,34 @@ Row = Mapping[str, object]
 _UNITS = tuple(Unit)
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     # What a client had a hand in must not steer the operator's terminal.
     shown = line if line.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in line)
     sys.stdout.write(shown + "\n")
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     sys.stderr.write(f"{PROGRAM}: {line}\n")
 
 
 def warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
-        complain(f"warning: {warning}")
+        print_error(f"warning: {warning}")
 
 
-def say_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Write a row of operations, or whatever holds rows or is JSON already, in one line."""
-    say(json.dumps(as_json(value)))
+    print_line(json.dumps(as_json(value)))
 
 
-def say_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
+def print_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
     """A JSON array, or a table whose columns are named like the JSON keys; the names of its figures tell their unit."""
     if in_json:
-        say_json(rows)
+        print_json(rows)
     elif rows:
-        Table().say([{name: value for name, value in row.items() if name != "unit"} for row in as_json(rows)])
+        Table().write([{name: value for name, value in row.items() if name != "unit"} for row in as_json(rows)])
     else:
-        say(if_none)
+        print_line(if_none)
 
 
 def columns(row: Any, names: Iterable[str]) -> Row:
@@ -62,13 +62,13 @@ class Table:
         self._widths: dict[str, int] = {}
         self._decimals: dict[str, int] = {}
 
-    def say(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Write rows, at least one. A key that only some have, such as a figure of another unit, gets its column."""
         names = dict.fromkeys([*self._widths, *chain.from_iterable(rows)])
         is_headed = len(names) == len(self._widths)
         columns = [self._column(name, [row.get(name) for row in rows]) for name in names]
         for cells in list(zip(*columns, strict=True))[1 if is_headed else 0 :]:
-            say("  ".join(cells).rstrip())
+            print_line("  ".join(cells).rstrip())
 
     def _column(self, name: str, values: list[object]) -> list[str]:
         """The cells of a column, its head first."""
@@ -76,11 +76,11 @@ class Table:
         is_amount = "usd" in name
         is_number = is_amount or name.endswith(_UNITS) or isinstance(values[0], int | float)
         if is_amount:
-            texts = self._on_the_point(name, texts)
+            texts = self._aligned_on_point(name, texts)
         width = self._widths[name] = max(self._widths.get(name, len(name)), *map(len, texts))
         return [text.rjust(width) if is_number else text.ljust(width) for text in (name, *texts)]
 
-    def _on_the_point(self, name: str, texts: list[str]) -> list[str]:
+    def _aligned_on_point(self, name: str, texts: list[str]) -> list[str]:
         lengths = [len(text.partition(".")[2]) for text in texts]
         longest = self._decimals[name] = max(self._decimals.get(name, 0), *lengths)
         return [

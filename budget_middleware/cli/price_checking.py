@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from budget_middleware.cli.output import Row, Table, complain, say, say_json, say_rows
+from budget_middleware.cli.output import Row, Table, print_error, print_json, print_line, print_rows
 from budget_middleware.cli.parsing import CommandError, add_command
 from budget_middleware.core.money import half_even_div, usd_from_nanos
 from budget_middleware.core.pricing import UsageClass
@@ -55,9 +55,9 @@ def _check(arguments: Namespace) -> int:
     unpriced = [" ".join(words) for words in names if book.find(words[0], provider=words[1]) is None]
     differing = [row for name, provider in names for row in _differences(book, name, provider)]
     if arguments.json:
-        say_json({"names": len(names), "unpriced": [name.strip() for name in unpriced], "differences": differing})
+        print_json({"names": len(names), "unpriced": [name.strip() for name in unpriced], "differences": differing})
     else:
-        _say_checked(len(names), unpriced, differing)
+        _print_checked(len(names), unpriced, differing)
     return 1 if unpriced else 0
 
 
@@ -100,12 +100,14 @@ def _differences(book: PriceBook, name: str, provider: str) -> Iterator[Row]:
                 }
 
 
-def _say_checked(n_names: int, unpriced: list[str], differing: list[Row]) -> None:
+def _print_checked(n_names: int, unpriced: list[str], differing: list[Row]) -> None:
     for name in unpriced:
-        say(f"no price: {name.strip()}")
+        print_line(f"no price: {name.strip()}")
     if differing:
-        Table().say(differing)
-    say(f"{n_names - len(unpriced)} of {n_names} names have a price; {len(differing)} rates differ by more than 2 %")
+        Table().write(differing)
+    print_line(
+        f"{n_names - len(unpriced)} of {n_names} names have a price; {len(differing)} rates differ by more than 2 %"
+    )
 
 
 # Explain.
@@ -115,7 +117,7 @@ def _explain(arguments: Namespace) -> int:
     book = operators_book()
     found = book.find(arguments.name, provider=arguments.provider)
     if found is None:
-        complain(
+        print_error(
             f"{arguments.name[:256]} has no price in any source: give it one in BUDGET_PRICES, or name the provider"
             " that serves it, as in groq/NAME"
         )
@@ -123,18 +125,18 @@ def _explain(arguments: Namespace) -> int:
     others = book.find_all(arguments.name, provider=arguments.provider)[1:]
     if arguments.json:
         rates = list(_rate_rows(found))
-        say_json({**_heading(found), "rates": rates, "others": [_other_row(other) for other in others]})
+        print_json({**_heading(found), "rates": rates, "others": [_other_row(other) for other in others]})
         return 0
     heading = _heading(found)
-    say(f"{arguments.name} is {heading['model']} ({heading['provider'] or 'own price'})")
-    say(f"rule: {found.rule}")
-    Table().say(list(_rate_rows(found)))
+    print_line(f"{arguments.name} is {heading['model']} ({heading['provider'] or 'own price'})")
+    print_line(f"rule: {found.rule}")
+    Table().write(list(_rate_rows(found)))
     for mode, points in found.rates.basis_points_by_mode.items():
-        say(f"mode {mode}: {Decimal(points) / 10_000:f} times all but the fees")
+        print_line(f"mode {mode}: {Decimal(points) / 10_000:f} times all but the fees")
     if others:
-        say("")
-        say("Other sources, which do not count:")
-        say_rows([_other_row(other) for other in others], in_json=False, if_none="")
+        print_line("")
+        print_line("Other sources, which do not count:")
+        print_rows([_other_row(other) for other in others], in_json=False, if_none="")
     return 0
 
 

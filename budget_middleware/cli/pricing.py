@@ -5,9 +5,9 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.answer_pricing import complain_of_no_price, price_answer
-from budget_middleware.cli.bill_table import say_bill
-from budget_middleware.cli.output import say, say_json
+from budget_middleware.cli.answer_pricing import price_answer, print_no_price
+from budget_middleware.cli.bill_table import print_bill
+from budget_middleware.cli.output import print_json, print_line
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.cli.price_checking import operators_book
 from budget_middleware.core.accounts import KEY, account_of, key_id
@@ -64,13 +64,13 @@ def _price(arguments: Namespace) -> int:
     usage = _usage(arguments)
     rates = operators_book().resolve(arguments.model)
     if rates is None:
-        complain_of_no_price(arguments.model)
+        print_no_price(arguments.model)
         return 1
     bill = bill_of_usage(rates, usage)
     if arguments.json:
-        _say_price_json(rates, bill)
+        _print_price_json(rates, bill)
     else:
-        _say_price(arguments.model, rates, bill)
+        _print_price(arguments.model, rates, bill)
     return 0
 
 
@@ -94,16 +94,16 @@ def _usage(arguments: Namespace) -> Usage:
     )
 
 
-def _say_price(model: str, rates: Rates, bill: ItemizedBill) -> None:
+def _print_price(model: str, rates: Rates, bill: ItemizedBill) -> None:
     if rates.model:
-        say(f"{rates.model} ({rates.provider or 'own price'})")
+        print_line(f"{rates.model} ({rates.provider or 'own price'})")
     else:
-        say(f"{model} is not in the price book; BUDGET_UNKNOWN_MODEL prices it")
-    say_bill(bill_row(bill))
+        print_line(f"{model} is not in the price book; BUDGET_UNKNOWN_MODEL prices it")
+    print_bill(bill_row(bill))
 
 
-def _say_price_json(rates: Rates, bill: ItemizedBill) -> None:
-    say_json({**as_json(bill_row(bill)), "model": rates.model or None, "provider": rates.provider or None})
+def _print_price_json(rates: Rates, bill: ItemizedBill) -> None:
+    print_json({**as_json(bill_row(bill)), "model": rates.model or None, "provider": rates.provider or None})
 
 
 # Key id.
@@ -119,7 +119,7 @@ def _key_id(arguments: Namespace) -> int:
         raise CommandError("stdin holds no token; accepted is one line, TOKEN or 'Bearer TOKEN'")
     account = account_of(KEY, key_id(token, secret=settings.hash_secret.get_secret_value()))
     if arguments.json:
-        say_json({"account": account})
+        print_json({"account": account})
     else:
-        say(account)
+        print_line(account)
     return 0

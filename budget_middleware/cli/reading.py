@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from budget_middleware.cli.output import Table, columns, say, say_json, say_rows
+from budget_middleware.cli.output import Table, columns, print_json, print_line, print_rows
 from budget_middleware.cli.parsing import account, add_command, add_trace_url, percent, positive
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.context import OperatorContext
@@ -70,34 +70,34 @@ async def _status(context: OperatorContext, arguments: Namespace) -> int:
         top=arguments.top,
     )
     shown = rows[:SHOWN_ON_A_TERMINAL] if sys.stdout.isatty() and not arguments.json and not arguments.top else rows
-    say_rows(shown, in_json=arguments.json, if_none="no counters")
+    print_rows(shown, in_json=arguments.json, if_none="no counters")
     if len(shown) < len(rows):
-        say(f"{len(rows) - len(shown):,} more: choose with --top, --match or --over, or pipe it")
+        print_line(f"{len(rows) - len(shown):,} more: choose with --top, --match or --over, or pipe it")
     return 0
 
 
 async def _holds(context: OperatorContext, arguments: Namespace) -> int:
-    say_rows(await list_holds(context), in_json=arguments.json, if_none="nothing is held")
+    print_rows(await list_holds(context), in_json=arguments.json, if_none="nothing is held")
     return 0
 
 
 async def _journal(context: OperatorContext, arguments: Namespace) -> int:
     template = arguments.trace_url or context.settings.trace_url
-    say_entries = _say_lines if arguments.json else _table_writer()
+    print_entries = _print_lines if arguments.json else _table_writer()
     page = await latest_entries(context, arguments.account, count=arguments.limit, trace_url=template)
-    say_entries(page.entries)
+    print_entries(page.entries)
     if arguments.follow:
         sys.stdout.flush()
         pages = follow_journal(context, arguments.account, after_seq=page.next_seq, trace_url=template)
         async for entries in pages:
-            say_entries(entries)
+            print_entries(entries)
             sys.stdout.flush()
     return 0
 
 
-def _say_lines(entries: Iterable[LinkedEntryRow]) -> None:
+def _print_lines(entries: Iterable[LinkedEntryRow]) -> None:
     for entry in entries:
-        say_json(entry)
+        print_json(entry)
 
 
 def _table_writer() -> Callable[[Iterable[LinkedEntryRow]], None]:
@@ -106,6 +106,6 @@ def _table_writer() -> Callable[[Iterable[LinkedEntryRow]], None]:
 
     def write(entries: Iterable[LinkedEntryRow]) -> None:
         if rows := [columns(entry, _JOURNAL_COLUMNS) for entry in entries]:
-            table.say(rows)
+            table.write(rows)
 
     return write

@@ -2,26 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 
-from budget_middleware.cli.bill_table import say_reservation_bill
-from budget_middleware.cli.output import Table, columns, say
+from budget_middleware.cli.bill_table import print_reservation_bill
+from budget_middleware.cli.output import Table, columns, print_line
 from budget_middleware.cli.wording import counted, trace_column, why_refused
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.reservation_explanation import ReservationExplanation
 from budget_middleware.operations.rows import EntryRow, LinkedEntryRow, RefusalRow
-from budget_middleware.operations.values import said
+from budget_middleware.operations.values import format_amount
 
 _COLUMNS = ("seq", "time", "status", "account", "window", "spent_delta", "reserved_delta", "reason")
 
 
-def say_reservation(explanation: ReservationExplanation) -> None:
+def print_reservation(explanation: ReservationExplanation) -> None:
     for line in _sentences(explanation):
-        say(line)
+        print_line(line)
     if explanation.is_booked:
-        say("")
-        say_reservation_bill(explanation.bill, explanation.reservation_id)
+        print_line("")
+        print_reservation_bill(explanation.bill, explanation.reservation_id)
     if explanation.changes:
-        say("")
-        Table().say(list(map(_table_row, explanation.changes)))
+        print_line("")
+        Table().write(list(map(_table_row, explanation.changes)))
 
 
 def _table_row(change: LinkedEntryRow) -> dict[str, object]:
@@ -45,7 +45,7 @@ def _changed_alike(entries: Sequence[EntryRow]) -> str:
     """What a verb did to all its counters of one unit, the same to each."""
     on = ", ".join(f"{each.account} {each.period} {each.window}" for each in entries)
     amounts = [
-        f"{name} {'' if amount.startswith('-') else '+'}{said(amount)}"
+        f"{name} {'' if amount.startswith('-') else '+'}{format_amount(amount)}"
         for name, amount in (("spent", entries[0].spent_delta), ("reserved", entries[0].reserved_delta))
         if not amount.is_nothing
     ]
@@ -54,4 +54,4 @@ def _changed_alike(entries: Sequence[EntryRow]) -> str:
 
 def _refused(row: RefusalRow) -> str:
     others = f"; it stands for {counted(row.times, 'refusal')} like it" if row.times > 1 else ""
-    return f"refused ({row.reason}): estimate {said(row.estimate)}, {why_refused(row)}{others}"
+    return f"refused ({row.reason}): estimate {format_amount(row.estimate)}, {why_refused(row)}{others}"

@@ -85,7 +85,7 @@ def read_saved_answer(file: str, *, api: str) -> SavedAnswer:
     found = given or _api_of(documents)
     candidates = [found] if found else [*APIS]
     read = [_read(candidate, headers, body, content_type) for candidate in candidates]
-    understood = [answer for answer in read if _says_something(answer.seen)]
+    understood = [answer for answer in read if _has_content(answer.seen)]
     if not understood:
         raise CommandError(f"{name}: it is no answer of {given.name if given else 'any API that is metered'}")
     return max(understood, key=_facts)
@@ -214,7 +214,7 @@ def _read(api: Api, headers: Headers, body: bytes, content_type: bytes) -> Saved
     return SavedAnswer(api, reader.seen, reader)
 
 
-def _says_something(seen: Seen) -> bool:
+def _has_content(seen: Seen) -> bool:
     return seen.readable or seen.has_output or seen.finish is not None or seen.model is not None or has_cost(seen)
 
 

@@ -6,7 +6,7 @@ from budget_middleware.cli.output import Row
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.rows import RefusalRow
-from budget_middleware.operations.values import OMITTED, Omitted, said
+from budget_middleware.operations.values import OMITTED, Omitted, format_amount
 
 
 def counted(number: int, noun: str) -> str:
@@ -38,8 +38,9 @@ def trace_column(trace_id: str | None, trace_url: str | Omitted | None) -> Row:
 def why_refused(row: RefusalRow) -> str:
     """The counter that refused and its figures, in one line."""
     why = (
-        f"{counter_words(row)}: limit {said(row.limit)},"
-        f" spent {said(row.spent)}, reserved {said(row.reserved)}, short by {said(row.shortfall)}"
+        f"{counter_words(row)}: limit {format_amount(row.limit)},"
+        f" spent {format_amount(row.spent)}, reserved {format_amount(row.reserved)},"
+        f" short by {format_amount(row.shortfall)}"
     )
     why += f", for {row.model}" if row.model else ""
     return why if row.enforced else f"{why}; shadow mode: served all the same"

@@ -141,5 +141,5 @@ def _unpacked_call(document: Mapping[str, Any]) -> BilledCall:
 def _unpacked_lines(lines: Iterable[Any], source: str) -> Iterable[BillLine]:
     for unit, count, rate, *other in lines:
         nanos_per_million = None if rate is None else int(rate)
-        said = str(other[0]) if other else source
-        yield BillLine(str(unit), int(count), nanos_per_million, said if nanos_per_million is not None else "")
+        source_name = str(other[0]) if other else source
+        yield BillLine(str(unit), int(count), nanos_per_million, source_name if nanos_per_million is not None else "")

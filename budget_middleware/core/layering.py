@@ -19,10 +19,10 @@ class Bound(NamedTuple):
 def bounds_of(account: str, layers: Mapping[str, LimitBook]) -> dict[Period, Bound]:
     """What binds an account, or all that a pattern stands for, and by which of the layers, the highest first."""
     kinds, subjects = zip(*parts_of(account), strict=True)
-    said = {layer: book.matching(kinds, subjects) for layer, book in layers.items()}
-    binding = _highest(tuple(said.values()))
+    by_layer = {layer: book.matching(kinds, subjects) for layer, book in layers.items()}
+    binding = _highest(tuple(by_layer.values()))
     return {
-        period: Bound(binding[period], layer=next(layer for layer, amounts in said.items() if period in amounts))
+        period: Bound(binding[period], layer=next(layer for layer, amounts in by_layer.items() if period in amounts))
         for period in PERIODS
         if period in binding
     }
@@ -60,10 +60,10 @@ def _limits(kinds: Kinds, subjects: Subjects, layers: Sequence[LimitBook]) -> di
     return {period: limit_nanos for period, limit_nanos in binding.items() if limit_nanos is not None}
 
 
-def _highest(said: Sequence[Amounts]) -> Amounts:
+def _highest(by_layer: Sequence[Amounts]) -> Amounts:
     """Of what the layers say, the highest first, what decides each period; also that its limit is lifted."""
     amounts: Amounts = {}
-    for each in reversed(said):
+    for each in reversed(by_layer):
         amounts.update(each)
     return amounts
 

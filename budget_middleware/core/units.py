@@ -36,17 +36,17 @@ def figure_text(figure: int, unit: Unit) -> str:
     return usd_from_nanos(figure) if unit is Unit.USD else str(figure)
 
 
-def figure_said(figure: int, unit: Unit) -> str:
+def format_figure(figure: int, unit: Unit) -> str:
     """A figure as a sentence has it: ``-$0.25``, ``812 tokens``."""
     if unit is Unit.USD:
         return f"{'-' if figure < 0 else ''}${usd_from_nanos(abs(figure))}"
     return f"{figure} {unit.removesuffix('s') if abs(figure) == 1 else unit}"
 
 
-def amounts_said(amounts: Amounts) -> str:
+def format_amounts(amounts: Amounts) -> str:
     """Those that are not 0, as a sentence has them; money where all are."""
-    said = [figure_said(figure, unit) for unit, figure in zip(Unit, amounts, strict=True) if figure]
-    return " and ".join(said) or figure_said(0, Unit.USD)
+    parts = [format_figure(figure, unit) for unit, figure in zip(Unit, amounts, strict=True) if figure]
+    return " and ".join(parts) or format_figure(0, Unit.USD)
 
 
 def figure_number(figure: int, unit: Unit) -> float:

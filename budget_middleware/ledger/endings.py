@@ -113,20 +113,20 @@ class Endings:
             with wait:
                 answer = await self._attempt(owed)
         except asyncio.CancelledError as error:
-            self._go_on_in_task(owed, error, wait)
+            self._continue_in_task(owed, error, wait)
             raise
         except _NO_ANSWER as error:
-            return await self._go_on_in_task(owed, error, wait)
+            return await self._continue_in_task(owed, error, wait)
         except Exception:  # noqa: BLE001 - a bug of a store must not take its answer from a client
             _log.exception("an ending failed: %s", ending, extra=owed.log_ids)
             return None
         self._complete(owed, answer)
         return answer
 
-    def _go_on_in_task(self, owed: OwedEnding, error: BaseException, wait: Wait) -> AnswerFuture:
+    def _continue_in_task(self, owed: OwedEnding, error: BaseException, wait: Wait) -> AnswerFuture:
         """After a first attempt in the caller's task that got no answer."""
         owed.waiter = asyncio.get_running_loop().create_future()
-        if self._goes_on(owed, error, wait):
+        if self._should_retry(owed, error, wait):
             # Here the caller was cancelled, which tells nothing of the store and of the loop.
             is_callers_own, owed.is_last = owed.is_last, False
             self._tasks.own(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.wake_waiter)
@@ -183,7 +183,7 @@ class Endings:
                 with wait:
                     answer = await self._attempt(owed)
             except _NO_ANSWER as error:
-                if not self._goes_on(owed, error, wait):
+                if not self._should_retry(owed, error, wait):
                     return
             else:
                 self._complete(owed, answer)
@@ -194,10 +194,10 @@ class Endings:
     def _attempt(self, owed: OwedEnding) -> Awaitable[Answer]:
         if not (owed.is_last or self._calls.breaker.allows()):
             raise StoreAway("the store is away, and was not asked")
-        verb = owed.verb_now()
+        verb = owed.verb_to_send()
         return owed.call.ask(self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb))
 
-    def _goes_on(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
+    def _should_retry(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
         """After an attempt that got no answer: whether there is to be another one."""
         if isinstance(error, StoreAway):
             owed.wake_waiter()

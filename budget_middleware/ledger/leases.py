@@ -16,7 +16,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
-from budget_middleware.core.units import amounts_said
+from budget_middleware.core.units import format_amounts
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable
@@ -102,7 +102,7 @@ class LeaseKeeper:
             _log.warning(
                 "%s of %s is in flight, and left to its lease if it is cut off: %s",
                 hold.id,
-                amounts_said(hold.asked),
+                format_amounts(hold.asked),
                 because,
                 extra=log_ids(hold.id, hold.reserve_trace),
             )
@@ -183,7 +183,7 @@ class LeaseKeeper:
 def _end(hold: Hold, end: End, *, because: str) -> None:
     """End a hold by its owner's abort rule, and say so; a hold without such a rule is left to its lease."""
     ids = log_ids(hold.id, hold.reserve_trace)
-    amount = amounts_said(hold.asked)
+    amount = format_amounts(hold.asked)
     if hold.abort is None:
         _log.error("%s of %s has no owner that could end it, its lease will: %s", hold.id, amount, because, extra=ids)
         return

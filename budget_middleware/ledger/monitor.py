@@ -42,7 +42,7 @@ _MAY_BE_VOIDED = frozenset({Status.RESERVED, Status.RELEASED})
 _log = logging.getLogger("budget_middleware")
 
 
-class Seen(NamedTuple):
+class StorePosition(NamedTuple):
     """How far the store was when it last answered."""
 
     generation: str = ""
@@ -68,7 +68,7 @@ class StoreMonitor:
     """
 
     def __init__(self, store: Store, *, tasks: OwnedTasks, on_loss: Callable[[], None]) -> None:
-        self.seen = Seen()
+        self.seen = StorePosition()
         self.lost_ns = 0
         self._store = store
         self._tasks = tasks
@@ -85,7 +85,7 @@ class StoreMonitor:
         """The store's clock, as far as its replies tell; this process's own before the first."""
         return time.time_ns() // 1_000_000 + self._clock_offset_ms
 
-    def record_reply(self, answer: Answer, before: Seen, *, now_s: float) -> None:
+    def record_reply(self, answer: Answer, before: StorePosition, *, now_s: float) -> None:
         """Learn from a reply. ``before`` is what had been seen when its call began."""
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
         if self._follow(answer, before):
@@ -93,7 +93,7 @@ class StoreMonitor:
         if answer.written:
             self._remember(Mark(answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED), now_s)
 
-    def _follow(self, answer: Answer, before: Seen) -> bool:
+    def _follow(self, answer: Answer, before: StorePosition) -> bool:
         """Remember how far the store is; True: it has lost writes.
 
         A late answer of a generation that is over looks like another loss. So it is treated: what it
@@ -101,14 +101,14 @@ class StoreMonitor:
         """
         seen = self.seen
         if answer.generation != seen.generation:
-            self.seen = Seen(answer.generation, answer.seq)
+            self.seen = StorePosition(answer.generation, answer.seq)
             return bool(seen.generation)
         # Answers overtake each other: only a seq below what was known before the call tells of lost writes. What
         # this call itself wrote would hide them, so it does not count.
         found_seq = answer.seq - answer.written
         has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
         if answer.seq > seen.seq or has_lost:
-            self.seen = Seen(seen.generation, answer.seq)
+            self.seen = StorePosition(seen.generation, answer.seq)
         return has_lost
 
     def _remember(self, mark: Mark, now_s: float) -> None:

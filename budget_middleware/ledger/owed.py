@@ -64,7 +64,7 @@ class OwedEnding:
     def log_ids(self) -> Mapping[str, str]:
         return log_ids(self.ending.id, self.call.span.trace)
 
-    def verb_now(self) -> Ending:
+    def verb_to_send(self) -> Ending:
         """The verb to send; at once, and with nobody recording, it is the one that was made."""
         span = self.call.span
         if not self.was_tried and span is SILENT:

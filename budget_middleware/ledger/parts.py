@@ -81,7 +81,7 @@ class LedgerParts:
         self._leases = LeaseKeeper(
             every_s=lease_ms / 3000,
             extend=self._expiries.extend,
-            sweep=self._tend,
+            sweep=self._serve_loop,
             max_hold_s=max_hold_s,
             idle_hold_s=idle_hold_s,
         )
@@ -117,11 +117,11 @@ class LedgerParts:
         """Begin to tend leases and spool now; else that begins with the first hold of an event loop."""
         self._endings.adopt()
         self._leases.start()
-        self._settings_watch.look()
+        self._settings_watch.check()
 
-    async def _tend(self) -> None:
+    async def _serve_loop(self) -> None:
         self._endings.adopt()
-        self._settings_watch.look()
+        self._settings_watch.check()
         self._deferred_spans.retry()
         await self._expiries.sweep()
         await self._monitor.look_for_loss()

@@ -10,7 +10,7 @@ from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.units import Amounts, figure_said
+from budget_middleware.core.units import Amounts, format_figure
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture
@@ -54,10 +54,10 @@ def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, 
 def _described(rejection: Rejection) -> str:
     account, period, window, unit = rejection.target.counter
     return (
-        f"{account} for {period} {window}: limit {figure_said(rejection.limit, unit)}, "
-        f"spent {figure_said(rejection.balance.spent, unit)}, "
-        f"reserved {figure_said(rejection.balance.reserved, unit)}, "
-        f"estimate {figure_said(rejection.estimate, unit)}"
+        f"{account} for {period} {window}: limit {format_figure(rejection.limit, unit)}, "
+        f"spent {format_figure(rejection.balance.spent, unit)}, "
+        f"reserved {format_figure(rejection.balance.reserved, unit)}, "
+        f"estimate {format_figure(rejection.estimate, unit)}"
     )
 
 

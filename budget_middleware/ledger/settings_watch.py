@@ -37,14 +37,14 @@ class SettingsWatch:
         self._looked_s = -EVERY_S
         self._logged: set[str] = set()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look beside everything else, once a minute at most."""
         now_s = time.monotonic()
         if self._own and now_s - self._looked_s >= EVERY_S:
             self._looked_s = now_s
-            self._tasks.own(self._look())
+            self._tasks.own(self._check())
 
-    async def _look(self) -> None:
+    async def _check(self) -> None:
         try:
             with self._timeout.timeout():
                 head = await self._store.head()

@@ -190,7 +190,7 @@ class Sync:
 
     def _run(self, descriptor: int) -> None:
         try:
-            while self._goes_on():
+            while self._has_more_to_sync():
                 os.fsync(descriptor)
         except OSError as error:
             self._is_running = False
@@ -198,7 +198,7 @@ class Sync:
         finally:
             os.close(descriptor)
 
-    def _goes_on(self) -> bool:
+    def _has_more_to_sync(self) -> bool:
         with self._lock:
             self._is_running, self._is_wanted = self._is_wanted, False
             return self._is_running

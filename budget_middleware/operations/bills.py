@@ -21,7 +21,7 @@ _NOTES: Final = {
     AmountKind.HIDDEN_OUTPUT: "No usage was seen, and some output cannot be counted: raised to the estimate.",
     AmountKind.EXPECTED_INPUT: "Booked at the expected input: no usage was seen before the call was cut off.",
 }
-_BELIEVED: Final = frozenset({AmountKind.GATEWAY_COST, AmountKind.PROVIDER_COST})
+_ACCEPTED: Final = frozenset({AmountKind.GATEWAY_COST, AmountKind.PROVIDER_COST})
 _SEEN: Final = "No usage was seen: booked at the input and the output that were read."
 
 
@@ -95,7 +95,7 @@ def note_for(bill: ItemizedBill, *, reason: str) -> str | None:
         notes.append(
             f"The usage contradicts itself ({bill.contradiction or 'unreconciled'}): booked at the larger reading."
         )
-    if not kinds & _BELIEVED and (unlisted := [line.unit for line in bill.lines if line.nanos_per_million is None]):
+    if not kinds & _ACCEPTED and (unlisted := [line.unit for line in bill.lines if line.nanos_per_million is None]):
         of = f"{', '.join(dict.fromkeys(unlisted))}" if len(unlisted) < len(bill.lines) else "the model"
         notes.append(f"No price is listed for {of}: counted, and not billed.")
     app_nanos = sum(nanos for kind, nanos in bill.amounts if kind == AmountKind.APP_TOLD)

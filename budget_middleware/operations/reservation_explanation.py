@@ -6,7 +6,7 @@ from itertools import groupby
 
 from budget_middleware.core.model import Entry, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.units import NOTHING, Amounts, Unit, amounts_said
+from budget_middleware.core.units import NOTHING, Amounts, Unit, format_amounts
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.journal import entries_where
 from budget_middleware.operations.reservation_bill import ReservationBill, find_bill
@@ -133,21 +133,22 @@ def _verbs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
 def _outcome(life: _Life) -> str:
     if life.hold:
         left_s = (life.hold.deadline_ms - life.now_ms) / 1000
-        grown = f", grown from {amounts_said(life.hold.grown_from)}," if life.hold.grown_from else ""
+        grown = f", grown from {format_amounts(life.hold.grown_from)}," if life.hold.grown_from else ""
         return (
-            f"it holds {amounts_said(life.hold.held)}{grown} since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
+            f"it holds {format_amounts(life.hold.held)}{grown}"
+            f" since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
             f" its lease ends in {left_s:.1f} s unless its worker renews it."
         )
     if not life.entries:
         enforced = any(refusal.is_enforced for refusal in life.refusals)
         return "it was refused and changed no counter." if enforced else "it would have been refused."
     if life.statuses & _ENDED:
-        return f"it is over and has booked {amounts_said(life.booked)}{_lateness(life)}."
+        return f"it is over and has booked {format_amounts(life.booked)}{_lateness(life)}."
     if Status.EXPIRED in life.statuses:
-        return f"its lease expired, and no ending has come since; it has booked {amounts_said(life.booked)}."
+        return f"its lease expired, and no ending has come since; it has booked {format_amounts(life.booked)}."
     if Status.RESERVED in life.statuses:
         return "its lease is over; the next look at its counters gives back what it held."
-    return f"an operator's change of {amounts_said(life.booked)}."
+    return f"an operator's change of {format_amounts(life.booked)}."
 
 
 def _lateness(life: _Life) -> str:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, overload
 
-from budget_middleware.core.units import Amounts, Unit, figure_said, figure_text
+from budget_middleware.core.units import Amounts, Unit, figure_text, format_figure
 from budget_middleware.telemetry.traceparent import is_sampled, trace_ids
 
 
@@ -58,11 +58,11 @@ def figure(amount: int | None, unit: Unit = Unit.USD) -> Figure | None:
     return None if amount is None else Figure(figure_text(amount, unit), unit)
 
 
-def said(amount: Figure) -> str:
+def format_amount(amount: Figure) -> str:
     """An amount within a sentence: ``-$5.00``, ``812 tokens``."""
     if amount.unit is Unit.USD:
         return f"-${amount[1:]}" if amount.startswith("-") else f"${amount}"
-    return figure_said(int(amount), amount.unit)
+    return format_figure(int(amount), amount.unit)
 
 
 def iso(time_ms: int, zone: tzinfo = UTC, *, timespec: str = "milliseconds") -> str:

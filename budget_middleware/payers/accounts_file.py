@@ -58,7 +58,7 @@ class AccountsFile:
 
     def subjects_of(self, key: str | None) -> Mapping[str, str] | None:
         """The encoded subjects that belong to a key; None: the file does not know it."""
-        self._look()
+        self._refresh()
         return self._keys.get(key) if key is not None else None
 
     def accounts(self) -> frozenset[str]:
@@ -66,7 +66,7 @@ class AccountsFile:
         pairs = (pair for subjects in self._keys.values() for pair in subjects.items())
         return frozenset(account_of(kind, subject) for kind, subject in (*pairs, *((KEY, key) for key in self._keys)))
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         now_s = self._clock_s()
         if now_s - self._looked_s < _LOOK_S:
             return

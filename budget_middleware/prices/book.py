@@ -12,7 +12,7 @@ from budget_middleware.core.money import MAX_USD, nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.price_map import rates_of_price_map
-from budget_middleware.prices.published import PriceList, load_published, looking_at, newest_list
+from budget_middleware.prices.published import PriceList, load_published, newest_list, pinned_to
 from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
 from budget_middleware.prices.spelling import as_answered, is_own_server, is_same_model
 from budget_middleware.prices.units import MAX_CACHED, OwnPrice, SameAs, exact_number
@@ -129,7 +129,7 @@ class PriceBook:
         counts = self.find(model, provider=provider)
         if counts is None:
             return ()
-        with looking_at(self._moment.price_list):
+        with pinned_to(self._moment.price_list):
             alone = [resolve(model, (source,), at=self._moment.at, provider=provider) for source in self._lists]
         return (counts, *(other for other in alone if other is not None and other.source != counts.source))
 
@@ -172,7 +172,7 @@ class PriceBook:
         return self._find(model, provider, "", moment)
 
     def _find(self, model: str, provider: str, host: str, moment: Moment) -> Found | None:
-        with looking_at(moment.price_list):
+        with pinned_to(moment.price_list):
             found = self._find_in_lists(model, provider, host, moment.at)
         return found and found.with_named_source()
 

@@ -38,12 +38,12 @@ def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
         # No TOML document begins with a brace, and none of ours with an array.
         is_json = text.lstrip().startswith("{") or Path(path).suffix.lower() == ".json"
         read = _price_map_entries if is_json else _toml_entries
-        return _checked(_once_each(read(text), text))
+        return _checked(_without_duplicates(read(text), text))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
 
 
-def _once_each(entries: Iterator[tuple[str, OwnPrice]], text: str) -> Mapping[str, OwnPrice]:
+def _without_duplicates(entries: Iterator[tuple[str, OwnPrice]], text: str) -> Mapping[str, OwnPrice]:
     """The entries by name; ValueError for two that price one name, which is read in capitals or not."""
     own: dict[str, OwnPrice] = {}
     by_lower: dict[str, str] = {}

@@ -75,7 +75,7 @@ def newest_list() -> PriceList:
 
 
 @contextmanager
-def looking_at(price_list: PriceList) -> Iterator[None]:
+def pinned_to(price_list: PriceList) -> Iterator[None]:
     """Within this context prices are those of one edition, though a newer one may have come."""
     token = _pinned.set(price_list)
     try:

@@ -78,7 +78,7 @@ class Bill:
             input_nanos=self._quote.input_nanos if is_guessed else 0,
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
             estimate_nanos=self._quote.estimate_nanos,
-            goes_on=seen.goes_on_unread,
+            goes_on=seen.continues_unread,
             inner_id=inner_id,
             is_unreconciled=bool(self.contradiction),
             outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),
@@ -89,18 +89,18 @@ class Bill:
         rates = self._billed_rates(seen)
         if seen.is_from_cache:
             # What it tells is of the call that once filled the cache.
-            return self._believed(AmountKind.GATEWAY_COST, 0, rates, seen)
+            return self._accept_cost(AmountKind.GATEWAY_COST, 0, rates, seen)
         for kind, reported_nanos in (
             (AmountKind.GATEWAY_COST, self.reported_nanos),
             (AmountKind.PROVIDER_COST, seen.cost_nanos),
         ):
             # A gateway that knows no price reports 0: that is no cost where we know one.
             if reported_nanos is not None and (reported_nanos > 0 or rates is None):
-                return self._believed(kind, reported_nanos, rates, seen)
+                return self._accept_cost(kind, reported_nanos, rates, seen)
         if seen.is_cost_sure and self.reported_nanos is None and seen.cost_nanos is not None:
-            return self._believed(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
+            return self._accept_cost(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
         # What is still worked on may tell a usage of the work so far, or zeros.
-        usage = None if seen.goes_on_unread else seen.whole_usage(self._quote.ask.input)
+        usage = None if seen.continues_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None or _is_unsold(seen.usage, rates):
             # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
             return 0 if app_added and seen.usage == Usage() else None
@@ -109,7 +109,7 @@ class Bill:
             nanos += self._billed_nanos(self._in_modes(self._rates_of_extra_call(model, rates), seen), used)
         return min(nanos, MAX_NANOS)
 
-    def _believed(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
+    def _accept_cost(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
         """A cost that somebody else has told; what was used beside it is only counted."""
         self._amounts.append(Amount(kind, nanos))
         if seen.usage is not None and (lines := breakdown(rates or _NO_RATES, seen.usage)):
@@ -142,7 +142,7 @@ class Bill:
 
     def _seen_nanos(self, seen: Seen) -> int | None:
         """The input and the output that was read; None where that tells too little."""
-        if not seen.readable or seen.goes_on_unread:
+        if not seen.readable or seen.continues_unread:
             return None
         rates = self._in_modes(self._billed_rates(seen), seen)
         nanos = self._billed_nanos(rates, seen.usage_so_far(self._quote.ask.input))

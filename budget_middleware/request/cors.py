@@ -27,13 +27,13 @@ class CorsWatch:
         if self._has_reported or not any(name == _ASKS for name, _ in scope["headers"]):
             return send
 
-        async def send_and_look(message: Message) -> None:
+        async def send_and_check(message: Message) -> None:
             if message["type"] == "http.response.start" and not self._has_reported:
-                self._look(scope["path"], message)
+                self._check(scope["path"], message)
             await send(message)
 
-        return send_and_look
+        return send_and_check
 
-    def _look(self, path: str, message: Message) -> None:
+    def _check(self, path: str, message: Message) -> None:
         if any(bytes(name).lower() == _ALLOWS for name, _ in message.get("headers", ())):
             self._has_reported = self._on_inner_layer(path)

@@ -33,9 +33,9 @@ class Deadlines:
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_watched = True
-        loop.call_later(self.timeout_s * _LATENESS, self._look, loop)
+        loop.call_later(self.timeout_s * _LATENESS, self._check, loop)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_watched = False
         now_s = loop.time()
         for wait in [wait for wait in self._waits if wait.until_s <= now_s]:

@@ -13,7 +13,7 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
-from budget_middleware.core.units import Unit, figure_said
+from budget_middleware.core.units import Unit, format_figure
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.headers import Headers
 
@@ -36,10 +36,10 @@ def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = 
     if not is_callers_own(account, claimed_kinds=claimed_kinds):
         return f"The budget of {kind_of(account)} per {period} {why}."
     return (
-        f"The budget of {account} for {period} {window} {why}: limit {figure_said(rejection.limit, unit)}, "
-        f"spent {figure_said(rejection.balance.spent, unit)}, "
-        f"reserved {figure_said(rejection.balance.reserved, unit)}, "
-        f"estimate {figure_said(rejection.estimate, unit)}."
+        f"The budget of {account} for {period} {window} {why}: limit {format_figure(rejection.limit, unit)}, "
+        f"spent {format_figure(rejection.balance.spent, unit)}, "
+        f"reserved {format_figure(rejection.balance.reserved, unit)}, "
+        f"estimate {format_figure(rejection.estimate, unit)}."
     )
 
 

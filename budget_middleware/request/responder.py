@@ -27,7 +27,7 @@ from budget_middleware.request.exchange import Exchange
 from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
 from budget_middleware.request.unmetered import UnmeteredRequests
-from budget_middleware.routing import Route, Standing, is_call
+from budget_middleware.routing import Route, RouteKind, is_call
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
@@ -91,7 +91,7 @@ class BudgetResponder:
             await self._refuse(api, Refused(body.refusal), send)
             return
         if not is_call(route, scope, document=body.document, n_bytes=body.length()):
-            nobodys = route._replace(standing=Standing.UNKNOWN, api=None)
+            nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
             return
         admitted = await self._admission.admit(api, scope, body, path=route.path)

@@ -11,7 +11,7 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.refusals import retry_headers, send_refusal
-from budget_middleware.routing import Route, Standing
+from budget_middleware.routing import Route, RouteKind
 from budget_middleware.setting_types import Mode, Unmetered
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Topic
@@ -57,7 +57,7 @@ class UnmeteredRequests:
         await send_refusal(_api_of(route, scope), refusal, send, headers=retry_headers(refusal.reason, call_s=0))
 
     def _judge(self, route: Route, scope: Scope) -> Refusal | None:
-        if route.standing is Standing.UNCLEAR and self._enforces:
+        if route.kind is RouteKind.UNCLEAR and self._enforces:
             return Refusal(
                 status=400,
                 reason=Reason.BAD_REQUEST,
@@ -66,10 +66,10 @@ class UnmeteredRequests:
         method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
         if method in _COSTS_NOTHING:
             return None
-        if route.standing is Standing.FREE and method != _WEBSOCKET:
+        if route.kind is RouteKind.FREE and method != _WEBSOCKET:
             self._count("free")
             return None
-        if route.standing is Standing.EXEMPT:
+        if route.kind is RouteKind.EXEMPT:
             self._count("unmetered")
             return None
         template = template_of(scope["path"])

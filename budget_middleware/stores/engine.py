@@ -1,9 +1,9 @@
 """The rules of ``core.transitions`` for one verb at one instant, over the tables of a store.
 
 Theory of operation. A verb opens with what is due: the reservation that it names expires if its lease is over, then a
-few others on its counters (``Call.open``). Then the rules decide, from what the tables say, and what they decided is
-applied: the reservation is put, its postings are booked on the counters, one step is appended to the journal, and
-counters that are back at nothing are dropped (``Call.apply``). Nothing else writes to these tables.
+few others on its counters (``EngineCall.open``). Then the rules decide by what the tables say, and the engine applies
+the decision: it puts the reservation, books its postings on the counters, appends one step to the journal, and drops
+counters that are back at zero (``EngineCall.apply``). Nothing else writes to these tables.
 
 The caller holds whatever makes the verb one transaction, and tells the time. If a verb raises, a database rolls it
 back; tables that cannot do so keep the leases that expired in passing, as the Redis scripts do.
@@ -29,7 +29,7 @@ from budget_middleware.core.model import (
 )
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.stores.base import Retention, StoreRefused
-from budget_middleware.stores.engine_call import Call
+from budget_middleware.stores.engine_call import EngineCall
 from budget_middleware.stores.tables import ByHand, Tables
 
 
@@ -41,7 +41,9 @@ class Engine:
         self._retention = retention
 
     def reserve(self, verb: Reserve, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        call = EngineCall(
+            self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries
+        )
         known = call.open(verb.id, verb.targets)
         with _refused_where_full():
             decision = transitions.reserve(
@@ -57,7 +59,9 @@ class Engine:
         return call.answer(decision, verb.id, targets=held.targets if held else ())
 
     def finalize(self, verb: Finalize, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        call = EngineCall(
+            self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries
+        )
         known = call.open(verb.id, verb.targets)
         decision = transitions.finalize(known, verb, remember_ms=self._retention.remember_ms)
         call.apply(Op.FINALIZE, verb.id, decision, reason=verb.reason, bill=verb.bill)
@@ -65,7 +69,9 @@ class Engine:
         return call.answer(decision, verb.id, targets=ended.targets if ended else ())
 
     def release(self, verb: Release, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        call = EngineCall(
+            self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries
+        )
         known = call.open(verb.id)
         decision = transitions.release(known, verb, remember_ms=self._retention.remember_ms)
         call.apply(Op.RELEASE, verb.id, decision, reason=verb.reason)
@@ -73,13 +79,15 @@ class Engine:
         return call.answer(decision, verb.id, targets=ended.targets if ended else ())
 
     def extend(self, verb: Extend, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
         decision = transitions.extend(call.open(verb.id), verb, now_ms=now_ms)
         call.apply(Op.RESERVE, verb.id, decision)
         return call.answer(decision, verb.id)
 
     def grow(self, verb: Grow, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries)
+        call = EngineCall(
+            self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries
+        )
         known = call.open(verb.id)
         targets = known.targets if known else ()
         with _refused_where_full():
@@ -88,14 +96,14 @@ class Engine:
         return call.answer(decision, verb.id, targets=targets)
 
     def expire(self, verb: Expire, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
         known = call.open(verb.id)
         decision = transitions.expire_now(known)
         call.apply(Op.EXPIRE, verb.id, decision, reserve_trace=known.trace if known else "", reason=verb.reason)
         return call.answer(decision, verb.id)
 
     def adjust(self, verb: Adjust, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
         call.expire_due_on(verb.targets)
         decision = transitions.adjust(self._tables.adjustment(verb.id), verb, now_ms=now_ms)
         if decision.status is Status.ADJUSTED:
@@ -105,7 +113,7 @@ class Engine:
         return call.answer(decision, targets=verb.targets)
 
     def repair(self, verb: Repair, *, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
         counter = verb.target.counter
         by_hand = self._tables.by_hand(counter)
         if by_hand.repaired_at_seq > verb.found_at_seq:
@@ -121,14 +129,14 @@ class Engine:
         return call.answer(decision, targets=(verb.target,))
 
     def sweep(self, *, at_most: int, trace: str, now_ms: int) -> Answer:
-        call = Call(self._tables, self._retention, now_ms=now_ms, trace=trace)
+        call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=trace)
         due = self._tables.due(now_ms, at_most=at_most)
         for reservation in due:
             call.expire_due(reservation)
         return call.answer(Decision(Status.EXPIRED if len(due) < at_most else Status.LEASES_DUE))
 
     def head(self, *, now_ms: int) -> Answer:
-        return Call(self._tables, self._retention, now_ms=now_ms).answer(Decision(Status.UNKNOWN))
+        return EngineCall(self._tables, self._retention, now_ms=now_ms).answer(Decision(Status.UNKNOWN))
 
 
 @contextmanager

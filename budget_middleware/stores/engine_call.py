@@ -29,7 +29,7 @@ _EMPTY = Balance()
 _UNTOUCHED = ByHand()
 
 
-class Call:
+class EngineCall:
     """One verb at one instant: decisions go in, the tables are changed."""
 
     def __init__(
@@ -92,7 +92,7 @@ class Call:
             if decision.status is Status.ADJUSTED:
                 self._add_to_adjusted(postings)
             step = (op, id_, decision)
-            self._write_down(*step, figures=figures, reserve_trace=reserve_trace, reason=reason, bill=bill)
+            self._append_step(*step, figures=figures, reserve_trace=reserve_trace, reason=reason, bill=bill)
             # A repaired counter was wrong, and the totals need not be.
             if op is not Op.ADJUST:
                 self._add_to_totals(postings)
@@ -149,7 +149,7 @@ class Call:
         """Whether a counter that is not there would look the same. A repaired one knows up to which seq it was."""
         return self._tables.by_hand(counter) == _UNTOUCHED
 
-    def _write_down(
+    def _append_step(
         self,
         op: Op,
         id_: str,

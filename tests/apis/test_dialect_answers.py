@@ -198,13 +198,13 @@ ANSWERS = {
         "openai-responses",
         JSON,
         whole({"model": "gpt-5.2", "status": "queued", "background": True, "output": [], "usage": None}),
-        Seen(model="gpt-5.2", goes_on_unread=True),
+        Seen(model="gpt-5.2", continues_unread=True),
     ),
     "streamed response in the background, left": (
         "openai-responses",
         EVENTS,
         as_events({"type": "response.created", "response": {"background": True}}, RESPONSE_STREAM[1]),
-        Seen(text_bytes=3, chunks=1, readable=True, goes_on_unread=True),
+        Seen(text_bytes=3, chunks=1, readable=True, continues_unread=True),
     ),
     "streamed response in the background, read": (
         "openai-responses",

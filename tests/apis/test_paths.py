@@ -15,7 +15,7 @@ from budget_middleware.apis.base import Api
 from budget_middleware.apis.paths import MOST_CHARS, readings_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.request.unmetered import template_of
-from budget_middleware.routing import Router, Standing, is_call
+from budget_middleware.routing import RouteKind, Router, is_call
 from budget_middleware.setting_types import RouteRule
 from tests.apis.timing import cpu_ms, grows_linearly
 
@@ -71,12 +71,12 @@ SPELLINGS = {
 @pytest.mark.parametrize("prefix", ["", "/openai", "/eu/gateway"])
 def test_a_route_is_metered_however_it_is_spelled(prefix, path):
     route = route_of(prefix + path)
-    assert (route.standing, route.api and route.api.name) == (Standing.METERED, "openai-chat")
+    assert (route.kind, route.api and route.api.name) == (RouteKind.METERED, "openai-chat")
 
 
 def test_what_is_only_like_it_is_not():
     for path in ("/v1/chat/completions/chatcmpl-1", "/v1/chat/completionsx", "/chat/%63", "/..", "/%", "/a%zz?", "/?"):
-        assert route_of(path).standing is Standing.UNKNOWN
+        assert route_of(path).kind is RouteKind.UNKNOWN
 
 
 def test_an_ordinary_path_is_its_only_reading():
@@ -88,58 +88,58 @@ def test_the_path_as_it_was_sent_is_one_more():
     """An encoded slash is one for the server, and none for an upstream that gets the path as it was sent."""
     sent = b"/v1/chat/completions/a%2Fb/.."
     path = "/v1/chat/completions/a/b/.."
-    assert route_of(path).standing is Standing.UNKNOWN
-    assert route_of(path, raw_path=sent).standing is Standing.METERED
+    assert route_of(path).kind is RouteKind.UNKNOWN
+    assert route_of(path, raw_path=sent).kind is RouteKind.METERED
     # What a layer outside has rewritten is no reading of this request.
-    assert route_of("/echo", raw_path=sent).standing is Standing.UNKNOWN
-    assert route_of("/chat/completions", raw_path=b"/v1/chat/completions%20?a=b").standing is Standing.METERED
+    assert route_of("/echo", raw_path=sent).kind is RouteKind.UNKNOWN
+    assert route_of("/chat/completions", raw_path=b"/v1/chat/completions%20?a=b").kind is RouteKind.METERED
 
 
 def test_where_the_app_is_mounted():
     assert route_of("/completions", root_path="/v1/chat").api.name == "openai-chat"
     assert route_of("/v1/chat/completions", root_path="/v1").api.name == "openai-chat"
-    assert route_of("/messages", root_path="/anthropic").standing is Standing.METERED
-    assert route_of("/messages", root_path="/forum").standing is Standing.SHARED
+    assert route_of("/messages", root_path="/anthropic").kind is RouteKind.METERED
+    assert route_of("/messages", root_path="/forum").kind is RouteKind.SHARED
 
 
 @pytest.mark.parametrize(
-    ("path", "standing"),
+    ("path", "kind"),
     [
-        ("/v1/files/.", Standing.FREE),
-        ("/v1//files", Standing.FREE),
+        ("/v1/files/.", RouteKind.FREE),
+        ("/v1//files", RouteKind.FREE),
         # One reading is no free route.
-        ("/v1/agents?/v1/files", Standing.UNKNOWN),
-        ("/v1/files?x", Standing.FREE),
-        ("/v1/files%3F/../agents", Standing.UNKNOWN),
-        ("/v1/responses/../cancel", Standing.UNKNOWN),
+        ("/v1/agents?/v1/files", RouteKind.UNKNOWN),
+        ("/v1/files?x", RouteKind.FREE),
+        ("/v1/files%3F/../agents", RouteKind.UNKNOWN),
+        ("/v1/responses/../cancel", RouteKind.UNKNOWN),
     ],
 )
-def test_free_is_what_is_free_in_every_reading(path, standing):
-    assert route_of(path).standing is standing
+def test_free_is_what_is_free_in_every_reading(path, kind):
+    assert route_of(path).kind is kind
 
 
 EU = RouteRule("/eu/chat/completions", None)
 
 
 @pytest.mark.parametrize(
-    ("path", "standing"),
+    ("path", "kind"),
     [
-        ("/eu/chat/completions", Standing.EXEMPT),
-        ("/eu/chat/completions/", Standing.EXEMPT),
-        ("/eu//chat/completions", Standing.METERED),
-        ("/v1/chat/completions?/eu/chat/completions", Standing.METERED),
-        ("/eu/../v1/chat/completions", Standing.METERED),
+        ("/eu/chat/completions", RouteKind.EXEMPT),
+        ("/eu/chat/completions/", RouteKind.EXEMPT),
+        ("/eu//chat/completions", RouteKind.METERED),
+        ("/v1/chat/completions?/eu/chat/completions", RouteKind.METERED),
+        ("/eu/../v1/chat/completions", RouteKind.METERED),
     ],
 )
-def test_a_route_that_is_taken_out_is_so_in_every_reading(path, standing):
-    assert route_of(path, EU).standing is standing
+def test_a_route_that_is_taken_out_is_so_in_every_reading(path, kind):
+    assert route_of(path, EU).kind is kind
 
 
 def test_a_star_is_one_segment():
     rules = (RouteRule("/agents/*/run", "openai-chat"), RouteRule("/mcp/*/messages", None))
     assert route_of("/v1/agents/7/run", *rules).api.name == "openai-chat"
-    assert route_of("/v1/agents/7/8/run", *rules).standing is Standing.UNKNOWN
-    assert route_of("/mcp/a.b/messages", *rules).standing is Standing.EXEMPT
+    assert route_of("/v1/agents/7/8/run", *rules).kind is RouteKind.UNKNOWN
+    assert route_of("/mcp/a.b/messages", *rules).kind is RouteKind.EXEMPT
 
 
 @pytest.mark.parametrize(
@@ -152,21 +152,21 @@ def test_a_star_is_one_segment():
     ],
 )
 def test_readings_that_call_different_models_are_unclear(path):
-    assert route_of(path).standing is Standing.UNCLEAR
+    assert route_of(path).kind is RouteKind.UNCLEAR
 
 
 def test_the_spelling_of_a_model_is_no_other_model():
     path = "/model/arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova-pro-v1:0/converse"
     sent = path.replace(":", "%3A").replace("profile/", "profile%2F").encode()
     route = route_of(path, raw_path=sent)
-    assert route.standing is Standing.METERED
+    assert route.kind is RouteKind.METERED
     assert route.api.read_request({}, path=route.path, n_bytes=2).model == path[7:-9]
 
 
 def test_an_odd_path_that_is_too_long_is_read_by_nobody():
-    assert route_of("/a/.." * MOST_CHARS).standing is Standing.UNCLEAR
-    assert route_of("/" + "a" * 10 * MOST_CHARS + CHAT).standing is Standing.METERED
-    assert route_of("/a", raw_path=b"/%61" + b"%20" * MOST_CHARS).standing is Standing.UNCLEAR
+    assert route_of("/a/.." * MOST_CHARS).kind is RouteKind.UNCLEAR
+    assert route_of("/" + "a" * 10 * MOST_CHARS + CHAT).kind is RouteKind.METERED
+    assert route_of("/a", raw_path=b"/%61" + b"%20" * MOST_CHARS).kind is RouteKind.UNCLEAR
 
 
 # Against what real parsers make of the same path.
@@ -228,7 +228,7 @@ def assert_read_as_clients_do(path: str) -> None:
         except (ValueError, httpx.InvalidURL):
             continue
         if any(reading.rstrip("/").endswith("/chat/completions") for reading in (forwarded, unquote(forwarded))):
-            assert route_of(path).standing >= Standing.UNCLEAR, name
+            assert route_of(path).kind >= RouteKind.UNCLEAR, name
 
 
 @given(PATHS)
@@ -238,7 +238,7 @@ def test_what_starlette_routes_is_one_of_the_readings(path):
     for mount in routes:
         match, child = mount.matches(scope)
         if match is Match.FULL and mount.routes[0].matches({**scope, **child})[0] is not Match.NONE:
-            assert route_of(path).standing >= Standing.UNCLEAR
+            assert route_of(path).kind >= RouteKind.UNCLEAR
 
 
 # Time.
@@ -298,13 +298,13 @@ OURS = [
 @pytest.mark.parametrize("path", OURS)
 def test_a_prefix_says_so(path):
     route = route_of(path)
-    assert route.standing is Standing.METERED
+    assert route.kind is RouteKind.METERED
     assert is_call(route, {}, document=RPC, n_bytes=2)
 
 
 def speaks(path, document, *, n_bytes=1, query=b"") -> bool:
     route = route_of(path)
-    assert route.standing is Standing.SHARED
+    assert route.kind is RouteKind.SHARED
     return is_call(route, {"query_string": query}, document=document, n_bytes=n_bytes)
 
 

@@ -24,7 +24,7 @@ from benchmarks.sizes import Size
 from benchmarks.tables import table
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.accounts import key_id
-from budget_middleware.testing import Call, ScriptedApp
+from budget_middleware.testing import PlayedRequest, ScriptedApp
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,9 +105,9 @@ def test_a_ratio_is_formed_within_a_round():
 
 
 async def ask(middleware: BudgetMiddleware) -> None:
-    call = await Call(CHAT.body.encode(), headers={name.lower(): value for name, value in CHAT.headers.items()}).run(
-        middleware
-    )
+    call = await PlayedRequest(
+        CHAT.body.encode(), headers={name.lower(): value for name, value in CHAT.headers.items()}
+    ).run(middleware)
     assert call.messages[0]["status"] == 200
 
 

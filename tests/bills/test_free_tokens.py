@@ -8,8 +8,8 @@ from budget_middleware.core.model import Op, Status
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.testing import (
-    Call,
     Gate,
+    PlayedRequest,
     ScriptedApp,
     call,
     client_gone,
@@ -316,7 +316,7 @@ async def test_f32_one_account_of_three_refuses(bench):
         "limits": "key=5/month; team=10/month; user=100/month",
     }
     guard = bench.guard(ScriptedApp(*completion(10_000)), **settings)
-    played = Call(ask(10_000), headers={"authorization": "Bearer another", "x-team": "red"})
+    played = PlayedRequest(ask(10_000), headers={"authorization": "Bearer another", "x-team": "red"})
     assert (await played.run(bench.guard(ScriptedApp(*completion(10_000)), **settings, mode="shadow"))).status == 200
     before = await whole_journal(bench.reader)
     refused = await call(guard, ask(1000, user="ann"), headers={**bearer(), "x-team": "red"})

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from budget_middleware.testing import (
-    Call,
     Gate,
+    PlayedRequest,
     ScriptedApp,
     call,
     chunk,
@@ -57,7 +57,7 @@ async def test_f05_streams_are_settled_when_done_is_read(bench):
     workers = [bench.guard(app), bench.guard(app)]
     running = []
     for turn in range(20):
-        played = Call(ask(600, stream=True), headers=bearer())
+        played = PlayedRequest(ask(600, stream=True), headers=bearer())
         running.append(asyncio.create_task(played.run(workers[turn % 2])))
         await after_done.reached()
         assert played.status == 200

@@ -3,7 +3,7 @@
 import pytest
 
 from budget_middleware.core.model import Counter
-from budget_middleware.core.units import Amounts, Unit, amounts_said, figure_number, figure_said, figure_text
+from budget_middleware.core.units import Amounts, Unit, figure_number, figure_text, format_amounts, format_figure
 from budget_middleware.core.windows import Period
 
 
@@ -22,7 +22,7 @@ def test_every_unit_has_its_amount_in_their_order():
     ],
 )
 def test_a_figure_is_written_in_its_unit(figure: int, unit: Unit, text: str, said: str, number: float):
-    assert (figure_text(figure, unit), figure_said(figure, unit), figure_number(figure, unit)) == (text, said, number)
+    assert (figure_text(figure, unit), format_figure(figure, unit), figure_number(figure, unit)) == (text, said, number)
     assert type(figure_number(figure, unit)) is (float if unit is Unit.USD else int)
 
 
@@ -36,7 +36,7 @@ def test_a_figure_is_written_in_its_unit(figure: int, unit: Unit, text: str, sai
     ],
 )
 def test_amounts_in_a_sentence(amounts: Amounts, said: str):
-    assert amounts_said(amounts) == said
+    assert format_amounts(amounts) == said
 
 
 def test_the_name_of_a_counter_tells_its_unit_unless_it_is_money():

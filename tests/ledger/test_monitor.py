@@ -1,7 +1,7 @@
 """Which entries tell a worker of lost writes: those that it remembers must be the last that were acknowledged."""
 
 from budget_middleware.core.model import Answer
-from budget_middleware.ledger.monitor import Seen, StoreMonitor
+from budget_middleware.ledger.monitor import StoreMonitor, StorePosition
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.memory import MemoryStore
@@ -25,7 +25,7 @@ class Worker:
     def _count(self) -> None:
         self.losses += 1
 
-    def hear(self, *answers: Answer, before: Seen | None = None) -> None:
+    def hear(self, *answers: Answer, before: StorePosition | None = None) -> None:
         for answer in answers:
             self.monitor.record_reply(answer, before or self.monitor.seen, now_s=0.0)
 

@@ -218,7 +218,7 @@ async def test_an_acknowledgement_without_entries_is_not_proven_by_what_others_w
     assert answer.status is Status.ALREADY_FINALIZED
     while not faults.count("journal"):
         await asyncio.sleep(0)
-    await ledger._tend()
+    await ledger._serve_loop()
     await ledger.drain()
     assert await figures(replica) == ("0.02", "0.00")
 
@@ -237,7 +237,7 @@ async def test_a_lost_release_is_sent_again_that_others_have_written_over(
     fail_over(faults, replica)
     await _write_as_another(replica, clock)
     assert await figures(replica) == ("0.02", "0.10")
-    await ledger._tend()
+    await ledger._serve_loop()
     await ledger.drain()
     assert await figures(replica) == ("0.02", "0.00")
 
@@ -256,7 +256,7 @@ async def test_a_lost_release_is_sent_again_that_was_the_last_before_a_silence(
     monkeypatch.setattr(monitor, "SILENCE_S", 0)
     await ledger.reserve(after_it)
     await ledger.finalize(after_it, actual=Amounts(usd=nanos("0.01")))
-    await ledger._tend()
+    await ledger._serve_loop()
     await ledger.drain()
     assert await figures(replica) == ("0.01", "0.00")
 

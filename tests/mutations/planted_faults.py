@@ -468,7 +468,7 @@ FAULTS = (
     Fault(
         "an ending is cancelled with the request that waits for it",
         "ledger/endings.py",
-        "            self._go_on_in_task(owed, error, wait)\n            raise\n",
+        "            self._continue_in_task(owed, error, wait)\n            raise\n",
         "            raise\n",
     ),
     Fault(
@@ -616,8 +616,8 @@ FAULTS = (
     Fault(
         "the lowest layer of limits decides",
         "core/layering.py",
-        "for each in reversed(said):",
-        "for each in said:",
+        "for each in reversed(by_layer):",
+        "for each in by_layer:",
     ),
     Fault(
         "who comes second to a dead process's file adopts it too",
@@ -1389,8 +1389,8 @@ FAULTS = (
     Fault(
         "what is free in one reading is free",
         "routing.py",
-        "dearest = max(called or plain or routes, key=_standing)",
-        "dearest = min(plain or routes, key=_standing)",
+        "dearest = max(called or plain or routes, key=_kind)",
+        "dearest = min(plain or routes, key=_kind)",
     ),
     Fault("a shared path is somebody else's", "routing.py", "        return n_bytes > 0\n", "        return False\n"),
     Fault(

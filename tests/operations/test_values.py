@@ -18,7 +18,7 @@ from budget_middleware.operations.values import (
     Omitted,
     as_json,
     figure,
-    said,
+    format_amount,
     trace_url_of,
 )
 
@@ -87,8 +87,8 @@ def test_a_figure_of_another_unit_has_that_in_its_name():
     ],
 )
 def test_a_figure_in_a_sentence(amount: int, unit: Unit, sentence: str):
-    assert said(figure(amount, unit)) == sentence
-    assert said(figure(amount, unit).negated) == said(figure(-amount, unit))
+    assert format_amount(figure(amount, unit)) == sentence
+    assert format_amount(figure(amount, unit).negated) == format_amount(figure(-amount, unit))
     assert figure(amount, unit).is_nothing == (amount == 0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from budget_middleware.core.model import Op
-from budget_middleware.testing import Call, Gate, ScriptedApp, call, client_gone, event
+from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, client_gone, event
 from tests.request.wire import DONE, LAST, STREAM_START, TALK, bearer, delta, usage_event, words
 
 POLICIES = ("partial", "input", "full", "release", "drain")
@@ -58,7 +58,7 @@ async def cancelled(guard, app, sent):
     """A server that cancels the request's task."""
     gate = Gate()
     app.script = [*sent, gate]
-    played = Call(TALK, headers=bearer())
+    played = PlayedRequest(TALK, headers=bearer())
     task = asyncio.create_task(played.run(guard))
     await gate.reached()
     task.cancel()
@@ -73,7 +73,7 @@ async def cancelled_twice(guard, app, sent):
     store = guard.ledger.store
     store.before |= {"finalize": at_store.wait, "release": at_store.wait}
     app.script = [*sent, gate]
-    played = Call(TALK, headers=bearer())
+    played = PlayedRequest(TALK, headers=bearer())
     task = asyncio.create_task(played.run(guard))
     await gate.reached()
     task.cancel()

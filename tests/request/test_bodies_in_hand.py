@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from budget_middleware.testing import Call, Gate, ScriptedApp, call
+from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call
 from tests.request.wire import ask, bearer, completion
 
 BODY = json.dumps(ask(1, x="y" * 4_000)).encode()
 
 
-class Slow(Call):
+class Slow(PlayedRequest):
     """A client that waits at a gate after so many parts of its body."""
 
     def __init__(self, parts, *, waits_after, gate, **options):
@@ -65,7 +65,7 @@ async def test_f59_what_does_not_fit_is_refused_unread(memory):
         asked += 1
         return {"type": "http.request", "body": BODY}
 
-    played = Call(BODY, headers=bearer())
+    played = PlayedRequest(BODY, headers=bearer())
     await guard(played.scope, receive, played._send)
     assert (played.status, asked) == (503, 0)
 
@@ -94,7 +94,7 @@ async def test_f59_a_byte_now_and_then_is_a_stall_too(memory):
         await asyncio.sleep(0.01)
         return {"type": "http.request", "body": b" ", "more_body": True}
 
-    played = Call(b"", headers=bearer())
+    played = PlayedRequest(b"", headers=bearer())
     async with asyncio.timeout(60):
         await guard(played.scope, receive, played._send)
     assert (played.status, app.scopes) == (408, [])
@@ -160,7 +160,7 @@ async def test_f59_a_client_that_leaves(memory):
     async def receive():
         return next(messages)
 
-    await guard(Call(b"", headers=bearer()).scope, receive, None)
+    await guard(PlayedRequest(b"", headers=bearer()).scope, receive, None)
     assert in_hand(guard) == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.model import Op
-from budget_middleware.testing import Call, Gate, ScriptedApp, call, client_gone, event, json_answer
+from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, client_gone, event, json_answer
 from tests.request.wire import DONE, LAST, STREAM_START, TALK, bearer, usage, usage_event, words
 
 POLICIES = {"partial": "0.17", "input": "0.05", "full": "0.65", "release": "0.00", "drain": "0.17"}
@@ -27,7 +27,7 @@ async def beat(guard, *, after_s: float) -> None:
     await keeper._beat(keeper._kept.here())
 
 
-class SlowReader(Call):
+class SlowReader(PlayedRequest):
     """A client that takes one more message after so many, and no other before the test opens its gate."""
 
     def __init__(self, body: Any, *, takes: int, **more: Any) -> None:
@@ -50,7 +50,7 @@ async def ended(bench, spent: str) -> None:
 async def test_a_shutdown_ends_what_does_not_end_itself(bench, policy):
     gate = Gate()
     guard = bench.guard(ScriptedApp(*BEGUN, gate, *REST), on_abort=policy)
-    played = Call(TALK, headers=bearer())
+    played = PlayedRequest(TALK, headers=bearer())
     task = asyncio.create_task(played.run(guard))
     await gate.reached()
     await guard.ledger.drain(timeout_s=0)
@@ -66,7 +66,7 @@ async def test_a_shutdown_ends_what_does_not_end_itself(bench, policy):
 async def test_a_shutdown_waits_for_an_answer_that_ends_in_time(bench):
     gate = Gate()
     guard = bench.guard(ScriptedApp(*BEGUN, gate, *REST))
-    played = Call(TALK, headers=bearer())
+    played = PlayedRequest(TALK, headers=bearer())
     task = asyncio.create_task(played.run(guard))
     await gate.reached()
     draining = asyncio.create_task(guard.ledger.drain(timeout_s=60))
@@ -135,7 +135,7 @@ async def test_a_body_that_stalls_is_ended(bench, policy):
     guard = bench.guard(app, on_abort=policy, max_body_bytes="10", limits="key=1000/month", unknown_model="0/1")
     stalls, resumes = Gate(), Gate()
 
-    class Stalling(Call):
+    class Stalling(PlayedRequest):
         async def _receive(self):
             if self._n_received == 1:
                 stalls.open()
@@ -161,7 +161,7 @@ async def test_after_its_longest_life_a_hold_is_ended(bench, policy, spent, capl
     gate = Gate()
     late = json_answer({"choices": [], "usage": usage(600, 50)})
     guard = bench.guard(ScriptedApp(gate, *late), on_abort=policy)
-    played = Call({**TALK, "stream": False}, headers=bearer())
+    played = PlayedRequest({**TALK, "stream": False}, headers=bearer())
     task = asyncio.create_task(played.run(guard))
     await gate.reached()
     await beat(guard, after_s=MAX_S - 1)

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message
 
 from budget_middleware.core.model import Op
-from budget_middleware.testing import Call, Gate, ScriptedApp, call, chunk, event, json_answer, start
+from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, chunk, event, json_answer, start
 from tests.request.wire import DONE, LAST, STREAM_START, ask, bearer, completion, delta, stream, usage, usage_event
 
 STREAM_ASK = ask(600, stream=True, stream_options={"include_usage": True})
@@ -31,7 +31,7 @@ def held_ending(memory):
 class TestWhatWaits:
     async def test_the_message_with_the_terminal_event_waits_and_no_earlier_one(self, memory, held_ending):
         guard, store = held_ending(ScriptedApp(*stream(600)))
-        played = Call(STREAM_ASK, headers=bearer())
+        played = PlayedRequest(STREAM_ASK, headers=bearer())
         task = asyncio.create_task(played.run(guard))
         await store.reached()
         assert b'"usage"' in played.body
@@ -43,7 +43,7 @@ class TestWhatWaits:
 
     async def test_the_only_message_waits_and_so_does_its_start(self, memory, held_ending):
         guard, store = held_ending(ScriptedApp(*completion(600)))
-        played = Call(ask(600), headers=bearer())
+        played = PlayedRequest(ask(600), headers=bearer())
         task = asyncio.create_task(played.run(guard))
         await store.reached()
         assert played.messages == []
@@ -58,7 +58,7 @@ class TestWhatWaits:
         half = len(end["body"]) // 2
         parts = [chunk(end["body"][:half]), chunk(end["body"][half:]), LAST]
         guard, store = held_ending(ScriptedApp(begin, *parts))
-        played = Call(ask(600), headers=bearer())
+        played = PlayedRequest(ask(600), headers=bearer())
         task = asyncio.create_task(played.run(guard))
         await store.reached()
         assert [message["type"] for message in played.messages] == ["http.response.start", *["http.response.body"] * 2]
@@ -109,7 +109,7 @@ class TestWhatComesLater:
 
         answer = {"choices": [], "usage": usage(600)}
         guard = memory.guard(JSONResponse(answer, background=BackgroundTask(work)))
-        played = Call(ask(600), headers=bearer())
+        played = PlayedRequest(ask(600), headers=bearer())
         task = asyncio.create_task(played.run(guard))
         await gate.reached()
         assert played.is_complete
@@ -158,7 +158,7 @@ class TestMessageTypes:
         trailer: Message = {"type": "http.response.trailers", "headers": []}
         trailers = [{**trailer, "more_trailers": True}, trailer]
         guard, store = held_ending(ScriptedApp({**begin, "trailers": True}, body, *trailers))
-        played = Call(ask(600), headers=bearer())
+        played = PlayedRequest(ask(600), headers=bearer())
         task = asyncio.create_task(played.run(guard))
         await store.reached()
         assert played.messages[-1] == trailers[0]
@@ -194,7 +194,9 @@ class TestMessageTypes:
         async def keep(message):
             seen.append(message["type"])
 
-        await memory.guard(push)(Call(ask(600), headers=bearer()).scope, Call(ask(600))._receive, keep)
+        await memory.guard(push)(
+            PlayedRequest(ask(600), headers=bearer()).scope, PlayedRequest(ask(600))._receive, keep
+        )
         assert seen == ["http.response.push", "http.response.start", "http.response.body"]
 
     async def test_a_start_without_a_body_is_sent_all_the_same(self, memory):

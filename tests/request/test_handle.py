@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from budget_middleware import BudgetHandle
 from budget_middleware.core.model import Op
-from budget_middleware.testing import Call, Gate, ScriptedApp, call, client_gone, event, json_answer
+from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, client_gone, event, json_answer
 from tests.request.wire import DONE, LAST, STREAM_START, TALK, ask, bearer, completion, usage_event, words
 
 
@@ -66,7 +66,7 @@ async def test_a_client_that_leaves_pays_what_was_seen_and_what_was_added(bench)
 
 async def test_a_cancelled_request_pays_what_was_added(bench):
     gate = Gate()
-    played = Call(TALK, headers=bearer())
+    played = PlayedRequest(TALK, headers=bearer())
     task = asyncio.create_task(played.run(bench.guard(Adding(gate))))
     await gate.reached()
     task.cancel()
@@ -163,7 +163,9 @@ class TestState:
                 live = guard({"type": "lifespan", "state": shared}, _never, _telling(started))
                 living.add(asyncio.create_task(live))
                 await started.wait()
-            calls = [Call(ask(1), headers={**bearer(), "x-usd": usd}, scope={"state": shared}) for usd in gates]
+            calls = [
+                PlayedRequest(ask(1), headers={**bearer(), "x-usd": usd}, scope={"state": shared}) for usd in gates
+            ]
             tasks = [asyncio.create_task(played.run(guard)) for played in calls]
             for gate in gates.values():
                 await gate.reached()

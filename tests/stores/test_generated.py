@@ -11,7 +11,7 @@ from budget_middleware.core.model import Extend, Op, Reservation, State, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores import base, records
 from budget_middleware.stores.redis import keys, lua_text, replies, scripts
-from budget_middleware.stores.redis.generated import literal, with_pythons
+from budget_middleware.stores.redis.generated import literal, with_python_constants
 from budget_middleware.stores.redis.scripts import SHARED, VERBS_OF_REQUESTS, script_of
 from budget_middleware.testing import MovableClock
 from tests.stores.conftest import OpenStore
@@ -148,7 +148,7 @@ def test_a_script_has_each_declaration_once_and_none_that_it_does_not_use():
 
 
 def test_names_in_comments_declare_nothing():
-    assert "local function ending_of" not in with_pythons(["-- ending_of says what it answers"])
+    assert "local function ending_of" not in with_python_constants(["-- ending_of says what it answers"])
 
 
 @pytest.mark.parametrize("value", ["it's", "back\\slash", "new\nline", "€", 2**53 + 1, {"no name": 1}])

@@ -27,10 +27,10 @@ def said(caplog):
     return [told for told in logged(caplog) if not told.startswith("this namespace is empty")]
 
 
-async def look(watch):
+async def check(watch):
     """As if a minute had gone by."""
     watch._looked_s -= EVERY_S
-    watch.look()
+    watch.check()
     await watch._tasks.drain(timeout_s=30)
 
 
@@ -39,41 +39,41 @@ def gateway(store, text=OURS):
 
 
 async def test_the_settings_of_who_was_here_before_are_told_once(open_store, clock, caplog):
-    await look(gateway(open_store(), THEIRS))
+    await check(gateway(open_store(), THEIRS))
     clock.advance(s=86_400)
     ours = gateway(open_store())
-    await look(ours)
-    await look(ours)
+    await check(ours)
+    await check(ours)
     (told,) = said(caplog)
     assert told.startswith("BUDGET_HASH_SECRET of this process differ from those of another gateway")
     # It was a change: whoever starts later with the same settings has nothing to tell.
-    await look(gateway(open_store()))
+    await check(gateway(open_store()))
     assert len(said(caplog)) == 1
 
 
 async def test_two_that_are_alive_both_tell(open_store, clock, caplog):
     ours, theirs = gateway(open_store()), gateway(open_store(), settings(secret="", timezone="Europe/Berlin"))
-    await look(ours)
-    await look(theirs)
+    await check(ours)
+    await check(theirs)
     assert len(said(caplog)) == 1
     clock.advance(s=60)
-    await look(ours)
+    await check(ours)
     assert len(said(caplog)) == 2
     assert all(told.startswith("BUDGET_HASH_SECRET, BUDGET_TIMEZONE of this process") for told in said(caplog))
     assert {note.text for note in await open_store().notes()} == {ours._own, theirs._own}
 
 
 async def test_one_that_has_gone_is_not_told_again(open_store, clock, caplog):
-    await look(gateway(open_store()))
-    await look(gateway(open_store(), THEIRS))
+    await check(gateway(open_store()))
+    await check(gateway(open_store(), THEIRS))
     clock.advance(ms=ALIVE_MS + 1)
-    await look(gateway(open_store(), THEIRS))
+    await check(gateway(open_store(), THEIRS))
     assert len(said(caplog)) == 1
 
 
 async def test_the_same_settings_are_nothing_to_tell(open_store, caplog):
-    await look(gateway(open_store()))
-    await look(gateway(open_store()))
+    await check(gateway(open_store()))
+    await check(gateway(open_store()))
     assert said(caplog) == []
     assert [(note.topic, note.text) for note in await open_store().notes()] == [(Topic.SETTINGS, OURS)]
 
@@ -82,7 +82,7 @@ async def test_it_looks_once_a_minute_at_most(open_store):
     store = open_store()
     watch = gateway(store)
     for _ in range(5):
-        watch.look()
+        watch.check()
     await watch._tasks.drain(timeout_s=30)
     (note,) = await store.notes()
     assert isinstance(note, Note)
@@ -90,7 +90,7 @@ async def test_it_looks_once_a_minute_at_most(open_store):
 
 async def test_without_a_fingerprint_nothing_is_written(open_store):
     store = open_store()
-    await look(gateway(store, ""))
+    await check(gateway(store, ""))
     assert await store.notes() == []
 
 
@@ -99,7 +99,7 @@ async def test_a_store_that_is_away_stops_nobody(caplog):
         async def head(self):
             raise StoreUnavailable("gone")
 
-    await look(gateway(Away()))
+    await check(gateway(Away()))
     assert said(caplog) == []
 
 
@@ -108,11 +108,11 @@ async def test_an_empty_namespace_beside_others_is_told(empty_server_url, namesp
     empty = RedisStore(empty_server_url, namespace=namespace, timeout_s=30)
     try:
         await used.set_limit("global", period=Period.DAY, limit_nanos=1)
-        await look(gateway(empty))
+        await check(gateway(empty))
         (told,) = logged(caplog)
         assert told.startswith("this namespace is empty, and others in this store are not: ")
         assert f"{namespace}-used" in told
-        await look(gateway(empty))
+        await check(gateway(empty))
         assert len(logged(caplog)) == 1
     finally:
         await used.aclose()

@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from budget_middleware import BudgetMiddleware
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.testing import (
-    Call,
+    PlayedRequest,
     ScriptedApp,
     call,
     chunk,
@@ -134,7 +134,7 @@ class Scene:
         assert hasattr(self._guards[-1], "ledger"), "a setting is wrong"
         return self._guards[-1]
 
-    async def ask(self, guard: BudgetMiddleware, asked: Any, **options: Any) -> Call:
+    async def ask(self, guard: BudgetMiddleware, asked: Any, **options: Any) -> PlayedRequest:
         options.setdefault("headers", TOKENS[0])
         answered = await call(guard, asked, **options)
         ours = {name: value for name, value in answered.headers.items() if "budget" in name or "ratelimit" in name}

@@ -25,7 +25,7 @@ _EXACT_MAX = 2**53
 Value = str | int | Mapping[str, "Value"] | AbstractSet[str]
 
 
-def with_pythons(files: Iterable[str]) -> str:
+def with_python_constants(files: Iterable[str]) -> str:
     """The text of Lua files, one after the other, with whatever they use of Python's."""
     scalars = {name: literal(value) for name, value in _scalars()} | {
         "REPLY_FIELDS": ", ".join(replies.VerbReply._fields)
@@ -38,9 +38,9 @@ def with_pythons(files: Iterable[str]) -> str:
         inlined |= names & scalars.keys()
         declared = [declarations.pop(name) for name in list(declarations) if name in names]
         composed += (*_marked(declared), _NAME.sub(lambda found: scalars.get(found[0], found[0]), text))
-    said = [f"-- {name} = {scalars[name]}" for name in scalars if name in inlined]
+    constants = [f"-- {name} = {scalars[name]}" for name in scalars if name in inlined]
     return "\n".join(
-        ("-- generated from Python (redis/generated.py), and put in the place of their names:", *said, *composed)
+        ("-- generated from Python (redis/generated.py), and put in the place of their names:", *constants, *composed)
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from budget_middleware.stores.redis.generated import with_pythons
+from budget_middleware.stores.redis.generated import with_python_constants
 
 VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend", "grow")
 """The verbs that come by the thousand: those of one moment go together, in one call of one script."""
@@ -70,7 +70,7 @@ def script_of(verb: str, clock: str) -> Script:
     """The script that does a verb, behind a clock: the text that defines ``store_time_ms()``."""
     verbs = VERBS_OF_REQUESTS if verb in VERBS_OF_REQUESTS else (verb,)
     files = map(lua_text, (*SHARED, *_ALSO.get(verb, ()), *verbs, "_dispatch"))
-    functions = "\n".join((clock, with_pythons(files)))
+    functions = "\n".join((clock, with_python_constants(files)))
     text = f"{functions}\nreturn run(KEYS, ARGV)"
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     name = f"{LIBRARY_PREFIX}{digest}"
