@@ -14,7 +14,7 @@ from budget_middleware.apis.ordinary import OrdinaryEvent, OrdinaryReader
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
-from budget_middleware.apis.sse import EventSplitter, plain_events
+from budget_middleware.apis.sse import EventSplitter, data_of_plain_event, plain_events
 from budget_middleware.headers import NO_HEADERS, Headers, HeaderTable
 
 # What no longer describes a body that we rewrite.
@@ -100,13 +100,9 @@ class AnswerReader:
         # What only holds bytes, such as a memoryview, is fed as well.
         if not self._may_pass or self._ordinary is None or type(chunk) is not bytes:
             return None
-        spans = plain_events(chunk)
-        if not spans:
-            return None
-        if len(spans) > 1:
-            return self._pass_several(chunk, spans, reader=self._ordinary)
-        start, end = spans[0]
-        data = chunk[start:end]
+        data = data_of_plain_event(chunk)
+        if data is None:
+            return self._pass_several(chunk, reader=self._ordinary)
         event = self._ordinary.read(data)
         if event is None:
             return None
@@ -115,12 +111,15 @@ class AnswerReader:
             if shown is None:
                 return None
             if shown is not data:
-                chunk = chunk[:start] + shown + chunk[end:]
+                chunk = b"data:%b\n\n" % shown
         event.add_to(self.seen)
         return chunk
 
-    def _pass_several(self, chunk: bytes, spans: Sequence[tuple[int, int]], *, reader: OrdinaryReader) -> bytes | None:
-        """The same of several events: none of them counts before all are known to be ordinary."""
+    def _pass_several(self, chunk: bytes, *, reader: OrdinaryReader) -> bytes | None:
+        """The same of several events, of several lines: none of them counts before all are known to be ordinary."""
+        spans = plain_events(chunk)
+        if not spans:
+            return None
         events = []
         for start, end in spans:
             event = reader.read(chunk[start:end])

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
-import msgspec
-
 from budget_middleware.apis.anthropic_usage import read_message_usage, read_model_and_tier, usage_of
 from budget_middleware.apis.base import Ask, Refusal
 from budget_middleware.apis.counting import has_server_tools, text_bytes_of, utf8_bytes
@@ -15,7 +13,7 @@ from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
-from budget_middleware.apis.ordinary import Ignored, OrdinaryEvent
+from budget_middleware.apis.ordinary import EventPart, Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, text_in
@@ -43,7 +41,7 @@ _BLOCK: Final = OutputFields(
 _FOUND: Final = "_tool_result"
 
 
-class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+class _Delta(EventPart, forbid_unknown_fields=True):
     type: Literal["text_delta", "thinking_delta", "input_json_delta", "signature_delta"]
     text: str | None = None
     thinking: str | None = None

@@ -15,7 +15,7 @@ from budget_middleware.apis.failures import read_bare_message
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import ANTHROPIC_MEDIA
 from budget_middleware.apis.openai_usage import read_openai_usage
-from budget_middleware.apis.ordinary import Ignored, OrdinaryEvent
+from budget_middleware.apis.ordinary import EventPart, Ignored, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in_after
 from budget_middleware.apis.reading import first_count, largest, list_of, mapping_of, parse_body, text_in, token_count
@@ -51,16 +51,16 @@ _MOST_DIGITS: Final = 19
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
 
-class _ToolUse(msgspec.Struct, forbid_unknown_fields=True):
+class _ToolUse(EventPart, forbid_unknown_fields=True):
     input: str
 
 
-class _Reasoning(msgspec.Struct, forbid_unknown_fields=True):
+class _Reasoning(EventPart, forbid_unknown_fields=True):
     text: str | None = None
     signature: Ignored = Ignored()
 
 
-class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+class _Delta(EventPart, forbid_unknown_fields=True):
     text: str | None = None
     tool_use: _ToolUse | None = msgspec.field(default=None, name="toolUse")
     reasoning: _Reasoning | None = msgspec.field(default=None, name="reasoningContent")

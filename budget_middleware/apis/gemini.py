@@ -20,7 +20,7 @@ from budget_middleware.apis.gemini_usage import (
 )
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
-from budget_middleware.apis.ordinary import Count, FailureFields, Ignored, Name, OrdinaryEvent
+from budget_middleware.apis.ordinary import Count, EventPart, FailureFields, Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in, ends_in_after
 from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, whole_number
@@ -48,29 +48,29 @@ _IMAGE_TOKENS: Final = 1_290
 _OWN_TOOLS: Final = ("functionDeclarations", "function_declarations")
 
 
-class _Part(msgspec.Struct, forbid_unknown_fields=True):
+class _Part(EventPart, forbid_unknown_fields=True):
     text: str | None = None
     thought: Ignored = Ignored()
     signature: Ignored = msgspec.field(default=Ignored(), name="thoughtSignature")
 
 
-class _Content(msgspec.Struct):
+class _Content(EventPart):
     parts: list[_Part] | None = None
 
 
-class _Candidate(msgspec.Struct, rename="camel"):
+class _Candidate(EventPart, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     grounding_metadata: None = None
 
 
-class _Tokens(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class _Tokens(EventPart, rename="camel", forbid_unknown_fields=True):
     # Of a kind that has a price of its own, the full reader takes the count.
     modality: Literal["TEXT"]
     token_count: Ignored = Ignored()
 
 
-class _Usage(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+class _Usage(EventPart, rename="camel", forbid_unknown_fields=True):
     """A usage whose parts are within their totals, and these add up: there is nothing to reconcile."""
 
     prompt_token_count: Count

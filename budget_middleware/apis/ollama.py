@@ -11,7 +11,7 @@ from budget_middleware.apis.counting import Count, count_base64_images, utf8_byt
 from budget_middleware.apis.errors import ollama_error
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
-from budget_middleware.apis.ordinary import Ignored, Name, OrdinaryEvent
+from budget_middleware.apis.ordinary import EventPart, Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import first_count, list_of, mapping_of, name_in, whole_number
@@ -29,7 +29,7 @@ _COUNTS: Final = frozenset({"prompt_eval_count", "eval_count"})
 _NO_MAXIMUM: Final = (-1, -2)
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
+class _Message(EventPart, forbid_unknown_fields=True):
     content: str | None = None
     thinking: str | None = None
     role: Ignored = Ignored()

@@ -10,33 +10,35 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from budget_middleware.apis.counting import utf8_bytes
-from budget_middleware.apis.ordinary import Count, FailureFields, Ignored, Name, OrdinaryEvent, Zero
+from budget_middleware.apis.ordinary import Count, EventPart, FailureFields, Ignored, Name, OrdinaryEvent, Zero
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.usage import Usage
 
 # Quotes inside a JSON string are escaped, so this is a key wherever it stands.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
-# As most serializers write it, and where in that the key begins.
-_USUAL_NULLS: Final = ((b',"usage":null', 1), (b', "usage": null', 2))
+# As most serializers write it.
+_USUAL_NULLS: Final = (b',"usage":null', b', "usage": null')
+# `in` finds a number in bytes several times as fast as it finds bytes.
+_BACKSLASH: Final = ord("\\")
 
 
 # A name that begins otherwise is a tool of the provider.
 _FunctionName = Annotated[str, msgspec.Meta(pattern="^[^$]")]
 
 
-class _CalledFunction(msgspec.Struct, forbid_unknown_fields=True):
+class _CalledFunction(EventPart, forbid_unknown_fields=True):
     name: _FunctionName | None = None
     arguments: str | None = None
 
 
-class _ToolCall(msgspec.Struct, forbid_unknown_fields=True):
+class _ToolCall(EventPart, forbid_unknown_fields=True):
     function: _CalledFunction | None = None
     index: Ignored = Ignored()
     id: Ignored = Ignored()
     type: Ignored = Ignored()
 
 
-class _Message(msgspec.Struct, forbid_unknown_fields=True):
+class _Message(EventPart, forbid_unknown_fields=True):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -50,16 +52,17 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
     def text_bytes(self) -> int:
         """The bytes of generated text."""
         n_bytes = utf8_bytes(self.content) if self.content else 0
-        for text in (self.reasoning_content, self.reasoning, self.refusal):
-            if text:
-                n_bytes += utf8_bytes(text)
+        # Nearly every message of a stream has content alone.
+        if self.reasoning_content or self.reasoning or self.refusal:
+            for text in (self.reasoning_content, self.reasoning, self.refusal):
+                n_bytes += utf8_bytes(text) if text else 0
         for call in self.tool_calls or ():
             if call.function is not None:
                 n_bytes += utf8_bytes(call.function.name or "") + utf8_bytes(call.function.arguments or "")
         return n_bytes
 
 
-class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+class _Choice(EventPart, forbid_unknown_fields=True):
     """A choice of a whole answer."""
 
     message: _Message | None = None
@@ -80,13 +83,13 @@ class _ChunkChoice(_Choice, forbid_unknown_fields=True):
     message: _Message | None = msgspec.field(default=None, name="delta")
 
 
-class _InputDetails(msgspec.Struct, forbid_unknown_fields=True):
+class _InputDetails(EventPart, forbid_unknown_fields=True):
     cached_tokens: Count | None = None
     audio_tokens: Zero | None = None
     image_tokens: Zero | None = None
 
 
-class _OutputDetails(msgspec.Struct, forbid_unknown_fields=True):
+class _OutputDetails(EventPart, forbid_unknown_fields=True):
     reasoning_tokens: Count | None = None
     audio_tokens: Zero | None = None
     image_tokens: Zero | None = None
@@ -94,7 +97,7 @@ class _OutputDetails(msgspec.Struct, forbid_unknown_fields=True):
     rejected_prediction_tokens: Ignored = Ignored()
 
 
-class _Usage(msgspec.Struct, forbid_unknown_fields=True):
+class _Usage(EventPart, forbid_unknown_fields=True):
     """A usage whose parts are within their totals, and these add up: there is nothing to reconcile."""
 
     prompt_tokens: Count
@@ -181,16 +184,18 @@ _TOP_LEVEL_USAGE: Final = msgspec.json.Decoder(_TopLevelUsage)
 
 def without_null_usage(data: bytes) -> bytes:
     """A chunk that has `"usage": null`, without it; the chunk as it is, if it has several of these or is not plain."""
-    # The only one, where no key can be written in escapes, is the chunk's own and not one of an object in it.
-    at = data.rfind(b'"usage"')
-    is_plain = data.find(b'"usage"', 0, at) < 0 and b"\\u" not in data
-    if is_plain:
-        for null, key_at in _USUAL_NULLS:
-            begin = at - key_at
-            if data.startswith(null, begin):
-                return data[:begin] + data[begin + len(null) :]
+    for null in _USUAL_NULLS:
+        shorter = data.replace(null, b"", 1)
+        # The only one is the chunk's own, and not one of an object in it.
+        if len(shorter) < len(data) and _has_no_usage(shorter):
+            return shorter
     shorter, cuts = _NULL_USAGE.subn(b"", data)
-    return shorter if cuts == 1 and (is_plain or _has_no_top_level_usage(shorter)) else data
+    return shorter if cuts == 1 and (_has_no_usage(shorter) or _has_no_top_level_usage(shorter)) else data
+
+
+def _has_no_usage(data: bytes) -> bool:
+    """Whether the key stands nowhere in it, and none can be written in escapes."""
+    return data.find(b'"usage"') < 0 and (_BACKSLASH not in data or data.find(b"\\u") < 0)
 
 
 def _has_no_top_level_usage(data: bytes) -> bool:

@@ -13,6 +13,8 @@ EVENT_END: Final = re.compile(_LINE_END * 2)
 # An end of which one byte is missing can begin so far back.
 _LONGEST_PARTIAL_END: Final = 3
 _BOM: Final = b"\xef\xbb\xbf"
+# `in` finds a number in bytes several times as fast as it finds bytes.
+_CR: Final = ord("\r")
 
 
 class EventSplitter(DelimitedSplitter):
@@ -24,13 +26,15 @@ class EventSplitter(DelimitedSplitter):
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that this piece completes, and pieces of events that are too long to keep."""
-        plain = plain_events(piece) if self.is_between_events and 0 < len(piece) <= self._max_event_bytes else None
+        if not self.is_between_events or not 0 < len(piece) <= self._max_event_bytes:
+            return super().feed(piece)
+        if (data := data_of_plain_event(piece)) is not None:
+            self._at_start = False
+            return [Event(piece, data.removeprefix(b" "))]
+        plain = plain_events(piece)
         if plain is None:
             return super().feed(piece)
         self._at_start = False
-        if len(plain) == 1:
-            start, end = plain[0]
-            return [Event(piece, piece[start:end].removeprefix(b" "))]
         behind_data = 4 if piece.endswith(b"\r\n") else 2
         begins = [0, *(end + behind_data for _, end in plain)]
         return [
@@ -47,18 +51,20 @@ class EventSplitter(DelimitedSplitter):
         return b"\n".join(values) if values else None
 
 
+def data_of_plain_event(piece: bytes) -> bytes | None:
+    """The data of a piece that is one event of one `data:` line, as by far the most are; None for any other piece."""
+    behind = piece.removeprefix(b"data:")
+    data, _, rest = behind.partition(b"\n")
+    return data if rest == b"\n" and len(behind) < len(piece) and _CR not in data else None
+
+
 def plain_events(piece: bytes) -> list[tuple[int, int]] | None:
     """Where the data of each event begin and end in a piece that consists of plain events; None for any other piece.
 
     Plain is an event of one `data:` line, with at most an `event:` line before it; as nearly all are.
     """
     line_end = b"\n"
-    if b"\r" not in piece:
-        end = piece.find(b"\n")
-        if end == len(piece) - 2 and piece.startswith(b"data:") and piece.endswith(b"\n"):
-            # One, of one line: by far the most.
-            return [(len(b"data:"), end)]
-    else:
+    if _CR in piece:
         line_end = b"\r\n"
         # No CR and no LF stands alone, so that lines end where `line_end` is found.
         if not piece.count(line_end) == piece.count(b"\r") == piece.count(b"\n"):
