@@ -62,6 +62,7 @@ def ledger_of(
         idle_hold_s=settings.idle_hold_s,
         spool_max=settings.spool_max,
         spool_path=settings.spool_path,
+        wait_max=settings.wait_max,
         telemetry=_telemetry_of(settings),
         fingerprint=fingerprint_of(settings) if is_gateway and settings.mode is not Mode.OFF else "",
     )

@@ -30,6 +30,7 @@ from budget_middleware.prices import UnknownModel, parse_unknown_model
 
 TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 
+_HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _API_NAMES = tuple(api.name for api in APIS)
 ROUTES_ACCEPTED = f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(_API_NAMES)}"
 
@@ -181,6 +182,15 @@ def _route(entry: str) -> RouteRule:
     return RouteRule(suffix=suffix, api=match["api"])
 
 
+def _priority(value: str) -> str | None:
+    if not value:
+        return None
+    match = re.fullmatch(rf"header:({_HEADER_NAME})", value)
+    if match is None:
+        raise ValueError
+    return match[1].lower()
+
+
 def _sendable(token: SecretStr) -> SecretStr:
     if re.fullmatch(r"[!-~]*", token.get_secret_value()) is None:
         raise ValueError
@@ -223,5 +233,6 @@ Zone = Annotated[ZoneInfo, _parsed_by(_zone)]
 TraceUrl = Annotated[str | None, _parsed_by(trace_url_template)]
 OptionalFolder = Annotated[Path | None, _parsed_by(_folder)]
 OptionalFile = Annotated[Path | None, _parsed_by(_file)]
-HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", to_lower=True)]
+HeaderName = Annotated[str, StringConstraints(pattern=f"^{_HEADER_NAME}$", to_lower=True)]
+Priority = Annotated[str | None, _parsed_by(_priority)]
 AdminToken = Annotated[SecretStr, AfterValidator(_sendable)]

@@ -33,6 +33,7 @@ from budget_middleware.setting_types import (
     OnStoreError,
     OptionalFile,
     OptionalFolder,
+    Priority,
     Routes,
     Seconds,
     SpansPer,
@@ -99,6 +100,19 @@ class Settings(BaseSettings):
     )
     max_waiting: int = _number(
         "10000", "How many requests of a worker wait for the store at once; more get 503.", "requests", 1, 10_000_000
+    )
+    wait_s: Seconds = _number(
+        "0",
+        "How long a request waits for budget that others hold before it is refused; 0: not at all.",
+        "seconds",
+        0,
+        3600,
+    )
+    wait_max: int = _number(
+        "1000", "How many requests of a worker wait so at once; more are refused as before.", "requests", 1, 1_000_000
+    )
+    priority: Priority = _setting(
+        "", "Request header whose whole number orders those who wait, the highest first.", "header:NAME"
     )
     limits: Limits = _setting(
         "", "Amounts per period on accounts.", "ACCOUNT=USD/PERIOD by ';', or @/PATH of a file of them"

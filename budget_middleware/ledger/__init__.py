@@ -6,5 +6,16 @@ from budget_middleware.ledger.ledger import Ledger
 from budget_middleware.ledger.limit_layers import LimitsSource
 from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.reservation import BudgetRejected
+from budget_middleware.ledger.waiting import CallerLeftError, Terms
 
-__all__ = ["AnswerFuture", "BudgetHandle", "BudgetRejected", "Ending", "Hold", "Ledger", "LimitsSource"]
+__all__ = [
+    "AnswerFuture",
+    "BudgetHandle",
+    "BudgetRejected",
+    "CallerLeftError",
+    "Ending",
+    "Hold",
+    "Ledger",
+    "LimitsSource",
+    "Terms",
+]

@@ -224,6 +224,7 @@ class Endings:
     def _complete(self, owed: OwedEnding, answer: Answer) -> None:
         self._local.acknowledge(owed.ending.id)
         self._local.record(owed.targets, answer.balances)
+        self._calls.waiting.hear(owed.targets)
         # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
         is_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
         owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)

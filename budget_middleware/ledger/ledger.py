@@ -24,6 +24,7 @@ from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.parts import LedgerParts
 from budget_middleware.ledger.reservation import hold_for, reserved
+from budget_middleware.ledger.waiting import Caller
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
 from budget_middleware.telemetry import LazyAttributes
 
@@ -74,14 +75,22 @@ class Ledger(LedgerParts):
 
     # Reserve.
 
-    async def reserve(self, hold: Hold) -> Answer:
+    async def reserve(self, hold: Hold, *, caller: Caller | None = None) -> Answer:
         """Reserve; the hold is this caller's until finalize or release, and its lease is kept meanwhile.
 
         Raises StoreUnavailable or StoreRefused when the store was silent for its time-out, or cannot do it, and
         StoreUndecided where it is there all the same. Then, and only then, the caller must say what becomes of the
         hold: ``abandon`` it, or serve the request and end it as if it were reserved.
+
+        A ``caller`` waits for what is only held, as long as its terms say, before it is refused: see `waiting`.
+        CallerLeftError if it leaves meanwhile; one that has left when it is admitted is the caller's to end, as ever.
         """
-        return await self._reserving.reserve(hold)
+        return await self._reserving.reserve(hold, caller=caller)
+
+    @property
+    def n_waiting(self) -> int:
+        """How many requests of this process wait for budget that others hold."""
+        return self._waiting.n_waiting
 
     def reserve_locally(self, hold: Hold) -> Rejection | None:
         """After a reserve that got no answer: hold by this worker's own figures, or tell the counter that refuses.

@@ -25,6 +25,7 @@ from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.tasks import OwnedTasks, run_in_thread
 from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.ledger.waiting import WaitingRoom
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -57,6 +58,7 @@ class LedgerParts:
         idle_hold_s: float = math.inf,
         spool_max: int = 10_000,
         spool_path: Path | None = None,
+        wait_max: int = 1_000,
         fingerprint: str = "",
         telemetry: Telemetry | None = None,
     ) -> None:
@@ -68,7 +70,13 @@ class LedgerParts:
         self._local = local = LocalLedger(lease_ms=lease_ms)
         self._monitor = monitor = StoreMonitor(store, tasks=tasks, on_loss=self._on_loss)
         self._deferred_spans = DeferredSpans(store, monitor=monitor, telemetry=self.telemetry, tasks=tasks)
-        self._calls = calls = VerbCalls(monitor=monitor, deferred_spans=self._deferred_spans, telemetry=self.telemetry)
+        self._waiting = WaitingRoom(store, at_most=wait_max)
+        self._calls = calls = VerbCalls(
+            monitor=monitor,
+            deferred_spans=self._deferred_spans,
+            telemetry=self.telemetry,
+            waiting=self._waiting,
+        )
         self._layers = LimitLayers(
             store,
             limits,
@@ -147,6 +155,7 @@ class LedgerParts:
         the spool, or logged.
         """
         until_s = time.monotonic() + timeout_s
+        await self._waiting.close()
         # Heartbeats go on meanwhile: a shutdown may be granted more time than a lease.
         await self._leases.end_all(timeout_s=timeout_s)
         await self._leases.stop()

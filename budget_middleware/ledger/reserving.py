@@ -20,6 +20,7 @@ from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
+from budget_middleware.ledger.waiting import Caller, Ticket
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.telemetry import LazyAttributes, names
@@ -55,8 +56,9 @@ class Reserving:
         self._enforce = enforce
         self._endings = endings
 
-    async def reserve(self, hold: Hold) -> Answer:
+    async def reserve(self, hold: Hold, *, caller: Caller | None = None) -> Answer:
         """See `Ledger.reserve`."""
+        ticket = None if caller is None else self._calls.waiting.ticket(caller)
         self._leases.add(hold)
         started_s, metrics = time.monotonic(), self._calls.telemetry.metrics
         metrics.look(started_s)
@@ -64,30 +66,61 @@ class Reserving:
             Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
         )
         hold.reserve_trace = call.span.trace
-        status, attributes = "cancelled", _NO_ATTRIBUTES
+        status, attributes, answer = "cancelled", _NO_ATTRIBUTES, None
         try:
-            answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
+            answer = await self._decide(hold, call, ticket)
             status = answer.status
             if answer.rejection is not None:
                 attributes = partial(names.rejection_attributes, answer.rejection)
         except (StoreUnavailable, StoreRefused) as error:
             status, attributes = names.UNPROTECTED, names.because(str(error))
-            self._keep_uncertain(hold, call, error, started_s=started_s)
+            self._keep_uncertain(hold, call, error, started_s=started_s if ticket is None else ticket.asked_s)
             raise
         except asyncio.CancelledError:
             self._release(hold, "cancelled while reserving")
             raise
         except BaseException:
-            self._leases.drop(hold)
+            self._drop_or_release(hold, call)
             raise
         finally:
             hold.is_uncertain = call.is_uncertain
+            if ticket is not None:
+                ticket.close(answer)
+                attributes = self._record_wait(ticket, attributes, call)
             call.finish(status, attributes)
             if metrics.is_received:
-                seconds = time.monotonic() - started_s
+                seconds = time.monotonic() - started_s - ((ticket and ticket.waited_s) or 0)
                 metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)
         self._keep_or_release(hold, answer)
         return answer
+
+    async def _decide(self, hold: Hold, call: VerbCall, ticket: Ticket | None) -> Answer:
+        """What the store decides; where the request may wait for what is only held, when it has waited for that."""
+        if ticket is not None:
+            # A look in passing: whose limits have to be looked up first asks the store, and waits after that.
+            claims = self._layers.known_claims(hold.payers, model=hold.model) if any(hold.asked) else None
+            await ticket.wait_behind_others(claim.account for claim in claims or ())
+        while True:
+            answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
+            if ticket is None or not await ticket.may_ask_again(answer):
+                return answer
+            # It begins to hold something only now.
+            hold.since_s = ticket.asked_s
+
+    def _record_wait(self, ticket: Ticket, attributes: LazyAttributes, call: VerbCall) -> LazyAttributes:
+        """Count how a wait ended; the attributes of the span with it."""
+        if ticket.waited_s is None or ticket.end is None:
+            return attributes
+        seconds, end = ticket.waited_s, ticket.end
+        self._calls.telemetry.metrics.count_wait(seconds=seconds, end=end, context=call.span.context)
+        return lambda: {**attributes(), names.WAIT_S: seconds, names.WAIT_END: end}
+
+    def _drop_or_release(self, hold: Hold, call: VerbCall) -> None:
+        """After an error that is not the store's, or for a caller who left: what may be held is given back."""
+        if call.is_uncertain:
+            self._release(hold, "left while waiting")
+        else:
+            self._leases.drop(hold)
 
     def _keep_uncertain(self, hold: Hold, call: VerbCall, error: Exception, *, started_s: float) -> None:
         """No answer: what may have been reserved is the caller's to end, and its lease is kept until then."""

@@ -23,6 +23,7 @@ from budget_middleware.core.model import Answer, Op
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.monitor import StoreMonitor
+from budget_middleware.ledger.waiting import WaitingRoom
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
 
@@ -30,11 +31,14 @@ from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry
 class VerbCalls:
     """Begins the calls of one ledger, and holds what they share."""
 
-    def __init__(self, *, monitor: StoreMonitor, deferred_spans: DeferredSpans, telemetry: Telemetry) -> None:
+    def __init__(
+        self, *, monitor: StoreMonitor, deferred_spans: DeferredSpans, telemetry: Telemetry, waiting: WaitingRoom
+    ) -> None:
         self.breaker = Breaker()
         self.monitor = monitor
         self.deferred_spans = deferred_spans
         self.telemetry = telemetry
+        self.waiting = waiting
 
     def begin(
         self,

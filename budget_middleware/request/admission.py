@@ -4,9 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from starlette.types import Scope
+from starlette.types import Receive, Scope
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask, Reason, Refusal
@@ -15,13 +15,14 @@ from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.units import NOTHING, Amounts
-from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger import CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import Moment, PriceBook
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.quote import Quote, dearest, quote_for
 from budget_middleware.request.refusals import is_callers_own, rejection_message
+from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, StoreUndecided, Topic
@@ -59,12 +60,16 @@ class Admission:
         self._payers = payers
         self._prices = prices
         self._enforces = settings.mode is Mode.ENFORCE
+        self._waits = self._enforces and settings.wait_s > 0
         self._n_waiting = 0
 
-    async def admit(self, api: Api, scope: Scope, body: RequestBody, *, path: str) -> Admitted | Refused:
+    async def admit(
+        self, api: Api, scope: Scope, body: RequestBody, *, path: str, receive: Receive
+    ) -> Admitted | Refused:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold.
 
-        ``path`` is the reading of the request's path that the API knows.
+        ``path`` is the reading of the request's path that the API knows. With ``body.is_client_gone`` afterwards the
+        client has left while it waited, and nobody is there to be told what this returns.
         """
         try:
             quote = self._quote(api, body, path=path, query=scope.get("query_string", b""))
@@ -89,7 +94,11 @@ class Admission:
                 _short(quote.ask.model),
             ),
         )
-        decided = await self._reserve(hold, quote)
+        client = WaitingClient(body, receive, self._settings) if self._waits else None
+        decided = await self._reserve(hold, quote, client)
+        if body.is_client_gone and isinstance(decided, Admitted):
+            self._ledger.release(hold, reason="the client left while it waited")
+            return _LEFT
         is_unpriced = quote.rates is None or quote.unpriced_model
         if is_unpriced and isinstance(decided, Admitted) and self._refuses_unpriced(hold, quote):
             self._ledger.abandon(hold, reason="unpriced")
@@ -152,12 +161,15 @@ class Admission:
             _log.warning("model %s has no price: served, and booked at 0 as unpriced", model)
         return False
 
-    async def _reserve(self, hold: Hold, quote: Quote) -> Admitted | Refused:
-        if self._n_waiting >= self._settings.max_waiting:
+    async def _reserve(self, hold: Hold, quote: Quote, client: WaitingClient | None) -> Admitted | Refused:
+        # Who waits for budget is in nobody's way.
+        if self._n_waiting - self._ledger.n_waiting >= self._settings.max_waiting:
             return _refused(503, Reason.BUSY, "This gateway has too many requests waiting for their budget; try again.")
         self._n_waiting += 1
         try:
-            answer = await self._ledger.reserve(hold)
+            answer = await self._ledger.reserve(hold, caller=client)
+        except CallerLeftError:
+            return _LEFT
         except StoreUndecided as error:
             _log.warning("%s is not decided: %s", hold.id, error, extra=log_ids(hold.id, hold.reserve_trace))
             self._ledger.abandon(hold, reason="undecided")
@@ -206,6 +218,9 @@ class Admission:
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:
     return Refused(Refusal(status=status, reason=reason, message=message))
+
+
+_LEFT: Final = _refused(503, Reason.BUSY, "The client has left.")
 
 
 def _unknown_model_message(quote: Quote, body: RequestBody) -> str:

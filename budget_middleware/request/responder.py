@@ -94,7 +94,9 @@ class BudgetResponder:
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
             return
-        admitted = await self._admission.admit(api, scope, body, path=route.path)
+        admitted = await self._admission.admit(api, scope, body, path=route.path, receive=receive)
+        if body.is_client_gone:
+            return  # It left while it waited.
         if isinstance(admitted, Refused):
             await self._refuse(api, admitted, send)
             return

@@ -1,6 +1,6 @@
 """The seam between the ledger and a store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -320,6 +320,14 @@ class Store(Protocol):
 
     async def refusals(self) -> Sequence[LoggedRefusal]:
         """The refusals that are logged, the oldest first."""
+        ...
+
+    async def listen(self, hear: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
+        """Call ``hear`` with accounts of which less is held now, as any process brings that about, until cancelled.
+
+        ``on_ready`` is called once nothing is missed any more. Returns where only this process has the counters: it
+        knows by itself. StoreUnavailable or StoreRefused where no more can be heard.
+        """
         ...
 
     async def aclose(self) -> None: ...

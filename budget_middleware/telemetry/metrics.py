@@ -19,6 +19,7 @@ _NAME = "budget_middleware"
 
 # Milliseconds matter here, and an SDK's own bounds begin at 5 s.
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_SECONDS_OF_WAITING = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _RATIOS = (0.1, 0.25, 0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
 
 
@@ -65,6 +66,12 @@ class Metrics:
             unit="s",
             description="Time that a request waits for its reservation.",
             explicit_bucket_boundaries_advisory=_SECONDS,
+        )
+        self._wait_duration = meter.create_histogram(
+            "budget.wait.duration",
+            unit="s",
+            description="Time that a request waits for budget that others hold, and how that ends.",
+            explicit_bucket_boundaries_advisory=_SECONDS_OF_WAITING,
         )
         self._store_duration = meter.create_histogram(
             "budget.store.duration",
@@ -120,6 +127,10 @@ class Metrics:
     @received
     def count_reserve(self, *, seconds: float, status: str, context: Context | None) -> None:
         self._reserve_duration.record(seconds, {"status": status}, context)
+
+    @received
+    def count_wait(self, *, seconds: float, end: str, context: Context | None) -> None:
+        self._wait_duration.record(seconds, {"end": str(end)}, context)
 
     @received
     def count_call(self, op: Op, *, seconds: float) -> None:

@@ -36,6 +36,8 @@ RESERVED_DELTA_USD = "budget.reserved.delta_usd"
 RESERVED_AFTER_USD = "budget.reserved.after_usd"
 LIMIT_USD = "budget.limit_usd"
 """A name that ends with `usd` is of money; that of another unit ends with its name: see `in_unit`."""
+WAIT_S = "budget.wait.duration_s"
+WAIT_END = "budget.wait.end"
 USAGE_OF_CLASS = "budget.usage.<class>"
 PRICE_SOURCE = "budget.price.source"
 

@@ -1399,4 +1399,41 @@ FAULTS = (
         "if current.is_valid and current.trace_id != callers.trace_id:",
         "if current.is_valid:",
     ),
+    # Waiting for what is only held.
+    Fault(
+        "who comes later overtakes who waits",
+        "ledger/waiting.py",
+        "if terms.at_most_s > 0 and line is not None and",
+        "if terms.at_most_s < 0 and line is not None and",
+    ),
+    Fault(
+        "the lowest priority of those who wait is first",
+        "ledger/waiting.py",
+        "self.key = (-self.terms.priority,",
+        "self.key = (self.terms.priority,",
+    ),
+    Fault(
+        "an ending is missed while a line asks",
+        "ledger/waiting_lines.py",
+        "    def wake(self) -> None:\n        self.is_woken = True\n",
+        "    def wake(self) -> None:\n        self.is_woken = self.asking is None\n",
+    ),
+    Fault(
+        "who leaves the line takes its turn along",
+        "ledger/waiting_lines.py",
+        "was_next = ticket in (self.tickets[0], self.asking)",
+        "was_next = False",
+    ),
+    Fault(
+        "a client that left while it waited keeps its hold",
+        "request/admission.py",
+        '            self._ledger.release(hold, reason="the client left while it waited")\n',
+        "",
+    ),
+    Fault(
+        "what is only given back is not published to who waits",
+        "stores/lua/_changes.lua",
+        "if is_waited_for and (reserved.number < 0 or spent.number < 0)",
+        "if is_waited_for and spent.number < 0",
+    ),
 )

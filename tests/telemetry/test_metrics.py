@@ -21,6 +21,7 @@ from tests.telemetry.proof import id_of, only
 
 ALLOWED = {
     "budget.reserve.duration": {"status"},
+    "budget.wait.duration": {"end"},
     "budget.store.duration": {"op"},
     "budget.requests": {"status", "model"},
     "budget.cost": {"model"},
@@ -57,6 +58,7 @@ async def test_every_instrument_emits_with_bounded_attributes(
         await ledger.finalize(held, actual=Amounts(usd=nanos("0.05")))
         ledger.telemetry.metrics.count_request(status="complete", model="other")
         ledger.telemetry.metrics.count_cost(actual_nanos=nanos("0.05"), estimate_nanos=nanos("0.10"), model="other")
+    ledger.telemetry.metrics.count_wait(seconds=1.5, end="admitted", context=None)
     ledger.telemetry.metrics.count_lost()
     ledger.telemetry.metrics.count_unreconciled(kind="no_input", model="other")
     orphan = Hold({"key": "canary-orphan", "team": "canary"}, Amounts(usd=nanos("0.10")))

@@ -14,6 +14,7 @@ from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import names
 from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
 from tests.ledger.conftest import OpenLedger, hold, nanos
+from tests.ledger.test_waiting_lines import Client
 from tests.telemetry.conftest import UseProvider
 
 pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -54,7 +55,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def _everything(store: Store, clock: MovableClock, open_ledger: OpenLedger) -> None:
-    """Requests that are answered, fail and are refused; a lease that runs out and a late ending; an operator."""
+    """Requests that are answered, fail, are refused and wait; a lease that runs out and a late ending; an operator."""
     for app in (ScriptedApp(*json_answer(ANSWER)), ScriptedApp(*json_answer({}, status=500))):
         guarded = BudgetMiddleware(app, limits="key=0.0003/day", store=store)
         headers = {"authorization": "Bearer k"}
@@ -64,6 +65,7 @@ async def _everything(store: Store, clock: MovableClock, open_ledger: OpenLedger
     ledger: Ledger = open_ledger("key=1/month; key=1/day")
     orphan = hold("0.10")
     await ledger.reserve(orphan)
+    await ledger.reserve(hold("0.95"), caller=Client(0.01))
     clock.advance(s=61)
     await ledger.sweep()
     await ledger.finalize(orphan, actual=Amounts(usd=nanos("0.01")))

@@ -40,6 +40,7 @@ local HOLDS, TOTALS, JOURNAL, VOIDED
 -- What it has read, and what it has changed and not yet written.
 local generation, limits_version, seq, written_seq, bookings, entries, is_format_told
 local is_nothing_due, changed_counters, changed_totals, waiting_in
+local is_waited_for, freed_accounts
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are told whether wanted or not.
 local trace, wants_entries, records, seq_before
@@ -66,6 +67,6 @@ local function begin_call(keys, args)
   NOW = store_time_ms(args)
   NOW_MS = format('%.0f', NOW)
   seq, is_nothing_due = nil, nil
-  changed_counters, changed_totals, waiting_in = {}, {}, {}
+  changed_counters, changed_totals, waiting_in, freed_accounts = {}, {}, {}, {}
   begin_with(PREFIX)
 end

@@ -6,6 +6,14 @@ local function error_text(fault)
   return tostring(type(fault) == 'table' and fault.err or fault)
 end
 
+-- Tells who waits for held budget of which accounts less is held now. Nobody is to lose an ending because this is not allowed.
+local function publish_freed()
+  if not next(freed_accounts) then return end
+  local accounts = {}
+  for freed in pairs(freed_accounts) do accounts[#accounts + 1] = freed end
+  try('PUBLISH', PREFIX .. KEY_CHANNEL, concat(accounts, ' '))
+end
+
 local function run(keys, args)
   begin_call(keys, args)
   local replies, at = {}, FIRST_VERB_AT
@@ -20,6 +28,7 @@ local function run(keys, args)
   write_counters()
   write_totals()
   if seq then write_meta() end
+  publish_freed()
   replies[#replies + 1] = TOKEN
   return replies
 end

@@ -1,4 +1,5 @@
--- The meta hash: format, generation, limits_version, and seq, bookings and entries of the journal (`_journal.lua`).
+-- The meta hash: format, generation, limits_version, seq, bookings and entries of the journal (`_journal.lua`), and until when
+-- some worker listens for endings (`listen.lua`).
 
 -- What stands in the first place of each record, and in the meta hash for a store that older versions cannot work on.
 local function is_newer(version)
@@ -43,10 +44,11 @@ end
 
 local function load_meta()
   if seq then return end
-  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version', 'bookings', 'entries', 'format')
+  local meta = call('HMGET', META, 'generation', 'seq', 'limits_version', 'bookings', 'entries', 'format', 'listened_until')
   local last, version, booked, held = meta[2] or '0', meta[3] or '0', meta[4] or '0', meta[5] or '0'
   if not is_meta_sound(last, version, booked, held) then fail('the meta hash is damaged') end
   if is_newer(meta[6]) then fail('this store ' .. newer(meta[6])) end
+  is_waited_for = (tonumber(meta[7]) or 0) > NOW
   -- Without its seq a generation is nobody's.
   generation, limits_version, is_format_told = meta[2] and meta[1], version, meta[6] ~= false
   -- Limits whose version is lost are none that a gateway knows.

@@ -36,12 +36,18 @@ def check_url(url: str) -> None:
 
 
 async def dial(url: str, *, time_limit: SharedTimeout, silence: Silence | None = None) -> Wire:
-    """A wire to the server at a URL as redis-py reads it. WrongServer where that is no server to work with,
-    StoreUnavailable where there is none: not connected within the time-out, or silent for as long after that.
-    """
-    options: Mapping[str, Any] = parse_url(url)
+    """A wire to the server at a URL as redis-py reads it; raises as `bring_up`."""
     silence = silence or Silence()
     wire = Wire(timeout_s=time_limit.timeout_s, silence=silence)
+    await bring_up(wire, url, time_limit=time_limit, silence=silence)
+    return wire
+
+
+async def bring_up(wire: Wire, url: str, *, time_limit: SharedTimeout, silence: Silence) -> None:
+    """Connect a wire and log in. WrongServer where that is no server to work with, StoreUnavailable where there is
+    none: not connected within the time-out, or silent for as long after that.
+    """
+    options: Mapping[str, Any] = parse_url(url)
     try:
         await _connect(wire, options, time_limit, silence)
         # What is asked here is bounded by the wire: from when it is sent.
@@ -59,7 +65,6 @@ async def dial(url: str, *, time_limit: SharedTimeout, silence: Silence | None =
     except asyncio.CancelledError:
         wire.break_off("it was not wanted any more")
         raise
-    return wire
 
 
 async def _connect(wire: Wire, options: Mapping[str, Any], time_limit: SharedTimeout, silence: Silence) -> None:

@@ -48,6 +48,10 @@ PREVIOUS_TYPES = {RESERVATION: "hash", ADJUSTMENT: "hash"}
 """What is of another type in the previous format."""
 
 
+CHANNEL = "freed"
+"""No key: where accounts are published of which less is held now, see ``lua/_dispatch.lua``."""
+
+
 def key_prefix(namespace: str) -> str:
     """The prefix of all keys of one ledger. The braces are a hash tag: they keep a ledger on one cluster node."""
     return f"{{{namespace}}}:"

@@ -74,6 +74,7 @@ class RedisLink:
         retention: Retention | None = None,
     ) -> None:
         self._server = Server(url, timeout_s=timeout_s)
+        self._timeout_s = timeout_s
         self._prefix = key_prefix(namespace)
         self._meta = f"{self._prefix}{META}"
         kept = retention or Retention()

@@ -11,7 +11,8 @@ from redis.backoff import NoBackoff
 
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.redis.dialing import check_url, dial
+from budget_middleware.stores.redis.dialing import bring_up, check_url, dial
+from budget_middleware.stores.redis.listening import SubscribedWire
 from budget_middleware.stores.redis.wire import Reply, Silence, Wire
 from budget_middleware.stores.redis.wrong_server import fault_of_role
 
@@ -89,6 +90,13 @@ class Server:
         if lines.client is None:
             lines.client = self._new_client()
         return lines.client
+
+    async def subscribed_wire(self) -> SubscribedWire:
+        """Another wire, for its caller to listen with and to break off; StoreUnavailable where none can be had."""
+        silence = self._lines.here().silence
+        wire = SubscribedWire(timeout_s=self._timeout_s, silence=silence)
+        await bring_up(wire, self._url, time_limit=self._dial_timeout, silence=silence)
+        return wire
 
     def hang_up(self, why: str) -> None:
         """Whoever waits on the wire of this event loop gets no answer; the next call makes another wire."""

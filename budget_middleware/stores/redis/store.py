@@ -1,6 +1,7 @@
 """The verbs: each is one atomic step. Those of requests go together, the others alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import AnswerGroup, Sums
@@ -21,7 +22,9 @@ from budget_middleware.stores.base import StoreRefused
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.limit_fields import pack_limit, pack_limit_field
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
+from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
+from budget_middleware.stores.redis.listening import LISTENED_MS, hear_forever
 from budget_middleware.stores.redis.replies import answer_of
 
 
@@ -117,6 +120,16 @@ class RedisStore(RedisLimits):
         reply = await self._call("learn", "", *words)
         merged = zip(sums_by_group, map(unpack_sums, reply), strict=True)
         return {group: sums for group, sums in merged if sums is not None}
+
+    async def listen(self, hear: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
+        await hear_forever(
+            await self._server.subscribed_wire(),
+            f"{self._prefix}{CHANNEL}",
+            hear,
+            announce=partial(self._call, "listen", "", str(LISTENED_MS)),
+            on_ready=on_ready,
+            timeout_s=self._timeout_s,
+        )
 
     # Limits that operators set at run time.
 

@@ -29,7 +29,7 @@ Argument = str | bytes
 Reply = object
 """What hiredis makes of a reply: text, a number, None, a list of them, or a ``ReplyError`` (not raised)."""
 
-_NO_REPLY = object()
+NO_REPLY = object()
 
 
 class Waiter(Protocol):
@@ -63,7 +63,7 @@ class Wire(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         # Text that is no UTF-8 must not stop the replies behind it: whoever reads it finds it damaged.
-        self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=_NO_REPLY)
+        self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=NO_REPLY)
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: deque[tuple[float, Waiter]] = deque()
         self._clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look)
@@ -158,7 +158,7 @@ class Wire(asyncio.Protocol):
         self._is_late = self._silence.is_on = False
         try:
             self._reader.feed(data)
-            while (reply := self._reader.gets()) is not _NO_REPLY:
+            while (reply := self._reader.gets()) is not NO_REPLY:
                 _, waiting = self._waiting.popleft()
                 if not waiting.done():
                     waiting.set_result(reply)

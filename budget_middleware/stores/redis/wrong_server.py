@@ -25,7 +25,8 @@ _CLUSTER: Final = Fault(
 )
 _RIGHTS: Final = Fault(
     "the user of BUDGET_STORE_URL lacks rights",
-    "grant them with ACL SETUSER, for example ~{BUDGET_NAMESPACE}:* +@all -@dangerous +info +role",
+    "grant them with ACL SETUSER, for example"
+    " ~{BUDGET_NAMESPACE}:* &{BUDGET_NAMESPACE}:* +@all -@dangerous +info +role",
 )
 _PASSWORD: Final = Fault("the server wants another password", "correct user and password in BUDGET_STORE_URL")
 _NO_SCRIPTS: Final = Fault(
