@@ -235,4 +235,5 @@ class WaitingRoom:
                 ticket.dismiss()
         listening = room.stop_listening()
         if listening is not None:
-            await asyncio.wait({listening})
+            # Not for ever: a driver may swallow a cancellation.
+            await asyncio.wait({listening}, timeout=1)

@@ -348,3 +348,18 @@ def test_how_the_script_of_requests_is_called():
         "ok",
         "not used, scripts go by their digest, which takes longer: ERR unknown command 'FUNCTION'",
     )
+
+
+async def test_whether_endings_of_other_workers_can_be_heard(cli: RunCli, store: RedisStore, server_url: str):
+    ran = cli("doctor", "--json", BUDGET_WAIT_S="15")
+    assert found(ran)["waiting"] == "ok"
+    ran = cli("doctor", "--json", BUDGET_PRIORITY="header:x-priority")
+    assert found(ran)["waiting"] == "warn"
+    user = f"deaf-{store._prefix.strip('{}:')}"
+    command = ("ACL", "SETUSER", user, "on", ">secret", "~*", "resetchannels", "+@all")
+    await store._client().execute_command(*command)
+    deaf = f"{server_url}?username={user}&password=secret"
+    ran = cli("doctor", "--json", BUDGET_WAIT_S="15", BUDGET_STORE_URL=deaf)
+    assert found(ran)["waiting"] == "warn"
+    assert "ask once a second" in message(ran, "waiting")
+    await store._client().execute_command("ACL", "DELUSER", user)

@@ -5,6 +5,7 @@ Nobody asks without having been woken here, unless a test says so: `RETRY_S` is 
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
@@ -96,6 +97,30 @@ async def test_an_ending_of_another_worker_wakes_who_waits(
     await end(one, first)
     assert (await soon(task)).admits
     await end(other, wanted)
+
+
+async def test_a_worker_that_may_not_publish_loses_no_ending(
+    open_ledger: OpenLedger, server_url: str, namespace: str, clock: MovableClock
+):
+    heard, user = FaultyStore(ClockedRedisStore(server_url, namespace=namespace, clock_ms=clock)), f"mute-{namespace}"
+    client = cast(ClockedRedisStore, heard.inner)._client()
+    await client.execute_command("ACL", "SETUSER", user, "on", ">secret", "~*", "resetchannels", "+@all")
+    url = f"{server_url}?username={user}&password=secret"
+    mute = open_ledger(store=ClockedRedisStore(url, namespace=namespace, clock_ms=clock))
+    other = open_ledger(store=heard.store)
+    first = await held(mute, "0.60")
+    task, wanted = await waiting(other)
+    async with asyncio.timeout(30):
+        while heard.count("reserve") < 2:
+            await asyncio.sleep(0.001)
+    await end(mute, first)
+    assert await figures(heard.inner) == ("0.00", "0.00")
+    assert not task.done()
+    # Whoever ends something on the account tells that worker.
+    await end(other, await held(other, "0.10"))
+    assert (await soon(task)).admits
+    await end(other, wanted)
+    await client.execute_command("ACL", "DELUSER", user)
 
 
 async def test_who_waits_is_served_in_the_order_of_arrival(ledger: Ledger, faults: FaultyStore):

@@ -12,6 +12,7 @@ from budget_middleware.operations.doctor.gateways import note_findings
 from budget_middleware.operations.doctor.journal import journal_finding
 from budget_middleware.operations.doctor.server import server_findings
 from budget_middleware.operations.doctor.settings import limits_finding
+from budget_middleware.operations.doctor.waiting import waiting_findings
 from budget_middleware.operations.repairs import fix_of
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, WrongServer
@@ -65,7 +66,8 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     findings = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
     findings += note_findings(notes, settings)
     journal = await journal_finding(store, journal_max=settings.journal_max)
-    return [limits_finding(settings, runtime), *await server_findings(settings, store), *records, journal, *findings]
+    server, waiting = await server_findings(settings, store), await waiting_findings(store, settings)
+    return [limits_finding(settings, runtime), *server, *waiting, *records, journal, *findings]
 
 
 def _record_findings(damage: Sequence[Damage]) -> list[Finding]:
