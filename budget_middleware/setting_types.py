@@ -224,6 +224,7 @@ Flag = Annotated[bool, Strict(), _words({"0": False, "1": True, "false": False, 
 Switch = Annotated[bool, Strict(), _words({"off": False, "on": True, "false": False, "true": True})]
 ExhaustedStatus = Annotated[Literal[429, 402], _words({"429": 429, "402": 402})]
 Seconds = Annotated[float, AllowInfNan(False)]
+Spreads = Annotated[float, AllowInfNan(False)]
 StoreUrl = Annotated[str, _parsed_by(_store_url)]
 Limits = Annotated[tuple[LimitRule, ...], _parsed_by(_limits)]
 Accounts = Annotated[tuple[AccountSource, ...], _parsed_by(parse_sources)]

@@ -37,6 +37,7 @@ from budget_middleware.setting_types import (
     Routes,
     Seconds,
     SpansPer,
+    Spreads,
     StoreCheck,
     StoreUrl,
     Switch,
@@ -161,10 +162,19 @@ class Settings(BaseSettings):
         "reject", "What a model without a price costs.", "reject, free, IN/OUT in USD per million tokens"
     )
     estimate: EstimateBy = _setting(
-        "expected", "What is reserved: the expected cost, or an upper bound of it.", "expected, worst"
+        "expected",
+        "What is reserved: what answers usually come to, what a fixed rule expects, or an upper bound of the cost.",
+        "learned, expected, worst",
+    )
+    estimate_spread: Spreads = _number(
+        "2", "How many spreads above the mean of its answers are held of what was learnt.", "spreads", 0, 10
     )
     default_output_tokens: int = _number(
-        "1024", "Output estimate where the request names no maximum.", "tokens", 1, 10_000_000
+        "1024",
+        "Output estimate before answers of a model are known; with BUDGET_ESTIMATE=expected, without a maximum.",
+        "tokens",
+        1,
+        10_000_000,
     )
     lease_s: Seconds = _number(
         "60", "How long a reservation lives without a heartbeat; one is sent every third of it.", "seconds", 0.1, 86400

@@ -25,12 +25,13 @@ class Ask:
 
     `provider` is the one of the price book to look at, where the API serves no other. `max_output_tokens` is for
     each choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or
-    as the settings say. With `hides_input` there is more input than the request shows, such as a stored
-    conversation: it is not expected to count, but at worst fills the model's context window. `texts` are those of the
-    input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`: the work goes on
-    whether or not anybody waits, and what it cost may never be told. `other_models` are those that some gateway takes
-    for this request instead of `model`, `maybe_models` what only may be the name of one. `modes` are what else may
-    change its price (a region, a size), the general ones first; `tools` those that the provider bills by the use.
+    as the settings say; `thinking_tokens` of it may be thought, if the request sets such a budget. With `hides_input`
+    there is more input than the request shows, such as a stored conversation: it is not expected to count, but at
+    worst fills the model's context window. `texts` are those of the input that are not plain ASCII, of which a
+    tokenizer may make more than their bytes. `is_unseen`: the work goes on whether or not anybody waits, and what it
+    cost may never be told. `other_models` are those that some gateway takes for this request instead of `model`,
+    `maybe_models` what only may be the name of one. `modes` are what else may change its price (a region, a size), the
+    general ones first; `tools` those that the provider bills by the use.
     """
 
     model: str | None = None
@@ -42,6 +43,7 @@ class Ask:
     caches_for_an_hour: bool = False
     texts: tuple[str, ...] = field(default=(), repr=False)
     max_output_tokens: int | None = None
+    thinking_tokens: int = 0
     expected_output_tokens: int | None = None
     output_unit: UsageClass = UsageClass.OUTPUT
     choices: int = 1

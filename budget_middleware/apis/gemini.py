@@ -23,7 +23,7 @@ from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.ordinary import Count, EventPart, FailureFields, Ignored, Name, OrdinaryEvent
 from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in, ends_in_after
-from budget_middleware.apis.reading import largest, list_of, mapping_of, name_in, text_in, whole_number
+from budget_middleware.apis.reading import largest, largest_count, list_of, mapping_of, name_in, text_in, whole_number
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, take_grounding
 from budget_middleware.core.outcome import Finish, finish_of
@@ -177,6 +177,12 @@ class Gemini(JsonApi):
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The maximum of a candidate, which includes its thoughts."""
         return largest(_config(body), *_both("maxOutputTokens"))
+
+    def thinking_tokens(self, body: Mapping[str, object]) -> int:
+        """The budget for thoughts; one that the model chooses itself is negative, and none."""
+        config = _config(body)
+        thinking = mapping_of(config.get("thinkingConfig") or config.get("thinking_config"))
+        return largest_count(thinking, *_both("thinkingBudget")) if thinking else 0
 
     def choices(self, body: Mapping[str, object]) -> int:
         """The number of candidates."""

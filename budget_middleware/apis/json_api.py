@@ -11,7 +11,15 @@ from budget_middleware.apis.errors import openai_error
 from budget_middleware.apis.media import GPT_4O_MINI_MEDIA, OPENAI_MEDIA, MediaRules
 from budget_middleware.apis.model_names import names_of
 from budget_middleware.apis.ordinary import OrdinaryEvent
-from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, may_be_true, parse_body, text_in
+from budget_middleware.apis.reading import (
+    UNREADABLE,
+    PartialBody,
+    largest_count,
+    mapping_of,
+    may_be_true,
+    parse_body,
+    text_in,
+)
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.estimate import tokens_from_text_bytes
 from budget_middleware.core.pricing import Usage
@@ -94,6 +102,7 @@ class JsonApi:
             caches_for_an_hour=count.caches_for_an_hour,
             texts=tuple(count.texts),
             max_output_tokens=self.max_output_tokens(body),
+            thinking_tokens=self.thinking_tokens(body),
             choices=self.choices(body),
             is_unseen=self.unseen_field in body and may_be_true(body[self.unseen_field]),
         )
@@ -116,6 +125,11 @@ class JsonApi:
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - most name some
         """The most tokens of one choice, where the request names it."""
         return None
+
+    def thinking_tokens(self, body: Mapping[str, object]) -> int:
+        """The budget for thoughts that the request sets, as Anthropic or OpenRouter call it; 0 if there is none."""
+        holders = [mapping_of(body[field]) for field in ("thinking", "reasoning") if field in body]
+        return max([largest_count(holder, "budget_tokens", "max_tokens") for holder in holders], default=0)
 
     def choices(self, body: Mapping[str, object]) -> int:  # noqa: ARG002 - most have one
         """How many answers are asked for in one."""

@@ -43,7 +43,8 @@ class Evidence:
     """What is known at the end of a request; amounts in nano-dollars.
 
     `actual_nanos` is what usage or the gateway's own cost tell, None where neither came. `seen_nanos` prices the
-    input and the output that was read, None where the answer could not be read. Output began when the first body
+    input and the output that was read, None where the answer could not be read; `estimate_nanos` is what was expected,
+    which may be less than what is held. Output began when the first body
     byte of an answer that is no error was seen. `outcome` is what the answer itself tells, `is_error` its status.
     """
 
@@ -100,6 +101,8 @@ class Charge(NamedTuple):
         return Charge(min(self.nanos + nanos, MAX_NANOS), f"{self.reason}{_ADDED}") if nanos else self
 
 
+USAGE = "usage"
+"""The reason of a charge by a usage, or by a cost, that the answer itself has told."""
 GOES_ON = "estimated_background"
 """The reason of a charge for work that goes on unread."""
 UNRECONCILED = "usage_unreconciled"
@@ -110,7 +113,7 @@ BOOKED_BY = "booked_by:"
 """How the reason of a release begins whose call another reservation has booked; its id follows."""
 _ADDED = "+added"
 _BASES = {
-    "usage": Basis.USAGE,
+    USAGE: Basis.USAGE,
     UNRECONCILED: Basis.USAGE,
     GOES_ON: Basis.ESTIMATE,
     "estimated_complete": Basis.SEEN,
@@ -130,7 +133,7 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     has_failed_first = evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT
     # A failure with a usage of zeros has used nothing; one with any other was charged for what it tells.
     if evidence.actual_nanos is not None and (evidence.actual_nanos or not has_failed_first):
-        return Charge(evidence.actual_nanos, UNRECONCILED if evidence.is_unreconciled else "usage")
+        return Charge(evidence.actual_nanos, UNRECONCILED if evidence.is_unreconciled else USAGE)
     if evidence.goes_on and (evidence.end is End.COMPLETE or on_abort is not OnAbort.RELEASE):
         return Charge(evidence.estimate_nanos, GOES_ON)
     if has_failed_first:

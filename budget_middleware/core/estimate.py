@@ -35,8 +35,9 @@ class GrowthPlan:
 
 
 class EstimateBy(StrEnum):
-    """Whether a reservation is what a call is expected to cost, or an upper bound of it."""
+    """Whether a reservation is what answers usually come to, what a fixed rule expects, or an upper bound."""
 
+    LEARNED = "learned"
     EXPECTED = "expected"
     WORST = "worst"
 

@@ -6,7 +6,7 @@ A count times a rate is an exact ``int`` of femto-dollars (1e-15 USD); it is rou
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from budget_middleware.core.money import MAX_NANOS, ceil_div, half_even_div
 from budget_middleware.core.rates import FREE, Rate, Rates
@@ -15,12 +15,15 @@ from budget_middleware.core.usage import FIELD_OF_TOOL, Counts, Usage, UsageClas
 __all__ = [
     "FEMTOS_PER_NANO",
     "FREE",
+    "OUTPUT_CLASSES",
+    "CostByOutput",
     "Line",
     "Rate",
     "Rates",
     "Usage",
     "UsageClass",
     "breakdown",
+    "cost_by_output",
     "cost_nanos",
     "estimate_nanos",
     "sum_nanos",
@@ -33,6 +36,7 @@ FEMTOS_PER_NANO: Final = 1_000_000
 _OUTPUT_MAY_BECOME: Final = (UsageClass.OUTPUT, UsageClass.REASONING)
 _FRESH_INPUT: Final = (UsageClass.INPUT, UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO)
 _OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_AUDIO, UsageClass.OUTPUT_IMAGE, UsageClass.OUTPUT_VIDEO)
+OUTPUT_CLASSES: Final = frozenset({*_OUTPUT, UsageClass.REASONING})
 # Two readings of one use, of which a provider bills only one. Some sell their search with each request.
 BILLED_INSTEAD: Final = {
     UsageClass.WEB_SEARCH: frozenset({UsageClass.GROUNDED_REQUEST, UsageClass.REQUEST}),
@@ -81,6 +85,17 @@ def cost_nanos(rates: Rates, usage: Usage) -> int:
     return min(half_even_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
 
 
+class CostByOutput(NamedTuple):
+    """What a call costs by its output that is still to come: so much without it, and so much more for each token."""
+
+    fixed_femtos: int
+    femtos_per_token: int
+
+    def nanos(self, output_tokens: int) -> int:
+        """In nano-dollars, rounded up, at most MAX_NANOS."""
+        return min(ceil_div(self.fixed_femtos + output_tokens * self.femtos_per_token, FEMTOS_PER_NANO), MAX_NANOS)
+
+
 def estimate_nanos(
     rates: Rates,
     usage: Usage,
@@ -90,25 +105,40 @@ def estimate_nanos(
     input_may_become: tuple[UsageClass, ...] = (),
     uses: Counts = (),
 ) -> int:
-    """What to reserve for an input and so many tokens of one kind of output that are still to come, in nano-dollars,
-    rounded up, at most MAX_NANOS.
+    """What to reserve for an input and so many tokens of output, in nano-dollars: see ``cost_by_output``."""
+    cost = cost_by_output(rates, usage, output_unit=output_unit, input_may_become=input_may_become, uses=uses)
+    return cost.nanos(output_tokens)
+
+
+def cost_by_output(
+    rates: Rates,
+    usage: Usage,
+    *,
+    output_unit: UsageClass = UsageClass.OUTPUT,
+    input_may_become: tuple[UsageClass, ...] = (),
+    uses: Counts = (),
+) -> CostByOutput:
+    """What to reserve for an input, and for the tokens of one kind of output.
 
     Output is taken at the dearest of its own, the output and the reasoning rate. Input stays what it is, for a cache
     hit cannot be known beforehand, unless each token of it may turn out to be one of other units. ``uses``: how often
     tools of the provider are expected to be used.
     """
     femtos = 0
-    for unit, count in (*_counts(rates, usage), (output_unit, output_tokens), *uses):
-        if not count:
-            continue
-        rate = rates.of(unit)
-        nanos_per_million = rate.at(usage.input_tokens)
-        for other in _others(unit, input_may_become):
-            # Nearly always it is the same one.
-            if (other_rate := rates.of(other)) is not rate:
-                nanos_per_million = max(nanos_per_million, other_rate.at(usage.input_tokens))
-        femtos += count * nanos_per_million
-    return min(ceil_div(femtos, FEMTOS_PER_NANO), MAX_NANOS)
+    for unit, count in (*_counts(rates, usage), *uses):
+        if count:
+            femtos += count * _dearest_rate(rates, unit, usage.input_tokens, input_may_become)
+    return CostByOutput(femtos, _dearest_rate(rates, output_unit, usage.input_tokens, input_may_become))
+
+
+def _dearest_rate(rates: Rates, unit: UsageClass, input_tokens: int, input_may_become: tuple[UsageClass, ...]) -> int:
+    rate = rates.of(unit)
+    nanos_per_million = rate.at(input_tokens)
+    for other in _others(unit, input_may_become):
+        # Nearly always it is the same one.
+        if (other_rate := rates.of(other)) is not rate:
+            nanos_per_million = max(nanos_per_million, other_rate.at(input_tokens))
+    return nanos_per_million
 
 
 def _others(unit: UsageClass, input_may_become: tuple[UsageClass, ...]) -> tuple[UsageClass, ...]:

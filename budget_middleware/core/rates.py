@@ -94,6 +94,8 @@ class Rates:
     provider: str = ""
     max_output_tokens: int | None = None
     context_window: int | None = None
+    # What answers are taken to come to before any is known.
+    expected_output_tokens: int | None = None
     # A shorter recording costs as much as one of this length.
     least_audio_ms: int = 0
     # The price list that the rates are from, and of some units and modes another one.

@@ -2,6 +2,7 @@
 
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.learner import Learner
 from budget_middleware.ledger.ledger import Ledger
 from budget_middleware.ledger.limit_layers import LimitsSource
 from budget_middleware.ledger.owed import AnswerFuture, Ending
@@ -15,6 +16,7 @@ __all__ = [
     "CallerLeftError",
     "Ending",
     "Hold",
+    "Learner",
     "Ledger",
     "LimitsSource",
     "Terms",

@@ -12,6 +12,7 @@ from budget_middleware.core.limits import LimitRule
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.expiries import Expiries
+from budget_middleware.ledger.learner import Learner
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.local_ledger import LocalLedger
@@ -99,6 +100,7 @@ class LedgerParts:
         )
         self._operator_notes = OperatorNotes(store, tasks=tasks, timeout=timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)
+        self.learner = Learner(store, timeout=timeout)
         self._refusals = RefusalLog(store, tasks=tasks, telemetry=self.telemetry, timeout=timeout)
         self._reserving = Reserving(
             store,
@@ -133,6 +135,7 @@ class LedgerParts:
         self._deferred_spans.retry()
         await self._expiries.sweep()
         await self._monitor.look_for_loss()
+        await self.learner.share()
         # By these figures this worker goes on where the store is away, also for what it did not serve itself.
         self._local.record_entries(await self.store.latest(count=FOLLOWED_ENTRIES))
 
@@ -166,6 +169,7 @@ class LedgerParts:
         self._deferred_spans.retry()
         self._deferred_spans.export()
         left += await self._tasks.drain(timeout_s=self._timeout.timeout_s)
+        await self.learner.share()
         if left:
             _log.error("%d tasks of the ledger were cut off after %g s", left, timeout_s)
         self._endings.close()

@@ -174,7 +174,7 @@ class PriceBook:
     def _find(self, model: str, provider: str, host: str, moment: Moment) -> Found | None:
         with pinned_to(moment.price_list):
             found = self._find_in_lists(model, provider, host, moment.at)
-        return found and found.with_named_source()
+        return found and found.with_source_and_prior()
 
     def _find_in_lists(self, model: str, provider: str, host: str, at: datetime) -> Found | None:
         found = self._operators(model, at)

@@ -21,7 +21,7 @@ _SHAPE: Final = 'as in {"MODEL": {"input_cost_per_token": 0.0000025, "output_cos
 _SAME_AS: Final = "same_as"
 _TIMES: Final = "times"
 _MODE: Final = re.compile("[a-z0-9][a-z0-9_./-]{0,39}")
-_COUNTS: Final = ("max_output_tokens", "context_window")
+_COUNTS: Final = ("max_output_tokens", "context_window", "expected_output_tokens")
 
 
 def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
@@ -88,7 +88,7 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
         if missing and not entry.keys() & (SELLS_BY - {UsageClass.INPUT, UsageClass.OUTPUT}):
             refuse(model, missing[0], None, "a price for both input and output")
         allows_high = allows_high_in(model, entry)
-        output, window = (count_in(model, entry, field) for field in _COUNTS)
+        output, window, expected = (count_in(model, entry, field) for field in _COUNTS)
         yield (
             model,
             Rates(
@@ -104,6 +104,7 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
                 },
                 max_output_tokens=output,
                 context_window=window,
+                expected_output_tokens=expected,
             ),
         )
 

@@ -10,6 +10,7 @@ from budget_middleware.core.pricing import FREE, Rate, Rates, UsageClass
 from budget_middleware.prices import published
 from budget_middleware.prices.gaps import GAPS
 from budget_middleware.prices.missing import with_missing
+from budget_middleware.prices.priors import prior_of
 from budget_middleware.prices.providers import ANY_SELLER
 from budget_middleware.prices.spelling import Reading, has_no_published_price, readings_of, surcharge_of
 from budget_middleware.prices.units import SELLS_BY
@@ -48,9 +49,11 @@ class Found:
         filled = self.filled or {}
         return filled.get(mode) or filled.get(unit, self.source)
 
-    def with_named_source(self) -> "Found":
-        """The same, whose rates know themselves where they come from, for those who have the rates alone."""
-        return replace(self, rates=replace(self.rates, source=self.source, other_sources=self.filled or {}))
+    def with_source_and_prior(self) -> "Found":
+        """The same, whose rates know themselves where they come from, and what to expect of answers at first."""
+        prior = self.rates.expected_output_tokens or prior_of(self.rates.model)
+        rates = replace(self.rates, source=self.source, other_sources=self.filled or {}, expected_output_tokens=prior)
+        return replace(self, rates=rates)
 
 
 class BuiltIn:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -18,9 +17,10 @@ from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger import CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
-from budget_middleware.prices import Moment, PriceBook
+from budget_middleware.prices import PriceBook
 from budget_middleware.request.body import RequestBody
-from budget_middleware.request.quote import Quote, dearest, quote_for
+from budget_middleware.request.quote import Quote
+from budget_middleware.request.quoting import Quoting
 from budget_middleware.request.refusals import is_callers_own, rejection_message
 from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.setting_types import Mode, OnStoreError
@@ -58,10 +58,16 @@ class Admission:
         self._settings = settings
         self._ledger = ledger
         self._payers = payers
-        self._prices = prices
         self._enforces = settings.mode is Mode.ENFORCE
         self._waits = self._enforces and settings.wait_s > 0
         self._n_waiting = 0
+        self._quoting = Quoting(
+            prices,
+            ledger.learner,
+            by=settings.estimate,
+            spreads=settings.estimate_spread,
+            default_output_tokens=settings.default_output_tokens,
+        )
 
     async def admit(
         self, api: Api, scope: Scope, body: RequestBody, *, path: str, receive: Receive
@@ -72,7 +78,7 @@ class Admission:
         client has left while it waited, and nobody is there to be told what this returns.
         """
         try:
-            quote = self._quote(api, body, path=path, query=scope.get("query_string", b""))
+            ask = self._ask(api, body, path=path, query=scope.get("query_string", b""))
             payers = await self._payers_of(scope, body)
         except BadRequestError as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
@@ -80,6 +86,7 @@ class Admission:
             return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
         except UnclearPayerError:
             return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
+        quote = self._quoting.quote(ask, account=_account_of(payers))
         hold = Hold(
             payers,
             Amounts(usd=quote.estimate_nanos),
@@ -93,6 +100,8 @@ class Admission:
                 (quote.rates.provider if quote.rates else "") or api.provider,
                 _short(quote.ask.model),
             ),
+            estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
+            growth=quote.growth,
         )
         client = WaitingClient(body, receive, self._settings) if self._waits else None
         decided = await self._reserve(hold, quote, client)
@@ -109,7 +118,7 @@ class Admission:
         on_expire = self._settings.on_expire
         if on_expire is OnExpire.RELEASE:
             return NOTHING
-        nanos = expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.estimate_nanos)
+        nanos = expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.expected_nanos)
         return Amounts(usd=nanos)
 
     async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, str | None]:
@@ -121,33 +130,15 @@ class Admission:
                 raise
             return self._payers.nobody()
 
-    def _quote(self, api: Api, body: RequestBody, *, path: str, query: bytes) -> Quote:
+    def _ask(self, api: Api, body: RequestBody, *, path: str, query: bytes) -> Ask:
         n_bytes = body.length()
         try:
-            ask = api.read_request(body.document, path=path, query=query, n_bytes=n_bytes)
+            return api.read_request(body.document, path=path, query=query, n_bytes=n_bytes)
         except BadRequestError:
             if self._enforces:
                 raise
             # What raises may be the query, so it is left out.
-            ask = api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
-        moment = self._prices.moment
-        quote = self._quote_for(ask, moment)
-        if not ask.other_models and not ask.maybe_models:
-            return quote
-        others, maybe = (
-            [self._quote_for(replace(ask, model=model), moment) for model in models]
-            for models in (ask.other_models, ask.maybe_models)
-        )
-        return dearest(quote, others, maybe)
-
-    def _quote_for(self, ask: Ask, moment: Moment) -> Quote:
-        return quote_for(
-            ask,
-            self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment),
-            default_output_tokens=self._settings.default_output_tokens,
-            by=self._settings.estimate,
-            moment=moment,
-        )
+            return api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
 
     def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:
         """An unpriced model is refused only where its cost would matter: where a limit binds the request.
@@ -237,6 +228,14 @@ def _unknown_model_message(quote: Quote, body: RequestBody) -> str:
 def _span_attributes(provider: str, model: str) -> names.Attributes:
     asked = {names.REQUEST_MODEL: shown_model(model)} if model else {}
     return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
+
+
+def _account_of(payers: Mapping[str, str | None]) -> str:
+    """Whose answers a request's is expected to be like: the first of its accounts; "" if it has none of its own."""
+    for kind, subject in payers.items():
+        if subject is not None:
+            return f"{kind}:{subject}"
+    return ""
 
 
 def _short(model: str | None) -> str:

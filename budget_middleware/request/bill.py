@@ -10,7 +10,16 @@ from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
-from budget_middleware.core.pricing import BILLED_INSTEAD, Rates, Usage, UsageClass, breakdown, sum_nanos, unpriced_uses
+from budget_middleware.core.pricing import (
+    BILLED_INSTEAD,
+    OUTPUT_CLASSES,
+    Rates,
+    Usage,
+    UsageClass,
+    breakdown,
+    sum_nanos,
+    unpriced_uses,
+)
 from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
@@ -77,7 +86,7 @@ class Bill:
             actual_nanos=actual_nanos,
             input_nanos=self._quote.input_nanos if is_guessed else 0,
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
-            estimate_nanos=self._quote.estimate_nanos,
+            estimate_nanos=self._quote.expected_nanos,
             goes_on=seen.continues_unread,
             inner_id=inner_id,
             is_unreconciled=bool(self.contradiction),
@@ -147,7 +156,7 @@ class Bill:
         rates = self._in_modes(self._billed_rates(seen), seen)
         nanos = self._billed_nanos(rates, seen.usage_so_far(self._quote.ask.input))
         # What it had besides its text is taken for the rest of what was estimated.
-        if seen.hides_output and (hidden_nanos := self._quote.estimate_nanos - nanos) > 0:
+        if seen.hides_output and (hidden_nanos := self._quote.expected_nanos - nanos) > 0:
             self._amounts.append(Amount(AmountKind.HIDDEN_OUTPUT, hidden_nanos))
             nanos += hidden_nanos
         return nanos
@@ -183,6 +192,10 @@ class Bill:
             moment=self._moment,
             is_only_name=not self._quote.other_models,
         )
+
+    def fixed_nanos(self) -> int:
+        """What all but the output has cost, by the rates that led to the figures of the last evidence."""
+        return sum_nanos(line for call in self._calls for line in call.lines if line.unit not in OUTPUT_CLASSES)
 
     def packed(self, charge: Charge, *, added_nanos: int = 0) -> str:
         """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""

@@ -1,13 +1,35 @@
-"""What a request may cost: what is expected of it, or the most that it can come to."""
+"""What a request may cost: what answers usually come to, what a fixed rule expects, or the most that it can come to."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from budget_middleware.apis.base import Ask
-from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, output_ceiling, tokens_from_normalizing
+from budget_middleware.core.estimate import (
+    LARGEST_CONTEXT_TOKENS,
+    EstimateBy,
+    GrowthPlan,
+    output_ceiling,
+    tokens_from_normalizing,
+)
+from budget_middleware.core.learning import AnswerGroup
 from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.prices import Moment
+
+OTHER_MODEL: Final = "other"
+"""How a model is called that has a price and no name in the price book."""
+
+
+class OutputEstimate(NamedTuple):
+    """The output that is held for all choices, and why: ``by`` is a Basis, `asked`, `fixed` or `worst`.
+
+    ``mean_tokens`` is what is expected, ``answers`` how many answers that was learnt from.
+    """
+
+    by: str
+    tokens: int
+    mean_tokens: int
+    answers: int = 0
 
 
 class Quote(NamedTuple):
@@ -15,17 +37,26 @@ class Quote(NamedTuple):
 
     ask: Ask
     rates: Rates | None
+    # What is held, and what is expected: an answer that tells nothing of its cost is booked at that.
     estimate_nanos: int
+    expected_nanos: int
     # Where the request names several models, and this is the dearest: the others, and one that has no price.
     other_models: tuple[str, ...] = ()
     unpriced_model: str = ""
     # When these prices held; now, if it is not told.
     moment: Moment | None = None
+    # None for what is unpriced.
+    output: OutputEstimate | None = None
+    # Of an estimate that was learnt: how its hold may grow, what all but the output was estimated to cost, and whose
+    # answers it was learnt from and adds to.
+    growth: GrowthPlan | None = None
+    fixed_nanos: int = 0
+    group: AnswerGroup | None = None
 
     @property
     def input_nanos(self) -> int:
         """What the input is expected to cost, whatever the estimate is made by."""
-        return max((estimate_nanos(tier, self.ask.input) for tier in _tiers(self.ask, self.rates)), default=0)
+        return max((estimate_nanos(tier, self.ask.input) for tier in tiers_of(self.ask, self.rates)), default=0)
 
     @property
     def model(self) -> str:
@@ -35,7 +66,7 @@ class Quote(NamedTuple):
     @property
     def metric_model(self) -> str:
         """Bounded, as metric attributes must be: names of the price book only."""
-        return (self.rates.model if self.rates else "") or "other"
+        return (self.rates.model if self.rates else "") or OTHER_MODEL
 
 
 def quote_for(
@@ -46,23 +77,25 @@ def quote_for(
     by: EstimateBy,
     moment: Moment | None = None,
 ) -> Quote:
+    """What a fixed rule says: the maximum that is asked for or the default, or the most that the answer can come to."""
     # A quote lives as long as the answer, and may not keep a whole conversation for so long.
     kept = replace(ask, texts=()) if ask.texts else ask
     if rates is None:
-        return Quote(kept, None, estimate_nanos=0, moment=moment)
+        return Quote(kept, None, estimate_nanos=0, expected_nanos=0, moment=moment)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
+    # A bill that may never be seen is booked as it was estimated: at the most that it can come to.
+    output_by = EstimateBy.WORST if ask.is_unseen else by
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
         default=default_output_tokens if ask.expected_output_tokens is None else ask.expected_output_tokens,
         model_ceiling=rates.output_ceiling,
         choices=ask.choices,
-        # A bill that may never be seen is booked as it was estimated: at the most that it can come to.
-        by=EstimateBy.WORST if ask.is_unseen else by,
+        by=output_by,
     )
     worst = by is EstimateBy.WORST
     uses = tuple([(tool.unit, tool.at_worst if worst else tool.expected) for tool in ask.tools])
     nanos = 0
-    for tier in _tiers(ask, rates):
+    for tier in tiers_of(ask, rates):
         tier_nanos = estimate_nanos(
             tier,
             usage,
@@ -73,7 +106,9 @@ def quote_for(
         )
         nanos = max(nanos, tier_nanos)
     # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
-    return Quote(kept, rates, nanos or (0 if rates.is_free else 1), moment=moment)
+    nanos = nanos or (0 if rates.is_free else 1)
+    told_by = "worst" if output_by is EstimateBy.WORST else "fixed" if ask.max_output_tokens is None else "asked"
+    return Quote(kept, rates, nanos, nanos, moment=moment, output=OutputEstimate(told_by, output_tokens, output_tokens))
 
 
 def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:
@@ -89,7 +124,7 @@ def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Qu
     return best._replace(other_models=tuple(models), unpriced_model=unpriced)
 
 
-def _tiers(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
+def tiers_of(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
     """A cheaper service tier is believed when the answer confirms it, a dearer one at once.
 
     Other modes, such as a size, are as they were asked for.

@@ -12,11 +12,13 @@ since the first ending of a reservation is the only one.
 
 import asyncio
 import logging
+import time
 
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.charges import GOES_ON, UNRECONCILED, Charge, End, Evidence, charge_of
+from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, Evidence, charge_of
+from budget_middleware.core.learning import answer_seen
 from budget_middleware.core.model import Answer, Finalize, Release
-from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
 from budget_middleware.request.admission import Admitted
@@ -90,6 +92,8 @@ class Settlement:
         if self._has_begun is not None:
             self._has_begun.set()
         self._count(charge, end)
+        if charge.reason == USAGE and end is End.COMPLETE and 200 <= self.status < 300:
+            self._learn()
         if charge.reason.startswith(UNRECONCILED):
             self._report_contradiction()
         if self.bill.unpriced:
@@ -100,6 +104,22 @@ class Settlement:
         bill = self.bill.packed(charge, added_nanos=added_nanos)
         actual = Amounts(usd=charge.nanos)
         return Finalize(hold.id, hold.targets, actual, reason=charge.reason, wants_entries=False, bill=bill)
+
+    def _learn(self) -> None:
+        """Learn from an answer that came whole and told its usage. One from a cache was never written for this call."""
+        quote, seen = self._admitted.quote, self._seen
+        usage = seen.usage or seen.header_usage
+        if quote.group is None or quote.rates is None or usage is None or seen.is_from_cache:
+            return
+        tokens = ceil_div(usage.output_tokens, quote.ask.choices)
+        answer = answer_seen(
+            tokens=min(tokens, quote.rates.output_ceiling or tokens),
+            seconds=time.monotonic() - self._admitted.hold.since_s,
+            estimated=quote.fixed_nanos,
+            billed=self.bill.fixed_nanos(),
+        )
+        if answer is not None:
+            self._ledger.learner.add(quote.group, answer)
 
     def _book_response(self, verb: Ending) -> AnswerFuture | None:
         """Book work that goes on in the background, so that it can be corrected; None if this is none."""

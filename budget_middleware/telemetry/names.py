@@ -20,6 +20,10 @@ RESERVATION_ID = "budget.reservation.id"
 STATUS = "budget.status"
 REASON = "budget.reason"
 ESTIMATE_USD = "budget.estimate_usd"
+ESTIMATE_BY = "budget.estimate.by"
+ESTIMATE_OUTPUT_TOKENS = "budget.estimate.output_tokens"
+ESTIMATE_MEAN_TOKENS = "budget.estimate.mean_tokens"
+ESTIMATE_ANSWERS = "budget.estimate.answers"
 AMOUNT_USD = "budget.amount_usd"
 OP = "budget.op"
 ACCOUNT = "budget.account"
@@ -89,6 +93,16 @@ def provider_name(provider: str) -> str:
 def because(reason: str) -> LazyAttributes:
     """A reason and nothing else."""
     return lambda: {REASON: reason}
+
+
+def estimate_attributes(by: str, output_tokens: int, mean_tokens: int, answers: int) -> Attributes:
+    """What the output that a reserve holds was estimated by."""
+    return {
+        ESTIMATE_BY: str(by),
+        ESTIMATE_OUTPUT_TOKENS: output_tokens,
+        ESTIMATE_MEAN_TOKENS: mean_tokens,
+        ESTIMATE_ANSWERS: answers,
+    }
 
 
 def bill_attributes(packed: str) -> Attributes:

@@ -8,7 +8,7 @@ from budget_middleware.core.estimate import (
     tokens_from_text_bytes,
 )
 
-EXPECTED, WORST = EstimateBy
+EXPECTED, WORST = EstimateBy.EXPECTED, EstimateBy.WORST
 
 
 @pytest.mark.parametrize(("n_bytes", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (8, 2)])

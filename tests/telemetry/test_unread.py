@@ -22,6 +22,10 @@ pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)
 AT_START = {
     names.RESERVATION_ID,
     names.ESTIMATE_USD,
+    names.ESTIMATE_BY,
+    names.ESTIMATE_OUTPUT_TOKENS,
+    names.ESTIMATE_MEAN_TOKENS,
+    names.ESTIMATE_ANSWERS,
     names.AMOUNT_USD,
     names.REASON,
     names.PROVIDER_NAME,

@@ -1,0 +1,123 @@
+"""Quotes by what was learnt from answers, and by a fixed rule where nothing can be."""
+
+import math
+from dataclasses import replace
+from typing import Final
+
+from budget_middleware.apis.base import Ask
+from budget_middleware.core.accounts import encode_subject
+from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan, output_ceiling
+from budget_middleware.core.learning import AnswerGroup, Basis, Expectation, input_to_hold, tokens_to_hold
+from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
+from budget_middleware.ledger import Learner
+from budget_middleware.prices import Moment, PriceBook
+from budget_middleware.request.quote import OTHER_MODEL, OutputEstimate, Quote, dearest, quote_for, tiers_of
+
+LARGEST_THINKING_PRIOR: Final = 4_096
+"""A budget for thoughts is a maximum, and mostly far from used up."""
+
+# Inputs whose estimates are off by more than this are bounded by what the model can take.
+_USUAL_RATIO: Final = 2
+_NO_COST: Final = CostByOutput(0, 0)
+
+
+class Quoting:
+    """Makes the quotes of a middleware, by its settings and by what was learnt from answers."""
+
+    def __init__(
+        self, prices: PriceBook, learner: Learner, *, by: EstimateBy, spreads: float, default_output_tokens: int
+    ) -> None:
+        self._prices = prices
+        self._learner = learner
+        self._by = by
+        self._spreads = spreads
+        self._default_output_tokens = default_output_tokens
+
+    def quote(self, ask: Ask, *, account: str) -> Quote:
+        """What a request may cost now: of several models that it names, the dearest.
+
+        ``account`` is the one whose answers this request's is expected to be like; "" if nobody's in particular.
+        """
+        moment = self._prices.moment
+        quote = self._quote(ask, account, moment)
+        if not ask.other_models and not ask.maybe_models:
+            return quote
+        others, maybe = (
+            [self._quote(replace(ask, model=model), account, moment) for model in models]
+            for models in (ask.other_models, ask.maybe_models)
+        )
+        return dearest(quote, others, maybe)
+
+    def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
+        rates = self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment)
+        if self._by is not EstimateBy.LEARNED or rates is None or not _can_be_learned(ask):
+            return quote_for(ask, rates, default_output_tokens=self._default_output_tokens, by=self._by, moment=moment)
+        group = AnswerGroup(encode_subject(rates.model or OTHER_MODEL), account)
+        prior_tokens = rates.expected_output_tokens or self._default_output_tokens
+        expected = self._learner.expectation(group, prior_tokens=prior_tokens)
+        if expected.basis is Basis.PRIOR and ask.thinking_tokens:
+            prior_tokens = min(ask.thinking_tokens, LARGEST_THINKING_PRIOR)
+            expected = self._learner.expectation(group, prior_tokens=prior_tokens)
+        return learned_quote(ask, rates, expected, spreads=self._spreads, group=group, moment=moment)
+
+
+def _can_be_learned(ask: Ask) -> bool:
+    """Not where an API has a rule of its own, nor where no output is asked for, nor where a bill may never be seen."""
+    has_own_rule = ask.expected_output_tokens is not None or ask.output_unit is not UsageClass.OUTPUT
+    return not (has_own_rule or ask.is_unseen or ask.max_output_tokens == 0)
+
+
+def learned_quote(
+    ask: Ask,
+    rates: Rates,
+    expected: Expectation,
+    *,
+    spreads: float,
+    group: AnswerGroup,
+    moment: Moment | None = None,
+) -> Quote:
+    """What answers usually come to and so many spreads more, never more than the answer can come to."""
+    at_most = output_ceiling(
+        asked=ask.max_output_tokens,
+        default=LARGEST_CONTEXT_TOKENS,
+        model_ceiling=rates.output_ceiling,
+        choices=1,
+        by=EstimateBy.LEARNED,
+    )
+    # The choices of one request are alike: their spreads add up.
+    held_tokens = tokens_to_hold(expected, spreads=spreads, at_most=at_most) * ask.choices
+    mean_tokens = min(math.ceil(expected.mean_tokens), at_most) * ask.choices
+    uses = tuple([(tool.unit, tool.expected) for tool in ask.tools])
+    spread_tokens = expected.spread_tokens * ask.choices
+    cost = held = _NO_COST
+    for tier in tiers_of(ask, rates):
+        tier_cost = cost_by_output(tier, ask.input, uses=uses)
+        tier_held = _with_input_held(tier_cost, expected, spreads=spreads, spread_tokens=spread_tokens, rates=tier)
+        if held is _NO_COST or tier_held.nanos(held_tokens) > held.nanos(held_tokens):
+            cost, held = tier_cost, tier_held
+    least = 0 if rates.is_free else 1
+    mean = CostByOutput(math.ceil(cost.fixed_femtos * expected.input_ratio), cost.femtos_per_token)
+    is_bounded = at_most * ask.choices <= held_tokens and ask.max_output_tokens is not None
+    return Quote(
+        replace(ask, texts=()) if ask.texts else ask,
+        rates,
+        max(held.nanos(held_tokens), least),
+        max(min(mean.nanos(mean_tokens), held.nanos(held_tokens)), least),
+        moment=moment,
+        output=OutputEstimate("asked" if is_bounded else expected.basis, held_tokens, mean_tokens, expected.answers),
+        growth=GrowthPlan(held_tokens, at_most * ask.choices, held.nanos, expected.tokens_per_s * ask.choices),
+        fixed_nanos=cost.nanos(0),
+        group=group,
+    )
+
+
+def _with_input_held(
+    cost: CostByOutput, expected: Expectation, *, spreads: float, spread_tokens: float, rates: Rates
+) -> CostByOutput:
+    output_spread = cost.femtos_per_token * spread_tokens
+    femtos = input_to_hold(expected, cost.fixed_femtos, spreads=spreads, output_spread=output_spread)
+    if femtos > _USUAL_RATIO * cost.fixed_femtos:
+        tokens = rates.context_window or LARGEST_CONTEXT_TOKENS
+        whole = cost.fixed_femtos + tokens * rates.of(UsageClass.INPUT).at(tokens)
+        femtos = min(femtos, max(whole, _USUAL_RATIO * cost.fixed_femtos))
+    return cost._replace(fixed_femtos=femtos)
