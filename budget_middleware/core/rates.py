@@ -4,7 +4,7 @@ A rate is an ``int`` of nano-dollars per million of a unit, so a count times a r
 femto-dollars (1e-15 USD).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -101,9 +101,9 @@ class Rates:
     # The price list that the rates are from, and of some units and modes another one.
     source: str = field(default="", compare=False)
     other_sources: Mapping[str, str] = field(default_factory=dict, compare=False)
-    # Looked up many times a request, and found once a model: the rate of each unit, and of those that have a price the
-    # price list that it is from.
-    _billed: Mapping[UsageClass, Rate] = field(init=False, repr=False, compare=False)
+    # Looked up many times a request, and found once a model: the rate that each unit is billed at, its own or else that
+    # of what it is part of, and of those that have a price the price list that it is from.
+    of: Callable[[UsageClass], Rate] = field(init=False, repr=False, compare=False)
     source_by_unit: Mapping[UsageClass, str] = field(init=False, repr=False, compare=False)
     # As many as there are combinations of modes with a price of their own, which are few.
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
@@ -114,13 +114,9 @@ class Rates:
         sources = {
             unit: self.other_sources.get(name, self.source) for unit, name in billed_as.items() if name in self.by_unit
         }
-        object.__setattr__(self, "_billed", rates)
+        object.__setattr__(self, "of", rates.__getitem__)
         object.__setattr__(self, "source_by_unit", sources)
         object.__setattr__(self, "_in_modes", {})
-
-    def of(self, unit: UsageClass) -> Rate:
-        """The rate that a unit is billed at: its own, else that of what it is part of."""
-        return self._billed[unit]
 
     def _billed_as(self, unit: UsageClass) -> UsageClass:
         """The unit whose price it is billed at."""

@@ -75,7 +75,7 @@ class Ledger(LedgerParts):
 
     # Reserve.
 
-    async def reserve(self, hold: Hold, *, caller: Caller | None = None) -> Answer:
+    def reserve(self, hold: Hold, *, caller: Caller | None = None) -> Coroutine[Any, Any, Answer]:
         """Reserve; the hold is this caller's until finalize or release, and its lease is kept meanwhile.
 
         Raises StoreUnavailable or StoreRefused when the store was silent for its time-out, or cannot do it, and
@@ -85,7 +85,7 @@ class Ledger(LedgerParts):
         A ``caller`` waits for what is only held, as long as its terms say, before it is refused: see `waiting`.
         CallerLeftError if it leaves meanwhile; one that has left when it is admitted is the caller's to end, as ever.
         """
-        return await self._reserving.reserve(hold, caller=caller)
+        return self._reserving.reserve(hold, caller=caller)
 
     @property
     def n_waiting(self) -> int:
@@ -119,12 +119,12 @@ class Ledger(LedgerParts):
         """`finalize` or `release`, by a verb that wants no entries: the ledger asks for them if a span is recorded."""
         return self._endings.begin(hold, verb, attributes)
 
-    async def end(self, hold: Hold, verb: Ending, *, attributes: LazyAttributes = dict) -> Answer | None:
+    def end(self, hold: Hold, verb: Ending, *, attributes: LazyAttributes = dict) -> Coroutine[Any, Any, Answer | None]:
         """As `begin_ending`, in the caller's task while all goes well; None if that takes too long.
 
         To be awaited at once. Where the caller is cancelled it goes on in a task of the ledger's own.
         """
-        return await self._endings.end(hold, verb, attributes)
+        return self._endings.end(hold, verb, attributes)
 
     def abandon(self, hold: Hold, *, reason: str) -> None:
         """Make sure that a reserve of unknown fate holds nothing, now or when it arrives late."""

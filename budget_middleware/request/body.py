@@ -50,8 +50,9 @@ class RequestBody:
     ``text`` holds what was read, inflated, ``document`` what that says: the fields of a form, else the JSON value of a
     whole body, or UNREADABLE; ``why_unread`` says why that is, for its sender, where more is known than that it is no
     JSON. ``refusal`` is set where the request cannot go on: an unclear form, a body that stalls, no room for it.
-    ``is_client_gone``: the client left before it had sent everything. ``headers`` are the request's; ``fields`` are
-    read of a JSON object even if it has too many values.
+    ``is_client_gone``: the client left before it had sent everything. ``has_more``: it has not sent all of it yet, and
+    the app gets the rest from the server itself. ``headers`` are the request's; ``fields`` are read of a JSON object
+    even if it has too many values.
     """
 
     def __init__(
@@ -81,13 +82,8 @@ class RequestBody:
         self._messages: deque[bytes] = deque()
         self._n_read = 0
         self._n_taken = 0
-        self._has_more = True
+        self.has_more = True
         self._is_replayed = False
-
-    @property
-    def has_more(self) -> bool:
-        """Whether the client has not sent all of it yet; the app gets the rest from the server itself."""
-        return self._has_more
 
     async def read(self) -> None:
         """Read the body; whatever comes of it, `close` must be called."""
@@ -118,7 +114,7 @@ class RequestBody:
     def length(self) -> int:
         """The body's length in bytes, before it is replayed: what was read, or what the client announced if more."""
         n_bytes = max(self._n_read, len(self.text))
-        return max(n_bytes, self._announced()) if self._has_more else n_bytes
+        return max(n_bytes, self._announced()) if self.has_more else n_bytes
 
     def rewrite(self, text: bytes) -> None:
         """Give the app another text than the one that was read."""
@@ -134,7 +130,7 @@ class RequestBody:
         message = self._messages.popleft() if self._messages else b""
         self._is_replayed = not self._messages
         self._give_back(self._n_taken if self._is_replayed else len(message))
-        return {"type": "http.request", "body": message, "more_body": self._has_more or not self._is_replayed}
+        return {"type": "http.request", "body": message, "more_body": self.has_more or not self._is_replayed}
 
     def replay_then(self, receive: Receive) -> Receive:
         """What gives an app the body that was read, then whatever the server has to say."""
@@ -153,18 +149,21 @@ class RequestBody:
     async def _read_messages(self, form: FormReader | None) -> None:
         wait = self._in_hand.deadlines.wait()
         try:
-            while self._has_more and (form is not None or self._n_read <= self._max_bytes):
+            while self.has_more and (form is not None or self._n_read <= self._max_bytes):
                 message = await self._receive()
                 if message["type"] != "http.request":
                     self.is_client_gone = True
                     return
                 # Some layers put something else there that holds bytes, and only bytes can be parsed.
                 body = bytes(message.get("body", b""))
-                self._has_more = message.get("more_body", False)
-                self._buffer(body)
+                self.has_more = message.get("more_body", False)
+                self._n_read += len(body)
+                # Kept in any case: in shadow mode the app gets it.
+                self._messages.append(body)
+                self._take(len(body))
                 if form is not None:
                     await self._feed(form, body)
-                if self._has_more:
+                if self.has_more:
                     # A byte now and then is a stall too.
                     wait.progress(latest_s=wait.timeout_s * (1 + self._n_read / _MEGABYTE))
         except asyncio.CancelledError:
@@ -173,12 +172,6 @@ class RequestBody:
             raise
         finally:
             wait.end()
-
-    def _buffer(self, body: bytes) -> None:
-        self._n_read += len(body)
-        # Kept in any case: in shadow mode the app gets it.
-        self._messages.append(body)
-        self._take(len(body))
 
     async def _feed(self, form: FormReader, body: bytes) -> None:
         for start in range(0, len(body), _FORM_PIECE_BYTES):

@@ -84,8 +84,9 @@ class Exchange:
         except BaseException:
             await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)
             raise
-        # A client that leaves shows up as an ordinary return without a last message.
-        await self._end(End.CLIENT_GONE)
+        if self._settlement.charge is None:
+            # A client that leaves shows up as an ordinary return without a last message.
+            await self._end(End.CLIENT_GONE)
         if self._held_start is not None and not self._settlement.is_cut:
             await self._send(self._released_start())
 
@@ -146,7 +147,8 @@ class Exchange:
                 message, is_last = read
             case "http.response.start":
                 is_stream = self._start(message)
-                await self._ask_for_inner()
+                if self._settlement.inner is not None:
+                    await self._ask_for_inner(self._settlement.inner)
                 if is_stream:  # Else it is held for the first body message: the cost of a whole body is in the headers.
                     await self._send(self._released_start())
                 return
@@ -180,10 +182,9 @@ class Exchange:
         self._settlement.bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
         return False
 
-    async def _ask_for_inner(self) -> None:
+    async def _ask_for_inner(self, inner: InnerAnswer) -> None:
         """Ask the store whether a guard behind us books this very call; else it is ours to book."""
-        inner = self._settlement.inner
-        if inner is None or not inner.reservation_id:
+        if not inner.reservation_id:
             return
         outer, found = [await self._ledger.look_up(id_) for id_ in (self._hold.id, inner.reservation_id)]
         if not books_for(outer, found):

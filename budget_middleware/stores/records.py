@@ -29,7 +29,7 @@ ASKED_NOTHING: Final = "0"
 """What stands as ``asked`` for a reserve of nothing; a tombstone has no such field."""
 
 _CHANGED = re.compile(r"(-?[0-9]+)([+-][0-9]+)?")
-_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
 _ESCAPED = re.compile(r"\\(.)")
 
 
@@ -210,8 +210,7 @@ def pack_tail(reason: str, bill: str = "") -> str:
     """The last lines of a journal record."""
     if not reason and not bill:
         return ""
-    text = "".join(_ESCAPES.get(letter, letter) for letter in reason)
-    return (f"\nreason {text}" if reason else "") + (f"\nbill {bill}" if bill else "")
+    return (f"\nreason {reason.translate(_ESCAPES)}" if reason else "") + (f"\nbill {bill}" if bill else "")
 
 
 def _unescaped(text: str) -> str:

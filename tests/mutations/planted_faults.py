@@ -923,9 +923,9 @@ FAULTS = (
     Fault(
         "a client that leaves does not end its request",
         "request/exchange.py",
-        "        # A client that leaves shows up as an ordinary return without a last message.\n"
-        "        await self._end(End.CLIENT_GONE)\n",
-        "",
+        "            # A client that leaves shows up as an ordinary return without a last message.\n"
+        "            await self._end(End.CLIENT_GONE)\n",
+        "            pass\n",
     ),
     Fault(
         "an error answer is charged",

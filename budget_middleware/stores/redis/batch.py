@@ -19,19 +19,16 @@ class Batch:
     and shares it out (`share`) or tells all who wait that there is none (`set_exception`).
     """
 
-    __slots__ = ("_on_reply", "_waiting", "is_repeatable", "token", "words")
+    __slots__ = ("_on_reply", "is_repeatable", "token", "waiting", "words")
 
     def __init__(self, on_reply: Callable[["Batch", Reply], None]) -> None:
         # Fresh each time: a store that is emptied twice must not get the same generation again, and no reply to
         # another call may ever be taken for this one's. Nobody gains by guessing it.
         self.token = f"{random.getrandbits(64):016x}"
         self.words: list[str] = []
-        self._waiting: list[asyncio.Future[VerbReply]] = []
+        self.waiting: list[asyncio.Future[VerbReply]] = []
         self._on_reply = on_reply
         self.is_repeatable = True
-
-    def __len__(self) -> int:
-        return len(self._waiting)
 
     def add(self, verb: tuple[str, ...]) -> "asyncio.Future[VerbReply]":
         """One more verb: its name, its trace and its own arguments. StoreRefused for text that cannot be sent.
@@ -45,17 +42,17 @@ class Batch:
             raise StoreRefused(str(error)) from error
         self.words += (str(len(verb)), *verb)
         waiting: asyncio.Future[VerbReply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiting)
+        self.waiting.append(waiting)
         return waiting
 
     def is_answered_by(self, reply: Reply) -> TypeGuard[list[Any]]:
         """Whether a reply is that to this very call: one for each verb, and then its token."""
-        return isinstance(reply, list) and len(reply) == len(self._waiting) + 1 and reply[-1] == self.token
+        return isinstance(reply, list) and len(reply) == len(self.waiting) + 1 and reply[-1] == self.token
 
     def share(self, reply: list[Any], *, refusal: Callable[[str], StoreRefused]) -> None:
         """Give each who waits the reply to its verb; ``refusal`` makes the error that an error reply stands for."""
         # Not strict: behind the replies stands the token.
-        for waiting, verb_reply in zip(self._waiting, reply, strict=False):
+        for waiting, verb_reply in zip(self.waiting, reply, strict=False):
             if waiting.done():
                 continue
             if isinstance(verb_reply, list):
@@ -67,7 +64,7 @@ class Batch:
 
     def done(self) -> bool:
         """Whether nobody waits any more."""
-        for waiting in self._waiting:  # noqa: SIM110 - asked for each reply, and a generator costs more than the loop
+        for waiting in self.waiting:  # noqa: SIM110 - asked for each reply, and a generator costs more than the loop
             if not waiting.done():
                 return False
         return True
@@ -76,7 +73,7 @@ class Batch:
         self._on_reply(self, reply)
 
     def set_exception(self, error: Exception) -> None:
-        for waiting in self._waiting:
+        for waiting in self.waiting:
             if not waiting.done():
                 # Each its own: a traceback grows with every await that an exception passes.
                 waiting.set_exception(type(error)(*error.args))

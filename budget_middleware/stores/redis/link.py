@@ -30,7 +30,7 @@ from budget_middleware.stores.redis.functions import Libraries, libraries, offer
 from budget_middleware.stores.redis.keys import META, key_prefix
 from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lua_text, script_of
 from budget_middleware.stores.redis.server import Server
-from budget_middleware.stores.redis.wire import Reply
+from budget_middleware.stores.redis.wire import Reply, Wire
 from budget_middleware.stores.redis.wrong_server import fault_in, fault_of, wrong_server
 
 TOGETHER_MAX = 16
@@ -116,24 +116,25 @@ class RedisLink:
         batch = gathered.batch
         if batch is not None:
             reply = batch.add(verb)
-            if len(batch) == TOGETHER_MAX:
+            if len(batch.waiting) == TOGETHER_MAX:
                 self._send(gathered)
             return reply
         batch = Batch(self._take_reply)
         reply = batch.add(verb)
         gathered.batch = batch
-        if gathered.was_alone and self._server.is_idle:
-            self._send(gathered)
+        wire = self._server.ready_wire if gathered.was_alone else None
+        if wire is not None and wire.is_idle:
+            self._send(gathered, wire)
         else:
             asyncio.get_running_loop().call_soon(self._send, gathered)
         return reply
 
-    def _send(self, gathered: _Gathered) -> None:
+    def _send(self, gathered: _Gathered, wire: Wire | None = None) -> None:
         batch, gathered.batch = gathered.batch, None
         if batch is None:
             return
-        gathered.was_alone = len(batch) == 1
-        script, wire = self._request_script, self._server.ready_wire
+        gathered.was_alone = len(batch.waiting) == 1
+        script, wire = self._request_script, wire or self._server.ready_wire
         command = None if wire is None else wire.commands.get(script.digest)
         if wire is not None and command is not None:
             wire.send(batch, *command, *self._words(batch))
@@ -198,7 +199,7 @@ class RedisLink:
         return reply.result()
 
     def _words(self, batch: Batch) -> tuple[str, ...]:
-        return (*self._constants, batch.token, str(len(batch)), *batch.words)
+        return (*self._constants, batch.token, str(len(batch.waiting)), *batch.words)
 
     async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Reply:
         """The reply to a script; an error of the server is a reply."""

@@ -66,12 +66,6 @@ class Server:
         """Whether the server has let this event loop wait for a whole time-out, and sent nothing since."""
         return self._lines.here().silence.is_on
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether the server is there and owes this event loop no reply."""
-        wire = self.ready_wire
-        return wire is not None and wire.is_idle
-
     async def wire(self) -> Wire:
         """The wire of this event loop; StoreUnavailable where none can be had."""
         if (wire := self.ready_wire) is not None:
