@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
-from budget_middleware.core.estimate import GrowthPlan
 from budget_middleware.core.model import Target
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names
@@ -18,10 +17,9 @@ class Hold:
 
     ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
     counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
-    reservation. ``attributes`` are those of its spans, ``estimate_attributes`` those of its reserve's alone. ``growth``
-    is how it may grow with its answer; None if it does not. ``is_uncertain`` says that an attempt to reserve got no
-    answer; ``is_local``, that this worker alone holds it, for the store is away; ``since_s`` is when it was made, on
-    the monotonic clock.
+    reservation. ``attributes`` are those of its spans, ``estimate_attributes`` those of its reserve's alone.
+    ``is_uncertain`` says that an attempt to reserve got no answer; ``is_local``, that this worker alone holds it, for
+    the store is away; ``since_s`` is when it was made, on the monotonic clock.
 
     ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
     None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
@@ -36,7 +34,6 @@ class Hold:
     context: ParentContext = None
     attributes: LazyAttributes = dict
     estimate_attributes: LazyAttributes = dict
-    growth: GrowthPlan | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     targets: tuple[Target, ...] = ()
     reserve_trace: str = ""

@@ -101,7 +101,6 @@ class Admission:
                 _short(quote.ask.model),
             ),
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
-            growth=quote.growth,
         )
         client = WaitingClient(body, receive, self._settings) if self._waits else None
         decided = await self._reserve(hold, quote, client)
