@@ -1,11 +1,13 @@
-"""The command line as an operator has it: a process of its own, on a real server whose state a test made."""
+"""The command line on a real server whose state a test made."""
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,8 +44,41 @@ def environment(server_url: str, namespace: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def cli(environment: Mapping[str, str]) -> RunCli:
-    """Runs one command; keywords are further settings, `stdin` is what it reads."""
+def cli(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
+    """Runs one command in this process; keywords are further settings, `stdin` is what it reads.
+
+    `test_a_process_of_its_own_prints_the_same` holds it against `process`, command by command.
+    """
+
+    def run(*words: str, stdin: str = "", **settings: str) -> Ran:
+        capsys.readouterr()
+        with monkeypatch.context() as patched, ThreadPoolExecutor(max_workers=1) as thread:
+            for variable, value in {**environment, **settings}.items():
+                patched.setenv(variable, value)
+            patched.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            # A command has an event loop of its own, and the test's is at work in this thread.
+            code = thread.submit(_code_of, words).result(timeout=60)
+        out, err = capsys.readouterr()
+        return Ran(code, out, err)
+
+    return run
+
+
+def _code_of(words: Sequence[str]) -> int:
+    # Where nobody has set up logging, as in a command's own process, warnings go to stderr by this handler.
+    assert logging.lastResort is not None
+    logging.getLogger().addHandler(logging.lastResort)
+    try:
+        return main(words)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    finally:
+        logging.getLogger().removeHandler(logging.lastResort)
+
+
+@pytest.fixture
+def process(environment: Mapping[str, str]) -> RunCli:
+    """As `cli`, in a process of its own, as an operator has it."""
 
     def run(*words: str, stdin: str = "", **settings: str) -> Ran:
         ran = subprocess.run(
@@ -55,24 +90,6 @@ def cli(environment: Mapping[str, str]) -> RunCli:
             check=False,
         )
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
-
-    return run
-
-
-@pytest.fixture
-def here(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
-    """As `cli`, in this process: for what needs no process of its own, and is asked often."""
-
-    def run(*words: str, stdin: str = "", **settings: str) -> Ran:
-        for variable, value in {**environment, **settings}.items():
-            monkeypatch.setenv(variable, value)
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        try:
-            code = main(words)
-        except SystemExit as told:
-            code = int(told.code or 0)
-        out, err = capsys.readouterr()
-        return Ran(code, out, err)
 
     return run
 

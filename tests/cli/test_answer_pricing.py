@@ -48,8 +48,8 @@ def test_a_saved_answer_line_by_line(cli: RunCli, save):
     )
 
 
-def test_as_json_it_adds_up(here: RunCli, save):
-    told = here("price", "--answer", save(CHAT), "--json").json
+def test_as_json_it_adds_up(cli: RunCli, save):
+    told = cli("price", "--answer", save(CHAT), "--json").json
     assert (told["api"], told["asked"], told["model"]) == ("openai-chat", "gpt-4o-2024-08-06", "gpt-4o")
     parts = [*(line["usd"] for line in told["lines"]), told["omitted"]["usd"], told["rounding_usd"]]
     assert sum(map(Decimal, parts)) == Decimal(told["cost_usd"]) == Decimal("0.004375")
@@ -92,72 +92,72 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_however_it_was_saved(here: RunCli, save, form: str):
-    assert here("price", "--answer", save(FORMS[form]), "--json").json["cost_usd"] == "0.004375"
+def test_however_it_was_saved(cli: RunCli, save, form: str):
+    assert cli("price", "--answer", save(FORMS[form]), "--json").json["cost_usd"] == "0.004375"
 
 
-def test_it_may_come_by_stdin(here: RunCli):
-    assert here("price", "--answer", "-", "--json", stdin=json.dumps(CHAT)).json["cost_usd"] == "0.004375"
+def test_it_may_come_by_stdin(cli: RunCli):
+    assert cli("price", "--answer", "-", "--json", stdin=json.dumps(CHAT)).json["cost_usd"] == "0.004375"
 
 
-def test_the_model_that_was_asked_counts_as_in_a_gateway(here: RunCli, save, tmp_path: Path):
+def test_the_model_that_was_asked_counts_as_in_a_gateway(cli: RunCli, save, tmp_path: Path):
     own = tmp_path / "prices.toml"
     own.write_text('[models."prod-chat"]\ninput = 1\noutput = 2\n')
     for words in (("--model", "prod-chat"), ("prod-chat",)):
-        ran = here("price", *words, "--answer", save(CHAT), BUDGET_PRICES=str(own))
+        ran = cli("price", *words, "--answer", save(CHAT), BUDGET_PRICES=str(own))
         assert ran.out.startswith("prod-chat (openai-chat), answered by gpt-4o-2024-08-06\n")
         assert ran.out.splitlines()[-1].split() == ["sum", "0.0016"]
 
 
 @pytest.mark.parametrize("api", ["/v1/rerank", "rerank"])
-def test_a_path_or_a_name_says_whose_it_is(here: RunCli, save, api: str):
+def test_a_path_or_a_name_says_whose_it_is(cli: RunCli, save, api: str):
     answer = {"model": "rerank-2.5", "data": [], "usage": {"total_tokens": 1_000_000}}
-    ran = here("price", "--answer", save(answer), "--api", api)
+    ran = cli("price", "--answer", save(answer), "--api", api)
     assert ran.out.startswith("rerank-2.5 (rerank)\n")
     assert ran.out.splitlines()[-1].split() == ["sum", "0.05"]
 
 
-def test_a_path_names_the_model(here: RunCli, save):
+def test_a_path_names_the_model(cli: RunCli, save):
     answer = {"usage": {"inputTokens": 100_000, "outputTokens": 0}, "stopReason": "end_turn"}
     path = "/model/anthropic.claude-sonnet-4-5-20250929-v1:0/converse"
-    assert here("price", "--answer", save(answer), "--api", path, "--json").json["cost_usd"] == "0.33"
+    assert cli("price", "--answer", save(answer), "--api", path, "--json").json["cost_usd"] == "0.33"
 
 
-def test_costs_that_are_believed_say_so(here: RunCli, save):
+def test_costs_that_are_believed_say_so(cli: RunCli, save):
     usage = {**CHAT["usage"], "cost": 0.25}  # type: ignore[dict-item]
-    ran = here("price", "--answer", save({**CHAT, "usage": usage}))
+    ran = cli("price", "--answer", save({**CHAT, "usage": usage}))
     assert ran.out.splitlines()[-2].split() == ["sum", "0.25"]
     assert ran.out.splitlines()[-1] == (
         "The provider's own cost, from the answer, was believed: what was used is only counted."
     )
     headed = b"HTTP/1.1 200 OK\r\nX-LiteLLM-Response-Cost: 0.125\r\n\r\n" + json.dumps(CHAT).encode()
-    ran = here("price", "--answer", save(headed))
+    ran = cli("price", "--answer", save(headed))
     assert ran.out.splitlines()[-2].split() == ["sum", "0.125"]
     assert "The gateway's own cost" in ran.out
 
 
-def test_a_usage_that_contradicts_itself_says_so(here: RunCli, save):
+def test_a_usage_that_contradicts_itself_says_so(cli: RunCli, save):
     usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 1}
-    ran = here("price", "--answer", save({**CHAT, "usage": usage}))
+    ran = cli("price", "--answer", save({**CHAT, "usage": usage}))
     assert ran.out.splitlines()[-1] == (
         "The usage contradicts itself (total_below_parts): booked at the larger reading."
     )
 
 
-def test_what_has_no_price_says_so(here: RunCli, save, tmp_path: Path):
+def test_what_has_no_price_says_so(cli: RunCli, save, tmp_path: Path):
     own = tmp_path / "prices.toml"
     own.write_text('[models."search"]\ninput = 1\noutput = 2\n')
     usage = {"prompt_tokens": 1_000_000, "completion_tokens": 500_000, "num_search_queries": 2}
-    ran = here("price", "search", "--answer", save({**CHAT, "usage": usage}), BUDGET_PRICES=str(own))
+    ran = cli("price", "search", "--answer", save({**CHAT, "usage": usage}), BUDGET_PRICES=str(own))
     *_, searches, total, note = ran.out.splitlines()
     assert searches.split() == ["web_search", "2", "-", "each", "-", "-"]
     assert total.split() == ["sum", "2.00"]
     assert note == "No price is listed for web_search: counted, and not billed."
 
 
-def test_nothing_of_an_answer_is_printed_but_names_and_figures(here: RunCli, save):
+def test_nothing_of_an_answer_is_printed_but_names_and_figures(cli: RunCli, save):
     for words in ((), ("--json",)):
-        ran = here("price", "--answer", save(CHAT), *words)
+        ran = cli("price", "--answer", save(CHAT), *words)
         assert "canary" not in ran.out + ran.err
 
 
@@ -213,24 +213,24 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_cannot_be_priced_is_told_in_a_line(here: RunCli, save, name: str):
+def test_what_cannot_be_priced_is_told_in_a_line(cli: RunCli, save, name: str):
     body, code, line = WRONG[name]
     file = save(body)
-    ran = here("price", "--answer", file)
+    ran = cli("price", "--answer", file)
     assert (ran.code, ran.out) == (code, "")
     assert ran.err == f"budget-middleware: {line.replace('FILE', file)}\n"
 
 
-def test_a_file_that_is_not_there_is_told_in_a_line(here: RunCli, tmp_path: Path):
-    ran = here("price", "--answer", str(tmp_path / "none"))
+def test_a_file_that_is_not_there_is_told_in_a_line(cli: RunCli, tmp_path: Path):
+    ran = cli("price", "--answer", str(tmp_path / "none"))
     assert (ran.code, ran.err) == (2, f"budget-middleware: {tmp_path / 'none'}: No such file or directory\n")
-    ran = here("price", "--answer", str(tmp_path))
+    ran = cli("price", "--answer", str(tmp_path))
     assert (ran.code, ran.err) == (2, f"budget-middleware: {tmp_path}: Is a directory\n")
 
 
-def test_an_api_that_is_none_is_told_in_a_line(here: RunCli, save):
+def test_an_api_that_is_none_is_told_in_a_line(cli: RunCli, save):
     for api in ("chat", "/v1/nothing"):
-        ran = here("price", "--answer", save(CHAT), "--api", api)
+        ran = cli("price", "--answer", save(CHAT), "--api", api)
         assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert ran.err.startswith(
             f"budget-middleware: --api {api}: accepted are a path such as /v1/messages, and openai-"

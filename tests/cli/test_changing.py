@@ -70,8 +70,8 @@ async def test_listing_limits(cli: RunCli, store: RedisStore):
     ]
 
 
-def test_a_limit_that_no_request_meets_gets_a_warning(here: RunCli):
-    ran = here("limit", "set", "taem:search", "1/day", "--new")
+def test_a_limit_that_no_request_meets_gets_a_warning(cli: RunCli):
+    ran = cli("limit", "set", "taem:search", "1/day", "--new")
     assert ran.code == 0
     assert ran.err == (
         "budget-middleware: warning: neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem;"
@@ -128,12 +128,12 @@ async def test_an_account_that_nobody_knows_is_adjusted_by_the_month(cli: RunCli
     assert await figures(store, month) == ("-0.50", "0.00")
 
 
-def test_an_adjustment_of_unknown_fate(here: RunCli, monkeypatch: pytest.MonkeyPatch):
+def test_an_adjustment_of_unknown_fate(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
     async def lost(*_: object, **__: object) -> None:
         raise StoreUnavailable("no answer within 5 s")
 
     monkeypatch.setattr(Ledger, "adjust", lost)
-    ran = here("adjust", "key:-", "-5", "--reason", "x", "--new")
+    ran = cli("adjust", "key:-", "-5", "--reason", "x", "--new")
     assert ran.code == 2
     assert "whether it was booked, `journal key:-` tells: look before you repeat it" in ran.err
 

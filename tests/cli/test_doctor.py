@@ -45,8 +45,8 @@ def message(ran: Ran, check: str) -> str:
     return text
 
 
-def test_in_memory(cli: RunCli):
-    ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_LIMITS="key=1/day")
+def test_in_memory(process: RunCli):
+    ran = process("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_LIMITS="key=1/day")
     assert (ran.code, ran.err) == (0, "")
     assert found(ran) == {
         "settings": "ok",
@@ -96,9 +96,9 @@ async def test_the_setting_of_spans_is_told(cli: RunCli, monkeypatch: pytest.Mon
     assert (wrong.code, message(wrong, "settings")) == (1, "BUDGET_SPANS='all': accepted: counter, verb")
 
 
-async def test_on_a_server(cli: RunCli, store: RedisStore, server_url: str):
+async def test_on_a_server(process: RunCli, store: RedisStore, server_url: str):
     await store.set_limit("taem:search", period=Period.DAY, limit_nanos=1)
-    ran = cli("doctor", BUDGET_LIMTS="key=1/day", BUDGET_LIMITS="key=1/day")
+    ran = process("doctor", BUDGET_LIMTS="key=1/day", BUDGET_LIMITS="key=1/day")
     assert (ran.code, ran.err) == (0, "")
     status = {line.split()[1]: line.split()[0] for line in ran.out.splitlines()}
     assert (status["store"], status["clock"], status["limits"], status["variables"]) == (

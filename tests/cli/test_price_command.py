@@ -64,8 +64,8 @@ def test_a_price_line_by_line(cli: RunCli, prices: str):
     }
 
 
-def test_what_is_booked_is_rounded_to_the_nano_dollar(here: RunCli, prices: str):
-    ran = here("price", "my-model", "--input", "1", "--output", "0", "--cache-write", "1", BUDGET_PRICES=prices)
+def test_what_is_booked_is_rounded_to_the_nano_dollar(cli: RunCli, prices: str):
+    ran = cli("price", "my-model", "--input", "1", "--output", "0", "--cache-write", "1", BUDGET_PRICES=prices)
     _, _, line, rounding, total = ran.out.splitlines()
     assert line.split() == ["cache_write", "1", "0.0015", "1M", "tokens", "0.0000000015", "BUDGET_PRICES"]
     # Half-even to the nano-dollar; the table comes to exactly what is booked.
@@ -81,22 +81,22 @@ def test_whatever_has_tokens_in_it_is_shown_by_the_million():
 
 
 @pytest.mark.parametrize("words", [(), ("gpt-4o",), ("gpt-4o", "--input", "1"), ("--input", "1", "--output", "1")])
-def test_too_little_is_told_in_a_line(here: RunCli, words: tuple[str, ...]):
-    ran = here("price", *words)
+def test_too_little_is_told_in_a_line(cli: RunCli, words: tuple[str, ...]):
+    ran = cli("price", *words)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == "budget-middleware: price needs MODEL, --input and --output; or --answer FILE\n"
 
 
-def test_an_unknown_model_costs_what_the_setting_says(here: RunCli):
+def test_an_unknown_model_costs_what_the_setting_says(cli: RunCli):
     words = ("price", "no-such-model", "--input", "1000", "--output", "1000")
-    rejected = here(*words)
+    rejected = cli(*words)
     assert (rejected.code, rejected.out) == (1, "")
     assert rejected.err == (
         "budget-middleware: no-such-model has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit"
         " binds the request, else books 0; give it a price in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL to"
         " IN/OUT\n"
     )
-    priced = here(*words, BUDGET_UNKNOWN_MODEL="2/8")
+    priced = cli(*words, BUDGET_UNKNOWN_MODEL="2/8")
     assert (priced.code, priced.out.splitlines()[-1].split()) == (0, ["sum", "0.01"])
     assert priced.out.startswith("no-such-model is not in the price book; BUDGET_UNKNOWN_MODEL prices it\n")
 
@@ -109,16 +109,16 @@ def test_an_unknown_model_costs_what_the_setting_says(here: RunCli):
         (("--reasoning", "3", "--audio-out", "3"), "--reasoning and --audio-out cannot exceed --output"),
     ],
 )
-def test_parts_are_within_their_whole(here: RunCli, words: tuple[str, ...], line: str):
-    ran = here("price", "gpt-4o", "--input", "10", "--output", "5", *words)
+def test_parts_are_within_their_whole(cli: RunCli, words: tuple[str, ...], line: str):
+    ran = cli("price", "gpt-4o", "--input", "10", "--output", "5", *words)
     assert (ran.code, ran.err) == (2, f"budget-middleware: {line}, which includes them\n")
 
 
 @pytest.mark.parametrize("text", [CANARY, f"{CANARY}\n", f"{CANARY}\r\n", f"Bearer {CANARY}\n", f"bearer {CANARY}"])
-def test_the_account_of_a_token(here: RunCli, text: str):
-    ran = here("key-id", stdin=text)
+def test_the_account_of_a_token(cli: RunCli, text: str):
+    ran = cli("key-id", stdin=text)
     assert (ran.code, ran.out, ran.err) == (0, f"key:{key_id(CANARY)}\n", "")
-    assert here("key-id", "--json", stdin=text).json == {"account": f"key:{key_id(CANARY)}"}
+    assert cli("key-id", "--json", stdin=text).json == {"account": f"key:{key_id(CANARY)}"}
 
 
 def test_the_account_of_a_token_under_a_secret(cli: RunCli):
@@ -127,7 +127,7 @@ def test_the_account_of_a_token_under_a_secret(cli: RunCli):
 
 
 @pytest.mark.parametrize("text", ["", "\n", f"{CANARY}\n\n", f"{CANARY}\nmore", f"Digest {CANARY}"])
-def test_what_is_no_token_is_refused_and_never_repeated(here: RunCli, text: str):
-    ran = here("key-id", stdin=text)
+def test_what_is_no_token_is_refused_and_never_repeated(cli: RunCli, text: str):
+    ran = cli("key-id", stdin=text)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == ("budget-middleware: stdin holds no token; accepted is one line, TOKEN or 'Bearer TOKEN'\n")

@@ -33,7 +33,7 @@ def told_nothing(text: str) -> bool:
 
 
 async def test_f60_no_command_takes_a_raw_token_for_a_key(
-    here: RunCli, store: RedisStore, server_url: str, namespace: str
+    cli: RunCli, store: RedisStore, server_url: str, namespace: str
 ):
     commands = [
         ("limit", "set", "{}", "10/day"),
@@ -46,7 +46,7 @@ async def test_f60_no_command_takes_a_raw_token_for_a_key(
     for command in commands:
         for subject in SUBJECTS:
             for account in (f"key:{subject}", f"key+model:{subject}+gpt-4o", f"model+key:gpt-4o+{subject}"):
-                ran = here(*[word.format(account) for word in command])
+                ran = cli(*[word.format(account) for word in command])
                 assert (ran.code, ran.out) == (2, ""), (command, account)
                 assert ran.err.count("\n") == 1
                 assert told_nothing(ran.err), ran.err
@@ -55,10 +55,8 @@ async def test_f60_no_command_takes_a_raw_token_for_a_key(
 
 
 @pytest.mark.parametrize("words", [("limit", "set", f"key:{TOKEN}", "1/day"), ("adjust", f"key:{TOKEN}", "1", *REASON)])
-def test_f60_the_answer_names_the_command_that_helps(here: RunCli, words: tuple[str, ...]):
-    assert (
-        "the subject of a key is 16 hex digits, which `budget-middleware key-id` tells of a token" in here(*words).err
-    )
+def test_f60_the_answer_names_the_command_that_helps(cli: RunCli, words: tuple[str, ...]):
+    assert "the subject of a key is 16 hex digits, which `budget-middleware key-id` tells of a token" in cli(*words).err
 
 
 @pytest.mark.parametrize(
@@ -76,21 +74,21 @@ def test_f60_the_answer_names_the_command_that_helps(here: RunCli, words: tuple[
         ("status", f"key:{KEY}", TOKEN),
     ],
 )
-def test_f60_a_token_at_another_place_is_not_repeated(here: RunCli, words: tuple[str, ...]):
-    ran = here(*words)
+def test_f60_a_token_at_another_place_is_not_repeated(cli: RunCli, words: tuple[str, ...]):
+    ran = cli(*words)
     assert (ran.code, ran.out) == (2, "")
     assert told_nothing(ran.err), ran.err
 
 
-def test_a_hash_in_upper_case_is_the_same_key(here: RunCli):
-    ran = here("limit", "set", f"key:{KEY.upper()}", "1/day", "--new", "--json")
+def test_a_hash_in_upper_case_is_the_same_key(cli: RunCli):
+    ran = cli("limit", "set", f"key:{KEY.upper()}", "1/day", "--new", "--json")
     assert (ran.code, ran.json[0]["account"]) == (0, f"key:{KEY}")
 
 
-def test_what_key_id_tells_is_accepted(here: RunCli):
-    told = here("key-id", stdin=TOKEN).out.strip()
+def test_what_key_id_tells_is_accepted(cli: RunCli):
+    told = cli("key-id", stdin=TOKEN).out.strip()
     assert told == f"key:{key_id(TOKEN)}"
-    assert here("limit", "set", told, "1/day", "--new").code == 0
+    assert cli("limit", "set", told, "1/day", "--new").code == 0
 
 
 async def test_limits_that_an_older_version_took_are_hidden_and_can_be_cleared(cli: RunCli, store: RedisStore):
