@@ -1,5 +1,6 @@
 """What every test may ask for: a real server, a namespace of its own, an environment without settings."""
 
+import importlib.metadata
 import os
 import resource
 import signal
@@ -7,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -33,6 +35,10 @@ if sys.platform == "linux":
 
 GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
 SESSION = f"test-{uuid4().hex[:8]}"
+
+
+# The Redis client asks for its own version with each connection, and that parses the metadata of a package anew.
+importlib.metadata.version = cache(importlib.metadata.version)  # type: ignore[misc, assignment]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.answer import AnswerReader
@@ -621,6 +621,7 @@ def test_an_answer(name):
 
 
 @pytest.mark.parametrize("name", ANSWERS)
+@settings(max_examples=30)
 @given(places=CUTS)
 def test_cuts_change_nothing(name, places):
     api, content_type, body, seen = ANSWERS[name]

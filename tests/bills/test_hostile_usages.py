@@ -1,6 +1,7 @@
 """Usages that no provider would send: each is answered as it came, in bounded time, and booked; none is free."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -85,16 +86,17 @@ async def test_a_cost_that_is_none_leaves_the_usage(memory, cost):
 
 
 TOKENS = '"prompt_tokens": 1000, "completion_tokens": 10'
-HUGE = {
-    "a million fields": ("{" + TOKENS + "," + ",".join(f'"f{n}":{n}' for n in range(600_000)) + "}", "0.0026"),
-    "one text": ("{" + TOKENS + ',"x":"' + "a" * 9_800_000 + '"}', "0.0026"),
-    "escapes": ("{" + TOKENS + ',"x":"' + "\\u0041" * 1_600_000 + '"}', "0.0026"),
-    "a list of numbers": ("{" + TOKENS + ',"prompt_tokens_details":[' + "1," * 4_900_000 + "1]}", "0.0026"),
-    "a list of objects": ("{" + TOKENS + ',"prompt_tokens_details":[' + "{}," * 3_200_000 + "{}]}", "0.0026"),
-    "one field, again and again": ("{" + TOKENS + ',"prompt_tokens":1000' * 450_000 + "}", "0.0026"),
+# Each is made when its test asks.
+HUGE: dict[str, tuple[Callable[[], str], str]] = {
+    "a million fields": (lambda: "{" + TOKENS + "," + ",".join(f'"f{n}":{n}' for n in range(600_000)) + "}", "0.0026"),
+    "one text": (lambda: "{" + TOKENS + ',"x":"' + "a" * 9_800_000 + '"}', "0.0026"),
+    "escapes": (lambda: "{" + TOKENS + ',"x":"' + "\\u0041" * 1_600_000 + '"}', "0.0026"),
+    "a list of numbers": (lambda: "{" + TOKENS + ',"prompt_tokens_details":[' + "1," * 4_900_000 + "1]}", "0.0026"),
+    "a list of objects": (lambda: "{" + TOKENS + ',"prompt_tokens_details":[' + "{}," * 3_200_000 + "{}]}", "0.0026"),
+    "one field, again and again": (lambda: "{" + TOKENS + ',"prompt_tokens":1000' * 450_000 + "}", "0.0026"),
     # No parser of JSON takes these: the answer is booked as it was estimated.
-    "depth": ("{" + TOKENS + ',"x":' + "[" * 4_900_000 + "]" * 4_900_000 + "}", ESTIMATE),
-    "digits": ("{" + TOKENS + ',"total_tokens":' + "9" * 9_800_000 + "}", ESTIMATE),
+    "depth": (lambda: "{" + TOKENS + ',"x":' + "[" * 4_900_000 + "]" * 4_900_000 + "}", ESTIMATE),
+    "digits": (lambda: "{" + TOKENS + ',"total_tokens":' + "9" * 9_800_000 + "}", ESTIMATE),
 }
 
 
@@ -102,7 +104,7 @@ HUGE = {
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_usage_of_10_mb_is_booked_and_holds_nobody_up(memory, kind, streamed):
     usage, spent = HUGE[kind]
-    raw = answer_with(usage)
+    raw = answer_with(usage())
     assert len(raw) > 7_000_000
     content_type = "text/event-stream" if streamed else "application/json"
     raw = b"data: " + raw + b"\n\ndata: [DONE]\n\n" if streamed else raw
@@ -113,7 +115,7 @@ async def test_a_usage_of_10_mb_is_booked_and_holds_nobody_up(memory, kind, stre
 
 
 async def test_so_is_one_that_comes_in_one_piece(memory):
-    raw = answer_with(HUGE["a list of objects"][0])
+    raw = answer_with(HUGE["a list of objects"][0]())
     booked, _, took_s = await ending(memory, raw, piece_bytes=len(raw))
     assert booked == "0.0026"
     assert took_s < BOUND_S

@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -23,35 +25,38 @@ def filled(item: bytes, size: int = SIZE) -> bytes:
 
 
 PROSE = b'He said, \\"take {this}, [that], and a backslash \\\\\\\\ too\\", and left. '
-SHAPES = {
-    "objects": filled(b"{}"),
-    "arrays": filled(b"[]"),
-    "nested": filled(b'[{"a":[{}]}]'),
-    "fields": filled(b'{"a":1}'),
-    "parts": filled(b'{"type":"image_url","image_url":"x"}'),
-    "parts with files": filled(b'{"type":"image_url","image_url":"data:image/jpeg;base64,' + b"/9j/" * 25_000 + b'"}'),
-    "words": filled(b'"abcd"'),
-    "tokens": filled(b"1234"),
-    "numbers": filled(b"1.5"),
-    "names": MODEL + b"{" + b",".join(b'"k%d":1' % n for n in range(800_000)) + b"}}",
-    "fields of its own": MODEL + b"[]," + b",".join(b'"k%d":1' % n for n in range(800_000)) + b"}",
-    "prose": filled(b'{"role":"user","content":"' + PROSE * 140_000 + b'"}'),
-    "prose in many messages": filled(b'{"role":"user","content":"' + PROSE * 20 + b'"}'),
-    "prose of another script": filled(b'{"role":"user","content":"' + "größe und 東京 ".encode() * 470_000 + b'"}'),
-    "UTF-16": (MODEL.decode() + json.dumps(["größe " * 700_000], ensure_ascii=False) + "}").encode("utf-16"),
-    "NaN at the end": filled(b"{}")[:-1] + b',"x":NaN}',
-    "depth": MODEL + b"[" * 9_000_000,
-    "backslashes": filled(b'"' + b"\\\\" * 1_000_000 + b'"'),
-    "escaped quotes": filled(b'"' + b'\\"' * 1_000_000 + b'"'),
-    "digits": MODEL + b"1" * 9_000_000 + b"}",
-    "white space": MODEL + b" " * 9_000_000 + b"[]}",
+FOREIGN = "größe und 東京 ".encode()
+IMAGE = b'{"type":"image_url","image_url":"data:image/jpeg;base64,'
+# Made when a test asks: together they are a quarter of a gigabyte.
+SHAPES: dict[str, Callable[[], bytes]] = {
+    "objects": lambda: filled(b"{}"),
+    "arrays": lambda: filled(b"[]"),
+    "nested": lambda: filled(b'[{"a":[{}]}]'),
+    "fields": lambda: filled(b'{"a":1}'),
+    "parts": lambda: filled(b'{"type":"image_url","image_url":"x"}'),
+    "parts with files": lambda: filled(IMAGE + b"/9j/" * 25_000 + b'"}'),
+    "words": lambda: filled(b'"abcd"'),
+    "tokens": lambda: filled(b"1234"),
+    "numbers": lambda: filled(b"1.5"),
+    "names": lambda: MODEL + b"{" + b",".join(b'"k%d":1' % n for n in range(800_000)) + b"}}",
+    "fields of its own": lambda: MODEL + b"[]," + b",".join(b'"k%d":1' % n for n in range(800_000)) + b"}",
+    "prose": lambda: filled(b'{"role":"user","content":"' + PROSE * 140_000 + b'"}'),
+    "prose in many messages": lambda: filled(b'{"role":"user","content":"' + PROSE * 20 + b'"}'),
+    "prose of another script": lambda: filled(b'{"role":"user","content":"' + FOREIGN * 470_000 + b'"}'),
+    "UTF-16": lambda: (MODEL.decode() + json.dumps(["größe " * 700_000], ensure_ascii=False) + "}").encode("utf-16"),
+    "NaN at the end": lambda: filled(b"{}")[:-1] + b',"x":NaN}',
+    "depth": lambda: MODEL + b"[" * 9_000_000,
+    "backslashes": lambda: filled(b'"' + b"\\\\" * 1_000_000 + b'"'),
+    "escaped quotes": lambda: filled(b'"' + b'\\"' * 1_000_000 + b'"'),
+    "digits": lambda: MODEL + b"1" * 9_000_000 + b"}",
+    "white space": lambda: MODEL + b" " * 9_000_000 + b"[]}",
 }
 READ = (
     *("prose", "prose in many messages", "prose of another script", "UTF-16", "parts with files", "backslashes"),
     *("escaped quotes", "white space"),
 )
 SHAPES |= {
-    f"half as many {name}": filled(item, SEARCHED)
+    f"half as many {name}": partial(filled, item, SEARCHED)
     for name, item in {"objects": b"{}", "arrays": b"[]", "tokens": b"1234", "numbers": b"1.5"}.items()
 }
 
@@ -83,14 +88,15 @@ class TestLongestStep:
     async def test_f58_the_loop_is_never_held_up_for_long(self, memory, shape, estimate):
         """About 20 ms on an idle machine of 2024; the bound leaves room for slow ones."""
         guard = memory.guard(ScriptedApp(*completion(0)), limits="key=9/month", estimate=estimate)
-        pieces = [SHAPES[shape][start : start + 262_144] for start in range(0, len(SHAPES[shape]), 262_144)]
+        raw = SHAPES[shape]()
+        pieces = [raw[start : start + 262_144] for start in range(0, len(raw), 262_144)]
         played, step_s = await longest_step_s(call(guard, pieces, headers=bearer()))
         print(f"{shape}, {estimate}: {1000 * step_s:.1f} ms")
         assert played.status == (200 if shape in READ or shape.startswith("half") else 400)
         assert step_s < 0.15
 
     async def test_f58_side_by_side_with_parsing_it_at_once(self, memory):
-        raw = SHAPES["objects"]
+        raw = SHAPES["objects"]()
         guard = memory.guard(ScriptedApp(*completion(0)), limits="key=9/month")
         _, step_s = await longest_step_s(call(guard, raw, headers=bearer()))
         started_s = time.thread_time()
@@ -101,7 +107,7 @@ class TestLongestStep:
 @pytest.mark.parametrize("shape", ["objects", "tokens", "words", "names", "prose"])
 async def test_f58_memory_is_bounded(memory, shape):
     guard = memory.guard(ScriptedApp(*completion(0)), limits="key=9/month")
-    raw = SHAPES[shape]
+    raw = SHAPES[shape]()
     tracemalloc.start()
     try:
         await call(guard, raw, headers=bearer())
@@ -116,7 +122,7 @@ class TestWhatIsReadOfThem:
         prices = tmp_path / "p.toml"
         prices.write_text("[models.plain]\ninput = 1\noutput = 1000\n")
         guard = memory.guard(ScriptedApp(*completion(0)), limits="key=9/month", prices=str(prices))
-        raw = SHAPES["half as many objects"]
+        raw = SHAPES["half as many objects"]()
         played = await call(guard, raw, headers=bearer())
         # A token for four bytes, and the output that is asked for.
         assert played.headers["x-budget-estimate-usd"] == usd_from_nanos(600_000_000 + -(-len(raw) // 4) * 1_000)
@@ -124,20 +130,20 @@ class TestWhatIsReadOfThem:
     async def test_f58_usage_is_asked_for_all_the_same(self, memory):
         app = ScriptedApp(*completion(600))
         for more in (b"", b', "stream_options": {"include_usage": false}'):
-            raw = SHAPES["half as many objects"].replace(b'"stream": "no"', b'"stream": true')[:-1] + more + b"}"
+            raw = SHAPES["half as many objects"]().replace(b'"stream": "no"', b'"stream": true')[:-1] + more + b"}"
             await call(memory.guard(app, limits="key=9/month"), raw, headers=bearer())
             told = json.loads(app.bodies.pop())
             assert told["stream_options"] == {"include_usage": True}
             assert len(told["messages"]) > 1_500_000
 
     async def test_f58_who_pays_is_read(self, memory):
-        raw = SHAPES["half as many objects"][:-1] + b', "metadata": {"team": "red", "x": [1, 2]}}'
+        raw = SHAPES["half as many objects"]()[:-1] + b', "metadata": {"team": "red", "x": [1, 2]}}'
         guard = memory.guard(ScriptedApp(*completion(600)), accounts="key=token; team=body:metadata.team")
         await call(guard, raw, headers=bearer())
         assert await memory.accounts() == {KEY, "team:red"}
 
     async def test_f58_a_field_that_is_too_long_is_not_guessed(self, memory):
-        raw = SHAPES["half as many objects"][:-1] + b', "metadata": {"team": "red", "x": "' + b"x" * 70_000 + b'"}}'
+        raw = SHAPES["half as many objects"]()[:-1] + b', "metadata": {"team": "red", "x": "' + b"x" * 70_000 + b'"}}'
         app = ScriptedApp(*completion(600))
         guard = memory.guard(app, accounts="key=token; team=body:metadata.team")
         played = await call(guard, raw, headers=bearer())
