@@ -6,7 +6,7 @@ from budget_middleware.ledger.learner import Learner
 from budget_middleware.ledger.ledger import Ledger
 from budget_middleware.ledger.limit_layers import LimitsSource
 from budget_middleware.ledger.owed import AnswerFuture, Ending
-from budget_middleware.ledger.reservation import BudgetRejected
+from budget_middleware.ledger.reservation import BudgetRejected, ReservationHandle
 from budget_middleware.ledger.waiting import CallerLeftError, Terms
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Learner",
     "Ledger",
     "LimitsSource",
+    "ReservationHandle",
     "Terms",
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
 from budget_middleware.core.units import Unit
+from budget_middleware.ledger.growing import Growing
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
@@ -15,6 +16,7 @@ from budget_middleware.telemetry.traceparent import log_ids
 
 SWEPT_AT_ONCE = 256
 
+_RENEWED = frozenset({Status.EXTENDED, Status.GROWN})
 _RUN_OUT = frozenset({Status.ALREADY_EXPIRED, Status.UNKNOWN})
 
 _log = logging.getLogger("budget_middleware")
@@ -23,8 +25,11 @@ _log = logging.getLogger("budget_middleware")
 class Expiries:
     """Each call raises StoreUnavailable after the store's time-out, or StoreRefused."""
 
-    def __init__(self, store: Store, *, calls: VerbCalls, lease_ms: int, timeout: SharedTimeout) -> None:
+    def __init__(
+        self, store: Store, *, calls: VerbCalls, growing: Growing, lease_ms: int, timeout: SharedTimeout
+    ) -> None:
         self._store = store
+        self._growing = growing
         self._calls = calls
         self._lease_ms = lease_ms
         self._timeout = timeout
@@ -32,13 +37,18 @@ class Expiries:
         """By unit and kind of accounts, as of the last sweep."""
 
     async def extend(self, hold: Hold) -> bool:
-        """Renew a lease; False: the reservation is not pending any more, or not known."""
-        answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
+        """Renew a lease; False: the reservation is not pending any more, or not known.
+
+        Where the answer is taken to have outgrown what is held, more is held by the same call.
+        """
+        answer = await self._growing.grow_by_age(hold)
+        if answer is None:
+            answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
         if answer.status in _RUN_OUT:
             # Its request goes on, and finalizes late: an expired reservation is never revived.
             ids = log_ids(hold.id, hold.reserve_trace)
             _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status, extra=ids)
-        return answer.status is Status.EXTENDED
+        return answer.status in _RENEWED
 
     async def sweep(self) -> None:
         """Expire the leases that are over, whoever's they are."""

@@ -46,7 +46,12 @@ class BudgetHandle:
             raise RuntimeError(f"reservation {self.reservation_id} has ended; nothing can be added to it")
         self._added_nanos.append(nanos)
 
+    @property
+    def added_nanos(self) -> int:
+        """What was added so far, in nano-dollars."""
+        return min(sum(self._added_nanos), MAX_NANOS)
+
     def end(self) -> int:
         """What was added, in nano-dollars, from when on nothing can be."""
         self._has_ended = True
-        return min(sum(self._added_nanos), MAX_NANOS)
+        return self.added_nanos

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
 from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.ledger.growth import Growth
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names
 
 
@@ -23,7 +24,8 @@ class Hold:
 
     ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
     None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
-    its client, on the monotonic clock; None while it does not. ``is_leased``: heartbeats extend the lease.
+    its client, on the monotonic clock; None while it does not. ``is_leased``: heartbeats extend the lease. ``growth``
+    is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what it has grown to.
     """
 
     payers: Mapping[str, str | None]
@@ -43,6 +45,13 @@ class Hold:
     abort: Callable[[End], object] | None = None
     waits_since_s: float | None = None
     is_leased: bool = False
+    growth: Growth | None = None
+    grown_to: Amounts | None = None
+
+    @property
+    def held(self) -> Amounts:
+        """What it holds, where the store has heard of it."""
+        return self.grown_to or self.asked
 
     def reserve_attributes(self) -> names.Attributes:
         return {

@@ -102,7 +102,7 @@ class LeaseKeeper:
             _log.warning(
                 "%s of %s is in flight, and left to its lease if it is cut off: %s",
                 hold.id,
-                format_amounts(hold.asked),
+                format_amounts(hold.held),
                 because,
                 extra=log_ids(hold.id, hold.reserve_trace),
             )
@@ -183,7 +183,7 @@ class LeaseKeeper:
 def _end(hold: Hold, end: End, *, because: str) -> None:
     """End a hold by its owner's abort rule, and say so; a hold without such a rule is left to its lease."""
     ids = log_ids(hold.id, hold.reserve_trace)
-    amount = format_amounts(hold.asked)
+    amount = format_amounts(hold.held)
     if hold.abort is None:
         _log.error("%s of %s has no owner that could end it, its lease will: %s", hold.id, amount, because, extra=ids)
         return

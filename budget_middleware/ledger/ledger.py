@@ -19,11 +19,10 @@ from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Answer, Finalize, Rejection, Release, Reservation, Target
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.adjusting import adjust
-from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.parts import LedgerParts
-from budget_middleware.ledger.reservation import hold_for, reserved
+from budget_middleware.ledger.reservation import ReservationHandle, hold_for, reserved
 from budget_middleware.ledger.waiting import Caller
 from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
 from budget_middleware.telemetry import LazyAttributes
@@ -99,6 +98,14 @@ class Ledger(LedgerParts):
         """
         return self._local.reserve(hold)
 
+    def grow(self, hold: Hold) -> None:
+        """Have as much held as the answer has come to, in a task of the ledger's own; nobody waits for it."""
+        self._growing.begin(hold)
+
+    async def grow_to(self, hold: Hold, nanos: int, *, reason: str) -> bool:
+        """Hold at least so much from now on; False if the store gave no answer, or has ended the hold."""
+        return await self._growing.grow_to(hold, nanos, reason=reason)
+
     # Endings. See `endings` for the two doors.
 
     def finalize(
@@ -137,10 +144,11 @@ class Ledger(LedgerParts):
     @asynccontextmanager
     async def reservation(
         self, accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, model: str = ""
-    ) -> AsyncGenerator[BudgetHandle, None]:
+    ) -> AsyncGenerator[ReservationHandle, None]:
         """Reserve, run the block, and book what it added; for code outside HTTP.
 
-        ``accounts`` are subjects by kind, ``{"team": "search"}``; that of a key is its 16 hex digits. A block that
+        ``accounts`` are subjects by kind, ``{"team": "search"}``; that of a key is its 16 hex digits. Where the block
+        adds more than is held, the next heartbeat holds twice as much; it may ask for more before: `grow`. A block that
         fails or is cancelled books what it had added until then; if that is nothing, the hold is given back. So ends a
         block that outlives a shutdown or BUDGET_MAX_HOLD_S; it can add nothing any more then.
 

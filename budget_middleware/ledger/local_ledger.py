@@ -92,7 +92,7 @@ class LocalLedger:
     def end(self, hold: Hold, targets: tuple[Target, ...], actual: Amounts) -> None:
         """Count the cost of a request whose ending got no answer yet."""
         if not hold.is_local:
-            self._give_back(hold.targets, hold.asked)
+            self._give_back(hold.targets, hold.held)
         self.owe(hold.id, targets, actual)
 
     def _give_back(self, targets: Sequence[Target], asked: Amounts) -> None:

@@ -12,6 +12,7 @@ from budget_middleware.core.limits import LimitRule
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.expiries import Expiries
+from budget_middleware.ledger.growing import Growing
 from budget_middleware.ledger.learner import Learner
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
@@ -86,7 +87,10 @@ class LedgerParts:
             limits_source=limits_source,
             source_timeout_s=store_timeout_s,
         )
-        self._expiries = Expiries(store, calls=calls, lease_ms=lease_ms, timeout=timeout)
+        self._growing = growing = Growing(
+            store, calls=calls, tasks=tasks, timeout=timeout, local=local, lease_ms=lease_ms
+        )
+        self._expiries = Expiries(store, calls=calls, growing=growing, lease_ms=lease_ms, timeout=timeout)
         self._leases = LeaseKeeper(
             every_s=lease_ms / 3000,
             extend=self._expiries.extend,

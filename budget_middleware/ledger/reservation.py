@@ -11,6 +11,7 @@ from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Amounts, format_figure
+from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture
@@ -61,17 +62,40 @@ def _described(rejection: Rejection) -> str:
     )
 
 
+class ReservationHandle(BudgetHandle):
+    """A reservation of `Ledger.reservation`, as its block sees it."""
+
+    def __init__(self, ledger: "_Ledger", hold: Hold) -> None:
+        super().__init__(hold.id, ledger.prices)
+        self._ledger = ledger
+        self._hold = hold
+
+    async def grow(self, usd: str | int | Decimal) -> bool:
+        """Hold at least so much in all from now on, whatever the limits; what is held is never lowered.
+
+        False where the store gave no answer: the next heartbeat tries again. ValueError for what is no amount of 0 or
+        more, RuntimeError once the block has ended. To be awaited where the block runs, not in another thread.
+        """
+        nanos = nanos_from_usd(usd)
+        if nanos < 0:
+            raise ValueError(f"{usd!r}: an amount to hold is 0 or more")
+        if self._has_ended:
+            raise RuntimeError(f"reservation {self.reservation_id} has ended; it holds nothing any more")
+        return await self._ledger.grow_to(self._hold, nanos, reason="asked for by the app")
+
+
 class _Ledger(Protocol):
     prices: PriceBook
     telemetry: Telemetry
 
     async def reserve(self, hold: Hold) -> Answer: ...
+    async def grow_to(self, hold: Hold, nanos: int, *, reason: str) -> bool: ...
     def finalize(self, hold: Hold, *, actual: Amounts, reason: str, bill: str) -> AnswerFuture: ...
     def release(self, hold: Hold, *, reason: str) -> AnswerFuture: ...
 
 
 @asynccontextmanager
-async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[BudgetHandle, None]:
+async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[ReservationHandle, None]:
     """Reserve, run the block, and book what it added; see `Ledger.reservation`."""
     try:
         answer = await ledger.reserve(hold)
@@ -80,7 +104,9 @@ async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[BudgetHandle, 
         raise
     if not answer.admits:
         raise BudgetRejected(answer)
-    handle = BudgetHandle(hold.id, ledger.prices)
+    handle = ReservationHandle(ledger, hold)
+    model = _metric_model(ledger, hold)
+    hold.growth = Growth(None, held_nanos=hold.asked.usd, model=model, added_nanos=lambda: handle.added_nanos)
     hold.abort = lambda _: _end_block(ledger, hold, handle, failed=True)
     failed = True
     try:
@@ -94,13 +120,17 @@ async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[BudgetHandle, 
 
 
 def _end_block(ledger: _Ledger, hold: Hold, handle: BudgetHandle, *, failed: bool) -> AnswerFuture:
-    hold.abort = None
+    hold.abort = hold.growth = None
     added_nanos = handle.end()
     if failed and not added_nanos:
         return ledger.release(hold, reason="failed")
-    rates = ledger.prices.resolve(hold.model)
-    # Names of the price book only, for their number is bounded.
-    model = (rates.model if rates else "") or "other"
+    model = _metric_model(ledger, hold)
     ledger.telemetry.metrics.count_cost(actual_nanos=added_nanos, estimate_nanos=hold.asked.usd, model=model)
     bill = pack(nanos=added_nanos, amounts=[Amount(AmountKind.APP_TOLD, added_nanos)]) if added_nanos else ""
     return ledger.finalize(hold, actual=Amounts(usd=added_nanos), reason="added", bill=bill)
+
+
+def _metric_model(ledger: _Ledger, hold: Hold) -> str:
+    """Names of the price book only, for their number is bounded."""
+    rates = ledger.prices.resolve(hold.model)
+    return (rates.model if rates else "") or "other"

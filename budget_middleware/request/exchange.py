@@ -69,6 +69,8 @@ class Exchange:
         self._ledger_mark = ledger_mark
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
+        self._seen = self._reader.seen
+        self._growth = self._hold.growth
         self._held_start: Message | None = None
         self._has_trailers = False
         self._has_unread_body = body.has_more
@@ -126,6 +128,9 @@ class Exchange:
         if passed is None:
             await self._meter(message)
             return
+        growth, seen = self._growth, self._seen
+        if growth is not None and (seen.text_bytes > growth.grows_at_bytes or seen.chunks > growth.grows_at_tokens):
+            self._ledger.grow(self._hold)
         if passed is not message["body"]:
             message = {**message, "body": passed}
         self._hold.waits_since_s = monotonic()
@@ -196,9 +201,11 @@ class Exchange:
         """
         chunk = bytes(message.get("body", b""))  # A memoryview, for one, cannot be parsed.
         has_more = message.get("more_body", False)
-        seen = self._reader.seen
+        growth, seen = self._growth, self._seen
         was_terminal = seen.terminal
         forwarded = self._reader.feed(chunk, last=not has_more)
+        if growth is not None and has_more and seen.output_tokens > growth.grows_at_tokens:
+            self._ledger.grow(self._hold)
         if 200 <= self._settlement.status < 300 and (chunk or message["type"] == "http.response.zerocopysend"):
             self._settlement.output_began = True
         if forwarded is not chunk:

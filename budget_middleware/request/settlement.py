@@ -21,6 +21,7 @@ from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
+from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.background import book_response
 from budget_middleware.request.bill import Bill, usage_attributes
@@ -57,6 +58,20 @@ class Settlement:
         self._on_abort = settings.on_abort
         self._ledger = ledger
         admitted.hold.abort = self.cut_off
+        admitted.hold.growth = self._growth()
+
+    def _growth(self) -> Growth | None:
+        """What the ledger grows the hold by; None where it does not grow, or nothing is held in the store."""
+        quote, handle, seen = self._admitted.quote, self.handle, self._seen
+        if quote.growth is None or self._admitted.is_unprotected:
+            return None
+        return Growth(
+            quote.growth,
+            held_nanos=self._admitted.hold.asked.usd,
+            model=quote.metric_model,
+            added_nanos=lambda: handle.added_nanos,
+            shown_tokens=lambda: seen.output_tokens,
+        )
 
     def begin(self, end: End) -> AnswerFuture | None:
         """Begin the ending, in a task of the ledger's own; None if it has begun before."""
@@ -84,7 +99,7 @@ class Settlement:
             return None
         hold = self._admitted.hold
         # An ending may be owed for long, and nothing of the request is to be kept with its hold.
-        hold.abort = None
+        hold.abort = hold.growth = None
         added_nanos = self.handle.end()
         evidence = self._evidence(end, app_added=added_nanos > 0)
         charge = charge_of(evidence, on_abort=self._on_abort).with_added(added_nanos)

@@ -79,26 +79,26 @@ class Metrics:
             description="Time of one call that the store answered.",
             explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        self._requests = meter.create_counter(
-            "budget.requests", unit="{request}", description="Requests by what became of them."
-        )
-        self._cost = meter.create_counter("budget.cost", unit="{USD}", description="Cost booked.")
         self._estimate_ratio = meter.create_histogram(
             "budget.estimate.ratio",
             unit="1",
             description="Estimated over actual cost of a request.",
             explicit_bucket_boundaries_advisory=_RATIOS,
         )
-        self._expired = meter.create_counter(
-            "budget.reservations.expired", unit="{reservation}", description="Leases that ran out."
+        counter = meter.create_counter
+        self._requests = counter("budget.requests", unit="{request}", description="Requests by what became of them.")
+        self._cost = counter("budget.cost", unit="{USD}", description="Cost booked.")
+        self._expired = counter("budget.reservations.expired", unit="{reservation}", description="Leases that ran out.")
+        self._grown = counter(
+            "budget.reservations.grown", unit="{reservation}", description="Reservations whose answer outgrew them."
         )
-        self._lost = meter.create_counter(
+        self._lost = counter(
             "budget.spool.lost", unit="{ending}", description="Endings for which there was no room to wait."
         )
-        self._unlogged = meter.create_counter(
+        self._unlogged = counter(
             "budget.refusals.unlogged", unit="{refusal}", description="Refusals that the log of them lacks."
         )
-        self._unreconciled = meter.create_counter(
+        self._unreconciled = counter(
             "budget.usages.unreconciled", unit="{usage}", description="Usages booked at the larger of two readings."
         )
         self._meter = meter
@@ -121,8 +121,9 @@ class Metrics:
         """A series that appears with its first event shows no increase to whoever asks for its rate."""
         for counter in (self._expired, self._lost, self._unlogged):
             counter.add(0)
-        # Of its many series one is enough for a dashboard to find the metric.
+        # Of their many series one is enough for a dashboard to find the metric.
         self._unreconciled.add(0, {"kind": "total_above_parts", "model": "other"})
+        self._grown.add(0, {"model": "other"})
 
     @received
     def count_reserve(self, *, seconds: float, status: str, context: Context | None) -> None:
@@ -149,6 +150,10 @@ class Metrics:
     @received
     def count_unreconciled(self, *, kind: str, model: str) -> None:
         self._unreconciled.add(1, {"kind": kind, "model": model})
+
+    @received
+    def count_grown(self, *, model: str) -> None:
+        self._grown.add(1, {"model": model})
 
     @received
     def count_lost(self) -> None:

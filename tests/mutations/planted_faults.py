@@ -220,6 +220,55 @@ FAULTS = (
         "local is_lost = was_held ~= '0' and",
         "local is_lost = reserved.number < 0 and",
     ),
+    Fault(
+        "a stream grows by its chunks and not by its bytes",
+        "request/exchange.py",
+        "seen.text_bytes > growth.grows_at_bytes or ",
+        "",
+    ),
+    Fault(
+        "a hold has several grows in flight",
+        "ledger/growing.py",
+        "        if growth.is_outgrown and not growth.is_asking:\n",
+        "        if growth.is_outgrown:\n",
+    ),
+    Fault(
+        "a heartbeat forgets to grow",
+        "ledger/growing.py",
+        "        growth.follow_age()\n",
+        "",
+    ),
+    Fault(
+        "what the app adds is not held for",
+        "ledger/growth.py",
+        "if added and shown_nanos + added > self.wanted_nanos:",
+        "if added and shown_nanos > self.wanted_nanos:",
+    ),
+    Fault(
+        "an answer that shows text grows by its age",
+        "ledger/growth.py",
+        "if plan is not None and shown == 0:",
+        "if plan is not None:",
+    ),
+    Fault(
+        "what is grown passes the most that the answer can come to",
+        "ledger/growth.py",
+        "at_most=plan.cap_tokens",
+        "at_most=2 * plan.cap_tokens",
+    ),
+    Fault(
+        "a grow that the store did not answer counts as held",
+        "ledger/growing.py",
+        "                await self.ask(hold, growth)\n        except (StoreUnavailable, StoreRefused) as error:\n",
+        "                growth.held_nanos = growth.wanted_nanos\n"
+        "                await self.ask(hold, growth)\n        except (StoreUnavailable, StoreRefused) as error:\n",
+    ),
+    Fault(
+        "a hold that has ended in the store goes on asking",
+        "ledger/growing.py",
+        "            growth.stop()\n",
+        "            pass\n",
+    ),
     # Units.
     Fault(
         "a counter of tokens takes the amount of money",
@@ -1432,7 +1481,7 @@ FAULTS = (
     Fault(
         "what ends while the store is away is counted twice",
         "ledger/local_ledger.py",
-        "            self._give_back(hold.targets, hold.asked)\n",
+        "            self._give_back(hold.targets, hold.held)\n",
         "            pass\n",
     ),
     Fault(

@@ -12,7 +12,7 @@ from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand, change_word
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.verbs import KEY, finalize, release, reserve, seqs, target, whole_journal
+from tests.stores.verbs import KEY, finalize, grow, release, reserve, seqs, target, whole_journal
 
 JOURNAL_MAX = 80
 VOIDED_MAX = JOURNAL_MAX // 20
@@ -87,6 +87,16 @@ async def test_f57_drift_does_not_hide_in_the_gaps(short: Store):
         ("global", Check.SPENT),
         ("key:a", Check.CHAIN_SPENT),
     }
+
+
+async def test_f57_of_a_hold_that_grew_its_reserve_goes_with_its_release(short: Store):
+    await short.reserve(reserve("r1", "0.02", KEY, GLOBAL))
+    await short.grow(grow("r1", "0.04"))
+    await short.release(release("r1"))
+    await flood(short, VOIDED_MAX)
+    own = [entry.status for entry in await whole_journal(short) if entry.reservation_id == "r1"]
+    assert own == [Status.GROWN, Status.GROWN]
+    assert (await audit_report(short)).drift == ()
 
 
 async def test_f57_the_answer_tells_each_entry_with_its_seq(short: Store):

@@ -13,7 +13,7 @@ from tests.stores.verbs import whole_journal
 
 ERRORS = {"expired", "finalized_late", "released_late", "finalized_unreserved", "unprotected", "conflict"}
 SpanId = tuple[str, str]
-LINKED = {"budget.finalize", "budget.release", "budget.expire"}
+LINKED = {"budget.grow", "budget.finalize", "budget.release", "budget.expire"}
 
 
 async def prove(store: Store, spans: Iterable[ReadableSpan]) -> list[Entry]:

@@ -27,6 +27,7 @@ ALLOWED = {
     "budget.cost": {"model"},
     "budget.estimate.ratio": {"model"},
     "budget.reservations.expired": set(),
+    "budget.reservations.grown": {"model"},
     "budget.reservations.oldest": set(),
     "budget.reserved": {"kind"},
     "budget.spool.size": set(),
@@ -78,6 +79,16 @@ async def test_every_instrument_emits_with_bounded_attributes(
     assert [point.sum for point in found["budget.estimate.ratio"]] == [10]
     assert [point.count for point in found["budget.reserve.duration"]] == [6]
     assert {point.value for point in found["budget.reserved"]} == {0.0}
+
+
+async def test_a_reservation_that_grows_twice_is_counted_once(metric_reader: InMemoryMetricReader, ledger: Ledger):
+    for name in ("canary", "other"):
+        async with ledger.reservation({"team": name}, estimate_usd="0.10", model=name) as reservation:
+            await reservation.grow("0.20")
+            await reservation.grow("0.40")
+    grown = points(metric_reader)["budget.reservations.grown"]
+    # Of models only the price book's names.
+    assert [(dict(point.attributes), point.value) for point in grown] == [({"model": "other"}, 2)]
 
 
 async def test_what_expired_is_counted_once_whatever_is_lost(

@@ -20,7 +20,8 @@ from opentelemetry.trace import StatusCode
 
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger import AnswerFuture, Hold, Ledger
+from budget_middleware.ledger.growth import Growth
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry.traceparent import is_sampled
@@ -136,6 +137,24 @@ async def test_error_is_the_status_of_what_operators_look_for(
 
 
 @BOTH_SETTINGS
+async def test_a_hold_that_grows_is_linked_to_its_reserve(base: Store, spans: Spans, ledger: Ledger):
+    held = hold("0.60", attributes=lambda: {"gen_ai.request.model": "m"})
+    await ledger.reserve(held)
+    assert await _grow_to(ledger, held, nanos("0.90"))
+    await prove(base, spans())
+    grow = only(spans(), "budget.grow")
+    assert links_of(grow) == {id_of(only(spans(), "budget.reserve"))}
+    assert dict(grow.attributes or {}) == {
+        "budget.reservation.id": held.id,
+        "budget.amount_usd": 0.9,
+        "budget.reason": "outgrown: 1431 tokens shown, holds 2860",
+        "budget.status": "grown",
+        "gen_ai.request.model": "m",
+    }
+    await ledger.release(held)
+
+
+@BOTH_SETTINGS
 async def test_swept_in_passing_has_an_expire_span_below_the_verb(
     base: Store, clock: MovableClock, spans: Spans, open_ledger: OpenLedger
 ):
@@ -215,7 +234,7 @@ async def test_everything_at_once_and_nothing_untold(
     async def faulty(apply):
         return await random.choice([request_lost, reply_lost, twice, _sound, _sound, _sound])(apply)
 
-    for method in ("reserve", "finalize", "release", "extend", "sweep", "adjust"):
+    for method in ("reserve", "finalize", "release", "extend", "grow", "sweep", "adjust"):
         faults.always[method] = faulty
 
     async def request(at: int) -> None:
@@ -230,10 +249,11 @@ async def test_everything_at_once_and_nothing_untold(
         # Without an answer in time it is served unprotected, and ends like any other.
         if at % 7 == 0:
             clock.advance(s=25)
+        # Of three one to less than it holds, which asks the store for nothing.
+        await _grow_to(ledger, held, held.asked.usd + at % 3 * at)
         if at % 11 == 0:
             await _anyhow(ledgers[(at + 1) % 2].expire(held.id, reason="operator"))
-        ending = ledger.release(held) if at % 4 == 0 else ledger.finalize(held, actual=Amounts(usd=at * 1000))
-        await ending
+        await _ending(ledger, held, at)
 
     for first in range(0, 120, 12):
         await asyncio.gather(*(request(at) for at in range(first, first + 12)))
@@ -248,8 +268,17 @@ async def test_everything_at_once_and_nothing_untold(
         await ledger.sweep()
         await ledger.drain()
     entries = await prove(base, spans())
-    assert {entry.op.value for entry in entries} == {"reserve", "finalize", "release", "expire", "adjust"}
+    assert {entry.op.value for entry in entries} == {"reserve", "grow", "finalize", "release", "expire", "adjust"}
     assert all(proof.balance.reserved == 0 for proof in await base.proofs())
+
+
+def _ending(ledger: Ledger, held: Hold, at: int) -> AnswerFuture:
+    return ledger.release(held) if at % 4 == 0 else ledger.finalize(held, actual=Amounts(usd=at * 1000))
+
+
+async def _grow_to(ledger: Ledger, held: Hold, amount_nanos: int) -> bool:
+    held.growth = Growth(None, held_nanos=held.asked.usd, model="other", added_nanos=lambda: 0)
+    return await ledger.grow_to(held, amount_nanos, reason="outgrown: 1431 tokens shown, holds 2860")
 
 
 async def _sound(apply):
@@ -262,7 +291,7 @@ async def _anyhow(verb):
 
 
 @BOTH_SETTINGS
-@pytest.mark.parametrize("verb", ["reserve", "finalize", "release", "expire", "sweep", "adjust"])
+@pytest.mark.parametrize("verb", ["reserve", "grow", "finalize", "release", "expire", "sweep", "adjust"])
 async def test_a_lost_reply_is_told_from_the_journal_and_once(
     base: Store, faults: FaultyStore, *, clock: MovableClock, spans: Spans, open_ledger: OpenLedger, verb: str
 ):
@@ -273,6 +302,8 @@ async def test_a_lost_reply_is_told_from_the_journal_and_once(
             await ledger.reserve(held)
     else:
         await ledger.reserve(held)
+    if verb == "grow":
+        assert await _grow_to(ledger, held, nanos("0.80")) is False
     if verb == "adjust":
         with pytest.raises(StoreUnavailable):
             await ledger.adjust(await ledger.claims({"key": "a"}, model=""), amount=Amounts(usd=1), reason="x")

@@ -1,0 +1,129 @@
+"""Asks the store to hold more for the answers that outgrow what is held for them. See `growth`."""
+
+import logging
+from functools import partial
+
+from budget_middleware.core.model import Answer, Grow, Op, Status
+from budget_middleware.core.units import Amounts
+from budget_middleware.ledger.growth import Growth
+from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.local_ledger import LocalLedger
+from budget_middleware.ledger.tasks import OwnedTasks
+from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.telemetry import names
+from budget_middleware.telemetry.traceparent import log_ids
+
+_log = logging.getLogger("budget_middleware")
+
+
+class Growing:
+    """The grows of one ledger, each a call that is made once."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        calls: VerbCalls,
+        tasks: OwnedTasks,
+        timeout: SharedTimeout,
+        local: LocalLedger,
+        lease_ms: int,
+    ) -> None:
+        self._store = store
+        self._calls = calls
+        self._tasks = tasks
+        self._timeout = timeout
+        self._local = local
+        self._lease_ms = lease_ms
+
+    def begin(self, hold: Hold) -> None:
+        """Have as much held as the answer shows, in a task of the ledger's own."""
+        growth = hold.growth
+        if growth is None:
+            return
+        growth.follow_answer()
+        if growth.is_outgrown and not growth.is_asking:
+            growth.is_asking = True
+            self._tasks.own(self._grow(hold, growth))
+
+    async def _grow(self, hold: Hold, growth: Growth) -> None:
+        try:
+            # The answer may outgrow meanwhile what was asked for; once it is over, its ending says what it cost.
+            while growth.is_outgrown and hold.growth is growth:
+                await self.ask(hold, growth)
+        except (StoreUnavailable, StoreRefused) as error:
+            ids = log_ids(hold.id, hold.reserve_trace)
+            _log.warning("%s outgrows what is held for it, and could not grow: %s", hold.id, error, extra=ids)
+        finally:
+            growth.is_asking = False
+
+    async def grow_to(self, hold: Hold, nanos: int, *, reason: str) -> bool:
+        """Have at least so much held; whether that is so now. The next heartbeat tries again where it is not."""
+        growth = hold.growth
+        if growth is None:
+            return False
+        growth.want(nanos, reason=reason)
+        if growth.is_outgrown:
+            try:
+                await self.ask(hold, growth)
+            except (StoreUnavailable, StoreRefused):
+                return False
+        return growth.held_nanos >= nanos
+
+    async def grow_by_age(self, hold: Hold) -> Answer | None:
+        """For a heartbeat: grow by what can be told without the answer's text; None where the lease is all to renew.
+
+        Raises StoreUnavailable or StoreRefused.
+        """
+        growth = hold.growth
+        if growth is None:
+            return None
+        growth.follow_age()
+        if growth.is_asking or not growth.is_outgrown:
+            return None
+        growth.is_asking = True
+        try:
+            return await self.ask(hold, growth)
+        finally:
+            growth.is_asking = False
+
+    async def ask(self, hold: Hold, growth: Growth) -> Answer:
+        """Have the store hold what is wanted, and renew the lease. Raises StoreUnavailable or StoreRefused."""
+        verb = Grow(hold.id, Amounts(usd=growth.wanted_nanos), self._lease_ms, reason=growth.reason)
+        call = self._calls.begin(
+            Op.GROW,
+            reservation_id=hold.id,
+            context=hold.context,
+            reserve_trace=hold.reserve_trace,
+            attributes=partial(_attributes, hold, verb),
+        )
+        verb.trace, verb.wants_entries = call.span.trace, call.span.is_recording
+        try:
+            with self._timeout.timeout():
+                answer = await call.ask(self._store.grow(verb))
+        except TimeoutError as error:
+            call.finish(names.UNPROTECTED)
+            raise StoreUnavailable(f"no answer within {self._timeout.timeout_s:g} s") from error
+        except BaseException:
+            call.finish(names.UNPROTECTED)
+            raise
+        call.finish(answer.status)
+        self._take(answer, verb, hold, growth)
+        return answer
+
+    def _take(self, answer: Answer, verb: Grow, hold: Hold, growth: Growth) -> None:
+        if answer.status is not Status.GROWN:
+            growth.stop()
+            return
+        growth.held_nanos = max(growth.held_nanos, verb.to.usd)
+        hold.grown_to = hold.asked._replace(usd=growth.held_nanos)
+        self._local.record(hold.targets, answer.balances)
+        if not growth.has_grown:
+            growth.has_grown = True
+            self._calls.telemetry.metrics.count_grown(model=growth.model)
+
+
+def _attributes(hold: Hold, verb: Grow) -> names.Attributes:
+    return {**hold.attributes(), **names.amounts_attributes(names.AMOUNT_USD, verb.to), names.REASON: verb.reason}

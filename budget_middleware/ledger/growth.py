@@ -1,0 +1,127 @@
+"""How what is held for an answer grows when the answer outgrows it.
+
+Theory of operation. What is held is what answers usually come to, so some come to more. A hold that may grow has a
+`Growth`: what is held, and what should be. Two see that this is not the same any more:
+
+    the exchange     after each chunk, by two comparisons, once more text is shown than is held for
+                     -> `growing.Growing.begin`, a task that nobody waits for
+    the heartbeat    by the age of an answer that has shown nothing yet (a JSON body, hidden reasoning), which is taken
+                     to be written as fast as its model usually writes; and by what the app has added by its handle
+                     -> a grow in the place of the extend: no call more
+
+What is held doubles until the answer fits, up to the most that it can come to: so there are few calls, and a hold is at
+most twice what is known. Whoever asks moves the threshold at once, and a hold has one call in flight. One that gets no
+answer is dropped: the next threshold, or the next heartbeat, asks for the larger amount. What the store does not know,
+or has ended, grows no more; its ending says what it cost.
+"""
+
+import sys
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from budget_middleware.core.estimate import BYTES_PER_TOKEN, GrowthPlan
+from budget_middleware.core.learning import tokens_to_grow_to
+from budget_middleware.core.money import MAX_NANOS
+from budget_middleware.core.units import Amounts, format_amounts
+
+_NEVER: Final = sys.maxsize
+
+
+class Growth:
+    """What one answer has come to, beside what is held for it.
+
+    It is outgrown when more than ``grows_at_bytes`` of text or ``grows_at_tokens`` chunks are shown. ``held_nanos`` is
+    what the store holds, as far as is known, ``wanted_nanos`` what it should; ``reason`` says why. Without a plan
+    nothing is known of the answer but what the app adds. ``model`` is a bounded name, for the metric.
+    """
+
+    __slots__ = (
+        "_added_nanos",
+        "_plan",
+        "_shown_tokens",
+        "_since_s",
+        "_tokens",
+        "grows_at_bytes",
+        "grows_at_tokens",
+        "has_grown",
+        "held_nanos",
+        "is_asking",
+        "model",
+        "reason",
+        "wanted_nanos",
+    )
+
+    def __init__(
+        self,
+        plan: GrowthPlan | None,
+        *,
+        held_nanos: int,
+        model: str,
+        added_nanos: Callable[[], int],
+        shown_tokens: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.held_nanos = self.wanted_nanos = held_nanos
+        self.model = model
+        self.reason = ""
+        self.has_grown = self.is_asking = False
+        self._plan = plan
+        self._added_nanos = added_nanos
+        self._shown_tokens = shown_tokens
+        self._since_s = monotonic()
+        self._hold_tokens(plan.held_tokens if plan is not None else 0)
+
+    def _hold_tokens(self, tokens: int) -> None:
+        self._tokens = tokens
+        can_grow = self._plan is not None and tokens < self._plan.cap_tokens
+        self.grows_at_tokens = tokens if can_grow else _NEVER
+        self.grows_at_bytes = tokens * BYTES_PER_TOKEN if can_grow else _NEVER
+
+    def stop(self) -> None:
+        """Let it grow no more."""
+        self._plan = None
+        self._hold_tokens(0)
+        self.wanted_nanos = self.held_nanos
+
+    @property
+    def is_outgrown(self) -> bool:
+        """Whether the store is to hold more than it does."""
+        return self.wanted_nanos > self.held_nanos
+
+    def want(self, nanos: int, *, reason: str) -> None:
+        """Hold at least so much from now on."""
+        if nanos > self.wanted_nanos:
+            self.wanted_nanos, self.reason = min(nanos, MAX_NANOS), reason
+
+    def follow_answer(self) -> None:
+        """Want as much as the text that is shown asks for."""
+        shown = self._shown_tokens()
+        self._want_tokens(shown, f"{shown} tokens shown")
+
+    def follow_age(self) -> None:
+        """Want what the age of an answer that has shown nothing asks for, and what the app has added."""
+        plan, shown = self._plan, self._shown_tokens()
+        if plan is not None and shown == 0:
+            age_s = monotonic() - self._since_s
+            self._want_tokens(int(age_s * plan.tokens_per_s), f"{age_s:.0f} s at {plan.tokens_per_s:.0f} tokens/s")
+        added, shown_nanos = self._added_nanos(), plan.nanos_of(shown) if plan is not None else 0
+        if added and shown_nanos + added > self.wanted_nanos:
+            self.want(_doubled(self.wanted_nanos, shown_nanos + added), reason=f"outgrown: {_said(added)} added")
+
+    def _want_tokens(self, seen: int, what: str) -> None:
+        plan = self._plan
+        if plan is None or seen <= self._tokens:
+            return
+        self._hold_tokens(tokens_to_grow_to(seen, held=self._tokens, at_most=plan.cap_tokens))
+        nanos = plan.nanos_of(self._tokens) + self._added_nanos()
+        self.want(nanos, reason=f"outgrown: {what}, holds {self._tokens}")
+
+
+def _doubled(held: int, needed: int) -> int:
+    while 0 < held < needed:
+        held *= 2
+    return max(held, needed)
+
+
+def _said(nanos: int) -> str:
+    return format_amounts(Amounts(usd=nanos))
