@@ -51,6 +51,7 @@ def test_in_memory(process: RunCli):
     assert found(ran) == {
         "settings": "ok",
         "prices": "ok",
+        "estimates": "ok",
         "limits": "ok",
         "store": "warn",
         "tracer": "warn",
@@ -64,6 +65,20 @@ def test_in_memory(process: RunCli):
         "fix": "pip install 'budget-middleware[otlp]' and run under opentelemetry-instrument, with"
         " OTEL_SERVICE_NAME, OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf set",
     }
+
+
+@pytest.mark.parametrize(
+    ("by", "spread", "status", "says"),
+    [
+        ("learned", "2", "ok", "learnt from answers: 2 spreads above their mean are held"),
+        ("learned", "0.5", "warn", "BUDGET_ESTIMATE_SPREAD=0.5 holds hardly more than the mean"),
+        ("worst", "0", "ok", "by a fixed rule: BUDGET_ESTIMATE=worst"),
+    ],
+)
+def test_estimates(cli: RunCli, by: str, spread: str, status: str, says: str):
+    ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_ESTIMATE=by, BUDGET_ESTIMATE_SPREAD=spread)
+    assert (ran.code, found(ran)["estimates"]) == (0, status)
+    assert says in message(ran, "estimates")
 
 
 @pytest.mark.parametrize(
