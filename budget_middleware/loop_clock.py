@@ -89,14 +89,14 @@ class Lateness:
         self._logged_s = float("-inf")
 
     def report(self, late_s: float) -> None:
-        """Take note that the loop stood still for so many seconds."""
+        """Log that the loop was blocked for so many seconds; at most once in LOGGED_EVERY_S."""
         self._worst_s = max(self._worst_s, late_s)
         now_s = time.monotonic()
         if now_s - self._logged_s < LOGGED_EVERY_S:
             return
         _log.warning(
-            "the event loop of this worker stood still for %.2f s: a handler blocks it, or it has more work than CPU;"
-            " requests wait meanwhile, the budget store is not at fault",
+            "the event loop of this worker was blocked for %.2f s, by a handler or by more work than its CPU can do;"
+            " requests waited meanwhile, the budget store is not at fault",
             self._worst_s,
         )
         self._worst_s, self._logged_s = 0.0, now_s

@@ -172,8 +172,8 @@ class BudgetMiddleware:
             return False
         if self.ledger.add_note(Topic.CORS, template_of(path)):
             _log.warning(
-                "a CORS layer stands inside of BudgetMiddleware: refusals carry no CORS headers, and a browser takes"
-                " them for a network error; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
+                "a CORS layer stands inside BudgetMiddleware: refusals have no CORS headers, and a browser reports"
+                " them as network errors; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
             )
         return True
 

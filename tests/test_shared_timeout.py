@@ -224,4 +224,4 @@ async def test_lateness_is_told_by_name_and_not_every_time(caplog: pytest.LogCap
     for late_s in (0.6, 2.0, 1.0):
         lateness.report(late_s)
     (record,) = caplog.records
-    assert record.getMessage().startswith("the event loop of this worker stood still for 0.60 s")
+    assert record.getMessage().startswith("the event loop of this worker was blocked for 0.60 s")

@@ -119,7 +119,7 @@ def names_in_urlencoded(raw: bytes) -> set[str]:
     """The names of the fields that a parser of forms would find in any bytes."""
     pieces = raw.replace(b";", b"&").split(b"&", MAX_PARTS)
     if len(pieces) > MAX_PARTS:
-        raise UnclearFormError("the body is JSON, and a form by its content-type; send application/json")
+        raise UnclearFormError("the body is JSON, but its content-type says form; send application/json")
     return {unquote_plus(piece.partition(b"=")[0][:_MAX_NAME_BYTES].decode("latin-1")) for piece in pieces}
 
 

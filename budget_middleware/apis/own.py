@@ -65,7 +65,7 @@ class OwnApi:
             self._is_broken_known = True
             # Its text may hold what was to be read.
             _log.warning(
-                "apis: %s raised %s while it read an answer, which is booked by its estimate (logged once)",
+                "apis: %s raised %s while it read an answer, which is therefore booked at its estimate (logged once)",
                 self.name,
                 type(error).__name__,
             )

@@ -66,7 +66,7 @@ def _why_no_usage(answer: SavedAnswer) -> str:
 def print_no_price(model: str | None) -> None:
     """Say what becomes of a model that has no price, and where to give it one."""
     if not model:
-        print_error("the answer names no model: name the one that was asked with --model")
+        print_error("the answer names no model: give the requested one with --model")
         return
     print_error(
         f"{model[:256]} has no price: BUDGET_UNKNOWN_MODEL=reject answers 400 where a limit binds the"

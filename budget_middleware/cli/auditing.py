@@ -17,10 +17,10 @@ def add_to(commands: Any) -> None:
         commands,
         "audit",
         on_state(_audit),
-        says="Hold every counter against its journal and its reservations; exit 1 if one differs.",
+        says="Check every counter against its journal and its reservations; exit 1 if one differs.",
     )
     command.add_argument(
-        "--repair", action="store_true", help="book what is missing, as entries of the journal, then audit again"
+        "--repair", action="store_true", help="book the differences as journal entries, then audit again"
     )
 
 

@@ -41,7 +41,7 @@ def _amount_row(what: str, amount_usd: str, *, count: object = "") -> Row:
 def print_reservation_bill(bill: ReservationBill | None, id_: str) -> None:
     """Write the bill of a reservation, after a line on who has booked it if that was another one."""
     if bill is None:
-        print_line("No itemized bill was kept with it, or none that this version can read.")
+        print_line("No itemized bill is stored for it, or none that this version can read.")
         return
     models = ", ".join(bill.models)
     print_line(
@@ -50,4 +50,4 @@ def print_reservation_bill(bill: ReservationBill | None, id_: str) -> None:
     print_bill(bill)
     if bill.corrected_by is not None:
         first, by = format_amount(bill.first), format_amount(bill.corrected_by)
-        print_line(f"Booked at {first} first, and corrected by {by} once its usage was told.")
+        print_line(f"Booked at {first} first, and corrected by {by} once its usage was known.")

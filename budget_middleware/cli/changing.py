@@ -27,7 +27,7 @@ def _add_adjust(commands: Any) -> None:
     )
     add_new(command)
     command.add_argument(
-        "--yes", action="store_true", help="even if the amount is more than the limit and spending of all its counters"
+        "--yes", action="store_true", help="even if the amount exceeds the limit and the spending of all its counters"
     )
     command.add_argument("account", metavar="ACCOUNT", type=account)
     command.add_argument("amount", metavar="USD", type=amount, help="such as 0.25 or -5")
@@ -44,7 +44,7 @@ def _add_release(commands: Any) -> None:
         commands,
         "release",
         on_state(_release),
-        says="Give a pending reservation's hold back now and charge nothing.",
+        says="Release a pending reservation now and charge nothing.",
         more="If its owner still finalizes, that cost is booked late.",
     )
     command.add_argument("id", metavar="ID", help="as holds shows it")
@@ -64,7 +64,7 @@ async def _adjust(context: OperatorContext, arguments: Namespace) -> int:
         )
     except UnknownFate as error:
         raise UnknownFate(
-            f"{error}; whether it was booked, `journal {arguments.account}` tells: look before you repeat it"
+            f"{error}; look at `journal {arguments.account}` whether it was booked before you repeat it"
         ) from None
     warn(adjustment.warnings)
     print_rows(adjustment.changes, in_json=arguments.json, if_none="nothing changed")

@@ -19,7 +19,7 @@ def add_to(commands: Any) -> None:
         commands,
         "explain",
         on_state(_explain),
-        says="Tell how an account's counters came to their figures, or what became of one reservation.",
+        says="Explain how an account's counters came to their figures, or what happened to one reservation.",
         more="It reads the journal, the pending reservations and the log of refusals.",
     )
     explain.add_argument("subject", metavar="ACCOUNT|RESERVATION_ID", type=subject)
@@ -41,7 +41,7 @@ async def _explain_reservation(context: OperatorContext, arguments: Namespace, t
     explanation = await explain_reservation(context, arguments.subject, trace_url=template)
     if explanation is None:
         print_error(
-            "not explained: no journal entry, hold or refusal of that id is known; BUDGET_JOURNAL_MAX says how many"
+            "not explained: no journal entry, hold or refusal has that id; BUDGET_JOURNAL_MAX says how many"
             " entries are kept"
         )
         return 1

@@ -23,7 +23,9 @@ def add_to(commands: Any) -> None:
     )
     verbs = limit.add_subparsers(metavar="COMMAND", required=True)
     accounts = "such as key:1f3a9c0b2d4e5f60, key, team:research or key+model:*+gpt-4o"
-    setting = add_command(verbs, "set", on_state(_limit_set), says="Limit an account, or all that a pattern names.")
+    setting = add_command(
+        verbs, "set", on_state(_limit_set), says="Limit an account, or all accounts that a pattern matches."
+    )
     setting.add_argument("account", metavar="ACCOUNT", type=pattern, help=accounts)
     setting.add_argument(
         "amounts",
@@ -32,13 +34,13 @@ def add_to(commands: Any) -> None:
         help=f"{_ACCEPTED_AMOUNTS}; none alone lifts every period",
     )
     add_new(setting)
-    clear = add_command(verbs, "clear", on_state(_limit_clear), says="Forget runtime limits of an account.")
+    clear = add_command(verbs, "clear", on_state(_limit_clear), says="Remove runtime limits of an account.")
     clear.add_argument("account", metavar="ACCOUNT", nargs="?", type=pattern, help=accounts)
     clear.add_argument("period", metavar="PERIOD", nargs="?", choices=PERIODS, help="only this one")
     clear.add_argument(
         "--raw-keys",
         action="store_true",
-        help="instead of ACCOUNT: all limits on keys that are no hash, which version 0.1.0 took",
+        help="instead of ACCOUNT: all limits on keys that are no hash, which version 0.1.0 accepted",
     )
     add_command(verbs, "list", on_state(_limit_list), says="Show the runtime limits.")
 

@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
         says="List the names of a file that have no price, and where sources differ by more than 2 percent.",
         more="Exit code 1 if a name has no price.",
     )
-    check.add_argument("file", metavar="FILE", help="names, one a line, maybe with their API's provider; - is stdin")
+    check.add_argument("file", metavar="FILE", help="names, one a line, optionally with the API's provider; - is stdin")
     explain = add_command(verbs, "explain", _explain, says="Show which rule and source gave each rate.")
     explain.add_argument("name", metavar="NAME", help="as clients or the gateway write it")
     explain.add_argument("--provider", metavar="P", default="", help="whose API is called, such as aws or google")
@@ -72,7 +72,9 @@ def _names_in(file: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].split()
         if len(words) > 2:
-            raise CommandError(f"{file}, line {number}: accepted are a name, maybe its API's provider, and # comments")
+            raise CommandError(
+                f"{file}, line {number}: accepted are a name, optionally the API's provider, and # comments"
+            )
         if words:
             yield words[0], (words[1] if len(words) > 1 else "")
 

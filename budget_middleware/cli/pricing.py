@@ -25,10 +25,10 @@ def add_to(commands: Any) -> None:
         commands,
         "price",
         _price,
-        says="Show what so many tokens of a model, or a saved answer, cost: line by line.",
+        says="Show the cost of a number of tokens, or of a saved answer, line by line.",
         more="Either MODEL with --input and --output, or --answer FILE.",
     )
-    price.add_argument("model", metavar="MODEL", nargs="?", default="", help="with --answer: the model that was asked")
+    price.add_argument("model", metavar="MODEL", nargs="?", default="", help="with --answer: the requested model")
     for name, help_ in (
         ("input", "all input tokens, --cached, --cache-write and --audio-in included"),
         ("output", "all output tokens, --reasoning and --audio-out included"),
@@ -39,13 +39,16 @@ def add_to(commands: Any) -> None:
     price.add_argument("--answer", metavar="FILE", help="an answer as curl saves it, JSON or a stream; - is stdin")
     price.add_argument("--model", dest="asked", metavar="MODEL", default="", help="the model that was asked")
     price.add_argument(
-        "--api", metavar="API|PATH", default="", help="whose answer it is, where its shape does not tell, or the path"
+        "--api",
+        metavar="API|PATH",
+        default="",
+        help="the API of the answer, or its path, if the shape does not show it",
     )
     add_command(
         commands,
         "key-id",
         _key_id,
-        says="Tell the account of a token, which is read from stdin and never shown.",
+        says="Print the account of a token, which is read from stdin and never shown.",
         more="It is hashed as the gateway does, under BUDGET_HASH_SECRET if that is set. One trailing newline"
         " is dropped; 'Bearer TOKEN', as it stands in a header, is the same as the token alone.",
     )

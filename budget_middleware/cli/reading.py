@@ -45,8 +45,15 @@ def add_to(commands: Any) -> None:
     status.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
     status.add_argument("--all", action="store_true", help="past windows too")
     status.add_argument("--top", type=positive, metavar="N", help="the N that have spent most")
-    status.add_argument("--match", metavar="TEXT", help="accounts with this text, or like this pattern with * and ?")
-    status.add_argument("--over", type=percent, metavar="PERCENT", help="80%%: of which so much is spent or reserved")
+    status.add_argument(
+        "--match", metavar="TEXT", help="accounts that contain this text, or match this pattern with * and ?"
+    )
+    status.add_argument(
+        "--over",
+        type=percent,
+        metavar="PERCENT",
+        help="80%%: counters with at least so much of their limit spent or reserved",
+    )
     add_command(commands, "holds", on_state(_holds), says="Show pending reservations, the oldest first.")
     journal = add_command(
         commands,
@@ -55,7 +62,7 @@ def add_to(commands: Any) -> None:
         says="Show counter changes, the oldest first; with --json one object a line.",
     )
     journal.add_argument("account", metavar="ACCOUNT", nargs="?", type=account, help="only this account")
-    journal.add_argument("--follow", action="store_true", help="go on with new entries until interrupted")
+    journal.add_argument("--follow", action="store_true", help="keep printing new entries until interrupted")
     journal.add_argument("--limit", type=positive, default=50, metavar="N", help="the last N (default 50)")
     add_trace_url(journal, "print each entry's link")
 

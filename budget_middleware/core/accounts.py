@@ -25,7 +25,7 @@ ANY = "*"
 MASK = "***"
 """Stands in messages for what may be a token."""
 WRONG_KEY = (
-    "the subject of a key is 16 hex digits, which `budget-middleware key-id` tells of a token;"
+    "the subject of a key is 16 hex digits, which `budget-middleware key-id` prints for a token;"
     " what was given is not repeated here, since it may be a token"
 )
 

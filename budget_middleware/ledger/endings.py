@@ -231,7 +231,7 @@ class Endings:
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
             _log.error(
-                "not booked, it came too late to be sure that it was not booked before: %s",
+                "not booked: it came too late to rule out that it was booked before: %s",
                 owed.ending,
                 extra=owed.log_ids,
             )

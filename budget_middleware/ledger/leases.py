@@ -100,7 +100,7 @@ class LeaseKeeper:
         """Log each live hold of this event loop, where none can be waited for."""
         for hold in self._kept.here().holds.values():
             _log.warning(
-                "%s of %s is in flight, and left to its lease if it is cut off: %s",
+                "%s of %s is in flight; if it is cut off, it is held until its lease expires: %s",
                 hold.id,
                 format_amounts(hold.held),
                 because,
@@ -185,7 +185,13 @@ def _end(hold: Hold, end: End, *, because: str) -> None:
     ids = log_ids(hold.id, hold.reserve_trace)
     amount = format_amounts(hold.held)
     if hold.abort is None:
-        _log.error("%s of %s has no owner that could end it, its lease will: %s", hold.id, amount, because, extra=ids)
+        _log.error(
+            "%s of %s has no owner that could end it, so it is held until its lease expires: %s",
+            hold.id,
+            amount,
+            because,
+            extra=ids,
+        )
         return
     _log.warning("%s of %s is ended by its abort rule: %s", hold.id, amount, because, extra=ids)
     try:

@@ -134,7 +134,7 @@ class LimitReader:
             if await self._store.index_limits():
                 await self.look_up(())
         except (StoreUnavailable, StoreRefused) as error:
-            _log.debug("the index of limits is not complete, tried again later: %s", error)
+            _log.debug("the index of limits is not complete yet: %s", error)
 
 
 async def _answer_of(batch: _Batch) -> None:

@@ -44,7 +44,7 @@ def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, 
             raise ValueError(f"{kind!r} is no kind of account that can be charged here; accepted are such as key, team")
         # Not repeated in the message: it may be a token, which must never be stored.
         if kind == KEY and not is_key_subject(subject):
-            raise ValueError("the subject of a key is 16 hex digits, which `budget-middleware key-id` tells")
+            raise ValueError("the subject of a key is 16 hex digits, which `budget-middleware key-id` prints")
     nanos = nanos_from_usd(estimate_usd)
     if nanos < 0:
         raise ValueError(f"{estimate_usd!r}: an estimate is 0 or more")

@@ -33,7 +33,7 @@ class Spool:
             if len(self._waiting) >= self._at_most:
                 self.lost += 1
                 _log.error(
-                    "BUDGET_SPOOL_MAX=%d endings wait for the store, this one is lost: %s",
+                    "BUDGET_SPOOL_MAX=%d endings wait for the store already; this one is lost: %s",
                     self._at_most,
                     spooled,
                     extra=_ids(spooled),
@@ -42,7 +42,7 @@ class Spool:
             self._waiting.add(spooled.key)
             if self._file is not None:
                 _write(self._file.add, spooled)
-        _log.warning("the store gave no answer, %s waits for it", spooled.key, extra=_ids(spooled))
+        _log.warning("the store gave no answer; it will be sent again: %s", spooled.key, extra=_ids(spooled))
         return True
 
     def remove(self, spooled: SpooledEnding) -> None:
@@ -79,7 +79,7 @@ def _write(write: Callable[[SpooledEnding], None], spooled: SpooledEnding) -> bo
         write(spooled)
     except OSError as error:
         _log.error(
-            "BUDGET_SPOOL_PATH cannot be written, %s waits in memory only: %s", spooled.key, error, extra=_ids(spooled)
+            "BUDGET_SPOOL_PATH cannot be written; %s waits in memory only: %s", spooled.key, error, extra=_ids(spooled)
         )
         return False
     return True

@@ -110,7 +110,7 @@ class SpoolFile:
         if flaws:
             _log.error("%d lines of %s cannot be read and are not booked: %s", len(flaws), path, flaws[0])
         if owed:
-            _log.warning("%d endings of a process that is gone are taken over from %s", len(owed), path)
+            _log.warning("took over %d endings of a process that is gone from %s", len(owed), path)
         return owed
 
     def _open(self) -> IO[str]:

@@ -159,7 +159,10 @@ class Room:
                 await self._store.listen(self.hear, on_ready=self.wake_all)
             except (StoreUnavailable, StoreRefused) as error:
                 if not is_told:
-                    _log.warning("endings of other workers are not heard, who waits asks each second: %s", error)
+                    _log.warning(
+                        "no subscription to other workers' endings; waiting requests ask the store each second: %s",
+                        error,
+                    )
                 is_told = True
                 await asyncio.sleep(_retry_pause_s())
             else:

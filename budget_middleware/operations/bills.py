@@ -100,7 +100,7 @@ def note_for(bill: ItemizedBill, *, reason: str) -> str | None:
         notes.append(f"No price is listed for {of}: counted, and not billed.")
     app_nanos = sum(nanos for kind, nanos in bill.amounts if kind == AmountKind.APP_TOLD)
     if app_nanos:
-        notes.append(f"Of this, ${usd_from_nanos(app_nanos)} was told by the app through its handle.")
+        notes.append(f"Of this, ${usd_from_nanos(app_nanos)} was added by the app through its handle.")
     return " ".join(notes) or None
 
 

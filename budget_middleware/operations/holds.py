@@ -23,7 +23,7 @@ class ReleasedHold:
 
 
 async def release_hold(context: OperatorContext, reservation_id: str, *, reason: str) -> ReleasedHold:
-    """Give a pending reservation's hold back now and charge nothing. A later finalize of its owner is still booked."""
+    """Release a pending reservation now and charge nothing. A later finalize of its owner is still booked."""
     answer = await context.ledger.expire(reservation_id, reason=reason)
     if answer.status is not Status.EXPIRED:
         return ReleasedHold(why_not=_WHY_NOT.get(answer.status, answer.status))
@@ -33,7 +33,7 @@ async def release_hold(context: OperatorContext, reservation_id: str, *, reason:
 
 
 _WHY_NOT = {
-    Status.UNKNOWN: "no reservation of that id is known",
+    Status.UNKNOWN: "no reservation has that id",
     Status.ALREADY_FINALIZED: "its cost is booked already",
     Status.ALREADY_RELEASED: "it holds nothing any more",
     Status.ALREADY_EXPIRED: "its lease is over, it holds nothing any more",

@@ -53,7 +53,8 @@ class AccountsFile:
         self._candidate_since_s = 0.0
         if not self._keys:
             _log.warning(
-                "BUDGET_ACCOUNTS_FILE=%r names no key, so limits on what keys belong to bind nobody", str(path)
+                "BUDGET_ACCOUNTS_FILE=%r names no key, so limits on teams, users and other accounts of keys never bind",
+                str(path),
             )
 
     def subjects_of(self, key: str | None) -> Mapping[str, str] | None:
@@ -84,7 +85,7 @@ class AccountsFile:
             keys = self._reread()
         except ValueError as error:
             self._candidate = None
-            _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used, the last good one stays: %s", error)
+            _log.error("BUDGET_ACCOUNTS_FILE has changed and cannot be used; the last good one stays: %s", error)
             return
         missing = sum(not self._keys[key].keys() <= keys.get(key, _NOTHING).keys() for key in self._keys)
         if not missing:
@@ -102,7 +103,7 @@ class AccountsFile:
     def _reread(self) -> Accounts:
         keys = _read_accounts(self._path)
         if self._keys and not keys:
-            raise ValueError("it names no key any more")
+            raise ValueError("it no longer names any key")
         return keys
 
     def _use(self, keys: Accounts) -> None:
@@ -142,7 +143,7 @@ def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
         if not KEY_SUBJECT.fullmatch(key.lower()):
             raise ValueError(
                 f"{path}: [keys], entry {at}: accepted is a key's hash, the 16 hex digits that"
-                " `budget-middleware key-id` tells after key:"
+                " `budget-middleware key-id` prints after key:"
             )
     return {key.lower(): _read_subjects(path, key, subjects) for key, subjects in keys.items()}
 

@@ -87,7 +87,7 @@ def credential_of(scope: Scope, headers: HeaderTable) -> str:
     if len(found) == 1:
         return found[0].token
     if any(each.must_be_alone for each in found):
-        raise AmbiguousTokenError("the request carries a credential beside an authorization of another kind; send one")
+        raise AmbiguousTokenError("the request carries a credential and an authorization of another kind; send one")
     return only_one((each.token for each in found), _TWO_KEYS)
 
 

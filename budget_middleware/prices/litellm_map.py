@@ -106,7 +106,7 @@ def _read(path: Path) -> object:
 def _checked(entries: object) -> PriceMap | None:
     """The map of what has the shape of one; a map of another shape is left out, and said so."""
     if not isinstance(entries, dict) or not all(isinstance(key, str) for key in entries):
-        _log.warning("LiteLLM's price map has another shape than is known here: it is not used")
+        _log.warning("LiteLLM's price map has an unknown shape and is not used")
         return None
     return PriceMap({key: _copy(value) for key, value in entries.items() if isinstance(value, dict)})
 

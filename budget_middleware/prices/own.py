@@ -154,7 +154,7 @@ def _toml_mode(model: str, mode: str, prices: Mapping[str, object], *, allows_hi
 def _alias(model: str, entry: Mapping[str, object]) -> SameAs:
     other = entry[_SAME_AS]
     if not isinstance(other, str) or len(entry) > 1:
-        refuse(model, _SAME_AS, other, "the name of another model, and no other field beside it")
+        refuse(model, _SAME_AS, other, "the name of another model, and no other field with it")
     return SameAs(other)
 
 
@@ -190,7 +190,7 @@ def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
             n_priced += 1
             yield model, rates
     if document and not n_priced:
-        raise ValueError(f"no entry of it has a price that is known here; accepted is {_SHAPE}")
+        raise ValueError(f"none of its entries has a known price; accepted is {_SHAPE}")
 
 
 class _Object(dict[str, object]):
@@ -209,4 +209,4 @@ class _Object(dict[str, object]):
 def _duplicate_message(found: _Object) -> str:
     name, values = next(iter(found.twice.items()))
     one, other = (str(value)[:80] for value in values)
-    return f"{name!r} stands twice, as {one} and as {other}"
+    return f"{name!r} is given twice, as {one} and as {other}"

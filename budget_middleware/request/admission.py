@@ -85,7 +85,9 @@ class Admission:
         except AmbiguousTokenError as error:
             return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
         except UnclearPayerError:
-            return _refused(503, Reason.UNAVAILABLE, "Who pays for this request cannot be told at the moment.")
+            return _refused(
+                503, Reason.UNAVAILABLE, "This gateway cannot determine who pays for this request at the moment."
+            )
         quote = self._quoting.quote(ask, account=_account_of(payers))
         hold = Hold(
             payers,
@@ -124,7 +126,7 @@ class Admission:
         try:
             return await self._payers.payers_of(scope, body.headers, body.document)
         except UnclearPayerError as error:
-            _log.warning("who pays for a request cannot be told: %s", error)
+            _log.warning("cannot determine who pays for a request: %s", error)
             if self._enforces:
                 raise
             return self._payers.nobody()

@@ -204,7 +204,7 @@ class RequestBody:
         packed, self.text = self.text, b""
         # `deflate` and `br` begin with nothing of their own: an app that ignores the header would read another body.
         if packed.lstrip()[:1] in (b"{", b"[") and await _done(parse_in_steps(packed)) is not UNREADABLE:
-            raise CannotInflateError("it is named compressed, and can be read as JSON as it is")
+            raise CannotInflateError("its header says that it is compressed, but it is plain JSON")
         pieces = []
         for piece in inflate(packed, self._codings, max_bytes=self._max_bytes):
             self._take(len(piece))
@@ -251,7 +251,7 @@ def _one_reading(text: bytes, document: object) -> object:
     if not isinstance(document, dict):
         return parse_urlencoded(text)
     if not names_in_urlencoded(text).isdisjoint({"model", *document}):
-        raise UnclearFormError("the body is JSON, and a form by its content-type; send one of both")
+        raise UnclearFormError("the body is JSON, but its content-type says form; send one or the other")
     return document
 
 

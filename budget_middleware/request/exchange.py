@@ -256,7 +256,7 @@ class Exchange:
         if message["type"] == "http.response.body":
             self._read(message)
             self._settlement.report_late_cost()
-        raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, for its hold has ended")
+        raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, since its hold has ended")
 
     def _ends_with_client(self) -> bool:
         """Note that there is no client any more, as some servers tell the app; whether it is to hear of it."""

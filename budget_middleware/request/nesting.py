@@ -114,6 +114,6 @@ def _payers(reservation: Reservation) -> frozenset[tuple[str, str]]:
 @cache
 def _warn_of_shared_accounts() -> None:
     _log.warning(
-        "an answer has passed another guard on this ledger, which charges some of its accounts but not all: those that"
-        " both charge are booked twice; let the gateway call on with the client's own key, or take one guard away"
+        "an answer has passed another guard on this ledger, which charges some of its accounts but not all: accounts"
+        " that both charge are booked twice; pass on the client's own key, or remove one guard"
     )

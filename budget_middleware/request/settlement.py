@@ -166,7 +166,7 @@ class Settlement:
             self._is_late_cost_logged = True
             hold = self._admitted.hold
             _log.warning(
-                "%s was ended at $%s before its answer told its true cost of $%s; that is not booked",
+                "%s was ended at $%s before its answer reported the true cost of $%s; the difference is not booked",
                 hold.id,
                 usd_from_nanos(self.charge.nanos),
                 usd_from_nanos(actual_nanos),

@@ -81,7 +81,7 @@ class UnmeteredRequests:
         return Refusal(
             status=403,
             reason=Reason.UNMETERED,
-            message=f"{method} {template} is on no route that is metered here, and BUDGET_UNMETERED=refuse.",
+            message=f"{method} {template} is on no metered route, and BUDGET_UNMETERED=refuse.",
         )
 
     def _count(self, status: str) -> None:
@@ -90,7 +90,7 @@ class UnmeteredRequests:
     def _report_passed(self, method: str, template: str) -> None:
         if self._ledger.add_note(Topic.UNMETERED, template if method == "POST" else f"{method} {template}"):
             _log.warning(
-                "%s %r passes unmetered: no LLM API of ours is at that path (BUDGET_ROUTES adds one)", method, template
+                "%s %r passes unmetered: that path is no known LLM API (BUDGET_ROUTES adds one)", method, template
             )
 
     def _log_refused(self, method: str, template: str) -> None:

@@ -23,7 +23,7 @@ def harmless(method: Callable[_P, _R]) -> Callable[_P, _R | None]:
         except Exception:  # noqa: BLE001 - whatever it is, the request goes on
             if not logged:
                 logged = True
-                _log.warning("telemetry failed in %s; requests are unharmed", method.__name__, exc_info=True)
+                _log.warning("telemetry failed in %s; requests are not affected", method.__name__, exc_info=True)
             return None
 
     return guarded

@@ -30,7 +30,9 @@ class BudgetOTLPSpanExporter(OTLPSpanExporter):
         if hasattr(trace_exporter, _PLACE):
             setattr(trace_exporter, _PLACE, encode)
         else:
-            _log.warning("budget_otlp: this version of the OTLP exporter takes no other encoder, and keeps its own")
+            _log.warning(
+                "budget_otlp: this version of the OTLP exporter does not accept another encoder and keeps its own"
+            )
 
 
 def encode(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:

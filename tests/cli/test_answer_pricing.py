@@ -207,7 +207,7 @@ WRONG = {
     "no model": (
         json.dumps({**CHAT, "model": None}).encode(),
         1,
-        "the answer names no model: name the one that was asked with --model",
+        "the answer names no model: give the requested one with --model",
     ),
 }
 

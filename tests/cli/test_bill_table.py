@@ -121,7 +121,7 @@ async def test_what_the_app_told_says_so(cli: RunCli, guard: Guard):
     lines = bill_in(cli("explain", id_).out)
     assert lines[-3].split() == ["app_told", "0.05"]
     assert lines[-2].split() == ["sum", "0.15"]
-    assert "Of this, $0.05 was told by the app through its handle." in lines[-1]
+    assert "Of this, $0.05 was added by the app through its handle." in lines[-1]
 
 
 async def test_a_response_in_the_background_is_followed_to_its_correction(cli: RunCli, guard: Guard):
@@ -135,7 +135,7 @@ async def test_a_response_in_the_background_is_followed_to_its_correction(cli: R
     lines = bill_in(cli("explain", id_).out)
     assert lines[0] == f"Bill of {told['booked_by']}, which booked it: plain"
     assert lines[-2].split() == ["sum", "0.10"]
-    assert lines[-1] == "Booked at $0.60 first, and corrected by -$0.50 once its usage was told."
+    assert lines[-1] == "Booked at $0.60 first, and corrected by -$0.50 once its usage was known."
     corrected = cli("explain", told["booked_by"], "--json").json
     assert (corrected["bill"]["cost_usd"], corrected["bill"]["corrected_by_usd"]) == ("0.10", "-0.50")
     assert adds_up(corrected)
@@ -146,7 +146,7 @@ async def test_a_booking_of_the_version_before_has_no_bill(cli: RunCli, store: R
     await store.reserve(reserve(id_, "0.10", month))
     await store.finalize(replace(finalize(id_, "0.04"), reason="usage"))
     ran = cli("explain", id_)
-    assert bill_in(ran.out) == ["No itemized bill was kept with it, or none that this version can read."]
+    assert bill_in(ran.out) == ["No itemized bill is stored for it, or none that this version can read."]
     assert cli("explain", id_, "--json").json["bill"] is None
 
 

@@ -167,7 +167,7 @@ async def test_release(cli: RunCli, store: RedisStore, month: Target):
 def test_releasing_an_unknown_id(cli: RunCli):
     ran = cli("release", "r9", "--reason", "x")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err == "budget-middleware: not released: no reservation of that id is known\n"
+    assert ran.err == "budget-middleware: not released: no reservation has that id\n"
 
 
 async def test_a_limit_of_one_account_is_changed_without_reading_all(cli: RunCli, store: RedisStore):

@@ -140,7 +140,7 @@ async def test_a_limit_on_a_key_that_is_no_hash(cli: RunCli, store: RedisStore):
     assert (ran.code, found(ran)["settings"]) == (1, "fail")
     assert message(ran, "settings").startswith(
         "BUDGET_LIMITS='key=1/day; key:***=2/day': limit 2: the subject of a key is 16 hex digits, which"
-        " `budget-middleware key-id` tells"
+        " `budget-middleware key-id` prints"
     )
     assert "canary" not in ran.out + ran.err
 
@@ -287,7 +287,7 @@ def test_spool_files_with_lines_that_are_no_endings_are_told(cli: RunCli, tmp_pa
     (tmp_path / "1.refused").write_text("{}\n")
     ran = cli("doctor", "--json", BUDGET_STORE_URL="memory://", BUDGET_SPOOL_PATH=str(tmp_path))
     assert (ran.code, found(ran)["spool"]) == (0, "warn")
-    assert message(ran, "spool") == f"{tmp_path}/1.refused: some lines of it are no endings, and were not booked"
+    assert message(ran, "spool") == f"{tmp_path}/1.refused: some of its lines are no endings, and were not booked"
 
 
 @contextmanager
@@ -361,7 +361,7 @@ def test_how_the_script_of_requests_is_called():
     without = functions_finding(is_used=False, others=(), why_not="ERR unknown command 'FUNCTION'")
     assert (without.status, without.message) == (
         "ok",
-        "not used, scripts go by their digest, which takes longer: ERR unknown command 'FUNCTION'",
+        "not used; scripts are called by their digest, which takes longer: ERR unknown command 'FUNCTION'",
     )
 
 

@@ -300,7 +300,7 @@ async def test_an_adjustment_has_an_id_too(cli: RunCli, story: RedisStore):
 @pytest.mark.parametrize(
     ("subject", "complaint"),
     [
-        ("0" * 32, "no journal entry, hold or refusal of that id is known; BUDGET_JOURNAL_MAX says how many"),
+        ("0" * 32, "no journal entry, hold or refusal has that id; BUDGET_JOURNAL_MAX says how many"),
         ("key:9df37f5e7cbc3c39", "that account has no counter, limit, hold or refusal; `status --all` lists"),
     ],
 )

@@ -146,7 +146,7 @@ async def test_a_hold_without_an_owner_is_logged_and_left_to_its_lease(
     held = hold("0.60")
     await ledger.reserve(held)
     await ledger.drain(timeout_s=0)
-    assert f"{held.id} of $0.60 has no owner that could end it, its lease will" in caplog.text
+    assert f"{held.id} of $0.60 has no owner that could end it, so it is held until its lease expires" in caplog.text
     assert await figures(base) == ("0.00", "0.60")
 
 

@@ -191,7 +191,7 @@ def test_a_file_that_names_no_key_at_the_start_is_told(tmp_path, caplog):
     path = tmp_path / "accounts.toml"
     path.write_text("")
     AccountsFile(path)
-    assert "names no key, so limits on what keys belong to bind nobody" in caplog.text
+    assert "names no key, so limits on teams, users and other accounts of keys never bind" in caplog.text
 
 
 def test_the_words_of_the_parser_are_not_repeated(tmp_path):

@@ -111,7 +111,7 @@ def test_another_scheme_stands_alone(value, beside):
     if not beside[1]:
         token_of(request)
         return
-    with pytest.raises(AmbiguousTokenError, match="beside an authorization of another kind"):
+    with pytest.raises(AmbiguousTokenError, match="a credential and an authorization of another kind"):
         token_of(request)
     with pytest.raises(AmbiguousTokenError):
         token_of(scope(("authorization", value), query=b"key=KEY"))

@@ -50,7 +50,7 @@ def test_an_alias_is_priced_and_named_as_its_model(own, name, model, usd):
         ('same_as = "a"', "accepted is a model that has prices"),
         ('same_as = "b"\n[models.b]\nsame_as = "gpt-4o"', "same_as is 'b'; accepted is a model that has prices"),
         ("same_as = 1", "same_as is '1'; accepted is the name of another model"),
-        ('same_as = "gpt-4o"\ninput = 1', "and no other field beside it"),
+        ('same_as = "gpt-4o"\ninput = 1', "and no other field with it"),
     ],
 )
 def test_an_alias_that_stands_for_nothing_is_a_mistake(tmp_path, entry, told):

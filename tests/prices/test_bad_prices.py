@@ -87,11 +87,11 @@ BAD = {
     ),
     "twice.json": (
         '{"m": {"input_cost_per_query": 1},\n"n": {"input_cost_per_query": 1},\n"m": {"input_cost_per_query": 2}}',
-        "'m' stands twice, as {'input_cost_per_query': 1} and as {'input_cost_per_query': 2}, in lines 1 and 3;",
+        "'m' is given twice, as {'input_cost_per_query': 1} and as {'input_cost_per_query': 2}, in lines 1 and 3;",
     ),
     "field_twice.json": (
         '{"m": {"input_cost_per_query": 1, "input_cost_per_query": 2}}',
-        "model 'm': 'input_cost_per_query' stands twice, as 1 and as 2; accepted is one of them",
+        "model 'm': 'input_cost_per_query' is given twice, as 1 and as 2; accepted is one of them",
     ),
     "capitals.json": (
         '{"m": {"input_cost_per_query": 1},\n"M": {"input_cost_per_query": 2}}',
@@ -107,11 +107,11 @@ BAD = {
     "openrouter.json": ('{"data": [{"id": "m", "pricing": {"prompt": "0.000001"}}]}', "model 'data': its value is"),
     "our_fields.json": (
         '{"m": {"input": 2.5, "output": 10}}',
-        "no entry of it has a price that is known here; accepted is as",
+        "none of its entries has a known price; accepted is as",
     ),
     "nested.json": (
         '{"models": {"m": {"input_cost_per_token": 1e-6}}}',
-        "no entry of it has a price that is known here",
+        "none of its entries has a known price",
     ),
     "cut.json": ('{"m": {"input_cost_per_token": 1e-6', "cut.json: "),
     "empty.json": ("", "empty.json: "),

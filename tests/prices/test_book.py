@@ -401,7 +401,7 @@ class TestPriceMap:
     @pytest.mark.parametrize(
         ("text", "told"),
         [
-            ('{"m": {"input_cost_per_token": 1e-6}, "m": {"input_cost_per_token": 2e-6}}', "'m' stands twice, as "),
+            ('{"m": {"input_cost_per_token": 1e-6}, "m": {"input_cost_per_token": 2e-6}}', "'m' is given twice, as "),
             ('{"m": {"input_cost_per_token": 1e-6, "input_cost_per_token": 2e-6}}', "as 0.000001 and as 0.000002"),
             (
                 '{"m": {"input_cost_per_query": 1}, "M": {"input_cost_per_query": 2}}',

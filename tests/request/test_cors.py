@@ -120,7 +120,7 @@ async def test_f65_cors_inside_is_told_by_the_log_and_by_doctor(caplog: pytest.L
             with pytest.raises(NetworkError, match="POST 429"):
                 browser.fetch()
     (told,) = [message for message in caplog.messages if "CORS" in message]
-    assert told.startswith("a CORS layer stands inside of BudgetMiddleware: refusals carry no CORS headers")
+    assert told.startswith("a CORS layer stands inside BudgetMiddleware: refusals have no CORS headers")
     assert [note.text for note in await store.notes() if note.topic is Topic.CORS] == [PATH]
 
 

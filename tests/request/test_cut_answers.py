@@ -175,7 +175,7 @@ async def test_after_its_longest_life_a_hold_is_ended(bench, policy, spent, capl
     assert isinstance(played.raised, ConnectionAbortedError)
     assert not played.messages
     await ended(bench, spent)
-    true_cost = f"was ended at ${spent} before its answer told its true cost of $0.77; that is not booked"
+    true_cost = f"was ended at ${spent} before its answer reported the true cost of $0.77; the difference is not booked"
     assert caplog.text.count(true_cost) == 1
 
 

@@ -209,7 +209,7 @@ class TestCompressed:
         ("coding", "body", "why"),
         [
             ("gzip", b"no gzip", "it is no gzip, as its content-encoding says"),
-            ("br", b' {"model": "plain"}', "it is named compressed, and can be read as JSON as it is"),
+            ("br", b' {"model": "plain"}', "its header says that it is compressed, but it is plain JSON"),
             ("zstd", b"no zstd", "it is no zstd, as its content-encoding says"),
             ("br", b"\xff\xff\xff", "it is no br, as its content-encoding says"),
             ("gzip", gzip.compress(b'{"model": "plain"}', mtime=0)[:-9], "its gzip is cut off"),

@@ -294,4 +294,4 @@ async def test_a_gateway_starts_with_a_provider_that_cannot_be_loaded(
         assert (await call(app, body, headers={"authorization": "Bearer k"})).status == 200
     await app.ledger.drain()
     assert caplog.text.count("Failed to load configured provider") == 1
-    assert caplog.text.count("requests are unharmed") == 1
+    assert caplog.text.count("requests are not affected") == 1

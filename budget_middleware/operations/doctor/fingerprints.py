@@ -17,7 +17,7 @@ def fingerprint_findings(own: str, notes: Sequence[Note], *, now_ms: int, neighb
         message = f"this namespace is empty, others in this store are not: {', '.join(neighbours[:10])}"
         return [Finding(_CHECK, Health.WARN, message, "set BUDGET_NAMESPACE to that of the gateways")]
     if not fingerprints:
-        return [Finding(_CHECK, Health.OK, "none has told its settings on this ledger yet")]
+        return [Finding(_CHECK, Health.OK, "none has written its settings to this ledger yet")]
     *_, latest = fingerprints
     alive = [note for note in fingerprints if note.time_ms >= now_ms - ALIVE_MS]
     if disagreed := _all_differences(alive):

@@ -49,7 +49,7 @@ def _passed(text: str) -> str:
 def _unmetered_finding(texts: Sequence[str], settings: Settings) -> Finding:
     """Whether what nobody meters is refused, and if not, the settings that refuse all but what has passed so far."""
     if settings.unmetered is Unmetered.REFUSE:
-        return Finding("unmetered", Health.OK, "BUDGET_UNMETERED=refuse: what is on no known route is answered 403")
+        return Finding("unmetered", Health.OK, "BUDGET_UNMETERED=refuse: requests on unknown routes are answered 403")
     message = "BUDGET_UNMETERED=pass: a request on a route that is not known costs nothing here"
     paths = dict.fromkeys(_method_and_path(text)[1].replace("{id}", "*") for text in texts)
     rules = "; ".join(f"-{path}" for path in paths if re.fullmatch(r"/[^\s=?#;,]+", path) and path.strip("/*"))

@@ -55,11 +55,13 @@ async def _server_facts(store: Any) -> Mapping[str, str]:
 def functions_finding(*, is_used: bool, others: Sequence[str], why_not: str = "") -> Finding:
     """How the script of requests is called, and libraries that other versions of this package have left."""
     if not is_used:
-        return Finding("functions", Health.OK, f"not used, scripts go by their digest, which takes longer: {why_not}")
+        return Finding(
+            "functions", Health.OK, f"not used; scripts are called by their digest, which takes longer: {why_not}"
+        )
     if others:
         message = f"used; {len(others)} of other versions take memory"
         delete = "; ".join(f"FUNCTION DELETE {name}" for name in others)
-        return Finding("functions", Health.OK, message, f"once no gateway of theirs is left: {delete}")
+        return Finding("functions", Health.OK, message, f"once none of their gateways is left: {delete}")
     return Finding("functions", Health.OK, "used")
 
 
@@ -82,7 +84,7 @@ def _memory_finding(policy: str) -> Finding:
     if policy == "noeviction":
         return Finding("memory", Health.OK, "maxmemory-policy noeviction")
     return Finding(
-        "memory", Health.WARN, f"maxmemory-policy {policy} may evict what has an expiry, as counters do", fix
+        "memory", Health.WARN, f"maxmemory-policy {policy} may evict keys with an expiry, such as counters", fix
     )
 
 
@@ -90,7 +92,7 @@ def _persistence_finding(facts: Mapping[str, str]) -> Finding:
     if facts.get("aof_enabled") == "1":
         return Finding("persistence", Health.OK, "append-only file")
     if facts.get("save"):
-        return Finding("persistence", Health.OK, "snapshots; a crash loses what came after the last one")
+        return Finding("persistence", Health.OK, "snapshots; a crash loses everything after the last one")
     if "save" not in facts:
         return Finding(
             "persistence",

@@ -64,5 +64,5 @@ def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
             "add KIND=SOURCE to BUDGET_ACCOUNTS, unless accounts_source in the gateway's code names it",
         )
     if not rules:
-        return Finding("limits", Health.WARN, "none: everything is metered, nothing refused", "set BUDGET_LIMITS")
+        return Finding("limits", Health.WARN, "none: everything is metered, nothing is refused", "set BUDGET_LIMITS")
     return Finding("limits", Health.OK, f"{len(settings.limits)} in BUDGET_LIMITS, {len(runtime)} at run time")

@@ -17,8 +17,8 @@ def spool_findings(settings: Settings) -> list[Finding]:
         Finding(
             "spool",
             Health.WARN,
-            f"{path}: some lines of it are no endings, and were not booked",
-            "look who wrote them, book with adjust what is owed, then delete the file",
+            f"{path}: some of its lines are no endings, and were not booked",
+            "find out who wrote them, book what is owed with adjust, then delete the file",
         )
         for path in refused_in(settings.spool_path)
     ] or [Finding("spool", Health.OK, f"nothing in {settings.spool_path} came too late to be booked")]

@@ -102,7 +102,7 @@ class Server:
         """Look the server's address up anew for the next call; calls under way still get their replies."""
         lines = self._lines.here()
         if lines.wire is not None and lines.wire.is_usable:
-            _log.warning("the store's connection is given up: %s", why)
+            _log.warning("left the store's connection: %s", why)
             lines.wire.retire()
         client, lines.client = lines.client, None
         if client is not None:
