@@ -161,7 +161,7 @@ class Reservation(NamedTuple):
     ``asked`` is what its reserve asked for, the identity of that verb; None in a tombstone: an ending came for an id
     whose reserve the store never saw. ``held`` is what it adds to *reserved* of each of its counters: what was asked,
     or what it has grown to, and nothing unless it is pending. Once it is not, nobody needs its deadline and its trace
-    any more, and once it has ended its expiry charge: they are forgotten.
+    any more, and once it has ended its expiry charge and the limits of its targets: they are forgotten.
     """
 
     id: str

@@ -19,6 +19,7 @@ tables of a store, the Lua scripts repeat it, and one conformance suite holds th
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from operator import sub
 from types import MappingProxyType
 from typing import NamedTuple
@@ -254,9 +255,16 @@ def _over(
     known: Reservation, state: State, *, expiry_charge: Amounts = NOTHING, actual: Amounts = NOTHING
 ) -> Reservation:
     """What is remembered of one that is not pending any more."""
+    # A late ending of an expired one shows its limits in the journal; once it has ended nothing does.
+    targets = known.targets if state is State.EXPIRED else _without_limits(known.targets)
     return Reservation(
-        known.id, state, known.targets, known.asked, NOTHING, expiry_charge, actual, created_ms=known.created_ms
+        known.id, state, targets, known.asked, NOTHING, expiry_charge, actual, created_ms=known.created_ms
     )
+
+
+@lru_cache(4_096)
+def _without_limits(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    return tuple([Target(target.account, target.window, None, target.unit) for target in targets])
 
 
 def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
@@ -275,7 +283,7 @@ def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, .
     booked, held = after.booked, after.held
     booked_before, held_before = (before.booked, before.held) if before else (NOTHING, NOTHING)
     posted: list[Posting] = []
-    for target in after.targets:
+    for target in (before or after).targets:
         place = target.place
         spent = booked[place] - booked_before[place]
         reserved = held[place] - held_before[place]

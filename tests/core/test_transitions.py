@@ -37,6 +37,7 @@ VERB = Reserve("r", (KEY, TEAM), ASKED, lease_ms=1000, expiry_charge=Amounts(usd
 
 small = st.integers(0, 6)
 states = st.sampled_from([None, *State])
+WITHOUT_LIMITS = tuple(Target(target.account, target.window) for target in VERB.targets)
 
 
 def known_as(state: State | None, *, actual: int = 2) -> Reservation | None:
@@ -49,9 +50,9 @@ def known_as(state: State | None, *, actual: int = 2) -> Reservation | None:
         case State.EXPIRED:
             return Reservation("r", state, VERB.targets, ASKED, expiry_charge=VERB.expiry_charge)
         case State.FINALIZED:
-            return Reservation("r", state, VERB.targets, ASKED, actual=Amounts(usd=actual))
+            return Reservation("r", state, WITHOUT_LIMITS, ASKED, actual=Amounts(usd=actual))
         case State.RELEASED:
-            return Reservation("r", state, VERB.targets, ASKED)
+            return Reservation("r", state, WITHOUT_LIMITS, ASKED)
 
 
 def decide(verb: Reserve, *balances: Balance, known: Reservation | None = None, **facts: int) -> Decision:

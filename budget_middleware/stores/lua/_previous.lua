@@ -38,7 +38,7 @@ local function previous_reservation(id, key)
   if state == STATE_FINALIZED then record.actual = usd(actual) end
   if state == STATE_PENDING then record.held, record.due, record.trace, record.seq = usd(amount), due, span, at or '' end
   if not (is_sound(record) and is_figure(due)) then return nil, IS_DAMAGED end
-  record.text = text_of(record)
+  record.text = text_of(record, record.targets)
   return record
 end
 

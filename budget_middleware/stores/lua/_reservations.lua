@@ -4,9 +4,9 @@ local function reservation_key(id)
   return PREFIX .. KEY_RESERVATION .. ':' .. id
 end
 
--- The text of an ended reservation lives as long as its id is known.
+-- The text of an ended reservation lives as long as its id is known, and nobody needs its limits any more.
 local function write_reservation(record, lives_ms)
-  record.text = text_of(record)
+  record.text = text_of(record, has_ended(record.state) and without_limits(record.targets, record.target_list) or record.targets)
   if record.is_previous then
     write_previous(record, lives_ms)
   elseif lives_ms then

@@ -53,6 +53,12 @@ local function parse_targets(packed)
   return targets, targets.are_sound
 end
 
+-- The text of targets as an ended reservation keeps it.
+local function without_limits(packed, targets)
+  targets.without_limits = targets.without_limits or (string.gsub(packed, ' limit=%d+', ''))
+  return targets.without_limits
+end
+
 -- Each account once, whatever its periods; of one unit, or of all.
 local function accounts_in(targets, unit)
   local accounts, seen = {}, {}

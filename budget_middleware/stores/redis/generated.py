@@ -156,7 +156,7 @@ def _reservation_text() -> Iterator[tuple[str, str]]:
     # One `..` of all: each one in parentheses would make a text of its own.
     written = " .. ".join(f"(record.{name} == '' and '' or ' {name}=') .. record.{name}" for name in fields)
     head = f"'{records.FORMAT} ' .. record.state"
-    yield _function("text_of(record)", f"return {head} .. {written} .. record.more .. '\\n' .. record.targets")
+    yield _function("text_of(record, targets)", f"return {head} .. {written} .. record.more .. '\\n' .. targets")
 
 
 def _chosen(head: str, values: Iterable[tuple[str | tuple[str, ...], str | int]]) -> tuple[str, str]:
