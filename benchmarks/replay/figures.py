@@ -1,6 +1,6 @@
 """What windows come to under each rule, and whether the learned one does what it is to do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -121,9 +121,22 @@ def tell(results: Sequence[Result]) -> str:
     contenders = dict.fromkeys(each.contender for each in results)
     compared = steady(results)
     rules = [figures_of(of(compared, each)).row(each.name) for each in contenders]
+    learned = [each for each in results if each.contender in (LEARNED, LEARNED_WAITING)]
+    parts = [*_parts(learned, by_trace), *_parts(learned, by_cell)]
+    return f"{table(HEAD, rules)}\n\n{table(HEAD, parts)}"
+
+
+def by_trace(result: Result) -> str:
+    return result.trace
+
+
+def by_cell(result: Result) -> str:
+    return f"{result.cell.budget_calls:,} calls, {result.cell.in_flight} in flight"
+
+
+def _parts(results: Sequence[Result], part_of: Callable[[Result], str]) -> Iterator[list[object]]:
     parts: dict[str, list[Result]] = {}
-    for each in (*of(results, LEARNED), *of(results, LEARNED_WAITING)):
-        budget_calls, in_flight, _ = each.cell
-        for part in (each.trace, f"{budget_calls:,} calls, {in_flight} in flight"):
-            parts.setdefault(f"{each.contender.name}: {part}", []).append(each)
-    return f"{table(HEAD, rules)}\n\n{table(HEAD, [figures_of(own).row(name) for name, own in parts.items()])}"
+    for each in results:
+        parts.setdefault(f"{part_of(each)}: {each.contender.name}", []).append(each)
+    for name, own in parts.items():
+        yield figures_of(own).row(name)

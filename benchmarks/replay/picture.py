@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.replay.figures import MOST_OVERSPENT, figures_of, of
-from benchmarks.replay.grid import FIXED, Contender, Result
+from benchmarks.replay.grid import FIXED, LEARNED_WAITING, WORST, Contender, Result
 from benchmarks.svg import WIDTH, Drawing
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, WIDTH - 40, 60, 420
@@ -12,6 +12,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 70, WIDTH - 40, 60, 420
 _LEAST, _MOST = 0.1, 100.0
 _STEPS = (0.1, 1, 10, 100)
 _DOT = 5
+# Where a label begins, from its point: two rules may come to nearly the same.
+_ABOVE, _BELOW, _BESIDE = (9, -8), (9, 18), (9, 4)
+_LABELS = {LEARNED_WAITING: _BELOW, WORST: _BESIDE}
 _LEARNED, _FIXED, _GRID, _AIM = "#c0392b", "#4472a8", "#dde2e8", "#2e8b57"
 
 
@@ -27,8 +30,8 @@ def draw(results: Sequence[Result], *, title: str) -> str:
     for contender, (x, y) in places.items():
         fill = _LEARNED if contender.fixed_tokens is None else _FIXED
         drawing.box(x - _DOT, y - _DOT, width=2 * _DOT, height=2 * _DOT, fill=fill, title=_said(contender, points))
-        is_far = x > (_LEFT + _RIGHT) / 2
-        drawing.text(x + (-9 if is_far else 9), y - 8, contender.name, fill=fill, anchor="end" if is_far else "start")
+        right, down = _LABELS.get(contender, _ABOVE)
+        drawing.text(x + right, y + down, contender.name, fill=fill)
     return drawing.render()
 
 

@@ -10,7 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from budget_middleware.cli import auditing, changing, doctor, explaining, limiting, price_checking, pricing, reading
+from budget_middleware.cli import (
+    auditing,
+    changing,
+    doctor,
+    estimating,
+    explaining,
+    limiting,
+    price_checking,
+    pricing,
+    reading,
+)
 from budget_middleware.cli.output import PROGRAM, print_error
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
 from budget_middleware.settings import SettingsError
@@ -76,6 +86,7 @@ def _parser() -> Parser:
     auditing.add_to(commands)
     limiting.add_to(commands)
     changing.add_to(commands)
+    estimating.add_to(commands)
     pricing.add_to(commands)
     price_checking.add_to(commands)
     doctor.add_to(commands)

@@ -6,6 +6,7 @@ from budget_middleware.core.audit import Damage
 from budget_middleware.opening import fingerprint_of, operators_store_of
 from budget_middleware.operations.binding import runtime_rules
 from budget_middleware.operations.context import no_answer
+from budget_middleware.operations.doctor.estimates import growth_finding
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
 from budget_middleware.operations.doctor.gateways import note_findings
@@ -67,7 +68,8 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     findings += note_findings(notes, settings)
     journal = await journal_finding(store, journal_max=settings.journal_max)
     server, waiting = await server_findings(settings, store), await waiting_findings(store, settings)
-    return [limits_finding(settings, runtime), *server, *waiting, *records, journal, *findings]
+    about_journal = [journal, await growth_finding(store)]
+    return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
 
 
 def _record_findings(damage: Sequence[Damage]) -> list[Finding]:
