@@ -169,6 +169,11 @@ class Settings(BaseSettings):
     estimate_spread: Spreads = _number(
         "2", "How many spreads above the mean of its answers are held of what was learnt.", "spreads", 0, 10
     )
+    clamp: Switch = _setting(
+        "off",
+        "on: a request's maximum of output tokens is lowered to what is left of its tightest limit.",
+        "on, off",
+    )
     default_output_tokens: int = _number(
         "1024",
         "Output estimate before answers of a model are known; with BUDGET_ESTIMATE=expected, without a maximum.",

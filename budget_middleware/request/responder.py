@@ -14,6 +14,7 @@ from functools import partial
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.event_loops import PerEventLoop
@@ -23,6 +24,7 @@ from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
+from budget_middleware.request.clamping import affordable_tokens
 from budget_middleware.request.exchange import Exchange
 from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
@@ -64,6 +66,7 @@ class BudgetResponder:
         self._ledger_mark = LedgerMark(
             ledger, namespace=settings.namespace, secret=settings.hash_secret.get_secret_value()
         )
+        self._clamps = settings.clamp and settings.mode is Mode.ENFORCE
         self._call_times = CallTimes()
         self._in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
         self._payers_fields = fields_of_the_body(settings.accounts)
@@ -102,7 +105,8 @@ class BudgetResponder:
             return
         started = time.monotonic()
         try:
-            hides_usage, scope = _for_the_app(api, scope, body)
+            at_most = affordable_tokens(admitted) if self._clamps else None
+            hides_usage, scope = _for_the_app(api, scope, body, at_most=at_most)
             exchange = Exchange(
                 api,
                 admitted,
@@ -131,12 +135,20 @@ class BudgetResponder:
         await send_refusal(api, refused.refusal, send, headers=headers)
 
 
-def _for_the_app(api: Api, scope: Scope, body: RequestBody) -> tuple[bool, Scope]:
-    """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope."""
+def _for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | None) -> tuple[bool, Scope]:
+    """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope.
+
+    With ``at_most`` it asks for no more output tokens than these.
+    """
+    text, document = body.text, body.document
     # A form has no place where its usage could be asked for.
-    can_ask = body.document is not UNREADABLE and not isinstance(body.document, Form)
-    rewritten = api.ask_for_usage(body.text, body.document) if can_ask else None
+    can_ask = document is not UNREADABLE and not isinstance(document, Form)
+    clamped = clamp(api.name, text, document, at_most=at_most) if can_ask and at_most is not None else None
+    if clamped is not None:
+        text, document = clamped
+    asking = api.ask_for_usage(text, document) if can_ask else None
+    rewritten = asking if asking is not None else text if clamped is not None else None
     if rewritten is not None:
         body.rewrite(rewritten)
         scope = with_body_length(scope, len(rewritten))
-    return rewritten is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))
+    return asking is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))

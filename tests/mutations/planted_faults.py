@@ -1576,4 +1576,17 @@ FAULTS = (
         "if is_waited_for and (reserved.number < 0 or spent.number < 0)",
         "if is_waited_for and spent.number < 0",
     ),
+    # Clamping.
+    Fault(
+        "a request is clamped to what is left of the loosest limit",
+        "request/clamping.py",
+        "_output_tokens(tier, quote, min(left))",
+        "_output_tokens(tier, quote, max(left))",
+    ),
+    Fault(
+        "a smaller maximum is raised to what is left",
+        "apis/clamping.py",
+        "return number is None or number > at_most",
+        "return True",
+    ),
 )

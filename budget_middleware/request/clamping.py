@@ -1,0 +1,58 @@
+"""BUDGET_CLAMP: a request asks for no more output than what is left of the tightest limit pays for.
+
+What is left is that of the instant of the admission: others' holds are taken off, this request's own is not. So one
+answer cannot pass a limit, whatever it hides; several in flight, each with what was left for it, together can.
+"""
+
+from typing import Final
+
+from budget_middleware.core.pricing import Rates, estimate_nanos
+from budget_middleware.core.units import Unit
+from budget_middleware.request.admission import Admitted
+from budget_middleware.request.quote import Quote, tiers_of
+
+_MANY: Final = 1_000_000
+
+
+def affordable_tokens(admitted: Admitted) -> int | None:
+    """The most output tokens of each choice that what is left pays for, beside the input as it is estimated.
+
+    None where nothing is to be clamped: nothing limits the request, its output costs nothing, it is for no output, its
+    model cannot write so much, or the store is away, so that nobody knows what is left.
+    """
+    quote, own = admitted.quote, admitted.hold.asked.usd
+    targets = admitted.hold.targets
+    if quote.rates is None or quote.ask.max_output_tokens == 0 or len(admitted.balances) != len(targets):
+        return None
+    left = [
+        target.limit - balance.spent - balance.reserved + own
+        for target, balance in zip(targets, admitted.balances, strict=True)
+        if target.limit is not None and target.unit is Unit.USD
+    ]
+    found = [_output_tokens(tier, quote, min(left)) for tier in tiers_of(quote.ask, quote.rates)] if left else []
+    tokens = min((each for each in found if each is not None), default=None)
+    if tokens is None:
+        return None
+    # What is admitted has been paid for, however little that is.
+    each = max(tokens // quote.ask.choices, 1)
+    most = quote.rates.output_ceiling or quote.rates.context_window
+    return None if most is not None and each >= most else each
+
+
+def _output_tokens(rates: Rates, quote: Quote, nanos: int) -> int | None:
+    """How many tokens of output so much pays for, all choices together; None where they cost nothing."""
+    ask = quote.ask
+    uses = tuple([(tool.unit, tool.expected) for tool in ask.tools])
+
+    def cost(tokens: int) -> int:
+        return estimate_nanos(rates, ask.input, output_tokens=tokens, output_unit=ask.output_unit, uses=uses)
+
+    fixed = cost(0)
+    of_many = cost(_MANY) - fixed
+    if of_many <= 0:
+        return None
+    tokens = max((nanos - fixed) * _MANY // of_many, 0)
+    # Each of the two was rounded up.
+    while tokens and cost(tokens) > nanos:
+        tokens -= 1
+    return tokens
