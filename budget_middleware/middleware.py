@@ -120,7 +120,8 @@ class BudgetMiddleware:
         # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
         is_clear = route.kind is not RouteKind.UNCLEAR or self._settings.mode is Mode.SHADOW
         if route.api is not None and is_clear:
-            self._check_store()
+            if not self._is_store_checked:
+                self._check_store()
             if not self._hears_of_shutdown:
                 self._hears_of_shutdown = True
                 call_at_sigterm(self._report_what_may_be_lost)

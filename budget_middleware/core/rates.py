@@ -6,7 +6,7 @@ femto-dollars (1e-15 USD).
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeGuard
 
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.usage import FEES, UsageClass
@@ -105,6 +105,7 @@ class Rates:
     # of what it is part of, and of those that have a price the price list that it is from.
     of: Callable[[UsageClass], Rate] = field(init=False, repr=False, compare=False)
     source_by_unit: Mapping[UsageClass, str] = field(init=False, repr=False, compare=False)
+    _is_known_mode: Callable[[str | None], TypeGuard[str]] = field(init=False, repr=False, compare=False)
     # As many as there are combinations of modes with a price of their own, which are few.
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
 
@@ -116,6 +117,8 @@ class Rates:
         }
         object.__setattr__(self, "of", rates.__getitem__)
         object.__setattr__(self, "source_by_unit", sources)
+        modes = frozenset({*self.by_mode, *self.basis_points_by_mode}) - {""}
+        object.__setattr__(self, "_is_known_mode", modes.__contains__)
         object.__setattr__(self, "_in_modes", {})
 
     def _billed_as(self, unit: UsageClass) -> UsageClass:
@@ -129,9 +132,7 @@ class Rates:
 
     def in_modes(self, modes: Iterable[str | None]) -> "Rates":
         """The prices in modes, of which a later one wins: these, where the book knows no others."""
-        if not self.by_mode and not self.basis_points_by_mode:
-            return self
-        known = tuple([name for name in modes if name and (name in self.by_mode or name in self.basis_points_by_mode)])
+        known = tuple(filter(self._is_known_mode, modes))
         if not known:
             return self
         if known not in self._in_modes:

@@ -155,7 +155,8 @@ class Admission:
 
     async def _reserve(self, hold: Hold, quote: Quote, client: WaitingClient | None) -> Admitted | Refused:
         # Who waits for budget is in nobody's way.
-        if self._n_waiting - self._ledger.n_waiting >= self._settings.max_waiting:
+        most = self._settings.max_waiting
+        if self._n_waiting >= most and self._n_waiting - self._ledger.n_waiting >= most:
             return _refused(503, Reason.BUSY, "This gateway has too many requests waiting for their budget; try again.")
         self._n_waiting += 1
         try:

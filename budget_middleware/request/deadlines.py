@@ -15,21 +15,17 @@ class Deadlines:
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self._waits: set[Wait] = set()
+        self.waits: set[Wait] = set()
         self._is_watched = False
 
     def wait(self) -> "Wait":
         """A wait of the current task, which begins now; `end` must be called."""
         loop = asyncio.get_running_loop()
         wait = Wait(self, loop)
-        self._waits.add(wait)
+        self.waits.add(wait)
         if not self._is_watched:
             self._watch(loop)
         return wait
-
-    def forget(self, wait: "Wait") -> None:
-        """Look no longer at a wait."""
-        self._waits.discard(wait)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_watched = True
@@ -38,9 +34,9 @@ class Deadlines:
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_watched = False
         now_s = loop.time()
-        for wait in [wait for wait in self._waits if wait.until_s <= now_s]:
+        for wait in [wait for wait in self.waits if wait.until_s <= now_s]:
             wait.give_up()
-        if self._waits:
+        if self.waits:
             self._watch(loop)
 
 
@@ -77,11 +73,11 @@ class Wait:
     def give_up(self) -> None:
         """Cancel what is awaited."""
         self._is_overdue = True
-        self._deadlines.forget(self)
+        self._deadlines.waits.discard(self)
         self._task.cancel()
 
     def end(self) -> bool:
         """The wait is over; whether it was given up, so that the cancellation was ours: that is taken back."""
-        self._deadlines.forget(self)
+        self._deadlines.waits.discard(self)
         is_ours, self._is_overdue = self._is_overdue, False
         return is_ours and self._task.uncancel() <= self._cancellations_before

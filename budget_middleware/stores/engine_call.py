@@ -171,6 +171,10 @@ class EngineCall:
             entries=before.entries + (-self._tables.void(id_) if is_voided else count),
             forget_voided_ms=self._now_ms + self._retention.remember_ms if is_voided else before.forget_voided_ms,
         )
+        targets = tuple([target for target, _, _ in decision.postings])
+        if decision.becomes is not None and targets == decision.becomes.targets:
+            # Many steps have the same: a journal that shares them is smaller, and gives a full garbage collection less.
+            targets = decision.becomes.targets
         step = Step(
             self.meta.seq,
             self.meta.bookings,
@@ -179,7 +183,7 @@ class EngineCall:
             op,
             id_,
             status,
-            targets=tuple([target for target, _, _ in decision.postings]),
+            targets=targets,
             figures=figures,
             trace=self._trace,
             reserve_trace=reserve_trace,
