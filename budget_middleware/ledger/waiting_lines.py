@@ -14,8 +14,10 @@ from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 RETRY_S = 1.0
 """So often, give or take a quarter, the first of a line asks without having been woken."""
 
-GAP_S = 0.02
-"""An account of which something is given back at every moment is asked for so often at most."""
+GAP_S = 0.005
+"""An account of which something is given back at every moment is asked for so often at most. Of two hundred that wait
+for calls of 2 ms, 20 ms would make the last wait three times as long, and save a fifteenth of the questions.
+"""
 
 LINGER_S = 10.0
 """For so long a worker goes on listening when nobody waits any more: the next may come soon."""
