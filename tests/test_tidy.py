@@ -16,6 +16,7 @@ MOST_LINES = 250
 MOST_LINES_OF_A_FUNCTION = 50
 
 LONGER_MODULES = {
+    "apis/answer.py": "one answer's way to its reader, with the theory of it",
     "apis/counting.py": "one walk over a request's JSON, whose branches share their counts",
     "apis/form.py": "one reader of forms and its states",
     "core/audit.py": "one reading of the journal; what it finds hangs on what it has read",
@@ -48,6 +49,8 @@ REPLACED = {
     "Settled": "AnswerFuture",
     "Standing": "RouteKind",
     "StoreFollower": "StoreMonitor",
+    "TELLS_RECORDED": "RETURNS_RECORDED",
+    "_Kept": "_LiveHolds",
     "_note": "log_changes",
     "_told": "logged, reported",
     "amounts_said": "format_amounts",
@@ -59,8 +62,10 @@ REPLACED = {
     "ends_in_behind": "ends_in_after",
     "figure_said": "format_figure",
     "goes_on_unread": "continues_unread",
+    "is_format_told": "is_format_recorded",
     "is_told_of_keys": "can_own_keys",
     "leave_untold": "defer",
+    "let_go": "on_done, forget_beat",
     "look_again": "export",
     "looking_at": "pinned_to",
     "note_refusals": "log_refusals",
@@ -71,6 +76,7 @@ REPLACED = {
     "say_json": "print_json",
     "say_rows": "print_rows",
     "server_doubts": "warnings_for",
+    "settle": "wake_waiter, acknowledge, remove, write_change",
     "settle_within": "wake_waiter_within",
     "skim": "read",
     "take_told": "take_reported",

@@ -1,4 +1,31 @@
-"""Reading an answer while it passes: what is kept of it, and the bytes to forward. Knows no ASGI."""
+"""Reads an answer while it passes through: gathers its facts and returns the bytes to forward. Knows no ASGI.
+
+Theory of operation. The exchange calls `begin` with the status and headers of an answer, then `pass_ordinary` or `feed`
+with each chunk of its body. Both return the bytes to forward now; usage, model, text and end of the answer go into
+`seen`.
+
+    chunk ──> pass_ordinary ── all its events are ordinary ──────────────────> add_to(seen), forward
+                   │ anything else
+                   v
+                 feed ──> inflater ──> splitter ──> event ── is ordinary ────> add_to(seen)
+                           (gzip)         │            └──── anything else ──> api.read_event: the full reader
+                                          │
+                                          └ no splitter: one document, kept to its end ──> api.read_json
+
+- *Framing.* The content type says what the body consists of: server-sent events, JSON lines, Bedrock's frames, or one
+  JSON document. If it says nothing, the first byte decides: `[` begins an array, whose elements are events, and `d`,
+  `e`, `i`, `r` or `:` a stream of events. OPAQUE bodies (errors, unknown encodings, no JSON) are forwarded unread.
+- *Ordinary events* are nearly all events of a stream. A typed decoder reads one in about 2 us, and `pass_ordinary`
+  takes a chunk of them without a splitter. It is open between events only: the first chunk, and a chunk that continues
+  an event, go through `feed`.
+- *Hidden usage.* If we asked for the usage on the client's behalf (`hide_usage`), an event is forwarded as soon as it
+  is complete, without its usage. In every other case each byte is forwarded at once, as it came.
+- *Bounds.* An event, a document, and what one compressed chunk expands to are read up to a size. Whatever is longer is
+  forwarded unread, and `seen` says so (`has_unread_output`): then the estimate is booked, and not nothing. Documents
+  with so many values that parsing them would block the event loop are first cut down to the fields that are read.
+
+Nothing here raises, whatever the bytes.
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -17,15 +44,13 @@ from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter, data_of_plain_event, plain_events
 from budget_middleware.headers import NO_HEADERS, Headers, HeaderTable
 
-# What no longer describes a body that we rewrite.
+# Headers that no longer describe a body that we rewrite.
 _OF_THE_BODY: Final = (b"content-length", b"etag")
 _JSON_BLANKS: Final = b" \t\r\n"
 # Of `data:`, `event:`, `id:`, `retry:` and comments; none of them begins a JSON value.
 _EVENT_STARTS: Final = (b"d", b"e", b"i", b"r", b":")
 
-
-# The headers by which gateways tell that they had an answer in store: LiteLLM names its key then alone, the others tell
-# hits from misses.
+# Headers of gateways that answer from a cache: LiteLLM sends its key on hits only, the others say hit or miss.
 _CACHE_KEY: Final = b"x-litellm-cache-key"
 _CACHE_HEADERS: Final = frozenset({
     *(_CACHE_KEY, b"x-openrouter-cache-status", b"x-portkey-cache-status", b"cf-aig-cache-status", b"helicone-cache")
@@ -74,7 +99,7 @@ class AnswerReader:
         self.seen.header_usage = usage_in_headers(self.headers)
         self._framing = framing_of(self._header(b"content-type"))
         self._splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
-        # Where it is not told, and may turn out to be a stream, no header speaks of its bytes.
+        # An unknown body may turn out to be a stream; then no header may describe its bytes.
         is_free = self._framing is Framing.UNKNOWN and not encoding and not self._header(b"content-length")
         self._hide_usage = self._hide_usage and (is_free or self._framing is Framing.EVENTS)
         dropped: tuple[bytes, ...] = _OF_THE_BODY
@@ -163,7 +188,7 @@ class AnswerReader:
             for event in splitter.flush():
                 forwarded += self._read_event(event)
         self._misses_text |= splitter.skipped or (self._inflater is not None and self._inflater.broken)
-        # Nobody knows what was in it.
+        # What was skipped may have been output.
         self.seen.has_unread_output |= self._misses_text
         self.seen.readable &= not self._misses_text
         return bytes(forwarded)
@@ -191,7 +216,7 @@ class AnswerReader:
         return raw if shown is data else raw.replace(data, shown, 1)
 
     def _gather(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        """Keep what is there of a JSON answer. If it is an array, or events, that is given back to be split."""
+        """Keep the pieces of a JSON document. Of an array, or of events, return them: they are to be split."""
         rest = iter(pieces)
         for piece in rest:
             if len(self._body) + len(piece) > self._max_body_bytes:
@@ -211,7 +236,7 @@ class AnswerReader:
         return ()
 
     def _is_whole_object(self, chunk: bytes) -> bool:
-        """Whether it is all of a JSON answer, and nothing that has to be split."""
+        """Whether the chunk is a whole JSON document, and nothing that has to be split."""
         return (
             self._framing is Framing.JSON
             and chunk.startswith(b"{")

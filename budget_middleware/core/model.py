@@ -96,7 +96,7 @@ OPS: Mapping[Status, Op] = MappingProxyType(
 )
 """Which verb has changed counters where the journal has such a status."""
 
-TELLS_RECORDED = frozenset(
+RETURNS_RECORDED = frozenset(
     {
         Status.DUPLICATE,
         Status.CONFLICT,
@@ -105,7 +105,7 @@ TELLS_RECORDED = frozenset(
         Status.ALREADY_EXPIRED,
     }
 )
-"""The answers that change nothing and return what was recorded instead."""
+"""The answers that change nothing and return the recorded reservation instead."""
 
 
 class Counter(NamedTuple):
@@ -400,10 +400,10 @@ def may_book(op: Op, status: Status) -> bool:
 class Answer(NamedTuple):
     """A store's reply to one verb.
 
-    ``recorded`` is what was known of the id, with the statuses of TELLS_RECORDED. The call wrote ``written`` entries to
-    the journal, the last of them at ``seq``; ``entries`` are those that the verb wants to be told. ``balances`` are the
-    figures after the call of the counters that a reserve or grow held on, and
-    that an ending or adjust booked on, in order.
+    ``recorded`` is what was known of the id, with the statuses of RETURNS_RECORDED. The call wrote ``written`` entries
+    to the journal, the last of them at ``seq``; ``entries`` are those that the verb asked for. ``balances`` are the
+    figures after the call of the counters that a reserve or grow held on, and that an ending or adjust booked on, in
+    order.
     """
 
     status: Status

@@ -1,8 +1,8 @@
-"""Endings: what is owed to the counters is tried until the store has answered, whoever cancels whatever.
+"""Endings: sends each finalize and release until the store has answered, even if its caller is cancelled.
 
 Theory of operation. An ending is a finalize or a release. It is idempotent by the id of its reservation, so it may be
-sent as often as need be, and it must be sent until the store has answered: a hold that is never ended stays in the way
-of others until its lease is over, and a cost that is never booked is lost. There are two doors:
+sent repeatedly, and it must be sent until the store has answered: a hold without an ending blocks others until its
+lease expires, and a cost that is never booked is lost. There are two entry points:
 
     begin(ending) -> AnswerFuture   in a task of the ledger's own, from its first step on
     end(ending)                     in the caller's own task while all goes well: that makes no task and no future, and
@@ -17,14 +17,14 @@ of others until its lease is over, and a cost that is never booked is lost. Ther
                 │
                 └─ no answer, or the caller is cancelled ──> the task of `begin`, as after its first attempt
 
-Whoever waits does so for the store's time-out at most, all attempts together, and goes on without an answer then. A
-store whose drivers hold on when they are cancelled could keep a caller for longer; so `end` is a `begin` for all stores
-that do not say that they never do (``ends_when_cancelled``).
+A caller waits for the store's time-out at most, all attempts together, and then continues without an answer. A store
+whose driver does not end when it is cancelled could block the caller for longer; so `end` calls `begin`, unless the
+store promises ``ends_when_cancelled``.
 
-- *The spool* keeps endings that got no answer, on disk if BUDGET_SPOOL_PATH says so, where another process adopts them.
-- *The replay list* has the endings that were answered in the last minutes: if the store turns out to have lost writes,
-  they are sent again, and what it still knows it does not book twice.
-- *A loop that closes* cancels its tasks: each ending that is still owed gets one more attempt before.
+- *The spool* holds endings that got no answer; with BUDGET_SPOOL_PATH on disk, where another process can adopt them.
+- *The replay list* holds the endings that were answered in the last minutes. If the store turns out to have lost
+  writes, they are sent again; those that the store still knows are not booked twice.
+- *A closing loop* cancels its tasks: each ending that is still owed then gets one more attempt.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ import time
 from collections.abc import Awaitable
 from functools import partial
 
-from budget_middleware.core.model import TELLS_RECORDED, Answer, Finalize, Op, Status
+from budget_middleware.core.model import RETURNS_RECORDED, Answer, Finalize, Op, Status
 from budget_middleware.core.units import NOTHING
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
@@ -127,7 +127,7 @@ class Endings:
         """After a first attempt in the caller's task that got no answer."""
         owed.waiter = asyncio.get_running_loop().create_future()
         if self._should_retry(owed, error, wait):
-            # Here the caller was cancelled, which tells nothing of the store and of the loop.
+            # The caller was cancelled, which says nothing about the store or the loop.
             is_callers_own, owed.is_last = owed.is_last, False
             self._tasks.own(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.wake_waiter)
         else:
@@ -145,7 +145,7 @@ class Endings:
             self._tasks.own(self._until_answered(owed))
 
     def close(self) -> None:
-        """Let go of the disk; what is still owed is left there for another process."""
+        """Close the spool; what is still owed stays on disk for another process."""
         self._spool.close()
 
     def replay(self) -> None:
@@ -225,8 +225,8 @@ class Endings:
         self._local.acknowledge(owed.ending.id)
         self._local.record(owed.targets, answer.balances)
         self._calls.waiting.hear(owed.targets)
-        # Unless it was sent again on purpose, a copy of this very call may have come first, and nobody told of it.
-        is_overtaken = answer.status in TELLS_RECORDED and not owed.is_replay
+        # Unless this is a replay, a copy of the call may have come first, whose reply was lost.
+        is_overtaken = answer.status in RETURNS_RECORDED and not owed.is_replay
         owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:

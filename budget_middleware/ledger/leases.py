@@ -28,22 +28,24 @@ _log = logging.getLogger("budget_middleware")
 
 
 @dataclass(slots=True)
-class _Kept:
+class _LiveHolds:
+    """Those of one event loop, and the task that extends them."""
+
     holds: dict[str, Hold] = field(default_factory=dict)
     beat: "asyncio.Task[None] | None" = None
     # Made for a shutdown that waits.
     all_ended: asyncio.Event | None = None
 
-    def let_go(self, beat: "asyncio.Task[None]") -> None:
-        # A task holds its loop, and what is kept for a loop must not.
+    def forget_beat(self, beat: "asyncio.Task[None]") -> None:
+        # A task holds its event loop, and a loop's own values must not.
         if self.beat is beat:
             self.beat = None
 
 
 class LeaseKeeper:
-    """Extends the kept holds and sweeps, every ``every_s`` seconds; it starts with the first hold of an event loop.
+    """Extends live holds and sweeps, every ``every_s`` seconds; it starts with the first hold of an event loop.
 
-    ``extend`` answers whether the hold is still to be kept. A hold that is older than ``max_hold_s``, or has waited
+    ``extend`` returns whether the hold still has its lease. A hold that is older than ``max_hold_s``, or has waited
     for its client for ``idle_hold_s``, is ended at the next beat.
     """
 
@@ -64,41 +66,41 @@ class LeaseKeeper:
         self._clock_s = clock_s
         self._extend = extend
         self._sweep = sweep
-        self._kept = PerEventLoop(_Kept)
+        self._live = PerEventLoop(_LiveHolds)
 
     def add(self, hold: Hold) -> None:
         """A hold is live from now on; whether there is a lease to extend is not known yet."""
-        self._kept.here().holds[hold.id] = hold
+        self._live.here().holds[hold.id] = hold
 
-    def keep(self, hold: Hold) -> None:
-        """A live hold has a lease, which is extended from now on."""
+    def start_extending(self, hold: Hold) -> None:
+        """A live hold has a lease: extend it from now on."""
         hold.is_leased = True
-        kept = self._kept.here()
-        kept.holds[hold.id] = hold
-        if kept.beat is None:
-            self._start(kept)
+        live = self._live.here()
+        live.holds[hold.id] = hold
+        if live.beat is None:
+            self._start(live)
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""
-        kept = self._kept.here()
-        if kept.beat is None:
-            self._start(kept)
+        live = self._live.here()
+        if live.beat is None:
+            self._start(live)
 
-    def _start(self, kept: _Kept) -> None:
+    def _start(self, live: _LiveHolds) -> None:
         # In a context of its own: the first request's span is not the parent of all that expires later.
-        kept.beat = asyncio.get_running_loop().create_task(self._beat_forever(kept), context=Context())
-        kept.beat.add_done_callback(kept.let_go)
+        live.beat = asyncio.get_running_loop().create_task(self._beat_forever(live), context=Context())
+        live.beat.add_done_callback(live.forget_beat)
 
     def drop(self, hold: Hold) -> None:
         """A hold is not live any more: its ending has begun, or nothing was reserved."""
-        kept = self._kept.here()
-        kept.holds.pop(hold.id, None)
-        if kept.all_ended is not None and not kept.holds:
-            kept.all_ended.set()
+        live = self._live.here()
+        live.holds.pop(hold.id, None)
+        if live.all_ended is not None and not live.holds:
+            live.all_ended.set()
 
     def report(self, *, because: str) -> None:
         """Log each live hold of this event loop, where none can be waited for."""
-        for hold in self._kept.here().holds.values():
+        for hold in self._live.here().holds.values():
             _log.warning(
                 "%s of %s is in flight; if it is cut off, it is held until its lease expires: %s",
                 hold.id,
@@ -109,52 +111,52 @@ class LeaseKeeper:
 
     async def end_all(self, *, timeout_s: float) -> None:
         """Wait until the live holds of this event loop have ended, then end the rest by their abort rules."""
-        kept = self._kept.here()
+        live = self._live.here()
         try:
-            if kept.holds:
-                kept.all_ended = asyncio.Event()
+            if live.holds:
+                live.all_ended = asyncio.Event()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(timeout_s):
-                        await kept.all_ended.wait()
+                        await live.all_ended.wait()
         finally:
-            # Also where the server has lost its patience and cancels the wait.
-            kept.all_ended = None
-            for hold in list(kept.holds.values()):
-                kept.holds.pop(hold.id, None)
+            # Also if the server cancels the wait.
+            live.all_ended = None
+            for hold in list(live.holds.values()):
+                live.holds.pop(hold.id, None)
                 _end(hold, End.SHUTDOWN, because=f"still in flight {timeout_s:g} s after the shutdown began")
 
     def oldest_s(self) -> float:
-        """For how long the oldest of the kept holds has been one, 0 if there is none; any thread may ask."""
-        firsts = [hold for kept in self._kept.values() for hold in list(kept.holds.values())[:1]]
+        """The age of the oldest live hold, 0 if there is none; any thread may ask."""
+        firsts = [hold for live in self._live.values() for hold in list(live.holds.values())[:1]]
         return max((time.monotonic() - hold.since_s for hold in firsts), default=0.0)
 
     async def stop(self) -> None:
-        """Let no beat of this event loop come any more."""
-        kept = self._kept.here()
-        beat, kept.beat = kept.beat, None
+        """Stop the heartbeat of this event loop."""
+        live = self._live.here()
+        beat, live.beat = live.beat, None
         if beat is not None:
             beat.cancel()
             await asyncio.wait({beat})
 
-    async def _beat_forever(self, kept: _Kept) -> None:
+    async def _beat_forever(self, live: _LiveHolds) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             # A cancellation alone may be swallowed by a driver that is cleaning up after an outage. Not asked before
             # the first sleep: a task that begins eagerly is not the beat yet.
-            if kept.beat is not asyncio.current_task():
+            if live.beat is not asyncio.current_task():
                 return
             try:
-                await self._beat(kept)
+                await self._beat(live)
             except (StoreUnavailable, StoreRefused) as error:
                 # Leases outlive two missed beats.
                 _log.warning("heartbeats got no answer: %s", error)
             except Exception:  # noqa: BLE001 - without its next beats every hold would expire
                 _log.exception("a heartbeat failed")
 
-    async def _beat(self, kept: _Kept) -> None:
+    async def _beat(self, live: _LiveHolds) -> None:
         """Whatever is wrong with one hold, the others are extended and the due ones swept."""
-        self._end_overdue(kept)
-        holds = [hold for hold in kept.holds.values() if hold.is_leased]
+        self._end_overdue(live)
+        holds = [hold for hold in live.holds.values() if hold.is_leased]
         errors: list[BaseException] = []
         for first in range(0, len(holds), EXTENDED_AT_ONCE):
             some = holds[first : first + EXTENDED_AT_ONCE]
@@ -168,9 +170,9 @@ class LeaseKeeper:
         if errors:
             raise errors[0]
 
-    def _end_overdue(self, kept: _Kept) -> None:
+    def _end_overdue(self, live: _LiveHolds) -> None:
         now_s = self._clock_s()
-        for hold in list(kept.holds.values()):
+        for hold in list(live.holds.values()):
             is_too_old = now_s - hold.since_s >= self._max_hold_s
             if is_too_old and (hold.is_leased or hold.abort is not None):
                 # Without an owner to end it, it comes back with its lease.

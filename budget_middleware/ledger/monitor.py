@@ -1,22 +1,22 @@
 """Tracks the clock offset of one store and whether it lost writes, reply by reply.
 
-Theory of operation. Each reply tells the store's time, its generation (a random word that a store makes when it is
-empty) and its seq, which counts journal entries. From these the monitor knows
+Theory of operation. Each reply carries the store's time, its generation (a random word that a store makes when it is
+empty) and its seq, the number of its last journal entry. From these the monitor derives
 
 - the store's clock: the offset of the last reply is added to this process's own clock;
 - a loss by its figures: another generation, or a seq below what had been seen before the call began. Replies overtake
   each other, so a seq that is only lower than the newest one means nothing;
-- a loss that figures cannot show: a server that fell back to what a replica had, and was written to by others since,
-  looks as before. But it was silent while it fell back. So the last entry that was acknowledged before each silence is
-  remembered (`Mark`), and each heartbeat looks whether it still stands in the journal with its time. Where that entry
-  may be voided and then dropped, the last one before it that is lasting is remembered too: the first may be lost where
-  the second is not, and the second still tells where the first is gone with good reason.
+- a loss that figures cannot show: a server that fell back to a replica's state, and was written to by others since,
+  looks as before. But it was silent while it fell back. So the monitor remembers the last entry that was acknowledged
+  before each silence (`Mark`), and each heartbeat checks that the journal still has it, with the same time. An entry
+  that may be voided can also be dropped for a good reason. Then the last lasting entry before it is remembered too: the
+  first may be lost while the second is not, and the second is proof where the first was dropped.
 
             finalized  released       silence         reply
     ───────────┴──────────┴────────────────────────────┴──────>
                └──────────┴ unconfirmed: are these entries still there?
 
-What to do about a loss is not its business: it calls ``on_loss``.
+The monitor only detects a loss; what to do about it is up to ``on_loss``.
 """
 
 import logging
@@ -82,7 +82,7 @@ class StoreMonitor:
         self._unconfirmed: deque[Mark] = deque(maxlen=UNCONFIRMED_MAX)
 
     def time_ms(self) -> int:
-        """The store's clock, as far as its replies tell; this process's own before the first."""
+        """The store's clock, by its last reply; this process's own before the first."""
         return time.time_ns() // 1_000_000 + self._clock_offset_ms
 
     def record_reply(self, answer: Answer, before: StorePosition, *, now_s: float) -> None:
@@ -103,7 +103,7 @@ class StoreMonitor:
         if answer.generation != seen.generation:
             self.seen = StorePosition(answer.generation, answer.seq)
             return bool(seen.generation)
-        # Answers overtake each other: only a seq below what was known before the call tells of lost writes. What
+        # Answers overtake each other: only a seq below what was known before the call proves lost writes. What
         # this call itself wrote would hide them, so it does not count.
         found_seq = answer.seq - answer.written
         has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
@@ -133,7 +133,7 @@ class StoreMonitor:
         Context().run(self._on_loss)
 
     def learn_latest(self, answer: Answer) -> None:
-        """After an acknowledgement that told no entry: read the one that stood last, by which a loss can be known."""
+        """After an acknowledgement without entries: read the last entry, by which a loss can be detected."""
         self._tasks.own(self._learn(answer.seq, answer.now_ms))
 
     async def _learn(self, seq: int, now_ms: int) -> None:
@@ -141,14 +141,14 @@ class StoreMonitor:
         with suppress(StoreUnavailable, StoreRefused):
             page = await self._store.journal(after_seq=seq - 1, count=1)
         if not page or page[0].time_ms > now_ms:
-            # No answer, or what was written there since. What was acknowledged may be lost, and nothing else will tell.
+            # No answer, or a later entry. What was acknowledged may be lost, and no other mark would show it.
             self._may_have_lost = True
         elif self._latest is None or page[0].seq > self._latest.seq:
             mark = Mark(page[0].seq, page[0].time_ms, page[0].may_book)
             self._remember(mark, time.monotonic())
 
     async def look_for_loss(self) -> None:
-        """See whether the entries that replies told are still in the journal: the last one before each silence.
+        """Check that the journal still has the marked entries: the last ones before each silence.
 
         Raises StoreUnavailable or StoreRefused.
         """

@@ -23,8 +23,8 @@ LONGEST_PAUSE_S = 5.0
 
 Ending = Finalize | Release
 AnswerFuture = asyncio.Future[Answer | None]
-"""What an ending is answered; None where that takes longer than the store's time-out, where the store is away, and
-where nothing more can be tried. An ending that can go on does, also where whoever waits for this is cancelled."""
+"""The store's answer to an ending; None if it takes longer than the store's time-out, during an outage, and when
+nothing more can be tried. Cancelling the wait for it does not cancel the ending."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,7 +57,7 @@ class OwedEnding:
         return self.ending.actual if isinstance(self.ending, Finalize) else NOTHING
 
     def bill_attributes(self) -> Attributes:
-        """What its bill tells a span that is recorded."""
+        """The attributes of its bill, for a span that is recorded."""
         return names.bill_attributes(self.ending.bill) if isinstance(self.ending, Finalize) else {}
 
     @property
@@ -72,12 +72,12 @@ class OwedEnding:
         return replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=span.is_recording)
 
     def wake_waiter(self, answer: Answer | None = None) -> None:
-        """Let whoever waits go on."""
+        """Wake the caller that waits, if there is one."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(answer)
 
     def wake_waiter_within(self, seconds: float) -> None:
-        """Let whoever waits go on so many seconds from now at the latest."""
+        """Wake the caller so many seconds from now at the latest."""
         if self.waiter is not None:
             asyncio.get_running_loop().call_later(max(0.0, seconds), self.wake_waiter)
 

@@ -125,7 +125,7 @@ class Reserving:
     def _keep_uncertain(self, hold: Hold, call: VerbCall, error: Exception, *, started_s: float) -> None:
         """No answer: what may have been reserved is the caller's to end, and its lease is kept until then."""
         if call.is_uncertain:
-            self._leases.keep(hold)
+            self._leases.start_extending(hold)
         # Where only a limits source failed, the store was never asked.
         if isinstance(error, WrongServer) or (call.is_uncertain and isinstance(error, StoreUnavailable)):
             # All attempts together are one outage.
@@ -139,7 +139,7 @@ class Reserving:
             # A repeat is admitted on the counters of the attempt whose answer was lost.
             hold.targets = answer.recorded.targets if answer.recorded else hold.targets
             self._local.record(hold.targets, answer.balances)
-            self._leases.keep(hold)
+            self._leases.start_extending(hold)
             if hold.is_uncertain:
                 self._calls.deferred_spans.export()
         elif hold.is_uncertain:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.model import (
-    TELLS_RECORDED,
+    RETURNS_RECORDED,
     Answer,
     Balance,
     Counter,
@@ -228,7 +228,7 @@ class EngineCall:
             generation=self.meta.generation,
             seq=self.meta.seq,
             limits_version=self.meta.limits_version,
-            recorded=self._tables.reservation(id_) if decision.status in TELLS_RECORDED and id_ else None,
+            recorded=self._tables.reservation(id_) if decision.status in RETURNS_RECORDED and id_ else None,
             rejection=decision.rejection,
             entries=tuple(self._entries),
             written=self.meta.seq - self._seq_before,

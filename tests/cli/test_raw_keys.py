@@ -56,9 +56,8 @@ async def test_f60_no_command_takes_a_raw_token_for_a_key(
 
 @pytest.mark.parametrize("words", [("limit", "set", f"key:{TOKEN}", "1/day"), ("adjust", f"key:{TOKEN}", "1", *REASON)])
 def test_f60_the_answer_names_the_command_that_helps(cli: RunCli, words: tuple[str, ...]):
-    assert (
-        "the subject of a key is 16 hex digits, which `budget-middleware key-id` prints of a token" in cli(*words).err
-    )
+    helpful = "the subject of a key is 16 hex digits, which `budget-middleware key-id` prints for a token"
+    assert helpful in cli(*words).err
 
 
 @pytest.mark.parametrize(

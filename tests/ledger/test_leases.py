@@ -66,7 +66,7 @@ async def keeper(beats: Beats):
 
 async def test_a_kept_hold_is_extended_at_every_beat_until_it_is_dropped(beats: Beats, keeper: LeaseKeeper):
     held = hold()
-    keeper.keep(held)
+    keeper.start_extending(held)
     await beats.beat(3)
     assert beats.extended[held.id] >= 3
     keeper.drop(held)
@@ -78,7 +78,7 @@ async def test_a_kept_hold_is_extended_at_every_beat_until_it_is_dropped(beats: 
 
 async def test_one_beat_for_all_holds(beats: Beats, keeper: LeaseKeeper):
     for _ in range(3 * EXTENDED_AT_ONCE):
-        keeper.keep(hold())
+        keeper.start_extending(hold())
     assert len(asyncio.all_tasks()) == 2, "the test's own and the beat"
     await beats.beat()
     assert set(beats.extended.values()) == {1}
@@ -92,7 +92,7 @@ async def test_what_is_wrong_with_one_hold_leaves_the_others_their_beats(
     holds = [hold() for _ in range(2 * EXTENDED_AT_ONCE)]
     beats.failing[holds[0].id] = error
     for held in holds:
-        keeper.keep(held)
+        keeper.start_extending(held)
     await beats.beat(2)
     assert all(beats.extended[held.id] >= 1 for held in holds)
     await beats.beat(2)
@@ -103,8 +103,8 @@ async def test_what_is_wrong_with_one_hold_leaves_the_others_their_beats(
 async def test_a_hold_that_is_gone_is_not_extended_again(beats: Beats, keeper: LeaseKeeper):
     gone, kept = hold(), hold()
     beats.gone.add(gone.id)
-    keeper.keep(gone)
-    keeper.keep(kept)
+    keeper.start_extending(gone)
+    keeper.start_extending(kept)
     await beats.beat(4)
     assert beats.extended[gone.id] == 1
     assert beats.extended[kept.id] >= 3
@@ -121,18 +121,18 @@ async def test_beats_belong_to_no_request(beats: Beats):
 
     keeper = LeaseKeeper(every_s=0, extend=beats.extend, sweep=sweep)
     request.set("the first")
-    keeper.keep(hold())
+    keeper.start_extending(hold())
     await beats.beat()
     await keeper.stop()
     assert set(seen) == {"none"}
 
 
 async def test_stopped_it_begins_again_with_the_next_hold(beats: Beats, keeper: LeaseKeeper):
-    keeper.keep(hold())
+    keeper.start_extending(hold())
     await beats.beat()
     await keeper.stop()
     assert not await tasks_here()
-    keeper.keep(hold())
+    keeper.start_extending(hold())
     await beats.beat()
 
 
@@ -164,7 +164,7 @@ async def test_it_beats_where_tasks_begin_at_once(beats: Beats, keeper: LeaseKee
     loop = asyncio.get_running_loop()
     at_once: Any = getattr(asyncio, "eager_task_factory", begun_at_once)
     loop.set_task_factory(at_once)
-    keeper.keep(held)
+    keeper.start_extending(held)
     loop.set_task_factory(None)
     await beats.beat(2)
     assert beats.extended[held.id] >= 2
@@ -182,7 +182,7 @@ async def test_a_beat_comes_every_third_of_a_lease(
 
 def beaten(ledger: Ledger) -> Any:
     """One beat of this event loop's holds, now."""
-    return ledger._leases._beat(ledger._leases._kept.here())
+    return ledger._leases._beat(ledger._leases._live.here())
 
 
 async def test_a_long_call_outlives_many_leases(base: Store, clock: MovableClock, ledger: Ledger):

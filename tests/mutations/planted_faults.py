@@ -160,11 +160,11 @@ FAULTS = (
     Fault(
         "a grow forgets the last counter in Lua",
         "stores/lua/grow.lua",
-        "  settle(known, STATUS_GROWN,",
+        "  write_change(known, STATUS_GROWN,",
         "  known.target_list = {spread(targets, 1, math.max(1, #targets - 1))}\n"
         "  known.target_list.changes = {}\n"
         "  known.target_list.totals = {}\n"
-        "  settle(known, STATUS_GROWN,",
+        "  write_change(known, STATUS_GROWN,",
     ),
     Fault(
         "a repeated reserve is known by what its hold has grown to",
@@ -322,7 +322,7 @@ FAULTS = (
         "adjustments are not told apart",
         "stores/lua/adjust.lua",
         "do add(change.target.counter, 'adjusted', change.spent) end",
-        "do keep(change.target, NOW) end",
+        "do touch(change.target, NOW) end",
     ),
     # What came to nothing.
     Fault(
@@ -721,7 +721,7 @@ FAULTS = (
     Fault(
         "an unprotected hold is left to expire",
         "ledger/reserving.py",
-        "            self._leases.keep(hold)\n        # Where only",
+        "            self._leases.start_extending(hold)\n        # Where only",
         "            pass\n        # Where only",
     ),
     Fault(
@@ -1149,7 +1149,7 @@ FAULTS = (
     Fault(
         "a counter that the previous format held on never ends",
         "stores/lua/_changes.lua",
-        "  if record.is_previous then keep_all(record.target_list, NOW) end\n",
+        "  if record.is_previous then touch_all(record.target_list, NOW) end\n",
         "",
     ),
     Fault(
@@ -1282,7 +1282,7 @@ FAULTS = (
     Fault(
         "Lua is told of no state that it has ended",
         "stores/redis/generated.py",
-        "return all(_ending(op, state) in model.TELLS_RECORDED for op in _ENDING_OPS)",
+        "return all(_ending(op, state) in model.RETURNS_RECORDED for op in _ENDING_OPS)",
         "return False",
     ),
     Fault(
@@ -1319,7 +1319,7 @@ FAULTS = (
         "an adjustment of nothing keeps a counter in Lua",
         "stores/lua/adjust.lua",
         "  book(changes, NOW)\n",
-        "  book(changes, NOW)\n  for _, target in ipairs(targets) do keep(target, NOW, true) end\n",
+        "  book(changes, NOW)\n  for _, target in ipairs(targets) do touch(target, NOW, true) end\n",
     ),
     Fault(
         "a script that the server forgot is an outage",

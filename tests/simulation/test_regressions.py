@@ -121,7 +121,7 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     async def look_for_nothing(_: StoreMonitor) -> None: ...
 
     with monkeypatch.context() as patch:
-        patch.setattr(endings, "TELLS_RECORDED", frozenset())
+        patch.setattr(endings, "RETURNS_RECORDED", frozenset())
         assert "no span tells" in told(A_COPY_THAT_OVERTAKES_ITS_CALL)
     with monkeypatch.context() as patch:
         patch.setattr(StoreMonitor, "learn_latest", lambda *_: None)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import TELLS_RECORDED, Balance, Expire, Extend, State, Status
+from budget_middleware.core.model import RETURNS_RECORDED, Balance, Expire, Extend, State, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
@@ -130,7 +130,7 @@ async def test_the_table_of_verbs_and_states(store: Store, clock: MovableClock, 
     assert answer.status == status
     assert await figures(store) == (spent, reserved)
     assert await figures(store, TEAM) == ("0.00", "0.00")
-    if answer.status in TELLS_RECORDED:
+    if answer.status in RETURNS_RECORDED:
         assert answer.recorded is not None
         assert answer.recorded.state is STATES[state]
         assert answer.recorded.asked == HELD.asked

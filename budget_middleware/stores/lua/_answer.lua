@@ -1,6 +1,6 @@
 -- How every verb begins and ends. What an answer has stands in `redis/replies.py`. `recorded` is the text of what was known
 -- instead; `records` are those of the
--- journal that the verb wrote; `written` is how many entries they have, also those that it does not tell.
+-- journal that the verb wrote; `written` is how many entries they have, also those that it does not return.
 
 local shown = {}
 

@@ -38,11 +38,11 @@ local REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS, JOURN
 local HOLDS, TOTALS, JOURNAL, VOIDED
 
 -- What it has read, and what it has changed and not yet written.
-local generation, limits_version, seq, written_seq, bookings, entries, is_format_told
+local generation, limits_version, seq, written_seq, bookings, entries, is_format_recorded
 local is_nothing_due, changed_counters, changed_totals, waiting_in
 local is_waited_for, freed_accounts
 
--- Of the verb that is being done. Entries of leases that it expired in passing are told whether wanted or not.
+-- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
 local trace, wants_entries, records, seq_before
 
 -- What targets say stays in memory from call to call where the server keeps a script's functions (`redis/scripts.py`): texts as

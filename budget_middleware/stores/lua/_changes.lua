@@ -4,7 +4,7 @@
 
 local NO_CHANGE = {text = '0', number = 0, signed = ''}
 
--- What a figure gains: as text, as a number, and as the journal tells it.
+-- What a figure gains: as text, as a number, and as the journal has it.
 local function change_to(after, before)
   local text = difference(after, before)
   local number = tonumber(text)
@@ -46,13 +46,13 @@ local function book(changes, lasts)
     if spent.number ~= 0 then add(target.counter, 'spent', spent) end
     if reserved.number ~= 0 then add(target.counter, 'reserved', reserved) end
     if is_waited_for and (reserved.number < 0 or spent.number < 0) then freed_accounts[target.account] = true end
-    keep(target, lasts)
+    touch(target, lasts)
   end
 end
 
 -- The previous format takes the end from a counter that is held on.
-local function keep_all(targets, lasts)
-  for _, target in ipairs(targets) do keep(target, lasts, true) end
+local function touch_all(targets, lasts)
+  for _, target in ipairs(targets) do touch(target, lasts, true) end
 end
 
 -- What is reserved in all changes with it, once for each unit.
@@ -75,9 +75,9 @@ local function remembered_ms(state, status)
   return is_forgotten_early(status) and REMEMBER_RELEASED_MS or REMEMBER_MS
 end
 
--- Writes what a reservation, whose counters are loaded, has become: it had these amounts booked and held, and stood in the
--- indexes with this deadline ('' for none).
-local function settle(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
+-- Writes the new state of a reservation, whose counters are loaded. Before, it had these amounts booked and held, and this
+-- deadline in the indexes ('' for none).
+local function write_change(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
   local booked, held = figures_of(record)
   local changes = changes_of(record.target_list, booked, booked_before, held, held_before)
   local entry = changes[1] and record_of(record.id, status, changes, reserve_trace, tail, reserved_at)
@@ -95,7 +95,7 @@ local function settle(record, status, booked_before, held_before, due_before, re
   write_reservation(record, remembered_ms(record.state, status))
   book(changes, record.due == '' and NOW or tonumber(record.due))
   add_to_totals(record.target_list, changes)
-  if record.is_previous then keep_all(record.target_list, NOW) end
+  if record.is_previous then touch_all(record.target_list, NOW) end
 end
 
 -- Ends or expires a reservation whose counters are loaded. What is not pending forgets what only a hold needs. A release also
@@ -105,7 +105,7 @@ local function become(record, status, state, charge, actual, tail, reserved_at)
   local due_before, reserve_trace = record.due, status == STATUS_EXPIRED and record.trace or ''
   record.state, record.charge, record.actual = state, charge, actual
   record.held, record.due, record.trace, record.seq = '', '', '', ''
-  settle(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
+  write_change(record, status, booked_before, held_before, due_before, reserve_trace, tail, reserved_at)
 end
 
 local function expire(record, charge, tail)

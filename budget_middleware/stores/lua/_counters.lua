@@ -1,7 +1,7 @@
 -- Counters: a hash with spent, reserved, adjusted (the part of spent that operators added by hand) and, after a repair,
 -- `repaired`: the seq of its entry. They change here first, and in the store at the end of the call.
 
--- Figures are kept as they were told, and as numbers beside them: a text that is still the same is sound.
+-- Figures are kept as the texts that were read, and as numbers too: a text that has not changed is sound.
 local function set_figure(counter, numbers, name, text)
   if text == counter[name] then return end
   if not is_whole(text) then
@@ -22,7 +22,7 @@ local function load_counters(targets)
       set_figure(counter, numbers, 'adjusted', figures[3] or '0')
       counter.repaired, counter.is_there = figures[4], figures[1] or figures[2] or figures[3] or figures[4]
       counter.as_of, counter.adjusted_in_store = this_call, counter.adjusted
-      counter.is_changed, counter.kept_until = false, false
+      counter.is_changed, counter.lasts_until = false, false
     end
   end
   targets.as_of = this_call
@@ -43,26 +43,26 @@ local function add(counter, name, change)
   end
 end
 
--- Marks a counter to be written. It is kept until a time after its window's end or after what happens to it last (`lasts`),
--- whichever is later; a total has no end. It has that time from the beginning, and gets a later one only where its window
--- is over before, or where the previous format took its end from it (`is_endless`).
-local function keep(target, lasts, is_endless)
+-- Marks a counter as changed, so that it is written. Its key expires some time after its window's end or after its last change
+-- (`lasts`), whichever is later; that of a total never does. A new counter gets that time at once, an old one a later time only
+-- if its window is over, or if the previous format had removed its expiry (`is_endless`).
+local function touch(target, lasts, is_endless)
   local counter = target.counter
   if not counter.is_changed then
     counter.is_changed = true
     changed_counters[#changed_counters + 1] = counter
   end
   if (lasts > target.ends or is_endless or not counter.is_there) and target.ends < FOREVER_MS then
-    counter.kept_until = math.max(target.ends, lasts, counter.kept_until or 0)
+    counter.lasts_until = math.max(target.ends, lasts, counter.lasts_until or 0)
   end
 end
 
--- A counter that is not there reads as one that shows nothing. One that was repaired is kept: it knows up to which seq.
+-- A missing counter reads as one at zero. A repaired one is not dropped: it knows up to which seq it was repaired.
 local function shows_nothing(counter)
   return counter.spent == '0' and counter.reserved == '0' and counter.adjusted == '0' and not counter.repaired
 end
 
--- One that is back at nothing is dropped: whoever sends random tokens must not leave a counter for each of them.
+-- A counter that is back at zero is dropped: random tokens must not leave a counter each.
 local function write_counters()
   for _, counter in ipairs(changed_counters) do
     if not shows_nothing(counter) then
@@ -71,7 +71,7 @@ local function write_counters()
       else
         call('HSET', counter.key, 'spent', counter.spent, 'reserved', counter.reserved, 'adjusted', counter.adjusted)
       end
-      if counter.kept_until then call('PEXPIRE', counter.key, whole(counter.kept_until + COUNTERS_MS - NOW)) end
+      if counter.lasts_until then call('PEXPIRE', counter.key, whole(counter.lasts_until + COUNTERS_MS - NOW)) end
     elseif counter.is_there then
       call('DEL', counter.key)
     end

@@ -46,10 +46,10 @@ end
 -- Texts are put together in one step: each `..` in parentheses would make one more.
 local function line_of(change)
   local counter, spent, reserved = change.target.counter, change.spent.signed, change.reserved.signed
-  local tells_spent = spent ~= '' or counter.spent ~= '0'
-  local tells_reserved = reserved ~= '' or counter.reserved ~= '0'
-  return change.target.line .. (tells_spent and ' spent=' or '') .. (tells_spent and counter.spent or '') .. spent
-    .. (tells_reserved and ' reserved=' or '') .. (tells_reserved and counter.reserved or '') .. reserved
+  local shows_spent = spent ~= '' or counter.spent ~= '0'
+  local shows_reserved = reserved ~= '' or counter.reserved ~= '0'
+  return change.target.line .. (shows_spent and ' spent=' or '') .. (shows_spent and counter.spent or '') .. spent
+    .. (shows_reserved and ' reserved=' or '') .. (shows_reserved and counter.reserved or '') .. reserved
 end
 
 local lines = {}

@@ -22,7 +22,7 @@ local function read_head(record)
   return tonumber(at), tonumber(booked), tonumber(held)
 end
 
--- The last record of the journal or of the voided ones, if it is beyond what the meta hash tells, and its seq.
+-- The last record of the journal or of the voided ones, if it is beyond the seq of the meta hash, and its seq.
 local function newest_record(last)
   local newest, score
   for _, records_of in ipairs({JOURNAL, VOIDED}) do
@@ -50,7 +50,7 @@ local function load_meta()
   if is_newer(meta[6]) then fail('this store ' .. newer(meta[6])) end
   is_waited_for = (tonumber(meta[7]) or 0) > NOW
   -- Without its seq a generation is nobody's.
-  generation, limits_version, is_format_told = meta[2] and meta[1], version, meta[6] ~= false
+  generation, limits_version, is_format_recorded = meta[2] and meta[1], version, meta[6] ~= false
   -- Limits whose version is lost are none that a gateway knows.
   if not generation and version == '0' and call('EXISTS', PREFIX .. KEY_LIMITS) == 1 then limits_version = whole(NOW) end
   seq, bookings, entries = tonumber(last), tonumber(booked), tonumber(held)
@@ -65,9 +65,9 @@ local function ensure_generation()
     generation = TOKEN
     call('HSET', META, 'generation', generation, 'seq', whole(seq), 'limits_version', limits_version)
   end
-  if not is_format_told then
+  if not is_format_recorded then
     call('HSET', META, 'format', FORMAT)
-    is_format_told = true
+    is_format_recorded = true
   end
 end
 

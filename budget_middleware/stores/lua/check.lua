@@ -1,5 +1,5 @@
 -- Try every command that the scripts use, on keys of its own, and leave nothing behind: what the server does not know, or
--- does not allow, is told when a worker starts and not by its first request.
+-- does not allow, is reported when a worker starts, and not by its first request.
 
 function verbs.check()
   local text, hash, set = PREFIX .. 'check:text', PREFIX .. 'check:hash', PREFIX .. 'check:set'

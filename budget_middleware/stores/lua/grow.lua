@@ -24,7 +24,7 @@ function verbs.grow(id, to, lease_ms, tail, wanted)
   check_not_full(targets, held, known.held)
   local booked_before, held_before = figures_of(known)
   known.held, known.due = held, whole(deadline)
-  settle(known, STATUS_GROWN, booked_before, held_before, due_before, '', tail)
+  write_change(known, STATUS_GROWN, booked_before, held_before, due_before, '', tail)
   outlive(targets, deadline)
   is_nothing_due = is_nothing_due and deadline > NOW
   return answer(STATUS_GROWN, nil, targets)

@@ -1,6 +1,6 @@
 -- Some counters, by their names, one a line, and what should explain them, read in one instant.
 -- Returns {seq, lines}: for each counter `spent reserved adjusted|held …|due …`, or an empty line where it is damaged. held and
--- due are the amounts of its pending reservations, unsummed because their sum may exceed what a Lua number can tell.
+-- due are the amounts of its pending reservations, unsummed because their sum may exceed what a Lua number can hold.
 
 local function inspect_one(name)
   local figures = call('HMGET', PREFIX .. KEY_COUNTER .. ':' .. name, 'spent', 'reserved', 'adjusted')

@@ -74,7 +74,7 @@ function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, w
   local record = new_reservation(id, reservation_key(id), STATE_PENDING, packed, targets)
   record.asked, record.held, record.charge = asked, asked == '0' and '' or asked, charge
   record.made, record.due, record.trace = NOW_MS, whole(deadline), trace
-  settle(record, STATUS_RESERVED, '', '', '', '', '')
+  write_change(record, STATUS_RESERVED, '', '', '', '', '')
   is_nothing_due = is_nothing_due and deadline > NOW
   return answer(STATUS_RESERVED, nil, targets, rejection)
 end

@@ -1,5 +1,5 @@
 -- Set what a worker knew of limits before the store lost writes, wherever the store has nothing newer. The worker knew it as
--- of a version of a generation; '1' where it saw the loss itself: a new lineage then tells the other workers to write back
+-- of a version of a generation; '1' where it saw the loss itself: a new lineage then makes the other workers write back
 -- what they knew. Then how many changes the log keeps, for how long it is remembered what was written back (milliseconds),
 -- the periods, and for each pattern three words: itself, its shape, and its limits in the order of the periods with spaces
 -- between them ('.' where it had none). Several workers may do so, in any order: of each limit what was

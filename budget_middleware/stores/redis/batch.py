@@ -13,10 +13,10 @@ VerbReply = list[Any]
 
 
 class Batch:
-    """Verbs to go in one call, in this order; what becomes of one of them is nothing to the others.
+    """Verbs that go in one call, in this order; each succeeds or fails on its own.
 
-    For a wire it is who waits for the reply. What that reply means, its sender knows: ``on_reply`` is called with it,
-    and shares it out (`share`) or tells all who wait that there is none (`set_exception`).
+    To a wire, a batch is the waiter for the reply. It passes the reply to ``on_reply``, which distributes it to the
+    waiting verbs (`share`), or fails all of them (`set_exception`).
     """
 
     __slots__ = ("_on_reply", "is_repeatable", "token", "waiting", "words")
@@ -60,10 +60,10 @@ class Batch:
             else:
                 waiting.set_exception(refusal(str(verb_reply)))
 
-    # What a wire asks of who waits for a reply.
+    # The protocol of a wire's waiter.
 
     def done(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether no verb waits any more."""
         for waiting in self.waiting:  # noqa: SIM110 - asked for each reply, and a generator costs more than the loop
             if not waiting.done():
                 return False

@@ -115,7 +115,7 @@ def _word(state: State | None) -> str:
 
 
 def _has_ended(state: State) -> bool:
-    return all(_ending(op, state) in model.TELLS_RECORDED for op in _ENDING_OPS)
+    return all(_ending(op, state) in model.RETURNS_RECORDED for op in _ENDING_OPS)
 
 
 def _journaled() -> Iterator[tuple[Op, Status]]:

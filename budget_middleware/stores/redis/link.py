@@ -1,17 +1,21 @@
-"""How a store reaches its server: which verbs go together, what each call carries, and what becomes of its reply.
+"""Sends the verbs of a store to its server in batches, and interprets the replies.
 
-Theory of operation. Requests' verbs of one moment go in one script call, a `Batch`. Everything goes one way down and
-one way up, and what a reply means is decided here alone:
+Theory of operation. The verbs that requests send in one turn of the event loop go in one script call, a `Batch`. Calls
+go down one path, replies come up one path, and only this module decides what a reply means:
 
     verb ──> _ask ──> Batch ──> _send ──────────────────> Wire
                         │         └ _deliver (a task): no wire yet, or the server lacks the script
     reply <── share <── _take_reply <──────────────────── Wire
                           ├ no such script or function: nothing was applied; delivered again with the script's text
-                          ├ an error: StoreRefused for all, and a server that cannot do the work is left
-                          └ not the reply to this call: the connection cannot be trusted, and is broken off
+                          ├ an error: StoreRefused for all; the link leaves a server that cannot do the work
+                          └ not the reply to this call: the connection cannot be trusted, and is closed
 
-A verb that is alone, on a wire that owes no reply, goes at once. Else it waits for the end of this turn of the event
-loop, or for TOGETHER_MAX verbs: one call with sixteen verbs costs the server far less than sixteen calls.
+A single verb on an idle wire is sent at once. Otherwise verbs wait for the end of this turn of the event loop, or for
+TOGETHER_MAX of them: one call with sixteen verbs costs the server far less than sixteen calls.
+
+A server forgets scripts (SCRIPT FLUSH, a failover). So a batch may be refused as unknown: nothing was applied, and the
+same batch is delivered once more, with the script's text. Any other silence leaves its fate open: the batch fails with
+StoreUnavailable, and the ledger repeats its verbs by their ids.
 """
 
 import asyncio
@@ -48,7 +52,7 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
-        # Whoever comes next will be alone too, most likely, and gains nothing by waiting for others.
+        # Then the next one will most likely be alone too, and gains nothing by waiting for others.
         self.was_alone = True
         self.under_way: set[asyncio.Task[None]] = set()
 
@@ -192,7 +196,7 @@ class RedisLink:
             batch.set_exception(error)
 
     async def _call(self, *verb: str) -> VerbReply:
-        """What another verb (its name, trace and arguments) tells. StoreUnavailable or StoreRefused."""
+        """Send one other verb (its name, trace and arguments). Raises StoreUnavailable or StoreRefused."""
         batch = Batch(self._take_reply)
         reply = batch.add(verb)
         self._take_reply(batch, await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
@@ -208,7 +212,7 @@ class RedisLink:
             reply = await wire.call("EVALSHA", script.digest, *words)
             if not _is_unknown_script(reply):
                 return reply
-        # Whoever calls after this on the same wire will find the script known.
+        # Later calls on this wire find the script known.
         wire.commands[script.digest] = "EVALSHA", script.digest
         reply_to_text = wire.call("EVAL", script.text, *words)
         if script is self._request_script:
@@ -223,7 +227,7 @@ def _is_unknown_script(reply: Reply) -> bool:
 
 
 def _fail_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
-    # By an event loop that closes, perhaps before the first step: who waits may have one more try.
+    # By an event loop that closes, perhaps before the first step: the caller may try once more.
     if delivered.cancelled():
         batch.set_exception(StoreUnavailable("the event loop closes"))
 

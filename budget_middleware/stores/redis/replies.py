@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from budget_middleware.core.model import (
-    TELLS_RECORDED,
+    RETURNS_RECORDED,
     Answer,
     Balance,
     Counter,
@@ -53,7 +53,7 @@ def answer_of(
         fields.generation,
         fields.seq,
         int(fields.limits_version),
-        unpack_reservation(id_, fields.recorded) if fields.recorded and status in TELLS_RECORDED else None,
+        unpack_reservation(id_, fields.recorded) if fields.recorded and status in RETURNS_RECORDED else None,
         _rejection(fields.rejection, targets, asked) if fields.rejection else None,
         tuple(_entries_of(fields.records)) if fields.records else (),
         fields.written,

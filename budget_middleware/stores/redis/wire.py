@@ -2,15 +2,21 @@
 
     calls ──> server ──> replies, in the order of the calls
 
-Nobody waits for a free connection, and a call costs no timer and no task of its own. A caller that gives up takes
-nothing from the others: the reply to its call comes in its place and is dropped. A call that the server refuses is
-refused alone. While the server is silent the wire takes no new calls, and those that it has may still be answered; the
-first byte makes it usable again. When it breaks, all of them are told that they got no answer, and so is who calls
-after that: at once, for a call that was never sent is no silence.
+Theory of operation. No call waits for a free connection, and none has a timer or a task of its own. A caller that gives
+up does not affect the others: the reply to its call arrives in its place and is dropped. An error reply fails only its
+own call. While the server is silent the wire takes no new calls, and earlier ones may still be answered; the first byte
+makes it usable again. When the connection breaks, all waiting calls fail with StoreUnavailable. So does every later
+call, at once: a call that was never sent proves no silence.
 
-Silence is counted by a `LoopClock`, from the last byte that came: as long as the server sends anything, it works
-through the calls of a burst in their order, and a worker that is late itself has first to read what has arrived. What
-counts begins when the call is sent: how long its caller had waited before is nothing to the server.
+    usable ── no byte for LATE of the time-out ──> late ── all its calls timed out ──> closed
+       ^                                             │                                   ^
+       └────────────── a byte arrives ───────────────┘     retired ── its last reply ────┘
+
+A late wire takes no new calls: they go to another one. A retired wire was replaced by another.
+
+A `LoopClock` measures silence from the last byte received: as long as the server sends anything, it is working through
+the calls of a burst in their order, and a worker that is late itself first has to read what has arrived. A call's
+silence begins when it is sent; the time that its caller had waited before does not count.
 """
 
 import asyncio
@@ -33,7 +39,7 @@ NO_REPLY = object()
 
 
 class Waiter(Protocol):
-    """Who waits for a reply: a future, or what shares the reply out."""
+    """Receives a reply: a future, or a batch that distributes it."""
 
     def done(self) -> bool: ...
     def set_result(self, reply: Reply, /) -> None: ...
@@ -62,7 +68,7 @@ class Wire(asyncio.Protocol):
         self.commands: dict[str, tuple[str, str]] = {}
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
-        # Text that is no UTF-8 must not stop the replies behind it: whoever reads it finds it damaged.
+        # Text that is no UTF-8 must not stop the replies after it: its reader will find it damaged.
         self._reader = hiredis.Reader(encoding="utf-8", errors="surrogateescape", notEnoughData=NO_REPLY)
         self._transport: asyncio.WriteTransport | None = None
         self._waiting: deque[tuple[float, Waiter]] = deque()
@@ -90,7 +96,7 @@ class Wire(asyncio.Protocol):
         return reply
 
     def send(self, waiter: Waiter, *words: Argument) -> None:
-        """Send a command; ``waiter`` is told its reply, or StoreUnavailable where none comes."""
+        """Send a command; ``waiter`` gets its reply, or StoreUnavailable if none comes."""
         # Packed first: what cannot be sent must not be waited for.
         packed = hiredis.pack_command(words)  # type: ignore[arg-type]  # Its stub forgets that there may be several.
         if self._transport is None:
@@ -108,7 +114,7 @@ class Wire(asyncio.Protocol):
             self.break_off("nobody waits for replies any more")
 
     def break_off(self, why: str) -> None:
-        """Let go of the connection; whoever waits gets no answer."""
+        """Close the connection; waiting calls get no answer."""
         waiting, self._waiting = self._waiting, deque()
         for _, reply in waiting:
             _fail(reply, why)
@@ -147,7 +153,7 @@ class Wire(asyncio.Protocol):
         if self._waiting and all(reply.done() for _, reply in self._waiting):
             self.break_off("nobody waits for replies any more")
 
-    # What the event loop tells.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asked for its class: uvloop's are of none of asyncio's.
