@@ -4,6 +4,9 @@ import pytest
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Basis, Expectation, answer_seen
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.estimates import estimate_for
+from budget_middleware.settings import load
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.testing import MovableClock, ScriptedApp, call, event_stream, json_answer
 from tests.request.bench import Bench
@@ -249,3 +252,17 @@ async def test_a_lease_that_runs_out_books_what_is_expected(memory: Bench, clock
     # The prior's mean, at a tenth of a cent a token; the true cost takes its place.
     assert seen == [(1_024_000_000, 0)]
     assert await memory.figures() == ("0.10", "0.00")
+
+
+# What an operator is told of it.
+
+
+async def test_an_operator_is_told_what_the_next_request_holds(bench: Bench, prices: str):
+    guard = learned_guard(bench, ScriptedApp(*completion(100)))
+    teach(guard, 100, 200)
+    await guard.ledger.learner.share()
+    settings = load(**LEARNED, prices=prices)
+    row = await estimate_for(OperatorContext(settings, bench.reader, guard.ledger), "plain", KEY)
+    assert row is not None
+    assert float(row.held) * 1_000 == await estimate_of(guard)
+    assert (row.by, row.why.partition(", ")[2]) == ("key", "learnt from 187 answers of this account")
