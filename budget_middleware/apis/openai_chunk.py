@@ -1,6 +1,6 @@
-"""The ordinary answer of a chat or a completion, and the ordinary chunk of one: text, calls of functions, usage.
+"""Typed structs for ordinary answers and stream chunks of chats and completions: text, function calls, usage.
 
-See `ordinary` for the rules that these types keep; `openai_chat` and `openai_usage` read everything else.
+See `ordinary` for the rules that these types follow; `openai_chat` and `openai_usage` read everything else.
 """
 
 import re
@@ -14,7 +14,7 @@ from budget_middleware.apis.ordinary import Count, EventPart, FailureFields, Ign
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.usage import Usage
 
-# Quotes inside a JSON string are escaped, so this is a key wherever it stands.
+# Quotes inside a JSON string are escaped, so a match is always a key.
 _NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|(?<=\{)\s*"usage"\s*:\s*null\s*,')
 # As most serializers write it.
 _USUAL_NULLS: Final = (b',"usage":null', b', "usage": null')
@@ -98,7 +98,7 @@ class _OutputDetails(EventPart, forbid_unknown_fields=True):
 
 
 class _Usage(EventPart, forbid_unknown_fields=True):
-    """A usage whose parts are within their totals, and these add up: there is nothing to reconcile."""
+    """A usage with parts within their totals, and totals that add up: there is nothing to reconcile."""
 
     prompt_tokens: Count
     completion_tokens: Count
@@ -121,14 +121,14 @@ class _Usage(EventPart, forbid_unknown_fields=True):
 
 
 class Completion(OrdinaryEvent, FailureFields, kw_only=True):
-    """An ordinary answer, whole."""
+    """An ordinary answer whose body is one document."""
 
     choices: Sequence[_Choice]
     model: Name | None = None
     service_tier: Name | None = None
     usage: _Usage | msgspec.UnsetType | None = msgspec.UNSET
     object: Literal["chat.completion", "chat.completion.chunk", "text_completion", ""] | None = None
-    # A usage elsewhere, and what a search has found.
+    # A usage in another place, and search results: only the full reader reads these.
     type: None = None
     x_groq: None = None
     metrics: None = None
@@ -164,12 +164,12 @@ class Completion(OrdinaryEvent, FailureFields, kw_only=True):
 
 
 class Chunk(Completion, kw_only=True):
-    """An ordinary chunk of one."""
+    """An ordinary chunk of a streamed answer."""
 
     choices: Sequence[_ChunkChoice]
 
     def without_usage(self, data: bytes) -> bytes | None:
-        """The chunk without `"usage": null`. Whether one that tells a usage is passed on, the full reader decides."""
+        """The chunk without `"usage": null`; None if it has a usage, which the full reader has to hide."""
         if self.usage is msgspec.UNSET:
             return data
         return without_null_usage(data) if self.usage is None else None
@@ -183,10 +183,10 @@ _TOP_LEVEL_USAGE: Final = msgspec.json.Decoder(_TopLevelUsage)
 
 
 def without_null_usage(data: bytes) -> bytes:
-    """A chunk that has `"usage": null`, without it; the chunk as it is, if it has several of these or is not plain."""
+    """The chunk without its one `"usage": null`; unchanged if it has several, or if one may be nested or escaped."""
     for null in _USUAL_NULLS:
         shorter = data.replace(null, b"", 1)
-        # The only one is the chunk's own, and not one of an object in it.
+        # The only one: so it is the chunk's own, and not that of an object in it.
         if len(shorter) < len(data) and _has_no_usage(shorter):
             return shorter
     shorter, cuts = _NULL_USAGE.subn(b"", data)
@@ -194,7 +194,7 @@ def without_null_usage(data: bytes) -> bytes:
 
 
 def _has_no_usage(data: bytes) -> bool:
-    """Whether the key stands nowhere in it, and none can be written in escapes."""
+    """Whether the key is absent, also in an escaped spelling."""
     return data.find(b'"usage"') < 0 and (_BACKSLASH not in data or data.find(b"\\u") < 0)
 
 

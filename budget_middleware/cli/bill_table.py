@@ -1,4 +1,4 @@
-"""A bill as people read it: a row for each class, and a sum that is exactly what was booked."""
+"""Prints a bill as a table: a row for each class of usage, and a sum that is exactly the booked amount."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -12,7 +12,7 @@ _COLUMNS: Final = ("unit", "count", "rate_usd", "per", "usd", "source")
 
 
 def print_bill(bill: BillRow) -> None:
-    """Write the table, and below it what its reader must know."""
+    """Print the table, and below it the note on how sure the amount is."""
     columns = [*_COLUMNS, "model"] if len(bill.models) > 1 else _COLUMNS
     Table().write([{name: row[name] for name in columns} for row in _rows(bill)])
     if bill.note:
@@ -39,7 +39,7 @@ def _amount_row(what: str, amount_usd: str, *, count: object = "") -> Row:
 
 
 def print_reservation_bill(bill: ReservationBill | None, id_: str) -> None:
-    """Write the bill of a reservation, after a line on who has booked it if that was another one."""
+    """Print the bill of a reservation. If another reservation booked it, the heading names that one."""
     if bill is None:
         print_line("No itemized bill is stored for it, or none that this version can read.")
         return

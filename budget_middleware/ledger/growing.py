@@ -1,4 +1,4 @@
-"""Asks the store to hold more for the answers that outgrow what is held for them. See `growth`."""
+"""Sends the verb `grow` for answers that cost more than their holds. See `growth` for when and how much."""
 
 import logging
 from functools import partial
@@ -19,7 +19,7 @@ _log = logging.getLogger("budget_middleware")
 
 
 class Growing:
-    """The grows of one ledger, each a call that is made once."""
+    """Grows the holds of one ledger. Each call is made once: the next growth or heartbeat makes up for a lost one."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Growing:
         self._lease_ms = lease_ms
 
     def begin(self, hold: Hold) -> None:
-        """Have as much held as the answer shows, in a task of the ledger's own."""
+        """Grow the hold to what the answer costs so far, in a task of the ledger's own."""
         growth = hold.growth
         if growth is None:
             return
@@ -50,17 +50,17 @@ class Growing:
 
     async def _grow(self, hold: Hold, growth: Growth) -> None:
         try:
-            # The answer may outgrow meanwhile what was asked for; once it is over, its ending says what it cost.
+            # Meanwhile the answer may outgrow the new amount too. Once it is over, its ending books the cost.
             while growth.is_outgrown and hold.growth is growth:
                 await self.ask(hold, growth)
         except (StoreUnavailable, StoreRefused) as error:
             ids = log_ids(hold.id, hold.reserve_trace)
-            _log.warning("%s outgrows what is held for it, and could not grow: %s", hold.id, error, extra=ids)
+            _log.warning("%s costs more than it holds, and could not grow: %s", hold.id, error, extra=ids)
         finally:
             growth.is_asking = False
 
     async def grow_to(self, hold: Hold, nanos: int, *, reason: str) -> bool:
-        """Have at least so much held; whether that is so now. The next heartbeat tries again where it is not."""
+        """Grow the hold to at least this amount; whether it holds that now. If not, the next heartbeat tries again."""
         growth = hold.growth
         if growth is None:
             return False
@@ -73,7 +73,7 @@ class Growing:
         return growth.held_nanos >= nanos
 
     async def grow_by_age(self, hold: Hold) -> Answer | None:
-        """For a heartbeat: grow by what can be told without the answer's text; None where the lease is all to renew.
+        """For a heartbeat: grow by the age of the answer; None if there is only the lease to renew.
 
         Raises StoreUnavailable or StoreRefused.
         """
@@ -90,7 +90,7 @@ class Growing:
             growth.is_asking = False
 
     async def ask(self, hold: Hold, growth: Growth) -> Answer:
-        """Have the store hold what is wanted, and renew the lease. Raises StoreUnavailable or StoreRefused."""
+        """Ask the store to hold the wanted amount and renew the lease. Raises StoreUnavailable or StoreRefused."""
         verb = Grow(hold.id, Amounts(usd=growth.wanted_nanos), self._lease_ms, reason=growth.reason)
         call = self._calls.begin(
             Op.GROW,

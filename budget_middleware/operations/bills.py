@@ -1,4 +1,4 @@
-"""A bill as rows: one for each class, which with the amounts and the rounding come to exactly what was booked."""
+"""A bill as rows. Its lines (one for each class), amounts and rounding add up to exactly the booked amount."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ _MILLION: Final = 1_000_000
 _HOUR_MS: Final = 3_600_000
 _TOKENS: Final = frozenset(UsageClass) - FIELD_BY_PIECE.keys() - {UsageClass.REQUEST}
 _NOTES: Final = {
-    AmountKind.GATEWAY_COST: "The gateway's own cost, from a header, was believed: what was used is only counted.",
-    AmountKind.PROVIDER_COST: "The provider's own cost, from the answer, was believed: what was used is only counted.",
+    AmountKind.GATEWAY_COST: "Booked at the cost that the gateway's header names; the usage is only counted.",
+    AmountKind.PROVIDER_COST: "Booked at the cost that the answer itself names; the usage is only counted.",
     AmountKind.ESTIMATE: "Booked at the estimate: no usage was seen.",
     AmountKind.HIDDEN_OUTPUT: "No usage was seen, and some output cannot be counted: raised to the estimate.",
     AmountKind.EXPECTED_INPUT: "Booked at the expected input: no usage was seen before the call was cut off.",
@@ -27,7 +27,7 @@ _SEEN: Final = "No usage was seen: booked at the input and the output that were 
 
 @dataclass(frozen=True, slots=True)
 class BillLineRow:
-    """What so many of a unit cost; the rates and the amount are None where no price is listed."""
+    """The cost of a number of units; rates and amount are None if no price is listed."""
 
     unit: str
     count: int
@@ -49,7 +49,7 @@ class BillAmountRow:
 
 @dataclass(frozen=True, slots=True)
 class OmittedLines:
-    """The smaller lines, of which only the sum was kept."""
+    """The cheapest lines, of which only number and sum are stored."""
 
     lines: int
     usd: str
@@ -57,7 +57,7 @@ class OmittedLines:
 
 @dataclass(frozen=True, slots=True)
 class BillRow:
-    """Lines, amounts, omitted lines and rounding come to ``cost_usd``. ``note`` says how sure the amount is."""
+    """Lines, amounts, omitted lines and rounding add up to ``cost_usd``. ``note`` says how sure the amount is."""
 
     model: str | None
     lines: tuple[BillLineRow, ...]
@@ -71,7 +71,7 @@ class BillRow:
 
 
 def bill_row(bill: ItemizedBill, *, reason: str = "") -> BillRow:
-    """``reason`` is what the amount was decided by, as the journal tells it."""
+    """``reason`` is that of the journal entry: what the amount was decided by."""
     return BillRow(
         model=" ".join(bill.models) or None,
         lines=tuple(_line_row(line, model) for line, model in _lines_of(bill)),
@@ -125,7 +125,7 @@ def _line_row(line: BillLine, model: str) -> BillLineRow:
 
 
 def _sold_by(unit: str) -> tuple[int, str]:
-    """How many of a unit its rate is written for, and what so many are called."""
+    """The number of units that a rate is quoted for, and its name."""
     if unit in _TOKENS:
         return _MILLION, "1M tokens"
     if unit == UsageClass.CHARACTER:

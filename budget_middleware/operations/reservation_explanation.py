@@ -1,4 +1,4 @@
-"""What became of one reservation: asked, refused, held, expired, ended, and what it booked in the end."""
+"""Explains one reservation: its refusal or hold, growth, expiry and ending, and the amount that it booked."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +42,7 @@ class ReservationEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReservationExplanation:
-    """``outcome`` is one sentence. ``is_booked`` says whether there may be a bill, ``bill`` is there if it was kept."""
+    """``outcome`` is one sentence. ``is_booked``: there may be a bill; ``bill`` is None if none is stored."""
 
     reservation_id: str
     outcome: str
@@ -58,7 +58,7 @@ class ReservationExplanation:
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """All that is known of an id. ``hold`` is there while it is pending and its lease lasts."""
+    """All that the store has on an id. ``hold``: while it is pending and its lease lasts."""
 
     id: str
     now_ms: int
@@ -72,7 +72,7 @@ class _Life:
 
     @property
     def booked(self) -> Amounts:
-        """What it added to *spent* of one of its counters of each unit, as to all others of that unit."""
+        """What it added to *spent*, by unit: the same on each of its counters of that unit, so one of them is read."""
         first = {entry.counter.unit: entry.counter for entry in reversed(self.entries)}
         return Amounts(
             *(sum(entry.spent_delta for entry in self.entries if entry.counter == first.get(unit)) for unit in Unit)
@@ -82,7 +82,7 @@ class _Life:
 async def explain_reservation(
     context: OperatorContext, id_: str, *, trace_url: str | None = None
 ) -> ReservationExplanation | None:
-    """None where nothing is known of the id."""
+    """None if the store has nothing on the id."""
     life = await _read(context, id_)
     if not (life.entries or life.hold or life.refusals):
         return None
@@ -103,7 +103,7 @@ async def explain_reservation(
 
 
 async def _read(context: OperatorContext, id_: str) -> _Life:
-    # The journal before the holds: one that ends in between is told as held, with all that was so then.
+    # The journal before the holds: if it ends in between, it is explained as still held, which was true a moment ago.
     entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
     hold = next((hold for hold in await context.store.holds() if hold.id == id_), None)
     if hold is None and entries and entries[-1].status in _HELD:
@@ -115,7 +115,7 @@ async def _read(context: OperatorContext, id_: str) -> _Life:
 def _events(
     refusals: Iterable[tuple[LoggedRefusal, RefusalRow]], entries: Iterable[Entry]
 ) -> Iterator[ReservationEvent]:
-    """In the order of time."""
+    """Refusals and verbs, in the order of time."""
     events: list[tuple[int, RefusalRow | tuple[EntryRow, ...]]] = [
         *((refusal.time_ms, row) for refusal, row in refusals),
         *((verb[0].time_ms, tuple(map(EntryRow.of, verb))) for verb in _verbs(entries)),
@@ -147,7 +147,7 @@ def _outcome(life: _Life) -> str:
     if Status.EXPIRED in life.statuses:
         return f"its lease expired, and no ending has come since; it has booked {format_amounts(life.booked)}."
     if Status.RESERVED in life.statuses:
-        return "its lease is over; the next look at its counters gives back what it held."
+        return "its lease has expired; the next verb on its counters will release what it held."
     return f"an operator's change of {format_amounts(life.booked)}."
 
 

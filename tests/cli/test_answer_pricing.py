@@ -127,13 +127,11 @@ def test_costs_that_are_believed_say_so(cli: RunCli, save):
     usage = {**CHAT["usage"], "cost": 0.25}  # type: ignore[dict-item]
     ran = cli("price", "--answer", save({**CHAT, "usage": usage}))
     assert ran.out.splitlines()[-2].split() == ["sum", "0.25"]
-    assert ran.out.splitlines()[-1] == (
-        "The provider's own cost, from the answer, was believed: what was used is only counted."
-    )
+    assert ran.out.splitlines()[-1] == "Booked at the cost that the answer itself names; the usage is only counted."
     headed = b"HTTP/1.1 200 OK\r\nX-LiteLLM-Response-Cost: 0.125\r\n\r\n" + json.dumps(CHAT).encode()
     ran = cli("price", "--answer", save(headed))
     assert ran.out.splitlines()[-2].split() == ["sum", "0.125"]
-    assert "The gateway's own cost" in ran.out
+    assert "Booked at the cost that the gateway's header names" in ran.out
 
 
 def test_a_usage_that_contradicts_itself_says_so(cli: RunCli, save):

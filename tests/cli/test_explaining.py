@@ -268,7 +268,7 @@ async def test_what_was_released_and_what_expired(cli: RunCli, story: RedisStore
     gone = "7" * 32
     await story.reserve(reserve(gone, "0.10", month, charge="0.03", lease_s=0))
     due, _ = lines_of(cli("explain", gone).out)
-    assert due == "its lease is over; the next look at its counters gives back what it held."
+    assert due == "its lease has expired; the next verb on its counters will release what it held."
     await story.sweep(at_most=9)
     expired, lines = lines_of(cli("explain", gone).out)
     assert expired == "its lease expired, and no ending has come since; it has booked $0.03."

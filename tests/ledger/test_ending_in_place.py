@@ -1,4 +1,4 @@
-"""An ending in the caller's own task: as sure as one in a task of the ledger's own, and without that task."""
+"""`Ledger.end` runs an ending in the caller's task, with the same guarantees as `begin_ending`, which makes a task."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""A server on a host of its own, and gateways on others."""
+"""Network namespaces as hosts: a server on one, each gateway on another, and wires between them that can be cut."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def start_gateway(store_host: Host, tmp_path: Path) -> Iterator[StartGateway]:
 
 @pytest.fixture
 async def store(store_host: Host, tmp_path: Path) -> AsyncIterator[RedisStore]:
-    """The test's own way to the server, which no wire is part of."""
+    """The test's own connection to the server: a unix socket, which no cut wire affects."""
     store = RedisStore(f"unix://{tmp_path / 'valkey.sock'}", timeout_s=5)
     yield store
     await store.aclose()

@@ -1,4 +1,4 @@
-"""One reading of the credential: what every app must read alike, and the refusal of whatever else could hold one."""
+"""Credentials are read as every app reads them; what apps could read differently is refused."""
 
 import base64
 import re
@@ -104,11 +104,11 @@ def test_what_every_app_reads_alike(value, token):
     assert token_of(scope(("authorization", value))) == token
 
 
-@pytest.mark.parametrize("beside", [("x-api-key", "KEY"), ("authorization", "Bearer KEY"), ("api-key", "")])
+@pytest.mark.parametrize("other", [("x-api-key", "KEY"), ("authorization", "Bearer KEY"), ("api-key", "")])
 @pytest.mark.parametrize("value", ["Digest username=alice", "Token KEY", SIGNED.format("Bearer KEY")])
-def test_another_scheme_stands_alone(value, beside):
-    request = scope(("authorization", value), beside)
-    if not beside[1]:
+def test_another_scheme_stands_alone(value, other):
+    request = scope(("authorization", value), other)
+    if not other[1]:
         token_of(request)
         return
     with pytest.raises(AmbiguousTokenError, match="a credential and an authorization of another kind"):
@@ -133,7 +133,7 @@ REPEATED = {
 
 @pytest.mark.parametrize(("source", "request_"), REPEATED.items(), ids=REPEATED)
 async def test_a_source_that_is_repeated_with_another_value(source, request_):
-    """Starlette reads the first header and the last parameter, others the other one."""
+    """Starlette reads the first header and the last parameter; other frameworks do the opposite."""
     with pytest.raises(AmbiguousTokenError):
         await payers_of(f"team={source}", request_)
 
@@ -200,7 +200,7 @@ def test_no_app_reads_a_key_where_we_read_another_one(value):
 
 
 def assert_no_new_key(authorization: bytes) -> None:
-    """Whoever gets through with KEY is charged as KEY, as nobody's, or refused; never as somebody new."""
+    """If an app would accept KEY, we charge KEY or no key, or refuse the request; we never charge another key."""
     request = scope(("authorization", authorization))
     ours = reading_of(request)
     for name, read in READERS.items():
