@@ -13,6 +13,7 @@ from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.gated import TOKENS
 from tests.e2e.servers import uvicorn_worker, wait_for_socket
+from tests.gateways.running import running
 from tests.stores.audit import audit
 from tests.stores.verbs import whole_journal
 
@@ -62,10 +63,10 @@ class Worker:
 
 
 @pytest.fixture
-async def open_workers(tmp_path: Path, server_url: str, namespace: str) -> AsyncIterator[Callable[..., list[Worker]]]:
+def settings(tmp_path: Path, server_url: str, namespace: str) -> dict[str, str]:
     prices = tmp_path / "prices.toml"
     prices.write_text(PRICES)
-    env = {
+    return {
         "BUDGET_STORE_URL": server_url,
         "BUDGET_NAMESPACE": namespace,
         "BUDGET_PRICES": str(prices),
@@ -75,14 +76,18 @@ async def open_workers(tmp_path: Path, server_url: str, namespace: str) -> Async
         "BUDGET_PRIORITY": "header:x-priority",
         "RETRY_S": "3600",
     }
+
+
+@pytest.fixture
+async def open_workers(settings: dict[str, str], tmp_path: Path) -> AsyncIterator[Callable[..., list[Worker]]]:
     async with AsyncExitStack() as stack:
 
-        def open_all(count: int = 2, **settings: str) -> list[Worker]:
+        def open_all(count: int = 2, **others: str) -> list[Worker]:
             started = []
             for number in range(count):
                 socket, log = tmp_path / f"{number}.sock", tmp_path / f"{number}.log"
                 worker = uvicorn_worker(
-                    "tests.e2e.gated:app", listen=["--uds", str(socket)], env={**env, **settings}, log=log
+                    "tests.e2e.gated:app", listen=["--uds", str(socket)], env={**settings, **others}, log=log
                 )
                 started.append((socket, stack.enter_context(worker), log))
             for socket, process, log in started:
@@ -177,6 +182,28 @@ async def test_who_leaves_gives_up_or_finds_all_spent_holds_nothing(
     assert spent.result().json()["error"]["code"] == "budget_exhausted"
     assert await other.served() == []
     await _nothing_is_reserved(store, spent="0.20")
+
+
+@pytest.mark.parametrize("server", ["hypercorn", "granian"])
+async def test_other_servers_tell_who_leaves_while_it_waits(
+    settings: dict[str, str], tmp_path: Path, store: RedisStore, server: str
+):
+    with running("tests.e2e.gated:app", server=server, env=settings, log=tmp_path / "log") as address:
+        async with httpx.AsyncClient(base_url=address, timeout=100) as client, asyncio.TaskGroup() as group:
+            worker = Worker(client)
+            for number in range(2):
+                group.create_task(worker.ask(f"first {number}", tokens=50))
+            await worker.has(waiting=0, served=2)
+            leaves = group.create_task(worker.ask("leaves"))
+            await worker.has(waiting=1)
+            leaves.cancel()
+            await worker.has(waiting=0)
+            waits = group.create_task(worker.ask("waits", tokens=50))
+            await worker.has(waiting=1)
+            await worker.open()
+            assert (await waits).status_code == 200
+            assert "leaves" not in await worker.served()
+    await _nothing_is_reserved(store, spent="0.15")
 
 
 @pytest.mark.proves("I6", "I7")
