@@ -1,4 +1,4 @@
-"""What the server tells of its start and of its shutdown, and what is done where it tells nothing.
+"""The server's start and shutdown: the lifespan, and what happens without one.
 
 The app's lifespan passes through. The ledger starts when the app has started, and meets its obligations when the app
 has shut down, before the server hears of that. Some apps and servers need more:

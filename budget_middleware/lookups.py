@@ -31,8 +31,8 @@ class _Known(Generic[_T]):
 class Lookup(Generic[_T]):
     """An async function of one string, cached through aiocache for each event loop.
 
-    Whoever wants an answer that is being asked for waits for it. Whatever the function raises reaches all who
-    wait, and is not cached. A waiter that is cancelled leaves the others waiting.
+    Concurrent callers of one key share one call. What the function raises reaches all of them, and is not cached. A
+    waiter that is cancelled leaves the others waiting.
     """
 
     def __init__(self, source: Callable[[str], Awaitable[_T]], *, ttl_s: float = TTL_S) -> None:

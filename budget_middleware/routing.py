@@ -1,4 +1,4 @@
-"""What a request's path says: which LLM API it calls, or that it is free, or that nobody here knows it.
+"""What a request's path says: which LLM API it calls, that it is free, or that it is unknown.
 
 Each reading of the path (see `apis.paths`) is judged by itself, and the dearest judgement stands: what is metered in
 any reading is metered, and only what is free in all of them is free. Readings that are plain go before those that are
@@ -55,7 +55,7 @@ class RouteKind(IntEnum):
     """Taken out by BUDGET_ROUTES."""
     UNKNOWN = 2
     UNCLEAR = 3
-    """Its readings are too many, or call different models: what it would cost cannot be told."""
+    """Its readings are too many, or call different models: what it would cost cannot be known."""
     SHARED = 4
     """Metered if the body says so."""
     METERED = 5

@@ -1,7 +1,7 @@
-"""What the text of a setting may say, and the value it stands for.
+"""Parses the text of settings into values.
 
 Parsers take the text of one variable and raise `ValueError`: with a one-line message where the text has
-parts, so that the wrong part is named, else without one, and the error tells what the setting accepts.
+parts, so that the wrong part is named, else without one, and the error says what the setting accepts.
 """
 
 import re

@@ -7,9 +7,9 @@ began: a queue and one ticking clock (`LoopClock`) serve them all. Three things 
   that an answer which has already arrived is never thrown away.
 - A wait is given up only while nothing else that waited long succeeds. In a burst, the thousandth call waits for the
   999 before it, and that is no sign of silence. Nor is it one that a later call is answered first: a burst may be
-  spread over two connections, which the server reads in turn. A quick success tells of no queue, and prolongs nothing.
-  Where a wait that began a whole time-out *later* has succeeded, the answer is taken for lost, and the wait is given up
-  however many others succeed.
+  spread over two connections, which the server reads in turn. A quick success shows that there is no queue, and
+  prolongs nothing. Where a wait that began a whole time-out *later* has succeeded, the answer is taken for lost, and
+  the wait is given up however many others succeed.
 - Who sees the other side's connections knows better than any clock, and may be asked: ``is_silent``. A wait may be due
   long before its request was sent, because the loop was late with the steps before: with the connection, with limits,
   with the requests of others. While the connections are not silent, what is due goes on for another time-out. They end
@@ -70,7 +70,7 @@ class Wait:
         return self._waits.left_s(self) - 2 * self._waits.clock.tick_s
 
     def renew(self) -> None:
-        """Begin anew: there was an answer, if not the last one."""
+        """Begin again: there was an answer, if not the last one."""
         self._waits.record_success(self)
         self._waits.renew(self)
 

@@ -1,4 +1,4 @@
-"""At start-up: whether the store that the settings name can do all that is needed of it."""
+"""Checks at start-up whether the store that the settings name can do all that the ledger needs."""
 
 import logging
 

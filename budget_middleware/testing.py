@@ -1,6 +1,6 @@
 """For tests of gateways behind the middleware, and for our own. Nothing here sleeps.
 
-`MovableClock` is time that moves only when it is told to, `ScriptedApp` an ASGI app that answers as its
+`MovableClock` is a clock that moves only when a test moves it, `ScriptedApp` an ASGI app that answers as its
 script says, `PlayedRequest` the server and the client of one request.
 """
 
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class MovableClock:
-    """A clock for `MemoryStore(clock_ms=...)`: calling it tells milliseconds since the Unix epoch.
+    """A clock for `MemoryStore(clock_ms=...)`: calling it returns milliseconds since the Unix epoch.
 
     It starts in the middle of an hour, day, week and month in UTC, so that no window turns by accident.
     """
@@ -33,7 +33,7 @@ class MovableClock:
 
 
 class Gate:
-    """A barrier: whoever comes waits until the test opens it, and the test can wait for who is to come."""
+    """A barrier: callers wait until the test opens it, and the test can wait for callers to arrive."""
 
     def __init__(self) -> None:
         self._is_open = asyncio.Event()
@@ -57,7 +57,7 @@ Step = Message | Gate | BaseException | Callable[[Receive, Send], Awaitable[None
 
 
 class ScriptedApp:
-    """An ASGI app that reads its request and then plays its script, for every request anew.
+    """An ASGI app that reads its request and then plays its script, for every request.
 
     `scopes` and `bodies` are the requests that reached it.
     """
@@ -178,7 +178,7 @@ class PlayedRequest:
             await app(self.scope, self._receive, self._send)
         except BaseException as error:
             task = asyncio.current_task()
-            if task is not None and task.cancelling():  # Whoever cancelled this task is to see it cancelled.
+            if task is not None and task.cancelling():  # The canceller must see this task cancelled.
                 raise
             self.raised = error
         return self

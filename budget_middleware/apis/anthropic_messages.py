@@ -132,7 +132,7 @@ def _hides_input(body: Mapping[str, object]) -> bool:
 
 
 def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
-    """Read an event: the input is told at the start, the output with the delta of the message's end."""
+    """Read an event: the input is reported at the start, the output with the delta of the message's end."""
     read_failure(event, seen)
     match event.get("type", "message" if "stop_reason" in event else None):
         case "message":

@@ -25,7 +25,7 @@ def read_model_and_tier(message: Mapping[str, object], seen: Seen) -> None:
 
 
 def read_message_usage(usage: Mapping[str, object], start: Usage | None, seen: Seen) -> None:
-    """Take over a usage. ``start``: what the start of a stream has told of the input."""
+    """Take over a usage. ``start``: the event is the start of a stream, which reports the input."""
     if not usage:
         return
     seen.take_usage(_billed_usage(usage_of(usage, start), seen))
@@ -61,7 +61,7 @@ def _given_up(iterations: Sequence[Mapping[str, object]]) -> Iterator[tuple[str 
 
 
 def usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
-    """A usage with both totals. What the start told of the input stands unless a later event tells another figure."""
+    """A usage with both totals. The input that the start reported stands unless a later event corrects it."""
     # Some that imitate the API keep OpenAI's names.
     output_tokens = _count_in(usage, "output_tokens", "completion_tokens")
     input_tokens = _count_in(usage, "input_tokens", "prompt_tokens")
@@ -79,7 +79,7 @@ def usage_of(usage: Mapping[str, object], start: Usage | None) -> Usage | None:
     if not written:
         written, written_1h = start.cache_write_tokens, start.cache_write_1h_tokens
     elif not of_writes and start.cache_write_1h_tokens:
-        # The last event of a stream repeats the sum without the ages, of which the start has told.
+        # The last event of a stream repeats the sum without the ages, which the start has reported.
         written_1h = max(0, written - (start.cache_write_tokens - start.cache_write_1h_tokens))
     return Usage(
         # As reported, neither what is read from the cache nor what is written to it is part of the input.

@@ -1,4 +1,4 @@
-"""What every LLM API tells about a call, in one vocabulary."""
+"""What each LLM API says about a call, in one vocabulary."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -29,7 +29,7 @@ class Ask:
     there is more input than the request shows, such as a stored conversation: it is not expected to count, but at
     worst fills the model's context window. `texts` are those of the input that are not plain ASCII, of which a
     tokenizer may make more than their bytes. `is_unseen`: the work goes on whether or not anybody waits, and what it
-    cost may never be told. `other_models` are those that some gateway takes for this request instead of `model`,
+    cost may never be reported. `other_models` are those that some gateway takes for this request instead of `model`,
     `maybe_models` what only may be the name of one. `modes` are what else may change its price (a region, a size), the
     general ones first; `tools` those that the provider bills by the use.
     """
@@ -116,11 +116,11 @@ class Api(Protocol):
         ...
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Add to `seen` what a whole JSON answer tells."""
+        """Add to `seen` what a whole JSON answer says."""
         ...
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:
-        """Add to `seen` what one event of a stream tells; return the data for the client, None for no event.
+        """Add to `seen` what one event of a stream says; return the data for the client, None for no event.
 
         With `hide_usage` the client gets no usage that it did not ask for; else the data themselves.
         """

@@ -1,6 +1,6 @@
 """What changes Claude's prices: the fast mode, and the region in which it answers.
 
-Anthropic's usage tells both, and gateways pass them on in the usage of a chat.
+Anthropic's usage reports both, and gateways pass them on in the usage of a chat.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ def take_speed(usage: Mapping[str, object], seen: Seen) -> None:
 
 
 def region_in(usage: Mapping[str, object]) -> str | None:
-    """The region that a usage tells, if it does."""
+    """The region that a usage reports, if it does."""
     region = name_in(usage, "inference_geo")
     return region if region != _NO_REGION else None
 
 
 def take_speed_and_region(usage: Mapping[str, object], seen: Seen) -> None:
-    """Take over what the usage of a message tells of both."""
+    """Take over both from the usage of a message."""
     take_speed(usage, seen)
     if region := region_in(usage):
         seen.modes = (region,)

@@ -21,7 +21,7 @@ _MAY_BE_OUTPUT: Final = ("output", "result", "text", "content", "completion", "g
 
 
 def read_failure(answer: Mapping[str, object], seen: Seen) -> None:
-    """Note the error that a whole answer, or an event of a stream, tells."""
+    """Note the error that a whole answer, or an event of a stream, reports."""
     if not _MAY_TELL_ONE.isdisjoint(answer) and _is_error(answer):
         seen.take_finish(Finish.FAILED)
         seen.has_unread_output |= any(answer.get(name) for name in _MAY_BE_OUTPUT)

@@ -39,7 +39,7 @@ _SPLITTERS: Final[Mapping[Framing, type[EventSplitter | LineSplitter | FrameSpli
 
 
 def framing_of(content_type: bytes) -> Framing:
-    """The framing that a content type tells, in lower case."""
+    """The framing that a content type (in lower case) stands for."""
     media_type = content_type.partition(b";")[0].strip()
     return Framing.JSON if media_type.endswith(b"+json") else _FRAMINGS.get(media_type, Framing.OPAQUE)
 

@@ -135,7 +135,7 @@ def _take_usage(usage: _Usage, seen: Seen) -> None:
         reasoning_tokens=usage.thoughts_token_count or 0,
     )
     if seen.media and not usage.candidates_tokens_details:
-        # What it was is not told, but it was seen.
+        # The answer does not say what it was, but there was something.
         setattr(reported, f"output_{seen.media}_tokens", usage.candidates_token_count or 0)
     has_output = usage.candidates_token_count is not None or usage.thoughts_token_count is not None
     take_reported(reported, seen, has_output=has_output)

@@ -43,7 +43,7 @@ def read_gemini_usage(answer: Mapping[str, object], seen: Seen) -> None:
     of_input = [*list_of(usage.get("promptTokensDetails")), *list_of(usage.get("toolUsePromptTokensDetails"))]
     of_cached, of_output = usage.get("cacheTokensDetails"), usage.get("candidatesTokensDetails")
     if not of_output and seen.media:
-        # What it was is not told, but it was seen.
+        # What it was is not reported, but it was seen.
         of_output = [{"modality": seen.media.upper(), "tokenCount": output_tokens}]
     reported = Usage(
         input_tokens=totals.input_tokens,
@@ -65,7 +65,7 @@ def read_gemini_usage(answer: Mapping[str, object], seen: Seen) -> None:
 
 
 def take_reported(reported: Usage, seen: Seen, *, has_output: bool, contradiction: str = "") -> None:
-    """Take over a usage; one that tells no output is only of the input, which the first chunks may tell alone."""
+    """Take over a usage; one that reports no output is only of the input, which the first chunks may report alone."""
     if not has_output and not reported.output_tokens:
         seen.input_usage = latest(seen.input_usage, reported)
     else:

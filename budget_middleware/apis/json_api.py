@@ -140,7 +140,7 @@ class JsonApi:
         return None
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Add to `seen` what a whole JSON answer tells."""
+        """Add to `seen` what a whole JSON answer reports."""
         raise NotImplementedError
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - none to hide

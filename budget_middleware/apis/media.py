@@ -1,6 +1,6 @@
-"""How large an image is and how long a recording, told from how the file begins; and what providers count for them.
+"""Sizes of images and lengths of recordings, from the beginnings of their files; and what providers count for them.
 
-Each `…_image_tokens` is a provider's documented rule. An image whose size cannot be told counts as the largest
+Each `…_image_tokens` is a provider's documented rule. An image whose size cannot be known counts as the largest
 that the provider would not scale down.
 """
 
@@ -18,7 +18,7 @@ ImageRule = Callable[[Size | None, bool], int]
 _BYTES_PER_S: Final = 8_000
 _WORST_BYTES_PER_S: Final = 750
 # The header of a WAV file up to the first field after its format: samples as they are (1), as floating-point numbers
-# (3), or what an extension tells (0xFFFE), of which the first two bytes are one of these.
+# (3), or what an extension reports (0xFFFE), of which the first two bytes are one of these.
 _WAV: Final = struct.Struct("<4sI4s4sIHHIIHH")
 _PCM_FORMATS: Final = (1, 3)
 _EXTENSIBLE_FORMAT: Final = 0xFFFE
@@ -46,7 +46,7 @@ class MediaRules:
 
 
 def image_size(head: bytes) -> Size | None:
-    """Width and height in pixels of a PNG, JPEG, GIF or WebP that begins so; None where they cannot be told."""
+    """Width and height in pixels of a PNG, JPEG, GIF or WebP that begins so; None where they cannot be known."""
     size = None
     if head.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") and len(head) >= 24:
         size = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
@@ -60,7 +60,7 @@ def image_size(head: bytes) -> Size | None:
 
 
 def _jpeg_size(head: bytes) -> Size | None:
-    """The size that the first frame tells; a thumbnail in a segment before it is another image."""
+    """The size that the first frame reports; a thumbnail in a segment before it is another image."""
     place = 2
     for _ in range(_MAX_JPEG_SEGMENTS):
         if place + 9 > len(head) or head[place] != 0xFF:

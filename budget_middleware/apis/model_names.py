@@ -1,7 +1,7 @@
 """Where a request names its model: in the path, in the body, in the query.
 
-Gateways differ in which of them counts, and some have a list of models to fall back to. All that are named are told, so
-that the dearest is estimated and the limits of all bind.
+Gateways differ in which of them counts, and some have a list of models to fall back to. All named models are returned,
+so that the dearest is estimated and the limits of all bind.
 """
 
 import re

@@ -50,7 +50,7 @@ class OpenAISpeech(JsonApi):
         )
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Read an event; sound itself tells no usage."""
+        """Read an event; sound itself reports no usage."""
         event = mapping_of(document)
         read_failure(event, seen)
         seen.has_results |= bool(event.get("audio"))

@@ -69,7 +69,7 @@ class OpenAIImages(JsonApi):
         return whole_number(body, "n", at_most=MAX_IMAGES) or 1
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Read the usage of the models that count tokens; of the others, the request tells how many images."""
+        """Read the usage of the models that count tokens; for the others, the request says how many images."""
         answer = mapping_of(document)
         read_failure(answer, seen)
         seen.has_results |= bool(answer.get("data") or answer.get("b64_json"))

@@ -89,7 +89,7 @@ class OpenAIResponses(JsonApi):
         return largest(body, "max_output_tokens", "max_tokens", "max_completion_tokens")
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Read a whole response. One that is still worked on tells nothing yet, and may cost what was estimated."""
+        """Read a whole response. One that is still worked on reports nothing yet, and may cost what was estimated."""
         response = mapping_of(document)
         if isinstance(output := response.get("output"), list) and _is_at_end(response):
             seen.take_text(sum(_read_item(mapping_of(item), seen) for item in output))
@@ -152,7 +152,7 @@ def _read_tool_usage(tool_usage: Mapping[str, object], seen: Seen) -> None:
 
 
 def _read_images(response: Mapping[str, object], seen: Seen) -> None:
-    """Take over what the image model has used, which its tool calls: as it is told, else by the images that came."""
+    """Take over the usage of the image model that a tool has called: as reported, else by the images that came."""
     images = [
         item
         for item in map(mapping_of, list_of(response.get("output")))
@@ -174,7 +174,7 @@ def _read_images(response: Mapping[str, object], seen: Seen) -> None:
 
 
 def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:
-    """Read what an event of a stream adds to the output. What came in pieces is told again when it is done."""
+    """Read what an event of a stream adds to the output. What came in pieces is repeated when it is done."""
     if kind.endswith(_MEDIA):
         seen.has_unread_output = True
     elif kind.endswith(".delta"):
@@ -189,7 +189,7 @@ def _read_piece(kind: str, event: Mapping[str, object], seen: Seen) -> None:
 
 
 def _read_what_came_whole(response: Mapping[str, object], seen: Seen) -> None:
-    """Where no usage tells the output, and not all of it came in pieces, count what the end of the stream repeats."""
+    """Where no usage reports the output, and not all of it came in pieces, count what the end of the stream repeats."""
     if seen.usage is None:
         n_bytes = sum(_read_item(mapping_of(item), seen) for item in list_of(response.get("output")))
         if n_bytes > seen.text_bytes:

@@ -82,12 +82,12 @@ def _take(usage: Mapping[str, object], seen: Seen, *, has_output: bool, draws: b
 
 
 def take_cost(usage: Mapping[str, object], seen: Seen) -> None:
-    """Take over the cost that a usage tells, if it does, in any of its forms."""
-    # Who is billed nothing, and yet is told what the provider takes, has brought a key of his own.
+    """Take over the cost that a usage reports, if it does, in any of its forms."""
+    # A cost of 0 together with the provider's cost: the caller has brought a key of their own.
     if usage.get("is_byok") is True or ("is_byok" not in usage and usage.get("cost") == 0 and _upstream(usage)):
         seen.take_cost(_cost_by_own_key(usage))
         return
-    # Whoever tells whether the key was its own, or counts in ticks, knows all of its prices.
+    # Providers that report whether the key was their own, or count in ticks, know all of their prices.
     ticks = usage.get("cost_in_usd_ticks")
     if type(ticks) is int and 0 <= ticks <= MAX_USD * _TICKS_PER_USD:
         seen.take_cost(cost_nanos(ticks / _TICKS_PER_USD), is_sure=True)
@@ -127,7 +127,8 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
     totals = reconcile(
         input_tokens=_total(usage, "prompt_tokens", "input_tokens"),
         output_tokens=_total(usage, "completion_tokens", "output_tokens"),
-        # Sound that is told in seconds is counted in this total alone; Perplexity's leaves out all that is beside it.
+        # Sound that is reported in seconds is counted in this total alone; Perplexity's total
+        # leaves out all that is counted separately.
         total=None if audio_ms or citations or searches else token_count(usage.get("total_tokens")),
         reasoning=first_count(of_output, "reasoning_tokens", "reasoning") or first_count(usage, "reasoning_tokens"),
         cached=cached + written,
@@ -164,7 +165,7 @@ def _take_usage(usage: Mapping[str, object], seen: Seen, *, has_output: bool, dr
 
 
 def _is_research(usage: Mapping[str, object], seen: Seen) -> bool:
-    """Whether it is of the one model of Perplexity's that bills what it cites. It alone tells its thoughts."""
+    """Whether it is of the one model of Perplexity's that bills what it cites. It alone reports its thoughts."""
     return "deep-research" in seen.model if seen.model else first_count(usage, "reasoning_tokens") > 0
 
 

@@ -6,7 +6,7 @@ Theory of operation
 Nearly every event of a stream says the same few things: a piece of text, the model, perhaps a usage. The full reader
 (`Api.read_event`) parses an event into dictionaries and looks for everything that any provider may have put there,
 which takes 10 to 70 us. So each dialect declares, in its own file, what its ordinary event is: a subclass of
-`OrdinaryEvent` with the few fields that are read and their types. A typed decoder then tells in one pass, without
+`OrdinaryEvent` with the few fields that are read and their types. A typed decoder then checks in one pass, without
 making any other object, whether an event is ordinary, and if so what it holds:
 
     data ──> is it short, UTF-8, and of this type? ──yes──> event.add_to(seen)          about 2 us
@@ -61,7 +61,7 @@ class OrdinaryEvent(EventPart):
     """What one ordinary event of a stream holds, or an ordinary answer that comes whole."""
 
     def add_to(self, seen: Seen) -> None:
-        """Add what the event tells."""
+        """Add what the event says to `seen`."""
         raise NotImplementedError
 
     def without_usage(self, data: bytes) -> bytes | None:

@@ -1,6 +1,6 @@
 """What in an answer was generated: the texts that are counted, and whether there is more than these.
 
-Where an answer tells no usage, its output is counted by its text. So each API names the fields that hold text, and
+Where an answer reports no usage, its output is counted by its text. So each API names the fields that hold text, and
 those that hold none: names, ids, citations, signatures. Content in any other field may have been generated too, at a
 cost that nobody knows: then the estimate is booked, or the text if that comes to more.
 """

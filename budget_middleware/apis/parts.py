@@ -145,7 +145,7 @@ def _longest_text(value: object) -> tuple[str, int]:
 
 
 def _head(base64: str) -> bytes:
-    """How a file begins: of JPEG, which tells its size later than others, as much as it takes."""
+    """How a file begins: of JPEG, whose size comes later than that of others, as much as it takes."""
     head = b""
     try:
         for n_chars in _HEADS_CHARS:

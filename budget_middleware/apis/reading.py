@@ -134,7 +134,7 @@ def shape_of(reason: str, source: Mapping[str, object]) -> str:
 
 
 def name_in(source: Mapping[str, object], field: str) -> str | None:
-    """A name as an answer tells it; None for what is no text, empty, or too long to be one."""
+    """A name in an answer; None for what is no text, empty, or too long to be one."""
     value = source.get(field)
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME else None
 

@@ -79,7 +79,7 @@ def with_searches(ask: Ask, *, documents: int, n_bytes: int) -> Ask:
 
 
 def _first(*counts: object) -> int | None:
-    """The first count that tells more than zero; 0 if that is all that any tells."""
+    """The first count that reports more than zero; 0 if that is all that any reports."""
     reported = [count for count in map(token_count, counts) if count is not None]
     return next(filter(None, reported), 0) if reported else None
 

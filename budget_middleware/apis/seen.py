@@ -1,4 +1,4 @@
-"""What an answer has told so far: everything that is booked by, in one vocabulary for all APIs."""
+"""What was seen of an answer so far: everything that bookings depend on, in one vocabulary for all APIs."""
 
 import re
 from dataclasses import dataclass, field, replace
@@ -10,11 +10,11 @@ from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text
 from budget_middleware.core.outcome import Finish, Outcome, finish_of, outcome_of
 from budget_middleware.core.pricing import Usage, UsageClass
 
-# What a request tells of itself, so that its answer need not.
+# What the request itself shows, so that its answer need not.
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
 _not_tokens = attrgetter(*NOT_TOKENS)
 MAX_KEY: Final = 100
-# Of tools, in one answer. Each is told by a few hundred bytes that no provider sends in larger numbers.
+# Of tools, in one answer. Each is reported by a few hundred bytes that no provider sends in larger numbers.
 MAX_USES: Final = 2_000
 MAX_UNKNOWN_TOOLS: Final = 8
 # What is shown to operators must not hold anything else.
@@ -23,23 +23,23 @@ TOOL_NAME: Final = re.compile("[a-z][a-z0-9_]{0,39}")
 
 @dataclass(slots=True)
 class Seen:
-    """What an answer has told so far. It only grows while the answer is read."""
+    """What was seen of an answer so far. It only grows while the answer is read."""
 
     # Set by `take_usage` alone, which believes no figure that cannot be.
     usage: Usage | None = None
-    # How much text had been read when that was told. (Not compared: two readings of one answer tell it alike.)
+    # How much text had been read before that. (Not compared: it may differ between two readings of one answer.)
     usage_text_bytes: int = field(default=0, compare=False)
-    # What the beginning of a stream tells of the input alone, long before the usage of the whole.
+    # The input's usage as the beginning of a stream reports it, long before the usage of the whole.
     input_usage: Usage | None = None
     # Calls that the usage leaves out, by their model; "" is the one that answered, None the one that was asked.
     extra_calls: tuple[tuple[str | None, Usage], ...] = ()
     model: str | None = None
     service_tier: str | None = None
-    # What else may change the price, and where it is told overrules what was asked for.
+    # What else may change the price; if reported, it overrides what was requested.
     modes: tuple[str, ...] = ()
-    # The uses of the provider's tools that were seen: what each is billed by, and what tells it from others.
+    # The uses of the provider's tools that were seen: what each is billed by, and what distinguishes it.
     uses: frozenset[tuple[UsageClass, str]] = frozenset()
-    # The names of tools of the provider of which nobody knows here what they cost.
+    # The names of provider tools without a known price.
     unknown_tools: frozenset[str] = frozenset()
     cost_nanos: int | None = None
     text_bytes: int = 0
@@ -48,7 +48,7 @@ class Seen:
     has_results: bool = field(default=False, compare=False)
     # The event that completes the answer has been read; what follows it changes nothing.
     terminal: bool = False
-    # All of the text could be read: its length tells the output where no usage does.
+    # All of the text could be read: its length gives the output if no usage does.
     readable: bool = False
     # There was output besides that text: sound, an image, or what is in no field that is known.
     has_unread_output: bool = False
@@ -66,7 +66,7 @@ class Seen:
     is_cost_sure: bool = field(default=False, compare=False)
     # A gateway has had it in store, and called nobody.
     is_from_cache: bool = field(default=False, compare=False)
-    # A usage in the headers, for an answer that tells none.
+    # A usage in the headers, for an answer that reports none.
     header_usage: Usage | None = field(default=None, compare=False)
 
     @property
@@ -128,8 +128,8 @@ class Seen:
         )
 
     def whole_usage(self, expected_input: Usage) -> Usage | None:
-        """The usage as told, completed by what the request said: of what is not counted in tokens, and of tokens
-        where only something else was told. None where none was told that can be the whole.
+        """The usage as reported, completed by what the request said: of what is not counted in tokens, and of tokens
+        where only something else was reported. None if no usage can be that of the whole.
         """
         usage = self.usage
         if usage is None or not self._is_whole(usage):
@@ -145,7 +145,7 @@ class Seen:
         return replace(usage, **{name: getattr(expected_input, name) for name in NOT_TOKENS if name not in reported})
 
     def usage_so_far(self, expected_input: Usage) -> Usage:
-        """The input, as told or else as expected, and the output that was told or read."""
+        """The input, as reported or else as expected, and the output that was reported or read."""
         usage = self.usage
         if usage is None or not usage.output_tokens:
             output_tokens = self.output_tokens
@@ -166,7 +166,7 @@ class Seen:
         )
 
     def take_use(self, unit: UsageClass, key: object) -> None:
-        """Add a use of a tool of the provider. The same key twice is the same use, told again."""
+        """Add a use of a tool of the provider. The same key twice is the same use, reported again."""
         if len(self.uses) < MAX_USES:
             self.uses |= {(unit, str(key)[:MAX_KEY])}
 

@@ -7,7 +7,7 @@ event is passed on unread.
 import re
 from typing import Final, NamedTuple, Protocol
 
-# No event of an LLM that tells text or usage comes near it; those with images in them may.
+# No event with text or usage comes near it; those with images in them may.
 MAX_EVENT_BYTES: Final = 1 << 20
 
 

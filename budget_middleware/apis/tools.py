@@ -1,7 +1,7 @@
 """The tools that a provider runs by itself: how requests declare them, how answers show them, what they are billed by.
 
 Where a provider bills a use in one of two ways (a search by itself or the request that was grounded in it, code by its
-container or by its run), both are told, and the price of the model decides. Functions and tools that the client runs
+container or by its run), both are counted, and the price of the model decides. Functions and tools that the client runs
 have no fee; nor have those of `_FREE_CALLS`, whose work is in the tokens. A tool that is not known here is noted.
 """
 
@@ -48,7 +48,7 @@ _FREE_CALLS: Final = frozenset(
         *("mcp_call", "tool_search_call", "image_generation_call"),
     }
 )
-# At Anthropic, where the usage tells the searches.
+# At Anthropic, where the usage reports the searches.
 _FREE_SERVER_TOOLS: Final = frozenset({"web_fetch", "advisor", "memory"})
 _MOST_USES: Final = 10_000
 

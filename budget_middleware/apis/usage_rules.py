@@ -1,4 +1,4 @@
-"""Which of the figures that an answer tells of its usage are believed. Everything else goes by these three rules.
+"""Decides which figures of a reported usage are plausible. Everything else relies on these three rules.
 
 **Of two usages in one answer** (`latest`), the two halves are judged apart:
 
@@ -18,9 +18,9 @@
 - A figure that no call can reach is not believed. What contradicts itself all the same is taken at the larger reading,
   and named as a `Contradiction`.
 
-**Of a usage at the end** (`is_complete`): output was seen that it does not count. It tells 0 where there was output, or
-it was told before the last of the text came. Then its halves that can be true are kept, the rest is estimated, and the
-charge says so. A count above MAX_TOKENS, or one that is no number, is not read at all (`reading.token_count`).
+**Of a usage at the end** (`is_complete`): output was seen that it does not count. It reports 0 where there was output,
+or it was reported before the last of the text came. Then its halves that can be true are kept, the rest is estimated,
+and the charge says so. A count above MAX_TOKENS, or one that is no number, is not read at all (`reading.token_count`).
 """
 
 from collections import Counter
@@ -64,7 +64,7 @@ class Contradiction(StrEnum):
     TOTAL_BELOW_PARTS = "total_below_parts"
     TOTAL_ABOVE_PARTS = "total_above_parts"
     NO_INPUT = "no_input"
-    # One number for both halves, of which the text tells the output.
+    # One number for both halves, of which the text shows the output.
     TOTAL_ALONE = "total_alone"
 
 
@@ -89,7 +89,7 @@ def reconcile(
     thinks: bool = True,
     text_tokens: int = 0,
 ) -> Totals | None:
-    """The totals as they can be true; None if too little is told. ``cached``: read from a cache or written to one.
+    """The totals as they can be true; None if too little is reported. ``cached``: read from a cache or written to one.
     ``media``: what of the input is sound and images. ``text_tokens``: the output that was read, as far as it was.
     """
     if input_tokens is None and output_tokens is None and total is not None and text_tokens and has_output:
@@ -115,7 +115,7 @@ def reconcile(
     elif total and excess < 0:
         contradiction = Contradiction.TOTAL_BELOW_PARTS
     elif excess > 0:
-        # Thoughts that were told, and yet there are more of them.
+        # Reasoning was reported, and yet there is more of it.
         contradiction = Contradiction.TOTAL_ABOVE_PARTS if reasoning else None
         is_output = has_output and thinks
         if excess > (MOST_OUTPUT if is_output else MOST_INPUT):
@@ -136,7 +136,7 @@ def _missing_halves(input_tokens: int | None, output_tokens: int | None, total: 
 
 
 def _thoughts_within(output_tokens: int, reasoning: int, *, excess: int) -> int:
-    """The thoughts, as many as there is output where they are hardly more and no total tells them beside it."""
+    """The thoughts, as many as there is output where they are hardly more and no total counts them separately."""
     most = output_tokens + max(2, output_tokens // _COUNTS_AGREE_WITHIN)
     return output_tokens if excess <= 0 and output_tokens < reasoning <= most else reasoning
 
@@ -144,7 +144,7 @@ def _thoughts_within(output_tokens: int, reasoning: int, *, excess: int) -> int:
 def _with_separate_parts(
     input_tokens: int, output_tokens: int, *, excess: int, reasoning: int, cached: int, media: int
 ) -> tuple[int, int]:
-    """Both totals with what is counted beside them rather than in them. ``excess``: below 0 where no total is told.
+    """Both totals with what is counted beside them rather than in them. ``excess``: below 0 where no total is reported.
 
     What is more than its whole stands beside it. What the total then still has beyond the parts says the rest: thoughts
     before cached tokens where either would explain it, for these cost more.
@@ -165,7 +165,7 @@ def _with_separate_parts(
 
 
 def latest(before: Usage | None, reported: Usage) -> Usage:
-    """The usage to go by, after one that may have been told earlier in the same answer."""
+    """The usage to go by, after one that may have been reported earlier in the same answer."""
     if before is None:
         return reported
     kept = (
@@ -189,7 +189,7 @@ def with_uses(usage: Usage, uses: Iterable[tuple[UsageClass, str]]) -> Usage:
 
 
 def with_expected_input(usage: Usage, expected: Usage) -> Usage:
-    """The usage, with the input that was expected where it tells output and no input at all: every call has some."""
+    """The usage, with the input that was expected where it reports output and no input at all: every call has some."""
     if usage.input_tokens or not usage.output_tokens or any(getattr(usage, name) for name in _SOLD_ALONE):
         return usage
     return replace(usage, **{name: getattr(expected, name) for name in _INPUT})
@@ -199,7 +199,7 @@ def is_complete(usage: Usage, *, has_text: bool, has_results: bool, misses_text:
     """Whether a usage can be all that an answer used.
 
     ``has_text``: there was output that is counted in tokens; ``has_results``: there was something that may cost its
-    input alone, such as an embedding; ``misses_text``: text came after the usage was told.
+    input alone, such as an embedding; ``misses_text``: text came after the usage was reported.
     """
     if misses_text:
         return False

@@ -1,4 +1,4 @@
-"""The command line: what an operator sees of the counters, and may do to them."""
+"""The command line: shows operators the counters, and changes what they may change."""
 
 from budget_middleware.cli.entry import main
 

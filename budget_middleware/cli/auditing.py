@@ -1,4 +1,4 @@
-"""`audit`: whether every counter is what its journal and its reservations say, and with --repair, that it is."""
+"""`audit`: checks every counter against its journal and reservations; with --repair it books the differences."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence

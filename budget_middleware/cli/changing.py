@@ -1,4 +1,4 @@
-"""`adjust` and `release`: what an operator may book and give back, and what is so afterwards."""
+"""`adjust` and `release`: the changes that an operator may make, and the figures after them."""
 
 from argparse import Namespace
 from typing import Any

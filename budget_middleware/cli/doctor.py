@@ -1,4 +1,4 @@
-"""`doctor`: what may be wrong with settings, store and telemetry, and what to do about it."""
+"""`doctor`: checks settings, store and telemetry, and says how to fix what is wrong."""
 
 import asyncio
 import os

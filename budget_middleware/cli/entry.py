@@ -1,4 +1,4 @@
-"""The console script: from words to an exit code, never a traceback."""
+"""The console script: runs a command and returns its exit code, never a traceback."""
 
 import logging
 import os

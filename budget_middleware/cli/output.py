@@ -1,4 +1,4 @@
-"""What a command writes: aligned tables to read, JSON for scripts, complaints on stderr."""
+"""Output of commands: aligned tables for people, JSON for scripts, errors on stderr."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ def print_json(value: object) -> None:
 
 
 def print_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
-    """A JSON array, or a table whose columns are named like the JSON keys; the names of its figures tell their unit."""
+    """Print a JSON array, or a table with the JSON keys as column names; names of figures end with their unit."""
     if in_json:
         print_json(rows)
     elif rows:
@@ -53,7 +53,8 @@ def columns(row: Any, names: Iterable[str]) -> Row:
 
 
 class Table:
-    """Aligned columns, headed once, and anew where later rows have more of them; amounts stand on their decimal point.
+    """Aligned columns, with one heading, repeated when later rows have more columns; amounts stand on their decimal
+    point.
 
     Later rows keep the widths of earlier ones.
     """

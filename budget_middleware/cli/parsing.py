@@ -1,4 +1,4 @@
-"""Arguments: how a command is declared, and what its words may say."""
+"""Arguments: how a command is declared, and which values its arguments accept."""
 
 import argparse
 import getpass
@@ -31,7 +31,7 @@ class CommandError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that tells an error in one line."""
+    """A parser that prints an error in one line."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
@@ -67,7 +67,7 @@ def add_trace_url(command: Parser, says: str) -> None:
 
 
 def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
-    """For argparse, which tells the message of an ArgumentTypeError and hides that of a ValueError."""
+    """For argparse, which prints the message of an ArgumentTypeError and hides that of a ValueError."""
 
     def convert(text: str) -> _T:
         try:

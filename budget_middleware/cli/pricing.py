@@ -1,4 +1,4 @@
-"""`price` and `key-id`: what a call costs, line by line, and which account a token is."""
+"""`price` and `key-id`: the cost of a call, line by line, and the account of a token."""
 
 import getpass
 import sys

@@ -1,4 +1,4 @@
-"""Runs a command on the store that the settings name, and tells what went wrong in one line."""
+"""Runs a command on the store that the settings name, and prints errors in one line."""
 
 import argparse
 import asyncio

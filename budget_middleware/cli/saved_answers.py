@@ -1,7 +1,7 @@
 """A saved answer: how its bytes are framed, which API's it is, and what the gateway would see in it.
 
-What is saved is the body, as `curl` writes it, or with `curl -i` its headers too. Neither tells the API: it is found by
-the shape of the documents in the body, and where that is nobody's by what each API makes of them.
+What is saved is the body, as `curl` writes it, or with `curl -i` its headers too. Neither reports the API: it is found
+by the shape of the documents in the body, and where that is nobody's by what each API makes of them.
 """
 
 import io
@@ -219,7 +219,7 @@ def _has_content(seen: Seen) -> bool:
 
 
 def has_cost(seen: Seen) -> bool:
-    """Whether it tells a usage or a cost."""
+    """Whether it reports a usage or a cost."""
     return seen.usage is not None or seen.header_usage is not None or seen.cost_nanos is not None
 
 

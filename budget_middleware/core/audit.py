@@ -125,7 +125,7 @@ class Audit:
         self._first: dict[Counter, Entry] = {}
         self._last: dict[Counter, Entry] = {}
         self._breaks: defaultdict[Counter, list[Drift]] = defaultdict(list)
-        # A journal that has the first booking tells how every counter began; so does an empty one of an unused store.
+        # A journal that has the first booking says how every counter began; so does an empty one of an unused store.
         self._has_all_bookings = head_seq == 0
         # From this seq on no entry at all is missing.
         self._unbroken_from = 1
@@ -144,7 +144,7 @@ class Audit:
             proof = self._proofs.get(entry.counter)
             if entry.seq <= (proof.seen_at_seq if proof else self._head_seq):
                 if entry.status is Status.REPAIRED:
-                    # What was broken before is in this entry's figures: the chain begins anew with them.
+                    # What was broken before is in this entry's figures: the chain begins again with them.
                     self._breaks.pop(entry.counter, None)
                 else:
                     self._breaks[entry.counter] += self._chain_breaks(entry)

@@ -92,7 +92,7 @@ def _call_head(model: str, source: str) -> str:
 
 
 def _shortened(packed: str) -> str:
-    """The packed bill without its cheapest lines, which are told in sum."""
+    """The packed bill without its cheapest lines, of which the sum is kept."""
     bill = unpack(packed)
     if bill is None:
         return packed

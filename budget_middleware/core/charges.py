@@ -45,7 +45,7 @@ class Evidence:
     `actual_nanos` is what usage or the gateway's own cost tell, None where neither came. `seen_nanos` prices the
     input and the output that was read, None where the answer could not be read; `estimate_nanos` is what was expected,
     which may be less than what is held. Output began when the first body
-    byte of an answer that is no error was seen. `outcome` is what the answer itself tells, `is_error` its status.
+    byte of an answer that is no error was seen. `outcome` is what the answer itself says, `is_error` its status.
     """
 
     end: End
@@ -102,7 +102,7 @@ class Charge(NamedTuple):
 
 
 USAGE = "usage"
-"""The reason of a charge by a usage, or by a cost, that the answer itself has told."""
+"""The reason of a charge by a usage, or by a cost, that the answer itself has reported."""
 GOES_ON = "estimated_background"
 """The reason of a charge for work that goes on unread."""
 UNRECONCILED = "usage_unreconciled"
@@ -131,7 +131,7 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     if evidence.inner_id:
         return Charge(0, f"{BOOKED_BY}{evidence.inner_id}")
     has_failed_first = evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT
-    # A failure with a usage of zeros has used nothing; one with any other was charged for what it tells.
+    # A failure with a usage of zeros has used nothing; one with any other was charged for what it reports.
     if evidence.actual_nanos is not None and (evidence.actual_nanos or not has_failed_first):
         return Charge(evidence.actual_nanos, UNRECONCILED if evidence.is_unreconciled else USAGE)
     if evidence.goes_on and (evidence.end is End.COMPLETE or on_abort is not OnAbort.RELEASE):
@@ -142,7 +142,7 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
 
 
 def _estimated_charge(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
-    """The charge where nothing tells the cost."""
+    """The charge where nothing reports the cost."""
     seen_nanos = evidence.estimate_nanos if evidence.seen_nanos is None else evidence.seen_nanos
     has_failed_late = evidence.outcome is Outcome.FAILED_AFTER_OUTPUT
     if evidence.end is End.COMPLETE and not has_failed_late:

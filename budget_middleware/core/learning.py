@@ -123,8 +123,8 @@ class Expectation(NamedTuple):
 
 
 def answer_seen(*, tokens: int, seconds: float, estimated: int, billed: int) -> AnswerSeen | None:
-    """What can be learnt from an answer, whatever its usage tells; None if that is nothing. An input that was
-    estimated to cost nothing tells no ratio.
+    """What can be learnt from an answer, whatever its usage reports; None if that is nothing. An input that was
+    estimated to cost nothing gives no ratio.
     """
     if tokens <= 0:
         return None

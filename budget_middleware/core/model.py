@@ -231,7 +231,7 @@ class Rejection(NamedTuple):
 class Reserve:
     """Hold on every target what is ``asked`` of its unit, or hold nothing.
 
-    With ``wants_entries`` the answer tells what this verb wrote to the journal; what it wrote of leases that it
+    With ``wants_entries`` the answer says what this verb wrote to the journal; what it wrote of leases that it
     expired in passing is told always.
     """
 

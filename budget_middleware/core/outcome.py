@@ -1,4 +1,4 @@
-"""What became of a call, as its answer tells it. The table of what each outcome books is in docs/money.md.
+"""The outcome of a call, as its answer says. The table of what each outcome books is in docs/money.md.
 
 An HTTP status says little: gateways answer 200 and put the error into the body, providers send it as an event after the
 status has gone out, and models are stopped by filters. Each dialect reports what it saw as a `Finish`; this module

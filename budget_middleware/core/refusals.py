@@ -1,4 +1,4 @@
-"""What is remembered of a reserve that a limit refused: it changed no counter, so no journal entry tells of it."""
+"""The log entry of a reserve that a limit refused: it changed no counter, so it has no journal entry."""
 
 from dataclasses import dataclass
 

@@ -21,7 +21,7 @@ FOREVER_MS = 253_402_300_800_000
 
 
 class Period(FastStrEnum):
-    """How often a limit starts anew, shortest first."""
+    """How often a limit starts again, shortest first."""
 
     HOUR = "hour"
     DAY = "day"

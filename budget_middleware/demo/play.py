@@ -1,4 +1,4 @@
-"""The demo's course: start, watch, tell, audit."""
+"""The demo's course: start the servers, watch the counters, show one request, audit."""
 
 import asyncio
 import json

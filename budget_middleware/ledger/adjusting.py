@@ -1,4 +1,4 @@
-"""An operator's adjustment of counters: repeated until the store has decided it, and done once however often it is."""
+"""Adjusts counters for an operator: repeats the verb until the store has decided it, which applies it once."""
 
 import secrets
 from collections.abc import Callable
@@ -25,7 +25,7 @@ async def adjust(
     calls: VerbCalls,
     time_limit: SharedTimeout,
 ) -> Answer:
-    """Adjust; ``targets`` tells the counters of the current windows anew for each attempt.
+    """Adjust; ``targets`` tells the counters of the current windows again for each attempt.
 
     Raises StoreUnavailable or StoreRefused.
     """

@@ -1,4 +1,4 @@
-"""A store that is away is not asked by every request: that would add its time-out to each of them."""
+"""A circuit breaker: during an outage few requests ask the store, since each would wait for its time-out."""
 
 import time
 from collections.abc import Callable

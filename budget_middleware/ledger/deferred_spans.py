@@ -58,7 +58,7 @@ class DeferredSpans:
     async def _export(self, deferred: Sequence[_Deferred]) -> None:
         spans = [each.span for each in deferred]
         found: dict[str, list[Entry]] = {span.trace: [] for span in spans}
-        # A store that lost writes counts anew. Beyond what was seen no answer is owed: others write there.
+        # A store that lost writes counts again. Beyond what was seen no answer is owed: others write there.
         lost_ns = self._monitor.lost_ns
         after_seq = min(0 if span.started_ns <= lost_ns else span.since_seq for span in spans)
         until_seq = self._monitor.seen.seq

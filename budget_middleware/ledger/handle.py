@@ -1,4 +1,4 @@
-"""What the code between reserve and ending tells of calls that the answer does not show."""
+"""The handle through which an app reports costs that its answer does not show."""
 
 from decimal import Decimal
 

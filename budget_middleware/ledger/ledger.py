@@ -40,12 +40,12 @@ class Ledger(LedgerParts):
         return await self._layers.claims(payers, model=model)
 
     def store_time_ms(self) -> int:
-        """The store's clock, as far as its replies tell."""
+        """The store's clock, by its last reply."""
         return self._monitor.time_ms()
 
     @property
     def generation(self) -> str:
-        """Which store this is, as its last reply told; another one after it was emptied. Empty before the first."""
+        """Which store this is, by its last reply; another one after it was emptied. Empty before the first reply."""
         return self._monitor.seen.generation
 
     async def look_up(self, reservation_id: str) -> Reservation | None:
@@ -57,7 +57,7 @@ class Ledger(LedgerParts):
             return None
 
     def add_note(self, topic: Topic, text: str) -> bool:
-        """Tell operators what only this process sees; whether it had not been told before."""
+        """Leave a note for operators; whether this process had not left it before."""
         return self._operator_notes.add(topic, text)
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -113,7 +113,7 @@ class Ledger(LedgerParts):
     ) -> AnswerFuture:
         """Book the actual cost, whatever became of the reservation. The packed bill goes into the journal with it.
 
-        It begins at once, in a task of the ledger's own; whoever wants to wait for it awaits what this returns.
+        It begins at once, in a task of the ledger's own; to wait for it, await what this returns.
         """
         verb = Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
         return self._endings.begin(hold, verb, attributes)

@@ -1,4 +1,4 @@
-"""What a worker goes on by while the store is away: the last figures of each counter, and its own requests since then.
+"""Decides for a worker during a store outage, by the last figures of each counter and its own requests since then.
 
 Theory of operation. ``seen`` are the figures of the store's answers, bounded in number. ``owed`` is
 what this worker has admitted or ended since without an answer of the store: an estimate while its request is in

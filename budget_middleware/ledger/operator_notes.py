@@ -1,4 +1,4 @@
-"""What the operators of a gateway should know and only its process sees; ``doctor`` reads it from the store."""
+"""Notes for operators on what only a gateway's process sees; ``doctor`` reads them from the store."""
 
 import logging
 

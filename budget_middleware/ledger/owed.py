@@ -1,4 +1,4 @@
-"""One ending that is owed to the counters, and the endings that were answered lately, to be sent again after a loss."""
+"""An ending that the store has not answered, and the recently answered ones, which are sent again after a loss."""
 
 import asyncio
 import time

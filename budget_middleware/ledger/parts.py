@@ -1,4 +1,4 @@
-"""The parts of a ledger, wired, and what keeps them in order: its start, its heartbeat, a loss, its shutdown."""
+"""Wires the parts of a ledger, and runs what concerns all of them: start, heartbeat, loss, shutdown."""
 
 import logging
 import math

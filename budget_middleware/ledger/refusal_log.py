@@ -1,4 +1,4 @@
-"""Refusals on their way to the store, where ``explain`` reads them: beside the path, bounded, and never an error."""
+"""Logs refusals in the store, where ``explain`` reads them: in the background, bounded, and never an error."""
 
 import asyncio
 import logging

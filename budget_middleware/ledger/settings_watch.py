@@ -1,8 +1,8 @@
-"""Tells where another gateway of this ledger has settings that must be the same for all.
+"""Warns if another gateway of this ledger has different settings that must be the same for all.
 
 Each process leaves its fingerprint (see ``core.fingerprint``) in the store as a note, at its start and once a minute,
-and reads the notes of others. So a note's time is when a gateway with these settings was last alive. Told in the log,
-once each:
+and reads the notes of others. So a note's time is when a gateway with these settings was last alive. It logs, once
+each:
 
 - at the start, the settings of the gateway that was here before, if they were others;
 - at the start, the namespaces beside it, if this one is empty and nobody was here before;
@@ -38,7 +38,7 @@ class SettingsWatch:
         self._logged: set[str] = set()
 
     def check(self) -> None:
-        """Look beside everything else, once a minute at most."""
+        """Check in the background, once a minute at most."""
         now_s = time.monotonic()
         if self._own and now_s - self._looked_s >= EVERY_S:
             self._looked_s = now_s

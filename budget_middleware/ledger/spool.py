@@ -1,4 +1,4 @@
-"""Endings that the store has not answered: how many there may be, and where they wait."""
+"""Holds the endings that the store has not answered: a bounded number, in memory and on disk."""
 
 import logging
 import threading

@@ -1,8 +1,8 @@
-"""What waits for the store on disk, so that it outlives its process.
+"""The spool's file: endings that wait for the store on disk, so that they outlive their process.
 
 It is one file a process, locked as long as the process lives. A file whose lock is free belonged to a process that is
-gone; whoever finds it takes its endings over. Lines are JSON: an ending that is owed, or the key of one that is not
-owed any more. A line that was cut off by a crash is no line.
+gone; the process that finds it takes its endings over. Lines are JSON: an ending that is owed, or the key of one that
+is not owed any more. A line that was cut off by a crash is no line.
 
 What is read here is booked, so a file is only believed if nobody else can have written it: a plain file of our own
 user, without another name, that only its owner may write. A symbolic link is not followed. Anything else is left where
@@ -171,14 +171,14 @@ def _require_own(found: os.stat_result) -> None:
 
 
 class Sync:
-    """Syncs a file beside the event loop: what is written while one sync runs shares the next."""
+    """Syncs a file off the event loop: writes during one sync share the next."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._is_running = self._is_wanted = False
 
     def request(self, descriptor: int) -> None:
-        """Sync what has been written until now. A disk that fails is told in the log."""
+        """Sync everything written so far, in the background. A failing disk is logged."""
         with self._lock:
             self._is_wanted = True
             if self._is_running:

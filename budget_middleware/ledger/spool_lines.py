@@ -1,4 +1,4 @@
-"""The lines of a spool file: an ending as JSON, and which JSON is believed to be one.
+"""The lines of a spool file: an ending as JSON, and which JSON is accepted as one.
 
 A line outlives the process and perhaps the version that wrote it, and books money when it is read. So each field is
 checked against what a ledger writes; a line that differs in any of them is no ending. ``v`` is the format: a line

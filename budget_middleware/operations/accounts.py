@@ -1,4 +1,4 @@
-"""Which accounts a request can have, and whether anybody ever used one.
+"""Which accounts a request can have, and whether one was ever used.
 
 A slip of the pen in an account or a namespace books money where nobody looks for it, so an account that nobody knows
 has to be confirmed.

@@ -41,7 +41,7 @@ class DamageRow:
 
 @dataclass(frozen=True, slots=True)
 class MendedRow:
-    """A record that was made anew from others."""
+    """A record that was made again from others."""
 
     key: str
     what: str

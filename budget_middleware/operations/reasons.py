@@ -6,6 +6,6 @@ def reason_by(who: str, why: str) -> str:
 
 
 def who_gave(reason: str) -> str:
-    """`by NAME`, as far as the reason tells; that of a program's own adjustment is told whole."""
+    """`by NAME` if the reason names an operator; else the whole reason, as of a program's own adjustment."""
     by_name, colon, _ = reason.partition(": ")
     return by_name if colon and by_name.startswith("by ") else f"as {reason!r}"

@@ -1,4 +1,4 @@
-"""The refusals that gateways have logged: they change no counter, so no journal entry tells of them."""
+"""The refusals that gateways have logged: they change no counter, so they have no journal entries."""
 
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import RefusalRow, refusal_row

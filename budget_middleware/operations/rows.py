@@ -1,4 +1,4 @@
-"""Rows: what operators are told of counters, holds, journal entries, refusals and limits, the same by every face.
+"""Rows of counters, holds, journal entries, refusals and limits, the same for the command line and every other face.
 
 A row is made from one record of the core by the function beside it, and written as JSON by `values.as_json`.
 """

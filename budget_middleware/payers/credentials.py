@@ -9,7 +9,7 @@ credential is refused as ambiguous.
 
 Two forms of `authorization` are no such word and are read all the same. AWS Signature Version 4 names its access key
 id, read where the whole header is well formed. Schemes that we do not know (`Digest`, `Negotiate`) sign each request
-anew and name nobody; they pass where they stand alone, for beside another credential the app could read either.
+again and name nobody; they pass where they stand alone, for beside another credential the app could read either.
 """
 
 import binascii
@@ -57,7 +57,7 @@ _SIGNATURE: Final = re.compile(
 
 
 class UnclearPayerError(Exception):
-    """Whose a request is cannot be told."""
+    """The payer of a request cannot be determined."""
 
 
 class AmbiguousTokenError(UnclearPayerError):

@@ -149,7 +149,7 @@ class PriceBook:
         self, answered: str, asked: str, provider: str, moment: Moment, is_only_name: bool
     ) -> Rates | None:
         as_asked = self._known_at(asked, provider, moment) if asked else None
-        # The same model by another spelling tells nothing of its provider or its region.
+        # The same model by another spelling says nothing about its provider or its region.
         if as_asked is not None and is_same_model(asked, answered):
             return None
         host = ""

@@ -1,4 +1,4 @@
-"""What daily use asks for and no installed list has: providers' own published prices, the last source of all.
+"""Prices that are in daily use and in no installed list, as providers publish them: the last source of all.
 
 Models of which no list has a price, and what is missing from the prices of the others: fees for the use of tools,
 modes (a speed, a region, a size of container) and sound. Where another source lists one of these, that one counts; so
@@ -12,7 +12,7 @@ an entry may go when `genai-prices` has it. They are those of the providers' pri
 - Groq: groq.com/pricing (built-in tools, and the least length of a recording)
 - Moonshot: platform.kimi.ai/docs/pricing/tools, Z.ai: docs.z.ai/guides/overview/pricing (web search)
 
-What cannot be priced, since no answer tells how long it ran: Anthropic's and Groq's code execution, sold by the hour.
+What cannot be priced, since no answer says how long it ran: Anthropic's and Groq's code execution, sold by the hour.
 """
 
 import re

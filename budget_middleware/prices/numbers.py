@@ -1,4 +1,4 @@
-"""The numbers of price lists that people write: read exactly, and refused where nobody can mean them.
+"""The numbers of price lists that people write: read exactly, and refused if they are implausible.
 
 The dearest model asks 600 USD per million tokens. A higher number is mostly a price per million where one per token
 is asked for, or per thousand where one per million is, and would spend a budget with the first call. So no *ordinary

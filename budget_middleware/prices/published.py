@@ -1,4 +1,4 @@
-"""The prices that `genai-prices` publishes, and no other module imports it."""
+"""The prices that `genai-prices` publishes. Only this module imports it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -44,7 +44,7 @@ class Admitted(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A request that gets an answer from us instead of the app's. ``rejection``: with figures that it may tell."""
+    """A request that gets an answer from us instead of the app's. ``rejection``: with the figures to show."""
 
     refusal: Refusal
     rejection: Rejection | None = None
@@ -75,7 +75,7 @@ class Admission:
         """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold.
 
         ``path`` is the reading of the request's path that the API knows. With ``body.is_client_gone`` afterwards the
-        client has left while it waited, and nobody is there to be told what this returns.
+        client has left while it waited, and nobody is there to receive what this returns.
         """
         try:
             ask = self._ask(api, body, path=path, query=scope.get("query_string", b""))
@@ -245,5 +245,5 @@ def _short(model: str | None) -> str:
 
 
 def shown_model(name: str) -> str:
-    """A model as others name it, as a span may tell it: not long, and without what UTF-8 cannot hold."""
+    """A model as others name it, as a span may show it: not long, and without what UTF-8 cannot hold."""
     return _short(name).encode("utf-8", "backslashreplace").decode()

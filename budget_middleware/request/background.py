@@ -1,4 +1,4 @@
-"""Responses that are worked on in the background: booked at their ceiling, and corrected once their usage is told.
+"""Responses that are worked on in the background: booked at their ceiling, and corrected once their usage is known.
 
     POST /responses {"background": true} ──> queued, no usage ──> booked at the estimate, which is the ceiling
     GET  /responses/ID, POST /responses/ID/cancel ──> done, with its usage ──> the difference is adjusted, once
@@ -6,7 +6,7 @@
 The booking has an id that follows from the response's, so whichever worker sees the usage finds it in the store, with
 its counters and its amount; the reservation of the POST is given back and names it (`booked_by:`). The adjustment has
 such an id too: of any number of GETs through any number of workers, one corrects. The store remembers both for
-`BUDGET_REMEMBER_S` after their ending; a usage that is told later corrects nothing, and the ceiling stays.
+`BUDGET_REMEMBER_S` after their ending; a usage that is reported later corrects nothing, and the ceiling stays.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ async def _book(
 async def pass_and_correct(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, ledger: Ledger, max_body_bytes: int
 ) -> None:
-    """Let the app answer what it has of a response; if that tells its usage, correct what was booked for it."""
+    """Let the app answer what it has of a response; if that reports its usage, correct what was booked for it."""
     reader = AnswerReader(_RESPONSES, hide_usage=False, max_body_bytes=max_body_bytes)
     is_over = False
 

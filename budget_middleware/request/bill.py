@@ -94,10 +94,10 @@ class Bill:
         )
 
     def _actual_nanos(self, seen: Seen, *, app_added: bool) -> int | None:
-        """None where the answer tells neither a cost nor its usage."""
+        """None where the answer reports neither a cost nor its usage."""
         rates = self._billed_rates(seen)
         if seen.is_from_cache:
-            # What it tells is of the call that once filled the cache.
+            # Its usage is that of the call that once filled the cache.
             return self._accept_cost(AmountKind.GATEWAY_COST, 0, rates, seen)
         for kind, reported_nanos in (
             (AmountKind.GATEWAY_COST, self.reported_nanos),
@@ -111,7 +111,7 @@ class Bill:
         # What is still worked on may tell a usage of the work so far, or zeros.
         usage = None if seen.continues_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None or _is_unsold(seen.usage, rates):
-            # Zeros are no usage of an answer that has a text, but then they say: there is nothing more than was told.
+            # Zeros are no usage of an answer with text; if the app reported its calls, they say that there is no more.
             return 0 if app_added and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.extra_calls:
@@ -119,7 +119,7 @@ class Bill:
         return min(nanos, MAX_NANOS)
 
     def _accept_cost(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
-        """A cost that somebody else has told; what was used beside it is only counted."""
+        """Book a cost that the gateway or the provider reports; the usage is only counted."""
         self._amounts.append(Amount(kind, nanos))
         if seen.usage is not None and (lines := breakdown(rates or _NO_RATES, seen.usage)):
             self._calls.append(PricedCall(rates, lines, is_billed=False))
@@ -150,7 +150,7 @@ class Bill:
         return completed_nanos
 
     def _seen_nanos(self, seen: Seen) -> int | None:
-        """The input and the output that was read; None where that tells too little."""
+        """The input and the output that was read; None where too little was seen."""
         if not seen.readable or seen.continues_unread:
             return None
         rates = self._in_modes(self._billed_rates(seen), seen)
@@ -162,10 +162,10 @@ class Bill:
         return nanos
 
     def _in_modes(self, rates: Rates | None, seen: Seen) -> Rates | None:
-        """The rates in the modes that the answer tells, and else as they were asked for."""
+        """The rates in the modes that the answer reports, and else as they were asked for."""
         if rates is None:
             return None
-        # A dearer tier is believed as it was asked for, unless the answer tells another one.
+        # A dearer tier is believed as it was asked for, unless the answer reports another one.
         tier = seen.service_tier or (self._quote.ask.service_tier if self._quote.ask.service_tier in _DEARER else None)
         modes = (tier, *(seen.modes or self._quote.ask.modes))
         if seen.unknown_tools or not _DEARER.isdisjoint(modes):
@@ -210,7 +210,7 @@ class Bill:
     def usage_headers(self) -> Headers:
         """What accompanies the cost in the headers of an answer: how many of each class, and whose prices they have.
 
-        They tell of the bill that was packed, and nothing before.
+        Of the bill that was packed; empty before.
         """
         calls, amounts = self._packed
         counts: dict[str, int] = {}
@@ -236,7 +236,7 @@ class Bill:
 
 
 def _is_unsold(reported: Usage | None, rates: Rates | None) -> bool:
-    """Whether an answer tells of images alone, and the model is sold by their tokens."""
+    """Whether an answer reports images alone, and the model is sold by their tokens."""
     if reported is None or rates is None or not reported.images or reported.input_tokens or reported.output_tokens:
         return False
     return UsageClass.IMAGE not in rates.by_unit
@@ -248,7 +248,7 @@ def _unpriced_modes(rates: Rates, modes: Iterable[str | None]) -> Iterator[str]:
 
 
 def _without_guesses(usage: Usage, reported: Usage | None, rates: Rates | None) -> Usage:
-    """The usage without what only the request tells, where the model has a price for what the answer tells.
+    """The usage without what only the request shows, where the model has a price for what the answer reports.
 
     Price lists name tokens and seconds, or tokens and images, for one model, and a call is billed by one of them.
     """
@@ -274,7 +274,7 @@ def reported_cost(text: bytes) -> int | None:
 
 
 def usage_attributes(model: str | None, usage: Usage | None) -> names.Attributes:
-    """What the finalize span tells of the answer."""
+    """The attributes of the answer for the finalize span."""
     attributes: dict[str, str | int | float | bool] = {}
     if model is not None:
         attributes[names.RESPONSE_MODEL] = shown_model(model)

@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 _FORM_PIECE_BYTES: Final = 32_768
 _MEGABYTE: Final = 1_000_000
 _MAX_DIGITS: Final = 20
-# Headers that a rewritten body has anew, or no more.
+# Headers that a rewritten body changes or loses.
 _OF_THE_BODY: Final = (b"content-length", b"content-encoding")
 
 

@@ -249,7 +249,7 @@ class Exchange:
             self._hold.waits_since_s = None
 
     def _refuse_to_send(self, message: Message) -> None:
-        """Stop an app whose answer was cut, at its first body message: a cost that this tells can still be logged."""
+        """Stop an app whose answer was cut, at its first body message: a cost that this reports can still be logged."""
         if message["type"] == "http.response.start":
             self._start(message)
             return

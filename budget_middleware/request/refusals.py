@@ -1,4 +1,4 @@
-"""What a client is told: the message of a refusal, and the ``x-budget-*`` and ``RateLimit`` headers of an answer."""
+"""The message of a refusal, and the ``x-budget-*`` and ``RateLimit`` headers of an answer."""
 
 import heapq
 import json

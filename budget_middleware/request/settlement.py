@@ -1,4 +1,4 @@
-"""The one ending of a request: what was seen of its answer, what that costs, and the word to the ledger.
+"""Ends a request, once: from what was seen of its answer to its charge, and from there to the ledger.
 
     exchange ── begin(end) ──┐
                              ├─ the first of them ends the hold: evidence -> charge -> ledger -> metrics

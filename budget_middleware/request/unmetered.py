@@ -1,4 +1,4 @@
-"""Requests that nobody meters: they pass, counted and noted, or are refused by BUDGET_UNMETERED."""
+"""Requests that are not metered: they pass, are counted and noted for operators, or BUDGET_UNMETERED refuses them."""
 
 import logging
 import re
@@ -28,7 +28,7 @@ _LOOKED_AT_CHARS: Final = 1_000
 # Paths come from clients: of no more templates it is remembered that they were logged.
 _LOGGED_AT_MOST: Final = 1_000
 _WEBSOCKET: Final = "WebSocket"
-# By what its SDK sends with every request, whose errors a caller understands where the path does not tell.
+# By what its SDK sends with every request, whose errors a caller understands where the path does not show it.
 _HEADERS_OF: Final = {b"anthropic-version": "anthropic-messages", b"x-goog-api-key": "gemini"}
 
 _log = logging.getLogger("budget_middleware")
@@ -107,7 +107,7 @@ def template_of(path: str) -> str:
 
 
 def _api_of(route: Route, scope: Scope) -> Api:
-    """The API in whose shape a caller expects an error, OpenAI's if nothing tells."""
+    """The API in whose shape a caller expects an error, OpenAI's if nothing shows it."""
     if route.api is not None:
         return route.api
     found = HeaderTable(scope["headers"]).among(frozenset(_HEADERS_OF))

@@ -1,4 +1,4 @@
-"""The seam between the ledger and a store."""
+"""The interface between the ledger and a store: the verbs, and what operators read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -35,10 +35,10 @@ LIMITS_PAGE = 1_000
 """About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""
 
 REPORTED_CHANGES_MAX = 1_000
-"""Whoever missed more changes of limits than these is not told them, and reads anew what it still needs."""
+"""A worker that missed more changes of limits than these does not get them, and reads again what it still needs."""
 
 LEARNT_AT_ONCE = 64
-"""So many groups of answers are told at once at most: a server is busy with them for about two milliseconds."""
+"""So many groups of answers are sent at once at most: a server is busy with them for about two milliseconds."""
 
 LEARNT_MS = 7 * 86_400_000
 """How long it is kept what was learnt of a group whose answers have ended: a weekend and a holiday."""
@@ -177,7 +177,7 @@ class WrittenBack(NamedTuple):
 
 
 class Topic(StrEnum):
-    """What a gateway's process may have to tell its operators."""
+    """The subjects of a gateway's notes for operators."""
 
     UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
     UNPRICED = "unpriced"  # A model that was served without a price, or a tool or a mode of one.
@@ -281,7 +281,7 @@ class Store(Protocol):
     async def counters(self, account: str | None = None) -> Sequence[CounterView]: ...
     async def proofs(self) -> Sequence[CounterProof]: ...
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
-        """Records that are not sound; with ``mend`` what follows from others (leases, totals) is made anew first."""
+        """Records that are not sound; with ``mend`` what follows from others (leases, totals) is made again first."""
         ...
 
     async def holds(self) -> Sequence[Reservation]:

@@ -5,8 +5,8 @@ few others on its counters (``EngineCall.open``). Then the rules decide by what 
 the decision: it puts the reservation, books its postings on the counters, appends one step to the journal, and drops
 counters that are back at zero (``EngineCall.apply``). Nothing else writes to these tables.
 
-The caller holds whatever makes the verb one transaction, and tells the time. If a verb raises, a database rolls it
-back; tables that cannot do so keep the leases that expired in passing, as the Redis scripts do.
+The caller holds the lock or transaction that makes the verb atomic, and passes the time in. If a verb raises, a
+database rolls it back; tables that cannot do so keep the leases that expired in passing, as the Redis scripts do.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""One verb at one instant: what the rules decide is applied to the tables.
+"""One verb at one instant: applies the decisions of the rules to the tables.
 
 See ``engine`` for its theory of operation.
 """
@@ -160,7 +160,7 @@ class EngineCall:
         reason: str,
         bill: str,
     ) -> None:
-        """Append one step that tells of all postings."""
+        """Append one journal step with all postings."""
         before, count, status = self.meta, len(decision.postings), decision.status
         is_voided = status is Status.RELEASED
         self.meta = Meta(

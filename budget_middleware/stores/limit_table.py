@@ -85,7 +85,7 @@ class LimitTable:
         return self.version
 
     def _advance(self, now_ms: int) -> None:
-        # A time, not a count: a store that starts anew must not come to a version that stood for other limits.
+        # A time, not a count: a store that starts again must not come to a version that stood for other limits.
         self.version = max(self.version + 1, now_ms)
 
     def _changed_since(self, version: int) -> frozenset[LimitKey] | None:
@@ -99,7 +99,7 @@ class LimitTable:
         if key in self._known_at:
             return self._known_at[key] < known_at
         if not is_same_store:
-            # Whatever is in a store that began anew came after the loss.
+            # Whatever is in a store that began again came after the loss.
             return key not in self.limits and key not in self._log
         if key in self._log:
             return self._log[key] <= known_at

@@ -157,7 +157,7 @@ class RecordHead(NamedTuple):
 
 
 def unpack_record(record: str) -> Iterator[Entry]:
-    """One verb's record holds an entry for each counter; its head tells the seq and the bookings of the last one."""
+    """One verb's record holds an entry for each counter; its head has the seq and the bookings of the last one."""
     head, second, *lines = record.split("\n")
     version, *words = second.split(" ")
     if not version.isdecimal():

@@ -32,7 +32,7 @@ _EMPTY = CounterRow(Balance(), ByHand())
 
 
 class TableStore:
-    """The verbs, and what operators read of them. ``transaction`` is entered for each; it may be entered anew."""
+    """The verbs, and what operators read of them. ``transaction`` is entered for each; it may be entered again."""
 
     ends_when_cancelled = True
 

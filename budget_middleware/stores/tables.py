@@ -1,4 +1,4 @@
-"""What the engine needs of a store: rows of a few tables, read and written within one transaction.
+"""The interface between the engine and a store's data: rows of a few tables, read and written within one transaction.
 
 Each verb is one transaction, and within it nobody else writes. Tables know no rule: they keep what the engine puts and
 find it again. A store over rows of a database implements this protocol and has every verb (see ``engine``).

@@ -1,4 +1,4 @@
-"""What a ledger knows at any time, told when a metric reader asks."""
+"""The gauges of a ledger, measured when a metric reader asks."""
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping

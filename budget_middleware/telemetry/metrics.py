@@ -118,7 +118,7 @@ class Metrics:
 
     @harmless
     def _begin_at_zero(self) -> None:
-        """A series that appears with its first event shows no increase to whoever asks for its rate."""
+        """Export 0 at the start: `rate()` misses the first increment of a series that did not exist."""
         for counter in (self._expired, self._lost, self._unlogged):
             counter.add(0)
         # Of their many series one is enough for a dashboard to find the metric.

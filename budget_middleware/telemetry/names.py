@@ -1,4 +1,4 @@
-"""Every span and attribute name, and what a journal entry or a refusal is told as; those of ``docs/tracing.md``.
+"""Every span and attribute name (see ``docs/tracing.md``), and the attributes of journal entries and refusals.
 
 A subject never stands in a span name or in a metric's attribute.
 """

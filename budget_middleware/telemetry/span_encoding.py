@@ -1,7 +1,7 @@
 """Spans as an OTLP request, each message written where it belongs.
 
 The encoder of `opentelemetry-exporter-otlp-proto-common` makes each message on its own and hands it to the one around
-it, which copies it: five copies of every attribute. It sorts spans by a JSON text of their resource, made anew for
+it, which copies it: five copies of every attribute. It sorts spans by a JSON text of their resource, made again for
 each. That is most of what a sampled trace costs. Here every message is added in place and filled there: the same
 classes of `opentelemetry-proto`, the same request, a fraction of the CPU time.
 

@@ -24,7 +24,7 @@ from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 
 ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
-# Not a union, which would be made anew for every request.
+# Not a union, which would be made again for every request.
 _NO_PROVIDERS: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 _NAMES: Final = {op: f"budget.{op}" for op in Op}
 NO_PROVIDER: Final = Context()
@@ -40,7 +40,7 @@ def _get_tracer() -> trace.Tracer:
 def has_tracer_provider() -> bool:
     """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``.
 
-    None, because it cannot be told, where the environment names a provider that cannot be loaded.
+    None, because it cannot be known, where the environment names a provider that cannot be loaded.
     """
     return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
 

@@ -46,7 +46,7 @@ local is_waited_for, freed_accounts
 local trace, wants_entries, records, seq_before
 
 -- What targets say stays in memory from call to call where the server keeps a script's functions (`redis/scripts.py`): texts as
--- they were parsed, and counters by their names. Their figures are read anew by each call.
+-- they were parsed, and counters by their names. Their figures are read again by each call.
 local REMEMBERED_MAX = 2000
 local this_call, remembered_for, remembered, counters, parsed = 0, nil, 0, {}, {}
 

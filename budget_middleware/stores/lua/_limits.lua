@@ -13,7 +13,7 @@
 local LIMITS, LIMITS_LOG, LIMITS_STATE, WRITTEN_BACK
 local MADE_FROM_LIMITS = {KEY_LIMITS_LOG, KEY_LIMITS_STATE, KEY_LIMITS_WRITTEN_BACK}
 
--- What is made from the limits is made anew where it is of another type.
+-- What is made from the limits is made again where it is of another type.
 local function drop_odd_types()
   local types = {}
   for _, name in ipairs(MADE_FROM_LIMITS) do

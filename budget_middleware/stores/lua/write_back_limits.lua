@@ -10,7 +10,7 @@ local function is_older(state, field, is_there, known_at, is_same_store)
   local written_back = call('HGET', WRITTEN_BACK, field)
   if written_back then return tonumber(written_back) < known_at end
   local changed_at = call('ZSCORE', LIMITS_LOG, field)
-  -- Whatever is in a store that began anew came after the loss.
+  -- Whatever is in a store that began again came after the loss.
   if not is_same_store then return not is_there and not changed_at end
   if state.has_log and changed_at then return tonumber(changed_at) <= known_at end
   local is_log_enough = state.has_log and state.log_from <= known_at or tonumber(limits_version) <= known_at

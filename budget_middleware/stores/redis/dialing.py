@@ -23,7 +23,7 @@ _UNTRUSTED = Fault(
 
 
 def check_url(url: str) -> None:
-    """ValueError, in one line, for a URL that no connection can be made with, whoever may answer there."""
+    """ValueError, in one line, for a URL that no connection can be made with."""
     check_options(url)
     try:
         ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]  # It makes one, and that is all.

@@ -6,8 +6,8 @@ that is answered as it should be, the connection goes on by function (FCALL). If
 changes: the server is too old for functions, an ACL or a proxy forbids them, its memory is full.
 
 A library may go while it is used: FUNCTION FLUSH, a failover to a server that never had it. The right to it may go.
-Memory may run out: a function is then refused as a whole, where a script may still give holds back. All of that is told
-before anything is applied, so the verbs are sent once more, by the script, and the library is offered again.
+Memory may run out: a function is then refused as a whole, where a script may still give holds back. All of that is
+reported before anything is applied, so the verbs are sent once more, by the script, and the library is offered again.
 """
 
 import re

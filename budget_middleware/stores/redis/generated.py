@@ -1,7 +1,7 @@
-"""What stands in Python and is needed in Lua too: it is written down once, and put into the Lua text here.
+"""Inserts constants and tables of Python into the Lua scripts, so that each is defined once.
 
 Theory of operation. What the Lua files do not declare themselves is Python's. Numbers and words take the place of their
-names, for a script is set up anew by every call, and each local variable that a function refers to costs time there.
+names, for a script is set up again by every call, and each local variable that a function refers to costs time there.
 Functions, which are quicker to set up than tables, are what Python's tables and rules become; they are declared in
 front of the file that uses them first. All of it is looked up where Python has it whenever a script is composed.
 """
@@ -150,7 +150,7 @@ def _reservation_text() -> Iterator[tuple[str, str]]:
     yield _function("new_fields()", f"return {{{empty}}}")
     given = ("id", "key", "state", "targets", "target_list")
     named = ", ".join(f"{name} = {name}" for name in given)
-    # With a place for whatever it gets: a table that grows is made anew.
+    # With a place for whatever it gets: a table that grows is made again.
     made = f"return {{{named}, more = '', text = false, is_previous = false, {empty}}}"
     yield _function(f"new_reservation({', '.join(given)})", made)
     # One `..` of all: each one in parentheses would make a text of its own.

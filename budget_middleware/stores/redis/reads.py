@@ -1,4 +1,4 @@
-"""What operators read, and what is kept for them: off the path of requests, so it may scan."""
+"""Reads for operators, and notes for them: off the path of requests, so it may scan."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -89,7 +89,7 @@ class RedisReads(RedisLink):
         found: set[Counter] = set()
         async for key in self._scanned(f"{kind}:{names}"):
             with suppress(ValueError):
-                # No name of ours has such a letter, and names are told one a line.
+                # No name of ours has such a letter, and names are sent one a line.
                 if "\n" not in key:
                     found.add(counter_named(key.partition(":")[2]))
         return found
@@ -101,11 +101,11 @@ class RedisReads(RedisLink):
             page = ordered[at : at + _INSPECTED_PAGE]
             seq, lines = await self._call("inspect", "", "\n".join(counter.name for counter in page))
             found = map(read_inspected, page, lines.split("\n"))
-            # A damaged one is told by `damage`, and hides no other.
+            # `damage` reports a damaged one; it hides no other.
             yield [each for each in found if each is not None], int(seq)
 
     async def _scanned(self, pattern: str) -> AsyncIterator[str]:
-        """Keys of this ledger, without their prefix; a scan may tell one twice."""
+        """Keys of this ledger, without their prefix; a scan may return one twice."""
         with outages_named():
             async for key in self._client().scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_SCANNED_PAGE):
                 yield key.removeprefix(self._prefix)
@@ -118,7 +118,7 @@ class RedisReads(RedisLink):
             reply = await self._call("examine", "", "1" if mend else "0", *page)
             flaws |= set(zip(reply[1::2], reply[::2], strict=True))
         found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
-        # Where these are of another type altogether, that is told already.
+        # Where these are of another type altogether, that is reported already.
         with suppress(StoreRefused):
             found += [
                 Damage(f"{self._prefix}{keys.LIMITS} {field}", Flaw.UNREADABLE)
@@ -211,7 +211,7 @@ class RedisReads(RedisLink):
             found += [
                 entry
                 for record in records
-                # Gateways follow what they understand; operators who read on are told of the rest.
+                # Gateways follow what they understand; operators get the rest too.
                 for entry in reversed(known_entries(record))
                 if account in (None, entry.counter.account)
             ]

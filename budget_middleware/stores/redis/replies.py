@@ -1,4 +1,4 @@
-"""From what the scripts tell to answers."""
+"""Turns the replies of scripts into answers."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,7 +28,7 @@ Records = Sequence[tuple[str, dict[str, str]]]
 
 
 class VerbReply(NamedTuple):
-    """What a script tells of a verb: `lua/_answer.lua` answers its local variables of these names in this order."""
+    """A script's reply to a verb: `lua/_answer.lua` returns its local variables of these names in this order."""
 
     status: str
     now_ms: int
@@ -84,7 +84,7 @@ class Inspected(NamedTuple):
 
 
 def read_inspected(counter: Counter, line: str) -> Inspected | None:
-    """What `inspect` tells of a counter; None where it is damaged."""
+    """The reply of `inspect` for a counter; None if that is damaged."""
     try:
         figures, held, due = line.split("|")
         spent, reserved, adjusted = map(int, figures.split(" "))
@@ -134,7 +134,7 @@ def _readable(what: str) -> Iterator[None]:
 
 
 def read_recalled(ids: Iterable[str], texts: Iterable[str]) -> list[Reservation]:
-    """What `recall` told of the ids that are known. StoreRefused for one of a newer version."""
+    """The reply of `recall`, for the ids that are known. StoreRefused for one of a newer version."""
     found: list[Reservation] = []
     for id_, text in zip(ids, texts, strict=True):
         if text.startswith("!"):

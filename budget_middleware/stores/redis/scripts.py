@@ -1,8 +1,8 @@
 """The scripts as they are sent: their texts, their digests, and what each is composed of.
 
 Theory of operation. A script is composed of files that define some fifty Lua functions and, at last, ``run``. As an
-EVAL script all of it is set up anew by every call, which takes as long as half of a verb. As a *function* of the server
-(Redis 7, Valkey 7.2) the same text is set up once; see ``functions`` for when that is used.
+EVAL script all of it is set up again by every call, which takes as long as half of a verb. As a *function* of the
+server (Redis 7, Valkey 7.2) the same text is set up once; see ``functions`` for when that is used.
 """
 
 import hashlib

@@ -93,13 +93,13 @@ class Server:
         return wire
 
     def hang_up(self, why: str) -> None:
-        """Whoever waits on the wire of this event loop gets no answer; the next call makes another wire."""
+        """Fail the calls that wait on this event loop's wire; the next call makes another wire."""
         wire = self._lines.here().wire
         if wire is not None:
             wire.break_off(why)
 
     def leave(self, why: str) -> None:
-        """Look the server's address up anew for the next call; calls under way still get their replies."""
+        """Look the server's address up again for the next call; calls under way still get their replies."""
         lines = self._lines.here()
         if lines.wire is not None and lines.wire.is_usable:
             _log.warning("left the store's connection: %s", why)
@@ -155,7 +155,7 @@ class _RoleCheck:
             self._server.leave(fault.cause)
 
     def set_exception(self, error: Exception) -> None:
-        """The calls beside it are told, too."""
+        """The other calls of the wire fail too."""
 
 
 def _take(lines: _Lines, dialed: "asyncio.Task[Wire]") -> None:

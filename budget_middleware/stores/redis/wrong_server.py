@@ -11,7 +11,7 @@ from budget_middleware.stores.base import WrongServer
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a server cannot do the work. ``is_elsewhere``: another may have taken its place, so look it up anew."""
+    """Why a server cannot do the work. ``is_elsewhere``: another may have taken its place, so look it up again."""
 
     cause: str
     fix: str
