@@ -30,7 +30,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.began_s = time.monotonic()
-        self.seeds = self.requests = self.steps = 0
+        self.seeds = self.requests = self.steps = self.grown = 0
         self.faults: Tally[str] = Tally()
         self.losses = Losses()
 
@@ -38,6 +38,7 @@ class Summary:
         self.seeds += 1
         self.requests += outcome.requests
         self.steps += outcome.steps
+        self.grown += outcome.grown
         self.faults += outcome.faults
         self.losses += outcome.losses
 
@@ -50,6 +51,7 @@ class Summary:
 
     def lines(self) -> Iterator[str]:
         yield self.line()
+        yield f"holds that grew with their answers: {self.grown:,}"
         yield "faults: " + ", ".join(f"{name} {n:,}" for name, n in sorted(self.faults.items()))
         losses = self.losses
         yield "requests whose cost no counter shows:"

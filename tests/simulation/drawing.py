@@ -1,10 +1,13 @@
 """Plans drawn from seeds: what is common often, what is rare often enough."""
 
 import random
+from dataclasses import replace
 
 from tests.simulation.plan import CallFault, Client, Event, Fault, Kind, Plan, Play, Request
 
 WORDS_MAX = 24
+LEARNING = 0.7
+"""Of those plans whose charges do not depend on an estimate."""
 
 
 def draw(seed: int) -> Plan:
@@ -40,7 +43,7 @@ def draw(seed: int) -> Plan:
         for nth in range(40)
         if faults and rng.random() < chance / 2
     ]
-    return Plan(
+    plan = Plan(
         seed=seed,
         workers=workers,
         starts_ms_before_hour=rng.choice((1_800_000, length_ms // 2, 2_000)),
@@ -55,6 +58,9 @@ def draw(seed: int) -> Plan:
         events=tuple(sorted(events, key=lambda event: event.at_ms)),
         house_faults=tuple(house),
     )
+    # What is learnt depends on which answers came first, so no rule by an estimate tells what is due.
+    is_due_known = plan.on_abort != "full" and plan.on_expire != "estimate"
+    return replace(plan, learns=is_due_known and rng.random() < LEARNING)
 
 
 def _request(

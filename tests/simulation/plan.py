@@ -105,7 +105,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``has_spool``: workers keep what they owe on a disk that they share.
+    """``has_spool``: workers keep what they owe on a disk that they share. ``learns``: they hold what answers usually
+    come to, and more where one outgrows that.
 
     ``house_faults`` befall the calls of no request, sweeps, limits and the journal, by worker.
     """
@@ -123,6 +124,7 @@ class Plan:
     requests: tuple[Request, ...]
     events: tuple[Event, ...]
     house_faults: tuple[tuple[int, CallFault], ...]
+    learns: bool = False
 
     @property
     def length_ms(self) -> int:

@@ -29,6 +29,7 @@ class Outcome:
     violation: str = ""
     steps: int = 0
     requests: int = 0
+    grown: int = 0
     faults: Tally[str] = field(default_factory=Tally)
     losses: Losses = field(default_factory=Losses)
     story: list[str] = field(default_factory=list)
@@ -53,7 +54,8 @@ def simulate(
         loop.bury(world.processes)
         world.close()
     faults = world.happenings.met + world.network.faults_met
-    return Outcome(plan, violation, world.witness.steps, world.asked, faults, world.losses, world.story)
+    witness = world.witness
+    return Outcome(plan, violation, witness.steps, world.asked, witness.grown, faults, world.losses, world.story)
 
 
 def _lived(loop: VirtualLoop, world: World) -> str:

@@ -12,6 +12,7 @@ def shrink(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
     for change in (
         {"skews_ms": (0,) * plan.workers},
         {"has_spool": False},
+        {"learns": False},
         {"on_abort": "partial"},
         {"on_expire": "release"},
         {"on_store_error": "open"},

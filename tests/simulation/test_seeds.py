@@ -36,6 +36,7 @@ def test_every_promise_is_kept(seeds: range):
     summary = simulate_all(seeds)
     assert summary.requests > 500
     assert summary.faults.total() > 500
+    assert summary.grown > 30
 
 
 @pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10")

@@ -15,7 +15,7 @@ from budget_middleware.stores.base import KnownLimits, WrittenBack
 from tests.stores.expected_state import Auditor, Fact
 from tests.stores.verbs import Verb
 
-VERBS = frozenset({"reserve", "finalize", "release", "extend", "expire", "adjust"})
+VERBS = frozenset({"reserve", "finalize", "release", "extend", "grow", "expire", "adjust"})
 _DECIDED = frozenset({Status.RESERVED, Status.REJECTED})
 
 Limits = Mapping[tuple[str, Period], int]
@@ -48,12 +48,14 @@ class Truth:
 
 
 class Witness:
-    """Raises Violation at the step that breaks a promise. ``steps`` counts the calls that the store applied."""
+    """Raises Violation at the step that breaks a promise. ``steps`` counts the calls that the store applied,
+    ``grown`` those that grew a hold.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.truth = Truth()
-        self.steps = 0
+        self.steps = self.grown = 0
 
     def ids_of(self, number: int) -> list[str]:
         """The reservations of a numbered request that the store knows."""
@@ -90,6 +92,7 @@ class Witness:
     def _verb(self, verb: Verb, answer: Answer) -> None:
         self.truth.auditor.check(verb, answer, remember_ms=10**8)
         self._chain(answer)
+        self.grown += answer.status is Status.GROWN and answer.written > 0
         if isinstance(verb, Expire) and answer.status is Status.EXPIRED:
             self.truth.operator_releases.add(verb.id)
         if isinstance(verb, Reserve) and answer.status in _DECIDED:

@@ -23,6 +23,8 @@ from tests.simulation.verdict import Losses, judge
 from tests.simulation.witness import Truth, Witness
 
 DRAIN_S = 10
+LEARNED = {"estimate": "learned", "estimate_spread": "0", "default_output_tokens": "4"}
+"""So little is held at first, and without a margin, that about half of the answers outgrow it."""
 RETRY_S = 6
 """Longer than an ending's longest pause between two tries and its reply."""
 
@@ -160,6 +162,7 @@ class World:
             on_abort=plan.on_abort,
             on_expire=plan.on_expire,
             on_store_error=plan.on_store_error,
+            **(LEARNED if plan.learns else {}),
             spool_path=self.disk.folder,
             # Workers of one ledger may differ.
             spans=("counter", "verb")[worker % 2],
