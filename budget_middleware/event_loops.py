@@ -24,7 +24,7 @@ class PerEventLoop(Generic[_T]):
         self._latest: tuple[Callable[[], object], _T] = _NO_LATEST
         _living.add(self)
 
-    def here(self) -> _T:
+    def current(self) -> _T:
         """The value of the running event loop."""
         loop = asyncio.get_running_loop()
         latest_loop, latest = self._latest

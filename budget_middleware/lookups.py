@@ -41,7 +41,7 @@ class Lookup(Generic[_T]):
         self._known = PerEventLoop[_Known[_T]](_Known)
 
     async def __call__(self, key: str) -> _T:
-        known = self._known.here()
+        known = self._known.current()
         found = await known.cache.get(key)
         if found is not None:
             return cast(tuple[_T], found)[0]

@@ -91,16 +91,16 @@ class Router:
         readings = readings_of(path, raw_path=raw_path, root_path=root_path)
         if readings is None:
             return Route(RouteKind.UNCLEAR, path)
-        routes = [self._judge(reading) for reading in readings]
+        routes = [self._decide(reading) for reading in readings]
         if len(routes) == 1:
             return routes[0]
         plain = [route for route in routes if is_plain(route.path)]
         called = [route for route in plain if route.api] or [route for route in routes if route.api]
-        dearest = max(called or plain or routes, key=_kind)
+        costliest = max(called or plain or routes, key=_kind)
         calls = {_call(route.api, route.path) for route in called if route.api is not None}
-        return dearest if len(calls) <= 1 else dearest._replace(kind=RouteKind.UNCLEAR)
+        return costliest if len(calls) <= 1 else costliest._replace(kind=RouteKind.UNCLEAR)
 
-    def _judge(self, path: str) -> Route:
+    def _decide(self, path: str) -> Route:
         for pattern, api in self._rules:
             if pattern.search(path):
                 return Route(RouteKind.EXEMPT if api is None else RouteKind.METERED, path, api)

@@ -44,7 +44,7 @@ class SharedTimeout:
 
         ``on_timeout`` is called just before, for callers that must not wait until the cancelled work has come back.
         """
-        return self._waits.here().begin(asyncio.get_running_loop(), on_timeout)
+        return self._waits.current().begin(asyncio.get_running_loop(), on_timeout)
 
 
 class Wait:

@@ -17,12 +17,12 @@ def test_each_event_loop_has_one_of_its_own():
     values = PerEventLoop(Value)
 
     async def look() -> tuple[Value, Value]:
-        first = values.here()
+        first = values.current()
         await asyncio.to_thread(asyncio.run, look_once())
-        return first, values.here()
+        return first, values.current()
 
     async def look_once() -> None:
-        assert values.here() is values.here()
+        assert values.current() is values.current()
 
     first, again = asyncio.run(look())
     assert first is again
@@ -34,7 +34,7 @@ def test_it_is_forgotten_with_its_loop():
     values = PerEventLoop(Value)
 
     async def look() -> "weakref.ref[Value]":
-        return weakref.ref(values.here())
+        return weakref.ref(values.current())
 
     seen = asyncio.run(look())
     gc.collect()
@@ -46,10 +46,10 @@ def test_it_is_none_any_more_once_it_was_taken():
     values = PerEventLoop(Value)
 
     async def take() -> None:
-        first = values.here()
+        first = values.current()
         assert values.pop() is first
         assert values.pop() is None
-        assert values.here() is not first
+        assert values.current() is not first
         assert len(values.values()) == 1
 
     asyncio.run(take())
@@ -62,7 +62,7 @@ def test_threads_do_not_see_each_others():
 
     async def look() -> None:
         together.wait()
-        own = [values.here() for _ in range(20_000)]
+        own = [values.current() for _ in range(20_000)]
         seen.append(set(map(id, own)))
         together.wait()
 
@@ -80,7 +80,7 @@ def test_a_forked_child_has_none_of_its_parents():
     loop = asyncio.new_event_loop()
 
     async def look() -> Value:
-        return values.here()
+        return values.current()
 
     mine = loop.run_until_complete(look())
     child = os.fork()

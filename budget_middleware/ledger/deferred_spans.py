@@ -53,7 +53,7 @@ class DeferredSpans:
         """Search the journal now, in a task of the ledger's own."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            self._tasks.own(self._export(waiting))
+            self._tasks.spawn(self._export(waiting))
 
     async def _export(self, deferred: Sequence[_Deferred]) -> None:
         spans = [each.span for each in deferred]

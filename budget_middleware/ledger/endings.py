@@ -99,7 +99,7 @@ class Endings:
         self._leases.drop(hold)
         owed = self._owe(hold, ending, partial(ending_attributes, hold, ending, attributes))
         owed.waiter = asyncio.get_running_loop().create_future()
-        self._tasks.own(self._until_answered(owed), at_end=owed.wake_waiter)
+        self._tasks.spawn(self._until_answered(owed), at_end=owed.wake_waiter)
         return owed.waiter
 
     async def end(self, hold: Hold, ending: Ending, attributes: LazyAttributes = dict) -> Answer | None:
@@ -129,7 +129,7 @@ class Endings:
         if self._should_retry(owed, error, wait):
             # The caller was cancelled, which says nothing about the store or the loop.
             is_callers_own, owed.is_last = owed.is_last, False
-            self._tasks.own(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.wake_waiter)
+            self._tasks.spawn(self._until_answered(owed, pauses_first=not is_callers_own), at_end=owed.wake_waiter)
         else:
             owed.wake_waiter()
         return owed.waiter
@@ -142,7 +142,7 @@ class Endings:
             owed = self._owe(hold, ending, names.because(ending.reason))
             owed.since_s -= max(now_ms() - spooled.since_ms, 0) / 1000
             owed.was_tried = True
-            self._tasks.own(self._until_answered(owed))
+            self._tasks.spawn(self._until_answered(owed))
 
     def close(self) -> None:
         """Close the spool; what is still owed stays on disk for another process."""
@@ -154,7 +154,7 @@ class Endings:
         at_once = asyncio.Semaphore(REPLAYED_AT_ONCE)
         for answered in self._answered.take_all():
             if answered.at_s >= since_s:
-                self._tasks.own(self._end_again(answered, at_once))
+                self._tasks.spawn(self._end_again(answered, at_once))
 
     async def _end_again(self, answered: AnsweredEnding, at_once: asyncio.Semaphore) -> None:
         async with at_once:

@@ -46,7 +46,7 @@ class Growing:
         growth.follow_answer()
         if growth.is_outgrown and not growth.is_asking:
             growth.is_asking = True
-            self._tasks.own(self._grow(hold, growth))
+            self._tasks.spawn(self._grow(hold, growth))
 
     async def _grow(self, hold: Hold, growth: Growth) -> None:
         try:

@@ -70,19 +70,19 @@ class LeaseKeeper:
 
     def add(self, hold: Hold) -> None:
         """A hold is live from now on; whether there is a lease to extend is not known yet."""
-        self._live.here().holds[hold.id] = hold
+        self._live.current().holds[hold.id] = hold
 
     def start_extending(self, hold: Hold) -> None:
         """A live hold has a lease: extend it from now on."""
         hold.is_leased = True
-        live = self._live.here()
+        live = self._live.current()
         live.holds[hold.id] = hold
         if live.beat is None:
             self._start(live)
 
     def start(self) -> None:
         """Begin to beat in this event loop, if that has not begun."""
-        live = self._live.here()
+        live = self._live.current()
         if live.beat is None:
             self._start(live)
 
@@ -93,14 +93,14 @@ class LeaseKeeper:
 
     def drop(self, hold: Hold) -> None:
         """A hold is not live any more: its ending has begun, or nothing was reserved."""
-        live = self._live.here()
+        live = self._live.current()
         live.holds.pop(hold.id, None)
         if live.all_ended is not None and not live.holds:
             live.all_ended.set()
 
     def report(self, *, because: str) -> None:
         """Log each live hold of this event loop, where none can be waited for."""
-        for hold in self._live.here().holds.values():
+        for hold in self._live.current().holds.values():
             _log.warning(
                 "%s of %s is in flight; if it is cut off, it is held until its lease expires: %s",
                 hold.id,
@@ -111,7 +111,7 @@ class LeaseKeeper:
 
     async def end_all(self, *, timeout_s: float) -> None:
         """Wait until the live holds of this event loop have ended, then end the rest by their abort rules."""
-        live = self._live.here()
+        live = self._live.current()
         try:
             if live.holds:
                 live.all_ended = asyncio.Event()
@@ -132,7 +132,7 @@ class LeaseKeeper:
 
     async def stop(self) -> None:
         """Stop the heartbeat of this event loop."""
-        live = self._live.here()
+        live = self._live.current()
         beat, live.beat = live.beat, None
         if beat is not None:
             beat.cancel()

@@ -62,7 +62,7 @@ class Ledger(LedgerParts):
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it in a task that no request's cancellation reaches, and that a shutdown waits for."""
-        self._tasks.own(work)
+        self._tasks.spawn(work)
 
     async def check_store(self) -> None:
         """Try whether the store can do all that is needed. Raises StoreUnavailable, or WrongServer with the fix."""

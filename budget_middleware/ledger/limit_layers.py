@@ -40,7 +40,7 @@ class _Known:
         self.epoch = epoch
 
 
-class _Here:
+class _LoopLimits:
     """What one event loop knows: its limits, and the claims of requests like those before."""
 
     def __init__(self, reader: LimitReader) -> None:
@@ -65,13 +65,13 @@ class LimitLayers:
         self._source = Lookup(limits_source) if limits_source else None
         self._source_timeout = SharedTimeout(source_timeout_s)
         self._sourced_last: dict[str, list[LimitRule]] = {}
-        self._here = PerEventLoop(lambda: _Here(LimitReader(store, tasks=tasks, on_outage=on_outage)))
+        self._by_loop = PerEventLoop(lambda: _LoopLimits(LimitReader(store, tasks=tasks, on_outage=on_outage)))
         self.has_source = self._source is not None
 
     @property
     def version(self) -> int:
         """The version of the runtime limits as they are known now: to be read in the same step as the claims."""
-        return self._here.here().reader.version
+        return self._by_loop.current().reader.version
 
     async def claims(
         self, payers: Payers, *, model: str, other_models: Sequence[str] = (), may_ask: bool = True
@@ -83,7 +83,7 @@ class LimitLayers:
         models = (model, *other_models)
         sourced = await self._sourced_within_time(self._source, payers, models) if self._source else {}
         while may_ask and (missing := [pattern for each in models for pattern in self._missing(payers, each)]):
-            await self._here.here().reader.look_up(missing)
+            await self._by_loop.current().reader.look_up(missing)
         # All in one step: they must be of one version.
         return self._joined(payers, models, sourced)
 
@@ -109,23 +109,23 @@ class LimitLayers:
         return joined_claims(*claims) if len(claims) > 1 else claims[0]
 
     def _missing(self, payers: Payers, model: str) -> list[str]:
-        cache = self._here.here().reader.cache
+        cache = self._by_loop.current().reader.cache
         return cache.missing(cache.patterns(payers, model=model))
 
     def known_claims(self, payers: Payers, *, model: str) -> tuple[Claim, ...] | None:
         """As ``claims``, without the user's source; None if something has to be looked up."""
-        here = self._here.here()
+        loop_limits = self._by_loop.current()
         key = (model, *payers.items())
-        known = here.known.get(key)
-        if known is not None and known.epoch == here.reader.cache.epoch:
+        known = loop_limits.known.get(key)
+        if known is not None and known.epoch == loop_limits.reader.cache.epoch:
             return known.claims
-        return self._checked_claims(here, key, known, payers, model)
+        return self._checked_claims(loop_limits, key, known, payers, model)
 
     def _checked_claims(
-        self, here: _Here, key: tuple[object, ...], known: _Known | None, payers: Payers, model: str
+        self, loop_limits: _LoopLimits, key: tuple[object, ...], known: _Known | None, payers: Payers, model: str
     ) -> tuple[Claim, ...] | None:
         """After a change of some limits: the claims that were made before, if these are not among them."""
-        cache = here.reader.cache
+        cache = loop_limits.reader.cache
         patterns = cache.patterns(payers, model=model)
         rules = tuple(map(cache.rules, patterns))
         if None in rules:
@@ -135,28 +135,28 @@ class LimitLayers:
             return known.claims
         found = cast("tuple[Rules, ...]", rules)
         claims = claims_for(payers, layers=[LimitBook(chain.from_iterable(found)), self._environment], model=model)
-        if len(here.known) >= KNOWN_MAX:
-            here.known.clear()
-        here.known[key] = _Known(claims, patterns=patterns, rules=found, epoch=cache.epoch)
+        if len(loop_limits.known) >= KNOWN_MAX:
+            loop_limits.known.clear()
+        loop_limits.known[key] = _Known(claims, patterns=patterns, rules=found, epoch=cache.epoch)
         return claims
 
     def _runtime_book(self, payers: Payers, model: str) -> LimitBook:
-        cache = self._here.here().reader.cache
+        cache = self._by_loop.current().reader.cache
         patterns = cache.patterns(payers, model=model)
         return LimitBook(rule for pattern in patterns for rule in cache.rules(pattern) or ())
 
     def suspect(self) -> None:
         """After the store lost writes: the version that is known here may stand for other limits there."""
-        for here in self._here.values():
-            here.reader.cache.is_suspect = True
+        for loop_limits in self._by_loop.values():
+            loop_limits.reader.cache.is_suspect = True
 
     async def check(self) -> None:
         """Write back what the store has lost of the limits that are known here. StoreUnavailable or StoreRefused."""
-        await self._here.here().reader.check()
+        await self._by_loop.current().reader.check()
 
     async def refresh(self, refused_version: int) -> None:
         """Learn what has changed since a version that the store has just refused as stale."""
-        await self._here.here().reader.refresh(refused_version)
+        await self._by_loop.current().reader.refresh(refused_version)
 
     async def _sourced_within_time(
         self, source: Lookup[str | None], payers: Payers, models: Iterable[str]

@@ -70,7 +70,7 @@ class LimitReader:
         # A task that was cancelled before its first step has let go of nothing.
         if batch is None or len(batch.patterns) >= ASKED_AT_ONCE or (batch.task is not None and batch.task.done()):
             batch = self._open = _Batch()
-            batch.task = self._tasks.own(self._take_turn(batch, after=self._last))
+            batch.task = self._tasks.spawn(self._take_turn(batch, after=self._last))
             self._last = batch
         batch.patterns.update(dict.fromkeys(patterns))
         return batch
@@ -116,7 +116,7 @@ class LimitReader:
         self.cache.take(news, wanted)
         if not news.is_indexed and time.monotonic() >= self._index_from_s:
             self._index_from_s = time.monotonic() + INDEX_EVERY_S
-            self._tasks.own(self._index())
+            self._tasks.spawn(self._index())
 
     async def _write_back(self, news: LimitNews) -> None:
         cache, written = self.cache, 0

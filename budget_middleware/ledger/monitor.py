@@ -134,7 +134,7 @@ class StoreMonitor:
 
     def learn_latest(self, answer: Answer) -> None:
         """After an acknowledgement without entries: read the last entry, by which a loss can be detected."""
-        self._tasks.own(self._learn(answer.seq, answer.now_ms))
+        self._tasks.spawn(self._learn(answer.seq, answer.now_ms))
 
     async def _learn(self, seq: int, now_ms: int) -> None:
         page: Sequence[Entry] = ()

@@ -26,7 +26,7 @@ class OperatorNotes:
         if (topic, text) in self._added or len(self._added) >= AT_MOST:
             return False
         self._added.add((topic, text))
-        self._tasks.own(self._write(topic, text))
+        self._tasks.spawn(self._write(topic, text))
         return True
 
     async def _write(self, topic: Topic, text: str) -> None:

@@ -146,7 +146,7 @@ class LedgerParts:
     def _on_loss(self) -> None:
         """The store has lost writes: endings, and limits perhaps."""
         self._layers.suspect()
-        self._tasks.own(self._check_limits())
+        self._tasks.spawn(self._check_limits())
         self._endings.replay()
 
     async def _check_limits(self) -> None:

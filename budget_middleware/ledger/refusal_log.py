@@ -70,7 +70,7 @@ class RefusalLog:
 
     def add(self, hold: Hold, answer: Answer, rejection: Rejection) -> None:
         """Log a refusal, enforced or not."""
-        waiting = self._waiting.here()
+        waiting = self._waiting.current()
         refusal = LoggedRefusal(
             answer.now_ms,
             hold.id,
@@ -89,13 +89,13 @@ class RefusalLog:
 
     def write(self) -> None:
         """Begin to write what waits in this event loop, now."""
-        waiting = self._waiting.here()
+        waiting = self._waiting.current()
         if waiting.timer is not None:
             waiting.timer.cancel()
             waiting.timer = None
         if refusals := waiting.take():
             waiting.not_before_s = asyncio.get_running_loop().time() + EVERY_S
-            self._tasks.own(self._write(refusals))
+            self._tasks.spawn(self._write(refusals))
 
     async def _write(self, refusals: list[LoggedRefusal]) -> None:
         try:

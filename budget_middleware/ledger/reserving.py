@@ -74,7 +74,7 @@ class Reserving:
                 attributes = partial(names.rejection_attributes, answer.rejection)
         except (StoreUnavailable, StoreRefused) as error:
             status, attributes = names.UNPROTECTED, names.because(str(error))
-            self._keep_uncertain(hold, call, error, started_s=started_s if ticket is None else ticket.asked_s)
+            self._extend_uncertain(hold, call, error, started_s=started_s if ticket is None else ticket.asked_s)
             raise
         except asyncio.CancelledError:
             self._release(hold, "cancelled while reserving")
@@ -91,7 +91,7 @@ class Reserving:
             if metrics.is_received:
                 seconds = time.monotonic() - started_s - ((ticket and ticket.waited_s) or 0)
                 metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)
-        self._keep_or_release(hold, answer)
+        self._extend_or_release(hold, answer)
         return answer
 
     async def _decide(self, hold: Hold, call: VerbCall, ticket: Ticket | None) -> Answer:
@@ -122,7 +122,7 @@ class Reserving:
         else:
             self._leases.drop(hold)
 
-    def _keep_uncertain(self, hold: Hold, call: VerbCall, error: Exception, *, started_s: float) -> None:
+    def _extend_uncertain(self, hold: Hold, call: VerbCall, error: Exception, *, started_s: float) -> None:
         """No answer: what may have been reserved is the caller's to end, and its lease is kept until then."""
         if call.is_uncertain:
             self._leases.start_extending(hold)
@@ -131,7 +131,7 @@ class Reserving:
             # All attempts together are one outage.
             self._calls.breaker.record_outage(began_s=started_s)
 
-    def _keep_or_release(self, hold: Hold, answer: Answer) -> None:
+    def _extend_or_release(self, hold: Hold, answer: Answer) -> None:
         if answer.rejection is not None:
             self._refusals.add(hold, answer, answer.rejection)
             self._local.record((answer.rejection.target,), (answer.rejection.balance,))

@@ -42,7 +42,7 @@ class SettingsWatch:
         now_s = time.monotonic()
         if self._own and now_s - self._looked_s >= EVERY_S:
             self._looked_s = now_s
-            self._tasks.own(self._check())
+            self._tasks.spawn(self._check())
 
     async def _check(self) -> None:
         try:

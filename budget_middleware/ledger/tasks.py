@@ -32,9 +32,9 @@ class OwnedTasks:
     def __init__(self) -> None:
         self._tasks = PerEventLoop(_Tasks)
 
-    def own(self, work: Coroutine[Any, Any, _T], *, at_end: Callable[[], object] | None = None) -> asyncio.Task[_T]:
+    def spawn(self, work: Coroutine[Any, Any, _T], *, at_end: Callable[[], object] | None = None) -> asyncio.Task[_T]:
         """Begin a task; ``at_end`` is called at its end, also if it is cancelled before its first step."""
-        tasks, context = self._tasks.here(), copy_context()
+        tasks, context = self._tasks.current(), copy_context()
         task = asyncio.get_running_loop().create_task(work, context=context)
         tasks[task] = at_end
         # Its own context serves both: else asyncio copies one more.
@@ -45,7 +45,7 @@ class OwnedTasks:
         """Wait for this loop's tasks and for what they begin; cancel the rest, and return how many these were."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        while (tasks := self._tasks.here().keys() - {asyncio.current_task()}) and loop.time() < until:
+        while (tasks := self._tasks.current().keys() - {asyncio.current_task()}) and loop.time() < until:
             await asyncio.wait(tasks, timeout=until - loop.time())
         # A task that is cancelled before its first step would never know.
         await asyncio.sleep(0)

@@ -218,17 +218,17 @@ class WaitingRoom:
         return sum(room.n_tickets for room in self._rooms.values())
 
     def ticket(self, caller: Caller) -> Ticket:
-        return Ticket(self._rooms.here(), caller)
+        return Ticket(self._rooms.current(), caller)
 
     def hear(self, targets: Iterable[Target]) -> None:
         """What this worker has ended was held on these."""
-        room = self._rooms.here()
+        room = self._rooms.current()
         if room.lines:
             room.hear({target.account for target in targets})
 
     async def close(self) -> None:
         """Have everybody in this event loop ask once more and go, and listen no longer."""
-        room = self._rooms.here()
+        room = self._rooms.current()
         room.at_most = 0
         for line in list(room.lines.values()):
             for ticket in list(line.tickets):

@@ -127,7 +127,7 @@ class Payers:
             if unknown:
                 yield f"no request has a source for {', '.join(sorted(unknown))}, so limits on that never bind"
 
-    def nobody(self) -> dict[str, str | None]:
+    def no_payers(self) -> dict[str, str | None]:
         """The payers of a request that could be anybody's."""
         return {source.kind: None for source in self._sources}
 

@@ -84,7 +84,7 @@ def resolve(name: str, sources: Sequence[Source], *, at: datetime, provider: str
 
 def _at_source(reading: Reading, source: Source, *, at: datetime) -> Found | None:
     if reading.provider == ANY_SELLER:
-        rates = max(source.sellers(reading.model, at=at), key=_dearness, default=None)
+        rates = max(source.sellers(reading.model, at=at), key=_price_rank, default=None)
     else:
         rates = source.rates(reading.provider, reading.model, at=at)
     if rates is None:
@@ -170,5 +170,5 @@ def _with_missing(found: Found, name: str) -> Found:
     return replace(found, rates=rates, filled={**(found.filled or {}), **added})
 
 
-def _dearness(rates: Rates) -> int:
+def _price_rank(rates: Rates) -> int:
     return sum(rates.of(unit).nanos_per_million for unit in SELLS_BY & rates.by_unit.keys())

@@ -146,12 +146,12 @@ def _by_prefix(name: str) -> Iterator[tuple[str, str, str]]:
 def _any_seller(name: str) -> Iterator[tuple[str, str, str]]:
     vendor, slash, tail = name.rpartition("/")
     if slash and vendor in known.OPEN_VENDORS and known.OPEN_WEIGHTS.match(tail.removeprefix("meta-")):
-        yield known.ANY_SELLER, name, "no host is named: the dearest seller"
+        yield known.ANY_SELLER, name, "no host is named: the most expensive seller"
     elif not slash and known.OPEN_WEIGHTS.match(name):
-        yield known.ANY_SELLER, name, "no host is named: the dearest seller"
+        yield known.ANY_SELLER, name, "no host is named: the most expensive seller"
         for pattern, vendor in known.VENDOR_OF:
             if pattern.match(name):
-                yield known.ANY_SELLER, f"{vendor}/{name}", "no host is named: the dearest seller"
+                yield known.ANY_SELLER, f"{vendor}/{name}", "no host is named: the most expensive seller"
 
 
 def _readings_at(seller: str, name: str, why: str) -> Iterator[Reading]:

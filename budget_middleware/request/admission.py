@@ -129,7 +129,7 @@ class Admission:
             _log.warning("cannot determine who pays for a request: %s", error)
             if self._enforces:
                 raise
-            return self._payers.nobody()
+            return self._payers.no_payers()
 
     def _ask(self, api: Api, body: RequestBody, *, path: str, query: bytes) -> Ask:
         n_bytes = body.length()

@@ -40,7 +40,7 @@ _UNITS: Final = {
     "rerank_searches": UsageClass.RERANK_SEARCH,
 }
 # The modes that cost more wherever they have a price at all.
-_DEARER: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
+_PREMIUM_MODES: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
 
 
 class Bill:
@@ -165,10 +165,12 @@ class Bill:
         """The rates in the modes that the answer reports, and else as they were asked for."""
         if rates is None:
             return None
-        # A dearer tier is believed as it was asked for, unless the answer reports another one.
-        tier = seen.service_tier or (self._quote.ask.service_tier if self._quote.ask.service_tier in _DEARER else None)
+        # A more expensive tier that was requested counts, unless the answer reports another one.
+        tier = seen.service_tier or (
+            self._quote.ask.service_tier if self._quote.ask.service_tier in _PREMIUM_MODES else None
+        )
         modes = (tier, *(seen.modes or self._quote.ask.modes))
-        if seen.unknown_tools or not _DEARER.isdisjoint(modes):
+        if seen.unknown_tools or not _PREMIUM_MODES.isdisjoint(modes):
             self.unpriced |= {*seen.unknown_tools, *_unpriced_modes(rates, modes)}
         return rates.in_modes(modes)
 
@@ -244,7 +246,7 @@ def _is_unsold(reported: Usage | None, rates: Rates | None) -> bool:
 
 def _unpriced_modes(rates: Rates, modes: Iterable[str | None]) -> Iterator[str]:
     priced = {*rates.by_mode, *rates.basis_points_by_mode}
-    return (f"mode {mode}" for mode in modes if mode in _DEARER and mode not in priced and not rates.is_free)
+    return (f"mode {mode}" for mode in modes if mode in _PREMIUM_MODES and mode not in priced and not rates.is_free)
 
 
 def _without_guesses(usage: Usage, reported: Usage | None, rates: Rates | None) -> Usage:

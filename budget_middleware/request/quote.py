@@ -111,7 +111,7 @@ def quote_for(
     return Quote(kept, rates, nanos, nanos, moment=moment, output=OutputEstimate(told_by, output_tokens, output_tokens))
 
 
-def dearest(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:
+def most_expensive(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:
     """The dearest of the quotes for all models that a request names. Those that `maybe` names count with a price."""
     priced = [each for each in maybe if each.rates is not None]
     unpriced = next((each.model for each in others if each.rates is None), "")

@@ -11,7 +11,7 @@ from budget_middleware.core.learning import AnswerGroup, Basis, Expectation, inp
 from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
 from budget_middleware.ledger import Learner
 from budget_middleware.prices import Moment, PriceBook
-from budget_middleware.request.quote import OTHER_MODEL, OutputEstimate, Quote, dearest, quote_for, tiers_of
+from budget_middleware.request.quote import OTHER_MODEL, OutputEstimate, Quote, most_expensive, quote_for, tiers_of
 
 LARGEST_THINKING_PRIOR: Final = 4_096
 """A budget for thoughts is a maximum, and mostly far from used up."""
@@ -46,7 +46,7 @@ class Quoting:
             [self._quote(replace(ask, model=model), account, moment) for model in models]
             for models in (ask.other_models, ask.maybe_models)
         )
-        return dearest(quote, others, maybe)
+        return most_expensive(quote, others, maybe)
 
     def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
         rates = self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment)

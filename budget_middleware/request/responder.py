@@ -77,7 +77,7 @@ class BudgetResponder:
             receive,
             headers=headers,
             max_bytes=self._settings.max_body_bytes,
-            in_hand=self._in_hand.here(),
+            in_hand=self._in_hand.current(),
             fields=self._payers_fields,
         )
         try:

@@ -46,7 +46,7 @@ class UnmeteredRequests:
 
     async def respond(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request of a route that is not metered, or refuse it."""
-        refusal = self._judge(route, scope)
+        refusal = self._decide(route, scope)
         if refusal is None:
             await self._app(scope, receive, send)
             return
@@ -56,7 +56,7 @@ class UnmeteredRequests:
             return
         await send_refusal(_api_of(route, scope), refusal, send, headers=retry_headers(refusal.reason, call_s=0))
 
-    def _judge(self, route: Route, scope: Scope) -> Refusal | None:
+    def _decide(self, route: Route, scope: Scope) -> Refusal | None:
         if route.kind is RouteKind.UNCLEAR and self._enforces:
             return Refusal(
                 status=400,

@@ -40,7 +40,7 @@ async def tasks_here() -> set["asyncio.Task[Any]"]:
 
 async def drain(ledger: Ledger) -> None:
     """Drain a ledger whose holds nobody will end: they are the test's own, and a shutdown would wait for that."""
-    for left in list(ledger._leases._live.here().holds.values()):
+    for left in list(ledger._leases._live.current().holds.values()):
         ledger._leases.drop(left)
     await ledger.drain()
 

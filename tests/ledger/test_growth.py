@@ -62,7 +62,7 @@ async def held(ledger: Ledger, answer: Answer) -> Hold:
 async def grown(ledger: Ledger, held: Hold) -> None:
     """What the exchange does; here the task is waited for."""
     ledger.grow(held)
-    await asyncio.gather(*ledger._tasks._tasks.here())
+    await asyncio.gather(*ledger._tasks._tasks.current())
 
 
 async def entries_of(store: Store) -> list[tuple[str, int, str]]:

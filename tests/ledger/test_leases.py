@@ -182,7 +182,7 @@ async def test_a_beat_comes_every_third_of_a_lease(
 
 def beaten(ledger: Ledger) -> Any:
     """One beat of this event loop's holds, now."""
-    return ledger._leases._beat(ledger._leases._live.here())
+    return ledger._leases._beat(ledger._leases._live.current())
 
 
 async def test_a_long_call_outlives_many_leases(base: Store, clock: MovableClock, ledger: Ledger):

@@ -91,7 +91,7 @@ async def test_f37_what_is_known_is_bounded(
     for _ in range(2):
         for number in range(20):
             assert not await is_admitted(ledger, "0.60", f"k{number}")
-    cache = ledger._layers._here.here().reader.cache
+    cache = ledger._layers._by_loop.current().reader.cache
     assert cache.limits_known == len(cache._bound) == 5
     # Whoever was forgotten is bound by a changed limit all the same.
     await set_limit(base, "key:k0", "0.70")

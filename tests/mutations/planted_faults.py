@@ -510,8 +510,8 @@ FAULTS = (
     Fault(
         "an ending is cancelled with its request",
         "ledger/endings.py",
-        "        self._tasks.own(self._until_answered(owed), at_end=owed.wake_waiter)\n",
-        "        task = self._tasks.own(self._until_answered(owed))\n"
+        "        self._tasks.spawn(self._until_answered(owed), at_end=owed.wake_waiter)\n",
+        "        task = self._tasks.spawn(self._until_answered(owed))\n"
         "        owed.waiter.add_done_callback(lambda _: task.cancel())\n",
     ),
     Fault(
@@ -1529,8 +1529,8 @@ FAULTS = (
     Fault(
         "what is free in one reading is free",
         "routing.py",
-        "dearest = max(called or plain or routes, key=_kind)",
-        "dearest = min(plain or routes, key=_kind)",
+        "costliest = max(called or plain or routes, key=_kind)",
+        "costliest = min(plain or routes, key=_kind)",
     ),
     Fault("a shared path is somebody else's", "routing.py", "        return n_bytes > 0\n", "        return False\n"),
     Fault(

@@ -314,4 +314,4 @@ class TestAccountsSource:
 
 
 async def test_nobody():
-    assert Payers(parse_sources("key=token; team=header:x-team")).nobody() == {"key": None, "team": None}
+    assert Payers(parse_sources("key=token; team=header:x-team")).no_payers() == {"key": None, "team": None}

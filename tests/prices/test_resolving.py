@@ -193,7 +193,7 @@ def test_what_only_may_be_a_model_has_no_price(name):
     ("name", "rule"),
     [
         ("azure/eu/gpt-4o", "the prefix azure/; region eu +10 %"),
-        ("gpt-oss-20b", "no host is named: the dearest seller"),
+        ("gpt-oss-20b", "no host is named: the most expensive seller"),
         ("anthropic/claude-opus-4.5", "the prefix anthropic/"),
         ("claude-opus-5-5-2030-01-01", "a name of anthropic; without its date"),
     ],

@@ -27,13 +27,13 @@ def words(count: int, *, letters: int = 1, **unusual: object) -> list[Step]:
 
 
 def live_hold(guard) -> Hold:
-    (hold,) = guard.ledger._leases._kept.here().holds.values()
+    (hold,) = guard.ledger._leases._kept.current().holds.values()
     return hold
 
 
 async def until_grown(guard) -> None:
     """Until what the stream has asked for so far is held."""
-    await asyncio.gather(*guard.ledger._tasks._tasks.here())
+    await asyncio.gather(*guard.ledger._tasks._tasks.current())
 
 
 async def reserved(bench: Bench) -> list[int]:

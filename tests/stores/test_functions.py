@@ -37,7 +37,7 @@ async def store(server: str) -> AsyncIterator[RedisStore]:
 async def way_of(store: RedisStore) -> str:
     """The command by which the next verbs go."""
     # Whatever was offered has been answered by then.
-    while under_way := store._gathered.here().under_way:
+    while under_way := store._gathered.current().under_way:
         await asyncio.wait(under_way)
     wire = await store._server.wire()
     return wire.commands[store._request_script.digest][0]

@@ -244,7 +244,7 @@ async def test_a_delivery_that_is_cancelled_is_told_to_who_waits(tmp_path: Path)
     async with scripted_server(tmp_path / "silent", answer) as url:
         store = RedisStore(url, timeout_s=20)
         waiting = asyncio.create_task(store.release(Release("r")))
-        while not (delivering := store._gathered.here().under_way):
+        while not (delivering := store._gathered.current().under_way):
             await asyncio.sleep(0)
         next(iter(delivering)).cancel()
         with pytest.raises(StoreUnavailable, match="the event loop closes"):

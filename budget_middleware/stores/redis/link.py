@@ -116,7 +116,7 @@ class RedisLink:
 
     def _ask(self, *verb: str) -> Awaitable[VerbReply]:
         """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
-        gathered = self._gathered.here()
+        gathered = self._gathered.current()
         batch = gathered.batch
         if batch is not None:
             reply = batch.add(verb)
@@ -168,7 +168,7 @@ class RedisLink:
         task.add_done_callback(partial(_fail_if_cancelled, batch))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        under_way = self._gathered.here().under_way
+        under_way = self._gathered.current().under_way
         task = asyncio.get_running_loop().create_task(work)
         under_way.add(task)
         task.add_done_callback(under_way.discard)

@@ -58,19 +58,19 @@ class Server:
     @property
     def ready_wire(self) -> Wire | None:
         """The wire of this event loop, if one may be used at once."""
-        wire = self._lines.here().wire
+        wire = self._lines.current().wire
         return wire if wire is not None and wire.is_usable else None
 
     @property
     def is_silent(self) -> bool:
         """Whether the server has let this event loop wait for a whole time-out, and sent nothing since."""
-        return self._lines.here().silence.is_on
+        return self._lines.current().silence.is_on
 
     async def wire(self) -> Wire:
         """The wire of this event loop; StoreUnavailable where none can be had."""
         if (wire := self.ready_wire) is not None:
             return wire
-        lines = self._lines.here()
+        lines = self._lines.current()
         if lines.dialing is None:
             # A task, for all who come meanwhile wait for the same wire, and any of them may be cancelled.
             dialing = dial(self._url, time_limit=self._dial_timeout, silence=lines.silence)
@@ -80,27 +80,27 @@ class Server:
 
     # Any, because redis-py types every reply as whatever any version and option of it may give.
     def client(self) -> Any:
-        lines = self._lines.here()
+        lines = self._lines.current()
         if lines.client is None:
             lines.client = self._new_client()
         return lines.client
 
     async def subscribed_wire(self) -> SubscribedWire:
         """Another wire, for its caller to listen with and to break off; StoreUnavailable where none can be had."""
-        silence = self._lines.here().silence
+        silence = self._lines.current().silence
         wire = SubscribedWire(timeout_s=self._timeout_s, silence=silence)
         await bring_up(wire, self._url, time_limit=self._dial_timeout, silence=silence)
         return wire
 
     def hang_up(self, why: str) -> None:
         """Fail the calls that wait on this event loop's wire; the next call makes another wire."""
-        wire = self._lines.here().wire
+        wire = self._lines.current().wire
         if wire is not None:
             wire.break_off(why)
 
     def leave(self, why: str) -> None:
         """Look the server's address up again for the next call; calls under way still get their replies."""
-        lines = self._lines.here()
+        lines = self._lines.current()
         if lines.wire is not None and lines.wire.is_usable:
             _log.warning("left the store's connection: %s", why)
             lines.wire.retire()
@@ -110,7 +110,7 @@ class Server:
 
     def ask_role(self, wire: Wire) -> None:
         """Ask from time to time whether the server is a primary still, and leave it if not."""
-        lines, now_s = self._lines.here(), asyncio.get_running_loop().time()
+        lines, now_s = self._lines.current(), asyncio.get_running_loop().time()
         if now_s >= lines.role_due_s:
             lines.role_due_s = now_s + ROLE_EVERY_S
             wire.send(_RoleCheck(self), "ROLE")
