@@ -23,7 +23,7 @@ async def test_it_is_exported_while_the_stream_goes_on(base: Store, spans: Spans
     )
     playing = asyncio.create_task(call(guard, ask(600, stream=True), headers=bearer()))
     await goes_on.reached()
-    await asyncio.gather(*guard.ledger._tasks._tasks.here())
+    await asyncio.gather(*guard.ledger._tasks._tasks.current())
     grow = only(spans(), "budget.grow")
     assert attribute(grow, "budget.status") == "grown"
     assert attribute(grow, "budget.reason") == "outgrown: 31 tokens shown, holds 60"
