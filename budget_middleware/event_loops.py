@@ -1,4 +1,4 @@
-"""What belongs to one event loop: tasks, connections and timers survive neither their loop nor a fork."""
+"""Values per event loop: tasks, connections and timers survive neither their loop nor a fork."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""HTTP headers, by name: read once, however often they are asked for."""
+"""HTTP headers by name: parsed once, then looked up."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""`BudgetMiddleware`: the one line. It holds what all requests share, and nothing of any request."""
+"""`BudgetMiddleware`: the ASGI callable. It holds what all requests share, and no state of a request."""
 
 import logging
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""From settings to what they name: the ledger, its store, its prices, who pays. Gateways and operators open it here."""
+"""Opens what settings name, for gateways and operators: the ledger, its store, prices and payers."""
 
 import logging
 from inspect import iscoroutinefunction

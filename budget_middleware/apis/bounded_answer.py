@@ -1,4 +1,4 @@
-"""A large answer, or event of one, made light enough to be parsed on the event loop.
+"""Cuts a large answer, or event of one, down to what can be parsed without blocking the event loop.
 
 An answer of 10 MB may hold millions of values, and to make an object of each takes seconds in which a worker answers
 nobody. As `bounded_json` does with requests, it is weighed first. One that is too heavy (a large batch of embeddings,

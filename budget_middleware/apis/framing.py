@@ -1,4 +1,4 @@
-"""How an answer's body is framed, by its content type: whole JSON, or a stream that is split into events."""
+"""The framing of an answer's body, by its content type: one JSON document, or a stream that is split into events."""
 
 from collections.abc import Mapping
 from enum import Enum, auto

@@ -1,4 +1,4 @@
-"""POSTs that are known, and cost nothing: they pass without a reservation."""
+"""Known POST routes that cost nothing: they pass without a reservation."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Request bodies that come compressed: inflated in pieces, up to a bound.
+"""Inflates compressed request bodies in pieces, up to a bound.
 
 Gzip and deflate are zlib's. For zstd there is a module in Python 3.14 and a package before it, for brotli the extra
 `brotli`; without them such a body cannot be read, and its length is all that is known of it.

@@ -1,4 +1,4 @@
-"""What in an answer was generated: the texts that are counted, and whether there is more than these.
+"""Finds the generated output in an answer: the texts that are counted, and whether there is more than these.
 
 Where an answer reports no usage, its output is counted by its text. So each API names the fields that hold text, and
 those that hold none: names, ids, citations, signatures. Content in any other field may have been generated too, at a

@@ -1,4 +1,4 @@
-"""Dialects of the user's own, as `BudgetMiddleware(apis=[…])` takes them: checked at start-up, and held apart.
+"""Dialects of the user's own, as `BudgetMiddleware(apis=[…])` takes them: checked at start-up, isolated later.
 
 A mistake in one of them costs the reading of an answer, never the answer: what was not read is booked by the estimate.
 """

@@ -1,4 +1,4 @@
-"""Splitting a byte stream into events, whatever the sizes it arrives in; one module beside this for each format.
+"""Splits a byte stream into events, however it is cut into chunks. Each format has a module of its own.
 
 No byte is lost: the raw bytes of all events, and of the flushed rest, are the stream. Memory is bounded: too long an
 event is passed on unread.

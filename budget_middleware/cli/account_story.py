@@ -1,4 +1,4 @@
-"""The story of an account in sentences: for each counter what came in, what is held, booked, expired and refused."""
+"""Prints an account's explanation in sentences: for each counter its requests, holds, bookings, expiries, refusals."""
 
 from collections.abc import Callable, Iterator, Mapping
 

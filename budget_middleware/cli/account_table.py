@@ -1,4 +1,4 @@
-"""The table below an account's story: what is held, the oldest first, then of each kind the biggest first."""
+"""The table below an account's explanation: holds, the oldest first, then the biggest of each other kind."""
 
 from collections.abc import Iterable
 

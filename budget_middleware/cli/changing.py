@@ -64,7 +64,7 @@ async def _adjust(context: OperatorContext, arguments: Namespace) -> int:
         )
     except UnknownFate as error:
         raise UnknownFate(
-            f"{error}; look at `journal {arguments.account}` whether it was booked before you repeat it"
+            f"{error}; before you repeat it, look in `journal {arguments.account}` whether it was booked"
         ) from None
     warn(adjustment.warnings)
     print_rows(adjustment.changes, in_json=arguments.json, if_none="nothing changed")

@@ -1,4 +1,4 @@
-"""A saved answer: how its bytes are framed, which API's it is, and what the gateway would see in it.
+"""Reads a saved answer: finds its framing and its API, and reads it as the gateway would.
 
 What is saved is the body, as `curl` writes it, or with `curl -i` its headers too. Neither reports the API: it is found
 by the shape of the documents in the body, and where that is nobody's by what each API makes of them.

@@ -1,4 +1,4 @@
-"""What a request is charged in the end, and what it is charged meanwhile if its lease runs out."""
+"""Decides what a request is charged at its end, and meanwhile if its lease expires."""
 
 from dataclasses import dataclass
 from enum import StrEnum

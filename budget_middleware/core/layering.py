@@ -1,4 +1,4 @@
-"""Which limit binds: of several layers the highest with a rule decides; and so, which counters a request claims."""
+"""Which limit binds: the highest layer with a rule decides. From that follow the counters that a request claims."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter

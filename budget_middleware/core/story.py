@@ -1,4 +1,4 @@
-"""How a counter came to its figures: its journal entries summed up by what they did. Pure, as ``audit`` is."""
+"""Explains a counter's figures: sums up its journal entries by what they did. Pure, as ``audit`` is."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

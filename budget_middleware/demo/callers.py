@@ -1,4 +1,4 @@
-"""Who calls the gateway in the demo: five keys of two teams, not all of them well-behaved."""
+"""The demo's clients: five keys of two teams, not all of them well-behaved."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the demo shows: the counters while they move, one request's entries in the journal, the audit's verdict."""
+"""The demo's screen: live counters, the journal entries of one request, the result of the audit."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

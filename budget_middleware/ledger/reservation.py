@@ -1,4 +1,4 @@
-"""A reservation for code that no HTTP request called: workers, batch jobs, cron."""
+"""`Ledger.reservation`: a budget for a block of code without an HTTP request, in workers, batch jobs and cron."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager

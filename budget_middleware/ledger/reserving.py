@@ -1,4 +1,4 @@
-"""Reserve, as requests ask for it: with fresh windows and limits, as often as it takes, and with nothing left behind.
+"""Reserves for requests: with fresh windows and limits, repeated until decided, and with no hold left behind.
 
 Whatever becomes of an attempt whose answer was lost, the hold is either kept alive for its owner or released: a reserve
 that is cancelled, or refused after a lost answer, leaves a tombstone in the store, so that a late copy holds nothing.

@@ -1,4 +1,4 @@
-"""From claims to counters: the windows of an instant, remembered while they last."""
+"""Turns claims into counters: finds the current window of each period, and remembers it while it lasts."""
 
 from collections.abc import Iterable
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""One call of one verb: all that stands around a question to the store, once for every verb.
+"""One call of one verb: what surrounds each call of the store (span, breaker, timing, clock), in one place.
 
 Theory of operation. Reserve, finalize, release, adjust, extend, expire and sweep differ in what they ask, in how often
 they try, and in what a failure means. What they have in common is a `VerbCall`:

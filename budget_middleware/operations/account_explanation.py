@@ -1,4 +1,4 @@
-"""How an account's counters came to their figures: what came in, what is held, booked, expired, adjusted, refused."""
+"""Explains how an account's counters came to their figures: requests, holds, bookings, expiries, refusals."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field

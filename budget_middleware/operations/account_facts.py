@@ -1,4 +1,4 @@
-"""What is known of an account: its counters, their journal, who holds what on it, and who was refused."""
+"""Reads all that the store has on an account: its counters, their journal, its holds and refusals."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

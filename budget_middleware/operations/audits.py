@@ -1,4 +1,4 @@
-"""The audit: whether every counter is what its journal and its reservations say, and on request, that it is."""
+"""The audit: checks every counter against its journal and reservations, and repairs differences on request."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What operations work on: the settings, the store that they name, and a ledger over it."""
+"""The context of operations: the settings, the store that they name, and a ledger over it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Why an operation was not carried out, in one line each; but for `UnknownFate` nothing was changed."""
+"""Errors of operations, in one line each. Except for `UnknownFate`, nothing was changed."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""What an audit found, put right: figures by journalled entries; for a record that is lost, what to do by hand."""
+"""Repairs what an audit found: books journal entries for wrong figures, and says what to do about lost records."""
 
 import secrets
 from collections.abc import Iterable

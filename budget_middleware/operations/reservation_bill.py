@@ -1,4 +1,4 @@
-"""The bill of a reservation, wherever it was booked: by itself, by another one, or by one that was corrected since.
+"""Finds the bill of a reservation: its own, that of another reservation that booked it, or a corrected one.
 
 What a call costs is mostly booked by the reservation that the client knows. A response in the background is booked by
 another one, whose id follows from the response's, and corrected by an adjustment once its usage is told; a guard behind

@@ -1,4 +1,4 @@
-"""How answers to operators are written: exact figures, times and traces, and the one way from a row to JSON."""
+"""Formats values for operators: exact figures, times and trace links, and rows as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass

@@ -1,4 +1,4 @@
-"""Whose a request is: the accounts that pay for it."""
+"""Who pays for a request: finds its accounts."""
 
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import AmbiguousTokenError, CredentialSource, UnclearPayerError

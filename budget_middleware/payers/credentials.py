@@ -1,4 +1,4 @@
-"""Which credential a request carries, where every app that could stand behind us reads the same one.
+"""Reads the credential of a request, and refuses requests in which another app could read a different one.
 
 We stand in front of the app's own authentication, and the account of a request is the hash of its credential. Should
 the app read another credential than we do, its caller gets a fresh account with each spelling. Gateways differ in how

@@ -1,4 +1,4 @@
-"""Before the call: what a request may cost, who pays, and whether it is admitted."""
+"""Admission: estimates a request, finds who pays, and reserves before the call."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How many bytes of bodies a worker has in hand: read from clients, and not yet taken by the app."""
+"""Bounds the bytes of request bodies that a worker has read from clients and the app has not taken yet."""
 
 from budget_middleware.request.deadlines import Deadlines
 

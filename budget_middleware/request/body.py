@@ -1,4 +1,4 @@
-"""A request's body: read once for the estimate, then given to the app as if nobody had touched it.
+"""A request's body: read once for the estimate, then replayed to the app unchanged.
 
     receive ──> messages ──> text ──────────> document       what the request says
                    │         (inflated)

@@ -1,4 +1,4 @@
-"""Notices a CORS layer that stands inside of the middleware, where a browser cannot read our refusals.
+"""Detects a CORS layer inside the middleware, which leaves refusals unreadable for a browser.
 
 A browser shows an answer to a page only if it has CORS headers. A layer inside adds them to the app's answers and not
 to ours, so that a refusal looks like a network error. Before nearly every call to an LLM API a browser sends a

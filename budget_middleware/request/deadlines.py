@@ -1,4 +1,4 @@
-"""Deadlines of many waits in one event loop: one timer looks at all of them, now and then.
+"""Deadlines for many waits in one event loop: one timer checks all of them periodically.
 
 `asyncio.timeout` costs several microseconds a wait, and nearly every body is there before anybody waits for it.
 """

@@ -1,4 +1,4 @@
-"""What passes between the app and the server once a request is admitted, and its one ending.
+"""Passes ASGI messages between the app and the server for an admitted request, and begins its one ending.
 
     app(receive, send_and_meter) ──> ending
                                       ├ terminal event or final message: what completes the answer

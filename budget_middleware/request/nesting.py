@@ -1,4 +1,4 @@
-"""A guard behind a guard: both meter one call, on one ledger, and only the inner one is to book it.
+"""A guard behind a guard: both meter one call on one ledger, and only the inner one may book it.
 
     client ── outer guard ── gateway ── inner guard ── gateway ── provider
                reserves                  reserves, books, and says so:

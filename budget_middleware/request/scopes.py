@@ -1,4 +1,4 @@
-"""What the app finds in its scope: the handle of its reservation, and that it is metered already."""
+"""Puts two things into the app's scope: the handle of its reservation, and a mark that the request is metered."""
 
 from starlette.types import Scope
 

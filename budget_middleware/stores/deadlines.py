@@ -1,4 +1,4 @@
-"""Keys by the time at which they are due."""
+"""Keys ordered by the time at which they are due."""
 
 import heapq
 from collections.abc import Hashable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The text in which sums of answers lie in stores: seven numbers with spaces between them, each exact.
+"""The text in which stores keep sums of answers: seven numbers with spaces between them, each exact.
 
 The Lua scripts read and write the same: ``lua/_learnt.lua``.
 """

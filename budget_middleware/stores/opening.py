@@ -1,4 +1,4 @@
-"""From a store URL to a store."""
+"""Opens the store that a URL names."""
 
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore

@@ -1,4 +1,4 @@
-"""What versions before format 2 wrote, and a gateway of such a version may still write.
+"""Reads records of the format before format 2, which gateways of an older version may still write.
 
 Positional words and lines, money only. See ``records`` for what is written today.
 """

@@ -1,4 +1,4 @@
-"""The text in which targets, reservations, adjustments and journal records lie in stores.
+"""The text in which stores keep targets, reservations, adjustments and journal records.
 
 Theory of operation. One syntax for everything: lines of words, most of them ``name=value``, and the number of the
 format first. Values hold no white space; free text stands last, on a line of its own. What is 0 or empty is left out. A

@@ -1,4 +1,4 @@
-"""What the trace context in a caller's headers is to our spans: BUDGET_TRACE_CONTEXT.
+"""BUDGET_TRACE_CONTEXT: whether the trace context in a caller's headers becomes a parent, a link, or nothing.
 
 Between services of one owner it is their parent. At an edge that faces clients it is hostile input: a `traceparent`
 whose flags say "not sampled" would silence our spans, and one with somebody else's ids would write into their trace. So

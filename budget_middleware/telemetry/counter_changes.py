@@ -1,4 +1,4 @@
-"""How the changes of counters are recorded: the setting BUDGET_SPANS.
+"""BUDGET_SPANS: records changes of counters as spans of their own, or as events of the verb's span.
 
 `counter`: each change is a span of its own below its verb's span. `verb`: each change is an event of the verb's span,
 under the same name and with the same attributes. An event has no ids, no parent and no end, is not shown to a sampler

@@ -135,7 +135,7 @@ def test_an_adjustment_of_unknown_fate(cli: RunCli, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Ledger, "adjust", lost)
     ran = cli("adjust", "key:-", "-5", "--reason", "x", "--new")
     assert ran.code == 2
-    assert "whether it was booked, `journal key:-` tells: look before you repeat it" in ran.err
+    assert "before you repeat it, look in `journal key:-` whether it was booked" in ran.err
 
 
 async def test_release(cli: RunCli, store: RedisStore, month: Target):

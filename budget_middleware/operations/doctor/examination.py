@@ -1,4 +1,4 @@
-"""All checks in their order, beginning with the settings: nothing else can be checked without them."""
+"""Runs all checks in order, settings first: nothing else can be checked without them."""
 
 import logging
 from collections.abc import Mapping

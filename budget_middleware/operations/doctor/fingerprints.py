@@ -1,4 +1,4 @@
-"""Whether the gateways of this ledger agree on what they must have in common, and this shell with them."""
+"""Checks that all gateways of this ledger, and this shell, have the same secret, time zone and periods."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What gateways noted in the store: routes that pass unmetered, models without a price, contradicting usages."""
+"""Findings from the notes of gateways: routes that pass unmetered, models without a price, contradicting usages."""
 
 import re
 from collections.abc import Sequence

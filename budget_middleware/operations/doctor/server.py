@@ -1,4 +1,4 @@
-"""What may be wrong with the store's server: version, eviction, persistence, clock."""
+"""Checks the store's server: version, eviction, persistence, clock."""
 
 import re
 import time

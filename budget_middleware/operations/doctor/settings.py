@@ -1,4 +1,4 @@
-"""What the settings themselves may get wrong: mode, prices, limits."""
+"""Checks the settings themselves: mode, prices, limits."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Endings that wait in spool files and that no process may book any more."""
+"""Checks the spool folder for endings that no process will book any more."""
 
 from budget_middleware.ledger.spool_file import refused_in, set_aside_in
 from budget_middleware.operations.doctor.finding import Finding, Health

@@ -1,4 +1,4 @@
-"""What may be wrong with the store: whether it answers, its records, and what gateways left in it."""
+"""Checks the store: whether it answers, whether its records are sound, and the notes of gateways in it."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Whether spans go anywhere, and whether they can hold what BUDGET_SPANS puts on them."""
+"""Checks whether spans are exported, and whether they can hold what BUDGET_SPANS puts on them."""
 
 from collections.abc import Mapping
 

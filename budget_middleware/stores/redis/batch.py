@@ -1,4 +1,4 @@
-"""The verbs of one script call, and who waits for each of them."""
+"""The verbs of one script call, and the futures of their callers."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""From a store URL to a wire that may be used: connect, log in, choose the database."""
+"""Opens a wire for a store URL: connects, logs in, chooses the database."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""Where a ledger's records are: the names of its keys behind their prefix, and the types of what is there."""
+"""The keys of a ledger: their names behind the prefix, and the types of their values."""
 
 META = "meta"
 HOLDS = "holds"

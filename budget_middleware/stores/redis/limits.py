@@ -1,4 +1,4 @@
-"""What gateways and operators read of runtime limits, and how a store is brought up to date with them.
+"""Runtime limits in Redis: what gateways and operators read, and how a store of an older version is indexed.
 
 See `lua/_limits.lua` for the keys.
 """

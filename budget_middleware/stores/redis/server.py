@@ -1,4 +1,4 @@
-"""One server as a process sees it: a wire for the verbs and a client for everything else, for each event loop."""
+"""One server: for each event loop a wire for the verbs, and a redis-py client for everything else."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The verbs: each is one atomic step. Those of requests go together, the others alone."""
+"""The Redis store: each verb is one atomic step. Verbs of requests are sent in batches, the others alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
