@@ -174,6 +174,11 @@ class Settings(BaseSettings):
         "on: a request's maximum of output tokens is lowered to what is left of its tightest limit.",
         "on, off",
     )
+    last_cent: Switch = _setting(
+        "off",
+        "on: where nothing else is held, what is left admits a request if it covers the expected cost.",
+        "on, off",
+    )
     default_output_tokens: int = _number(
         "1024",
         "Output estimate before answers of a model are known; with BUDGET_ESTIMATE=expected, without a maximum.",

@@ -19,8 +19,9 @@ class Hold:
     ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
     counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
     reservation. ``attributes`` are those of its spans, ``estimate_attributes`` those of its reserve's alone.
-    ``is_uncertain`` says that an attempt to reserve got no answer; ``is_local``, that this worker alone holds it, for
-    the store is away; ``since_s`` is when it was made, on the monotonic clock.
+    ``expected_nanos`` is what the request is expected to cost, of a hold that may be clipped to what is left: see
+    ``reserving``. ``is_uncertain`` says that an attempt to reserve got no answer; ``is_local``, that this worker alone
+    holds it, for the store is away; ``since_s`` is when it was made, on the monotonic clock.
 
     ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
     None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
@@ -33,6 +34,7 @@ class Hold:
     model: str = ""
     other_models: tuple[str, ...] = ()
     expiry_charge: Amounts = NOTHING
+    expected_nanos: int | None = None
     context: ParentContext = None
     attributes: LazyAttributes = dict
     estimate_attributes: LazyAttributes = dict

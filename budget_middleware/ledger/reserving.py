@@ -2,6 +2,11 @@
 
 Whatever becomes of an attempt whose answer was lost, the hold is either kept alive for its owner or released: a reserve
 that is cancelled, or refused after a lost answer, leaves a tombstone in the store, so that a late copy holds nothing.
+
+*To the last cent.* An estimate is more than a request is expected to cost, so the end of a budget would never be used.
+Where what is left covers the expected cost, and nothing else is held on the counter that refused, the request asks once
+more, for all that is left. No rule of a store knows of this: that much fits only while nothing else is held there, so
+of several that try it one is admitted, and no budget is promised twice.
 """
 
 import asyncio
@@ -11,6 +16,7 @@ from functools import partial
 
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Answer, Op, Release, Reserve, Status, Target
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.hold import Hold
@@ -66,7 +72,7 @@ class Reserving:
             Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
         )
         hold.reserve_trace = call.span.trace
-        status, attributes, answer = "cancelled", _NO_ATTRIBUTES, None
+        status, attributes, answer, asked = "cancelled", _NO_ATTRIBUTES, None, hold.asked
         try:
             answer = await self._decide(hold, call, ticket)
             status = answer.status
@@ -87,6 +93,8 @@ class Reserving:
             if ticket is not None:
                 ticket.close(answer)
                 attributes = self._record_wait(ticket, attributes, call)
+            if hold.asked is not asked:
+                attributes = partial(_with_estimate, hold.asked, attributes)
             call.finish(status, attributes)
             if metrics.is_received:
                 seconds = time.monotonic() - started_s - ((ticket and ticket.waited_s) or 0)
@@ -102,10 +110,13 @@ class Reserving:
             await ticket.wait_behind_others(claim.account for claim in claims or ())
         while True:
             answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
-            if ticket is None or not await ticket.may_ask_again(answer):
+            if ticket is not None and await ticket.may_ask_again(answer):
+                # It begins to hold something only now.
+                hold.since_s = ticket.asked_s
+            elif not call.is_uncertain and (left_nanos := _usable_rest(hold, answer)):
+                hold.asked = hold.asked._replace(usd=left_nanos)
+            else:
                 return answer
-            # It begins to hold something only now.
-            hold.since_s = ticket.asked_s
 
     def _record_wait(self, ticket: Ticket, attributes: LazyAttributes, call: VerbCall) -> LazyAttributes:
         """Count how a wait ended; the attributes of the span with it."""
@@ -194,6 +205,21 @@ class Reserving:
     def targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
         """The counters of claims in the windows of now."""
         return self._chooser.targets(claims, now_ms=self._calls.monitor.time_ms())
+
+
+def _with_estimate(asked: Amounts, attributes: LazyAttributes) -> names.Attributes:
+    """Those of a reserve that asked for less in the end than at first."""
+    return {**names.amounts_attributes(names.ESTIMATE_USD, asked), **attributes()}
+
+
+def _usable_rest(hold: Hold, answer: Answer) -> int:
+    """What is left of the limit that refused, if the request may be admitted with that much; else 0."""
+    rejection = answer.rejection
+    if hold.expected_nanos is None or rejection is None or answer.admits or rejection.balance.reserved:
+        return 0
+    left_nanos = rejection.limit - rejection.balance.spent
+    is_usable = rejection.target.unit is Unit.USD and hold.expected_nanos <= left_nanos < hold.asked.usd
+    return left_nanos if is_usable else 0
 
 
 _NO_ATTRIBUTES: LazyAttributes = dict

@@ -95,6 +95,7 @@ class Admission:
             model=encode_subject(quote.model) if quote.model else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),
+            expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
             attributes=partial(

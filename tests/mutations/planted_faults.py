@@ -1589,4 +1589,16 @@ FAULTS = (
         "return number is None or number > at_most",
         "return True",
     ),
+    Fault(
+        "a rest of a budget is used that does not cover the expected cost",
+        "ledger/reserving.py",
+        "hold.expected_nanos <= left_nanos < hold.asked.usd",
+        "0 < left_nanos < hold.asked.usd",
+    ),
+    Fault(
+        "the rest of a budget is asked for while an earlier attempt may hold the whole",
+        "ledger/reserving.py",
+        "elif not call.is_uncertain and (",
+        "elif (",
+    ),
 )

@@ -266,3 +266,31 @@ async def test_an_operator_is_told_what_the_next_request_holds(bench: Bench, pri
     assert row is not None
     assert float(row.held) * 1_000 == await estimate_of(guard)
     assert (row.by, row.why.partition(", ")[2]) == ("key", "learnt from 187 answers of this account")
+
+
+# To the last cent.
+
+
+async def test_a_budget_of_ten_calls_serves_ten(bench: Bench):
+    """Each holds more than it costs, and the last one what is left."""
+    settings = {"limits": "key=1.01/month", "default_output_tokens": "100", "last_cent": "on"}
+    guard = learned_guard(bench, ScriptedApp(*completion(100)), **settings)
+    teach(guard, 100, 10)
+    held = [await estimate_of(guard) for _ in range(10)]
+    assert min(held[:9]) > 120
+    assert held[9] == 110
+    assert await bench.figures() == ("1.00", "0.00")
+    refused = await call(guard, ask(None), headers=bearer())
+    assert refused.status == 429
+    assert await bench.figures() == ("1.00", "0.00")
+
+
+async def test_without_the_setting_the_last_of_a_budget_stays(memory: Bench):
+    settings = {"limits": "key=1.01/month", "default_output_tokens": "100"}
+    guard = learned_guard(memory, ScriptedApp(*completion(100)), **settings)
+    teach(guard, 100, 10)
+    for _ in range(9):
+        await estimate_of(guard)
+    refused = await call(guard, ask(None), headers=bearer())
+    assert refused.status == 429
+    assert await memory.figures() == ("0.90", "0.00")
