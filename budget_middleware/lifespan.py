@@ -22,7 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Lifespan:
-    """One lifespan of an app: ``start`` is called once it has started, ``drain`` is awaited before its end is told."""
+    """One lifespan of an app: ``start`` is called once it has started, ``drain`` is awaited before its end is
+    confirmed.
+    """
 
     def __init__(
         self, receive: Receive, send: Send, *, start: Callable[[], object], drain: Callable[[], Awaitable[object]]

@@ -137,7 +137,7 @@ class BudgetMiddleware:
             await self._unmetered.respond(self._router.route_of(scope), scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Give a request that is not metered to the app; what it answers may tell the usage of an earlier one."""
+        """Give a request that is not metered to the app; its answer may report the usage of an earlier one."""
         is_asked = scope["type"] == "http" and scope["method"] in ("GET", "POST") and self._error is None
         if is_asked and is_response_lookup(scope["path"]) and self._settings.mode is not Mode.OFF:
             max_bytes = self._settings.max_body_bytes
@@ -146,7 +146,7 @@ class BudgetMiddleware:
             await self._app(scope, receive, send)
 
     def _report_what_may_be_lost(self) -> None:
-        self.ledger.report_live_holds(because="SIGTERM, and this server tells the app of no lifespan")
+        self.ledger.report_live_holds(because="SIGTERM, and this server runs no lifespan")
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
         # The rules of BUDGET_ROUTES may be what cannot be read.

@@ -39,7 +39,7 @@ def ledger_of(
 ) -> Ledger:
     """The ledger by the settings; `store` takes the place of the one that they name. Raises SettingsError.
 
-    A gateway tells the others of this ledger its settings: only gateways turn tokens into keys.
+    A gateway publishes its settings to the others of this ledger: only gateways turn tokens into keys.
     """
     require_async("limits_source", limits_source)
     if price_source is not None and not callable(price_source):

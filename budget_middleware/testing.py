@@ -129,7 +129,7 @@ class PlayedRequest:
     """One request as a server and its client play it. `messages` grows while the app answers.
 
     A body in bytes is sent in one message, a list of bytes in one each without `content-length`, anything
-    else as JSON. The client leaves after so many messages: with `leaves_after` the app is told through
+    else as JSON. The client leaves after so many messages: with `leaves_after` the app learns of it through
     `receive`, with `breaks_after` through OSError from every `send` after these. A message that ASGI forbids
     raises RuntimeError.
     """

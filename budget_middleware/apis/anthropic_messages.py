@@ -153,7 +153,7 @@ def read_message_event(event: Mapping[str, object], seen: Seen) -> None:
             seen.take_text(_read_block(mapping_of(event.get("delta")), seen))
         case "message_delta":
             seen.take_reason(mapping_of(event.get("delta")).get("stop_reason"))
-            # Where nothing was told of the input, it is 0 here, which is not believed of any call.
+            # If no input was reported, it is 0 here, which is not believed of any call.
             read_message_usage(mapping_of(event.get("usage")), seen.input_usage or Usage(), seen)
         case "message_stop":
             seen.terminal = True

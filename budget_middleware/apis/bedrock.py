@@ -216,7 +216,7 @@ def _usage_of(reported: Mapping[str, object]) -> Usage | None:
 
 
 def usage_in_headers(headers: HeaderTable) -> Usage | None:
-    """The usage of an invoked model whose own answer may tell none; None where there is none in the headers."""
+    """The usage of an invoked model whose own answer may report none; None where there is none in the headers."""
     if not headers.first(_HEADER % b"input"):
         return None
     fresh, output, cached, written = (

@@ -2,7 +2,7 @@
 
 An answer of 10 MB may hold millions of values, and to make an object of each takes seconds in which a worker answers
 nobody. As `bounded_json` does with requests, it is weighed first. One that is too heavy (a large batch of embeddings,
-or an answer made to stop us) is cut down to the short fields that tell its usage, cost, model and end; a typed decoder
+or an answer made to stop us) is cut down to the short fields that hold its usage, cost, model and end; a typed decoder
 passes over the rest without making objects.
 """
 

@@ -1,7 +1,7 @@
 """Parsing a JSON body of any shape without holding up the event loop, in bounded memory.
 
 A parser makes an object of each value, and 10 MB can hold five million of them: seconds of work, hundreds of
-megabytes. So a large body is weighed before it is parsed: its brackets, quotes and commas outside of texts tell how
+megabytes. So a large body is weighed before it is parsed: its brackets, quotes and commas outside of texts show how
 many values there are. One with more than a model is ever sent counts by its length, and of it only those fields
 are parsed that say what is asked for and who pays (a `PartialBody`); a typed decoder passes over the rest without
 making objects.
@@ -10,7 +10,7 @@ making objects.
     long ──> weigh ──> few values, long texts ────> parse
                └─────> many values ──> fields only ──> PartialBody
 
-No step takes longer than some 20 ms for ten megabytes, and whoever drives the steps lets others run in between.
+No step takes longer than some 20 ms for ten megabytes, and the caller lets others run between steps.
 """
 
 import json

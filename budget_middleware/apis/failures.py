@@ -13,7 +13,7 @@ from budget_middleware.core.outcome import Finish
 _MAY_TELL_ONE: Final = frozenset(
     {"error", "errors", "type", "object", "success", "base_resp", "detail", "status", "code", "error_code"}
 )
-# What envelopes tell of calls that went well.
+# The codes of envelopes for calls that went well.
 _SUCCESS: Final = (0, 200, "", "0", "200", "ok", "OK", "success", "Success")
 
 # Beside an error, and read by no dialect as text, it may have been generated all the same.

@@ -23,7 +23,7 @@ from budget_middleware.apis.bad_request import BadRequestError
 MAX_PARTS: Final = 1_000
 MAX_FIELD_BYTES: Final = 1_000_000
 MAX_FIELDS_BYTES: Final = 4_000_000
-# Enough for the headers of images and audio files, which tell their size and length.
+# Enough for the headers of images and audio files, which state their size and length.
 HEAD_BYTES: Final = 65_536
 _MAX_HEADS_BYTES: Final = 2_000_000
 

@@ -73,7 +73,7 @@ def take_reported(reported: Usage, seen: Seen, *, has_output: bool, contradictio
 
 
 def take_input_as_whole(seen: Seen) -> None:
-    """Where an answer has ended without any output, what was told of the input is the whole."""
+    """Where an answer has ended without any output, the reported input is the whole usage."""
     if seen.finish is not None and seen.usage is None and not seen.has_output:
         seen.take_usage(seen.input_usage)
 

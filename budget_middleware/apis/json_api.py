@@ -1,4 +1,4 @@
-"""What most APIs have in common: JSON in, JSON out, and streams that tell their usage unasked."""
+"""What most APIs have in common: JSON in, JSON out, and streams that report their usage unasked."""
 
 import re
 from collections.abc import Mapping

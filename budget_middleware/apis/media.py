@@ -122,7 +122,7 @@ def worst_audio_ms(n_bytes: int) -> int:
 
 
 def openai_image_tokens(size: Size | None, is_low: bool) -> int:
-    """The larger of two rules, for which of them a model has its name does not tell.
+    """The larger of two rules, since a model's name does not show which one it has.
 
     GPT-4o's: 85, and 170 for each tile of 512 pixels of the image fitted into 2048 x 2048 and 768 high. GPT-5.4's: 1.2
     for each patch of 32 pixels, of which there are at most 10,000, or 256 with low detail.

@@ -160,7 +160,7 @@ def _read_images(response: Mapping[str, object], seen: Seen) -> None:
     ]
     drawn = Seen()
     if tool_usage := mapping_of(mapping_of(response.get("tool_usage")).get("image_gen")):
-        # Some gateways tell the output alone, or leave out the image itself.
+        # Some gateways report the output alone, or leave out the image itself.
         read_openai_usage({"usage": {"input_tokens": 0, **tool_usage}}, drawn, draws=True)
     usage = drawn.usage
     if usage is None or not usage.output_tokens:

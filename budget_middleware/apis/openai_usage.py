@@ -186,7 +186,7 @@ def _take_modes(usage: Mapping[str, object], seen: Seen) -> None:
 
 
 def _add_tools(found: Usage, usage: Mapping[str, object], of_input: Mapping[str, object]) -> None:
-    """How often tools of the provider were used: as LiteLLM, OpenRouter, xAI and DashScope tell it."""
+    """How often tools of the provider were used: as LiteLLM, OpenRouter, xAI and DashScope report it."""
     by_tool = mapping_of(usage.get("server_tool_use") or usage.get("server_side_tool_usage_details"))
     found.web_searches = max(
         found.web_searches,

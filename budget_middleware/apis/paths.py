@@ -1,7 +1,7 @@
 """Every way in which a router or an upstream may read the path of one request.
 
 An app that passes requests on builds a URL from the path that its server decoded. There `%3F` has become the `?` that
-ends a path, `/x/%2e%2e` a step back, and whoever answers in the end may decode once more. So a path has several
+ends a path, `/x/%2e%2e` a step back, and the server that answers in the end may decode once more. So a path has several
 readings, and what costs money in any of them costs money. A reading is the path as it came, or normalised:
 
     as sent (raw_path), as the server gives it (path)
@@ -54,7 +54,8 @@ def readings_of(path: str, *, raw_path: bytes = b"", root_path: str = "") -> tup
     n_chars = 0
     sent = raw_path.decode("latin-1")
     stages = [whole, sent] if "%" in sent and unquote(sent).endswith(path) else [whole]
-    # It grows while it is read: whoever answers in the end may have cut before decoding, or decoded before cutting.
+    # It grows while it is read: the server that answers in the end may have cut before decoding, or decoded before
+    # cutting.
     for text in stages:
         n_chars += len(text)
         if n_chars > MOST_CHARS and not is_plain(text):

@@ -108,7 +108,7 @@ class Seen:
 
     @property
     def has_output(self) -> bool:
-        """Whether anything was generated, as far as that was seen or told."""
+        """Whether anything was generated, as far as that was seen or reported."""
         is_reported = self.usage is not None and self.usage.output_tokens > 0
         return is_reported or self.text_bytes > 0 or self.has_unread_output or self.has_results
 

@@ -153,7 +153,7 @@ def take_server_tool(name: object, id_: object, seen: Seen) -> None:
 
 
 def take_grounding(metadata: Mapping[str, object], seen: Seen) -> None:
-    """Take over what Gemini was grounded in: each query, and the request; a chunk may repeat what earlier ones told."""
+    """Take over what Gemini was grounded in: each query, and the request; a chunk may repeat what earlier ones had."""
     # The text of a query is not kept.
     queries = {
         hash(query)

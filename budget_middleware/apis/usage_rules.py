@@ -181,7 +181,7 @@ def latest(before: Usage | None, reported: Usage) -> Usage:
 
 
 def with_uses(usage: Usage, uses: Iterable[tuple[UsageClass, str]]) -> Usage:
-    """The usage with the uses of tools that were seen, where it does not tell how many there were."""
+    """The usage with the uses of tools that were seen, if it does not say how many there were."""
     if not uses:
         return usage
     seen = {FIELD_OF_TOOL[unit]: count for unit, count in Counter(unit for unit, _ in uses).items()}

@@ -58,8 +58,8 @@ def _why_no_usage(answer: SavedAnswer) -> str:
     if answer.seen.outcome(is_error_status=False, is_whole=True) is Outcome.FAILED_BEFORE_OUTPUT:
         return "it is an error without a usage: a gateway books nothing for it"
     return (
-        f"an answer of {answer.api.name} that tells no usage: a gateway would book the input and output that it reads,"
-        " or the estimate"
+        f"an answer of {answer.api.name} that reports no usage: a gateway would book the input and output that it"
+        " reads, or the estimate"
     )
 
 

@@ -66,7 +66,7 @@ def _run(words: Sequence[str] | None) -> int:
         # What is still buffered must not fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
-    except Exception as error:  # noqa: BLE001 - a bug of ours, told in one line as everything else
+    except Exception as error:  # noqa: BLE001 - a bug of ours, reported in one line like any error
         place = traceback.extract_tb(error.__traceback__)[-1]
         error_text = " ".join(f"{type(error).__name__}: {error}".split())
         print_error(f"unexpected {error_text} (in {place.name}, line {place.lineno}); please report it")

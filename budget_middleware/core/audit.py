@@ -1,13 +1,13 @@
 """Counters held against what should explain them: their journal, their pending reservations, and zero.
 
-A fold over the journal that is safe on a live system: every proof tells the seq at which it was read, and
+A fold over the journal that is safe on a live system: every proof has the seq at which it was read, and
 what was written after that is left to the next audit. Nothing is called drift that has another explanation
 (an entry that was trimmed, a counter that was forgotten in its time).
 
 Gaps. The records of a reservation that came to nothing leave the journal early, so a seq that is missing proves no
 damage. Such records never change *spent*, and those that may are numbered in a row (``Entry.bookings``). So two
-things are known at any entry: whether a booking is missing before it, after which nobody can tell where *spent*
-should be; and whether any entry is missing, after which nobody can tell where *reserved* should be. *spent* is held
+things are known at any entry: whether a booking is missing before it, after which nobody knows what *spent*
+should be; and whether any entry is missing, after which nobody knows what *reserved* should be. *spent* is held
 against the journal across all other gaps. *reserved* needs no history: it is the sum of what is pending (I2).
 """
 
@@ -53,7 +53,7 @@ class Flaw(StrEnum):
 
     @property
     def is_mendable(self) -> bool:
-        """Whether other records tell what this one should be."""
+        """Whether other records show what this one should be."""
         return self in _MENDABLE
 
 

@@ -39,7 +39,7 @@ class AmountKind(StrEnum):
     HIDDEN_OUTPUT = "hidden_output"
     # No usage was seen: the input as it was expected.
     EXPECTED_INPUT = "expected_input"
-    # The app told it by its handle.
+    # Added by the app through its handle.
     APP_TOLD = "app_told"
 
 

@@ -42,7 +42,7 @@ class End(StrEnum):
 class Evidence:
     """What is known at the end of a request; amounts in nano-dollars.
 
-    `actual_nanos` is what usage or the gateway's own cost tell, None where neither came. `seen_nanos` prices the
+    `actual_nanos` is the cost by usage, or the gateway's own, None if neither came. `seen_nanos` prices the
     input and the output that was read, None where the answer could not be read; `estimate_nanos` is what was expected,
     which may be less than what is held. Output began when the first body
     byte of an answer that is no error was seen. `outcome` is what the answer itself says, `is_error` its status.

@@ -2,7 +2,7 @@
 
 Gateways with different hash secrets count one key in two accounts; with different time zones they count one day in two
 windows; with other periods in their limits, counters begin at 0 in the middle of a window. Each gateway leaves its
-fingerprint in the store, and whoever finds another one there says so.
+fingerprint in the store, and logs it if it finds another one there.
 
 The text may be stored, since it reveals next to nothing of the secret. It holds 20 bits of a key derivation
 (PBKDF2, some 50 ms a guess) that is salted with the namespace: one in a million secrets has the same 20 bits, so

@@ -202,7 +202,7 @@ def _deviation(mean_of_squares: float, mean: float) -> float:
 
 
 def _ratio_and_spread(estimated: float, billed: float, billed_squared: float) -> tuple[float, float]:
-    # Weights that have decayed to less than a unit of money tell nothing.
+    # Weights that have decayed to less than a unit of money say nothing.
     if estimated < 1:
         return 1.0, 0.0
     ratio = min(billed / estimated, _LARGEST_RATIO)

@@ -232,7 +232,7 @@ class Reserve:
     """Hold on every target what is ``asked`` of its unit, or hold nothing.
 
     With ``wants_entries`` the answer says what this verb wrote to the journal; what it wrote of leases that it
-    expired in passing is told always.
+    expired in passing is always returned.
     """
 
     id: str

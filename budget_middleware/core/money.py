@@ -38,7 +38,7 @@ def nanos_from_usd(amount: str | int | Decimal) -> int:
         # Several times as fast as by Decimal.
         return int(plain[1]) * NANOS_PER_USD + int((plain[2] or "").ljust(9, "0"))
     text = str(amount)
-    # A float is refused even where its text looks exact: whoever holds one has already lost the amount.
+    # A float is refused even where its text looks exact: a caller with a float has already lost the amount.
     if isinstance(amount, float) or not _AMOUNT.fullmatch(text):
         raise ValueError(f"{text[:40]!r} is not an amount in USD; accepted is a decimal number such as 0.25")
     usd = Decimal(text)

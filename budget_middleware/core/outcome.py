@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 # The reasons that dialects give, in lower case: `finish_reason` (OpenAI, Cohere, Mistral, DeepSeek, Zhipu, OpenRouter),
 # `stop_reason` (Anthropic), `stopReason` and `completionReason` (Bedrock), `finishReason` and `blockReason` (Gemini),
 # `done_reason` (Ollama), `status` and `incomplete_details.reason` (Responses). What a client can bring about by itself,
-# such as `cancelled`, is no failure: whoever cancels pays for what was done until then.
+# such as `cancelled`, is no failure: the one who cancels pays for what was done until then.
 _REASONS: Final = {
     Finish.COMPLETED: """
         stop stop_sequence end_turn tool_use tool_calls tool_call function_call pause_turn complete completed finish

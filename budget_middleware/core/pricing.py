@@ -32,7 +32,7 @@ __all__ = [
 
 FEMTOS_PER_NANO: Final = 1_000_000
 
-# What cannot be told apart beforehand is reserved at the dearest rate.
+# What cannot be told apart beforehand is reserved at the highest rate.
 _OUTPUT_MAY_BECOME: Final = (UsageClass.OUTPUT, UsageClass.REASONING)
 _FRESH_INPUT: Final = (UsageClass.INPUT, UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO)
 _OUTPUT: Final = (UsageClass.OUTPUT, UsageClass.OUTPUT_AUDIO, UsageClass.OUTPUT_IMAGE, UsageClass.OUTPUT_VIDEO)

@@ -94,7 +94,7 @@ def _shares(entries: Iterable[Entry]) -> Mapping[Status, Share]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one verb did to counters of one account: the same to each of them. ``entry`` tells it of the first."""
+    """What one verb did to counters of one account: the same to each of them. ``entry`` is that of the first."""
 
     entry: Entry
     counters: tuple[Counter, ...]

@@ -76,7 +76,7 @@ FULL = 10**17
 """What no budget has in any unit: a figure of a counter that shows so much is damaged, or nearly.
 
 Such a counter takes no more holds. Stores keep figures in 64 bits, and the endings of the holds that a counter has must
-never leave their range. A power of ten, so that a script can tell it by the number of digits: it cannot compare so
+never leave their range. A power of ten, so that a script can recognize it by the number of digits: it cannot compare so
 large numbers exactly.
 """
 

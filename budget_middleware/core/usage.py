@@ -13,7 +13,7 @@ class Usage:
 
     `input_tokens` and `output_tokens` include the tokens of their kinds: cached, written to a cache (of these,
     for an hour), audio, images; reasoning. What is not counted in them stands beside them. A model is billed
-    for what it has a price for, so one usage may tell both characters and tokens, or both how often a tool searched
+    for what it has a price for, so one usage may have both characters and tokens, or both how often a tool searched
     and that the request was grounded in what it found.
     """
 

@@ -71,7 +71,7 @@ def running(*, limits: str, accounts: str) -> Iterator[Servers]:
 def serving(app: str, environment: Mapping[str, str], *, log: Path) -> Iterator[str]:
     """Run an app of the examples in a uvicorn process of its own; yields its address, ends with SIGTERM.
 
-    It sees no `BUDGET_*` but those of `environment`. RuntimeError tells its log if it does not start.
+    It sees no `BUDGET_*` but those of `environment`. RuntimeError has its log if it does not start.
     """
     command = [sys.executable, "-m", "uvicorn", app, "--app-dir", str(EXAMPLES), "--port", "0", "--no-access-log"]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUDGET_")}
@@ -82,7 +82,7 @@ def serving(app: str, environment: Mapping[str, str], *, log: Path) -> Iterator[
             env={**inherited, **environment, "NO_PROXY": "127.0.0.1"},
             stdout=output,
             stderr=subprocess.STDOUT,
-            # In a session of its own, Ctrl-C does not reach it: whoever started it ends it.
+            # In a session of its own, Ctrl-C does not reach it: its starter ends it.
             start_new_session=True,
         )
     try:

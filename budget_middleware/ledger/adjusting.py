@@ -25,7 +25,7 @@ async def adjust(
     calls: VerbCalls,
     time_limit: SharedTimeout,
 ) -> Answer:
-    """Adjust; ``targets`` tells the counters of the current windows again for each attempt.
+    """Adjust; ``targets`` returns the counters of the current windows, again for each attempt.
 
     Raises StoreUnavailable or StoreRefused.
     """

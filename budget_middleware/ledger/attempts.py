@@ -4,7 +4,7 @@ Three things may keep a verb undecided, and they are not the same:
 
 - The store gives no answer, or is the wrong server: that is an outage, StoreUnavailable or StoreRefused.
 - The store answers, and asks for newer limits, windows or sweeps: that goes on as long as it takes, at most
-  `UNDECIDED_S` and `UNDECIDED_ANSWERS`. It is never an outage: whoever answers is there. Beyond that: StoreUndecided.
+  `UNDECIDED_S` and `UNDECIDED_ANSWERS`. It is never an outage, since the store answers. Beyond that: StoreUndecided.
 - This worker is late: the time-out stands still while its event loop does, and a store that sees its own connections
   ends it only where they are silent, see `shared_timeout`.
 """
@@ -55,7 +55,7 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, time_limit:
                     n_undecided += 1
                     if n_undecided >= UNDECIDED_ANSWERS and time.monotonic() - started_s >= UNDECIDED_S:
                         raise StoreUndecided(f"undecided after {UNDECIDED_S:g} s: {answer.status}")
-                    # Whoever answers is there. Others have their turn meanwhile: a store in memory never waits.
+                    # The store answers, so this is no outage. Let others run meanwhile: a store in memory never waits.
                     wait.renew()
                     await asyncio.sleep(0)
     except TimeoutError as error:

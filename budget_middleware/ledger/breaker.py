@@ -27,7 +27,7 @@ class Breaker:
     def record_outage(self, *, began_s: float) -> None:
         """A call that began then got no answer.
 
-        If others got one since, it was its own bad luck; and calls that fail side by side tell of one outage only,
+        If others got one since, it was its own bad luck; and calls that fail at the same time show one outage only,
         be it a single connection that broke.
         """
         if began_s <= self._answered_s or began_s < self._failed_s:

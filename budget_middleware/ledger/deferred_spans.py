@@ -29,7 +29,7 @@ class _Deferred(NamedTuple):
 
 
 class DeferredSpans:
-    """Records the entries of deferred spans, so that each change of a counter is told once."""
+    """Records the entries of deferred spans, so that each change of a counter is recorded once."""
 
     def __init__(self, store: Store, *, monitor: StoreMonitor, telemetry: Telemetry, tasks: OwnedTasks) -> None:
         self._store = store

@@ -51,7 +51,7 @@ class Expiries:
         return answer.status in _RENEWED
 
     async def sweep(self) -> None:
-        """Expire the leases that are over, whoever's they are."""
+        """Expire the leases that are over, of any worker."""
         status = Status.LEASES_DUE
         while status is Status.LEASES_DUE:
             answer = await self._ask(lambda trace: self._store.sweep(at_most=SWEPT_AT_ONCE, trace=trace))

@@ -10,9 +10,9 @@ Theory of operation. What is held is what answers usually come to, so some come 
                      -> a grow in the place of the extend: no call more
 
 What is held doubles until the answer fits, up to the most that it can come to: so there are few calls, and a hold is at
-most twice what is known. Whoever asks moves the threshold at once, and a hold has one call in flight. One that gets no
-answer is dropped: the next threshold, or the next heartbeat, asks for the larger amount. What the store does not know,
-or has ended, grows no more; its ending says what it cost.
+most twice what is known. The first to ask moves the threshold at once, and a hold has one call in flight. One that gets
+no answer is dropped: the next threshold, or the next heartbeat, asks for the larger amount. What the store does not
+know, or has ended, grows no more; its ending says what it cost.
 """
 
 import sys

@@ -34,7 +34,7 @@ MOST_GROUPS: Final = 10_000
 """So many groups are known in one worker: those whose answers came last."""
 
 MOST_WANTED: Final = 1_000
-"""So many groups that are new here are asked for at one beat. Whoever invents keys fills no more than this."""
+"""So many groups that are new here are asked for at one beat. A client that invents keys fills no more than this."""
 
 _MOST_UNFOLDED: Final = 32
 # A mean of many answers is hardly moved by a few.

@@ -92,7 +92,7 @@ class Ledger(LedgerParts):
         return self._waiting.n_waiting
 
     def reserve_locally(self, hold: Hold) -> Rejection | None:
-        """After a reserve that got no answer: hold by this worker's own figures, or tell the counter that refuses.
+        """After a reserve that got no answer: hold by this worker's own figures, or return the counter that refuses.
 
         A hold that is not refused is to be ended as any other; it is booked once the store answers.
         """
@@ -192,7 +192,7 @@ class Ledger(LedgerParts):
         return await self._expiries.expire(reservation_id, reason=reason)
 
     async def sweep(self) -> None:
-        """Expire the leases that are over, whoever's they are."""
+        """Expire the leases that are over, of any worker."""
         await self._expiries.sweep()
 
     def report_live_holds(self, *, because: str) -> None:

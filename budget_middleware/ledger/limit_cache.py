@@ -1,8 +1,8 @@
 """The runtime limits that one event loop of a worker knows: a bounded cache of the store's, valid as of one version.
 
 A store may have 100,000 runtime limits. A request needs those of the few patterns that may bind it, and the shapes of
-all patterns tell which these are. So the cache remembers, for each pattern that was looked up, its rules or that it has
-none. A change in the store is told by name, and touches only what is known of that name.
+all patterns show which these are. So the cache remembers, for each pattern that was looked up, its rules or that it has
+none. A change in the store comes with its name, and touches only what is known of that name.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
@@ -63,7 +63,7 @@ class LimitCache:
         return self.knows_any and (self.saw_loss(news) or news.lineage != self.lineage)
 
     def saw_loss(self, news: LimitNews) -> bool:
-        """Whether that is seen from here, and was not told by another worker."""
+        """Whether this worker sees it itself, and did not hear of it from another."""
         is_back = news.version < self.version or (self.is_suspect and news.version != self.version)
         return is_back or news.generation != self.generation
 

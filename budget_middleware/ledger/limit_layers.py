@@ -23,7 +23,7 @@ KNOWN_MAX = 4_096
 """Most requests are like one before: so many kinds of them are remembered."""
 
 SOURCED_MAX = 16_384
-"""Of so many accounts the last limits are remembered that the user's source told."""
+"""For so many accounts the last limits from the user's source are remembered."""
 
 
 class _Known:
@@ -161,7 +161,9 @@ class LimitLayers:
     async def _sourced_within_time(
         self, source: Lookup[str | None], payers: Payers, models: Iterable[str]
     ) -> dict[str, list[LimitBook]]:
-        """What the source tells of each model's request. Nobody sees its connections, so a time-out bounds it."""
+        """The source's limits for the request with each model. We cannot see its connections, so a time-out bounds
+        it.
+        """
         try:
             with self._source_timeout.timeout():
                 return {each: [await self._sourced(source, payers, each)] for each in models}
@@ -170,10 +172,10 @@ class LimitLayers:
             raise StoreUnavailable(f"limits_source gave no answer within {within}") from error
 
     async def _sourced(self, source: Lookup[str | None], payers: Payers, model: str) -> LimitBook:
-        """What the source tells of each account; StoreUnavailable, once all were asked, if it fails for any.
+        """The source's limits of each account; StoreUnavailable, once all were asked, if it fails for any.
 
-        The others are asked all the same: whoever names an account that the source cannot read is not to be without
-        the limits of the rest.
+        The others are asked all the same: a caller that names an account that the source cannot read must not be
+        without the limits of the rest.
         """
         rules: list[LimitRule] = []
         failures: list[tuple[str, Exception]] = []

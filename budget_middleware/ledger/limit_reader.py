@@ -1,6 +1,6 @@
 """Asks the store for runtime limits, one call at a time for each event loop, and keeps what it said in a cache.
 
-What is needed while a call is under way goes together in the next ones, and whoever needs it waits for that one alone.
+What is needed while a call is under way goes together in the next one, and its callers wait for that one alone.
 So a thousand requests that meet a changed limit ask the store once.
 
 When the store has lost limits (it was emptied, or fell back to an older state), what is in the cache is more than what
@@ -138,7 +138,7 @@ class LimitReader:
 
 
 async def _answer_of(batch: _Batch) -> None:
-    """Wait for a batch; whoever is cancelled leaves the others waiting."""
+    """Wait for a batch; a cancelled caller leaves the others waiting."""
     assert batch.task is not None, "it has one as soon as others see it"
     if (error := await asyncio.shield(batch.task)) is not None:
         raise error

@@ -33,7 +33,7 @@ class LocalLedger:
     # While the store answers.
 
     def record(self, targets: Sequence[Target], balances: Sequence[Balance]) -> None:
-        """Remember the figures that an answer told of these targets; none, or others, are no news."""
+        """Remember the figures that an answer has for these targets, if it has them."""
         if len(targets) == len(balances):
             seen, now_s = self._seen, time.monotonic()
             for target, balance in zip(targets, balances, strict=True):
@@ -67,7 +67,7 @@ class LocalLedger:
     # While it is away.
 
     def reserve(self, hold: Hold) -> Rejection | None:
-        """Hold an amount here, or tell the counter that refuses it."""
+        """Hold an amount here, or return the counter that refuses it."""
         balances = [self._balance(target.counter) for target in hold.targets]
         rejection = find_rejection(hold.targets, balances, asked=hold.asked)
         if rejection is None:

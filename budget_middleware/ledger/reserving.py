@@ -184,7 +184,7 @@ class Reserving:
                 hold.payers, model=hold.model, other_models=hold.other_models, may_ask=may_ask
             )
         except (StoreUnavailable, StoreRefused, asyncio.CancelledError):
-            # Whoever serves the request all the same must know where its cost is to be booked.
+            # If the request is served anyway, its cost must be booked on these.
             claims = self._layers.claims_without_store(hold.payers, model=hold.model, other_models=hold.other_models)
             hold.targets = hold.targets or self.targets(claims)
             raise

@@ -8,7 +8,7 @@ they try, and in what a failure means. What they have in common is a `VerbCall`:
         no answer  ->  the call is uncertain: the store may have applied the attempt
         an answer  ->  the metric of the call, the breaker, the changes of counters for the span, the store's clock,
                        generation and seq for the monitor, and now deferred spans can be exported
-    call.finish(status)                  the span ends; that of an uncertain call is deferred, until the journal tells
+    call.finish(status)                  the span ends; that of an uncertain call is deferred, until the journal is read
                                          which of its attempts was applied
 
 Whether an attempt without an answer counts as an outage is the caller's to say (`report_outage`): a reserve counts one
@@ -100,7 +100,7 @@ class VerbCall:
         self._calls.breaker.record_outage(began_s=self.began_s)
 
     def finish(self, status: str, attributes: LazyAttributes = dict, *, is_overtaken: bool = False) -> None:
-        """End the span. ``is_overtaken``: a copy of the verb may have come first, whose entries nobody was told."""
+        """End the span. ``is_overtaken``: a copy of the verb may have come first, whose entries nobody got."""
         if self.span.is_recording:
             self._calls.telemetry.spans.end(self.span, status, attributes=attributes)
             if self.is_uncertain or is_overtaken:

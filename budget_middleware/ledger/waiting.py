@@ -1,8 +1,8 @@
 """Waiting for budget that is only held: who is refused stands in line, and asks again when something was given back.
 
-Theory of operation. A reserve that is refused as *held* may succeed a moment later. Whoever may wait brings a `Ticket`,
-and stands in the line of the account whose counter refused: of one event loop, by priority and then in the order of
-arrival. Only the first of a line asks the store, so a thousand that wait cost what one does:
+Theory of operation. A reserve that is refused as *held* may succeed a moment later. A request that may wait brings a
+`Ticket`, and stands in the line of the account whose counter refused: of one event loop, by priority and then in the
+order of arrival. Only the first of a line asks the store, so a thousand that wait cost what one does:
 
     reserve ──> held ──> join the line ──> [first, and woken] ──> ask ──> admitted: the next asks, there may be more
                   ^                                                │
@@ -15,8 +15,8 @@ arrival. Only the first of a line asks the store, so a thousand that wait cost w
   first of each line asks about once a second as well, and nobody else does.
 - *Who comes later* stands in line behind those who wait for one of its accounts, and does not ask before: a small
   request would else overtake a large one for ever. What is served by another worker may.
-- *The end.* Whoever has waited long enough asks once more, wherever it stands, and takes what the store says. Who left
-  asks no more, and what it may just have got is given back.
+- *The end.* A request that has waited long enough asks once more, wherever it stands, and takes what the store says.
+  Who left asks no more, and what it may just have got is given back.
 """
 
 import asyncio

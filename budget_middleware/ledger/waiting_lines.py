@@ -61,7 +61,7 @@ class Line:
         self._room.n_tickets += 1
         insort(self.tickets, ticket, key=_key)
         self._room.listen()
-        # A timer that runs is left alone: else whoever joins would put it off.
+        # A running timer is left alone: otherwise each newcomer would put it off.
         if self.asking is None and (self._timer is None or self.is_woken):
             self._go_on()
 

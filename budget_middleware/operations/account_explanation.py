@@ -77,7 +77,7 @@ class AccountHold(HoldRow):
 
 @dataclass(frozen=True, slots=True)
 class AccountChange(EntryRow):
-    """What one verb did to counters of the account, as the entry of the first of them tells it."""
+    """What one verb did to counters of the account, as the entry of the first of them shows."""
 
     other_accounts: tuple[str, ...]
     trace_url: str | Omitted | None

@@ -40,7 +40,7 @@ class AccountFacts:
 
 
 async def read_account(context: OperatorContext, name: str, *, include_past: bool) -> AccountFacts:
-    # Counters before the journal: what is written meanwhile is told by an entry that no figure shows yet.
+    # Counters before the journal: what is written meanwhile has an entry that no figure shows yet.
     counters = await read_counters(context, name, include_past=include_past)
     holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {view.counter for view, _ in counters}

@@ -48,7 +48,7 @@ async def adjust(
     named, such as ``month`` or ``month:2026-11``. Unconfirmed for an account that nobody ever used, unless ``is_new``,
     and for an amount beyond anything on its counters, unless ``is_large``; OperationError for a window that is none.
 
-    UnknownFate if the store did not tell in time whether it was booked.
+    UnknownFate if the store did not say in time whether it was booked.
     """
     counters = await _adjusted_counters(context, account, window)
     await require_known(context, account, is_new=is_new)

@@ -29,4 +29,4 @@ class Unconfirmed(OperationError):
 
 
 class UnknownFate(StoreUnavailable):
-    """The store did not answer in time, so it may have made the change: the journal tells, before it is repeated."""
+    """The store did not answer in time, so it may have made the change: look in the journal before you repeat it."""

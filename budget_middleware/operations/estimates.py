@@ -21,7 +21,7 @@ class EstimateRow:
     """What a request for a model would hold, and what its answers come to: the mean of their output tokens, how far
     they spread around it, how fast they are written, and what inputs cost, as a multiple of what they are estimated to.
 
-    ``by`` is whose answers that is learnt from (key, model; prior: nobody's yet), or another rule; ``why`` tells it as
+    ``by`` is whose answers that is learnt from (key, model; prior: nobody's yet), or another rule; ``why`` says it as
     the journal does.
     """
 

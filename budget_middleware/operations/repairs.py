@@ -40,7 +40,7 @@ def fix_of(damage: Damage) -> str:
     if name.startswith("limits_"):
         return f"DEL {key}: it is made anew from the limits"
     if name == "meta" and damage.flaw is Flaw.UNREADABLE:
-        return f"HDEL {key} seq limits_version: the journal tells how far it was"
+        return f"HDEL {key} seq limits_version: the journal shows how far it was"
     return f"DEL {key}, then run {_REPAIR}"
 
 

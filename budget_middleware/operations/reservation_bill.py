@@ -1,8 +1,8 @@
 """Finds the bill of a reservation: its own, that of another reservation that booked it, or a corrected one.
 
 What a call costs is mostly booked by the reservation that the client knows. A response in the background is booked by
-another one, whose id follows from the response's, and corrected by an adjustment once its usage is told; a guard behind
-a guard books for both. Reasons in the journal name the other id, so the way is followed from entry to entry.
+another one, whose id follows from the response's, and corrected by an adjustment once its usage is known; a guard
+behind a guard books for both. Reasons in the journal name the other id, so the way is followed from entry to entry.
 """
 
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ OMITTED: Final = Omission.OMITTED
 Omitted = Literal[Omission.OMITTED]
 
 NOT_IN_JSON: Final = MappingProxyType({"is_in_json": False})
-"""Metadata of a field that faces may tell in sentences; what JSON says of the row is a contract without it."""
+"""Metadata of a field that faces may show in sentences; what JSON says of the row is a contract without it."""
 
 _FIGURES: Final = (Figure, Figure | None, Figure | Omitted)
 

@@ -1,6 +1,6 @@
 """`BUDGET_ACCOUNTS_FILE`: which team, user and other account a key belongs to.
 
-The file is read again when it changes, and whoever writes it may not replace it in one step: for a moment it may be
+The file is read again when it changes, and its writer may not replace it in one step: for a moment it may be
 empty, or end in the middle. A version that takes something away is therefore not used at once:
 
     it adds keys, or moves some       used at once

@@ -198,7 +198,7 @@ class PriceBook:
                 price = self._own_price(other)
                 if price is None:
                     found = resolve(other, self._lists, at=at)
-                    # Whoever serves it, the operator has said what it costs.
+                    # The operator has said what it costs, at any provider.
                     return replace(found, source=source, rule=f"{rule}; {found.rule}") if found else None
         return Found(price, source, rule) if isinstance(price, Rates) else None
 

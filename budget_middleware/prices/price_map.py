@@ -87,7 +87,7 @@ def _with_tiers(model: str, entry: Mapping[str, object]) -> Mapping[str, object]
 
 
 def _price_map_rates(model: str, entry: Mapping[str, object], suffix: str) -> Mapping[UsageClass, Rate]:
-    """The prices of an entry whose names end in a suffix, which tells the mode."""
+    """The prices of an entry whose names end in a suffix, which is the mode."""
     named = {unit: field for unit, field in _PRICE_MAP.items() if entry.get(f"{field}{suffix}") is not None}
     if "output_cost_per_image_token" in entry:
         # The same images by their tokens: they would be billed twice.

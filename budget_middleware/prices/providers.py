@@ -137,7 +137,7 @@ VERTEX_NAME: Final = re.compile(
     r"(?:projects/[^/]+/locations/(?P<region>[^/]+)/)?publishers/(?P<vendor>[^/]+)/models/(?P<base>.+)"
 )
 AZURE_REGIONS: Final = frozenset({"eu", "us", "us-gov", "global", "global-standard"})
-# Which host serves it, or what it is told besides; OpenRouter tells the cost with the answer.
+# Which host serves it, or what it is told besides; OpenRouter reports the cost with the answer.
 OPENROUTER_VARIANTS: Final = (":floor", ":nitro", ":exacto", ":online", ":thinking", ":beta")
 
 # (provider, region pattern, model pattern) -> surcharge in hundredths of a percent, where the book has no rate of the

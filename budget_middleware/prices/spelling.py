@@ -4,10 +4,10 @@ Theory of operation. A name such as `bedrock/us.anthropic.claude-sonnet-4-5-2025
 serves the model, where, and which model it is. The same model is written in many ways, so the price book asks its
 sources for a list of *readings*, the most literal first, and takes the first that some source has a price for:
 
-1. Prefixes that only tell how a gateway is wired (`litellm_proxy/`, `models/`) are taken off.
+1. Prefixes that only show how a gateway is wired (`litellm_proxy/`, `models/`) are taken off.
 2. *Who*: the host that is given (a gateway's answer), else the prefix (`groq/`, `openrouter/`), else the form of the
    name (Bedrock's `us.anthropic.…`, Vertex's `publishers/…`, `name@version`), else the API that was called, else who
-   claims such names (`claude-…`). A model with open weights and no host belongs to whoever sells it (`ANY_SELLER`).
+   claims such names (`claude-…`). A model with open weights and no host belongs to any seller (`ANY_SELLER`).
 3. *Where*: a region stays in the first reading, so that a rate of its own wins; later readings leave it out and
    carry a surcharge.
 4. *Which*: the name as it is, then without what does not change a price: a version (`-v1:0`, `@default`), a full date,

@@ -72,7 +72,7 @@ class Admission:
     async def admit(
         self, api: Api, scope: Scope, body: RequestBody, *, path: str, receive: Receive
     ) -> Admitted | Refused:
-        """Estimate and reserve. Whoever is admitted owes the ledger an ending for the hold.
+        """Estimate and reserve. The caller owes the ledger an ending for an admitted hold.
 
         ``path`` is the reading of the request's path that the API knows. With ``body.is_client_gone`` afterwards the
         client has left while it waited, and nobody is there to receive what this returns.

@@ -108,7 +108,7 @@ class Bill:
                 return self._accept_cost(kind, reported_nanos, rates, seen)
         if seen.is_cost_sure and self.reported_nanos is None and seen.cost_nanos is not None:
             return self._accept_cost(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
-        # What is still worked on may tell a usage of the work so far, or zeros.
+        # A response that is still worked on may report the usage so far, or zeros.
         usage = None if seen.continues_unread else seen.whole_usage(self._quote.ask.input)
         if usage is None or _is_unsold(seen.usage, rates):
             # Zeros are no usage of an answer with text; if the app reported its calls, they say that there is no more.

@@ -8,7 +8,7 @@ class TooManyBodiesError(Exception):
 
 
 class BodiesInHand:
-    """Bounds the bodies of one event loop, in sum and in time. Whoever takes bytes gives back as many."""
+    """Bounds the bodies of one event loop, in sum and in time. Every byte taken is given back."""
 
     def __init__(self, max_bytes: int, timeout_s: float) -> None:
         self.max_bytes = max_bytes

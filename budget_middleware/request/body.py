@@ -98,7 +98,7 @@ class RequestBody:
                 self.document = form.finish()
             elif self._n_read > self._max_bytes:
                 self.why_unread = (
-                    "The request is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be told."
+                    "The request is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be determined."
                 )
             else:
                 await self._understand(form)

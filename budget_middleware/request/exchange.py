@@ -259,7 +259,7 @@ class Exchange:
         raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, since its hold has ended")
 
     def _ends_with_client(self) -> bool:
-        """Note that there is no client any more, as some servers tell the app; whether it is to hear of it."""
+        """Remember that the client has gone, as some servers report; whether the app is to hear of it."""
         self._is_client_gone = True
         return self._settings.on_abort is not OnAbort.DRAIN
 

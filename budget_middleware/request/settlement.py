@@ -121,7 +121,7 @@ class Settlement:
         return Finalize(hold.id, hold.targets, actual, reason=charge.reason, wants_entries=False, bill=bill)
 
     def _learn(self) -> None:
-        """Learn from an answer that came whole and told its usage. One from a cache was never written for this call."""
+        """Learn from a complete answer that reported its usage. One from a cache was never generated for this call."""
         quote, seen = self._admitted.quote, self._seen
         usage = seen.usage or seen.header_usage
         if quote.group is None or quote.rates is None or usage is None or seen.is_from_cache:

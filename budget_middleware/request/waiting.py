@@ -40,7 +40,7 @@ def _priority(headers: HeaderTable, name: str | None) -> float:
 
 
 class WaitingClient:
-    """Whoever sent a request; if it leaves while it waits, ``body.is_client_gone`` is set."""
+    """The sender of a request; if it leaves while it waits, ``body.is_client_gone`` is set."""
 
     __slots__ = ("_body", "_receive", "_settings")
 

@@ -44,7 +44,7 @@ LEARNT_MS = 7 * 86_400_000
 """How long it is kept what was learnt of a group whose answers have ended: a weekend and a holiday."""
 
 NO_VERSION = -1
-"""Of limits: no store's. Whoever asks for the changes since then knows nothing yet."""
+"""Of limits: no store's. A worker that asks for the changes since then knows nothing yet."""
 
 _DAY_MS = 86_400_000
 
@@ -53,7 +53,8 @@ RELEASED_MS = 600_000
 
 Its id is needed only so that a delayed copy of its reserve holds nothing. Such a copy waits in a socket: Linux gives up
 on an abandoned connection after two minutes, and the ledger expects nothing from a call later than ``LATE_S`` (60 s).
-Forgotten, a repeated release or an extend changes no counter either, and whoever released an id never finalizes it.
+Forgotten, a repeated release or an extend changes no counter either, and a caller that released an id never finalizes
+it.
 """
 
 FORGOTTEN_EARLY = frozenset({Status.RELEASED, Status.RELEASED_UNKNOWN})
@@ -238,7 +239,7 @@ class Store(Protocol):
         """Merge what a worker has learnt of up to LEARNT_AT_ONCE groups with what others have; the merged sums of each.
 
         NO_ANSWERS only asks. A group of which nothing was known before, or nothing that can be read, is left out: there
-        is now what was told. No money hangs on this, and it is not idempotent: told again, answers count twice.
+        is now what was sent. No money depends on this, and it is not idempotent: sent again, answers count twice.
         """
         ...
 

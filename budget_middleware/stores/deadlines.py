@@ -53,7 +53,7 @@ class Deadlines(Generic[_Key]):
             # One that was discarded and set again lies there twice.
             if not found or found[-1] != first:
                 found.append(first)
-        # They stay: whoever asked decides what becomes of them.
+        # They stay: the caller decides what becomes of them.
         for each in found:
             heapq.heappush(self._heap, each)
         return [key for _, key in found]

@@ -22,7 +22,7 @@ _Ended = tuple[str, str, _Figures | None, _Figures, _Figures, int]
 
 
 class MemoryTables:
-    """See ``Tables``. Whoever holds the lock of the store may call these.
+    """See ``Tables``. Callers hold the lock of the store.
 
     Reservations that have ended are kept as tuples of str and int only, which the garbage collector untracks: a full
     collection stops every request, and an hour of them may be hundreds of thousands.

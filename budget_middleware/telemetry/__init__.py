@@ -21,7 +21,7 @@ __all__ = [
 
 
 class Telemetry:
-    """What one ledger tells of itself."""
+    """The telemetry of one ledger: its spans and metrics."""
 
     def __init__(self, *, trace_context: str = PARENT, spans: str = PER_COUNTER) -> None:
         self.metrics = Metrics()

@@ -66,7 +66,7 @@ class CounterEvents:
     """An event for each change.
 
     Two kinds of changes are recorded as spans all the same, so that none is lost: those that become known only when
-    the verb's span has ended (its answer was lost, and the journal told them later), and those beyond `EVENTS_MAX`.
+    the verb's span has ended (its answer was lost, and the journal showed them later), and those beyond `EVENTS_MAX`.
     """
 
     def __init__(self, tracer: Tracer) -> None:

@@ -26,7 +26,7 @@ _RESERVED = {
     Unit.REQUESTS: ("budget.reserved.requests", "{request}"),
 }
 
-# An SDK keeps the first instrument of a name and forgets the callbacks of the next, so these tell of every ledger.
+# An SDK keeps the first instrument of a name and forgets the callbacks of the next, so these report every ledger.
 _observed: list[weakref.ref[Gauges]] = []
 
 
@@ -59,7 +59,7 @@ def _gauges() -> list[Gauges]:
 
 
 def _reserved(unit: Unit, _: CallbackOptions) -> Iterable[Observation]:
-    """Ledgers of one store tell the same totals, as of the last sweep of each."""
+    """Ledgers of one store report the same totals, as of the last sweep of each."""
     totals: dict[str, int] = {}
     for gauges in _gauges():
         for (of, kind), reserved in gauges.reserved_by_kind().items():

@@ -56,7 +56,7 @@ def received(count: Callable[Concatenate["Metrics", _P], None]) -> Callable[Conc
 
 
 class Metrics:
-    """The metrics of one ledger. A context tells exemplars which trace a figure is from; None is the current one."""
+    """The metrics of one ledger. A context gives exemplars the trace of a figure; None is the current one."""
 
     def __init__(self) -> None:
         found = _get_meter()

@@ -18,7 +18,7 @@ def trace_ids(traceparent: str) -> tuple[str, str]:
 
 
 def log_ids(reservation_id: str, traceparent: str) -> Mapping[str, str]:
-    """The ``extra`` of a log record about one reservation: its id, and the span that tells it."""
+    """The ``extra`` of a log record about one reservation: its id, and its span."""
     trace_id, span_id = trace_ids(traceparent)
     # Names of our own: `logging` raises if a factory has set a field of that name already, as many do `trace_id`.
     return {"budget_reservation_id": reservation_id, "budget_trace_id": trace_id, "budget_span_id": span_id}

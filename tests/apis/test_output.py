@@ -1,4 +1,4 @@
-"""What of an answer is counted as its text where it tells no usage, and what makes its output one that is not known."""
+"""What is counted as text in an answer without usage, and what makes its output unknown."""
 
 import json
 

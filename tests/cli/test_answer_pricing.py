@@ -164,7 +164,7 @@ NO_PRICE = (
     " give it a price in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL to IN/OUT"
 )
 NO_USAGE = (
-    "FILE: an answer of openai-chat that tells no usage: a gateway would book the input and output that it reads,"
+    "FILE: an answer of openai-chat that reports no usage: a gateway would book the input and output that it reads,"
     " or the estimate"
 )
 WRONG = {

@@ -12,7 +12,7 @@ MOST_GROWN = 0.15
 _CHECK = "estimates"
 # An answer of three counters writes six entries, and one more for each where it grows.
 _ENTRIES = 10_000
-# Of fewer answers a share tells little.
+# A share of fewer answers says little.
 _FEW_ANSWERS = 100
 
 

@@ -15,8 +15,8 @@ MOST_OFFSET_MS = 1_000
 
 
 async def server_findings(settings: Settings, store: Any) -> list[Finding]:
-    """Ask the server and judge what it tells. StoreUnavailable or StoreRefused as for every call."""
-    # The first call opens the connection; only the second one tells the time.
+    """Ask the server and judge its answers. StoreUnavailable or StoreRefused as for every call."""
+    # The first call opens the connection; only the second one shows its speed.
     await store.head()
     asked_ms = time.time_ns() // 1_000_000
     store_ms = (await store.head()).now_ms
@@ -66,7 +66,7 @@ def functions_finding(*, is_used: bool, others: Sequence[str], why_not: str = ""
 
 
 def _version_finding(facts: Mapping[str, str], answers: str) -> Finding:
-    # Valkey tells beside its own the version of Redis that it stands in for.
+    # Valkey reports its own version and that of the Redis that it replaces.
     numbers = tuple(map(int, re.findall(r"\d+", facts.get("redis_version", ""))[:2]))
     version = facts.get("valkey_version") or facts.get("redis_version", "unknown")
     message = f"{answers}, version {version}"

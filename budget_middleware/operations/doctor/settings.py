@@ -50,7 +50,7 @@ def limits_finding(settings: Settings, runtime: Sequence[LimitRule]) -> Finding:
     if any(map(names_no_key, rules)):
         # Which one is not shown: it may be a token.
         message = "a runtime limit is on a key that is no hash, and never binds"
-        fix = "run limit clear --raw-keys, and set it for what key-id tells"
+        fix = "run limit clear --raw-keys, and set it for the account that key-id prints"
         return Finding("limits", Health.WARN, message, fix)
     try:
         unknown = {kind for rule in rules for kind in rule.kinds} - kinds_of_requests(settings)

@@ -23,7 +23,7 @@ SHOWN_RECORDS = 20
 
 
 async def store_findings(settings: Settings) -> list[Finding]:
-    """Ask the store that the settings name, and judge what it tells."""
+    """Ask the store that the settings name, and judge its answers."""
     if settings.store_url == MEMORY_URL:
         return _memory_findings(settings)
     try:

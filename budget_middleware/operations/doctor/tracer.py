@@ -16,7 +16,7 @@ _MESSAGES = {
 
 
 def tracer_finding(spans: SpansPer, environment: Mapping[str, str]) -> Finding:
-    """Of this process: whoever asks runs it as the gateway is run."""
+    """Of this process: run the command as the gateway is run."""
     if not has_tracer_provider():
         return Finding(
             "tracer",

@@ -5,7 +5,7 @@
 -- and a reason and a bill where there are any.
 --
 -- A reservation that is released has changed no *spent*: its two records move to a set of their own, `voided`, that is
--- short and lasts no longer than a finished id, so that whoever makes many of them pushes nothing else out of the journal.
+-- short and lasts no longer than a finished id, so that many of them push nothing else out of the journal.
 -- Bookings are numbered in a row, so that an audit sees whether one is missing, however many voided ones are.
 
 -- Drops records of which every entry is older than the last JOURNAL_MAX. At most some hundred a call: after the setting was

@@ -12,7 +12,7 @@ local function read_sums(text)
   return sums
 end
 
--- Exact: whoever reads it has the same number.
+-- Exact: every reader gets the same number.
 local function text_of_sums(sums)
   for at = 1, N_SUMS do sums[at] = format('%.17g', sums[at]) end
   return concat(sums, ' ')

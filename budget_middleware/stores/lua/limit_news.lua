@@ -5,7 +5,7 @@
 local function changed_since(state, version)
   if not state.has_log or tonumber(version) < state.log_from then return false end
   local changed = call('ZRANGEBYSCORE', LIMITS_LOG, '(' .. version, '+inf', 'LIMIT', '0', whole(REPORTED_CHANGES_MAX + 1))
-  -- Whoever missed so many reads again what it still needs.
+  -- A worker that missed so many reads again what it still needs.
   return #changed <= REPORTED_CHANGES_MAX and changed
 end
 

@@ -26,7 +26,7 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, tail)
   append(record_of(id, STATUS_REPAIRED, {change}, '', tail), 1, true)
   counter.repaired = whole(seq)
   call('HSET', counter.key, 'repaired', counter.repaired)
-  -- As of a new one: whoever made the damage may have taken its end from it.
+  -- As for a new one: the damage may have removed its expiry.
   counter.is_there = false
   book({change}, NOW)
   -- The journal has led *spent*; a part of it that is more than the whole is not so.

@@ -117,5 +117,5 @@ def _readable(fields: Iterable[str]) -> Iterable[LimitKey]:
 
 
 def _warn_of(field: str) -> None:
-    # It may be anybody's, and everybody else goes on: doctor and audit tell of it.
+    # It affects its own accounts only; doctor and audit report it.
     _log.warning("a runtime limit cannot be read and does not bind: %s", field)

@@ -103,7 +103,7 @@ async def hear_forever(
 ) -> None:
     """Subscribe, and call ``hear`` with the accounts of each message, until cancelled or cut off.
 
-    ``announce`` tells the store that somebody listens; ``on_ready`` is called once nothing is missed any more.
+    ``announce`` informs the store that somebody listens; ``on_ready`` is called once nothing is missed any more.
     """
     try:
         await wire.subscribe(channel, hear, timeout_s=timeout_s)

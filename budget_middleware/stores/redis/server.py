@@ -44,8 +44,8 @@ class Server:
 
     ValueError, in one line, for a URL that cannot be used.
 
-    Nothing is repeated here, and redis-py's own retries are off: whoever repeats a verb must know that an earlier
-    attempt may have been applied.
+    Nothing is repeated here, and redis-py's own retries are off: the caller that repeats a verb must know that an
+    earlier attempt may have been applied.
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:

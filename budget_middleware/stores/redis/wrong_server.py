@@ -52,7 +52,7 @@ _BY_CODE: Final = {
     ),
     "BUSY": Fault("the server is blocked by a script", "SCRIPT KILL the other script", False),
 }
-# A code begins an error, or stands behind a dash in what a script before Redis 7 tells of one.
+# A code begins an error, or stands behind a dash in a script's report of one before Redis 7.
 _CODE: Final = re.compile(r"(?:^|-)(?P<code>[A-Z]+)\b")
 _PHRASES: Final = (
     (re.compile(r"(?i)unknown (?:redis )?command"), _NO_SCRIPTS),
@@ -87,7 +87,7 @@ def fault_of(error: Exception) -> Fault | None:
 
 
 def fault_of_role(role: object) -> Fault | None:
-    """What a reply to ROLE says; None where the server is a primary, or does not tell."""
+    """What a reply to ROLE says; None if the server is a primary, or does not say."""
     match role:
         case ["slave", *_]:
             return _REPLICA
