@@ -10,6 +10,7 @@ import pytest
 from budget_middleware.core.estimate import GrowthPlan
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger import growth as growth_module
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.stores.base import Store, StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
@@ -43,6 +44,12 @@ def growing(answer: Answer, growth_plan: GrowthPlan | None = None) -> Growth:
         added_nanos=lambda: answer.added_nanos,
         shown_tokens=lambda: answer.shown_tokens,
     )
+
+
+@pytest.fixture(autouse=True)
+def time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers grow older only when a test says so."""
+    monkeypatch.setattr(growth_module, "monotonic", lambda: 1_000.0)
 
 
 @pytest.fixture
