@@ -258,6 +258,8 @@ def _count_marked(item: Mapping[str, object], count: Count) -> tuple[str, ...]:
     held: tuple[str, ...] = ()
     if (part := part_of(item)) is not None:
         content = content_of(part.payload)
+        # What turns out to be no media is looked at again, and may have such parts in it at any depth.
+        count.work_left -= content.n_values
         if content.is_media:
             held = part.fields
             _count_part(part, content, count)

@@ -35,7 +35,8 @@ class Part(NamedTuple):
 
 class Content(NamedTuple):
     """What a part holds: so many bytes of the body; the file itself and how it begins, or only where it is. Beside
-    that, so many other bytes of text. Not `is_media`: it is long and no file, so it is text.
+    that, so many other bytes of text. Not `is_media`: it is long and no file, so it is text. To tell, so many values
+    were looked at.
     """
 
     body_bytes: int
@@ -44,6 +45,7 @@ class Content(NamedTuple):
     is_inline: bool
     other_bytes: int
     is_media: bool
+    n_values: int
 
 
 # The `type` of a part, and the fields that then hold media rather than text.
@@ -120,28 +122,28 @@ def looks_encoded(text: str) -> bool:
 
 def content_of(payload: object) -> Content:
     """What a part holds: of all the texts in it, the longest is the file or its address."""
-    text, other_bytes = _longest_text(payload)
+    text, other_bytes, n_values = _longest_text(payload)
     start = text.index(",") + 1 if is_data_url(text) else 0
     is_long = len(text) > _LONGEST_NAME
     is_inline = start > 0 or (is_long and "://" not in text[:16])
     head = _head(text[start : start + _HEAD_CHARS])
-    return Content(
-        len(text), (len(text) - start) * 3 // 4, head, is_inline, other_bytes, not is_long or looks_encoded(text)
-    )
+    is_media = not is_long or looks_encoded(text)
+    return Content(len(text), (len(text) - start) * 3 // 4, head, is_inline, other_bytes, is_media, n_values)
 
 
-def _longest_text(value: object) -> tuple[str, int]:
-    """The longest text in a JSON value, and the length of all others together, without keys."""
-    longest, n_chars = "", 0
+def _longest_text(value: object) -> tuple[str, int, int]:
+    """The longest text in a JSON value, the length of all others together, without keys, and how many values it has."""
+    longest, n_chars, n_values = "", 0, 0
     stack = [value]
     while stack:
         item = stack.pop()
+        n_values += 1
         if isinstance(item, str):
             n_chars += len(item)
             longest = max(longest, item, key=len)
         elif isinstance(item, list | dict):
             stack.extend(item if isinstance(item, list) else item.values())
-    return longest, n_chars - len(longest)
+    return longest, n_chars - len(longest), n_values
 
 
 def _head(base64: str) -> bytes:

@@ -19,6 +19,7 @@ from budget_middleware.apis.counting import (
 from budget_middleware.apis.form import File
 from budget_middleware.apis.media import ANTHROPIC_MEDIA, GEMINI_MEDIA, OPENAI_MEDIA
 from budget_middleware.core.pricing import Usage
+from tests.apis.timing import cpu_ms
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -196,6 +197,16 @@ class TestWorst:
             count = count_input([], rules)
             count.add_image(File(0, huge).head)
             assert count.expected().input_tokens <= count.at_worst(0).input_tokens
+
+
+def test_documents_within_documents_are_not_looked_at_for_each_of_them():
+    value: dict[str, object] = {"long": "no file " * 300, "values": [1.5] * 20_000}
+    for _ in range(400):
+        value = {"type": "document", "source": value}
+    assert cpu_ms(lambda: count_input({"messages": [{"content": [value]}]}, OPENAI_MEDIA), runs=1) < 1_000
+    count = count_input({"messages": [{"content": [value]}]}, OPENAI_MEDIA)
+    count.complete(100_000)
+    assert count.expected().input_tokens >= 25_000
 
 
 @pytest.mark.parametrize(

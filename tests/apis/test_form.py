@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ from budget_middleware.apis.form import (
     names_in_urlencoded,
     parse_urlencoded,
 )
+from tests.apis.timing import cpu_ms, grows_linearly
 
 TYPE = b"multipart/form-data; boundary=xyz"
 
@@ -159,6 +161,28 @@ UNCLEAR = {
 def test_f44_unclear_forms(raw, step):
     with pytest.raises(UnclearFormError, match=r"^the (form|field) [^\n]{5,120}$"):
         parse(raw[:100_000] if step and len(raw) > 100_000 else raw, step=step)
+
+
+@pytest.mark.parametrize("unit", ["boundary*", ";boundary", "boundary ", ";a=", ';"'])
+def test_f44_a_long_content_type_takes_linear_time(unit):
+    def read(value: str) -> None:
+        with suppress(UnclearFormError):
+            boundary_of([value.encode()])
+
+    assert grows_linearly(read, unit, start="multipart/form-data; ", at_most_ms=150)
+
+
+@pytest.mark.parametrize("unit", [";name*", ";filename*", "; name", ";name*a=b"])
+def test_f44_so_do_the_headers_of_parts(unit):
+    disposition = f"form-data{unit * (4_000 // len(unit))}"
+    raw = f"--xyz\r\nContent-Disposition: {disposition}\r\n\r\nx\r\n--xyz--".encode()
+
+    def read() -> None:
+        with suppress(UnclearFormError):
+            parse(raw)
+
+    # One of a thousand such parts.
+    assert cpu_ms(read) < 10
 
 
 def test_memory_is_bounded():
