@@ -256,7 +256,7 @@ class _Part:
 
 
 def _found(parameter: re.Pattern[bytes], header: bytes) -> list[bytes]:
-    """Where a header has a parameter. Behind its last `=` there is none, and looking there would take quadratic time."""
+    """Where a header has a parameter. Behind its last `=` there is none: a search there takes quadratic time."""
     return parameter.findall(header, 0, header.rfind(b"=") + 1)
 
 

@@ -58,9 +58,7 @@ class Learner:
     def expectation(self, group: AnswerGroup, *, prior_tokens: int) -> Expectation:
         """What to expect of the next answer of an account on a model."""
         model = AnswerGroup(group.model)
-        of_model = self._groups.get(model)
-        if of_model is None:
-            of_model = self._groups[model] = _Group()
+        of_model = self._groups.get(model) or self._put(model, _Group())
         of_model.is_active = True
         own = self._groups.get(group)
         if own is None:
@@ -87,11 +85,15 @@ class Learner:
                 _log.exception("an answer could not be learnt from; further ones are not logged")
 
     def _add(self, group: AnswerGroup, seen: AnswerSeen) -> None:
-        known = self._groups.pop(group, None) or _Group()
+        known = self._groups.pop(group, None)
+        self._put(group, _Group() if known is None else known).add(seen)
+
+    def _put(self, group: AnswerGroup, known: "_Group") -> "_Group":
+        """Remember a group as the latest; the oldest is forgotten if there are too many."""
         self._groups[group] = known
-        known.add(seen)
         if len(self._groups) > MOST_GROUPS:
             del self._groups[next(iter(self._groups))]
+        return known
 
     async def share(self) -> None:
         """Share with other workers what was learnt since the last beat, through the store. It never raises."""
@@ -136,7 +138,7 @@ class Learner:
         if merged is None:
             return known is not None and known.was_lost()
         if known is None:
-            known = self._groups.setdefault(group, _Group())
+            known = self._groups.get(group) or self._put(group, _Group())
         known.take_merged(merged)
         return False
 

@@ -195,6 +195,14 @@ class Bill:
             is_only_name=not self._quote.other_models,
         )
 
+    def is_by_quoted_model(self, seen: Seen) -> bool:
+        """Whether the model that was quoted has answered. It may name a version of itself, which costs as much."""
+        quoted, answered = self._quote.rates, self._rates_of(seen.model or "")
+        is_only_name = not self._quote.other_models
+        if quoted is None or answered is None:
+            return is_only_name or bool(seen.model)
+        return answered.model == quoted.model or (is_only_name and answered.by_unit == quoted.by_unit)
+
     def fixed_nanos(self) -> int:
         """What all but the output has cost, by the rates that led to the figures of the last evidence."""
         return sum_nanos(line for call in self._calls for line in call.lines if line.unit not in OUTPUT_CLASSES)

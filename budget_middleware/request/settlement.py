@@ -126,6 +126,9 @@ class Settlement:
         usage = seen.usage or seen.header_usage
         if quote.group is None or quote.rates is None or usage is None or seen.is_from_cache:
             return
+        # Whoever names a dear model and is answered by a cheap one would teach others what the dear one comes to.
+        if not self.bill.is_by_quoted_model(seen):
+            return
         tokens = ceil_div(usage.output_tokens, quote.ask.choices)
         answer = answer_seen(
             tokens=min(tokens, quote.rates.output_ceiling or tokens),

@@ -105,6 +105,20 @@ def test_however_many_keys_ask_a_worker_knows_those_that_were_answered(
     assert expected(worker).basis is Basis.MODEL
 
 
+async def test_nor_does_it_know_more_groups_than_that_of_those_the_store_knows(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(learner, "MOST_GROUPS", 10)
+    one, other = open_ledger(), open_ledger()
+    groups = [AnswerGroup("gpt-4o", f"key:{number:016x}") for number in range(40)]
+    for group in groups:
+        learn(one, 100, 1, group)
+        await one.learner.share()
+        expected(other, group)
+    await other.learner.share()
+    assert len(other.learner._groups) == 10
+
+
 async def test_an_answer_that_cannot_be_learnt_from_is_nobodys_error(
     open_ledger: OpenLedger, caplog: pytest.LogCaptureFixture
 ):

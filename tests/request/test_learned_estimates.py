@@ -138,6 +138,28 @@ async def test_an_unpriced_model_teaches_nothing_and_a_free_one_holds_nothing(me
     assert expected(guard, model=model).answers == (0 if model == "nobody's" else 1)
 
 
+@pytest.mark.parametrize(("answered", "learnt"), [("talk", 1), ("plain", 0), (None, 0)])
+async def test_a_dear_model_that_was_only_named_is_not_learnt_of(memory: Bench, answered, learnt):
+    """Else a cheap model's answers would teach everybody what the dear one comes to."""
+    app = ScriptedApp(*completion(100, usage=USAGE, **({"model": answered} if answered else {})))
+    guard = learned_guard(memory, app)
+    assert (await call(guard, ask(None, models=["talk"]), headers=bearer())).status == 200
+    assert expected(guard, "", model="talk").answers == learnt
+    assert expected(guard, "").answers == 0
+
+
+async def test_an_answer_of_another_model_at_another_price_is_not_learnt_from(memory: Bench):
+    guard = learned_guard(memory, ScriptedApp(*completion(100, usage=USAGE, model="gpt-4o-mini")))
+    await call(guard, ask(None, model="gpt-4"), headers=bearer())
+    assert expected(guard, "", model="gpt-4").answers == 0
+
+
+async def test_an_answer_that_names_the_models_version_is_learnt_from(memory: Bench):
+    guard = learned_guard(memory, ScriptedApp(*completion(100, usage=USAGE, model="gpt-4o-2024-11-20")))
+    await call(guard, ask(None, model="gpt-4o"), headers=bearer())
+    assert expected(guard, "", model="gpt-4o").answers == 1
+
+
 async def test_a_stream_is_learnt_from_and_each_choice_is_an_answer(memory: Bench):
     app = ScriptedApp(*event_stream(delta(), usage_event(300, 50), "[DONE]"))
     guard = learned_guard(memory, app)
