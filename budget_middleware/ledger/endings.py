@@ -224,7 +224,7 @@ class Endings:
     def _complete(self, owed: OwedEnding, answer: Answer) -> None:
         self._local.acknowledge(owed.ending.id)
         self._local.record(owed.targets, answer.balances)
-        self._calls.waiting.hear(owed.targets)
+        self._calls.waiting.wake(owed.targets)
         # Unless this is a replay, a copy of the call may have come first, whose reply was lost.
         is_overtaken = answer.status in RETURNS_RECORDED and not owed.is_replay
         owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)

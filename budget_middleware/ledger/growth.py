@@ -106,7 +106,7 @@ class Growth:
             self._want_tokens(int(age_s * plan.tokens_per_s), f"{age_s:.0f} s at {plan.tokens_per_s:.0f} tokens/s")
         added, shown_nanos = self._added_nanos(), plan.nanos_of(shown) if plan is not None else 0
         if added and shown_nanos + added > self.wanted_nanos:
-            self.want(_doubled(self.wanted_nanos, shown_nanos + added), reason=f"outgrown: {_said(added)} added")
+            self.want(_doubled(self.wanted_nanos, shown_nanos + added), reason=f"outgrown: {_in_dollars(added)} added")
 
     def _want_tokens(self, seen: int, what: str) -> None:
         plan = self._plan
@@ -123,5 +123,5 @@ def _doubled(held: int, needed: int) -> int:
     return max(held, needed)
 
 
-def _said(nanos: int) -> str:
+def _in_dollars(nanos: int) -> str:
     return format_amounts(Amounts(usd=nanos))

@@ -220,14 +220,14 @@ class WaitingRoom:
     def ticket(self, caller: Caller) -> Ticket:
         return Ticket(self._rooms.current(), caller)
 
-    def hear(self, targets: Iterable[Target]) -> None:
-        """What this worker has ended was held on these."""
+    def wake(self, targets: Iterable[Target]) -> None:
+        """Wake the requests that wait for budget on these counters: this worker has ended a hold on them."""
         room = self._rooms.current()
         if room.lines:
-            room.hear({target.account for target in targets})
+            room.wake({target.account for target in targets})
 
     async def close(self) -> None:
-        """Have everybody in this event loop ask once more and go, and listen no longer."""
+        """Let the waiting requests of this event loop ask once more and leave; stop listening."""
         room = self._rooms.current()
         room.at_most = 0
         for line in list(room.lines.values()):

@@ -136,7 +136,8 @@ class Room:
         if not self.lines and self._listening is not None and self._linger is None:
             self._linger = asyncio.get_running_loop().call_later(LINGER_S, self.stop_listening)
 
-    def hear(self, accounts: Iterable[str]) -> None:
+    def wake(self, accounts: Iterable[str]) -> None:
+        """Wake the lines of these accounts: less is held on them now."""
         self.heard += 1
         for account in accounts:
             line = self.lines.get(account)
@@ -144,7 +145,7 @@ class Room:
                 line.wake()
 
     def wake_all(self) -> None:
-        self.hear(list(self.lines))
+        self.wake(list(self.lines))
 
     def listen(self) -> None:
         if self._linger is not None:
@@ -158,7 +159,7 @@ class Room:
         is_told = False
         while True:
             try:
-                await self._store.listen(self.hear, on_ready=self.wake_all)
+                await self._store.listen(self.wake, on_ready=self.wake_all)
             except (StoreUnavailable, StoreRefused) as error:
                 if not is_told:
                     _log.warning(

@@ -323,11 +323,11 @@ class Store(Protocol):
         """The refusals that are logged, the oldest first."""
         ...
 
-    async def listen(self, hear: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
-        """Call ``hear`` with accounts of which less is held now, as any process brings that about, until cancelled.
+    async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
+        """Call ``on_freed`` with accounts of which less is held now, as any process brings that about, until cancelled.
 
         ``on_ready`` is called once nothing is missed any more. Returns where only this process has the counters: it
-        knows by itself. StoreUnavailable or StoreRefused where no more can be heard.
+        knows by itself. Raises StoreUnavailable or StoreRefused when it cannot listen any longer.
         """
         ...
 

@@ -173,7 +173,7 @@ class TableStore:
             entries = (entry for step in steps for entry in reversed([*step.journal_entries()]))
             return list(islice((each for each in entries if account in (None, each.counter.account)), count))[::-1]
 
-    async def listen(self, hear: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
+    async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
         """Nobody else has these counters."""
 
     async def aclose(self) -> None:

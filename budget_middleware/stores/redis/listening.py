@@ -1,4 +1,4 @@
-"""Hears of accounts of which less is held now, whichever process brought that about.
+"""Hears of accounts whose held budget was freed, by any process.
 
 Theory of operation. Redis publishes on a channel. Listening needs a connection of its own, since a subscribed one takes
 no other commands. Nobody pays for that while nobody waits: the scripts publish only until a time that stands in the
@@ -24,7 +24,7 @@ LISTENED_MS = 9_000
 
 ANNOUNCED_EVERY_S = LISTENED_MS / 3000
 
-Hear = Callable[[Sequence[str]], object]
+OnFreed = Callable[[Sequence[str]], object]
 
 
 class SubscribedWire(Wire):
@@ -32,14 +32,14 @@ class SubscribedWire(Wire):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._hear: Hear | None = None
+        self._on_freed: OnFreed | None = None
         self._is_answered = True
         self._confirmed: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[str] = self._loop.create_future()
 
-    async def subscribe(self, channel: str, hear: Hear, *, timeout_s: float) -> None:
+    async def subscribe(self, channel: str, on_freed: OnFreed, *, timeout_s: float) -> None:
         """From when this returns on nothing is missed. StoreUnavailable, or WrongServer where that is forbidden."""
-        self._hear = hear
+        self._on_freed = on_freed
         self._write("SUBSCRIBE", channel)
         either: set[asyncio.Future[Any]] = {self._confirmed, self._closed}
         await asyncio.wait(either, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -62,7 +62,7 @@ class SubscribedWire(Wire):
             self._transport.write(hiredis.pack_command(words))  # type: ignore[arg-type]  # As in the wire.
 
     def data_received(self, data: bytes) -> None:
-        if self._hear is None:
+        if self._on_freed is None:
             super().data_received(data)
             return
         try:
@@ -75,8 +75,8 @@ class SubscribedWire(Wire):
     def _take(self, reply: Reply) -> None:
         match reply:
             case ["message", _, str(accounts)]:
-                assert self._hear is not None
-                self._hear(accounts.split())
+                assert self._on_freed is not None
+                self._on_freed(accounts.split())
             case ["subscribe", *_]:
                 self._confirmed.set_result(None)
             case ["pong", *_]:
@@ -92,21 +92,21 @@ class SubscribedWire(Wire):
             self._closed.set_result(why)
 
 
-async def hear_forever(
+async def listen_forever(
     wire: SubscribedWire,
     channel: str,
-    hear: Hear,
+    on_freed: OnFreed,
     *,
     announce: Callable[[], Awaitable[object]],
     on_ready: Callable[[], object],
     timeout_s: float,
 ) -> None:
-    """Subscribe, and call ``hear`` with the accounts of each message, until cancelled or cut off.
+    """Subscribe, and call ``on_freed`` with the accounts of each message, until cancelled or cut off.
 
     ``announce`` informs the store that somebody listens; ``on_ready`` is called once nothing is missed any more.
     """
     try:
-        await wire.subscribe(channel, hear, timeout_s=timeout_s)
+        await wire.subscribe(channel, on_freed, timeout_s=timeout_s)
         await announce()
         on_ready()
         while True:

@@ -24,7 +24,7 @@ from budget_middleware.stores.limit_fields import pack_limit, pack_limit_field
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
-from budget_middleware.stores.redis.listening import LISTENED_MS, hear_forever
+from budget_middleware.stores.redis.listening import LISTENED_MS, listen_forever
 from budget_middleware.stores.redis.replies import answer_of
 
 
@@ -121,11 +121,11 @@ class RedisStore(RedisLimits):
         merged = zip(sums_by_group, map(unpack_sums, reply), strict=True)
         return {group: sums for group, sums in merged if sums is not None}
 
-    async def listen(self, hear: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
-        await hear_forever(
+    async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
+        await listen_forever(
             await self._server.subscribed_wire(),
             f"{self._prefix}{CHANNEL}",
-            hear,
+            on_freed,
             announce=partial(self._call, "listen", "", str(LISTENED_MS)),
             on_ready=on_ready,
             timeout_s=self._timeout_s,
