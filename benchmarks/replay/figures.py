@@ -1,6 +1,6 @@
 """What windows come to under each rule, and whether the learned one does what it is to do."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -76,31 +76,31 @@ def best_fixed(results: Sequence[Result]) -> tuple[Contender, Figures]:
     raise AssertionError("one was named")
 
 
-def missed_aims(results: Sequence[Result]) -> list[str]:
-    """A line for each aim that these windows do not meet."""
+def missed_aims(results: Sequence[Result], *, are_real: bool) -> list[str]:
+    """A line for each aim that these windows do not meet. How much waiting is to help was set for real traces."""
     shifting = [each for each in results if each.is_shifting]
     missed = [*_missed_growth(results), *_missed_overspending(steady(results), at_most=MOST_OVERSPENT, where="")]
     if shifting:
         where = " of traces that shift"
         missed += _missed_overspending(shifting, at_most=MOST_OVERSPENT_SHIFTING, where=where)
-    return missed + _missed_early(steady(results))
+    shares = {LEARNED: MOST_EARLY, LEARNED_WAITING: MOST_EARLY_WAITING} if are_real else {LEARNED: MOST_EARLY}
+    return missed + _missed_early(steady(results), shares)
 
 
 def _missed_overspending(results: Sequence[Result], *, at_most: float, where: str) -> list[str]:
-    return [
-        f"{contender.name}: {100 * over_1:.2f} % of windows{where} overspend by more than 1 % of the limit,"
-        f" at most {100 * at_most:.0f} % may"
-        for contender in (LEARNED, LEARNED_WAITING)
-        if (over_1 := figures_of(of(results, contender)).over_1) > at_most
-    ]
+    over_1 = figures_of(of(results, LEARNED)).over_1
+    if over_1 <= at_most:
+        return []
+    share = f"{100 * over_1:.2f} % of windows{where} overspend by more than 1 % of the limit"
+    return [f"{LEARNED.name}: {share}, at most {100 * at_most:.0f} % may"]
 
 
-def _missed_early(results: Sequence[Result]) -> list[str]:
+def _missed_early(results: Sequence[Result], shares: Mapping[Contender, float]) -> list[str]:
     fixed, fixed_figures = best_fixed(results)
     return [
         f"{contender.name}: {100 * early:.1f} % are refused early, at most {100 * share * fixed_figures.early:.1f} %"
         f" may, {share:.3f} of the {100 * fixed_figures.early:.1f} % of {fixed.name}"
-        for contender, share in ((LEARNED, MOST_EARLY), (LEARNED_WAITING, MOST_EARLY_WAITING))
+        for contender, share in shares.items()
         if (early := figures_of(of(results, contender)).early) > share * fixed_figures.early
     ]
 

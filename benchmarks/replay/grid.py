@@ -58,6 +58,7 @@ class Contender(NamedTuple):
     name: str
     fixed_tokens: int | None = None
     wait_s: float = 0
+    to_last_cent: bool = False
 
     def rule_for(self, trace: Trace, learned: Learned) -> Rule:
         if self.fixed_tokens is None:
@@ -67,9 +68,10 @@ class Contender(NamedTuple):
 
 WAIT_S = 15
 LEARNED, LEARNED_WAITING = Contender("learned"), Contender(f"learned, waits {WAIT_S} s", wait_s=WAIT_S)
+LEARNED_LAST_CENT = Contender("learned, last cent", to_last_cent=True)
 FIXED = tuple(Contender(f"fixed {tokens:,}", tokens) for tokens in (1_024, 2_048, 4_096, 8_192, 16_384))
 WORST = Contender("worst", 0)
-CONTENDERS = (LEARNED, LEARNED_WAITING, *FIXED, WORST)
+CONTENDERS = (LEARNED, LEARNED_WAITING, LEARNED_LAST_CENT, *FIXED, WORST)
 
 
 class Result(NamedTuple):
@@ -101,7 +103,13 @@ def replay_all(trace: Trace, grid: Grid, *, seed: int, spreads: float) -> Iterat
         limit_nanos = cell.budget_calls * trace.mean_cost_nanos
         for contender in contenders_for(trace):
             rule = contender.rule_for(trace, known[cell.start])
-            outcome = replay(calls, rule, limit_nanos=limit_nanos, wait_s=contender.wait_s)
+            outcome = replay(
+                calls,
+                rule,
+                limit_nanos=limit_nanos,
+                wait_s=contender.wait_s,
+                to_last_cent=contender.to_last_cent,
+            )
             yield Result(trace.name, trace.is_shifting, contender, cell, outcome)
 
 

@@ -73,8 +73,8 @@ SERVICES = (
         Lengths(760, 1.0, 14_000),
         Lengths(50, 0.5, 1_000),
         burstiness=1.5,
-        long_output=Lengths(2_400, 0.4, 16_384),
-        long_share=0.2,
+        long_output=Lengths(600, 0.4, 8_192),
+        long_share=0.3,
     ),
 )
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from benchmarks.replay.figures import MOST_OVERSPENT, figures_of, of
-from benchmarks.replay.grid import FIXED, LEARNED_WAITING, WORST, Contender, Result
+from benchmarks.replay.grid import FIXED, LEARNED_LAST_CENT, LEARNED_WAITING, WORST, Contender, Result
 from benchmarks.svg import WIDTH, Drawing
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, WIDTH - 40, 60, 420
@@ -14,7 +14,7 @@ _STEPS = (0.1, 1, 10, 100)
 _DOT = 5
 # Where a label begins, from its point: two rules may come to nearly the same.
 _ABOVE, _BELOW, _BESIDE = (9, -8), (9, 18), (9, 4)
-_LABELS = {LEARNED_WAITING: _BELOW, WORST: _BESIDE}
+_LABELS = {LEARNED_WAITING: _BELOW, LEARNED_LAST_CENT: _BESIDE, WORST: _BESIDE}
 _LEARNED, _FIXED, _GRID, _AIM = "#c0392b", "#4472a8", "#dde2e8", "#2e8b57"
 
 

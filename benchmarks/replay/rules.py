@@ -22,13 +22,16 @@ PRIOR_TOKENS = 1_024
 
 
 class Hold(NamedTuple):
-    """What is held of one call. ``tokens`` are those of its output that it has room for, ``tokens_per_s`` is how fast
-    an answer is taken to write of which nothing is seen.
+    """What is held of one call. ``tokens`` are those of its output that it has room for beside ``other_nanos``,
+    ``tokens_per_s`` is how fast an answer is taken to write of which nothing is seen, and ``expected_nanos`` what the
+    call is expected to cost.
     """
 
     nanos: int
     tokens: int
     tokens_per_s: float
+    other_nanos: int
+    expected_nanos: int
 
 
 class Rule(Protocol):
@@ -52,8 +55,9 @@ class Fixed:
         self._output_tokens = output_tokens
 
     def hold(self, call: Call) -> Hold:
-        nanos = call.told_input_tokens * INPUT_NANOS + self._output_tokens * OUTPUT_NANOS
-        return Hold(nanos, self._output_tokens, tokens_per_s=1.0)
+        input_nanos = call.told_input_tokens * INPUT_NANOS
+        nanos = input_nanos + self._output_tokens * OUTPUT_NANOS
+        return Hold(nanos, self._output_tokens, tokens_per_s=1.0, other_nanos=input_nanos, expected_nanos=nanos)
 
     def grow(self, hold: Hold, *, seen_tokens: int) -> Hold:  # noqa: ARG002 - whatever is seen
         return hold
@@ -102,17 +106,16 @@ class Learned:
         if expected is None:
             expected = group.expected = expect(group.sums, self._model.sums, prior_tokens=PRIOR_TOKENS)
         tokens = tokens_to_hold(expected, spreads=self._spreads, at_most=self._most_tokens)
-        input_nanos = input_to_hold(
-            expected,
-            call.told_input_tokens * INPUT_NANOS,
-            spreads=self._spreads,
-            output_spread=expected.spread_tokens * OUTPUT_NANOS,
-        )
-        return Hold(math.ceil(input_nanos) + tokens * OUTPUT_NANOS, tokens, expected.tokens_per_s)
+        told_nanos = call.told_input_tokens * INPUT_NANOS
+        output_spread = expected.spread_tokens * OUTPUT_NANOS
+        other_nanos = input_to_hold(expected, told_nanos, spreads=self._spreads, output_spread=output_spread)
+        nanos = other_nanos + tokens * OUTPUT_NANOS
+        mean_nanos = math.ceil(told_nanos * expected.input_ratio + expected.mean_tokens * OUTPUT_NANOS)
+        return Hold(nanos, tokens, expected.tokens_per_s, other_nanos, expected_nanos=min(mean_nanos, nanos))
 
     def grow(self, hold: Hold, *, seen_tokens: int) -> Hold:
         tokens = tokens_to_grow_to(seen_tokens, held=hold.tokens, at_most=self._most_tokens)
-        return hold._replace(nanos=hold.nanos + (tokens - hold.tokens) * OUTPUT_NANOS, tokens=tokens)
+        return hold._replace(nanos=max(hold.nanos, hold.other_nanos + tokens * OUTPUT_NANOS), tokens=tokens)
 
     def learn(self, call: Call) -> None:
         told, billed = call.told_input_tokens * INPUT_NANOS, call.input_tokens * INPUT_NANOS

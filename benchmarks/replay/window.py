@@ -69,16 +69,23 @@ class _Request:
     since_ms: int = 0
 
 
-def replay(calls: Sequence[Call], rule: Rule, *, limit_nanos: int, wait_s: float = 0) -> Outcome:
-    """The window that begins with the first of these calls. Calls wait at most so long for what others hold."""
-    return _Replay(rule, limit_nanos, wait_ms=round(wait_s * 1000)).run(calls)
+def replay(
+    calls: Sequence[Call], rule: Rule, *, limit_nanos: int, wait_s: float = 0, to_last_cent: bool = False
+) -> Outcome:
+    """The window that begins with the first of these calls.
+
+    Calls wait at most so long for what others hold. With ``to_last_cent`` one is admitted with what is left, where that
+    covers its expected cost and nothing else is held.
+    """
+    return _Replay(rule, limit_nanos, wait_ms=round(wait_s * 1000), to_last_cent=to_last_cent).run(calls)
 
 
 class _Replay:
-    def __init__(self, rule: Rule, limit_nanos: int, *, wait_ms: int) -> None:
+    def __init__(self, rule: Rule, limit_nanos: int, *, wait_ms: int, to_last_cent: bool) -> None:
         self._rule = rule
         self._limit_nanos = limit_nanos
         self._wait_ms = wait_ms
+        self._to_last_cent = to_last_cent
         self._now_ms = _STARTS_MS
         self._store = MemoryStore(_RETENTION, clock_ms=lambda: self._now_ms)
         self._targets = (Target("team:replay", _WINDOW, limit_nanos),)
@@ -131,7 +138,17 @@ class _Replay:
         self._await_next(others, began_s=began_s)
 
     def _reserve(self, request: _Request) -> Answer:
-        call, hold = request.call, self._rule.hold(request.call)
+        hold = self._rule.hold(request.call)
+        answer = self._try(request, hold)
+        rejection = answer.rejection
+        if self._to_last_cent and rejection is not None and rejection.balance.reserved == 0:
+            left_nanos = rejection.limit - rejection.balance.spent
+            if left_nanos >= hold.expected_nanos:
+                return self._try(request, hold._replace(nanos=left_nanos))
+        return answer
+
+    def _try(self, request: _Request, hold: Hold) -> Answer:
+        call = request.call
         verb = Reserve(request.id, self._targets, Amounts(hold.nanos), _LEASE_MS, wants_entries=False)
         answer = _reply(self._store.reserve(verb))
         if answer.admits:
