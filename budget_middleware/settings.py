@@ -162,7 +162,7 @@ class Settings(BaseSettings):
         "reject", "What a model without a price costs.", "reject, free, IN/OUT in USD per million tokens"
     )
     estimate: EstimateBy = _setting(
-        "expected",
+        "learned",
         "What is reserved: what answers usually come to, what a fixed rule expects, or an upper bound of the cost.",
         "learned, expected, worst",
     )

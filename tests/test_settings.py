@@ -258,7 +258,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_TIMEZONE": "UTC",
         "BUDGET_PRICES": "",
         "BUDGET_UNKNOWN_MODEL": "reject",
-        "BUDGET_ESTIMATE": "expected",
+        "BUDGET_ESTIMATE": "learned",
         "BUDGET_ESTIMATE_SPREAD": "2",
         "BUDGET_DEFAULT_OUTPUT_TOKENS": "1024",
         "BUDGET_LEASE_S": "60",
@@ -286,8 +286,10 @@ def test_the_defaults_of_the_contract():
     assert all(doc.accepted and doc.meaning for doc in setting_docs())
 
 
-def test_defaults_are_parsed_too():
+def test_defaults_are_parsed_too(monkeypatch):
+    monkeypatch.delenv("BUDGET_ESTIMATE")
     plain = load()
+    assert (plain.estimate, plain.estimate_spread) == (EstimateBy.LEARNED, 2.0)
     assert plain.limits == ()
     assert plain.accounts_file is None
     assert plain.timezone == ZoneInfo("UTC")

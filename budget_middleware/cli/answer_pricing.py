@@ -25,9 +25,7 @@ def price_answer(file: str, *, model: str, api: str, in_json: bool) -> int:
     book = operators_book()
     asked, path = model or answer.seen.model or "", api if api.startswith("/") else ""
     ask = answer.api.read_request({"model": asked} if asked else {}, path=path, n_bytes=0)
-    quote = Quote(
-        Ask(model=ask.model, provider=ask.provider), book.resolve(ask.model or "", provider=ask.provider), 0, 0
-    )
+    quote = Quote(Ask(model=ask.model, provider=ask.provider), book.resolve(ask.model or "", provider=ask.provider), 0)
     bill, charge = _billed(answer, quote, book)
     itemized = unpack(bill.packed(charge))
     if itemized is None or (quote.rates is None and not itemized.amounts and not itemized.sources):

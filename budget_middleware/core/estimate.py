@@ -2,9 +2,8 @@
 
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from budget_middleware.core.money import ceil_div
 
@@ -18,8 +17,7 @@ _NORMALIZED_CHARS: Final = 100_000
 _LARGEST_GROWTH: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class GrowthPlan:
+class GrowthPlan(NamedTuple):
     """How the hold of an answer grows when the answer outgrows it. Tokens are those of all choices together.
 
     ``held_tokens`` is the output that the hold covers from the start, ``cap_tokens`` the most that the answer can come

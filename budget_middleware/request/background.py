@@ -108,7 +108,7 @@ async def _correct(ledger: Ledger, seen: Seen) -> None:
     booked = await ledger.look_up(_id_of("booking", seen.background_id))
     if booked is None or booked.state is not State.FINALIZED:
         return
-    quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual.usd, booked.actual.usd)
+    quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual.usd)
     bill = Bill(quote, ledger.prices)
     evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
     if evidence.actual_nanos is None or evidence.actual_nanos == booked.actual.usd:

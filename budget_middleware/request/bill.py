@@ -203,9 +203,14 @@ class Bill:
             return is_only_name or bool(seen.model)
         return answered.model == quoted.model or (is_only_name and answered.by_unit == quoted.by_unit)
 
-    def fixed_nanos(self) -> int:
+    def fixed_femtos(self) -> int:
         """What all but the output has cost, by the rates that led to the figures of the last evidence."""
-        return sum_nanos(line for call in self._calls for line in call.lines if line.unit not in OUTPUT_CLASSES)
+        femtos = 0
+        for call in self._calls:
+            for line in call.lines:
+                if line.unit not in OUTPUT_CLASSES:
+                    femtos += line.count * line.nanos_per_million
+        return femtos
 
     def packed(self, charge: Charge, *, added_nanos: int = 0) -> str:
         """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""

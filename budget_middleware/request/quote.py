@@ -1,5 +1,6 @@
 """What a request may cost: what answers usually come to, what a fixed rule expects, or the most that it can come to."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -12,8 +13,7 @@ from budget_middleware.core.estimate import (
     output_ceiling,
     tokens_from_normalizing,
 )
-from budget_middleware.core.learning import AnswerGroup
-from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
+from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rates, Usage, UsageClass, estimate_nanos
 from budget_middleware.prices import Moment
 
 OTHER_MODEL: Final = "other"
@@ -37,9 +37,8 @@ class Quote(NamedTuple):
 
     ask: Ask
     rates: Rates | None
-    # What is held, and what is expected: an answer that tells nothing of its cost is booked at that.
+    # What is held.
     estimate_nanos: int
-    expected_nanos: int
     # Where the request names several models, and this is the dearest: the others, and one that has no price.
     other_models: tuple[str, ...] = ()
     unpriced_model: str = ""
@@ -47,11 +46,19 @@ class Quote(NamedTuple):
     moment: Moment | None = None
     # None for what is unpriced.
     output: OutputEstimate | None = None
-    # Of an estimate that was learnt: how its hold may grow, what all but the output was estimated to cost, and whose
-    # answers it was learnt from and adds to.
+    # Of an estimate that was learnt: how its hold may grow, what all but the output was estimated to cost, what the
+    # call is expected to cost, and whose answers it was learnt from and adds to (see AnswerGroup).
     growth: GrowthPlan | None = None
-    fixed_nanos: int = 0
-    group: AnswerGroup | None = None
+    fixed_femtos: int = 0
+    expected_femtos: float | None = None
+    group: tuple[str, str] | None = None
+
+    @property
+    def expected_nanos(self) -> int:
+        """What is expected, and booked for an answer that tells nothing of its cost: no margin is in it."""
+        if self.expected_femtos is None:
+            return self.estimate_nanos
+        return min(math.ceil(self.expected_femtos / FEMTOS_PER_NANO) or 1, self.estimate_nanos)
 
     @property
     def input_nanos(self) -> int:
@@ -81,7 +88,7 @@ def quote_for(
     # A quote lives as long as the answer, and may not keep a whole conversation for so long.
     kept = replace(ask, texts=()) if ask.texts else ask
     if rates is None:
-        return Quote(kept, None, estimate_nanos=0, expected_nanos=0, moment=moment)
+        return Quote(kept, None, estimate_nanos=0, moment=moment)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
     # A bill that may never be seen is booked as it was estimated: at the most that it can come to.
     output_by = EstimateBy.WORST if ask.is_unseen else by
@@ -108,7 +115,7 @@ def quote_for(
     # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
     nanos = nanos or (0 if rates.is_free else 1)
     told_by = "worst" if output_by is EstimateBy.WORST else "fixed" if ask.max_output_tokens is None else "asked"
-    return Quote(kept, rates, nanos, nanos, moment=moment, output=OutputEstimate(told_by, output_tokens, output_tokens))
+    return Quote(kept, rates, nanos, moment=moment, output=OutputEstimate(told_by, output_tokens, output_tokens))
 
 
 def most_expensive(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:

@@ -7,7 +7,7 @@ from typing import Final
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan, output_ceiling
-from budget_middleware.core.learning import AnswerGroup, Basis, Expectation, input_to_hold, tokens_to_hold
+from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
 from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
 from budget_middleware.ledger import Learner
 from budget_middleware.prices import Moment, PriceBook
@@ -30,6 +30,7 @@ class Quoting:
         self._prices = prices
         self._learner = learner
         self._by = by
+        self._is_learned = by is EstimateBy.LEARNED
         self._spreads = spreads
         self._default_output_tokens = default_output_tokens
 
@@ -50,9 +51,9 @@ class Quoting:
 
     def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
         rates = self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment)
-        if self._by is not EstimateBy.LEARNED or rates is None or not _can_be_learned(ask):
+        if rates is None or not self._is_learned or not _can_be_learned(ask):
             return quote_for(ask, rates, default_output_tokens=self._default_output_tokens, by=self._by, moment=moment)
-        group = AnswerGroup(encode_subject(rates.model or OTHER_MODEL), account)
+        group = encode_subject(rates.model or OTHER_MODEL), account
         prior_tokens = rates.expected_output_tokens or self._default_output_tokens
         expected = self._learner.expectation(group, prior_tokens=prior_tokens)
         if expected.basis is Basis.PRIOR and ask.thinking_tokens:
@@ -73,7 +74,7 @@ def learned_quote(
     expected: Expectation,
     *,
     spreads: float,
-    group: AnswerGroup,
+    group: tuple[str, str],
     moment: Moment | None = None,
 ) -> Quote:
     """What answers usually come to and so many spreads more, never more than the answer can come to."""
@@ -87,37 +88,35 @@ def learned_quote(
     # The choices of one request are alike: their spreads add up.
     held_tokens = tokens_to_hold(expected, spreads=spreads, at_most=at_most) * ask.choices
     mean_tokens = min(math.ceil(expected.mean_tokens), at_most) * ask.choices
-    uses = tuple([(tool.unit, tool.expected) for tool in ask.tools])
     spread_tokens = expected.spread_tokens * ask.choices
-    cost = held = _NO_COST
+    uses = tuple([(tool.unit, tool.expected) for tool in ask.tools]) if ask.tools else ()
+    cost, held, held_nanos = _NO_COST, _NO_COST, -1
     for tier in tiers_of(ask, rates):
         tier_cost = cost_by_output(tier, ask.input, uses=uses)
-        tier_held = _with_input_held(tier_cost, expected, spreads=spreads, spread_tokens=spread_tokens, rates=tier)
-        if held is _NO_COST or tier_held.nanos(held_tokens) > held.nanos(held_tokens):
-            cost, held = tier_cost, tier_held
-    least = 0 if rates.is_free else 1
-    mean = CostByOutput(math.ceil(cost.fixed_femtos * expected.input_ratio), cost.femtos_per_token)
-    is_bounded = at_most * ask.choices <= held_tokens and ask.max_output_tokens is not None
+        fixed, per_token = tier_cost
+        fixed_held = input_to_hold(expected, fixed, spreads=spreads, output_spread=per_token * spread_tokens)
+        if fixed_held > _USUAL_RATIO * fixed:
+            fixed_held = min(fixed_held, _most_input(fixed, tier))
+        tier_held = CostByOutput(fixed_held, per_token)
+        if (nanos := tier_held.nanos(held_tokens)) > held_nanos:
+            cost, held, held_nanos = tier_cost, tier_held, nanos
+    most_tokens = at_most * ask.choices
+    is_all = held_tokens == most_tokens and ask.max_output_tokens is not None
     return Quote(
         replace(ask, texts=()) if ask.texts else ask,
         rates,
-        max(held.nanos(held_tokens), least),
-        max(min(mean.nanos(mean_tokens), held.nanos(held_tokens)), least),
+        # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
+        held_nanos or (0 if rates.is_free else 1),
         moment=moment,
-        output=OutputEstimate("asked" if is_bounded else expected.basis, held_tokens, mean_tokens, expected.answers),
-        growth=GrowthPlan(held_tokens, at_most * ask.choices, held.nanos, expected.tokens_per_s * ask.choices),
-        fixed_nanos=cost.nanos(0),
+        output=OutputEstimate("asked" if is_all else expected.basis, held_tokens, mean_tokens, expected.answers),
+        growth=GrowthPlan(held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices),
+        fixed_femtos=cost.fixed_femtos,
+        expected_femtos=cost.fixed_femtos * expected.input_ratio + mean_tokens * cost.femtos_per_token,
         group=group,
     )
 
 
-def _with_input_held(
-    cost: CostByOutput, expected: Expectation, *, spreads: float, spread_tokens: float, rates: Rates
-) -> CostByOutput:
-    output_spread = cost.femtos_per_token * spread_tokens
-    femtos = input_to_hold(expected, cost.fixed_femtos, spreads=spreads, output_spread=output_spread)
-    if femtos > _USUAL_RATIO * cost.fixed_femtos:
-        tokens = rates.context_window or LARGEST_CONTEXT_TOKENS
-        whole = cost.fixed_femtos + tokens * rates.of(UsageClass.INPUT).at(tokens)
-        femtos = min(femtos, max(whole, _USUAL_RATIO * cost.fixed_femtos))
-    return cost._replace(fixed_femtos=femtos)
+def _most_input(fixed_femtos: int, rates: Rates) -> int:
+    """What an input can cost that is estimated at so much: the whole context of the model, or twice as much."""
+    tokens = rates.context_window or LARGEST_CONTEXT_TOKENS
+    return max(_USUAL_RATIO * fixed_femtos, fixed_femtos + tokens * rates.of(UsageClass.INPUT).at(tokens))

@@ -19,6 +19,7 @@ from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge,
 from budget_middleware.core.learning import answer_seen
 from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import ceil_div, usd_from_nanos
+from budget_middleware.core.pricing import FEMTOS_PER_NANO
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
 from budget_middleware.ledger.growth import Growth
@@ -133,8 +134,8 @@ class Settlement:
         answer = answer_seen(
             tokens=min(tokens, quote.rates.output_ceiling or tokens),
             seconds=time.monotonic() - self._admitted.hold.since_s,
-            estimated=quote.fixed_nanos,
-            billed=self.bill.fixed_nanos(),
+            estimated=quote.fixed_femtos // FEMTOS_PER_NANO,
+            billed=self.bill.fixed_femtos() // FEMTOS_PER_NANO,
         )
         if answer is not None:
             self._ledger.learner.add(quote.group, answer)

@@ -35,6 +35,8 @@ def running(app: str, *, server: str = "uvicorn", env: Mapping[str, str], log: P
     """A gateway's address; it sees no `BUDGET_*` but those of `env`. It is asked to stop, and killed if it does not."""
     port = _free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUDGET_")}
+    # Amounts are exact under a fixed rule: see tests/conftest.py.
+    inherited["BUDGET_ESTIMATE"] = "expected"
     paths = {"PYTHONPATH": f"{EXAMPLES}:{HERE}:{REPOSITORY}", "NO_PROXY": "127.0.0.1"}
     with log.open("wb") as output:
         process = subprocess.Popen(

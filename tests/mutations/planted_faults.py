@@ -888,8 +888,8 @@ FAULTS = (
     Fault(
         "the input ratio is learnt from a cost that a gateway reports",
         "request/settlement.py",
-        "billed=self.bill.fixed_nanos(),",
-        "billed=self.bill.reported_nanos or self.bill.fixed_nanos(),",
+        "billed=self.bill.fixed_femtos() // FEMTOS_PER_NANO,",
+        "billed=self.bill.reported_nanos or self.bill.fixed_femtos() // FEMTOS_PER_NANO,",
     ),
     Fault(
         "the choices of an answer are learnt as one",

@@ -23,6 +23,7 @@ from tests.simulation.verdict import Losses, judge
 from tests.simulation.witness import Truth, Witness
 
 DRAIN_S = 10
+FIXED = {"estimate": "expected"}
 LEARNED = {"estimate": "learned", "estimate_spread": "0", "default_output_tokens": "4"}
 """So little is held at first, and without a margin, that about half of the answers outgrow it."""
 RETRY_S = 6
@@ -162,7 +163,7 @@ class World:
             on_abort=plan.on_abort,
             on_expire=plan.on_expire,
             on_store_error=plan.on_store_error,
-            **(LEARNED if plan.learns else {}),
+            **(LEARNED if plan.learns else FIXED),
             spool_path=self.disk.folder,
             # Workers of one ledger may differ.
             spans=("counter", "verb")[worker % 2],
