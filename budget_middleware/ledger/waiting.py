@@ -59,6 +59,10 @@ class Caller(Protocol):
 
     def terms(self) -> Terms: ...
 
+    def has_room(self) -> bool:
+        """Whether what is kept of it may be kept while it waits."""
+        ...
+
     def watch(self, on_left: Callable[[], None]) -> Callable[[], None]:
         """Call ``on_left`` if it leaves; what is returned ends that."""
         ...
@@ -175,8 +179,10 @@ class Ticket:
 
     def _has_room(self, line: "Line") -> bool:
         """No account takes more than half of the places from the others."""
+        if self._line is not None:
+            return True
         at_most = self._room.at_most
-        return self._line is not None or (self._room.n_tickets < at_most and len(line.tickets) < max(1, at_most // 2))
+        return self._room.n_tickets < at_most and len(line.tickets) < max(1, at_most // 2) and self._caller.has_room()
 
     async def _wait_in(self, line: "Line") -> None:
         """Until it is this one's turn. CallerLeftError."""

@@ -13,7 +13,7 @@ class BodiesInHand:
     def __init__(self, max_bytes: int, timeout_s: float) -> None:
         self.max_bytes = max_bytes
         self.deadlines = Deadlines(timeout_s)
-        self.n_bytes = 0
+        self.n_bytes = self.n_waiting_bytes = 0
 
     def take(self, n_bytes: int) -> None:
         """Take so many bytes in hand. TooManyBodiesError if there is no room; then nothing is taken."""

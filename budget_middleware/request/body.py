@@ -12,7 +12,7 @@ has taken them. Work on long bodies is done in steps, between which others run.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -139,6 +139,20 @@ class RequestBody:
             return self.replayed() or await receive()
 
         return receive_again
+
+    def may_wait(self) -> bool:
+        """Whether there is room for it beside the bodies of all that wait for budget."""
+        return self._in_hand.n_waiting_bytes + self._n_taken <= self._in_hand.max_bytes // 2
+
+    def begin_wait(self) -> Callable[[], None]:
+        """Count it among those that wait, and what ends that: meanwhile nothing of it is taken or given back."""
+        in_hand, n_bytes = self._in_hand, self._n_taken
+        in_hand.n_waiting_bytes += n_bytes
+
+        def end_wait() -> None:
+            in_hand.n_waiting_bytes -= n_bytes
+
+        return end_wait
 
     def close(self) -> None:
         """Give back what is still in hand."""

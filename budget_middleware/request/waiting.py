@@ -52,10 +52,14 @@ class WaitingClient:
     def terms(self) -> Terms:
         return terms_of(self._body.headers, self._settings)
 
+    def has_room(self) -> bool:
+        return self._body.may_wait()
+
     def watch(self, on_left: Callable[[], None]) -> Callable[[], None]:
         """After a whole body nothing can come but that the client has gone; the rest of a longer one is the app's."""
+        end_wait = self._body.begin_wait()
         if self._body.has_more:
-            return _nothing
+            return end_wait
 
         def see(received: "asyncio.Task[Message]") -> None:
             if received.cancelled() or received.exception() is not None or self._body.is_client_gone:
@@ -68,6 +72,7 @@ class WaitingClient:
         receiving.add_done_callback(see)
 
         def stop() -> None:
+            end_wait()
             if receiving.done():
                 see(receiving)
             else:
@@ -78,7 +83,3 @@ class WaitingClient:
 
 async def _next_of(receive: Receive) -> Message:
     return await receive()
-
-
-def _nothing() -> None:
-    """There is nothing to end."""

@@ -33,6 +33,9 @@ class Client:
     def terms(self) -> Terms:
         return self._terms
 
+    def has_room(self) -> bool:
+        return True
+
     def watch(self, on_left: Callable[[], None]) -> Callable[[], None]:
         self.leave = on_left
         self.waits.set()

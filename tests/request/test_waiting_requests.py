@@ -193,6 +193,31 @@ async def test_who_waits_for_budget_is_not_in_the_way_of_others(memory: Bench):
     assert (await other).status == 200
 
 
+async def test_bodies_of_those_who_wait_leave_half_of_the_room_to_others(memory: Bench):
+    guard, first = await in_flight(memory, max_bodies_bytes="10000", **WAITS)
+    large = ask(600, user="x" * 2_000)
+    waiting = [asyncio.create_task(call(guard, large, headers=bearer())) for _ in range(2)]
+    await waits(guard, 2)
+    assert (await call(guard, large, headers=bearer())).status == 429
+    first.app.script = completion(100)
+    assert (await call(guard, ask(600, user="x" * 4_000), headers=bearer(OTHER_TOKEN))).status == 200
+    await first.end()
+    assert [(await each).status for each in waiting] == [200, 200]
+    assert guard._responder._in_hand.current().n_waiting_bytes == 0
+
+
+async def test_the_body_of_a_client_that_leaves_takes_no_room(memory: Bench):
+    guard, first = await in_flight(memory, max_bodies_bytes="10000", **WAITS)
+    left = LeavingRequest(ask(600, user="x" * 4_000), headers=bearer())
+    waiting = asyncio.create_task(left.run(guard))
+    await waits(guard)
+    left.leave()
+    await waiting
+    in_hand = guard._responder._in_hand.current()
+    assert (in_hand.n_waiting_bytes, in_hand.n_bytes) == (0, 0)
+    await first.end()
+
+
 @pytest.mark.parametrize(("policy", "status"), [("closed", 503), ("open", 200)])
 async def test_a_store_that_goes_away_ends_the_wait_by_its_policy(memory: Bench, policy: str, status: int):
     guard, first = await in_flight(memory, on_store_error=policy, wait_s="3600", store_timeout_s="0.2")
