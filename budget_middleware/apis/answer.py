@@ -136,7 +136,7 @@ class AnswerReader:
             if shown is None:
                 return None
             if shown is not data:
-                chunk = b"data:%b\n\n" % shown
+                chunk = chunk[: -len(data) - 2] + shown + b"\n\n"
         event.add_to(self.seen)
         return chunk
 

@@ -15,6 +15,7 @@ _LONGEST_PARTIAL_END: Final = 3
 _BOM: Final = b"\xef\xbb\xbf"
 # `in` finds a number in bytes several times as fast as it finds bytes.
 _CR: Final = ord("\r")
+_LF: Final = ord("\n")
 
 
 class EventSplitter(DelimitedSplitter):
@@ -52,10 +53,17 @@ class EventSplitter(DelimitedSplitter):
 
 
 def data_of_plain_event(piece: bytes) -> bytes | None:
-    """The data of a piece that is one event of one `data:` line, as by far the most are; None for any other piece."""
+    """The data of a piece that is one plain event, as by far the most are; None for any other piece.
+
+    Behind the data are two line feeds and nothing else. See `plain_events` for what is plain.
+    """
     behind = piece.removeprefix(b"data:")
+    if len(behind) == len(piece):
+        name, _, behind = piece.partition(b"\ndata:")
+        if _LF in name or not name.startswith(b"event:"):
+            return None
     data, _, rest = behind.partition(b"\n")
-    return data if rest == b"\n" and len(behind) < len(piece) and _CR not in data else None
+    return data if rest == b"\n" and _CR not in piece else None
 
 
 def plain_events(piece: bytes) -> list[tuple[int, int]] | None:
