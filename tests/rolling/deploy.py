@@ -210,7 +210,7 @@ class Deploy:
 
 def _worker(socket: Path, grace_s: int) -> list[str]:
     listen = ["--uds", str(socket), "--timeout-graceful-shutdown", str(grace_s), "--log-level", "warning"]
-    return ["uvicorn", "worker:app", "--app-dir", str(REPOSITORY / "tests" / "rolling"), *listen]
+    return ["uvicorn", "versioned_worker:app", "--app-dir", str(REPOSITORY / "tests" / "rolling"), *listen]
 
 
 def _ask(play: str, payer: str, *, gate: Path) -> dict:
