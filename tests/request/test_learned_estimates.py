@@ -8,7 +8,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.estimates import estimate_for
 from budget_middleware.settings import load
 from budget_middleware.stores.base import StoreUnavailable
-from budget_middleware.testing import MovableClock, ScriptedApp, call, event_stream, json_answer
+from budget_middleware.testing import MovableClock, ScriptedApp, call, event, event_stream, json_answer
 from tests.request.bench import Bench
 from tests.request.wire import (
     KEY,
@@ -106,6 +106,7 @@ NOT_LEARNT = {
     "no usage": json_answer({"choices": [{"message": {"content": "hello"}}]}),
     "no output": json_answer({"choices": [{"message": {"content": ""}}], "usage": usage(0, 50)}),
     "broken before the end": (STREAM_START, *WORDS, RuntimeError("upstream")),
+    "broken after a usage": (STREAM_START, *WORDS, event(usage_event(100, 50)), RuntimeError("upstream")),
     "a stream without usage": event_stream(*[{"choices": [{"delta": {"content": "word"}}]}] * 3, "[DONE]"),
     "a contradiction": json_answer({"choices": [{"message": {"content": "hello"}}], "usage": usage(100)}),
     "an answer from a cache": json_answer(
