@@ -54,7 +54,7 @@ def wait_for_socket(path: Path, process: subprocess.Popen, log: Path) -> None:
             try:
                 probe.connect(str(path))
             except OSError:
-                time.sleep(0.05)
+                time.sleep(0.01)
             else:
                 return
     raise AssertionError(f"no server at {path}:\n{log.read_text()}")
@@ -74,5 +74,5 @@ def wait_for_port(port: int, process: subprocess.Popen, log: Path) -> None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise AssertionError(f"no server at port {port}:\n{log.read_text()}")

@@ -13,7 +13,6 @@ from tests.request.bench import Bench
 from tests.request.wire import PRICES
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
-from tests.stores.conftest import STORES
 
 
 @pytest.fixture
@@ -28,7 +27,7 @@ def prices(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=("memory", "fakeredis", "server"))
 def open_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> Callable[[], Store]:
     """Opens one worker's view of the counters of this test."""
     if request.param == "memory":
