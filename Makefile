@@ -10,6 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 export PIP_NO_INPUT = 1
 
+# Hundreds of tests start a process, and each would compile the whole package without what an earlier one has written.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 22
@@ -20,7 +23,7 @@ demo: $(READY) ## two gateways, a provider and a real Valkey under traffic, in y
 	@$(BIN)/budget-middleware demo $(ARGS)
 
 # Tests that measure, or that make the machine late on purpose: nothing runs beside those.
-ALONE := tests/overload tests/request/test_long_bodies.py tests/e2e/test_many_limits.py
+ALONE := tests/overload tests/e2e/test_many_limits.py
 
 test: $(READY) ## all tests, on all cores
 ifeq ($(strip $(ARGS)),)
@@ -29,6 +32,12 @@ ifeq ($(strip $(ARGS)),)
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
+
+# What tests a folder of the package, as far as it needs nothing but this process.
+FAST := $(addprefix tests/,apis benchmarks bills core ledger middleware mutations operations payers prices request stores telemetry)
+
+test-fast: $(READY) ## tests that start neither a server nor a process: a minute
+	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses auto --dist worksteal $(FAST) $(wildcard tests/test_*.py) $(ARGS)
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check .

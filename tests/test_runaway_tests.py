@@ -13,6 +13,7 @@ from tests.conftest import MOST_BYTES
 SETTINGS = Path(__file__).parents[1] / "pyproject.toml"
 
 
+@pytest.mark.processes
 def test_one_that_swallows_its_timeout_fails_alone(tmp_path: Path):
     """Hypothesis takes the first time-out for a failure, and plays the example again to shrink it."""
     tests = """

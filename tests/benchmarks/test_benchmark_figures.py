@@ -79,12 +79,14 @@ async def serve_one(status: str) -> tuple[int, str, str]:
     return client.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.processes
 async def test_the_bundled_client_counts_answers():
     status, out, err = await serve_one("200 OK")
     assert (status, err) == (0, "")
     assert json.loads(out)["requests"] >= 2
 
 
+@pytest.mark.processes
 async def test_the_bundled_client_stops_at_an_answer_that_is_no_200():
     status, out, err = await serve_one("503 Service Unavailable")
     assert (status, out) == (1, "")
@@ -224,6 +226,7 @@ def test_a_server_of_two_checkouts_is_compared_within_a_round():
     assert other_told[4:8] == ["1.00", "300", "3,333", "1.00"]
 
 
+@pytest.mark.processes
 def test_recorded_verbs_are_booked_when_they_are_sent_again():
     """By a real server, which the measurement holds to what all pairs come to."""
     options = argparse.Namespace(rounds=1, seconds=0.1, workers=[2], together=[1, 16], beside=None)
@@ -237,6 +240,7 @@ def test_another_checkouts_records_stand_beside_ours():
     assert [cell.strip() for cell in told[-1].split("|")[1:-1]] == ["tombstone", "100", "34", "200", "0.50"]
 
 
+@pytest.mark.processes
 async def test_another_checkouts_scripts_are_timed_in_turn_with_ours():
     times = await scripts.measure(5, rounds=2, in_flight=1, beside=ROOT)
     assert [time.says for time in times[4:7]] == [

@@ -290,7 +290,7 @@ async def test_what_the_store_has_rightly_forgotten_is_not_booked_again(
     with caplog.at_level(logging.ERROR):
         await drain(ledger)
     assert await figures(replica) == ("0.02", "0.00")
-    assert f"too late to be sure that it was not booked before: Finalize(id='{held.id}'" in caplog.text
+    assert f"too late to rule out that it was booked before: Finalize(id='{held.id}'" in caplog.text
 
 
 @pytest.mark.parametrize("base", ["memory"], indirect=True)
@@ -332,7 +332,7 @@ async def test_too_late_to_be_sure_is_said_and_not_booked(
     assert answer is not None
     assert answer.status is Status.TOO_OLD
     assert await faults.inner.counters() == []
-    assert "too late to be sure that it was not booked before" in caplog.text
+    assert "too late to rule out that it was booked before" in caplog.text
     assert "usd=20000000" in caplog.text
 
 

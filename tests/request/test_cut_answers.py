@@ -24,7 +24,7 @@ async def beat(guard, *, after_s: float) -> None:
     """The next heartbeat, as if so much time had passed."""
     keeper = guard.ledger._leases
     keeper._clock_s = lambda: time.monotonic() + after_s
-    await keeper._beat(keeper._kept.current())
+    await keeper._beat(keeper._live.current())
 
 
 class SlowReader(PlayedRequest):

@@ -172,6 +172,7 @@ async def script_calls(client: Any) -> int:
     return sum(int(told.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in ("eval", "evalsha", "fcall"))
 
 
+@pytest.mark.processes
 async def test_a_server_that_forgot_the_script_is_sent_it_again(tmp_path: Path, namespace: str):
     with ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, save=""):
         store = RedisStore(f"unix://{tmp_path / 's'}", namespace=namespace, timeout_s=10)

@@ -277,6 +277,7 @@ async def test_a_cancelled_caller_leaves_the_dialing_to_the_others(server_url: s
     await store.aclose()
 
 
+@pytest.mark.processes
 async def test_a_server_that_asks_for_a_password(tmp_path: Path, namespace: str):
     with ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, save=""):
         async with Redis(unix_socket_path=str(tmp_path / "s")) as client:
