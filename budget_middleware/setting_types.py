@@ -81,6 +81,13 @@ class OnStoreError(StrEnum):
     CLOSED = "closed"
 
 
+class OnLimit(StrEnum):
+    """What happens to a stream that outgrows its hold where this passes a limit."""
+
+    PASS = "pass"  # noqa: S105 - a word, not a secret
+    STOP = "stop"
+
+
 class StoreCheck(StrEnum):
     """What becomes of a start whose store cannot do all that is needed."""
 

@@ -30,6 +30,7 @@ from budget_middleware.setting_types import (
     Limits,
     LiteLLMPrices,
     Mode,
+    OnLimit,
     OnStoreError,
     OptionalFile,
     OptionalFolder,
@@ -179,6 +180,11 @@ class Settings(BaseSettings):
         "on: where nothing else is held, what is left admits a request if it covers the expected cost.",
         "on, off",
     )
+    on_limit: OnLimit = _setting(
+        "pass",
+        "stop: a stream that outgrows what is held for it ends where this passes a limit, with its API's own error.",
+        "pass, stop",
+    )
     default_output_tokens: int = _number(
         "1024",
         "Output estimate before answers of a model are known; with BUDGET_ESTIMATE=expected, without a maximum.",
@@ -270,6 +276,15 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"BUDGET_REMEMBER_S='{self.remember_s}': accepted: at least ten leases"
                 f" of BUDGET_LEASE_S='{self.lease_s:g}', {least_s:g} or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stops_what_grows(self) -> Self:
+        if self.on_limit is OnLimit.STOP and self.estimate is EstimateBy.EXPECTED:
+            raise ValueError(
+                "BUDGET_ON_LIMIT='stop': accepted: with BUDGET_ESTIMATE=learned, or worst;"
+                " a hold by the fixed rule does not grow, so that nothing would be stopped"
             )
         return self
 

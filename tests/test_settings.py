@@ -17,6 +17,7 @@ from budget_middleware.prices import parse_unknown_model
 from budget_middleware.setting_types import (
     LiteLLMPrices,
     Mode,
+    OnLimit,
     OnStoreError,
     RouteRule,
     SpansPer,
@@ -43,6 +44,7 @@ GOOD = [
     ("wait_s", "15", 15.0),
     ("clamp", "on", True),
     ("last_cent", "on", True),
+    ("on_limit", "pass", OnLimit.PASS),
     ("wait_s", "3600", 3600.0),
     ("wait_max", "1", 1),
     ("priority", "header:X-Priority", "x-priority"),
@@ -121,6 +123,7 @@ BAD = [
     ("max_waiting", "0", "BUDGET_MAX_WAITING='0': accepted: requests from 1 to 10000000"),
     ("clamp", "1", "BUDGET_CLAMP='1': accepted: on, off"),
     ("last_cent", "yes", "BUDGET_LAST_CENT='yes': accepted: on, off"),
+    ("on_limit", "cut", "BUDGET_ON_LIMIT='cut': accepted: pass, stop"),
     ("wait_s", "-1", "BUDGET_WAIT_S='-1': accepted: seconds from 0 to 3600"),
     ("wait_s", "3601", "BUDGET_WAIT_S='3601': accepted: seconds from 0 to 3600"),
     ("wait_s", "inf", "BUDGET_WAIT_S='inf': accepted: seconds from 0 to 3600"),
@@ -243,6 +246,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_WAIT_S": "0",
         "BUDGET_CLAMP": "off",
         "BUDGET_LAST_CENT": "off",
+        "BUDGET_ON_LIMIT": "pass",
         "BUDGET_WAIT_MAX": "1000",
         "BUDGET_PRIORITY": "",
         "BUDGET_SPOOL_MAX": "10000",
@@ -339,7 +343,7 @@ def test_a_keyword_of_another_type_is_told():
 @pytest.mark.parametrize(
     ("keyword", "line"),
     [
-        ("limts", "limts: no such setting; closest: limits"),
+        ("limts", "limts: no such setting; closest: limits, on_limit"),
         ("BUDGET_MODE", "BUDGET_MODE: no such setting; none is close to it"),
         ("_env_prefix", "_env_prefix: no such setting; none is close to it"),
     ],
@@ -358,7 +362,7 @@ def test_an_unknown_variable_is_warned_of_once(monkeypatch, caplog):
         load()
         load()
     assert sorted(caplog.messages) == [
-        "BUDGET_LIMTS is set, but there is no such setting; closest: limits",
+        "BUDGET_LIMTS is set, but there is no such setting; closest: limits, on_limit",
         "BUDGET_XYZZY is set, but there is no such setting; none is close to it",
     ]
 
@@ -385,3 +389,11 @@ def test_no_secret_is_printed():
 )
 def test_a_url_is_shown_without_its_password(url, shown):
     assert redact_url(url) == shown
+
+
+def test_streams_are_stopped_only_where_their_holds_grow():
+    with pytest.raises(
+        SettingsError, match=r"^BUDGET_ON_LIMIT='stop': accepted: with BUDGET_ESTIMATE=learned, or worst"
+    ):
+        load(on_limit="stop", estimate="expected")
+    assert load(on_limit="stop", estimate="learned").on_limit is OnLimit.STOP

@@ -31,7 +31,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
-from budget_middleware.apis.base import Api
+from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bedrock import usage_in_headers
 from budget_middleware.apis.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.framing import Framing, framing_of, splitter_of
@@ -42,6 +42,7 @@ from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter, data_of_plain_event, plain_events
+from budget_middleware.apis.stream_errors import error_event
 from budget_middleware.headers import NO_HEADERS, Headers, HeaderTable
 
 # Headers that no longer describe a body that we rewrite.
@@ -178,6 +179,19 @@ class AnswerReader:
         splits_events = isinstance(self._splitter, EventSplitter) and self._splitter.is_between_events
         self._may_pass = splits_events and self._inflater is None and not self._misses_text
         return forwarded if self._hide_usage else chunk
+
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether an error may follow the events so far: all of them were read, and nothing describes the bytes."""
+        is_as_sent = self._inflater is None and not self._header(b"content-length")
+        return self._splitter is not None and (self._hide_usage or is_as_sent) and not self._misses_text
+
+    def stopped_after(self, forwarded: bytes, refusal: Refusal) -> bytes:
+        """The last bytes of a stream that can be stopped: the whole events of what would be forwarded, and an error."""
+        assert self._splitter is not None, "only what is split can be stopped"
+        # Where usage is hidden, only whole events are forwarded.
+        unfinished = 0 if self._hide_usage else self._splitter.unfinished_bytes
+        return forwarded[: len(forwarded) - unfinished] + error_event(self._api, refusal, self._splitter)
 
     def _read(self, splitter: Splitter, pieces: Iterable[bytes], *, last: bool) -> bytes:
         forwarded = bytearray()

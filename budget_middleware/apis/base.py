@@ -67,6 +67,8 @@ class Reason(StrEnum):
     UNKNOWN_MODEL = "unknown_model"
     UNMETERED = "refused_unmetered"
     MISCONFIGURED = "misconfigured"
+    # A stream that had begun has passed a limit.
+    STOPPED = "budget_exhausted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,8 +15,9 @@ _OPENAI: Final = {
     Reason.UNKNOWN_MODEL: ("invalid_request_error", "budget_unknown_model"),
     Reason.UNMETERED: ("invalid_request_error", "budget_unmetered"),
     Reason.MISCONFIGURED: ("api_error", "budget_misconfigured"),
+    Reason.STOPPED: ("insufficient_quota", "budget_exhausted"),
 }
-_CODED: Final = (Reason.AMBIGUOUS_CREDENTIALS,)
+_CODED: Final = (Reason.AMBIGUOUS_CREDENTIALS, Reason.STOPPED)
 # By status, as Anthropic and Google name theirs; what is not listed is the server's fault.
 _ANTHROPIC: Final = {
     400: "invalid_request_error",

@@ -5,6 +5,7 @@
 Checksums are the client's to check: a frame that they would refuse is read as far as its lengths make sense.
 """
 
+import zlib
 from typing import Final
 
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event
@@ -12,6 +13,8 @@ from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event
 _PRELUDE_BYTES: Final = 12
 _CHECKSUM_BYTES: Final = 4
 _SHORTEST_FRAME: Final = _PRELUDE_BYTES + _CHECKSUM_BYTES
+# The type of a header whose value is text.
+_TEXT: Final = b"\x07"
 
 
 class FrameSplitter:
@@ -23,6 +26,11 @@ class FrameSplitter:
         self._rest = bytearray()
         # Bytes still to come of a frame that is too long to keep.
         self._to_skip = 0
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """How many of the last bytes belong to an event that is not complete yet."""
+        return len(self._rest)
 
     def feed(self, piece: bytes) -> list[Event]:
         """The frames that this piece completes, and pieces of those that are too long to keep."""
@@ -49,6 +57,20 @@ class FrameSplitter:
             self._to_skip = length if length > self._max_event_bytes else 1 << 62
             self.skipped = True
         return min(self._to_skip, len(self._rest))
+
+
+def exception_frame(kind: str, payload: bytes) -> bytes:
+    """A frame that ends a stream by an exception of this kind, with a JSON object."""
+    names = {b":message-type": b"exception", b":exception-type": kind.encode(), b":content-type": b"application/json"}
+    headers = b"".join([_text_header(name, value) for name, value in names.items()])
+    total = _SHORTEST_FRAME + len(headers) + len(payload)
+    lengths = total.to_bytes(4) + len(headers).to_bytes(4)
+    frame = lengths + zlib.crc32(lengths).to_bytes(4) + headers + payload
+    return frame + zlib.crc32(frame).to_bytes(4)
+
+
+def _text_header(name: bytes, value: bytes) -> bytes:
+    return len(name).to_bytes(1) + name + _TEXT + len(value).to_bytes(2) + value
 
 
 def _payload_of(frame: bytes) -> bytes | None:

@@ -22,6 +22,11 @@ class ArraySplitter:
         self._in_string = False
         self._skipping = False
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """How many of the last bytes belong to an event that is not complete yet."""
+        return len(self._rest)
+
     def feed(self, piece: bytes) -> list[Event]:
         """The objects that this piece completes, and pieces of those that are too long to keep."""
         self._rest += piece

@@ -23,6 +23,11 @@ class Splitter(Protocol):
 
     skipped: bool
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """How many of the last bytes belong to an event that is not complete yet."""
+        ...
+
     def feed(self, piece: bytes) -> list[Event]:
         """The events that this piece completes, and pieces of events that are too long to keep."""
         ...
@@ -48,6 +53,11 @@ class DelimitedSplitter:
     def is_between_events(self) -> bool:
         """Whether nothing of an event has come that is not complete."""
         return not self._rest and not self._skipping
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """How many of the last bytes belong to an event that is not complete yet."""
+        return len(self._rest)
 
     def feed(self, piece: bytes) -> list[Event]:
         """The events that this piece completes, and pieces of events that are too long to keep."""

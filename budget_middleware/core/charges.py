@@ -36,6 +36,8 @@ class End(StrEnum):
     SHUTDOWN = "shutdown"
     IDLE = "idle"
     TOO_LONG = "too_long"
+    # It passed a limit, and was stopped: see `Settlement.stop`.
+    STOPPED = "stopped"
 
 
 @dataclass(slots=True, kw_only=True)

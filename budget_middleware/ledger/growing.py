@@ -1,10 +1,12 @@
 """Sends the verb `grow` for answers that cost more than their holds. See `growth` for when and how much."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
 
-from budget_middleware.core.model import Answer, Grow, Op, Status
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.model import Answer, Balance, Grow, Op, Status, Target
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.local_ledger import LocalLedger
@@ -58,6 +60,31 @@ class Growing:
             _log.warning("%s costs more than it holds, and could not grow: %s", hold.id, error, extra=ids)
         finally:
             growth.is_asking = False
+
+    async def grow_and_look(self, hold: Hold) -> Target | None:
+        """Grow the hold to what the answer costs so far, and wait: the first limit that is passed now, if one is.
+
+        None too if the store does not answer in its time-out: what nobody knows stops nothing.
+        """
+        growth = hold.growth
+        if growth is None:
+            return None
+        growth.follow_answer()
+        # No cancellation of the request cuts the call off.
+        asking = self._tasks.spawn(self._ask_once(hold, growth))
+        await asyncio.wait((asking,))
+        answer = None if asking.cancelled() or asking.exception() is not None else asking.result()
+        if answer is None or answer.status is not Status.GROWN:
+            return None
+        return passed_limit(hold.targets, answer.balances)
+
+    async def _ask_once(self, hold: Hold, growth: Growth) -> Answer | None:
+        try:
+            return await self.ask(hold, growth)
+        except (StoreUnavailable, StoreRefused) as error:
+            ids = log_ids(hold.id, hold.reserve_trace)
+            _log.warning("%s costs more than it holds, and could not grow: %s", hold.id, error, extra=ids)
+            return None
 
     async def grow_to(self, hold: Hold, nanos: int, *, reason: str) -> bool:
         """Grow the hold to at least this amount; whether it holds that now. If not, the next heartbeat tries again."""
@@ -123,6 +150,14 @@ class Growing:
         if not growth.has_grown:
             growth.has_grown = True
             self._calls.telemetry.metrics.count_grown(model=growth.model)
+
+
+def passed_limit(targets: Sequence[Target], balances: Sequence[Balance]) -> Target | None:
+    """The first counter of money whose figures are past its limit."""
+    for target, balance in zip(targets, balances, strict=False):
+        if target.limit is not None and target.unit is Unit.USD and balance.spent + balance.reserved > target.limit:
+            return target
+    return None
 
 
 def _attributes(hold: Hold, verb: Grow) -> names.Attributes:

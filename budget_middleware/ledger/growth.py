@@ -10,9 +10,12 @@ Theory of operation. What is held is what answers usually come to, so some come 
                      -> a grow in the place of the extend: no call more
 
 What is held doubles until the answer fits, up to the most that it can come to: so there are few calls, and a hold is at
-most twice what is known. The first to ask moves the threshold at once, and a hold has one call in flight. One that gets
-no answer is dropped: the next threshold, or the next heartbeat, asks for the larger amount. What the store does not
-know, or has ended, grows no more; its ending says what it cost.
+most twice what is known. A stream that asks moves its threshold at once, and a hold has one call in flight. One that
+gets no answer is dropped: the next threshold, or the next heartbeat, asks for the larger amount. What the store does
+not know, or has ended, grows no more; its ending says what it cost.
+
+With BUDGET_ON_LIMIT=stop the chunk that crosses the threshold waits for the answer (`growing.Growing.grow_and_look`):
+what is held is within each limit but for that chunk, so that a stream which ends there passes a limit by no more.
 """
 
 import sys
@@ -69,10 +72,11 @@ class Growth:
         self._added_nanos = added_nanos
         self._shown_tokens = shown_tokens
         self._since_s = monotonic()
-        self._hold_tokens(plan.held_tokens if plan is not None else 0)
+        self._tokens = plan.held_tokens if plan is not None else 0
+        self._set_thresholds()
 
-    def _hold_tokens(self, tokens: int) -> None:
-        self._tokens = tokens
+    def _set_thresholds(self) -> None:
+        tokens = self._tokens
         can_grow = self._plan is not None and tokens < self._plan.cap_tokens
         self.grows_at_tokens = tokens if can_grow else _NEVER
         self.grows_at_bytes = tokens * BYTES_PER_TOKEN if can_grow else _NEVER
@@ -80,7 +84,7 @@ class Growth:
     def stop(self) -> None:
         """Let it grow no more."""
         self._plan = None
-        self._hold_tokens(0)
+        self._set_thresholds()
         self.wanted_nanos = self.held_nanos
 
     @property
@@ -97,6 +101,8 @@ class Growth:
         """Want as much as the text that is shown asks for."""
         shown = self._shown_tokens()
         self._want_tokens(shown, f"{shown} tokens shown")
+        # Here only: what the age of an answer asks for is a guess, and a stream that shows more has to ask itself.
+        self._set_thresholds()
 
     def follow_age(self) -> None:
         """Want what the age of an answer that has shown nothing asks for, and what the app has added."""
@@ -112,7 +118,7 @@ class Growth:
         plan = self._plan
         if plan is None or seen <= self._tokens:
             return
-        self._hold_tokens(tokens_to_grow_to(seen, held=self._tokens, at_most=plan.cap_tokens))
+        self._tokens = tokens_to_grow_to(seen, held=self._tokens, at_most=plan.cap_tokens)
         nanos = plan.nanos_of(self._tokens) + self._added_nanos()
         self.want(nanos, reason=f"outgrown: {what}, holds {self._tokens}")
 

@@ -102,6 +102,10 @@ class Ledger(LedgerParts):
         """Have as much held as the answer has come to, in a task of the ledger's own; nobody waits for it."""
         self._growing.begin(hold)
 
+    async def grow_and_look(self, hold: Hold) -> Target | None:
+        """The same, and wait for the store: the first limit that is passed now; None if none is, or if it is away."""
+        return await self._growing.grow_and_look(hold)
+
     async def grow_to(self, hold: Hold, nanos: int, *, reason: str) -> bool:
         """Hold at least so much from now on; False if the store gave no answer, or has ended the hold."""
         return await self._growing.grow_to(hold, nanos, reason=reason)

@@ -11,6 +11,7 @@ request can lose it. What the app does after its last message changes nothing.
 
 While the request waits for its client, to take a message or to send more of its body, the hold says since when. An
 answer whose hold the ledger has ended meanwhile is cut: the app's next body message raises as if the client had gone.
+So it does after a stream was stopped at a limit, whose client gets its API's error as the last event.
 """
 
 import asyncio
@@ -38,6 +39,13 @@ from budget_middleware.request.nesting import (
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.request.settlement import Settlement
+from budget_middleware.request.stopping import (
+    WHY,
+    StreamStoppedError,
+    is_caused_by_stop,
+    stop_refusal,
+    stops_at_limits,
+)
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"
@@ -71,6 +79,8 @@ class Exchange:
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._seen = self._reader.seen
         self._growth = self._hold.growth
+        self._stops_at_limits = stops_at_limits(settings)
+        self._is_stopped = False
         self._held_start: Message | None = None
         self._has_trailers = False
         self._has_unread_body = body.has_more
@@ -83,9 +93,10 @@ class Exchange:
         except asyncio.CancelledError:
             await self._end(End.CLIENT_GONE)
             raise
-        except BaseException:
+        except BaseException as error:
             await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)
-            raise
+            if not (self._is_stopped and is_caused_by_stop(error)):
+                raise
         if self._settlement.charge is None:
             # A client that leaves shows up as an ordinary return without a last message.
             await self._end(End.CLIENT_GONE)
@@ -129,8 +140,12 @@ class Exchange:
             await self._meter(message)
             return
         growth, seen = self._growth, self._seen
-        if growth is not None and (seen.text_bytes > growth.grows_at_bytes or seen.chunks > growth.grows_at_tokens):
-            self._ledger.grow(self._hold)
+        if (
+            growth is not None
+            and (seen.text_bytes > growth.grows_at_bytes or seen.chunks > growth.grows_at_tokens)
+            and await self._outgrow(passed)
+        ):
+            return
         if passed is not message["body"]:
             message = {**message, "body": passed}
         self._hold.waits_since_s = monotonic()
@@ -150,6 +165,8 @@ class Exchange:
                 if read is None:
                     return
                 message, is_last = read
+                if not is_last and self._is_outgrown() and await self._outgrow(message.get("body", b"")):
+                    return
             case "http.response.start":
                 is_stream = self._start(message)
                 if self._settlement.inner is not None:
@@ -201,17 +218,38 @@ class Exchange:
         """
         chunk = bytes(message.get("body", b""))  # A memoryview, for one, cannot be parsed.
         has_more = message.get("more_body", False)
-        growth, seen = self._growth, self._seen
+        seen = self._seen
         was_terminal = seen.terminal
         forwarded = self._reader.feed(chunk, last=not has_more)
-        if growth is not None and has_more and seen.output_tokens > growth.grows_at_tokens:
-            self._ledger.grow(self._hold)
         if 200 <= self._settlement.status < 300 and (chunk or message["type"] == "http.response.zerocopysend"):
             self._settlement.output_began = True
         if forwarded is not chunk:
             message = {**message, "body": forwarded}
         is_last = (not has_more and not self._has_trailers) or (seen.terminal and not was_terminal)
         return (message, is_last) if forwarded or not chunk or is_last else None
+
+    def _is_outgrown(self) -> bool:
+        return self._growth is not None and self._seen.output_tokens > self._growth.grows_at_tokens
+
+    async def _outgrow(self, chunk: bytes) -> bool:
+        """Have more held for the answer; whether this passes a limit, and it was stopped after the events so far."""
+        if not self._stops_at_limits or self._seen.terminal or not self._reader.can_be_stopped:
+            self._ledger.grow(self._hold)
+            return False
+        passed = await self._ledger.grow_and_look(self._hold)
+        if passed is None or self._settlement.charge is not None:
+            return False
+        self._is_stopped = True
+        refusal = stop_refusal(passed, status=self._settings.exhausted_status)
+        last = self._reader.stopped_after(chunk, refusal)
+        answer = await self._settlement.stop(why=WHY)
+        if self._held_start is not None:
+            await self._send(self._released_start(answer))
+        # To a client this is all of it, and to the app as if the client had gone: see `_refuse_to_send`.
+        await self._send({"type": "http.response.body", "body": last, "more_body": False})
+        if self._has_trailers:
+            await self._send({"type": "http.response.trailers", "headers": [], "more_trailers": False})
+        return True
 
     def _released_start(self, answer: Answer | None = None) -> Message:
         start, self._held_start = self._held_start, None
@@ -256,6 +294,8 @@ class Exchange:
         if message["type"] == "http.response.body":
             self._read(message)
             self._settlement.report_late_cost()
+        if self._is_stopped:
+            raise StreamStoppedError(f"the answer of reservation {self._hold.id} was {WHY}")
         raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, since its hold has ended")
 
     def _ends_with_client(self) -> bool:

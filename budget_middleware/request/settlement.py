@@ -39,8 +39,8 @@ class Settlement:
     """Ends one admitted request, once.
 
     The exchange fills in what it sees: the answer's ``status``, what it says of an ``inner`` guard, and whether
-    ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the ledger ended it, and the
-    answer must not go on.
+    ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the ledger ended it, or it was
+    stopped at a limit, and the answer must not go on.
     """
 
     def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
@@ -51,6 +51,8 @@ class Settlement:
         self.output_began = False
         self.charge: Charge | None = None
         self.is_cut = False
+        # Why it was stopped, if it was; in the reason of its booking.
+        self._why_stopped = ""
         # Made for those who wait for it.
         self._has_begun: asyncio.Event | None = None
         self._is_late_cost_logged = False
@@ -115,11 +117,12 @@ class Settlement:
         if self.bill.unpriced:
             self._report_unpriced()
         # The ledger asks for entries where somebody records a span, which is not known yet.
+        reason = f"{charge.reason}, {self._why_stopped}" if self._why_stopped else charge.reason
         if charge.is_release:
-            return Release(hold.id, reason=charge.reason, wants_entries=False)
+            return Release(hold.id, reason=reason, wants_entries=False)
         bill = self.bill.packed(charge, added_nanos=added_nanos)
         actual = Amounts(usd=charge.nanos)
-        return Finalize(hold.id, hold.targets, actual, reason=charge.reason, wants_entries=False, bill=bill)
+        return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
 
     def _learn(self) -> None:
         """Learn from a complete answer that reported its usage. One from a cache was never generated for this call."""
@@ -139,6 +142,11 @@ class Settlement:
         )
         if answer is not None:
             self._ledger.learner.add(quote.group, answer)
+
+    async def stop(self, *, why: str) -> Answer | None:
+        """End it by the abort rule, with what was seen so far; the answer must not go on."""
+        self.is_cut, self._why_stopped = True, why
+        return await self.end(End.STOPPED)
 
     def _book_response(self, verb: Ending) -> AnswerFuture | None:
         """Book work that goes on in the background, so that it can be corrected; None if this is none."""

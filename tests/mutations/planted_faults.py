@@ -1576,6 +1576,31 @@ FAULTS = (
         "if is_waited_for and (reserved.number < 0 or spent.number < 0)",
         "if is_waited_for and spent.number < 0",
     ),
+    # Stopping at a limit.
+    Fault(
+        "a stream is stopped by what was spent alone",
+        "ledger/growing.py",
+        "balance.spent + balance.reserved > target.limit",
+        "balance.spent > target.limit",
+    ),
+    Fault(
+        "shadow mode stops streams",
+        "request/stopping.py",
+        " and settings.mode is Mode.ENFORCE",
+        "",
+    ),
+    Fault(
+        "an error is written into the midst of an event",
+        "apis/answer.py",
+        "forwarded[: len(forwarded) - unfinished] + error_event",
+        "forwarded + error_event",
+    ),
+    Fault(
+        "a stopped stream goes on to its end",
+        "request/settlement.py",
+        "        self.is_cut, self._why_stopped = True, why\n",
+        "        self._why_stopped = why\n",
+    ),
     # Clamping.
     Fault(
         "a request is clamped to what is left of the loosest limit",

@@ -1,0 +1,45 @@
+"""The error that ends a stream which has begun, as one more event of the stream.
+
+| stream | its last event |
+|---|---|
+| server-sent events | the API's error; with the event name `error` where the error has that type |
+| JSON lines | the API's error as a line |
+| a JSON array | the API's error as the last element |
+| AWS event stream | an exception, as Bedrock reports that it throttles |
+"""
+
+import json
+from typing import Final
+
+from budget_middleware.apis.base import Api, Refusal
+from budget_middleware.apis.errors import openai_error
+from budget_middleware.apis.frames import FrameSplitter, exception_frame
+from budget_middleware.apis.json_array import ArraySplitter
+from budget_middleware.apis.ndjson import LineSplitter
+from budget_middleware.apis.splitting import Splitter
+
+_THROTTLED: Final = "throttlingException"
+
+
+def error_event(api: Api, refusal: Refusal, splitter: Splitter) -> bytes:
+    """The error, framed as the events that this splitter has split; to be written after a whole event."""
+    error = _error_of(api, refusal)
+    body = json.dumps(error).encode()
+    if isinstance(splitter, FrameSplitter):
+        return exception_frame(_THROTTLED, body)
+    if isinstance(splitter, LineSplitter):
+        return body + b"\n"
+    if isinstance(splitter, ArraySplitter):
+        return b",\n%b]" % body
+    name = b"event: error\n" if error.get("type") == "error" else b""
+    return b"%bdata: %b\n\n" % (name, body)
+
+
+def _error_of(api: Api, refusal: Refusal) -> dict[str, object]:
+    if api.name != "openai-responses":
+        return api.error_body(refusal)
+    # Its events have a type. The API documents a flat error and sends a nested one, which its SDKs look for.
+    nested = openai_error(refusal)
+    error = nested["error"]
+    assert isinstance(error, dict), "OpenAI's error is an object"
+    return {"type": "error", "code": error["code"], "message": error["message"], "param": None, **nested}
