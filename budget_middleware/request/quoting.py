@@ -51,7 +51,7 @@ class Quoting:
 
     def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
         rates = self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment)
-        if rates is None or not self._is_learned or not _can_be_learned(ask):
+        if rates is None or not self._is_learned or not _can_be_learned(ask, rates):
             return quote_for(ask, rates, default_output_tokens=self._default_output_tokens, by=self._by, moment=moment)
         group = encode_subject(rates.model or OTHER_MODEL), account
         prior_tokens = rates.expected_output_tokens or self._default_output_tokens
@@ -62,10 +62,11 @@ class Quoting:
         return learned_quote(ask, rates, expected, spreads=self._spreads, group=group, moment=moment)
 
 
-def _can_be_learned(ask: Ask) -> bool:
+def _can_be_learned(ask: Ask, rates: Rates) -> bool:
     """Not where an API has a rule of its own, nor where no output is asked for, nor where a bill may never be seen."""
-    has_own_rule = ask.expected_output_tokens is not None or ask.output_unit is not UsageClass.OUTPUT
-    return not (has_own_rule or ask.is_unseen or ask.max_output_tokens == 0)
+    # Whatever may be drawn or spoken, a model that has one price for all output writes.
+    is_written = rates.of(ask.output_unit) is rates.of(UsageClass.OUTPUT)
+    return is_written and ask.expected_output_tokens is None and not ask.is_unseen and ask.max_output_tokens != 0
 
 
 def learned_quote(

@@ -78,6 +78,14 @@ async def test_a_request_never_holds_more_than_the_maximum_it_names(bench: Bench
     assert await estimate_of(guard, ask(50)) == 50
 
 
+@pytest.mark.parametrize(("model", "is_learned"), [("gemini-2.5-flash", True), ("gemini-2.5-flash-image", False)])
+async def test_of_gemini_only_models_that_draw_are_not_learnt(memory: Bench, model: str, *, is_learned: bool):
+    """One that draws has another price for what it draws, and nothing tells beforehand which of the two comes."""
+    guard = learned_guard(memory, ScriptedApp(*json_answer({"usageMetadata": {"promptTokenCount": 1}})))
+    await call(guard, {"contents": []}, path=f"/v1beta/models/{model}:generateContent", headers=bearer())
+    assert {group[0] for group in guard.ledger.learner._groups} == ({model} if is_learned else set())
+
+
 async def test_another_key_begins_as_its_model_is(memory: Bench):
     guard = learned_guard(memory, ScriptedApp(*completion(100)))
     teach(guard, 100, 200)

@@ -83,9 +83,8 @@ DIALECTS = {
     ),
     "ollama": ("/api/chat", b"", "application/x-ndjson", as_lines(OLLAMA), as_lines({"error": CODED})),
 }
-# Of Gemini only what is sure to be text is learnt.
-TEXT_ONLY = {"generationConfig": {"responseModalities": ["TEXT"], "maxOutputTokens": 1_000}}
-ASKED = {"max_tokens": 1_000, "max_output_tokens": 1_000, "stream": True, **TEXT_ONLY}
+MAXIMA = {"max_tokens": 1_000, "max_output_tokens": 1_000, "generationConfig": {"maxOutputTokens": 1_000}}
+ASKED = {"stream": True, **MAXIMA}
 
 
 async def played(bench: Bench, path: str, query: bytes, content_type: str, *pieces: bytes, **settings: str):
