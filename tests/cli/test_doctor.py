@@ -124,7 +124,7 @@ async def test_on_a_server(process: RunCli, store: RedisStore, server_url: str):
     )
     assert f"{server_url} answers in" in ran.out
     assert "has a source for taem: limits on that never bind; fix: add KIND=SOURCE to BUDGET_ACCOUNTS" in ran.out
-    assert "BUDGET_LIMTS is set, but there is no such setting; closest: limits; fix: correct its name" in ran.out
+    assert "BUDGET_LIMTS is set, but there is no such setting; closest: limits, on_limit; fix: correct its" in ran.out
 
 
 def test_known_keys_only_with_no_file_that_knows_them(cli: RunCli):

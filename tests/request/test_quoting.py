@@ -19,6 +19,7 @@ NANO, TEN = Rate(1_000_000), Rate(10_000_000)
 RATES = Rates(model="m", by_unit={UsageClass.INPUT: NANO, UsageClass.OUTPUT: TEN})
 FREE = Rates(model="m", by_unit={UsageClass.INPUT: Rate(0), UsageClass.OUTPUT: Rate(0)})
 SMALL = Rates(model="m", by_unit=RATES.by_unit, max_output_tokens=900, context_window=2_000)
+SPEAKS = Rates(model="m", by_unit={**RATES.by_unit, UsageClass.OUTPUT_AUDIO: Rate(20_000_000)})
 GROUP = AnswerGroup("m", "key:a")
 
 
@@ -159,7 +160,7 @@ class TestBases:
 
 FIXED = {
     "an API's own rule": (ask(expected_output_tokens=7), RATES),
-    "another kind of output": (ask(output_unit=UsageClass.OUTPUT_AUDIO), RATES),
+    "output of another price": (ask(output_unit=UsageClass.OUTPUT_AUDIO), SPEAKS),
     "a bill that is never seen": (ask(is_unseen=True), RATES),
     "no output": (ask(max_output_tokens=0), RATES),
     "no price": (ask(), None),
