@@ -98,8 +98,11 @@ def running_prometheus(folder: Path, *, ports: Sequence[int]) -> Iterator[Promet
         process.wait()
 
 
+WAITS = "budget_wait_duration_seconds"
+"""Has a series only where requests have waited for budget."""
+
 # No request asks for tokens, or counts requests, yet.
-_WITHOUT_A_SERIES = {"budget_reserved_tokens", "budget_reserved_requests"}
+_WITHOUT_A_SERIES = {"budget_reserved_tokens", "budget_reserved_requests", WAITS}
 
 
 def told_names() -> set[str]:

@@ -30,7 +30,7 @@ from budget_middleware.telemetry import gauges
 from budget_middleware.testing import MovableClock
 from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
 from tests.ledger.conftest import hold, nanos
-from tests.observability.prometheus import EXAMPLES, running_prometheus, told_names
+from tests.observability.prometheus import EXAMPLES, WAITS, running_prometheus, told_names
 from tests.observability.span_receiver import Receiver, receiving
 
 pytestmark = [pytest.mark.observability, pytest.mark.processes, pytest.mark.timeout(120)]
@@ -176,11 +176,12 @@ async def test_metrics_have_the_same_names_by_way_of_a_collector_and_bring_exemp
         await gateway.ledger.sweep()
         gateway.ledger.telemetry.metrics.count_request(status="complete", model="other")
         gateway.ledger.telemetry.metrics.count_cost(actual_nanos=1, estimate_nanos=2, model="other")
+        gateway.ledger.telemetry.metrics.count_wait(seconds=1, end="admitted", context=None)
         data = reader.get_metrics_data()
         assert data is not None
         OTLPMetricExporter(endpoint=f"{endpoint}/v1/metrics").export(data)
         prometheus.wait_for('sum(budget_reserved{instance="w1"})', at_least=0.1)
-        for name in told_names():
+        for name in told_names() | {WAITS}:
             assert prometheus.query(name) or prometheus.query(f"{name}_count"), name
         asking = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers=OPEN_METRICS)
         with urllib.request.urlopen(asking) as answer:
