@@ -4,14 +4,10 @@ What is left is that of the instant of the admission: others' holds are taken of
 answer cannot pass a limit, whatever it hides; several in flight, each with what was left for it, together can.
 """
 
-from typing import Final
-
-from budget_middleware.core.pricing import Rates, estimate_nanos
+from budget_middleware.core.pricing import FEMTOS_PER_NANO, Rates, cost_by_output
 from budget_middleware.core.units import Unit
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.quote import Quote, tiers_of
-
-_MANY: Final = 1_000_000
 
 
 def affordable_tokens(admitted: Admitted) -> int | None:
@@ -43,16 +39,5 @@ def _output_tokens(rates: Rates, quote: Quote, nanos: int) -> int | None:
     """How many tokens of output so much pays for, all choices together; None where they cost nothing."""
     ask = quote.ask
     uses = tuple([(tool.unit, tool.expected) for tool in ask.tools])
-
-    def cost(tokens: int) -> int:
-        return estimate_nanos(rates, ask.input, output_tokens=tokens, output_unit=ask.output_unit, uses=uses)
-
-    fixed = cost(0)
-    of_many = cost(_MANY) - fixed
-    if of_many <= 0:
-        return None
-    tokens = max((nanos - fixed) * _MANY // of_many, 0)
-    # Each of the two was rounded up.
-    while tokens and cost(tokens) > nanos:
-        tokens -= 1
-    return tokens
+    fixed, per_token = cost_by_output(rates, ask.input, output_unit=ask.output_unit, uses=uses)
+    return max((nanos * FEMTOS_PER_NANO - fixed) // per_token, 0) if per_token else None
