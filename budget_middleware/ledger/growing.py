@@ -53,11 +53,9 @@ class Growing:
     async def _grow(self, hold: Hold, growth: Growth) -> None:
         try:
             # Meanwhile the answer may outgrow the new amount too. Once it is over, its ending books the cost.
-            while growth.is_outgrown and hold.growth is growth:
-                await self.ask(hold, growth)
-        except (StoreUnavailable, StoreRefused) as error:
-            ids = log_ids(hold.id, hold.reserve_trace)
-            _log.warning("%s costs more than it holds, and could not grow: %s", hold.id, error, extra=ids)
+            is_answered = True
+            while is_answered and growth.is_outgrown and hold.growth is growth:
+                is_answered = await self._ask_once(hold, growth) is not None
         finally:
             growth.is_asking = False
 

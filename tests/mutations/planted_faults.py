@@ -259,9 +259,9 @@ FAULTS = (
     Fault(
         "a grow that the store did not answer counts as held",
         "ledger/growing.py",
-        "                await self.ask(hold, growth)\n        except (StoreUnavailable, StoreRefused) as error:\n",
-        "                growth.held_nanos = growth.wanted_nanos\n"
-        "                await self.ask(hold, growth)\n        except (StoreUnavailable, StoreRefused) as error:\n",
+        "            return await self.ask(hold, growth)\n        except (StoreUnavailable, StoreRefused) as error:\n",
+        "            growth.held_nanos = growth.wanted_nanos\n"
+        "            return await self.ask(hold, growth)\n        except (StoreUnavailable, StoreRefused) as error:\n",
     ),
     Fault(
         "a hold that has ended in the store goes on asking",
