@@ -7,8 +7,8 @@ from typing import Any
 from budget_middleware.cli.output import Row, print_error, print_line, print_rows, warn
 from budget_middleware.cli.parsing import CommandError, add_command, add_new, pattern
 from budget_middleware.cli.running import on_state
-from budget_middleware.core.limits import PERIODS, parse_amounts
-from budget_middleware.core.windows import Period
+from budget_middleware.core.limits import parse_amounts
+from budget_middleware.core.windows import PERIODS, Period
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.limits import clear_limits, clear_raw_key_limits, list_limits, set_limits
 from budget_middleware.operations.rows import LimitRow

@@ -5,8 +5,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from budget_middleware.core.accounts import ABSENT, ANY, GLOBAL, MODEL, account_of, parts_of
-from budget_middleware.core.limits import PERIODS, Amounts, Claim, Kinds, LimitBook, Subjects
-from budget_middleware.core.windows import Period
+from budget_middleware.core.limits import Amounts, Claim, Kinds, LimitBook, Subjects
+from budget_middleware.core.windows import PERIODS, Period
 
 
 class Bound(NamedTuple):

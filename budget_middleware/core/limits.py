@@ -17,7 +17,8 @@ from budget_middleware.core.accounts import (
     parts_of,
 )
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.windows import Period
+from budget_middleware.core.units import Unit
+from budget_middleware.core.windows import PERIODS, Period
 
 Kinds = tuple[str, ...]
 Subjects = tuple[str, ...]
@@ -32,8 +33,6 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
-
-PERIODS = tuple(Period)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,12 @@ class LimitRule:
 
 
 class Claim(NamedTuple):
-    """One counter of a request, its window not yet chosen; `limit_nanos` is None where nothing binds it."""
+    """One counter of a request, its window not yet chosen; `limit`, in its unit, is None where nothing binds it."""
 
     account: str
     period: Period
-    limit_nanos: int | None
+    limit: int | None
+    unit: Unit = Unit.USD
 
 
 def rule_of(pattern: str, period: Period, limit_nanos: int | None) -> LimitRule:

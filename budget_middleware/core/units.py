@@ -7,11 +7,15 @@ from budget_middleware.core.money import NANOS_PER_USD, usd_from_nanos
 
 
 class Unit(FastStrEnum):
-    """What a counter counts. Figures of a counter are integers of its unit; those of ``USD`` are nano-dollars."""
+    """What a counter counts. Figures of a counter are integers of its unit; those of ``USD`` are nano-dollars.
+
+    ``INFLIGHT`` counts the requests that are pending: each holds 1 and books 0.
+    """
 
     USD = "usd"
     TOKENS = "tokens"
     REQUESTS = "requests"
+    INFLIGHT = "inflight"
 
 
 class Amounts(NamedTuple):
@@ -20,6 +24,7 @@ class Amounts(NamedTuple):
     usd: int = 0
     tokens: int = 0
     requests: int = 0
+    inflight: int = 0
 
     def of(self, unit: Unit) -> int:
         return self[PLACES[unit]]
@@ -40,7 +45,13 @@ def format_figure(figure: int, unit: Unit) -> str:
     """A figure as a sentence has it: ``-$0.25``, ``812 tokens``."""
     if unit is Unit.USD:
         return f"{'-' if figure < 0 else ''}${usd_from_nanos(abs(figure))}"
-    return f"{figure} {unit.removesuffix('s') if abs(figure) == 1 else unit}"
+    return f"{figure} {_noun(figure, unit)}"
+
+
+def _noun(figure: int, unit: Unit) -> str:
+    if unit is Unit.INFLIGHT:
+        return "in flight"
+    return unit.removesuffix("s") if abs(figure) == 1 else unit
 
 
 def format_amounts(amounts: Amounts) -> str:

@@ -11,24 +11,45 @@ The windows of one period partition time, whatever a zone does to its clocks:
 
 from bisect import bisect_left
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
-
-from budget_middleware.core.fast_enum import FastStrEnum
 
 FOREVER_MS = 253_402_300_800_000
 """Start of the year 10000 in UTC, in milliseconds since 1970."""
 
 
-class Period(FastStrEnum):
-    """How often a limit starts again, shortest first."""
+class Period(str):
+    """How often a limit starts again: one object for each text, so that ``is`` compares them."""
 
-    HOUR = "hour"
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-    YEAR = "year"
-    TOTAL = "total"
+    __slots__ = ()
+
+    HOUR: ClassVar["Period"]
+    DAY: ClassVar["Period"]
+    WEEK: ClassVar["Period"]
+    MONTH: ClassVar["Period"]
+    YEAR: ClassVar["Period"]
+    TOTAL: ClassVar["Period"]
+
+    def __new__(cls, text: str) -> "Period":  # noqa: PYI034 - a final type, one object a text
+        """ValueError, in one line, for what is no period."""
+        known = _periods.get(text)
+        if known is None:
+            raise ValueError(f"{text[:40]!r} is not a period; accepted are {', '.join(PERIODS)}")
+        return known
+
+    def __reduce__(self) -> tuple[type["Period"], tuple[str]]:
+        return Period, (str(self),)
+
+
+def _plain_period(text: str) -> Period:
+    period = _periods[text] = str.__new__(Period, text)
+    setattr(Period, text.upper(), period)
+    return period
+
+
+_periods: dict[str, Period] = {}
+PERIODS = tuple(map(_plain_period, ("hour", "day", "week", "month", "year", "total")))
+"""Those of the plain calendar, shortest first."""
 
 
 class Window(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 
 from budget_middleware.core.limit_shapes import Payers, Shape, parse_shape, patterns_for, possible_shapes
 from budget_middleware.core.limits import LimitRule, rule_of
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import PERIODS, Period
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews
 
 PATTERNS_MAX = 16_384
@@ -79,7 +79,7 @@ class LimitCache:
         else:
             self._change(changed, news.limits)
         for pattern in patterns:
-            keys = [(pattern, period) for period in Period]
+            keys = [(pattern, period) for period in PERIODS]
             self._put(pattern, [(key[1], news.limits[key]) for key in keys if key in news.limits])
         shapes = frozenset(_readable(news.shapes))
         if changed is None or changed or shapes != self._shapes or news.is_indexed != self._is_indexed:

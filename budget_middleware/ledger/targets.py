@@ -41,7 +41,8 @@ class TargetChooser:
         windows = [window_at(claim.period, time_ms=now_ms, timezone=self._timezone) for claim in claims]
         return _Known(
             tuple(
-                Target(claim.account, window, claim.limit_nanos) for claim, window in zip(claims, windows, strict=True)
+                Target(claim.account, window, claim.limit, claim.unit)
+                for claim, window in zip(claims, windows, strict=True)
             ),
             max((window.starts_ms for window in windows), default=now_ms),
             min((window.ends_ms for window in windows), default=now_ms),

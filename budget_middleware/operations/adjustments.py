@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.core.limits import PERIODS, Claim
+from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period, window_at, window_named
+from budget_middleware.core.windows import PERIODS, Period, window_at, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import read_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -85,7 +85,7 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
         named = window_named(periods[0], window.partition(":")[2], timezone=context.settings.timezone)
     except ValueError as error:
         raise OperationError(str(error)) from None
-    return _Counters(claims, (Target(account, named, claims[0].limit_nanos),))
+    return _Counters(claims, (Target(account, named, claims[0].limit),))
 
 
 def _period(text: str) -> Period:
@@ -112,7 +112,7 @@ async def _require_usual_size(
     now_ms = (await context.store.head()).now_ms
     zone = context.settings.timezone
     current = (
-        Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=zone), claim.limit_nanos)
+        Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=zone), claim.limit)
         for claim in counters.claims
     )
     largest_nanos = _largest_size(

@@ -5,10 +5,10 @@ from itertools import product
 
 from budget_middleware.core.accounts import ANY, account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import PERIODS, LimitBook, LimitRule, names_no_key, rule_of
+from budget_middleware.core.limits import LimitBook, LimitRule, names_no_key, rule_of
 from budget_middleware.core.model import Counter
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import PERIODS, Period
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 

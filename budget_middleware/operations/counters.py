@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from budget_middleware.core.limits import PERIODS
 from budget_middleware.core.model import Balance, Counter, CounterView
 from budget_middleware.core.units import PLACES
-from budget_middleware.core.windows import Period, window_at
+from budget_middleware.core.windows import PERIODS, Period, window_at
 from budget_middleware.operations.binding import BindingLimits, read_limits
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import CounterRow, counter_row

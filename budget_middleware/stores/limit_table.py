@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import PERIODS
 from budget_middleware.stores.base import REPORTED_CHANGES_MAX, KnownLimits, LimitKey, LimitNews, WrittenBack
 
 
@@ -38,7 +38,7 @@ class LimitTable:
 
     def news(self, patterns: Iterable[str], *, since_version: int, generation: str) -> LimitNews:
         changed = self._changed_since(since_version)
-        asked = {(pattern, period) for pattern in patterns for period in Period} | (changed or frozenset())
+        asked = {(pattern, period) for pattern in patterns for period in PERIODS} | (changed or frozenset())
         return LimitNews(
             generation,
             self.version,
@@ -53,7 +53,7 @@ class LimitTable:
         is_same_store = known.generation == generation
         written: dict[LimitKey, int] = {}
         for pattern, amounts in known.limits.items():
-            for period in Period:
+            for period in PERIODS:
                 key = (pattern, period)
                 is_same = amounts.get(period, _NOTHING) == self.limits.get(key, _NOTHING)
                 if is_same or not self._is_older_here(key, known.version, is_same_store=is_same_store):

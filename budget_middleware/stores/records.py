@@ -108,14 +108,11 @@ def _limit(fields: dict[str, str]) -> int | None:
 
 # Counters.
 
-_PERIODS = {str(period): period for period in Period}
-
 
 def counter_named(name: str) -> Counter:
     """The counter of a ``Counter.name``; ValueError for what is none."""
     account, period, window, *unit = name.split("|")
-    # A table: an enum looks its members up at a fifth of the speed, and operators list 100,000 counters.
-    counter = Counter(account, _PERIODS.get(period) or Period(period), window, Unit(*unit) if unit else Unit.USD)
+    counter = Counter(account, Period(period), window, Unit(*unit) if unit else Unit.USD)
     # Of two names of one counter one is wrong.
     if unit and counter.name != name:
         raise ValueError(f"{name[:80]!r} is not the name of a counter")

@@ -23,7 +23,7 @@ def test_what_binds_is_what_requests_claim(runtime: str, environment: str, subje
     bounds = bounds_of(f"key:{subject}", books)
     told = {period: bound.limit_nanos for period, bound in bounds.items() if bound.limit_nanos is not None}
     claims = claims_for({"key": subject}, layers=list(books.values()), model="")
-    assert told == {claim.period: claim.limit_nanos for claim in claims if claim.limit_nanos is not None}
+    assert told == {claim.period: claim.limit for claim in claims if claim.limit is not None}
 
 
 def test_the_layer_that_decides_is_named_also_where_it_lifts_the_limit():

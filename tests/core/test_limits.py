@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from budget_middleware.core.layering import claims_for
 from budget_middleware.core.limits import (
     MISSING,
-    PERIODS,
     Claim,
     LimitBook,
     LimitRule,
@@ -17,7 +16,7 @@ from budget_middleware.core.limits import (
     parse_limits,
 )
 from budget_middleware.core.money import NANOS_PER_USD
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import PERIODS, Period
 
 DAY, WEEK, MONTH, TOTAL = Period.DAY, Period.WEEK, Period.MONTH, Period.TOTAL
 
@@ -35,8 +34,8 @@ def claims(payers: Mapping[str, str | None], *layers: str, model: str = "gpt-4o"
     found = claims_for(payers, layers=[book(text) for text in layers], model=model)
     return [
         f"{claim.account}/{claim.period}"
-        if claim.limit_nanos is None
-        else f"{claim.account}={claim.limit_nanos // NANOS_PER_USD}/{claim.period}"
+        if claim.limit is None
+        else f"{claim.account}={claim.limit // NANOS_PER_USD}/{claim.period}"
         for claim in found
     ]
 

@@ -256,7 +256,7 @@ def test_only_figures_of_one_unit_meet(asked: Amounts, spent: int, reserved: int
 
 
 def test_a_refusal_names_what_is_spent_before_the_first_unit_and_that_before_the_larger_shortfall():
-    asked, targets = Amounts(1, 1, 1), [of_unit(unit, 5) for unit in reversed(Unit)]
+    asked, targets = Amounts(1, 1, 1, 1), [of_unit(unit, 5) for unit in reversed(Unit)]
     held, held_more, spent = Balance(0, 5), Balance(0, 9), Balance(5, 0)
 
     def named(*balances: Balance) -> str:
@@ -264,10 +264,10 @@ def test_a_refusal_names_what_is_spent_before_the_first_unit_and_that_before_the
         assert rejection is not None
         return rejection.target.unit
 
-    assert named(held_more, held_more, held) == "usd"
-    assert named(held, held_more, Balance()) == "tokens"
-    assert named(spent, held_more, held) == "requests"
-    assert named(spent, spent, held_more) == "tokens"
+    assert named(held_more, held_more, held_more, held) == "usd"
+    assert named(held_more, held, held_more, Balance()) == "tokens"
+    assert named(held, spent, held_more, held) == "requests"
+    assert named(spent, spent, spent, held_more) == "tokens"
 
 
 def test_what_is_not_pending_forgets_what_nobody_needs():

@@ -9,7 +9,7 @@ from budget_middleware.core.windows import Period
 
 def test_every_unit_has_its_amount_in_their_order():
     assert Amounts._fields == tuple(map(str, Unit))
-    assert [Amounts(1, 2, 3).of(unit) for unit in Unit] == [1, 2, 3]
+    assert [Amounts(1, 2, 3, 4).of(unit) for unit in Unit] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,7 @@ def test_a_figure_is_written_in_its_unit(figure: int, unit: Unit, text: str, sai
         (Amounts(), "$0.00"),
         (Amounts(usd=1_000_000_000), "$1.00"),
         (Amounts(tokens=812), "812 tokens"),
+        (Amounts(inflight=8), "8 in flight"),
         (Amounts(usd=10**9, tokens=812, requests=1), "$1.00 and 812 tokens and 1 request"),
     ],
 )

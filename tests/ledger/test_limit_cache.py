@@ -169,7 +169,7 @@ async def test_whatever_pattern_is_set_binds_at_the_next_reserve(
     before = await limits_of()
     await set_limit(base, pattern, "0.50")
     of_a_book = open_ledger(limits=f"{pattern}=0.50/month")
-    bound = {claim.account: claim.limit_nanos for claim in await of_a_book.claims(payers, model="m")}
+    bound = {claim.account: claim.limit for claim in await of_a_book.claims(payers, model="m")}
     await of_a_book.drain()
     assert bound[account] == nanos("0.50")
     assert await limits_of() == bound

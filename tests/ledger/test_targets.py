@@ -23,7 +23,7 @@ def test_as_if_nothing_were_remembered(asked):
     for half_hours, first in asked:
         now_ms = START_MS + half_hours * HOUR_MS // 2
         assert chooser.targets(CLAIMS[first:], now_ms=now_ms) == tuple(
-            Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=TOKYO), claim.limit_nanos)
+            Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=TOKYO), claim.limit)
             for claim in CLAIMS[first:]
         )
 

@@ -157,7 +157,7 @@ class Source:
 
 async def limit_of(ledger: Ledger, key: str) -> int | None:
     (claim,) = await ledger.claims({"key": key}, model="")
-    return claim.limit_nanos
+    return claim.limit
 
 
 async def test_runtime_limits_before_the_source_before_the_environment(base: Store, open_ledger: OpenLedger):

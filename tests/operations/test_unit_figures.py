@@ -43,7 +43,7 @@ async def test_a_counter_has_its_unit_and_no_limit_of_another(open_context: Open
             "available_requests": None,
         },
     ]
-    assert [row.unit for row in await list_counters(context, top=3)] == list(Unit)
+    assert [row.unit for row in await list_counters(context, top=3)] == [Unit.USD, Unit.TOKENS, Unit.REQUESTS]
     assert [row.unit for row in await list_counters(context, over_percent=1)] == [Unit.USD]
 
 

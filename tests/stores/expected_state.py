@@ -20,7 +20,7 @@ from budget_middleware.core.model import (
 from budget_middleware.core.units import NOTHING, Amounts
 from tests.stores.verbs import Verb
 
-UNITS = ("usd", "tokens", "requests")
+UNITS = ("usd", "tokens", "requests", "inflight")
 """In the order in which a refusal names them."""
 
 ENDED = {"finalized": "already_finalized", "released": "already_released"}

@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.core.model import Balance, Status
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import FOREVER_MS, Period
+from budget_middleware.core.windows import FOREVER_MS, PERIODS, Period
 from budget_middleware.stores.base import Store, StoreRefused
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
@@ -116,7 +116,7 @@ async def test_head_tells_clock_and_changes_nothing(store: Store, clock: Movable
 async def test_words_of_every_kind_come_back_as_they_went_in(store: Store, clock: MovableClock):
     """Subjects of the account grammar, ids of windows of every period, reasons of any text."""
     odd = "key+team:~0a/b@c:d._%20-+%C3%A9"
-    targets = tuple(target(odd, "1", period=period) for period in Period)
+    targets = tuple(target(odd, "1", period=period) for period in PERIODS)
     verb = reserve("r1", "0.10", *targets, trace="00-1-2-01")
     answer = await store.reserve(verb)
     assert [entry.counter for entry in answer.entries] == [each.counter for each in targets]

@@ -46,9 +46,13 @@ ids = st.sampled_from("abcd")
 # An ending is mostly sent to what awaits one, the last first.
 targeted = st.sampled_from([0, 0, 0, 0, 1, 2, 3, "a", "b", "c", "d"])
 # Mostly of all units at once: what one of them may not, none may.
-amounts = st.builds(Amounts, usd=st.integers(0, 3), tokens=st.integers(0, 3), requests=st.integers(0, 1))
+amounts = st.builds(
+    Amounts, usd=st.integers(0, 3), tokens=st.integers(0, 3), requests=st.integers(0, 1), inflight=st.integers(0, 1)
+)
 # What an answer comes to is less than was asked for, or more.
-larger_amounts = st.builds(Amounts, usd=st.integers(0, 6), tokens=st.integers(0, 6), requests=st.integers(0, 2))
+larger_amounts = st.builds(
+    Amounts, usd=st.integers(0, 6), tokens=st.integers(0, 6), requests=st.integers(0, 2), inflight=st.integers(0, 2)
+)
 leases_ms = st.sampled_from(LEASES_MS)
 ages_ms = st.sampled_from([0, 0, 0, 0, REMEMBER_MS, REMEMBER_MS + 1])
 # Two periods of one account, and another account, each with counters of other units; some windows have just closed or
@@ -61,6 +65,7 @@ places = st.lists(
             ("key:a", Period.DAY, Unit.USD),
             ("team:b", Period.HOUR, Unit.USD),
             ("team:b", Period.HOUR, Unit.REQUESTS),
+            ("team:b", Period.TOTAL, Unit.INFLIGHT),
         ]
     ),
     min_size=1,
@@ -144,7 +149,7 @@ class StoresSideBySide(SideBySide):
     @rule(
         id_=ids,
         places=places,
-        amount=st.builds(Amounts, *[st.integers(-2, 3)] * 3),
+        amount=st.builds(Amounts, *[st.integers(-2, 3)] * 4),
         hours_off=hours_off,
         any_window=st.booleans(),
     )

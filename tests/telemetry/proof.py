@@ -70,7 +70,7 @@ def counter_says(entry: Entry) -> dict[str, object]:
         "budget.op": entry.op.value,
         "budget.account": entry.counter.account,
         "budget.account.kind": entry.counter.account.split(":")[0],
-        "budget.period": entry.counter.period.value,
+        "budget.period": str(entry.counter.period),
         "budget.window": entry.counter.window,
         "budget.unit": entry.counter.unit.value,
         "budget.reservation.id": entry.reservation_id,

@@ -88,7 +88,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
 def _declarations() -> Iterator[tuple[str, str]]:
     yield "KEY_TYPES", f"local KEY_TYPES = {literal(keys.TYPES)}"
     yield "PREVIOUS_TYPES", f"local PREVIOUS_TYPES = {literal(keys.PREVIOUS_TYPES)}"
-    yield "PERIODS", f"local PERIODS = {literal(frozenset(map(str, windows.Period)))}"
+    yield "PERIODS", f"local PERIODS = {literal(frozenset(map(str, windows.PERIODS)))}"
     # What a verb answers, and what follows from its answer.
     endings = [((op, _word(state)), _ending(op, state)) for op in _ENDING_OPS for state in _STATES]
     yield _chosen("ending_of(op, state)", endings)
