@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from budget_middleware.apis import APIS
-from budget_middleware.core.accounts import WRONG_KEY, AccountSource, parse_sources
+from budget_middleware.core.account_sources import AccountSource, parse_sources
+from budget_middleware.core.accounts import WRONG_KEY
 from budget_middleware.core.limits import LimitRule, names_no_key, parse_limits
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from budget_middleware import settings
 from budget_middleware.apis import APIS
-from budget_middleware.core.accounts import parse_sources
+from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limits import parse_limits

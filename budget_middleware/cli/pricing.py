@@ -16,7 +16,7 @@ from budget_middleware.core.bill_packing import bill_of_usage
 from budget_middleware.core.pricing import Rates, Usage
 from budget_middleware.operations.bills import bill_row
 from budget_middleware.operations.values import as_json
-from budget_middleware.payers.payers import token_of
+from budget_middleware.payers.places import token_of
 from budget_middleware.settings import load
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from budget_middleware.core.accounts import ABSENT, ANY, GLOBAL, MODEL, account_of, parts_of
 from budget_middleware.core.limits import Amounts, Claim, Kinds, LimitBook, Subjects
+from budget_middleware.core.payers import Payers, SinglePayers, single_payers
 from budget_middleware.core.windows import PERIODS, Period
 
 
@@ -28,13 +29,18 @@ def bounds_of(account: str, layers: Mapping[str, LimitBook]) -> dict[Period, Bou
     }
 
 
-def claims_for(payers: Mapping[str, str | None], *, layers: Sequence[LimitBook], model: str) -> tuple[Claim, ...]:
+def claims_for(payers: Payers, *, layers: Sequence[LimitBook], model: str) -> tuple[Claim, ...]:
     """The counters of one request, sorted by account and period; never empty.
 
-    `payers` holds the encoded subject of every configured kind, None where the request lacks it; `model` the
+    `payers` holds the encoded subjects of every configured kind, None where the request lacks it; `model` the
     encoded subject of its model, empty if unknown. Of `layers`, highest first, the first with a rule for an
     account and period decides; a lifted limit counts as none.
     """
+    each = [_claims_of(single, layers, model) for single in single_payers(payers)]
+    return joined_claims(*each) if len(each) > 1 else each[0]
+
+
+def _claims_of(payers: SinglePayers, layers: Sequence[LimitBook], model: str) -> tuple[Claim, ...]:
     accounts: dict[str, Mapping[Period, int]] = {}
     for kind, subject in payers.items():
         limits = _limits((kind,), (subject or ABSENT,), layers)

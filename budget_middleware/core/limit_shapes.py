@@ -4,20 +4,19 @@ A store may hold 100,000 limits, but they have only a handful of shapes. With th
 that may bind it, and look up just those. As text, the shape of `key+model:*+gpt-4o` is `key+model:*+=`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import combinations, product
 from typing import NamedTuple
 
 from budget_middleware.core.accounts import ABSENT, ANY, GLOBAL, MODEL, account_of
+from budget_middleware.core.payers import Payers, SinglePayers, single_payers
 
 EXACT = "="
 """In the text of a shape: a part that names one subject. No subject contains it."""
 
 JOINED_MAX = 3
 """`possible_shapes` lists patterns that join at most so many kinds."""
-
-Payers = Mapping[str, str | None]
 
 
 class Shape(NamedTuple):
@@ -54,17 +53,16 @@ def possible_shapes(kinds: tuple[str, ...]) -> frozenset[Shape]:
 
 def patterns_for(payers: Payers, *, model: str, shapes: Iterable[Shape]) -> tuple[str, ...]:
     """The patterns of these shapes that may bind a request; ``payers`` and ``model`` as for ``claims_for``."""
-    subjects: dict[str, str | None] = {**payers, MODEL: model}
-    return tuple(
-        account_of(
-            "+".join(kinds),
-            "+".join(_part(kind, subjects) if exact else ANY for kind, exact in zip(kinds, is_exact, strict=True)),
-        )
-        for kinds, is_exact in shapes
-        # A compound also binds requests without one of its kinds; an account of one kind exists only with its source.
-        if len(kinds) > 1 or kinds[0] in payers or kinds[0] in (MODEL, GLOBAL)
-    )
+    # A compound also binds requests without one of its kinds; an account of one kind exists only with its source.
+    reaching = [shape for shape in shapes if len(shape.kinds) > 1 or shape.kinds[0] in {*payers, MODEL, GLOBAL}]
+    patterns = (_pattern(shape, {**each, MODEL: model}) for each in single_payers(payers) for shape in reaching)
+    return tuple(dict.fromkeys(patterns))
 
 
-def _part(kind: str, subjects: Payers) -> str:
+def _pattern(shape: Shape, subjects: SinglePayers) -> str:
+    parts = zip(*shape, strict=True)
+    return account_of("+".join(shape.kinds), "+".join(_part(kind, subjects) if exact else ANY for kind, exact in parts))
+
+
+def _part(kind: str, subjects: SinglePayers) -> str:
     return "" if kind == GLOBAL else subjects.get(kind) or ABSENT

@@ -2,11 +2,12 @@
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
+from budget_middleware.core.payers import Payers
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names
@@ -29,7 +30,7 @@ class Hold:
     is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what it has grown to.
     """
 
-    payers: Mapping[str, str | None]
+    payers: Payers
     asked: Amounts
     model: str = ""
     other_models: tuple[str, ...] = ()

@@ -10,13 +10,14 @@ asked for with fresh windows and limits, as often as it takes, and that nobody's
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Answer, Finalize, Rejection, Release, Reservation, Target
+from budget_middleware.core.payers import Payers
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger.adjusting import adjust
 from budget_middleware.ledger.hold import Hold
@@ -35,7 +36,7 @@ class Ledger(LedgerParts):
     after that, in tasks of the ledger's own, until the store has answered or the ledger is drained.
     """
 
-    async def claims(self, payers: Mapping[str, str | None], *, model: str) -> tuple[Claim, ...]:
+    async def claims(self, payers: Payers, *, model: str) -> tuple[Claim, ...]:
         """The counters that a request would claim, by the limits known here."""
         return await self._layers.claims(payers, model=model)
 
@@ -147,11 +148,12 @@ class Ledger(LedgerParts):
 
     @asynccontextmanager
     async def reservation(
-        self, accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, model: str = ""
+        self, accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str | int | Decimal, model: str = ""
     ) -> AsyncGenerator[ReservationHandle, None]:
         """Reserve, run the block, and book what it added; for code outside HTTP.
 
-        ``accounts`` are subjects by kind, ``{"team": "search"}``; that of a key is its 16 hex digits. Where the block
+        ``accounts`` are subjects by kind, ``{"team": "search"}``; that of a key is its 16 hex digits, tags may be
+        several, ``{"tag": ["a", "b"]}``. Where the block
         adds more than is held, the next heartbeat holds twice as much; it may ask for more before: `grow`. A block that
         fails or is cancelled books what it had added until then; if that is nothing, the hold is given back. So ends a
         block that outlives a shutdown or BUDGET_MAX_HOLD_S; it can add nothing any more then.

@@ -10,8 +10,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from budget_middleware.core.limit_shapes import Payers, Shape, parse_shape, patterns_for, possible_shapes
+from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes
 from budget_middleware.core.limits import LimitRule, rule_of
+from budget_middleware.core.payers import Payers
 from budget_middleware.core.windows import PERIODS, Period
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews
 

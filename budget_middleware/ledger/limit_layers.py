@@ -6,8 +6,8 @@ from typing import cast
 
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of
 from budget_middleware.core.layering import claims_for, joined_claims
-from budget_middleware.core.limit_shapes import Payers
 from budget_middleware.core.limits import Claim, LimitBook, LimitRule, parse_amounts, rule_of
+from budget_middleware.core.payers import Payers, each_of
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.limit_cache import Rules
 from budget_middleware.ledger.limit_reader import LimitReader, OnOutage
@@ -209,8 +209,9 @@ class LimitLayers:
 
 def _accounts_of(payers: Payers, model: str) -> Iterator[str]:
     """The accounts of a request that the user's source is asked for."""
-    for kind, subject in payers.items():
-        yield account_of(kind, subject or ABSENT)
+    for kind, subjects in payers.items():
+        for subject in each_of(subjects):
+            yield account_of(kind, subject or ABSENT)
     if model:
         yield account_of(MODEL, model)
     yield GLOBAL

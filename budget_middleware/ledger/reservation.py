@@ -1,6 +1,6 @@
 """`Ledger.reservation`: a budget for a block of code without an HTTP request, in workers, batch jobs and cron."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Protocol
@@ -10,6 +10,7 @@ from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.payers import encode_named
 from budget_middleware.core.units import Amounts, format_figure
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.handle import BudgetHandle
@@ -37,18 +38,18 @@ class BudgetRejected(Exception):
         return self.rejection is not None and self.rejection.is_held
 
 
-def hold_for(accounts: Mapping[str, str], *, estimate_usd: str | int | Decimal, model: str) -> Hold:
+def hold_for(accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str | int | Decimal, model: str) -> Hold:
     """A hold of an amount on accounts by kind; ValueError, in one line, for what cannot be one."""
     for kind, subject in accounts.items():
         if not KIND.fullmatch(kind) or kind in (GLOBAL, MODEL):
             raise ValueError(f"{kind!r} is no kind of account that can be charged here; accepted are such as key, team")
         # Not repeated in the message: it may be a token, which must never be stored.
-        if kind == KEY and not is_key_subject(subject):
+        if kind == KEY and not (isinstance(subject, str) and is_key_subject(subject)):
             raise ValueError("the subject of a key is 16 hex digits, which `budget-middleware key-id` prints")
     nanos = nanos_from_usd(estimate_usd)
     if nanos < 0:
         raise ValueError(f"{estimate_usd!r}: an estimate is 0 or more")
-    payers = {kind: encode_subject(subject) for kind, subject in accounts.items()}
+    payers = {kind: encode_named(kind, named) for kind, named in accounts.items()}
     return Hold(payers, Amounts(usd=nanos), model=encode_subject(model) if model else "")
 
 

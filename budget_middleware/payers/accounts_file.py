@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from budget_middleware.core.accounts import GLOBAL, KEY, KEY_SUBJECT, KIND, MODEL, account_of, encode_subject
+from budget_middleware.core.payers import TAG, Payers, PayerSubjects, TooManyTagsError, each_of, encode_named
 
 _LOOK_S = 1.0
 
 STABLE_S = 10.0
 """How long a version that takes keys or their accounts away must stay the same before it is used."""
 
-Accounts = Mapping[str, Mapping[str, str]]
-"""The encoded subjects of other kinds by the subject of a key."""
+Accounts = Mapping[str, Payers]
+"""The encoded subjects of other kinds by the subject of a key, those of its team among them."""
 
 _log = logging.getLogger("budget_middleware")
 
@@ -57,15 +58,16 @@ class AccountsFile:
                 str(path),
             )
 
-    def subjects_of(self, key: str | None) -> Mapping[str, str] | None:
+    def subjects_of(self, key: str | None) -> Payers | None:
         """The encoded subjects that belong to a key; None: the file does not know it."""
         self._refresh()
         return self._keys.get(key) if key is not None else None
 
     def accounts(self) -> frozenset[str]:
         """Every account that the file names, keys included."""
-        pairs = (pair for subjects in self._keys.values() for pair in subjects.items())
-        return frozenset(account_of(kind, subject) for kind, subject in (*pairs, *((KEY, key) for key in self._keys)))
+        named = ((kind, each_of(subjects)) for payers in self._keys.values() for kind, subjects in payers.items())
+        owned = (account_of(kind, subject) for kind, subjects in named for subject in subjects if subject)
+        return frozenset((*owned, *(account_of(KEY, key) for key in self._keys)))
 
     def _refresh(self) -> None:
         now_s = self._clock_s()
@@ -119,14 +121,16 @@ class AccountsFile:
         return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-_NOTHING: Mapping[str, str] = {}
+_NOTHING: Payers = {}
+_TEAM = "team"
+_OF_A_KEY, _OF_A_TEAM = 'team = "search"', 'org = "acme"'
 
 
 def _kinds(keys: Accounts) -> frozenset[str]:
     return frozenset(kind for subjects in keys.values() for kind in subjects)
 
 
-def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
+def _read_accounts(path: Path) -> Accounts:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
@@ -135,9 +139,11 @@ def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
         raise ValueError(f"{path}: this is not TOML{f', {place[1]}' if place else ''}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    keys = document.pop("keys", {})
-    if document or not isinstance(keys, dict):
-        raise ValueError(f'{path}: accepted are tables such as [keys."1f3a9c0b2d4e5f60"] and nothing else')
+    keys, teams = document.pop("keys", {}), document.pop("teams", {})
+    if document or not isinstance(keys, dict) or not isinstance(teams, dict):
+        raise ValueError(
+            f'{path}: accepted are tables such as [keys."1f3a9c0b2d4e5f60"] and [teams."search"] and nothing else'
+        )
     for at, key in enumerate(keys, start=1):
         # Not repeated in the message: it may be the token itself.
         if not KEY_SUBJECT.fullmatch(key.lower()):
@@ -145,15 +151,34 @@ def _read_accounts(path: Path) -> dict[str, dict[str, str]]:
                 f"{path}: [keys], entry {at}: accepted is a key's hash, the 16 hex digits that"
                 " `budget-middleware key-id` prints after key:"
             )
-    return {key.lower(): _read_subjects(path, key, subjects) for key, subjects in keys.items()}
+    of_teams: dict[PayerSubjects, Payers] = {}
+    for team, subjects in teams.items():
+        table = f'{path}: [teams."{team}"]'
+        if not team or (isinstance(subjects, dict) and _TEAM in subjects):
+            raise ValueError(f"{table}: accepted is a team's name, with other kinds in its table, such as {_OF_A_TEAM}")
+        of_teams[encode_subject(team)] = _read_subjects(table, subjects, example=_OF_A_TEAM)
+    of_keys = {
+        key.lower(): _read_subjects(f'{path}: [keys."{key}"]', subjects, example=_OF_A_KEY)
+        for key, subjects in keys.items()
+    }
+    return {key: {**of_teams.get(subjects.get(_TEAM), _NOTHING), **subjects} for key, subjects in of_keys.items()}
 
 
-def _read_subjects(path: Path, key: str, subjects: Any) -> dict[str, str]:
+def _read_subjects(table: str, subjects: Any, *, example: str) -> Payers:
     if not isinstance(subjects, dict):
-        raise ValueError(  # noqa: TRY004 - a wrong file, as all the others here
-            f'{path}: [keys."{key}"] must be a table such as team = "search"'
-        )
+        raise ValueError(f"{table} must be a table such as {example}")  # noqa: TRY004 - a wrong file, as all others here
     for kind, subject in subjects.items():
-        if not can_own_keys(kind) or not isinstance(subject, str) or not subject:
-            raise ValueError(f'{path}: [keys."{key}"] {kind}: accepted is KIND = "SUBJECT", such as team = "search"')
-    return {kind: encode_subject(subject) for kind, subject in subjects.items()}
+        if not can_own_keys(kind) or not _can_be_subjects(kind, subject):
+            raise ValueError(
+                f'{table} {kind}: accepted is KIND = "SUBJECT", such as {example}, and a list of texts for {TAG}'
+            )
+    try:
+        return {kind: encode_named(kind, subject) for kind, subject in subjects.items()}
+    except TooManyTagsError as error:
+        raise ValueError(f"{table} {TAG}: {error}") from None
+
+
+def _can_be_subjects(kind: str, named: object) -> bool:
+    if kind == TAG and isinstance(named, list):
+        return bool(named) and all(isinstance(tag, str) and tag.strip() for tag in named)
+    return isinstance(named, str) and bool(named)

@@ -13,6 +13,7 @@ from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
+from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, first_account
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger import CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
@@ -80,7 +81,7 @@ class Admission:
         try:
             ask = self._ask(api, body, path=path, query=scope.get("query_string", b""))
             payers = await self._payers_of(scope, body)
-        except BadRequestError as error:
+        except (BadRequestError, TooManyTagsError) as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
         except AmbiguousTokenError as error:
             return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
@@ -88,7 +89,7 @@ class Admission:
             return _refused(
                 503, Reason.UNAVAILABLE, "This gateway cannot determine who pays for this request at the moment."
             )
-        quote = self._quoting.quote(ask, account=_account_of(payers))
+        quote = self._quoting.quote(ask, account=first_account(payers))
         hold = Hold(
             payers,
             Amounts(usd=quote.estimate_nanos),
@@ -123,10 +124,10 @@ class Admission:
         nanos = expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.expected_nanos)
         return Amounts(usd=nanos)
 
-    async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, str | None]:
+    async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, PayerSubjects]:
         try:
             return await self._payers.payers_of(scope, body.headers, body.document)
-        except UnclearPayerError as error:
+        except (UnclearPayerError, TooManyTagsError) as error:
             _log.warning("cannot determine who pays for a request: %s", error)
             if self._enforces:
                 raise
@@ -231,14 +232,6 @@ def _unknown_model_message(quote: Quote, body: RequestBody) -> str:
 def _span_attributes(provider: str, model: str) -> names.Attributes:
     asked = {names.REQUEST_MODEL: shown_model(model)} if model else {}
     return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
-
-
-def _account_of(payers: Mapping[str, str | None]) -> str:
-    """Whose answers a request's is expected to be like: the first of its accounts; "" if it has none of its own."""
-    for kind, subject in payers.items():
-        if subject is not None:
-            return f"{kind}:{subject}"
-    return ""
 
 
 def _short(model: str | None) -> str:

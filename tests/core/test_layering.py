@@ -5,7 +5,9 @@ from itertools import product
 import pytest
 
 from budget_middleware.core.layering import Bound, bounds_of, claims_for
+from budget_middleware.core.limit_shapes import Shape, patterns_for
 from budget_middleware.core.limits import LimitBook, parse_limits
+from budget_middleware.core.payers import Payers, first_account
 from budget_middleware.core.windows import Period
 
 RUNTIME = ("", "key=none", "key:a=none/day", "key:a=1/day; key=2/day", "key=3/month; key:b=4/week")
@@ -37,3 +39,52 @@ def test_the_layer_that_decides_is_named_also_where_it_lifts_the_limit():
 
 def test_a_pattern_is_bound_by_what_is_said_of_all_that_it_names():
     assert bounds_of("key:*", layers("key:a=1/day", "key=5/day")) == {Period.DAY: Bound(5 * 10**9, "environment")}
+
+
+# Several tags.
+
+
+def claimed(payers: Payers, limits: str, model: str = "m") -> list[str]:
+    claims = claims_for(payers, layers=[LimitBook(parse_limits(limits))], model=model)
+    return [f"{claim.account}/{claim.period}={claim.limit}" for claim in claims]
+
+
+def test_each_tag_has_an_account_and_all_bind_at_once():
+    payers: Payers = {"key": "k", "tag": ("a", "b")}
+    assert claimed(payers, "key=5/day; tag=3/day; tag:b=2/day") == [
+        "key:k/day=5000000000",
+        "tag:a/day=3000000000",
+        "tag:b/day=2000000000",
+    ]
+    assert claimed(payers, "") == ["key:k/month=None", "tag:a/month=None", "tag:b/month=None"]
+
+
+def test_a_compound_has_an_account_for_each_combination():
+    payers: Payers = {"key": "k", "tag": ("a", "b")}
+    assert claimed(payers, "key+tag+model=1/day; global=9/day; tag=none; key=none") == [
+        "global/day=9000000000",
+        "key+model+tag:k+m+a/day=1000000000",
+        "key+model+tag:k+m+b/day=1000000000",
+        "key:k/month=None",
+        "tag:a/month=None",
+        "tag:b/month=None",
+    ]
+
+
+def test_who_leaves_tags_out_shares_one_account_where_a_default_binds():
+    assert claimed({"key": "k", "tag": None}, "tag=3/day") == ["key:k/month=None", "tag:-/day=3000000000"]
+    assert claimed({"key": "k", "tag": None}, "tag:a=3/day") == ["key:k/month=None"]
+
+
+@pytest.mark.parametrize(
+    ("payers", "account"),
+    [({"key": None, "tag": ("a", "b")}, "tag:a"), ({"key": "k", "tag": ("a",)}, "key:k"), ({"tag": None}, "")],
+)
+def test_answers_are_expected_to_be_like_those_of_the_first_account(payers: Payers, account: str):
+    assert first_account(payers) == account
+
+
+def test_the_patterns_of_tags_are_those_of_each():
+    shapes = [Shape(("tag",), (True,)), Shape(("tag",), (False,)), Shape(("key", "tag"), (False, True))]
+    patterns = patterns_for({"key": "k", "tag": ("a", "b")}, model="m", shapes=shapes)
+    assert patterns == ("tag:a", "tag:*", "key+tag:*+a", "tag:b", "key+tag:*+b")

@@ -16,7 +16,7 @@ from litellm.proxy._types import UserAPIKeyAuth
 from litellm.proxy.auth import user_api_key_auth as auth
 
 from budget_middleware.payers.credentials import AmbiguousTokenError
-from budget_middleware.payers.payers import token_of
+from budget_middleware.payers.places import token_of
 
 HEADERS = ("api_key_header", "azure_api_key_header", "anthropic_api_key_header", "google_ai_studio_api_key_header")
 PARAMETERS = ("api_key", *HEADERS[1:], "azure_apim_header", "custom_litellm_key_header")

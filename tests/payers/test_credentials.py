@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from budget_middleware.payers.credentials import TOKEN_HEADERS, AmbiguousTokenError
-from budget_middleware.payers.payers import token_of
+from budget_middleware.payers.places import token_of
 from tests.apis.timing import grows_linearly
 from tests.payers.test_payers import payers_of, scope
 

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from budget_middleware.core.accounts import encode_subject, key_id, parse_sources
+from budget_middleware.core.account_sources import parse_sources
+from budget_middleware.core.accounts import encode_subject, key_id
 from budget_middleware.headers import HeaderTable
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import TOKEN_HEADERS, AmbiguousTokenError
-from budget_middleware.payers.payers import AccountsSourceError, Payers, token_of
+from budget_middleware.payers.payers import AccountsSourceError, Payers
+from budget_middleware.payers.places import token_of
 from budget_middleware.testing import MovableClock
 
 TOKEN = "sk-canary"
@@ -214,6 +216,24 @@ class TestAccountsFile:
         clock.advance(s=5)
         assert team(file) == "search"
 
+    def test_a_key_has_what_its_team_has_unless_its_own_table_says_otherwise(self, path):
+        path.write_text(
+            '[keys."0000000000000001"]\nteam = "search"\n'
+            '[keys."0000000000000002"]\nteam = "search"\norg = "other"\n'
+            '[keys."0000000000000003"]\nuser = "u"\n'
+            '[teams."search"]\norg = "acme inc"\ntag = ["b", "a"]\n'
+            '[teams."ads"]\norg = "acme inc"\n'
+        )
+        file = AccountsFile(path)
+        told = [file.subjects_of(f"{number:016x}") for number in (1, 2, 3)]
+        assert told == [
+            {"team": "search", "org": "acme%20inc", "tag": ("a", "b")},
+            {"team": "search", "org": "other", "tag": ("a", "b")},
+            {"user": "u"},
+        ]
+        assert {"org:acme%20inc", "org:other", "tag:a"} <= file.accounts()
+        assert file.kinds == {"team", "org", "tag", "user"}
+
     def test_keys_are_hex_digits_in_any_case(self, path):
         path.write_text(FILE.replace(KEY, KEY.upper()))
         assert team(AccountsFile(path)) == "search"
@@ -231,6 +251,11 @@ class TestAccountsFile:
             '[keys."1f3a9c0b2d4e5f60"]\nTeam = "search"',
             '[keys."1f3a9c0b2d4e5f60"]\nmodel = "gpt-4o"',
             '[keys."1f3a9c0b2d4e5f60"]\nglobal = "x"',
+            "teams = 1",
+            '[teams]\nsearch = "acme"',
+            '[teams."search"]\nteam = "other"',
+            '[teams."search"]\nkey = "1f3a9c0b2d4e5f60"',
+            '[teams.""]\norg = "acme"',
         ],
     )
     def test_a_file_that_cannot_be_used(self, path, text):
