@@ -13,8 +13,9 @@ from typing import Any
 from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes
 from budget_middleware.core.limits import LimitRule, rule_of
 from budget_middleware.core.payers import Payers
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews
+from budget_middleware.stores.limit_fields import STORED_PERIODS
 
 PATTERNS_MAX = 16_384
 """How many patterns with limits are remembered, and besides how many without: keys that a flood of strangers makes up
@@ -80,7 +81,7 @@ class LimitCache:
         else:
             self._change(changed, news.limits)
         for pattern in patterns:
-            keys = [(pattern, period) for period in PERIODS]
+            keys = [(pattern, period) for period in STORED_PERIODS]
             self._put(pattern, [(key[1], news.limits[key]) for key in keys if key in news.limits])
         shapes = frozenset(_readable(news.shapes))
         if changed is None or changed or shapes != self._shapes or news.is_indexed != self._is_indexed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import PERIODS, Period, window_at, window_named
+from budget_middleware.core.windows import Period, period_order, window_at, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import read_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -89,9 +89,10 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
 
 
 def _period(text: str) -> Period:
-    if text not in PERIODS:
-        raise OperationError(f"{text[:40]!r} is not a period; accepted are {', '.join(PERIODS)}")
-    return Period(text)
+    try:
+        return Period(text)
+    except ValueError as error:
+        raise OperationError(str(error)) from None
 
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:
@@ -103,7 +104,7 @@ async def _periods_in_use(context: OperatorContext, account: str, *, limited: li
         if counter.unit is Unit.USD
         and window_at(counter.period, time_ms=now_ms, timezone=context.settings.timezone).id == counter.window
     }
-    return [period for period in PERIODS if period in counted or period in limited] or [Period.MONTH]
+    return sorted({*counted, *limited}, key=period_order) or [Period.MONTH]
 
 
 async def _require_usual_size(

@@ -8,7 +8,7 @@ from budget_middleware.core.layering import Bound, bounds_of
 from budget_middleware.core.limits import LimitBook, LimitRule, names_no_key, rule_of
 from budget_middleware.core.model import Counter
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import Period, period_order
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 
@@ -64,6 +64,6 @@ def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
     return [
         rule_of(account, period, limit_nanos)
         for (account, period), limit_nanos in sorted(
-            runtime.limits.items(), key=lambda item: (item[0][0], PERIODS.index(item[0][1]))
+            runtime.limits.items(), key=lambda item: (item[0][0], period_order(item[0][1]))
         )
     ]

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from budget_middleware.core.model import Balance, Counter, CounterView
+from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES
-from budget_middleware.core.windows import PERIODS, Period, window_at
+from budget_middleware.core.windows import window_at
 from budget_middleware.operations.binding import BindingLimits, read_limits
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import CounterRow, counter_row
-
-_ORDER = {period: index for index, period in enumerate(PERIODS)}
 
 
 async def list_counters(
@@ -49,9 +48,12 @@ async def _read_views(
 ) -> tuple[list[CounterView], BindingLimits]:
     now_ms = (await context.store.head()).now_ms
     limits = await read_limits(context)
-    current = {period: window_at(period, time_ms=now_ms, timezone=context.settings.timezone).id for period in PERIODS}
+
+    def current(period: Period) -> str:
+        return window_at(period, time_ms=now_ms, timezone=context.settings.timezone).id
+
     views = {view.counter: view for view in await context.store.counters(account)}
-    shown = [view for view in views.values() if include_past or current[view.counter.period] == view.counter.window]
+    shown = [view for view in views.values() if include_past or current(view.counter.period) == view.counter.window]
     named = limits.exact_accounts if account is None else {account}
     shown += [
         CounterView(counter, Balance()) for counter in _limited_counters(named, limits, current) if counter not in views
@@ -59,16 +61,18 @@ async def _read_views(
     return sorted(shown, key=_reading_order), limits
 
 
-def _limited_counters(accounts: Iterable[str], limits: BindingLimits, current: dict[Period, str]) -> Iterator[Counter]:
+def _limited_counters(
+    accounts: Iterable[str], limits: BindingLimits, current: Callable[[Period], str]
+) -> Iterator[Counter]:
     """The counters that a limit names, whether or not anything was booked on them yet."""
     for name in accounts:
         for period in limits.limited_periods(name):
-            yield Counter(name, period, current[period])
+            yield Counter(name, period, current(period))
 
 
-def _reading_order(view: CounterView) -> tuple[str, int, str, int]:
+def _reading_order(view: CounterView) -> tuple[str, PeriodOrder, str, int]:
     account, period, window, unit = view.counter
-    return account, _ORDER[period], window, PLACES[unit]
+    return account, period_order(period), window, PLACES[unit]
 
 
 def choose(

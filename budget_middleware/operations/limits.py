@@ -8,8 +8,10 @@ from budget_middleware.core.windows import Period
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import read_limits_of, read_runtime_limits_of, runtime_rules
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.rows import LimitRow
 from budget_middleware.operations.values import figure
+from budget_middleware.stores.limit_fields import STORED_PERIODS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +50,15 @@ async def set_limits(
 
     Unconfirmed for an account that nobody ever used, unless ``is_new``.
     """
+    stored = {period: limit_nanos for period, limit_nanos in amounts.items() if period in STORED_PERIODS}
+    if unstored := [period for period in amounts.keys() - stored.keys() if amounts[period] is not None]:
+        raise OperationError(
+            f"a limit per {', '.join(unstored)} stands in BUDGET_LIMITS only; runtime limits have a period of"
+            f" {', '.join(STORED_PERIODS)}"
+        )
     await require_known(context, account, is_new=is_new)
     warnings = warnings_for(account, context.settings)
-    for period, limit_nanos in amounts.items():
+    for period, limit_nanos in stored.items():
         await context.store.set_limit(account, period=period, limit_nanos=limit_nanos)
     return LimitsChange(True, await binding_limits(context, account), warnings)
 

@@ -4,10 +4,13 @@ import re
 from collections.abc import Mapping
 
 from budget_middleware.core.accounts import canonical_pattern
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import PERIODS, Period
 
 NO_LIMIT = "-"
 """Stands for a limit that is lifted."""
+
+STORED_PERIODS = tuple(period for period in PERIODS if period is not Period.MINUTE)
+"""Those that a runtime limit may have: one field each of a pattern, which workers of other versions know too."""
 
 # Most are so, and an operator who lists 100,000 of them does not wait for a closer look.
 _PLAIN_PATTERN = re.compile(r"key:[0-9a-f]{16}|(?!key:|global:)[a-z][a-z0-9_-]*:[A-Za-z0-9._/@:]{1,200}")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.core.windows import PERIODS
 from budget_middleware.stores.base import REPORTED_CHANGES_MAX, KnownLimits, LimitKey, LimitNews, WrittenBack
+from budget_middleware.stores.limit_fields import STORED_PERIODS
 
 
 class LimitTable:
@@ -38,7 +38,7 @@ class LimitTable:
 
     def news(self, patterns: Iterable[str], *, since_version: int, generation: str) -> LimitNews:
         changed = self._changed_since(since_version)
-        asked = {(pattern, period) for pattern in patterns for period in PERIODS} | (changed or frozenset())
+        asked = {(pattern, period) for pattern in patterns for period in STORED_PERIODS} | (changed or frozenset())
         return LimitNews(
             generation,
             self.version,
@@ -53,7 +53,7 @@ class LimitTable:
         is_same_store = known.generation == generation
         written: dict[LimitKey, int] = {}
         for pattern, amounts in known.limits.items():
-            for period in PERIODS:
+            for period in STORED_PERIODS:
                 key = (pattern, period)
                 is_same = amounts.get(period, _NOTHING) == self.limits.get(key, _NOTHING)
                 if is_same or not self._is_older_here(key, known.version, is_same_store=is_same_store):

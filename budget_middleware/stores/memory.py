@@ -10,7 +10,7 @@ from itertools import islice
 from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import (
     LEARNT_MS,
     LIMITS_PAGE,
@@ -23,6 +23,7 @@ from budget_middleware.stores.base import (
     Topic,
     WrittenBack,
 )
+from budget_middleware.stores.limit_fields import STORED_PERIODS
 from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.memory_tables import MemoryTables
 from budget_middleware.stores.table_store import TableStore
@@ -102,7 +103,7 @@ class MemoryStore(TableStore):
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
         pattern = canonical_pattern(account)
-        keys = [(pattern, each) for each in (PERIODS if period is None else (period,))]
+        keys = [(pattern, each) for each in (STORED_PERIODS if period is None else (period,))]
         with self._transaction:
             self._limits.clear(keys, now_ms=self._clock_ms())
             return self._put_limits_version()

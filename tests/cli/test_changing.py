@@ -5,9 +5,10 @@ import getpass
 import pytest
 
 from budget_middleware.core.model import Balance, Status, Target
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
 from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.limit_fields import STORED_PERIODS
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
 from tests.stores.verbs import adjust, figures, finalize, reserve, target
@@ -48,7 +49,7 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
         (("key:*", "1/day"), {("key:*", Period.DAY): 10**9}),
         (("model+key:gpt-4o+*", "2/day"), {("key+model:*+gpt-4o", Period.DAY): 2 * 10**9}),
         (("global", "0/total"), {("global", Period.TOTAL): 0}),
-        (("key:%61bcabc0000000000", "none"), {("key:abcabc0000000000", period): None for period in PERIODS}),
+        (("key:%61bcabc0000000000", "none"), {("key:abcabc0000000000", period): None for period in STORED_PERIODS}),
     ],
 )
 async def test_patterns_are_stored_as_the_gateway_reads_them(

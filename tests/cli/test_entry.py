@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from budget_middleware.core.model import Target
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import ACCEPTED_PERIODS, PERIODS, Period
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust
@@ -102,13 +102,17 @@ PARSED = [
 CARRIED_OUT = [
     (
         ("adjust", "key:abcabc0000000000", "-5", *REASON, "--window", "fortnight"),
-        "'fortnight' is not a period; accepted are hour, day, week, month, year, total",
+        f"'fortnight' is not a period; accepted are {ACCEPTED_PERIODS}",
     ),
     (
         ("adjust", "key:abcabc0000000000", "-5", *REASON, "--window", "month:2026-13"),
         "'2026-13' is not the id of a window of period month in UTC; accepted is the form 2026-11",
     ),
     (("limit", "set", "global", "5"), f"'5' is not a limit; {AMOUNTS}, with a period of {', '.join(PERIODS)}"),
+    (
+        ("limit", "set", "global", "5/day", "5/minute"),
+        f"a limit per minute stands in BUDGET_LIMITS only; runtime limits have a period of {', '.join(PERIODS[1:])}",
+    ),
     (("limit", "set", "global", ""), f"no amount is named; {AMOUNTS}"),
 ]
 

@@ -81,7 +81,7 @@ def test_the_same_limit_may_be_written_twice() -> None:
             "key=10",
             "'10' is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none, with a",
         ),
-        ("key=10/fortnight", "with a period of hour, day, week, month, year, total"),
+        ("key=10/fortnight", "with a period of minute, hour, day, week, month, year, total"),
         ("key=10/Day", "'10/Day' is not a limit"),
         ("key=10/day/day", "is not a limit"),
         ("key=-1/day", "'-1/day' is not a limit; accepted are USD/PERIOD from 0 upwards"),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import REPORTED_CHANGES_MAX, KnownLimits, Retention, Store
+from budget_middleware.stores.limit_fields import STORED_PERIODS
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
@@ -206,9 +207,9 @@ async def test_limits_without_their_version_are_not_taken_for_none(
 
 @pytest.mark.parametrize("one_more", [False, True])
 async def test_whoever_missed_too_many_changes_is_told_that_any_may_have_changed(store: Store, one_more: bool):
-    for number in range(REPORTED_CHANGES_MAX // len(PERIODS)):
+    for number in range(REPORTED_CHANGES_MAX // len(STORED_PERIODS)):
         await store.clear_limit(f"key:{number}", period=None)
-    for period in PERIODS[: REPORTED_CHANGES_MAX % len(PERIODS) + one_more]:
+    for period in STORED_PERIODS[: REPORTED_CHANGES_MAX % len(STORED_PERIODS) + one_more]:
         await store.set_limit("key:last", period=period, limit_nanos=5)
     changed = (await store.limit_news([], since_version=0)).changed
     assert changed is None if one_more else changed is not None and len(changed) == REPORTED_CHANGES_MAX

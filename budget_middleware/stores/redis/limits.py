@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.core.windows import PERIODS
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, RuntimeLimits, WrittenBack
 from budget_middleware.stores.limit_fields import (
+    STORED_PERIODS,
     pack_limit,
     pack_limit_field,
     unpack_limit_field,
@@ -21,7 +21,7 @@ from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import outages_named
 from budget_middleware.stores.redis.reads import RedisReads
 
-_PERIODS = " ".join(PERIODS)
+_PERIODS = " ".join(STORED_PERIODS)
 _NO_LIMIT_KNOWN = "."
 
 _INDEXED_AT_ONCE, _INDEX_PAUSE_S = 250, 0.01
@@ -43,7 +43,7 @@ class RedisLimits(RedisReads):
         return RuntimeLimits(version, limits)
 
     async def limit_news(self, patterns: Sequence[str], *, since_version: int) -> LimitNews:
-        fields = [pack_limit_field(pattern, period) for pattern in patterns for period in PERIODS]
+        fields = [pack_limit_field(pattern, period) for pattern in patterns for period in STORED_PERIODS]
         reply = await self._call("limit_news", "", str(since_version), " ".join(fields))
         with outages_named():
             return _news_of(reply, fields)
@@ -67,7 +67,7 @@ class RedisLimits(RedisReads):
     async def write_back_limits(self, known: KnownLimits) -> WrittenBack:
         words: list[str] = []
         for pattern, amounts in known.limits.items():
-            limits = " ".join(pack_limit(amounts[p]) if p in amounts else _NO_LIMIT_KNOWN for p in PERIODS)
+            limits = " ".join(pack_limit(amounts[p]) if p in amounts else _NO_LIMIT_KNOWN for p in STORED_PERIODS)
             words += (pattern, shape_of(pattern), limits)
         version, changed = await self._call(
             "write_back_limits",

@@ -17,10 +17,10 @@ from budget_middleware.core.model import (
     Repair,
     Reserve,
 )
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import StoreRefused
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
-from budget_middleware.stores.limit_fields import pack_limit, pack_limit_field
+from budget_middleware.stores.limit_fields import STORED_PERIODS, pack_limit, pack_limit_field
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
@@ -137,7 +137,7 @@ class RedisStore(RedisLimits):
         return await self._change_limits(pack_limit(limit_nanos), canonical_pattern(account), (period,))
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
-        periods = PERIODS if period is None else (period,)
+        periods = STORED_PERIODS if period is None else (period,)
         return await self._change_limits("", canonical_pattern(account), periods)
 
     async def _change_limits(self, limit: str, pattern: str, periods: Sequence[Period]) -> int:
