@@ -33,7 +33,7 @@ def _sentences(counter: ExplainedCounter) -> Iterator[str]:
         yield f"  {came_before}"
     for status in Status:
         if status in counter.changes:
-            whom = _by_whom(counter) if status is Status.ADJUSTED else ""
+            whom = _WHOM[status](counter) if status in _WHOM else ""
             yield f"  {_SAYS[status](counter.changes[status])}{whom}."
     if counter.oldest_hold_age_s is not None:
         yield (
@@ -98,6 +98,7 @@ _SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
     ),
     Status.EXPIRED: _expired,
     Status.ADJUSTED: lambda share: counted(share.count, "adjustment"),
+    Status.TRANSFERRED: lambda share: counted(share.count, "transfer"),
     Status.REPAIRED: lambda share: (
         f"{counted(share.count, 'repair')} of {format_amount(share.spent)} spent"
         f" and {format_amount(share.reserved)} reserved"
@@ -107,6 +108,21 @@ _SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
 
 def _by_whom(counter: ExplainedCounter) -> str:
     return f": {', '.join(f'{format_amount(amount)} {who}' for who, amount in counter.adjusted_by)}"
+
+
+def _with_whom(counter: ExplainedCounter) -> str:
+    """What an account gave counts as spent; what it got is below 0."""
+    moved = (
+        f"{format_amount(amount.negated)} from {who}" if amount.startswith("-") else f"{format_amount(amount)} to {who}"
+        for who, amount in counter.transferred_with
+    )
+    return f": {', '.join(moved)}"
+
+
+_WHOM: Mapping[Status, Callable[[ExplainedCounter], str]] = {
+    Status.ADJUSTED: _by_whom,
+    Status.TRANSFERRED: _with_whom,
+}
 
 
 def _refused(refusals: RefusalSum) -> str:

@@ -1,4 +1,4 @@
-"""`adjust` and `release`: the changes that an operator may make, and the figures after them."""
+"""`adjust`, `transfer` and `release`: the changes that an operator may make, and the figures after them."""
 
 from argparse import Namespace
 from typing import Any
@@ -10,10 +10,12 @@ from budget_middleware.operations.adjustments import adjust
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import UnknownFate
 from budget_middleware.operations.holds import release_hold
+from budget_middleware.operations.transfers import transfer
 
 
 def add_to(commands: Any) -> None:
     _add_adjust(commands)
+    _add_transfer(commands)
     _add_release(commands)
 
 
@@ -37,6 +39,25 @@ def _add_adjust(commands: Any) -> None:
         metavar="PERIOD[:ID]",
         help="only this window, such as month:2026-11; without an id the current one",
     )
+
+
+def _add_transfer(commands: Any) -> None:
+    command = add_command(
+        commands,
+        "transfer",
+        on_state(_transfer),
+        says="Move budget from one account to another, if the first has so much available.",
+        more="It counts as spent by the one and is taken from what the other has spent, in one atomic step.",
+    )
+    add_new(command)
+    command.add_argument("source", metavar="FROM", type=account)
+    command.add_argument("destination", metavar="TO", type=account)
+    command.add_argument("amount", metavar="USD", type=amount, help="such as 25")
+    command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
+    command.add_argument(
+        "--period", metavar="PERIOD", help="of which limits, such as month; needed where both have several in common"
+    )
+    command.add_argument("--window", metavar="ID", help="this window, such as 2026-11, and not the current one")
 
 
 def _add_release(commands: Any) -> None:
@@ -68,6 +89,29 @@ async def _adjust(context: OperatorContext, arguments: Namespace) -> int:
         ) from None
     warn(adjustment.warnings)
     print_rows(adjustment.changes, in_json=arguments.json, if_none="nothing changed")
+    return 0
+
+
+async def _transfer(context: OperatorContext, arguments: Namespace) -> int:
+    source, destination = arguments.source, arguments.destination
+    try:
+        done = await transfer(
+            context,
+            source,
+            destination,
+            arguments.amount,
+            reason=arguments.reason,
+            period=arguments.period,
+            window=arguments.window,
+            is_new=arguments.new,
+        )
+    except UnknownFate as error:
+        raise UnknownFate(f"{error}; before you repeat it, look in `journal {source}` whether it was booked") from None
+    warn(done.warnings)
+    if done.why_not:
+        print_error(f"not transferred: {done.why_not}")
+        return 1
+    print_rows(done.changes, in_json=arguments.json, if_none="nothing changed")
     return 0
 
 

@@ -37,6 +37,7 @@ class Op(FastStrEnum):
     GROW = "grow"
     EXPIRE = "expire"
     ADJUST = "adjust"
+    TRANSFER = "transfer"
 
 
 class Status(FastStrEnum):
@@ -68,6 +69,7 @@ class Status(FastStrEnum):
     EXTENDED = "extended"
     EXPIRED = "expired"
     ADJUSTED = "adjusted"
+    TRANSFERRED = "transferred"
     REPAIRED = "repaired"
     UNKNOWN = "unknown"
 
@@ -91,10 +93,14 @@ OPS: Mapping[Status, Op] = MappingProxyType(
         Status.GROWN: Op.GROW,
         Status.EXPIRED: Op.EXPIRE,
         Status.ADJUSTED: Op.ADJUST,
+        Status.TRANSFERRED: Op.TRANSFER,
         Status.REPAIRED: Op.ADJUST,
     }
 )
 """Which verb has changed counters where the journal has such a status."""
+
+BOOKED_BY_HAND = frozenset({Status.ADJUSTED, Status.TRANSFERRED})
+"""Operators' own bookings: they count as *adjusted* beside *spent*."""
 
 RETURNS_RECORDED = frozenset(
     {
@@ -197,11 +203,15 @@ class Reservation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """What is remembered of an adjust."""
+    """What is remembered of an adjust or a transfer.
+
+    Of a transfer the first ``n_sources`` of the targets gave the amount to the others.
+    """
 
     id: str
     targets: tuple[Target, ...]
     amount: Amounts
+    n_sources: int = 0
 
 
 class Rejection(NamedTuple):
@@ -332,6 +342,36 @@ class Adjust:
 
 
 @dataclass(frozen=True, slots=True)
+class Transfer:
+    """Move ``amount`` of what may be spent: *spent* of every source grows by it, that of every destination shrinks.
+
+    Both in one step, and only if every source has so much available within its limit. ``any_window`` as in Adjust.
+    ValueError for an amount below 0, for nobody on a side, and for a counter on both.
+    """
+
+    id: str
+    sources: tuple[Target, ...]
+    destinations: tuple[Target, ...]
+    amount: Amounts
+    any_window: bool = False
+    trace: str = ""
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.amount) < 0:
+            raise ValueError(f"{self.amount} is no amount to transfer: none of it may be negative")
+        if not (self.sources and self.destinations):
+            raise ValueError("a transfer needs somebody who gives and somebody who gets")
+        if {target.counter for target in self.sources} & {target.counter for target in self.destinations}:
+            raise ValueError("a counter cannot transfer to itself")
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All that it books on, the sources first."""
+        return self.sources + self.destinations
+
+
+@dataclass(frozen=True, slots=True)
 class Repair:
     """Book what an audit found missing on one counter: ``spent`` (negative: it shows too much) on *spent*.
 
@@ -402,8 +442,8 @@ class Answer(NamedTuple):
 
     ``recorded`` is what was known of the id, with the statuses of RETURNS_RECORDED. The call wrote ``written`` entries
     to the journal, the last of them at ``seq``; ``entries`` are those that the verb asked for. ``balances`` are the
-    figures after the call of the counters that a reserve or grow held on, and that an ending or adjust booked on, in
-    order.
+    figures after the call of the counters that a reserve or grow held on, and that an ending, adjust or transfer booked
+    on, in order.
     """
 
     status: Status

@@ -18,7 +18,7 @@ tables of a store, the Lua scripts repeat it, and one conformance suite holds th
       \---finalize---> FINALIZED (unreserved)   \---release---> RELEASED (tombstone)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from operator import sub
 from types import MappingProxyType
@@ -39,6 +39,7 @@ from budget_middleware.core.model import (
     State,
     Status,
     Target,
+    Transfer,
 )
 from budget_middleware.core.units import NOTHING, Amounts
 
@@ -270,12 +271,41 @@ def _without_limits(targets: tuple[Target, ...]) -> tuple[Target, ...]:
 def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
     """Correct *spent* by hand, once an id."""
     if known is not None:
-        same = known.amount == verb.amount and _accounts(known.targets) == _accounts(verb.targets)
+        same = not known.n_sources and _is_same_adjustment(known, verb.targets, verb.amount)
         return Decision(Status.DUPLICATE if same else Status.CONFLICT)
     if not verb.any_window and _is_outside(verb.targets, now_ms):
         return Decision(Status.STALE_WINDOW)
     changes = [(target, verb.amount[target.place]) for target in verb.targets]
-    return Decision(Status.ADJUSTED, postings=tuple(Posting(target, spent, 0) for target, spent in changes if spent))
+    return Decision(Status.ADJUSTED, postings=_spent_postings(changes))
+
+
+def _is_same_adjustment(known: Adjustment, targets: Sequence[Target], amount: Amounts) -> bool:
+    """Of a transfer also the same accounts give."""
+    n = known.n_sources
+    given, got = (known.targets[:n], targets[:n]), (known.targets[n:], targets[n:])
+    return known.amount == amount and all(_accounts(one) == _accounts(other) for one, other in (given, got))
+
+
+def transfer(
+    known: Adjustment | None, verb: Transfer, *, balances: Sequence[Balance], leases_due: bool, now_ms: int
+) -> Decision:
+    """Move what may be spent from some counters to others, once an id. ``balances`` are those of the sources."""
+    if known is not None:
+        same = known.n_sources == len(verb.sources) and _is_same_adjustment(known, verb.targets, verb.amount)
+        return Decision(Status.DUPLICATE if same else Status.CONFLICT)
+    if not verb.any_window and _is_outside(verb.targets, now_ms):
+        return Decision(Status.STALE_WINDOW)
+    rejection = find_rejection(verb.sources, balances, asked=verb.amount)
+    if rejection is not None:
+        is_freed_soon = rejection.is_held and leases_due
+        return Decision(Status.LEASES_DUE) if is_freed_soon else Decision(Status.REJECTED, rejection=rejection)
+    changes = [(target, verb.amount[target.place]) for target in verb.sources]
+    changes += [(target, -verb.amount[target.place]) for target in verb.destinations]
+    return Decision(Status.TRANSFERRED, postings=_spent_postings(changes))
+
+
+def _spent_postings(changes: Iterable[tuple[Target, int]]) -> tuple[Posting, ...]:
+    return tuple(Posting(target, spent, 0) for target, spent in changes if spent)
 
 
 def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, ...]:

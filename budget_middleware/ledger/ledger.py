@@ -19,7 +19,7 @@ from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Answer, Finalize, Rejection, Release, Reservation, Target
 from budget_middleware.core.payers import Payers
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger.adjusting import adjust
+from budget_middleware.ledger.adjusting import adjust, transfer
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.parts import LedgerParts
@@ -189,6 +189,34 @@ class Ledger(LedgerParts):
             reason=reason,
             id_=id_,
             bill=bill,
+            calls=self._calls,
+            time_limit=self._timeout,
+        )
+
+    async def transfer(
+        self,
+        source: Claim,
+        destination: Claim,
+        *,
+        amount: Amounts,
+        reason: str,
+        targets: tuple[Target, Target] | None = None,
+    ) -> Answer:
+        """Move what may be spent from one claim's current window to another's, or between the targets that are named.
+
+        The answer is REJECTED where the source has less available within its limit.
+        """
+
+        def parties() -> tuple[Target, Target]:
+            giver, getter = self._reserving.targets((source, destination))
+            return giver, getter
+
+        return await transfer(
+            self.store,
+            (lambda: targets) if targets else parties,
+            amount=amount,
+            any_window=targets is not None,
+            reason=reason,
             calls=self._calls,
             time_limit=self._timeout,
         )

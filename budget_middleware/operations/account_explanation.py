@@ -18,6 +18,7 @@ from budget_middleware.operations.values import NOT_IN_JSON, Figure, Omitted, fi
 # In the order in which a wrong number is usually found.
 _KINDS_OF_CHANGES = (
     Status.ADJUSTED,
+    Status.TRANSFERRED,
     Status.REPAIRED,
     Status.EXPIRED,
     Status.FINALIZED_LATE,
@@ -63,6 +64,7 @@ class ExplainedCounter(CounterRow):
     held: Figure = field(metadata=NOT_IN_JSON)
     oldest_hold_age_s: float | None = field(metadata=NOT_IN_JSON)
     adjusted_by: tuple[tuple[str, Figure], ...] = field(metadata=NOT_IN_JSON)
+    transferred_with: tuple[tuple[str, Figure], ...] = field(metadata=NOT_IN_JSON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def _explained(facts: AccountFacts, view: CounterView, row: CounterRow) -> Expla
         held=figure(sum(hold.held.of(unit) for hold in held), unit),
         oldest_hold_age_s=(facts.now_ms - held[0].created_ms) / 1000 if held else None,
         adjusted_by=tuple(_adjusted_by(facts, view.counter)),
+        transferred_with=tuple(_transferred_with(facts, view.counter)),
     )
 
 
@@ -160,6 +163,17 @@ def _adjusted_by(facts: AccountFacts, counter: Counter) -> Iterator[tuple[str, F
             who = who_gave(entry.reason)
             amounts[who] = amounts.get(who, 0) + entry.spent_delta
     return ((who, figure(amount, counter.unit)) for who, amount in amounts.items())
+
+
+def _transferred_with(facts: AccountFacts, counter: Counter) -> Iterator[tuple[str, Figure]]:
+    """To whom it gave how much in all; from whom it got something that is below 0."""
+    amounts: dict[tuple[str, bool], int] = {}
+    for entry in facts.entries:
+        if entry.counter == counter and entry.status is Status.TRANSFERRED:
+            who = " ".join(facts.others(facts.accounts_of[entry.reservation_id]))
+            way = (who, entry.spent_delta < 0)
+            amounts[way] = amounts.get(way, 0) + entry.spent_delta
+    return ((who, figure(amount, counter.unit)) for (who, _), amount in amounts.items())
 
 
 def _hold(facts: AccountFacts, hold: Reservation, template: str | None) -> AccountHold:

@@ -148,6 +148,9 @@ def _outcome(life: _Life) -> str:
         return f"its lease expired, and no ending has come since; it has booked {format_amounts(life.booked)}."
     if Status.RESERVED in life.statuses:
         return "its lease has expired; the next verb on its counters will release what it held."
+    if Status.TRANSFERRED in life.statuses:
+        parties = dict.fromkeys(entry.counter.account for entry in life.entries)
+        return f"an operator's transfer of {format_amounts(life.booked)}: {' to '.join(parties)}."
     return f"an operator's change of {format_amounts(life.booked)}."
 
 

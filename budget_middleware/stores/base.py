@@ -23,6 +23,7 @@ from budget_middleware.core.model import (
     Reservation,
     Reserve,
     Status,
+    Transfer,
 )
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Unit
@@ -226,6 +227,10 @@ class Store(Protocol):
     async def grow(self, verb: Grow) -> Answer: ...
     async def expire(self, verb: Expire) -> Answer: ...
     async def adjust(self, verb: Adjust) -> Answer: ...
+
+    async def transfer(self, verb: Transfer) -> Answer:
+        """TRANSFERRED, or REJECTED if a source has less than the amount available within its limit."""
+        ...
 
     async def repair(self, verb: Repair) -> Answer:
         """Lead a counter to what an audit found; REPAIRED with an entry, or DUPLICATE if somebody was faster."""

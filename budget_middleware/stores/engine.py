@@ -26,6 +26,7 @@ from budget_middleware.core.model import (
     Repair,
     Reserve,
     Status,
+    Transfer,
 )
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.stores.base import Retention, StoreRefused
@@ -111,6 +112,23 @@ class Engine:
             self._tables.put_adjustment(made, forget_ms=now_ms + self._retention.remember_ms)
             call.apply(Op.ADJUST, verb.id, decision, reason=verb.reason, bill=verb.bill)
         return call.answer(decision, targets=verb.targets)
+
+    def transfer(self, verb: Transfer, *, now_ms: int) -> Answer:
+        call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)
+        targets = verb.targets
+        call.expire_due_on(targets)
+        decision = transitions.transfer(
+            self._tables.adjustment(verb.id),
+            verb,
+            balances=call.balances(verb.sources),
+            leases_due=call.leases_due(verb.sources),
+            now_ms=now_ms,
+        )
+        if decision.status is Status.TRANSFERRED:
+            made = Adjustment(verb.id, targets, verb.amount, n_sources=len(verb.sources))
+            self._tables.put_adjustment(made, forget_ms=now_ms + self._retention.remember_ms)
+            call.apply(Op.TRANSFER, verb.id, decision, reason=verb.reason)
+        return call.answer(decision, targets=targets)
 
     def repair(self, verb: Repair, *, now_ms: int) -> Answer:
         call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)

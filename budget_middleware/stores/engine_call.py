@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.model import (
+    BOOKED_BY_HAND,
     RETURNS_RECORDED,
     Answer,
     Balance,
@@ -89,7 +90,7 @@ class EngineCall:
             self._tables.put(becomes, forget_ms=self._forget_ms(becomes, decision.status))
         if postings:
             figures = self._book(postings)
-            if decision.status is Status.ADJUSTED:
+            if decision.status in BOOKED_BY_HAND:
                 self._add_to_adjusted(postings)
             step = (op, id_, decision)
             self._append_step(*step, figures=figures, reserve_trace=reserve_trace, reason=reason, bill=bill)

@@ -23,6 +23,7 @@ from budget_middleware.core.model import (
     Repair,
     Reservation,
     Reserve,
+    Transfer,
 )
 from budget_middleware.stores.base import Retention
 from budget_middleware.stores.engine import Engine
@@ -80,6 +81,10 @@ class TableStore:
     async def adjust(self, verb: Adjust) -> Answer:
         with self._transaction:
             return self._engine.adjust(verb, now_ms=self._clock_ms())
+
+    async def transfer(self, verb: Transfer) -> Answer:
+        with self._transaction:
+            return self._engine.transfer(verb, now_ms=self._clock_ms())
 
     async def repair(self, verb: Repair) -> Answer:
         with self._transaction:

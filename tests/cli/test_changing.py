@@ -183,3 +183,41 @@ async def test_a_limit_of_one_account_is_changed_without_reading_all(cli: RunCli
     ran = cli("limit", "clear", KEY, "day")
     assert (ran.code, ran.err) == (0, "")
     assert "10.00/month" in ran.out
+
+
+async def test_a_transfer(cli: RunCli, store: RedisStore, now_ms: int):
+    giver, getter = (target(f"team:{name}", at_ms=now_ms) for name in ("a", "b"))
+    await store.adjust(adjust("a1", "1", giver, getter))
+    settings = {"BUDGET_LIMITS": "team=10/month", "BUDGET_ACCOUNTS": "team=header:x-team"}
+    ran = cli("transfer", "team:a", "team:b", "2.5", "--reason", "they need it", **settings)
+    assert (ran.code, ran.err) == (0, "")
+    assert [line.split() for line in ran.out.splitlines()[1:]] == [
+        ["3", "team:a", "month", giver.window.id, "1.00", "3.50"],
+        ["4", "team:b", "month", giver.window.id, "1.00", "-1.50"],
+    ]
+    entries = await store.latest(count=2)
+    assert {(entry.status, entry.reason) for entry in entries} == {(Status.TRANSFERRED, f"by {WHO}: they need it")}
+    ran = cli("transfer", "team:a", "team:b", "7", "--reason", "more", **settings)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        f"budget-middleware: not transferred: team:a month {giver.window.id} has $6.50 available:"
+        " limit $10.00, spent $3.50, reserved $0.00\n"
+    )
+    ran = cli("transfer", "team:b", "team:a", "0.5", "--reason", "back", "--json", **settings)
+    assert [(row["account"], row["spent_usd"]) for row in ran.json] == [("team:b", "-1.00"), ("team:a", "3.00")]
+
+    story = cli("explain", "team:a", **settings).out
+    assert "  2 transfers: $2.50 to team:b, $0.50 from team:b." in story
+    told = cli("explain", entries[0].reservation_id, **settings).out
+    assert "an operator's transfer of $2.50: team:a to team:b." in told
+    assert cli("audit", **settings).code == 0
+
+
+def test_a_transfer_of_unknown_fate(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
+    async def lost(*_: object, **__: object) -> None:
+        raise StoreUnavailable("no answer within 5 s")
+
+    monkeypatch.setattr(Ledger, "transfer", lost)
+    ran = cli("transfer", "team:a", "team:b", "5", "--reason", "x", "--new", BUDGET_LIMITS="team=10/month")
+    assert ran.code == 2
+    assert "before you repeat it, look in `journal team:a` whether it was booked" in ran.err

@@ -34,6 +34,7 @@ NO_STATE = (
         ("explain", "0" * 32),
         ("limit", "list"),
         ("adjust", "key:aaaaaa0000000000", "1", *REASON),
+        ("transfer", "team:a", "team:b", "1", *REASON),
         ("release", "r1", *REASON),
     ],
 )
@@ -170,7 +171,7 @@ def test_help_and_documentation_tell_every_command(cli: RunCli):
     ran = cli("--help")
     documentation = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
     commands = re.findall(r"^    ([a-z-]+) ", ran.out, re.MULTILINE)
-    assert (ran.code, ran.err, len(commands)) == (0, "", 14)
+    assert (ran.code, ran.err, len(commands)) == (0, "", 15)
     for command in commands:
         assert f"\n## `{command}" in documentation
 

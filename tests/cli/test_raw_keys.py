@@ -39,6 +39,8 @@ async def test_f60_no_command_takes_a_raw_token_for_a_key(
         ("limit", "set", "{}", "10/day"),
         ("limit", "clear", "{}"),
         ("adjust", "{}", "1", *REASON),
+        ("transfer", "{}", "global", "1", *REASON),
+        ("transfer", "global", "{}", "1", *REASON),
         ("status", "{}"),
         ("journal", "{}"),
         ("explain", "{}"),

@@ -21,7 +21,7 @@ FAULTS = (
         "spent + reserved + estimate > limit:",
         "spent + reserved + estimate > limit + 1:",
     ),
-    Fault("limit is off by one in Lua", "stores/lua/reserve.lua", "if shortfall > 0 then", "if shortfall > 1 then"),
+    Fault("limit is off by one in Lua", "stores/lua/_rejections.lua", "if shortfall > 0 then", "if shortfall > 1 then"),
     Fault(
         "what others hold is not counted",
         "core/transitions.py",
@@ -36,7 +36,7 @@ FAULTS = (
     ),
     Fault(
         "only the first limit binds",
-        "stores/lua/reserve.lua",
+        "stores/lua/_rejections.lua",
         "if target.limit and estimate > 0 then",
         "if target.limit and estimate > 0 and index == 1 then",
     ),
@@ -314,15 +314,46 @@ FAULTS = (
     ),
     Fault(
         "an adjust is booked twice",
-        "stores/lua/adjust.lua",
+        "stores/lua/_adjustments.lua",
         "  call('SET', key, text, 'PX', REMEMBER_MS)\n",
         "",
     ),
     Fault(
         "adjustments are not told apart",
-        "stores/lua/adjust.lua",
+        "stores/lua/_adjustments.lua",
         "do add(change.target.counter, 'adjusted', change.spent) end",
         "do touch(change.target, NOW) end",
+    ),
+    # Transfers.
+    Fault(
+        "a transfer gives what is not there",
+        "stores/lua/transfer.lua",
+        "  if worst then\n",
+        "  if worst and worst.is_spent then\n",
+    ),
+    Fault(
+        "a transfer takes and gives nothing",
+        "stores/lua/transfer.lua",
+        "changes_of(destinations, '', amount, '', '')",
+        "{}",
+    ),
+    Fault(
+        "a transfer the other way is the same in Lua",
+        "stores/lua/transfer.lua",
+        "      and parties_of(known_targets, #sources) == parties_of(packed, #sources)\n",
+        "",
+    ),
+    Fault(
+        "a transfer the other way is the same",
+        "core/transitions.py",
+        "for one, other in (given, got))",
+        "for one, other in ())",
+    ),
+    Fault(
+        "a transfer is an adjustment of all",
+        "stores/engine_call.py",
+        "if decision.status in BOOKED_BY_HAND:",
+        "if decision.status is Status.ADJUSTED:",
     ),
     # What came to nothing.
     Fault(
@@ -1143,7 +1174,7 @@ FAULTS = (
     Fault(
         "an adjustment of the previous format is booked again",
         "stores/lua/_adjustments.lua",
-        "return previous_adjustment(key)",
+        "return targets, amount, ''",
         "return nil",
     ),
     Fault(
@@ -1196,7 +1227,7 @@ FAULTS = (
     ),
     Fault(
         "limits of all units are held against the amount of the first",
-        "stores/lua/reserve.lua",
+        "stores/lua/_rejections.lua",
         "    if target.unit ~= unit then\n",
         "    if not unit then\n",
     ),
@@ -1234,7 +1265,7 @@ FAULTS = (
     Fault(
         "the engine counts repairs as adjustments",
         "stores/engine_call.py",
-        "            if decision.status is Status.ADJUSTED:\n",
+        "            if decision.status in BOOKED_BY_HAND:\n",
         "            if op is Op.ADJUST:\n",
     ),
     Fault(
@@ -1318,8 +1349,8 @@ FAULTS = (
     Fault(
         "an adjustment of nothing keeps a counter in Lua",
         "stores/lua/adjust.lua",
-        "  book(changes, NOW)\n",
-        "  book(changes, NOW)\n  for _, target in ipairs(targets) do touch(target, NOW, true) end\n",
+        "  book_by_hand(changes)\n",
+        "  book_by_hand(changes)\n  for _, target in ipairs(targets) do touch(target, NOW, true) end\n",
     ),
     Fault(
         "a script that the server forgot is an outage",

@@ -17,7 +17,7 @@ def draw(seed: int) -> Plan:
     length_ms = rng.choice((4_000, 15_000, 40_000))
     lease_s = rng.choice((3, 6, 12))
     faults = rng.sample(list(Fault), rng.randint(0, len(Fault)))
-    kinds = rng.sample(list(Kind), rng.randint(0, 6))
+    kinds = rng.sample([kind for kind in Kind if kind is not Kind.TRANSFER], rng.randint(0, 6))
     chance = rng.choice((0.02, 0.1, 0.4))
     # Whatever comes in bursts meets the others' holds at the limit.
     spread_ms = rng.choice((length_ms, 40))
@@ -100,7 +100,12 @@ def _event(
         case Kind.LIMIT:
             return Event(at_ms, kind, rng.randrange(3), amount=rng.choice((-1, 0, 1, 3, 10)), number=number)
         case Kind.ADJUST:
-            return Event(at_ms, kind, rng.randrange(3), amount=rng.choice((-700_000, 300_000)), number=number)
+            key, amount = rng.randrange(3), rng.choice((-700_000, 300_000))
+            # Every other one moves the amount to another key instead, and all else is drawn as without transfers.
+            moves = number % 2 == 1
+            return Event(
+                at_ms, Kind.TRANSFER if moves else kind, key, amount=abs(amount) if moves else amount, number=number
+            )
         case Kind.OPERATOR_RELEASE:
             return Event(at_ms, kind, rng.randint(1, max(1, requests)), number=number)
         case Kind.FAILOVER:

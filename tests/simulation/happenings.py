@@ -25,7 +25,10 @@ STANDSTILL_MS, BETWEEN_MS = 600, 20
 
 
 class Happenings:
-    """Plays the events. ``adjusts`` holds the answer to each operator's adjust that got one, by its number."""
+    """Plays the events.
+
+    ``adjusts`` holds the answer to each operator's adjust or transfer that got one, by its number.
+    """
 
     def __init__(self, world: World) -> None:
         self.met: Tally[str] = Tally()
@@ -41,7 +44,7 @@ class Happenings:
         match event.kind:
             case Kind.KILL | Kind.PAUSE | Kind.LAG | Kind.RESTART | Kind.SKEW:
                 self._befall_worker(event)
-            case Kind.LIMIT | Kind.ADJUST | Kind.OPERATOR_RELEASE:
+            case Kind.LIMIT | Kind.ADJUST | Kind.TRANSFER | Kind.OPERATOR_RELEASE:
                 self._operator.begin(self._run_errand(event), number=event.number)
             case _:
                 self._befall_store(event)
@@ -107,6 +110,13 @@ class Happenings:
                 case Kind.ADJUST:
                     claim = Claim(account, Period.HOUR, None)
                     answer = await self._ledger.adjust([claim], amount=Amounts(usd=event.amount), reason="simulated")
+                    self.adjusts[event.number] = answer.status
+                case Kind.TRANSFER:
+                    limit_nanos = self._world.plan.limit_in_estimates * ESTIMATE_NANOS
+                    giver = Claim(account, Period.HOUR, limit_nanos)
+                    getter = Claim(account_of((event.about + 1) % 3), Period.HOUR, None)
+                    amount = Amounts(usd=event.amount)
+                    answer = await self._ledger.transfer(giver, getter, amount=amount, reason="simulated")
                     self.adjusts[event.number] = answer.status
                 case _:
                     for id_ in self._world.witness.ids_of(event.about):

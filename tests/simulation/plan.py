@@ -63,6 +63,8 @@ class Kind(StrEnum):
     STORE_CLOCK = "store clock"
     LIMIT = "limit"
     ADJUST = "adjust"
+    TRANSFER = "transfer"
+    """From a key to the next one."""
     OPERATOR_RELEASE = "operator release"
 
 
@@ -93,7 +95,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``amount`` is a skew in ms, a limit or an adjustment in nano-dollars; ``about`` a worker, a key or a request."""
+    """``amount`` is a skew in ms, a limit, an adjustment or a transfer in nano-dollars; ``about`` a worker, a key or a
+    request.
+    """
 
     at_ms: int
     kind: Kind

@@ -58,8 +58,9 @@ def judge(world: World) -> Losses:
         applied = sum(_number(id_) == number for id_ in truth.auditor.adjusts)
         require(applied <= 1, f"an adjust was applied {applied} times")
         is_lost = any(_number(id_) == number for lost in world.lost for id_ in lost.auditor.adjusts)
-        require(answer != "adjusted" or applied == 1 or is_lost, "an adjust was acknowledged and not applied")
-        losses.adjusts += answer == "adjusted" and applied == 0
+        is_acknowledged = answer in ("adjusted", "transferred")
+        require(not is_acknowledged or applied == 1 or is_lost, "an adjust was acknowledged and not applied")
+        losses.adjusts += is_acknowledged and applied == 0
     return losses
 
 

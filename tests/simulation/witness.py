@@ -15,7 +15,7 @@ from budget_middleware.stores.base import KnownLimits, WrittenBack
 from tests.stores.expected_state import Auditor, Fact
 from tests.stores.verbs import Verb
 
-VERBS = frozenset({"reserve", "finalize", "release", "extend", "grow", "expire", "adjust"})
+VERBS = frozenset({"reserve", "finalize", "release", "extend", "grow", "expire", "adjust", "transfer"})
 _DECIDED = frozenset({Status.RESERVED, Status.REJECTED})
 
 Limits = Mapping[tuple[str, Period], int]

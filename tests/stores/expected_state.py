@@ -16,6 +16,7 @@ from budget_middleware.core.model import (
     Release,
     Reserve,
     Target,
+    Transfer,
 )
 from budget_middleware.core.units import NOTHING, Amounts
 from tests.stores.verbs import Verb
@@ -49,7 +50,8 @@ class Auditor:
 
     def __init__(self) -> None:
         self.facts: dict[str, Fact] = {}
-        self.adjusts: dict[str, tuple[Amounts, tuple[Counter, ...]]] = {}
+        # The amount, on which counters it was added, and from which it was taken.
+        self.adjusts: dict[str, tuple[Amounts, tuple[Counter, ...], tuple[Counter, ...]]] = {}
         self.limits_version = 0
 
     def balance(self, counter: Counter) -> Balance:
@@ -59,7 +61,8 @@ class Auditor:
         return Balance(spent, sum(_of(counter, fact.held) for fact in facts))
 
     def adjusted(self, counter: Counter) -> int:
-        return sum(_of(counter, amount) for amount, counters in self.adjusts.values() if counter in counters)
+        adjusts = self.adjusts.values()
+        return sum(_of(counter, amount) * ((counter in gave) - (counter in got)) for amount, gave, got in adjusts)
 
     def held_by_kind(self) -> dict[tuple[str, str], int]:
         """By unit and kind; an account counts once for each of its units."""
@@ -72,7 +75,7 @@ class Auditor:
 
     def check(self, verb: Verb, answer: Answer, *, remember_ms: int) -> None:
         """Raises AssertionError if the answer is not the right one; else takes in what it means."""
-        fact = None if isinstance(verb, Adjust) else self.facts.get(verb.id)
+        fact = None if isinstance(verb, Adjust | Transfer) else self.facts.get(verb.id)
         was_pending = fact is not None and fact.state == "pending" and answer.now_ms < fact.deadline_ms
         self.take_expired(answer, by_operator=verb.id if isinstance(verb, Expire) else "")
         if fact is not None and fact.state == "pending" and not was_pending:
@@ -94,7 +97,9 @@ class Auditor:
             case Expire():
                 return self._expire_now(fact, was_pending=was_pending)
             case Adjust():
-                return self._adjust(verb, answer.now_ms)
+                return self._adjust(verb, verb.targets, (), answer.now_ms)
+            case Transfer():
+                return self._transfer(verb, answer)
 
     def take_expired(self, answer: Answer, *, by_operator: str = "") -> None:
         """A lease ends at its deadline or by an operator, and only then; what is due may be swept at any time."""
@@ -128,16 +133,11 @@ class Auditor:
             return "stale_window"
         if verb.limits_version != self.limits_version:
             return "stale_limits"
-        over, spent_over = self._shortfalls(verb)
+        over, spent_over = self._shortfalls(verb.targets, verb.asked)
         if over and not spent_over and self._is_due_on(verb.targets, now_ms):
             return "leases_due"
         if over and verb.enforce:
-            assert answer.rejection is not None
-            assert answer.rejection.is_held == (not spent_over)
-            # Of the first unit in which there is one, the largest.
-            worst = spent_over or over
-            unit = next(unit for unit in UNITS if unit in worst)
-            assert (answer.rejection.target.counter.unit, answer.rejection.shortfall) == (unit, max(worst[unit]))
+            self._check_rejection(answer, over, spent_over)
             return "rejected"
         assert (answer.rejection is not None) == bool(over)
         self.facts[verb.id] = Fact(
@@ -150,12 +150,22 @@ class Auditor:
         )
         return "reserved"
 
-    def _shortfalls(self, verb: Reserve) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    def _check_rejection(self, answer: Answer, over: dict[str, list[int]], spent_over: dict[str, list[int]]) -> None:
+        assert answer.rejection is not None
+        assert answer.rejection.is_held == (not spent_over)
+        # Of the first unit in which there is one, the largest.
+        worst = spent_over or over
+        unit = next(unit for unit in UNITS if unit in worst)
+        assert (answer.rejection.target.counter.unit, answer.rejection.shortfall) == (unit, max(worst[unit]))
+
+    def _shortfalls(
+        self, targets: Iterable[Target], asked: Amounts
+    ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """I6: by how much limited counters are exceeded, by unit, and where no ending of others can cure it."""
         over: dict[str, list[int]] = {}
         spent_over: dict[str, list[int]] = {}
-        for target in verb.targets:
-            estimate = _of(target.counter, verb.asked)
+        for target in targets:
+            estimate = _of(target.counter, asked)
             if target.limit is None or estimate == 0:
                 continue
             balance = self.balance(target.counter)
@@ -208,15 +218,30 @@ class Auditor:
             return "expired"
         return ENDED.get(fact.state, "already_expired")
 
-    def _adjust(self, verb: Adjust, now_ms: int) -> str:
+    def _adjust(self, verb: Adjust | Transfer, gave: tuple[Target, ...], got: tuple[Target, ...], now_ms: int) -> str:
+        """Of a transfer whether it may be, as far as its limits do not matter."""
+        sides = (_counters(gave), _counters(got))
         if (known := self.adjusts.get(verb.id)) is not None:
-            amount, counters = known
-            is_same = amount == verb.amount and _accounts(counters) == _accounts(_counters(verb.targets))
+            amount, *known_sides = known
+            is_same = amount == verb.amount and [*map(_accounts, known_sides)] == [*map(_accounts, sides)]
             return "duplicate" if is_same else "conflict"
-        if not verb.any_window and any(_is_outside(target, now_ms) for target in verb.targets):
+        if not verb.any_window and any(_is_outside(target, now_ms) for target in (*gave, *got)):
             return "stale_window"
-        self.adjusts[verb.id] = (verb.amount, _counters(verb.targets))
+        self.adjusts[verb.id] = (verb.amount, *sides)
         return "adjusted"
+
+    def _transfer(self, verb: Transfer, answer: Answer) -> str:
+        is_known = verb.id in self.adjusts
+        over, spent_over = self._shortfalls(verb.sources, verb.amount)
+        status = self._adjust(verb, verb.sources, verb.destinations, answer.now_ms)
+        if status != "adjusted" or not over:
+            return "transferred" if status == "adjusted" else status
+        assert not is_known
+        del self.adjusts[verb.id]
+        if not spent_over and self._is_due_on(verb.sources, answer.now_ms):
+            return "leases_due"
+        self._check_rejection(answer, over, spent_over)
+        return "rejected"
 
 
 def _of(counter: Counter, amounts: Amounts) -> int:

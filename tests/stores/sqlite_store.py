@@ -22,7 +22,7 @@ create table reservations
     (id primary key, state, targets, asked, held, charge, actual, created_ms, deadline_ms, trace, forget_ms);
 create index due on reservations (deadline_ms, id) where state = 'pending';
 create table holds (counter, id, primary key (counter, id)) without rowid;
-create table adjustments (id primary key, targets, amount, forget_ms);
+create table adjustments (id primary key, targets, amount, n_sources, forget_ms);
 create table counters
     (account, period, window, unit, spent, reserved, adjusted, repaired_at_seq, keep_until_ms,
      primary key (account, period, window, unit));
@@ -79,12 +79,14 @@ class SqliteTables:
         return _PENDING if on is None else _PENDING_ON
 
     def adjustment(self, id_: str) -> Adjustment | None:
-        found = self._rows.execute("select targets, amount from adjustments where id = ?", (id_,)).fetchone()
-        return Adjustment(id_, unpack_targets(found[0]), _amounts(found[1])) if found else None
+        which = "select targets, amount, n_sources from adjustments where id = ?"
+        found = self._rows.execute(which, (id_,)).fetchone()
+        return Adjustment(id_, unpack_targets(found[0]), _amounts(found[1]), found[2]) if found else None
 
     def put_adjustment(self, adjustment: Adjustment, *, forget_ms: int) -> None:
-        row = (adjustment.id, pack_targets(adjustment.targets), _packed(adjustment.amount), forget_ms)
-        self._rows.execute("insert into adjustments values (?, ?, ?, ?)", row)
+        id_, targets, amount, n_sources = adjustment.id, adjustment.targets, adjustment.amount, adjustment.n_sources
+        row = (id_, pack_targets(targets), _packed(amount), n_sources, forget_ms)
+        self._rows.execute("insert into adjustments values (?, ?, ?, ?, ?)", row)
 
     def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
         which = ", ".join(["(?, ?, ?, ?)"] * len(of))

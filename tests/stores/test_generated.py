@@ -122,7 +122,7 @@ def test_in_which_order_a_reply_has_its_fields(planted: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    "verb", [*VERBS_OF_REQUESTS[:1], "expire", "adjust", "repair", "sweep", "examine", "limit_news"]
+    "verb", [*VERBS_OF_REQUESTS[:1], "expire", "adjust", "transfer", "repair", "sweep", "examine", "limit_news"]
 )
 def test_no_name_of_pythons_is_left_over(verb: str):
     text = re.sub(r"--.*|'[^']*'", "", script_of(verb, lua_text("_clock")).text)
@@ -134,7 +134,7 @@ def test_no_name_of_pythons_is_left_over(verb: str):
 def test_no_word_stands_in_lua_that_python_has():
     """Statuses, states, verbs. Fields of a counter's hash have such names too, and only Lua uses them."""
     words = {*map(str, Status), *map(str, State), *map(str, Op)} - {"reserved", "adjusted", "repaired"}
-    files = (*SHARED, *VERBS_OF_REQUESTS, "expire", "adjust", "repair", "sweep", "head", "limit")
+    files = (*SHARED, "_rejections", *VERBS_OF_REQUESTS, "expire", "transfer", "repair", "sweep", "head", "limit")
     for name in files:
         written = set(re.findall(r"'([a-z_]+)'", re.sub(r"--.*", "", lua_text(name))))
         assert not written & words, name

@@ -26,6 +26,7 @@ from budget_middleware.core.model import (
     Repair,
     Reserve,
     Target,
+    Transfer,
 )
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_named
@@ -71,6 +72,9 @@ places = st.lists(
     min_size=1,
     max_size=4,
     unique=True,
+)
+sides = st.permutations([("key:a", Period.HOUR), ("team:b", Period.HOUR), ("key:a", Period.DAY)]).map(
+    lambda drawn: drawn[:2]
 )
 limits = st.sampled_from([5, 5, 5, 3, None])
 hours_off = st.sampled_from([0] * 8 + [-1, -1, 1])
@@ -156,6 +160,11 @@ class StoresSideBySide(SideBySide):
     def adjust(self, id_, places, amount, hours_off, any_window):
         targets = self.targets(places, None, hours_off)
         self.play(Adjust(self.id(id_), targets, amount, any_window=any_window), is_reply_lost=True)
+
+    @rule(id_=ids, sides=sides, amount=amounts, limit=limits, hours_off=hours_off)
+    def transfer(self, id_, sides, amount, limit, hours_off):
+        sources, destinations = (self.targets([(*side, Unit.USD)], limit, hours_off) for side in sides)
+        self.play(Transfer(self.id(id_), sources, destinations, amount, any_window=not limit), is_reply_lost=True)
 
     @precondition(lambda self: self.sent)
     @rule(data=st.data())

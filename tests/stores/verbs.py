@@ -15,6 +15,7 @@ from budget_middleware.core.model import (
     Reserve,
     Status,
     Target,
+    Transfer,
 )
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Amounts, Unit, figure_text
@@ -27,7 +28,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 UTC = ZoneInfo("UTC")
 
-Verb = Reserve | Finalize | Release | Extend | Grow | Expire | Adjust
+Verb = Reserve | Finalize | Release | Extend | Grow | Expire | Adjust | Transfer
 
 
 def target(
@@ -82,6 +83,10 @@ def finalize(id_: str, actual: str, *targets: Target, age_ms: int = 0) -> Finali
 
 def adjust(id_: str, amount: str, *targets: Target, any_window: bool = False) -> Adjust:
     return Adjust(id_, targets or (KEY,), amounts(amount), any_window=any_window, reason="test")
+
+
+def transfer(id_: str, amount: str, source: Target, destination: Target, *, any_window: bool = False) -> Transfer:
+    return Transfer(id_, (source,), (destination,), amounts(amount), any_window=any_window, reason="test")
 
 
 def grow(id_: str, to: str, *, lease_s: int = 60, trace: str = "") -> Grow:

@@ -222,6 +222,23 @@ async def test_an_adjust(base: Store, faults: FaultyStore, spans: Spans, ledger:
     await prove(base, spans())
 
 
+@BOTH_SETTINGS
+async def test_a_transfer(base: Store, faults: FaultyStore, spans: Spans, ledger: Ledger):
+    (giver,) = await ledger.claims({"key": "a"}, model="")
+    getter = giver._replace(account="key:b")
+    faults.meets("transfer", reply_lost)
+    await ledger.transfer(giver, getter, amount=Amounts(usd=nanos("0.25")), reason="swap")
+    refused = await ledger.transfer(giver, getter, amount=Amounts(usd=nanos("100000")), reason="swap")
+    assert refused.rejection is not None
+    await ledger.sweep()
+    await ledger.drain()
+    done, rejected = named(spans(), "budget.transfer")
+    assert (attribute(done, "budget.status"), attribute(done, "budget.amount_usd")) == ("transferred", 0.25)
+    assert (attribute(rejected, "budget.status"), attribute(rejected, "budget.account")) == ("rejected", "key:a")
+    assert rejected.status.status_code is StatusCode.UNSET
+    await prove(base, spans())
+
+
 @pytest.mark.proves("I9")
 @BOTH_SETTINGS
 async def test_everything_at_once_and_nothing_untold(

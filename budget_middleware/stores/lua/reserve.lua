@@ -1,37 +1,6 @@
 -- Hold what is asked on every target, or nothing at all. Not enforced ('0', shadow): hold all the same, and tell the
 -- refusal. Rejection: {index of the target, spent, reserved}. `asked` is '0' where that is nothing.
 
--- Whether a counter refuses before another: what is spent before what is only held, then in the order of the units, then the
--- larger shortfall.
-local function refuses_before(one, other)
-  if one.is_spent ~= other.is_spent then return one.is_spent end
-  if one.place ~= other.place then return one.place < other.place end
-  return one.shortfall > other.shortfall
-end
-
--- The counter that refuses; of equal ones the first.
-local function find_rejection(targets, asked)
-  local worst, unit, estimate = nil, nil, nil
-  for index = 1, #targets do
-    local target = targets[index]
-    if target.unit ~= unit then
-      unit = target.unit
-      estimate = tonumber(amount_in(asked, unit))
-    end
-    if target.limit and estimate > 0 then
-      local limit, spent, reserved = target.limit, target.counter.numbers.spent, target.counter.numbers.reserved
-      local shortfall = spent + reserved + estimate - limit
-      if shortfall > 0 then
-        local found = {
-          index = index, is_spent = spent + estimate > limit, place = place_of(unit) or math.huge, shortfall = shortfall,
-        }
-        if not worst or refuses_before(found, worst) then worst = found end
-      end
-    end
-  end
-  return worst
-end
-
 -- Only where more of its unit is to be held than before.
 local function check_not_full(targets, held, held_before)
   for at = 1, #targets do

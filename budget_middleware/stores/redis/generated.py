@@ -121,7 +121,7 @@ def _has_ended(state: State) -> bool:
 def _journaled() -> Iterator[tuple[Op, Status]]:
     """Which statuses a step of the journal may have, and of which verb it is then."""
     yield from ((Op.RESERVE, Status.RESERVED), (Op.GROW, Status.GROWN), (Op.EXPIRE, Status.EXPIRED))
-    yield from ((Op.ADJUST, Status.ADJUSTED), (Op.ADJUST, Status.REPAIRED))
+    yield from ((Op.ADJUST, Status.ADJUSTED), (Op.ADJUST, Status.REPAIRED), (Op.TRANSFER, Status.TRANSFERRED))
     yield from ((op, _ending(op, state)) for op in _ENDING_OPS for state in _STATES)
 
 

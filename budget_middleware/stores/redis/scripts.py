@@ -36,7 +36,9 @@ SHARED = (
 _ALSO = {
     **dict.fromkeys(("limit", "limit_news", "index_limits", "write_back_limits"), ("_limits",)),
     **dict.fromkeys(("inspect", "repair"), ("_amounts",)),
+    **dict.fromkeys(VERBS_OF_REQUESTS, ("_rejections",)),
     "adjust": ("_adjustments",),
+    "transfer": ("_adjustments", "_rejections"),
     "learn": ("_learnt",),
     "examine": ("_adjustments", "_learnt"),
 }

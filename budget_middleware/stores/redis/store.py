@@ -16,6 +16,7 @@ from budget_middleware.core.model import (
     Release,
     Repair,
     Reserve,
+    Transfer,
 )
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import StoreRefused
@@ -99,6 +100,19 @@ class RedisStore(RedisLimits):
             pack_tail(verb.reason, verb.bill),
         )
         return answer_of(reply, verb.id)
+
+    async def transfer(self, verb: Transfer) -> Answer:
+        reply = await self._call(
+            "transfer",
+            verb.trace,
+            _one_word(verb.id),
+            pack_targets(verb.sources),
+            pack_targets(verb.destinations),
+            pack_amounts(verb.amount),
+            "1" if verb.any_window else "0",
+            pack_tail(verb.reason),
+        )
+        return answer_of(reply, verb.id, targets=verb.sources, asked=verb.amount)
 
     async def repair(self, verb: Repair) -> Answer:
         reply = await self._call(

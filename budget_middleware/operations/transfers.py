@@ -1,0 +1,104 @@
+"""Transfers: what operators move from one account's budget to another's."""
+
+from dataclasses import dataclass
+
+from budget_middleware.core.limits import Claim
+from budget_middleware.core.model import Rejection, Status, Target
+from budget_middleware.core.units import Amounts, format_figure
+from budget_middleware.core.windows import PERIODS, Period, window_named
+from budget_middleware.operations.accounts import require_known, warnings_for
+from budget_middleware.operations.binding import BindingLimits, read_limits_of
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.errors import OperationError, UnknownFate
+from budget_middleware.operations.rows import ChangedRow, changed_row
+from budget_middleware.stores.base import StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDone:
+    """What a transfer did to both counters; ``why_not`` is empty where it was done."""
+
+    changes: tuple[ChangedRow, ...] = ()
+    warnings: tuple[str, ...] = ()
+    why_not: str = ""
+
+
+async def transfer(
+    context: OperatorContext,
+    source: str,
+    destination: str,
+    amount_nanos: int,
+    *,
+    reason: str,
+    period: str | None = None,
+    window: str | None = None,
+    is_new: bool = False,
+) -> TransferDone:
+    """Move an amount of what ``source`` may spend to ``destination``: one atomic step, refused if it is not available.
+
+    It concerns one period, of which both accounts have a limit; where several are, it must be named. ``window`` names
+    one that is not the current one. Unconfirmed for an account that nobody ever used, unless ``is_new``;
+    OperationError for a period or window that is none, for an account and itself, and for an amount that is not above
+    0. UnknownFate if the store did not say in time whether it was done.
+    """
+    if amount_nanos <= 0:
+        raise OperationError("a transfer moves an amount above 0: to move it back, name the accounts the other way")
+    if source == destination:
+        raise OperationError(f"{source} cannot transfer to itself")
+    limits = {account: await read_limits_of(context, account) for account in (source, destination)}
+    chosen = _period(limits, period)
+    giver, getter = (Claim(account, chosen, of.limit_nanos(account, chosen)) for account, of in limits.items())
+    named = _targets_named(context, giver, getter, window)
+    for account in limits:
+        await require_known(context, account, is_new=is_new)
+    try:
+        answer = await context.ledger.transfer(
+            giver, getter, amount=Amounts(usd=amount_nanos), reason=reason, targets=named
+        )
+    except StoreUnavailable as error:
+        raise UnknownFate(str(error)) from None
+    warnings = tuple(warning for account in limits for warning in warnings_for(account, context.settings))
+    if answer.rejection is not None:
+        return TransferDone(warnings=warnings, why_not=_why_not(answer.rejection))
+    # It may have expired other requests' reservations in passing.
+    own = (entry for entry in answer.entries if entry.status is Status.TRANSFERRED)
+    return TransferDone(tuple(changed_row(entry, spent=True) for entry in own), warnings)
+
+
+def _period(limits: dict[str, BindingLimits], named: str | None) -> Period:
+    """The one that is named, else the only one of which both accounts have a limit."""
+    if named is not None and named not in PERIODS:
+        raise OperationError(f"{named[:40]!r} is not a period; accepted are {', '.join(PERIODS)}")
+    limited = {account: of.limited_periods(account) for account, of in limits.items()}
+    shared = [period for period in PERIODS if all(period in periods for periods in limited.values())]
+    if named is not None:
+        shared = [period for period in shared if period == named]
+    if len(shared) == 1:
+        return shared[0]
+    if shared:
+        raise OperationError(f"both accounts have limits by {', '.join(shared)}: name one of these periods")
+    of_each = "; ".join(f"{account} by {', '.join(periods) or 'none'}" for account, periods in limited.items())
+    by = f" by {named}" if named else ""
+    raise OperationError(
+        f"only between limits of the same period can budget be moved, and not both have one{by}: {of_each}"
+    )
+
+
+def _targets_named(
+    context: OperatorContext, giver: Claim, getter: Claim, window_id: str | None
+) -> tuple[Target, Target] | None:
+    if window_id is None:
+        return None
+    try:
+        window = window_named(giver.period, window_id, timezone=context.settings.timezone)
+    except ValueError as error:
+        raise OperationError(str(error)) from None
+    return Target(giver.account, window, giver.limit), Target(getter.account, window, getter.limit)
+
+
+def _why_not(rejection: Rejection) -> str:
+    (account, period, window, unit), (spent, reserved) = rejection.target.counter, rejection.balance
+    available, limit, used, held = (
+        format_figure(figure, unit) for figure in (rejection.limit - spent - reserved, rejection.limit, spent, reserved)
+    )
+    return f"{account} {period} {window} has {available} available: limit {limit}, spent {used}, reserved {held}"

@@ -1,0 +1,97 @@
+"""A transfer: which period it concerns, what it did, and why it was not done."""
+
+import pytest
+
+from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed
+from budget_middleware.operations.transfers import TransferDone, transfer
+from budget_middleware.operations.values import as_json
+from budget_middleware.stores.base import Store
+from tests.operations.conftest import OpenContext
+from tests.stores.verbs import adjust, figures, target
+
+A, B = "team:a", "team:b"
+USD = 10**9
+MONTHS = "team:a=10/month; team:b=5/month"
+MONTH_A, MONTH_B = target(A), target(B)
+
+
+async def move(open_context: OpenContext, usd: int = 3, *, limits: str = MONTHS, **options: str) -> TransferDone:
+    source, destination = options.pop("source", A), options.pop("destination", B)
+    context = open_context(limits=limits, accounts="team=header:x-team")
+    return await transfer(context, source, destination, usd * USD, reason="by ann: x", is_new=True, **options)
+
+
+async def test_what_it_did_to_both(open_context: OpenContext, base: Store):
+    done = await move(open_context)
+    assert (done.why_not, done.warnings) == ("", ())
+    assert as_json(done.changes) == [
+        {
+            "seq": seq,
+            "account": account,
+            "period": "month",
+            "window": MONTH_A.window.id,
+            "unit": "usd",
+            "spent_before_usd": "0.00",
+            "spent_usd": spent,
+        }
+        for seq, account, spent in [(1, A, "3.00"), (2, B, "-3.00")]
+    ]
+    assert [entry.limit for entry in await base.latest(count=2)] == [10 * USD, 5 * USD]
+
+
+async def test_more_than_is_available(open_context: OpenContext, base: Store):
+    await base.adjust(adjust("a1", "8", MONTH_A))
+    done = await move(open_context)
+    assert done.changes == ()
+    assert (
+        done.why_not == f"{A} month {MONTH_A.window.id} has $2.00 available: limit $10.00, spent $8.00, reserved $0.00"
+    )
+    assert (await base.head()).seq == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ("team=10/day; team=20/month", "both accounts have limits by day, month: name one of these periods"),
+        ("team:a=1/day; team:b=1/month", "not both have one: team:a by day; team:b by month"),
+        ("team:a=1/day", "not both have one: team:a by day; team:b by none"),
+    ],
+)
+async def test_which_period_is_not_known(open_context: OpenContext, base: Store, limits: str, why: str):
+    with pytest.raises(OperationError, match=why):
+        await move(open_context, limits=limits)
+    assert (await base.head()).seq == 0
+
+
+async def test_a_period_that_is_named(open_context: OpenContext, base: Store):
+    limits = "team=10/day; team=20/month"
+    assert {row.period for row in (await move(open_context, limits=limits, period="month")).changes} == {"month"}
+    with pytest.raises(OperationError, match="not both have one by year: team:a by day, month; team:b by day, month"):
+        await move(open_context, limits=limits, period="year")
+    with pytest.raises(OperationError, match="'fortnight' is not a period; accepted are "):
+        await move(open_context, limits=limits, period="fortnight")
+
+
+async def test_a_window_that_is_over(open_context: OpenContext, base: Store):
+    await move(open_context, window="2025-01")
+    assert {view.counter.window for view in await base.counters()} == {"2025-01"}
+    with pytest.raises(OperationError, match="'2025-13' is not the id of a window"):
+        await move(open_context, window="2025-13")
+
+
+@pytest.mark.parametrize(
+    ("usd", "destination", "why"), [(-3, B, "moves an amount above 0"), (3, A, "cannot transfer to itself")]
+)
+async def test_what_is_no_transfer(open_context: OpenContext, usd: int, destination: str, why: str):
+    with pytest.raises(OperationError, match=why):
+        await move(open_context, usd, destination=destination)
+
+
+async def test_each_account_must_be_known(open_context: OpenContext, base: Store):
+    context = open_context(limits="team=10/month", accounts="team=header:x-team")
+    await base.adjust(adjust("a1", "1", MONTH_A))
+    for parties in ((A, B), (B, A)):
+        with pytest.raises(Unconfirmed, match="team:b has no counter and no limit of its own") as unknown:
+            await transfer(context, *parties, USD, reason="by ann: x")
+        assert unknown.value.needs is Confirmation.NEW_ACCOUNT
+    assert await figures(base, MONTH_A) == ("1.00", "0.00")
