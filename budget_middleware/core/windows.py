@@ -35,6 +35,7 @@ from budget_middleware.core.periods import (
 __all__ = [
     "ACCEPTED_PERIODS",
     "FOREVER_MS",
+    "LAPSED",
     "PERIODS",
     "ROLLING_BUCKETS",
     "Period",
@@ -50,6 +51,9 @@ __all__ = [
 
 FOREVER_MS = 253_402_300_800_000
 """Start of the year 10000 in UTC, in milliseconds since 1970."""
+
+LAPSED = "since-"
+"""How the ids of windows begin in which a credit has lapsed."""
 
 
 class Window(NamedTuple):
@@ -101,8 +105,7 @@ def buckets_before(window: Window) -> tuple[Window, ...]:
 
 def has_lapsed(window: Window) -> bool:
     """Whether it is the time after the end of a credit, in which the limit is 0."""
-    rule = window.period.rule
-    return isinstance(rule, Total) and rule.lapses_on is not None and window.starts_ms > 0
+    return window.id.startswith(LAPSED)
 
 
 def window_named(period: Period, window_id: str, *, timezone: ZoneInfo) -> Window:
@@ -193,7 +196,7 @@ def _credit(period: Period, lapses_on: date, time_s: int, timezone: ZoneInfo) ->
     lapses_s = _start_s(lapses_on, timezone)
     if time_s < lapses_s:
         return Window(period, f"until-{lapses_on}", 0, lapses_s * 1000)
-    return Window(period, f"since-{lapses_on}", lapses_s * 1000, FOREVER_MS)
+    return Window(period, f"{LAPSED}{lapses_on}", lapses_s * 1000, FOREVER_MS)
 
 
 def _bucket(period: Period, rule: Rolling, time_s: int) -> Window:
