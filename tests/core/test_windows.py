@@ -163,7 +163,7 @@ def test_total_never_ends() -> None:
 def test_anchored_windows_start_on_their_day(text: str, zone: str, starts: list[str]) -> None:
     period, timezone = Period(text), ZoneInfo(zone)
     window = at(period, f"{starts[0]}T12:00Z", timezone)
-    ids = []
+    ids: list[str] = []
     while len(ids) < len(starts):
         ids.append(window.id)
         window = window_at(period, time_ms=window.ends_ms, timezone=timezone)
