@@ -1,8 +1,9 @@
 """Accounts: who pays. Their text is `KIND:SUBJECT`, `KIND+KIND:SUBJECT+SUBJECT` (kinds sorted) or `global`.
 
-A subject is encoded so that accounts of different payers never merge and separators never appear raw. Three
-texts have a meaning of their own, and no raw subject turns into one: `*` (any subject, in limits), `-` (every
-request without a subject) and `~` with 32 hex digits (the hash of a long subject, and of no other).
+A subject is encoded so that accounts of different payers never merge and separators never appear raw. Four
+texts have a meaning of their own, and no raw subject turns into one: in limits `*` (any subject) and `search/*`
+(any that begins with `search/`), `-` (every request without a subject) and `~` with 32 hex digits (the hash of a long
+subject, and of no other).
 """
 
 import hashlib
@@ -29,14 +30,18 @@ WRONG_KEY = (
 
 MAX_SUBJECT_BYTES = 256
 
+PREFIX_SEGMENTS_MAX = 4
+"""So many segments may stand before the star of `a/b/*`: a request looks for a pattern of each length in use."""
+
 KIND = re.compile(r"[a-z][a-z0-9_-]*")
 _SUBJECT = re.compile(r"([A-Za-z0-9._~/@:-]|%[0-9A-Fa-f]{2})+")
 KEY_SUBJECT = re.compile(r"[0-9a-f]{16}")
 """What `key_id` makes of a token."""
 _HASHED = re.compile(r"~[0-9a-f]{32}")
+_SAFE = "/@:"
 _TOKEN_PREFIX = "sk-"  # noqa: S105 - how tokens begin, not one
 """Most tokens begin so, and a kind of account may: `limit set sk-1234 10/day` is a slip."""
-_WELL_KNOWN = (KEY, MODEL, GLOBAL, "team", "user", "")
+_WELL_KNOWN = (KEY, MODEL, GLOBAL, "team", "user", "org", "tag", "")
 
 
 def encode_subject(raw: str) -> str:
@@ -57,7 +62,7 @@ def _encode_short(raw: str) -> str:
 
 
 def _encode(raw: bytes) -> str:
-    subject = quote_from_bytes(raw, safe="/@:")
+    subject = quote_from_bytes(raw, safe=_SAFE)
     if len(subject) > MAX_SUBJECT_BYTES:
         return "~" + hashlib.sha256(raw).hexdigest()[:32]
     # A client must not be able to name the placeholder's account or somebody else's hash.
@@ -91,13 +96,13 @@ def parts_of(account: str) -> tuple[tuple[str, str], ...]:
 def parse_account(text: str) -> str:
     """The canonical account of an operator's text; ValueError, in one line, saying what is accepted."""
     parts = dict(parse_pattern(text))
-    if ANY in parts.values():
+    if any(part.endswith(ANY) for part in parts.values()):
         raise ValueError(f"{masked(text)!r} does not name one account; accepted is a subject for each kind")
     return compound_of(parts)
 
 
 def parse_pattern(text: str) -> tuple[tuple[str, str], ...]:
-    """(kind, subject) for each part of an account in which `*` stands for any subject, sorted by kind.
+    """(kind, subject) for each part of an account, sorted by kind. `*` and `search/*` stand for subjects as above.
 
     `key+model` alone means `key+model:*+*`. ValueError, in one line, saying what is accepted.
     """
@@ -123,15 +128,30 @@ def canonical_pattern(text: str) -> str:
 def _parse_part(kind: str, text: str) -> tuple[str, str]:
     if text in (ANY, ABSENT) or _HASHED.fullmatch(text):
         return kind, text
-    if not _SUBJECT.fullmatch(text):
+    prefix = text[:-1] if text.endswith("/*") else ""
+    if not _SUBJECT.fullmatch(prefix or text):
         shown = MASK if kind == KEY else text[:80]
         raise ValueError(
             f"{shown!r} is not the subject of an account; accepted are A-Z a-z 0-9 . _ ~ / @ : - and"
-            " other bytes percent-encoded, such as %20; in a limit, * stands for a whole subject"
+            " other bytes percent-encoded, such as %20; in a limit, * stands for a whole subject and search/* for those"
+            " that begin with search/"
         )
+    if prefix:
+        return kind, _parse_prefix(prefix) + ANY
     subject = _encode(unquote_to_bytes(text))
     # Some tools write a hash in upper case. It is the same key.
     return kind, subject.lower() if kind == KEY and KEY_SUBJECT.fullmatch(subject.lower()) else subject
+
+
+def _parse_prefix(text: str) -> str:
+    raw = unquote_to_bytes(text)
+    prefix = quote_from_bytes(raw, safe=_SAFE)
+    if len(prefix) > MAX_SUBJECT_BYTES:
+        raise ValueError(f"{text[:80]!r} is too long; accepted are {MAX_SUBJECT_BYTES} bytes before the star")
+    if prefix.count("/") > PREFIX_SEGMENTS_MAX:
+        shown = f"{text[:80]}*"
+        raise ValueError(f"{shown!r} has too many segments; accepted are {PREFIX_SEGMENTS_MAX} before the star")
+    return prefix
 
 
 def names_raw_key(parts: Iterable[tuple[str, str]]) -> bool:

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from itertools import compress
 from typing import Final, Literal, NamedTuple
 
 from budget_middleware.core.accounts import (
-    ANY,
     GLOBAL,
     MASK,
     MODEL,
@@ -17,6 +15,7 @@ from budget_middleware.core.accounts import (
     parts_of,
 )
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.patterns import Marks, mark_of, parts_reaching, specificity
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import PERIODS, Period
 
@@ -145,7 +144,7 @@ def _each_period(named: Mapping[Period | None, int | None]) -> Amounts:
 class LimitBook:
     """The rules of one layer, indexed; of several that reach an account and period the most specific decides.
 
-    That is the exact one, then the one with fewer `*`; a tie goes to the one with the exact leftmost part.
+    That is the exact one, then the one with more exact parts, then that with more or longer prefixes: see `patterns`.
     """
 
     def __init__(self, rules: Iterable[LimitRule]) -> None:
@@ -170,18 +169,17 @@ class LimitBook:
     def matching(self, kinds: Kinds, subjects: Subjects) -> Amounts:
         """As `amounts`, for an account already taken apart."""
         found: Amounts = {}
-        for is_exact, table in self._tables.get(kinds, ()):
-            if amounts := table.get(tuple(compress(subjects, is_exact))):
+        for marks, table in self._tables.get(kinds, ()):
+            if amounts := table.get(parts_reaching(subjects, marks)):
                 found.update(amounts)
         return found
 
 
 def _tables(
     patterns: Mapping[Subjects, Mapping[Period | None, int | None]],
-) -> list[tuple[tuple[bool, ...], dict[Subjects, Amounts]]]:
-    """The amounts by the exact parts of their patterns, one table for each shape, the most general first."""
-    tables: dict[tuple[bool, ...], dict[Subjects, Amounts]] = {}
+) -> list[tuple[Marks, dict[Subjects, Amounts]]]:
+    """The amounts by the parts of their patterns, one table for each shape, the most general first."""
+    tables: dict[Marks, dict[Subjects, Amounts]] = {}
     for subjects, named in patterns.items():
-        is_exact = tuple(subject != ANY for subject in subjects)
-        tables.setdefault(is_exact, {})[tuple(compress(subjects, is_exact))] = _each_period(named)
-    return sorted(tables.items(), key=lambda item: (sum(item[0]), item[0]))
+        tables.setdefault(tuple(map(mark_of, subjects)), {})[subjects] = _each_period(named)
+    return sorted(tables.items(), key=lambda item: specificity(item[0]))

@@ -46,7 +46,7 @@ class LimitCache:
         shapes = self._shapes
         if not self._is_indexed:
             # Until the index is complete, whatever can bind such a request is looked up.
-            shapes |= possible_shapes(tuple(payers))
+            shapes |= possible_shapes(payers, model=model)
         return patterns_for(payers, model=model, shapes=shapes)
 
     def rules(self, pattern: str) -> Rules | None:

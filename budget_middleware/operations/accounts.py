@@ -6,7 +6,8 @@ has to be confirmed.
 
 from collections.abc import Iterable
 
-from budget_middleware.core.accounts import ANY, GLOBAL, MODEL, parts_of
+from budget_middleware.core.accounts import GLOBAL, MODEL, parts_of
+from budget_middleware.core.patterns import is_open
 from budget_middleware.opening import accounts_file_of
 from budget_middleware.operations.binding import BindingLimits, read_runtime_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -67,7 +68,7 @@ async def _is_known(context: OperatorContext, name: str) -> bool:
     if name in limits.exact_accounts or any(pattern == name for pattern, _ in runtime.limits):
         return True
     parts = parts_of(name)
-    if name == GLOBAL or any(subject == ANY for _, subject in parts):
+    if name == GLOBAL or any(is_open(part) for _, part in parts):
         # It stands for accounts to come, whose kinds at least must exist.
         return {kind for kind, _ in parts} <= kinds_of_requests(context.settings)
     return name in accounts_of_file(context.settings) or bool(await context.store.counters(name))

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from itertools import product
 
-from budget_middleware.core.accounts import ANY, account_of, parts_of
+from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
 from budget_middleware.core.limits import LimitBook, LimitRule, names_no_key, rule_of
 from budget_middleware.core.model import Counter
+from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, period_order
 from budget_middleware.operations.context import OperatorContext
@@ -22,7 +23,7 @@ class BindingLimits:
         self.exact_accounts = {
             account_of("+".join(rule.kinds), "+".join(rule.subjects))
             for rule in (*environment, *rules)
-            if ANY not in rule.subjects and not names_no_key(rule)
+            if not any(map(is_open, rule.subjects)) and not names_no_key(rule)
         }
 
     def of(self, account: str) -> dict[Period, Bound]:
@@ -53,7 +54,7 @@ async def read_limits_of(context: OperatorContext, account: str) -> BindingLimit
 async def read_runtime_limits_of(context: OperatorContext, account: str) -> RuntimeLimits:
     """The runtime limits of an account or pattern, and of all patterns that stand for it."""
     kinds, subjects = zip(*parts_of(account), strict=True)
-    parts = product(*((subject, ANY) if subject else ("",) for subject in subjects))
+    parts = product(*map(parts_standing_for, subjects))
     patterns = dict.fromkeys(account_of("+".join(kinds), "+".join(each)) for each in parts)
     news = await context.store.limit_news(list(patterns), since_version=NO_VERSION)
     return RuntimeLimits(news.version, news.limits)

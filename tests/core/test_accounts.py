@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from budget_middleware.core.accounts import (
     ABSENT,
     account_of,
+    canonical_pattern,
     compound_of,
     encode_subject,
     key_id,
@@ -119,6 +120,11 @@ def test_an_operator_names_an_account(text: str, account: str) -> None:
             "team:a%2",
             "team:a%zz",
             "team:a*",
+            "team:a/*",
+            "team:*/a",
+            "team:a/*/b",
+            "team:a/b*",
+            "team:a/**",
             "team:*",
             "team:a=b",
         ],
@@ -136,6 +142,42 @@ def test_in_a_pattern_a_star_stands_for_a_whole_part() -> None:
     assert parse_pattern("key") == (("key", "*"),)
     assert parse_pattern("model+key") == (("key", "*"), ("model", "*"))
     assert parse_pattern("model+key:gpt-4o+*") == (("key", "*"), ("model", "gpt-4o"))
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("team:search/*", "team:search/*"),
+        ("team:/*", "team:/*"),
+        ("team:a/b/c/d/*", "team:a/b/c/d/*"),
+        ("team:a%2fb/*", "team:a/b/*"),
+        ("team:%C3%ab%20x/*", "team:%C3%AB%20x/*"),
+        ("team+model:search/*+gpt-5", "model+team:gpt-5+search/*"),
+        ("team:-/*", "team:-/*"),
+        ("team:" + "x" * 255 + "/*", "team:" + "x" * 255 + "/*"),
+    ],
+)
+def test_in_a_pattern_a_star_behind_a_slash_stands_for_the_rest(text: str, canonical: str) -> None:
+    assert canonical_pattern(text) == canonical_pattern(canonical) == canonical
+
+
+@pytest.mark.parametrize(
+    ("text", "accepted"),
+    [
+        ("team:a*", "search/* for those that begin with search/"),
+        ("team:a/b*", "search/* for those that begin with search/"),
+        ("team:*/a", "search/* for those that begin with search/"),
+        ("team:a/*/b", "search/* for those that begin with search/"),
+        ("team:a/b/c/d/e/*", "'a/b/c/d/e/*' has too many segments; accepted are 4 before the star"),
+        ("team:" + "x" * 256 + "/*", "is too long; accepted are 256 bytes before the star"),
+        ("key:sk-1*", "'***' is not the subject"),
+    ],
+)
+def test_a_star_elsewhere_is_refused_in_one_line(text: str, accepted: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(accepted)) as error:
+        parse_pattern(text)
+    assert "\n" not in str(error.value)
+    assert "sk-1" not in str(error.value)
 
 
 def test_a_token_is_known_by_its_hash() -> None:

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from budget_middleware.core.layering import Bound, bounds_of, claims_for
-from budget_middleware.core.limit_shapes import Shape, patterns_for
+from budget_middleware.core.limit_shapes import parse_shape, patterns_for
 from budget_middleware.core.limits import LimitBook, parse_limits
 from budget_middleware.core.payers import Payers, first_account
 from budget_middleware.core.windows import Period
@@ -85,6 +85,6 @@ def test_answers_are_expected_to_be_like_those_of_the_first_account(payers: Paye
 
 
 def test_the_patterns_of_tags_are_those_of_each():
-    shapes = [Shape(("tag",), (True,)), Shape(("tag",), (False,)), Shape(("key", "tag"), (False, True))]
+    shapes = map(parse_shape, ("tag:=", "tag:*", "key+tag:*+="))
     patterns = patterns_for({"key": "k", "tag": ("a", "b")}, model="m", shapes=shapes)
     assert patterns == ("tag:a", "tag:*", "key+tag:*+a", "tag:b", "key+tag:*+b")

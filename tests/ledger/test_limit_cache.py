@@ -12,7 +12,7 @@ from budget_middleware.core.limits import parse_limits
 from budget_middleware.core.model import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Ledger, limit_cache, limit_reader
+from budget_middleware.ledger import Ledger, limit_cache, limit_layers, limit_reader
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
@@ -150,6 +150,10 @@ async def test_without_runtime_limits_nothing_is_asked_for(asked: Asked, open_le
         ("key+team:a+*", "key+team:a+-"),
         ("key+taem:a+*", "key+taem:a+-"),
         ("key+model+team:*+m+-", "key+model+team:a+m+-"),
+        ("org:acme/*", "org:acme/ads/eu"),
+        ("org:acme/ads/*", "org:acme/ads/eu"),
+        ("org+model:acme/*+*", "model+org:m+acme/ads/eu"),
+        ("key+org:*+acme/ads/*", "key+org:a+acme/ads/eu"),
     ],
 )
 async def test_whatever_pattern_is_set_binds_at_the_next_reserve(
@@ -157,7 +161,7 @@ async def test_whatever_pattern_is_set_binds_at_the_next_reserve(
 ):
     """By what is looked up as by all rules of the same book together."""
     ledger = open_ledger(limits="")
-    payers = {"key": None if account == "key:-" else "a", "team": None}
+    payers = {"key": None if account == "key:-" else "a", "team": None, "org": "acme/ads/eu"}
 
     async def limits_of() -> dict[str, int | None]:
         held = hold("0")
@@ -192,6 +196,52 @@ async def test_the_most_specific_of_what_is_looked_up_decides(base: Store, open_
             assert await ledger.claims(payers, model=model) == of_a_book._layers.claims_without_store(
                 payers, model=model
             )
+
+
+async def test_the_longest_prefix_of_what_is_looked_up_decides_until_it_is_cleared(
+    base: Store, open_ledger: OpenLedger
+):
+    ledger = open_ledger(limits="team:search/*=9/month")
+    limits = {"team": "0.10", "team:search/*": "0.30", "team:search/ads/*": "0.20", "team:search/ads/eu": "0.40"}
+
+    async def limit_of(team: str) -> int | None:
+        (claim,) = await ledger.claims({"team": team}, model="")
+        return claim.limit
+
+    for pattern, usd in limits.items():
+        await set_limit(base, pattern, usd)
+    await is_admitted(ledger, "0")
+    for pattern, usd, below in (
+        ("team:search/ads/eu", "0.40", "0.20"),
+        ("team:search/ads/*", "0.20", "0.30"),
+        ("team:search/*", "0.30", "0.10"),
+        ("team:*", "0.10", "9"),
+    ):
+        assert await limit_of("search/ads/eu") == nanos(usd)
+        await base.clear_limit(pattern, period=None)
+        await is_admitted(ledger, "0")
+        assert await limit_of("search/ads/eu") == nanos(below)
+    assert await limit_of("ads/eu") is None
+
+
+async def test_limits_with_several_tags_are_remembered_within_bounds(
+    base: Store, asked: Asked, open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limit_layers, "KNOWN_MAX", 8)
+    ledger = open_ledger(store=asked.store, limits="")
+    await set_limit(base, "tag:b", "0.50")
+    for tags in ("a", ("a", "b"), ("b", "c"), None):
+        for _ in range(2):
+            held = hold("0.60")
+            held.payers = {"key": "k", "tag": tags}
+            assert (await ledger.reserve(held)).admits is ("b" not in (tags or ()))
+            await ledger.release(held)
+    for number in range(100):
+        held = hold("0.10")
+        held.payers = {"key": "k", "tag": ("a", f"t{number:03}")}
+        assert (await ledger.reserve(held)).admits
+        await ledger.release(held)
+    assert len(ledger._layers._by_loop.current().known) <= 8
 
 
 async def test_limits_of_an_older_version_bind_before_they_are_indexed(

@@ -668,6 +668,14 @@ FAULTS = (
         "        if not missing:\n",
         "        if True:\n",
     ),
+    Fault(
+        "the shorter prefix decides",
+        "core/patterns.py",
+        "sum(mark > 0 for mark in marks), marks",
+        "sum(mark > 0 for mark in marks), tuple(-mark for mark in marks)",
+    ),
+    Fault("a prefix reaches what only begins alike", "core/patterns.py", "if len(segments) > mark", "if segments"),
+    Fault("only the first tag pays", "core/payers.py", "for tag in tags] if", "for tag in tags[:1]] if"),
     Fault("a raw token is a key", "core/accounts.py", "subject != ANY and not is_key_subject(subject)", "False"),
     Fault(
         "who was here before with other settings is not told",
