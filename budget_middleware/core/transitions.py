@@ -177,10 +177,21 @@ def _severity(rejection: Rejection) -> tuple[bool, int, int]:
 
 
 def _same_arguments(known: Reservation, verb: Reserve) -> bool:
-    """Same accounts and amounts. A tombstone remembers none, so any reserve that it outran is the same."""
-    if known.asked is None:
+    """Same accounts and amounts. A tombstone remembers none, so any reserve that it outran is the same.
+
+    Of the units that only one of them has a counter of, the other asked for nothing: a limit came or went between them.
+    """
+    asked = known.asked
+    if asked is None:
         return True
-    return known.asked == verb.asked and _accounts(known.targets) == _accounts(verb.targets)
+    are_amounts_same = asked == verb.asked or all(
+        asked[place] == verb.asked[place] for place in _places(known.targets) & _places(verb.targets)
+    )
+    return are_amounts_same and _accounts(known.targets) == _accounts(verb.targets)
+
+
+def _places(targets: Sequence[Target]) -> set[int]:
+    return {target.place for target in targets}
 
 
 def _accounts(targets: Sequence[Target]) -> list[str]:

@@ -169,8 +169,8 @@ FAULTS = (
     Fault(
         "a repeated reserve is known by what its hold has grown to",
         "core/transitions.py",
-        "known.asked == verb.asked and _accounts(known.targets)",
-        "known.held in (verb.asked, NOTHING) and _accounts(known.targets)",
+        "    asked = known.asked\n",
+        "    asked = known.held if known.asked and known.held != NOTHING else known.asked\n",
     ),
     Fault(
         "a repeated reserve is known by what its hold has grown to in Lua",
@@ -309,7 +309,7 @@ FAULTS = (
     Fault(
         "a repeat with another amount is a duplicate",
         "core/transitions.py",
-        "return known.asked == verb.asked and _accounts(known.targets)",
+        "return are_amounts_same and _accounts(known.targets)",
         "return _accounts(known.targets)",
     ),
     Fault(
@@ -323,6 +323,25 @@ FAULTS = (
         "stores/lua/_adjustments.lua",
         "do add(change.target.counter, 'adjusted', change.spent) end",
         "do touch(change.target, NOW) end",
+    ),
+    # Units.
+    Fault(
+        "a limit of another unit makes a repeat another one",
+        "core/transitions.py",
+        "for place in _places(known.targets) & _places(verb.targets)",
+        "for place in range(len(verb.asked))",
+    ),
+    Fault(
+        "a limit of another unit makes a repeat another one in Lua",
+        "stores/lua/reserve.lua",
+        "    if amount and amount ~= amount_in(known.asked, target.unit) then return false end\n",
+        "    if amount ~= amount_in(known.asked, target.unit) then return false end\n",
+    ),
+    Fault(
+        "any amount is the same in Lua",
+        "stores/lua/reserve.lua",
+        "  if known.asked == asked then return true end\n",
+        "  if true then return true end\n",
     ),
     # Transfers.
     Fault(

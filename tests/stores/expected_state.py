@@ -124,8 +124,10 @@ class Auditor:
     def _reserve(self, fact: Fact | None, verb: Reserve, answer: Answer) -> str:
         now_ms = answer.now_ms
         if fact is not None:
-            is_same = fact.asked in (None, verb.asked)
+            is_same = fact.asked is None
             if fact.asked is not None:
+                units = {counter.unit for counter in fact.counters} & {target.unit for target in verb.targets}
+                is_same = all(getattr(fact.asked, unit) == getattr(verb.asked, unit) for unit in units)
                 is_same = is_same and _accounts(fact.counters) == _accounts(_counters(verb.targets))
             assert answer.admits == (is_same and fact.state == "pending")
             return "duplicate" if is_same else "conflict"

@@ -2,19 +2,33 @@
 
 import pytest
 
-from budget_middleware.core.model import Expire, Repair, Status
+from budget_middleware.core.model import Expire, Repair, Reserve, Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand
-from tests.stores.verbs import Verb, adjust, amounts, figures, finalize, release, reserve, send, target, whole_journal
+from tests.stores.verbs import (
+    Verb,
+    adjust,
+    amounts,
+    figures,
+    finalize,
+    grow,
+    release,
+    reserve,
+    send,
+    target,
+    whole_journal,
+)
 
 KEY = target(limit="1.00")
+TEAM = target("team:b")
 KEY_TOKENS = target(limit="1000", unit=Unit.TOKENS)
 TEAM_TOKENS = target("team:b", period=Period.DAY, unit=Unit.TOKENS)
 TEAM_REQUESTS = target("team:b", "2", period=Period.DAY, unit=Unit.REQUESTS)
+TEAM_INFLIGHT = target("team:b", "2", period=Period.TOTAL, unit=Unit.INFLIGHT)
 ALL = (KEY, KEY_TOKENS, TEAM_TOKENS, TEAM_REQUESTS)
 HELD = reserve("r1", "0.60 800 1", *ALL, charge="0.05 80 1", trace="00-1-1-01")
 
@@ -73,6 +87,73 @@ async def test_the_same_amounts_of_all_units_are_the_same_reserve(store: Store, 
     await store.reserve(HELD)
     assert (await store.reserve(HELD)).status is Status.DUPLICATE
     assert (await store.reserve(reserve("r1", other, *ALL))).status is Status.CONFLICT
+
+
+@pytest.mark.proves("I10")
+@pytest.mark.parametrize(
+    ("again", "status"),
+    [
+        (reserve("r1", "0.60", KEY, TEAM), Status.DUPLICATE),
+        (reserve("r1", "0.60 800 0 1", KEY, TEAM, TEAM_TOKENS, TEAM_INFLIGHT), Status.DUPLICATE),
+        (reserve("r1", "0.61 800", KEY, TEAM, TEAM_TOKENS), Status.CONFLICT),
+        (reserve("r1", "0.60 801", KEY, TEAM, TEAM_TOKENS), Status.CONFLICT),
+        (reserve("r1", "0.60", KEY), Status.CONFLICT),
+    ],
+    ids=["fewer units", "other units", "other money", "other tokens", "fewer accounts"],
+)
+async def test_a_repeat_may_come_after_a_limit_of_another_unit(store: Store, again: Reserve, status: Status):
+    """What is compared is what both have counters of."""
+    await store.reserve(reserve("r1", "0.60 800 1", KEY, TEAM, TEAM_TOKENS, TEAM_REQUESTS))
+    before = await whole_journal(store)
+    assert (await store.reserve(again)).status is status
+    assert await whole_journal(store) == before
+
+
+@pytest.mark.proves("I1", "I2", "I7")
+async def test_in_flight_is_how_many_are_pending(store: Store, clock: MovableClock):
+    """Whatever becomes of them; it is refused as held, since nothing of it is ever spent."""
+    of = (KEY, TEAM_INFLIGHT)
+    await store.reserve(reserve("r1", "0 0 0 1", *of))
+    await store.reserve(reserve("r2", "0.10 0 0 1", *of))
+    assert await figures(store, TEAM_INFLIGHT) == ("0", "2")
+    refused = await store.reserve(reserve("r3", "0.10 0 0 1", *of))
+    assert refused.rejection is not None
+    assert (refused.rejection.target, refused.rejection.is_held) == (TEAM_INFLIGHT, True)
+    await store.finalize(finalize("r1", "0.30", *of))
+    await store.finalize(finalize("r1", "0.30", *of))
+    await store.release(release("r1"))
+    assert await figures(store, TEAM_INFLIGHT) == ("0", "1")
+    assert (await store.reserve(reserve("r3", "0.10 0 0 1", *of))).status is Status.RESERVED
+    await store.grow(grow("r3", "0.20 0 0 1"))
+    assert await figures(store, TEAM_INFLIGHT) == ("0", "2")
+    clock.advance(s=60)
+    await store.sweep(at_most=10)
+    await store.finalize(finalize("r2", "0.10", *of))
+    await store.finalize(finalize("lost", "0.10", *of))
+    assert await figures(store, TEAM_INFLIGHT) == ("0", "0")
+    assert TEAM_INFLIGHT.counter not in {view.counter for view in await store.counters()}
+
+
+async def test_no_request_is_in_flight_where_the_limit_is_0(store: Store):
+    none = target("team:b", "0", period=Period.TOTAL, unit=Unit.INFLIGHT)
+    refused = await store.reserve(reserve("r1", "0 0 0 1", none))
+    assert refused.rejection is not None
+    assert not refused.rejection.is_held
+
+
+@pytest.mark.parametrize(
+    "period", ["minute", "month@15", "week@sun", "year@04-01", "total@2027-03-31", "total@2026-01-01", "24h", "30d"]
+)
+async def test_a_period_of_any_text(store: Store, period: str):
+    of = [target("team:b", "1000", period=Period(period), unit=unit) for unit in (Unit.USD, Unit.TOKENS)]
+    await store.reserve(reserve("r1", "0.0000005 800", *of))
+    assert await figures(store, of[1]) == ("0", "800")
+    (held,) = await store.holds()
+    assert held.targets == tuple(of)
+    await store.finalize(finalize("r1", "0.0000001 700", *of))
+    assert [entry.counter for entry in await whole_journal(store)] == [each.counter for each in (*of, *of)]
+    assert await store.damage() == []
+    assert (await audit_report(store)).drift == ()
 
 
 @pytest.mark.proves("I6")

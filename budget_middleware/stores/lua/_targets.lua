@@ -35,7 +35,7 @@ local function parse_targets(packed)
   local targets = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}}
   for line in gmatch(packed, '[^\n]+') do
     local name, account, unit, from, to, fields =
-      match(line, '^(([^| ]+)|%l+|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
+      match(line, '^(([^| ]+)|[%w@-]+|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
     local limit, is_sound = limit_in(fields or '')
     targets.are_sound = targets.are_sound and is_sound and name ~= nil
     if name then

@@ -14,9 +14,14 @@ local function type_of(name)
   return call('TYPE', PREFIX .. name).ok
 end
 
+-- `day`, `month@15`, `24h`.
+local function is_period(text)
+  return PERIODS[match(text, '^(%l+)@[%w-]+$') or text] or match(text, '^[1-9]%d*[hd]$') ~= nil
+end
+
 local function is_counter_name(name)
-  local period, unit = match(name, '^[^| ]+|(%l+)|[^| ]+|?(%l*)$')
-  return period ~= nil and PERIODS[period] == true and (unit == '' or place_of(unit) ~= nil and unit ~= UNIT_USD)
+  local period, unit = match(name, '^[^| ]+|([%w@-]+)|[^| ]+|?(%l*)$')
+  return period ~= nil and is_period(period) and (unit == '' or place_of(unit) ~= nil and unit ~= UNIT_USD)
 end
 
 local function examine_index(name)

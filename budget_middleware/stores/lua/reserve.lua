@@ -13,8 +13,22 @@ local function check_not_full(targets, held, held_before)
   end
 end
 
+-- Of the units that only one of them has a counter of, the other asked for nothing: a limit came or went between them.
+local function are_same_amounts(known, asked, targets)
+  if known.asked == asked then return true end
+  local asked_of = {}
+  for _, target in ipairs(targets) do asked_of[target.unit] = amount_in(asked, target.unit) end
+  for _, target in ipairs(known.target_list) do
+    local amount = asked_of[target.unit]
+    if amount and amount ~= amount_in(known.asked, target.unit) then return false end
+  end
+  return true
+end
+
 local function is_same(known, asked, packed)
-  return known.asked == '' or known.asked == asked and accounts_of(known.target_list) == accounts_of(parse_targets(packed))
+  local targets = parse_targets(packed)
+  return known.asked == '' or are_same_amounts(known, asked, targets)
+    and accounts_of(known.target_list) == accounts_of(targets)
 end
 
 function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, wanted)
