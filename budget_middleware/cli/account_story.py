@@ -6,6 +6,7 @@ from budget_middleware.cli.account_table import table_rows
 from budget_middleware.cli.output import Table, print_line
 from budget_middleware.cli.wording import counted, counter_words
 from budget_middleware.core.model import Status
+from budget_middleware.core.periods import Period, Total, is_rolling
 from budget_middleware.operations.account_explanation import (
     AccountExplanation,
     ExplainedCounter,
@@ -49,9 +50,16 @@ def _standing(counter: ExplainedCounter) -> str:
     limit = "no limit"
     if counter.limit is not None and counter.available is not None:
         limit = f"limit {format_amount(counter.limit)}, available {format_amount(counter.available)}"
-    until = f", resets at {counter.resets_at}" if counter.resets_at else ""
+    until = f", {_resets(counter.period)} at {counter.resets_at}" if counter.resets_at else ""
     used = f"spent {format_amount(counter.spent)}, reserved {format_amount(counter.reserved)}"
     return f"{counter_words(counter)}: {used}, {limit}{until}"
+
+
+def _resets(period: Period) -> str:
+    """What happens at the end of its window; that of a rolling period is a bucket, after which the oldest falls out."""
+    if isinstance(period.rule, Total):
+        return "lapses"
+    return "moves on" if is_rolling(period) else "resets"
 
 
 def _came_before(counter: ExplainedCounter) -> str:

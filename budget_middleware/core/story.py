@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 
 from budget_middleware.core.model import Balance, Counter, Entry, Status
 
@@ -69,6 +70,28 @@ def counter_story(spent: int, entries: Sequence[Entry], *, is_whole: bool) -> Co
     if is_whole and first.status is not Status.REPAIRED:
         unexplained += before.spent
     return CounterStory(before, first, _shares(explained), unexplained)
+
+
+def joined_stories(stories: Iterable[CounterStory]) -> CounterStory:
+    """The stories of several counters as one, such as those of the buckets of a rolling period."""
+    parts = list(stories)
+    shares: defaultdict[Status, list[Share]] = defaultdict(list)
+    for story in parts:
+        for status, share in story.shares.items():
+            shares[status].append(share)
+    return CounterStory(
+        Balance(sum(story.before.spent for story in parts), sum(story.before.reserved for story in parts)),
+        min((story.since for story in parts if story.since), key=attrgetter("seq"), default=None),
+        {
+            status: Share(
+                sum(share.changes for share in alike),
+                sum(share.spent for share in alike),
+                sum(share.reserved for share in alike),
+            )
+            for status, alike in shares.items()
+        },
+        sum(story.unexplained for story in parts),
+    )
 
 
 def _gaps(entries: Iterable[Entry]) -> int:

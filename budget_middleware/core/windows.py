@@ -41,6 +41,7 @@ __all__ = [
     "Period",
     "Window",
     "buckets_before",
+    "counted_s",
     "has_lapsed",
     "is_rolling",
     "period_order",
@@ -106,6 +107,14 @@ def buckets_before(window: Window) -> tuple[Window, ...]:
 def has_lapsed(window: Window) -> bool:
     """Whether it is the time after the end of a credit, in which the limit is 0."""
     return window.id.startswith(LAPSED)
+
+
+def counted_s(window: Window) -> int | None:
+    """How many seconds a limit looks back over or lasts; None for one that never starts again."""
+    rule = window.period.rule
+    if isinstance(rule, Rolling):
+        return rule.longest_s
+    return None if isinstance(rule, Total) else (window.ends_ms - window.starts_ms) // 1000
 
 
 def window_named(period: Period, window_id: str, *, timezone: ZoneInfo) -> Window:

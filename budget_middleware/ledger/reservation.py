@@ -11,6 +11,7 @@ from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.payers import encode_named
+from budget_middleware.core.period_words import for_window
 from budget_middleware.core.units import Amounts, format_figure
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.handle import BudgetHandle
@@ -56,7 +57,7 @@ def hold_for(accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str |
 def _described(rejection: Rejection) -> str:
     account, period, window, unit = rejection.target.counter
     return (
-        f"{account} for {period} {window}: limit {format_figure(rejection.limit, unit)}, "
+        f"{account} {for_window(period, window)}: limit {format_figure(rejection.limit, unit)}, "
         f"spent {format_figure(rejection.balance.spent, unit)}, "
         f"reserved {format_figure(rejection.balance.reserved, unit)}, "
         f"estimate {format_figure(rejection.estimate, unit)}"

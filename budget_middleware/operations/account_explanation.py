@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from budget_middleware.core.model import Counter, CounterView, Entry, Reservation, Status
+from budget_middleware.core.model import Counter, Entry, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.story import Change, Share, changes_of
 from budget_middleware.core.units import PLACES, Unit
@@ -12,6 +12,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.operations.account_facts import AccountFacts, read_account
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reasons import who_gave
+from budget_middleware.operations.rolling import CountedView
 from budget_middleware.operations.rows import CounterRow, EntryRow, HoldRow, RefusalRow, hold_row, refusal_row
 from budget_middleware.operations.values import NOT_IN_JSON, Figure, Omitted, figure, iso, trace_url_of, values_of
 
@@ -126,7 +127,7 @@ async def explain_account(
         return None
     return AccountExplanation(
         account,
-        tuple(_explained(facts, view, row) for view, row in facts.counters),
+        tuple(_explained(facts, counted, row) for counted, row in facts.counters),
         holds=tuple(_hold(facts, hold, trace_url) for hold in facts.holds[:at_most]),
         refusals=tuple(refusal_row(each, trace_url) for each in _largest(facts.refusals, at_most)),
         changes=tuple(_change(facts, each, trace_url) for each in _weightiest(facts.entries, at_most)),
@@ -134,8 +135,8 @@ async def explain_account(
     )
 
 
-def _explained(facts: AccountFacts, view: CounterView, row: CounterRow) -> ExplainedCounter:
-    story, held, unit = facts.story(view), facts.held_on(view.counter), view.counter.unit
+def _explained(facts: AccountFacts, counted: CountedView, row: CounterRow) -> ExplainedCounter:
+    story, held, unit = facts.story(counted), facts.held_on(counted), counted.counter.unit
     return ExplainedCounter(
         **values_of(row),
         since=iso(story.since.time_ms) if story.since else None,
@@ -147,8 +148,8 @@ def _explained(facts: AccountFacts, view: CounterView, row: CounterRow) -> Expla
         since_seq=story.since.seq if story.since else None,
         held=figure(sum(hold.held.of(unit) for hold in held), unit),
         oldest_hold_age_s=(facts.now_ms - held[0].created_ms) / 1000 if held else None,
-        adjusted_by=tuple(_adjusted_by(facts, view.counter)),
-        transferred_with=tuple(_transferred_with(facts, view.counter)),
+        adjusted_by=tuple(_adjusted_by(facts, counted)),
+        transferred_with=tuple(_transferred_with(facts, counted)),
     )
 
 
@@ -156,24 +157,24 @@ def _share_row(share: Share, unit: Unit) -> ShareRow:
     return ShareRow(unit, share.changes, figure(share.spent, unit), figure(share.reserved, unit))
 
 
-def _adjusted_by(facts: AccountFacts, counter: Counter) -> Iterator[tuple[str, Figure]]:
+def _adjusted_by(facts: AccountFacts, counted: CountedView) -> Iterator[tuple[str, Figure]]:
     amounts: dict[str, int] = {}
-    for entry in facts.entries:
-        if entry.counter == counter and entry.status is Status.ADJUSTED:
+    for entry in facts.entries_on(counted):
+        if entry.status is Status.ADJUSTED:
             who = who_gave(entry.reason)
             amounts[who] = amounts.get(who, 0) + entry.spent_delta
-    return ((who, figure(amount, counter.unit)) for who, amount in amounts.items())
+    return ((who, figure(amount, counted.counter.unit)) for who, amount in amounts.items())
 
 
-def _transferred_with(facts: AccountFacts, counter: Counter) -> Iterator[tuple[str, Figure]]:
+def _transferred_with(facts: AccountFacts, counted: CountedView) -> Iterator[tuple[str, Figure]]:
     """To whom it gave how much in all; from whom it got something that is below 0."""
     amounts: dict[tuple[str, bool], int] = {}
-    for entry in facts.entries:
-        if entry.counter == counter and entry.status is Status.TRANSFERRED:
+    for entry in facts.entries_on(counted):
+        if entry.status is Status.TRANSFERRED:
             who = " ".join(facts.others(facts.accounts_of[entry.reservation_id]))
             way = (who, entry.spent_delta < 0)
             amounts[way] = amounts.get(way, 0) + entry.spent_delta
-    return ((who, figure(amount, counter.unit)) for (who, _), amount in amounts.items())
+    return ((who, figure(amount, counted.counter.unit)) for (who, _), amount in amounts.items())
 
 
 def _hold(facts: AccountFacts, hold: Reservation, template: str | None) -> AccountHold:

@@ -1,15 +1,16 @@
 """Reads all that the store has on an account: its counters, their journal, its holds and refusals."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.core.model import Counter, CounterView, Entry, Reservation
+from budget_middleware.core.model import CounterView, Entry, Reservation
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.story import BookingsRead, CounterStory, counter_story
+from budget_middleware.core.story import BookingsRead, CounterStory, counter_story, joined_stories
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import read_counters
 from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.rolling import CountedView
 from budget_middleware.operations.rows import CounterRow
 
 
@@ -19,7 +20,7 @@ class AccountFacts:
 
     name: str
     now_ms: int
-    counters: Sequence[tuple[CounterView, CounterRow]]
+    counters: Sequence[tuple[CountedView, CounterRow]]
     entries: Sequence[Entry]
     holds: Sequence[Reservation]
     refusals: Sequence[LoggedRefusal]
@@ -31,19 +32,27 @@ class AccountFacts:
         """Who else pays for a request of this account."""
         return tuple(account for account in dict.fromkeys(accounts) if account != self.name)
 
-    def story(self, view: CounterView) -> CounterStory:
+    def story(self, counted: CountedView) -> CounterStory:
+        return joined_stories([self._story_of(part) for part in counted.parts])
+
+    def _story_of(self, view: CounterView) -> CounterStory:
         own = [entry for entry in self.entries if entry.counter == view.counter]
         return counter_story(view.balance.spent, own, is_whole=self.is_journal_whole)
 
-    def held_on(self, counter: Counter) -> list[Reservation]:
-        return [hold for hold in self.holds if any(target.counter == counter for target in hold.targets)]
+    def entries_on(self, counted: CountedView) -> Iterator[Entry]:
+        counters = counted.counters
+        return (entry for entry in self.entries if entry.counter in counters)
+
+    def held_on(self, counted: CountedView) -> list[Reservation]:
+        counters = counted.counters
+        return [hold for hold in self.holds if any(target.counter in counters for target in hold.targets)]
 
 
 async def read_account(context: OperatorContext, name: str, *, include_past: bool) -> AccountFacts:
     # Counters before the journal: what is written meanwhile has an entry that no figure shows yet.
     counters = await read_counters(context, name, include_past=include_past)
     holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
-    shown = {view.counter for view, _ in counters}
+    shown = {counter for counted, _ in counters for counter in counted.counters}
     accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     bookings = BookingsRead()
 

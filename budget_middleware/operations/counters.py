@@ -6,10 +6,13 @@ from fnmatch import fnmatchcase
 from budget_middleware.core.model import Balance, Counter, CounterView
 from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES
-from budget_middleware.core.windows import window_at
+from budget_middleware.core.windows import LAPSED, Window, window_at
 from budget_middleware.operations.binding import BindingLimits, read_limits
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.rolling import CountedView, counted
 from budget_middleware.operations.rows import CounterRow, counter_row
+
+LimitOf = Callable[[Counter], int | None]
 
 
 async def list_counters(
@@ -26,58 +29,59 @@ async def list_counters(
     ``match`` is a text in the account, or a pattern with ``*`` and ``?``; ``over_percent`` keeps those of whose limit
     so much is spent or reserved; ``top`` keeps the ones that have spent most, most first.
     """
-    views, limits = await _read_views(context, account, include_past=include_past)
-    chosen = choose(views, limits.limit, match=match, over_percent=over_percent, top=top)
-    return [_row(view, limits, context) for view in chosen]
+    shown, limit_of = await _read_counted(context, account, include_past=include_past)
+    views = [each.view for each in shown]
+    chosen = choose(views, limit_of, match=match, over_percent=over_percent, top=top)
+    return [counter_row(view, limit_of(view.counter), context.settings.timezone) for view in chosen]
 
 
 async def read_counters(
     context: OperatorContext, account: str, *, include_past: bool
-) -> list[tuple[CounterView, CounterRow]]:
+) -> list[tuple[CountedView, CounterRow]]:
     """The counters of an account, each with its row."""
-    views, limits = await _read_views(context, account, include_past=include_past)
-    return [(view, _row(view, limits, context)) for view in views]
+    shown, limit_of = await _read_counted(context, account, include_past=include_past)
+    zone = context.settings.timezone
+    return [(each, counter_row(each.view, limit_of(each.counter), zone)) for each in shown]
 
 
-def _row(view: CounterView, limits: BindingLimits, context: OperatorContext) -> CounterRow:
-    return counter_row(view, limits.limit(view.counter), context.settings.timezone)
-
-
-async def _read_views(
+async def _read_counted(
     context: OperatorContext, account: str | None, *, include_past: bool
-) -> tuple[list[CounterView], BindingLimits]:
+) -> tuple[list[CountedView], LimitOf]:
     now_ms = (await context.store.head()).now_ms
     limits = await read_limits(context)
 
-    def current(period: Period) -> str:
-        return window_at(period, time_ms=now_ms, timezone=context.settings.timezone).id
+    def current(period: Period) -> Window:
+        return window_at(period, time_ms=now_ms, timezone=context.settings.timezone)
 
-    views = {view.counter: view for view in await context.store.counters(account)}
-    shown = [view for view in views.values() if include_past or current(view.counter.period) == view.counter.window]
+    def limit_of(counter: Counter) -> int | None:
+        limit = limits.limit(counter)
+        return 0 if limit is not None and counter.window.startswith(LAPSED) else limit
+
+    known = counted(await context.store.counters(account), current)
+    shown = [each for each in known.values() if include_past or current(each.counter.period).id == each.counter.window]
     named = limits.exact_accounts if account is None else {account}
-    shown += [
-        CounterView(counter, Balance()) for counter in _limited_counters(named, limits, current) if counter not in views
-    ]
-    return sorted(shown, key=_reading_order), limits
+    unused = (counter for counter in _limited_counters(named, limits, current) if counter not in known)
+    shown += [CountedView(counter, (CounterView(counter, Balance()),)) for counter in unused]
+    return sorted(shown, key=_reading_order), limit_of
 
 
 def _limited_counters(
-    accounts: Iterable[str], limits: BindingLimits, current: Callable[[Period], str]
+    accounts: Iterable[str], limits: BindingLimits, current: Callable[[Period], Window]
 ) -> Iterator[Counter]:
     """The counters that a limit names, whether or not anything was booked on them yet."""
     for name in accounts:
         for period in limits.limited_periods(name):
-            yield Counter(name, period, current(period))
+            yield Counter(name, period, current(period).id)
 
 
-def _reading_order(view: CounterView) -> tuple[str, PeriodOrder, str, int]:
-    account, period, window, unit = view.counter
+def _reading_order(each: CountedView) -> tuple[str, PeriodOrder, str, int]:
+    account, period, window, unit = each.counter
     return account, period_order(period), window, PLACES[unit]
 
 
 def choose(
     views: Iterable[CounterView],
-    limit_of: Callable[[Counter], int | None],
+    limit_of: LimitOf,
     *,
     match: str | None,
     over_percent: int | None,

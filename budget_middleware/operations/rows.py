@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from budget_middleware.core.model import CounterView, Entry, Op, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period, window_named
+from budget_middleware.core.windows import FOREVER_MS, Period, window_named
 from budget_middleware.operations.values import (
     NOT_IN_JSON,
     OMITTED,
@@ -57,12 +57,12 @@ def counter_row(view: CounterView, limit: int | None, timezone: ZoneInfo) -> Cou
 
 @lru_cache(1_024)
 def _resets_at(period: Period, window_id: str, timezone: ZoneInfo) -> str | None:
-    if period is Period.TOTAL:
-        return None
     try:
         window = window_named(period, window_id, timezone=timezone)
     except ValueError:
         return None  # A window of another BUDGET_TIMEZONE, from before it was changed.
+    if window.ends_ms >= FOREVER_MS:
+        return None
     return iso(window.ends_ms, timezone, timespec="seconds")
 
 

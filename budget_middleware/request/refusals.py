@@ -13,8 +13,9 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
+from budget_middleware.core.period_words import for_window, per_period
 from budget_middleware.core.units import Unit, format_figure
-from budget_middleware.core.windows import FOREVER_MS
+from budget_middleware.core.windows import FOREVER_MS, counted_s
 from budget_middleware.headers import Headers
 
 RETRY_AFTER_S = (1, 30)
@@ -34,9 +35,9 @@ def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = 
     account, period, window, unit = rejection.target.counter
     why = "is held by requests in flight" if rejection.is_held else "cannot cover this request"
     if not is_callers_own(account, claimed_kinds=claimed_kinds):
-        return f"The budget of {kind_of(account)} per {period} {why}."
+        return f"The budget of {kind_of(account)} {per_period(period, window)} {why}."
     return (
-        f"The budget of {account} for {period} {window} {why}: limit {format_figure(rejection.limit, unit)}, "
+        f"The budget of {account} {for_window(period, window)} {why}: limit {format_figure(rejection.limit, unit)}, "
         f"spent {format_figure(rejection.balance.spent, unit)}, "
         f"reserved {format_figure(rejection.balance.reserved, unit)}, "
         f"estimate {format_figure(rejection.estimate, unit)}."
@@ -132,8 +133,8 @@ def _own_limits(targets: tuple[Target, ...]) -> tuple[_OwnLimit, ...]:
         window = target.window
         name = f'"{kind_of(target.account)}-{window.period}"'
         policy = f'{name};q={target.limit // _NANOS_PER_MICRO};qu="usd-micros"'
-        if window.ends_ms < FOREVER_MS:
-            policy += f";w={(window.ends_ms - window.starts_ms) // 1000}"
+        if length_s := counted_s(window):
+            policy += f";w={length_s}"
         limits.append(_OwnLimit(place, name, policy, target.limit, window.ends_ms))
     return tuple(limits)
 

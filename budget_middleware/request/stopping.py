@@ -5,6 +5,7 @@ from typing import Final
 from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.model import Target
+from budget_middleware.core.period_words import per_period
 from budget_middleware.setting_types import Mode, OnLimit
 from budget_middleware.settings import Settings
 
@@ -23,7 +24,7 @@ def stops_at_limits(settings: Settings) -> bool:
 
 def stop_refusal(passed: Target, *, status: int) -> Refusal:
     """Tells whose budget is used up; no figure, and no subject, which may not be the caller's own."""
-    budget = f"{kind_of(passed.account)} per {passed.window.period}"
+    budget = f"{kind_of(passed.account)} {per_period(passed.window.period, passed.window.id)}"
     message = f"The budget of {budget} is used up by this answer, which ends here."
     return Refusal(status=status, reason=Reason.STOPPED, message=message)
 

@@ -13,6 +13,7 @@ from budget_middleware.core.windows import (
     Period,
     Window,
     buckets_before,
+    counted_s,
     previous_window,
     window_at,
     window_named,
@@ -73,3 +74,11 @@ def test_no_bucket_begins_before_1970() -> None:
 @pytest.mark.parametrize("text", ["minute", "day", "month@15", "total", "total@2027-03-31"])
 def test_other_periods_count_their_window_alone(text: str) -> None:
     assert buckets_before(window_at(Period(text), time_ms=ms("2026-11-29T14:31Z"), timezone=LORD_HOWE)) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("minute", 60), ("day", 86_400), ("1h", 3_600), ("30d", 30 * 86_400), ("total", None), ("total@2027-03-31", None)],
+)
+def test_a_limit_counts_so_many_seconds(text: str, seconds: int | None) -> None:
+    assert counted_s(window_at(Period(text), time_ms=ms("2026-11-29T14:31Z"), timezone=LORD_HOWE)) == seconds

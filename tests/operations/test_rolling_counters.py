@@ -1,0 +1,59 @@
+"""What operators read of a rolling period: the sums that its limit is compared with, told as one counter."""
+
+from budget_middleware.core.model import Status
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.windows import Period
+from budget_middleware.operations.account_explanation import explain_account
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.counters import list_counters
+from budget_middleware.operations.values import as_json
+from budget_middleware.stores.base import Store
+from tests.stores.verbs import HOUR_MS, START_MS, adjust, finalize, reserve, target
+
+ROLLING = Period("24h")
+FORMER, EARLY, NOW = (target(period=ROLLING, at_ms=START_MS - hours * HOUR_MS) for hours in (25, 23, 0))
+ID = "a" * 32
+
+
+async def book(base: Store) -> None:
+    for id_, amount, booked_in in (("a1", "1", FORMER), ("a2", "2", EARLY), ("a3", "4", NOW)):
+        await base.adjust(adjust(id_, amount, booked_in, any_window=True))
+    await base.reserve(reserve(ID, "0.50", NOW))
+
+
+async def test_the_current_bucket_stands_for_all_that_count(context: OperatorContext, base: Store):
+    await book(base)
+    (row,) = await list_counters(context)
+    said = as_json(row)
+    assert (said["period"], said["window"]) == ("24h", NOW.window.id)
+    assert (said["spent_usd"], said["reserved_usd"]) == ("6.00", "0.50")
+    assert said["resets_at"] == "2026-11-18T14:48:00+00:00"
+    rows = await list_counters(context, include_past=True)
+    assert [(row.window, as_json(row)["spent_usd"]) for row in rows] == [
+        (FORMER.window.id, "1.00"),
+        (NOW.window.id, "6.00"),
+    ]
+
+
+async def test_its_buckets_are_explained_together(context: OperatorContext, base: Store):
+    await book(base)
+    await base.finalize(finalize(ID, "0.25", NOW))
+    explained = await explain_account(context, NOW.account)
+    assert explained is not None
+    (counter,) = explained.counters
+    assert (as_json(counter)["spent_usd"], counter.unexplained.is_nothing) == ("6.25", True)
+    assert {status: share.count for status, share in counter.changes.items()} == {
+        Status.ADJUSTED: 2,
+        Status.RESERVED: 1,
+        Status.FINALIZED: 1,
+    }
+    assert (counter.since_seq, counter.before.spent.is_nothing) == (2, True)
+
+
+async def test_all_holds_on_its_buckets_are_counted(context: OperatorContext, base: Store):
+    await base.reserve(reserve(ID, "0.50", NOW))
+    explained = await explain_account(context, NOW.account)
+    assert explained is not None
+    (counter,) = explained.counters
+    assert counter.holds == 1
+    assert (await base.holds())[0].held == Amounts(500_000_000)
