@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
+from tests.e2e.servers import INSTRUMENT, REPOSITORY, ServerProcess, instrumented_worker
 from tests.jaeger.tracing import Jaeger, Seen
 
 TOKENS = ("sk-ann-7f3e", "sk-bob-7f3e", "sk-eve-7f3e")
@@ -27,7 +27,6 @@ LEASE_S = 3
 REQUESTS = 48
 PLAYS = ("json", "stream", "cancel", "break", "error", "raise")
 CREDIT_USD = "-0.000321"
-_INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 _LONG = 100_000
 
 
@@ -78,28 +77,14 @@ def play(jaeger: Jaeger, *, spans_per: str, store_url: str, namespace: str, fold
 @dataclass(frozen=True, slots=True)
 class _Worker:
     url: str
-    process: subprocess.Popen[bytes]
+    process: ServerProcess
 
 
 @contextmanager
 def _worker(name: str, env: Mapping[str, str], folder: Path) -> Iterator[_Worker]:
-    port, log = free_port(), folder / f"{name}.log"
-    own = {"SERVED_LOG": str(folder / f"{name}.served"), "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={name}"}
-    serve = [sys.executable, "-m", "uvicorn", "tests.e2e.worker:app", "--port", str(port), "--log-level", "warning"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [_INSTRUMENT, *serve],
-            cwd=REPOSITORY,
-            env={**os.environ, **env, **own},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for_port(port, process, log)
+    env = {**env, "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={name}"}
+    with instrumented_worker(name, env=env, folder=folder) as (port, process):
         yield _Worker(f"http://127.0.0.1:{port}/v1/chat/completions", process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def _happen(jaeger: Jaeger, workers: list[_Worker], env: Mapping[str, str]) -> Story:
@@ -133,7 +118,7 @@ async def _happen(jaeger: Jaeger, workers: list[_Worker], env: Mapping[str, str]
 def budget_middleware(env: Mapping[str, str], *words: str, given: str = "") -> str:
     """What the console script prints; its spans say that an operator made them."""
     done = subprocess.run(
-        [_INSTRUMENT, sys.executable, "-m", "budget_middleware", *words],
+        [INSTRUMENT, sys.executable, "-m", "budget_middleware", *words],
         cwd=REPOSITORY,
         env={**os.environ, **env, "OTEL_RESOURCE_ATTRIBUTES": "service.instance.id=operator"},
         input=given,

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.servers import REPOSITORY, free_port, wait_for_port
+from tests.e2e.servers import REPOSITORY, ServerProcess, free_port, instrumented_worker
 from tests.faults.fixtures import Server
 from tests.observability.prometheus import EXAMPLES, Prometheus, Sample, running_prometheus
 
@@ -28,7 +28,6 @@ WINDOW = "2m"
 SPOOL_MAX = 2
 ANSWERED = 3
 """So many good answers a worker and round; the error after them is complete, too."""
-_INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 _LONG = 100_000
 _DEAR = 130_000
 """So many tokens cost nearly all that a key has."""
@@ -66,7 +65,7 @@ def expressions(panel: Mapping[str, Any]) -> list[str]:
 class _Worker:
     url: str
     metrics_port: int
-    process: subprocess.Popen[bytes]
+    process: ServerProcess
 
 
 @contextmanager
@@ -102,23 +101,10 @@ def play(folder: Path) -> Iterator[Story]:
 
 @contextmanager
 def _worker(name: str, env: Mapping[str, str], folder: Path) -> Iterator[_Worker]:
-    port, metrics_port, log = free_port(), free_port(), folder / f"{name}.log"
-    own = {"SERVED_LOG": str(folder / f"{name}.served"), "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port)}
-    serve = [sys.executable, "-m", "uvicorn", "tests.e2e.worker:app", "--port", str(port), "--log-level", "warning"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [_INSTRUMENT, *serve],
-            cwd=REPOSITORY,
-            env={**os.environ, **env, **own},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        wait_for_port(port, process, log)
+    metrics_port = free_port()
+    env = {**env, "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port)}
+    with instrumented_worker(name, env=env, folder=folder) as (port, process):
         yield _Worker(f"http://127.0.0.1:{port}", metrics_port, process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _happen(story: Story, client: httpx.Client, workers: list[_Worker], store: Server, env: Mapping[str, str]) -> None:

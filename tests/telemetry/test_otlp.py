@@ -1,7 +1,6 @@
 """Whole processes under `opentelemetry-instrument`: what they export over OTLP is what the journal says, all of it."""
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -14,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
 from budget_middleware.stores.redis import RedisStore
-from tests.e2e.servers import free_port, uvicorn_worker, wait_for_port
+from tests.e2e.servers import INSTRUMENT, free_port, uvicorn_worker, wait_for_port
 from tests.faults.proxy import Fault, fault_proxy
 from tests.stores.audit import audit
 from tests.telemetry.conftest import BOTH_SETTINGS
@@ -23,7 +22,6 @@ from tests.telemetry.proof import attribute, id_of, named, prove
 
 pytestmark = pytest.mark.processes
 
-INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 PLAYS = ("json", "stream", "cancel", "break", "error", "raise")
 REQUESTS = 96
 WORKERS = 2
