@@ -53,6 +53,11 @@ class Ask:
     modes: tuple[str, ...] = ()
     tools: tuple[DeclaredTool, ...] = ()
 
+    @property
+    def expected_uses(self) -> tuple[tuple[UsageClass, int], ...]:
+        """How often each of the tools is expected to be used."""
+        return tuple([(tool.unit, tool.expected) for tool in self.tools])
+
 
 class Reason(StrEnum):
     """Why a request gets no answer from the gateway."""

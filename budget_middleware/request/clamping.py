@@ -38,6 +38,5 @@ def affordable_tokens(admitted: Admitted) -> int | None:
 def _output_tokens(rates: Rates, quote: Quote, nanos: int) -> int | None:
     """How many tokens of output so much pays for, all choices together; None where they cost nothing."""
     ask = quote.ask
-    uses = tuple([(tool.unit, tool.expected) for tool in ask.tools])
-    fixed, per_token = cost_by_output(rates, ask.input, output_unit=ask.output_unit, uses=uses)
+    fixed, per_token = cost_by_output(rates, ask.input, output_unit=ask.output_unit, uses=ask.expected_uses)
     return max((nanos * FEMTOS_PER_NANO - fixed) // per_token, 0) if per_token else None

@@ -100,7 +100,7 @@ def quote_for(
         by=output_by,
     )
     worst = by is EstimateBy.WORST
-    uses = tuple([(tool.unit, tool.at_worst if worst else tool.expected) for tool in ask.tools])
+    uses = tuple([(tool.unit, tool.at_worst) for tool in ask.tools]) if worst else ask.expected_uses
     nanos = 0
     for tier in tiers_of(ask, rates):
         tier_nanos = estimate_nanos(

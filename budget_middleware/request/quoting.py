@@ -90,7 +90,7 @@ def learned_quote(
     held_tokens = tokens_to_hold(expected, spreads=spreads, at_most=at_most) * ask.choices
     mean_tokens = min(math.ceil(expected.mean_tokens), at_most) * ask.choices
     spread_tokens = expected.spread_tokens * ask.choices
-    uses = tuple([(tool.unit, tool.expected) for tool in ask.tools]) if ask.tools else ()
+    uses = ask.expected_uses
     cost, held, held_nanos = _NO_COST, _NO_COST, -1
     for tier in tiers_of(ask, rates):
         tier_cost = cost_by_output(tier, ask.input, uses=uses)
