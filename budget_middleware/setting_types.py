@@ -26,7 +26,8 @@ from pydantic import (
 from budget_middleware.apis import APIS
 from budget_middleware.core.account_sources import AccountSource, parse_sources
 from budget_middleware.core.accounts import WRONG_KEY
-from budget_middleware.core.limits import LimitRule, names_no_key, parse_limits
+from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 
 TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"

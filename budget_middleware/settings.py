@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.limits import masked_limits
+from budget_middleware.core.limit_grammar import masked_limits
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
     TRACE_URL_ACCEPTED,

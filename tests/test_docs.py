@@ -10,7 +10,7 @@ import pytest
 from budget_middleware.apis import APIS
 from budget_middleware.cli import main
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
-from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.model import Op
 from budget_middleware.core.pricing import Rates
 from budget_middleware.prices import load_prices
@@ -58,7 +58,7 @@ def test_variables_are_settings(page):
 
 def test_the_limits_of_the_page_parse():
     block = next(text for text in code(CONFIGURATION, "") if text.startswith("key="))
-    assert len(parse_limits(block)) == 8
+    assert len(parse_limits(block)) == 9
 
 
 def test_the_prices_of_the_page_load(tmp_path):

@@ -12,7 +12,7 @@ from budget_middleware.apis import APIS
 from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.prices import parse_unknown_model
 from budget_middleware.setting_types import (
     LiteLLMPrices,

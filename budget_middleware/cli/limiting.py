@@ -7,13 +7,11 @@ from typing import Any
 from budget_middleware.cli.output import Row, print_error, print_line, print_rows, warn
 from budget_middleware.cli.parsing import CommandError, add_command, add_new, pattern
 from budget_middleware.cli.running import on_state
-from budget_middleware.core.limits import parse_amounts
+from budget_middleware.core.limit_grammar import ACCEPTED_LIMITS, parse_amounts
 from budget_middleware.core.windows import PERIODS, Period
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.limit_rows import LimitRow
 from budget_middleware.operations.limits import clear_limits, clear_raw_key_limits, list_limits, set_limits
-from budget_middleware.operations.rows import LimitRow
-
-_ACCEPTED_AMOUNTS = "USD/PERIOD from 0 upwards, none/PERIOD and none"
 
 
 def add_to(commands: Any) -> None:
@@ -31,7 +29,7 @@ def add_to(commands: Any) -> None:
         "amounts",
         metavar="AMOUNT/PERIOD",
         nargs="+",
-        help=f"{_ACCEPTED_AMOUNTS}; none alone lifts every period",
+        help=f"{ACCEPTED_LIMITS}; none alone lifts every limit",
     )
     add_new(setting)
     clear = add_command(verbs, "clear", on_state(_limit_clear), says="Remove runtime limits of an account.")
@@ -51,7 +49,7 @@ async def _limit_set(context: OperatorContext, arguments: Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from None
     if not amounts:
-        raise CommandError(f"no amount is named; accepted are {_ACCEPTED_AMOUNTS}")
+        raise CommandError(f"no amount is named; accepted are {ACCEPTED_LIMITS}")
     change = await set_limits(context, arguments.account, amounts, is_new=arguments.new)
     warn(change.warnings)
     _print_limits(change.binding, arguments, if_none=f"nothing limits {arguments.account}")
@@ -84,4 +82,4 @@ def _print_limits(rows: Sequence[LimitRow], arguments: Namespace, *, if_none: st
 
 
 def _table_row(row: LimitRow) -> Row:
-    return {"account": row.account, "limit": f"{row.limit or 'none'}/{row.period}", "layer": row.layer}
+    return {"account": row.account, "limit": row.text, "layer": row.layer}

@@ -1,8 +1,8 @@
 """What the gateways of one ledger must have in common, as a short text that can be stored and compared.
 
 Gateways with different hash secrets count one key in two accounts; with different time zones they count one day in two
-windows; with other periods in their limits, counters begin at 0 in the middle of a window. Each gateway leaves its
-fingerprint in the store, and logs it if it finds another one there.
+windows; with other periods or units in their limits, counters begin at 0 in the middle of a window. Each gateway leaves
+its fingerprint in the store, and logs it if it finds another one there.
 
 The text may be stored, since it reveals next to nothing of the secret. It holds 20 bits of a key derivation
 (PBKDF2, some 50 ms a guess) that is salted with the namespace: one in a million secrets has the same 20 bits, so
@@ -14,7 +14,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from budget_middleware.core.limits import LimitRule
+from budget_middleware.core.limits import LimitRule, Slot
+from budget_middleware.core.units import Unit
 
 ROUNDS = 100_000
 _DIGITS = 5
@@ -43,12 +44,17 @@ def _of_secret(secret: str, namespace: str) -> str:
 
 def _periods(limits: Iterable[LimitRule]) -> str:
     named = {
-        f"{'+'.join(rule.kinds)}/{rule.period}"
+        f"{'+'.join(rule.kinds)}/{_counted(rule.slot)}"
         for rule in limits
-        if rule.period is not None and rule.limit_nanos is not None
+        if rule.slot is not None and rule.terms.amount is not None
     }
     text = ",".join(sorted(named))
     return text if len(text) <= _LONGEST_PERIODS else hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _counted(slot: Slot) -> str:
+    """What a limit counts by: its mode makes no counter of its own."""
+    return slot.period if slot.unit is Unit.USD else f"{slot.period}|{slot.unit}"
 
 
 def differences(one: str, other: str) -> list[str]:

@@ -1,28 +1,82 @@
-"""Limits: which amounts bind which account, and which counters a request claims."""
+"""Limits: which amounts bind which account, in which unit and mode, and which counters a request claims."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, NamedTuple
 
-from budget_middleware.core.accounts import (
-    GLOBAL,
-    MASK,
-    MODEL,
-    masked,
-    names_raw_key,
-    parse_pattern,
-    parts_of,
-)
-from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.accounts import GLOBAL, MODEL, account_of, names_raw_key, parts_of
+from budget_middleware.core.fast_enum import FastStrEnum
+from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.patterns import Marks, mark_of, parts_reaching, specificity
-from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.periods import Period, PeriodOrder, period_order
+from budget_middleware.core.units import PLACES, Unit
+
+MAX_FIGURE = MAX_NANOS
+"""Of every unit: Lua compares doubles."""
 
 Kinds = tuple[str, ...]
 Subjects = tuple[str, ...]
-Amounts = dict[Period, int | None]
-"""The limit of each period in nano-dollars; None lifts it."""
+
+
+class LimitMode(FastStrEnum):
+    """What a limit does to a request that goes over it."""
+
+    ENFORCE = "enforce"  # Refuses it.
+    SOFT = "soft"  # Admits it, and warns.
+    SHADOW = "shadow"  # Admits it, and records what it would have refused.
+
+
+class Slot(NamedTuple):
+    """What an account can have one limit of: the limits of one counter differ in their mode."""
+
+    period: Period
+    unit: Unit = Unit.USD
+    mode: LimitMode = LimitMode.ENFORCE
+
+
+def slot_order(slot: Slot) -> tuple[PeriodOrder, int, int]:
+    """Sorts the slots of an account: the shortest period first, and money before other units."""
+    return period_order(slot.period), PLACES[slot.unit], _MODE_PLACES[slot.mode]
+
+
+_MODE_PLACES = {mode: place for place, mode in enumerate(LimitMode)}
+
+
+class Increase(NamedTuple):
+    """What a limit is raised by until a time of the store."""
+
+    amount: int
+    until_ms: int
+
+
+class Terms(NamedTuple):
+    """A limit in figures of its unit; an ``amount`` of None lifts it.
+
+    ``alerts`` are the percents of it at which spending is told, ascending; ``carry`` is how many percent of what a
+    window has not used the next one may use besides.
+    """
+
+    amount: int | None
+    alerts: tuple[int, ...] = ()
+    carry: int = 0
+    increases: tuple[Increase, ...] = ()
+
+    def amount_at(self, time_ms: int) -> int | None:
+        return increased(self.amount, self.increases, time_ms)
+
+
+LIFTED = Terms(None)
+
+SlotTerms = dict[Slot | None, Terms]
+"""What is said of each slot. Where None is one of them, every slot that is not named is lifted."""
+
+
+def increased(amount: int | None, increases: Iterable[Increase], time_ms: int) -> int | None:
+    """A limit with those of its increases that have not lapsed."""
+    if amount is None:
+        return None
+    return min(amount + sum(each.amount for each in increases if time_ms < each.until_ms), MAX_FIGURE)
 
 
 class Missing(Enum):
@@ -38,29 +92,48 @@ MISSING: Final = Missing.MISSING
 class LimitRule:
     """One entry of a limit text: kinds, sorted, and their subjects, where `*` stands for any.
 
-    A `limit_nanos` of None lifts the limit of `period`, or of every period that no rule for the same
-    subjects names where `period` is None too.
+    Where ``slot`` is None it lifts every limit that no rule for the same subjects names.
     """
 
     kinds: Kinds
     subjects: Subjects
-    period: Period | None
-    limit_nanos: int | None
+    slot: Slot | None
+    terms: Terms
+
+    @property
+    def pattern(self) -> str:
+        return account_of("+".join(self.kinds), "+".join(self.subjects))
 
 
 class Claim(NamedTuple):
-    """One counter of a request, its window not yet chosen; `limit`, in its unit, is None where nothing binds it."""
+    """One counter of a request, its window not yet chosen, and the limits of it, in its unit.
+
+    ``limit`` is the one that is enforced, None where nothing binds the counter; ``carry``, ``increases`` and ``alerts``
+    are its terms.
+    """
 
     account: str
     period: Period
     limit: int | None
     unit: Unit = Unit.USD
+    carry: int = 0
+    increases: tuple[Increase, ...] = ()
+    soft: Terms | None = None
+    shadow: Terms | None = None
+    alerts: tuple[int, ...] = ()
+
+    @property
+    def all_increases(self) -> Iterator[Increase]:
+        """Those of each of its limits."""
+        yield from self.increases
+        for terms in (self.soft, self.shadow):
+            yield from terms.increases if terms else ()
 
 
-def rule_of(pattern: str, period: Period, limit_nanos: int | None) -> LimitRule:
+def rule_of(pattern: str, slot: Slot | None, terms: Terms) -> LimitRule:
     """The rule that a limit on a canonical pattern is."""
     kinds, subjects = zip(*parts_of(pattern), strict=True)
-    return LimitRule(kinds, subjects, period, limit_nanos)
+    return LimitRule(kinds, subjects, slot, terms)
 
 
 def names_no_key(rule: LimitRule) -> bool:
@@ -68,118 +141,51 @@ def names_no_key(rule: LimitRule) -> bool:
     return names_raw_key(zip(rule.kinds, rule.subjects, strict=True))
 
 
-def parse_limits(text: str) -> tuple[LimitRule, ...]:
-    """Read `key=10/day; key+model:*+gpt-4o=20/day`, in the order written.
-
-    Entries end with `;` or the line; `#` begins a comment. ValueError, in one line, that names the wrong
-    entry and what is accepted.
-    """
-    rules: dict[tuple[Kinds, Subjects, Period | None], LimitRule] = {}
-    for entry in _entries(text):
-        rule = _parse_rule(entry)
-        if rules.setdefault((rule.kinds, rule.subjects, rule.period), rule) != rule:
-            raise ValueError(f"{_shown_entry(entry)!r} contradicts an earlier entry; accepted is one amount a period")
-    return tuple(rules.values())
-
-
-def parse_amounts(text: str) -> Amounts:
-    """Read the limits of one account, `10/day; 100/month` or `none`; ValueError as for parse_limits."""
-    named: dict[Period | None, int | None] = {}
-    for entry in _entries(text):
-        period, limit_nanos = _parse_amount(entry)
-        if named.setdefault(period, limit_nanos) != limit_nanos:
-            raise ValueError(f"{entry[:80]!r} contradicts an earlier entry; accepted is one amount a period")
-    return _each_period(named)
-
-
-def _entries(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        yield from filter(None, map(str.strip, line.partition("#")[0].split(";")))
-
-
-def masked_limits(text: str) -> str:
-    """A limit text as an error may show it: its entries without what may be a token."""
-    return "; ".join(map(_shown_entry, _entries(text)))
-
-
-def _shown_entry(entry: str) -> str:
-    pattern, equals, amount = entry.partition("=")
-    return f"{masked(pattern.strip())}{equals}{_shown_amount(amount)}"
-
-
-def _shown_amount(text: str) -> str:
-    # A token may have `=` in it: what stands behind is its rest.
-    return MASK if "=" in text else text[:40]
-
-
-def _parse_rule(entry: str) -> LimitRule:
-    pattern, _, amount = entry.partition("=")
-    try:
-        kinds, subjects = zip(*parse_pattern(pattern.strip()), strict=True)
-        period, limit_nanos = _parse_amount(amount.strip())
-    except ValueError as error:
-        raise ValueError(f"limit {_shown_entry(entry)!r}: {error}") from None
-    return LimitRule(kinds, subjects, period, limit_nanos)
-
-
-def _parse_amount(text: str) -> tuple[Period | None, int | None]:
-    if text == "none":
-        return None, None
-    amount, _, period = (piece.strip() for piece in text.partition("/"))
-    is_read = period in PERIODS and amount != "none" and "=" not in amount
-    limit_nanos = nanos_from_usd(amount) if is_read else None
-    if "=" in amount or period not in PERIODS or (limit_nanos is not None and limit_nanos < 0):
-        raise ValueError(
-            f"{_shown_amount(text)!r} is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none,"
-            f" with a period of {', '.join(PERIODS)}"
-        )
-    return Period(period), limit_nanos
-
-
-def _each_period(named: Mapping[Period | None, int | None]) -> Amounts:
-    lifted: Amounts = dict.fromkeys(PERIODS) if None in named else {}
-    return lifted | {period: limit_nanos for period, limit_nanos in named.items() if period is not None}
-
-
 class LimitBook:
-    """The rules of one layer, indexed; of several that reach an account and period the most specific decides.
+    """The rules of one layer, indexed; of several that reach a slot of an account the most specific decides.
 
     That is the exact one, then the one with more exact parts, then that with more or longer prefixes: see `patterns`.
     """
 
     def __init__(self, rules: Iterable[LimitRule]) -> None:
-        named: dict[Kinds, dict[Subjects, dict[Period | None, int | None]]] = {}
+        named: dict[Kinds, dict[Subjects, SlotTerms]] = {}
         for rule in rules:
             of_subjects = named.setdefault(rule.kinds, {}).setdefault(rule.subjects, {})
-            of_subjects[rule.period] = rule.limit_nanos
+            of_subjects[rule.slot] = rule.terms
         self._tables = {kinds: _tables(patterns) for kinds, patterns in named.items()}
         self.kinds: frozenset[Kinds] = frozenset(named)
         # Their accounts exist only where a limit names them; claims_for asks for these at every request.
         self.kinds_on_demand = frozenset(kinds for kinds in named if len(kinds) > 1 or kinds[0] in (MODEL, GLOBAL))
 
-    def limit(self, account: str, period: Period) -> int | Literal[Missing.MISSING] | None:
-        """The account's limit in nano-dollars, None where it is lifted, MISSING where no rule reaches it."""
-        return self.amounts(account).get(period, MISSING)
+    def terms(self, account: str, slot: Slot) -> Terms | Literal[Missing.MISSING]:
+        """The account's limit of a slot, LIFTED where it is lifted, MISSING where no rule reaches it."""
+        found = self.slots_of(account)
+        return found.get(slot) or (LIFTED if None in found else MISSING)
 
-    def amounts(self, account: str) -> Amounts:
-        """What the book says about each period of an account; a period that no rule reaches is missing."""
+    def slots_of(self, account: str) -> SlotTerms:
+        """What the book says about each slot of an account; one that no rule reaches is missing."""
         kinds, subjects = zip(*parts_of(account), strict=True)
         return self.matching(kinds, subjects)
 
-    def matching(self, kinds: Kinds, subjects: Subjects) -> Amounts:
-        """As `amounts`, for an account already taken apart."""
-        found: Amounts = {}
+    def matching(self, kinds: Kinds, subjects: Subjects) -> SlotTerms:
+        """As `slots_of`, for an account already taken apart."""
+        found: SlotTerms = {}
         for marks, table in self._tables.get(kinds, ()):
-            if amounts := table.get(parts_reaching(subjects, marks)):
-                found.update(amounts)
+            if named := table.get(parts_reaching(subjects, marks)):
+                overlay(found, named)
         return found
 
 
-def _tables(
-    patterns: Mapping[Subjects, Mapping[Period | None, int | None]],
-) -> list[tuple[Marks, dict[Subjects, Amounts]]]:
-    """The amounts by the parts of their patterns, one table for each shape, the most general first."""
-    tables: dict[Marks, dict[Subjects, Amounts]] = {}
+def overlay(below: SlotTerms, above: Mapping[Slot | None, Terms]) -> None:
+    """Let what is above decide the slots that it names, and all of them where it lifts all."""
+    if None in above:
+        below.clear()
+    below.update(above)
+
+
+def _tables(patterns: Mapping[Subjects, SlotTerms]) -> list[tuple[Marks, dict[Subjects, SlotTerms]]]:
+    """What is named by the parts of patterns, one table for each shape, the most general first."""
+    tables: dict[Marks, dict[Subjects, SlotTerms]] = {}
     for subjects, named in patterns.items():
-        tables.setdefault(tuple(map(mark_of, subjects)), {})[subjects] = _each_period(named)
+        tables.setdefault(tuple(map(mark_of, subjects)), {})[subjects] = named
     return sorted(tables.items(), key=lambda item: specificity(item[0]))

@@ -15,7 +15,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from budget_middleware.core.audit import Audit, Report
-from budget_middleware.core.limits import LimitBook, parse_limits
+from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits import LimitBook
 from budget_middleware.core.model import Entry
 from budget_middleware.demo.callers import ACCOUNTS, LIMITS, Outcome, Tally, call_for
 from budget_middleware.demo.screen import counters_table, stories

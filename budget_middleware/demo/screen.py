@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from budget_middleware.core.limits import LimitBook
+from budget_middleware.core.limits import LimitBook, Slot, Terms
 from budget_middleware.core.model import Balance, CounterView, Entry
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Period
@@ -33,8 +33,9 @@ def counters_table(views: Sequence[CounterView], limits: LimitBook, tally: Tally
     if has_bars:
         table.add_column(Text.assemble(("spent ", "green"), ("reserved ", "yellow"), ("available", "dim")))
     for account in _ACCOUNTS:
-        limit_nanos = limits.limit(account, Period.DAY)
-        assert isinstance(limit_nanos, int), "every account of the demo has a daily limit"
+        terms = limits.terms(account, Slot(Period.DAY))
+        assert isinstance(terms, Terms), "every account of the demo has a daily limit"
+        limit_nanos = terms.amount or 0
         balance = balances.get(account, Balance())
         table.add_row(*_cells(account, balance, limit_nanos), *_bars(balance, limit_nanos, has_bars))
     refusal = Text(tally.refusal, style="red") if tally.refusal else Text("")

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes
-from budget_middleware.core.limits import LimitRule, rule_of
+from budget_middleware.core.limits import LimitRule, Slot, Terms, rule_of
 from budget_middleware.core.payers import Payers
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews
@@ -93,14 +93,14 @@ class LimitCache:
         for pattern, period in changed:
             if (rules := self.rules(pattern)) is None:
                 continue
-            amounts = {rule.period: rule.limit_nanos for rule in rules}
+            amounts = _amounts(rules)
             amounts.pop(period, None)
             if (pattern, period) in limits:
                 amounts[period] = limits[pattern, period]
             self._put(pattern, amounts.items())
 
-    def _put(self, pattern: str, amounts: Iterable[tuple[Period | None, int | None]]) -> None:
-        rules = tuple(rule_of(pattern, period, nanos) for period, nanos in amounts if period is not None)
+    def _put(self, pattern: str, amounts: Iterable[tuple[Period, int | None]]) -> None:
+        rules = tuple(rule_of(pattern, Slot(period), Terms(nanos)) for period, nanos in amounts)
         self._bound.pop(pattern, None)
         self._unbound.pop(pattern, None)
         if rules:
@@ -139,7 +139,7 @@ def _readable(shapes: Iterable[str]) -> Iterator[Shape]:
 
 
 def _amounts(rules: Rules) -> dict[Period, int | None]:
-    return {rule.period: rule.limit_nanos for rule in rules if rule.period is not None}
+    return {rule.slot.period: rule.terms.amount for rule in rules if rule.slot is not None}
 
 
 def _shorten(known: MutableMapping[str, Any]) -> None:

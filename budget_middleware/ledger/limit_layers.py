@@ -6,7 +6,8 @@ from typing import cast
 
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of
 from budget_middleware.core.layering import claims_for, joined_claims
-from budget_middleware.core.limits import Claim, LimitBook, LimitRule, parse_amounts, rule_of
+from budget_middleware.core.limit_grammar import parse_amounts
+from budget_middleware.core.limits import Claim, LimitBook, LimitRule, rule_of
 from budget_middleware.core.payers import Payers, each_of
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.limit_cache import Rules
@@ -17,7 +18,7 @@ from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreUnavailable
 
 LimitsSource = Callable[[str], Awaitable[str | None]]
-"""From an account to its limits as text, ``"10/day; 100/month"`` or ``"none"``; None: it has none of its own."""
+"""From an account to its limits as text, ``"10/day; 8inflight"`` or ``"none"``; None: it has none of its own."""
 
 KNOWN_MAX = 4_096
 """Most requests are like one before: so many kinds of them are remembered."""
@@ -182,11 +183,11 @@ class LimitLayers:
         for account in _accounts_of(payers, model):
             try:
                 text = await source(account)
-                amounts = parse_amounts(text) if text is not None else {}
+                limits = parse_amounts(text) if text is not None else {}
             except Exception as error:  # noqa: BLE001 - it is the user's code
                 failures.append((account, error))
             else:
-                found = [rule_of(account, period, limit_nanos) for period, limit_nanos in amounts.items()]
+                found = [rule_of(account, slot, terms) for slot, terms in limits.items()]
                 self._remember(account, found)
                 rules += found
         for account, failure in failures:

@@ -1,18 +1,18 @@
-"""Turns claims into counters: finds the current window of each period, and remembers it while it lasts."""
+"""Turns claims into counters: finds the current window and limit of each, and remembers them while they last."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits import Claim, increased
 from budget_middleware.core.model import Target
-from budget_middleware.core.windows import window_at
+from budget_middleware.core.windows import Window, has_lapsed, window_at
 
 KNOWN_MAX = 4_096
 
 
 class _Known(NamedTuple):
-    """Targets, and the time in which all their windows are current (milliseconds, until is not in it)."""
+    """Targets, and the time in which their windows and increases hold (milliseconds, until is not in it)."""
 
     targets: tuple[Target, ...]
     since_ms: int
@@ -39,11 +39,18 @@ class TargetChooser:
 
     def _choose(self, claims: tuple[Claim, ...], now_ms: int) -> _Known:
         windows = [window_at(claim.period, time_ms=now_ms, timezone=self._timezone) for claim in claims]
+        lapses = [each.until_ms for claim in claims for each in claim.all_increases]
         return _Known(
             tuple(
-                Target(claim.account, window, claim.limit, claim.unit)
+                Target(claim.account, window, _limit(claim, window, now_ms), claim.unit)
                 for claim, window in zip(claims, windows, strict=True)
             ),
-            max((window.starts_ms for window in windows), default=now_ms),
-            min((window.ends_ms for window in windows), default=now_ms),
+            max((*(window.starts_ms for window in windows), *(at for at in lapses if at <= now_ms)), default=now_ms),
+            min((*(window.ends_ms for window in windows), *(at for at in lapses if at > now_ms)), default=now_ms),
         )
+
+
+def _limit(claim: Claim, window: Window, now_ms: int) -> int | None:
+    if has_lapsed(window):
+        return None if claim.limit is None else 0
+    return increased(claim.limit, claim.increases, now_ms)

@@ -5,11 +5,11 @@ from itertools import product
 
 from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import LimitBook, LimitRule, names_no_key, rule_of
+from budget_middleware.core.limits import LimitBook, LimitRule, Slot, Terms, names_no_key, rule_of, slot_order
 from budget_middleware.core.model import Counter
 from budget_middleware.core.patterns import is_open, parts_standing_for
+from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Period, period_order
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 
@@ -21,25 +21,32 @@ class BindingLimits:
         rules = runtime_rules(runtime)
         self._layers = {"runtime": LimitBook(rules), "environment": LimitBook(environment)}
         self.exact_accounts = {
-            account_of("+".join(rule.kinds), "+".join(rule.subjects))
+            rule.pattern
             for rule in (*environment, *rules)
             if not any(map(is_open, rule.subjects)) and not names_no_key(rule)
         }
 
-    def of(self, account: str) -> dict[Period, Bound]:
-        """What is said of each period of an account, or of all accounts that a pattern stands for."""
+    def of(self, account: str) -> dict[Slot, Bound]:
+        """What is said of each slot of an account, or of all accounts that a pattern stands for."""
         return bounds_of(account, self._layers)
 
     def limit(self, counter: Counter) -> int | None:
-        """The limit of a counter; only money has limits yet."""
-        return self.limit_nanos(counter.account, counter.period) if counter.unit is Unit.USD else None
+        """The limit of a counter that is enforced."""
+        bound = self.of(counter.account).get(Slot(counter.period, counter.unit))
+        return bound.terms.amount if bound else None
 
     def limit_nanos(self, account: str, period: Period) -> int | None:
-        bound = self.of(account).get(period)
-        return bound.limit_nanos if bound else None
+        bound = self.of(account).get(Slot(period))
+        return bound.terms.amount if bound else None
+
+    def limited(self, account: str) -> list[Slot]:
+        """The counters of an account that any limit is on, as slots of what is enforced."""
+        slots = (slot for slot, bound in self.of(account).items() if bound.terms.amount is not None)
+        return list(dict.fromkeys(Slot(slot.period, slot.unit) for slot in slots))
 
     def limited_periods(self, account: str) -> list[Period]:
-        return [period for period, bound in self.of(account).items() if bound.limit_nanos is not None]
+        """Those by which its money is limited."""
+        return [slot.period for slot in self.limited(account) if slot.unit is Unit.USD]
 
 
 async def read_limits(context: OperatorContext) -> BindingLimits:
@@ -62,9 +69,5 @@ async def read_runtime_limits_of(context: OperatorContext, account: str) -> Runt
 
 def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
     """The limits in a store as rules, sorted by account and period."""
-    return [
-        rule_of(account, period, limit_nanos)
-        for (account, period), limit_nanos in sorted(
-            runtime.limits.items(), key=lambda item: (item[0][0], period_order(item[0][1]))
-        )
-    ]
+    rules = [(account, Slot(period), Terms(limit_nanos)) for (account, period), limit_nanos in runtime.limits.items()]
+    return [rule_of(*rule) for rule in sorted(rules, key=lambda rule: (rule[0], slot_order(rule[1])))]

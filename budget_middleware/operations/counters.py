@@ -70,8 +70,8 @@ def _limited_counters(
 ) -> Iterator[Counter]:
     """The counters that a limit names, whether or not anything was booked on them yet."""
     for name in accounts:
-        for period in limits.limited_periods(name):
-            yield Counter(name, period, current(period).id)
+        for period, unit, _ in limits.limited(name):
+            yield Counter(name, period, current(period).id, unit)
 
 
 def _reading_order(each: CountedView) -> tuple[str, PeriodOrder, str, int]:

@@ -199,16 +199,6 @@ def refusal_row(refusal: LoggedRefusal, template: str | None) -> RefusalRow:
 
 
 @dataclass(frozen=True, slots=True)
-class LimitRow:
-    """What a layer of limits says of a period of an account; ``limit`` is None where it lifts the limit."""
-
-    account: str
-    period: Period
-    limit: Figure | None
-    layer: str
-
-
-@dataclass(frozen=True, slots=True)
 class ChangedRow:
     """What an operator's own change did to a counter; figures that it leaves alone are omitted."""
 

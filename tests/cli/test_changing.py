@@ -17,6 +17,13 @@ WHO = getpass.getuser()
 KEY = "key:1f3a9c0b2d4e5f60"
 
 
+def in_json(account: str, period: str, limit: str | None, *, layer: str = "runtime") -> dict[str, str | None]:
+    """The row of an enforced limit in USD."""
+    text = f"{limit or 'none'}/{period}"
+    row = {"account": account, "period": period, "limit_usd": limit, "layer": layer}
+    return {**row, "unit": "usd", "mode": "enforce", "text": text}
+
+
 async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
     environment = {"BUDGET_LIMITS": "key=10/day; key=100/month"}
     ran = cli("limit", "set", KEY, "20/day", "none/month", "0.5/hour", "--new", **environment)
@@ -35,7 +42,7 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
     }
 
     ran = cli("limit", "clear", KEY, "day", "--json", **environment)
-    assert ran.json[1] == {"account": KEY, "period": "day", "limit_usd": "10.00", "layer": "environment"}
+    assert ran.json[1] == in_json(KEY, "day", "10.00", layer="environment")
     ran = cli("limit", "clear", KEY)
     assert (ran.code, ran.out) == (0, f"nothing limits {KEY}\n")
     ran = cli("limit", "clear", KEY)
@@ -65,9 +72,9 @@ async def test_listing_limits(cli: RunCli, store: RedisStore):
     await store.set_limit("key:bbbbbb0000000000", period=Period.DAY, limit_nanos=None)
     await store.set_limit("global", period=Period.TOTAL, limit_nanos=0)
     assert cli("limit", "list", "--json").json == [
-        {"account": "global", "period": "total", "limit_usd": "0.00", "layer": "runtime"},
-        {"account": "key:bbbbbb0000000000", "period": "day", "limit_usd": None, "layer": "runtime"},
-        {"account": "key:bbbbbb0000000000", "period": "month", "limit_usd": "0.000000001", "layer": "runtime"},
+        in_json("global", "total", "0.00"),
+        in_json("key:bbbbbb0000000000", "day", None),
+        in_json("key:bbbbbb0000000000", "month", "0.000000001"),
     ]
 
 

@@ -16,7 +16,8 @@ from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust
 
 REASON = ("--reason", "x")
-AMOUNTS = "accepted are USD/PERIOD from 0 upwards, none/PERIOD and none"
+AMOUNTS = "accepted are AMOUNT[UNIT]/PERIOD, Ninflight and none, each with !MODE behind it"
+MINUTE, STORED = "5.00/minute", ", ".join(PERIODS[1:])
 NO_STATE = (
     "budget-middleware: BUDGET_STORE_URL is memory://: the counters live in the gateway's process, and no"
     " other sees them; set it to the store that the gateways share\n"
@@ -109,10 +110,10 @@ CARRIED_OUT = [
         ("adjust", "key:abcabc0000000000", "-5", *REASON, "--window", "month:2026-13"),
         "'2026-13' is not the id of a window of period month in UTC; accepted is the form 2026-11",
     ),
-    (("limit", "set", "global", "5"), f"'5' is not a limit; {AMOUNTS}, with a period of {', '.join(PERIODS)}"),
+    (("limit", "set", "global", "5"), f"limit '5', column 2: the period is missing; {AMOUNTS}"),
     (
         ("limit", "set", "global", "5/day", "5/minute"),
-        f"a limit per minute stands in BUDGET_LIMITS only; runtime limits have a period of {', '.join(PERIODS[1:])}",
+        f"{MINUTE} stands in BUDGET_LIMITS only; runtime limits are in USD and enforced, with a period of {STORED}",
     ),
     (("limit", "set", "global", ""), f"no amount is named; {AMOUNTS}"),
 ]

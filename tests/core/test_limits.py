@@ -1,4 +1,3 @@
-import re
 from collections.abc import Mapping
 from itertools import permutations
 
@@ -7,16 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.core.layering import claims_for
+from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limits import (
+    LIFTED,
+    MAX_FIGURE,
     MISSING,
     Claim,
+    Increase,
     LimitBook,
-    LimitRule,
-    parse_amounts,
-    parse_limits,
+    LimitMode,
+    Missing,
+    Slot,
+    Terms,
+    increased,
+    rule_of,
 )
 from budget_middleware.core.money import NANOS_PER_USD
-from budget_middleware.core.windows import PERIODS, Period
+from budget_middleware.core.units import Unit
+from budget_middleware.core.windows import Period
 
 DAY, WEEK, MONTH, TOTAL = Period.DAY, Period.WEEK, Period.MONTH, Period.TOTAL
 
@@ -27,6 +34,11 @@ def usd(dollars: int) -> int:
 
 def book(text: str) -> LimitBook:
     return LimitBook(parse_limits(text))
+
+
+def limit(limits: LimitBook, account: str, period: Period) -> int | Missing | None:
+    terms = limits.terms(account, Slot(period))
+    return terms if isinstance(terms, Missing) else terms.amount
 
 
 def claims(payers: Mapping[str, str | None], *layers: str, model: str = "gpt-4o") -> list[str]:
@@ -40,133 +52,40 @@ def claims(payers: Mapping[str, str | None], *layers: str, model: str = "gpt-4o"
     ]
 
 
-def test_limits_are_read_in_the_order_written() -> None:
-    text = """
-    # the defaults
-    key=10/day; key = 100 / month   # both bind
-    team:research=9000/month
-
-    model+key:gpt-4o+*=0.20/day;
-    key+model=1/hour; global=50/day; team:trial=0/total; key:1f3a=none; key:2b=none/day; user:-=2/week
-    """
-    assert parse_limits(text) == (
-        LimitRule(("key",), ("*",), DAY, usd(10)),
-        LimitRule(("key",), ("*",), MONTH, usd(100)),
-        LimitRule(("team",), ("research",), MONTH, usd(9000)),
-        LimitRule(("key", "model"), ("*", "gpt-4o"), DAY, usd(1) // 5),
-        LimitRule(("key", "model"), ("*", "*"), Period.HOUR, usd(1)),
-        LimitRule(("global",), ("",), DAY, usd(50)),
-        LimitRule(("team",), ("trial",), TOTAL, 0),
-        LimitRule(("key",), ("1f3a",), None, None),
-        LimitRule(("key",), ("2b",), DAY, None),
-        LimitRule(("user",), ("-",), WEEK, usd(2)),
-    )
-
-
-def test_nothing_written_is_no_limit() -> None:
-    assert parse_limits(" ; \n # only a comment = 1/day\n") == ()
-
-
-def test_the_same_limit_may_be_written_twice() -> None:
-    assert len(parse_limits("key=10/day; key:*=10.00/day")) == 1
-
-
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("key", "'' is not a limit; accepted are USD/PERIOD from 0 upwards"),
-        ("key=ten", "'ten' is not a limit; accepted are USD/PERIOD from 0 upwards"),
-        ("key=ten/day", "'ten' is not an amount in USD; accepted is a decimal number such as 0.25"),
-        (
-            "key=10",
-            "'10' is not a limit; accepted are USD/PERIOD from 0 upwards, none/PERIOD and none, with a",
-        ),
-        ("key=10/fortnight", "with a period of minute, hour, day, week, month, year, total"),
-        ("key=10/Day", "'10/Day' is not a limit"),
-        ("key=10/day/day", "is not a limit"),
-        ("key=-1/day", "'-1/day' is not a limit; accepted are USD/PERIOD from 0 upwards"),
-        ("key=nan/day", "'nan' is not an amount in USD"),
-        ("key=$10/day", "'$10' is not an amount in USD"),
-        ("key=9000001/day", "at most 9000000 USD"),
-        ("key=none/ever", "'none/ever' is not a limit"),
-        ("key=***", "'***' is not a limit"),
-        ("=10/day", "'' is not an account; accepted are KIND:SUBJECT, global and compounds"),
-        ("team:sea*=10/day", "'sea*' is not the subject of an account; accepted are"),
-        ("team:a b=10/day", "'a b' is not the subject of an account"),
-        ("key:***=10/day", "'***' is not the subject of an account"),
-        ("key+model:***=10/day", "'key+model:***' is not an account"),
-        ("global:x=1/day", "'global:x' is not an account"),
-    ],
-)
-def test_a_wrong_entry_is_named_with_what_is_accepted(entry: str, message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"limit {entry!r}: ")) as error:
-        parse_limits(f"team=1/day; {entry}")
-    assert message in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "text", ["key=10/day; key:*=20/day", "model+key=1/day\nkey+model=2/day", "key=none/day; key=0/day"]
-)
-def test_two_amounts_for_one_account_and_period_contradict(text: str) -> None:
-    with pytest.raises(ValueError, match="contradicts an earlier entry; accepted is one amount a period"):
-        parse_limits(text)
-
-
-@given(st.text(alphabet="key+model:*-%~=0123/dayone;#\n \u2028", max_size=40))
-def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
-    message = ""
-    try:
-        LimitBook(parse_limits(text))
-    except ValueError as error:
-        message = str(error)
-    assert len(message.splitlines()) <= 1
-
-
-def test_amounts_alone() -> None:
-    assert parse_amounts("10/day; 100/month") == {DAY: usd(10), MONTH: usd(100)}
-    assert parse_amounts("none") == dict.fromkeys(PERIODS)
-    assert parse_amounts("50/day; none") == {**dict.fromkeys(PERIODS), DAY: usd(50)}
-    assert parse_amounts("none/week") == {WEEK: None}
-    assert parse_amounts("") == {}
-
-
-@pytest.mark.parametrize("text", ["10", "key=10/day", "10/day; 20/day", "-1/day"])
-def test_wrong_amounts_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"accepted (is|are)"):
-        parse_amounts(text)
-
-
 def test_the_most_specific_limit_applies() -> None:
     rules = parse_limits("a+b:*+*=1/day; a+b:*+y=2/day; a+b:x+*=3/day; a+b:x+y=4/day")
     for order in permutations(rules):
         limits = LimitBook(order)
-        assert limits.limit("a+b:p+q", DAY) == usd(1)
-        assert limits.limit("a+b:p+y", DAY) == usd(2)
-        assert limits.limit("a+b:x+q", DAY) == usd(3)
-        assert limits.limit("a+b:x+y", DAY) == usd(4)
-        assert limits.limit("a+b:x+y", MONTH) is MISSING
-        assert limits.limit("a:x", DAY) is MISSING
+        assert limit(limits, "a+b:p+q", DAY) == usd(1)
+        assert limit(limits, "a+b:p+y", DAY) == usd(2)
+        assert limit(limits, "a+b:x+q", DAY) == usd(3)
+        assert limit(limits, "a+b:x+y", DAY) == usd(4)
+        assert limit(limits, "a+b:x+y", MONTH) is MISSING
+        assert limit(limits, "a:x", DAY) is MISSING
 
 
 def test_a_tie_goes_to_the_exact_leftmost_part() -> None:
     limits = book("a+b:*+y=2/day; a+b:x+*=3/day; a+b+c:*+y+z=5/day; a+b+c:x+*+z=6/day; a+b+c:*+*+z=7/day")
-    assert limits.limit("a+b:x+y", DAY) == usd(3)
-    assert limits.limit("a+b+c:x+y+z", DAY) == usd(6)
+    assert limit(limits, "a+b:x+y", DAY) == usd(3)
+    assert limit(limits, "a+b+c:x+y+z", DAY) == usd(6)
 
 
 def test_fewer_stars_win_over_a_leftmost_one() -> None:
-    assert book("a+b+c:x+*+*=1/day; a+b+c:*+y+z=2/day").limit("a+b+c:x+y+z", DAY) == usd(2)
+    assert limit(book("a+b+c:x+*+*=1/day; a+b+c:*+y+z=2/day"), "a+b+c:x+y+z", DAY) == usd(2)
 
 
 def test_each_period_is_decided_by_itself_and_none_lifts() -> None:
     limits = book("key=10/day; key=100/month; key:free=none; key:free=5/week; key:half=none/day; key:half=7/total")
-    assert limits.amounts("key:any") == {DAY: usd(10), MONTH: usd(100)}
-    assert limits.amounts("key:half") == {DAY: None, MONTH: usd(100), TOTAL: usd(7)}
-    assert limits.amounts("key:free") == {**dict.fromkeys(PERIODS), WEEK: usd(5)}
-    assert limits.limit("key:free", DAY) is None
-    assert limits.amounts("team:any") == {}
-    assert limits.amounts("global") == {}
+    assert limits.slots_of("key:any") == {Slot(DAY): Terms(usd(10)), Slot(MONTH): Terms(usd(100))}
+    assert limits.slots_of("key:half") == {
+        Slot(DAY): LIFTED,
+        Slot(MONTH): Terms(usd(100)),
+        Slot(TOTAL): Terms(usd(7)),
+    }
+    assert limits.slots_of("key:free") == {None: LIFTED, Slot(WEEK): Terms(usd(5))}
+    assert limit(limits, "key:free", DAY) is None
+    assert limits.slots_of("team:any") == {}
+    assert limits.slots_of("global") == {}
     assert limits.kinds == {("key",)}
 
 
@@ -285,3 +204,65 @@ def test_a_compound_named_in_two_layers_is_claimed_once() -> None:
 def test_the_order_of_the_payers_changes_nothing(kinds: list[str]) -> None:
     limits = "key=1/day; team+user=2/day; model=3/day; global=4/day"
     assert claims(dict.fromkeys(kinds, "x"), limits) == claims(dict.fromkeys(sorted(kinds), "x"), limits)
+
+
+def test_one_counter_has_a_limit_of_each_mode() -> None:
+    found = claims_for(
+        {"key": "a"}, layers=[book("key=8/day!soft!alert=80; key=10/day!alert=50; key=5/day!shadow")], model=""
+    )
+    soft, shadow = Terms(usd(8), alerts=(80,)), Terms(usd(5))
+    assert found == (Claim("key:a", DAY, usd(10), soft=soft, shadow=shadow, alerts=(50,)),)
+
+
+def test_a_counter_that_nothing_enforces_is_claimed_without_a_limit() -> None:
+    found = claims_for({"key": "a"}, layers=[book("key=8/day!soft")], model="")
+    assert found == (Claim("key:a", DAY, None, soft=Terms(usd(8))),)
+
+
+def test_each_slot_is_decided_by_itself() -> None:
+    runtime, environment = (
+        book("key:a=2/day!soft; key:a=none tokens/minute"),
+        book("key=10/day!carry=50%; key=8/day!soft; key=100tokens/minute; key=50tokens/minute!shadow"),
+    )
+    assert claims_for({"key": "a"}, layers=[runtime, environment], model="") == (
+        Claim("key:a", Period.MINUTE, None, Unit.TOKENS, shadow=Terms(50)),
+        Claim("key:a", Period.DAY, usd(10), carry=50, soft=Terms(usd(2))),
+    )
+
+
+def test_none_lifts_all_slots_that_a_layer_does_not_name() -> None:
+    environment = book("key=10/day; key=8inflight; key=5/day!shadow; key=7requests/minute")
+    assert claims_for({"key": "a"}, layers=[book("key:a=none; key:a=3inflight"), environment], model="") == (
+        Claim("key:a", MONTH, None),
+        Claim("key:a", TOTAL, 3, Unit.INFLIGHT),
+    )
+
+
+def test_money_is_counted_whatever_is_limited() -> None:
+    requests = Claim("key:a", Period.MINUTE, 60, Unit.REQUESTS)
+    found = claims_for({"key": "a"}, layers=[book("key=60requests/minute")], model="")
+    assert found == (requests, Claim("key:a", MONTH, None))
+    on_demand = claims_for({}, layers=[book("model=9tokens/day; global=8inflight")], model="m")
+    assert on_demand == (
+        Claim("global", MONTH, None),
+        Claim("global", TOTAL, 8, Unit.INFLIGHT),
+        Claim("model:m", DAY, 9, Unit.TOKENS),
+    )
+
+
+def test_an_increase_holds_until_it_lapses_and_adds_up() -> None:
+    increases = (Increase(5, 100), Increase(7, 200))
+    assert [increased(10, increases, at) for at in (99, 100, 199, 200)] == [22, 17, 17, 10]
+    assert increased(None, increases, 0) is None
+    assert increased(MAX_FIGURE, increases, 0) == MAX_FIGURE
+
+
+def test_a_claim_has_the_increases_of_all_its_limits() -> None:
+    enforced, soft = Increase(1, 100), Increase(2, 200)
+    rules = [
+        rule_of("key:a", Slot(DAY), Terms(9, increases=(enforced,))),
+        rule_of("key:a", Slot(DAY, mode=LimitMode.SOFT), Terms(8, increases=(soft,))),
+    ]
+    (claim,) = claims_for({"key": "a"}, layers=[LimitBook(rules)], model="")
+    assert claim.increases == (enforced,)
+    assert list(claim.all_increases) == [enforced, soft]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from budget_middleware.core.accounts import GLOBAL, account_of, encode_subject
 from budget_middleware.core.layering import claims_for
+from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes, shape_of
-from budget_middleware.core.limits import LimitBook, parse_limits
+from budget_middleware.core.limits import LimitBook
 from budget_middleware.core.patterns import EXACT, part_reaching, parts_standing_for
 from budget_middleware.core.payers import Payers
 

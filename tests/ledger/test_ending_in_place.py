@@ -6,7 +6,7 @@ import logging
 import anyio
 import pytest
 
-from budget_middleware.core.limits import parse_limits
+from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.model import Answer, Finalize, Release, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger

@@ -303,8 +303,8 @@ FAULTS = (
     Fault(
         "a counter of tokens is held to the limit of money",
         "operations/binding.py",
-        " if counter.unit is Unit.USD else None",
-        "",
+        ".get(Slot(counter.period, counter.unit))",
+        ".get(Slot(counter.period))",
     ),
     Fault(
         "a repeat with another amount is a duplicate",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from budget_middleware.core.limits import LIFTED, Slot, Terms
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
@@ -29,13 +30,13 @@ async def test_an_account_that_nobody_used_has_to_be_confirmed(context: Operator
         await adjust(context, ACCOUNT, USD, reason="by ann: x")
     await base.adjust(adjustment("a1", "3"))
     with pytest.raises(Unconfirmed, match="key:b has no counter and no limit of its own") as unknown:
-        await set_limits(context, STRANGER, {Period.DAY: USD})
+        await set_limits(context, STRANGER, {Slot(Period.DAY): Terms(USD)})
     assert {empty.value.needs, unknown.value.needs} == {Confirmation.NEW_ACCOUNT}
     assert "--" not in f"{empty.value}{unknown.value}", "each face says in its own way how to confirm"
     assert (await base.head()).seq == 1
     assert (await base.limits()).limits == {}
 
-    assert (await set_limits(context, STRANGER, {Period.DAY: USD}, is_new=True)).is_done
+    assert (await set_limits(context, STRANGER, {Slot(Period.DAY): Terms(USD)}, is_new=True)).is_done
     assert (await adjust(context, STRANGER, USD, reason="by ann: x")).changes, "by now it is known"
 
 
@@ -81,22 +82,20 @@ async def test_a_change_whose_answer_was_lost_is_said_to_be_of_unknown_fate(
 
 async def test_limits_say_what_binds_and_by_which_layer(open_context: OpenContext):
     context = open_context(limits="key=5/day; key=9/month")
-    change = await set_limits(context, "key:*", {Period.DAY: USD, Period.WEEK: None}, is_new=True)
+    change = await set_limits(context, "key:*", {Slot(Period.DAY): Terms(USD), Slot(Period.WEEK): LIFTED}, is_new=True)
     assert [(row.period, row.limit, row.layer) for row in change.binding] == [
         ("day", "1.00", "runtime"),
         ("week", None, "runtime"),
         ("month", "9.00", "environment"),
     ]
-    assert await binding_limits(context, ACCOUNT) == tuple(
-        type(row)(ACCOUNT, row.period, row.limit, row.layer) for row in change.binding
-    )
+    assert await binding_limits(context, ACCOUNT) == tuple(replace(row, account=ACCOUNT) for row in change.binding)
     assert [row.period for row in await list_limits(context)] == ["day", "week"]
     assert (await clear_limits(context, "key:*")).is_done
     assert not (await clear_limits(context, "key:*")).is_done
 
 
 async def test_a_kind_that_no_request_has_is_warned_of(context: OperatorContext):
-    change = await set_limits(context, "taem:search", {Period.DAY: USD}, is_new=True)
+    change = await set_limits(context, "taem:search", {Slot(Period.DAY): Terms(USD)}, is_new=True)
     (warning,) = change.warnings
     assert warning.startswith("neither BUDGET_ACCOUNTS nor BUDGET_ACCOUNTS_FILE has a source for taem")
 

@@ -1,0 +1,54 @@
+"""Rows of limits: what a layer says of a slot of an account."""
+
+from dataclasses import dataclass
+
+from budget_middleware.core.limit_texts import limit_text
+from budget_middleware.core.limits import LimitMode, Slot, Terms
+from budget_middleware.core.units import Unit
+from budget_middleware.core.windows import Period
+from budget_middleware.operations.values import OMITTED, Figure, Omitted, figure, iso
+
+
+@dataclass(frozen=True, slots=True)
+class IncreaseRow:
+    """What a limit is raised by until a time."""
+
+    amount: Figure
+    unit: Unit
+    until: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRow:
+    """What a layer of limits says of a slot of an account; ``limit`` is None where it lifts the limit.
+
+    ``text`` is the limit as limits are written.
+    """
+
+    account: str
+    period: Period
+    limit: Figure | None
+    layer: str
+    unit: Unit
+    mode: LimitMode
+    alert_percents: tuple[int, ...] | Omitted
+    carry_percent: int | Omitted
+    increases: tuple[IncreaseRow, ...] | Omitted
+    text: str
+
+
+def limit_row(account: str, slot: Slot, terms: Terms, layer: str) -> LimitRow:
+    unit = slot.unit
+    increases = tuple(IncreaseRow(figure(each.amount, unit), unit, iso(each.until_ms)) for each in terms.increases)
+    return LimitRow(
+        account,
+        slot.period,
+        figure(terms.amount, unit),
+        layer,
+        unit,
+        slot.mode,
+        alert_percents=terms.alerts or OMITTED,
+        carry_percent=terms.carry or OMITTED,
+        increases=increases or OMITTED,
+        text=limit_text(slot, terms),
+    )
