@@ -35,6 +35,7 @@ OF_THE_REPOSITORY = {
     "test_security_doc.py",
     "test_stable_ids.py",
     "test_tidy.py",
+    "test_windows_doc.py",
 }
 """Tests at the top that hold documents and files; each other one is named for a module at the package's top."""
 
