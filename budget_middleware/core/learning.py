@@ -228,7 +228,11 @@ def input_to_hold(expected: Expectation, estimated: int, *, spreads: float, outp
 
 def tokens_to_grow_to(seen: int, *, held: int, at_most: int) -> int:
     """What to hold of an answer that has come to ``seen`` tokens: twice as much until it fits, and never less."""
-    grown = max(held, 1)
-    while grown <= seen:
-        grown *= 2
-    return max(held, min(grown, at_most))
+    return max(held, min(double_to_cover(seen + 1, held=max(held, 1)), at_most))
+
+
+def double_to_cover(needed: int, *, held: int) -> int:
+    """Twice as much as is held, or four times, and so on, until that is enough; what is needed, if nothing is held."""
+    while 0 < held < needed:
+        held *= 2
+    return max(held, needed)

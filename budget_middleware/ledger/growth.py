@@ -24,7 +24,7 @@ from time import monotonic
 from typing import Final
 
 from budget_middleware.core.estimate import BYTES_PER_TOKEN, GrowthPlan
-from budget_middleware.core.learning import tokens_to_grow_to
+from budget_middleware.core.learning import double_to_cover, tokens_to_grow_to
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.units import Amounts, format_amounts
 
@@ -112,7 +112,8 @@ class Growth:
             self._want_tokens(int(age_s * plan.tokens_per_s), f"{age_s:.0f} s at {plan.tokens_per_s:.0f} tokens/s")
         added, shown_nanos = self._added_nanos(), plan.nanos_of(shown) if plan is not None else 0
         if added and shown_nanos + added > self.wanted_nanos:
-            self.want(_doubled(self.wanted_nanos, shown_nanos + added), reason=f"outgrown: {_in_dollars(added)} added")
+            nanos = double_to_cover(shown_nanos + added, held=self.wanted_nanos)
+            self.want(nanos, reason=f"outgrown: {_in_dollars(added)} added")
 
     def _want_tokens(self, seen: int, what: str) -> None:
         plan = self._plan
@@ -121,12 +122,6 @@ class Growth:
         self._tokens = tokens_to_grow_to(seen, held=self._tokens, at_most=plan.cap_tokens)
         nanos = plan.nanos_of(self._tokens) + self._added_nanos()
         self.want(nanos, reason=f"outgrown: {what}, holds {self._tokens}")
-
-
-def _doubled(held: int, needed: int) -> int:
-    while 0 < held < needed:
-        held *= 2
-    return max(held, needed)
 
 
 def _in_dollars(nanos: int) -> str:
