@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 
 from budget_middleware.core.fast_enum import FastStrEnum
 from budget_middleware.core.units import NOTHING, PLACES, Amounts, Unit
-from budget_middleware.core.windows import Period, Window
+from budget_middleware.core.windows import ROLLING_BUCKETS, Period, Window, is_rolling
 
 
 class State(FastStrEnum):
@@ -129,11 +129,22 @@ class Counter(NamedTuple):
         return f"{account}|{period}|{window}" if unit is Unit.USD else f"{account}|{period}|{window}|{unit}"
 
 
+SERIES = "rolling"
+"""Stands for the window of a series: all buckets of a rolling period."""
+
+
+def series_of(counter: Counter) -> Counter:
+    """What a limit looks at as one: a counter by itself, or all buckets of a rolling period."""
+    return counter._replace(window=SERIES) if is_rolling(counter.period) else counter
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A counter that a verb books on, with the limit (in its unit, None: no limit) that binds it.
 
-    ``place`` is where its figure stands in ``Amounts``.
+    ``place`` is where its figure stands in ``Amounts``. ``series`` is the counter itself; of a bucket of a rolling
+    period it stands for all of them: the limit is compared with their sum, and a lease that is over on any may be in
+    the way on each.
     """
 
     account: str
@@ -141,13 +152,21 @@ class Target:
     limit: int | None = None
     unit: Unit = Unit.USD
     counter: Counter = field(init=False, repr=False, compare=False)
+    series: Counter = field(init=False, repr=False, compare=False)
     place: int = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id, self.unit))
+        object.__setattr__(self, "series", series_of(self.counter))
         object.__setattr__(self, "place", PLACES[self.unit])
         object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit, self.unit)))
+
+    @property
+    def counts_until_ms(self) -> int:
+        """When no limit looks at it any more: its window is over, and for a bucket all that may still count it."""
+        _, _, starts_ms, ends_ms = self.window
+        return ends_ms + ROLLING_BUCKETS * (ends_ms - starts_ms) if self.series is not self.counter else ends_ms
 
     # Made once: what follows from a request's targets is looked up by them, several times a request.
     def __hash__(self) -> int:
@@ -443,7 +462,7 @@ class Answer(NamedTuple):
     ``recorded`` is what was known of the id, with the statuses of RETURNS_RECORDED. The call wrote ``written`` entries
     to the journal, the last of them at ``seq``; ``entries`` are those that the verb asked for. ``balances`` are the
     figures after the call of the counters that a reserve or grow held on, and that an ending, adjust or transfer booked
-    on, in order.
+    on, in order: those that limits are compared with, of a rolling period the sums.
     """
 
     status: Status

@@ -136,7 +136,7 @@ class Engine:
         by_hand = self._tables.by_hand(counter)
         if by_hand.repaired_at_seq > verb.found_at_seq:
             return call.answer(Decision(Status.DUPLICATE), targets=(verb.target,))
-        (balance,) = call.balances((verb.target,))
+        balance = call.own_balance(counter)
         held = sum(reservation.held[verb.target.place] for reservation in self._tables.pending(counter))
         # The journal has led *spent*; a part of it that is more than the whole is not so.
         adjusted = min(by_hand.adjusted, balance.spent + verb.spent)

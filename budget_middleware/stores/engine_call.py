@@ -24,6 +24,7 @@ from budget_middleware.core.model import (
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.stores.base import FORGOTTEN_EARLY, SWEPT_PER_VERB, Retention
+from budget_middleware.stores.buckets import buckets_counted
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
 _EMPTY = Balance()
@@ -67,7 +68,7 @@ class EngineCall:
             return
         left = SWEPT_PER_VERB
         for target in targets:
-            due = self._tables.due(self._now_ms, at_most=left, on=target.counter)
+            due = self._tables.due(self._now_ms, at_most=left, on=target.series)
             for reservation in due:
                 self.expire_due(reservation)
             left -= len(due)
@@ -75,7 +76,7 @@ class EngineCall:
     def leases_due(self, targets: Sequence[Target]) -> bool:
         if not self._some_are_due:
             return False
-        return any(self._tables.due(self._now_ms, at_most=1, on=target.counter) for target in targets)
+        return any(self._tables.due(self._now_ms, at_most=1, on=target.series) for target in targets)
 
     def expire_due(self, reservation: Reservation) -> Reservation | None:
         decision = transitions.expire_due(reservation)
@@ -113,7 +114,7 @@ class EngineCall:
 
     def _book(self, postings: Sequence[Posting]) -> tuple[int, ...]:
         """Change the counters; the four figures of each, as the journal has them."""
-        known = self._read([target for target, _, _ in postings])
+        known = self._read([target.counter for target, _, _ in postings])
         booked: dict[Counter, Balance] = {}
         figures: list[int] = []
         for target, spent_delta, reserved_delta in postings:
@@ -135,10 +136,10 @@ class EngineCall:
 
         One that is back at nothing is dropped at once: random tokens must not leave a counter each.
         """
-        balances = self._read(targets)
+        balances = self._read([target.counter for target in targets])
         until_ms: dict[Counter, int] = {}
         for target in targets:
-            counter, ends_ms = target.counter, target.window.ends_ms
+            counter, ends_ms = target.counter, target.counts_until_ms
             if (balances[counter] or _EMPTY) == _EMPTY and self._shows_nothing(counter):
                 balances[counter] = None
                 self._tables.drop_counter(counter)
@@ -206,21 +207,30 @@ class EngineCall:
         if held:
             self._tables.add_to_totals([((unit, kind_of(account)), held[unit, account]) for unit, account in held])
 
-    def _read(self, targets: Sequence[Target]) -> dict[Counter, Balance | None]:
+    def _read(self, counters: Sequence[Counter]) -> dict[Counter, Balance | None]:
         """The balances of these counters, among others; None for one that is not there. Each is read once."""
         balances = self._balances
-        for target in targets:
-            if target.counter not in balances:
-                break
-        else:
-            return balances
-        unread = [target.counter for target in targets if target.counter not in balances]
-        balances.update(zip(unread, self._tables.balances(unread), strict=True))
+        if unread := [counter for counter in counters if counter not in balances]:
+            balances.update(zip(unread, self._tables.balances(unread), strict=True))
         return balances
 
     def balances(self, targets: Sequence[Target]) -> list[Balance]:
-        found = self._read(targets)
-        return [found[target.counter] or _EMPTY for target in targets]
+        """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
+        found = self._read([target.counter for target in targets])
+        return [
+            found[target.counter] or _EMPTY if target.series is target.counter else self._sum(target.series)
+            for target in targets
+        ]
+
+    def own_balance(self, counter: Counter) -> Balance:
+        """What a counter itself shows."""
+        return self._read((counter,))[counter] or _EMPTY
+
+    def _sum(self, series: Counter) -> Balance:
+        counted = buckets_counted(series, self._now_ms)
+        balances = self._read(counted)
+        shown = [balances[bucket] or _EMPTY for bucket in counted]
+        return Balance(sum(spent for spent, _ in shown), sum(reserved for _, reserved in shown))
 
     def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
         return Answer(

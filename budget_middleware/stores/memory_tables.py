@@ -8,7 +8,7 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
-from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State
+from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State, series_of
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.deadlines import Deadlines
 from budget_middleware.stores.records import pack_targets, unpack_targets
@@ -67,7 +67,7 @@ class MemoryTables:
             self._pending[id_] = reservation
             self._leases.set(id_, reservation.deadline_ms)
             for target in reservation.targets:
-                self._leases_on[target.counter].set(id_, reservation.deadline_ms)
+                self._leases_on[target.series].set(id_, reservation.deadline_ms)
             return
         self._ended[id_] = _packed(reservation)
         if forget_ms is not None:
@@ -78,7 +78,7 @@ class MemoryTables:
     def _drop_leases(self, reservation: Reservation) -> None:
         self._leases.discard(reservation.id)
         for target in reservation.targets:
-            self._leases_on[target.counter].discard(reservation.id)
+            self._leases_on[target.series].discard(reservation.id)
 
     def due(self, now_ms: int, *, at_most: int, on: Counter | None = None) -> Sequence[Reservation]:
         leases = self._leases if on is None else self._leases_on.get(on)
@@ -87,7 +87,11 @@ class MemoryTables:
     def pending(self, on: Counter | None = None) -> Collection[Reservation]:
         if on is None:
             return self._pending.values()
-        return [self._pending[id_] for id_ in self._leases_on.get(on, ())]
+        series = series_of(on)
+        held = [self._pending[id_] for id_ in self._leases_on.get(series, ())]
+        if series is on:
+            return held
+        return [each for each in held if any(target.counter == on for target in each.targets)]
 
     # Adjustments.
 
@@ -121,8 +125,9 @@ class MemoryTables:
         self._forget_counters.discard(counter)
         self._balances.pop(counter, None)
         self._by_hand.pop(counter, None)
-        if not self._leases_on.get(counter, True):
-            del self._leases_on[counter]
+        series = series_of(counter)
+        if not self._leases_on.get(series, True):
+            del self._leases_on[series]
 
     def all_counters(self) -> Mapping[Counter, CounterRow]:
         return {counter: CounterRow(balance, self.by_hand(counter)) for counter, balance in self._balances.items()}
@@ -176,7 +181,7 @@ class MemoryTables:
             del self._adjustments[id_]
         for counter in self._forget_counters.take_due(now_ms):
             # Where one is in use, the ending of what is pending sets another time.
-            if not self._leases_on.get(counter):
+            if not self.pending(counter):
                 self.drop_counter(counter)
 
 

@@ -111,7 +111,7 @@ class Tables(Protocol):
         ...
 
     def due(self, now_ms: int, *, at_most: int, on: Counter | None = None) -> Sequence[Reservation]:
-        """Pending ones (on a counter) whose deadline has come, by deadline and then by id."""
+        """Pending ones (on a counter, or on any of a series) whose deadline has come, by deadline and then by id."""
         ...
 
     def pending(self, on: Counter | None = None) -> Collection[Reservation]:

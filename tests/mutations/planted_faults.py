@@ -343,6 +343,61 @@ FAULTS = (
         "  if known.asked == asked then return true end\n",
         "  if true then return true end\n",
     ),
+    # Rolling limits.
+    Fault(
+        "a rolling limit counts a bucket too few",
+        "stores/buckets.py",
+        "for window in (*buckets_before(current), current)",
+        "for window in (*buckets_before(current)[1:], current)",
+    ),
+    Fault(
+        "a rolling limit counts a bucket too few in Lua",
+        "stores/lua/_series.lua",
+        "  for starts = math.max(0, series.at - ROLLING_BUCKETS * series.length),",
+        "  for starts = math.max(0, series.at - ROLLING_BUCKETS * series.length + series.length),",
+    ),
+    Fault(
+        "a sum is not kept up",
+        "stores/lua/_changes.lua",
+        "      add_to_series(target.counter, 'reserved', reserved)\n",
+        "",
+    ),
+    Fault(
+        "a sum has what has left it",
+        "stores/lua/_series.lua",
+        " and tonumber(found[3]) == series.at and",
+        " and",
+    ),
+    Fault(
+        "what has left a sum is taken from it",
+        "stores/lua/_series.lua",
+        "counter.starts >= series.at - ROLLING_BUCKETS * series.length then",
+        "true then",
+    ),
+    Fault(
+        "leases are due on their own bucket only",
+        "stores/engine_call.py",
+        "due(self._now_ms, at_most=left, on=target.series)",
+        "due(self._now_ms, at_most=left, on=target.counter)",
+    ),
+    Fault(
+        "a bucket is forgotten while it counts",
+        "core/model.py",
+        "return ends_ms + ROLLING_BUCKETS * (ends_ms - starts_ms) if",
+        "return ends_ms if",
+    ),
+    Fault(
+        "a bucket is forgotten while it counts in Lua",
+        "stores/lua/_targets.lua",
+        "ends + ROLLING_BUCKETS * series.length * 1000",
+        "ends",
+    ),
+    Fault(
+        "a repair leaves a wrong sum",
+        "stores/lua/repair.lua",
+        "  if target.series then forget_series(target.series) end\n",
+        "",
+    ),
     # Transfers.
     Fault(
         "a transfer gives what is not there",
@@ -535,13 +590,13 @@ FAULTS = (
     Fault(
         "a counter is forgotten while it is held on",
         "stores/lua/_counters.lua",
-        "  if (lasts > target.ends or is_endless or not counter.is_there)",
+        "  if (lasts > target.counts_until or is_endless or not counter.is_there)",
         "  if (is_endless or not counter.is_there)",
     ),
     Fault(
         "a repair does what another did",
         "stores/lua/repair.lua",
-        "if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, {target}) end\n",
+        "if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, targets) end\n",
         "",
     ),
     Fault(
@@ -1322,7 +1377,7 @@ FAULTS = (
     Fault(
         "the memory store forgets a counter that is held on",
         "stores/memory_tables.py",
-        "            if not self._leases_on.get(counter):\n",
+        "            if not self.pending(counter):\n",
         "            if True:\n",
     ),
     Fault(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from budget_middleware.core.model import (
     Adjust,
@@ -60,6 +61,21 @@ class Auditor:
         spent = sum(_of(counter, fact.booked) for fact in facts) + self.adjusted(counter)
         return Balance(spent, sum(_of(counter, fact.held) for fact in facts))
 
+    def compared(self, counter: Counter, now_ms: int) -> Balance:
+        """What a limit on it is compared with now: of a rolling period all that began in the last sixty buckets."""
+        if not _is_rolling(counter):
+            return self.balance(counter)
+        bucket_s = _bucket_s(counter)
+        current_s = now_ms // 1000 // bucket_s * bucket_s
+        known = {counter for fact in self.facts.values() for counter in fact.counters}
+        known |= {counter for _, *sides in self.adjusts.values() for side in sides for counter in side}
+        counted = [
+            self.balance(each)
+            for each in known
+            if _series(each) == _series(counter) and 0 <= current_s - _starts_s(each) <= 60 * bucket_s
+        ]
+        return Balance(sum(each.spent for each in counted), sum(each.reserved for each in counted))
+
     def adjusted(self, counter: Counter) -> int:
         adjusts = self.adjusts.values()
         return sum(_of(counter, amount) * ((counter in gave) - (counter in got)) for amount, gave, got in adjusts)
@@ -85,6 +101,9 @@ class Auditor:
         expected = self._expected(fact, verb, answer, was_pending=was_pending, remember_ms=remember_ms)
         assert answer.status == expected, f"{verb}: {answer.status}, not {expected}"
         self._check_changes(answer)
+        if isinstance(verb, Reserve) and answer.status == "reserved":
+            shown = [self.compared(target.counter, answer.now_ms) for target in verb.targets]
+            assert list(answer.balances) == shown, f"{verb}: {answer.balances}, not {shown}"
 
     def _expected(self, fact: Fact | None, verb: Verb, answer: Answer, *, was_pending: bool, remember_ms: int) -> str:
         match verb:
@@ -135,7 +154,7 @@ class Auditor:
             return "stale_window"
         if verb.limits_version != self.limits_version:
             return "stale_limits"
-        over, spent_over = self._shortfalls(verb.targets, verb.asked)
+        over, spent_over = self._shortfalls(verb.targets, verb.asked, now_ms)
         if over and not spent_over and self._is_due_on(verb.targets, now_ms):
             return "leases_due"
         if over and verb.enforce:
@@ -161,7 +180,7 @@ class Auditor:
         assert (answer.rejection.target.counter.unit, answer.rejection.shortfall) == (unit, max(worst[unit]))
 
     def _shortfalls(
-        self, targets: Iterable[Target], asked: Amounts
+        self, targets: Iterable[Target], asked: Amounts, now_ms: int
     ) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
         """I6: by how much limited counters are exceeded, by unit, and where no ending of others can cure it."""
         over: dict[str, list[int]] = {}
@@ -170,7 +189,7 @@ class Auditor:
             estimate = _of(target.counter, asked)
             if target.limit is None or estimate == 0:
                 continue
-            balance = self.balance(target.counter)
+            balance = self.compared(target.counter, now_ms)
             room = target.limit - balance.spent
             shortfall = estimate + balance.reserved - room
             if shortfall > 0:
@@ -180,9 +199,9 @@ class Auditor:
         return over, spent_over
 
     def _is_due_on(self, targets: Iterable[Target], now_ms: int) -> bool:
-        counters = set(_counters(targets))
+        series = {_series(target.counter) for target in targets}
         return any(
-            fact.state == "pending" and now_ms >= fact.deadline_ms and counters & set(fact.counters)
+            fact.state == "pending" and now_ms >= fact.deadline_ms and series & set(map(_series, fact.counters))
             for fact in self.facts.values()
             if fact.moves
         )
@@ -234,7 +253,7 @@ class Auditor:
 
     def _transfer(self, verb: Transfer, answer: Answer) -> str:
         is_known = verb.id in self.adjusts
-        over, spent_over = self._shortfalls(verb.sources, verb.amount)
+        over, spent_over = self._shortfalls(verb.sources, verb.amount, answer.now_ms)
         status = self._adjust(verb, verb.sources, verb.destinations, answer.now_ms)
         if status != "adjusted" or not over:
             return "transferred" if status == "adjusted" else status
@@ -244,6 +263,23 @@ class Auditor:
             return "leases_due"
         self._check_rejection(answer, over, spent_over)
         return "rejected"
+
+
+def _is_rolling(counter: Counter) -> bool:
+    return counter.period[0].isdigit()
+
+
+def _bucket_s(counter: Counter) -> int:
+    return int(counter.period[:-1]) * {"h": 60, "d": 1440}[counter.period[-1]]
+
+
+def _starts_s(counter: Counter) -> int:
+    return int(datetime.fromisoformat(counter.window).timestamp())
+
+
+def _series(counter: Counter) -> tuple[str, ...]:
+    """A counter, or all buckets of a rolling period."""
+    return (counter.account, counter.period, counter.unit, "" if _is_rolling(counter) else counter.window)
 
 
 def _of(counter: Counter, amounts: Amounts) -> int:

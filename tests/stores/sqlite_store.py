@@ -60,7 +60,7 @@ class SqliteTables:
         amounts = map(_packed, (asked, held, charge, actual))
         row = (id_, str(state), pack_targets(targets), *amounts, *lease, forget_ms)
         self._rows.execute("insert or replace into reservations values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-        holds = [(target.counter.name, id_) for target in targets]
+        holds = [(name, id_) for target in targets for name in {target.counter.name, target.series.name}]
         if state is State.PENDING:
             self._rows.executemany("insert or ignore into holds values (?, ?)", holds)
         else:

@@ -67,6 +67,7 @@ places = st.lists(
             ("team:b", Period.HOUR, Unit.USD),
             ("team:b", Period.HOUR, Unit.REQUESTS),
             ("team:b", Period.TOTAL, Unit.INFLIGHT),
+            ("team:b", Period("1h"), Unit.USD),
         ]
     ),
     min_size=1,
@@ -210,10 +211,13 @@ class StoresSideBySide(SideBySide):
     def four_new_ids(self):
         self.generation += 1
 
-    @rule(happening=st.sampled_from(["next hour", "limit", "quiet"]), limit=limits)
+    @rule(happening=st.sampled_from(["next hour", "limit", "quiet", "minutes"]), limit=limits)
     def something_rare_happens(self, happening, limit):
         if happening == "next hour":
             self.clock.move_to(self.targets([("key:a", Period.HOUR, Unit.USD)], None, 1)[0].window.ends_ms - 2000)
+        elif happening == "minutes":
+            # A part of a rolling hour.
+            self.clock.advance(s=1_300)
         elif happening == "limit":
             set_limit = partial(set_runtime_limit, limit_nanos=limit)
             self.auditor.limits_version = self.both(set_limit)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -10,7 +11,7 @@ from budget_middleware.core.learning import AnswerGroup, Sums
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
 from budget_middleware.stores.base import Topic
 from budget_middleware.stores.redis import keys
@@ -46,6 +47,9 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     await store.reserve(held)
     grown = grow(HELD, "0.0026", trace=TRACE)
     await store.grow(replace(grown, reason="outgrown: 1431 tokens shown, holds 2860"))
+    bucket = window_at(Period("24h"), time_ms=clock.now_ms, timezone=ZoneInfo("UTC"))
+    rolling = Target(KEY.account, bucket, 10_000_000_000)
+    await store.finalize(finalize("24ab" * 8, "0.00000038", rolling))
     await store.set_limit("team:search", period=Period.MONTH, limit_nanos=250_000_000_000)
     rejection = Rejection(KEY, Balance(280, 1_200_000), 10_000_000_000)
     refused = LoggedRefusal(clock.now_ms, "91d0" * 8, (KEY.account, TEAM.account), rejection, "gpt-4o", TRACE)

@@ -8,7 +8,7 @@ local shown = {}
 local function balances_of(targets)
   load_counters(targets)
   for at = 1, #targets do
-    local counter = targets[at].counter
+    local counter = targets[at].compared
     shown[2 * at - 1], shown[2 * at] = counter.spent, counter.reserved
   end
   return {spread(shown, 1, 2 * #targets)}

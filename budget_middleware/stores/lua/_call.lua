@@ -39,7 +39,7 @@ local HOLDS, TOTALS, JOURNAL, VOIDED
 
 -- What it has read, and what it has changed and not yet written.
 local generation, limits_version, seq, written_seq, bookings, entries, is_format_recorded
-local is_nothing_due, changed_counters, changed_totals, waiting_in
+local is_nothing_due, changed_counters, changed_series, changed_totals, waiting_in
 local is_waited_for, freed_accounts
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
@@ -48,12 +48,12 @@ local trace, wants_entries, records, seq_before
 -- What targets say stays in memory from call to call where the server keeps a script's functions (`redis/scripts.py`): texts as
 -- they were parsed, and counters by their names. Their figures are read again by each call.
 local REMEMBERED_MAX = 2000
-local this_call, remembered_for, remembered, counters, parsed = 0, nil, 0, {}, {}
+local this_call, remembered_for, remembered, counters, series_by_name, parsed = 0, nil, 0, {}, {}, {}
 
 local function begin_with(prefix)
   this_call = this_call + 1
   if prefix ~= remembered_for or remembered > REMEMBERED_MAX then
-    remembered_for, remembered, counters, parsed = prefix, 0, {}, {}
+    remembered_for, remembered, counters, series_by_name, parsed = prefix, 0, {}, {}, {}
   end
 end
 
@@ -67,6 +67,6 @@ local function begin_call(keys, args)
   NOW = store_time_ms(args)
   NOW_MS = format('%.0f', NOW)
   seq, is_nothing_due = nil, nil
-  changed_counters, changed_totals, waiting_in, freed_accounts = {}, {}, {}, {}
+  changed_counters, changed_series, changed_totals, waiting_in, freed_accounts = {}, {}, {}, {}, {}
   begin_with(PREFIX)
 end

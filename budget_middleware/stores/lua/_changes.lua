@@ -45,6 +45,10 @@ local function book(changes, lasts)
     local target, spent, reserved = change.target, change.spent, change.reserved
     if spent.number ~= 0 then add(target.counter, 'spent', spent) end
     if reserved.number ~= 0 then add(target.counter, 'reserved', reserved) end
+    if target.series then
+      add_to_series(target.counter, 'spent', spent)
+      add_to_series(target.counter, 'reserved', reserved)
+    end
     if is_waited_for and (reserved.number < 0 or spent.number < 0) then freed_accounts[target.account] = true end
     touch(target, lasts)
   end

@@ -10,6 +10,8 @@ local function set_figure(counter, numbers, name, text)
   counter[name], numbers[name] = text, tonumber(text)
 end
 
+local load_series
+
 -- Reads and checks the counters of targets, so that no later write fails half way.
 local function load_counters(targets)
   if targets.as_of == this_call then return end
@@ -26,6 +28,7 @@ local function load_counters(targets)
     end
   end
   targets.as_of = this_call
+  if targets.are_rolling then load_series(targets) end
 end
 
 -- Adds a change to a figure: {text, number} of it.
@@ -52,8 +55,8 @@ local function touch(target, lasts, is_endless)
     counter.is_changed = true
     changed_counters[#changed_counters + 1] = counter
   end
-  if (lasts > target.ends or is_endless or not counter.is_there) and target.ends < FOREVER_MS then
-    counter.lasts_until = math.max(target.ends, lasts, counter.lasts_until or 0)
+  if (lasts > target.counts_until or is_endless or not counter.is_there) and target.ends < FOREVER_MS then
+    counter.lasts_until = math.max(target.counts_until, lasts, counter.lasts_until or 0)
   end
 end
 

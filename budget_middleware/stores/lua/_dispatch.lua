@@ -26,6 +26,7 @@ local function run(keys, args)
   end
   write_all_waiting()
   write_counters()
+  write_series()
   write_totals()
   if seq then write_meta() end
   publish_freed()

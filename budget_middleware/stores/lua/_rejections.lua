@@ -18,7 +18,8 @@ local function find_rejection(targets, asked)
       estimate = tonumber(amount_in(asked, unit))
     end
     if target.limit and estimate > 0 then
-      local limit, spent, reserved = target.limit, target.counter.numbers.spent, target.counter.numbers.reserved
+      local limit, numbers = target.limit, target.compared.numbers
+      local spent, reserved = numbers.spent, numbers.reserved
       local shortfall = spent + reserved + estimate - limit
       if shortfall > 0 then
         local found = {

@@ -2,6 +2,23 @@
 -- limit=10000000000`. First the name of the counter, with its unit unless that is money, then when its window begins and
 -- ends (seconds), then its limit, if any. What a newer version adds to a line stays in it.
 
+-- Of a rolling period (`24h`) each window is a bucket, a counter like any other; what its limit is compared with, and where
+-- its leases stand, is its series: see `_series.lua`.
+local function series_of(account, period, unit, length)
+  local suffix = unit == '' and '' or '|' .. unit
+  local name = account .. '|' .. period .. '|' .. SERIES .. suffix
+  local known = series_by_name[name]
+  if not known then
+    known = {
+      key = PREFIX .. KEY_SUM .. ':' .. name, index = PREFIX .. KEY_HELD_ON .. ':' .. name, numbers = {},
+      first = account .. '|' .. period .. '|', last = suffix, length = length,
+    }
+    series_by_name[name] = known
+    remembered = remembered + 1
+  end
+  return known
+end
+
 local function counter_of(name)
   local known = counters[name]
   if not known then
@@ -34,15 +51,23 @@ local function parse_targets(packed)
   -- Held within all windows from `starts` to `ends`; `changes` is for changes_of.
   local targets = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}}
   for line in gmatch(packed, '[^\n]+') do
-    local name, account, unit, from, to, fields =
-      match(line, '^(([^| ]+)|[%w@-]+|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
+    local name, account, period, unit, from, to, fields =
+      match(line, '^(([^| ]+)|([%w@-]+)|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
     local limit, is_sound = limit_in(fields or '')
     targets.are_sound = targets.are_sound and is_sound and name ~= nil
     if name then
+      local counter, ends = counter_of(name), to * 1000
       local target = {
-        name = name, account = account, unit = unit == '' and UNIT_USD or unit, ends = to * 1000,
-        limit = limit and tonumber(limit), line = name .. (limit and ' limit=' .. limit or ''), counter = counter_of(name),
+        name = name, account = account, unit = unit == '' and UNIT_USD or unit, ends = ends, counts_until = ends,
+        limit = limit and tonumber(limit), line = name .. (limit and ' limit=' .. limit or ''), counter = counter,
+        compared = counter,
       }
+      if match(period, '^%d') then
+        local series = series_of(account, period, unit, to - from)
+        counter.index, counter.series, counter.starts = series.index, series, tonumber(from)
+        target.series, target.compared, target.counts_until = series, series, ends + ROLLING_BUCKETS * series.length * 1000
+        targets.are_rolling = true
+      end
       target.change = {target = target}
       targets[#targets + 1] = target
       targets.starts, targets.ends = math.max(targets.starts, from * 1000), math.min(targets.ends, target.ends)

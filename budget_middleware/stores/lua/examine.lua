@@ -114,13 +114,26 @@ local function examine_learnt(name)
   if mends then call('DEL', PREFIX .. name) end
 end
 
-local HAVE_COUNTERS = {[KEY_COUNTER] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HELD_ON] = true}
+-- A sum that is not that of its buckets is made again by the next verb that misses it.
+local function examine_sum(name)
+  local figures = call('HMGET', PREFIX .. name, 'spent', 'reserved', 'at')
+  local account, period, unit = match(name, '^%l:([^|]+)|(%d+[hd])|[^|]+|?(%l*)$')
+  local hours = tonumber(match(period, '%d+')) * (match(period, 'd') and 24 or 1)
+  local series = series_of(account, period, unit, hours * 3600 / ROLLING_BUCKETS)
+  series.at = tonumber(figures[3] or '')
+  if series.at then sum_up_buckets(series) end
+  if series.at and series.spent == figures[1] and series.reserved == figures[2] then return end
+  report('wrong_total', name)
+  if mends then call('DEL', PREFIX .. name) end
+end
+
+local HAVE_COUNTERS = {[KEY_COUNTER] = true, [KEY_HELD_ON] = true, [KEY_SUM] = true, [KEY_PREVIOUS_HELD_ON] = true}
 local INDEXES = {
   [KEY_HOLDS] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HOLDS] = true, [KEY_PREVIOUS_HELD_ON] = true,
 }
 
 local function examine(name)
-  local kind = match(name, '^([acehpr]):.') or name
+  local kind = match(name, '^([acehprs]):.') or name
   local is_named_well = KEY_TYPES[kind] and (not HAVE_COUNTERS[kind] or is_counter_name(string.sub(name, 3)))
   if not is_named_well then return report('foreign', name) end
   if kind == KEY_TOTALS then return examine_totals() end
@@ -130,6 +143,7 @@ local function examine(name)
   if kind == KEY_RESERVATION then return examine_reservation(string.sub(name, 3)) end
   if kind == KEY_ADJUSTMENT then return examine_adjustment(name) end
   if kind == KEY_LEARNT then return examine_learnt(name) end
+  if kind == KEY_SUM then return examine_sum(name) end
   if INDEXES[kind] then return examine_index(name) end
   if its_type == 'hash' then examine_hash(name) end
 end

@@ -9,11 +9,12 @@ end
 
 function verbs.repair(id, packed, spent_delta, found_at_seq, tail)
   load_meta()
-  local target = parse_targets(packed)[1]
+  local targets = parse_targets(packed)
+  local target = targets[1]
   local counter = target.counter
-  load_counters({target})
+  load_counters(targets)
   local repaired_at_seq = tonumber(counter.repaired or '') or 0
-  if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, {target}) end
+  if repaired_at_seq > tonumber(found_at_seq) then return answer(STATUS_DUPLICATE, nil, targets) end
   local held, due = amounts_held(target.name)
 
   -- Every check is above this line and every write below it: Redis does not roll back.
@@ -28,11 +29,12 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, tail)
   call('HSET', counter.key, 'repaired', counter.repaired)
   -- As for a new one: the damage may have removed its expiry.
   counter.is_there = false
+  if target.series then forget_series(target.series) end
   book({change}, NOW)
   -- The journal has led *spent*; a part of it that is more than the whole is not so.
   if tonumber(counter.spent) < tonumber(counter.adjusted) then
     counter.adjusted = counter.spent
     call('HSET', counter.key, 'adjusted', counter.adjusted)
   end
-  return answer(STATUS_REPAIRED, nil, {target})
+  return answer(STATUS_REPAIRED, nil, targets)
 end

@@ -5,7 +5,7 @@
 local function check_not_full(targets, held, held_before)
   for at = 1, #targets do
     local target = targets[at]
-    local spent, reserved = target.counter.spent, target.counter.reserved
+    local spent, reserved = target.compared.spent, target.compared.reserved
     local are_long = #spent >= FULL_DIGITS or #reserved >= FULL_DIGITS
     if are_long and (is_full(spent) or is_full(reserved)) and amount_in(held, target.unit) ~= amount_in(held_before, target.unit) then
       fail('counter ' .. target.name .. ' is full')
@@ -48,7 +48,7 @@ function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, w
     if not were_due then expire_indexed(targets) end
     if seq > seq_before or leases_due(targets) then return answer(STATUS_LEASES_DUE) end
   end
-  local refusing = worst and targets[worst.index].counter
+  local refusing = worst and targets[worst.index].compared
   local rejection = worst and {worst.index, refusing.spent, refusing.reserved}
   if rejection and enforced == '1' then return answer(STATUS_REJECTED, nil, nil, rejection) end
   check_not_full(targets, asked, '')

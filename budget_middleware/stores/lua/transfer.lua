@@ -29,7 +29,7 @@ function verbs.transfer(id, sources_packed, destinations_packed, amount, any_win
   local worst = find_rejection(sources, amount)
   if worst and not worst.is_spent and were_due and leases_due(sources) then return answer(STATUS_LEASES_DUE, nil, targets) end
   if worst then
-    local refusing = sources[worst.index].counter
+    local refusing = sources[worst.index].compared
     return answer(STATUS_REJECTED, nil, targets, {worst.index, refusing.spent, refusing.reserved})
   end
   local changes = changes_of(sources, amount, '', '', '')

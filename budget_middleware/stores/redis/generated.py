@@ -73,6 +73,8 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "SWEPT_PER_VERB", base.SWEPT_PER_VERB
     yield "REPORTED_CHANGES_MAX", base.REPORTED_CHANGES_MAX
     yield "FOREVER_MS", windows.FOREVER_MS
+    yield "ROLLING_BUCKETS", windows.ROLLING_BUCKETS
+    yield "SERIES", model.SERIES
     yield "EXACT", money.MAX_NANOS
     yield "FORMAT", records.FORMAT
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)

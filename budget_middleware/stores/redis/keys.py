@@ -18,6 +18,7 @@ HELD_ON = "h"
 RESERVATION = "r"
 ADJUSTMENT = "a"
 LEARNT = "e"
+SUM = "s"
 
 # Where gateways of the previous format index what they hold: `lua/_previous.lua`.
 PREVIOUS_HOLDS = "leases"
@@ -28,6 +29,7 @@ TYPES = {
     RESERVATION: "string",
     ADJUSTMENT: "string",
     LEARNT: "string",
+    SUM: "hash",
     HELD_ON: "zset",
     HOLDS: "zset",
     PREVIOUS_HELD_ON: "zset",

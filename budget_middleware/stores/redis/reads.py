@@ -4,7 +4,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, CounterView, Entry, Reservation, State
+from budget_middleware.core.model import (
+    SERIES,
+    Answer,
+    Balance,
+    Counter,
+    CounterProof,
+    CounterView,
+    Entry,
+    Reservation,
+    State,
+)
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
@@ -67,7 +77,7 @@ class RedisReads(RedisLink):
     async def proofs(self) -> Sequence[CounterProof]:
         written, held_on = await self._names(keys.COUNTER), set[Counter]()
         for index in (keys.HELD_ON, keys.PREVIOUS_HELD_ON):
-            held_on |= await self._names(index)
+            held_on |= {counter for counter in await self._names(index) if counter.window != SERIES}
         return [
             CounterProof(
                 found.counter,

@@ -25,6 +25,7 @@ SHARED = (
     "_previous",
     "_reservations",
     "_counters",
+    "_series",
     "_holds",
     "_journal",
     "_changes",
