@@ -8,7 +8,7 @@ from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, period_order, window_at, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
-from budget_middleware.operations.binding import read_limits_of
+from budget_middleware.operations.binding import period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed, UnknownFate
 from budget_middleware.operations.rows import ChangedRow, changed_row
@@ -77,7 +77,7 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
     if window is None:
         periods = await _periods_in_use(context, account, limited=limits.limited_periods(account))
     else:
-        periods = [_period(window.partition(":")[0])]
+        periods = [period_named(window.partition(":")[0])]
     claims = [Claim(account, period, limits.limit_nanos(account, period)) for period in periods]
     if window is None or ":" not in window:
         return _Counters(claims)
@@ -86,13 +86,6 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
     except ValueError as error:
         raise OperationError(str(error)) from None
     return _Counters(claims, (Target(account, named, claims[0].limit),))
-
-
-def _period(text: str) -> Period:
-    try:
-        return Period(text)
-    except ValueError as error:
-        raise OperationError(str(error)) from None
 
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:

@@ -11,6 +11,7 @@ from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.errors import OperationError
 from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
 
 
@@ -71,3 +72,11 @@ def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
     """The limits in a store as rules, sorted by account and period."""
     rules = [(account, Slot(period), Terms(limit_nanos)) for (account, period), limit_nanos in runtime.limits.items()]
     return [rule_of(*rule) for rule in sorted(rules, key=lambda rule: (rule[0], slot_order(rule[1])))]
+
+
+def period_named(text: str) -> Period:
+    """The period that an operator names."""
+    try:
+        return Period(text)
+    except ValueError as error:
+        raise OperationError(str(error)) from None

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Rejection, Status, Target
 from budget_middleware.core.units import Amounts, format_figure
-from budget_middleware.core.windows import PERIODS, Period, window_named
+from budget_middleware.core.windows import Period, period_order, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
-from budget_middleware.operations.binding import BindingLimits, read_limits_of
+from budget_middleware.operations.binding import BindingLimits, period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError, UnknownFate
 from budget_middleware.operations.rows import ChangedRow, changed_row
@@ -67,18 +67,17 @@ async def transfer(
 
 def _period(limits: dict[str, BindingLimits], named: str | None) -> Period:
     """The one that is named, else the only one of which both accounts have a limit."""
-    if named is not None and named not in PERIODS:
-        raise OperationError(f"{named[:40]!r} is not a period; accepted are {', '.join(PERIODS)}")
+    wanted = None if named is None else period_named(named)
     limited = {account: of.limited_periods(account) for account, of in limits.items()}
-    shared = [period for period in PERIODS if all(period in periods for periods in limited.values())]
-    if named is not None:
-        shared = [period for period in shared if period == named]
+    shared = sorted(set.intersection(*map(set, limited.values())), key=period_order)
+    if wanted is not None:
+        shared = [period for period in shared if period == wanted]
     if len(shared) == 1:
         return shared[0]
     if shared:
         raise OperationError(f"both accounts have limits by {', '.join(shared)}: name one of these periods")
     of_each = "; ".join(f"{account} by {', '.join(periods) or 'none'}" for account, periods in limited.items())
-    by = f" by {named}" if named else ""
+    by = f" by {wanted}" if wanted else ""
     raise OperationError(
         f"only between limits of the same period can budget be moved, and not both have one{by}: {of_each}"
     )

@@ -64,6 +64,71 @@ FAULTS = (
         "if rejection is not None and verb.enforce:",
         "if rejection is not None:",
     ),
+    # Windows.
+    Fault(
+        "a month that is too short starts a day late",
+        "core/periods.py",
+        "return _day_or_last(year, month, day - 1)",
+        "return date(year, month + 1, 1)",
+    ),
+    Fault(
+        "a week begins on the day after its own", "core/periods.py", "- self.weekday) % 7", "- self.weekday - 1) % 7"
+    ),
+    Fault(
+        "an hour is as long as it looks",
+        "core/windows.py",
+        "key=lambda s: not is_same_clock(s))",
+        "key=lambda _: False)",
+    ),
+    Fault(
+        "a day starts at a midnight that is skipped",
+        "core/windows.py",
+        "return min(early, late) + skipped_s",
+        "return min(early, late)",
+    ),
+    Fault(
+        "an evening that comes twice is of two days",
+        "core/windows.py",
+        "    while (ends_s := _start_s(following := rule.first_day(first + longest), timezone)) <= time_s:\n"
+        "        first = following\n",
+        "    ends_s = _start_s(rule.first_day(first + longest), timezone)\n",
+    ),
+    Fault(
+        "a credit lapses a second late",
+        "core/windows.py",
+        "    if time_s < lapses_s:\n",
+        "    if time_s <= lapses_s:\n",
+    ),
+    Fault(
+        "a credit that lapsed keeps its limit",
+        "core/windows.py",
+        "return window.id.startswith(LAPSED)",
+        "return window.id == LAPSED",
+    ),
+    Fault(
+        "a rolling limit counts one bucket too few",
+        "core/windows.py",
+        "current_s - ROLLING_BUCKETS * rule.bucket_s",
+        "current_s - (ROLLING_BUCKETS - 1) * rule.bucket_s",
+    ),
+    Fault(
+        "two texts have one counter each for the same windows",
+        "core/periods.py",
+        'return f"{days}d" if days > 1 and not rest_s else',
+        'return f"{days}d" if days > 1 and not rest_s and text.endswith("d") else',
+    ),
+    Fault(
+        "the sums of a rolling counter lack its earlier buckets",
+        "operations/rolling.py",
+        "counter = counter._replace(window=current.id)",
+        "pass",
+    ),
+    Fault(
+        "what is available of a lapsed credit is shown",
+        "operations/counters.py",
+        "return 0 if limit is not None and counter.window.startswith(LAPSED) else limit",
+        "return limit",
+    ),
     # Reservations and their endings.
     Fault(
         "an ending keeps the hold in Lua",

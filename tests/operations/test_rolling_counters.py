@@ -8,6 +8,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.values import as_json
 from budget_middleware.stores.base import Store
+from tests.operations.conftest import OpenContext
 from tests.stores.verbs import HOUR_MS, START_MS, adjust, finalize, reserve, target
 
 ROLLING = Period("24h")
@@ -57,3 +58,20 @@ async def test_all_holds_on_its_buckets_are_counted(context: OperatorContext, ba
     (counter,) = explained.counters
     assert counter.holds == 1
     assert (await base.holds())[0].held == Amounts(500_000_000)
+
+
+async def test_what_is_available_is_the_limit_less_the_sums(open_context: OpenContext, base: Store):
+    await book(base)
+    (row,) = await list_counters(open_context(limits="key=10/24h"))
+    assert (row.limit, row.available) == ("10.00", "3.50")
+
+
+async def test_a_credit_that_lapsed_has_a_limit_of_nothing(open_context: OpenContext, base: Store):
+    await base.adjust(adjust("a1", "4", target("team:a", period=Period("total@2026-11-19"))))
+    row, lapsed = await list_counters(open_context(limits="team:a=10/total@2026-11-19; team:a=10/total@2026-11-18"))
+    shown = [(each.period, each.window, each.limit, each.spent, each.available) for each in (row, lapsed)]
+    assert shown == [
+        ("total@2026-11-18", "since-2026-11-18", "0.00", "0.00", "0.00"),
+        ("total@2026-11-19", "until-2026-11-19", "10.00", "4.00", "6.00"),
+    ]
+    assert (row.resets_at, lapsed.resets_at) == (None, "2026-11-19T00:00:00+00:00")

@@ -95,3 +95,10 @@ async def test_each_account_must_be_known(open_context: OpenContext, base: Store
             await transfer(context, *parties, USD, reason="by ann: x")
         assert unknown.value.needs is Confirmation.NEW_ACCOUNT
     assert await figures(base, MONTH_A) == ("1.00", "0.00")
+
+
+async def test_between_limits_of_any_period(open_context: OpenContext, base: Store):
+    limits = "team=10/month@15; team=50/month"
+    assert {row.period for row in (await move(open_context, limits=limits, period="month@15")).changes} == {"month@15"}
+    with pytest.raises(OperationError, match="both accounts have limits by month, month@15: name one of these"):
+        await move(open_context, limits=limits)
