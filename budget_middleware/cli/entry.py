@@ -16,6 +16,7 @@ from budget_middleware.cli import (
     doctor,
     estimating,
     explaining,
+    importing,
     limiting,
     price_checking,
     pricing,
@@ -90,6 +91,7 @@ def _parser() -> Parser:
     pricing.add_to(commands)
     price_checking.add_to(commands)
     doctor.add_to(commands)
+    importing.add_to(commands)
     _add_demo(commands)
     return parser
 
