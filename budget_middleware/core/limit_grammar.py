@@ -71,8 +71,9 @@ def parse_limits(text: str) -> tuple[LimitRule, ...]:
     entry, the column (and the line of several) and what is accepted there.
     """
     rules: dict[tuple[tuple[str, ...], tuple[str, ...], Slot | None], LimitRule] = {}
+    has_lines = len(text.splitlines()) > 1
     for line, entry in _entries(text):
-        where = f"line {line}, column" if len(text.splitlines()) > 1 else "column"
+        where = f"line {line}, column" if has_lines else "column"
         try:
             rule = _rule(entry)
             if rules.setdefault((rule.kinds, rule.subjects, rule.slot), rule) != rule:

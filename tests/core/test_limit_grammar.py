@@ -258,3 +258,23 @@ def test_a_damaged_letter_is_another_text_or_an_error_that_points_into_it(
         assert found is not None
         line = damaged.splitlines()[int(found[1] or 1) - 1]
         assert 1 <= int(found[2]) <= len(line) + 1
+
+
+class _Counted(str):
+    """A text that counts how often it is taken apart."""
+
+    __slots__ = ("n_splits",)
+    n_splits: int
+
+    def splitlines(self, keepends: bool = False) -> list[str]:
+        self.n_splits += 1
+        return super().splitlines(keepends)
+
+
+def test_a_long_text_is_taken_apart_as_often_as_a_short_one() -> None:
+    """A file of limits may have a line for each key."""
+    texts = [_Counted("key=10/day\n" * n_lines) for n_lines in (2, 20)]
+    for text in texts:
+        text.n_splits = 0
+        parse_limits(text)
+    assert texts[0].n_splits == texts[1].n_splits
