@@ -77,9 +77,9 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
 
 
 async def _refusals_of(context: OperatorContext, name: str, *, since_ms: int) -> list[LoggedRefusal]:
-    """By whichever counter of the account's requests, whose window ends after a time."""
+    """By whichever counter of the account's requests, whose window counts after a time."""
     return [
         refusal
         for refusal in await context.store.refusals()
-        if name in refusal.accounts and refusal.rejection.target.window.ends_ms > since_ms
+        if name in refusal.accounts and refusal.rejection.target.counts_until_ms > since_ms
     ]

@@ -57,3 +57,29 @@ async def test_a_credit_is_gone_when_it_lapses(clock: MovableClock, open_ledger:
     free = hold("0")
     assert (await ledger.reserve(free)).admits
     await ledger.release(free)
+
+
+@pytest.mark.parametrize(
+    ("period", "spent_at", "falls_out"),
+    [
+        ("1h", "2026-11-24T05:07:30", "2026-11-24T06:08"),
+        ("24h", "2026-11-24T05:07:30", "2026-11-25T05:12"),
+        ("30d", "2026-11-24T05:07:30", "2026-12-24T12:00"),
+    ],
+)
+async def test_a_rolling_budget_comes_back_a_bucket_late_at_most(
+    clock: MovableClock, open_ledger: OpenLedger, period: str, spent_at: str, falls_out: str
+):
+    clock.move_to(ms(spent_at))
+    ledger = open_ledger(f"key=1/{period}")
+    first = hold("0.60")
+    assert (await ledger.reserve(first)).admits
+    await ledger.finalize(first, actual=Amounts(usd=nanos("0.60")))
+    clock.move_to(ms(falls_out) - 1)
+    refused = await ledger.reserve(hold("0.60"))
+    assert refused.rejection is not None
+    assert refused.rejection.balance == (nanos("0.60"), 0)
+    clock.move_to(ms(falls_out))
+    second = hold("0.60")
+    assert (await ledger.reserve(second)).admits
+    await ledger.release(second)

@@ -1,6 +1,7 @@
 """What operators read of a rolling period: the sums that its limit is compared with, told as one counter."""
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.model import Balance, Rejection, Status, Target
+from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.account_explanation import explain_account
@@ -75,3 +76,12 @@ async def test_a_credit_that_lapsed_has_a_limit_of_nothing(open_context: OpenCon
         ("total@2026-11-19", "until-2026-11-19", "10.00", "4.00", "6.00"),
     ]
     assert (row.resets_at, lapsed.resets_at) == (None, "2026-11-19T00:00:00+00:00")
+
+
+async def test_refusals_by_a_bucket_are_told_while_it_counts(context: OperatorContext, base: Store):
+    for id_, window in (("a", FORMER), ("b", EARLY)):
+        rejection = Rejection(Target(window.account, window.window, 10**9), Balance(10**9), 1)
+        await base.log_refusals([LoggedRefusal(window.window.starts_ms, id_ * 32, (window.account,), rejection)])
+    explained = await explain_account(context, NOW.account)
+    assert explained is not None
+    assert [refusal.window for refusal in explained.refusals] == [EARLY.window.id]
