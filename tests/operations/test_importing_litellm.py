@@ -302,6 +302,11 @@ def test_a_table_that_keys_name_is_missed():
     assert [each.what for each in found.unmapped] == ["LiteLLM_TeamTable", "LiteLLM_TeamMembership"]
 
 
+def test_a_null_of_json_says_nothing_in_a_csv_too():
+    text = "team_id,team_alias,budget_limits,model_max_budget,budget_fallbacks\na,,null,null,null\n"
+    assert not imported({"teams.csv": text}).unmapped
+
+
 def test_a_table_without_rows_is_there():
     files = {"1.csv": "team_id,team_alias\n", "2.csv": "team_id,user_id,budget_id\n"}
     keys = json.dumps([{"token": proxy.hashed("alice"), "team_id": "a", "user_id": "b"}])
