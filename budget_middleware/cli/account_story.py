@@ -49,7 +49,8 @@ def _sentences(counter: ExplainedCounter) -> Iterator[str]:
 def _standing(counter: ExplainedCounter) -> str:
     limit = "no limit"
     if counter.limit is not None and counter.available is not None:
-        limit = f"limit {format_amount(counter.limit)}, available {format_amount(counter.available)}"
+        by = f" by {counter.limit_pattern}" if isinstance(counter.limit_pattern, str) else ""
+        limit = f"limit {format_amount(counter.limit)}{by}, available {format_amount(counter.available)}"
     until = f", {_resets(counter.period)} at {counter.resets_at}" if counter.resets_at else ""
     used = f"spent {format_amount(counter.spent)}, reserved {format_amount(counter.reserved)}"
     return f"{counter_words(counter)}: {used}, {limit}{until}"

@@ -82,4 +82,5 @@ def _print_limits(rows: Sequence[LimitRow], arguments: Namespace, *, if_none: st
 
 
 def _table_row(row: LimitRow) -> Row:
-    return {"account": row.account, "limit": row.text, "layer": row.layer}
+    pattern = {"pattern": row.pattern} if isinstance(row.pattern, str) else {}
+    return {"account": row.account, "limit": row.text, "layer": row.layer, **pattern}

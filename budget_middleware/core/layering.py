@@ -25,10 +25,14 @@ from budget_middleware.core.units import Unit
 
 
 class Bound(NamedTuple):
-    """What a layer says of a slot of an account; the terms are those of LIFTED where it lifts the limit."""
+    """What a layer says of a slot of an account, and by which of its patterns.
+
+    The terms are those of LIFTED where it lifts the limit.
+    """
 
     terms: Terms
     layer: str
+    pattern: str
 
 
 def bounds_of(account: str, layers: dict[str, LimitBook]) -> dict[Slot, Bound]:
@@ -36,12 +40,12 @@ def bounds_of(account: str, layers: dict[str, LimitBook]) -> dict[Slot, Bound]:
     kinds, subjects = zip(*parts_of(account), strict=True)
     bounds: dict[Slot, Bound] = {}
     for layer, book in reversed(layers.items()):
-        named = book.matching(kinds, subjects)
-        if None in named:
-            # Where all is lifted, people are told so of each period of the calendar.
-            lifted = {*bounds, *map(Slot, PERIODS)}
-            bounds.update(dict.fromkeys(lifted, Bound(LIFTED, layer)))
-        bounds.update({slot: Bound(terms, layer) for slot, terms in named.items() if slot is not None})
+        for pattern, named in book.reaching(kinds, subjects):
+            if None in named:
+                # Where all is lifted, people are told so of each period of the calendar.
+                lifted = {*bounds, *map(Slot, PERIODS)}
+                bounds.update(dict.fromkeys(lifted, Bound(LIFTED, layer, pattern)))
+            bounds.update({slot: Bound(terms, layer, pattern) for slot, terms in named.items() if slot is not None})
     return dict(sorted(bounds.items(), key=lambda item: slot_order(item[0])))
 
 

@@ -167,6 +167,13 @@ class LimitBook:
         kinds, subjects = zip(*parts_of(account), strict=True)
         return self.matching(kinds, subjects)
 
+    def reaching(self, kinds: Kinds, subjects: Subjects) -> Iterator[tuple[str, SlotTerms]]:
+        """The patterns that reach an account and what each says about its slots, the one that decides last."""
+        for marks, table in self._tables.get(kinds, ()):
+            parts = parts_reaching(subjects, marks)
+            if parts in table:
+                yield account_of("+".join(kinds), "+".join(parts)), table[parts]
+
     def matching(self, kinds: Kinds, subjects: Subjects) -> SlotTerms:
         """As `slots_of`, for an account already taken apart."""
         found: SlotTerms = {}

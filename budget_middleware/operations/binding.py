@@ -33,8 +33,16 @@ class BindingLimits:
 
     def limit(self, counter: Counter) -> int | None:
         """The limit of a counter that is enforced."""
-        bound = self.of(counter.account).get(Slot(counter.period, counter.unit))
+        bound = self._bound(counter)
         return bound.terms.amount if bound else None
+
+    def pattern(self, counter: Counter) -> str | None:
+        """The account or pattern on which the limit of a counter is set."""
+        bound = self._bound(counter)
+        return bound.pattern if bound and bound.terms.amount is not None else None
+
+    def _bound(self, counter: Counter) -> Bound | None:
+        return self.of(counter.account).get(Slot(counter.period, counter.unit))
 
     def limit_nanos(self, account: str, period: Period) -> int | None:
         bound = self.of(account).get(Slot(period))

@@ -29,24 +29,22 @@ async def list_counters(
     ``match`` is a text in the account, or a pattern with ``*`` and ``?``; ``over_percent`` keeps those of whose limit
     so much is spent or reserved; ``top`` keeps the ones that have spent most, most first.
     """
-    shown, limit_of = await _read_counted(context, account, include_past=include_past)
+    shown, limit_of, row_of = await _read_counted(context, account, include_past=include_past)
     views = [each.view for each in shown]
-    chosen = choose(views, limit_of, match=match, over_percent=over_percent, top=top)
-    return [counter_row(view, limit_of(view.counter), context.settings.timezone) for view in chosen]
+    return list(map(row_of, choose(views, limit_of, match=match, over_percent=over_percent, top=top)))
 
 
 async def read_counters(
     context: OperatorContext, account: str, *, include_past: bool
 ) -> list[tuple[CountedView, CounterRow]]:
     """The counters of an account, each with its row."""
-    shown, limit_of = await _read_counted(context, account, include_past=include_past)
-    zone = context.settings.timezone
-    return [(each, counter_row(each.view, limit_of(each.counter), zone)) for each in shown]
+    shown, _, row_of = await _read_counted(context, account, include_past=include_past)
+    return [(each, row_of(each.view)) for each in shown]
 
 
 async def _read_counted(
     context: OperatorContext, account: str | None, *, include_past: bool
-) -> tuple[list[CountedView], LimitOf]:
+) -> tuple[list[CountedView], LimitOf, Callable[[CounterView], CounterRow]]:
     now_ms = (await context.store.head()).now_ms
     limits = await read_limits(context)
 
@@ -57,12 +55,16 @@ async def _read_counted(
         limit = limits.limit(counter)
         return 0 if limit is not None and counter.window.startswith(LAPSED) else limit
 
+    def row_of(view: CounterView) -> CounterRow:
+        pattern = limits.pattern(view.counter)
+        return counter_row(view, limit_of(view.counter), pattern, context.settings.timezone)
+
     known = counted(await context.store.counters(account), current)
     shown = [each for each in known.values() if include_past or current(each.counter.period).id == each.counter.window]
     named = limits.exact_accounts if account is None else {account}
     unused = (counter for counter in _limited_counters(named, limits, current) if counter not in known)
     shown += [CountedView(counter, (CounterView(counter, Balance()),)) for counter in unused]
-    return sorted(shown, key=_reading_order), limit_of
+    return sorted(shown, key=_reading_order), limit_of, row_of
 
 
 def _limited_counters(

@@ -22,7 +22,7 @@ class IncreaseRow:
 class LimitRow:
     """What a layer of limits says of a slot of an account; ``limit`` is None where it lifts the limit.
 
-    ``text`` is the limit as limits are written.
+    ``text`` is the limit as limits are written, ``pattern`` what it is set on; omitted where that is the account.
     """
 
     account: str
@@ -35,9 +35,10 @@ class LimitRow:
     carry_percent: int | Omitted
     increases: tuple[IncreaseRow, ...] | Omitted
     text: str
+    pattern: str | Omitted
 
 
-def limit_row(account: str, slot: Slot, terms: Terms, layer: str) -> LimitRow:
+def limit_row(account: str, slot: Slot, terms: Terms, layer: str, pattern: str) -> LimitRow:
     unit = slot.unit
     increases = tuple(IncreaseRow(figure(each.amount, unit), unit, iso(each.until_ms)) for each in terms.increases)
     return LimitRow(
@@ -51,4 +52,5 @@ def limit_row(account: str, slot: Slot, terms: Terms, layer: str) -> LimitRow:
         carry_percent=terms.carry or OMITTED,
         increases=increases or OMITTED,
         text=limit_text(slot, terms),
+        pattern=pattern if pattern != account else OMITTED,
     )

@@ -26,7 +26,7 @@ class LimitsChange:
 async def list_limits(context: OperatorContext) -> list[LimitRow]:
     """All runtime limits; accounts that may be a raw token are masked."""
     return [
-        limit_row(masked(rule.pattern), rule.slot, rule.terms, "runtime")
+        limit_row(masked(rule.pattern), rule.slot, rule.terms, "runtime", masked(rule.pattern))
         for rule in runtime_rules(await context.store.limits())
         if rule.slot is not None
     ]

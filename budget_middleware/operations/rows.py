@@ -26,7 +26,10 @@ from budget_middleware.operations.values import (
 
 @dataclass(frozen=True, slots=True)
 class CounterRow:
-    """A counter as it stands, and the limit that binds it now."""
+    """A counter as it stands, and the limit that binds it now.
+
+    ``limit_pattern`` is what that is set on, omitted where it is the account itself.
+    """
 
     account: str
     period: Period
@@ -37,9 +40,10 @@ class CounterRow:
     reserved: Figure
     available: Figure | None
     resets_at: str | None
+    limit_pattern: str | Omitted
 
 
-def counter_row(view: CounterView, limit: int | None, timezone: ZoneInfo) -> CounterRow:
+def counter_row(view: CounterView, limit: int | None, pattern: str | None, timezone: ZoneInfo) -> CounterRow:
     counter, balance = view.counter, view.balance
     unit = counter.unit
     return CounterRow(
@@ -52,6 +56,7 @@ def counter_row(view: CounterView, limit: int | None, timezone: ZoneInfo) -> Cou
         reserved=figure(balance.reserved, unit),
         available=None if limit is None else figure(limit - balance.spent - balance.reserved, unit),
         resets_at=_resets_at(counter.period, counter.window, timezone),
+        limit_pattern=pattern if pattern not in (None, counter.account) else OMITTED,
     )
 
 

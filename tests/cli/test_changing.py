@@ -42,7 +42,7 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
     }
 
     ran = cli("limit", "clear", KEY, "day", "--json", **environment)
-    assert ran.json[1] == in_json(KEY, "day", "10.00", layer="environment")
+    assert ran.json[1] == {**in_json(KEY, "day", "10.00", layer="environment"), "pattern": "key:*"}
     ran = cli("limit", "clear", KEY)
     assert (ran.code, ran.out) == (0, f"nothing limits {KEY}\n")
     ran = cli("limit", "clear", KEY)

@@ -67,8 +67,8 @@ async def test_the_story_of_an_account(cli: RunCli, story: RedisStore, month: Ta
     assert (ran.code, ran.err) == (0, "")
     told, _, table = ran.out.partition("\n\n")
     first, *lines = told.splitlines()
-    head = f"key:abcabc0000000000 month {month.window.id}: spent $0.05, reserved $0.40, limit $1.00, available $0.55, "
-    assert first.startswith(f"{head}resets at ")
+    head = f"key:abcabc0000000000 month {month.window.id}: spent $0.05, reserved $0.40, limit $1.00 by key:*, available"
+    assert first.startswith(f"{head} $0.55, resets at ")
     pending = lines.pop(6)
     assert pending.startswith("  1 reservation of $0.40 pending, the oldest since 20")
     refusing = f"month {month.window.id}"
@@ -204,7 +204,7 @@ async def test_what_only_a_limit_names(cli: RunCli, store: RedisStore):
     ran = cli("explain", "key:abcabc0000000000", BUDGET_LIMITS="key=1/day")
     assert ran.code == 0
     first, second = ran.out.splitlines()
-    assert "spent $0.00, reserved $0.00, limit $1.00, available $1.00" in first
+    assert "spent $0.00, reserved $0.00, limit $1.00 by key:*, available $1.00" in first
     assert second == "  No entry of the journal is about it."
 
 

@@ -36,6 +36,7 @@ async def test_status(cli: RunCli, store: RedisStore, month: Target, now_ms: int
             "reserved_usd": "0.25",
             "available_usd": "0.626543211",
             "resets_at": datetime.fromtimestamp(month.window.ends_ms // 1000, UTC).isoformat(),
+            "limit_pattern": "key:*",
         },
         {
             "account": "team:search",

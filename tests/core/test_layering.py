@@ -9,7 +9,7 @@ from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limit_shapes import parse_shape, patterns_for
 from budget_middleware.core.limits import LIFTED, LimitBook, Slot, Terms
 from budget_middleware.core.payers import Payers, first_account
-from budget_middleware.core.windows import Period
+from budget_middleware.core.periods import PERIODS, Period
 
 RUNTIME = ("", "key=none", "key:a=none/day", "key:a=1/day; key=2/day", "key=3/month; key:b=4/week")
 ENVIRONMENT = ("", "key=5/day; key=6/month", "key:a=7/total; key:*=8/day", "key=none/month")
@@ -32,15 +32,25 @@ def test_what_binds_is_what_requests_claim(runtime: str, environment: str, subje
 def test_the_layer_that_decides_is_named_also_where_it_lifts_the_limit():
     bounds = bounds_of("key:a", layers("key:a=none/day; key=2/month", "key=5/day; key=6/month; key:a=1/hour"))
     assert list(bounds.items()) == [
-        (Slot(Period.HOUR), Bound(Terms(10**9), "environment")),
-        (Slot(Period.DAY), Bound(LIFTED, "runtime")),
-        (Slot(Period.MONTH), Bound(Terms(2 * 10**9), "runtime")),
+        (Slot(Period.HOUR), Bound(Terms(10**9), "environment", "key:a")),
+        (Slot(Period.DAY), Bound(LIFTED, "runtime", "key:a")),
+        (Slot(Period.MONTH), Bound(Terms(2 * 10**9), "runtime", "key:*")),
     ]
+
+
+def test_the_pattern_that_decides_is_named():
+    books = layers("team:a/*=none; team:a/b/*=1/day", "team=2/day; team=3/hour; team:a/b/c=4/month")
+    bounds = bounds_of("team:a/b/c", books)
+    assert {slot.period: (bound.terms.amount, bound.pattern) for slot, bound in bounds.items()} == {
+        **dict.fromkeys(PERIODS, (None, "team:a/*")),
+        Period.DAY: (10**9, "team:a/b/*"),
+    }
+    assert [bound.pattern for bound in bounds_of("team:a/b/*", layers("", "team:a/*=1/day")).values()] == ["team:a/*"]
 
 
 def test_a_pattern_is_bound_by_what_is_said_of_all_that_it_names():
     assert bounds_of("key:*", layers("key:a=1/day", "key=5/day")) == {
-        Slot(Period.DAY): Bound(Terms(5 * 10**9), "environment")
+        Slot(Period.DAY): Bound(Terms(5 * 10**9), "environment", "key:*")
     }
 
 

@@ -41,6 +41,7 @@ async def test_counters_are_listed_also_where_only_a_limit_names_them(open_conte
         "reserved_usd": "0.25",
         "available_usd": "0.75",
         "resets_at": "2026-12-01T00:00:00+00:00",
+        "limit_pattern": "key:*",
     }
     assert (limited.account, limited.available, limited.resets_at) == ("team:a", "5.00", None)
     assert await list_counters(context, over_percent=20) == [own]
