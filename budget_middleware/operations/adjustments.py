@@ -1,16 +1,17 @@
 """Adjustments: what operators book by hand, and which amounts they have to confirm."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period, period_order, window_at, window_named
+from budget_middleware.core.windows import Period, Window, period_order, window_at, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed, UnknownFate
+from budget_middleware.operations.rolling import counted
 from budget_middleware.operations.rows import ChangedRow, changed_row
 from budget_middleware.operations.values import figure
 from budget_middleware.stores.base import StoreUnavailable
@@ -89,29 +90,25 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
 
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:
+    current = await _current_windows(context)
+    counters = counted(await context.store.counters(account), current)
+    in_use = {each.period for each in counters if each.unit is Unit.USD and current(each.period).id == each.window}
+    return sorted({*in_use, *limited}, key=period_order) or [Period.MONTH]
+
+
+async def _current_windows(context: OperatorContext) -> Callable[[Period], Window]:
     now_ms = (await context.store.head()).now_ms
-    counters = [view.counter for view in await context.store.counters(account)]
-    counted = {
-        counter.period
-        for counter in counters
-        if counter.unit is Unit.USD
-        and window_at(counter.period, time_ms=now_ms, timezone=context.settings.timezone).id == counter.window
-    }
-    return sorted({*counted, *limited}, key=period_order) or [Period.MONTH]
+    return lambda period: window_at(period, time_ms=now_ms, timezone=context.settings.timezone)
 
 
 async def _require_usual_size(
     context: OperatorContext, account: str, amount_nanos: int, counters: _Counters, *, is_new: bool
 ) -> None:
-    now_ms = (await context.store.head()).now_ms
-    zone = context.settings.timezone
-    current = (
-        Target(claim.account, window_at(claim.period, time_ms=now_ms, timezone=zone), claim.limit)
-        for claim in counters.claims
-    )
+    current = await _current_windows(context)
+    targets = counters.named or [Target(claim.account, current(claim.period), claim.limit) for claim in counters.claims]
+    known = counted(await context.store.counters(account), current)
     largest_nanos = _largest_size(
-        [(target.counter, target.limit) for target in counters.named or current],
-        await context.store.counters(account),
+        [(target.counter, target.limit) for target in targets], [each.view for each in known.values()]
     )
     if abs(amount_nanos) > largest_nanos and not (is_new and not largest_nanos):
         raise Unconfirmed(

@@ -5,6 +5,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.account_explanation import explain_account
+from budget_middleware.operations.adjustments import adjust as give
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.values import as_json
@@ -85,3 +86,11 @@ async def test_refusals_by_a_bucket_are_told_while_it_counts(context: OperatorCo
     explained = await explain_account(context, NOW.account)
     assert explained is not None
     assert [refusal.window for refusal in explained.refusals] == [EARLY.window.id]
+
+
+async def test_a_credit_reaches_a_rolling_counter_whose_current_bucket_is_new(context: OperatorContext, base: Store):
+    await base.adjust(adjust("a1", "2", EARLY, any_window=True))
+    (change,) = (await give(context, EARLY.account, -(10**9), reason="by ann: refund")).changes
+    assert (change.period, change.window) == ("24h", NOW.window.id)
+    (row,) = await list_counters(context)
+    assert row.spent == "1.00"
