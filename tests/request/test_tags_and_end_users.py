@@ -20,6 +20,18 @@ async def test_a_request_is_charged_to_each_of_its_tags(bench):
     assert await bench.accounts() == {KEY, "tag:a", "tag:b"}
 
 
+async def test_sixteen_tags_with_ninety_six_counters(bench):
+    limits = "tag=1/day; tag=1/month; tag=1/year; key+tag=1/day; key+tag=1/month; key+tag=1/total"
+    guard = bench.guard(ScriptedApp(*completion(600)), limits=limits, **TAGGED)
+    tags = [f"t{number:02}" for number in range(16)]
+    assert (await call(guard, ask(600, metadata={"tags": tags}), headers=bearer())).status == 200
+    await bench.settle()
+    of_tags = [view for view in await bench.reader.counters() if "tag" in view.counter.account]
+    assert [view.balance.spent for view in of_tags] == [600_000_000] * 16 * 6
+    assert (await call(guard, ask(600), headers=tagged("new,t07"))).status == 429
+    assert "tag:new" not in await bench.accounts()
+
+
 async def test_one_tag_that_refuses_refuses_all(bench):
     guard = bench.guard(ScriptedApp(*completion(600)), limits="tag=1/month; tag:small=0.50/month", **TAGGED)
     body = ask(600, metadata={"tags": ["big", "small"]})
