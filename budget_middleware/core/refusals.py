@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import Rejection
 
 
@@ -10,7 +11,8 @@ class LoggedRefusal:
     """One refusal, as it was decided (``time_ms`` is the store's clock), or the last of ``times`` like it.
 
     ``accounts`` are all that the request would have been charged to, ``rejection`` names the one counter that
-    refused it. Not enforced: shadow mode, so the request was served and held all the same.
+    refused it, and ``mode`` is that of its limit. Not enforced: a shadow limit, or BUDGET_MODE=shadow for all, so the
+    request was served and held all the same.
     """
 
     time_ms: int
@@ -21,3 +23,4 @@ class LoggedRefusal:
     trace: str = ""
     is_enforced: bool = True
     times: int = 1
+    mode: LimitMode = LimitMode.ENFORCE

@@ -26,6 +26,7 @@ from budget_middleware.core.model import (
     Transfer,
 )
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 
@@ -43,6 +44,9 @@ LEARNT_AT_ONCE = 64
 
 LEARNT_MS = 7 * 86_400_000
 """How long it is kept what was learnt of a group whose answers have ended: a weekend and a holiday."""
+
+SHADOW_LIMITS_MAX = 10_000
+"""Accounts come from clients: of a day the sums of so many limits are kept."""
 
 NO_VERSION = -1
 """Of limits: no store's. A worker that asks for the changes since then knows nothing yet."""
@@ -326,6 +330,18 @@ class Store(Protocol):
 
     async def refusals(self) -> Sequence[LoggedRefusal]:
         """The refusals that are logged, the oldest first."""
+        ...
+
+    async def add_shadow_sums(self, day: str, sums: Mapping[ShadowLimit, ShadowSum]) -> None:
+        """Add to what limits would have refused on a day. Not idempotent: sent again, requests count twice.
+
+        Kept as long as a counter is after its last change, of SHADOW_LIMITS_MAX limits a day; those that came later are
+        counted as left out.
+        """
+        ...
+
+    async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
+        """What limits would have refused on this day and later, the oldest day first; days without any are missing."""
         ...
 
     async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:

@@ -10,10 +10,12 @@ from itertools import islice
 from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import (
     LEARNT_MS,
     LIMITS_PAGE,
+    SHADOW_LIMITS_MAX,
     KnownLimits,
     LimitNews,
     LimitsPage,
@@ -49,6 +51,7 @@ class MemoryStore(TableStore):
         self._learnt: dict[AnswerGroup, tuple[Sums, int]] = {}
         self._notes: dict[tuple[Topic, str], int] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=kept.refusals_max)
+        self._shadow_days: dict[str, ShadowDay] = {}
 
     async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
         with self._transaction:
@@ -137,3 +140,26 @@ class MemoryStore(TableStore):
             since_ms = self._clock_ms() - self._retention.counters_ms
             kept = [refusal for refusal in self._refusals if refusal.time_ms > since_ms]
             return sorted(kept, key=lambda refusal: refusal.time_ms)
+
+    async def add_shadow_sums(self, day: str, sums: Mapping[ShadowLimit, ShadowSum]) -> None:
+        with self._transaction:
+            for past in [each for each in self._shadow_days if each < self._first_shadow_day()]:
+                del self._shadow_days[past]
+            _, known, left_out = self._shadow_days.get(day, ShadowDay(day, {}))
+            for limit, newer in sums.items():
+                if limit in known:
+                    known[limit] = known[limit].plus(newer)
+                elif len(known) < SHADOW_LIMITS_MAX:
+                    known[limit] = newer
+                else:
+                    left_out += newer.requests
+            self._shadow_days[day] = ShadowDay(day, known, left_out)
+
+    async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
+        with self._transaction:
+            since_day = max(since_day, self._first_shadow_day())
+            days = [each for each in self._shadow_days.values() if each.day >= since_day]
+            return sorted((each._replace(sums=dict(each.sums)) for each in days), key=lambda each: each.day)
+
+    def _first_shadow_day(self) -> str:
+        return day_of(self._clock_ms() - self._retention.counters_ms)

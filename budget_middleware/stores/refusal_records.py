@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.stores import previous_records, records
@@ -9,6 +10,8 @@ from budget_middleware.stores import previous_records, records
 
 def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:
     rejection = refusal.rejection
+    # The mode came later than the rest, and nearly all are of limits that are enforced.
+    mode = {} if refusal.mode is LimitMode.ENFORCE else {"mode": str(refusal.mode)}
     return {
         "v": str(records.FORMAT),
         "time": str(refusal.time_ms),
@@ -22,6 +25,7 @@ def pack_refusal(refusal: LoggedRefusal) -> dict[str, str]:
         "trace": refusal.trace,
         "enforced": "1" if refusal.is_enforced else "0",
         "times": str(refusal.times),
+        **mode,
     }
 
 
@@ -43,4 +47,5 @@ def unpack_refusal(fields: Mapping[str, str]) -> LoggedRefusal:
         trace=fields["trace"],
         is_enforced=fields["enforced"] == "1",
         times=int(fields["times"]),
+        mode=LimitMode(fields.get("mode", LimitMode.ENFORCE)),
     )

@@ -8,8 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from budget_middleware.core.learning import AnswerGroup, Sums
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
@@ -54,6 +56,9 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     rejection = Rejection(KEY, Balance(280, 1_200_000), 10_000_000_000)
     refused = LoggedRefusal(clock.now_ms, "91d0" * 8, (KEY.account, TEAM.account), rejection, "gpt-4o", TRACE)
     await store.log_refusals([refused])
+    limit = ShadowLimit(KEY.account, Period.DAY, Unit.USD, 5_000_000_000, LimitMode.SHADOW)
+    shadow = ShadowSum(3, 1_200_000, 7_250_000_000, clock.now_ms - 812, clock.now_ms)
+    await store.add_shadow_sums(day_of(clock.now_ms), {limit: shadow})
     await store.add_note(Topic.UNPRICED, "my-model")
     sums = Sums(2.0, 1_220.0, 1_080_200.0, 24.5, 300.0, 375.0, 468.75)
     await store.learn({AnswerGroup("gpt-4o-mini", KEY.account): sums})

@@ -127,13 +127,21 @@ local function examine_sum(name)
   if mends then call('DEL', PREFIX .. name) end
 end
 
+local function examine_shadow(name)
+  local fields = call('HGETALL', PREFIX .. name)
+  for at = 1, #fields, 2 do
+    local is_sound = fields[at] == LEFT_OUT and is_figure(fields[at + 1]) or read_shadow_sum(fields[at + 1])
+    if not is_sound then return report('unreadable', name) end
+  end
+end
+
 local HAVE_COUNTERS = {[KEY_COUNTER] = true, [KEY_HELD_ON] = true, [KEY_SUM] = true, [KEY_PREVIOUS_HELD_ON] = true}
 local INDEXES = {
   [KEY_HOLDS] = true, [KEY_HELD_ON] = true, [KEY_PREVIOUS_HOLDS] = true, [KEY_PREVIOUS_HELD_ON] = true,
 }
 
 local function examine(name)
-  local kind = match(name, '^([acehprs]):.') or name
+  local kind = match(name, '^([acehprsw]):.') or name
   local is_named_well = KEY_TYPES[kind] and (not HAVE_COUNTERS[kind] or is_counter_name(string.sub(name, 3)))
   if not is_named_well then return report('foreign', name) end
   if kind == KEY_TOTALS then return examine_totals() end
@@ -145,6 +153,7 @@ local function examine(name)
   if kind == KEY_LEARNT then return examine_learnt(name) end
   if kind == KEY_SUM then return examine_sum(name) end
   if INDEXES[kind] then return examine_index(name) end
+  if kind == KEY_SHADOW then return examine_shadow(name) end
   if its_type == 'hash' then examine_hash(name) end
 end
 

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from budget_middleware.core import learning, model, money, transitions, windows
 from budget_middleware.core.model import Op, Reservation, State, Status
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.stores import base, limit_fields, records
+from budget_middleware.stores import base, limit_fields, records, shadow_sums
 from budget_middleware.stores.redis import keys, replies
 
 _PLAIN = re.compile(r"[ -&(-\[\]-~]*")
@@ -79,6 +79,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "FORMAT", records.FORMAT
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
     yield "NO_LIMIT", limit_fields.NO_LIMIT
+    yield "LEFT_OUT", shadow_sums.LEFT_OUT
     yield "N_SUMS", len(learning.Sums._fields)
     yield "MOST_ANSWERS", learning.MOST_ANSWERS
     # Told exactly, and read by Lua as Python reads it.

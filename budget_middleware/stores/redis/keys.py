@@ -19,6 +19,7 @@ RESERVATION = "r"
 ADJUSTMENT = "a"
 LEARNT = "e"
 SUM = "s"
+SHADOW = "w"
 
 # Where gateways of the previous format index what they hold: `lua/_previous.lua`.
 PREVIOUS_HOLDS = "leases"
@@ -30,6 +31,7 @@ TYPES = {
     ADJUSTMENT: "string",
     LEARNT: "string",
     SUM: "hash",
+    SHADOW: "hash",
     HELD_ON: "zset",
     HOLDS: "zset",
     PREVIOUS_HELD_ON: "zset",

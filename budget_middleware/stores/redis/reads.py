@@ -16,6 +16,7 @@ from budget_middleware.core.model import (
     State,
 )
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.shadow import ShadowDay, day_of, days_between
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
 from budget_middleware.stores.limit_fields import unpack_limits
@@ -32,6 +33,7 @@ from budget_middleware.stores.redis.replies import (
     read_refusals,
 )
 from budget_middleware.stores.refusal_records import pack_refusal
+from budget_middleware.stores.shadow_sums import unpack_shadow_day
 
 _PAGE = 500
 _SCANNED_PAGE = 5_000
@@ -287,6 +289,16 @@ class RedisReads(RedisLink):
             records = await self._client().xrange(f"{self._prefix}{keys.REFUSALS}")
         kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > since_ms]
         return sorted(kept, key=lambda refusal: refusal.time_ms)
+
+    async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
+        now_ms = (await self.head()).now_ms
+        days = days_between(max(since_day, day_of(now_ms - self._counters_ms)), day_of(now_ms))
+        with outages_named():
+            async with self._client().pipeline(transaction=False) as pipe:
+                for day in days:
+                    pipe.hgetall(f"{self._prefix}{keys.SHADOW}:{day}")
+                found = await pipe.execute()
+        return [unpack_shadow_day(day, fields) for day, fields in zip(days, found, strict=True) if fields]
 
 
 def _escaped(pattern: str) -> str:

@@ -41,7 +41,8 @@ _ALSO = {
     "adjust": ("_adjustments",),
     "transfer": ("_adjustments", "_rejections"),
     "learn": ("_learnt",),
-    "examine": ("_adjustments", "_learnt"),
+    "shadow": ("_shadow",),
+    "examine": ("_adjustments", "_learnt", "_shadow"),
 }
 
 

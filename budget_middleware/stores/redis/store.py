@@ -18,8 +18,9 @@ from budget_middleware.core.model import (
     Reserve,
     Transfer,
 )
+from budget_middleware.core.shadow import ShadowLimit, ShadowSum
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.base import SHADOW_LIMITS_MAX, StoreRefused
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.limit_fields import STORED_PERIODS, pack_limit, pack_limit_field
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
@@ -27,6 +28,7 @@ from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.listening import LISTENED_MS, listen_forever
 from budget_middleware.stores.redis.replies import answer_of
+from budget_middleware.stores.shadow_sums import pack_shadow_limit, pack_shadow_sum
 
 
 class RedisStore(RedisLimits):
@@ -134,6 +136,10 @@ class RedisStore(RedisLimits):
         reply = await self._call("learn", "", *words)
         merged = zip(sums_by_group, map(unpack_sums, reply), strict=True)
         return {group: sums for group, sums in merged if sums is not None}
+
+    async def add_shadow_sums(self, day: str, sums: Mapping[ShadowLimit, ShadowSum]) -> None:
+        words = [word for each in sums.items() for word in (pack_shadow_limit(each[0]), pack_shadow_sum(each[1]))]
+        await self._call("shadow", "", day, str(SHADOW_LIMITS_MAX), *words)
 
     async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
         await listen_forever(
