@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
+from budget_middleware.core.modes import Passed, Watch
 from budget_middleware.core.payers import Payers
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger.growth import Growth
@@ -19,7 +20,9 @@ class Hold:
 
     ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
     counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
-    reservation. ``attributes`` are those of its spans, ``estimate_attributes`` those of its reserve's alone.
+    reservation. ``watches`` are their limits that refuse nothing, and their alerts; ``passed`` are the limits that this
+    request went over all the same. ``attributes`` are those of its spans, ``estimate_attributes`` those of its
+    reserve's alone.
     ``expected_nanos`` is what the request is expected to cost, of a hold that may be clipped to what is left: see
     ``reserving``. ``is_uncertain`` says that an attempt to reserve got no answer; ``is_local``, that this worker alone
     holds it, for the store is away; ``since_s`` is when it was made, on the monotonic clock.
@@ -41,6 +44,8 @@ class Hold:
     estimate_attributes: LazyAttributes = dict
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     targets: tuple[Target, ...] = ()
+    watches: tuple[Watch, ...] = ()
+    passed: tuple[Passed, ...] = ()
     reserve_trace: str = ""
     is_uncertain: bool = False
     is_local: bool = False

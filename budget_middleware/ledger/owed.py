@@ -67,9 +67,14 @@ class OwedEnding:
     def verb_to_send(self) -> Ending:
         """The verb to send; at once, and with nobody recording, it is the one that was made."""
         span = self.call.span
-        if not self.was_tried and span is SILENT:
+        watches = self.hold.watches
+        if watches:
+            # Only entries say exactly what an ending changed, and on that its alerts hang.
+            self.call.watches = watches
+        wants_entries = span.is_recording or (bool(watches) and any(watch.thresholds for watch in watches))
+        if span is SILENT and not (self.was_tried or wants_entries):
             return self.ending
-        return replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=span.is_recording)
+        return replace(self.ending, age_ms=self._age_ms(), trace=span.trace, wants_entries=wants_entries)
 
     def wake_waiter(self, answer: Answer | None = None) -> None:
         """Wake the caller that waits, if there is one."""

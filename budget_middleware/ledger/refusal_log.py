@@ -1,12 +1,20 @@
-"""Logs refusals in the store, where ``explain`` reads them: in the background, bounded, and never an error."""
+"""Logs refusals in the store, where ``explain`` reads them: in the background, bounded, and never an error.
+
+What limits would have refused that refuse nothing is summed too, by limit and day (`core/shadow.py`). The sums miss
+none of them, however many the log drops: all of a second are added up here, and written together. A write whose fate
+is unknown is not repeated, which would count it twice; it is counted as unlogged.
+"""
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import Answer, Counter, Rejection, Status
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of, limit_of, sum_of
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.tasks import OwnedTasks
@@ -23,7 +31,8 @@ ALIKE = 8
 AT_MOST = 500
 """So many wait in one event loop; beyond that a refusal that is like none of them is lost, and counted."""
 
-_Alike = tuple[Counter, bool, tuple[str, ...]]
+_Alike = tuple[Counter, LimitMode, bool, tuple[str, ...]]
+_Sums = dict[tuple[str, ShadowLimit], ShadowSum]
 
 _log = logging.getLogger("budget_middleware")
 
@@ -32,6 +41,7 @@ _log = logging.getLogger("budget_middleware")
 class _Waiting:
     refusals: dict[_Alike, list[LoggedRefusal]] = field(default_factory=dict)
     n_refusals: int = 0
+    sums: _Sums = field(default_factory=dict)
     not_before_s: float = 0.0
     timer: asyncio.TimerHandle | None = None
 
@@ -46,7 +56,8 @@ class _Waiting:
         return bool(alike)
 
     def _like(self, refusal: LoggedRefusal) -> list[LoggedRefusal]:
-        key = (refusal.rejection.target.counter, refusal.rejection.is_held, refusal.accounts)
+        rejection = refusal.rejection
+        key = (rejection.target.counter, refusal.mode, rejection.is_held, refusal.accounts)
         if self.n_refusals < AT_MOST:
             return self.refusals.setdefault(key, [])
         return self.refusals.get(key, [])
@@ -68,8 +79,8 @@ class RefusalLog:
         self._timeout = timeout
         self._waiting = PerEventLoop(_Waiting)
 
-    def add(self, hold: Hold, answer: Answer, rejection: Rejection) -> None:
-        """Log a refusal, enforced or not."""
+    def add(self, hold: Hold, answer: Answer, rejection: Rejection, *, mode: LimitMode = LimitMode.ENFORCE) -> None:
+        """Log a refusal by a limit of some mode, enforced or not."""
         waiting = self._waiting.current()
         refusal = LoggedRefusal(
             answer.now_ms,
@@ -79,9 +90,27 @@ class RefusalLog:
             model=hold.model,
             trace=hold.reserve_trace,
             is_enforced=answer.status is Status.REJECTED,
+            mode=mode,
         )
         if not waiting.add(refusal):
             self._telemetry.metrics.count_unlogged(1)
+        self._write_soon(waiting)
+
+    def add_passed(self, hold: Hold, answer: Answer) -> None:
+        """Log and sum what the limits that a request went over would have refused, but for those that only warn."""
+        waiting, day = self._waiting.current(), day_of(answer.now_ms)
+        for mode, rejection in hold.passed:
+            if mode is LimitMode.SOFT:
+                continue
+            key, newer = (day, limit_of(rejection, mode)), sum_of(rejection, time_ms=answer.now_ms)
+            older = waiting.sums.get(key)
+            waiting.sums[key] = newer if older is None else older.plus(newer)
+            if mode is LimitMode.SHADOW:
+                self.add(hold, answer, rejection, mode=mode)
+        if waiting.sums:
+            self._write_soon(waiting)
+
+    def _write_soon(self, waiting: _Waiting) -> None:
         if waiting.timer is None:
             # In a context of its own: no request's span is the parent of what is written for all of them.
             loop = asyncio.get_running_loop()
@@ -93,14 +122,25 @@ class RefusalLog:
         if waiting.timer is not None:
             waiting.timer.cancel()
             waiting.timer = None
-        if refusals := waiting.take():
+        refusals, sums = waiting.take(), waiting.sums
+        if refusals or sums:
+            waiting.sums = {}
             waiting.not_before_s = asyncio.get_running_loop().time() + EVERY_S
-            self._tasks.spawn(self._write(refusals))
+            self._tasks.spawn(self._write(refusals, sums))
 
-    async def _write(self, refusals: list[LoggedRefusal]) -> None:
+    async def _write(self, refusals: list[LoggedRefusal], sums: _Sums) -> None:
+        if refusals:
+            logged = self._store.log_refusals(refusals)
+            await self._try(logged, n_refusals=sum(refusal.times for refusal in refusals))
+        for day in {day for day, _ in sums}:
+            of_day = {limit: each for (its_day, limit), each in sums.items() if its_day == day}
+            added = self._store.add_shadow_sums(day, of_day)
+            await self._try(added, n_refusals=sum(each.requests for each in of_day.values()))
+
+    async def _try(self, write: Awaitable[None], *, n_refusals: int) -> None:
         try:
             with self._timeout.timeout():
-                await self._store.log_refusals(refusals)
+                await write
         except (StoreUnavailable, StoreRefused, TimeoutError) as error:
             _log.debug("refusals did not reach the store: %s", error)
-            self._telemetry.metrics.count_unlogged(sum(refusal.times for refusal in refusals))
+            self._telemetry.metrics.count_unlogged(n_refusals)

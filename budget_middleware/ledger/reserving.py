@@ -116,6 +116,8 @@ class Reserving:
             elif not call.is_uncertain and (left_nanos := _usable_rest(hold, answer)):
                 hold.asked = hold.asked._replace(usd=left_nanos)
             else:
+                if answer.admits and (hold.watches or answer.rejection is not None):
+                    hold.passed = self._calls.limit_watch.judge(hold, answer, call.span)
                 return answer
 
     def _record_wait(self, ticket: Ticket, attributes: LazyAttributes, call: VerbCall) -> LazyAttributes:
@@ -146,6 +148,8 @@ class Reserving:
         if answer.rejection is not None:
             self._refusals.add(hold, answer, answer.rejection)
             self._local.record((answer.rejection.target,), (answer.rejection.balance,))
+        if hold.passed:
+            self._refusals.add_passed(hold, answer)
         if answer.admits:
             # A repeat is admitted on the counters of the attempt whose answer was lost.
             hold.targets = answer.recorded.targets if answer.recorded else hold.targets
@@ -170,7 +174,10 @@ class Reserving:
             claims = await self._claims(hold, may_ask=is_allowed)
         # In the same step as the claims: what is looked up may be of a newer version.
         version = self._layers.version
-        hold.targets = self.targets(claims)
+        chosen = self._chooser.choose(claims, now_ms=self._calls.monitor.time_ms())
+        hold.targets, hold.watches = chosen.targets, chosen.watches
+        if chosen.watches:
+            self._calls.limit_watch.remember(chosen.watches, limits_version=version)
         if not is_allowed:
             raise StoreAway("the store is away, and was not asked")
         answer = await call.ask(self._store.reserve(self._verb(hold, call, limits_version=version)))

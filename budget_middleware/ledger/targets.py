@@ -6,15 +6,20 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import Claim, increased
 from budget_middleware.core.model import Target
+from budget_middleware.core.modes import Watch, watches_of
 from budget_middleware.core.windows import Window, has_lapsed, window_at
 
 KNOWN_MAX = 4_096
 
 
-class _Known(NamedTuple):
-    """Targets, and the time in which their windows and increases hold (milliseconds, until is not in it)."""
+class Chosen(NamedTuple):
+    """Targets, and the time in which their windows and increases hold (milliseconds, until is not in it).
+
+    ``watches`` are what is to be judged of them besides: nothing, for most requests.
+    """
 
     targets: tuple[Target, ...]
+    watches: tuple[Watch, ...]
     since_ms: int
     until_ms: int
 
@@ -24,10 +29,14 @@ class TargetChooser:
 
     def __init__(self, timezone: ZoneInfo) -> None:
         self._timezone = timezone
-        self._known: dict[tuple[Claim, ...], _Known] = {}
+        self._known: dict[tuple[Claim, ...], Chosen] = {}
 
     def targets(self, claims: Iterable[Claim], *, now_ms: int) -> tuple[Target, ...]:
         """The counters of claims at a time of the store; the same object again as long as it holds."""
+        return self.choose(claims, now_ms=now_ms).targets
+
+    def choose(self, claims: Iterable[Claim], *, now_ms: int) -> Chosen:
+        """The counters of claims at a time of the store, and what is to be judged of them."""
         claims = tuple(claims)
         known = self._known.get(claims)
         if known is None or not known.since_ms <= now_ms < known.until_ms:
@@ -35,16 +44,18 @@ class TargetChooser:
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
             self._known[claims] = known
-        return known.targets
+        return known
 
-    def _choose(self, claims: tuple[Claim, ...], now_ms: int) -> _Known:
+    def _choose(self, claims: tuple[Claim, ...], now_ms: int) -> Chosen:
         windows = [window_at(claim.period, time_ms=now_ms, timezone=self._timezone) for claim in claims]
         lapses = [each.until_ms for claim in claims for each in claim.all_increases]
-        return _Known(
-            tuple(
-                Target(claim.account, window, _limit(claim, window, now_ms), claim.unit)
-                for claim, window in zip(claims, windows, strict=True)
-            ),
+        targets = tuple(
+            Target(claim.account, window, _limit(claim, window, now_ms), claim.unit)
+            for claim, window in zip(claims, windows, strict=True)
+        )
+        return Chosen(
+            targets,
+            watches_of(claims, targets, now_ms=now_ms),
             max((*(window.starts_ms for window in windows), *(at for at in lapses if at <= now_ms)), default=now_ms),
             min((*(window.ends_ms for window in windows), *(at for at in lapses if at > now_ms)), default=now_ms),
         )

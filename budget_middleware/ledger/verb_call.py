@@ -20,8 +20,10 @@ import time
 from collections.abc import Awaitable
 
 from budget_middleware.core.model import Answer, Op
+from budget_middleware.core.modes import Watch
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans
+from budget_middleware.ledger.limit_watch import LimitWatch
 from budget_middleware.ledger.monitor import StoreMonitor
 from budget_middleware.ledger.waiting import WaitingRoom
 from budget_middleware.stores.base import StoreUnavailable
@@ -39,6 +41,7 @@ class VerbCalls:
         self.deferred_spans = deferred_spans
         self.telemetry = telemetry
         self.waiting = waiting
+        self.limit_watch = LimitWatch(telemetry)
 
     def begin(
         self,
@@ -64,16 +67,17 @@ class VerbCall:
     """One verb on its way to the store, in one attempt or in several.
 
     ``is_uncertain``: an attempt got no answer, so it may have been applied. ``began_s`` is when the last attempt began,
-    on the monotonic clock.
+    on the monotonic clock. ``watches``: whose alerts an ending may set off.
     """
 
-    __slots__ = ("_calls", "began_s", "is_uncertain", "op", "span")
+    __slots__ = ("_calls", "began_s", "is_uncertain", "op", "span", "watches")
 
     def __init__(self, calls: VerbCalls, op: Op, span: VerbSpan) -> None:
         self.op = op
         self.span = span
         self.is_uncertain = False
         self.began_s = 0.0
+        self.watches: tuple[Watch, ...] = ()
         self._calls = calls
 
     async def ask(self, reply: Awaitable[Answer]) -> Answer:
@@ -91,6 +95,7 @@ class VerbCall:
         calls.breaker.record_answer(now_s)
         if answer.entries:
             calls.telemetry.spans.record_entries(self.span, answer.entries)
+            calls.limit_watch.look_for_alerts(answer, self.span, watches=self.watches)
         calls.monitor.record_reply(answer, before, now_s=now_s)
         calls.deferred_spans.export()
         return answer

@@ -39,6 +39,7 @@ from budget_middleware.request.nesting import (
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.request.settlement import Settlement
+from budget_middleware.request.soft_limits import warning_headers
 from budget_middleware.request.stopping import (
     WHY,
     StreamStoppedError,
@@ -271,6 +272,8 @@ class Exchange:
             headers.append((b"x-budget-cost-usd", inner_cost))
         elif charge is not None:
             headers += self._settlement.bill.usage_headers()
+        if hold.passed:
+            headers += warning_headers(hold.passed)
         if mark := self._ledger_mark():
             headers.append((LEDGER_HEADER, mark))
         balances = answer.balances if answer is not None and answer.balances else self._admitted.balances

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec
 from opentelemetry import metrics
 from opentelemetry.context import Context
 
+from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.model import Op
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.telemetry.gauges import Gauges, observe
@@ -85,6 +86,16 @@ class Metrics:
             description="Estimated over actual cost of a request.",
             explicit_bucket_boundaries_advisory=_RATIOS,
         )
+        self._meter = meter
+        # Whether anybody receives what is counted. A request looks once, and counts nothing if not.
+        self.is_received = False
+        # Never where the environment names a provider that cannot be loaded: each look for it would be logged.
+        self._look_at_s = math.inf if found is None else 0.0
+        self._gauges: Gauges | None = None
+        self._make_counters(meter)
+        self._begin_at_zero()
+
+    def _make_counters(self, meter: metrics.Meter) -> None:
         counter = meter.create_counter
         self._requests = counter("budget.requests", unit="{request}", description="Requests by what became of them.")
         self._cost = counter("budget.cost", unit="{USD}", description="Cost booked.")
@@ -101,13 +112,10 @@ class Metrics:
         self._unreconciled = counter(
             "budget.usages.unreconciled", unit="{usage}", description="Usages booked at the larger of two readings."
         )
-        self._meter = meter
-        # Whether anybody receives what is counted. A request looks once, and counts nothing if not.
-        self.is_received = False
-        # Never where the environment names a provider that cannot be loaded: each look for it would be logged.
-        self._look_at_s = math.inf if found is None else 0.0
-        self._gauges: Gauges | None = None
-        self._begin_at_zero()
+        self._passed = counter(
+            "budget.limits.passed", unit="{request}", description="Requests over a limit that refuses nothing."
+        )
+        self._alerts = counter("budget.alerts", unit="{alert}", description="Thresholds of limits that were crossed.")
 
     def look(self, now_s: float) -> bool:
         """Look for a meter provider, unless that was done lately. One that was set is never taken away."""
@@ -124,6 +132,9 @@ class Metrics:
         # Of their many series one is enough for a dashboard to find the metric.
         self._unreconciled.add(0, {"kind": "total_above_parts", "model": "other"})
         self._grown.add(0, {"model": "other"})
+        for mode in ("soft", "shadow"):
+            self._passed.add(0, {"kind": "key", "mode": mode, "unit": "usd"})
+        self._alerts.add(0, {"kind": "key", "mode": "enforce", "unit": "usd", "percent": 100})
 
     @received
     def count_reserve(self, *, seconds: float, status: str, context: Context | None) -> None:
@@ -154,6 +165,15 @@ class Metrics:
     @received
     def count_grown(self, *, model: str) -> None:
         self._grown.add(1, {"model": model})
+
+    @received
+    def count_passed(self, *, account: str, mode: str, unit: str, context: Context | None) -> None:
+        self._passed.add(1, {"kind": kind_of(account), "mode": str(mode), "unit": str(unit)}, context)
+
+    @received
+    def count_alert(self, *, account: str, mode: str, unit: str, percent: int, context: Context | None) -> None:
+        limit: dict[str, str | int] = {"kind": kind_of(account), "mode": str(mode), "unit": str(unit)}
+        self._alerts.add(1, {**limit, "percent": percent}, context)
 
     @received
     def count_lost(self) -> None:

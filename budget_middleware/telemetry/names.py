@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.bill import unpack
 from budget_middleware.core.model import Entry, Rejection, Status
+from budget_middleware.core.modes import Crossing, Passed
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.units import Amounts, Unit, figure_number
 
@@ -16,6 +17,10 @@ LazyAttributes = Callable[[], Attributes]
 """Makes attributes; called only where a sampler or a span reads them."""
 
 COUNTER_SPAN = "budget.counter"
+SOFT_LIMIT_EVENT = "budget.soft_limit"
+SHADOW_LIMIT_EVENT = "budget.shadow_limit"
+ALERT_EVENT = "budget.alert"
+LIMIT_EVENTS = (SOFT_LIMIT_EVENT, SHADOW_LIMIT_EVENT, ALERT_EVENT)
 RESERVATION_ID = "budget.reservation.id"
 STATUS = "budget.status"
 REASON = "budget.reason"
@@ -40,6 +45,8 @@ RESERVED_DELTA_USD = "budget.reserved.delta_usd"
 RESERVED_AFTER_USD = "budget.reserved.after_usd"
 LIMIT_USD = "budget.limit_usd"
 """A name that ends with `usd` is of money; that of another unit ends with its name: see `in_unit`."""
+LIMIT_MODE = "budget.limit.mode"
+ALERT_PERCENT = "budget.alert.percent"
 WAIT_S = "budget.wait.duration_s"
 WAIT_END = "budget.wait.end"
 USAGE_OF_CLASS = "budget.usage.<class>"
@@ -185,4 +192,25 @@ def rejection_attributes(rejection: Rejection) -> Attributes:
         in_unit(SPENT_BEFORE_USD, unit): figure_number(rejection.balance.spent, unit),
         in_unit(RESERVED_BEFORE_USD, unit): figure_number(rejection.balance.reserved, unit),
         in_unit(LIMIT_USD, unit): figure_number(rejection.limit, unit),
+    }
+
+
+def passed_attributes(passed: Passed) -> Attributes:
+    """A limit that a request went over and that did not refuse it: as of one that did, and its mode."""
+    return {**rejection_attributes(passed.rejection), LIMIT_MODE: str(passed.mode)}
+
+
+def crossing_attributes(crossing: Crossing) -> Attributes:
+    """A threshold that was crossed."""
+    account, period, window, unit = crossing.counter
+    return {
+        ACCOUNT: account,
+        ACCOUNT_KIND: kind_of(account),
+        PERIOD: str(period),
+        WINDOW: window,
+        UNIT: str(unit),
+        LIMIT_MODE: str(crossing.threshold.mode),
+        ALERT_PERCENT: crossing.threshold.percent,
+        in_unit(LIMIT_USD, unit): figure_number(crossing.threshold.limit, unit),
+        in_unit(SPENT_AFTER_USD, unit): figure_number(crossing.spent, unit),
     }

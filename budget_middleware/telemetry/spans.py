@@ -133,6 +133,12 @@ class Spans:
         verb.span.end()
 
     @harmless
+    def add_event(self, verb: VerbSpan, name: str, attributes: LazyAttributes) -> None:
+        """Say on a verb's span what has just happened; best before it ends."""
+        if verb.is_recording:
+            verb.span.add_event(name, attributes())
+
+    @harmless
     def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
         """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
         unrecorded = [entry for entry in entries if entry.seq not in verb.recorded]

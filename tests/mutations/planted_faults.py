@@ -1248,8 +1248,38 @@ FAULTS = (
     Fault(
         "a log of refusals that fails is not counted",
         "ledger/refusal_log.py",
-        "            self._telemetry.metrics.count_unlogged(sum(refusal.times for refusal in refusals))\n",
+        "            self._telemetry.metrics.count_unlogged(n_refusals)\n",
         "",
+    ),
+    Fault(
+        "a soft limit is passed where it is just reached",
+        "core/modes.py",
+        "after.spent + after.reserved <= limit:",
+        "after.spent + after.reserved < limit:",
+    ),
+    Fault(
+        "an alert is told again by whoever comes after",
+        "core/modes.py",
+        "if spent - delta < threshold.figure <= spent",
+        "if threshold.figure <= spent",
+    ),
+    Fault(
+        "an ending asks for no entries, so its alerts are never told",
+        "ledger/owed.py",
+        "wants_entries = span.is_recording or (",
+        "wants_entries = span.is_recording and (",
+    ),
+    Fault(
+        "the limit that would have been enough is that of the last sum in Lua",
+        "stores/lua/shadow.lua",
+        "math.max(enough, new_enough)",
+        "new_enough",
+    ),
+    Fault(
+        "what a shadow limit would have refused is not summed",
+        "ledger/refusal_log.py",
+        "newer if older is None else older.plus(newer)",
+        "newer",
     ),
     Fault(
         "a story tells what was written after its figure",

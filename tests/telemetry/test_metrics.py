@@ -34,6 +34,8 @@ ALLOWED = {
     "budget.spool.lost": set(),
     "budget.refusals.unlogged": set(),
     "budget.usages.unreconciled": {"kind", "model"},
+    "budget.limits.passed": {"kind", "mode", "unit"},
+    "budget.alerts": {"kind", "mode", "unit", "percent"},
 }
 
 pytestmark = pytest.mark.parametrize("base", ["memory"], indirect=True)

@@ -66,7 +66,7 @@ async def _everything(store: Store, clock: MovableClock, open_ledger: OpenLedger
         statuses = {(await call(guarded, BODY, headers=headers)).status for _ in range(6)}
         assert 429 in statuses or 500 in statuses
         await guarded.ledger.drain()
-    ledger: Ledger = open_ledger("key=1/month; key=1/day")
+    ledger: Ledger = open_ledger("key=1/month!alert=1; key=1/day; key=0.05/day!soft; key=0.01/day!shadow")
     orphan = hold("0.10")
     await ledger.reserve(orphan)
     await ledger.reserve(hold("0.95"), caller=Client(0.01))
@@ -108,8 +108,9 @@ async def test_sampled_all_are_made(
     spans = use_provider(sampler=ALWAYS_ON)
     await _everything(base, clock, open_ledger)
     read = {_with_any_class(name) for span in spans() for name in span.attributes or {}}
+    read |= {name for span in spans() for event in span.events for name in event.attributes or {}}
     assert read == AT_START | {*_of_counters(), names.STATUS}
-    assert set(made) - {names.COUNTER_SPAN} == read
+    assert set(made) - {names.COUNTER_SPAN, *names.LIMIT_EVENTS} == read
 
 
 async def test_of_some_sampled_only_theirs_are_made(
@@ -134,6 +135,6 @@ def _with_any_class(name: str) -> str:
 
 
 def _of_counters() -> set[str]:
-    of_verbs = {*AT_START, names.STATUS, names.COUNTER_SPAN}
+    of_verbs = {*AT_START, names.STATUS, names.COUNTER_SPAN, *names.LIMIT_EVENTS}
     constants = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
     return {value for value in constants if value.startswith("budget.")} - of_verbs
