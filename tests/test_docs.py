@@ -111,7 +111,8 @@ def test_spans_are_those_of_the_code():
 
 def test_attributes_are_those_of_the_code():
     constants = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
-    named = {value for value in constants if value.startswith(("budget.", "gen_ai."))} - {names.COUNTER_SPAN}
+    named = {value for value in constants if value.startswith(("budget.", "gen_ai."))}
+    named -= {names.COUNTER_SPAN, *names.LIMIT_EVENTS}
     tables = TRACING.split("\n| attribute ")
     told = {bare(row[0]) for table in tables[1:] for row in rows(f"\n| attribute {table}", "attribute")}
     assert told | {names.STATUS, names.RESERVATION_ID} == named

@@ -21,6 +21,7 @@ from budget_middleware.cli import (
     price_checking,
     pricing,
     reading,
+    shadowing,
 )
 from budget_middleware.cli.output import PROGRAM, print_error
 from budget_middleware.cli.parsing import CommandError, Parser, add_command, tokens
@@ -87,6 +88,7 @@ def _parser() -> Parser:
     auditing.add_to(commands)
     limiting.add_to(commands)
     changing.add_to(commands)
+    shadowing.add_to(commands)
     estimating.add_to(commands)
     pricing.add_to(commands)
     price_checking.add_to(commands)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from budget_middleware.core.money import ceil_div
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.values import as_json
 
@@ -14,6 +15,8 @@ PROGRAM = "budget-middleware"
 Row = Mapping[str, object]
 
 _UNITS = tuple(Unit)
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "12345678"
 
 
 def print_line(line: str) -> None:
@@ -87,6 +90,13 @@ class Table:
         return [
             text + " " * (longest - length) if length else text for text, length in zip(texts, lengths, strict=True)
         ]
+
+
+def bars(counts: Sequence[int]) -> str:
+    """A small bar for each count, as high as it is beside the largest; a dot for 0. Digits where letters are ASCII."""
+    encoding, largest = sys.stdout.encoding or "ascii", max(counts, default=0)
+    letters = _BARS if encoding.lower().startswith("utf") else _PLAIN_BARS
+    return "".join(letters[ceil_div(len(letters) * count, largest) - 1] if count else "." for count in counts)
 
 
 def _text(value: object) -> str:

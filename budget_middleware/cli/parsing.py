@@ -120,6 +120,13 @@ def _percent(text: str) -> int:
     return int(digits)
 
 
+def _days(text: str) -> int:
+    digits = text.removesuffix("d")
+    if not digits.isdecimal() or not 1 <= int(digits[:5]) <= 3_660 or len(digits) > 4:
+        raise ValueError(f"{text[:40]!r}: accepted: whole days from 1d to 3660d, such as 7d")
+    return int(digits)
+
+
 def _trace_url(text: str) -> str:
     try:
         template = trace_url_template(text)
@@ -168,6 +175,8 @@ amount = _checked(_amount)
 """Nano-dollars of an amount in USD that is not 0."""
 percent = _checked(_percent)
 """A whole percentage, with or without its sign."""
+days = _checked(_days)
+"""A number of days, with or without a ``d`` behind it."""
 positive = _checked(_count_from(1))
 tokens = _checked(_count_from(0))
 reason = _checked(_reason)

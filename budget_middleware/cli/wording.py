@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from budget_middleware.cli.output import Row
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.rows import RefusalRow
@@ -43,4 +44,6 @@ def why_refused(row: RefusalRow) -> str:
         f" short by {format_amount(row.shortfall)}"
     )
     why += f", for {row.model}" if row.model else ""
-    return why if row.enforced else f"{why}; shadow mode: served all the same"
+    if row.enforced:
+        return why
+    return f"{why}; {'a shadow limit' if row.mode is LimitMode.SHADOW else 'shadow mode'}: served all the same"

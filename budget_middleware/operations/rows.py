@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import CounterView, Entry, Op, Reservation, Status
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts, Unit
@@ -172,6 +173,7 @@ class RefusalRow:
     estimate: Figure
     model: str | None
     enforced: bool
+    mode: LimitMode
     times: int
     trace_id: str | None
     trace_url: str | Omitted | None
@@ -196,6 +198,7 @@ def refusal_row(refusal: LoggedRefusal, template: str | None) -> RefusalRow:
         estimate=figure(rejection.estimate, unit),
         model=refusal.model or None,
         enforced=refusal.is_enforced,
+        mode=refusal.mode,
         times=refusal.times,
         trace_id=ids_of_trace(refusal.trace)[0],
         trace_url=trace_url_of(refusal.trace, template),

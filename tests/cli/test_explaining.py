@@ -136,6 +136,7 @@ async def test_the_story_of_an_account_as_json(cli: RunCli, story: RedisStore, m
         "estimate_usd": "0.70",
         "model": "gpt-4o",
         "enforced": True,
+        "mode": "enforce",
         "times": 1,
         "trace_id": TRACE_ID,
     }
