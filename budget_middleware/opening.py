@@ -54,6 +54,7 @@ def ledger_of(
         limits=settings.limits,
         limits_source=limits_source,
         prices=price_book(settings, price_source),
+        tokens_counted=settings.tokens,
         timezone=settings.timezone,
         enforce=settings.mode is Mode.ENFORCE,
         lease_ms=settings.lease_ms,

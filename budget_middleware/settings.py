@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limit_grammar import masked_limits
+from budget_middleware.core.usage import TokensCounted
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
     TRACE_URL_ACCEPTED,
@@ -191,6 +192,11 @@ class Settings(BaseSettings):
         "tokens",
         1,
         10_000_000,
+    )
+    tokens: TokensCounted = _setting(
+        "all",
+        "Which tokens count against limits of tokens; uncached: not those that were read from a cache.",
+        "all, uncached",
     )
     lease_s: Seconds = _number(
         "60", "How long a reservation lives without a heartbeat; one is sent every third of it.", "seconds", 0.1, 86400

@@ -13,6 +13,7 @@ from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.usage import TokensCounted
 from budget_middleware.prices import parse_unknown_model
 from budget_middleware.setting_types import (
     LiteLLMPrices,
@@ -45,6 +46,7 @@ GOOD = [
     ("clamp", "on", True),
     ("last_cent", "on", True),
     ("on_limit", "pass", OnLimit.PASS),
+    ("tokens", "uncached", TokensCounted.UNCACHED),
     ("wait_s", "3600", 3600.0),
     ("wait_max", "1", 1),
     ("priority", "header:X-Priority", "x-priority"),
@@ -124,6 +126,7 @@ BAD = [
     ("clamp", "1", "BUDGET_CLAMP='1': accepted: on, off"),
     ("last_cent", "yes", "BUDGET_LAST_CENT='yes': accepted: on, off"),
     ("on_limit", "cut", "BUDGET_ON_LIMIT='cut': accepted: pass, stop"),
+    ("tokens", "cached", "BUDGET_TOKENS='cached': accepted: all, uncached"),
     ("wait_s", "-1", "BUDGET_WAIT_S='-1': accepted: seconds from 0 to 3600"),
     ("wait_s", "3601", "BUDGET_WAIT_S='3601': accepted: seconds from 0 to 3600"),
     ("wait_s", "inf", "BUDGET_WAIT_S='inf': accepted: seconds from 0 to 3600"),
@@ -265,6 +268,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_ESTIMATE": "learned",
         "BUDGET_ESTIMATE_SPREAD": "2",
         "BUDGET_DEFAULT_OUTPUT_TOKENS": "1024",
+        "BUDGET_TOKENS": "all",
         "BUDGET_LEASE_S": "60",
         "BUDGET_REMEMBER_S": "3600",
         "BUDGET_RETENTION_DAYS": "35",

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from budget_middleware.apis.ordinary import OrdinaryEvent
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Usage, UsageClass
+from budget_middleware.core.units import Unit
 
 
 class DeclaredTool(NamedTuple):
@@ -64,6 +65,8 @@ class Reason(StrEnum):
 
     SPENT = "spent"
     HELD = "held"
+    # Tokens or requests of a time that is over soon are used up.
+    RATE = "rate"
     UNAVAILABLE = "unavailable"
     BUSY = "busy"
     BAD_REQUEST = "bad_request"
@@ -78,11 +81,17 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A request that is refused: the HTTP status, why, and one sentence for the client."""
+    """A request that is refused: the HTTP status, why, and one sentence for the client.
+
+    ``unit`` is that of the limit that refused it, ``retry_after_s`` the seconds until a rate has room again, if one
+    refused it that ever has room for it.
+    """
 
     status: int
     reason: Reason
     message: str
+    unit: Unit = Unit.USD
+    retry_after_s: int | None = None
 
 
 class Api(Protocol):

@@ -7,6 +7,7 @@ from budget_middleware.apis.base import Reason, Refusal
 _OPENAI: Final = {
     Reason.SPENT: ("insufficient_quota", "budget_exhausted"),
     Reason.HELD: ("rate_limit_error", "budget_held"),
+    Reason.RATE: ("rate_limit_error", "rate_limit_exceeded"),
     Reason.UNAVAILABLE: ("api_error", "budget_unavailable"),
     Reason.BUSY: ("api_error", "budget_busy"),
     Reason.TOO_SLOW: ("invalid_request_error", "budget_body_too_slow"),
@@ -34,11 +35,15 @@ _GOOGLE: Final = {
     429: "RESOURCE_EXHAUSTED",
     503: "UNAVAILABLE",
 }
+_RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 def openai_error(refusal: Refusal) -> dict[str, object]:
     """OpenAI's error object."""
     kind, code = _OPENAI[refusal.reason]
+    if refusal.reason is Reason.RATE:
+        # OpenAI names what is too much there.
+        kind = str(refusal.unit)
     return {"error": {"message": refusal.message, "type": kind, "param": None, "code": code}}
 
 
@@ -51,7 +56,10 @@ def anthropic_error(refusal: Refusal) -> dict[str, object]:
 def google_error(refusal: Refusal) -> dict[str, object]:
     """Google's RPC status."""
     status = _GOOGLE.get(refusal.status, "INTERNAL")
-    return {"error": {"code": refusal.status, "message": _message(refusal), "status": status}}
+    error: dict[str, object] = {"code": refusal.status, "message": _message(refusal), "status": status}
+    if refusal.retry_after_s is not None:
+        error["details"] = [{"@type": _RETRY_INFO, "retryDelay": f"{refusal.retry_after_s}s"}]
+    return {"error": error}
 
 
 def message_error(refusal: Refusal) -> dict[str, object]:

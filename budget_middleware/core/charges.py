@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.outcome import Outcome
+from budget_middleware.core.units import NOTHING, Amounts
 
 
 class OnAbort(StrEnum):
@@ -86,7 +87,12 @@ class Charge(NamedTuple):
     @property
     def is_release(self) -> bool:
         """Nothing is to be booked: the hold is given back."""
-        return self.reason in _RELEASES or (self.reason.startswith(BOOKED_BY) and not self.has_added)
+        return self.reason in _RELEASES or (self.is_booked_elsewhere and not self.has_added)
+
+    @property
+    def is_booked_elsewhere(self) -> bool:
+        """Another reservation has booked the call."""
+        return self.reason.startswith(BOOKED_BY)
 
     @property
     def basis(self) -> Basis:
@@ -160,12 +166,12 @@ def _estimated_charge(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     return Charge(seen_nanos, "estimated_partial") if evidence.output_began else Charge(0, "no_output")
 
 
-def expiry_charge(on_expire: OnExpire, *, input_nanos: int, estimate_nanos: int) -> int:
-    """What a reservation books, in nano-dollars, while its lease is over and no ending has come."""
+def expiry_charge(on_expire: OnExpire, *, of_input: Amounts, estimate: Amounts) -> Amounts:
+    """What a reservation books while its lease is over and no ending has come."""
     match on_expire:
         case OnExpire.RELEASE:
-            return 0
+            return NOTHING
         case OnExpire.INPUT:
-            return min(input_nanos, estimate_nanos)
+            return Amounts(*map(min, of_input, estimate))
         case OnExpire.ESTIMATE:
-            return estimate_nanos
+            return estimate

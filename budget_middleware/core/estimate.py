@@ -25,14 +25,15 @@ class GrowthPlan(NamedTuple):
 
     ``held_tokens`` is the output that the hold covers from the start, ``cap_tokens`` the most that the answer can come
     to: the maximum that it named, and its model's. ``nanos_of`` is the whole amount to hold where output comes to so
-    many tokens, the input included. ``tokens_per_s`` is how fast the model usually writes, for an answer that shows
-    nothing yet.
+    many tokens, the input included; ``input_tokens`` is that input. ``tokens_per_s`` is how fast the model usually
+    writes, for an answer that shows nothing yet.
     """
 
     held_tokens: int
     cap_tokens: int
     nanos_of: Callable[[int], int]
     tokens_per_s: float
+    input_tokens: int = 0
 
 
 class EstimateBy(StrEnum):

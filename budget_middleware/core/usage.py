@@ -1,6 +1,7 @@
 """What a call used, and in which units that is billed. Each token is counted in one unit."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from operator import attrgetter
 from typing import Final
 
@@ -42,6 +43,21 @@ class Usage:
     file_searches: int = 0
     code_containers: int = 0
     code_executions: int = 0
+
+
+class TokensCounted(StrEnum):
+    """Which tokens count against a limit of tokens: all that are billed, or those that no cache was read for."""
+
+    ALL = "all"
+    UNCACHED = "uncached"
+
+
+def tokens_of(usage: Usage, counted: TokensCounted) -> int:
+    """The input and the output of a usage. Reasoning, sound and images are in them; so is what a cache was written."""
+    tokens = usage.input_tokens + usage.output_tokens
+    if counted is TokensCounted.UNCACHED:
+        tokens -= min(usage.cached_input_tokens, usage.input_tokens)
+    return tokens
 
 
 class UsageClass(FastStrEnum):

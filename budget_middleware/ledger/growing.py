@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from budget_middleware.core.model import Answer, Balance, Grow, Op, Status, Target
 from budget_middleware.core.units import Amounts, Unit
@@ -16,6 +17,8 @@ from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
+
+_USED_BY_ANSWERS: Final = frozenset({Unit.USD, Unit.TOKENS})
 
 _log = logging.getLogger("budget_middleware")
 
@@ -116,7 +119,8 @@ class Growing:
 
     async def ask(self, hold: Hold, growth: Growth) -> Answer:
         """Ask the store to hold the wanted amount and renew the lease. Raises StoreUnavailable or StoreRefused."""
-        verb = Grow(hold.id, Amounts(usd=growth.wanted_nanos), self._lease_ms, reason=growth.reason)
+        wanted = Amounts(usd=growth.wanted_nanos, tokens=growth.wanted_tokens)
+        verb = Grow(hold.id, hold.counted(wanted), self._lease_ms, reason=growth.reason)
         call = self._calls.begin(
             Op.GROW,
             reservation_id=hold.id,
@@ -143,7 +147,8 @@ class Growing:
             growth.stop()
             return
         growth.held_nanos = max(growth.held_nanos, verb.to.usd)
-        hold.grown_to = hold.asked._replace(usd=growth.held_nanos)
+        growth.held_tokens = max(growth.held_tokens, verb.to.tokens)
+        hold.grown_to = hold.held._replace(usd=growth.held_nanos, tokens=growth.held_tokens)
         self._local.record(hold.targets, answer.balances)
         if not growth.has_grown:
             growth.has_grown = True
@@ -151,9 +156,13 @@ class Growing:
 
 
 def passed_limit(targets: Sequence[Target], balances: Sequence[Balance]) -> Target | None:
-    """The first counter of money whose figures are past its limit."""
+    """The first counter of money or tokens, which an answer goes on to use, whose figures are past its limit."""
     for target, balance in zip(targets, balances, strict=False):
-        if target.limit is not None and target.unit is Unit.USD and balance.spent + balance.reserved > target.limit:
+        if (
+            target.limit is not None
+            and target.unit in _USED_BY_ANSWERS
+            and balance.spent + balance.reserved > target.limit
+        ):
             return target
     return None
 

@@ -35,24 +35,29 @@ class Growth:
     """What one answer has come to, beside what is held for it.
 
     It is outgrown when more than ``grows_at_bytes`` of text or ``grows_at_tokens`` chunks are shown. ``held_nanos`` is
-    what the store holds, as far as is known, ``wanted_nanos`` what it should; ``reason`` says why. Without a plan
+    what the store holds, as far as is known, ``wanted_nanos`` what it should; ``reason`` says why. So are
+    ``held_tokens`` and ``wanted_tokens``, input included, if it ``counts_tokens``; else both stay 0. Without a plan
     nothing is known of the answer but what the app adds. ``model`` is a bounded name, for the metric.
     """
 
     __slots__ = (
         "_added_nanos",
+        "_added_tokens",
         "_plan",
         "_shown_tokens",
         "_since_s",
         "_tokens",
+        "counts_tokens",
         "grows_at_bytes",
         "grows_at_tokens",
         "has_grown",
         "held_nanos",
+        "held_tokens",
         "is_asking",
         "model",
         "reason",
         "wanted_nanos",
+        "wanted_tokens",
     )
 
     def __init__(
@@ -60,16 +65,21 @@ class Growth:
         plan: GrowthPlan | None,
         *,
         held_nanos: int,
+        held_tokens: int | None = None,
         model: str,
         added_nanos: Callable[[], int],
+        added_tokens: Callable[[], int] = lambda: 0,
         shown_tokens: Callable[[], int] = lambda: 0,
     ) -> None:
         self.held_nanos = self.wanted_nanos = held_nanos
+        self.counts_tokens = held_tokens is not None
+        self.held_tokens = self.wanted_tokens = held_tokens or 0
         self.model = model
         self.reason = ""
         self.has_grown = self.is_asking = False
         self._plan = plan
         self._added_nanos = added_nanos
+        self._added_tokens = added_tokens
         self._shown_tokens = shown_tokens
         self._since_s = monotonic()
         self._tokens = plan.held_tokens if plan is not None else 0
@@ -85,17 +95,22 @@ class Growth:
         """Let it grow no more."""
         self._plan = None
         self._set_thresholds()
-        self.wanted_nanos = self.held_nanos
+        self.wanted_nanos, self.wanted_tokens = self.held_nanos, self.held_tokens
 
     @property
     def is_outgrown(self) -> bool:
         """Whether the store is to hold more than it does."""
-        return self.wanted_nanos > self.held_nanos
+        return self.wanted_nanos > self.held_nanos or self.wanted_tokens > self.held_tokens
 
     def want(self, nanos: int, *, reason: str) -> None:
         """Hold at least so much from now on."""
         if nanos > self.wanted_nanos:
             self.wanted_nanos, self.reason = min(nanos, MAX_NANOS), reason
+
+    def _want_in_tokens(self, tokens: int, *, reason: str) -> None:
+        """The same in tokens, if these are counted."""
+        if self.counts_tokens and tokens > self.wanted_tokens:
+            self.wanted_tokens, self.reason = min(tokens, MAX_NANOS), reason
 
     def follow_answer(self) -> None:
         """Want as much as the text that is shown asks for."""
@@ -114,6 +129,10 @@ class Growth:
         if added and shown_nanos + added > self.wanted_nanos:
             nanos = double_to_cover(shown_nanos + added, held=self.wanted_nanos)
             self.want(nanos, reason=f"outgrown: {_in_dollars(added)} added")
+        added_tokens, shown_tokens = self._added_tokens(), plan.input_tokens + shown if plan is not None else 0
+        if added_tokens and shown_tokens + added_tokens > self.wanted_tokens:
+            tokens = double_to_cover(shown_tokens + added_tokens, held=self.wanted_tokens)
+            self._want_in_tokens(tokens, reason=f"outgrown: {added_tokens} tokens added")
 
     def _want_tokens(self, seen: int, what: str) -> None:
         plan = self._plan
@@ -121,7 +140,9 @@ class Growth:
             return
         self._tokens = tokens_to_grow_to(seen, held=self._tokens, at_most=plan.cap_tokens)
         nanos = plan.nanos_of(self._tokens) + self._added_nanos()
-        self.want(nanos, reason=f"outgrown: {what}, holds {self._tokens}")
+        reason = f"outgrown: {what}, holds {self._tokens}"
+        self.want(nanos, reason=reason)
+        self._want_in_tokens(plan.input_tokens + self._tokens + self._added_tokens(), reason=reason)
 
 
 def _in_dollars(nanos: int) -> str:

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import Usage, cost_nanos
+from budget_middleware.core.usage import TokensCounted, tokens_of
 from budget_middleware.prices import PriceBook
 
 
@@ -14,11 +15,15 @@ class BudgetHandle:
     begun nothing can be added any more, and trying raises RuntimeError.
     """
 
-    def __init__(self, reservation_id: str, prices: PriceBook) -> None:
+    def __init__(
+        self, reservation_id: str, prices: PriceBook, *, tokens_counted: TokensCounted = TokensCounted.ALL
+    ) -> None:
         self.reservation_id = reservation_id
         self._prices = prices
+        self._tokens_counted = tokens_counted
         # Appended to, because that is atomic and a sum is not.
         self._added_nanos: list[int] = []
+        self._added_tokens: list[int] = []
         self._has_ended = False
 
     def add_usage(self, model: str, **counts: int) -> None:
@@ -32,7 +37,9 @@ class BudgetHandle:
         rates = self._prices.resolve(model)
         if rates is None:
             raise ValueError(f"the model {model!r} has no price here; add_cost books an amount")
-        self._add(cost_nanos(rates, Usage(**counts)))
+        usage = Usage(**counts)
+        self._add(cost_nanos(rates, usage))
+        self._added_tokens.append(tokens_of(usage, self._tokens_counted))
 
     def add_cost(self, usd: str | int | Decimal) -> None:
         """Book an amount in USD, as exact decimal text; ValueError for anything else and for less than 0."""
@@ -50,6 +57,11 @@ class BudgetHandle:
     def added_nanos(self) -> int:
         """What was added so far, in nano-dollars."""
         return min(sum(self._added_nanos), MAX_NANOS)
+
+    @property
+    def added_tokens(self) -> int:
+        """The tokens of the calls that were added so far."""
+        return min(sum(self._added_tokens), MAX_NANOS)
 
     def end(self) -> int:
         """What was added, in nano-dollars, from when on nothing can be."""

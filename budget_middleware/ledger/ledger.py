@@ -120,7 +120,7 @@ class Ledger(LedgerParts):
 
         It begins at once, in a task of the ledger's own; to wait for it, await what this returns.
         """
-        verb = Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
+        verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=reason, wants_entries=False, bill=bill)
         return self._endings.begin(hold, verb, attributes)
 
     def release(self, hold: Hold, *, reason: str = "") -> AnswerFuture:
@@ -148,7 +148,12 @@ class Ledger(LedgerParts):
 
     @asynccontextmanager
     async def reservation(
-        self, accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str | int | Decimal, model: str = ""
+        self,
+        accounts: Mapping[str, str | Sequence[str]],
+        *,
+        estimate_usd: str | int | Decimal,
+        estimate_tokens: int = 0,
+        model: str = "",
     ) -> AsyncGenerator[ReservationHandle, None]:
         """Reserve, run the block, and book what it added; for code outside HTTP.
 
@@ -156,12 +161,14 @@ class Ledger(LedgerParts):
         several, ``{"tag": ["a", "b"]}``. Where the block
         adds more than is held, the next heartbeat holds twice as much; it may ask for more before: `grow`. A block that
         fails or is cancelled books what it had added until then; if that is nothing, the hold is given back. So ends a
-        block that outlives a shutdown or BUDGET_MAX_HOLD_S; it can add nothing any more then.
+        block that outlives a shutdown or BUDGET_MAX_HOLD_S; it can add nothing any more then. It is one request, and
+        in flight while it runs; where tokens are limited it holds ``estimate_tokens`` and books those that it added.
 
         Raises BudgetRejected, or StoreUnavailable or StoreRefused where the store is away, before the block is run;
         ValueError for accounts and estimates that cannot be.
         """
-        async with reserved(self, hold_for(accounts, estimate_usd=estimate_usd, model=model)) as handle:
+        hold = hold_for(accounts, estimate_usd=estimate_usd, estimate_tokens=estimate_tokens, model=model)
+        async with reserved(self, hold) as handle:
             yield handle
 
     # What operators ask for. These raise StoreUnavailable and StoreRefused: an operator is there to try again.

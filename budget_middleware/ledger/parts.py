@@ -9,6 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import LimitRule
+from budget_middleware.core.usage import TokensCounted
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.expiries import Expiries
@@ -27,7 +28,7 @@ from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.tasks import OwnedTasks, run_in_thread
 from budget_middleware.ledger.verb_call import VerbCalls
-from budget_middleware.ledger.waiting import WaitingRoom
+from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
@@ -52,6 +53,7 @@ class LedgerParts:
         limits: Iterable[LimitRule] = (),
         limits_source: LimitsSource | None = None,
         prices: PriceBook | None = None,
+        tokens_counted: TokensCounted = TokensCounted.ALL,
         timezone: ZoneInfo | None = None,
         enforce: bool = True,
         lease_ms: int = 60_000,
@@ -67,6 +69,7 @@ class LedgerParts:
         self.store = store
         self.telemetry = telemetry or Telemetry()
         self.prices = prices or PriceBook({}, unknown=UnknownModel(None))
+        self.tokens_counted = tokens_counted
         self._timeout = timeout = SharedTimeout(store_timeout_s, is_silent=store.is_silent)
         self._tasks = tasks = OwnedTasks()
         self._local = local = LocalLedger(lease_ms=lease_ms)

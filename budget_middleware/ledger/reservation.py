@@ -9,10 +9,11 @@ from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_sub
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.model import Answer, Rejection
-from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.payers import encode_named
 from budget_middleware.core.period_words import for_window
-from budget_middleware.core.units import Amounts, format_figure
+from budget_middleware.core.units import Amounts, Unit, format_figure
+from budget_middleware.core.usage import TokensCounted
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
@@ -39,7 +40,9 @@ class BudgetRejected(Exception):
         return self.rejection is not None and self.rejection.is_held
 
 
-def hold_for(accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str | int | Decimal, model: str) -> Hold:
+def hold_for(
+    accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str | int | Decimal, estimate_tokens: int, model: str
+) -> Hold:
     """A hold of an amount on accounts by kind; ValueError, in one line, for what cannot be one."""
     for kind, subject in accounts.items():
         if not KIND.fullmatch(kind) or kind in (GLOBAL, MODEL):
@@ -50,8 +53,11 @@ def hold_for(accounts: Mapping[str, str | Sequence[str]], *, estimate_usd: str |
     nanos = nanos_from_usd(estimate_usd)
     if nanos < 0:
         raise ValueError(f"{estimate_usd!r}: an estimate is 0 or more")
+    if type(estimate_tokens) is not int or not 0 <= estimate_tokens <= MAX_NANOS:
+        raise ValueError(f"{estimate_tokens!r}: an estimate of tokens is a whole number of 0 or more")
     payers = {kind: encode_named(kind, named) for kind, named in accounts.items()}
-    return Hold(payers, Amounts(usd=nanos), model=encode_subject(model) if model else "")
+    asked = Amounts(nanos, estimate_tokens, requests=1, inflight=1)
+    return Hold(payers, asked, model=encode_subject(model) if model else "")
 
 
 def _described(rejection: Rejection) -> str:
@@ -68,7 +74,7 @@ class ReservationHandle(BudgetHandle):
     """A reservation of `Ledger.reservation`, as its block sees it."""
 
     def __init__(self, ledger: "_Ledger", hold: Hold) -> None:
-        super().__init__(hold.id, ledger.prices)
+        super().__init__(hold.id, ledger.prices, tokens_counted=ledger.tokens_counted)
         self._ledger = ledger
         self._hold = hold
 
@@ -88,6 +94,7 @@ class ReservationHandle(BudgetHandle):
 
 class _Ledger(Protocol):
     prices: PriceBook
+    tokens_counted: TokensCounted
     telemetry: Telemetry
 
     async def reserve(self, hold: Hold) -> Answer: ...
@@ -108,7 +115,14 @@ async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[ReservationHan
         raise BudgetRejected(answer)
     handle = ReservationHandle(ledger, hold)
     model = _metric_model(ledger, hold)
-    hold.growth = Growth(None, held_nanos=hold.asked.usd, model=model, added_nanos=lambda: handle.added_nanos)
+    hold.growth = Growth(
+        None,
+        held_nanos=hold.asked.usd,
+        held_tokens=hold.asked.tokens if hold.counts(Unit.TOKENS) else None,
+        model=model,
+        added_nanos=lambda: handle.added_nanos,
+        added_tokens=lambda: handle.added_tokens,
+    )
     hold.abort = lambda _: _end_block(ledger, hold, handle, failed=True)
     failed = True
     try:
@@ -129,7 +143,8 @@ def _end_block(ledger: _Ledger, hold: Hold, handle: BudgetHandle, *, failed: boo
     model = _metric_model(ledger, hold)
     ledger.telemetry.metrics.count_cost(actual_nanos=added_nanos, estimate_nanos=hold.asked.usd, model=model)
     bill = pack(nanos=added_nanos, amounts=[Amount(AmountKind.APP_TOLD, added_nanos)]) if added_nanos else ""
-    return ledger.finalize(hold, actual=Amounts(usd=added_nanos), reason="added", bill=bill)
+    actual = Amounts(added_nanos, handle.added_tokens, requests=1)
+    return ledger.finalize(hold, actual=actual, reason="added", bill=bill)
 
 
 def _metric_model(ledger: _Ledger, hold: Hold) -> str:

@@ -93,8 +93,8 @@ class Reserving:
             if ticket is not None:
                 ticket.close(answer)
                 attributes = self._record_wait(ticket, attributes, call)
-            if hold.asked is not asked:
-                attributes = partial(_with_estimate, hold.asked, attributes)
+            if hold.asked is not asked or hold.counts_more_than_money:
+                attributes = partial(_with_estimate, hold.counted(hold.asked), attributes)
             call.finish(status, attributes)
             if metrics.is_received:
                 seconds = time.monotonic() - started_s - ((ticket and ticket.waited_s) or 0)
@@ -107,7 +107,8 @@ class Reserving:
         if ticket is not None:
             # A look in passing: whose limits have to be looked up first asks the store, and waits after that.
             claims = self._layers.known_claims(hold.payers, model=hold.model) if any(hold.asked) else None
-            await ticket.wait_behind_others(claim.account for claim in claims or ())
+            asked = hold.asked
+            await ticket.wait_behind_others(claim.account for claim in claims or () if asked.of(claim.unit))
         while True:
             answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
             if ticket is not None and await ticket.may_ask_again(answer):
@@ -200,9 +201,9 @@ class Reserving:
         return Reserve(
             hold.id,
             hold.targets,
-            hold.asked,
+            hold.counted(hold.asked),
             self._lease_ms,
-            expiry_charge=hold.expiry_charge,
+            expiry_charge=hold.counted(hold.expiry_charge),
             enforce=self._enforce,
             limits_version=limits_version,
             trace=call.span.trace,
@@ -215,7 +216,7 @@ class Reserving:
 
 
 def _with_estimate(asked: Amounts, attributes: LazyAttributes) -> names.Attributes:
-    """Those of a reserve that asked for less in the end than at first."""
+    """Those of a reserve, with what it asked for in the end: in which units, and how much of each."""
     return {**names.amounts_attributes(names.ESTIMATE_USD, asked), **attributes()}
 
 

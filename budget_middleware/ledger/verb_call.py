@@ -25,7 +25,7 @@ from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.limit_watch import LimitWatch
 from budget_middleware.ledger.monitor import StoreMonitor
-from budget_middleware.ledger.waiting import WaitingRoom
+from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.stores.base import StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
 

@@ -15,6 +15,8 @@ order of arrival. Only the first of a line asks the store, so a thousand that wa
   first of each line asks about once a second as well, and nobody else does.
 - *Who comes later* stands in line behind those who wait for one of its accounts, and does not ask before: a small
   request would else overtake a large one for ever. What is served by another worker may.
+- *Rates.* A refusal by a rate is no matter of what others hold: its window has to end. If that is soon enough for the
+  request, it waits in the same line, which is woken then; if not, it is refused at once.
 - *The end.* A request that has waited long enough asks once more, wherever it stands, and takes what the store says.
   Who left asks no more, and what it may just have got is given back.
 """
@@ -25,10 +27,9 @@ from enum import StrEnum
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from budget_middleware.core.model import Answer, Target
-from budget_middleware.event_loops import PerEventLoop
+from budget_middleware.core.model import Answer
+from budget_middleware.core.rate_limits import opens_in_ms
 from budget_middleware.ledger.waiting_lines import Line, Room
-from budget_middleware.stores.base import Store
 
 
 class WaitEnd(StrEnum):
@@ -80,6 +81,7 @@ class Ticket:
         "_deadline",
         "_heard",
         "_line",
+        "_opening",
         "_room",
         "_stop_watching",
         "_turn",
@@ -105,6 +107,7 @@ class Ticket:
         self._arrived_s = 0.0
         self.asked_s = monotonic()
         self._deadline: asyncio.TimerHandle | None = None
+        self._opening: asyncio.TimerHandle | None = None
         self._stop_watching: Callable[[], None] | None = None
 
     async def wait_behind_others(self, accounts: Iterable[str]) -> None:
@@ -121,7 +124,10 @@ class Ticket:
     async def may_ask_again(self, answer: Answer) -> bool:
         """After an answer of the store: True, once it is time to ask again; False where that answer stands."""
         rejection = answer.rejection
-        if answer.admits or rejection is None or not rejection.is_held or self.end is not None:
+        if answer.admits or rejection is None or self.end is not None:
+            return False
+        opens_ms = None if rejection.is_held else opens_in_ms(rejection, now_ms=answer.now_ms)
+        if not rejection.is_held and (opens_ms is None or opens_ms > self._left_s() * 1000):
             return False
         terms, line = self._take_terms(), self._room.line_of(rejection.target.account)
         if terms.at_most_s <= 0:
@@ -134,6 +140,8 @@ class Ticket:
         if self._line is None and self._heard != self._room.heard:
             # Something was given back while the store was asked: that may have been what is waited for.
             line.is_woken = True
+        if opens_ms is not None:
+            self._wake_when_open(line, opens_ms)
         await self._wait_in(line)
         return True
 
@@ -144,6 +152,8 @@ class Ticket:
             self._line = None
         if self._deadline is not None:
             self._deadline.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._stop_watching is not None:
             self._stop_watching()
         if self.waited_s is None:
@@ -170,6 +180,18 @@ class Ticket:
         if self.end is None:
             self.end = end
             self.ask()
+
+    def _left_s(self) -> float:
+        """For how long it may wait still."""
+        waited_s = monotonic() - self._arrived_s if self._arrived_s else 0.0
+        return self._take_terms().at_most_s - waited_s
+
+    def _wake_when_open(self, line: "Line", opens_ms: int) -> None:
+        """Wake the line when the rate's window has ended; by another's refusal meanwhile, that may be put off."""
+        if self._opening is not None:
+            self._opening.cancel()
+        # The first millisecond of the next window.
+        self._opening = asyncio.get_running_loop().call_later((opens_ms + 1) / 1000, line.wake)
 
     def _take_terms(self) -> Terms:
         if self.terms is None:
@@ -211,35 +233,3 @@ class Ticket:
     def _leave(self) -> None:
         self.has_left = True
         self.ask()
-
-
-class WaitingRoom:
-    """Who waits in this process, by event loop; at most ``at_most`` in each."""
-
-    def __init__(self, store: Store, *, at_most: int) -> None:
-        self._rooms = PerEventLoop(lambda: Room(store, at_most))
-
-    @property
-    def n_waiting(self) -> int:
-        return sum(room.n_tickets for room in self._rooms.values())
-
-    def ticket(self, caller: Caller) -> Ticket:
-        return Ticket(self._rooms.current(), caller)
-
-    def wake(self, targets: Iterable[Target]) -> None:
-        """Wake the requests that wait for budget on these counters: this worker has ended a hold on them."""
-        room = self._rooms.current()
-        if room.lines:
-            room.wake({target.account for target in targets})
-
-    async def close(self) -> None:
-        """Let the waiting requests of this event loop ask once more and leave; stop listening."""
-        room = self._rooms.current()
-        room.at_most = 0
-        for line in list(room.lines.values()):
-            for ticket in list(line.tickets):
-                ticket.dismiss()
-        listening = room.stop_listening()
-        if listening is not None:
-            # Not for ever: a driver may swallow a cancellation.
-            await asyncio.wait({listening}, timeout=1)

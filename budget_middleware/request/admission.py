@@ -14,7 +14,7 @@ from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, first_account
-from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.ledger import CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
@@ -22,7 +22,7 @@ from budget_middleware.prices import PriceBook
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
-from budget_middleware.request.refusals import is_callers_own, rejection_message
+from budget_middleware.request.refusals import is_callers_own, refusal_of
 from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
@@ -92,7 +92,7 @@ class Admission:
         quote = self._quoting.quote(ask, account=first_account(payers))
         hold = Hold(
             payers,
-            Amounts(usd=quote.estimate_nanos),
+            Amounts(quote.estimate_nanos, quote.tokens, requests=1, inflight=1),
             model=encode_subject(quote.model) if quote.model else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),
@@ -121,8 +121,9 @@ class Admission:
         on_expire = self._settings.on_expire
         if on_expire is OnExpire.RELEASE:
             return NOTHING
-        nanos = expiry_charge(on_expire, input_nanos=quote.input_nanos, estimate_nanos=quote.expected_nanos)
-        return Amounts(usd=nanos)
+        of_input = Amounts(quote.input_nanos, quote.ask.input.input_tokens, requests=1)
+        estimate = Amounts(quote.expected_nanos, quote.mean_tokens, requests=1)
+        return expiry_charge(on_expire, of_input=of_input, estimate=estimate)
 
     async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, PayerSubjects]:
         try:
@@ -144,11 +145,11 @@ class Admission:
             return api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
 
     def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:
-        """An unpriced model is refused only where its cost would matter: where a limit binds the request.
+        """An unpriced model is refused only where its cost would matter: where a limit of money binds the request.
 
         Which limits do, the store alone knows for sure, so this is asked after a reserve of 0.
         """
-        if self._enforces and any(target.limit is not None for target in hold.targets):
+        if self._enforces and any(target.limit is not None and target.unit is Unit.USD for target in hold.targets):
             return True
         model = encode_subject(quote.unpriced_model) if quote.unpriced_model else hold.model or "(none named)"
         if self._ledger.add_note(Topic.UNPRICED, model):
@@ -203,10 +204,11 @@ class Admission:
     def _rejected(self, hold: Hold, rejection: Rejection) -> Refused:
         claimed_kinds = self._payers.claimed_kinds
         shows_figures = is_callers_own(rejection.target.account, claimed_kinds=claimed_kinds)
-        refusal = Refusal(
-            status=self._settings.exhausted_status,
-            reason=Reason.HELD if rejection.is_held else Reason.SPENT,
-            message=rejection_message(rejection, claimed_kinds=claimed_kinds),
+        refusal = refusal_of(
+            rejection,
+            claimed_kinds=claimed_kinds,
+            exhausted_status=self._settings.exhausted_status,
+            now_ms=self._ledger.store_time_ms(),
         )
         return Refused(refusal, rejection if shows_figures else None, hold)
 

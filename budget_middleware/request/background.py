@@ -22,9 +22,9 @@ from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Ask
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.seen import Seen
-from budget_middleware.core.charges import BOOKED_BY, CORRECTS, Charge, End
+from budget_middleware.core.charges import BOOKED_BY, CORRECTS, USAGE, Charge, End
 from budget_middleware.core.model import Answer, Finalize, State, Status
-from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.ledger import AnswerFuture, Hold, Ledger
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
@@ -111,16 +111,22 @@ async def _correct(ledger: Ledger, seen: Seen) -> None:
     quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual.usd)
     bill = Bill(quote, ledger.prices)
     evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
-    if evidence.actual_nanos is None or evidence.actual_nanos == booked.actual.usd:
+    if evidence.actual_nanos is None:
+        return
+    charge = Charge(evidence.actual_nanos, USAGE)
+    missing = Amounts(usd=charge.nanos - booked.actual.usd)
+    if any(target.unit is Unit.TOKENS for target in booked.targets):
+        missing = missing._replace(tokens=bill.tokens(charge, seen, ledger.tokens_counted) - booked.actual.tokens)
+    if missing == NOTHING:
         return
     try:
         await ledger.adjust(
             (),
-            amount=Amounts(usd=evidence.actual_nanos - booked.actual.usd),
+            amount=missing,
             reason=f"{CORRECTS}{booked.id}",
             targets=booked.targets,
             id_=_id_of("correction", seen.background_id),
-            bill=bill.packed(Charge(evidence.actual_nanos, "usage")),
+            bill=bill.packed(charge),
         )
     except (StoreUnavailable, StoreRefused) as error:
         _log.warning("the booking %s of a background response was not corrected: %s", booked.id, error)

@@ -20,6 +20,7 @@ from budget_middleware.core.pricing import (
     sum_nanos,
     unpriced_uses,
 )
+from budget_middleware.core.usage import TokensCounted, tokens_of
 from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.admission import shown_model
@@ -211,6 +212,32 @@ class Bill:
                 if line.unit not in OUTPUT_CLASSES:
                     femtos += line.count * line.nanos_per_million
         return femtos
+
+    def tokens(self, charge: Charge, seen: Seen, counted: TokensCounted) -> int:
+        """The tokens of a charge that the last evidence has led to: by what that is based on, as its money is."""
+        quote, basis = self._quote, charge.basis
+        if basis is Basis.NOTHING or (charge.has_added and seen.usage == Usage()):
+            return 0
+        if basis is Basis.EXPECTED_INPUT:
+            return quote.ask.input.input_tokens
+        if basis is Basis.USAGE and seen.is_from_cache:
+            # Its usage is that of the call that once filled the cache.
+            return 0
+        usages = None if basis is Basis.ESTIMATE else self._usages(seen, is_reported=basis is Basis.USAGE)
+        if usages is None:
+            return quote.mean_tokens
+        tokens = sum([tokens_of(usage, counted) for usage in usages])
+        return max(tokens, quote.mean_tokens) if basis is Basis.SEEN and seen.hides_output else tokens
+
+    def _usages(self, seen: Seen, *, is_reported: bool) -> Sequence[Usage] | None:
+        """What was used, as it is reported or else as far as it was read; None where too little was."""
+        expected_input = self._quote.ask.input
+        usage = seen.whole_usage(expected_input) if is_reported and not seen.continues_unread else None
+        if usage is not None and not _is_unsold(seen.usage, self._billed_rates(seen)):
+            return [with_expected_input(usage, expected_input), *[used for _, used in seen.extra_calls]]
+        if not seen.readable or seen.continues_unread:
+            return None
+        return [seen.usage_so_far(expected_input)]
 
     def packed(self, charge: Charge, *, added_nanos: int = 0) -> str:
         """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""

@@ -29,6 +29,7 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import reported_cost
 from budget_middleware.request.body import RequestBody
+from budget_middleware.request.limit_headers import rate_limit_headers, without_same
 from budget_middleware.request.nesting import (
     LEDGER_HEADER,
     InnerAnswer,
@@ -36,7 +37,7 @@ from budget_middleware.request.nesting import (
     books_for,
     without_guards_headers,
 )
-from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers, rate_limit_headers
+from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_headers
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.request.settlement import Settlement
 from budget_middleware.request.soft_limits import warning_headers
@@ -68,6 +69,7 @@ class Exchange:
         ledger: Ledger,
         ledger_mark: LedgerMark,
     ) -> None:
+        self._api_name = api.name
         self._admitted = admitted
         self._hold = admitted.hold
         self._request_body = body
@@ -256,7 +258,10 @@ class Exchange:
         start, self._held_start = self._held_start, None
         assert start is not None, "a start is sent once"
         if self._settings.headers and self._settlement.status not in AUTHENTICATION_STATUSES:
-            start["headers"] += self._budget_headers(answer)
+            ours = self._budget_headers(answer)
+            if self._hold.counts_more_than_money:
+                start["headers"] = without_same(start["headers"], ours)
+            start["headers"] += ours
         return start
 
     def _budget_headers(self, answer: Answer | None) -> Headers:
@@ -277,7 +282,8 @@ class Exchange:
         if mark := self._ledger_mark():
             headers.append((LEDGER_HEADER, mark))
         balances = answer.balances if answer is not None and answer.balances else self._admitted.balances
-        return headers + rate_limit_headers(hold.targets, balances, now_ms=self._ledger.store_time_ms())
+        now_ms = self._ledger.store_time_ms()
+        return headers + rate_limit_headers(hold.targets, balances, now_ms=now_ms, api=self._api_name)
 
     async def _send(self, message: Message) -> None:
         self._hold.waits_since_s = monotonic()

@@ -39,6 +39,9 @@ class Quote(NamedTuple):
     rates: Rates | None
     # What is held.
     estimate_nanos: int
+    # The same in tokens of input and output together, and what is expected of these.
+    tokens: int = 0
+    mean_tokens: int = 0
     # Where the request names several models, and this is the dearest: the others, and one that has no price.
     other_models: tuple[str, ...] = ()
     unpriced_model: str = ""
@@ -87,18 +90,19 @@ def quote_for(
     """What a fixed rule says: the maximum that is asked for or the default, or the most that the answer can come to."""
     # A quote lives as long as the answer, and may not keep a whole conversation for so long.
     kept = replace(ask, texts=()) if ask.texts else ask
-    if rates is None:
-        return Quote(kept, None, estimate_nanos=0, moment=moment)
     usage, may_become = _worst_input(ask, rates) if by is EstimateBy.WORST else (ask.input, ())
     # A bill that may never be seen is booked as it was estimated: at the most that it can come to.
     output_by = EstimateBy.WORST if ask.is_unseen else by
     output_tokens = output_ceiling(
         asked=ask.max_output_tokens,
         default=default_output_tokens if ask.expected_output_tokens is None else ask.expected_output_tokens,
-        model_ceiling=rates.output_ceiling,
+        model_ceiling=rates.output_ceiling if rates is not None else None,
         choices=ask.choices,
         by=output_by,
     )
+    tokens = usage.input_tokens + (output_tokens if rates is None or sells_output_tokens(ask, rates) else 0)
+    if rates is None:
+        return Quote(kept, None, estimate_nanos=0, tokens=tokens, mean_tokens=tokens, moment=moment)
     worst = by is EstimateBy.WORST
     uses = tuple([(tool.unit, tool.at_worst) for tool in ask.tools]) if worst else ask.expected_uses
     nanos = 0
@@ -115,7 +119,13 @@ def quote_for(
     # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
     nanos = nanos or (0 if rates.is_free else 1)
     told_by = "worst" if output_by is EstimateBy.WORST else "fixed" if ask.max_output_tokens is None else "asked"
-    return Quote(kept, rates, nanos, moment=moment, output=OutputEstimate(told_by, output_tokens, output_tokens))
+    output = OutputEstimate(told_by, output_tokens, output_tokens)
+    return Quote(kept, rates, nanos, tokens=tokens, mean_tokens=tokens, moment=moment, output=output)
+
+
+def sells_output_tokens(ask: Ask, rates: Rates) -> bool:
+    """Whether what is asked for comes in tokens: images have none, and speech, where they are sold by the piece."""
+    return ask.output_unit is UsageClass.OUTPUT or rates.is_free or not rates.of(ask.output_unit).is_free
 
 
 def most_expensive(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]) -> Quote:
@@ -128,7 +138,12 @@ def most_expensive(quote: Quote, others: Sequence[Quote], maybe: Sequence[Quote]
     if quote.rates is None:
         unpriced = unpriced or quote.model or "(none named)"
     models = dict.fromkeys(each.model for each in candidates if each.model and each.model != best.model)
-    return best._replace(other_models=tuple(models), unpriced_model=unpriced)
+    return best._replace(
+        tokens=max(each.tokens for each in candidates),
+        mean_tokens=max(each.mean_tokens for each in candidates),
+        other_models=tuple(models),
+        unpriced_model=unpriced,
+    )
 
 
 def tiers_of(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
@@ -143,14 +158,14 @@ def tiers_of(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
     return (standard,) if tier is standard else (standard, tier)
 
 
-def _worst_input(ask: Ask, rates: Rates) -> tuple[Usage, tuple[UsageClass, ...]]:
+def _worst_input(ask: Ask, rates: Rates | None) -> tuple[Usage, tuple[UsageClass, ...]]:
     """The most input that there can be, and what each token of it may be billed as."""
     tokens = ask.worst_input.input_tokens + tokens_from_normalizing(ask.texts)
     may_become = [UsageClass.INPUT, UsageClass.CACHE_WRITE]
     if ask.caches_for_an_hour:
         may_become.append(UsageClass.CACHE_WRITE_1H)
     if ask.hides_input:
-        tokens = max(tokens, rates.context_window or LARGEST_CONTEXT_TOKENS)
+        tokens = max(tokens, (rates.context_window if rates is not None else None) or LARGEST_CONTEXT_TOKENS)
         # Nobody knows what it is.
         may_become += [UsageClass.INPUT_AUDIO, UsageClass.INPUT_IMAGE, UsageClass.INPUT_VIDEO]
     return replace(ask.worst_input, input_tokens=tokens), tuple(may_become)

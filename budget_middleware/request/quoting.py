@@ -8,6 +8,7 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan, output_ceiling
 from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
+from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
 from budget_middleware.ledger import Learner
 from budget_middleware.prices import Moment, PriceBook
@@ -102,19 +103,29 @@ def learned_quote(
         if (nanos := tier_held.nanos(held_tokens)) > held_nanos:
             cost, held, held_nanos = tier_cost, tier_held, nanos
     most_tokens = at_most * ask.choices
+    held_input, mean_input = _input_tokens(ask, expected, cost, held)
     is_all = held_tokens == most_tokens and ask.max_output_tokens is not None
     return Quote(
         replace(ask, texts=()) if ask.texts else ask,
         rates,
         # Only a model that is free stays usable when a budget is spent, however little a request seems to ask for.
         held_nanos or (0 if rates.is_free else 1),
+        tokens=held_input + held_tokens,
+        mean_tokens=mean_input + mean_tokens,
         moment=moment,
         output=OutputEstimate("asked" if is_all else expected.basis, held_tokens, mean_tokens, expected.answers),
-        growth=GrowthPlan(held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices),
+        growth=GrowthPlan(held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices, held_input),
         fixed_femtos=cost.fixed_femtos,
         expected_femtos=cost.fixed_femtos * expected.input_ratio + mean_tokens * cost.femtos_per_token,
         group=group,
     )
+
+
+def _input_tokens(ask: Ask, expected: Expectation, cost: CostByOutput, held: CostByOutput) -> tuple[int, int]:
+    """What is held and what is expected of the input in tokens: as much more than was counted as of its cost."""
+    tokens = ask.input.input_tokens
+    held_tokens = ceil_div(tokens * held.fixed_femtos, cost.fixed_femtos) if cost.fixed_femtos else tokens
+    return held_tokens, min(math.ceil(tokens * expected.input_ratio), held_tokens)
 
 
 def _most_input(fixed_femtos: int, rates: Rates) -> int:

@@ -1,40 +1,61 @@
-"""The message of a refusal, and the ``x-budget-*`` and ``RateLimit`` headers of an answer."""
+"""The message of a refusal, when its request may come again, and the ``x-budget-*`` headers of an answer."""
 
-import heapq
 import json
 import math
-from collections.abc import Collection, Sequence
-from functools import lru_cache
-from typing import Final, NamedTuple
+from collections.abc import Collection
+from typing import Final
 
 from starlette.types import Send
 
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
-from budget_middleware.core.model import Balance, Rejection, Target
+from budget_middleware.core.model import Rejection
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.period_words import for_window, per_period
+from budget_middleware.core.periods import is_rolling
+from budget_middleware.core.rate_limits import is_rate, opens_in_ms
 from budget_middleware.core.units import Unit, format_figure
-from budget_middleware.core.windows import FOREVER_MS, counted_s
 from budget_middleware.headers import Headers
 
 RETRY_AFTER_S = (1, 30)
 """Bounds of ``retry-after`` where budget is only held by other requests, in seconds."""
 
-MAX_POLICIES: Final = 8
-"""How many limits ``RateLimit`` and ``RateLimit-Policy`` name at most: servers and proxies bound header lines."""
-
 AUTHENTICATION_STATUSES: Final = frozenset({401, 403})
 """Answers to a caller whom the app does not know, or does not let in: they carry no figures of ours."""
 
-_NANOS_PER_MICRO = 1_000
+LONGEST_PAUSE_S: Final = 60
+"""SDKs wait for no longer than a minute, whatever ``retry-after`` says: then it is not worth a retry of theirs."""
 
 
-def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = ()) -> str:
-    """One sentence naming the counter that refused, and its figures if the account is proven to be the caller's own."""
+def refusal_of(rejection: Rejection, *, claimed_kinds: Collection[str], exhausted_status: int, now_ms: int) -> Refusal:
+    """The refusal by a limit. A rate, or that too many are in flight, is never a matter of payment: that is 429."""
+    reason = Reason.HELD if rejection.is_held else Reason.RATE if is_rate(rejection.target) else Reason.SPENT
+    opens_ms = opens_in_ms(rejection, now_ms=now_ms)
+    retry_after_s = max(ceil_div(opens_ms, 1000), 1) if opens_ms is not None else None
+    is_about_money = reason is not Reason.RATE and rejection.target.unit is not Unit.INFLIGHT
+    return Refusal(
+        status=exhausted_status if is_about_money else 429,
+        reason=reason,
+        message=rejection_message(rejection, claimed_kinds=claimed_kinds, retry_after_s=retry_after_s),
+        unit=rejection.target.unit,
+        retry_after_s=retry_after_s,
+    )
+
+
+def rejection_message(
+    rejection: Rejection, *, claimed_kinds: Collection[str] = (), retry_after_s: int | None = None
+) -> str:
+    """What refused, and its figures if the account is proven to be the caller's own."""
     account, period, window, unit = rejection.target.counter
+    is_own = is_callers_own(account, claimed_kinds=claimed_kinds)
+    if is_rate(rejection.target) and not rejection.is_held:
+        return _rate_message(rejection, is_own=is_own, retry_after_s=retry_after_s)
+    if unit is Unit.INFLIGHT and rejection.is_held:
+        if not is_own:
+            return f"Too many requests of {kind_of(account)} are in flight."
+        return f"{account} has {rejection.balance.reserved} requests in flight, and may have {rejection.limit}."
     why = "is held by requests in flight" if rejection.is_held else "cannot cover this request"
-    if not is_callers_own(account, claimed_kinds=claimed_kinds):
+    if not is_own:
         return f"The budget of {kind_of(account)} {per_period(period, window)} {why}."
     return (
         f"The budget of {account} {for_window(period, window)} {why}: limit {format_figure(rejection.limit, unit)}, "
@@ -42,6 +63,25 @@ def rejection_message(rejection: Rejection, *, claimed_kinds: Collection[str] = 
         f"reserved {format_figure(rejection.balance.reserved, unit)}, "
         f"estimate {format_figure(rejection.estimate, unit)}."
     )
+
+
+def _rate_message(rejection: Rejection, *, is_own: bool, retry_after_s: int | None) -> str:
+    """Such as: 60 requests a minute of key:… are used up; the next minute begins in 14 s."""
+    account, period, _, unit = rejection.target.counter
+    per = f"in {period}" if is_rolling(period) else f"{'an' if period == 'hour' else 'a'} {period}"
+    what = (
+        f"{format_figure(rejection.limit, unit)} {per} of {account}"
+        if is_own
+        else f"The {unit} {per} of {kind_of(account)}"
+    )
+    takes = f"which takes about {format_figure(rejection.estimate, unit)}" if unit is Unit.TOKENS else "which is one"
+    too_few = f"too few for this request, {takes}" if is_own else "too few for this request"
+    if retry_after_s is None:
+        return f"{what} are {too_few}."
+    begins = "some may be free again" if is_rolling(period) else f"the next {period} begins"
+    left = rejection.limit - rejection.balance.spent
+    why = f"are used up but for {left}, {too_few}" if is_own and left > 0 else "are used up"
+    return f"{what} {why}; {begins} in {retry_after_s} s."
 
 
 def is_callers_own(account: str, *, claimed_kinds: Collection[str] = ()) -> bool:
@@ -55,10 +95,15 @@ def is_callers_own(account: str, *, claimed_kinds: Collection[str] = ()) -> bool
     return any(kind not in shared and subject != ABSENT for kind, subject in parts_of(account))
 
 
-def retry_headers(reason: Reason, *, call_s: float) -> Headers:
-    """A spent budget is not worth a retry; a held one is, after about the time that calls take; a busy worker, soon."""
+def retry_headers(reason: Reason, *, call_s: float, retry_after_s: int | None = None) -> Headers:
+    """A spent budget is not worth a retry; a held one is, after about the time that calls take; a busy worker, soon;
+    a rate, when its window has ended.
+    """
     if reason is Reason.BUSY:
         return [(b"x-should-retry", b"true"), (b"retry-after", b"1")]
+    if retry_after_s is not None:
+        is_soon = b"true" if retry_after_s <= LONGEST_PAUSE_S else b"false"
+        return [(b"x-should-retry", is_soon), (b"retry-after", str(retry_after_s).encode())]
     if reason is not Reason.HELD:
         return [(b"x-should-retry", b"false")]
     least, most = RETRY_AFTER_S
@@ -78,65 +123,6 @@ def budget_headers(
     if is_unprotected:
         headers.append((b"x-budget-unprotected", b"1"))
     return headers
-
-
-def rate_limit_headers(targets: Sequence[Target], balances: Sequence[Balance], *, now_ms: int) -> Headers:
-    """What is left of the caller's own budgets: the tightest in USD, and all of them as the IETF draft writes it.
-
-    Its whole numbers are micro-dollars, as the quota unit says; a total has no window and no reset.
-    """
-    if not balances:
-        return []
-    limits = _own_limits(tuple(targets))
-    left = [limit.limit_nanos - sum(balances[limit.place]) for limit in limits]
-    if not left:
-        return []
-    shown = _tightest(left)
-    states = [limits[place].state(left_nanos=left[place], now_ms=now_ms) for place in shown]
-    return [
-        (b"x-budget-remaining-usd", usd_from_nanos(min(left)).encode()),
-        (b"ratelimit-policy", ", ".join([limits[place].policy for place in shown]).encode()),
-        (b"ratelimit", ", ".join(states).encode()),
-    ]
-
-
-def _tightest(left: Sequence[int]) -> Sequence[int]:
-    """The places of the MAX_POLICIES smallest amounts, in their order."""
-    if len(left) <= MAX_POLICIES:
-        return range(len(left))
-    return sorted(heapq.nsmallest(MAX_POLICIES, range(len(left)), key=left.__getitem__))
-
-
-class _OwnLimit(NamedTuple):
-    """A limit of the caller's own: its place among the targets, its name and the policy that describes it."""
-
-    place: int
-    name: str
-    policy: str
-    limit_nanos: int
-    ends_ms: int
-
-    def state(self, *, left_nanos: int, now_ms: int) -> str:
-        """What is left of it, and for how many seconds it counts."""
-        state = f"{self.name};r={max(left_nanos, 0) // _NANOS_PER_MICRO}"
-        if self.ends_ms < FOREVER_MS:
-            state += f";t={ceil_div(max(self.ends_ms - now_ms, 0), 1000)}"
-        return state
-
-
-@lru_cache(1_024)
-def _own_limits(targets: tuple[Target, ...]) -> tuple[_OwnLimit, ...]:
-    limits = []
-    for place, target in enumerate(targets):
-        if target.limit is None or target.unit is not Unit.USD or not is_callers_own(target.account):
-            continue
-        window = target.window
-        name = f'"{kind_of(target.account)}-{window.period}"'
-        policy = f'{name};q={target.limit // _NANOS_PER_MICRO};qu="usd-micros"'
-        if length_s := counted_s(window):
-            policy += f";w={length_s}"
-        limits.append(_OwnLimit(place, name, policy, target.limit, window.ends_ms))
-    return tuple(limits)
 
 
 async def send_refusal(api: Api, refusal: Refusal, send: Send, *, headers: Headers) -> None:

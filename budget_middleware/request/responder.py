@@ -26,8 +26,9 @@ from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.clamping import affordable_tokens
 from budget_middleware.request.exchange import Exchange
+from budget_middleware.request.limit_headers import rate_limit_headers
 from budget_middleware.request.nesting import LedgerMark
-from budget_middleware.request.refusals import budget_headers, rate_limit_headers, retry_headers, send_refusal
+from budget_middleware.request.refusals import budget_headers, retry_headers, send_refusal
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.routing import Route, RouteKind, is_call
 from budget_middleware.setting_types import Mode
@@ -125,13 +126,14 @@ class BudgetResponder:
     async def _refuse(self, api: Api, refused: Refused, send: Send) -> None:
         context = refused.hold.context if refused.hold is not None else None
         self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
-        headers = retry_headers(refused.refusal.reason, call_s=self._call_times.mean_s)
+        refusal = refused.refusal
+        headers = retry_headers(refusal.reason, call_s=self._call_times.mean_s, retry_after_s=refusal.retry_after_s)
         if self._settings.headers and refused.hold is not None:
             headers += budget_headers(refused.hold.id, estimate_nanos=refused.hold.asked.usd)
         if self._settings.headers and refused.rejection is not None:
-            headers += rate_limit_headers(
-                (refused.rejection.target,), [refused.rejection.balance], now_ms=self._ledger.store_time_ms()
-            )
+            target, balance, _ = refused.rejection
+            now_ms = self._ledger.store_time_ms()
+            headers += rate_limit_headers((target,), [balance], now_ms=now_ms, api=api.name)
         await send_refusal(api, refused.refusal, send, headers=headers)
 
 

@@ -20,13 +20,14 @@ from budget_middleware.core.learning import answer_seen
 from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.background import book_response
 from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.nesting import InnerAnswer
+from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Topic
 from budget_middleware.telemetry import names
@@ -44,7 +45,7 @@ class Settlement:
     """
 
     def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
-        self.handle = BudgetHandle(admitted.hold.id, ledger.prices)
+        self.handle = BudgetHandle(admitted.hold.id, ledger.prices, tokens_counted=ledger.tokens_counted)
         self.bill = Bill(admitted.quote, ledger.prices)
         self.status = 0
         self.inner: InnerAnswer | None = None
@@ -65,14 +66,16 @@ class Settlement:
 
     def _growth(self) -> Growth | None:
         """What the ledger grows the hold by; None where it does not grow, or nothing is held in the store."""
-        quote, handle, seen = self._admitted.quote, self.handle, self._seen
+        quote, handle, seen, hold = self._admitted.quote, self.handle, self._seen, self._admitted.hold
         if quote.growth is None or self._admitted.is_unprotected:
             return None
         return Growth(
             quote.growth,
-            held_nanos=self._admitted.hold.asked.usd,
+            held_nanos=hold.asked.usd,
+            held_tokens=hold.asked.tokens if hold.counts_more_than_money and hold.counts(Unit.TOKENS) else None,
             model=quote.metric_model,
             added_nanos=lambda: handle.added_nanos,
+            added_tokens=lambda: handle.added_tokens,
             shown_tokens=lambda: seen.output_tokens,
         )
 
@@ -118,11 +121,26 @@ class Settlement:
             self._report_unpriced()
         # The ledger asks for entries where somebody records a span, which is not known yet.
         reason = f"{charge.reason}, {self._why_stopped}" if self._why_stopped else charge.reason
-        if charge.is_release:
+        if charge.is_release and not self._was_a_request(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
-        bill = self.bill.packed(charge, added_nanos=added_nanos)
-        actual = Amounts(usd=charge.nanos)
+        bill = "" if charge.is_release else self.bill.packed(charge, added_nanos=added_nanos)
+        actual = self._booked(charge) if hold.counts_more_than_money else Amounts(usd=charge.nanos)
         return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
+
+    def _was_a_request(self, charge: Charge) -> bool:
+        """Whether a call that has cost nothing counts as a request all the same, where requests are counted.
+
+        What failed has kept the app busy. Whom the app does not know or does not let in is not one of those whose
+        account the request names, and what another guard books it counts as well.
+        """
+        if self.status in AUTHENTICATION_STATUSES or charge.is_booked_elsewhere:
+            return False
+        return self._admitted.hold.counts(Unit.REQUESTS)
+
+    def _booked(self, charge: Charge) -> Amounts:
+        """What is booked, in all units that are counted."""
+        tokens = self.bill.tokens(charge, self._seen, self._ledger.tokens_counted) + self.handle.added_tokens
+        return self._admitted.hold.counted(Amounts(usd=charge.nanos, tokens=tokens, requests=1))
 
     def _learn(self) -> None:
         """Learn from a complete answer that reported its usage. One from a cache was never generated for this call."""

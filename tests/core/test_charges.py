@@ -4,6 +4,7 @@ import pytest
 
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, OnExpire, charge_of, expiry_charge
 from budget_middleware.core.outcome import Outcome
+from budget_middleware.core.units import NOTHING, Amounts
 
 INPUT, SEEN, ESTIMATE, ACTUAL = 5, 17, 65, 29
 
@@ -110,11 +111,17 @@ def test_what_cannot_be_read_is_booked_as_estimated():
 
 
 @pytest.mark.parametrize(
-    ("policy", "charge"), [(OnExpire.RELEASE, 0), (OnExpire.INPUT, INPUT), (OnExpire.ESTIMATE, ESTIMATE)]
+    ("policy", "charge"),
+    [
+        (OnExpire.RELEASE, NOTHING),
+        (OnExpire.INPUT, Amounts(INPUT, tokens=50, requests=1)),
+        (OnExpire.ESTIMATE, Amounts(ESTIMATE, tokens=650, requests=1)),
+    ],
 )
 def test_expiry(policy, charge):
-    assert expiry_charge(policy, input_nanos=INPUT, estimate_nanos=ESTIMATE) == charge
+    of_input = Amounts(INPUT, tokens=50, requests=1)
+    assert expiry_charge(policy, of_input=of_input, estimate=Amounts(ESTIMATE, tokens=650, requests=1)) == charge
 
 
 def test_an_expiry_never_charges_more_than_was_held():
-    assert expiry_charge(OnExpire.INPUT, input_nanos=7, estimate_nanos=5) == 5
+    assert expiry_charge(OnExpire.INPUT, of_input=Amounts(7, 1), estimate=Amounts(5, 2)) == Amounts(5, 1)

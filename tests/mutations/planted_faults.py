@@ -1114,8 +1114,8 @@ FAULTS = (
     Fault(
         "a lease that runs out books a spread",
         "request/admission.py",
-        "estimate_nanos=quote.expected_nanos)",
-        "estimate_nanos=quote.estimate_nanos)",
+        "estimate = Amounts(quote.expected_nanos, quote.mean_tokens",
+        "estimate = Amounts(quote.estimate_nanos, quote.mean_tokens",
     ),
     Fault(
         "a learnt estimate passes the maximum that is asked for",
@@ -1813,8 +1813,8 @@ FAULTS = (
     Fault(
         "a request is clamped to what is left of the loosest limit",
         "request/clamping.py",
-        "_output_tokens(tier, quote, min(left))",
-        "_output_tokens(tier, quote, max(left))",
+        "left[target.unit] = min(of_target, left",
+        "left[target.unit] = max(of_target, left",
     ),
     Fault(
         "a smaller maximum is raised to what is left",

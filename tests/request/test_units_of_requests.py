@@ -1,0 +1,294 @@
+"""What requests ask for and book where tokens, requests or requests in flight are limited."""
+
+import asyncio
+
+import pytest
+
+from budget_middleware.core.model import Answer, Op, Reserve, Status
+from budget_middleware.core.units import NOTHING, Amounts, Unit
+from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import Gate, ScriptedApp, Step, call, chunk, client_gone, event, json_answer, start
+from tests.request.bench import Bench
+from tests.request.wire import DONE, KEY, LAST, STREAM_START, ask, bearer, completion, delta, usage, usage_event
+from tests.stores.verbs import whole_journal
+
+ALL = "key=2inflight; key=3requests/total; key=5000tokens/total; key=1/month"
+
+LONG = ask(600, messages=[{"role": "user", "content": "x" * (200 - 15)}])
+"""Fifty tokens of input, and at most 600 of output."""
+
+
+async def figures(bench: Bench) -> dict[str, tuple[int, int]]:
+    """Spent and reserved of each unit that is not 0; of money in tokens of the model `plain`."""
+    shown = {}
+    for view in await bench.reader.counters():
+        worth = 1_000_000 if view.counter.unit is Unit.USD else 1
+        shown[str(view.counter.unit)] = view.balance.spent // worth, view.balance.reserved // worth
+    return shown
+
+
+def used(output_tokens: int, input_tokens: int, **details: object):
+    return json_answer(
+        {"choices": [{"message": {"content": "x"}}], "usage": usage(output_tokens, input_tokens, **details)}
+    )
+
+
+async def test_each_unit_is_held_and_booked(bench: Bench):
+    gate = Gate()
+    guard = bench.guard(ScriptedApp(gate, *used(100, 40)), limits=ALL)
+    playing = asyncio.create_task(call(guard, LONG, headers=bearer()))
+    await gate.reached()
+    assert await figures(bench) == {"usd": (0, 600), "tokens": (0, 650), "requests": (0, 1), "inflight": (0, 1)}
+    gate.open()
+    await playing
+    assert await figures(bench) == {"usd": (100, 0), "tokens": (140, 0), "requests": (1, 0)}
+
+
+async def test_money_alone_is_asked_for_where_it_alone_is_counted(memory: Bench):
+    guard = memory.guard(ScriptedApp(*used(100, 40)))
+    sent: list[Reserve] = []
+    store = memory.store_of(guard)
+    reserve = store.reserve
+
+    async def noted(verb: Reserve) -> Answer:
+        sent.append(verb)
+        answer: Answer = await reserve(verb)
+        return answer
+
+    store.reserve = noted  # type: ignore[attr-defined]
+    played = await call(guard, LONG, headers=bearer())
+    assert [(verb.asked, verb.expiry_charge) for verb in sent] == [(Amounts(usd=600_000_000), NOTHING)]
+    kept = await memory.reader.reservation(played.headers["x-budget-reservation-id"])
+    assert kept is not None
+    assert kept.actual == Amounts(usd=100_000_000)
+
+
+@pytest.mark.parametrize(("counted", "tokens"), [("all", 140), ("uncached", 110)])
+async def test_cached_input_counts_as_the_setting_says(memory: Bench, counted: str, tokens: int):
+    answer = used(
+        100, 40, prompt_tokens_details={"cached_tokens": 30}, completion_tokens_details={"reasoning_tokens": 60}
+    )
+    await call(memory.guard(ScriptedApp(*answer), limits=ALL, tokens=counted), LONG, headers=bearer())
+    assert (await figures(memory))["tokens"] == (tokens, 0)
+
+
+async def test_an_answer_without_usage_books_the_tokens_that_were_expected(memory: Bench):
+    await call(memory.guard(ScriptedApp(*json_answer({"what": "is this"})), limits=ALL), LONG, headers=bearer())
+    assert await figures(memory) == {"usd": (600, 0), "tokens": (650, 0), "requests": (1, 0)}
+
+
+async def test_an_answer_that_was_read_books_what_was_read(memory: Bench):
+    answer = json_answer({"choices": [{"message": {"content": "x" * 400}}]})
+    await call(memory.guard(ScriptedApp(*answer), limits=ALL), LONG, headers=bearer())
+    assert await figures(memory) == {"usd": (100, 0), "tokens": (150, 0), "requests": (1, 0)}
+
+
+@pytest.mark.parametrize(("on_abort", "tokens"), [("partial", 70), ("input", 50), ("full", 650)])
+async def test_a_broken_off_answer_books_its_tokens_by_the_abort_rule(memory: Bench, on_abort: str, tokens: int):
+    app = ScriptedApp(STREAM_START, *[event(delta())] * 20, client_gone)
+    guard = memory.guard(app, limits=ALL, on_abort=on_abort)
+    await call(guard, {**LONG, "stream": True}, headers=bearer(), leaves_after=21)
+    assert (await figures(memory))["tokens"] == (tokens, 0)
+    assert (await figures(memory))["requests"] == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "answer", [json_answer({"error": "no"}, status=503), [ConnectionError("no")]], ids=["503", "raises"]
+)
+async def test_a_call_that_failed_for_nothing_was_a_request(memory: Bench, answer: list[Step]):
+    await call(memory.guard(ScriptedApp(*answer), limits=ALL), LONG, headers=bearer())
+    assert await figures(memory) == {"requests": (1, 0)}
+    assert [entry.status for entry in await whole_journal(memory.reader)][-1] is Status.FINALIZED
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_whom_the_app_does_not_let_in_has_made_no_request(memory: Bench, status: int):
+    await call(memory.guard(ScriptedApp(*json_answer({}, status=status)), limits=ALL), LONG, headers=bearer())
+    assert await figures(memory) == {}
+
+
+async def test_without_a_limit_of_requests_a_failure_is_given_back(memory: Bench):
+    await call(
+        memory.guard(ScriptedApp(*json_answer({}, status=503)), limits="key=5000tokens/total; key=1/month"),
+        LONG,
+        headers=bearer(),
+    )
+    assert [entry.op for entry in await whole_journal(memory.reader)] == [Op.RESERVE] * 2 + [Op.RELEASE] * 2
+
+
+async def test_a_limit_of_requests_refuses_the_next(bench: Bench):
+    guard = bench.guard(ScriptedApp(*completion(10)), limits="key=2requests/total")
+    statuses = [(await call(guard, ask(20), headers=bearer())).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+
+
+async def test_a_limit_of_tokens_holds_what_may_come(bench: Bench):
+    guard = bench.guard(ScriptedApp(*completion(10)), limits="key=700tokens/total; key=1/month")
+    assert (await call(guard, {**LONG, "max_tokens": 651}, headers=bearer())).status == 429
+    assert (await call(guard, {**LONG, "max_tokens": 650}, headers=bearer())).status == 200
+
+
+async def test_at_worst_every_byte_is_a_token(memory: Bench):
+    settings = {"limits": "key=790tokens/total", "estimate": "worst"}
+    assert (await call(memory.guard(ScriptedApp(*completion(10)), **settings), LONG, headers=bearer())).status == 429
+    settings["limits"] = "key=900tokens/total"
+    assert (await call(memory.guard(ScriptedApp(*completion(10)), **settings), LONG, headers=bearer())).status == 200
+
+
+async def test_a_free_model_is_limited_by_its_tokens_and_requests(memory: Bench):
+    guard = memory.guard(ScriptedApp(*used(100, 40)), limits="key=1requests/total; key=700tokens/total; key=0/month")
+    assert (await call(guard, ask(600, model="gift"), headers=bearer())).status == 200
+    assert (await call(guard, ask(600, model="gift"), headers=bearer())).status == 429
+    assert await figures(memory) == {"tokens": (140, 0), "requests": (1, 0)}
+
+
+@pytest.mark.parametrize(
+    ("limit", "booked"),
+    [("650tokens/total", {"tokens": (140, 0)}), ("9requests/total", {"requests": (1, 0)}), ("9inflight", {})],
+    ids=["tokens", "requests", "inflight"],
+)
+async def test_a_limit_without_money_needs_no_price(memory: Bench, limit: str, booked: object):
+    unpriced = {**LONG, "model": "nobody-knows"}
+    guard = memory.guard(ScriptedApp(*used(100, 40)), limits=f"key={limit}")
+    assert (await call(guard, unpriced, headers=bearer())).status == 200
+    assert await figures(memory) == booked
+    with_money = memory.guard(ScriptedApp(*used(100, 40)), limits=f"key={limit}; key=1/month")
+    assert (await call(with_money, unpriced, headers=bearer())).status in (400, 429)
+
+
+async def test_a_stream_holds_more_tokens_as_it_grows(bench: Bench):
+    goes_on, has_grown = Gate(), asyncio.Event()
+    app = ScriptedApp(STREAM_START, *[event(delta("x"))] * 101, goes_on, event(usage_event(150, 50)), DONE, LAST)
+    guard = bench.guard(app, limits=ALL, estimate="learned", estimate_spread="0", default_output_tokens="100")
+
+    async def note() -> None:
+        has_grown.set()
+
+    bench.store_of(guard).after["grow"] = note
+    playing = asyncio.create_task(call(guard, {**LONG, "stream": True}, headers=bearer()))
+    await goes_on.reached()
+    await has_grown.wait()
+    assert await figures(bench) == {"usd": (0, 200), "tokens": (0, 250), "requests": (0, 1), "inflight": (0, 1)}
+    goes_on.open()
+    await playing
+    assert (await figures(bench))["tokens"] == (200, 0)
+
+
+async def test_a_free_stream_grows_by_its_tokens_where_they_are_counted(memory: Bench):
+    goes_on, has_grown = Gate(), asyncio.Event()
+    app = ScriptedApp(STREAM_START, *[event(delta("x"))] * 101, goes_on, event(usage_event(150, 50)), DONE, LAST)
+    settings = {"estimate": "learned", "estimate_spread": "0", "default_output_tokens": "100"}
+    guard = memory.guard(app, limits="key=5000tokens/total; key=1/month", **settings)
+
+    async def note() -> None:
+        has_grown.set()
+
+    memory.store_of(guard).after["grow"] = note
+    playing = asyncio.create_task(call(guard, {**LONG, "model": "gift", "stream": True}, headers=bearer()))
+    await goes_on.reached()
+    await has_grown.wait()
+    assert await figures(memory) == {"tokens": (0, 250)}
+    goes_on.open()
+    await playing
+
+
+async def test_a_stream_is_stopped_at_a_limit_of_tokens(memory: Bench):
+    app = ScriptedApp(STREAM_START, *[event(delta("x"))] * 500, event(usage_event(500)), DONE, LAST)
+    settings = {"estimate": "learned", "estimate_spread": "0", "default_output_tokens": "100", "on_limit": "stop"}
+    guard = memory.guard(app, limits="key=170tokens/total; key=1/month", **settings)
+    played = await call(guard, {**LONG, "stream": True}, headers=bearer())
+    assert b"budget_exhausted" in played.body
+    assert (await figures(memory))["tokens"] == (151, 0)
+
+
+async def test_a_limit_of_tokens_clamps_the_output(memory: Bench):
+    app = ScriptedApp(*used(100, 40))
+    settings = {"clamp": "on", "estimate": "learned", "estimate_spread": "0", "default_output_tokens": "100"}
+    await call(
+        memory.guard(app, limits="key=700tokens/total; key=1/month", **settings),
+        {**LONG, "max_tokens": 900},
+        headers=bearer(),
+    )
+    assert b'"max_tokens":650' in app.bodies[0].replace(b" ", b"")
+
+
+@pytest.mark.parametrize(
+    ("on_expire", "charged"),
+    [
+        ("release", {}),
+        ("input", {"tokens": (50, 0), "requests": (1, 0)}),
+        ("estimate", {"usd": (600, 0), "tokens": (650, 0), "requests": (1, 0)}),
+    ],
+)
+async def test_an_expired_hold_is_charged_in_every_unit(bench: Bench, on_expire: str, charged):
+    gate = Gate()
+    guard = bench.guard(ScriptedApp(gate, *used(100, 40)), limits=ALL, on_expire=on_expire)
+    playing = asyncio.create_task(call(guard, LONG, headers=bearer()))
+    await gate.reached()
+    bench.clock.advance(s=61)
+    await bench.reader.sweep(at_most=10)
+    assert await figures(bench) == charged
+    gate.open()
+    await playing
+    # Its late ending takes the place of the charge.
+    assert await figures(bench) == {"usd": (100, 0), "tokens": (140, 0), "requests": (1, 0)}
+
+
+async def test_while_the_store_is_away_each_unit_is_counted_here(memory: Bench):
+    guard = memory.guard(ScriptedApp(*used(100, 40)), limits=ALL, store_timeout_s="0.2")
+    await call(guard, LONG, headers=bearer())
+
+    async def away() -> None:
+        raise StoreUnavailable("it is away")
+
+    store = memory.store_of(guard)
+    store.before = {"reserve": away, "finalize": away}
+    assert [(await call(guard, LONG, headers=bearer())).status for _ in range(3)] == [200, 200, 429]
+    store.before = {}
+    await memory.settle()
+    assert await figures(memory) == {"usd": (300, 0), "tokens": (420, 0), "requests": (3, 0)}
+
+
+async def test_what_the_app_adds_counts_in_tokens_too(memory: Bench):
+
+    async def app(scope, receive, send):
+        scope["state"]["budget"].add_usage("plain", input_tokens=7, output_tokens=3)
+        await ScriptedApp(*used(100, 40))(scope, receive, send)
+
+    await call(memory.guard(app, limits=ALL), LONG, headers=bearer())
+    assert await figures(memory) == {"usd": (103, 0), "tokens": (150, 0), "requests": (1, 0)}
+
+
+async def test_a_job_is_one_request_and_in_flight(memory: Bench):
+    ledger = memory.guard(
+        ScriptedApp(), limits="key=1inflight; key=3requests/total; key=5000tokens/total; key=1/month"
+    ).ledger
+    accounts = {"key": KEY.removeprefix("key:")}
+    async with ledger.reservation(accounts, estimate_usd="0.10", estimate_tokens=300) as job:
+        assert await figures(memory) == {"usd": (0, 100), "tokens": (0, 300), "requests": (0, 1), "inflight": (0, 1)}
+        job.add_usage("plain", input_tokens=7, output_tokens=3)
+    await memory.settle()
+    assert await figures(memory) == {"usd": (3, 0), "tokens": (10, 0), "requests": (1, 0)}
+    with pytest.raises(ValueError, match="whole number"):
+        async with ledger.reservation(accounts, estimate_usd="0.10", estimate_tokens=-1):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "tokens"),
+    [("dear-image", {"prompt": "x" * 40, "n": 1}, 10), ("image-by-token", {"prompt": "x" * 40, "quality": "low"}, 418)],
+)
+async def test_images_count_tokens_where_they_have_some(memory: Bench, tmp_path, model, body, tokens):
+    prices = tmp_path / "images.toml"
+    prices.write_text(
+        "[models.dear-image]\ninput = 0\noutput = 0\nimage = 0.01\n"
+        "[models.image-by-token]\ninput = 1\noutput = 1\noutput_image = 10\n"
+    )
+    request = {"body": {"model": model, **body}, "headers": bearer(), "path": "/v1/images/generations"}
+    statuses = []
+    for limit in (tokens, tokens - 1):
+        settings = {"limits": f"key={limit}tokens/total", "prices": str(prices)}
+        guard = memory.guard(ScriptedApp(start(), chunk(b"{}", is_last=True)), store=MemoryStore(), **settings)
+        statuses.append((await call(guard, **request)).status)
+    assert statuses == [200, 429]
