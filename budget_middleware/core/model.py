@@ -9,12 +9,13 @@ Nobody changes a value once it is made. Those that every request makes are not f
 names, since a frozen class takes several times as long to fill.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from budget_middleware.core.fast_enum import FastStrEnum
+from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.units import NOTHING, PLACES, Amounts, Unit
 from budget_middleware.core.windows import ROLLING_BUCKETS, Period, Window, is_rolling
 
@@ -129,6 +130,9 @@ class Counter(NamedTuple):
         return f"{account}|{period}|{window}" if unit is Unit.USD else f"{account}|{period}|{window}|{unit}"
 
 
+LONGER_AT_MOST = 2
+"""No window lasts more than so many times as long as the one before: 31 days after 28, an hour after half of one."""
+
 SERIES = "rolling"
 """Stands for the window of a series: all buckets of a rolling period."""
 
@@ -138,19 +142,32 @@ def series_of(counter: Counter) -> Counter:
     return counter._replace(window=SERIES) if is_rolling(counter.period) else counter
 
 
+class Carry(NamedTuple):
+    """A limit grows by so many percent of what the ``previous`` window (an id) has left of an ``amount``."""
+
+    percent: int
+    amount: int
+    previous: str
+
+    def carried(self, spent: int) -> int:
+        """What is carried over of a window in which so much was spent; rounded down."""
+        return self.percent * max(0, self.amount - spent) // 100
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A counter that a verb books on, with the limit (in its unit, None: no limit) that binds it.
 
     ``place`` is where its figure stands in ``Amounts``. ``series`` is the counter itself; of a bucket of a rolling
     period it stands for all of them: the limit is compared with their sum, and a lease that is over on any may be in
-    the way on each.
+    the way on each. With ``carry`` only the store knows the limit that binds, see `bound`.
     """
 
     account: str
     window: Window
     limit: int | None = None
     unit: Unit = Unit.USD
+    carry: Carry | None = None
     counter: Counter = field(init=False, repr=False, compare=False)
     series: Counter = field(init=False, repr=False, compare=False)
     place: int = field(init=False, repr=False, compare=False)
@@ -160,13 +177,25 @@ class Target:
         object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id, self.unit))
         object.__setattr__(self, "series", series_of(self.counter))
         object.__setattr__(self, "place", PLACES[self.unit])
-        object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit, self.unit)))
+        object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit, self.unit, self.carry)))
 
     @property
     def counts_until_ms(self) -> int:
-        """When no limit looks at it any more: its window is over, and for a bucket all that may still count it."""
+        """When no limit looks at it any more: its window is over, and each that may still count it."""
         _, _, starts_ms, ends_ms = self.window
-        return ends_ms + ROLLING_BUCKETS * (ends_ms - starts_ms) if self.series is not self.counter else ends_ms
+        more = ROLLING_BUCKETS if self.series is not self.counter else LONGER_AT_MOST if self.carry else 0
+        return ends_ms + more * (ends_ms - starts_ms)
+
+    def bound_by(self, limit: int) -> "Target":
+        """The same counter under the limit that binds it, whatever was carried over."""
+        return Target(self.account, self.window, limit, self.unit)
+
+    def bound(self, spent_of: Callable[[Counter], int]) -> "Target":
+        """Under its limit and what is carried over of the window before, by what that has spent."""
+        if self.carry is None or self.limit is None:
+            return self
+        spent = spent_of(self.counter._replace(window=self.carry.previous))
+        return self.bound_by(min(self.limit + self.carry.carried(spent), MAX_NANOS))
 
     # Made once: what follows from a request's targets is looked up by them, several times a request.
     def __hash__(self) -> int:

@@ -111,11 +111,13 @@ def reserve(
     limits_version: int,
     leases_due: bool,
     now_ms: int,
+    bound: Sequence[Target] = (),
 ) -> Decision:
     """Hold what is asked on all targets or on none. CounterFull where none may be held.
 
     ``known`` has been expired already if its lease is over; ``balances`` are those of the targets, in their order,
-    after the due leases of these counters that one call may expire; ``leases_due`` says that some are left.
+    after the due leases of these counters that one call may expire; ``leases_due`` says that some are left. ``bound``
+    are the targets under the limits that bind now, where those are not their own: what is carried over is in them.
     """
     if known is not None:
         return Decision(Status.DUPLICATE if _same_arguments(known, verb) else Status.CONFLICT)
@@ -123,7 +125,7 @@ def reserve(
         return Decision(Status.STALE_WINDOW)
     if verb.limits_version != limits_version:
         return Decision(Status.STALE_LIMITS)
-    rejection = find_rejection(verb.targets, balances, asked=verb.asked)
+    rejection = find_rejection(bound or verb.targets, balances, asked=verb.asked)
     if rejection is not None and rejection.is_held and leases_due:
         return Decision(Status.LEASES_DUE)
     if rejection is not None and verb.enforce:
@@ -276,7 +278,7 @@ def _over(
 
 @lru_cache(4_096)
 def _without_limits(targets: tuple[Target, ...]) -> tuple[Target, ...]:
-    return tuple([Target(target.account, target.window, None, target.unit) for target in targets])
+    return tuple([Target(target.account, target.window, None, target.unit, target.carry) for target in targets])
 
 
 def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
@@ -298,15 +300,24 @@ def _is_same_adjustment(known: Adjustment, targets: Sequence[Target], amount: Am
 
 
 def transfer(
-    known: Adjustment | None, verb: Transfer, *, balances: Sequence[Balance], leases_due: bool, now_ms: int
+    known: Adjustment | None,
+    verb: Transfer,
+    *,
+    balances: Sequence[Balance],
+    leases_due: bool,
+    now_ms: int,
+    bound: Sequence[Target] = (),
 ) -> Decision:
-    """Move what may be spent from some counters to others, once an id. ``balances`` are those of the sources."""
+    """Move what may be spent from some counters to others, once an id.
+
+    ``balances`` are those of the sources, and ``bound`` are the sources as of `reserve`.
+    """
     if known is not None:
         same = known.n_sources == len(verb.sources) and _is_same_adjustment(known, verb.targets, verb.amount)
         return Decision(Status.DUPLICATE if same else Status.CONFLICT)
     if not verb.any_window and _is_outside(verb.targets, now_ms):
         return Decision(Status.STALE_WINDOW)
-    rejection = find_rejection(verb.sources, balances, asked=verb.amount)
+    rejection = find_rejection(bound or verb.sources, balances, asked=verb.amount)
     if rejection is not None:
         is_freed_soon = rejection.is_held and leases_due
         return Decision(Status.LEASES_DUE) if is_freed_soon else Decision(Status.REJECTED, rejection=rejection)

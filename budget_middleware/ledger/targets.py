@@ -5,9 +5,9 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import Claim, increased
-from budget_middleware.core.model import Target
+from budget_middleware.core.model import Carry, Target
 from budget_middleware.core.modes import Watch, watches_of
-from budget_middleware.core.windows import Window, has_lapsed, window_at
+from budget_middleware.core.windows import Window, has_lapsed, previous_window, window_at
 
 KNOWN_MAX = 4_096
 
@@ -50,7 +50,7 @@ class TargetChooser:
         windows = [window_at(claim.period, time_ms=now_ms, timezone=self._timezone) for claim in claims]
         lapses = [each.until_ms for claim in claims for each in claim.all_increases]
         targets = tuple(
-            Target(claim.account, window, _limit(claim, window, now_ms), claim.unit)
+            Target(claim.account, window, _limit(claim, window, now_ms), claim.unit, self._carry(claim, window))
             for claim, window in zip(claims, windows, strict=True)
         )
         return Chosen(
@@ -59,6 +59,11 @@ class TargetChooser:
             max((*(window.starts_ms for window in windows), *(at for at in lapses if at <= now_ms)), default=now_ms),
             min((*(window.ends_ms for window in windows), *(at for at in lapses if at > now_ms)), default=now_ms),
         )
+
+    def _carry(self, claim: Claim, window: Window) -> Carry | None:
+        if not claim.carry or claim.limit is None:
+            return None
+        return Carry(claim.carry, claim.limit, previous_window(window, timezone=self._timezone).id)
 
 
 def _limit(claim: Claim, window: Window, now_ms: int) -> int | None:

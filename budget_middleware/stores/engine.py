@@ -50,10 +50,11 @@ class Engine:
             decision = transitions.reserve(
                 known,
                 verb,
-                balances=call.balances(verb.targets),
+                balances=call.counters.compared(verb.targets),
                 limits_version=call.meta.limits_version,
                 leases_due=call.leases_due(verb.targets),
                 now_ms=now_ms,
+                bound=call.counters.bound(verb.targets),
             )
         call.apply(Op.RESERVE, verb.id, decision)
         held = decision.becomes or known
@@ -92,7 +93,7 @@ class Engine:
         known = call.open(verb.id)
         targets = known.targets if known else ()
         with _refused_where_full():
-            decision = transitions.grow(known, verb, balances=call.balances(targets), now_ms=now_ms)
+            decision = transitions.grow(known, verb, balances=call.counters.compared(targets), now_ms=now_ms)
         call.apply(Op.GROW, verb.id, decision, reason=verb.reason)
         return call.answer(decision, verb.id, targets=targets)
 
@@ -120,9 +121,10 @@ class Engine:
         decision = transitions.transfer(
             self._tables.adjustment(verb.id),
             verb,
-            balances=call.balances(verb.sources),
+            balances=call.counters.compared(verb.sources),
             leases_due=call.leases_due(verb.sources),
             now_ms=now_ms,
+            bound=call.counters.bound(verb.sources),
         )
         if decision.status is Status.TRANSFERRED:
             made = Adjustment(verb.id, targets, verb.amount, n_sources=len(verb.sources))
@@ -136,7 +138,7 @@ class Engine:
         by_hand = self._tables.by_hand(counter)
         if by_hand.repaired_at_seq > verb.found_at_seq:
             return call.answer(Decision(Status.DUPLICATE), targets=(verb.target,))
-        balance = call.own_balance(counter)
+        balance = call.counters.own(counter)
         held = sum(reservation.held[verb.target.place] for reservation in self._tables.pending(counter))
         # The journal has led *spent*; a part of it that is more than the whole is not so.
         adjusted = min(by_hand.adjusted, balance.spent + verb.spent)

@@ -24,10 +24,9 @@ from budget_middleware.core.model import (
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.stores.base import FORGOTTEN_EARLY, SWEPT_PER_VERB, Retention
-from budget_middleware.stores.buckets import buckets_counted
+from budget_middleware.stores.counters_read import EMPTY, CountersRead
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
-_EMPTY = Balance()
 _UNTOUCHED = ByHand()
 
 
@@ -44,8 +43,7 @@ class EngineCall:
         self._now_ms = now_ms
         self._wants_entries = wants_entries
         self._entries: list[Entry] = []
-        # What this verb has read of counters, kept up with what it writes.
-        self._balances: dict[Counter, Balance | None] = {}
+        self.counters = CountersRead(tables, now_ms=now_ms)
         self.meta = tables.meta()
         self._seq_before = self.meta.seq
         if self.meta.forget_voided_ms and now_ms >= self.meta.forget_voided_ms:
@@ -114,11 +112,11 @@ class EngineCall:
 
     def _book(self, postings: Sequence[Posting]) -> tuple[int, ...]:
         """Change the counters; the four figures of each, as the journal has them."""
-        known = self._read([target.counter for target, _, _ in postings])
+        known = self.counters.read([target.counter for target, _, _ in postings])
         booked: dict[Counter, Balance] = {}
         figures: list[int] = []
         for target, spent_delta, reserved_delta in postings:
-            spent, reserved = known[target.counter] or _EMPTY
+            spent, reserved = known[target.counter] or EMPTY
             spent += spent_delta
             reserved += reserved_delta
             known[target.counter] = booked[target.counter] = Balance(spent, reserved)
@@ -136,11 +134,11 @@ class EngineCall:
 
         One that is back at nothing is dropped at once: random tokens must not leave a counter each.
         """
-        balances = self._read([target.counter for target in targets])
+        balances = self.counters.read([target.counter for target in targets])
         until_ms: dict[Counter, int] = {}
         for target in targets:
             counter, ends_ms = target.counter, target.counts_until_ms
-            if (balances[counter] or _EMPTY) == _EMPTY and self._shows_nothing(counter):
+            if (balances[counter] or EMPTY) == EMPTY and self._shows_nothing(counter):
                 balances[counter] = None
                 self._tables.drop_counter(counter)
             elif ends_ms < FOREVER_MS:
@@ -173,7 +171,7 @@ class EngineCall:
             entries=before.entries + (-self._tables.void(id_) if is_voided else count),
             forget_voided_ms=self._now_ms + self._retention.remember_ms if is_voided else before.forget_voided_ms,
         )
-        targets = tuple([target for target, _, _ in decision.postings])
+        targets = self.counters.bound(tuple([target for target, _, _ in decision.postings]))
         if decision.becomes is not None and targets == decision.becomes.targets:
             # Many steps have the same: a journal that shares them is smaller, and gives a full garbage collection less.
             targets = decision.becomes.targets
@@ -207,31 +205,6 @@ class EngineCall:
         if held:
             self._tables.add_to_totals([((unit, kind_of(account)), held[unit, account]) for unit, account in held])
 
-    def _read(self, counters: Sequence[Counter]) -> dict[Counter, Balance | None]:
-        """The balances of these counters, among others; None for one that is not there. Each is read once."""
-        balances = self._balances
-        if unread := [counter for counter in counters if counter not in balances]:
-            balances.update(zip(unread, self._tables.balances(unread), strict=True))
-        return balances
-
-    def balances(self, targets: Sequence[Target]) -> list[Balance]:
-        """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
-        found = self._read([target.counter for target in targets])
-        return [
-            found[target.counter] or _EMPTY if target.series is target.counter else self._sum(target.series)
-            for target in targets
-        ]
-
-    def own_balance(self, counter: Counter) -> Balance:
-        """What a counter itself shows."""
-        return self._read((counter,))[counter] or _EMPTY
-
-    def _sum(self, series: Counter) -> Balance:
-        counted = buckets_counted(series, self._now_ms)
-        balances = self._read(counted)
-        shown = [balances[bucket] or _EMPTY for bucket in counted]
-        return Balance(sum(spent for spent, _ in shown), sum(reserved for _, reserved in shown))
-
     def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
         return Answer(
             status=decision.status,
@@ -243,5 +216,5 @@ class EngineCall:
             rejection=decision.rejection,
             entries=tuple(self._entries),
             written=self.meta.seq - self._seq_before,
-            balances=tuple(self.balances(targets)) if targets else (),
+            balances=tuple(self.counters.compared(targets)) if targets else (),
         )

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from budget_middleware.core.model import OPS, Counter, Entry, Reservation, State, Status, Target
+from budget_middleware.core.model import OPS, Carry, Counter, Entry, Reservation, State, Status, Target
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.stores import previous_records
@@ -80,6 +80,8 @@ def pack_targets(targets: tuple[Target, ...]) -> str:
 
 def _packed_target(target: Target) -> str:
     window, limit = target.window, "" if target.limit is None else f" limit={target.limit}"
+    if carry := target.carry:
+        limit += f" carry={carry.percent} of={carry.amount} previous={carry.previous}"
     assert window.starts_ms % 1_000 == window.ends_ms % 1_000 == 0, "windows begin and end on whole seconds"
     return f"{target.counter.name} from={window.starts_ms // 1_000} to={window.ends_ms // 1_000}{limit}"
 
@@ -95,7 +97,8 @@ def _unpacked_target(line: str) -> Target:
     window = Window(
         counter.period, counter.window, starts_ms=1_000 * int(fields["from"]), ends_ms=1_000 * int(fields["to"])
     )
-    return Target(counter.account, window, _limit(fields), counter.unit)
+    carry = Carry(int(fields["carry"]), int(fields["of"]), fields["previous"]) if "carry" in fields else None
+    return Target(counter.account, window, _limit(fields), counter.unit, carry)
 
 
 def _fields(words: Iterable[str]) -> dict[str, str]:

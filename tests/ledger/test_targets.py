@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_middleware.core.limits import Claim
-from budget_middleware.core.model import Target
+from budget_middleware.core.limits import Claim, Increase
+from budget_middleware.core.model import Carry, Target
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.targets import KNOWN_MAX, TargetChooser
 
@@ -40,6 +40,17 @@ def test_a_changed_limit_is_another_claim():
     for limit_nanos in (5, 6, None):
         (target,) = chooser.targets((Claim("key:a", Period.HOUR, limit_nanos),), now_ms=START_MS)
         assert target.limit == limit_nanos
+
+
+def test_what_a_limit_carries_over_is_of_the_window_before():
+    """Of its amount, whatever it is increased by."""
+    now_ms = START_MS + 30 * HOUR_MS
+    increase = Increase(5, until_ms=now_ms + HOUR_MS)
+    claim = Claim("key:a", Period.DAY, 7, carry=50, increases=(increase,))
+    (target,) = TargetChooser(TOKYO).targets((claim,), now_ms=now_ms)
+    assert (target.window.id, target.limit, target.carry) == ("2025-11-26", 12, Carry(50, 7, "2025-11-25"))
+    (lifted,) = TargetChooser(TOKYO).targets((claim._replace(limit=None),), now_ms=now_ms)
+    assert (lifted.limit, lifted.carry) == (None, None)
 
 
 def test_hostile_names_do_not_pile_up():

@@ -411,7 +411,7 @@ FAULTS = (
     # Rolling limits.
     Fault(
         "a rolling limit counts a bucket too few",
-        "stores/buckets.py",
+        "stores/counters_read.py",
         "for window in (*buckets_before(current), current)",
         "for window in (*buckets_before(current)[1:], current)",
     ),
@@ -448,8 +448,8 @@ FAULTS = (
     Fault(
         "a bucket is forgotten while it counts",
         "core/model.py",
-        "return ends_ms + ROLLING_BUCKETS * (ends_ms - starts_ms) if",
-        "return ends_ms if",
+        "more = ROLLING_BUCKETS if",
+        "more = 0 if",
     ),
     Fault(
         "a bucket is forgotten while it counts in Lua",
@@ -463,12 +463,61 @@ FAULTS = (
         "  if target.series then forget_series(target.series) end\n",
         "",
     ),
+    # What is carried over.
+    Fault(
+        "all is carried over",
+        "core/model.py",
+        "self.percent * max(0, self.amount - spent) // 100",
+        "max(0, self.amount - spent)",
+    ),
+    Fault(
+        "what was overspent is carried over",
+        "core/model.py",
+        "max(0, self.amount - spent)",
+        "(self.amount - spent)",
+    ),
+    Fault(
+        "what was overspent is carried over in Lua",
+        "stores/lua/_counters.lua",
+        "math.max(0, target.of - target.previous.numbers.spent)",
+        "target.of - target.previous.numbers.spent",
+    ),
+    Fault(
+        "what is carried over is not in the journal in Lua",
+        "stores/lua/_counters.lua",
+        "      target.line = target.name .. ' limit=' .. whole(target.limit)\n",
+        "",
+    ),
+    Fault(
+        "what is carried over is not in the journal",
+        "stores/engine_call.py",
+        "targets = self.counters.bound(tuple([target for target, _, _ in decision.postings]))",
+        "targets = tuple([target for target, _, _ in decision.postings])",
+    ),
+    Fault(
+        "what is carried over is that of the call before in Lua",
+        "stores/lua/_counters.lua",
+        "      load_counter(target.previous)\n",
+        "      if not target.previous.as_of then load_counter(target.previous) end\n",
+    ),
+    Fault(
+        "a late booking counts only in the next call",
+        "stores/lua/_counters.lua",
+        "  if targets.are_carried then carry_over(targets) end\n",
+        "  if targets.are_carried then carry_over(targets); targets.are_carried = false end\n",
+    ),
+    Fault(
+        "the window before is forgotten while it counts in Lua",
+        "stores/lua/_targets.lua",
+        "target.counts_until = ends + LONGER_AT_MOST * (to - from) * 1000",
+        "target.counts_until = ends",
+    ),
     # Transfers.
     Fault(
         "a transfer gives what is not there",
         "stores/lua/transfer.lua",
-        "  if worst then\n",
-        "  if worst and worst.is_spent then\n",
+        "  if worst then return answer",
+        "  if worst and worst.is_spent then return answer",
     ),
     Fault(
         "a transfer takes and gives nothing",
@@ -655,8 +704,8 @@ FAULTS = (
     Fault(
         "a counter is forgotten while it is held on",
         "stores/lua/_counters.lua",
-        "  if (lasts > target.counts_until or is_endless or not counter.is_there)",
-        "  if (is_endless or not counter.is_there)",
+        "  if (lasts > target.counts_until or may_be_short)",
+        "  if may_be_short",
     ),
     Fault(
         "a repair does what another did",
@@ -1314,8 +1363,8 @@ FAULTS = (
     Fault(
         "figures of a call are those of the call before it",
         "stores/lua/_counters.lua",
-        "    if counter.as_of ~= this_call then\n",
-        "    if not counter.as_of then\n",
+        "  if counter.as_of == this_call then return end\n",
+        "  if counter.as_of then return end\n",
     ),
     Fault(
         "a counter that many verbs of a call change is written as the first left it",

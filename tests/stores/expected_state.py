@@ -190,13 +190,21 @@ class Auditor:
             if target.limit is None or estimate == 0:
                 continue
             balance = self.compared(target.counter, now_ms)
-            room = target.limit - balance.spent
+            room = target.limit + self._carried(target) - balance.spent
             shortfall = estimate + balance.reserved - room
             if shortfall > 0:
                 over.setdefault(target.counter.unit, []).append(shortfall)
             if estimate > room:
                 spent_over.setdefault(target.counter.unit, []).append(shortfall)
         return over, spent_over
+
+    def _carried(self, target: Target) -> int:
+        """What the limit has besides, of what its window before has not used."""
+        if target.carry is None:
+            return 0
+        percent, amount, window = target.carry
+        left = amount - self.balance(target.counter._replace(window=window)).spent
+        return int(percent * left / 100) if left > 0 else 0
 
     def _is_due_on(self, targets: Iterable[Target], now_ms: int) -> bool:
         series = {_series(target.counter) for target in targets}

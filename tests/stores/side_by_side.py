@@ -7,9 +7,9 @@ from uuid import uuid4
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from budget_middleware.core.model import Answer, Balance, Counter, Entry, Target
+from budget_middleware.core.model import Answer, Balance, Carry, Counter, Entry, Target
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Period, window_at
+from budget_middleware.core.windows import Period, previous_window, window_at
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
@@ -22,6 +22,7 @@ T = TypeVar("T")
 Place = tuple[str, Period, Unit]
 """A counter without its window."""
 
+CARRIED = 3
 REMEMBER_MS = 10**10
 RETENTION = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_MS)
 
@@ -62,10 +63,15 @@ class SideBySide(RuleBasedStateMachine):
 
     def targets(self, places: list[Place], limit: int | None, hours_off: int = 0) -> tuple[Target, ...]:
         at_ms = self.clock.now_ms + hours_off * HOUR_MS
-        return tuple(
-            Target(account, window_at(period, time_ms=at_ms, timezone=UTC), limit, unit)
-            for account, period, unit in places
-        )
+        return tuple(self._target(place, limit, at_ms) for place in places)
+
+    def _target(self, place: Place, limit: int | None, at_ms: int) -> Target:
+        """The tight limit of an hour carries over."""
+        account, period, unit = place
+        window = window_at(period, time_ms=at_ms, timezone=UTC)
+        carries = period is Period.HOUR and limit == CARRIED
+        carry = Carry(70, CARRIED, previous_window(window, timezone=UTC).id) if carries else None
+        return Target(account, window, limit, unit, carry)
 
     def play(self, verb: Verb, *, is_reply_lost: bool) -> None:
         self.sent.append(verb)

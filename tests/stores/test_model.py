@@ -33,7 +33,7 @@ from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand
-from tests.stores.side_by_side import REMEMBER_MS, SideBySide
+from tests.stores.side_by_side import CARRIED, REMEMBER_MS, SideBySide
 from tests.stores.verbs import UTC
 
 # Without it most endings would meet ids that nobody has reserved.
@@ -77,7 +77,7 @@ places = st.lists(
 sides = st.permutations([("key:a", Period.HOUR), ("team:b", Period.HOUR), ("key:a", Period.DAY)]).map(
     lambda drawn: drawn[:2]
 )
-limits = st.sampled_from([5, 5, 5, 3, None])
+limits = st.sampled_from([5, 5, 5, CARRIED, CARRIED, None])
 hours_off = st.sampled_from([0] * 8 + [-1, -1, 1])
 reserves = st.fixed_dictionaries(
     {

@@ -12,23 +12,42 @@ end
 
 local load_series
 
--- Reads and checks the counters of targets, so that no later write fails half way.
-local function load_counters(targets)
-  if targets.as_of == this_call then return end
+local function load_counter(counter)
+  if counter.as_of == this_call then return end
+  local figures, numbers = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired'), counter.numbers
+  set_figure(counter, numbers, 'spent', figures[1] or '0')
+  set_figure(counter, numbers, 'reserved', figures[2] or '0')
+  set_figure(counter, numbers, 'adjusted', figures[3] or '0')
+  counter.repaired, counter.is_there = figures[4], figures[1] or figures[2] or figures[3] or figures[4]
+  counter.as_of, counter.adjusted_in_store = this_call, counter.adjusted
+  counter.is_changed, counter.lasts_until = false, false
+end
+
+-- What is carried over is added to the limits, by what the windows before have spent now. Percents of hundreds and of the rest
+-- apart: a Lua number would round their product.
+local function carry_over(targets)
   for at = 1, #targets do
-    local counter = targets[at].counter
-    if counter.as_of ~= this_call then
-      local figures, numbers = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired'), counter.numbers
-      set_figure(counter, numbers, 'spent', figures[1] or '0')
-      set_figure(counter, numbers, 'reserved', figures[2] or '0')
-      set_figure(counter, numbers, 'adjusted', figures[3] or '0')
-      counter.repaired, counter.is_there = figures[4], figures[1] or figures[2] or figures[3] or figures[4]
-      counter.as_of, counter.adjusted_in_store = this_call, counter.adjusted
-      counter.is_changed, counter.lasts_until = false, false
+    local target = targets[at]
+    if target.previous then
+      load_counter(target.previous)
+      local left = math.max(0, target.of - target.previous.numbers.spent)
+      local hundreds = math.floor(left / 100)
+      local carried = target.percent * hundreds + math.floor(target.percent * (left - 100 * hundreds) / 100)
+      target.limit = math.min(target.base + carried, EXACT)
+      target.line = target.name .. ' limit=' .. whole(target.limit)
     end
   end
-  targets.as_of = this_call
-  if targets.are_rolling then load_series(targets) end
+end
+
+-- Reads and checks the counters of targets, so that no later write fails half way.
+local function load_counters(targets)
+  if targets.as_of ~= this_call then
+    for at = 1, #targets do load_counter(targets[at].counter) end
+    targets.as_of = this_call
+    if targets.are_rolling then load_series(targets) end
+  end
+  -- Another verb of this call may have changed what is left of the windows before.
+  if targets.are_carried then carry_over(targets) end
 end
 
 -- Adds a change to a figure: {text, number} of it.
@@ -48,14 +67,16 @@ end
 
 -- Marks a counter as changed, so that it is written. Its key expires some time after its window's end or after its last change
 -- (`lasts`), whichever is later; that of a total never does. A new counter gets that time at once, an old one a later time only
--- if its window is over, or if the previous format had removed its expiry (`is_endless`).
+-- if its window is over, if the previous format had removed its expiry (`is_endless`), or if the next window carries over what it
+-- has left: its limit may have begun to do so by now.
 local function touch(target, lasts, is_endless)
   local counter = target.counter
   if not counter.is_changed then
     counter.is_changed = true
     changed_counters[#changed_counters + 1] = counter
   end
-  if (lasts > target.counts_until or is_endless or not counter.is_there) and target.ends < FOREVER_MS then
+  local may_be_short = is_endless or not counter.is_there or target.previous
+  if (lasts > target.counts_until or may_be_short) and target.ends < FOREVER_MS then
     counter.lasts_until = math.max(target.counts_until, lasts, counter.lasts_until or 0)
   end
 end

@@ -8,6 +8,15 @@ local function refuses_before(one, other)
   return one.shortfall > other.shortfall
 end
 
+-- As an answer has it: the index of the target, what the limit was compared with, and the limit where something is carried
+-- over; nil where nothing refuses.
+local function rejection_of(targets, worst)
+  if not worst then return nil end
+  local target = targets[worst.index]
+  local compared = target.compared
+  return {worst.index, compared.spent, compared.reserved, target.previous and whole(target.limit)}
+end
+
 -- The counter that refuses; of equal ones the first.
 local function find_rejection(targets, asked)
   local worst, unit, estimate = nil, nil, nil

@@ -31,17 +31,23 @@ local function counter_of(name)
   return known
 end
 
--- The limit, or false; then whether what stands behind a window is made of fields.
+local function is_carry_sound(carry)
+  return is_figure(carry.carry) and is_figure(carry.of or '') and carry.previous ~= nil
+end
+
+-- The limit, or false; then whether what stands behind a window is made of fields; then what is carried over, if anything:
+-- `carry=50 of=10000000000 previous=2026-10`.
 local function limit_in(fields)
   if fields == '' then return false, true end
   local limit = match(fields, '^ limit=(%d+)$')
   if limit then return limit, true end
-  local read = 0
+  local read, found = 0, {}
   for name, value in gmatch(fields, ' ([%l_]+)=([^ ]+)') do
-    read = read + #name + #value + 2
-    if name == 'limit' then limit = value end
+    read, found[name] = read + #name + #value + 2, value
   end
-  return limit or false, read == #fields and (not limit or is_figure(limit))
+  limit = found.limit
+  return limit or false, read == #fields and (not limit or is_figure(limit)) and (not found.carry or is_carry_sound(found)),
+    found.carry and found
 end
 
 -- Then whether they are sound. No word of the account grammar holds a space or a '|'.
@@ -53,7 +59,7 @@ local function parse_targets(packed)
   for line in gmatch(packed, '[^\n]+') do
     local name, account, period, unit, from, to, fields =
       match(line, '^(([^| ]+)|([%w@-]+)|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
-    local limit, is_sound = limit_in(fields or '')
+    local limit, is_sound, carry = limit_in(fields or '')
     targets.are_sound = targets.are_sound and is_sound and name ~= nil
     if name then
       local counter, ends = counter_of(name), to * 1000
@@ -67,6 +73,13 @@ local function parse_targets(packed)
         counter.index, counter.series, counter.starts = series.index, series, tonumber(from)
         target.series, target.compared, target.counts_until = series, series, ends + ROLLING_BUCKETS * series.length * 1000
         targets.are_rolling = true
+      end
+      if carry then
+        target.counts_until = ends + LONGER_AT_MOST * (to - from) * 1000
+        if limit then
+          target.percent, target.base, target.of, targets.are_carried = tonumber(carry.carry), target.limit, tonumber(carry.of), true
+          target.previous = counter_of(account .. '|' .. period .. '|' .. carry.previous .. (unit == '' and '' or '|' .. unit))
+        end
       end
       target.change = {target = target}
       targets[#targets + 1] = target

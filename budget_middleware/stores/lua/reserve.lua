@@ -1,5 +1,5 @@
 -- Hold what is asked on every target, or nothing at all. Not enforced ('0', shadow): hold all the same, and tell the
--- refusal. Rejection: {index of the target, spent, reserved}. `asked` is '0' where that is nothing.
+-- refusal: see `_rejections.lua`. `asked` is '0' where that is nothing.
 
 -- Only where more of its unit is to be held than before.
 local function check_not_full(targets, held, held_before)
@@ -48,8 +48,7 @@ function verbs.reserve(id, packed, asked, lease_ms, charge, enforced, version, w
     if not were_due then expire_indexed(targets) end
     if seq > seq_before or leases_due(targets) then return answer(STATUS_LEASES_DUE) end
   end
-  local refusing = worst and targets[worst.index].compared
-  local rejection = worst and {worst.index, refusing.spent, refusing.reserved}
+  local rejection = rejection_of(targets, worst)
   if rejection and enforced == '1' then return answer(STATUS_REJECTED, nil, nil, rejection) end
   check_not_full(targets, asked, '')
 

@@ -26,12 +26,11 @@ function verbs.transfer(id, sources_packed, destinations_packed, amount, any_win
   if any_window ~= '1' and outside_window(targets) then return answer(STATUS_STALE_WINDOW, nil, targets) end
 
   load_counters(targets)
+  load_counters(sources)
+  load_counters(destinations)
   local worst = find_rejection(sources, amount)
   if worst and not worst.is_spent and were_due and leases_due(sources) then return answer(STATUS_LEASES_DUE, nil, targets) end
-  if worst then
-    local refusing = sources[worst.index].compared
-    return answer(STATUS_REJECTED, nil, targets, {worst.index, refusing.spent, refusing.reserved})
-  end
+  if worst then return answer(STATUS_REJECTED, nil, targets, rejection_of(sources, worst)) end
   local changes = changes_of(sources, amount, '', '', '')
   for _, change in ipairs(changes_of(destinations, '', amount, '', '')) do changes[#changes + 1] = change end
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.

@@ -75,6 +75,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "FOREVER_MS", windows.FOREVER_MS
     yield "ROLLING_BUCKETS", windows.ROLLING_BUCKETS
     yield "SERIES", model.SERIES
+    yield "LONGER_AT_MOST", model.LONGER_AT_MOST
     yield "EXACT", money.MAX_NANOS
     yield "FORMAT", records.FORMAT
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)

@@ -67,8 +67,11 @@ def _entries_of(records: Sequence[str]) -> Iterator[Entry]:
 
 
 def _rejection(reply: Sequence[Any], targets: Sequence[Target], asked: Amounts) -> Rejection:
-    index, spent, reserved = reply
+    index, spent, reserved, *limit = reply
     target = targets[int(index) - 1]
+    if limit:
+        # What is carried over is in it.
+        target = target.bound_by(int(limit[0]))
     return Rejection(target, Balance(int(spent), int(reserved)), asked.of(target.unit))
 
 
