@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-import fakeredis
 import pytest
 
 from budget_middleware.stores.base import Store
@@ -12,7 +11,7 @@ from budget_middleware.testing import MovableClock
 from tests.request.bench import Bench
 from tests.request.wire import PRICES
 from tests.stores.audit import audit
-from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+from tests.stores.clocked import ClockedRedisStore
 
 
 @pytest.fixture
@@ -27,15 +26,12 @@ def prices(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.fixture(params=("memory", "fakeredis", "server"))
+@pytest.fixture(params=("memory", "server"))
 def open_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> Callable[[], Store]:
     """Opens one worker's view of the counters of this test."""
     if request.param == "memory":
         store = MemoryStore(clock_ms=clock)
         return lambda: store
-    if request.param == "fakeredis":
-        server = fakeredis.FakeServer()
-        return lambda: FakeRedisStore(server, namespace=namespace, clock_ms=clock)
     url = request.getfixturevalue("server_url")
     return lambda: ClockedRedisStore(url, namespace=namespace, clock_ms=clock)
 

@@ -31,7 +31,7 @@ from tests.stores.verbs import (
     whole_journal,
 )
 
-pytestmark = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+pytestmark = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 COUNTER = KEY.counter.name
 TEAM = target("team:b")

@@ -203,7 +203,7 @@ async def test_f21_a_failed_reserve_leaves_others_counters_alone(store: Store):
     assert await figures(store) == ("0.50", "0.00")
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_f21_an_error_within_a_reserve_leaves_others_counters_alone(open_store: Callable[..., Store]):
     store = open_store()
     assert isinstance(store, ClockedRedisStore)
@@ -244,7 +244,7 @@ async def test_f23_an_ending_books_in_the_window_of_its_reserve(store: Store, cl
     assert await figures(store, old) == ("0.10", "0.00")
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_f31_what_was_in_flight_when_the_store_was_emptied_is_booked(open_store: Callable[..., Store]):
     store = open_store()
     assert isinstance(store, ClockedRedisStore)

@@ -126,7 +126,7 @@ async def test_words_of_every_kind_come_back_as_they_went_in(store: Store, clock
     assert (await whole_journal(store))[-1].reason == "ü \n|'\" 100%"
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_holds_beyond_any_budget_leave_their_counter_usable(open_store: Callable[..., Store]):
     """Nothing limits them, so the sum of what many ask for could leave the range of the server's integers."""
     store, unlimited = open_store(), target(limit=None)

@@ -15,7 +15,7 @@ from tests.stores.verbs import KEY, adjust, figures, finalize, reserve, seqs, ta
 
 HOUR = target(period=Period.HOUR)
 
-in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+in_redis = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 
 @pytest.fixture

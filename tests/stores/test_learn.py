@@ -17,7 +17,7 @@ GROUP = AnswerGroup("gpt-4o", "key:1f3a5b7c1f3a5b7c")
 MODEL = AnswerGroup("gpt-4o")
 ONE = sums_of([AnswerSeen(tokens=610, seconds=12.5, estimated=300, billed=375)])
 
-on_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+on_redis = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 
 async def test_what_one_worker_tells_another_hears(open_store: OpenStore):

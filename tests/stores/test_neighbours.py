@@ -22,7 +22,7 @@ TURNS = range(24)
 
 Asking = list["asyncio.Task[Answer]"]
 
-on_servers = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+on_servers = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 
 def account(number: int):

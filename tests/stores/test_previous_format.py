@@ -24,7 +24,7 @@ from tests.stores.clocked import ClockedRedisStore
 from tests.stores.conftest import OpenStore
 from tests.stores.verbs import KEY, adjust, figures, finalize, grow, release, reserve, target, whole_journal
 
-pytestmark = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+pytestmark = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 PREVIOUS = json.loads((Path(__file__).parent / "previous_format.json").read_text())
 TEAM, TOTAL = target("team:b"), target("global", "50", period=Period.TOTAL)

@@ -31,7 +31,7 @@ HELD = LoggedRefusal(
     times=7,
 )
 
-in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+in_redis = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 
 async def test_every_field_comes_back_and_the_oldest_is_first(store: Store):

@@ -206,7 +206,7 @@ async def test_a_repaired_counter_leaves_sound_totals_alone(store: Store):
     await ends_exactly(store)
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_a_due_hold_counts_as_long_as_it_is_in_the_counter(open_store: Callable[..., Store], clock: MovableClock):
     store = open_store()
     await some_history(store)

@@ -17,7 +17,7 @@ SHORT = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_
 HOUR = target(period=Period.HOUR)
 
 in_memory = pytest.mark.parametrize("make_store", ["memory", "sqlite"], indirect=True)
-in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+in_redis = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 
 @pytest.fixture

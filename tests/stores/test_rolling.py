@@ -209,7 +209,7 @@ async def test_a_bucket_is_audited_and_repaired_like_any_counter(store: Store, c
     assert await counted(store, clock) == Balance(0, 300_000_000)
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 @pytest.mark.parametrize("how", ["gone", "wrong", "of another type", "no figures"])
 async def test_a_sum_is_made_again(store: ClockedRedisStore, clock: MovableClock, how: str):
     await spend(store, clock, "r1", "0.30")

@@ -127,7 +127,7 @@ async def write_as_before(store: ClockedRedisStore, field: str, nanos: str, *, v
     await store._client().hset(f"{store._prefix}meta", "limits_version", str(version))
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_limits_of_an_older_version_are_indexed(open_store: Callable[..., Store], clock: MovableClock):
     store = open_store()
     assert isinstance(store, ClockedRedisStore)
@@ -156,7 +156,7 @@ async def test_limits_of_an_older_version_are_indexed(open_store: Callable[..., 
     assert (news.shapes, news.is_indexed) == ({"key:=", "team:=", "key+model:*+=", "global:="}, True)
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_an_index_is_complete_only_if_nothing_escaped_it(open_store: Callable[..., Store], clock: MovableClock):
     store = open_store()
     assert isinstance(store, ClockedRedisStore)
@@ -172,7 +172,7 @@ async def test_an_index_is_complete_only_if_nothing_escaped_it(open_store: Calla
     assert (await store.limit_news([], since_version=0)).shapes == {"key:=", "team:=", "global:="}
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 @pytest.mark.parametrize("lost", ["limits_log", "limits_state", "limits_written_back"])
 @pytest.mark.parametrize("is_replaced", [False, True])
 async def test_what_is_made_from_limits_is_made_anew(open_store: Callable[..., Store], lost: str, is_replaced: bool):
@@ -192,7 +192,7 @@ async def test_what_is_made_from_limits_is_made_anew(open_store: Callable[..., S
     assert await store.damage() == []
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_limits_without_their_version_are_not_taken_for_none(
     open_store: Callable[..., Store], clock: MovableClock
 ):

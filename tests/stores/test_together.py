@@ -22,7 +22,7 @@ from tests.stores.verbs import KEY, Verb, figures, finalize, grow, release, rese
 GLOBAL = target("global", "0.50")
 MOMENTS = 60
 
-on_servers = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+on_servers = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 OpenStore = Callable[[], ClockedRedisStore]
 
 
