@@ -44,6 +44,7 @@ __all__ = [
     "counted_s",
     "has_lapsed",
     "is_rolling",
+    "limit_in",
     "period_order",
     "previous_window",
     "window_at",
@@ -107,6 +108,11 @@ def buckets_before(window: Window) -> tuple[Window, ...]:
 def has_lapsed(window: Window) -> bool:
     """Whether it is the time after the end of a credit, in which the limit is 0."""
     return window.id.startswith(LAPSED)
+
+
+def limit_in(window: Window, limit: int | None) -> int | None:
+    """What a limit comes to in one window: what is left of a credit after its end is lost."""
+    return 0 if limit is not None and has_lapsed(window) else limit
 
 
 def counted_s(window: Window) -> int | None:

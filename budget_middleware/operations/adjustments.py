@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period, Window, period_order, window_at, window_named
+from budget_middleware.core.windows import Period, Window, has_lapsed, limit_in, period_order, window_at, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -86,14 +86,16 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
         named = window_named(periods[0], window.partition(":")[2], timezone=context.settings.timezone)
     except ValueError as error:
         raise OperationError(str(error)) from None
-    return _Counters(claims, (Target(account, named, claims[0].limit),))
+    return _Counters(claims, (Target(account, named, limit_in(named, claims[0].limit)),))
 
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:
     current = await _current_windows(context)
     counters = counted(await context.store.counters(account), current)
     in_use = {each.period for each in counters if each.unit is Unit.USD and current(each.period).id == each.window}
-    return sorted({*in_use, *limited}, key=period_order) or [Period.MONTH]
+    # A credit given to what has lapsed could be spent: it is given only where an operator names that window.
+    lasting = {period for period in (*in_use, *limited) if not has_lapsed(current(period))}
+    return sorted(lasting, key=period_order) or [Period.MONTH]
 
 
 async def _current_windows(context: OperatorContext) -> Callable[[Period], Window]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Rejection, Status, Target
 from budget_middleware.core.units import Amounts, format_figure
-from budget_middleware.core.windows import Period, period_order, window_named
+from budget_middleware.core.windows import Period, limit_in, period_order, window_named
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import BindingLimits, period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -92,7 +92,8 @@ def _targets_named(
         window = window_named(giver.period, window_id, timezone=context.settings.timezone)
     except ValueError as error:
         raise OperationError(str(error)) from None
-    return Target(giver.account, window, giver.limit), Target(getter.account, window, getter.limit)
+    of_giver, of_getter = (Target(claim.account, window, limit_in(window, claim.limit)) for claim in (giver, getter))
+    return of_giver, of_getter
 
 
 def _why_not(rejection: Rejection) -> str:

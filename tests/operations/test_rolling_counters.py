@@ -94,3 +94,13 @@ async def test_a_credit_reaches_a_rolling_counter_whose_current_bucket_is_new(co
     assert (change.period, change.window) == ("24h", NOW.window.id)
     (row,) = await list_counters(context)
     assert row.spent == "1.00"
+
+
+async def test_what_has_lapsed_gets_no_credit_unless_it_is_named(open_context: OpenContext, base: Store):
+    context = open_context(limits="team:a=10/total@2026-11-01; team:a=10/month")
+    (change,) = (await give(context, "team:a", -(10**9), reason="by ann: refund", is_new=True)).changes
+    assert change.period == Period.MONTH
+    named = "total@2026-11-01:since-2026-11-01"
+    (change,) = (await give(context, "team:a", -1, reason="by ann: refund", window=named, is_new=True)).changes
+    assert change.window == "since-2026-11-01"
+    assert (await base.latest(count=1))[0].limit == 0

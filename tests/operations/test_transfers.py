@@ -13,6 +13,7 @@ A, B = "team:a", "team:b"
 USD = 10**9
 MONTHS = "team:a=10/month; team:b=5/month"
 MONTH_A, MONTH_B = target(A), target(B)
+LAPSED_ID = "since-2026-11-01"
 
 
 async def move(open_context: OpenContext, usd: int = 3, *, limits: str = MONTHS, **options: str) -> TransferDone:
@@ -102,3 +103,11 @@ async def test_between_limits_of_any_period(open_context: OpenContext, base: Sto
     assert {row.period for row in (await move(open_context, limits=limits, period="month@15")).changes} == {"month@15"}
     with pytest.raises(OperationError, match="both accounts have limits by month, month@15: name one of these"):
         await move(open_context, limits=limits)
+
+
+async def test_from_what_has_lapsed_nothing_is_moved(open_context: OpenContext, base: Store):
+    limits = "team=10/total@2026-11-01"
+    current, named = await move(open_context, limits=limits), await move(open_context, limits=limits, window=LAPSED_ID)
+    assert current.why_not.startswith(f"team:a total@2026-11-01 {LAPSED_ID} has $0.00 available: limit $0.00, spent")
+    assert named.why_not == current.why_not
+    assert not await base.counters()
