@@ -229,6 +229,24 @@ async def test_an_adjustment_by_a_worker_tells_and_a_credit_makes_room_for_anoth
         assert len(lines(caplog, "alert:")) == n_told
 
 
+async def test_of_a_rolling_limit_the_sum_of_its_buckets_counts(
+    open_ledger: OpenLedger, clock: MovableClock, caplog: pytest.LogCaptureFixture
+):
+    ledger = open_ledger("key=1/24h!alert=50; key=0.55/24h!soft; key=0.40/24h!shadow")
+    assert (await spend(ledger, "0.30")).passed == ()
+    clock.advance(s=1_800)
+    (passed,) = (await spend(ledger, "0.15")).passed
+    assert (passed.mode, passed.used) == (LimitMode.SHADOW, nanos("0.45"))
+    assert lines(caplog, "alert:") == []
+    clock.advance(s=1_800)
+    assert [each.mode for each in (await spend(ledger, "0.15")).passed] == [LimitMode.SOFT, LimitMode.SHADOW]
+    (line,) = lines(caplog, "alert:")
+    assert line.startswith("alert: key:a has spent $0.60 of its limit of $1.00 for 24h ")
+    # The first of them falls out of the window.
+    clock.advance(s=86_400 - 1_800)
+    assert (await spend(ledger, "0.05")).passed == ()
+
+
 @in_memory
 async def test_what_nobody_watches_costs_nothing(
     open_ledger: OpenLedger, faults: FaultyStore, monkeypatch: pytest.MonkeyPatch
