@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+import redis.asyncio
 
+from budget_middleware import stores
 from budget_middleware.core import model, transitions
 from budget_middleware.core.model import Extend, Op, Reservation, State, Status
 from budget_middleware.core.units import Amounts
@@ -16,6 +19,8 @@ from budget_middleware.stores.redis.scripts import SHARED, VERBS_OF_REQUESTS, sc
 from budget_middleware.testing import MovableClock
 from tests.stores.conftest import OpenStore
 from tests.stores.verbs import figures, finalize, release, reserve
+
+LUA = Path(stores.__file__).parent / "lua"
 
 on_server = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
@@ -129,6 +134,13 @@ def test_no_name_of_pythons_is_left_over(verb: str):
     capitals = set(re.findall(r"\b[A-Z][A-Z_0-9]{2,}\b", text)) - {"KEYS", "ARGV"}
     declared = {name for names in re.findall(r"local ([A-Z][A-Z_0-9, ]*)", text) for name in names.split(", ")}
     assert capitals <= {name.strip() for name in declared}
+
+
+@pytest.mark.parametrize("verb", sorted(path.stem for path in LUA.glob("[a-z]*.lua")))
+async def test_the_server_takes_every_script(server_url: str, verb: str):
+    """Lua has room for 200 local variables, and a file that all scripts share takes some of each."""
+    async with redis.asyncio.Redis.from_url(server_url) as client:
+        await client.script_load(script_of(verb, lua_text("_clock")).text)
 
 
 def test_no_word_stands_in_lua_that_python_has():

@@ -4,6 +4,10 @@
 -- When the next bucket begins, the sum is made again from the counters, and so it is where it is missing: nothing else hangs
 -- on it. It lasts as long as its bucket.
 
+-- A script has room for 200 local variables: what only this file needs are those of a block.
+local sum_up_buckets
+do
+
 local MONTHS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 local floor = math.floor
 local dated, date = nil, nil
@@ -44,7 +48,7 @@ local function add_text(series, name, text)
   if text ~= '0' then add(series, name, {text = text, number = tonumber(text)}) end
 end
 
-local function sum_up_buckets(series)
+function sum_up_buckets(series)
   local numbers = series.numbers
   series.spent, series.reserved, numbers.spent, numbers.reserved = '0', '0', 0, 0
   for starts = math.max(0, series.at - ROLLING_BUCKETS * series.length), series.at, series.length do
@@ -52,6 +56,8 @@ local function sum_up_buckets(series)
     add_text(series, 'spent', spent)
     add_text(series, 'reserved', reserved)
   end
+end
+
 end
 
 local function mark_series(series)
@@ -63,13 +69,13 @@ end
 
 -- Reads the sum of each series, or makes it: with the counters of the first targets that are on it, so that no bucket has
 -- changed in this call before.
-load_series = function(targets)
+function load_series(targets)
   for at = 1, #targets do
     local series = targets[at].series
     if series and series.as_of ~= this_call then
       local found, numbers = try('HMGET', series.key, 'spent', 'reserved', 'at'), series.numbers
       series.as_of, series.is_changed, series.is_new, series.is_there = this_call, false, false, not found.err and found[3]
-      series.at = floor(NOW / 1000 / series.length) * series.length
+      series.at = math.floor(NOW / 1000 / series.length) * series.length
       local spent, reserved = found[1] or '', found[2] or ''
       if series.is_there and tonumber(found[3]) == series.at and is_whole(spent) and is_whole(reserved) then
         series.spent, series.reserved, numbers.spent, numbers.reserved = spent, reserved, tonumber(spent), tonumber(reserved)

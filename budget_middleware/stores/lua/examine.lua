@@ -2,6 +2,8 @@
 -- indexes of leases, and the totals by kinds. The keys come without their prefix.
 -- Returns {flaw, key, flaw, key, …}.
 
+do
+
 local mends, found
 
 local function report(flaw, key)
@@ -161,4 +163,6 @@ function verbs.examine(wants_mending, ...)
   mends, found = wants_mending == '1', {}
   for _, name in ipairs({...}) do examine(name) end
   return found
+end
+
 end
