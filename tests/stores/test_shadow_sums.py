@@ -23,7 +23,7 @@ LIMIT = ShadowLimit("key:1f3a5b7c1f3a5b7c", Period.DAY, Unit.USD, 5_000_000_000,
 TOKENS = LIMIT._replace(account="key+model:a+gpt-4o", unit=Unit.TOKENS, limit=0, mode=LimitMode.ENFORCE)
 ONE = ShadowSum(requests=1, estimates=1_200, enough=5_000_000_100, first_ms=START_MS, last_ms=START_MS)
 
-in_redis = pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+in_redis = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 
 async def test_what_workers_add_is_one_sum(open_store: OpenStore):
