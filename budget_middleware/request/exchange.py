@@ -41,13 +41,7 @@ from budget_middleware.request.refusals import AUTHENTICATION_STATUSES, budget_h
 from budget_middleware.request.scopes import with_handle
 from budget_middleware.request.settlement import Settlement
 from budget_middleware.request.soft_limits import warning_headers
-from budget_middleware.request.stopping import (
-    WHY,
-    StreamStoppedError,
-    is_caused_by_stop,
-    stop_refusal,
-    stops_at_limits,
-)
+from budget_middleware.request.stopping import LimitStop, is_caused_by_stop
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"
@@ -82,8 +76,9 @@ class Exchange:
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._seen = self._reader.seen
         self._growth = self._hold.growth
-        self._stops_at_limits = stops_at_limits(settings)
-        self._is_stopped = False
+        self._limit_stop = LimitStop(
+            self._hold, reader=self._reader, settlement=self._settlement, settings=settings, ledger=ledger
+        )
         self._held_start: Message | None = None
         self._has_trailers = False
         self._has_unread_body = body.has_more
@@ -98,7 +93,7 @@ class Exchange:
             raise
         except BaseException as error:
             await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)
-            if not (self._is_stopped and is_caused_by_stop(error)):
+            if not (self._limit_stop.has_stopped and is_caused_by_stop(error)):
                 raise
         if self._settlement.charge is None:
             # A client that leaves shows up as an ordinary return without a last message.
@@ -168,7 +163,7 @@ class Exchange:
                 if read is None:
                     return
                 message, is_last = read
-                if not is_last and self._is_outgrown() and await self._outgrow(message.get("body", b"")):
+                if not is_last and self._limit_stop.is_outgrown() and await self._outgrow(message.get("body", b"")):
                     return
             case "http.response.start":
                 is_stream = self._start(message)
@@ -231,21 +226,12 @@ class Exchange:
         is_last = (not has_more and not self._has_trailers) or (seen.terminal and not was_terminal)
         return (message, is_last) if forwarded or not chunk or is_last else None
 
-    def _is_outgrown(self) -> bool:
-        return self._growth is not None and self._seen.output_tokens > self._growth.grows_at_tokens
-
     async def _outgrow(self, chunk: bytes) -> bool:
-        """Have more held for the answer; whether this passes a limit, and it was stopped after the events so far."""
-        if not self._stops_at_limits or self._seen.terminal or not self._reader.can_be_stopped:
-            self._ledger.grow(self._hold)
+        """Have more held for the answer; whether it was stopped instead, after the events so far."""
+        stopped = await self._limit_stop.outgrow(chunk)
+        if stopped is None:
             return False
-        passed = await self._ledger.grow_and_look(self._hold)
-        if passed is None or self._settlement.charge is not None:
-            return False
-        self._is_stopped = True
-        refusal = stop_refusal(passed, status=self._settings.exhausted_status)
-        last = self._reader.stopped_after(chunk, refusal)
-        answer = await self._settlement.stop(why=WHY)
+        last, answer = stopped
         if self._held_start is not None:
             await self._send(self._released_start(answer))
         # To a client this is all of it, and to the app as if the client had gone: see `_refuse_to_send`.
@@ -303,8 +289,7 @@ class Exchange:
         if message["type"] == "http.response.body":
             self._read(message)
             self._settlement.report_late_cost()
-        if self._is_stopped:
-            raise StreamStoppedError(f"the answer of reservation {self._hold.id} was {WHY}")
+        self._limit_stop.raise_if_stopped()
         raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, since its hold has ended")
 
     def _ends_with_client(self) -> bool:

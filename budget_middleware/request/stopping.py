@@ -1,15 +1,18 @@
-"""Where a stream is stopped that has passed a limit: what its client is told, and what its app may then raise."""
+"""Where an answer outgrows its hold: more is held for it, or it is stopped at the limit that this would pass."""
 
 from typing import Final
 
+from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.core.accounts import kind_of
-from budget_middleware.core.model import Target
+from budget_middleware.core.model import Answer, Target
 from budget_middleware.core.period_words import per_period
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.request.settlement import Settlement
 from budget_middleware.setting_types import Mode, OnLimit
 from budget_middleware.settings import Settings
 
-WHY: Final = "stopped at a limit"
+_WHY: Final = "stopped at a limit"
 """What the reason of the booking says beside the basis of its charge."""
 
 
@@ -17,12 +20,52 @@ class StreamStoppedError(ConnectionAbortedError):
     """What the app's ``send`` raises after its stream was stopped, as if the client had gone."""
 
 
-def stops_at_limits(settings: Settings) -> bool:
+class LimitStop:
+    """Grows the hold of one answer, and stops the answer where BUDGET_ON_LIMIT says so."""
+
+    def __init__(
+        self, hold: Hold, *, reader: AnswerReader, settlement: Settlement, settings: Settings, ledger: Ledger
+    ) -> None:
+        self.has_stopped = False
+        self._hold = hold
+        self._growth = hold.growth
+        self._reader = reader
+        self._seen = reader.seen
+        self._settlement = settlement
+        self._settings = settings
+        self._ledger = ledger
+        self._stops = _stops_at_limits(settings)
+
+    def is_outgrown(self) -> bool:
+        """Whether the answer has come to more tokens than are held for it."""
+        return self._growth is not None and self._seen.output_tokens > self._growth.grows_at_tokens
+
+    async def outgrow(self, chunk: bytes) -> tuple[bytes, Answer | None] | None:
+        """Have more held. If that passes a limit, end the answer after the events of ``chunk``: the last bytes of it,
+        and what the store answered to its ending. None if it goes on.
+        """
+        if not self._stops or self._seen.terminal or not self._reader.can_be_stopped:
+            self._ledger.grow(self._hold)
+            return None
+        passed = await self._ledger.grow_and_look(self._hold)
+        if passed is None or self._settlement.charge is not None:
+            return None
+        self.has_stopped = True
+        last = self._reader.stopped_after(chunk, _refusal(passed, status=self._settings.exhausted_status))
+        return last, await self._settlement.stop(why=_WHY)
+
+    def raise_if_stopped(self) -> None:
+        """Tell an app that sends more that its answer was stopped."""
+        if self.has_stopped:
+            raise StreamStoppedError(f"the answer of reservation {self._hold.id} was {_WHY}")
+
+
+def _stops_at_limits(settings: Settings) -> bool:
     """Whether streams are stopped at all: shadow mode refuses nothing."""
     return settings.on_limit is OnLimit.STOP and settings.mode is Mode.ENFORCE
 
 
-def stop_refusal(passed: Target, *, status: int) -> Refusal:
+def _refusal(passed: Target, *, status: int) -> Refusal:
     """Tells whose budget is used up; no figure, and no subject, which may not be the caller's own."""
     budget = f"{kind_of(passed.account)} {per_period(passed.window.period, passed.window.id)}"
     message = f"The budget of {budget} is used up by this answer, which ends here."
