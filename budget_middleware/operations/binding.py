@@ -6,7 +6,7 @@ from itertools import product
 from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
 from budget_middleware.core.limits import LimitBook, LimitRule, Slot, Terms, names_no_key, rule_of, slot_order
-from budget_middleware.core.model import Counter
+from budget_middleware.core.model import Carry, Counter
 from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
@@ -35,6 +35,13 @@ class BindingLimits:
         """The limit of a counter that is enforced."""
         bound = self._bound(counter)
         return bound.terms.amount if bound else None
+
+    def carry(self, counter: Counter, previous: str) -> Carry | None:
+        """What its limit takes over of the window before, an id."""
+        bound = self._bound(counter)
+        if bound is None or not bound.terms.carry or bound.terms.amount is None:
+            return None
+        return Carry(bound.terms.carry, bound.terms.amount, previous)
 
     def pattern(self, counter: Counter) -> str | None:
         """The account or pattern on which the limit of a counter is set."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from budget_middleware.core.model import Balance, Counter, CounterView
 from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES
-from budget_middleware.core.windows import LAPSED, Window, window_at
+from budget_middleware.core.windows import LAPSED, Window, previous_window, window_at, window_named
 from budget_middleware.operations.binding import BindingLimits, read_limits
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rolling import CountedView, counted
@@ -53,7 +55,17 @@ async def _read_counted(
 
     def limit_of(counter: Counter) -> int | None:
         limit = limits.limit(counter)
-        return 0 if limit is not None and counter.window.startswith(LAPSED) else limit
+        if limit is None:
+            return None
+        return 0 if counter.window.startswith(LAPSED) else limit + carried(counter)
+
+    def carried(counter: Counter) -> int:
+        previous = _previous_id(counter, context.settings.timezone)
+        carry = limits.carry(counter, previous) if previous else None
+        if carry is None:
+            return 0
+        before = known.get(counter._replace(window=carry.previous))
+        return carry.carried(before.view.balance.spent if before else 0)
 
     def row_of(view: CounterView) -> CounterRow:
         pattern = limits.pattern(view.counter)
@@ -65,6 +77,16 @@ async def _read_counted(
     unused = (counter for counter in _limited_counters(named, limits, current) if counter not in known)
     shown += [CountedView(counter, (CounterView(counter, Balance()),)) for counter in unused]
     return sorted(shown, key=_reading_order), limit_of, row_of
+
+
+@lru_cache(1_024)
+def _previous_id(counter: Counter, timezone: ZoneInfo) -> str:
+    """The window before that of a counter; empty where there is none."""
+    try:
+        window = window_named(counter.period, counter.window, timezone=timezone)
+        return previous_window(window, timezone=timezone).id
+    except ValueError:
+        return ""
 
 
 def _limited_counters(

@@ -126,8 +126,14 @@ FAULTS = (
     Fault(
         "what is available of a lapsed credit is shown",
         "operations/counters.py",
-        "return 0 if limit is not None and counter.window.startswith(LAPSED) else limit",
-        "return limit",
+        "return 0 if counter.window.startswith(LAPSED) else limit + carried(counter)",
+        "return limit + carried(counter)",
+    ),
+    Fault(
+        "status leaves out what is carried over",
+        "operations/counters.py",
+        "else limit + carried(counter)",
+        "else limit",
     ),
     # Reservations and their endings.
     Fault(

@@ -1,4 +1,4 @@
-"""What operators read of a rolling period: the sums that its limit is compared with, told as one counter."""
+"""What operators read of limits that look at more than a counter: rolling ones, those that lapse or carry over."""
 
 from budget_middleware.core.model import Balance, Rejection, Status, Target
 from budget_middleware.core.refusals import LoggedRefusal
@@ -11,7 +11,7 @@ from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.values import as_json
 from budget_middleware.stores.base import Store
 from tests.operations.conftest import OpenContext
-from tests.stores.verbs import HOUR_MS, START_MS, adjust, finalize, reserve, target
+from tests.stores.verbs import DAY_MS, HOUR_MS, START_MS, adjust, finalize, reserve, target
 
 ROLLING = Period("24h")
 FORMER, EARLY, NOW = (target(period=ROLLING, at_ms=START_MS - hours * HOUR_MS) for hours in (25, 23, 0))
@@ -104,3 +104,19 @@ async def test_what_has_lapsed_gets_no_credit_unless_it_is_named(open_context: O
     (change,) = (await give(context, "team:a", -1, reason="by ann: refund", window=named, is_new=True)).changes
     assert change.window == "since-2026-11-01"
     assert (await base.latest(count=1))[0].limit == 0
+
+
+async def test_what_is_carried_over_is_part_of_the_limit(open_context: OpenContext, base: Store):
+    october, november = (target("team:a", at_ms=at_ms) for at_ms in (START_MS - 30 * DAY_MS, START_MS))
+    await base.adjust(adjust("a1", "4", october, any_window=True))
+    await base.adjust(adjust("a2", "1", november))
+    context = open_context(limits="team=10/month!carry=50%")
+    (row,) = await list_counters(context)
+    assert (row.limit, row.available) == ("13.00", "12.00")
+    assert [(each.window, each.limit) for each in await list_counters(context, include_past=True)] == [
+        ("2026-10", "15.00"),
+        ("2026-11", "13.00"),
+    ]
+    explained = await explain_account(context, "team:a")
+    assert explained is not None
+    assert explained.counters[0].available == "12.00"
