@@ -39,7 +39,7 @@ def default_of(kind: str) -> Parts:
     return {kind: ANY}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Collector:
     """Everything found so far. Nothing is added that `parse_limits` refuses, and nothing is left out unlisted."""
 
