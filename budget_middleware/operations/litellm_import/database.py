@@ -22,7 +22,7 @@ _GLOBAL_USER: Final = "litellm-proxy-budget"
 Tables = Mapping[str, Sequence[Row]]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Database:
     """The tables, joined."""
 
