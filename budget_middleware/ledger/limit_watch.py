@@ -9,6 +9,7 @@ corrections, may be of requests of any worker: of these the terms are known that
 """
 
 import logging
+from collections import ChainMap
 
 from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import Answer, Counter
@@ -89,7 +90,8 @@ class LimitWatch:
         """Tell of the thresholds that a call has crossed, by the entries that its answer has."""
         if not (watches or self._watches):
             return
-        known = {**self._watches, **{watch.target.counter: watch for watch in watches}} if watches else self._watches
+        # Of its own request a call knows the terms, whatever was changed or forgotten since.
+        known = ChainMap({watch.target.counter: watch for watch in watches}, self._watches)
         for crossing in crossings(known, answer):
             self._report_crossing(crossing, span)
 

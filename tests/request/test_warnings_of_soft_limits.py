@@ -49,6 +49,20 @@ async def test_off_means_off(memory, settings):
     assert WARNING not in (await call(guard, ask(600), headers=bearer())).headers
 
 
+@pytest.mark.parametrize(
+    ("limit", "warning"),
+    [
+        ("100tokens/day", "614 tokens of 100 tokens/day"),
+        ("0requests/total", "1 request of 0 requests/total"),
+        ("0inflight", "1 of 0 in flight"),
+    ],
+)
+async def test_limits_of_other_units_warn_too(bench, limit, warning):
+    guard = bench.guard(ScriptedApp(*completion(250)), limits=f"key={limit}!soft")
+    played = await call(guard, ask(600), headers=bearer())
+    assert played.headers[WARNING] == f"{KEY} {warning} (soft)"
+
+
 async def test_a_request_that_is_refused_has_no_warning(memory):
     guard = memory.guard(ScriptedApp(*completion(250)), limits="key=0.50/day!soft; key=0.55/day")
     refused = await call(guard, ask(600), headers=bearer())
