@@ -101,13 +101,24 @@ def passed_limits(watches: Iterable[Watch], figures: Mapping[Counter, Balance], 
     ]
 
 
-def passed_unenforced(targets: Iterable[Target], balances: Iterable[Balance], *, asked: Amounts) -> list[Passed]:
-    """As `passed_limits`, for the limits of a worker that enforces none."""
+def passed_unenforced(
+    rejection: Rejection, targets: Iterable[Target], balances: Iterable[Balance], *, asked: Amounts
+) -> list[Passed]:
+    """As `passed_limits`, where a worker enforces no limit: all that would have refused, not only the one it was told.
+
+    What was carried over into a limit only the store knows, and it says so of the one in the rejection.
+    """
     return [
-        Passed(LimitMode.ENFORCE, rejection)
+        Passed(LimitMode.ENFORCE, found)
         for target, balance in zip(targets, balances, strict=True)
-        if (rejection := _would_refuse(target, target.limit, balance, asked=asked)) is not None
+        if (found := _would_refuse(target, _known_limit(target, rejection), balance, asked=asked)) is not None
     ]
+
+
+def _known_limit(target: Target, rejection: Rejection) -> int | None:
+    if target.counter == rejection.target.counter:
+        return rejection.limit
+    return None if target.carry else target.limit
 
 
 def _would_refuse(target: Target, limit: int | None, after: Balance, *, asked: Amounts) -> Rejection | None:

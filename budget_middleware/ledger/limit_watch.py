@@ -54,7 +54,7 @@ class LimitWatch:
         figures = {target.counter: balance for target, balance in zip(targets, answer.balances, strict=True)}
         passed = passed_limits(hold.watches, figures, asked=hold.asked)
         if answer.rejection is not None:
-            passed += passed_unenforced(targets, answer.balances, asked=hold.asked)
+            passed += passed_unenforced(answer.rejection, targets, answer.balances, asked=hold.asked)
         for each in passed:
             self._report_passed(each, span)
         return tuple(passed)

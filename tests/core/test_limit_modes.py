@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.core.limits import Claim, Increase, LimitMode, Terms
-from budget_middleware.core.model import Answer, Balance, Counter, Entry, Op, Rejection, Status, Target
+from budget_middleware.core.model import Answer, Balance, Carry, Counter, Entry, Op, Rejection, Status, Target
 from budget_middleware.core.modes import (
     Crossing,
     Passed,
@@ -100,10 +100,22 @@ def test_each_unit_by_its_own_estimate():
 
 
 def test_without_enforcement_every_limit_is_judged():
-    targets = KEY, Target("team:b", DAY, 500), Target("team:b", DAY)
-    balances = Balance(100, 10), Balance(100, 10), Balance(900, 10)
-    found = passed_unenforced(targets, balances, asked=Amounts(usd=10))
-    assert found == [Passed(LimitMode.ENFORCE, Rejection(KEY, Balance(100, 0), 10))]
+    team = Target("team:b", DAY, 120)
+    targets = KEY, team, Target("team:c", DAY, 500), Target("team:d", DAY)
+    balances = Balance(100, 10), Balance(115, 10), Balance(100, 10), Balance(900, 10)
+    refusal = Rejection(team, Balance(115, 0), 10)
+    found = passed_unenforced(refusal, targets, balances, asked=Amounts(usd=10))
+    assert found == [
+        Passed(LimitMode.ENFORCE, Rejection(KEY, Balance(100, 0), 10)),
+        Passed(LimitMode.ENFORCE, refusal),
+    ]
+
+
+def test_what_was_carried_over_is_known_of_the_limit_that_refused():
+    carrying = [Target(f"key:{n}", DAY, 100, carry=Carry(50, 100, "2026-11-17")) for n in "ab"]
+    refusal = Rejection(carrying[1].bound_by(130), Balance(125, 0), 10)
+    found = passed_unenforced(refusal, carrying, [Balance(125, 10)] * 2, asked=Amounts(usd=10))
+    assert found == [Passed(LimitMode.ENFORCE, refusal)]
 
 
 def test_an_increase_counts_until_it_lapses():
