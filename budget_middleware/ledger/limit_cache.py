@@ -8,20 +8,26 @@ none. A change in the store comes with its name, and touches only what is known 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes
-from budget_middleware.core.limits import LimitRule, Slot, Terms, rule_of
+from budget_middleware.core.limits import LimitRule
 from budget_middleware.core.payers import Payers
-from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews
-from budget_middleware.stores.limit_fields import STORED_PERIODS
+from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, LimitValue
+from budget_middleware.stores.limit_fields import FIELDS, rules_of
 
 PATTERNS_MAX = 16_384
 """How many patterns with limits are remembered, and besides how many without: keys that a flood of strangers makes up
 must not push out those that have a limit."""
 
 Rules = tuple[LimitRule, ...]
+
+
+class _Bound(NamedTuple):
+    """The fields that the store has of a pattern, and the rules that they are."""
+
+    values: Mapping[str, LimitValue]
+    rules: Rules
 
 
 class LimitCache:
@@ -38,7 +44,7 @@ class LimitCache:
         self.is_suspect = False
         self._shapes: frozenset[Shape] = frozenset()
         self._is_indexed = True
-        self._bound: dict[str, Rules] = {}
+        self._bound: dict[str, _Bound] = {}
         self._unbound: dict[str, None] = {}
 
     def patterns(self, payers: Payers, *, model: str) -> tuple[str, ...]:
@@ -51,10 +57,10 @@ class LimitCache:
 
     def rules(self, pattern: str) -> Rules | None:
         """The rules of a pattern, none of which may bind; None: not known here."""
-        rules = self._bound.pop(pattern, None)
-        if rules is not None:
-            self._bound[pattern] = rules
-            return rules
+        bound = self._bound.pop(pattern, None)
+        if bound is not None:
+            self._bound[pattern] = bound
+            return bound.rules
         return () if pattern in self._unbound else None
 
     def missing(self, patterns: Iterable[str]) -> list[str]:
@@ -81,40 +87,44 @@ class LimitCache:
         else:
             self._change(changed, news.limits)
         for pattern in patterns:
-            keys = [(pattern, period) for period in STORED_PERIODS]
-            self._put(pattern, [(key[1], news.limits[key]) for key in keys if key in news.limits])
+            keys = [(pattern, field) for field in FIELDS]
+            self._put(pattern, {key[1]: news.limits[key] for key in keys if key in news.limits})
         shapes = frozenset(_readable(news.shapes))
         if changed is None or changed or shapes != self._shapes or news.is_indexed != self._is_indexed:
             self.epoch += 1
         self.generation, self.version, self.lineage = news.generation, news.version, news.lineage
         self._shapes, self._is_indexed, self.is_suspect = shapes, news.is_indexed, False
 
-    def _change(self, changed: Iterable[LimitKey], limits: Mapping[LimitKey, int | None]) -> None:
-        for pattern, period in changed:
-            if (rules := self.rules(pattern)) is None:
+    def _change(self, changed: Iterable[LimitKey], limits: Mapping[LimitKey, LimitValue]) -> None:
+        for key in changed:
+            pattern, field = key
+            if self.rules(pattern) is None:
                 continue
-            amounts = _amounts(rules)
-            amounts.pop(period, None)
-            if (pattern, period) in limits:
-                amounts[period] = limits[pattern, period]
-            self._put(pattern, amounts.items())
+            values = dict(self._values(pattern))
+            values.pop(field, None)
+            if key in limits:
+                values[field] = limits[key]
+            self._put(pattern, values)
 
-    def _put(self, pattern: str, amounts: Iterable[tuple[Period, int | None]]) -> None:
-        rules = tuple(rule_of(pattern, Slot(period), Terms(nanos)) for period, nanos in amounts)
+    def _put(self, pattern: str, values: Mapping[str, LimitValue]) -> None:
         self._bound.pop(pattern, None)
         self._unbound.pop(pattern, None)
-        if rules:
-            self._bound[pattern] = rules
+        if values:
+            self._bound[pattern] = _Bound(values, rules_of(pattern, values))
             _shorten(self._bound)
         else:
             self._unbound[pattern] = None
             _shorten(self._unbound)
 
+    def _values(self, pattern: str) -> Mapping[str, LimitValue]:
+        bound = self._bound.get(pattern)
+        return bound.values if bound else {}
+
     def known(self, *, reports_loss: bool, at_once: int) -> Iterable[KnownLimits]:
         """All that is known here, in portions of so many patterns, those with limits first."""
         patterns = iter([*self._bound, *self._unbound])
         while portion := list(islice(patterns, at_once)):
-            limits = {pattern: _amounts(self._bound.get(pattern, ())) for pattern in portion}
+            limits = {pattern: self._values(pattern) for pattern in portion}
             yield KnownLimits(self.generation, self.version, limits, reports_loss=reports_loss)
 
     def successor(self) -> "LimitCache":
@@ -129,17 +139,13 @@ class LimitCache:
 
     @property
     def limits_known(self) -> int:
-        return sum(map(len, self._bound.values()))
+        return sum(len(bound.rules) for bound in self._bound.values())
 
 
 def _readable(shapes: Iterable[str]) -> Iterator[Shape]:
     for text in shapes:
         with suppress(ValueError):
             yield parse_shape(text)
-
-
-def _amounts(rules: Rules) -> dict[Period, int | None]:
-    return {rule.slot.period: rule.terms.amount for rule in rules if rule.slot is not None}
 
 
 def _shorten(known: MutableMapping[str, Any]) -> None:

@@ -1,24 +1,29 @@
 """Which limit binds an account, as far as an operator can know: a runtime limit, else BUDGET_LIMITS."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import LimitBook, LimitRule, Slot, Terms, names_no_key, rule_of, slot_order
+from budget_middleware.core.limits import LimitBook, LimitRule, Slot, names_no_key, slot_order
 from budget_middleware.core.model import Carry, Counter
 from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
-from budget_middleware.stores.base import NO_VERSION, RuntimeLimits
+from budget_middleware.stores.base import NO_VERSION, LimitValue, RuntimeLimits
+from budget_middleware.stores.limit_fields import rules_of
 
 
 class BindingLimits:
-    """The layers that a command can read; a limits_source is known only to the gateway's code."""
+    """The layers that a command can read; a limits_source is known only to the gateway's code.
 
-    def __init__(self, *, runtime: RuntimeLimits, environment: Sequence[LimitRule]) -> None:
+    Temporary increases count that have not lapsed at ``now_ms``.
+    """
+
+    def __init__(self, *, runtime: RuntimeLimits, environment: Sequence[LimitRule], now_ms: int = 0) -> None:
+        self.now_ms = now_ms
         rules = runtime_rules(runtime)
         self._layers = {"runtime": LimitBook(rules), "environment": LimitBook(environment)}
         self.exact_accounts = {
@@ -34,7 +39,7 @@ class BindingLimits:
     def limit(self, counter: Counter) -> int | None:
         """The limit of a counter that is enforced."""
         bound = self._bound(counter)
-        return bound.terms.amount if bound else None
+        return bound.terms.amount_at(self.now_ms) if bound else None
 
     def carry(self, counter: Counter, previous: str) -> Carry | None:
         """What its limit takes over of the window before, an id."""
@@ -53,7 +58,7 @@ class BindingLimits:
 
     def limit_nanos(self, account: str, period: Period) -> int | None:
         bound = self.of(account).get(Slot(period))
-        return bound.terms.amount if bound else None
+        return bound.terms.amount_at(self.now_ms) if bound else None
 
     def limited(self, account: str) -> list[Slot]:
         """The counters of an account that any limit is on, as slots of what is enforced."""
@@ -66,12 +71,17 @@ class BindingLimits:
 
 
 async def read_limits(context: OperatorContext) -> BindingLimits:
-    return BindingLimits(runtime=await context.store.limits(), environment=context.settings.limits)
+    return await _binding(context, await context.store.limits())
 
 
 async def read_limits_of(context: OperatorContext, account: str) -> BindingLimits:
     """As far as they concern one account or pattern: a store may have 100,000 others."""
-    return BindingLimits(runtime=await read_runtime_limits_of(context, account), environment=context.settings.limits)
+    return await _binding(context, await read_runtime_limits_of(context, account))
+
+
+async def _binding(context: OperatorContext, runtime: RuntimeLimits) -> BindingLimits:
+    now_ms = (await context.store.head()).now_ms
+    return BindingLimits(runtime=runtime, environment=context.settings.limits, now_ms=now_ms)
 
 
 async def read_runtime_limits_of(context: OperatorContext, account: str) -> RuntimeLimits:
@@ -84,9 +94,15 @@ async def read_runtime_limits_of(context: OperatorContext, account: str) -> Runt
 
 
 def runtime_rules(runtime: RuntimeLimits) -> list[LimitRule]:
-    """The limits in a store as rules, sorted by account and period."""
-    rules = [(account, Slot(period), Terms(limit_nanos)) for (account, period), limit_nanos in runtime.limits.items()]
-    return [rule_of(*rule) for rule in sorted(rules, key=lambda rule: (rule[0], slot_order(rule[1])))]
+    """The limits in a store as rules, sorted by account and slot; what lifts all is first."""
+    by_pattern: dict[str, dict[str, LimitValue]] = {}
+    for (pattern, field), value in runtime.limits.items():
+        by_pattern.setdefault(pattern, {})[field] = value
+    return [rule for pattern in sorted(by_pattern) for rule in _sorted(rules_of(pattern, by_pattern[pattern]))]
+
+
+def _sorted(rules: Iterable[LimitRule]) -> list[LimitRule]:
+    return sorted(rules, key=lambda rule: (rule.slot is not None, rule.slot and slot_order(rule.slot)))
 
 
 def period_named(text: str) -> Period:

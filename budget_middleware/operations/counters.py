@@ -9,7 +9,7 @@ from budget_middleware.core.model import Balance, Counter, CounterView
 from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES
 from budget_middleware.core.windows import LAPSED, Window, previous_window, window_at, window_named
-from budget_middleware.operations.binding import BindingLimits, read_limits
+from budget_middleware.operations.binding import BindingLimits, read_limits, read_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rolling import CountedView, counted
 from budget_middleware.operations.rows import CounterRow, counter_row
@@ -48,7 +48,7 @@ async def _read_counted(
     context: OperatorContext, account: str | None, *, include_past: bool
 ) -> tuple[list[CountedView], LimitOf, Callable[[CounterView], CounterRow]]:
     now_ms = (await context.store.head()).now_ms
-    limits = await read_limits(context)
+    limits = await (read_limits(context) if account is None else read_limits_of(context, account))
 
     def current(period: Period) -> Window:
         return window_at(period, time_ms=now_ms, timezone=context.settings.timezone)

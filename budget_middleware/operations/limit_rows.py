@@ -23,10 +23,11 @@ class LimitRow:
     """What a layer of limits says of a slot of an account; ``limit`` is None where it lifts the limit.
 
     ``text`` is the limit as limits are written, ``pattern`` what it is set on; omitted where that is the account.
+    ``available`` is told of one account after a change. What lifts all limits has no period.
     """
 
     account: str
-    period: Period
+    period: Period | None
     limit: Figure | None
     layer: str
     unit: Unit
@@ -36,18 +37,19 @@ class LimitRow:
     increases: tuple[IncreaseRow, ...] | Omitted
     text: str
     pattern: str | Omitted
+    available: Figure | Omitted = OMITTED
 
 
-def limit_row(account: str, slot: Slot, terms: Terms, layer: str, pattern: str) -> LimitRow:
-    unit = slot.unit
+def limit_row(account: str, slot: Slot | None, terms: Terms, layer: str, pattern: str) -> LimitRow:
+    period, unit, mode = slot or (None, Unit.USD, LimitMode.ENFORCE)
     increases = tuple(IncreaseRow(figure(each.amount, unit), unit, iso(each.until_ms)) for each in terms.increases)
     return LimitRow(
         account,
-        slot.period,
+        period,
         figure(terms.amount, unit),
         layer,
         unit,
-        slot.mode,
+        mode,
         alert_percents=terms.alerts or OMITTED,
         carry_percent=terms.carry or OMITTED,
         increases=increases or OMITTED,

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.learning import AnswerGroup, Sums
+from budget_middleware.core.limits import Slot, Terms
 from budget_middleware.core.model import (
     Adjust,
     Answer,
@@ -119,11 +120,22 @@ class Retention:
         return max(2, self.journal_max // 20)
 
 
-LimitKey = tuple[str, Period]
-"""What a runtime limit is on: an account pattern in its canonical form, and a period."""
+MORE: Final = "more"
+"""In a LimitKey, instead of a period: all other limits of a pattern, see `limit_fields`."""
 
-Limits = Mapping[LimitKey, int | None]
-"""Nano-dollars by what they limit; None lifts the limits of lower layers."""
+LimitKey = tuple[str, str]
+"""A field of runtime limits: an account pattern in its canonical form, and a period or MORE."""
+
+LimitValue = int | None | str
+"""Nano-dollars of a period, None where the limit is lifted; of MORE the words of its limits."""
+
+Limits = Mapping[LimitKey, LimitValue]
+
+SlotChanges = Mapping[Slot | None, Terms | None]
+"""What becomes of the limits of a pattern: terms are set (LIFTED lifts the limit of lower layers), None forgets.
+
+The slot None stands for all, before those that are named.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +177,13 @@ class LimitNews:
 class KnownLimits:
     """What a worker knew as of a version of a generation, before the store lost writes.
 
-    Of each pattern in ``limits`` every period was known: one that is missing had no limit. ``reports_loss`` says that
+    Of each pattern in ``limits`` every field was known: one that is missing was not there. ``reports_loss`` says that
     the worker saw the loss itself, so that other workers are to write back what they knew too.
     """
 
     generation: str
     version: int
-    limits: Mapping[str, Mapping[Period, int | None]]
+    limits: Mapping[str, Mapping[str, LimitValue]]
     reports_loss: bool = False
 
 
@@ -272,12 +284,19 @@ class Store(Protocol):
         """Set what a worker knew where the store has nothing newer. Idempotent."""
         ...
 
+    async def change_limits(self, account: str, changes: SlotChanges, *, at_version: int | None = None) -> int | None:
+        """Set and forget runtime limits of an account or pattern in one step; returns the new version of all limits.
+
+        None, and nothing is changed, where ``at_version`` is not their version any more.
+        """
+        ...
+
     async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
-        """Set a runtime limit (None lifts the limit of lower layers); returns the new version."""
+        """Set an enforced limit in USD (None lifts the limit of lower layers); returns the new version."""
         ...
 
     async def clear_limit(self, account: str, *, period: Period | None) -> int:
-        """Forget runtime limits of an account, of one period or of all; returns the new version."""
+        """Forget the enforced limit in USD of a period, or all runtime limits; returns the new version."""
         ...
 
     async def check(self) -> None:

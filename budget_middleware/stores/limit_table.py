@@ -1,10 +1,19 @@
 """Runtime limits of the memory store: the executable specification of `lua/_limits.lua`. No lock, no clock."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.stores.base import REPORTED_CHANGES_MAX, KnownLimits, LimitKey, LimitNews, WrittenBack
-from budget_middleware.stores.limit_fields import STORED_PERIODS
+from budget_middleware.stores.base import (
+    MORE,
+    REPORTED_CHANGES_MAX,
+    KnownLimits,
+    LimitKey,
+    LimitNews,
+    LimitValue,
+    SlotChanges,
+    WrittenBack,
+)
+from budget_middleware.stores.limit_fields import FIELDS, changed_fields, pack_changes, unpack_limit_value
 
 
 class LimitTable:
@@ -15,7 +24,7 @@ class LimitTable:
 
     def __init__(self, *, changes_max: int) -> None:
         self.version = 0
-        self.limits: dict[LimitKey, int | None] = {}
+        self.limits: dict[LimitKey, LimitValue] = {}
         self._changes_max = changes_max
         self._log: dict[LimitKey, int] = {}
         self._log_from = 0
@@ -25,20 +34,22 @@ class LimitTable:
         # As of which version a worker knew what it has written back.
         self._known_at: dict[LimitKey, int] = {}
 
-    def set(self, key: LimitKey, limit_nanos: int | None, *, now_ms: int) -> int:
-        """Returns the new version."""
-        self._put(key, limit_nanos)
-        return self._log_changes([key], now_ms=now_ms)
-
-    def clear(self, keys: Sequence[LimitKey], *, now_ms: int) -> int:
-        """Returns the new version."""
-        for key in keys:
-            self.limits.pop(key, None)
-        return self._log_changes(keys, now_ms=now_ms)
+    def change(self, pattern: str, changes: SlotChanges, *, now_ms: int) -> None:
+        more = self.limits.get((pattern, MORE), "")
+        assert isinstance(more, str)
+        changed = changed_fields(more, pack_changes(changes))
+        for field, value in changed.items():
+            key = (pattern, field)
+            if value:
+                self._put(key, unpack_limit_value(key, value))
+            else:
+                self.limits.pop(key, None)
+        if changed:
+            self._log_changes([(pattern, field) for field in changed], now_ms=now_ms)
 
     def news(self, patterns: Iterable[str], *, since_version: int, generation: str) -> LimitNews:
         changed = self._changed_since(since_version)
-        asked = {(pattern, period) for pattern in patterns for period in STORED_PERIODS} | (changed or frozenset())
+        asked = {(pattern, field) for pattern in patterns for field in FIELDS} | (changed or frozenset())
         return LimitNews(
             generation,
             self.version,
@@ -52,14 +63,14 @@ class LimitTable:
     def write_back(self, known: KnownLimits, *, generation: str, token: str, now_ms: int) -> WrittenBack:
         is_same_store = known.generation == generation
         written: dict[LimitKey, int] = {}
-        for pattern, amounts in known.limits.items():
-            for period in STORED_PERIODS:
-                key = (pattern, period)
-                is_same = amounts.get(period, _NOTHING) == self.limits.get(key, _NOTHING)
+        for pattern, values in known.limits.items():
+            for field in FIELDS:
+                key = (pattern, field)
+                is_same = values.get(field, _NOTHING) == self.limits.get(key, _NOTHING)
                 if is_same or not self._is_older_here(key, known.version, is_same_store=is_same_store):
                     continue
-                if period in amounts:
-                    self._put(key, amounts[period])
+                if field in values:
+                    self._put(key, values[field])
                 else:
                     self.limits.pop(key, None)
                 written[key] = known.version
@@ -70,11 +81,11 @@ class LimitTable:
             self._known_at |= written
         return WrittenBack(self.version, frozenset(written))
 
-    def _put(self, key: LimitKey, limit_nanos: int | None) -> None:
-        self.limits[key] = limit_nanos
+    def _put(self, key: LimitKey, value: LimitValue) -> None:
+        self.limits[key] = value
         self._shapes.add(shape_of(key[0]))
 
-    def _log_changes(self, keys: Iterable[LimitKey], *, now_ms: int) -> int:
+    def _log_changes(self, keys: Iterable[LimitKey], *, now_ms: int) -> None:
         self._advance(now_ms)
         for key in keys:
             self._known_at.pop(key, None)
@@ -82,7 +93,6 @@ class LimitTable:
             self._log[key] = self.version
         for key in list(self._log)[: max(0, len(self._log) - self._changes_max)]:
             self._log_from = self._log.pop(key)
-        return self.version
 
     def _advance(self, now_ms: int) -> None:
         # A time, not a count: a store that starts again must not come to a version that stood for other limits.

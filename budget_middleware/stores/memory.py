@@ -11,7 +11,6 @@ from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
-from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import (
     LEARNT_MS,
     LIMITS_PAGE,
@@ -22,16 +21,17 @@ from budget_middleware.stores.base import (
     Note,
     Retention,
     RuntimeLimits,
+    SlotChanges,
     Topic,
     WrittenBack,
 )
-from budget_middleware.stores.limit_fields import STORED_PERIODS
+from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.memory_tables import MemoryTables
 from budget_middleware.stores.table_store import TableStore
 
 
-class MemoryStore(TableStore):
+class MemoryStore(TableStore, LimitChanges):
     """Counters of this process only; they are forgotten when it ends.
 
     ``clock_ms`` is the store's clock (milliseconds since the Unix epoch); tests pass one that they can move.
@@ -99,16 +99,12 @@ class MemoryStore(TableStore):
             self._put_limits_version()
             return written
 
-    async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
-        with self._transaction:
-            self._limits.set((canonical_pattern(account), period), limit_nanos, now_ms=self._clock_ms())
-            return self._put_limits_version()
-
-    async def clear_limit(self, account: str, *, period: Period | None) -> int:
+    async def change_limits(self, account: str, changes: SlotChanges, *, at_version: int | None = None) -> int | None:
         pattern = canonical_pattern(account)
-        keys = [(pattern, each) for each in (STORED_PERIODS if period is None else (period,))]
         with self._transaction:
-            self._limits.clear(keys, now_ms=self._clock_ms())
+            if at_version not in (None, self._limits.version):
+                return None
+            self._limits.change(pattern, changes, now_ms=self._clock_ms())
             return self._put_limits_version()
 
     def _put_limits_version(self) -> int:

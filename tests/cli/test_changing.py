@@ -4,10 +4,11 @@ import getpass
 
 import pytest
 
+from budget_middleware.core.limits import Increase, Slot, Terms
 from budget_middleware.core.model import Balance, Status, Target
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.base import MORE, StoreUnavailable
 from budget_middleware.stores.limit_fields import STORED_PERIODS
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli
@@ -15,6 +16,7 @@ from tests.stores.verbs import adjust, figures, finalize, reserve, target
 
 WHO = getpass.getuser()
 KEY = "key:1f3a9c0b2d4e5f60"
+USED = "key:abcabc0000000000"
 
 
 def in_json(account: str, period: str, limit: str | None, *, layer: str = "runtime") -> dict[str, str | None]:
@@ -29,10 +31,10 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
     ran = cli("limit", "set", KEY, "20/day", "none/month", "0.5/hour", "--new", **environment)
     assert (ran.code, ran.err) == (0, "")
     assert [line.split() for line in ran.out.splitlines()] == [
-        ["account", "limit", "layer"],
-        [KEY, "0.50/hour", "runtime"],
-        [KEY, "20.00/day", "runtime"],
-        [KEY, "none/month", "runtime"],
+        ["account", "limit", "layer", "left"],
+        [KEY, "0.50/hour", "runtime", "0.50"],
+        [KEY, "20.00/day", "runtime", "20.00"],
+        [KEY, "none/month", "runtime", "-"],
     ]
     limits = (await store.limits()).limits
     assert limits == {
@@ -42,11 +44,94 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
     }
 
     ran = cli("limit", "clear", KEY, "day", "--json", **environment)
-    assert ran.json[1] == {**in_json(KEY, "day", "10.00", layer="environment"), "pattern": "key:*"}
+    row = in_json(KEY, "day", "10.00", layer="environment")
+    assert ran.json[1] == {**row, "pattern": "key:*", "available_usd": "10.00"}
     ran = cli("limit", "clear", KEY)
     assert (ran.code, ran.out) == (0, f"nothing limits {KEY}\n")
     ran = cli("limit", "clear", KEY)
     assert (ran.code, ran.err) == (1, f"budget-middleware: not cleared: {KEY} has no runtime limit\n")
+
+
+def lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()[1:]]
+
+
+def test_limits_of_every_unit_and_mode(cli: RunCli):
+    words = ("10/day!alert=50,80", "5/day!shadow", "200000 tokens/minute", "8inflight; 9/month@15!carry=50%")
+    ran = cli("limit", "set", KEY, *words, "--new")
+    assert (ran.code, ran.err) == (0, "")
+    assert lines(ran.out) == [
+        [KEY, "200000tokens/minute", "runtime", "200000"],
+        [KEY, "10.00/day!alert=50,80", "runtime", "10.00"],
+        [KEY, "5.00/day!shadow", "runtime", "5.00"],
+        [KEY, "9.00/month@15!carry=50%", "runtime", "13.50"],
+        [KEY, "8inflight", "runtime", "8"],
+    ]
+    row = cli("limit", "list", "--json").json[1]
+    assert row == in_json(KEY, "day", "10.00") | {"alert_percents": [50, 80], "text": "10.00/day!alert=50,80"}
+    for which, left in (("10/day!shadow", 4), ("inflight", 3), ("tokens/minute", 2), ("month@15", 1)):
+        assert len(lines(cli("limit", "clear", KEY, which).out)) == left
+    ran = cli("limit", "clear", KEY, "!soft")
+    assert (ran.code, ran.err) == (1, f"budget-middleware: not cleared: {KEY} has no runtime limit !soft\n")
+
+
+def test_from_shadow_to_enforced(cli: RunCli):
+    cli("limit", "set", KEY, "10/day", "5/day!shadow", "--new")
+    assert [row[1] for row in lines(cli("limit", "set", KEY, "5/day").out)] == ["5.00/day", "5.00/day!shadow"]
+    assert [row[1] for row in lines(cli("limit", "clear", KEY, "!shadow").out)] == ["5.00/day"]
+
+
+def test_none_lifts_all_until_it_is_cleared(cli: RunCli):
+    environment = {"BUDGET_LIMITS": "key=10/day; key=8inflight!soft"}
+    ran = cli("limit", "set", KEY, "none", "--new", **environment)
+    assert "none/day" in ran.out
+    assert "none inflight!soft" in ran.out
+    ran = cli("limit", "clear", KEY, "day", **environment)
+    assert ran.err == f"budget-middleware: warning: `none` still lifts all other limits of {KEY}\n"
+    ran = cli("limit", "clear", KEY, **environment)
+    assert [row[1:3] for row in lines(ran.out)] == [["10.00/day", "environment"], ["8inflight!soft", "environment"]]
+
+
+async def test_what_is_left_is_shown_and_a_limit_below_what_is_spent_is_warned_of(
+    cli: RunCli, store: RedisStore, month: Target
+):
+    await store.adjust(adjust("a1", "3", month))
+    ran = cli("limit", "set", USED, "5/month", "2/month!soft")
+    assert (ran.err, [row[1:] for row in lines(ran.out)]) == (
+        "",
+        [["5.00/month", "runtime", "2.00"], ["2.00/month!soft", "runtime", "-1.00"]],
+    )
+    ran = cli("limit", "set", USED, "2/month")
+    assert lines(ran.out)[0] == [USED, "2.00/month", "runtime", "-1.00"]
+    assert ran.err.startswith(
+        f"budget-middleware: warning: {USED} is beyond 2.00/month (spent $3.00, reserved $0.00):"
+        " what costs something is not admitted before 20"
+    )
+
+
+async def test_temporary_increases_add_up_and_lapse(cli: RunCli, store: RedisStore, month: Target):
+    environment = {"BUDGET_LIMITS": "key=10/month", "BUDGET_TIMEZONE": "Europe/Berlin"}
+    await store.adjust(adjust("a1", "3", month))
+    ran = cli("limit", "set", USED, "+5/day", "--until", "2999-01-01", **environment)
+    assert ran.code == 2
+    assert ran.err == f"budget-middleware: {USED} has no limit of day to be raised: set one, or name one that it has\n"
+    ran = cli("limit", "set", USED, "+5/month", "--until", "2020-01-01", "08:30", **environment)
+    assert (ran.code, ran.err) == (2, "budget-middleware: 2020-01-01T08:30+01:00 is over already\n")
+    cli("limit", "set", USED, "+5/month", "--until", "2999-01-01", **environment)
+    ran = cli("limit", "set", USED, "+7/month", "--until", "2999-07-01", "08:30", "--json", **environment)
+    assert ran.json[0]["available_usd"] == "19.00"
+    assert (ran.json[0]["limit_usd"], ran.json[0]["layer"]) == ("10.00", "runtime")
+    assert ran.json[0]["increases"] == [
+        {"amount_usd": "5.00", "unit": "usd", "until": "2998-12-31T23:00:00.000+00:00"},
+        {"amount_usd": "7.00", "unit": "usd", "until": "2999-07-01T06:30:00.000+00:00"},
+    ]
+    lapsed = Terms(10 * 10**9, increases=(Increase(10**9, 1),))
+    await store.change_limits(USED, {Slot(Period.MONTH): lapsed})
+    ran = cli("limit", "set", USED, "+5/month", "--until", "2999-01-01", "--json", **environment)
+    assert [each["amount_usd"] for each in ran.json[0]["increases"]] == ["5.00"]
+    assert ran.json[0]["available_usd"] == "12.00"
+    status = cli("status", USED, "--json", **environment).json
+    assert [(row["limit_usd"], row["available_usd"]) for row in status] == [("15.00", "12.00")]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +141,11 @@ async def test_setting_and_clearing_a_limit(cli: RunCli, store: RedisStore):
         (("key:*", "1/day"), {("key:*", Period.DAY): 10**9}),
         (("model+key:gpt-4o+*", "2/day"), {("key+model:*+gpt-4o", Period.DAY): 2 * 10**9}),
         (("global", "0/total"), {("global", Period.TOTAL): 0}),
-        (("key:%61bcabc0000000000", "none"), {("key:abcabc0000000000", period): None for period in STORED_PERIODS}),
+        (
+            ("key:%61bcabc0000000000", "none"),
+            {("key:abcabc0000000000", period): None for period in STORED_PERIODS}
+            | {("key:abcabc0000000000", MORE): "all=-"},
+        ),
     ],
 )
 async def test_patterns_are_stored_as_the_gateway_reads_them(

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from budget_middleware.core.limit_arguments import ACCEPTED_CHOICES
 from budget_middleware.core.model import Target
-from budget_middleware.core.windows import ACCEPTED_PERIODS, PERIODS, Period
+from budget_middleware.core.windows import ACCEPTED_PERIODS, Period
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust
 
 REASON = ("--reason", "x")
 AMOUNTS = "accepted are AMOUNT[UNIT]/PERIOD, Ninflight and none, each with !MODE behind it"
-MINUTE, STORED = "5.00/minute", ", ".join(PERIODS[1:])
 NO_STATE = (
     "budget-middleware: BUDGET_STORE_URL is memory://: the counters live in the gateway's process, and no"
     " other sees them; set it to the store that the gateways share\n"
@@ -111,10 +111,20 @@ CARRIED_OUT = [
         "'2026-13' is not the id of a window of period month in UTC; accepted is the form 2026-11",
     ),
     (("limit", "set", "global", "5"), f"limit '5', column 2: the period is missing; {AMOUNTS}"),
+    (("limit", "set", "global", "+5/day"), "limit set: an increase such as +50/month needs --until DATE"),
     (
-        ("limit", "set", "global", "5/day", "5/minute"),
-        f"{MINUTE} stands in BUDGET_LIMITS only; runtime limits are in USD and enforced, with a period of {STORED}",
+        ("limit", "set", "global", "+5/day", "5/month", "--until", "2027-01-01"),
+        "limit set: --until goes with increases such as +50/month alone",
     ),
+    (
+        ("limit", "set", "global", "+5/day", "--until", "tomorrow"),
+        "'tomorrow' is not a time; accepted is YYYY-MM-DD or YYYY-MM-DD HH:MM, in BUDGET_TIMEZONE",
+    ),
+    (
+        ("limit", "set", "global", "+5/day!carry=50%", "--until", "2027-01-01", "00:00"),
+        "'+5/day!carry=50%' is no increase; accepted is +AMOUNT[UNIT]/PERIOD, with !soft or !shadow",
+    ),
+    (("limit", "clear", "global", "fortnight"), f"'fortnight' names no limit; accepted are {ACCEPTED_CHOICES}"),
     (("limit", "set", "global", ""), f"no amount is named; {AMOUNTS}"),
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, Entry, Expire, Reserve, Status
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import KnownLimits, WrittenBack
+from budget_middleware.stores.base import KnownLimits, LimitKey, WrittenBack
 from tests.stores.expected_state import Auditor, Fact
 from tests.stores.verbs import Verb
 
@@ -37,7 +37,7 @@ class Truth:
     auditor: Auditor = field(default_factory=Auditor)
     journal: list[Entry] = field(default_factory=list)
     balances: dict[Counter, Balance] = field(default_factory=dict)
-    runtime_limits: dict[tuple[str, Period], int | None] = field(default_factory=dict)
+    runtime_limits: dict[LimitKey, Any] = field(default_factory=dict)
     operator_releases: set[str] = field(default_factory=set)
     # Said by operators since the store last lost anything: no worker knew it better before.
     limits_said: set[tuple[str, Period]] = field(default_factory=set)

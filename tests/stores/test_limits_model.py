@@ -12,18 +12,34 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
+from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, Terms
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import KnownLimits, LimitNews
+from budget_middleware.stores.base import MORE, KnownLimits, LimitNews
+from budget_middleware.stores.limit_fields import changed_fields, pack_changes
 from tests.stores.side_by_side import SideBySide
 from tests.stores.test_runtime_limits import empty, fail_over, replica_of
 
 PATTERNS = ("key:a", "key:*", "key+model:a+*")
 PERIODS = (Period.DAY, Period.TOTAL)
+SLOTS = (
+    Slot(Period.DAY),
+    Slot(Period.DAY, mode=LimitMode.SHADOW),
+    Slot(Period.MINUTE, Unit.TOKENS),
+    Slot(Period.TOTAL, Unit.INFLIGHT),
+    Slot(Period("month@15")),
+)
 
 patterns = st.sampled_from(PATTERNS)
 periods = st.sampled_from(PERIODS)
 limits = st.sampled_from([0, 1, 2, None])
-amounts = st.dictionaries(periods, limits)
+slots = st.sampled_from(SLOTS)
+increased = Terms(1, increases=(Increase(1, 9), Increase(2, 5)))
+terms = st.sampled_from([LIFTED, Terms(1), Terms(2, alerts=(50, 80)), Terms(3, carry=50), increased])
+changes = st.dictionaries(st.none() | slots, st.none() | terms, min_size=1)
+values = st.dictionaries(periods, limits) | st.fixed_dictionaries(
+    {MORE: changes.map(lambda each: changed_fields("", pack_changes(each)).get(MORE, "all=-") or "all=-")}
+)
 
 
 class LimitsModel(SideBySide):
@@ -49,6 +65,13 @@ class LimitsModel(SideBySide):
     def an_operator_clears(self, pattern, period):
         self.versions.append(self.both(lambda store: store.clear_limit(pattern, period=period)))
 
+    @rule(pattern=patterns, changes=changes, is_bound=st.booleans())
+    def an_operator_changes_several(self, pattern, changes, is_bound):
+        at_version = self.versions[-1] if is_bound else None
+        version = self.both(lambda store: store.change_limits(pattern, changes, at_version=at_version))
+        if version is not None:
+            self.versions.append(version)
+
     @rule(ms=st.sampled_from([1, 5, -3]))
     def time_passes(self, ms):
         self.clock.advance(ms=ms)
@@ -71,7 +94,7 @@ class LimitsModel(SideBySide):
         self.run(empty(self.redis))
         self._note_generation()
 
-    @rule(data=st.data(), known=st.dictionaries(patterns, amounts), reports_loss=st.booleans())
+    @rule(data=st.data(), known=st.dictionaries(patterns, values), reports_loss=st.booleans())
     def a_worker_writes_back(self, data, known, reports_loss):
         version = data.draw(st.sampled_from(self.versions))
         of_memory, of_redis = data.draw(st.sampled_from(self.generations))

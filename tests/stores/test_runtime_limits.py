@@ -1,14 +1,25 @@
 """Runtime limits as stores keep them: what has changed, which patterns there are, and what survives a loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
 import pytest
 
+from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, Terms
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import REPORTED_CHANGES_MAX, KnownLimits, Retention, Store
-from budget_middleware.stores.limit_fields import STORED_PERIODS
+from budget_middleware.stores.base import (
+    MORE,
+    REPORTED_CHANGES_MAX,
+    KnownLimits,
+    LimitKey,
+    Limits,
+    LimitValue,
+    Retention,
+    Store,
+)
+from budget_middleware.stores.limit_fields import STORED_PERIODS, rules_of, unpack_limits
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
@@ -18,7 +29,7 @@ DAY, MONTH = Period.DAY, Period.MONTH
 NONE_KNOWN = -1
 
 
-async def stored(store: Store) -> Mapping[tuple[str, Period], int | None]:
+async def stored(store: Store) -> Limits:
     return (await store.limits()).limits
 
 
@@ -117,6 +128,88 @@ async def test_limits_are_read_in_pages(store: Store):
         page = await store.limits_page(page.cursor)
         found |= page.limits
     assert found == {(f"key:{number}", DAY): number for number in range(50)}
+
+
+# Limits that have no field of their own.
+
+SOFT, INFLIGHT = Slot(DAY, mode=LimitMode.SOFT), Slot(Period.TOTAL, Unit.INFLIGHT)
+
+
+async def rules_in(store: Store, pattern: str = "key:a") -> dict[Slot | None, Terms]:
+    news = await store.limit_news([pattern], since_version=NONE_KNOWN)
+    rules = rules_of(pattern, {field: value for (name, field), value in news.limits.items() if name == pattern})
+    return {rule.slot: rule.terms for rule in rules}
+
+
+async def test_limits_of_every_slot_are_set_in_one_step_and_forgotten_one_by_one(store: Store):
+    increases = (Increase(5, 1_795_012_200_812), Increase(7, 1_795_012_200_813))
+    limits: dict[Slot | None, Terms] = {
+        Slot(DAY): Terms(10, alerts=(50, 80), carry=25, increases=increases),
+        Slot(MONTH): Terms(100),
+        SOFT: Terms(8, alerts=(90,)),
+        INFLIGHT: Terms(3),
+        Slot(Period.MINUTE, Unit.TOKENS): LIFTED,
+        Slot(Period("month@15")): Terms(9),
+        Slot(Period("24h"), mode=LimitMode.SHADOW): Terms(0),
+    }
+    before = (await store.head()).limits_version
+    version = await store.change_limits("key:a", limits)
+    assert await rules_in(store) == limits
+    news = await store.limit_news([], since_version=before)
+    assert (news.version, news.changed) == (version, {("key:a", DAY), ("key:a", MONTH), ("key:a", MORE)})
+    for slot in list(limits):
+        await store.change_limits("key:a", {slot: None})
+        del limits[slot]
+        assert await rules_in(store) == limits
+    assert await stored(store) == {}
+
+
+async def test_lifting_all_takes_the_place_of_all_and_what_is_named_besides_stays(store: Store):
+    await store.change_limits("key:a", {SOFT: Terms(8), Slot(DAY): Terms(10, alerts=(50,))})
+    await store.change_limits("key:a", {INFLIGHT: Terms(2), None: LIFTED})
+    lifted: dict[Slot | None, Terms] = {Slot(period): LIFTED for period in STORED_PERIODS}
+    assert await rules_in(store) == lifted | {None: LIFTED, INFLIGHT: Terms(2)}
+    await store.change_limits("key:a", {None: None})
+    assert await stored(store) == {}
+
+
+async def test_a_change_that_is_bound_to_a_version_changes_nothing_after_another(store: Store):
+    version = await store.change_limits("key:a", {SOFT: Terms(1)})
+    other = await store.change_limits("key:b", {SOFT: Terms(1)})
+    assert await store.change_limits("key:a", {SOFT: Terms(2)}, at_version=version) is None
+    assert await rules_in(store) == {SOFT: Terms(1)}
+    assert (await store.head()).limits_version == other
+    assert await store.change_limits("key:a", {SOFT: Terms(2)}, at_version=other) is not None
+    assert await rules_in(store) == {SOFT: Terms(2)}
+
+
+async def test_terms_of_a_limit_that_an_older_version_changes_stay_and_alone_they_bind_nothing(store: Store):
+    await store.change_limits("key:a", {Slot(DAY): Terms(10, alerts=(50,))})
+    (more,) = [value for (_, field), value in (await stored(store)).items() if field == MORE]
+    assert more == "day|usd|enforce=;alert=50"
+    assert rules_of("key:a", {DAY: 7, MORE: more})[0].terms == Terms(7, alerts=(50,))
+    assert rules_of("key:a", {DAY: None, MORE: more})[0].terms == LIFTED
+    assert rules_of("key:a", {MORE: more}) == ()
+
+
+@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+async def test_words_that_cannot_be_read_are_reported_and_kept_and_the_others_bind(open_store: Callable[..., Store]):
+    store = open_store()
+    assert isinstance(store, ClockedRedisStore)
+    await store.change_limits("key:a", {SOFT: Terms(1), INFLIGHT: Terms(2)})
+    newer = "day|usd|soft=1&day|watts|enforce=5&total|inflight|enforce=2"
+    await store._client().hset(f"{store._prefix}limits", "key:a|more", newer)
+    assert await rules_in(store) == {SOFT: Terms(1), INFLIGHT: Terms(2)}
+    (damage,) = await store.damage()
+    assert damage.key == f"{store._prefix}limits key:a|more day|watts|enforce=5"
+    await store.change_limits("key:a", {SOFT: None})
+    assert (await stored(store))["key:a", MORE] == "day|watts|enforce=5&total|inflight|enforce=2"
+
+
+@pytest.mark.parametrize("value", ["5", "x|y", "day|usd|soft", "day|usd|soft=x", "day|usd|soft=1;plus=1", "all=x"])
+def test_a_word_that_is_none_is_unreadable(value: str):
+    assert unpack_limits({"key:a|more": value})[1] == [f"key:a|more {value}"]
+    assert rules_of("key:a", {MORE: value}) == ()
 
 
 # Stores that an older version has written to: a hash of limits and a version, without log or index.
@@ -219,11 +312,13 @@ async def test_whoever_missed_too_many_changes_is_told_that_any_may_have_changed
 
 
 def known(generation: str, version: int, *, reports_loss: bool = False, **amounts: int | None) -> KnownLimits:
-    limits = {f"key:{name}": {} if nanos is None else {DAY: nanos} for name, nanos in amounts.items()}
+    limits: dict[str, dict[str, LimitValue]] = {
+        f"key:{name}": {} if nanos is None else {DAY: nanos} for name, nanos in amounts.items()
+    }
     return KnownLimits(generation, version, limits, reports_loss=reports_loss)
 
 
-async def written_back(store: Store, knowledge: KnownLimits) -> AbstractSet[tuple[str, Period]]:
+async def written_back(store: Store, knowledge: KnownLimits) -> AbstractSet[LimitKey]:
     version, written = await store.write_back_limits(knowledge)
     assert version == (await store.limits()).version
     return written
@@ -261,6 +356,19 @@ async def test_f38_what_an_operator_said_after_the_loss_stays(store: Store, cloc
     await store.set_limit("key:c", period=DAY, limit_nanos=9)
     assert not await written_back(store, known(generation, version + 1, a=6, b=6, c=6)), "from a slower worker"
     assert await stored(store) == {("key:a", DAY): 7, ("key:c", DAY): 9}
+
+
+async def test_f38_limits_without_a_field_of_their_own_are_written_back_too(store: Store):
+    generation = await generation_of(store)
+    await store.change_limits("key:a", {SOFT: Terms(1), INFLIGHT: Terms(2), Slot(DAY): Terms(5, carry=50)})
+    news = await store.limit_news(["key:a"], since_version=NONE_KNOWN)
+    before = await rules_in(store)
+    await empty(store)
+    values = {field: value for (_, field), value in news.limits.items()}
+    knowledge = KnownLimits(generation, news.version, {"key:a": values})
+    assert await written_back(store, knowledge) == {("key:a", DAY), ("key:a", MORE)}
+    assert await rules_in(store) == before
+    assert not await written_back(store, knowledge), "once"
 
 
 @pytest.mark.parametrize("newest_first", [True, False])

@@ -1,11 +1,11 @@
 -- Shared by the verbs on runtime limits, and put in front of them.
 --
--- limits             hash: account|period -> nano-dollars, or '-' for unlimited
--- limits_log         sorted set: account|period by the version of its last change; bounded
+-- limits             hash: account|period -> nano-dollars, or '-' for unlimited; account|more -> a word for each other limit
+-- limits_log         sorted set: fields by the version of their last change; bounded
 -- limits_state       hash: format ('1'); log_from, log_to: the log has each change after the one version and up to the
 --                    other; shapes: the shapes of all patterns, with spaces between them ('key:= key+model:*+='), and
 --                    shapes_to: up to which version there is none besides; lineage: see write_back_limits.lua
--- limits_written_back  hash: account|period -> as of which version a worker knew what it wrote back; expires
+-- limits_written_back  hash: field -> as of which version a worker knew what it wrote back; expires
 --
 -- A writer of an older version of this package knows only `limits` and the version in the meta hash. After it log_to and
 -- shapes_to are behind that version, and nothing is concluded from the log or from the shapes.

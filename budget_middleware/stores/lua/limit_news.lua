@@ -1,4 +1,4 @@
--- The limits of some fields account|period (with spaces between them), and what has changed since a version; changes
+-- The limits of some fields (with spaces between them), and what has changed since a version; changes
 -- nothing. Returns {generation, version, lineage, shapes, '1' if these are all shapes, changed fields, their limits, the
 -- limits of the fields that were asked for}. Instead of the changed fields stands false where any may have changed.
 

@@ -1,8 +1,8 @@
 -- Set what a worker knew of limits before the store lost writes, wherever the store has nothing newer. The worker knew it as
 -- of a version of a generation; '1' where it saw the loss itself: a new lineage then makes the other workers write back
 -- what they knew. Then how many changes the log keeps, for how long it is remembered what was written back (milliseconds),
--- the periods, and for each pattern three words: itself, its shape, and its limits in the order of the periods with spaces
--- between them ('.' where it had none). Several workers may do so, in any order: of each limit what was
+-- what fields a pattern has, and for each pattern three words: itself, its shape, and its fields' values in their order with
+-- spaces between them ('.' for one that was not there). Several workers may do so, in any order: of each limit what was
 -- known last stays, and what an operator has set or cleared since the loss. Returns {version, fields that were changed}.
 
 -- Whether what is there of a limit, if anything, is older than what was known.
@@ -17,15 +17,15 @@ local function is_older(state, field, is_there, known_at, is_same_store)
   return is_log_enough or not is_there
 end
 
-function verbs.write_back_limits(known_generation, known_version, reports_loss, changes_max, remembered_ms, periods, ...)
+function verbs.write_back_limits(known_generation, known_version, reports_loss, changes_max, remembered_ms, names, ...)
   local state = load_limits()
   local known, known_at, is_same_store = {...}, tonumber(known_version), known_generation == generation
-  periods = words_of(periods)
+  names = words_of(names)
   local fields, shapes, values = {}, {}, {}
   for at = 1, #known, 3 do
     local wanted = words_of(known[at + 2])
-    for index, period in ipairs(periods) do
-      fields[#fields + 1] = known[at] .. '|' .. period
+    for index, name in ipairs(names) do
+      fields[#fields + 1] = known[at] .. '|' .. name
       shapes[#fields], values[#fields] = known[at + 1], wanted[index] ~= '.' and wanted[index]
     end
   end

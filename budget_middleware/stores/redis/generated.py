@@ -81,6 +81,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
     yield "NO_LIMIT", limit_fields.NO_LIMIT
     yield "LEFT_OUT", shadow_sums.LEFT_OUT
+    yield "LIMIT_MORE", base.MORE
     yield "N_SUMS", len(learning.Sums._fields)
     yield "MOST_ANSWERS", learning.MOST_ANSWERS
     # Told exactly, and read by Lua as Python reads it.
@@ -93,6 +94,8 @@ def _declarations() -> Iterator[tuple[str, str]]:
     yield "KEY_TYPES", f"local KEY_TYPES = {literal(keys.TYPES)}"
     yield "PREVIOUS_TYPES", f"local PREVIOUS_TYPES = {literal(keys.PREVIOUS_TYPES)}"
     yield "PERIODS", f"local PERIODS = {literal(frozenset(map(str, windows.PERIODS)))}"
+    with_field = frozenset(map(str, limit_fields.STORED_PERIODS))
+    yield "PERIODS_WITH_FIELD", f"local PERIODS_WITH_FIELD = {literal(with_field)}"
     # What a verb answers, and what follows from its answer.
     endings = [((op, _word(state)), _ending(op, state)) for op in _ENDING_OPS for state in _STATES]
     yield _chosen("ending_of(op, state)", endings)

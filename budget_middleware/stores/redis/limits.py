@@ -6,22 +6,35 @@ See `lua/_limits.lua` for the keys.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
+from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, RuntimeLimits, WrittenBack
+from budget_middleware.core.model import Status
+from budget_middleware.stores.base import (
+    KnownLimits,
+    LimitKey,
+    LimitNews,
+    LimitValue,
+    RuntimeLimits,
+    SlotChanges,
+    WrittenBack,
+)
+from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.limit_fields import (
-    STORED_PERIODS,
-    pack_limit,
+    FIELDS,
+    pack_changes,
     pack_limit_field,
+    pack_limit_value,
     unpack_limit_field,
-    unpack_runtime_limit,
+    unpack_limits,
 )
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import outages_named
 from budget_middleware.stores.redis.reads import RedisReads
+from budget_middleware.stores.redis.replies import answer_of
 
-_PERIODS = " ".join(STORED_PERIODS)
 _NO_LIMIT_KNOWN = "."
 
 _INDEXED_AT_ONCE, _INDEX_PAUSE_S = 250, 0.01
@@ -30,12 +43,12 @@ _INDEXED_AT_ONCE, _INDEX_PAUSE_S = 250, 0.01
 _log = logging.getLogger("budget_middleware")
 
 
-class RedisLimits(RedisReads):
-    """The part of the store that reads, indexes and writes back runtime limits."""
+class RedisLimits(RedisReads, LimitChanges):
+    """The part of the store that reads, indexes, changes and writes back runtime limits."""
 
     async def limits(self) -> RuntimeLimits:
         version = (await self.head()).limits_version
-        limits: dict[LimitKey, int | None] = {}
+        limits: dict[LimitKey, LimitValue] = {}
         async for page in self._limit_pages():
             limits |= page.limits
             for field in page.unreadable:
@@ -43,10 +56,18 @@ class RedisLimits(RedisReads):
         return RuntimeLimits(version, limits)
 
     async def limit_news(self, patterns: Sequence[str], *, since_version: int) -> LimitNews:
-        fields = [pack_limit_field(pattern, period) for pattern in patterns for period in STORED_PERIODS]
+        fields = [pack_limit_field(pattern, field) for pattern in patterns for field in FIELDS]
         reply = await self._call("limit_news", "", str(since_version), " ".join(fields))
         with outages_named():
             return _news_of(reply, fields)
+
+    async def change_limits(self, account: str, changes: SlotChanges, *, at_version: int | None = None) -> int | None:
+        pattern = canonical_pattern(account)
+        bound_to = "" if at_version is None else str(at_version)
+        words = chain.from_iterable(pack_changes(changes))
+        reply = await self._call("limit", "", pattern, shape_of(pattern), bound_to, self._limit_changes_max, *words)
+        answer = answer_of(reply)
+        return None if answer.status is Status.STALE_LIMITS else answer.limits_version
 
     async def index_limits(self) -> bool:
         """In pages, for there may be 100,000 limits; what this version writes meanwhile adds its shape itself."""
@@ -66,9 +87,9 @@ class RedisLimits(RedisReads):
 
     async def write_back_limits(self, known: KnownLimits) -> WrittenBack:
         words: list[str] = []
-        for pattern, amounts in known.limits.items():
-            limits = " ".join(pack_limit(amounts[p]) if p in amounts else _NO_LIMIT_KNOWN for p in STORED_PERIODS)
-            words += (pattern, shape_of(pattern), limits)
+        for pattern, values in known.limits.items():
+            limits = (pack_limit_value(values[field]) if field in values else _NO_LIMIT_KNOWN for field in FIELDS)
+            words += (pattern, shape_of(pattern), " ".join(limits))
         version, changed = await self._call(
             "write_back_limits",
             "",
@@ -77,7 +98,7 @@ class RedisLimits(RedisReads):
             "1" if known.reports_loss else "0",
             self._limit_changes_max,
             self._remember_expired_ms,
-            _PERIODS,
+            " ".join(FIELDS),
             *words,
         )
         return WrittenBack(int(version), frozenset(map(unpack_limit_field, changed)))
@@ -85,11 +106,11 @@ class RedisLimits(RedisReads):
 
 def _news_of(reply: Sequence[Any], asked: Iterable[str]) -> LimitNews:
     generation, version, lineage, shapes, is_indexed, changed, their_limits, limits = reply
-    found: dict[LimitKey, int | None] = {}
+    found: dict[LimitKey, LimitValue] = {}
     for fields, values in ((changed or (), their_limits), (asked, limits)):
-        for field, nanos in zip(fields, values, strict=True):
-            if nanos is not None:
-                _read_into(found, field, nanos)
+        for field, value in zip(fields, values, strict=True):
+            if value is not None:
+                _read_into(found, field, value)
     return LimitNews(
         generation,
         int(version),
@@ -101,11 +122,11 @@ def _news_of(reply: Sequence[Any], asked: Iterable[str]) -> LimitNews:
     )
 
 
-def _read_into(limits: dict[LimitKey, int | None], field: str, nanos: str) -> None:
-    try:
-        limits[unpack_limit_field(field)] = unpack_runtime_limit(nanos)
-    except ValueError:
-        _warn_of(field)
+def _read_into(limits: dict[LimitKey, LimitValue], field: str, value: str) -> None:
+    read, unreadable = unpack_limits({field: value})
+    limits |= read
+    for each in unreadable:
+        _warn_of(each)
 
 
 def _readable(fields: Iterable[str]) -> Iterable[LimitKey]:

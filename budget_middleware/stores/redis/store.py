@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import AnswerGroup, Sums
-from budget_middleware.core.limit_shapes import shape_of
 from budget_middleware.core.model import (
     Adjust,
     Answer,
@@ -19,10 +17,8 @@ from budget_middleware.core.model import (
     Transfer,
 )
 from budget_middleware.core.shadow import ShadowLimit, ShadowSum
-from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import SHADOW_LIMITS_MAX, StoreRefused
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
-from budget_middleware.stores.limit_fields import STORED_PERIODS, pack_limit, pack_limit_field
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
@@ -150,20 +146,6 @@ class RedisStore(RedisLimits):
             on_ready=on_ready,
             timeout_s=self._timeout_s,
         )
-
-    # Limits that operators set at run time.
-
-    async def set_limit(self, account: str, *, period: Period, limit_nanos: int | None) -> int:
-        return await self._change_limits(pack_limit(limit_nanos), canonical_pattern(account), (period,))
-
-    async def clear_limit(self, account: str, *, period: Period | None) -> int:
-        periods = STORED_PERIODS if period is None else (period,)
-        return await self._change_limits("", canonical_pattern(account), periods)
-
-    async def _change_limits(self, limit: str, pattern: str, periods: Sequence[Period]) -> int:
-        fields = " ".join(pack_limit_field(pattern, period) for period in periods)
-        reply = await self._call("limit", "", limit, fields, shape_of(pattern), self._limit_changes_max)
-        return answer_of(reply).limits_version
 
 
 def _one_word(id_: str) -> str:
