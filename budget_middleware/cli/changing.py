@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from budget_middleware.cli.output import print_error, print_rows, warn
-from budget_middleware.cli.parsing import account, add_command, add_new, amount, reason
+from budget_middleware.cli.parsing import account, add_command, add_new, amount, figure, reason
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.adjustments import adjust
 from budget_middleware.operations.context import OperatorContext
@@ -52,7 +52,9 @@ def _add_transfer(commands: Any) -> None:
     add_new(command)
     command.add_argument("source", metavar="FROM", type=account)
     command.add_argument("destination", metavar="TO", type=account)
-    command.add_argument("amount", metavar="USD", type=amount, help="such as 25")
+    command.add_argument(
+        "amount", metavar="AMOUNT", type=figure, help="in USD, such as 25, or 200000tokens, 60requests"
+    )
     command.add_argument("--reason", metavar="TEXT", type=reason, required=True, help="kept in the journal")
     command.add_argument(
         "--period", metavar="PERIOD", help="of which limits, such as month; needed where both have several in common"
@@ -94,12 +96,14 @@ async def _adjust(context: OperatorContext, arguments: Namespace) -> int:
 
 async def _transfer(context: OperatorContext, arguments: Namespace) -> int:
     source, destination = arguments.source, arguments.destination
+    amount, unit = arguments.amount
     try:
         done = await transfer(
             context,
             source,
             destination,
-            arguments.amount,
+            amount,
+            unit=unit,
             reason=arguments.reason,
             period=arguments.period,
             window=arguments.window,

@@ -16,6 +16,7 @@ from budget_middleware.core.accounts import (
     parts_of,
 )
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.units import Unit
 from budget_middleware.operations.reasons import reason_by
 from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
 
@@ -23,6 +24,7 @@ Run = Callable[[argparse.Namespace], int]
 
 _T = TypeVar("_T")
 
+_FIGURE = re.compile(r"([0-9]{1,15})\s*(tokens|requests)|[0-9eE.+-]+")
 _RESERVATION_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -102,6 +104,13 @@ def _amount(text: str) -> int:
     return nanos
 
 
+def _figure(text: str) -> tuple[int, Unit]:
+    found = _FIGURE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(f"{text.strip()[:40]!r} is not an amount; accepted are 0.25 (USD), 200000tokens, 60requests")
+    return (int(found[1]), Unit(found[2])) if found[2] else (nanos_from_usd(text.strip()), Unit.USD)
+
+
 def _count_from(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (text.strip().isdecimal() and least <= int(text) <= 1_000_000_000):
@@ -171,6 +180,8 @@ pattern = _checked(_pattern)
 """An account in which `*` stands for any subject, in the form in which limits are stored."""
 subject = _checked(_subject)
 """One account, or the id of a reservation."""
+figure = _checked(_figure)
+"""An amount and its unit, USD where none is named."""
 amount = _checked(_amount)
 """Nano-dollars of an amount in USD that is not 0."""
 percent = _checked(_percent)

@@ -50,7 +50,7 @@ class TargetChooser:
         windows = [window_at(claim.period, time_ms=now_ms, timezone=self._timezone) for claim in claims]
         lapses = [each.until_ms for claim in claims for each in claim.all_increases]
         targets = tuple(
-            Target(claim.account, window, _limit(claim, window, now_ms), claim.unit, self._carry(claim, window))
+            target_in(window, claim, now_ms=now_ms, timezone=self._timezone)
             for claim, window in zip(claims, windows, strict=True)
         )
         return Chosen(
@@ -60,10 +60,13 @@ class TargetChooser:
             min((*(window.ends_ms for window in windows), *(at for at in lapses if at > now_ms)), default=now_ms),
         )
 
-    def _carry(self, claim: Claim, window: Window) -> Carry | None:
-        if not claim.carry or claim.limit is None:
-            return None
-        return Carry(claim.carry, claim.limit, previous_window(window, timezone=self._timezone).id)
+
+def target_in(window: Window, claim: Claim, *, now_ms: int, timezone: ZoneInfo) -> Target:
+    """The counter of a claim in a window, under its limit at a time of the store."""
+    carry = None
+    if claim.carry and claim.limit is not None:
+        carry = Carry(claim.carry, claim.limit, previous_window(window, timezone=timezone).id)
+    return Target(claim.account, window, _limit(claim, window, now_ms), claim.unit, carry)
 
 
 def _limit(claim: Claim, window: Window, now_ms: int) -> int | None:

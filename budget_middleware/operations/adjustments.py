@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits import Claim, Slot
 from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period, Window, has_lapsed, limit_in, period_order, window_at, window_named
+from budget_middleware.core.windows import Period, Window, has_lapsed, period_order, window_at, window_named
+from budget_middleware.ledger.targets import target_in
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -79,14 +80,15 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
         periods = await _periods_in_use(context, account, limited=limits.limited_periods(account))
     else:
         periods = [period_named(window.partition(":")[0])]
-    claims = [Claim(account, period, limits.limit_nanos(account, period)) for period in periods]
+    claims = [limits.claim(account, Slot(period)) for period in periods]
     if window is None or ":" not in window:
         return _Counters(claims)
     try:
         named = window_named(periods[0], window.partition(":")[2], timezone=context.settings.timezone)
     except ValueError as error:
         raise OperationError(str(error)) from None
-    return _Counters(claims, (Target(account, named, limit_in(named, claims[0].limit)),))
+    now_ms = (await context.store.head()).now_ms
+    return _Counters(claims, (target_in(named, claims[0], now_ms=now_ms, timezone=context.settings.timezone),))
 
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:

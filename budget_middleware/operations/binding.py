@@ -5,7 +5,7 @@ from itertools import product
 
 from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import LimitBook, LimitRule, Slot, names_no_key, slot_order
+from budget_middleware.core.limits import LIFTED, Claim, LimitBook, LimitRule, Slot, names_no_key, slot_order
 from budget_middleware.core.model import Carry, Counter
 from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
@@ -56,18 +56,20 @@ class BindingLimits:
     def _bound(self, counter: Counter) -> Bound | None:
         return self.of(counter.account).get(Slot(counter.period, counter.unit))
 
-    def limit_nanos(self, account: str, period: Period) -> int | None:
-        bound = self.of(account).get(Slot(period))
-        return bound.terms.amount_at(self.now_ms) if bound else None
+    def claim(self, account: str, slot: Slot) -> Claim:
+        """What a gateway claims of a counter of the account by the limit that is enforced, as far as that is known."""
+        bound = self.of(account).get(slot)
+        terms = bound.terms if bound else LIFTED
+        return Claim(account, slot.period, terms.amount, slot.unit, terms.carry, terms.increases)
 
     def limited(self, account: str) -> list[Slot]:
         """The counters of an account that any limit is on, as slots of what is enforced."""
         slots = (slot for slot, bound in self.of(account).items() if bound.terms.amount is not None)
         return list(dict.fromkeys(Slot(slot.period, slot.unit) for slot in slots))
 
-    def limited_periods(self, account: str) -> list[Period]:
-        """Those by which its money is limited."""
-        return [slot.period for slot in self.limited(account) if slot.unit is Unit.USD]
+    def limited_periods(self, account: str, unit: Unit = Unit.USD) -> list[Period]:
+        """Those by which it is limited in a unit."""
+        return [slot.period for slot in self.limited(account) if slot.unit is unit]
 
 
 async def read_limits(context: OperatorContext) -> BindingLimits:

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from budget_middleware.core.limits import Claim
+from budget_middleware.core.limits import Claim, Slot
 from budget_middleware.core.model import Rejection, Status, Target
-from budget_middleware.core.units import Amounts, format_figure
-from budget_middleware.core.windows import Period, limit_in, period_order, window_named
+from budget_middleware.core.units import Amounts, Unit, format_figure
+from budget_middleware.core.windows import Period, period_order, window_named
+from budget_middleware.ledger.targets import target_in
 from budget_middleware.operations.accounts import require_known, warnings_for
 from budget_middleware.operations.binding import BindingLimits, period_named, read_limits_of
 from budget_middleware.operations.context import OperatorContext
@@ -27,8 +28,9 @@ async def transfer(
     context: OperatorContext,
     source: str,
     destination: str,
-    amount_nanos: int,
+    amount: int,
     *,
+    unit: Unit = Unit.USD,
     reason: str,
     period: str | None = None,
     window: str | None = None,
@@ -36,24 +38,24 @@ async def transfer(
 ) -> TransferDone:
     """Move an amount of what ``source`` may spend to ``destination``: one atomic step, refused if it is not available.
 
-    It concerns one period, of which both accounts have a limit; where several are, it must be named. ``window`` names
-    one that is not the current one. Unconfirmed for an account that nobody ever used, unless ``is_new``;
-    OperationError for a period or window that is none, for an account and itself, and for an amount that is not above
-    0. UnknownFate if the store did not say in time whether it was done.
+    It concerns one period, of which both accounts have a limit in ``unit``; where several are, it must be named.
+    ``window`` names one that is not the current one. Unconfirmed for an account that nobody ever used, unless
+    ``is_new``; OperationError for a period or window that is none, for an account and itself, and for an amount that is
+    not above 0. UnknownFate if the store did not say in time whether it was done.
     """
-    if amount_nanos <= 0:
+    if amount <= 0:
         raise OperationError("a transfer moves an amount above 0: to move it back, name the accounts the other way")
     if source == destination:
         raise OperationError(f"{source} cannot transfer to itself")
     limits = {account: await read_limits_of(context, account) for account in (source, destination)}
-    chosen = _period(limits, period)
-    giver, getter = (Claim(account, chosen, of.limit_nanos(account, chosen)) for account, of in limits.items())
-    named = _targets_named(context, giver, getter, window)
+    slot = Slot(_period(limits, unit, period), unit)
+    giver, getter = (of.claim(account, slot) for account, of in limits.items())
+    named = await _targets_named(context, giver, getter, window)
     for account in limits:
         await require_known(context, account, is_new=is_new)
     try:
         answer = await context.ledger.transfer(
-            giver, getter, amount=Amounts(usd=amount_nanos), reason=reason, targets=named
+            giver, getter, amount=Amounts(**{unit: amount}), reason=reason, targets=named
         )
     except StoreUnavailable as error:
         raise UnknownFate(str(error)) from None
@@ -65,10 +67,10 @@ async def transfer(
     return TransferDone(tuple(changed_row(entry, spent=True) for entry in own), warnings)
 
 
-def _period(limits: dict[str, BindingLimits], named: str | None) -> Period:
+def _period(limits: dict[str, BindingLimits], unit: Unit, named: str | None) -> Period:
     """The one that is named, else the only one of which both accounts have a limit."""
     wanted = None if named is None else period_named(named)
-    limited = {account: of.limited_periods(account) for account, of in limits.items()}
+    limited = {account: of.limited_periods(account, unit) for account, of in limits.items()}
     shared = sorted(set.intersection(*map(set, limited.values())), key=period_order)
     if wanted is not None:
         shared = [period for period in shared if period == wanted]
@@ -83,17 +85,19 @@ def _period(limits: dict[str, BindingLimits], named: str | None) -> Period:
     )
 
 
-def _targets_named(
+async def _targets_named(
     context: OperatorContext, giver: Claim, getter: Claim, window_id: str | None
 ) -> tuple[Target, Target] | None:
     if window_id is None:
         return None
+    zone = context.settings.timezone
     try:
-        window = window_named(giver.period, window_id, timezone=context.settings.timezone)
+        window = window_named(giver.period, window_id, timezone=zone)
     except ValueError as error:
         raise OperationError(str(error)) from None
-    of_giver, of_getter = (Target(claim.account, window, limit_in(window, claim.limit)) for claim in (giver, getter))
-    return of_giver, of_getter
+    now_ms = (await context.store.head()).now_ms
+    source, destination = (target_in(window, claim, now_ms=now_ms, timezone=zone) for claim in (giver, getter))
+    return source, destination
 
 
 def _why_not(rejection: Rejection) -> str:

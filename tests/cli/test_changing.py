@@ -309,6 +309,13 @@ async def test_a_transfer(cli: RunCli, store: RedisStore, now_ms: int):
     assert cli("audit", **settings).code == 0
 
 
+@pytest.mark.parametrize("amount", ["many", "5 apples", "1.5tokens", "2inflight", "tokens"])
+def test_no_amount_to_transfer(cli: RunCli, amount: str):
+    ran = cli("transfer", "team:a", "team:b", amount, "--reason", "x")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"argument AMOUNT: {amount!r} is not an amount; accepted are 0.25 (USD), 200000tokens, 60requests" in ran.err
+
+
 def test_a_transfer_of_unknown_fate(cli: RunCli, monkeypatch: pytest.MonkeyPatch):
     async def lost(*_: object, **__: object) -> None:
         raise StoreUnavailable("no answer within 5 s")

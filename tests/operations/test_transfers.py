@@ -1,13 +1,19 @@
 """A transfer: which period it concerns, what it did, and why it was not done."""
 
+from typing import Any
+
 import pytest
 
+from budget_middleware.core.model import Target
+from budget_middleware.core.units import Unit
+from budget_middleware.core.windows import Period, window_named
+from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed
 from budget_middleware.operations.transfers import TransferDone, transfer
 from budget_middleware.operations.values import as_json
 from budget_middleware.stores.base import Store
 from tests.operations.conftest import OpenContext
-from tests.stores.verbs import adjust, figures, target
+from tests.stores.verbs import UTC, adjust, figures, target
 
 A, B = "team:a", "team:b"
 USD = 10**9
@@ -16,7 +22,7 @@ MONTH_A, MONTH_B = target(A), target(B)
 LAPSED_ID = "since-2026-11-01"
 
 
-async def move(open_context: OpenContext, usd: int = 3, *, limits: str = MONTHS, **options: str) -> TransferDone:
+async def move(open_context: OpenContext, usd: int = 3, *, limits: str = MONTHS, **options: Any) -> TransferDone:
     source, destination = options.pop("source", A), options.pop("destination", B)
     context = open_context(limits=limits, accounts="team=header:x-team")
     return await transfer(context, source, destination, usd * USD, reason="by ann: x", is_new=True, **options)
@@ -111,3 +117,32 @@ async def test_from_what_has_lapsed_nothing_is_moved(open_context: OpenContext, 
     assert current.why_not.startswith(f"team:a total@2026-11-01 {LAPSED_ID} has $0.00 available: limit $0.00, spent")
     assert named.why_not == current.why_not
     assert not await base.counters()
+
+
+async def test_a_period_of_any_text(open_context: OpenContext):
+    done = await move(open_context, limits="team=10/month@15; team:b=9/24h")
+    assert {row.period for row in done.changes} == {"month@15"}
+
+
+async def test_another_unit(open_context: OpenContext, base: Store):
+    context = open_context(limits="team=10/day; team=1000tokens/month", accounts="team=header:x-team")
+    done = await transfer(context, A, B, 400, unit=Unit.TOKENS, reason="by ann: x", is_new=True)
+    assert [(row.period, row.unit, row.spent) for row in done.changes] == [
+        ("month", Unit.TOKENS, "400"),
+        ("month", Unit.TOKENS, "-400"),
+    ]
+    more = await transfer(context, A, B, 601, unit=Unit.TOKENS, reason="by ann: x")
+    assert more.why_not.endswith("has 600 tokens available: limit 1000 tokens, spent 400 tokens, reserved 0 tokens")
+
+
+async def test_what_is_carried_over_is_available(open_context: OpenContext, base: Store):
+    """And status shows the limit that binds."""
+    limits = "team=10/month!carry=50%"
+    assert (await move(open_context, 15, limits=limits)).why_not == ""
+    assert [entry.limit for entry in await base.latest(count=2)] == [15 * USD, 15 * USD]
+    context = open_context(limits=limits)
+    past = window_named(Period.MONTH, "2026-10", timezone=UTC)
+    assert MONTH_A.window.id == "2026-11"
+    await base.adjust(adjust("a1", "4", Target(A, past), any_window=True))
+    rows = {row.account: row for row in await list_counters(context)}
+    assert (rows[A].limit, rows[A].available, rows[B].limit) == ("13.00", "-2.00", "15.00")
