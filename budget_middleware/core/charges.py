@@ -87,7 +87,7 @@ class Charge(NamedTuple):
     @property
     def is_release(self) -> bool:
         """Nothing is to be booked: the hold is given back."""
-        return self.reason in _RELEASES or (self.is_booked_elsewhere and not self.has_added)
+        return self.reason in _RELEASES or (self.reason.startswith(BOOKED_BY) and not self.has_added)
 
     @property
     def is_booked_elsewhere(self) -> bool:

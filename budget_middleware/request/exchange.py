@@ -245,7 +245,7 @@ class Exchange:
         assert start is not None, "a start is sent once"
         if self._settings.headers and self._settlement.status not in AUTHENTICATION_STATUSES:
             ours = self._budget_headers(answer)
-            if self._hold.counts_more_than_money:
+            if self._settlement.counts_more_than_money:
                 start["headers"] = without_same(start["headers"], ours)
             start["headers"] += ours
         return start

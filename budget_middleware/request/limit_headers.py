@@ -47,12 +47,13 @@ def rate_limit_headers(
         return []
     left = [limit.limit - sum(balances[limit.place]) for limit in own.limits]
     shown = _tightest(own, left)
-    headers: Headers = [
+    headers: Headers = []
+    if own.of_money:
+        headers.append((b"x-budget-remaining-usd", usd_from_nanos(min([left[at] for at in own.of_money])).encode()))
+    headers += [
         (b"ratelimit-policy", ", ".join([own.limits[at].policy for at in shown]).encode()),
         (b"ratelimit", ", ".join([own.limits[at].state(left=left[at], now_ms=now_ms) for at in shown]).encode()),
     ]
-    if own.of_money:
-        headers.insert(0, (b"x-budget-remaining-usd", usd_from_nanos(min([left[at] for at in own.of_money])).encode()))
     if own.rates:
         headers += _api_headers(own, left, api=api, now_ms=now_ms)
     return headers
@@ -76,7 +77,7 @@ class _OwnLimit(NamedTuple):
 
     def state(self, *, left: int, now_ms: int) -> str:
         """What is left of it, and for how many seconds it counts."""
-        state = f"{self.name};r={_whole(max(left, 0), self.unit)}"
+        state = f"{self.name};r={max(left, 0) // (_NANOS_PER_MICRO if self.unit is Unit.USD else 1)}"
         if self.ends_ms < FOREVER_MS:
             state += f";t={ceil_div(max(self.ends_ms - now_ms, 0), 1000)}"
         return state
@@ -113,14 +114,11 @@ def _own_limit(place: int, target: Target) -> _OwnLimit:
     assert target.limit is not None, "only a limit is told"
     kind, period = kind_of(target.account), window.period
     name = {Unit.USD: f'"{kind}-{period}"', Unit.INFLIGHT: f'"{kind}-inflight"'}.get(unit, f'"{kind}-{period}-{unit}"')
-    policy = f'{name};q={_whole(target.limit, unit)};qu="{_QUOTA_UNITS[unit]}"'
+    quota = target.limit // (_NANOS_PER_MICRO if unit is Unit.USD else 1)
+    policy = f'{name};q={quota};qu="{_QUOTA_UNITS[unit]}"'
     if length_s := counted_s(window):
         policy += f";w={length_s}"
     return _OwnLimit(place, name, policy, target.limit, unit, window.ends_ms)
-
-
-def _whole(figure: int, unit: Unit) -> int:
-    return figure // _NANOS_PER_MICRO if unit is Unit.USD else figure
 
 
 def _tightest(own: _OwnLimits, left: Sequence[int]) -> Sequence[int]:

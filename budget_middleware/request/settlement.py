@@ -52,6 +52,7 @@ class Settlement:
         self.output_began = False
         self.charge: Charge | None = None
         self.is_cut = False
+        self.counts_more_than_money = admitted.hold.counts_more_than_money
         # Why it was stopped, if it was; in the reason of its booking.
         self._why_stopped = ""
         # Made for those who wait for it.
@@ -72,7 +73,7 @@ class Settlement:
         return Growth(
             quote.growth,
             held_nanos=hold.asked.usd,
-            held_tokens=hold.asked.tokens if hold.counts_more_than_money and hold.counts(Unit.TOKENS) else None,
+            held_tokens=hold.asked.tokens if self.counts_more_than_money and hold.counts(Unit.TOKENS) else None,
             model=quote.metric_model,
             added_nanos=lambda: handle.added_nanos,
             added_tokens=lambda: handle.added_tokens,
@@ -121,10 +122,11 @@ class Settlement:
             self._report_unpriced()
         # The ledger asks for entries where somebody records a span, which is not known yet.
         reason = f"{charge.reason}, {self._why_stopped}" if self._why_stopped else charge.reason
-        if charge.is_release and not self._was_a_request(charge):
+        is_release = charge.is_release
+        if is_release and not self._was_a_request(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
-        bill = "" if charge.is_release else self.bill.packed(charge, added_nanos=added_nanos)
-        actual = self._booked(charge) if hold.counts_more_than_money else Amounts(usd=charge.nanos)
+        bill = "" if is_release else self.bill.packed(charge, added_nanos=added_nanos)
+        actual = self._booked(charge) if self.counts_more_than_money else Amounts(usd=charge.nanos)
         return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
 
     def _was_a_request(self, charge: Charge) -> bool:

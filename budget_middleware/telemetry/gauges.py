@@ -24,6 +24,7 @@ _RESERVED = {
     Unit.USD: ("budget.reserved", "{USD}"),
     Unit.TOKENS: ("budget.reserved.tokens", "{token}"),
     Unit.REQUESTS: ("budget.reserved.requests", "{request}"),
+    Unit.INFLIGHT: ("budget.reserved.inflight", "{request}"),
 }
 
 # An SDK keeps the first instrument of a name and forgets the callbacks of the next, so these report every ledger.

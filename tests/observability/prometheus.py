@@ -102,7 +102,7 @@ WAITS = "budget_wait_duration_seconds"
 """Has a series only where requests have waited for budget."""
 
 # No request asks for tokens, or counts requests, yet.
-_WITHOUT_A_SERIES = {"budget_reserved_tokens", "budget_reserved_requests", WAITS}
+_WITHOUT_A_SERIES = {"budget_reserved_tokens", "budget_reserved_requests", "budget_reserved_inflight", WAITS}
 
 
 def told_names() -> set[str]:

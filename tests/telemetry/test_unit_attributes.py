@@ -68,3 +68,25 @@ async def test_a_gauge_for_each_unit(
         ("budget.reserved.tokens", "key"): 812,
         ("budget.reserved.requests", "team"): 1,
     }
+
+
+@BOTH_SETTINGS
+async def test_a_reserve_tells_what_it_asks_for_in_the_units_that_are_limited(spans: Spans, open_ledger: OpenLedger):
+    ledger = open_ledger("key=1/month; key=9000tokens/day; key=2inflight; team=60requests/minute")
+    held = hold("0.10", id="r1")
+    held.asked = Amounts(100_000_000, tokens=812, requests=1, inflight=1)
+    await ledger.reserve(held)
+    await ledger.finalize(held, actual=Amounts(50_000_000, tokens=90, requests=1))
+    reserve_, ended = (
+        only(spans(), "budget.reserve").attributes or {},
+        only(spans(), "budget.finalize").attributes or {},
+    )
+    assert {name: reserve_[name] for name in reserve_ if name.startswith("budget.estimate")} == {
+        "budget.estimate_usd": 0.1,
+        "budget.estimate_tokens": 812,
+        "budget.estimate_inflight": 1,
+    }
+    assert {name: ended[name] for name in ended if name.startswith("budget.amount")} == {
+        "budget.amount_usd": 0.05,
+        "budget.amount_tokens": 90,
+    }
