@@ -13,7 +13,7 @@ from budget_middleware.operations.account_explanation import (
     RefusalSum,
     ShareRow,
 )
-from budget_middleware.operations.values import format_amount
+from budget_middleware.operations.values import Figure, format_amount
 
 
 def print_account(explanation: AccountExplanation) -> None:
@@ -51,6 +51,8 @@ def _standing(counter: ExplainedCounter) -> str:
     if counter.limit is not None and counter.available is not None:
         by = f" by {counter.limit_pattern}" if isinstance(counter.limit_pattern, str) else ""
         limit = f"limit {format_amount(counter.limit)}{by}, available {format_amount(counter.available)}"
+    for mode, figure in (("soft", counter.soft), ("shadow", counter.shadow)):
+        limit += f", {mode} limit {format_amount(figure)}" if isinstance(figure, Figure) else ""
     until = f", {_resets(counter.period)} at {counter.resets_at}" if counter.resets_at else ""
     used = f"spent {format_amount(counter.spent)}, reserved {format_amount(counter.reserved)}"
     return f"{counter_words(counter)}: {used}, {limit}{until}"

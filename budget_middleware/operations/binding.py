@@ -5,7 +5,7 @@ from itertools import product
 
 from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import LIFTED, Claim, LimitBook, LimitRule, Slot, names_no_key, slot_order
+from budget_middleware.core.limits import LIFTED, Claim, LimitBook, LimitMode, LimitRule, Slot, names_no_key, slot_order
 from budget_middleware.core.model import Carry, Counter
 from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
@@ -26,6 +26,10 @@ class BindingLimits:
         self.now_ms = now_ms
         rules = runtime_rules(runtime)
         self._layers = {"runtime": LimitBook(rules), "environment": LimitBook(environment)}
+        # Rarely so, and a store may have 100,000 counters.
+        self._has_unenforced = any(
+            rule.slot and rule.slot.mode is not LimitMode.ENFORCE for rule in (*environment, *rules)
+        )
         self.exact_accounts = {
             rule.pattern
             for rule in (*environment, *rules)
@@ -40,6 +44,15 @@ class BindingLimits:
         """The limit of a counter that is enforced."""
         bound = self._bound(counter)
         return bound.terms.amount_at(self.now_ms) if bound else None
+
+    def unenforced(self, counter: Counter) -> dict[LimitMode, int]:
+        """The limits of a counter that refuse nothing, by their modes."""
+        if not self._has_unenforced:
+            return {}
+        bounds = self.of(counter.account)
+        slots = {mode: Slot(counter.period, counter.unit, mode) for mode in (LimitMode.SOFT, LimitMode.SHADOW)}
+        amounts = {mode: bounds[slot].terms.amount_at(self.now_ms) for mode, slot in slots.items() if slot in bounds}
+        return {mode: amount for mode, amount in amounts.items() if amount is not None}
 
     def carry(self, counter: Counter, previous: str) -> Carry | None:
         """What its limit takes over of the window before, an id."""

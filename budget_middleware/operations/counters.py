@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.model import Balance, Counter, CounterView
 from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES
@@ -68,8 +69,13 @@ async def _read_counted(
         return carry.carried(before.view.balance.spent if before else 0)
 
     def row_of(view: CounterView) -> CounterRow:
-        pattern = limits.pattern(view.counter)
-        return counter_row(view, limit_of(view.counter), pattern, context.settings.timezone)
+        counter = view.counter
+        by_mode, enforced = limits.unenforced(counter), limit_of(counter)
+        if counter.window.startswith(LAPSED):
+            by_mode = dict.fromkeys(by_mode, 0)
+        if enforced is not None:
+            by_mode[LimitMode.ENFORCE] = enforced
+        return counter_row(view, by_mode, limits.pattern(counter), context.settings.timezone)
 
     known = counted(await context.store.counters(account), current)
     shown = [each for each in known.values() if include_past or current(each.counter.period).id == each.counter.window]

@@ -3,6 +3,7 @@
 A row is made from one record of the core by the function beside it, and written as JSON by `values.as_json`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self
@@ -29,7 +30,8 @@ from budget_middleware.operations.values import (
 class CounterRow:
     """A counter as it stands, and the limit that binds it now.
 
-    ``limit_pattern`` is what that is set on, omitted where it is the account itself.
+    ``limit_pattern`` is what that is set on, omitted where it is the account itself; ``soft`` and ``shadow`` are limits
+    that refuse nothing, each omitted where there is none.
     """
 
     account: str
@@ -42,9 +44,15 @@ class CounterRow:
     available: Figure | None
     resets_at: str | None
     limit_pattern: str | Omitted
+    soft: Figure | Omitted
+    shadow: Figure | Omitted
 
 
-def counter_row(view: CounterView, limit: int | None, pattern: str | None, timezone: ZoneInfo) -> CounterRow:
+def counter_row(
+    view: CounterView, limits: Mapping[LimitMode, int], pattern: str | None, timezone: ZoneInfo
+) -> CounterRow:
+    """``limits`` are those of the counter, by their modes."""
+    limit = limits.get(LimitMode.ENFORCE)
     counter, balance = view.counter, view.balance
     unit = counter.unit
     return CounterRow(
@@ -58,6 +66,8 @@ def counter_row(view: CounterView, limit: int | None, pattern: str | None, timez
         available=None if limit is None else figure(limit - balance.spent - balance.reserved, unit),
         resets_at=_resets_at(counter.period, counter.window, timezone),
         limit_pattern=pattern if pattern not in (None, counter.account) else OMITTED,
+        soft=figure(limits.get(LimitMode.SOFT), unit) or OMITTED,
+        shadow=figure(limits.get(LimitMode.SHADOW), unit) or OMITTED,
     )
 
 

@@ -88,3 +88,9 @@ def test_a_slip_gets_one_line(cli: RunCli, since: str):
     ran = cli("shadow", "--since", since)
     assert (ran.code, ran.out) == (2, "")
     assert len(ran.err.splitlines()) == 1
+
+
+async def test_explain_names_limits_that_refuse_nothing(cli: RunCli):
+    limits = f"{KEY.account}=9/day; {KEY.account}=5/day!shadow; {KEY.account}=8/day!soft"
+    (line,) = cli("explain", KEY.account, BUDGET_LIMITS=limits).out.splitlines()[:1]
+    assert ", limit $9.00, available $9.00, soft limit $8.00, shadow limit $5.00, resets" in line

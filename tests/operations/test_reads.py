@@ -47,6 +47,14 @@ async def test_counters_are_listed_also_where_only_a_limit_names_them(open_conte
     assert await list_counters(context, over_percent=20) == [own]
 
 
+async def test_limits_that_refuse_nothing_stand_beside_the_one_that_does(open_context: OpenContext, base: Store):
+    context = open_context(limits="key=1/month; key=0.50/month!soft; team:a=5/total!shadow")
+    await base.reserve(reserve(ID, "0.25"))
+    own, limited = map(as_json, await list_counters(context))
+    assert (own["limit_usd"], own["soft_usd"], "shadow_usd" in own) == ("1.00", "0.50", False)
+    assert (limited["limit_usd"], limited["shadow_usd"], "soft_usd" in limited) == (None, "5.00", False)
+
+
 async def test_the_journal_is_followed_from_where_a_page_ends(context: OperatorContext, base: Store):
     await base.adjust(adjust("a1", "1"))
     page = await latest_entries(context, count=10)
