@@ -72,7 +72,7 @@ def test_a_gateway_starts_with_the_files_that_are_written(cli: RunCli, export: l
         "import", "litellm", *export, "--limits", str(limits), "--accounts", str(accounts), "--commands", str(commands)
     )
     assert ran.code == 1
-    assert ran.err == "budget-middleware: 12 things could not be mapped, and limit nothing here; see the list\n"
+    assert ran.err == "budget-middleware: 11 things could not be mapped, and limit nothing here; see the list\n"
     assert f"# written to {limits}" in ran.out
     assert parse_limits(limits.read_text())
     assert commands.read_text().startswith("budget-middleware ")
@@ -100,6 +100,19 @@ def test_what_was_spent_is_booked_by_the_commands(cli: RunCli, tmp_path: Path):
     counters = cli("journal", "--json", **settings).out.splitlines()
     booked = {(row["account"], row["spent_delta_usd"]) for row in map(json.loads, counters)}
     assert booked == {(account.replace(" ", "%20"), usd) for account, (_, usd) in spent.items()}
+
+
+def test_an_increase_is_set_by_its_command(cli: RunCli, tmp_path: Path):
+    metadata = {"temp_budget_increase": 50, "temp_budget_expiry": "2990-12-24T00:00:00"}
+    row = {"token": proxy.hashed("alice"), "max_budget": 100, "budget_duration": "36h", "metadata": metadata}
+    export, limits = tmp_path / "LiteLLM_VerificationToken.json", tmp_path / "limits"
+    export.write_text(json.dumps([row]))
+    (command,) = cli("import", "litellm", str(export), "--limits", str(limits), "--json").json["commands"]
+    ran = cli(*shlex.split(command)[1:], BUDGET_LIMITS=f"@{limits}")
+    assert (ran.code, ran.err) == (0, "")
+    (listed,) = cli("limit", "list", "--json").json
+    assert (listed["account"], listed["period"]) == (key("alice"), "36h")
+    assert "50.00" in json.dumps(listed)
 
 
 def test_no_file_is_overwritten(cli: RunCli, config: str, tmp_path: Path):

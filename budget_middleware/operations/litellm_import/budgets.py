@@ -180,5 +180,6 @@ def _add_increase(into: Collector, budget: Budget, columns: Mapping[str, Any], m
     with into.listing("temp_budget_increase", budget.where):
         until = time_of(columns.get("temp_budget_expiry"))
         if until is not None and until > moment.now:
-            amount = f"{usd_of(columns['temp_budget_increase'])} USD until {until.isoformat(timespec='minutes')}"
-            raise ValueError(f"{amount}: no limit lapses here yet; raise it by hand, and lower it again")
+            usd, period = usd_of(columns["temp_budget_increase"]), into.period(text_of(columns.get("budget_duration")))
+            # To the minute, downwards: it lapses no later than in LiteLLM.
+            into.increased(budget.parts, f"+{usd}/{period}", until=until.astimezone(moment.zone))

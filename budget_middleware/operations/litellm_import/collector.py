@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from budget_middleware.core.accounts import ANY, compound_of, encode_subject
@@ -85,3 +86,18 @@ class Collector:
         account = compound_of(parts)
         words = ["budget-middleware", "adjust", account, usd, "--window", window, "--reason", _REASON, "--new", "--yes"]
         self.commands.setdefault((account, window.partition(":")[0]), shlex.join(words))
+
+    def increased(self, parts: Parts, increase: str, *, until: datetime) -> None:
+        """Add the command for an increase, such as `+50/month`, that lapses at a time of BUDGET_TIMEZONE."""
+        account = compound_of(parts)
+        words = [
+            "budget-middleware",
+            "limit",
+            "set",
+            account,
+            increase,
+            "--until",
+            f"{until:%Y-%m-%d}",
+            f"{until:%H:%M}",
+        ]
+        self.commands.setdefault((account, increase), shlex.join([*words, "--new"]))
