@@ -197,6 +197,11 @@ class Target:
         spent = spent_of(self.counter._replace(window=self.carry.previous))
         return self.bound_by(min(self.limit + self.carry.carried(spent), MAX_NANOS))
 
+    @property
+    def limit_at_most(self) -> int | None:
+        """The highest limit that can bind it, for a worker, who does not know how much was carried over."""
+        return self.limit if self.carry is None else self.bound(lambda _: 0).limit
+
     # Made once: what follows from a request's targets is looked up by them, several times a request.
     def __hash__(self) -> int:
         return self._hash

@@ -158,11 +158,8 @@ class Growing:
 def passed_limit(targets: Sequence[Target], balances: Sequence[Balance]) -> Target | None:
     """The first counter of money or tokens, which an answer goes on to use, whose figures are past its limit."""
     for target, balance in zip(targets, balances, strict=False):
-        if (
-            target.limit is not None
-            and target.unit in _USED_BY_ANSWERS
-            and balance.spent + balance.reserved > target.limit
-        ):
+        limit = target.limit_at_most if target.unit in _USED_BY_ANSWERS else None
+        if limit is not None and balance.spent + balance.reserved > limit:
             return target
     return None
 

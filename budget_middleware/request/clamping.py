@@ -22,8 +22,9 @@ def affordable_tokens(admitted: Admitted) -> int | None:
         return None
     left: dict[Unit, int] = {}
     for target, balance in zip(targets, admitted.balances, strict=True):
-        if target.limit is not None:
-            of_target = target.limit - balance.spent - balance.reserved + own.of(target.unit)
+        limit = target.limit_at_most
+        if limit is not None:
+            of_target = limit - balance.spent - balance.reserved + own.of(target.unit)
             left[target.unit] = min(of_target, left.get(target.unit, of_target))
     found = [_output_tokens(tier, quote, left.get(Unit.USD)) for tier in tiers_of(quote.ask, quote.rates)]
     if Unit.TOKENS in left:

@@ -1889,4 +1889,84 @@ FAULTS = (
         "elif not call.is_uncertain and (",
         "elif (",
     ),
+    # Units.
+    Fault(
+        "a call that failed for nothing is no request",
+        "request/settlement.py",
+        "return self._admitted.hold.counts(Unit.REQUESTS)",
+        "return False",
+    ),
+    Fault(
+        "whom the app does not let in has made a request",
+        "request/settlement.py",
+        "if self.status in AUTHENTICATION_STATUSES or ",
+        "if ",
+    ),
+    Fault(
+        "cached input counts against limits that leave it out",
+        "core/usage.py",
+        "if counted is TokensCounted.UNCACHED:",
+        "if not counted:",
+    ),
+    Fault(
+        "no place in flight is asked for",
+        "request/admission.py",
+        "quote.tokens, requests=1, inflight=1)",
+        "quote.tokens, requests=1)",
+    ),
+    Fault(
+        "tokens that are held do not grow with the answer",
+        "ledger/growth.py",
+        "if self.counts_tokens and tokens > self.wanted_tokens:",
+        "if not self.counts_tokens:",
+    ),
+    Fault(
+        "a model without a price is refused where no money is limited",
+        "request/admission.py",
+        "target.limit is not None and target.unit is Unit.USD for",
+        "target.limit is not None for",
+    ),
+    Fault(
+        "an answer is clamped to less than what was carried over",
+        "request/clamping.py",
+        "limit = target.limit_at_most",
+        "limit = target.limit",
+    ),
+    # Rates.
+    Fault(
+        "a rate may be tried again a second late",
+        "core/rate_limits.py",
+        "max(target.window.ends_ms - now_ms, 0)",
+        "max(target.window.ends_ms - now_ms, 0) + 1_000",
+    ),
+    Fault(
+        "what no window has room for is to be tried again",
+        "core/rate_limits.py",
+        " or rejection.estimate > rejection.limit:",
+        ":",
+    ),
+    Fault(
+        "a request waits for a window that ends too late",
+        "ledger/waiting.py",
+        "(opens_ms is None or opens_ms > self._left_s() * 1000)",
+        "opens_ms is None",
+    ),
+    Fault(
+        "nobody is woken when a window ends",
+        "ledger/waiting.py",
+        "call_later((opens_ms + 1) / 1000, line.wake)",
+        "call_later((opens_ms + 1) * 1000, line.wake)",
+    ),
+    Fault(
+        "a rate is a matter of payment",
+        "request/refusals.py",
+        "is_about_money = reason is not Reason.RATE and ",
+        "is_about_money = ",
+    ),
+    Fault(
+        "the app's own rate headers stand beside ours",
+        "request/limit_headers.py",
+        "if pair[0].lower() not in names]",
+        "]",
+    ),
 )

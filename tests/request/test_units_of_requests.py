@@ -1,6 +1,7 @@
 """What requests ask for and book where tokens, requests or requests in flight are limited."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -292,3 +293,36 @@ async def test_images_count_tokens_where_they_have_some(memory: Bench, tmp_path,
         guard = memory.guard(ScriptedApp(start(), chunk(b"{}", is_last=True)), store=MemoryStore(), **settings)
         statuses.append((await call(guard, **request)).status)
     assert statuses == [200, 429]
+
+
+CARRYING = "key=0.10/day!carry=100%; key=1/month"
+
+
+async def test_what_was_carried_over_is_not_clamped_away(memory: Bench):
+    """Of a limit into which something was carried a worker knows only what it may be at most."""
+    app = ScriptedApp(*completion(150))
+    guard = memory.guard(app, limits=CARRYING, clamp="on")
+    assert (await call(guard, ask(150), headers=bearer())).status == 200
+    assert (await call(guard, ask(50), headers=bearer())).status == 200
+    assert [json.loads(body)["max_tokens"] for body in app.bodies] == [150, 50]
+
+
+async def test_a_stream_is_not_stopped_within_what_was_carried_over(memory: Bench):
+    app = ScriptedApp(STREAM_START, *[event(delta("x"))] * 150, event(usage_event(150)), DONE, LAST)
+    settings = {"estimate": "learned", "estimate_spread": "0", "default_output_tokens": "90", "on_limit": "stop"}
+    played = await call(memory.guard(app, limits=CARRYING, **settings), ask(170, stream=True), headers=bearer())
+    assert b"[DONE]" in played.body
+
+
+async def test_the_correction_of_a_background_response_corrects_its_tokens(bench: Bench):
+    queued = {"id": "resp_1", "model": "plain", "status": "queued", "background": True, "output": [], "usage": None}
+    done = {**queued, "status": "completed", "usage": {"input_tokens": 9, "output_tokens": 100}}
+    asked = {"model": "plain", "input": "x" * 36, "max_output_tokens": 600, "background": True}
+    limits = {"limits": ALL}
+    await call(bench.guard(ScriptedApp(*json_answer(queued)), **limits), asked, path="/v1/responses", headers=bearer())
+    await bench.settle()
+    assert await figures(bench) == {"usd": (600, 0), "tokens": (609, 0), "requests": (1, 0)}
+    looked = bench.guard(ScriptedApp(*json_answer(done)), **limits)
+    await call(looked, path="/v1/responses/resp_1", method="GET", headers=bearer())
+    await bench.settle()
+    assert await figures(bench) == {"usd": (100, 0), "tokens": (109, 0), "requests": (1, 0)}
