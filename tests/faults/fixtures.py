@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.stores.redis import RedisStore
+from tests.e2e.forking import ForkedWorker
 from tests.e2e.servers import UnixValkey
 from tests.faults.gateway import Gateway, ServerCommand, running_gateway, uvicorn
 from tests.faults.proxy import FaultProxy, fault_proxy
@@ -74,6 +75,10 @@ def start_gateway(proxy: FaultProxy, tmp_path: Path) -> Iterator[StartGateway]:
 
         def start(*, command: ServerCommand = uvicorn, grace_s: int = 10, **settings: str) -> Gateway:
             settings = {"store_url": proxy.url, **settings}
-            return stack.enter_context(running_gateway(tmp_path, settings, command=command, grace_s=grace_s))
+            gateway = stack.enter_context(running_gateway(tmp_path, settings, command=command, grace_s=grace_s))
+            if isinstance(gateway.process, ForkedWorker):
+                # Asked to stop, it would wait ten seconds for a store that this very thread leads to, or keeps away.
+                stack.callback(gateway.process.kill)
+            return gateway
 
         yield start
