@@ -53,7 +53,9 @@ def uvicorn_worker(
     app: str, *, listen: list[str], env: Mapping[str, str], log: Path, within: Sequence[str] = ()
 ) -> Iterator[ServerProcess]:
     """One uvicorn process; what it prints goes to `log`. It is asked to stop, and killed if it does not."""
-    command = [*within, sys.executable, "-m", "uvicorn", app, *listen, "--log-level", "warning"]
+    # A connection that a client keeps is not closed under its next request, however long the machine takes for that.
+    options = ["--log-level", "warning", "--timeout-keep-alive", "120"]
+    command = [*within, sys.executable, "-m", "uvicorn", app, *listen, *options]
     with server_process(command, env=env, log=log) as process:
         yield process
 
