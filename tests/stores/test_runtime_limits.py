@@ -192,7 +192,7 @@ async def test_terms_of_a_limit_that_an_older_version_changes_stay_and_alone_the
     assert rules_of("key:a", {MORE: more}) == ()
 
 
-@pytest.mark.parametrize("make_store", ["fakeredis", "server"], indirect=True)
+@pytest.mark.parametrize("make_store", ["server"], indirect=True)
 async def test_words_that_cannot_be_read_are_reported_and_kept_and_the_others_bind(open_store: Callable[..., Store]):
     store = open_store()
     assert isinstance(store, ClockedRedisStore)
