@@ -1843,8 +1843,8 @@ FAULTS = (
     Fault(
         "a stream is stopped by what was spent alone",
         "ledger/growing.py",
-        "balance.spent + balance.reserved > target.limit",
-        "balance.spent > target.limit",
+        "balance.spent + balance.reserved > limit",
+        "balance.spent > limit",
     ),
     Fault(
         "shadow mode stops streams",
