@@ -18,7 +18,7 @@ def guard(app: ASGIApp, *, accounts: int, namespace: str = "", **settings: Any) 
     if namespace:
         settings |= {"store_url": os.environ["BENCH_REDIS_URL"], "namespace": namespace}
     # Seconds of load on two shared cores are no outage: a figure must not be one of unguarded requests.
-    return BudgetMiddleware(app, store_timeout_s=10, on_store_error="closed", **settings_for(accounts), **settings)
+    return BudgetMiddleware(app, store_timeout_s=10, on_store_error="closed", **settings_for(accounts) | settings)
 
 
 # uvicorn asks more than once.

@@ -22,7 +22,12 @@ from benchmarks.terminal import progress
 from benchmarks.workers import redis_server, redis_url
 
 BASE = "two redis-py EVALSHA"
-_WAYS = {BASE: "two", "guarded, Redis, 3 accounts": "redis", "guarded, memory, 3 accounts": "memory"}
+_WAYS = {
+    BASE: "two",
+    "guarded, Redis, 3 accounts": "redis",
+    "guarded, Redis, 8 limits of mixed units": "mixed",
+    "guarded, memory, 3 accounts": "memory",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,15 @@ from benchmarks.checkouts import OTHER, add_beside, command_of, environment_of
 from benchmarks.results import keep, machine, told
 from benchmarks.tables import table
 from benchmarks.terminal import progress
-from benchmarks.verbs import do_all, reserve_and_finalize, reset_statistics, script_calls, store_at, targets
+from benchmarks.verbs import (
+    do_all,
+    mixed_targets,
+    reserve_and_finalize,
+    reset_statistics,
+    script_calls,
+    store_at,
+    targets,
+)
 from benchmarks.workers import Process, redis_server
 
 # Reserve and finalize without leases, idempotency, expiry or checks of what is stored, on so many counters.
@@ -50,6 +58,7 @@ return 1
 """
 _WARM_UP = 200
 LEAST = "least, 3 accounts"
+MIXED = "ours, 8 counters of 4 units"
 _ACCOUNTS = (1, 3, 8)
 IN_FLIGHT = (1, 32)
 
@@ -104,7 +113,9 @@ def tell(figures: Sequence[ScriptTime]) -> str:
         times = _of(figures, says, in_flight)
         row = [says, in_flight, *(median(getattr(time, name) for time in times) for name in names)]
         others = _of(figures, says.replace("ours", OTHER), in_flight)
-        ratio = median(one.script_us / other.script_us for one, other in zip(times, others, strict=True))
+        ratio: object = "-"
+        if others:
+            ratio = median(one.script_us / other.script_us for one, other in zip(times, others, strict=True))
         rows.append([*row, *([ratio] * has_others)])
     return table([*head, *([f"of {OTHER}'s"] * has_others)], rows)
 
@@ -168,6 +179,8 @@ async def _our_ways(stack: AsyncExitStack, server: Process, in_flight: int) -> d
     for accounts in _ACCOUNTS:
         store = await stack.enter_async_context(store_at(server, namespace=f"scripts{accounts}"))
         pairs[ours(accounts)] = partial(reserve_and_finalize, store, targets(accounts))
+    store = await stack.enter_async_context(store_at(server, namespace="scripts-mixed"))
+    pairs[MIXED] = partial(reserve_and_finalize, store, mixed_targets())
 
     async def do(pair: Callable[[], Awaitable[None]], count: int) -> None:
         await do_all((pair() for _ in range(count)), in_flight=in_flight)

@@ -12,7 +12,7 @@ import redis
 
 from benchmarks.workers import Process, redis_url
 from budget_middleware.core.model import Finalize, Release, Reserve, Status, Target
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.redis import RedisStore
 
@@ -20,6 +20,7 @@ LIMIT_NANOS = 10**15
 _MONTH = window_at(Period.MONTH, time_ms=time.time_ns() // 1_000_000, timezone=ZoneInfo("UTC"))
 _TRACE = f"00-{'a1' * 16}-{'b2' * 8}-01"
 IN_FLIGHT = 32
+_ASKED, _ACTUAL = Amounts(1_000_000, 2_000, 1, 1), Amounts(500_000, 1_000, 1, 0)
 _SCRIPT_COMMANDS = frozenset({"cmdstat_evalsha", "cmdstat_eval", "cmdstat_fcall"})
 # What connections and this measuring itself cost.
 _NOT_OURS = frozenset(
@@ -34,6 +35,30 @@ def target(account: str) -> Target:
 def targets(count: int, *, of: str = "bench") -> tuple[Target, ...]:
     """So many accounts of different kinds."""
     return tuple(target(f"kind{number}:{of}") for number in range(count))
+
+
+def mixed_targets() -> tuple[Target, ...]:
+    """Eight counters of three accounts, of every unit, one of them of a rolling limit."""
+    now_ms = time.time_ns() // 1_000_000
+    counted = (
+        ("key", Period.MONTH, Unit.USD),
+        ("key", Period.DAY, Unit.TOKENS),
+        ("key", Period.DAY, Unit.REQUESTS),
+        ("key", Period.TOTAL, Unit.INFLIGHT),
+        ("team", Period("30d"), Unit.USD),
+        ("team", Period.DAY, Unit.TOKENS),
+        ("global", Period.MONTH, Unit.USD),
+        ("global", Period.DAY, Unit.REQUESTS),
+    )
+    return tuple(
+        Target(
+            account if account == "global" else f"{account}:bench",
+            window_at(period, time_ms=now_ms, timezone=ZoneInfo("UTC")),
+            LIMIT_NANOS,
+            unit,
+        )
+        for account, period, unit in counted
+    )
 
 
 @asynccontextmanager
@@ -52,7 +77,7 @@ async def reserve(store: RedisStore, held: Sequence[Target], *, lease_ms: int = 
         Reserve(
             id_,
             tuple(held),
-            Amounts(usd=1_000_000),
+            _only(_ASKED, held),
             lease_ms,
             enforce=True,
             limits_version=0,
@@ -67,9 +92,15 @@ async def reserve(store: RedisStore, held: Sequence[Target], *, lease_ms: int = 
 async def reserve_and_finalize(store: RedisStore, held: Sequence[Target]) -> None:
     """One request's two verbs."""
     id_ = await reserve(store, held)
-    answer = await store.finalize(Finalize(id_, tuple(held), Amounts(usd=500_000), reason=""))
+    answer = await store.finalize(Finalize(id_, tuple(held), _only(_ACTUAL, held), reason=""))
     if answer.status is not Status.FINALIZED:
         raise SystemExit(f"a finalize was answered {answer.status}: the figures would mean nothing")
+
+
+def _only(amounts: Amounts, held: Sequence[Target]) -> Amounts:
+    """The amounts of the units that are counted, as a ledger asks for."""
+    units = {target.unit for target in held}
+    return Amounts(*(figure if unit in units else 0 for unit, figure in zip(Unit, amounts, strict=True)))
 
 
 async def release_unknown(store: RedisStore) -> None:

@@ -20,7 +20,7 @@ _WARM_UP = 400
 
 
 def main() -> None:
-    """`python visited.py two|redis|memory URL REQUESTS`."""
+    """`python visited.py two|redis|mixed|memory URL REQUESTS`."""
     logging.disable()  # It says that memory:// is one process's own.
     way, url, requests = sys.argv[1], sys.argv[2], int(sys.argv[3])
     os.environ["BENCH_REDIS_URL"] = url
@@ -48,7 +48,11 @@ def _app(way: str) -> ASGIApp:
 
     if way == "two":
         return apps.two_evalsha
-    namespace = f"inprocess{os.getpid()}" if way == "redis" else ""
+    namespace = "" if way == "memory" else f"inprocess{os.getpid()}"
+    if way == "mixed":
+        from benchmarks.kinds import MIXED_LIMITS
+
+        return guarded.guard(apps.bare, accounts=3, namespace=namespace, limits=MIXED_LIMITS)
     return guarded.guard(apps.bare, accounts=3, namespace=namespace)
 
 
