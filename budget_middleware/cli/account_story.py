@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from budget_middleware.cli.account_table import table_rows
-from budget_middleware.cli.output import Table, print_line
+from budget_middleware.cli.output import Table, print_line, with_one_amount
 from budget_middleware.cli.wording import counted, counter_words
 from budget_middleware.core.model import Status
 from budget_middleware.core.periods import Period, Total, is_rolling
+from budget_middleware.core.units import Unit
 from budget_middleware.operations.account_explanation import (
     AccountExplanation,
     ExplainedCounter,
@@ -25,7 +26,7 @@ def print_account(explanation: AccountExplanation) -> None:
         print_line(_refused(refusals))
     if rows := table_rows(explanation):
         print_line("")
-        Table().write(rows)
+        Table().write(with_one_amount(rows))
 
 
 def _sentences(counter: ExplainedCounter) -> Iterator[str]:
@@ -89,12 +90,21 @@ def _expired(share: ShareRow) -> str:
     return f"{given_back}, {format_amount(share.spent)} charged"
 
 
+def _finalized(share: ShareRow) -> str:
+    done = f"{share.count} finalized: {format_amount(share.spent)} was booked"
+    return done if share.unit is not Unit.INFLIGHT else f"{share.count} finalized and gave {_their(share)} back"
+
+
+def _their(share: ShareRow) -> str:
+    return "its place" if share.count == 1 else "their places"
+
+
 _SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
     Status.RESERVED: _reserved,
     Status.GROWN: lambda share: (
         f"{counted(share.count, 'hold')} grew with the answer: {format_amount(share.reserved)} more was held"
     ),
-    Status.FINALIZED: lambda share: f"{share.count} finalized: {format_amount(share.spent)} was booked",
+    Status.FINALIZED: _finalized,
     Status.FINALIZED_LATE: lambda share: (
         f"{share.count} finalized after the lease had expired: {format_amount(share.spent)} was booked late"
     ),

@@ -8,13 +8,14 @@ from typing import Any
 
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.units import Unit
-from budget_middleware.operations.values import as_json
+from budget_middleware.operations.values import Figure, as_json, format_amount
 
 PROGRAM = "budget-middleware"
 
 Row = Mapping[str, object]
 
 _UNITS = tuple(Unit)
+_FIGURES = frozenset({"limit", "spent", "reserved", "available", "soft_limit", "shadow_limit"})
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "12345678"
 
@@ -44,9 +45,46 @@ def print_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
     if in_json:
         print_json(rows)
     elif rows:
-        Table().write([{name: value for name, value in row.items() if name != "unit"} for row in as_json(rows)])
+        Table().write(_table_rows(rows))
     else:
         print_line(if_none)
+
+
+def _table_rows(rows: Sequence[Any]) -> list[Row]:
+    """Rows of several units have their figures in the same columns, behind one that names the unit."""
+    units = [getattr(row, "unit", Unit.USD) for row in rows]
+    shown: list[Row] = [{name: value for name, value in row.items() if name != "unit"} for row in as_json(rows)]
+    if len(set(units)) == 1:
+        return shown
+    return [_with_unit_column(row, unit) for row, unit in zip(shown, units, strict=True)]
+
+
+def _with_unit_column(row: Row, unit: Unit) -> Row:
+    merged: dict[str, object] = {}
+    for name, value in row.items():
+        figure = name.removesuffix(f"_{unit}")
+        if figure != name:
+            merged.setdefault("unit", unit)
+        merged[figure] = value
+    return merged
+
+
+def with_one_amount(rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows with a column for the amount of each unit, in one column where some have others than money."""
+    if all(row.keys().isdisjoint(_UNITS[1:]) for row in rows):
+        return rows
+    return [_with_amount_column(row) for row in rows]
+
+
+def _with_amount_column(row: Row) -> Row:
+    merged: dict[str, object] = {}
+    for name, value in row.items():
+        if name not in _UNITS:
+            merged[name] = value
+        elif value is not None:
+            amount = format_amount(Figure(str(value), Unit(name)))
+            merged["amount"] = f"{merged['amount']}, {amount}" if "amount" in merged else amount
+    return merged
 
 
 def columns(row: Any, names: Iterable[str]) -> Row:
@@ -77,7 +115,7 @@ class Table:
     def _column(self, name: str, values: list[object]) -> list[str]:
         """The cells of a column, its head first."""
         texts = list(map(_text, values))
-        is_amount = "usd" in name
+        is_amount = "usd" in name or name in _FIGURES
         is_number = is_amount or name.endswith(_UNITS) or isinstance(values[0], int | float)
         if is_amount:
             texts = self._aligned_on_point(name, texts)

@@ -133,5 +133,5 @@ def changes_of(entries: Iterable[Entry]) -> list[Change]:
     alike: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
         what = (entry.reservation_id, entry.status, entry.spent_delta, entry.reserved_delta)
-        alike.setdefault((entry.counter.account, *what), []).append(entry)
+        alike.setdefault((entry.counter.account, entry.counter.unit, *what), []).append(entry)
     return [Change(group[0], tuple(entry.counter for entry in group)) for group in alike.values()]

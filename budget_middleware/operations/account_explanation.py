@@ -198,7 +198,8 @@ def _largest(refusals: Iterable[LoggedRefusal], at_most: int) -> list[LoggedRefu
 
 
 def _weightiest(entries: Iterable[Entry], at_most: int) -> Iterator[Change]:
-    changes = changes_of(entries)
+    # A place in flight is given back by every ending, which its counter's other changes tell better.
+    changes = changes_of(entry for entry in entries if entry.counter.unit is not Unit.INFLIGHT)
     for status in _KINDS_OF_CHANGES:
         alike = [change for change in changes if change.entry.status is status]
         yield from sorted(alike, key=lambda change: (PLACES[change.entry.counter.unit], -change.moved))[:at_most]
