@@ -138,7 +138,7 @@ async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[ReservationHan
 def _end_block(ledger: _Ledger, hold: Hold, handle: BudgetHandle, *, failed: bool) -> AnswerFuture:
     hold.abort = hold.growth = None
     added_nanos = handle.end()
-    if failed and not added_nanos:
+    if failed and not added_nanos and not (handle.added_tokens and hold.counts(Unit.TOKENS)):
         return ledger.release(hold, reason="failed")
     model = _metric_model(ledger, hold)
     ledger.telemetry.metrics.count_cost(actual_nanos=added_nanos, estimate_nanos=hold.asked.usd, model=model)

@@ -123,26 +123,31 @@ class Settlement:
         # The ledger asks for entries where somebody records a span, which is not known yet.
         reason = f"{charge.reason}, {self._why_stopped}" if self._why_stopped else charge.reason
         is_release = charge.is_release
-        if is_release and not self._was_a_request(charge):
+        if is_release and not self._counts_all_the_same(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
         bill = "" if is_release else self.bill.packed(charge, added_nanos=added_nanos)
         actual = self._booked(charge) if self.counts_more_than_money else Amounts(usd=charge.nanos)
         return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
 
-    def _was_a_request(self, charge: Charge) -> bool:
-        """Whether a call that has cost nothing counts as a request all the same, where requests are counted.
+    def _counts_all_the_same(self, charge: Charge) -> bool:
+        """Whether a call that has cost nothing counts as a request, or by tokens of a free model that the app added."""
+        hold = self._admitted.hold
+        added = self.handle.added_tokens > 0 and hold.counts(Unit.TOKENS)
+        return added or (self._was_a_request(charge) and hold.counts(Unit.REQUESTS))
 
-        What failed has kept the app busy. Whom the app does not know or does not let in is not one of those whose
-        account the request names, and what another guard books it counts as well.
+    def _was_a_request(self, charge: Charge) -> bool:
+        """Whether it is one of those whose account the request names.
+
+        What failed has kept the app busy. Whom the app does not know or does not let in is none of them, and what
+        another guard books it counts as well.
         """
-        if self.status in AUTHENTICATION_STATUSES or charge.is_booked_elsewhere:
-            return False
-        return self._admitted.hold.counts(Unit.REQUESTS)
+        return self.status not in AUTHENTICATION_STATUSES and not charge.is_booked_elsewhere
 
     def _booked(self, charge: Charge) -> Amounts:
         """What is booked, in all units that are counted."""
         tokens = self.bill.tokens(charge, self._seen, self._ledger.tokens_counted) + self.handle.added_tokens
-        return self._admitted.hold.counted(Amounts(usd=charge.nanos, tokens=tokens, requests=1))
+        requests = int(self._was_a_request(charge))
+        return self._admitted.hold.counted(Amounts(usd=charge.nanos, tokens=tokens, requests=requests))
 
     def _learn(self) -> None:
         """Learn from a complete answer that reported its usage. One from a cache was never generated for this call."""

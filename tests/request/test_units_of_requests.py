@@ -261,6 +261,28 @@ async def test_what_the_app_adds_counts_in_tokens_too(memory: Bench):
     assert await figures(memory) == {"usd": (103, 0), "tokens": (150, 0), "requests": (1, 0)}
 
 
+@pytest.mark.parametrize("status", [200, 401, 503])
+async def test_tokens_of_a_free_model_that_the_app_adds_count_whatever_becomes_of_the_call(memory: Bench, status: int):
+
+    async def app(scope, receive, send):
+        scope["state"]["budget"].add_usage("gift", input_tokens=7, output_tokens=3)
+        await ScriptedApp(*json_answer({"usage": usage(0)}, status=status))(scope, receive, send)
+
+    await call(memory.guard(app, limits="key=5000tokens/total; key=9requests/total"), LONG, headers=bearer())
+    requests = {} if status == 401 else {"requests": (1, 0)}
+    assert await figures(memory) == {"tokens": (10, 0), **requests}
+
+
+async def test_tokens_of_a_free_model_count_in_a_job_that_fails(memory: Bench):
+    ledger = memory.guard(ScriptedApp(), limits="key=5000tokens/total").ledger
+    with pytest.raises(KeyError):
+        async with ledger.reservation({"key": KEY.removeprefix("key:")}, estimate_usd="0") as job:
+            job.add_usage("gift", input_tokens=7, output_tokens=3)
+            raise KeyError
+    await memory.settle()
+    assert await figures(memory) == {"tokens": (10, 0)}
+
+
 async def test_a_job_is_one_request_and_in_flight(memory: Bench):
     ledger = memory.guard(
         ScriptedApp(), limits="key=1inflight; key=3requests/total; key=5000tokens/total; key=1/month"
