@@ -22,7 +22,14 @@ SinglePayers = Mapping[str, str | None]
 
 
 class TooManyTagsError(ValueError):
-    """More tags than one request may have; the message is one line for whoever sent or wrote them."""
+    """More tags than one request may have; the message is one line for whoever sent or wrote them.
+
+    ``first`` are the subjects of as many as one may have, in the order written: for who must not refuse the request.
+    """
+
+    def __init__(self, tags: Sequence[str]) -> None:
+        super().__init__(f"{len(tags)} different tags are too many; one request may have {TAGS_MAX}")
+        self.first = encode_tags(tags[:TAGS_MAX])
 
 
 def encode_named(kind: str, named: str | Sequence[str]) -> PayerSubjects:
@@ -36,9 +43,9 @@ def encode_named(kind: str, named: str | Sequence[str]) -> PayerSubjects:
 
 def encode_tags(tags: Iterable[str]) -> PayerSubjects:
     """The subjects of tags, each once and sorted, so that requests with the same tags are alike. TooManyTagsError."""
-    distinct = set(listed_tags(tags))
+    distinct = list(dict.fromkeys(listed_tags(tags)))
     if len(distinct) > TAGS_MAX:
-        raise TooManyTagsError(f"{len(distinct)} different tags are too many; one request may have {TAGS_MAX}")
+        raise TooManyTagsError(distinct)
     subjects = tuple(sorted(map(encode_subject, distinct)))
     return subjects if len(subjects) > 1 else next(iter(subjects), None)
 

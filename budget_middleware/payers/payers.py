@@ -1,5 +1,6 @@
 """Who pays for an ASGI request: the subject of each kind of account, from its token, headers, body, state and user."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,12 +9,14 @@ from starlette.types import Scope
 from budget_middleware.core.account_sources import AccountSource, Origin
 from budget_middleware.core.accounts import ABSENT, GLOBAL, KEY, MODEL
 from budget_middleware.core.limits import LimitRule
-from budget_middleware.core.payers import PayerSubjects, encode_named
+from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, encode_named
 from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, can_own_keys
 from budget_middleware.payers.credentials import CredentialSource, UnclearPayerError, ask_gateway
 from budget_middleware.payers.places import Request, is_claim, place_of
+
+_log = logging.getLogger("budget_middleware")
 
 Named = Mapping[str, str | Sequence[str]]
 """What is said of a key: raw subjects of other kinds, of the kind ``tag`` one or a list of them."""
@@ -54,15 +57,17 @@ class Payers:
         self._accounts_source = Lookup(accounts_source) if accounts_source else None
         self._known_keys_only = known_keys_only
 
-    async def payers_of(self, scope: Scope, headers: HeaderTable, body: object) -> dict[str, PayerSubjects]:
+    async def payers_of(
+        self, scope: Scope, headers: HeaderTable, body: object, *, refuses_many_tags: bool = True
+    ) -> dict[str, PayerSubjects]:
         """The encoded subjects of each kind, None where the request lacks it. Raises UnclearPayerError.
 
-        ``headers`` are those of the scope.
+        ``headers`` are those of the scope. Of more tags than a request may have the first pay, or TooManyTagsError.
         """
         credential = None
         if self._credential_source is not None:
             credential = await ask_gateway(self._credential_source, scope)
-        payers = self._payers_named_in(Request(scope, headers, body, credential))
+        payers = self._payers_named_in(Request(scope, headers, body, credential), refuses_many_tags)
         key: Any = payers.get(KEY)  # Of keys there are never several.
         filed = sourced = None
         if self._directory is not None:
@@ -77,13 +82,19 @@ class Payers:
                 payers.update(subjects)
         return payers
 
-    def _payers_named_in(self, request: Request) -> dict[str, PayerSubjects]:
+    def _payers_named_in(self, request: Request, refuses_many_tags: bool) -> dict[str, PayerSubjects]:
         payers: dict[str, PayerSubjects] = {}
         for kind, places in self._places.items():
             payers[kind] = None
             for place in places:
                 if raw := place.read(request):
-                    payers[kind] = place.encode(raw)
+                    try:
+                        payers[kind] = place.encode(raw)
+                    except TooManyTagsError as error:
+                        if refuses_many_tags:
+                            raise
+                        _log.warning("%s; the first of them are charged", error)
+                        payers[kind] = error.first
                     break
         return payers
 

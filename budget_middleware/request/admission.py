@@ -127,8 +127,8 @@ class Admission:
 
     async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, PayerSubjects]:
         try:
-            return await self._payers.payers_of(scope, body.headers, body.document)
-        except (UnclearPayerError, TooManyTagsError) as error:
+            return await self._payers.payers_of(scope, body.headers, body.document, refuses_many_tags=self._enforces)
+        except UnclearPayerError as error:
             _log.warning("cannot determine who pays for a request: %s", error)
             if self._enforces:
                 raise

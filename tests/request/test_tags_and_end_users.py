@@ -69,10 +69,12 @@ async def test_too_many_tags_are_a_bad_request(memory, path):
     assert await memory.accounts() == set()
 
 
-async def test_in_shadow_mode_too_many_tags_are_served_and_booked_as_nobodys(memory):
-    guard = memory.guard(ScriptedApp(*completion(300)), limits="tag=1/month", mode="shadow", **TAGGED)
-    assert (await call(guard, ask(600), headers=tagged(",".join(map(str, range(17)))))).status == 200
-    assert await memory.accounts() == {"tag:-"}
+async def test_in_shadow_mode_the_first_of_too_many_tags_are_charged(memory):
+    guard = memory.guard(ScriptedApp(*completion(300)), limits="key=1/month; tag=1/month", mode="shadow", **TAGGED)
+    names = [f"t{number:02}" for number in reversed(range(17))]
+    assert (await call(guard, ask(600), headers=tagged(",".join(names)))).status == 200
+    assert await memory.accounts() == {KEY, *[f"tag:{name}" for name in names[:16]]}
+    assert await memory.figures() == ("0.30", "0.00")
 
 
 END_USERS = {
