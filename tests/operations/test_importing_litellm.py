@@ -377,3 +377,45 @@ def test_half_a_surrogate_is_listed():
     assert [each.what for each in found.unmapped] == ["the accounts of this key"]
     assert not found.keys
     accounts_text(found).encode()
+
+
+BREAKS = ["\n", "\r", "\v", "\x85", "\u2028"]
+
+
+@pytest.mark.parametrize("line_break", BREAKS, ids=ascii)
+def test_no_name_begins_a_line_of_its_own(line_break: str, tmp_path):
+    evil = f"x{line_break}key=none{line_break}#"
+    config = {
+        "router_settings": {"provider_budget_config": {evil: {"budget_limit": 5, "time_period": "1d"}}},
+        "general_settings": {"user_header_name": evil, "user_header_mappings": [{"header_name": evil}]},
+    }
+    row = {
+        **dict.fromkeys(("key_alias", "team_id", "budget_id"), evil),
+        "token": "a" * 64,
+        "max_budget": 5,
+        "model_max_budget": {evil: {"budget_limit": 5, "time_period": "1d"}},
+        "metadata": {"tag_rpm_limit": {evil: 5}, f"{evil} budget": 5},
+    }
+    user = {"user_id": evil, "budget_id": None, "alias": evil, "max_budget": 1}
+    exports = {
+        "c.json": json.dumps(config),
+        "LiteLLM_VerificationToken.json": json.dumps([row]),
+        "LiteLLM_EndUserTable.json": json.dumps([user]),
+    }
+    found = imported(exports)
+    shown = limits_text(found) + unmapped_text(found)
+    assert not [rule for rule in parse_limits(shown) if rule.slot is None]
+    assert len(parse_limits(shown)) == len(found.limits)
+    assert len(shown.splitlines()) == shown.count("\n")
+    path = tmp_path / "accounts.toml"
+    path.write_text(accounts_text(found), newline="")
+    assert [each["team"] for each in tomllib.loads(path.read_text())["keys"].values()] == [evil]
+
+
+def test_aliases_of_aliases_are_not_written_out():
+    rows = ["litellm_settings:", "  a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    rows += [f"  a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, 30)]
+    with pytest.raises(
+        OperationError, match=r"^c\.yaml: with its aliases written out it has more than 1,000,000 values$"
+    ):
+        imported({"c.yaml": "\n".join(rows)})

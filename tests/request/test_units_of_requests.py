@@ -275,10 +275,14 @@ async def test_tokens_of_a_free_model_that_the_app_adds_count_whatever_becomes_o
 
 async def test_tokens_of_a_free_model_count_in_a_job_that_fails(memory: Bench):
     ledger = memory.guard(ScriptedApp(), limits="key=5000tokens/total").ledger
-    with pytest.raises(KeyError):
+
+    async def fail() -> None:
         async with ledger.reservation({"key": KEY.removeprefix("key:")}, estimate_usd="0") as job:
             job.add_usage("gift", input_tokens=7, output_tokens=3)
             raise KeyError
+
+    with pytest.raises(KeyError):
+        await fail()
     await memory.settle()
     assert await figures(memory) == {"tokens": (10, 0)}
 

@@ -10,7 +10,7 @@ def limits_text(found: Import) -> str:
     """The limits, one a line; comments say which settings they need, and which periods were chosen and why."""
     lines = [f"# These limits need {name}={value}" for name, value in found.settings.items()]
     lines += [f"# {mapped.duration} is {mapped.period}: {mapped.why}" for mapped in found.durations]
-    return _text([*lines, *map(_limit_line, found.limits)])
+    return _text(map(_one_line, [*lines, *map(_limit_line, found.limits)]))
 
 
 def accounts_text(found: Import) -> str:
@@ -31,7 +31,7 @@ def commands_text(found: Import) -> str:
 
 
 def unmapped_text(found: Import) -> str:
-    return _text(f"# {each.where}: {each.what}: {each.reason}" for each in found.unmapped)
+    return _text(_one_line(f"# {each.where}: {each.what}: {each.reason}") for each in found.unmapped)
 
 
 def _toml_string(text: str) -> str:
@@ -49,3 +49,8 @@ def _comment(text: str) -> str:
 
 def _text(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """A line with a comment: the names in it must not begin one of their own, which could be a limit."""
+    return " ".join(text.splitlines())
