@@ -11,6 +11,7 @@ do
 local MONTHS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
 local floor = math.floor
 local dated, date = nil, nil
+local windows_by_length = {}
 
 local function days_before(year)
   return 365 * (year - 1970) + floor((year - 1969) / 4) - floor((year - 1901) / 100) + floor((year - 1601) / 400)
@@ -29,18 +30,30 @@ local function date_of(day)
   end
 end
 
--- The counter of the bucket that begins then: `key:1f3a|24h|2026-11-29T14:24Z`.
-local function bucket_name(series, starts)
+-- The window that begins then: `2026-11-29T14:24Z`.
+local function window_id(starts)
   local day, minute = floor(starts / 86400), floor(starts % 86400 / 60)
   if day ~= dated then dated, date = day, date_of(day) end
-  return series.first .. date .. format('T%02d:%02dZ', floor(minute / 60), minute % 60) .. series.last
+  return date .. format('T%02d:%02dZ', floor(minute / 60), minute % 60)
 end
 
-local function figures_at(series, starts)
-  local name = bucket_name(series, starts)
-  local figures = call('HMGET', PREFIX .. KEY_COUNTER .. ':' .. name, 'spent', 'reserved')
+-- The windows whose buckets count, of all series of a length alike: made once, for those of strangers are many.
+local function windows_that_count(series)
+  local known = windows_by_length[series.length]
+  if not known or known.at ~= series.at then
+    known = {at = series.at}
+    for starts = math.max(0, series.at - ROLLING_BUCKETS * series.length), series.at, series.length do
+      known[#known + 1] = window_id(starts)
+    end
+    windows_by_length[series.length] = known
+  end
+  return known
+end
+
+local function figures_at(key)
+  local figures = call('HMGET', key, 'spent', 'reserved')
   local spent, reserved = figures[1] or '0', figures[2] or '0'
-  if not (is_whole(spent) and is_whole(reserved)) then fail('counter ' .. name .. ' is damaged') end
+  if not (is_whole(spent) and is_whole(reserved)) then fail('counter ' .. key .. ' is damaged') end
   return spent, reserved
 end
 
@@ -48,11 +61,15 @@ local function add_text(series, name, text)
   if text ~= '0' then add(series, name, {text = text, number = tonumber(text)}) end
 end
 
+-- Of an account that nobody has used lately there are none: one command says so, whatever names strangers make up.
 function sum_up_buckets(series)
-  local numbers = series.numbers
+  local numbers, keys = series.numbers, {}
   series.spent, series.reserved, numbers.spent, numbers.reserved = '0', '0', 0, 0
-  for starts = math.max(0, series.at - ROLLING_BUCKETS * series.length), series.at, series.length do
-    local spent, reserved = figures_at(series, starts)
+  local first, last = PREFIX .. KEY_COUNTER .. ':' .. series.first, series.last
+  for at, id in ipairs(windows_that_count(series)) do keys[at] = first .. id .. last end
+  if call('EXISTS', spread(keys)) == 0 then return end
+  for _, key in ipairs(keys) do
+    local spent, reserved = figures_at(key)
     add_text(series, 'spent', spent)
     add_text(series, 'reserved', reserved)
   end
