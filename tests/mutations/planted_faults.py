@@ -428,6 +428,12 @@ FAULTS = (
         "  for starts = math.max(0, series.at - ROLLING_BUCKETS * series.length + series.length),",
     ),
     Fault(
+        "a series that has any bucket has none",
+        "stores/lua/_series.lua",
+        "if call('EXISTS', spread(keys)) == 0 then return end",
+        "if call('EXISTS', spread(keys)) < 2 then return end",
+    ),
+    Fault(
         "a sum is not kept up",
         "stores/lua/_changes.lua",
         "      add_to_series(target.counter, 'reserved', reserved)\n",
@@ -1893,14 +1899,20 @@ FAULTS = (
     Fault(
         "a call that failed for nothing is no request",
         "request/settlement.py",
-        "return self._admitted.hold.counts(Unit.REQUESTS)",
-        "return False",
+        "return added or (self._was_a_request(charge) and hold.counts(Unit.REQUESTS))",
+        "return added",
+    ),
+    Fault(
+        "tokens that the app has added are lost with a call that failed",
+        "request/settlement.py",
+        "return added or (self._was_a_request(charge) and",
+        "return (self._was_a_request(charge) and",
     ),
     Fault(
         "whom the app does not let in has made a request",
         "request/settlement.py",
-        "if self.status in AUTHENTICATION_STATUSES or ",
-        "if ",
+        "return self.status not in AUTHENTICATION_STATUSES and not ",
+        "return not ",
     ),
     Fault(
         "cached input counts against limits that leave it out",
