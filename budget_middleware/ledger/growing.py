@@ -138,7 +138,8 @@ class Growing:
         except BaseException:
             call.finish(names.UNPROTECTED)
             raise
-        call.finish(answer.status)
+        # Where it held so much already, a copy of the call may have come first.
+        call.finish(answer.status, is_overtaken=answer.status is Status.GROWN and not answer.written)
         self._take(answer, verb, hold, growth)
         return answer
 

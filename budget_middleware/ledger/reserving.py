@@ -95,7 +95,8 @@ class Reserving:
                 attributes = self._record_wait(ticket, attributes, call)
             if hold.asked is not asked or hold.counts_more_than_money:
                 attributes = partial(_with_estimate, hold.counted(hold.asked), attributes)
-            call.finish(status, attributes)
+            # A copy of the call may have come first, and nobody got its entries.
+            call.finish(status, attributes, is_overtaken=status is Status.DUPLICATE)
             if metrics.is_received:
                 seconds = time.monotonic() - started_s - ((ticket and ticket.waited_s) or 0)
                 metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)

@@ -36,6 +36,12 @@ async def twice(apply: Apply) -> Any:
     return first
 
 
+async def overtaken(apply: Apply) -> Any:
+    """The network duplicates the request; the copy comes first, and nobody hears the reply to it."""
+    await apply()
+    return await apply()
+
+
 def request_held(gate: Gate, arriving: list["asyncio.Task[Any]"] | None = None) -> Fault:
     """The store sees the call when the gate opens, even if its caller has given up by then; see `arriving`."""
 

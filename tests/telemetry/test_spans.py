@@ -27,7 +27,7 @@ from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry.traceparent import is_sampled
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, drain, hold, nanos
-from tests.ledger.faults import FaultyStore, refused, reply_held, reply_lost, request_lost, twice
+from tests.ledger.faults import FaultyStore, overtaken, refused, reply_held, reply_lost, request_lost, twice
 from tests.stores.verbs import whole_journal
 from tests.telemetry.conftest import BOTH_SETTINGS, Spans, UseProvider
 from tests.telemetry.proof import all_changes, attribute, id_of, ids_in, links_of, named, only, prove
@@ -337,6 +337,23 @@ async def test_a_lost_reply_is_told_from_the_journal_and_once(
     for _ in range(3):
         await ledger.sweep()
         await ledger.drain()
+    await prove(base, spans())
+
+
+@BOTH_SETTINGS
+@pytest.mark.parametrize("verb", ["reserve", "grow", "finalize", "release"])
+async def test_what_a_copy_wrote_that_came_first_is_told_and_once(
+    base: Store, faults: FaultyStore, *, spans: Spans, ledger: Ledger, verb: str
+):
+    """Simulated seed 714806."""
+    held = hold("0.60")
+    faults.always[verb] = overtaken
+    await ledger.reserve(held)
+    if verb == "grow":
+        assert await _grow_to(ledger, held, nanos("0.80"))
+    await (ledger.release(held) if verb == "release" else ledger.finalize(held, actual=Amounts(usd=1)))
+    await ledger.sweep()
+    await ledger.drain()
     await prove(base, spans())
 
 
