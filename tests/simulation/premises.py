@@ -21,8 +21,9 @@ def start_ms(plan: Plan) -> int:
 
 
 def limits_of(plan: Plan) -> dict[tuple[str, Period], int]:
-    """Two keys have limits for an hour and a day, the third one none of its own."""
+    """Two keys have limits for an hour and a day, the third one for the last sixty minutes."""
     hourly = plan.limit_in_estimates * ESTIMATE_NANOS
     limits = {(account_of(key), Period.HOUR): hourly for key in range(2)}
     limits |= {(account_of(key), Period.DAY): 2 * hourly for key in range(2)}
+    limits[account_of(2), Period("1h")] = hourly
     return {**limits, ("global", Period.DAY): GLOBAL_LIMIT_IN_ESTIMATES * ESTIMATE_NANOS}
