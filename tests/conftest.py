@@ -76,8 +76,8 @@ def _asks_other_processes(item: pytest.Item) -> bool:
     return (
         item.get_closest_marker("processes") is not None
         or not {"server_url", "empty_server_url", "server"}.isdisjoint(item.fixturenames)
-        # A parameter of a fixture that takes the server where it is asked to.
-        or any(isinstance(parameter, str) and parameter == "server" for parameter in parameters)
+        # A server in this process runs the same scripts, slowly: with one in another they are left to `make test`.
+        or any(isinstance(parameter, str) and parameter in {"server", "fakeredis"} for parameter in parameters)
     )
 
 

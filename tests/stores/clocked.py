@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import fakeredis
 from redis.exceptions import NoScriptError
 
 from budget_middleware.stores.base import Retention
@@ -35,6 +36,27 @@ class ClockedRedisStore(RedisStore):
         client = self._client()
         if keys := [key async for key in client.scan_iter(count=1000) if key.startswith(self._prefix)]:
             await client.unlink(*keys)
+
+
+class FakeRedisStore(ClockedRedisStore):
+    """The same on fakeredis, a Redis that lives in this process."""
+
+    def __init__(
+        self,
+        server: fakeredis.FakeServer,
+        *,
+        namespace: str,
+        clock_ms: Callable[[], int],
+        retention: Retention | None = None,
+    ) -> None:
+        super().__init__("redis://fake", namespace=namespace, clock_ms=clock_ms, retention=retention)
+        self._fake = server
+
+    def _client(self) -> Any:
+        return fakeredis.FakeAsyncRedis(server=self._fake, decode_responses=True)
+
+    async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Any:
+        return await evaluate_by_client(self._client(), script, words)
 
 
 async def evaluate_by_client(client: Any, script: Script, words: tuple[str, ...]) -> Any:

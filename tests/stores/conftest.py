@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator, Callable
 
+import fakeredis
 import pytest
 
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
-from tests.stores.clocked import ClockedRedisStore
+from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
 from tests.stores.sqlite_store import SqliteStore
 
 OpenStore = Callable[..., Store]
 
 STORES = ("memory", "sqlite", "server")
+FAKE = "fakeredis"
+"""What users may run their own tests on: the table of conformance holds on it too."""
 IN_PROCESS: dict[str, type[MemoryStore]] = {"memory": MemoryStore, "sqlite": SqliteStore}
 
 
@@ -33,6 +36,9 @@ def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: s
             return shared[0]
 
         return make_shared
+    if request.param == FAKE:
+        server = fakeredis.FakeServer()
+        return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)
     url = request.getfixturevalue("server_url")
     return lambda retention=None: ClockedRedisStore(url, namespace=namespace, clock_ms=clock, retention=retention)
 

@@ -10,6 +10,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.testing import MovableClock
+from tests.stores.conftest import FAKE, STORES
 from tests.stores.verbs import (
     HOUR_MS,
     KEY,
@@ -24,6 +25,8 @@ from tests.stores.verbs import (
     send,
     target,
 )
+
+pytestmark = pytest.mark.parametrize("make_store", [*STORES, FAKE], indirect=True)
 
 TEAM = target("team:b")
 HELD = reserve("r1", "0.60", charge="0.05", trace="00-1-1-01")
