@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         "", "Request header whose whole number orders those who wait, the highest first.", "header:NAME"
     )
     limits: Limits = _setting(
-        "", "Amounts per period on accounts.", "ACCOUNT=USD/PERIOD by ';', or @/PATH of a file of them"
+        "", "Amounts per period on accounts.", "ACCOUNT=AMOUNT[UNIT]/PERIOD[!MODE] by ';', or @/PATH of a file of them"
     )
     accounts: Accounts = _setting(
         "key=token", "Where each kind's subject comes from.", "KIND=SOURCE by ';', alternatives by '|'"

@@ -54,6 +54,8 @@ def _standing(counter: ExplainedCounter) -> str:
         limit = f"limit {format_amount(counter.limit)}{by}, available {format_amount(counter.available)}"
     for mode, figure in (("soft", counter.soft), ("shadow", counter.shadow)):
         limit += f", {mode} limit {format_amount(figure)}" if isinstance(figure, Figure) else ""
+    if isinstance(counter.terms, str):
+        limit += f" ({counter.terms})"
     until = f", {_resets(counter.period)} at {counter.resets_at}" if counter.resets_at else ""
     used = f"spent {format_amount(counter.spent)}, reserved {format_amount(counter.reserved)}"
     return f"{counter_words(counter)}: {used}, {limit}{until}"

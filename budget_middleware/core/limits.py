@@ -65,6 +65,10 @@ class Terms(NamedTuple):
     def amount_at(self, time_ms: int) -> int | None:
         return increased(self.amount, self.increases, time_ms)
 
+    def increases_at(self, time_ms: int) -> Iterator[Increase]:
+        """Those that have not lapsed."""
+        return (each for each in self.increases if time_ms < each.until_ms)
+
 
 LIFTED = Terms(None)
 

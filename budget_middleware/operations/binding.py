@@ -5,7 +5,17 @@ from itertools import product
 
 from budget_middleware.core.accounts import account_of, parts_of
 from budget_middleware.core.layering import Bound, bounds_of
-from budget_middleware.core.limits import LIFTED, Claim, LimitBook, LimitMode, LimitRule, Slot, names_no_key, slot_order
+from budget_middleware.core.limits import (
+    LIFTED,
+    Claim,
+    LimitBook,
+    LimitMode,
+    LimitRule,
+    Slot,
+    Terms,
+    names_no_key,
+    slot_order,
+)
 from budget_middleware.core.model import Carry, Counter
 from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
@@ -74,6 +84,14 @@ class BindingLimits:
         bound = self.of(account).get(slot)
         terms = bound.terms if bound else LIFTED
         return Claim(account, slot.period, terms.amount, slot.unit, terms.carry, terms.increases)
+
+    def all_of(self, counter: Counter) -> dict[Slot, Terms]:
+        """The limits of a counter, one of each mode, with the increases that have not lapsed."""
+        return {
+            slot: bound.terms._replace(increases=tuple(bound.terms.increases_at(self.now_ms)))
+            for slot, bound in self.of(counter.account).items()
+            if slot[:2] == (counter.period, counter.unit) and bound.terms.amount is not None
+        }
 
     def limited(self, account: str) -> list[Slot]:
         """The counters of an account that any limit is on, as slots of what is enforced."""

@@ -12,6 +12,7 @@ from budget_middleware.core.units import PLACES
 from budget_middleware.core.windows import LAPSED, Window, previous_window, window_at, window_named
 from budget_middleware.operations.binding import BindingLimits, read_limits, read_limits_of
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.limit_rows import terms_text
 from budget_middleware.operations.rolling import CountedView, counted
 from budget_middleware.operations.rows import CounterRow, counter_row
 
@@ -69,13 +70,14 @@ async def _read_counted(
         return carry.carried(before.view.balance.spent if before else 0)
 
     def row_of(view: CounterView) -> CounterRow:
-        counter = view.counter
+        counter, zone = view.counter, context.settings.timezone
         by_mode, enforced = limits.unenforced(counter), limit_of(counter)
         if counter.window.startswith(LAPSED):
             by_mode = dict.fromkeys(by_mode, 0)
         if enforced is not None:
             by_mode[LimitMode.ENFORCE] = enforced
-        return counter_row(view, by_mode, limits.pattern(counter), context.settings.timezone)
+        terms = terms_text(limits.all_of(counter), zone)
+        return counter_row(view, by_mode, zone, pattern=limits.pattern(counter), terms=terms)
 
     known = counted(await context.store.counters(account), current)
     shown = [each for each in known.values() if include_past or current(each.counter.period).id == each.counter.window]

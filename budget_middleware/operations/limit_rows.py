@@ -1,6 +1,8 @@
 """Rows of limits: what a layer says of a slot of an account."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limit_texts import limit_text
 from budget_middleware.core.limits import LimitMode, Slot, Terms
@@ -56,3 +58,17 @@ def limit_row(account: str, slot: Slot | None, terms: Terms, layer: str, pattern
         text=limit_text(slot, terms),
         pattern=pattern if pattern != account else OMITTED,
     )
+
+
+def terms_text(limits: Mapping[Slot, Terms], timezone: ZoneInfo) -> str:
+    """The limits as they are written that have more than an amount; empty where none has."""
+    more = {slot: terms for slot, terms in limits.items() if terms != Terms(terms.amount)}
+    return "; ".join(_with_increases(slot, terms, timezone) for slot, terms in more.items())
+
+
+def _with_increases(slot: Slot, terms: Terms, timezone: ZoneInfo) -> str:
+    increases = (
+        f"+{figure(each.amount, slot.unit)} until {iso(each.until_ms, timezone, timespec='minutes')}"
+        for each in terms.increases
+    )
+    return " ".join([limit_text(slot, terms), *increases])

@@ -96,8 +96,7 @@ def _raised(account: str, slot: Slot, bounds: Mapping[Slot, Bound], increase: In
     if bound is None or bound.terms.amount is None:
         lacking = limit_text(slot, LIFTED).removeprefix(NONE).lstrip(" /")
         raise OperationError(f"{account} has no limit of {lacking} to be raised: set one, or name one that it has")
-    current = tuple(each for each in bound.terms.increases if each.until_ms > now_ms)
-    return bound.terms._replace(increases=(*current, increase))
+    return bound.terms._replace(increases=(*bound.terms.increases_at(now_ms), increase))
 
 
 async def clear_limits(context: OperatorContext, account: str, choice: SlotChoice = every_slot) -> LimitsChange:

@@ -31,7 +31,8 @@ class CounterRow:
     """A counter as it stands, and the limit that binds it now.
 
     ``limit_pattern`` is what that is set on, omitted where it is the account itself; ``soft`` and ``shadow`` are limits
-    that refuse nothing, each omitted where there is none.
+    that refuse nothing, each omitted where there is none; ``terms`` are those limits as they are written that have
+    alerts, carry-over or increases.
     """
 
     account: str
@@ -46,10 +47,11 @@ class CounterRow:
     limit_pattern: str | Omitted
     soft: Figure | Omitted
     shadow: Figure | Omitted
+    terms: str | Omitted
 
 
 def counter_row(
-    view: CounterView, limits: Mapping[LimitMode, int], pattern: str | None, timezone: ZoneInfo
+    view: CounterView, limits: Mapping[LimitMode, int], timezone: ZoneInfo, *, pattern: str | None, terms: str
 ) -> CounterRow:
     """``limits`` are those of the counter, by their modes."""
     limit = limits.get(LimitMode.ENFORCE)
@@ -68,6 +70,7 @@ def counter_row(
         limit_pattern=pattern if pattern not in (None, counter.account) else OMITTED,
         soft=figure(limits.get(LimitMode.SOFT), unit) or OMITTED,
         shadow=figure(limits.get(LimitMode.SHADOW), unit) or OMITTED,
+        terms=terms or OMITTED,
     )
 
 

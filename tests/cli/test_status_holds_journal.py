@@ -13,8 +13,24 @@ from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust, finalize, reserve, target
 
+KEY = "key:abcabc0000000000"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TOKYO = ZoneInfo("Asia/Tokyo")
+
+
+async def test_status_tells_the_terms_of_limits(cli: RunCli, store: RedisStore, month: Target):
+    await store.adjust(adjust("a1", "3", month))
+    limits = "key=10/month!alert=50,80; key=2/month!soft; key=1/month!shadow; team:a=5tokens/day!soft!alert=50"
+    rows = cli("status", "--json", BUDGET_LIMITS=limits).json
+    assert [row["terms"] for row in rows] == ["10.00/month!alert=50,80", "5tokens/day!soft!alert=50"]
+    cli("limit", "set", KEY, "+5/month", "--until", "2999-01-01", BUDGET_LIMITS=limits)
+    (row,) = cli("status", KEY, "--json", BUDGET_LIMITS=limits).json
+    increased = "10.00/month!alert=50,80 +5.00 until 2999-01-01T00:00+00:00"
+    assert (row["limit_usd"], row["available_usd"], row["terms"]) == ("15.00", "12.00", increased)
+    assert (
+        f"limit $15.00, available $12.00, soft limit $2.00, shadow limit $1.00 ({increased})"
+        in cli("explain", KEY, BUDGET_LIMITS=limits).out
+    )
 
 
 async def test_status(cli: RunCli, store: RedisStore, month: Target, now_ms: int):

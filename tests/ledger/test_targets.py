@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from budget_middleware.core.limits import Claim, Increase
 from budget_middleware.core.model import Carry, Target
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.targets import KNOWN_MAX, TargetChooser
 
@@ -62,3 +63,29 @@ def test_hostile_names_do_not_pile_up():
 
 def test_nothing_claimed():
     assert TargetChooser(TOKYO).targets((), now_ms=START_MS) == ()
+
+
+INCREASES = (Increase(3, START_MS + HOUR_MS), Increase(4, START_MS + 2 * HOUR_MS))
+
+
+@given(st.lists(st.integers(-2, 5), min_size=1, max_size=20))
+def test_increases_hold_until_they_lapse_whatever_the_order_of_the_times(half_hours):
+    chooser = TargetChooser(TOKYO)
+    claim = Claim("key:a", Period.TOTAL, 10, increases=INCREASES)
+    for each in half_hours:
+        now_ms = START_MS + each * HOUR_MS // 2
+        (target,) = chooser.targets((claim,), now_ms=now_ms)
+        assert target.limit == 10 + 3 * (each < 2) + 4 * (each < 4)
+
+
+def test_a_credit_that_has_lapsed_limits_to_nothing_and_no_increase_revives_it():
+    chooser, credit = TargetChooser(TOKYO), Period("total@2025-11-26")
+    claims = (Claim("key:a", credit, 10, increases=(Increase(5, START_MS * 2),)), Claim("key:b", credit, None))
+    assert [target.limit for target in chooser.targets(claims, now_ms=START_MS)] == [15, None]
+    assert [target.limit for target in chooser.targets(claims, now_ms=START_MS + 30 * HOUR_MS)] == [0, None]
+
+
+def test_targets_have_the_unit_of_their_claim():
+    claims = (Claim("key:a", Period.MINUTE, 5, Unit.TOKENS), Claim("key:a", Period.TOTAL, 8, Unit.INFLIGHT))
+    targets = TargetChooser(TOKYO).targets(claims, now_ms=START_MS)
+    assert [(target.limit, target.unit) for target in targets] == [(5, Unit.TOKENS), (8, Unit.INFLIGHT)]
