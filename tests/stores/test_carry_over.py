@@ -156,3 +156,27 @@ async def test_the_window_before_is_kept_as_long_as_it_counts(open_store: OpenSt
     if isinstance(store, ClockedRedisStore):
         (key,) = await store._client().keys(f"{store._prefix}c:*{yesterday.window.id}")
         assert await store._client().pttl(key) > DAY_MS + HOUR_MS
+
+
+async def test_the_story_that_the_docs_tell(store: Store, clock: MovableClock):
+    """docs/windows.md, "What a window has not used"."""
+
+    def month() -> Target:
+        window = window_at(Period.MONTH, time_ms=clock.now_ms, timezone=UTC)
+        carry = Carry(50, 100 * USD, previous_window(window, timezone=UTC).id)
+        return Target("key:a", window, 100 * USD, carry=carry)
+
+    october = month()
+    await store.adjust(adjust("a1", "60", october))
+    clock.move_to(october.window.ends_ms - 60_000)
+    await store.reserve(reserve("stream", "4", october, lease_s=7_200))
+    clock.advance(ms=60_000)
+    limits = [await refused_limit(store, month())]
+    await store.finalize(finalize("stream", "4"))
+    limits.append(await refused_limit(store, month()))
+    await store.adjust(adjust("a2", "-10", october, any_window=True))
+    limits.append(await refused_limit(store, month()))
+    await store.adjust(adjust("a3", "118", month()))
+    clock.move_to(month().window.ends_ms)
+    limits.append(await refused_limit(store, month()))
+    assert limits == [120 * USD, 118 * USD, 123 * USD, 100 * USD]
