@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 
 from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes
 from budget_middleware.core.limits import LimitRule
-from budget_middleware.core.payers import Payers
+from budget_middleware.core.payers import Payers, single_payers
 from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, LimitValue
 from budget_middleware.stores.limit_fields import FIELDS, rules_of
 
 PATTERNS_MAX = 16_384
 """How many patterns with limits are remembered, and besides how many without: keys that a flood of strangers makes up
 must not push out those that have a limit."""
+
+POSSIBLE_MAX = PATTERNS_MAX // 2
+"""How many patterns are looked up for one request: the cache must know all of them at once."""
 
 Rules = tuple[LimitRule, ...]
 
@@ -50,10 +53,16 @@ class LimitCache:
     def patterns(self, payers: Payers, *, model: str) -> tuple[str, ...]:
         """The patterns that may bind a request."""
         shapes = self._shapes
-        if not self._is_indexed:
+        if not self._is_indexed and not self.is_too_wide(payers, model=model):
             # Until the index is complete, whatever can bind such a request is looked up.
             shapes |= possible_shapes(payers, model=model)
         return patterns_for(payers, model=model, shapes=shapes)
+
+    def is_too_wide(self, payers: Payers, *, model: str) -> bool:
+        """Whether too many patterns may bind a request to look for: without an index, many tags of many segments."""
+        if self._is_indexed:
+            return False
+        return len(possible_shapes(payers, model=model)) * len(single_payers(payers)) > POSSIBLE_MAX
 
     def rules(self, pattern: str) -> Rules | None:
         """The rules of a pattern, none of which may bind; None: not known here."""

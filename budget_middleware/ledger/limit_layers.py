@@ -15,7 +15,7 @@ from budget_middleware.ledger.limit_reader import LimitReader, OnOutage
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.lookups import Lookup
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store, StoreUnavailable, StoreUndecided
 
 LimitsSource = Callable[[str], Awaitable[str | None]]
 """From an account to its limits as text, ``"10/day; 8inflight"`` or ``"none"``; None: it has none of its own."""
@@ -79,14 +79,25 @@ class LimitLayers:
     ) -> tuple[Claim, ...]:
         """The counters of a request with their limits; what is not known of these is looked up, if that may be.
 
-        StoreUnavailable if the user's source fails; that or StoreRefused if the store does.
+        StoreUnavailable if the user's source fails; that or StoreRefused if the store does. StoreUndecided where too many
+        limits might bind the request, until the store has an index of them.
         """
         models = (model, *other_models)
         sourced = await self._sourced_within_time(self._source, payers, models) if self._source else {}
+        if may_ask:
+            await self._refuse_too_wide(payers, models)
         while may_ask and (missing := [pattern for each in models for pattern in self._missing(payers, each)]):
             await self._by_loop.current().reader.look_up(missing)
         # All in one step: they must be of one version.
         return self._joined(payers, models, sourced)
+
+    async def _refuse_too_wide(self, payers: Payers, models: Sequence[str]) -> None:
+        reader = self._by_loop.current().reader
+        if any(reader.cache.is_too_wide(payers, model=each) for each in models):
+            # Whoever reads has the index completed.
+            await reader.look_up(())
+            if any(reader.cache.is_too_wide(payers, model=each) for each in models):
+                raise StoreUndecided("too many limits may bind it until the limits are indexed")
 
     def claims_without_store(
         self, payers: Payers, *, model: str, other_models: Sequence[str] = ()
@@ -127,6 +138,8 @@ class LimitLayers:
     ) -> tuple[Claim, ...] | None:
         """After a change of some limits: the claims that were made before, if these are not among them."""
         cache = loop_limits.reader.cache
+        if cache.is_too_wide(payers, model=model):
+            return None
         patterns = cache.patterns(payers, model=model)
         rules = tuple(map(cache.rules, patterns))
         if None in rules:

@@ -12,8 +12,8 @@ from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.model import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Ledger, limit_cache, limit_layers, limit_reader
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.ledger import Hold, Ledger, limit_cache, limit_layers, limit_reader
+from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, StoreUndecided
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, request_lost
@@ -267,6 +267,31 @@ async def test_limits_of_an_older_version_bind_before_they_are_indexed(
     assert await is_admitted(ledger, "0.60", "c")
     assert asked.patterns == [["key+model:*+", "key:c"]] or asked.patterns[0], "what the index names"
     assert not await is_admitted(ledger, "0.60")
+
+
+@pytest.mark.parametrize("base", ["server"], indirect=True)
+async def test_until_an_index_is_there_no_request_looks_for_more_patterns_than_the_cache_holds(
+    base: ClockedRedisStore, asked: Asked, open_ledger: OpenLedger, clock: MovableClock
+):
+    await base.head()
+    await base._client().hset(f"{base._prefix}limits", "tag:t3/a/b/c/d|month", str(nanos("0.50")))
+    await base._client().hset(f"{base._prefix}meta", "limits_version", str(clock.now_ms))
+    gate = Gate()
+    asked.meets("index_limits", reply_held(gate))
+    ledger = open_ledger(store=asked.store, limits="")
+    many = tuple(f"t{number}/a/b/c/d" for number in range(16))
+
+    def held(tags: tuple[str, ...] | str) -> Hold:
+        payers = {"key": "k", "team": "a/b/c/d/e", "user": "a/b/c/d/e", "tag": tags}
+        return Hold(payers, Amounts(nanos("0.60")), model="m")
+
+    with pytest.raises(StoreUndecided):
+        await ledger.reserve(held(many))
+    assert not asked.patterns[0]
+    assert not (await ledger.reserve(held(many[3]))).admits, "who names one is looked up"
+    gate.open()
+    await ledger._tasks.drain(timeout_s=10)
+    assert not (await ledger.reserve(held(many))).admits
 
 
 # After a loss.
