@@ -104,7 +104,9 @@ async def clear_limits(context: OperatorContext, account: str, choice: SlotChoic
     runtime = await read_runtime_limits_of(context, account)
     slots = [rule.slot for rule in runtime_rules(runtime) if rule.pattern == account]
     cleared = [slot for slot in slots if choice(slot)]
-    if not cleared:
+    # Also what is no limit by itself, or cannot be read.
+    has_fields = choice is every_slot and any(pattern == account for pattern, _ in runtime.limits)
+    if not cleared and not has_fields:
         return LimitsChange(is_done=False)
     await context.store.change_limits(account, {None: None} if choice is every_slot else dict.fromkeys(cleared))
     change = await _changed(context, account)

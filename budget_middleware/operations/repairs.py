@@ -14,7 +14,7 @@ from budget_middleware.opening import operators_timeout_s
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.base import MORE, StoreRefused
 from budget_middleware.telemetry import names
 
 REASON = "audit"
@@ -35,6 +35,10 @@ def fix_of(damage: Damage) -> str:
         return f"ZREMRANGEBYSCORE {key} {inner} {inner}: what was booked stays in the counters"
     if name == "refusals":
         return f"XDEL {key} {inner}: no figure hangs on it" if inner else f"DEL {key}: no figure hangs on it"
+    field, _, words = inner.partition(" ")
+    if name == "limits" and words and field.endswith(f"|{MORE}"):
+        account = quote(field.removesuffix(f"|{MORE}"))
+        return f"upgrade if a newer version set it; else limit clear {account} and set its limits again"
     if name == "limits" and inner:
         return f"HDEL {key} {quote(inner)}, then set the limit again: it does not bind"
     if name.startswith("limits_"):

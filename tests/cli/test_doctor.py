@@ -264,6 +264,11 @@ async def test_records_are_told_even_where_the_store_refuses(cli: RunCli, store:
         ("{b}:totals", Flaw.WRONG_TOTAL, "run budget-middleware audit --repair"),
         ("{b}:r:1", Flaw.UNREADABLE, "DEL {b}:r:1, then run budget-middleware audit --repair"),
         ("{b}:limits no period", Flaw.UNREADABLE, "HDEL {b}:limits 'no period', then set the limit again"),
+        (
+            "{b}:limits team:a|more day|watts|enforce=5",
+            Flaw.UNREADABLE,
+            "upgrade if a newer version set it; else limit clear team:a and set its limits again",
+        ),
         ("{b}:entries 5", Flaw.UNREADABLE, "ZREMRANGEBYSCORE {b}:entries 5 5: what was booked stays"),
         ("{b}:entries", Flaw.WRONG_TYPE, "DEL {b}:entries, then run"),
         ("{b}:meta", Flaw.UNREADABLE, "HDEL {b}:meta seq limits_version"),

@@ -902,6 +902,30 @@ FAULTS = (
         "raise",
     ),
     Fault(
+        "an increase never lapses",
+        "core/limits.py",
+        "sum(each.amount for each in increases if time_ms < each.until_ms)",
+        "sum(each.amount for each in increases)",
+    ),
+    Fault(
+        "a layer that lifts all leaves the limits below it",
+        "core/limits.py",
+        "    if None in above:\n        below.clear()\n",
+        "",
+    ),
+    Fault(
+        "of two operators who raise a limit at once one is forgotten",
+        "stores/lua/limit.lua",
+        "  if at_version ~= '' and at_version ~= limits_version then return answer(STATUS_STALE_LIMITS) end\n",
+        "",
+    ),
+    Fault(
+        "a limit without a field of its own takes the place of all others",
+        "stores/lua/limit.lua",
+        "local words = split_words(more)",
+        "local words = {}",
+    ),
+    Fault(
         "the lowest layer of limits decides",
         "core/layering.py",
         "for each in reversed(by_layer):",

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.limits import LIFTED, Slot, Terms
+from budget_middleware.core.limit_texts import limit_text
+from budget_middleware.core.limits import LIFTED, LimitMode, Slot, Terms
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
@@ -93,6 +94,18 @@ async def test_limits_say_what_binds_and_by_which_layer(open_context: OpenContex
     assert [row.period for row in await list_limits(context)] == ["day", "week"]
     assert (await clear_limits(context, "key:*")).is_done
     assert not (await clear_limits(context, "key:*")).is_done
+
+
+@pytest.mark.parametrize("terms", [Terms(USD), Terms(USD, alerts=(50,))])
+async def test_all_that_a_pattern_has_is_cleared(context: OperatorContext, base: Store, terms: Terms):
+    await base.change_limits("team:a", {Slot(Period.DAY): terms, Slot(Period.DAY, mode=LimitMode.SOFT): terms})
+    assert not (await clear_limits(context, "team:a", lambda slot: slot == Slot(Period.WEEK))).is_done
+    assert (await clear_limits(context, "team:a", lambda slot: slot == Slot(Period.DAY))).is_done
+    assert [row.text for row in await list_limits(context)] == [
+        limit_text(Slot(Period.DAY, mode=LimitMode.SOFT), terms)
+    ]
+    assert (await clear_limits(context, "team:a")).is_done
+    assert (await base.limits()).limits == {}
 
 
 async def test_a_kind_that_no_request_has_is_warned_of(context: OperatorContext):
