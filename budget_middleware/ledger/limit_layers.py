@@ -79,8 +79,8 @@ class LimitLayers:
     ) -> tuple[Claim, ...]:
         """The counters of a request with their limits; what is not known of these is looked up, if that may be.
 
-        StoreUnavailable if the user's source fails; that or StoreRefused if the store does. StoreUndecided where too many
-        limits might bind the request, until the store has an index of them.
+        StoreUnavailable if the user's source fails; that or StoreRefused if the store does. StoreUndecided where too
+        many limits might bind the request, until the store has an index of them.
         """
         models = (model, *other_models)
         sourced = await self._sourced_within_time(self._source, payers, models) if self._source else {}

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.limits import LimitMode, Slot, Terms
 from budget_middleware.core.model import Status
-from budget_middleware.core.units import Amounts
+from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger, limit_cache, limit_layers, limit_reader
 from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, StoreUndecided
@@ -79,6 +80,33 @@ async def test_f37_a_changed_limit_costs_only_itself(base: Store, asked: Asked, 
     assert asked.patterns == [[]], "what has changed was told, and nothing else asked for"
     assert asked.count("reserve") == 41
     assert asked.count("limits") == 0
+
+
+async def test_limits_of_all_slots_bind_at_the_next_request_and_come_back_after_a_loss(
+    base: Store, asked: Asked, open_ledger: OpenLedger, flush: Flush
+):
+    ledger = open_ledger(store=asked.store)
+    assert await is_admitted(ledger, "0.60")
+    calendar, rolling = Slot(Period.MONTH), Slot(Period("24h"))
+    soft, inflight = Slot(Period.DAY, mode=LimitMode.SOFT), Slot(Period.TOTAL, Unit.INFLIGHT)
+    limits: dict[Slot | None, Terms] = {
+        calendar: Terms(nanos("9"), carry=50),
+        rolling: Terms(nanos("0.50")),
+        soft: Terms(1),
+        inflight: Terms(3),
+    }
+    await base.change_limits("key:a", limits)
+    for change in (partial(base.change_limits, "key:b", {soft: Terms(1)}), flush):
+        assert not await is_admitted(ledger, "0.60"), "the rolling limit refuses"
+        claims = await ledger.claims({"key": "a"}, model="m")
+        enforced = {Slot(claim.period, claim.unit): claim.limit for claim in claims}
+        assert enforced == {calendar: nanos("9"), rolling: nanos("0.50"), Slot(Period.DAY): None, inflight: 3}
+        assert [claim.carry for claim in claims if claim.period is Period.MONTH] == [50]
+        assert [claim.soft for claim in claims if claim.period is Period.DAY] == [Terms(1)]
+        await change()
+    assert not await is_admitted(ledger, "0.60"), "what the store lost is written back"
+    await base.change_limits("key:a", {rolling: None})
+    assert await is_admitted(ledger, "0.60")
 
 
 async def test_f37_what_is_known_is_bounded(
