@@ -28,6 +28,8 @@ WRONG_KEY = (
     " what was given is not repeated here, since it may be a token"
 )
 
+_LIKE_TOKEN = re.compile(r"sk-|(?<![\w.-])(?![0-9.]+[a-z]{0,8}(?![\w.-]))[\w.-]{16}")
+
 MAX_SUBJECT_BYTES = 256
 
 PREFIX_SEGMENTS_MAX = 4
@@ -160,6 +162,11 @@ def names_raw_key(parts: Iterable[tuple[str, str]]) -> bool:
         kind.startswith(_TOKEN_PREFIX) or (kind == KEY and subject != ANY and not is_key_subject(subject))
         for kind, subject in parts
     )
+
+
+def is_like_token(text: str) -> bool:
+    """Whether a text that names no account may hold a token: a long word that is not a figure, or one from `sk-` on."""
+    return _LIKE_TOKEN.search(text) is not None
 
 
 def masked(text: str) -> str:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple, Never
 
-from budget_middleware.core.accounts import MASK, masked, parse_pattern
+from budget_middleware.core.accounts import MASK, is_like_token, masked, parse_pattern
 from budget_middleware.core.limit_texts import NONE
 from budget_middleware.core.limits import LIFTED, MAX_FIGURE, LimitMode, LimitRule, Slot, SlotTerms, Terms
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.periods import Period, Rolling, Total
+from budget_middleware.core.periods import ACCEPTED_PERIODS, Period, Rolling, Total
 from budget_middleware.core.units import Unit
 
 ACCEPTED_LIMITS = "AMOUNT[UNIT]/PERIOD, Ninflight and none, each with !MODE behind it"
@@ -56,7 +56,8 @@ class _Piece(NamedTuple):
             column += len(part) + len(separator)
 
     def refuse(self, reason: str) -> Never:
-        raise _WrongPiece(self.column, f"{self.text[:40]!r} {reason}")
+        shown = MASK if is_like_token(self.text) else self.text[:40]
+        raise _WrongPiece(self.column, f"{shown!r} {reason}")
 
 
 def _piece(text: str, column: int) -> _Piece:
@@ -121,7 +122,7 @@ def _shown_entry(entry: str) -> str:
 
 
 def _shown_amount(text: str) -> str:
-    return MASK if _may_have_token(text) else text[:80]
+    return MASK if _may_have_token(text) or is_like_token(text) else text[:80]
 
 
 def _may_have_token(text: str) -> bool:
@@ -191,8 +192,8 @@ def _period(slash: _Piece, text: _Piece, unit: Unit, *, end: int) -> Period:
         _refuse_no_period(end)
     try:
         return Period(text.text)
-    except ValueError as error:
-        raise _WrongPiece(text.column, str(error)) from None
+    except ValueError:
+        text.refuse(f"is not a period; accepted are {ACCEPTED_PERIODS}")
 
 
 def _refuse_no_period(column: int) -> Never:

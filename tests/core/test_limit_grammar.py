@@ -278,3 +278,29 @@ def test_a_long_text_is_taken_apart_as_often_as_a_short_one() -> None:
         text.n_splits = 0
         parse_limits(text)
     assert texts[0].n_splits == texts[1].n_splits
+
+
+TOKEN = "sk-canary-0123456789"
+
+
+@pytest.mark.parametrize("token", [TOKEN, "0123456789abcdef0123", "eyJhbGciOiJIUzI1NiJ9.e30.x", "abcdefghijklmnopqrst"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "{}/day",
+        "10{}/day",
+        "10 {}/day",
+        "10/{}",
+        "10/day {}",
+        "10/day!{}",
+        "10/day!alert=50,{}",
+        "10/day!carry={}%",
+    ],
+)
+def test_what_may_be_a_token_is_not_repeated(text: str, token: str):
+    for parse, written in ((parse_amounts, text), (parse_limits, f"key={text}")):
+        with pytest.raises(ValueError, match=r"column \d+: ") as error:
+            parse(written.format(token))
+        assert token not in str(error.value)
+        assert token[:16] not in str(error.value)
