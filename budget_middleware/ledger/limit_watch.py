@@ -9,6 +9,7 @@ corrections, may be of requests of any worker: of these the terms are known that
 """
 
 import logging
+import time
 from collections import ChainMap
 
 from budget_middleware.core.limits import LimitMode
@@ -20,6 +21,11 @@ from budget_middleware.telemetry import Telemetry, VerbSpan, names
 
 KNOWN_MAX = 4_096
 """Of so many counters the terms are remembered, and whether their soft limits were told."""
+
+LINES_MAX = 100
+"""So many lines are logged in a minute: who names another end user in each request may pass a limit in each."""
+
+MINUTE_S = 60.0
 
 _EVENTS = {LimitMode.SOFT: names.SOFT_LIMIT_EVENT, LimitMode.SHADOW: names.SHADOW_LIMIT_EVENT}
 
@@ -34,6 +40,7 @@ class LimitWatch:
         self._watches: dict[Counter, Watch] = {}
         self._limits_version = -1
         self._logged: dict[tuple[Counter, int], None] = {}
+        self._lines, self._lines_since_s, self._left_out = 0, -MINUTE_S, 0
 
     def remember(self, watches: tuple[Watch, ...], *, limits_version: int) -> None:
         """Know what binds these counters, as of a version of the runtime limits."""
@@ -72,7 +79,7 @@ class LimitWatch:
     def _log_once(self, passed: Passed) -> None:
         target, limit = passed.rejection.target, passed.rejection.limit
         logged = target.counter, limit
-        if logged in self._logged:
+        if logged in self._logged or not self._has_line():
             return
         if len(self._logged) >= KNOWN_MAX:
             del self._logged[next(iter(self._logged))]
@@ -85,6 +92,17 @@ class LimitWatch:
             format_figure(passed.used, target.unit),
             format_figure(limit, target.unit),
         )
+
+    def _has_line(self) -> bool:
+        """Whether one more line may be logged; how many were not is told in the first of a later minute."""
+        now_s = time.monotonic()
+        if now_s - self._lines_since_s >= MINUTE_S:
+            if self._left_out:
+                _log.warning("%d more soft limits and alerts are in metrics and spans alone", self._left_out)
+            self._lines, self._lines_since_s, self._left_out = 0, now_s, 0
+        self._lines += 1
+        self._left_out += self._lines > LINES_MAX
+        return self._lines <= LINES_MAX
 
     def look_for_alerts(self, answer: Answer, span: VerbSpan, *, watches: tuple[Watch, ...]) -> None:
         """Tell of the thresholds that a call has crossed, by the entries that its answer has."""
@@ -101,6 +119,8 @@ class LimitWatch:
         self._telemetry.metrics.count_alert(
             account=account, mode=threshold.mode, unit=unit, percent=threshold.percent, context=span.context
         )
+        if not self._has_line():
+            return
         _log.warning(
             "alert: %s has spent %s of its %s of %s for %s %s, which is %d %% or more",
             account,

@@ -10,7 +10,7 @@ from budget_middleware.core.model import Finalize, Status
 from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger import Hold, Ledger, limit_watch
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
 from tests.ledger.conftest import hold, nanos
@@ -57,6 +57,21 @@ async def test_over_a_soft_limit_a_request_is_served_and_warned_of(
     over = hold("0.50")
     assert (await ledger.reserve(over)).status is Status.REJECTED
     assert over.passed == ()
+
+
+@in_memory
+async def test_who_is_another_in_each_request_does_not_flood_the_log(
+    open_ledger: OpenLedger, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    ledger = open_ledger("key=0/day!soft!alert=100; key=1/month!alert=1")
+    for number in range(2 * limit_watch.LINES_MAX):
+        await spend(ledger, "0.50", key=f"k{number}")
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == limit_watch.LINES_MAX
+    monkeypatch.setattr(limit_watch, "MINUTE_S", 0.0)
+    await spend(ledger, "0.50", key="later")
+    assert lines(caplog, "more soft limits")
+    assert lines(caplog, "key:later")
 
 
 @in_memory
