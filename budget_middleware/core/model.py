@@ -160,7 +160,8 @@ class Target:
 
     ``place`` is where its figure stands in ``Amounts``. ``series`` is the counter itself; of a bucket of a rolling
     period it stands for all of them: the limit is compared with their sum, and a lease that is over on any may be in
-    the way on each. With ``carry`` only the store knows the limit that binds, see `bound`.
+    the way on each. With ``carry`` only the store knows the limit that binds, see `bound`. At
+    ``counts_until_ms`` no limit looks at it any more: its window is over, and each that may still count it.
     """
 
     account: str
@@ -170,21 +171,18 @@ class Target:
     carry: Carry | None = None
     counter: Counter = field(init=False, repr=False, compare=False)
     series: Counter = field(init=False, repr=False, compare=False)
+    counts_until_ms: int = field(init=False, repr=False, compare=False)
     place: int = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counter", Counter(self.account, self.window.period, self.window.id, self.unit))
         object.__setattr__(self, "series", series_of(self.counter))
+        more = ROLLING_BUCKETS if self.series is not self.counter else LONGER_AT_MOST if self.carry else 0
+        _, _, starts_ms, ends_ms = self.window
+        object.__setattr__(self, "counts_until_ms", ends_ms + more * (ends_ms - starts_ms))
         object.__setattr__(self, "place", PLACES[self.unit])
         object.__setattr__(self, "_hash", hash((self.account, self.window, self.limit, self.unit, self.carry)))
-
-    @property
-    def counts_until_ms(self) -> int:
-        """When no limit looks at it any more: its window is over, and each that may still count it."""
-        _, _, starts_ms, ends_ms = self.window
-        more = ROLLING_BUCKETS if self.series is not self.counter else LONGER_AT_MOST if self.carry else 0
-        return ends_ms + more * (ends_ms - starts_ms)
 
     def bound_by(self, limit: int) -> "Target":
         """The same counter under the limit that binds it, whatever was carried over."""

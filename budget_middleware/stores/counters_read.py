@@ -29,13 +29,21 @@ class CountersRead:
             balances.update(zip(unread, self._tables.balances(unread), strict=True))
         return balances
 
+    def read_of(self, targets: Sequence[Target]) -> dict[Counter, Balance | None]:
+        """The same of targets. Most often all of them are read: every verb asks several times."""
+        balances = self._balances
+        for target in targets:
+            if target.counter not in balances:
+                return self.read([target.counter for target in targets])
+        return balances
+
     def own(self, counter: Counter) -> Balance:
         """What a counter itself shows."""
         return self.read((counter,))[counter] or EMPTY
 
     def compared(self, targets: Sequence[Target]) -> list[Balance]:
         """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
-        found = self.read([target.counter for target in targets])
+        found = self.read_of(targets)
         return [
             found[target.counter] or EMPTY if target.series is target.counter else self._sum(target.series)
             for target in targets

@@ -112,7 +112,7 @@ class EngineCall:
 
     def _book(self, postings: Sequence[Posting]) -> tuple[int, ...]:
         """Change the counters; the four figures of each, as the journal has them."""
-        known = self.counters.read([target.counter for target, _, _ in postings])
+        known = self.counters.read_of([target for target, _, _ in postings])
         booked: dict[Counter, Balance] = {}
         figures: list[int] = []
         for target, spent_delta, reserved_delta in postings:
@@ -134,7 +134,7 @@ class EngineCall:
 
         One that is back at nothing is dropped at once: random tokens must not leave a counter each.
         """
-        balances = self.counters.read([target.counter for target in targets])
+        balances = self.counters.read_of(targets)
         until_ms: dict[Counter, int] = {}
         for target in targets:
             counter, ends_ms = target.counter, target.counts_until_ms
