@@ -96,7 +96,8 @@ def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
     shown = [
         (place, target)
         for place, target in enumerate(targets)
-        if target.limit is not None and is_callers_own(target.account)
+        # What was carried over into a limit only the store knows, and tells in a refusal.
+        if target.limit is not None and target.carry is None and is_callers_own(target.account)
     ]
     of_unit: dict[Unit, list[int]] = {}
     for at, (_, target) in enumerate(shown):

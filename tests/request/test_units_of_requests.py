@@ -333,6 +333,16 @@ async def test_what_was_carried_over_is_not_clamped_away(memory: Bench):
     assert [json.loads(body)["max_tokens"] for body in app.bodies] == [150, 50]
 
 
+async def test_headers_leave_out_a_limit_into_which_only_the_store_knows_what_was_carried(memory: Bench):
+    guard = memory.guard(ScriptedApp(*completion(150)), limits=CARRYING)
+    headers = (await call(guard, ask(150), headers=bearer())).headers
+    assert headers["x-budget-remaining-usd"] == "0.85"
+    assert headers["ratelimit-policy"].startswith('"key-month";q=1000000;')
+    refused = await call(guard, ask(150), headers=bearer())
+    assert refused.status == 429
+    assert refused.headers["ratelimit-policy"] == '"key-day";q=200000;qu="usd-micros";w=86400'
+
+
 async def test_a_stream_is_not_stopped_within_what_was_carried_over(memory: Bench):
     app = ScriptedApp(STREAM_START, *[event(delta("x"))] * 150, event(usage_event(150)), DONE, LAST)
     settings = {"estimate": "learned", "estimate_spread": "0", "default_output_tokens": "90", "on_limit": "stop"}
