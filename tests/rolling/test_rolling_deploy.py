@@ -114,6 +114,16 @@ async def an_operator_of_each_version_works(change: Change, deploy: Deploy, goin
         code, _, complaint = await deploy.operate(operator, "limit", "set", account("tight"), limit, "--new")
         assert code == 0, complaint
         assert [await deploy.ask_once(gateway, "tight") for gateway in (going, coming)] == [status, status]
+    # Of limits and terms that the previous version does not know it serves by the amount that it knows.
+    previous = change.going if change.coming is NEWEST else change.coming
+    for operator, limits, status in ((NEWEST, ("5/day!alert=50", "0/day!shadow"), 200), (previous, ("0/day",), 429)):
+        code, _, complaint = await deploy.operate(operator, "limit", "set", account("tight"), *limits)
+        assert code == 0, complaint
+        assert [await deploy.ask_once(gateway, "tight") for gateway in (going, coming)] == [status, status]
+    _, listed, _ = await deploy.operate(NEWEST, "limit", "list")
+    assert ("0.00/day!alert=50" in listed, "0.00/day!shadow" in listed) == (True, True)
+    code, _, complaint = await deploy.operate(NEWEST, "limit", "clear", account("tight"))
+    assert code == 0, complaint
 
 
 async def release(deploy: Deploy, operator: Version, held: Held, *, is_read: bool) -> None:
