@@ -8,6 +8,7 @@ from typing import Any
 
 from budget_middleware.cli.output import print_error, print_json, print_line
 from budget_middleware.cli.parsing import CommandError, add_command
+from budget_middleware.cli.progress import Progress
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.litellm_import import (
     accounts_text,
@@ -45,6 +46,7 @@ def _litellm(arguments: Namespace) -> int:
             now=datetime.now(UTC),
             timezone=settings.timezone,
             has_secret=bool(settings.hash_secret.get_secret_value()),
+            on_key=Progress("keys are read"),
         )
     except OperationError as error:
         raise CommandError(str(error)) from None

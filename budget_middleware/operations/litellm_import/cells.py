@@ -13,12 +13,13 @@ from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
 
 _YES: Final = ("true", "t", "1", "yes")
 _NOTHING: Final = ("{}", "[]", "null")
+_MAY_BE_EMPTY: Final = (str, Sequence, Mapping)
 _FROM_ENVIRONMENT: Final = "os.environ/"
 
 
 def is_empty(value: Any) -> bool:
     """Whether a cell says nothing: null, empty text, an empty object or list; in a text export a null of JSON too."""
-    return value is None or (isinstance(value, str | Sequence | Mapping) and (not value or value in _NOTHING))
+    return value is None or (isinstance(value, _MAY_BE_EMPTY) and (not value or value in _NOTHING))
 
 
 def text_of(value: Any) -> str:

@@ -48,6 +48,8 @@ class Collector:
     durations: dict[str, MappedDuration] = field(default_factory=dict)
     commands: dict[tuple[str, str], str] = field(default_factory=dict)
     unmapped: dict[Unmapped, None] = field(default_factory=dict)
+    _accepted: set[str] = field(default_factory=set)
+    """Accounts and limits of entries that the grammar has accepted: thousands of keys share a few limits."""
 
     def limit(self, parts: Parts, figure: str, slot: str, *, where: str, note: str = "") -> bool:
         """Add ``figure`` and ``slot``, such as `10` and `/day!soft`; False if it cannot stand and is listed instead."""
@@ -55,7 +57,7 @@ class Collector:
         blank = " " if figure == LIFTED and slot[:1].isalpha() else ""
         found = ImportedLimit(account, f"{figure}{blank}{slot}", where, note)
         try:
-            parse_limits(f"{account}={found.limit}")
+            self._require_grammar(account, found.limit)
         except ValueError as error:
             self.skip(f"{account}={found.limit}", where, str(error))
             return False
@@ -63,6 +65,12 @@ class Collector:
         if earlier.limit != found.limit:
             self.skip(f"{account}={found.limit}", where, f"{earlier.limit} stands for it, from {earlier.where}")
         return earlier.limit == found.limit
+
+    def _require_grammar(self, account: str, limit: str) -> None:
+        """ValueError for what `parse_limits` refuses, which judges an account and its limit each by itself."""
+        if account not in self._accepted or limit not in self._accepted:
+            parse_limits(f"{account}={limit}")
+            self._accepted.update((account, limit))
 
     def period(self, duration: str) -> str:
         """The period of a duration, remembered with its reason; ValueError as for map_duration."""

@@ -31,6 +31,8 @@ class Database:
     moment: Moment
     users_pay_for_teams: bool
     """Whether a user's own budget also binds keys of teams: `apply_user_budget_to_team_keys`."""
+    on_key: Callable[[int, int], None] | None
+    """Told after each key how many of how many are done."""
     known: dict[str, dict[str, None]] = field(default_factory=dict)
     """The subjects of each kind that LiteLLM has made already, and all of whose limits were mapped."""
     keys: dict[str, ImportedKey] = field(default_factory=dict)
@@ -40,9 +42,11 @@ class Database:
         budgets = self._by_id("BudgetTable", "budget_id")
         teams = self._by_id("TeamTable", "team_id")
         keys = self.tables.get("VerificationToken", ())
-        for row in keys:
+        for done, row in enumerate(keys, start=1):
             if not _is_session(row):
                 self._add_key(row, budgets, teams)
+            if self.on_key is not None:
+                self.on_key(done, len(keys))
         if n_sessions := sum(map(_is_session, keys)):
             self.into.skip(f"sessions of LiteLLM's UI: {n_sessions}", "VerificationToken", "they are keys of no client")
         for row in self.tables.get("TeamTable", ()):

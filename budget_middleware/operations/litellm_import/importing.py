@@ -1,6 +1,6 @@
 """Reads LiteLLM's limits from its config and exports of its database, and maps them to limits and accounts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime
@@ -24,9 +24,17 @@ _TAGS: Final = "header:x-litellm-tags|body:metadata.tags"
 """Where LiteLLM finds the subjects that no key tells."""
 
 
-def import_litellm(files: Mapping[str, str], *, now: datetime, timezone: ZoneInfo, has_secret: bool) -> Import:
+def import_litellm(
+    files: Mapping[str, str],
+    *,
+    now: datetime,
+    timezone: ZoneInfo,
+    has_secret: bool,
+    on_key: Callable[[int, int], None] | None = None,
+) -> Import:
     """Map the texts of files, by name. ``timezone`` is used unless a config names one; ``has_secret`` says whether
-    keys are hashed under BUDGET_HASH_SECRET, which LiteLLM's hashes of keys do not fit.
+    keys are hashed under BUDGET_HASH_SECRET, which LiteLLM's hashes of keys do not fit. ``on_key`` is told after each
+    key how many of how many are done.
 
     OperationError, in one line, for a text that is none of the accepted, and for keys whose ids cannot be known.
     """
@@ -44,7 +52,7 @@ def import_litellm(files: Mapping[str, str], *, now: datetime, timezone: ZoneInf
     moment = Moment(now, zone)
     configs = [ConfigImport(config, into=into, moment=moment) for config in sources.configs]
     pay = [config.users_pay_for_teams() for config in configs]
-    database = Database(sources.tables, into, moment, users_pay_for_teams=any(pay))
+    database = Database(sources.tables, into, moment, users_pay_for_teams=any(pay), on_key=on_key)
     database.add_all()
     for config in configs:
         config.add_all(sources.tables)
