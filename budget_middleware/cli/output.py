@@ -115,7 +115,7 @@ class Table:
     def _column(self, name: str, values: list[object]) -> list[str]:
         """The cells of a column, its head first."""
         texts = list(map(_text, values))
-        is_amount = "usd" in name or name in _FIGURES
+        is_amount = "usd" in name or (name in _FIGURES and all(map(_is_figure, texts)))
         is_number = is_amount or name.endswith(_UNITS) or isinstance(values[0], int | float)
         if is_amount:
             texts = self._aligned_on_point(name, texts)
@@ -135,6 +135,11 @@ def bars(counts: Sequence[int]) -> str:
     encoding, largest = sys.stdout.encoding or "ascii", max(counts, default=0)
     letters = _BARS if encoding.lower().startswith("utf") else _PLAIN_BARS
     return "".join(letters[ceil_div(len(letters) * count, largest) - 1] if count else "." for count in counts)
+
+
+def _is_figure(text: str) -> bool:
+    """Whether it is an amount, or none, and no limit such as `10.00/day`."""
+    return text.lstrip("-").replace(".", "", 1).isdecimal() or text == "-"
 
 
 def _text(value: object) -> str:

@@ -161,7 +161,7 @@ def _amount(figure: _Piece, *, has_period: bool) -> tuple[int | None, Unit]:
         figure.refuse(f"is not an amount; accepted are {ACCEPTED_LIMITS}, such as 0.25/day and 200000tokens/minute")
     number, unit_text = _Piece(match[1], figure.column), _Piece(match[2], figure.column + match.start(2))
     if unit_text.text not in (*Unit, ""):
-        unit_text.refuse(f"is not a unit; accepted are {_UNITS}, and none for USD")
+        unit_text.refuse(f"is not a unit; accepted are {_UNITS}; without a unit it is USD")
     unit = Unit(unit_text.text or Unit.USD)
     if number.text == NONE and not has_period and unit is not Unit.INFLIGHT:
         _refuse_no_period(figure.end)

@@ -51,3 +51,13 @@ async def test_an_explanation_has_one_column_of_amounts(cli: RunCli):
         ["finalized", "700 tokens"],
     ]
     assert "1 finalized and gave its place back." in sentences
+
+
+async def test_limits_of_several_units_begin_at_one_column(cli: RunCli, store: RedisStore):
+    listed = cli("limit", "set", KEY, "20.5/day", "8inflight", "200000tokens/minute", "--new", BUDGET_LIMITS=LIMITS).out
+    head, *rows = listed.splitlines()
+    begins = head.index("limit")
+    assert [row[begins:].split()[0] for row in rows if "runtime" in row] == [
+        *("200000tokens/minute", "20.50/day", "8inflight"),
+    ]
+    assert all(row[begins - 1] == " " != row[begins] for row in rows)

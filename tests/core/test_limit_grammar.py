@@ -114,7 +114,7 @@ def test_each_form_and_its_canonical_text(text: str, slot: Slot | None, terms: T
         (
             "key=10 token/day",
             8,
-            "'token' is not a unit; accepted are usd, tokens, requests, inflight, and none for USD",
+            "'token' is not a unit; accepted are usd, tokens, requests, inflight; without a unit it is USD",
         ),
         ("key=10eur/day", 7, "'eur' is not a unit"),
         ("key=8inflight/day", 14, "'/' is too much: what is in flight has no period; accepted is Ninflight"),
