@@ -12,13 +12,14 @@ against the journal across all other gaps. *reserved* needs no history: it is th
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
 from typing import NamedTuple
 
 from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Status
+from budget_middleware.core.windows import Period
 
 
 class Check(StrEnum):
@@ -114,10 +115,12 @@ class Audit:
     """Takes the proofs first, then the journal from its oldest entry on, in pages.
 
     ``since`` is then the oldest entry. ``head_seq`` and ``now_ms`` are the store's last seq and time *before* the
-    proofs were read; a counter may be gone ``forgotten_after_ms`` after its last change, and not sooner.
+    proofs were read; a counter of a period may be gone ``forgotten_after_ms`` after its last change, and not sooner.
     """
 
-    def __init__(self, proofs: Iterable[CounterProof], *, head_seq: int, now_ms: int, forgotten_after_ms: int) -> None:
+    def __init__(
+        self, proofs: Iterable[CounterProof], *, head_seq: int, now_ms: int, forgotten_after_ms: Callable[[Period], int]
+    ) -> None:
         self._proofs = {proof.counter: proof for proof in proofs}
         self._head_seq = head_seq
         self._now_ms = now_ms
@@ -218,7 +221,7 @@ class Audit:
         )
 
     def _may_be_forgotten(self, last: Entry, time_ms: int) -> bool:
-        return time_ms - last.time_ms >= self._forgotten_after_ms
+        return time_ms - last.time_ms >= self._forgotten_after_ms(last.counter.period)
 
 
 def _begins_at_zero(first: Entry) -> bool:

@@ -149,6 +149,16 @@ def is_rolling(period: Period) -> bool:
     return isinstance(period.rule, Rolling)
 
 
+SHORT_WINDOW_S = 1_800
+"""Counters of windows that are shorter are not kept for long: there are too many."""
+
+
+def is_short(period: Period) -> bool:
+    """Whether its windows are short: minutes, and the buckets of up to 29 hours."""
+    rule = period.rule
+    return (rule.bucket_s if isinstance(rule, Rolling) else rule.longest_s) < SHORT_WINDOW_S
+
+
 def _made(text: str, rule: Rule) -> Period:
     period = str.__new__(Period, text)
     period.rule = rule

@@ -116,7 +116,7 @@ async def _audited(store: Store) -> tuple[Report, list[Entry]]:
         await store.proofs(),
         head_seq=head.seq,
         now_ms=head.now_ms,
-        forgotten_after_ms=Retention().counters_ms,
+        forgotten_after_ms=Retention().counter_ms,
     )
     while page := await store.journal(after_seq=entries[-1].seq if entries else 0, count=_PAGE):
         entries += page

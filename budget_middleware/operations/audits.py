@@ -1,5 +1,6 @@
 """The audit: checks every counter against its journal and reservations, and repairs differences on request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from budget_middleware.core.audit import Audit, Damage, Drift, Report
@@ -85,10 +86,10 @@ class _Repairs:
 
 async def audit(context: OperatorContext, *, repairs: bool = False) -> AuditReport:
     """Hold every counter against its journal and its reservations; with ``repairs`` book what is missing first."""
-    counters_ms = retention_of(context.settings).counters_ms
-    done = await _repair(context, counters_ms) if repairs else _Repairs()
+    counter_ms = retention_of(context.settings).counter_ms
+    done = await _repair(context, counter_ms) if repairs else _Repairs()
     damage = await context.store.damage()
-    counters, report, since = await _audited(context.store, counters_ms)
+    counters, report, since = await _audited(context.store, counter_ms)
     return AuditReport(
         counters,
         reservations=len(await context.store.holds()),
@@ -104,9 +105,9 @@ async def audit(context: OperatorContext, *, repairs: bool = False) -> AuditRepo
     )
 
 
-async def _repair(context: OperatorContext, counters_ms: int) -> _Repairs:
+async def _repair(context: OperatorContext, counter_ms: Callable[[Period], int]) -> _Repairs:
     mended = [found for found in await context.store.damage(mend=True) if found.flaw.is_mendable]
-    _, report, _ = await _audited(context.store, counters_ms)
+    _, report, _ = await _audited(context.store, counter_ms)
     repaired = await repair(context, report.corrections)
     return _Repairs(
         tuple(changed_row(entry, spent=True, reserved=True) for entry in repaired.entries),
@@ -132,7 +133,7 @@ def _damage_row(damage: Damage) -> DamageRow:
     return DamageRow(damage.key, damage.flaw, fix_of(damage))
 
 
-async def _audited(store: Store, forgotten_after_ms: int) -> tuple[int, Report, Entry | None]:
+async def _audited(store: Store, forgotten_after_ms: Callable[[Period], int]) -> tuple[int, Report, Entry | None]:
     """How many counters there are, what was found, and the oldest entry that was read."""
     head = await store.head()
     proofs = await store.proofs()

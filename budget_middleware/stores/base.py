@@ -29,7 +29,7 @@ from budget_middleware.core.model import (
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Period
+from budget_middleware.core.windows import Period, is_short
 
 SWEPT_PER_VERB = 16
 """How many due leases of its own counters one verb expires in passing: enough to keep up, few enough to be quick."""
@@ -108,6 +108,16 @@ class Retention:
     journal_max: int = 100_000
     refusals_max: int = 10_000
     limit_changes_max: int = 10_000
+
+    def counter_ms(self, period: Period) -> int:
+        """How long a counter is kept after its window's end and its last change.
+
+        A key that never rests has 1,440 counters a day under a limit by the minute: those of short windows are kept as
+        long as late endings may still book there, and twice that for whoever asks.
+        """
+        if not is_short(period):
+            return self.counters_ms
+        return min(self.counters_ms, 2 * max(self.remember_ms, self.remember_expired_ms))
 
     @property
     def remember_released_ms(self) -> int:

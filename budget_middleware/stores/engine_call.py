@@ -142,7 +142,7 @@ class EngineCall:
                 balances[counter] = None
                 self._tables.drop_counter(counter)
             elif ends_ms < FOREVER_MS:
-                until_ms[counter] = max(self._now_ms, ends_ms) + self._retention.counters_ms
+                until_ms[counter] = max(self._now_ms, ends_ms) + self._retention.counter_ms(counter.period)
         self._tables.retain(until_ms)
 
     def _shows_nothing(self, counter: Counter) -> bool:

@@ -48,7 +48,7 @@ def proof(
 
 
 def audited(proofs: Iterable[CounterProof], journal: Iterable[Entry], *, head_seq: int = 3, now_ms: int = 0) -> Report:
-    audit = Audit(proofs, head_seq=head_seq, now_ms=now_ms, forgotten_after_ms=FORGOTTEN_MS)
+    audit = Audit(proofs, head_seq=head_seq, now_ms=now_ms, forgotten_after_ms=lambda period: FORGOTTEN_MS)
     for found in journal:
         audit.add([found])
     return audit.report()
@@ -135,7 +135,7 @@ def test_a_counter_may_be_gone_only_after_its_time():
 
 def test_the_journal_is_needed_up_to_the_latest_proof():
     def needed(proofs: list[CounterProof]) -> int:
-        return Audit(proofs, head_seq=3, now_ms=0, forgotten_after_ms=1).needed_seq
+        return Audit(proofs, head_seq=3, now_ms=0, forgotten_after_ms=lambda period: 1).needed_seq
 
     assert needed([]) == 3
     assert needed([proof(0, 0, seq=5), proof(0, 0, seq=9, counter=B)]) == 9

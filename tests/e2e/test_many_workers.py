@@ -161,7 +161,9 @@ async def _settled_journal(store: RedisStore) -> list[Entry]:
 
 async def _audited(store: RedisStore, entries: list[Entry]) -> Report:
     head = await store.head()
-    audit = Audit(await store.proofs(), head_seq=head.seq, now_ms=head.now_ms, forgotten_after_ms=1_000_000)
+    audit = Audit(
+        await store.proofs(), head_seq=head.seq, now_ms=head.now_ms, forgotten_after_ms=lambda period: 1_000_000
+    )
     audit.add(entries)
     return audit.report()
 

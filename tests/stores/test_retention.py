@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.model import Expire, Extend, Status
+from budget_middleware.core.model import Expire, Extend, Status, Target
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Retention, Store
 from budget_middleware.testing import MovableClock
@@ -124,6 +124,41 @@ async def test_a_counter_is_kept_for_a_time_after_its_last_change(memory: Store,
     clock.advance(ms=1)
     await memory.head()
     assert await memory.counters() == []
+
+
+MINUTE, BUCKET, LONG_BUCKET = target(period=Period.MINUTE), target(period=Period("24h")), target(period=Period("30d"))
+KEEPS_LONG = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_MS, counters_ms=DAY_MS)
+
+
+@in_memory
+@pytest.mark.parametrize("short", [MINUTE, BUCKET], ids=["minute", "bucket"])
+async def test_a_counter_of_a_short_window_is_kept_while_late_endings_may_come(
+    open_store: Callable[..., Store], clock: MovableClock, short: Target
+):
+    store = open_store(KEEPS_LONG)
+    await store.finalize(finalize("r1", "0.10", short, HOUR, LONG_BUCKET))
+    clock.move_to(short.counts_until_ms + 2 * REMEMBER_EXPIRED_MS - 1)
+    await store.head()
+    assert await figures(store, short) == ("0.10", "0.00")
+    clock.advance(ms=1)
+    await store.head()
+    assert {view.counter for view in await store.counters()} == {HOUR.counter, LONG_BUCKET.counter}
+
+
+@in_redis
+@pytest.mark.parametrize("short", [MINUTE, BUCKET], ids=["minute", "bucket"])
+async def test_redis_keeps_a_counter_of_a_short_window_while_late_endings_may_come(
+    open_store: Callable[..., Store], clock: MovableClock, short: Target
+):
+    store = open_store(KEEPS_LONG)
+    assert isinstance(store, ClockedRedisStore)
+    await store.finalize(finalize("r1", "0.10", short, LONG_BUCKET))
+    counted_ms = short.counts_until_ms - clock.now_ms
+    assert await ttl_ms(store, f"c:{short.counter.name}") == is_about(counted_ms + 2 * REMEMBER_EXPIRED_MS)
+    long_ms = LONG_BUCKET.counts_until_ms - clock.now_ms
+    assert await ttl_ms(store, f"c:{LONG_BUCKET.counter.name}") == is_about(long_ms + DAY_MS)
+    await store.reserve(reserve("r2", "0.10", short, lease_s=90_000))
+    assert await ttl_ms(store, f"c:{short.counter.name}") == is_about(90_000_000 + 2 * REMEMBER_EXPIRED_MS)
 
 
 @in_memory

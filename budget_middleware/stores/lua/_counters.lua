@@ -65,6 +65,12 @@ local function add(counter, name, change)
   end
 end
 
+-- How long a counter is kept: as `Retention.counter_ms` has it.
+local function kept_ms(counter)
+  if not counter.is_short then return COUNTERS_MS end
+  return math.min(COUNTERS_MS, 2 * math.max(tonumber(REMEMBER_MS), tonumber(REMEMBER_EXPIRED_MS)))
+end
+
 -- Marks a counter as changed, so that it is written. Its key expires some time after its window's end or after its last change
 -- (`lasts`), whichever is later; that of a total never does. A new counter gets that time at once, an old one a later time only
 -- if its window is over, if the previous format had removed its expiry (`is_endless`), or if the next window carries over what it
@@ -95,7 +101,7 @@ local function write_counters()
       else
         call('HSET', counter.key, 'spent', counter.spent, 'reserved', counter.reserved, 'adjusted', counter.adjusted)
       end
-      if counter.lasts_until then call('PEXPIRE', counter.key, whole(counter.lasts_until + COUNTERS_MS - NOW)) end
+      if counter.lasts_until then call('PEXPIRE', counter.key, whole(counter.lasts_until + kept_ms(counter) - NOW)) end
     elseif counter.is_there then
       call('DEL', counter.key)
     end

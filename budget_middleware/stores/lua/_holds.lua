@@ -14,7 +14,7 @@ end
 local function outlive(targets, deadline)
   for at = 1, #targets do
     local target = targets[at]
-    if deadline > target.counts_until then call('PEXPIRE', target.counter.key, whole(deadline - NOW + COUNTERS_MS)) end
+    if deadline > target.counts_until then call('PEXPIRE', target.counter.key, whole(deadline - NOW + kept_ms(target.counter))) end
   end
 end
 

@@ -68,6 +68,7 @@ local function parse_targets(packed)
         limit = limit and tonumber(limit), line = name .. (limit and ' limit=' .. limit or ''), counter = counter,
         compared = counter,
       }
+      counter.is_short = to - from < SHORT_WINDOW_S
       if match(period, '^%d') then
         local series = series_of(account, period, unit, to - from)
         counter.index, counter.series, counter.starts = series.index, series, tonumber(from)

@@ -74,6 +74,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "REPORTED_CHANGES_MAX", base.REPORTED_CHANGES_MAX
     yield "FOREVER_MS", windows.FOREVER_MS
     yield "ROLLING_BUCKETS", windows.ROLLING_BUCKETS
+    yield "SHORT_WINDOW_S", windows.SHORT_WINDOW_S
     yield "SERIES", model.SERIES
     yield "LONGER_AT_MOST", model.LONGER_AT_MOST
     yield "EXACT", money.MAX_NANOS
