@@ -99,7 +99,8 @@ def parse_amounts(text: str) -> SlotTerms:
 
 def _refuse_contradiction(entry: _Piece) -> Never:
     raise _WrongPiece(
-        entry.column, "it contradicts an earlier entry; accepted is one amount for each period, unit and mode"
+        entry.column,
+        "it contradicts an earlier entry; accepted is one for each period, unit and mode, with its alerts and carry",
     )
 
 

@@ -172,7 +172,7 @@ def test_what_may_be_a_token_is_in_no_error() -> None:
     ],
 )
 def test_two_amounts_for_one_slot_contradict(text: str, column: int) -> None:
-    accepted = "accepted is one amount for each period, unit and mode"
+    accepted = "accepted is one for each period, unit and mode, with its alerts and carry"
     with pytest.raises(ValueError, match=f"column {column}: it contradicts an earlier entry; {accepted}"):
         parse_limits(text)
 
