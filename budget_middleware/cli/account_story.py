@@ -79,8 +79,14 @@ def _came_before(counter: ExplainedCounter) -> str:
         return ""
     return (
         f"The journal reaches back to {counter.since} (seq {counter.since_seq}): before that"
-        f" {format_amount(before.spent)} was spent and {format_amount(before.reserved)} reserved."
+        f" {_were(before.spent)} spent and {format_amount(before.reserved)} reserved."
     )
+
+
+def _were(amount: Figure) -> str:
+    """`$0.25 was`, `700 tokens were`: the beginning of what happened to an amount."""
+    is_one = amount.unit is Unit.USD or amount in ("1", "-1")
+    return f"{format_amount(amount)} {'was' if is_one else 'were'}"
 
 
 def _reserved(share: ShareRow) -> str:
@@ -88,12 +94,12 @@ def _reserved(share: ShareRow) -> str:
 
 
 def _expired(share: ShareRow) -> str:
-    given_back = f"{counted(share.count, 'lease')} expired: {format_amount(share.reserved.negated)} was given back"
+    given_back = f"{counted(share.count, 'lease')} expired: {_were(share.reserved.negated)} given back"
     return f"{given_back}, {format_amount(share.spent)} charged"
 
 
 def _finalized(share: ShareRow) -> str:
-    done = f"{share.count} finalized: {format_amount(share.spent)} was booked"
+    done = f"{share.count} finalized: {_were(share.spent)} booked"
     return done if share.unit is not Unit.INFLIGHT else f"{share.count} finalized and gave {_their(share)} back"
 
 
@@ -108,13 +114,13 @@ _SAYS: Mapping[Status, Callable[[ShareRow], str]] = {
     ),
     Status.FINALIZED: _finalized,
     Status.FINALIZED_LATE: lambda share: (
-        f"{share.count} finalized after the lease had expired: {format_amount(share.spent)} was booked late"
+        f"{share.count} finalized after the lease had expired: {_were(share.spent)} booked late"
     ),
     Status.FINALIZED_UNRESERVED: lambda share: (
-        f"{share.count} finalized without a reservation in the store: {format_amount(share.spent)} was booked"
+        f"{share.count} finalized without a reservation in the store: {_were(share.spent)} booked"
     ),
     Status.RELEASED: lambda share: (
-        f"{share.count} released: {format_amount(share.reserved.negated)} was given back, nothing booked"
+        f"{share.count} released: {_were(share.reserved.negated)} given back, nothing booked"
     ),
     Status.RELEASED_LATE: lambda share: (
         f"{share.count} released after the lease had expired: {format_amount(share.spent)} of its charge"

@@ -61,3 +61,10 @@ async def test_limits_of_several_units_begin_at_one_column(cli: RunCli, store: R
         *("200000tokens/minute", "20.50/day", "8inflight"),
     ]
     assert all(row[begins - 1] == " " != row[begins] for row in rows)
+
+
+@pytest.mark.usefixtures("counted")
+async def test_sentences_agree_with_their_amounts_in_number(cli: RunCli):
+    told = cli("explain", KEY, BUDGET_LIMITS=LIMITS).out
+    assert "1 finalized: $0.075 was booked." in told
+    assert "1 finalized: 700 tokens were booked." in told
