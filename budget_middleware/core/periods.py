@@ -12,6 +12,8 @@ from datetime import date, timedelta
 from functools import lru_cache
 from typing import ClassVar
 
+SHORT_WINDOW_S = 1_800
+"""Counters of windows that are shorter are not kept for long: there are too many."""
 ROLLING_BUCKETS = 60
 """A rolling window slides by one bucket at a time, so it covers at most so small a part of it too much."""
 
@@ -116,12 +118,16 @@ def _day_or_last(year: int, month: int, day: int) -> date:
 
 
 class Period(str):
-    """How often a limit starts again; the plain ones are one object each, so that ``is`` compares with them."""
+    """How often a limit starts again; the plain ones are one object each, so that ``is`` compares with them.
 
-    __slots__ = ("order", "rule")
+    ``is_short``: its windows are minutes, or the buckets of up to 29 hours.
+    """
+
+    __slots__ = ("is_short", "order", "rule")
 
     rule: Rule
     order: PeriodOrder
+    is_short: bool
 
     MINUTE: ClassVar["Period"]
     HOUR: ClassVar["Period"]
@@ -149,19 +155,10 @@ def is_rolling(period: Period) -> bool:
     return isinstance(period.rule, Rolling)
 
 
-SHORT_WINDOW_S = 1_800
-"""Counters of windows that are shorter are not kept for long: there are too many."""
-
-
-def is_short(period: Period) -> bool:
-    """Whether its windows are short: minutes, and the buckets of up to 29 hours."""
-    rule = period.rule
-    return (rule.bucket_s if isinstance(rule, Rolling) else rule.longest_s) < SHORT_WINDOW_S
-
-
 def _made(text: str, rule: Rule) -> Period:
     period = str.__new__(Period, text)
     period.rule = rule
+    period.is_short = (rule.bucket_s if isinstance(rule, Rolling) else rule.longest_s) < SHORT_WINDOW_S
     period.order = rule.longest_s, isinstance(rule, Rolling), len(text), text
     return period
 

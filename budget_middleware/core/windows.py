@@ -30,7 +30,6 @@ from budget_middleware.core.periods import (
     Weeks,
     Years,
     is_rolling,
-    is_short,
     period_order,
 )
 
@@ -47,7 +46,6 @@ __all__ = [
     "counted_s",
     "has_lapsed",
     "is_rolling",
-    "is_short",
     "limit_in",
     "period_order",
     "previous_window",

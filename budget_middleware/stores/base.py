@@ -29,7 +29,7 @@ from budget_middleware.core.model import (
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Period, is_short
+from budget_middleware.core.windows import Period
 
 SWEPT_PER_VERB = 16
 """How many due leases of its own counters one verb expires in passing: enough to keep up, few enough to be quick."""
@@ -115,8 +115,11 @@ class Retention:
         A key that never rests has 1,440 counters a day under a limit by the minute: those of short windows are kept as
         long as late endings may still book there, and twice that for whoever asks.
         """
-        if not is_short(period):
-            return self.counters_ms
+        return self.short_counters_ms if period.is_short else self.counters_ms
+
+    @property
+    def short_counters_ms(self) -> int:
+        """The same for periods whose windows are short."""
         return min(self.counters_ms, 2 * max(self.remember_ms, self.remember_expired_ms))
 
     @property

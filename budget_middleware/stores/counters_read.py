@@ -43,11 +43,13 @@ class CountersRead:
 
     def compared(self, targets: Sequence[Target]) -> list[Balance]:
         """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
-        found = self.read_of(targets)
-        return [
-            found[target.counter] or EMPTY if target.series is target.counter else self._sum(target.series)
-            for target in targets
-        ]
+        balances, compared = self._balances, list[Balance]()
+        for target in targets:
+            counter = target.counter
+            if counter not in balances:
+                self.read([each.counter for each in targets])
+            compared.append(balances[counter] or EMPTY if target.series is counter else self._sum(target.series))
+        return compared
 
     def _sum(self, series: Counter) -> Balance:
         account, period, _, unit = series

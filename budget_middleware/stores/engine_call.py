@@ -134,7 +134,7 @@ class EngineCall:
 
         One that is back at nothing is dropped at once: random tokens must not leave a counter each.
         """
-        balances = self.counters.read_of(targets)
+        balances, retention = self.counters.read_of(targets), self._retention
         until_ms: dict[Counter, int] = {}
         for target in targets:
             counter, ends_ms = target.counter, target.counts_until_ms
@@ -142,7 +142,8 @@ class EngineCall:
                 balances[counter] = None
                 self._tables.drop_counter(counter)
             elif ends_ms < FOREVER_MS:
-                until_ms[counter] = max(self._now_ms, ends_ms) + self._retention.counter_ms(counter.period)
+                kept_ms = retention.short_counters_ms if counter.period.is_short else retention.counters_ms
+                until_ms[counter] = max(self._now_ms, ends_ms) + kept_ms
         self._tables.retain(until_ms)
 
     def _shows_nothing(self, counter: Counter) -> bool:
