@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from budget_middleware.core.limits import Claim, Slot
 from budget_middleware.core.model import Counter, CounterView, Status, Target
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.core.windows import Period, Window, has_lapsed, period_order, window_at, window_named
-from budget_middleware.ledger.targets import target_in
+from budget_middleware.core.windows import Period, Window, has_lapsed, period_order, window_at
 from budget_middleware.operations.accounts import require_known, warnings_for
-from budget_middleware.operations.binding import period_named, read_limits_of
+from budget_middleware.operations.binding import period_named, read_limits_of, targets_in
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.errors import Confirmation, OperationError, Unconfirmed, UnknownFate
+from budget_middleware.operations.errors import Confirmation, Unconfirmed, UnknownFate
 from budget_middleware.operations.rolling import counted
 from budget_middleware.operations.rows import ChangedRow, changed_row
 from budget_middleware.operations.values import figure
@@ -83,12 +82,7 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
     claims = [limits.claim(account, Slot(period)) for period in periods]
     if window is None or ":" not in window:
         return _Counters(claims)
-    try:
-        named = window_named(periods[0], window.partition(":")[2], timezone=context.settings.timezone)
-    except ValueError as error:
-        raise OperationError(str(error)) from None
-    now_ms = (await context.store.head()).now_ms
-    return _Counters(claims, (target_in(named, claims[0], now_ms=now_ms, timezone=context.settings.timezone),))
+    return _Counters(claims, await targets_in(context, window.partition(":")[2], claims))
 
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:

@@ -16,10 +16,12 @@ from budget_middleware.core.limits import (
     names_no_key,
     slot_order,
 )
-from budget_middleware.core.model import Carry, Counter
+from budget_middleware.core.model import Carry, Counter, Target
 from budget_middleware.core.patterns import is_open, parts_standing_for
 from budget_middleware.core.periods import Period
 from budget_middleware.core.units import Unit
+from budget_middleware.core.windows import window_named
+from budget_middleware.ledger.targets import target_in
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.stores.base import NO_VERSION, LimitValue, RuntimeLimits
@@ -144,3 +146,14 @@ def period_named(text: str) -> Period:
         return Period(text)
     except ValueError as error:
         raise OperationError(str(error)) from None
+
+
+async def targets_in(context: OperatorContext, window_id: str, claims: Sequence[Claim]) -> tuple[Target, ...]:
+    """The counters of claims, all of one period, in the window of it that an operator names."""
+    zone = context.settings.timezone
+    try:
+        window = window_named(claims[0].period, window_id, timezone=zone)
+    except ValueError as error:
+        raise OperationError(str(error)) from None
+    now_ms = (await context.store.head()).now_ms
+    return tuple(target_in(window, claim, now_ms=now_ms, timezone=zone) for claim in claims)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from budget_middleware.core.limits import Claim, Slot
 from budget_middleware.core.model import Rejection, Status, Target
 from budget_middleware.core.units import Amounts, Unit, format_figure
-from budget_middleware.core.windows import Period, period_order, window_named
-from budget_middleware.ledger.targets import target_in
+from budget_middleware.core.windows import Period, period_order
 from budget_middleware.operations.accounts import require_known, warnings_for
-from budget_middleware.operations.binding import BindingLimits, period_named, read_limits_of
+from budget_middleware.operations.binding import BindingLimits, period_named, read_limits_of, targets_in
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError, UnknownFate
 from budget_middleware.operations.rows import ChangedRow, changed_row
@@ -90,13 +89,7 @@ async def _targets_named(
 ) -> tuple[Target, Target] | None:
     if window_id is None:
         return None
-    zone = context.settings.timezone
-    try:
-        window = window_named(giver.period, window_id, timezone=zone)
-    except ValueError as error:
-        raise OperationError(str(error)) from None
-    now_ms = (await context.store.head()).now_ms
-    source, destination = (target_in(window, claim, now_ms=now_ms, timezone=zone) for claim in (giver, getter))
+    source, destination = await targets_in(context, window_id, (giver, getter))
     return source, destination
 
 

@@ -9,6 +9,7 @@ import json
 from starlette.types import Receive, Scope, Send
 
 from budget_middleware import BudgetMiddleware
+from tests.e2e import plain_asgi
 
 opened = asyncio.Event()
 running: list[str] = []
@@ -17,12 +18,12 @@ given: list[str] = []
 
 async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        await _live(receive, send)
+        await plain_asgi.live(receive, send)
     elif scope["method"] == "GET":
         if scope["path"] == "/open":
             opened.set()
         told = {"running": len(running), "waiting": app.ledger.n_waiting, "given": len(given)}
-        await _answer(send, told)
+        await plain_asgi.answer(send, told)
     else:
         request = json.loads((await receive())["body"])
         given.append(request["user"])
@@ -32,7 +33,7 @@ async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             if await _runs_on(receive):
                 usage = {"prompt_tokens": 0, "completion_tokens": 1}
-                await _answer(send, {"choices": [{"message": {"content": "so"}}], "usage": usage})
+                await plain_asgi.answer(send, {"choices": [{"message": {"content": "so"}}], "usage": usage})
         finally:
             running.remove(request["user"])
 
@@ -48,20 +49,6 @@ async def _runs_on(receive: Receive) -> bool:
 
 async def _receive_from(receive: Receive) -> None:
     await receive()
-
-
-async def _answer(send: Send, document: object) -> None:
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(document).encode()})
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 app = BudgetMiddleware(gateway)

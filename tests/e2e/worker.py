@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from starlette.types import Receive, Scope, Send
 
 from budget_middleware import BudgetMiddleware
+from tests.e2e import plain_asgi
 
 CHUNK = "word"  # Four bytes: a token by the counting rule, and a token by the usage reported here.
 # Open as long as the process lives, and written line by line.
@@ -41,7 +42,7 @@ if SPANS is not None:
 
 async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
-        await _live(receive, send)
+        await plain_asgi.live(receive, send)
         return
     request = json.loads(await _body(receive))
     served = {"play": request["metadata"]["play"], "chunks": 0, "complete": False, "answered": False}
@@ -54,7 +55,7 @@ async def gateway(scope: Scope, receive: Receive, send: Send) -> None:
 async def _play(request: dict, served: dict, receive: Receive, send: Send) -> None:
     play, words = served["play"], request["metadata"]["words"]
     if play == "error":
-        await _answer(send, 500, {"error": {"message": "upstream failed"}})
+        await plain_asgi.answer(send, {"error": {"message": "upstream failed"}}, status=500)
         return
     if play == "raise":
         raise RuntimeError("the gateway fell over")
@@ -64,7 +65,7 @@ async def _play(request: dict, served: dict, receive: Receive, send: Send) -> No
         choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
         served["complete"] = True
         answer = {"id": "c", "object": "chat.completion", "created": 0, "model": request["model"]}
-        await _answer(send, 200, {**answer, "choices": choices, "usage": usage})
+        await plain_asgi.answer(send, {**answer, "choices": choices, "usage": usage})
         return
     await _stream(request, usage, served, receive, send)
 
@@ -106,12 +107,6 @@ async def _hang(*, cleaning_up_s: float) -> None:
         await asyncio.sleep(cleaning_up_s)
 
 
-async def _answer(send: Send, status: int, document: dict) -> None:
-    headers = [(b"content-type", b"application/json")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(document).encode()})
-
-
 async def _body(receive: Receive) -> bytes:
     body = b""
     while True:
@@ -124,14 +119,6 @@ async def _body(receive: Receive) -> bytes:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 app = BudgetMiddleware(gateway)
