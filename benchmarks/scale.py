@@ -21,7 +21,8 @@ from benchmarks.tables import table
 from benchmarks.terminal import progress
 from benchmarks.verbs import do_all, reserve, reserve_and_finalize, reset_statistics, script_calls, store_at, target
 from benchmarks.workers import Process, redis_server
-from budget_middleware.core.model import Status, Target
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.stores.redis import RedisStore, key_prefix
 
 _NAMESPACE = "scale"

@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 import redis
 
 from benchmarks.workers import Process, redis_url
-from budget_middleware.core.model import Finalize, Release, Reserve, Status, Target
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Finalize, Release, Reserve
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.redis import RedisStore
 

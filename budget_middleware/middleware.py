@@ -27,7 +27,8 @@ from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
-from budget_middleware.stores.base import Store, Topic
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.notes import Topic
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -5,7 +5,7 @@ import logging
 from budget_middleware.ledger import Ledger
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _log = logging.getLogger("budget_middleware")
 

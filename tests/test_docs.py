@@ -11,8 +11,8 @@ from budget_middleware.apis import APIS
 from budget_middleware.cli import main
 from budget_middleware.core.charges import Charge, End, Evidence, OnAbort, charge_of
 from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.model import Op
 from budget_middleware.core.pricing import Rates
+from budget_middleware.core.statuses import Op
 from budget_middleware.prices import load_prices
 from budget_middleware.prices.units import SameAs
 from budget_middleware.settings import setting_docs

@@ -20,11 +20,14 @@ from zoneinfo import ZoneInfo
 
 from benchmarks.replay.rules import Hold, Rule
 from benchmarks.replay.traces import FIRST_TOKEN_S, Call
-from budget_middleware.core.model import Answer, Finalize, Grow, Reserve, Status, Target
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Finalize, Grow, Reserve
 from budget_middleware.core.windows import Period, window_at
-from budget_middleware.stores.base import Retention
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 
 BEAT_S = 20
 """How often a gateway looks at answers of which it sees nothing: each third of a lease."""

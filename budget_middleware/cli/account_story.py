@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from budget_middleware.cli.account_table import table_rows
 from budget_middleware.cli.output import Table, print_line, with_one_amount
 from budget_middleware.cli.wording import counted, counter_words
-from budget_middleware.core.model import Status
 from budget_middleware.core.periods import Period, Total, is_rolling
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.account_explanation import (
     AccountExplanation,

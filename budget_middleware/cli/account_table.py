@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from budget_middleware.cli.output import Row
 from budget_middleware.cli.wording import trace_column, why_refused
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit, figure_text
 from budget_middleware.operations.account_explanation import AccountChange, AccountExplanation
 from budget_middleware.operations.rows import RefusalRow

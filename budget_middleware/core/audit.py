@@ -18,7 +18,9 @@ from enum import StrEnum
 from itertools import chain
 from typing import NamedTuple
 
-from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Status
+from budget_middleware.core.answers import CounterProof, Entry
+from budget_middleware.core.model import Balance, Counter
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
 
 

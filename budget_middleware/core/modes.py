@@ -13,9 +13,11 @@ figures that the store's atomic steps return:
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.limits import Claim, LimitMode, Terms
-from budget_middleware.core.model import Answer, Balance, Counter, Op, Rejection, Target
+from budget_middleware.core.model import Balance, Counter, Rejection, Target
 from budget_middleware.core.money import ceil_div
+from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import has_lapsed, is_rolling
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from operator import attrgetter
 
-from budget_middleware.core.model import Balance, Counter, Entry, Status
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Balance, Counter
+from budget_middleware.core.statuses import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,24 +24,10 @@ from operator import sub
 from types import MappingProxyType
 from typing import NamedTuple
 
-from budget_middleware.core.model import (
-    Adjust,
-    Adjustment,
-    Balance,
-    Extend,
-    Finalize,
-    Grow,
-    Op,
-    Rejection,
-    Release,
-    Reservation,
-    Reserve,
-    State,
-    Status,
-    Target,
-    Transfer,
-)
+from budget_middleware.core.model import Adjustment, Balance, Rejection, Reservation, Target
+from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.verbs import Adjust, Extend, Finalize, Grow, Release, Reserve, Transfer
 
 ENDINGS: Mapping[tuple[Op, State | None], Status] = MappingProxyType(
     {

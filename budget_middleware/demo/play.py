@@ -14,15 +14,16 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.audit import Audit, Report
 from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limits import LimitBook
-from budget_middleware.core.model import Entry
 from budget_middleware.demo.callers import ACCOUNTS, LIMITS, Outcome, Tally, call_for
 from budget_middleware.demo.screen import counters_table, stories
 from budget_middleware.demo.servers import Servers, running
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.opening import MEMORY_URL
+from budget_middleware.stores.retention import Retention
 
 INTERRUPTED = 130
 

@@ -9,8 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from budget_middleware.core.answers import CounterView, Entry
 from budget_middleware.core.limits import LimitBook, Slot, Terms
-from budget_middleware.core.model import Balance, CounterView, Entry
+from budget_middleware.core.model import Balance
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Period
 from budget_middleware.demo.callers import CALLERS, Outcome, Tally

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import uvicorn
 
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.opening import MEMORY_URL, open_store
+from budget_middleware.stores.retention import Retention
 
 _HERE = Path(__file__).parent
 # A wheel carries the examples beside this file; in a checkout they stand at the top.

@@ -3,8 +3,11 @@
 import secrets
 from collections.abc import Awaitable, Callable
 
-from budget_middleware.core.model import Adjust, Answer, Op, Status, Target, Transfer
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Adjust, Transfer
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.deferred_spans import JOURNAL_PAGE
 from budget_middleware.ledger.verb_call import VerbCall, VerbCalls

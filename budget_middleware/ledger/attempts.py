@@ -14,9 +14,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from budget_middleware.core.model import Answer
+from budget_middleware.core.answers import Answer
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import StoreUnavailable, StoreUndecided, WrongServer
+from budget_middleware.stores.errors import StoreUnavailable, StoreUndecided, WrongServer
 
 FIRST_PAUSE_S = 0.02
 

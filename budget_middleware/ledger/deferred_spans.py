@@ -9,10 +9,12 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from budget_middleware.core.model import Entry, Op, Status
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.ledger.monitor import StoreMonitor
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry, VerbSpan
 
 JOURNAL_PAGE = 1_000

@@ -1,8 +1,7 @@
 """Endings: sends each finalize and release until the store has answered, even if its caller is cancelled.
 
-Theory of operation. An ending is a finalize or a release. It is idempotent by the id of its reservation, so it may be
-sent repeatedly, and it must be sent until the store has answered: a hold without an ending blocks others until its
-lease expires, and a cost that is never booked is lost. There are two entry points:
+Theory of operation. An ending is a finalize or a release. It is idempotent by its reservation's id, and must be sent
+until the store has answered: else a hold blocks others until its lease expires, or a cost is lost. Two entry points:
 
     begin(ending) -> AnswerFuture   in a task of the ledger's own, from its first step on
     end(ending)                     in the caller's own task while all goes well: that makes no task and no future, and
@@ -17,9 +16,8 @@ lease expires, and a cost that is never booked is lost. There are two entry poin
                 │
                 └─ no answer, or the caller is cancelled ──> the task of `begin`, as after its first attempt
 
-A caller waits for the store's time-out at most, all attempts together, and then continues without an answer. A store
-whose driver does not end when it is cancelled could block the caller for longer; so `end` calls `begin`, unless the
-store promises ``ends_when_cancelled``.
+A caller waits for the store's time-out at most, all attempts together, and then continues without an answer. A driver
+that does not end when it is cancelled could block it for longer; there (``ends_when_cancelled``) `end` calls `begin`.
 
 - *The spool* holds endings that got no answer; with BUDGET_SPOOL_PATH on disk, where another process can adopt them.
 - *The replay list* holds the endings that were answered in the last minutes. If the store turns out to have lost
@@ -33,8 +31,10 @@ import time
 from collections.abc import Awaitable
 from functools import partial
 
-from budget_middleware.core.model import RETURNS_RECORDED, Answer, Finalize, Op, Status
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import RETURNS_RECORDED, Op, Status
 from budget_middleware.core.units import NOTHING
+from budget_middleware.core.verbs import Finalize
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.local_ledger import LocalLedger
@@ -51,12 +51,12 @@ from budget_middleware.ledger.spool_lines import now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout, Wait
-from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.telemetry import LazyAttributes, names
 
 REPLAYED_S = 300
 """Endings that were answered in the last so many seconds are sent again when the store has lost writes."""
-
 REPLAYED_AT_ONCE = 16
 """A replay leaves most of the connections to the requests that arrive meanwhile."""
 

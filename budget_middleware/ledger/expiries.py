@@ -4,13 +4,16 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from budget_middleware.core.model import Answer, Expire, Extend, Op, Status
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
+from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.ledger.growing import Growing
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 

@@ -28,7 +28,8 @@ from budget_middleware.core.learning import (
     sums_of,
 )
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import LEARNT_AT_ONCE, Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import LEARNT_AT_ONCE, Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 MOST_GROUPS: Final = 10_000
 """So many groups are known in one worker at most; those that were used last stay."""

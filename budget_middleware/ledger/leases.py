@@ -19,7 +19,7 @@ from budget_middleware.core.charges import End
 from budget_middleware.core.units import format_amounts
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry.traceparent import log_ids
 
 EXTENDED_AT_ONCE = 32

@@ -15,17 +15,20 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.limits import Claim
-from budget_middleware.core.model import Answer, Finalize, Rejection, Release, Reservation, Target
+from budget_middleware.core.model import Rejection, Reservation, Target
 from budget_middleware.core.payers import Payers
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger.adjusting import adjust, transfer
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.parts import LedgerParts
 from budget_middleware.ledger.reservation import ReservationHandle, hold_for, reserved
 from budget_middleware.ledger.waiting import Caller
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable, Topic
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import LazyAttributes
 
 

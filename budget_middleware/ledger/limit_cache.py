@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from budget_middleware.core.limit_shapes import Shape, parse_shape, patterns_for, possible_shapes
 from budget_middleware.core.limits import LimitRule
 from budget_middleware.core.payers import Payers, single_payers
-from budget_middleware.stores.base import KnownLimits, LimitKey, LimitNews, LimitValue
 from budget_middleware.stores.limit_fields import FIELDS, rules_of
+from budget_middleware.stores.runtime_limits import KnownLimits, LimitKey, LimitNews, LimitValue
 
 PATTERNS_MAX = 16_384
 """How many patterns with limits are remembered, and besides how many without: keys that a flood of strangers makes up

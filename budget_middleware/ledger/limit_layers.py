@@ -15,7 +15,8 @@ from budget_middleware.ledger.limit_reader import LimitReader, OnOutage
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.lookups import Lookup
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreUnavailable, StoreUndecided
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable, StoreUndecided
 
 LimitsSource = Callable[[str], Awaitable[str | None]]
 """From an account to its limits as text, ``"10/day; 8inflight"`` or ``"none"``; None: it has none of its own."""

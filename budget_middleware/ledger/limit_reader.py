@@ -14,7 +14,9 @@ from collections.abc import Callable, Collection
 
 from budget_middleware.ledger.limit_cache import LimitCache
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import NO_VERSION, LimitNews, Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.runtime_limits import NO_VERSION, LimitNews
 
 ASKED_AT_ONCE = 128
 """Patterns in one call: a server is busy with it for less than a tenth of a millisecond."""

@@ -12,8 +12,9 @@ import logging
 import time
 from collections import ChainMap
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.model import Answer, Counter
+from budget_middleware.core.model import Counter
 from budget_middleware.core.modes import Crossing, Passed, Watch, crossings, passed_limits, passed_unenforced
 from budget_middleware.core.units import format_figure
 from budget_middleware.ledger.hold import Hold

@@ -12,7 +12,8 @@ What others had reserved is believed for one lease: by then each of these reserv
 import time
 from collections.abc import Iterable, Sequence
 
-from budget_middleware.core.model import Balance, Counter, Entry, Rejection, Target
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Balance, Counter, Rejection, Target
 from budget_middleware.core.transitions import find_rejection
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.ledger.hold import Hold

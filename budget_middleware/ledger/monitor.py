@@ -27,9 +27,11 @@ from contextlib import suppress
 from contextvars import Context
 from typing import NamedTuple
 
-from budget_middleware.core.model import Answer, Entry, Status
+from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.statuses import Status
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 SILENCE_S = 0.5
 """A store that is replaced by its replica gives no answer for at least so long."""

@@ -4,7 +4,9 @@ import logging
 
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, Topic
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.notes import Topic
 
 AT_MOST = 1_000
 """Texts come from clients: one process notes no more of them."""

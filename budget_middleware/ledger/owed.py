@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from budget_middleware.core.model import Answer, Finalize, Release, Target
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
 from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger.attempts import FIRST_PAUSE_S
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.spool_lines import SpooledEnding, now_ms

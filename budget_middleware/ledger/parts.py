@@ -31,7 +31,8 @@ from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Gauges, Telemetry
 
 _log = logging.getLogger("budget_middleware")

@@ -11,15 +11,18 @@ from collections.abc import Awaitable
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.model import Answer, Counter, Rejection, Status
+from budget_middleware.core.model import Counter, Rejection
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of, limit_of, sum_of
+from budget_middleware.core.statuses import Status
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry
 
 EVERY_S = 1.0

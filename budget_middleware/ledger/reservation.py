@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from budget_middleware.core.accounts import GLOBAL, KEY, KIND, MODEL, encode_subject, is_key_subject
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
-from budget_middleware.core.model import Answer, Rejection
+from budget_middleware.core.model import Rejection
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.payers import encode_named
 from budget_middleware.core.period_words import for_window
@@ -19,7 +20,7 @@ from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.owed import AnswerFuture
 from budget_middleware.prices import PriceBook
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry
 
 

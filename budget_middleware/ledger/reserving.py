@@ -14,9 +14,12 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.limits import Claim
-from budget_middleware.core.model import Answer, Op, Release, Reserve, Status, Target
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Release, Reserve
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.hold import Hold
@@ -28,7 +31,8 @@ from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.ledger.waiting import Caller, Ticket
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Store, StoreAway, StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.telemetry import LazyAttributes, names
 
 

@@ -17,7 +17,9 @@ from datetime import UTC, datetime
 from budget_middleware.core.fingerprint import differences
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Note, Store, StoreRefused, StoreUnavailable, Topic
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.notes import Note, Topic
 
 EVERY_S = 60.0
 ALIVE_MS = 150_000

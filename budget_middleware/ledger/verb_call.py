@@ -19,14 +19,15 @@ import asyncio
 import time
 from collections.abc import Awaitable
 
-from budget_middleware.core.model import Answer, Op
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.modes import Watch
+from budget_middleware.core.statuses import Op
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.limit_watch import LimitWatch
 from budget_middleware.ledger.monitor import StoreMonitor
 from budget_middleware.ledger.waiting_room import WaitingRoom
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
 
 

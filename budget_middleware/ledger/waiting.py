@@ -27,7 +27,7 @@ from enum import StrEnum
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from budget_middleware.core.model import Answer
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.rate_limits import opens_in_ms
 from budget_middleware.ledger.waiting_lines import Line, Room
 

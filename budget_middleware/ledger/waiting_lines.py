@@ -9,7 +9,8 @@ from contextvars import Context
 from itertools import count
 from typing import Protocol
 
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 RETRY_S = 1.0
 """So often, give or take a quarter, the first of a line asks without having been woken."""

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from budget_middleware.core.model import Counter, Entry, Reservation, Status
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Counter, Reservation
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.story import Change, Share, changes_of
 from budget_middleware.core.units import PLACES, Unit
 from budget_middleware.core.windows import Period

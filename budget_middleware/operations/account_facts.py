@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.core.model import CounterView, Entry, Reservation
+from budget_middleware.core.answers import CounterView, Entry
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.story import BookingsRead, CounterStory, counter_story, joined_stories
 from budget_middleware.operations.context import OperatorContext

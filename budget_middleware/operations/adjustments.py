@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from budget_middleware.core.answers import CounterView
 from budget_middleware.core.limits import Claim, Slot
-from budget_middleware.core.model import Counter, CounterView, Status, Target
+from budget_middleware.core.model import Counter, Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, Window, has_lapsed, period_order, window_at
 from budget_middleware.operations.accounts import require_known, warnings_for
@@ -14,7 +16,7 @@ from budget_middleware.operations.errors import Confirmation, Unconfirmed, Unkno
 from budget_middleware.operations.rolling import counted
 from budget_middleware.operations.rows import ChangedRow, changed_row
 from budget_middleware.operations.values import figure
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)

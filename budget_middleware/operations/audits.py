@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.audit import Audit, Damage, Drift, Report
-from budget_middleware.core.model import Entry
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import retention_of

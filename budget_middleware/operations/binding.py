@@ -24,8 +24,8 @@ from budget_middleware.core.windows import window_named
 from budget_middleware.ledger.targets import target_in
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
-from budget_middleware.stores.base import NO_VERSION, LimitValue, RuntimeLimits
 from budget_middleware.stores.limit_fields import rules_of
+from budget_middleware.stores.runtime_limits import NO_VERSION, LimitValue, RuntimeLimits
 
 
 class BindingLimits:

@@ -9,7 +9,8 @@ from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.opening import MEMORY_URL
 
 

@@ -5,8 +5,9 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from budget_middleware.core.answers import CounterView
 from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.model import Balance, Counter, CounterView
+from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.periods import Period, PeriodOrder, period_order
 from budget_middleware.core.units import PLACES
 from budget_middleware.core.windows import LAPSED, Window, previous_window, window_at, window_named

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 __all__ = ["Confirmation", "OperationError", "StoreRefused", "StoreUnavailable", "Unconfirmed", "UnknownFate"]
 

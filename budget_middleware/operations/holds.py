@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import ChangedRow, HoldRow, changed_row, hold_row
 

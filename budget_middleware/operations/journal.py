@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
-from budget_middleware.core.model import Entry
+from budget_middleware.core.answers import Entry
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import LinkedEntryRow, linked_entry_row
 from budget_middleware.stores.base import Store

@@ -5,16 +5,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from shlex import quote
 
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.audit import Correction, Damage, Flaw
-from budget_middleware.core.model import Counter, Entry, Op, Repair, Target
+from budget_middleware.core.model import Counter, Target
+from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import figure_number
+from budget_middleware.core.verbs import Repair
 from budget_middleware.core.windows import Window, window_named
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.opening import operators_timeout_s
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import MORE, StoreRefused
+from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.runtime_limits import MORE
 from budget_middleware.telemetry import names
 
 REASON = "audit"

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from budget_middleware.core.model import Entry, Reservation, Status
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit, format_amounts
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.journal import entries_where

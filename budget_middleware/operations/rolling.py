@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from budget_middleware.core.model import Balance, Counter, CounterView
+from budget_middleware.core.answers import CounterView
+from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.windows import Period, Window, buckets_before, is_rolling
 
 

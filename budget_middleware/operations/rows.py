@@ -9,9 +9,11 @@ from functools import lru_cache
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from budget_middleware.core.answers import CounterView, Entry
 from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.model import CounterView, Entry, Op, Reservation, Status
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import FOREVER_MS, Period, window_named
 from budget_middleware.operations.values import (
@@ -31,8 +33,7 @@ class CounterRow:
     """A counter as it stands, and the limit that binds it now.
 
     ``limit_pattern`` is what that is set on, omitted where it is the account itself; ``soft`` and ``shadow`` are limits
-    that refuse nothing, each omitted where there is none; ``terms`` are those limits as they are written that have
-    alerts, carry-over or increases.
+    that refuse nothing, omitted where there is none; ``terms`` are limits, as written, with alerts, carry or increases.
     """
 
     account: str

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from budget_middleware.core.limits import Claim, Slot
-from budget_middleware.core.model import Rejection, Status, Target
+from budget_middleware.core.model import Rejection, Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit, format_figure
 from budget_middleware.core.windows import Period, period_order
 from budget_middleware.operations.accounts import require_known, warnings_for
@@ -11,7 +12,7 @@ from budget_middleware.operations.binding import BindingLimits, period_named, re
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError, UnknownFate
 from budget_middleware.operations.rows import ChangedRow, changed_row
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ from budget_middleware.request.refusals import is_callers_own, refusal_of
 from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable, StoreUndecided, Topic
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided
+from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 

@@ -22,13 +22,15 @@ from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Ask
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.seen import Seen
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import BOOKED_BY, CORRECTS, USAGE, Charge, End
-from budget_middleware.core.model import Answer, Finalize, State, Status
+from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit
+from budget_middleware.core.verbs import Finalize
 from budget_middleware.ledger import AnswerFuture, Hold, Ledger
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()

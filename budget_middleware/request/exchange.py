@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Api
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import End, OnAbort
-from budget_middleware.core.model import Answer
 from budget_middleware.headers import Headers
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.admission import Admitted

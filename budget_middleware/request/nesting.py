@@ -22,7 +22,8 @@ from functools import cache
 from logging import getLogger
 from typing import Final
 
-from budget_middleware.core.model import Reservation, State
+from budget_middleware.core.model import Reservation
+from budget_middleware.core.statuses import State
 from budget_middleware.headers import Headers, HeaderTable
 from budget_middleware.ledger import Ledger
 

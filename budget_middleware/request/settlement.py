@@ -15,12 +15,13 @@ import logging
 import time
 
 from budget_middleware.apis.seen import Seen
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, Evidence, charge_of
 from budget_middleware.core.learning import answer_seen
-from budget_middleware.core.model import Answer, Finalize, Release
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
@@ -29,7 +30,7 @@ from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import Topic
+from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 

@@ -5,7 +5,8 @@ from typing import Final
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Reason, Refusal
 from budget_middleware.core.accounts import kind_of
-from budget_middleware.core.model import Answer, Target
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
 from budget_middleware.core.period_words import per_period
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.request.settlement import Settlement

@@ -14,7 +14,7 @@ from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.routing import Route, RouteKind
 from budget_middleware.setting_types import Mode, Unmetered
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import Topic
+from budget_middleware.stores.notes import Topic
 
 # No API generates by these: they change and delete what is kept.
 _COSTS_NOTHING: Final = frozenset({"PUT", "PATCH", "DELETE"})

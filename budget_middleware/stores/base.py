@@ -1,44 +1,29 @@
 """The interface between the ledger and a store: the verbs, and what operators read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Protocol
 
+from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.audit import Damage
 from budget_middleware.core.learning import AnswerGroup, Sums
-from budget_middleware.core.limits import Slot, Terms
-from budget_middleware.core.model import (
-    Adjust,
-    Answer,
-    CounterProof,
-    CounterView,
-    Entry,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Release,
-    Repair,
-    Reservation,
-    Reserve,
-    Status,
-    Transfer,
-)
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.core.windows import Period
+from budget_middleware.stores.notes import Note, Topic
+from budget_middleware.stores.runtime_limits import (
+    KnownLimits,
+    LimitNews,
+    LimitsPage,
+    RuntimeLimits,
+    SlotChanges,
+    WrittenBack,
+)
 
 SWEPT_PER_VERB = 16
 """How many due leases of its own counters one verb expires in passing: enough to keep up, few enough to be quick."""
-
-LIMITS_PAGE = 1_000
-"""About so many runtime limits are read at once: a server is busy with them for less than a millisecond."""
-
-REPORTED_CHANGES_MAX = 1_000
-"""A worker that missed more changes of limits than these does not get them, and reads again what it still needs."""
 
 LEARNT_AT_ONCE = 64
 """So many groups of answers are sent at once at most: a server is busy with them for about two milliseconds."""
@@ -48,182 +33,6 @@ LEARNT_MS = 7 * 86_400_000
 
 SHADOW_LIMITS_MAX = 10_000
 """Accounts come from clients: of a day the sums of so many limits are kept."""
-
-NO_VERSION = -1
-"""Of limits: no store's. A worker that asks for the changes since then knows nothing yet."""
-
-_DAY_MS = 86_400_000
-
-RELEASED_MS = 600_000
-"""The least time for which a release that booked nothing is remembered, if BUDGET_REMEMBER_S is not shorter still.
-
-Its id is needed only so that a delayed copy of its reserve holds nothing. Such a copy waits in a socket: Linux gives up
-on an abandoned connection after two minutes, and the ledger expects nothing from a call later than ``LATE_S`` (60 s).
-Forgotten, a repeated release or an extend changes no counter either, and a caller that released an id never finalizes
-it.
-"""
-
-FORGOTTEN_EARLY = frozenset({Status.RELEASED, Status.RELEASED_UNKNOWN})
-"""The answers of endings that booked nothing: their ids are remembered for ``remember_released_ms``."""
-
-
-class StoreUnavailable(Exception):
-    """The store gave no answer: whether it applied the verb is unknown."""
-
-
-class StoreRefused(Exception):
-    """The store answered with an error and applied nothing: a poisoned record, no memory, a read-only replica."""
-
-
-class StoreAway(StoreRefused):
-    """The store has not answered lately, so it was not asked: nothing was applied."""
-
-
-class StoreUndecided(StoreRefused):
-    """The store answers, but goes on asking for newer limits or windows: it is there, and nothing was applied."""
-
-
-class WrongServer(StoreRefused):
-    """What answers is not a store that can do the work: a replica, a full server, a user without rights.
-
-    Nothing was applied. ``cause`` says what it is, ``fix`` what an operator can do about it; one line each.
-    """
-
-    def __init__(self, reply: str, cause: str, fix: str) -> None:
-        super().__init__(reply, cause, fix)
-        self.cause = cause
-        self.fix = fix
-
-    def __str__(self) -> str:
-        return f"{self.cause} ({self.args[0]}); {self.fix}"
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How long a store remembers what is over."""
-
-    remember_ms: int = 3_600_000
-    remember_expired_ms: int = _DAY_MS
-    counters_ms: int = 35 * _DAY_MS
-    journal_max: int = 100_000
-    refusals_max: int = 10_000
-    limit_changes_max: int = 10_000
-
-    def counter_ms(self, period: Period) -> int:
-        """How long a counter is kept after its window's end and its last change.
-
-        A key that never rests has 1,440 counters a day under a limit by the minute: those of short windows are kept as
-        long as late endings may still book there, and twice that for whoever asks.
-        """
-        return self.short_counters_ms if period.is_short else self.counters_ms
-
-    @property
-    def short_counters_ms(self) -> int:
-        """The same for periods whose windows are short."""
-        return min(self.counters_ms, 2 * max(self.remember_ms, self.remember_expired_ms))
-
-    @property
-    def remember_released_ms(self) -> int:
-        """For a release that booked nothing, and for the tombstone of one that found nothing."""
-        return min(self.remember_ms, max(RELEASED_MS, self.remember_ms // 6))
-
-    @property
-    def voided_max(self) -> int:
-        """How many steps of reservations that came to nothing are kept beside the journal."""
-        return max(2, self.journal_max // 20)
-
-
-MORE: Final = "more"
-"""In a LimitKey, instead of a period: all other limits of a pattern, see `limit_fields`."""
-
-LimitKey = tuple[str, str]
-"""A field of runtime limits: an account pattern in its canonical form, and a period or MORE."""
-
-LimitValue = int | None | str
-"""Nano-dollars of a period, None where the limit is lifted; of MORE the words of its limits."""
-
-Limits = Mapping[LimitKey, LimitValue]
-
-SlotChanges = Mapping[Slot | None, Terms | None]
-"""What becomes of the limits of a pattern: terms are set (LIFTED lifts the limit of lower layers), None forgets.
-
-The slot None stands for all, before those that are named.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeLimits:
-    """All limits that operators have set while gateways run."""
-
-    version: int
-    limits: Limits
-
-
-@dataclass(frozen=True, slots=True)
-class LimitsPage:
-    """Some runtime limits, and fields that cannot be read. The next page starts at ``cursor``; 0: this is the last."""
-
-    cursor: int
-    limits: Limits
-    unreadable: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class LimitNews:
-    """What a store says of some patterns, and what has changed since a version that a worker knows, at one instant.
-
-    ``limits`` has the limits of the patterns that were asked for and of those that have changed; what is missing there
-    has no limit. ``changed`` is None where any limit may have changed. ``shapes`` has the shapes of all patterns if
-    ``is_indexed``, else of some. ``lineage`` changes when a worker reports that the store has lost limits.
-    """
-
-    generation: str
-    version: int
-    lineage: str
-    shapes: AbstractSet[str]
-    is_indexed: bool
-    changed: AbstractSet[LimitKey] | None
-    limits: Limits
-
-
-@dataclass(frozen=True, slots=True)
-class KnownLimits:
-    """What a worker knew as of a version of a generation, before the store lost writes.
-
-    Of each pattern in ``limits`` every field was known: one that is missing was not there. ``reports_loss`` says that
-    the worker saw the loss itself, so that other workers are to write back what they knew too.
-    """
-
-    generation: str
-    version: int
-    limits: Mapping[str, Mapping[str, LimitValue]]
-    reports_loss: bool = False
-
-
-class WrittenBack(NamedTuple):
-    """What was changed by writing back, and the version of all limits then."""
-
-    version: int
-    limits: AbstractSet[LimitKey]
-
-
-class Topic(StrEnum):
-    """The subjects of a gateway's notes for operators."""
-
-    UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
-    UNPRICED = "unpriced"  # A model that was served without a price, or a tool or a mode of one.
-    USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
-    CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
-    SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that a gateway saw, and when it last began to (milliseconds, the store's clock)."""
-
-    topic: Topic
-    text: str
-    time_ms: int
 
 
 class Store(Protocol):

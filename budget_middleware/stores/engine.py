@@ -13,24 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from budget_middleware.core import transitions
-from budget_middleware.core.model import (
-    Adjust,
-    Adjustment,
-    Answer,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Op,
-    Release,
-    Repair,
-    Reserve,
-    Status,
-    Transfer,
-)
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Adjustment
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.transitions import Decision, Posting
-from budget_middleware.stores.base import Retention, StoreRefused
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.engine_call import EngineCall
+from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.tables import ByHand, Tables
 
 

@@ -7,24 +7,14 @@ from collections.abc import Sequence
 
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
-from budget_middleware.core.model import (
-    BOOKED_BY_HAND,
-    RETURNS_RECORDED,
-    Answer,
-    Balance,
-    Counter,
-    Entry,
-    Op,
-    Reservation,
-    State,
-    Status,
-    Target,
-    may_book,
-)
+from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.model import Balance, Counter, Reservation, Target
+from budget_middleware.core.statuses import BOOKED_BY_HAND, RETURNS_RECORDED, Op, State, Status, may_book
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.windows import FOREVER_MS
-from budget_middleware.stores.base import FORGOTTEN_EARLY, SWEPT_PER_VERB, Retention
+from budget_middleware.stores.base import SWEPT_PER_VERB
 from budget_middleware.stores.counters_read import EMPTY, CountersRead
+from budget_middleware.stores.retention import FORGOTTEN_EARLY, Retention
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
 _UNTOUCHED = ByHand()

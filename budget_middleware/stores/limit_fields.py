@@ -21,7 +21,7 @@ from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.limits import LIFTED, Increase, LimitMode, LimitRule, Slot, SlotTerms, Terms, rule_of
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import PERIODS, Period
-from budget_middleware.stores.base import MORE, LimitKey, LimitValue, SlotChanges
+from budget_middleware.stores.runtime_limits import MORE, LimitKey, LimitValue, SlotChanges
 
 NO_LIMIT = "-"
 """Stands for a limit that is lifted."""

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.stores.base import (
+from budget_middleware.stores.limit_fields import FIELDS, changed_fields, pack_changes, unpack_limit_value
+from budget_middleware.stores.runtime_limits import (
     MORE,
     REPORTED_CHANGES_MAX,
     KnownLimits,
@@ -13,7 +14,6 @@ from budget_middleware.stores.base import (
     SlotChanges,
     WrittenBack,
 )
-from budget_middleware.stores.limit_fields import FIELDS, changed_fields, pack_changes, unpack_limit_value
 
 
 class LimitTable:

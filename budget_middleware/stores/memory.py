@@ -11,23 +11,21 @@ from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
-from budget_middleware.stores.base import (
-    LEARNT_MS,
-    LIMITS_PAGE,
-    SHADOW_LIMITS_MAX,
-    KnownLimits,
-    LimitNews,
-    LimitsPage,
-    Note,
-    Retention,
-    RuntimeLimits,
-    SlotChanges,
-    Topic,
-    WrittenBack,
-)
+from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
 from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.memory_tables import MemoryTables
+from budget_middleware.stores.notes import Note, Topic
+from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.runtime_limits import (
+    LIMITS_PAGE,
+    KnownLimits,
+    LimitNews,
+    LimitsPage,
+    RuntimeLimits,
+    SlotChanges,
+    WrittenBack,
+)
 from budget_middleware.stores.table_store import TableStore
 
 

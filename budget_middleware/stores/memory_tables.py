@@ -8,7 +8,8 @@ from heapq import merge
 from itertools import islice
 from operator import attrgetter
 
-from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State, series_of
+from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation, series_of
+from budget_middleware.core.statuses import Op, State
 from budget_middleware.core.units import Amounts
 from budget_middleware.stores.deadlines import Deadlines
 from budget_middleware.stores.records import pack_targets, unpack_targets

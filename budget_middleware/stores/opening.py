@@ -1,7 +1,8 @@
 """Opens the store that a URL names."""
 
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 
 MEMORY_URL = "memory://"
 

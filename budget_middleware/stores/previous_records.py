@@ -5,7 +5,9 @@ Positional words and lines, money only. See ``records`` for what is written toda
 
 from collections.abc import Iterator
 
-from budget_middleware.core.model import Counter, Entry, Op, Status, Target
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Counter, Target
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.stores.tables import booking_numbers
 

@@ -16,7 +16,9 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from budget_middleware.core.model import OPS, Carry, Counter, Entry, Reservation, State, Status, Target
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Carry, Counter, Reservation, Target
+from budget_middleware.core.statuses import OPS, State, Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.stores import previous_records

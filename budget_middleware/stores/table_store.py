@@ -6,27 +6,12 @@ from itertools import islice
 from typing import Any
 
 from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import (
-    Adjust,
-    Answer,
-    Balance,
-    Counter,
-    CounterProof,
-    CounterView,
-    Entry,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Release,
-    Repair,
-    Reservation,
-    Reserve,
-    Transfer,
-)
-from budget_middleware.stores.base import Retention
+from budget_middleware.core.model import Balance, Counter, Reservation
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.engine import Engine
+from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Tables
 
 _EMPTY = CounterRow(Balance(), ByHand())

@@ -7,7 +7,9 @@ find it again. A store over rows of a database implements this protocol and has 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from budget_middleware.core.model import Adjustment, Balance, Counter, Entry, Op, Reservation, Status, Target, may_book
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation, Target
+from budget_middleware.core.statuses import Op, Status, may_book
 from budget_middleware.core.units import Unit
 
 

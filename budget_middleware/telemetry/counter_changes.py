@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
-from budget_middleware.core.model import Entry
+from budget_middleware.core.answers import Entry
 from budget_middleware.telemetry import names
 
 PER_COUNTER: Final = "counter"

@@ -11,8 +11,8 @@ from opentelemetry import metrics
 from opentelemetry.context import Context
 
 from budget_middleware.core.accounts import kind_of
-from budget_middleware.core.model import Op
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.statuses import Op
 from budget_middleware.telemetry.gauges import Gauges, observe
 from budget_middleware.telemetry.harmless import harmless
 

@@ -6,10 +6,12 @@ A subject never stands in a span name or in a metric's attribute.
 from collections.abc import Callable, Mapping, Sequence
 
 from budget_middleware.core.accounts import kind_of
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.bill import unpack
-from budget_middleware.core.model import Entry, Rejection, Status
+from budget_middleware.core.model import Rejection
 from budget_middleware.core.modes import Crossing, Passed
 from budget_middleware.core.money import NANOS_PER_USD
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit, figure_number
 
 Attributes = Mapping[str, str | int | float | bool]

@@ -13,7 +13,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
 
-from budget_middleware.core.model import Entry, Op, Status
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from budget_middleware.core.model import Op, Status
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.core.statuses import Op, Status
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import (
     Gate,
     PlayedRequest,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_middleware.stores.base import Topic
+from budget_middleware.stores.notes import Topic
 from budget_middleware.testing import ScriptedApp, call, event, json_answer
 from tests.request.wire import KEY, LAST, STREAM_START, bearer
 from tests.stores.verbs import whole_journal

@@ -9,8 +9,8 @@ import redis.asyncio
 
 from budget_middleware.core.model import Target
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention
 from budget_middleware.stores.redis import RedisStore, key_prefix
+from budget_middleware.stores.retention import Retention
 from tests.cli.conftest import COMMAND, RunCli
 from tests.stores.verbs import adjust, finalize, reserve, target
 

@@ -5,12 +5,14 @@ import getpass
 import pytest
 
 from budget_middleware.core.limits import Increase, Slot, Terms
-from budget_middleware.core.model import Balance, Status, Target
+from budget_middleware.core.model import Balance, Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
-from budget_middleware.stores.base import MORE, StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.limit_fields import STORED_PERIODS
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.runtime_limits import MORE
 from tests.cli.conftest import RunCli
 from tests.stores.verbs import adjust, figures, finalize, reserve, target
 

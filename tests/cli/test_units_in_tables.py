@@ -2,8 +2,9 @@
 
 import pytest
 
-from budget_middleware.core.model import Finalize, Target
+from budget_middleware.core.model import Target
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Finalize
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import RunCli

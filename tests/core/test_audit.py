@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from budget_middleware.core.answers import CounterProof, Entry
 from budget_middleware.core.audit import Audit, Check, Correction, Drift, Report
-from budget_middleware.core.model import Balance, Counter, CounterProof, Entry, Op, Status
+from budget_middleware.core.model import Balance, Counter
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.windows import Period
 from tests.stores.verbs import DAY_MS
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.limits import Claim, Increase, LimitMode, Terms
-from budget_middleware.core.model import Answer, Balance, Carry, Counter, Entry, Op, Rejection, Status, Target
+from budget_middleware.core.model import Balance, Carry, Counter, Rejection, Target
 from budget_middleware.core.modes import (
     Crossing,
     Passed,
@@ -18,6 +19,7 @@ from budget_middleware.core.modes import (
     passed_unenforced,
     watches_of,
 )
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 

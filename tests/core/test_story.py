@@ -2,7 +2,9 @@
 
 import pytest
 
-from budget_middleware.core.model import Balance, Counter, Entry, Op, Status
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Balance, Counter
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.story import BookingsRead, Change, CounterStory, Share, changes_of
 from budget_middleware.core.story import counter_story as story_of
 from budget_middleware.core.windows import Period

@@ -10,22 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget_middleware.core import transitions
-from budget_middleware.core.model import (
-    Adjust,
-    Adjustment,
-    Balance,
-    Extend,
-    Finalize,
-    Op,
-    Release,
-    Reservation,
-    Reserve,
-    State,
-    Status,
-    Target,
-)
+from budget_middleware.core.model import Adjustment, Balance, Reservation, Target
+from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.transitions import ENDINGS, EXTENSIONS, Decision, Posting
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Adjust, Extend, Finalize, Release, Reserve
 from budget_middleware.core.windows import Period, window_at
 
 NOW_MS = 1_795_012_200_000

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from budget_middleware.core.model import Expire, Extend, Status
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.redis import RedisStore, lua_text
 from budget_middleware.stores.redis.scripts import Script, script_of
 from tests.faults.proxy import Fault, FaultProxy

@@ -11,7 +11,7 @@ import pytest
 from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import USD
 from tests.faults.proxy import Fault, FaultProxy

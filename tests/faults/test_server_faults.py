@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.asyncio import Redis
 
-from budget_middleware.core.model import Repair, Status, Target
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Repair
 from budget_middleware.core.windows import window_named
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import free_port

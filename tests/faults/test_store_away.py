@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from redis.asyncio import Redis
 
-from budget_middleware.core.model import Adjust, Target
+from budget_middleware.core.model import Target
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Adjust
 from budget_middleware.core.windows import window_named
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import free_port

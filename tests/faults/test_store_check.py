@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.settings import SettingsError
-from budget_middleware.stores.base import WrongServer
+from budget_middleware.stores.errors import WrongServer
 from budget_middleware.stores.redis import RedisStore, lua_text
 from tests.e2e.servers import REPOSITORY, UnixValkey
 

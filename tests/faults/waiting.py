@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 
 

@@ -9,7 +9,8 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.testing import Gate
 
 Apply = Callable[[], Awaitable[Any]]

@@ -5,7 +5,7 @@ import pytest
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.breaker import OUTAGES, PROBE_S, Breaker
-from budget_middleware.stores.base import StoreAway
+from budget_middleware.stores.errors import StoreAway
 from budget_middleware.stores.memory import MemoryStore
 from tests.ledger.conftest import hold
 from tests.ledger.faults import FaultyStore, request_lost

@@ -6,9 +6,11 @@ import logging
 import anyio
 import pytest
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.model import Answer, Finalize, Release, Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.testing import MovableClock

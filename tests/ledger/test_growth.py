@@ -12,7 +12,8 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.ledger import growth as growth_module
 from budget_middleware.ledger.growth import Growth
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import Apply, FaultyStore, refused, reply_held, reply_lost, request_lost

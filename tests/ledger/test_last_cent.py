@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from budget_middleware.core.model import Answer, Status
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.base import Store

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.ledger.leases import EXTENDED_AT_ONCE, LeaseKeeper
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos, tasks_here
 from tests.ledger.faults import Fault, FaultyStore, refused, reply_lost, request_lost

@@ -10,11 +10,12 @@ import pytest
 
 from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limits import LimitMode, Slot, Terms
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger, limit_cache, limit_layers, limit_reader
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, StoreUndecided
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, request_lost

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.model import Finalize, Status
 from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Finalize
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger, limit_watch
 from budget_middleware.stores.base import Store

@@ -1,10 +1,10 @@
 """Which entries tell a worker of lost writes: those that it remembers must be the last that were acknowledged."""
 
-from budget_middleware.core.model import Answer
+from budget_middleware.core.answers import Answer
 from budget_middleware.ledger.monitor import StoreMonitor, StorePosition
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Retention
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.ledger.faults import FaultyStore
 from tests.ledger.test_store_loss import fail_over, replica_of

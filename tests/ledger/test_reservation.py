@@ -6,11 +6,12 @@ import pytest
 
 from budget_middleware import BudgetRejected, open_ledger
 from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.model import Op
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.statuses import Op
 from budget_middleware.ledger import Ledger
 from budget_middleware.settings import SettingsError
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate
 from tests.ledger.conftest import OpenLedger

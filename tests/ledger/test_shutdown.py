@@ -14,7 +14,8 @@ import pytest
 from budget_middleware.core.charges import End
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import BudgetRejected, Ledger
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, reply_held, request_lost

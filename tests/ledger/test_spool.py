@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from budget_middleware.core.model import Finalize, Release, Target
+from budget_middleware.core.model import Target
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.ledger import spool_file
 from budget_middleware.ledger.spool import Spool

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger, endings, monitor, owed
 from budget_middleware.ledger.spool_file import set_aside_in
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore, key_prefix
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, drain, hold, nanos
 from tests.ledger.faults import FaultyStore, after, reply_held, reply_lost, request_lost

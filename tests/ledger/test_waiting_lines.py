@@ -9,10 +9,12 @@ from typing import cast
 
 import pytest
 
-from budget_middleware.core.model import Answer, Status
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import CallerLeftError, Hold, Ledger, Terms, waiting_lines
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos
 from tests.ledger.faults import FaultyStore, refused, reply_held, reply_lost, request_lost

@@ -6,11 +6,12 @@ import time
 import pytest
 
 from budget_middleware.core.limits import Claim
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Hold, Ledger, breaker
-from budget_middleware.stores.base import Store, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate, MovableClock
 from tests.ledger.conftest import OpenLedger, hold, nanos

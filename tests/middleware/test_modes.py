@@ -2,8 +2,8 @@
 
 import pytest
 
-from budget_middleware.core.model import Op
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.core.statuses import Op
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import KEY, ask, bearer, completion
 from tests.stores.verbs import whole_journal

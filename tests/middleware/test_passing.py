@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.testing import ScriptedApp, call, chunk, event
 from tests.request.wire import DONE, LAST, STREAM_START, ask, bearer, completion, stream, usage_event, words
 

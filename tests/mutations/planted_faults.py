@@ -281,7 +281,7 @@ FAULTS = (
     ),
     Fault(
         "a grow counts as a booking",
-        "core/model.py",
+        "core/statuses.py",
         "op is not Op.RESERVE and op is not Op.GROW and",
         "op is not Op.RESERVE and",
     ),
@@ -1575,14 +1575,14 @@ FAULTS = (
     Fault(
         "Lua is told of no state that it has ended",
         "stores/redis/generated.py",
-        "return all(_ending(op, state) in model.RETURNS_RECORDED for op in _ENDING_OPS)",
+        "return all(_ending(op, state) in statuses.RETURNS_RECORDED for op in _ENDING_OPS)",
         "return False",
     ),
     Fault(
         "Lua numbers the steps that book nothing",
         "stores/redis/generated.py",
-        "if not model.may_book(op, of)",
-        "if model.may_book(op, of)",
+        "if not statuses.may_book(op, of)",
+        "if statuses.may_book(op, of)",
     ),
     Fault(
         "Lua takes what is booked for what is held",

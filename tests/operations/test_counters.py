@@ -1,6 +1,7 @@
 """Which of many counters `status` shows."""
 
-from budget_middleware.core.model import Balance, Counter, CounterView
+from budget_middleware.core.answers import CounterView
+from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.counters import choose
 

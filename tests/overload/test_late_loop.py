@@ -12,8 +12,8 @@ import pytest
 import uvloop
 
 from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.model import Status
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.stores.redis import RedisStore

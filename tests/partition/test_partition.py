@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.stores.redis import RedisStore
 from tests.faults.gateway import actual_nanos
 from tests.faults.waiting import figures, until, until_figures

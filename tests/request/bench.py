@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.core.model import Op
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.statuses import Op
 from budget_middleware.stores.base import Store
 from tests.request.wire import KEY
 from tests.stores.verbs import whole_journal

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, client_gone, event
 from tests.request.wire import DONE, LAST, STREAM_START, TALK, bearer, delta, usage_event, words
 

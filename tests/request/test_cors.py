@@ -15,8 +15,8 @@ from starlette.routing import Route
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.request.cors import CorsWatch
-from budget_middleware.stores.base import Topic
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.notes import Topic
 from budget_middleware.testing import chunk, start
 
 ORIGIN = "https://app.example"

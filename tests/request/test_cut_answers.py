@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, client_gone, event, json_answer
 from tests.request.wire import DONE, LAST, STREAM_START, TALK, bearer, usage, usage_event, words
 

@@ -8,7 +8,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message
 
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, chunk, event, json_answer, start
 from tests.request.wire import DONE, LAST, STREAM_START, ask, bearer, completion, delta, stream, usage, usage_event
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.ledger import Hold
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, ScriptedApp, Step, call, event
 from tests.ledger.test_leases import beaten
 from tests.request.bench import Bench

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from budget_middleware import BudgetHandle
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, client_gone, event, json_answer
 from tests.request.wire import DONE, LAST, STREAM_START, TALK, ask, bearer, completion, usage_event, words
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from budget_middleware.core.model import Op, Status
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.wire import STREAM_START, TALK, ask, bearer, completion, stream, words
 from tests.stores.verbs import whole_journal

@@ -2,7 +2,8 @@
 
 import pytest
 
-from budget_middleware.core.model import Reservation, State, Target
+from budget_middleware.core.model import Reservation, Target
+from budget_middleware.core.statuses import State
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period, Window
 from budget_middleware.headers import HeaderTable

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from starlette.responses import StreamingResponse
 
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from budget_middleware.ledger import Hold
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reservation_explanation import explain_reservation
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call, chunk, event, start
 from tests.apis.cuts import as_array, as_events, as_frames, as_lines
 from tests.ledger.test_leases import beaten

@@ -5,9 +5,11 @@ import json
 
 import pytest
 
-from budget_middleware.core.model import Answer, Op, Reserve, Status
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.core.verbs import Reserve
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import Gate, ScriptedApp, Step, call, chunk, client_gone, event, json_answer, start
 from tests.request.bench import Bench

@@ -11,7 +11,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.stores.base import Topic
+from budget_middleware.stores.notes import Topic
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.middleware.test_passing import echo
 from tests.request.wire import ask, bearer, completion, usage

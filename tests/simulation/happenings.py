@@ -9,7 +9,7 @@ from budget_middleware.core.limits import Claim
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import Ledger
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from tests.simulation.loop import Process
 from tests.simulation.plan import Event, Kind
 from tests.simulation.premises import account_of

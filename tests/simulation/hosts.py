@@ -8,10 +8,11 @@ from typing import Any, Protocol, Self, TypeVar
 
 import redis
 
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis.batch import VerbReply
 from budget_middleware.stores.redis.scripts import Script
+from budget_middleware.stores.retention import Retention
 from tests.stores.clocked import ClockedRedisStore, evaluate_by_client
 from tests.stores.replicas import empty_in_process, restore, snapshot_of
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from tests.simulation.hosts import Host, answered
 from tests.simulation.loop import Process, outside
 from tests.simulation.plan import CallFault, Fault, Plan

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from budget_middleware.core import transitions
-from budget_middleware.core.model import State, Status
+from budget_middleware.core.statuses import State, Status
 from budget_middleware.ledger import endings
 from budget_middleware.ledger.ledger import Ledger
 from tests.simulation.drawing import draw

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from budget_middleware.core.model import Op
+from budget_middleware.core.statuses import Op
 from tests.simulation.hosts import answered
 from tests.simulation.plan import Fault
 from tests.simulation.premises import account_of
@@ -14,7 +14,7 @@ from tests.simulation.witness import Truth, require
 from tests.stores.expected_state import Fact
 
 if TYPE_CHECKING:
-    from budget_middleware.core.model import Entry
+    from budget_middleware.core.answers import Entry
     from tests.simulation.network import Message
     from tests.simulation.plan import Request
     from tests.simulation.world import World

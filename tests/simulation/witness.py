@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from budget_middleware.core.model import Answer, Balance, Counter, CounterProof, Entry, Expire, Reserve, Status
+from budget_middleware.core.answers import Answer, CounterProof, Entry
+from budget_middleware.core.model import Balance, Counter
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Expire, Reserve
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import KnownLimits, LimitKey, WrittenBack
+from budget_middleware.stores.runtime_limits import KnownLimits, LimitKey, WrittenBack
 from tests.stores.expected_state import Auditor, Fact
 from tests.stores.verbs import Verb
 

@@ -6,11 +6,11 @@ from typing import Any
 import fakeredis
 from redis.exceptions import NoScriptError
 
-from budget_middleware.stores.base import Retention
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.batch import Batch
 from budget_middleware.stores.redis.link import outages_named
 from budget_middleware.stores.redis.scripts import Script
+from budget_middleware.stores.retention import Retention
 
 
 class ClockedRedisStore(RedisStore):

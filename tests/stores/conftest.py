@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable
 import fakeredis
 import pytest
 
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore, FakeRedisStore

@@ -4,22 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from budget_middleware.core.model import (
-    Adjust,
-    Answer,
-    Balance,
-    Counter,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Op,
-    Release,
-    Reserve,
-    Target,
-    Transfer,
-)
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Balance, Counter, Target
+from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Reserve, Transfer
 from tests.stores.verbs import Verb
 
 UNITS = ("usd", "tokens", "requests", "inflight")

@@ -7,11 +7,13 @@ from uuid import uuid4
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from budget_middleware.core.model import Answer, Balance, Carry, Counter, Entry, Target
+from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.model import Balance, Carry, Counter, Target
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period, previous_window, window_at
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.expected_state import Auditor

@@ -7,13 +7,14 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from budget_middleware.core.model import Adjustment, Balance, Counter, Op, Reservation, State, Status
+from budget_middleware.core.model import Adjustment, Balance, Counter, Reservation
+from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention
 from budget_middleware.stores.engine import Engine
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.records import pack_targets, unpack_targets
+from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _SCHEMA = """

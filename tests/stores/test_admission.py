@@ -5,11 +5,13 @@ from itertools import permutations
 
 import pytest
 
-from budget_middleware.core.model import Balance, Status, Target
+from budget_middleware.core.model import Balance, Target
 from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.transitions import FULL
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from tests.stores.by_hand import change_by_hand
 from tests.stores.verbs import KEY, adjust, figures, finalize, release, reserve, target, whole_journal
 

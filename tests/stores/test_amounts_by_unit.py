@@ -2,8 +2,9 @@
 
 import pytest
 
-from budget_middleware.core.model import Expire, Repair, Reserve, Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Expire, Repair, Reserve
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.records import unpack_record
 from budget_middleware.testing import MovableClock

@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import Adjust, Carry, Expire, Status, Target
+from budget_middleware.core.model import Carry, Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Adjust, Expire
 from budget_middleware.core.windows import Period, previous_window, window_at
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.clocked import ClockedRedisStore

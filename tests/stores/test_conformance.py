@@ -5,10 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import RETURNS_RECORDED, Balance, Expire, Extend, State, Status
+from budget_middleware.core.model import Balance
+from budget_middleware.core.statuses import RETURNS_RECORDED, State, Status
 from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.conftest import FAKE, STORES
 from tests.stores.verbs import (

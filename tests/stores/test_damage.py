@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import Expire, Extend, Repair, Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
+from budget_middleware.core.verbs import Expire, Extend, Repair
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.records import pack_targets
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit, audit_report

@@ -2,7 +2,8 @@
 
 import pytest
 
-from budget_middleware.core.model import Expire, Extend, Op, State, Status
+from budget_middleware.core.statuses import Op, State, Status
+from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import SWEPT_PER_VERB, Store
 from budget_middleware.testing import MovableClock

@@ -4,7 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from budget_middleware.core.model import Answer, Extend, Status
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Extend
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import START_MS, adjust, figures, finalize, reserve

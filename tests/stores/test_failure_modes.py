@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from budget_middleware.core.model import Op, Status
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import Balance, Status
+from budget_middleware.core.model import Balance
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS, PERIODS, Period
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.verbs import KEY, START_MS, adjust, figures, finalize, release, reserve, target, whole_journal

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.functions import libraries
 from budget_middleware.stores.redis.scripts import LIBRARY_PREFIX

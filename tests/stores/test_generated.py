@@ -9,10 +9,12 @@ import pytest
 import redis.asyncio
 
 from budget_middleware import stores
-from budget_middleware.core import model, transitions
-from budget_middleware.core.model import Extend, Op, Reservation, State, Status
+from budget_middleware.core import statuses, transitions
+from budget_middleware.core.model import Reservation
+from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.stores import base, records
+from budget_middleware.core.verbs import Extend
+from budget_middleware.stores import base, errors, records, retention
 from budget_middleware.stores.redis import keys, lua_text, replies, scripts
 from budget_middleware.stores.redis.generated import literal, with_python_constants
 from budget_middleware.stores.redis.scripts import SHARED, VERBS_OF_REQUESTS, script_of
@@ -76,7 +78,7 @@ async def test_what_a_state_adds_to_its_counters(open_store: OpenStore, planted:
 
 @on_server
 async def test_which_steps_are_numbered(open_store: OpenStore, planted: pytest.MonkeyPatch):
-    planted.setattr(model, "may_book", lambda op, status: op is not Op.FINALIZE)
+    planted.setattr(statuses, "may_book", lambda op, status: op is not Op.FINALIZE)
     store = open_store()
     await store.reserve(reserve("r1", "0.60"))
     await store.finalize(finalize("r1", "0.10"))
@@ -89,18 +91,18 @@ async def test_when_a_counter_is_full(open_store: OpenStore, planted: pytest.Mon
     planted.setattr(transitions, "FULL", 10**9)
     store = open_store()
     await store.finalize(finalize("r1", "1.00"))
-    with pytest.raises(base.StoreRefused, match="is full"):
+    with pytest.raises(errors.StoreRefused, match="is full"):
         await store.reserve(reserve("r2", "0.01", enforce=False))
 
 
 @on_server
 async def test_how_long_what_booked_nothing_is_remembered(open_store: OpenStore, planted: pytest.MonkeyPatch):
-    planted.setattr(base, "FORGOTTEN_EARLY", frozenset({Status.FINALIZED_UNRESERVED}))
+    planted.setattr(retention, "FORGOTTEN_EARLY", frozenset({Status.FINALIZED_UNRESERVED}))
     store = open_store()
     await store.finalize(finalize("r1", "0.10"))
     await store.release(release("r2"))
     left_ms = [await store._client().pttl(f"{store._prefix}r:{id_}") for id_ in ("r1", "r2")]  # type: ignore[attr-defined]
-    assert left_ms[0] <= base.RELEASED_MS < left_ms[1]
+    assert left_ms[0] <= retention.RELEASED_MS < left_ms[1]
 
 
 @on_server

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore

@@ -2,9 +2,11 @@
 
 import pytest
 
-from budget_middleware.core.model import Balance, Op, Status
+from budget_middleware.core.model import Balance
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit, audit_report
 from tests.stores.by_hand import change_by_hand

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import Op, Status
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import KEY, START_MS, adjust, finalize, release, reserve, seqs, target, whole_journal
 

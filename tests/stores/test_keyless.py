@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from budget_middleware.core.model import Expire, Extend, Repair, Status
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Expire, Extend, Repair
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import RELEASED_MS, Retention, Store
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import RELEASED_MS, Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.by_hand import change_by_hand
 from tests.stores.verbs import KEY, Verb, adjust, figures, finalize, release, reserve, send, target

@@ -15,8 +15,8 @@ from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, Terms
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import MORE, KnownLimits, LimitNews
 from budget_middleware.stores.limit_fields import changed_fields, pack_changes
+from budget_middleware.stores.runtime_limits import MORE, KnownLimits, LimitNews
 from tests.stores.side_by_side import SideBySide
 from tests.stores.test_runtime_limits import empty, fail_over, replica_of
 

@@ -14,21 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from budget_middleware.core.model import (
-    Adjust,
-    Balance,
-    Counter,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Release,
-    Repair,
-    Reserve,
-    Target,
-    Transfer,
-)
+from budget_middleware.core.model import Balance, Counter, Target
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
 from tests.stores.audit import audit_report

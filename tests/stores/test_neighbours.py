@@ -9,9 +9,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from budget_middleware.core.model import Answer, Release, Status
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Release
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.redis import RedisStore
 from tests.stores.audit import audit
 from tests.stores.verbs import figures, finalize, release, reserve, target

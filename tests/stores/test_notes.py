@@ -1,6 +1,6 @@
 """Notes that gateways leave for operators."""
 
-from budget_middleware.stores.base import Note, Topic
+from budget_middleware.stores.notes import Note, Topic
 
 
 async def test_a_note_is_kept_once_with_its_last_time(store, clock):

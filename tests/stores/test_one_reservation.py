@@ -2,8 +2,8 @@
 
 import pytest
 
-from budget_middleware.core.model import State
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.statuses import State
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import START_MS, finalize, release, reserve

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.redis import RedisStore
 from tests.stores.verbs import reserve
 

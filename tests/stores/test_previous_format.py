@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import Expire, Extend, Op, State, Status
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit, audit_report
 from tests.stores.by_hand import change_word

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from budget_middleware.core.model import Status
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import FOREVER_MS, Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.redis import RedisStore

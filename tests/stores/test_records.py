@@ -2,8 +2,8 @@
 
 import gc
 
-from budget_middleware.stores.base import Retention
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
 from tests.stores.verbs import finalize, release, reserve
 
 

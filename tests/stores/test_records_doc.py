@@ -15,7 +15,7 @@ from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
-from budget_middleware.stores.base import Topic
+from budget_middleware.stores.notes import Topic
 from budget_middleware.stores.redis import keys
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore

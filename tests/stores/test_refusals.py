@@ -9,7 +9,9 @@ from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention, Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import START_MS, target

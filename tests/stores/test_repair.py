@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import Answer, Balance, Op, Repair, Status
+from budget_middleware.core.model import Balance
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
+from budget_middleware.core.verbs import Repair
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.model import Expire, Extend, Status, Target
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.verbs import DAY_MS, Verb, adjust, figures, finalize, grow, release, reserve, send, target

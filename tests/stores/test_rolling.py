@@ -5,10 +5,13 @@ from datetime import date
 
 import pytest
 
-from budget_middleware.core.model import SERIES, Balance, Expire, Op, Repair, Status, Target
+from budget_middleware.core.model import SERIES, Balance, Target
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit
+from budget_middleware.core.verbs import Expire, Repair
 from budget_middleware.core.windows import ROLLING_BUCKETS, Period, window_at
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand

@@ -9,18 +9,18 @@ import pytest
 from budget_middleware.core.limits import LIFTED, Increase, LimitMode, Slot, Terms
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import (
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.limit_fields import STORED_PERIODS, rules_of, unpack_limits
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.runtime_limits import (
     MORE,
     REPORTED_CHANGES_MAX,
     KnownLimits,
     LimitKey,
     Limits,
     LimitValue,
-    Retention,
-    Store,
 )
-from budget_middleware.stores.limit_fields import STORED_PERIODS, rules_of, unpack_limits
-from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.replicas import empty_in_process, restore, snapshot_of

@@ -6,7 +6,8 @@ from budget_middleware.core.windows import Period
 from budget_middleware.ledger.settings_watch import ALIVE_MS, EVERY_S, SettingsWatch
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import Note, StoreUnavailable, Topic
+from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.redis import RedisStore
 
 

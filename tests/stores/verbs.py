@@ -3,22 +3,12 @@
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.model import (
-    Adjust,
-    Answer,
-    Entry,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Release,
-    Reserve,
-    Status,
-    Target,
-    Transfer,
-)
+from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.model import Target
 from budget_middleware.core.money import nanos_from_usd
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit, figure_text
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Reserve, Transfer
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.stores.base import Store
 from budget_middleware.testing import MovableClock

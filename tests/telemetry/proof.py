@@ -7,7 +7,7 @@ from typing import NamedTuple
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from budget_middleware.core.model import Entry
+from budget_middleware.core.answers import Entry
 from budget_middleware.stores.base import Store
 from tests.stores.verbs import whole_journal
 

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Ledger
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import MovableClock, ScriptedApp, call, json_answer
 from tests.ledger.conftest import hold
 from tests.ledger.faults import FaultyStore, refused, request_lost

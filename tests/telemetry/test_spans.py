@@ -22,7 +22,8 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, Hold, Ledger
 from budget_middleware.ledger.growth import Growth
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.telemetry.traceparent import is_sampled
 from budget_middleware.testing import Gate, MovableClock

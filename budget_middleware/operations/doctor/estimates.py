@@ -1,6 +1,6 @@
 """Whether what is held is near what answers cost: how many of them outgrew their hold."""
 
-from budget_middleware.core.model import Op, Status
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.stores.base import Store
 

@@ -7,7 +7,7 @@ from typing import Final
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.setting_types import Unmetered
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import Note, Topic
+from budget_middleware.stores.notes import Note, Topic
 
 _MEANINGS: Final = {
     Topic.UNPRICED: (

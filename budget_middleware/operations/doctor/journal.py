@@ -1,6 +1,6 @@
 """How far back the journal reaches, in time: what `audit` and `explain` can prove depends on it."""
 
-from budget_middleware.core.model import Entry
+from budget_middleware.core.answers import Entry
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.values import iso
 from budget_middleware.stores.base import Store

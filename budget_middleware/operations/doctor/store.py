@@ -16,7 +16,8 @@ from budget_middleware.operations.doctor.settings import limits_finding
 from budget_middleware.operations.doctor.waiting import waiting_findings
 from budget_middleware.operations.repairs import fix_of
 from budget_middleware.settings import Settings, SettingsError
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.opening import MEMORY_URL
 
 SHOWN_RECORDS = 20

@@ -4,7 +4,8 @@ import asyncio
 
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.settings import Settings
-from budget_middleware.stores.base import Store, StoreRefused, StoreUnavailable
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 HEARD_WITHIN_S = 5.0
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
-from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.redis.wire import Reply
 
 VerbReply = list[Any]

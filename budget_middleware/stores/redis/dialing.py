@@ -10,7 +10,7 @@ from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSo
 from redis.exceptions import RedisError
 
 from budget_middleware.shared_timeout import SharedTimeout
-from budget_middleware.stores.base import StoreUnavailable, WrongServer
+from budget_middleware.stores.errors import StoreUnavailable, WrongServer
 from budget_middleware.stores.redis.url_options import check_options
 from budget_middleware.stores.redis.wire import Silence, Wire
 from budget_middleware.stores.redis.wrong_server import Fault, fault_in, fault_of_role, wrong_server

@@ -18,7 +18,7 @@ from typing import Any
 
 import hiredis
 
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.redis.scripts import LIBRARY_PREFIX, Script
 from budget_middleware.stores.redis.wire import Reply, Wire
 

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
-from budget_middleware.core import learning, model, money, transitions, windows
-from budget_middleware.core.model import Op, Reservation, State, Status
+from budget_middleware.core import learning, model, money, statuses, transitions, windows
+from budget_middleware.core.model import Reservation
+from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts, Unit
-from budget_middleware.stores import base, limit_fields, records, shadow_sums
+from budget_middleware.stores import base, limit_fields, records, retention, runtime_limits, shadow_sums
 from budget_middleware.stores.redis import keys, replies
 
 _PLAIN = re.compile(r"[ -&(-\[\]-~]*")
@@ -71,7 +72,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
         (f"KEY_{name}", value) for name, value in vars(keys).items() if isinstance(value, str) and name.isupper()
     )
     yield "SWEPT_PER_VERB", base.SWEPT_PER_VERB
-    yield "REPORTED_CHANGES_MAX", base.REPORTED_CHANGES_MAX
+    yield "REPORTED_CHANGES_MAX", runtime_limits.REPORTED_CHANGES_MAX
     yield "FOREVER_MS", windows.FOREVER_MS
     yield "ROLLING_BUCKETS", windows.ROLLING_BUCKETS
     yield "SHORT_WINDOW_S", windows.SHORT_WINDOW_S
@@ -82,7 +83,7 @@ def _scalars() -> Iterator[tuple[str, str | int]]:
     yield "FULL_DIGITS", _digits_of_power_of_ten(transitions.FULL)
     yield "NO_LIMIT", limit_fields.NO_LIMIT
     yield "LEFT_OUT", shadow_sums.LEFT_OUT
-    yield "LIMIT_MORE", base.MORE
+    yield "LIMIT_MORE", runtime_limits.MORE
     yield "N_SUMS", len(learning.Sums._fields)
     yield "MOST_ANSWERS", learning.MOST_ANSWERS
     # Told exactly, and read by Lua as Python reads it.
@@ -101,8 +102,8 @@ def _declarations() -> Iterator[tuple[str, str]]:
     endings = [((op, _word(state)), _ending(op, state)) for op in _ENDING_OPS for state in _STATES]
     yield _chosen("ending_of(op, state)", endings)
     yield _chosen("extension_of(state)", [(_word(state), status) for state, status in transitions.EXTENSIONS.items()])
-    yield _chosen("is_forgotten_early(status)", [(status, True) for status in sorted(base.FORGOTTEN_EARLY)])
-    yield _chosen("books_nothing(status)", [(of, True) for op, of in _journaled() if not model.may_book(op, of)])
+    yield _chosen("is_forgotten_early(status)", [(status, True) for status in sorted(retention.FORGOTTEN_EARLY)])
+    yield _chosen("books_nothing(status)", [(of, True) for op, of in _journaled() if not statuses.may_book(op, of)])
     # What follows from the state of a reservation; of what is no state nothing does.
     yield _chosen("has_ended(state)", [(state, _has_ended(state)) for state in State])
     yield _figures_of()
@@ -123,7 +124,7 @@ def _word(state: State | None) -> str:
 
 
 def _has_ended(state: State) -> bool:
-    return all(_ending(op, state) in model.RETURNS_RECORDED for op in _ENDING_OPS)
+    return all(_ending(op, state) in statuses.RETURNS_RECORDED for op in _ENDING_OPS)
 
 
 def _journaled() -> Iterator[tuple[Op, Status]]:

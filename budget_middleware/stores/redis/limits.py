@@ -11,16 +11,7 @@ from typing import Any
 
 from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.limit_shapes import shape_of
-from budget_middleware.core.model import Status
-from budget_middleware.stores.base import (
-    KnownLimits,
-    LimitKey,
-    LimitNews,
-    LimitValue,
-    RuntimeLimits,
-    SlotChanges,
-    WrittenBack,
-)
+from budget_middleware.core.statuses import Status
 from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.limit_fields import (
     FIELDS,
@@ -34,6 +25,15 @@ from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import outages_named
 from budget_middleware.stores.redis.reads import RedisReads
 from budget_middleware.stores.redis.replies import answer_of
+from budget_middleware.stores.runtime_limits import (
+    KnownLimits,
+    LimitKey,
+    LimitNews,
+    LimitValue,
+    RuntimeLimits,
+    SlotChanges,
+    WrittenBack,
+)
 
 _NO_LIMIT_KNOWN = "."
 

@@ -28,7 +28,7 @@ import hiredis
 from redis import exceptions
 
 from budget_middleware.event_loops import PerEventLoop
-from budget_middleware.stores.base import Retention, StoreRefused, StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis.batch import Batch, VerbReply
 from budget_middleware.stores.redis.functions import Libraries, libraries, offer, refuses_function
 from budget_middleware.stores.redis.keys import META, key_prefix
@@ -36,6 +36,7 @@ from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lu
 from budget_middleware.stores.redis.server import Server
 from budget_middleware.stores.redis.wire import Reply, Wire
 from budget_middleware.stores.redis.wrong_server import fault_in, fault_of, wrong_server
+from budget_middleware.stores.retention import Retention
 
 TOGETHER_MAX = 16
 """So many verbs go without waiting for more: the server works on them while the rest of the tick goes on, and no other

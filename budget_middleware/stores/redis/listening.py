@@ -15,7 +15,7 @@ from typing import Any
 
 import hiredis
 
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.redis.wire import NO_REPLY, Reply, Wire
 from budget_middleware.stores.redis.wrong_server import fault_in, wrong_server
 

@@ -3,23 +3,16 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 
+from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import (
-    SERIES,
-    Answer,
-    Balance,
-    Counter,
-    CounterProof,
-    CounterView,
-    Entry,
-    Reservation,
-    State,
-)
+from budget_middleware.core.model import SERIES, Balance, Counter, Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, day_of, days_between
+from budget_middleware.core.statuses import State
 from budget_middleware.core.units import Unit
-from budget_middleware.stores.base import LIMITS_PAGE, LimitsPage, Note, StoreRefused, Topic
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.limit_fields import unpack_limits
+from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.records import counter_named
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import RedisLink, outages_named
@@ -33,6 +26,7 @@ from budget_middleware.stores.redis.replies import (
     read_refusals,
 )
 from budget_middleware.stores.refusal_records import pack_refusal
+from budget_middleware.stores.runtime_limits import LIMITS_PAGE, LimitsPage
 from budget_middleware.stores.shadow_sums import unpack_shadow_day
 
 _PAGE = 500

@@ -4,20 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from budget_middleware.core.model import (
-    RETURNS_RECORDED,
-    Answer,
-    Balance,
-    Counter,
-    Entry,
-    Rejection,
-    Reservation,
-    Status,
-    Target,
-)
+from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.statuses import RETURNS_RECORDED, Status
 from budget_middleware.core.units import NOTHING, Amounts
-from budget_middleware.stores.base import StoreRefused
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.records import NewerFormat, unpack_record, unpack_reservation
 from budget_middleware.stores.refusal_records import unpack_refusal
 

@@ -3,21 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.learning import AnswerGroup, Sums
-from budget_middleware.core.model import (
-    Adjust,
-    Answer,
-    Expire,
-    Extend,
-    Finalize,
-    Grow,
-    Release,
-    Repair,
-    Reserve,
-    Transfer,
-)
 from budget_middleware.core.shadow import ShadowLimit, ShadowSum
-from budget_middleware.stores.base import SHADOW_LIMITS_MAX, StoreRefused
+from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
+from budget_middleware.stores.base import SHADOW_LIMITS_MAX
+from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.keys import CHANNEL

@@ -26,7 +26,7 @@ from typing import Protocol, cast
 import hiredis
 
 from budget_middleware.loop_clock import TICKS_PER_TIMEOUT, LoopClock, after_polling
-from budget_middleware.stores.base import StoreUnavailable
+from budget_middleware.stores.errors import StoreUnavailable
 
 LATE = 0.25
 """A wire that was silent for so much of the time-out takes no new calls: another is made for these."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from redis import exceptions
 
-from budget_middleware.stores.base import WrongServer
+from budget_middleware.stores.errors import WrongServer
 
 
 @dataclass(frozen=True, slots=True)

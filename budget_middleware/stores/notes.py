@@ -1,0 +1,23 @@
+"""What gateways leave in the store for operators."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Topic(StrEnum):
+    """The subjects of a gateway's notes for operators."""
+
+    UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
+    UNPRICED = "unpriced"  # A model that was served without a price, or a tool or a mode of one.
+    USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
+    CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
+    SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a gateway saw, and when it last began to (milliseconds, the store's clock)."""
+
+    topic: Topic
+    text: str
+    time_ms: int
