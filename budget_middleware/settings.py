@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
@@ -69,16 +68,10 @@ def _number(default: str, meaning: str, unit: str, low: float, high: int) -> Any
     return _setting(default, meaning, f"{unit} from {low} to {high}", ge=low, le=high)
 
 
-class Settings(BaseSettings):
-    """The settings of one middleware, from keywords first, else from the environment. Made by `load`."""
+class Settings(BaseModel):
+    """The settings of one middleware. Made by `load`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        env_ignore_empty=True,
-        enable_decoding=False,
-        frozen=True,
-        hide_input_in_errors=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
     store_url: StoreUrl = _setting(
         "memory://",
@@ -302,14 +295,22 @@ def load(**overrides: Any) -> Settings:
     """
     for name in overrides.keys() - Settings.model_fields.keys():
         raise SettingsError(f"{name}: no such setting; {_closest(name)}")
-    for variable in os.environ:
-        name = variable.removeprefix(_PREFIX)
-        if name != variable and name.lower() not in Settings.model_fields:
-            _warn_of_unknown(variable)
     try:
-        return Settings(**overrides)
+        return Settings(**_from_environment() | overrides)
     except ValidationError as invalid:
         raise SettingsError(_one_line(invalid.errors())) from None
+
+
+def _from_environment() -> dict[str, str]:
+    named: dict[str, str] = {}
+    for variable, text in os.environ.items():
+        name = variable.lower().removeprefix(_PREFIX.lower())
+        if name in Settings.model_fields and name != variable.lower():
+            if text:
+                named[name] = text
+        elif variable.startswith(_PREFIX):
+            _warn_of_unknown(variable)
+    return named
 
 
 @dataclass(frozen=True, slots=True)

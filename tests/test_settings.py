@@ -204,6 +204,11 @@ def name_of(value: object) -> str | None:
     return value[:24] if isinstance(value, str) else ""
 
 
+def test_the_case_of_a_variable_makes_no_difference(monkeypatch):
+    monkeypatch.setenv("budget_namespace", "prod")
+    assert load().namespace == "prod"
+
+
 @pytest.mark.parametrize(("name", "text", "value"), GOOD, ids=name_of)
 def test_a_value_is_read_alike_from_variable_and_keyword(name, text, value, monkeypatch):
     assert getattr(load(**{name: text}), name) == value
