@@ -5,7 +5,8 @@ beside the reason of the booking, so that an operator can have it printed as lon
 packed form outlives the process and the version that wrote it, so it has a version and named fields, and a reader
 takes what it knows and leaves the rest:
 
-    {"v":1,"nanos":2520000,"calls":[{"model":"gpt-4o","source":"genai-prices","lines":[["input",1000,2500000000],…]}]}
+    {"v":1,"nanos":2520000,"calls":[{"model":"gpt-4o","provider":"openai","source":"genai-prices",
+     "lines":[["input",1000,2500000000],…]}]}
 
 - A line is ``[class, count, rate]`` or ``[class, count, rate, source]`` where the rate is from another list than those
   of its call. Rates are nano-dollars per million; ``null``: it was counted and not billed, for another figure was
@@ -59,11 +60,15 @@ class BillLine:
 
 
 class BilledCall(NamedTuple):
-    """The lines of one model's call; the model is ``""`` where the price book has no name for it."""
+    """The lines of one model's call; the model is ``""`` where the price book has no name for it.
+
+    ``provider`` sells it at these rates, as the price lists name it; ``""`` where they do not say, as an own one.
+    """
 
     model: str
     source: str
     lines: tuple[BillLine, ...]
+    provider: str = ""
 
 
 class Amount(NamedTuple):
@@ -135,7 +140,12 @@ def unpack(packed: str) -> ItemizedBill | None:
 
 def _unpacked_call(document: Mapping[str, Any]) -> BilledCall:
     source = str(document.get("source", ""))
-    return BilledCall(str(document.get("model", "")), source, tuple(_unpacked_lines(document["lines"], source)))
+    return BilledCall(
+        str(document.get("model", "")),
+        source,
+        tuple(_unpacked_lines(document["lines"], source)),
+        provider=str(document.get("provider", "")),
+    )
 
 
 def _unpacked_lines(lines: Iterable[Any], source: str) -> Iterable[BillLine]:

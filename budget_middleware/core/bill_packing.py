@@ -68,7 +68,8 @@ def _packed_call(call: PricedCall) -> str:
     rates, lines, is_billed = call
     if rates is None or not is_billed:
         rows = [f'["{line.unit}",{line.count},null]' for line in lines]
-        return f"{_call_head(rates.model if rates else '', '')}{','.join(rows)}]}}"
+        names = (rates.model, rates.provider) if rates else ("", "")
+        return f"{_call_head(*names, '')}{','.join(rows)}]}}"
     own, sources = rates.source, rates.source_by_unit
     rows = [
         f'["{line.unit}",{line.count},{line.nanos_per_million}]'
@@ -76,7 +77,7 @@ def _packed_call(call: PricedCall) -> str:
         else _packed_line(line, sources.get(line.unit))
         for line in lines
     ]
-    return f"{_call_head(rates.model, rates.source)}{','.join(rows)}]}}"
+    return f"{_call_head(rates.model, rates.provider, rates.source)}{','.join(rows)}]}}"
 
 
 def _packed_line(line: Line, source: str | None) -> str:
@@ -87,8 +88,9 @@ def _packed_line(line: Line, source: str | None) -> str:
 
 
 @lru_cache(1_024)
-def _call_head(model: str, source: str) -> str:
-    return f'{{"model":{_encode(model[:_MAX_NAME])},"source":{_encode(source[:_MAX_NAME])},"lines":['
+def _call_head(model: str, provider: str, source: str) -> str:
+    sold_by = f'"provider":{_encode(provider[:_MAX_NAME])},' if provider else ""
+    return f'{{"model":{_encode(model[:_MAX_NAME])},{sold_by}"source":{_encode(source[:_MAX_NAME])},"lines":['
 
 
 def _shortened(packed: str) -> str:
@@ -122,7 +124,12 @@ def _document(bill: ItemizedBill) -> dict[str, Any]:
     document: dict[str, Any] = {"v": 1, "nanos": bill.nanos}
     if bill.calls:
         document["calls"] = [
-            {"model": call.model, "source": call.source, "lines": [_row(line, call) for line in call.lines]}
+            {
+                "model": call.model,
+                **({"provider": call.provider} if call.provider else {}),
+                "source": call.source,
+                "lines": [_row(line, call) for line in call.lines],
+            }
             for call in bill.calls
         ]
     if bill.amounts:

@@ -14,6 +14,7 @@ from budget_middleware.core.pricing import FEMTOS_PER_NANO, Line, Rate, Rates, U
 
 RATES = Rates(
     model="gpt-4o",
+    provider="openai",
     source="genai-prices",
     by_unit={
         UsageClass.INPUT: Rate(2_500_000_000),
@@ -37,13 +38,14 @@ def test_a_bill_in_one_line():
     call = call_of(RATES, USAGE)
     packed = pack(nanos=sum_nanos(call.lines), calls=[call])
     assert packed == (
-        '{"v":1,"nanos":24375000,"calls":[{"model":"gpt-4o","source":"genai-prices","lines":['
+        '{"v":1,"nanos":24375000,"calls":[{"model":"gpt-4o","provider":"openai","source":"genai-prices","lines":['
         '["input",100,2500000000],["cached_input",900,1250000000],["output",200,10000000000],'
         '["reasoning",100,10000000000],["web_search",2,10000000000000,"LiteLLM"]]}]}'
     )
     bill = unpack(packed)
     assert bill is not None
-    assert (bill.nanos, bill.rest_femtos, bill.calls[0].model) == (24_375_000, 0, "gpt-4o")
+    assert (bill.nanos, bill.rest_femtos) == (24_375_000, 0)
+    assert (bill.calls[0].model, bill.calls[0].provider) == ("gpt-4o", "openai")
     assert bill.counts == {"input": 100, "cached_input": 900, "output": 200, "reasoning": 100, "web_search": 2}
     # Reasoning is billed as output, by the list that has the price of output.
     assert [line.source for line in bill.lines] == ["genai-prices"] * 4 + ["LiteLLM"]
@@ -109,21 +111,24 @@ def test_a_bill_of_very_many_calls_is_shortened_in_a_moment():
 
 @given(
     calls=st.lists(
-        st.tuples(NAMES, NAMES, st.lists(st.tuples(st.sampled_from(UsageClass), COUNTS, COUNTS), max_size=20))
+        st.tuples(
+            st.tuples(NAMES, NAMES, NAMES),
+            st.lists(st.tuples(st.sampled_from(UsageClass), COUNTS, COUNTS), max_size=20),
+        )
     ),
     amounts=st.lists(st.tuples(st.sampled_from(AmountKind), COUNTS), max_size=3),
     nanos=COUNTS,
     contradiction=NAMES,
 )
 def test_whatever_is_billed_fits_and_nothing_is_lost(
-    calls: list[tuple[str, str, list[tuple[UsageClass, int, int]]]],
+    calls: list[tuple[tuple[str, str, str], list[tuple[UsageClass, int, int]]]],
     amounts: list[tuple[AmountKind, int]],
     nanos: int,
     contradiction: str,
 ):
     priced = [
-        PricedCall(Rates(model=model, source=source, by_unit={}), [Line(*line) for line in lines])
-        for model, source, lines in calls
+        PricedCall(Rates(model=model, provider=provider, source=source, by_unit={}), [Line(*line) for line in lines])
+        for (model, provider, source), lines in calls
         if lines
     ]
     packed = pack(

@@ -30,7 +30,10 @@ TEAM = target("team:search", period=Period.MONTH)
 TOKENS = Target("team:search", TEAM.window, 2_000_000, Unit.TOKENS)
 TRACE = f"00-{'4bf92f35' * 4}-{'00f067aa' * 2}-01"
 HELD, ENDED, FREED = "7d3e" * 8, "0b5c" * 8, "c2a9" * 8
-BILL = '{"v":1,"nanos":380,"calls":[{"model":"gpt-4o-mini","source":"genai-prices","lines":[["output",1,380000000]]}]}'
+BILL = (
+    '{"v":1,"nanos":380,"calls":[{"model":"gpt-4o-mini","provider":"openai","source":"genai-prices",'
+    '"lines":[["output",1,380000000]]}]}'
+)
 
 
 @pytest.fixture
