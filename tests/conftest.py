@@ -16,6 +16,7 @@ import hypothesis
 import pytest
 import redis
 
+from tests.databases.postgres_server import PostgresServer
 from tests.e2e.servers import UnixValkey
 
 # Examples are random, so that every run looks elsewhere; a failure prints what repeats it. No deadline: other
@@ -75,10 +76,13 @@ def _asks_other_processes(item: pytest.Item) -> bool:
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
     return (
         item.get_closest_marker("processes") is not None
-        or not {"server_url", "empty_server_url", "server"}.isdisjoint(item.fixturenames)
-        # A server in this process runs the same scripts, slowly: with one in another they are left to `make test`.
-        or any(isinstance(parameter, str) and parameter in {"server", "fakeredis"} for parameter in parameters)
+        or not _SERVERS.isdisjoint(item.fixturenames)
+        or any(isinstance(parameter, str) and parameter in _SERVERS for parameter in parameters)
     )
+
+
+# A server in this process runs the same scripts, slowly: with one in another they are left to `make test`.
+_SERVERS = frozenset({"server_url", "empty_server_url", "server", "postgres", "own_postgres", "fakeredis"})
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +101,20 @@ def empty_server_url() -> Iterator[str]:
     """A server that no other test has written to, for what lists all keys over and over."""
     with _own_server() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A Postgres as long as the session lives; who kills or fills one has one of their own."""
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder, PostgresServer(Path(folder)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A Postgres for a test that kills it."""
+    with tempfile.TemporaryDirectory(prefix="budget-") as folder, PostgresServer(Path(folder)) as server:
+        yield server
 
 
 @contextmanager
