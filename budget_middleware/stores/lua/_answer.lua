@@ -1,25 +1,27 @@
--- How every verb begins and ends. What an answer has stands in `redis/replies.py`. `recorded` is the text of what was known
--- instead; `records` are those of the
--- journal that the verb wrote; `written` is how many entries they have, also those that it does not return.
+-- How every verb begins and ends. What an answer has stands in `redis/replies.py`. Each item of a reply costs the server as
+-- much as a dozen steps of Lua, so what all answers have is one text, `head`. `recorded` is the text of what was known
+-- instead; behind the fields come the records of the journal that the verb wrote; `written` is how many entries they have,
+-- also those that it does not return.
 
-local shown = {}
+local figures = {''}
 
--- A table of its own for each verb, made in one step: one that grows is made again and again.
+-- Spent and reserved of each target, each behind a space.
 local function balances_of(targets)
   load_counters(targets)
   for at = 1, #targets do
     local counter = targets[at].compared
-    shown[2 * at - 1], shown[2 * at] = counter.spent, counter.reserved
+    figures[2 * at], figures[2 * at + 1] = counter.spent, counter.reserved
   end
-  return {spread(shown, 1, 2 * #targets)}
+  return concat(figures, ' ', 1, 2 * #targets + 1)
 end
 
 local function answer(status, known, targets, rejected_by)
   ensure_generation()
-  local balances = targets and balances_of(targets) or {}
-  local now_ms, recorded, rejection = NOW, known and known.text or false, rejected_by or false
-  local written = seq - seq_before
-  return {REPLY_FIELDS}
+  local head = status .. ' ' .. NOW_MS .. ' ' .. generation .. ' ' .. limits_version .. (targets and balances_of(targets) or '')
+  local recorded, rejection, written = known and known.text or false, rejected_by or false, seq - seq_before
+  local reply = {REPLY_FIELDS, records[1]}
+  for at = 2, #records do reply[#reply + 1] = records[at] end
+  return reply
 end
 
 -- What is known of an id, after expiring it if its lease is over, and then due leases on its counters; its targets;

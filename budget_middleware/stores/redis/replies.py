@@ -20,36 +20,35 @@ Records = Sequence[tuple[str, dict[str, str]]]
 
 
 class VerbReply(NamedTuple):
-    """A script's reply to a verb: `lua/_answer.lua` returns its local variables of these names in this order."""
+    """What a script's reply to a verb begins with: `lua/_answer.lua` returns its local variables of these names in this
+    order, and behind them the records that the verb wrote.
+    """
 
-    status: str
-    now_ms: int
-    generation: str
+    head: str
+    """Words: the status, the clock, the generation, the limits version; then spent and reserved of each target."""
     seq: int
-    limits_version: str
     recorded: str | None
     rejection: Sequence[Any] | None
-    records: Sequence[str]
     written: int
-    balances: Sequence[str]
 
 
 def answer_of(
     reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), asked: Amounts = NOTHING
 ) -> Answer:
-    fields = VerbReply._make(reply)
-    status, figures = _STATUSES[fields.status], map(int, fields.balances)
+    head, seq, recorded, rejection, written, *records = reply
+    word, now_ms, generation, limits_version, *figures = head.split(" ")
+    status, balances = _STATUSES[word], map(int, figures)
     return Answer(
         status,
-        fields.now_ms,
-        fields.generation,
-        fields.seq,
-        int(fields.limits_version),
-        unpack_reservation(id_, fields.recorded) if fields.recorded and status in RETURNS_RECORDED else None,
-        _rejection(fields.rejection, targets, asked) if fields.rejection else None,
-        tuple(_entries_of(fields.records)) if fields.records else (),
-        fields.written,
-        tuple(map(Balance, figures, figures)),
+        int(now_ms),
+        generation,
+        seq,
+        int(limits_version),
+        unpack_reservation(id_, recorded) if recorded and status in RETURNS_RECORDED else None,
+        _rejection(rejection, targets, asked) if rejection else None,
+        tuple(_entries_of(records)) if records else (),
+        written,
+        tuple(map(Balance, balances, balances)),
     )
 
 
