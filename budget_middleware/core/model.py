@@ -160,13 +160,15 @@ class Reservation(NamedTuple):
 class Adjustment:
     """What is remembered of an adjust or a transfer.
 
-    Of a transfer the first ``n_sources`` of the targets gave the amount to the others.
+    Of a transfer the first ``n_sources`` of the targets gave the amount to the others. With ``as_of`` the amount is
+    what all adjustments of this id come to by then: see `verbs.Adjust`.
     """
 
     id: str
     targets: tuple[Target, ...]
     amount: Amounts
     n_sources: int = 0
+    as_of: int = 0
 
 
 class Rejection(NamedTuple):

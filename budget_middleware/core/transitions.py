@@ -268,14 +268,25 @@ def _without_limits(targets: tuple[Target, ...]) -> tuple[Target, ...]:
 
 
 def adjust(known: Adjustment | None, verb: Adjust, *, now_ms: int) -> Decision:
-    """Correct *spent* by hand, once an id."""
+    """Correct *spent* by hand, once an id; or lead what an id has booked to an amount, if that is a later one."""
+    before = NOTHING
     if known is not None:
-        same = not known.n_sources and _is_same_adjustment(known, verb.targets, verb.amount)
-        return Decision(Status.DUPLICATE if same else Status.CONFLICT)
+        is_known_so = not known.n_sources and bool(known.as_of) is bool(verb.as_of)
+        is_same = _are_counters_same if verb.as_of else _is_same_adjustment
+        if not (is_known_so and is_same(known, verb.targets, verb.amount)):
+            return Decision(Status.CONFLICT)
+        if known.as_of >= verb.as_of:
+            return Decision(Status.DUPLICATE)
+        before = known.amount
     if not verb.any_window and _is_outside(verb.targets, now_ms):
         return Decision(Status.STALE_WINDOW)
-    changes = [(target, verb.amount[target.place]) for target in verb.targets]
+    changes = [(target, verb.amount[target.place] - before[target.place]) for target in verb.targets]
     return Decision(Status.ADJUSTED, postings=_spent_postings(changes))
+
+
+def _are_counters_same(known: Adjustment, targets: Sequence[Target], _: Amounts) -> bool:
+    """Of one with ``as_of`` the amount changes, but never the counters: what it booked before is on them."""
+    return [target.counter for target in known.targets] == [target.counter for target in targets]
 
 
 def _is_same_adjustment(known: Adjustment, targets: Sequence[Target], amount: Amounts) -> bool:

@@ -105,6 +105,10 @@ class Adjust:
 
     ``any_window`` lets an operator name a window that is not the current one. ``bill`` as in Finalize, where the
     adjustment is the correction of an earlier bill.
+
+    With ``as_of``, a number that rises such as the seq of another ledger, the amount is what all adjustments of this
+    id come to by then: the difference to what is known is booked, and nothing if that is as of the same or a later one.
+    Such an id is remembered as long as the counters of its targets.
     """
 
     id: str
@@ -114,6 +118,7 @@ class Adjust:
     trace: str = ""
     reason: str = ""
     bill: str = ""
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)

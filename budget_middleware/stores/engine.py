@@ -18,6 +18,7 @@ from budget_middleware.core.model import Adjustment
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
+from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.stores.engine_call import EngineCall
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.retention import Retention
@@ -99,10 +100,16 @@ class Engine:
         call.expire_due_on(verb.targets)
         decision = transitions.adjust(self._tables.adjustment(verb.id), verb, now_ms=now_ms)
         if decision.status is Status.ADJUSTED:
-            made = Adjustment(verb.id, verb.targets, verb.amount)
-            self._tables.put_adjustment(made, forget_ms=now_ms + self._retention.remember_ms)
+            made = Adjustment(verb.id, verb.targets, verb.amount, as_of=verb.as_of)
+            self._tables.put_adjustment(made, forget_ms=self._forget_adjust_ms(verb, now_ms))
             call.apply(Op.ADJUST, verb.id, decision, reason=verb.reason, bill=verb.bill)
         return call.answer(decision, targets=verb.targets)
+
+    def _forget_adjust_ms(self, verb: Adjust, now_ms: int) -> int:
+        if not verb.as_of:
+            return now_ms + self._retention.remember_ms
+        last_ms = max(target.counts_until_ms for target in verb.targets)
+        return FOREVER_MS if last_ms >= FOREVER_MS else max(now_ms, last_ms) + self._retention.counters_ms
 
     def transfer(self, verb: Transfer, *, now_ms: int) -> Answer:
         call = EngineCall(self._tables, self._retention, now_ms=now_ms, trace=verb.trace)

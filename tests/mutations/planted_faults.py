@@ -362,7 +362,7 @@ FAULTS = (
     Fault(
         "an adjustment books money on every counter",
         "core/transitions.py",
-        "[(target, verb.amount[target.place]) for target in verb.targets]",
+        "[(target, verb.amount[target.place] - before[target.place]) for target in verb.targets]",
         "[(target, verb.amount.usd) for target in verb.targets]",
     ),
     Fault(
@@ -386,8 +386,26 @@ FAULTS = (
     Fault(
         "an adjust is booked twice",
         "stores/lua/_adjustments.lua",
-        "  call('SET', key, text, 'PX', REMEMBER_MS)\n",
+        "  if lasts_ms then call('SET', key, text, 'PX', lasts_ms) else call('SET', key, text) end\n",
         "",
+    ),
+    Fault(
+        "an older amount of an adjustment replaces a later one",
+        "core/transitions.py",
+        "if known.as_of >= verb.as_of:",
+        "if known.as_of == verb.as_of:",
+    ),
+    Fault(
+        "an older amount of an adjustment replaces a later one in Lua",
+        "stores/lua/adjust.lua",
+        "if tonumber(known_as_of) >= tonumber(as_of)",
+        "if known_as_of == as_of",
+    ),
+    Fault(
+        "an adjustment that more may be added to is forgotten with the others",
+        "stores/lua/_adjustments.lua",
+        "if as_of ~= '0' then lasts_ms = adjustment_lasts_ms(targets) end",
+        "if false then lasts_ms = adjustment_lasts_ms(targets) end",
     ),
     Fault(
         "adjustments are not told apart",
@@ -1436,7 +1454,7 @@ FAULTS = (
     Fault(
         "an adjustment of the previous format is booked again",
         "stores/lua/_adjustments.lua",
-        "return targets, amount, ''",
+        "return targets, amount, '', '0'",
         "return nil",
     ),
     Fault(

@@ -23,7 +23,7 @@ create table reservations
     (id primary key, state, targets, asked, held, charge, actual, created_ms, deadline_ms, trace, forget_ms);
 create index due on reservations (deadline_ms, id) where state = 'pending';
 create table holds (counter, id, primary key (counter, id)) without rowid;
-create table adjustments (id primary key, targets, amount, n_sources, forget_ms);
+create table adjustments (id primary key, targets, amount, n_sources, as_of, forget_ms);
 create table counters
     (account, period, window, unit, spent, reserved, adjusted, repaired_at_seq, keep_until_ms,
      primary key (account, period, window, unit));
@@ -80,14 +80,14 @@ class SqliteTables:
         return _PENDING if on is None else _PENDING_ON
 
     def adjustment(self, id_: str) -> Adjustment | None:
-        which = "select targets, amount, n_sources from adjustments where id = ?"
+        which = "select targets, amount, n_sources, as_of from adjustments where id = ?"
         found = self._rows.execute(which, (id_,)).fetchone()
-        return Adjustment(id_, unpack_targets(found[0]), _amounts(found[1]), found[2]) if found else None
+        return Adjustment(id_, unpack_targets(found[0]), _amounts(found[1]), *found[2:]) if found else None
 
     def put_adjustment(self, adjustment: Adjustment, *, forget_ms: int) -> None:
-        id_, targets, amount, n_sources = adjustment.id, adjustment.targets, adjustment.amount, adjustment.n_sources
-        row = (id_, pack_targets(targets), _packed(amount), n_sources, forget_ms)
-        self._rows.execute("insert into adjustments values (?, ?, ?, ?, ?)", row)
+        id_, targets, amount = adjustment.id, adjustment.targets, adjustment.amount
+        row = (id_, pack_targets(targets), _packed(amount), adjustment.n_sources, adjustment.as_of, forget_ms)
+        self._rows.execute("insert or replace into adjustments values (?, ?, ?, ?, ?, ?)", row)
 
     def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
         which = ", ".join(["(?, ?, ?, ?)"] * len(of))

@@ -71,8 +71,8 @@ def finalize(id_: str, actual: str, *targets: Target, age_ms: int = 0) -> Finali
     return Finalize(id_, targets or (KEY,), amounts(actual), age_ms=age_ms)
 
 
-def adjust(id_: str, amount: str, *targets: Target, any_window: bool = False) -> Adjust:
-    return Adjust(id_, targets or (KEY,), amounts(amount), any_window=any_window, reason="test")
+def adjust(id_: str, amount: str, *targets: Target, any_window: bool = False, as_of: int = 0) -> Adjust:
+    return Adjust(id_, targets or (KEY,), amounts(amount), any_window=any_window, reason="test", as_of=as_of)
 
 
 def transfer(id_: str, amount: str, source: Target, destination: Target, *, any_window: bool = False) -> Transfer:

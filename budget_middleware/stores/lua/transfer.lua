@@ -36,7 +36,7 @@ function verbs.transfer(id, sources_packed, destinations_packed, amount, any_win
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   if changes[1] then append(record_of(id, STATUS_TRANSFERRED, changes, '', tail), #changes, true) end
   ensure_generation()
-  put_adjustment(key, packed, amount, whole(#sources))
+  put_adjustment(key, packed, amount, whole(#sources), '0')
   book_by_hand(changes)
   return answer(STATUS_TRANSFERRED, nil, targets)
 end

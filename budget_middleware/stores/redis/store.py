@@ -87,6 +87,7 @@ class RedisStore(RedisLimits):
             pack_amounts(verb.amount),
             "1" if verb.any_window else "0",
             pack_tail(verb.reason, verb.bill),
+            str(verb.as_of),
         )
         return answer_of(reply, verb.id)
 
