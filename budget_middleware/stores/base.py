@@ -169,8 +169,8 @@ class Store(Protocol):
         """Log refusals; the last ``refusals_max`` are kept, and as long as a counter is after its last change."""
         ...
 
-    async def refusals(self) -> Sequence[LoggedRefusal]:
-        """The refusals that are logged, the oldest first."""
+    async def refusals(self, *, since_ms: int = 0) -> Sequence[LoggedRefusal]:
+        """The refusals that are logged, the oldest first: all that were decided since then, and perhaps some before."""
         ...
 
     async def add_shadow_sums(self, day: str, sums: Mapping[ShadowLimit, ShadowSum]) -> None:

@@ -129,10 +129,10 @@ class MemoryStore(TableStore, LimitChanges):
         with self._transaction:
             self._refusals.extend(refusals)
 
-    async def refusals(self) -> Sequence[LoggedRefusal]:
+    async def refusals(self, *, since_ms: int = 0) -> Sequence[LoggedRefusal]:
         with self._transaction:
-            since_ms = self._clock_ms() - self._retention.counters_ms
-            kept = [refusal for refusal in self._refusals if refusal.time_ms > since_ms]
+            since_ms = max(since_ms, self._clock_ms() - self._retention.counters_ms + 1)
+            kept = [refusal for refusal in self._refusals if refusal.time_ms >= since_ms]
             return sorted(kept, key=lambda refusal: refusal.time_ms)
 
     async def add_shadow_sums(self, day: str, sums: Mapping[ShadowLimit, ShadowSum]) -> None:

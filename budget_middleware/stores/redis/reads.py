@@ -277,11 +277,12 @@ class RedisReads(RedisLink):
                     pipe.xadd(key, pack_refusal(refusal), maxlen=self._refusals_max, approximate=False)
                 await pipe.pexpire(key, self._counters_ms).execute()
 
-    async def refusals(self) -> Sequence[LoggedRefusal]:
-        since_ms = (await self.head()).now_ms - self._counters_ms
+    async def refusals(self, *, since_ms: int = 0) -> Sequence[LoggedRefusal]:
+        kept_ms = (await self.head()).now_ms - self._counters_ms
         with outages_named():
-            records = await self._client().xrange(f"{self._prefix}{keys.REFUSALS}")
-        kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > since_ms]
+            # A record is named by when it was logged, which is after it was decided.
+            records = await self._client().xrange(f"{self._prefix}{keys.REFUSALS}", min=str(since_ms or "-"))
+        kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > kept_ms]
         return sorted(kept, key=lambda refusal: refusal.time_ms)
 
     async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:

@@ -1,0 +1,89 @@
+"""A history's database, SQLite or Postgres behind the same few calls. They block: call them from a thread."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+from budget_middleware.databases import sqlite
+from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.databases.urls import SqliteUrl, parse_url
+from budget_middleware.history.schema import COMPONENT, STEPS
+
+Row = tuple[Any, ...]
+
+BUSY_S = 5.0
+"""How long a statement waits for another process that writes to the same file."""
+
+
+class HistoryDatabase(Protocol):
+    """Statements have ``?`` for their values, in both databases. Everything may raise DatabaseFault."""
+
+    def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]: ...
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """As `fetch`, for more rows than there should be in memory."""
+        ...
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """How many rows it changed."""
+        ...
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing of the block."""
+        ...
+
+    def clock_ms(self) -> int:
+        """The clock of the database, which is the same for all who write to it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SqliteHistory:
+    """A history in a file."""
+
+    def __init__(self, url: SqliteUrl, *, for_reading: bool) -> None:
+        self._path = url.path
+        self._connection = sqlite.connect(url, busy_s=BUSY_S)
+        sqlite.migrate(self._connection, COMPONENT, STEPS, path=url.path)
+        if for_reading:
+            self._connection.execute("pragma query_only = on")
+
+    def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        with sqlite.faults_named(self._path):
+            return self._connection.execute(sql, values).fetchall()
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        with sqlite.faults_named(self._path):
+            yield from self._connection.execute(sql, values)
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        with sqlite.faults_named(self._path):
+            return self._connection.execute(sql, values).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        with sqlite.faults_named(self._path):
+            self._connection.executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with sqlite.faults_named(self._path), sqlite.transaction(self._connection):
+            yield
+
+    def clock_ms(self) -> int:
+        return time.time_ns() // 1_000_000  # All who write to a file are on its machine.
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def open_database(url: str, *, for_reading: bool = False) -> HistoryDatabase:
+    """Connect, and lead the tables to this version. ValueError for a URL that names no database; DatabaseFault."""
+    parsed = parse_url(url)
+    if isinstance(parsed, SqliteUrl):
+        if for_reading and not parsed.path.exists():
+            raise DatabaseFault(f"there is no history in {parsed.path}", "gateways with BUDGET_HISTORY_URL write one")
+        return SqliteHistory(parsed, for_reading=for_reading)
+    raise ValueError("accepted: sqlite:///PATH")
