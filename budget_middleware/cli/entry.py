@@ -21,6 +21,7 @@ from budget_middleware.cli import (
     price_checking,
     pricing,
     reading,
+    reporting,
     shadowing,
 )
 from budget_middleware.cli.output import PROGRAM, print_error
@@ -89,6 +90,7 @@ def _parser() -> Parser:
     limiting.add_to(commands)
     changing.add_to(commands)
     shadowing.add_to(commands)
+    reporting.add_to(commands)
     estimating.add_to(commands)
     pricing.add_to(commands)
     price_checking.add_to(commands)

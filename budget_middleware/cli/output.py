@@ -18,6 +18,8 @@ _UNITS = tuple(Unit)
 _FIGURES = frozenset({"limit", "spent", "reserved", "available", "soft_limit", "shadow_limit"})
 _BARS = "▁▂▃▄▅▆▇█"
 _PLAIN_BARS = "12345678"
+_EIGHTHS = "▏▎▍▌▋▊▉█"
+_BAR_WIDTH = 12
 
 
 def print_line(line: str) -> None:
@@ -132,9 +134,23 @@ class Table:
 
 def bars(counts: Sequence[int]) -> str:
     """A small bar for each count, as high as it is beside the largest; a dot for 0. Digits where letters are ASCII."""
-    encoding, largest = sys.stdout.encoding or "ascii", max(counts, default=0)
-    letters = _BARS if encoding.lower().startswith("utf") else _PLAIN_BARS
+    largest = max(counts, default=0)
+    letters = _BARS if _has_blocks() else _PLAIN_BARS
     return "".join(letters[ceil_div(len(letters) * count, largest) - 1] if count else "." for count in counts)
+
+
+def bar(part: int, whole: int) -> str:
+    """A bar along the line, as long as a part is beside the whole; none for 0."""
+    if not part:
+        return ""
+    if not _has_blocks():
+        return "#" * ceil_div(_BAR_WIDTH * part, whole)
+    full, rest = divmod(ceil_div(_BAR_WIDTH * len(_EIGHTHS) * part, whole), len(_EIGHTHS))
+    return _EIGHTHS[-1] * full + (_EIGHTHS[rest - 1] if rest else "")
+
+
+def _has_blocks() -> bool:
+    return (sys.stdout.encoding or "ascii").lower().startswith("utf")
 
 
 def _is_figure(text: str) -> bool:

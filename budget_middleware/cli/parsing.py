@@ -18,6 +18,7 @@ from budget_middleware.core.accounts import (
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Unit
 from budget_middleware.operations.reasons import reason_by
+from budget_middleware.operations.reports import parse_by, parse_per
 from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
 
 Run = Callable[[argparse.Namespace], int]
@@ -188,6 +189,9 @@ percent = _checked(_percent)
 """A whole percentage, with or without its sign."""
 days = _checked(_days)
 """A number of days, with or without a ``d`` behind it."""
+dimensions = _checked(parse_by)
+"""What a report is by."""
+report_period = _checked(parse_per)
 positive = _checked(_count_from(1))
 tokens = _checked(_count_from(0))
 reason = _checked(_reason)

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.bookings import steps_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import LinkedEntryRow, linked_entry_row
 from budget_middleware.stores.base import Store
@@ -56,6 +57,20 @@ def _is_cancelled() -> bool:
 
 def _rows(entries: Sequence[Entry], trace_url: str | None) -> tuple[LinkedEntryRow, ...]:
     return tuple(linked_entry_row(entry, trace_url) for entry in entries)
+
+
+async def journal_steps(store: Store, *, after_seq: int = 0) -> AsyncGenerator[list[Entry], None]:
+    """The entries of each verb, the oldest first, from those after a seq up to the last one now."""
+    until_seq = (await store.head()).seq
+    step: list[Entry] = []
+    while after_seq < until_seq and (page := await store.journal(after_seq=after_seq, count=PAGE)):
+        # A page may end within what one verb wrote.
+        *whole, step = steps_of([*step, *page])
+        for each in whole:
+            yield each
+        after_seq = page[-1].seq
+    if step:
+        yield step
 
 
 async def entries_where(store: Store, is_wanted: Callable[[Entry], bool]) -> list[Entry]:
