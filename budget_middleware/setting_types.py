@@ -111,14 +111,15 @@ class RouteRule:
 
 def redact_url(url: str) -> str:
     """Return `url` without what may be a password: user part, secret query values, a port of letters."""
-    url = re.sub(r"^([a-z]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
+    url = re.sub(r"^([a-z+]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
     url = re.sub(r"(?i)([?&][^=&]*(?:pass|user|secret|token)[^=&]*=)[^&]*", r"\1***", url)
-    return re.sub(r"(//[^/?\[\]]*):(?!\d*(?:[/?]|$)).*", r"\1:***", url, flags=re.DOTALL)
+    return re.sub(r"(//[^/?\[\]]*):(?!\d*(?:[/?,]|$)).*", r"\1:***", url, flags=re.DOTALL)
 
 
 def _store_url(value: str) -> str:
     try:
-        fits = _is_local(value) or _is_server(urlsplit(value))
+        # What follows `redis+cluster://` is for the store to read.
+        fits = _is_local(value) or re.match(r"rediss?\+[a-z]+://.", value) or _is_server(urlsplit(value))
     except ValueError:
         raise ValueError from None  # The parser's own words quote the port, which may be a password's tail.
     if not fits or re.search(r"[\s#]", value):

@@ -76,7 +76,8 @@ class Settings(BaseModel):
     store_url: StoreUrl = _setting(
         "memory://",
         "Where counters and reservations live; memory:// is one process's own.",
-        "memory://, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH",
+        "memory://, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
+        " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH",
         repr=False,
     )
     namespace: str = _setting(

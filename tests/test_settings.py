@@ -100,7 +100,10 @@ GOOD = [
     ("admin_path", "/ops/budget", "/ops/budget"),
 ]
 
-URLS = "memory://, redis://HOST:PORT/DB, rediss://HOST:PORT/DB, unix:///PATH"
+URLS = (
+    "memory://, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
+    " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH"
+)
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
 TRACE_URL = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 ROUTES = (

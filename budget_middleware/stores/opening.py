@@ -8,7 +8,8 @@ MEMORY_URL = "memory://"
 
 
 def open_store(url: str, *, namespace: str, timeout_s: float, retention: Retention) -> Store:
-    """A store for ``memory://``, ``redis://``, ``rediss://`` or ``unix://``; connects at the first call.
+    """A store for ``memory://``, ``unix://``, ``redis://``, ``redis+sentinel://`` or ``redis+cluster://``, these three
+    also with TLS (``rediss``); connects at the first call.
 
     ValueError, in one line, for a URL that no connection can be made with.
     """

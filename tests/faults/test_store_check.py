@@ -77,7 +77,7 @@ async def _as_user(url: str, *rights: str, keys: str = "~*") -> str:
 
 WRONG = [
     (a_replica, "a read-only replica", "point BUDGET_STORE_URL at the primary"),
-    (a_cluster_node, "a cluster node", "not in cluster mode"),
+    (a_cluster_node, "the cluster does not serve the keys", "see CLUSTER INFO"),
     (a_full_server, "no memory left", "raise maxmemory"),
     (a_user_without_scripts, "lacks rights", "ACL SETUSER"),
     (a_user_without_sorted_sets, "lacks rights", "ACL SETUSER"),

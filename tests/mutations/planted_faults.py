@@ -1635,7 +1635,7 @@ FAULTS = (
     Fault(
         "a script that the server forgot is an outage",
         "stores/redis/link.py",
-        "(_is_unknown_script(reply) or refuses_function(reply))",
+        "(is_unknown_script(reply) or refuses_function(reply))",
         "refuses_function(reply)",
     ),
     Fault(

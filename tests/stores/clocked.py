@@ -1,6 +1,7 @@
 """Redis stores whose clock a test can move. They live here because nothing in production may reach them."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import fakeredis
@@ -8,7 +9,7 @@ from redis.exceptions import NoScriptError
 
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.batch import Batch
-from budget_middleware.stores.redis.link import outages_named
+from budget_middleware.stores.redis.client_errors import outages_named
 from budget_middleware.stores.redis.scripts import Script
 from budget_middleware.stores.retention import Retention
 
@@ -54,6 +55,14 @@ class FakeRedisStore(ClockedRedisStore):
 
     def _client(self) -> Any:
         return fakeredis.FakeAsyncRedis(server=self._fake, decode_responses=True)
+
+    def _clients_of_primaries(self) -> Sequence[Any]:
+        return [self._client()]
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Any]:
+        with outages_named():
+            yield self._client()
 
     async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Any:
         return await evaluate_by_client(self._client(), script, words)

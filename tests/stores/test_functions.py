@@ -39,7 +39,7 @@ async def way_of(store: RedisStore) -> str:
     # Whatever was offered has been answered by then.
     while under_way := store._gathered.current().under_way:
         await asyncio.wait(under_way)
-    wire = await store._server.wire()
+    wire = await store._place.wire()
     return wire.commands[store._request_script.digest][0]
 
 

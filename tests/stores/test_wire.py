@@ -254,16 +254,16 @@ async def test_a_delivery_that_is_cancelled_is_told_to_who_waits(tmp_path: Path)
 
 async def test_the_next_call_makes_another_wire(server_url: str, namespace: str):
     store = RedisStore(server_url, namespace=namespace, timeout_s=10)
-    first = await store._server.wire()
+    first = await store._place.wire()
     first.break_off("the test cuts it")
     assert (await store.head()).generation
-    assert await store._server.wire() is not first
+    assert await store._place.wire() is not first
     await store.aclose()
 
 
 async def test_all_who_come_meanwhile_share_one_wire(server_url: str, namespace: str):
     store = RedisStore(server_url, namespace=namespace, timeout_s=10)
-    wires = await asyncio.gather(*(store._server.wire() for _ in range(20)))
+    wires = await asyncio.gather(*(store._place.wire() for _ in range(20)))
     assert len(set(map(id, wires))) == 1
     await store.aclose()
 
@@ -307,8 +307,7 @@ def test_on_the_event_loop_that_servers_use(server_url: str, namespace: str):
 async def test_a_damaged_ledger_is_refused_and_its_neighbours_are_not(server_url: str, namespace: str):
     store = RedisStore(server_url, namespace=namespace, timeout_s=10)
     await store._client().set(f"{store._prefix}meta", "not ours")
-    other = RedisStore(server_url, namespace=f"{namespace}-other", timeout_s=10)
-    other._server = store._server
+    other = RedisStore(store._place.topology, namespace=f"{namespace}-other", timeout_s=10)
     refused, answered = await asyncio.gather(store.head(), other.head(), return_exceptions=True)
     assert isinstance(refused, StoreRefused)
     assert not isinstance(answered, BaseException)

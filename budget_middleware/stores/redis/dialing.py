@@ -35,15 +35,19 @@ def check_url(url: str) -> None:
         raise ValueError(f"not accepted by the Redis client: {' '.join(str(error).split())}") from None
 
 
-async def dial(url: str, *, time_limit: SharedTimeout, silence: Silence | None = None) -> Wire:
+async def dial(
+    url: str, *, time_limit: SharedTimeout, silence: Silence | None = None, must_be_primary: bool = True
+) -> Wire:
     """A wire to the server at a URL as redis-py reads it; raises as `bring_up`."""
     silence = silence or Silence()
     wire = Wire(timeout_s=time_limit.timeout_s, silence=silence)
-    await bring_up(wire, url, time_limit=time_limit, silence=silence)
+    await bring_up(wire, url, time_limit=time_limit, silence=silence, must_be_primary=must_be_primary)
     return wire
 
 
-async def bring_up(wire: Wire, url: str, *, time_limit: SharedTimeout, silence: Silence) -> None:
+async def bring_up(
+    wire: Wire, url: str, *, time_limit: SharedTimeout, silence: Silence, must_be_primary: bool = True
+) -> None:
     """Connect a wire and log in. WrongServer where that is no server to work with, StoreUnavailable where there is
     none: not connected within the time-out, or silent for as long after that.
     """
@@ -52,6 +56,8 @@ async def bring_up(wire: Wire, url: str, *, time_limit: SharedTimeout, silence: 
         await _connect(wire, options, time_limit, silence)
         # What is asked here is bounded by the wire: from when it is sent.
         await _log_in(wire, options)
+        if must_be_primary:
+            await _require_primary(wire)
     except WrongServer:
         wire.break_off("it is the wrong server")
         raise
@@ -100,8 +106,10 @@ async def _log_in(wire: Wire, options: Mapping[str, Any]) -> None:
         _require(await wire.call("AUTH", *([username] if username else []), password))
     if database := options.get("db"):
         _require(await wire.call("SELECT", str(database)))
-    role = await wire.call("ROLE")
-    if fault := fault_of_role(role):
+
+
+async def _require_primary(wire: Wire) -> None:
+    if fault := fault_of_role(await wire.call("ROLE")):
         raise wrong_server("ROLE", fault)
 
 

@@ -22,7 +22,7 @@ from budget_middleware.stores.limit_fields import (
     unpack_limits,
 )
 from budget_middleware.stores.redis import keys
-from budget_middleware.stores.redis.link import outages_named
+from budget_middleware.stores.redis.client_errors import outages_named
 from budget_middleware.stores.redis.reads import RedisReads
 from budget_middleware.stores.redis.replies import answer_of
 from budget_middleware.stores.runtime_limits import (
@@ -77,10 +77,8 @@ class RedisLimits(RedisReads, LimitChanges):
         while cursor != 0:
             if cursor is not None:
                 await asyncio.sleep(_INDEX_PAUSE_S)
-            with outages_named():
-                cursor, fields = await self._client().hscan(
-                    f"{self._prefix}{keys.LIMITS}", cursor or 0, count=_INDEXED_AT_ONCE
-                )
+            async with self._reading() as client:
+                cursor, fields = await client.hscan(f"{self._prefix}{keys.LIMITS}", cursor or 0, count=_INDEXED_AT_ONCE)
             shapes |= {shape_of(field.partition("|")[0]) for field in fields if " " not in field}
         reply: Any = await self._call("index_limits", "", str(seen_version), " ".join(sorted(shapes)))
         return bool(reply == ["1"])

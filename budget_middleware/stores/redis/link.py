@@ -7,6 +7,7 @@ go down one path, replies come up one path, and only this module decides what a 
                         │         └ _deliver (a task): no wire yet, or the server lacks the script
     reply <── share <── _take_reply <──────────────────── Wire
                           ├ no such script or function: nothing was applied; delivered again with the script's text
+                          ├ the ledger is at another node: nothing was applied; delivered again, there
                           ├ an error: StoreRefused for all; the link leaves a server that cannot do the work
                           └ not the reply to this call: the connection cannot be trusted, and is closed
 
@@ -19,33 +20,30 @@ StoreUnavailable, and the ledger repeats its verbs by their ids.
 """
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import hiredis
-from redis import exceptions
 
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis.batch import Batch, VerbReply
+from budget_middleware.stores.redis.client_errors import ELSEWHERE, outages_named
 from budget_middleware.stores.redis.functions import Libraries, libraries, offer, refuses_function
 from budget_middleware.stores.redis.keys import META, key_prefix
+from budget_middleware.stores.redis.place import Place
+from budget_middleware.stores.redis.script_calls import ScriptCalls, is_unknown_script
 from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lua_text, script_of
-from budget_middleware.stores.redis.server import Server
+from budget_middleware.stores.redis.topology import Topology
 from budget_middleware.stores.redis.wire import Reply, Wire
-from budget_middleware.stores.redis.wrong_server import fault_in, fault_of, wrong_server
+from budget_middleware.stores.redis.wrong_server import fault_in, wrong_server
 from budget_middleware.stores.retention import Retention
 
 TOGETHER_MAX = 16
 """So many verbs go without waiting for more: the server works on them while the rest of the tick goes on, and no other
 client waits for longer than these take."""
-
-# The server answered, and applied nothing; or what it stores does not parse.
-_REFUSALS = (exceptions.ResponseError, exceptions.DataError, ValueError, KeyError)
-# No answer, so nobody knows; OSError because redis-py lets some of the socket's own errors through.
-_OUTAGES = (exceptions.RedisError, OSError)
 
 
 class _Gathered:
@@ -61,7 +59,7 @@ class _Gathered:
 class RedisLink:
     """The keys of the ledger ``namespace`` in a Redis or Valkey server (6.2 or later) at ``url``.
 
-    ``timeout_s`` bounds connecting and every reply.
+    ``timeout_s`` bounds connecting and every reply. Ledgers that share a topology share its connections.
     """
 
     # A verb waits for a future, and for nothing else.
@@ -72,24 +70,25 @@ class RedisLink:
 
     def __init__(
         self,
-        url: str,
+        url: str | Topology,
         *,
         namespace: str = "budget",
         timeout_s: float = 0.5,
         retention: Retention | None = None,
     ) -> None:
-        self._server = Server(url, timeout_s=timeout_s)
+        topology = url if isinstance(url, Topology) else Topology(url, timeout_s=timeout_s)
         self._timeout_s = timeout_s
         self._prefix = key_prefix(namespace)
         self._meta = f"{self._prefix}{META}"
+        self._place = Place(topology, self._meta)
+        self._script_calls = ScriptCalls(self._place, on_text=self._offer_function)
         kept = retention or Retention()
         self._counters_ms = kept.counters_ms
         self._refusals_max = kept.refusals_max
         self._remember_expired_ms = str(kept.remember_expired_ms)
         self._limit_changes_max = str(kept.limit_changes_max)
         self._constants = (
-            "1",
-            self._meta,
+            *self._place.keys_of(self._meta),
             self._prefix,
             str(kept.remember_ms),
             str(kept.remember_released_ms),
@@ -103,17 +102,34 @@ class RedisLink:
 
     async def aclose(self) -> None:
         """Close this event loop's connections."""
-        await self._server.aclose()
+        await self._place.aclose()
 
     def is_silent(self) -> bool:
-        return self._server.is_silent
+        return self._place.is_silent
 
     async def libraries(self) -> Libraries:
         """Which libraries of functions of ours the server has."""
-        return await libraries(self._client(), self._request_script)
+        async with self._reading() as client:
+            return await libraries(client, self._request_script)
 
     def _client(self) -> Any:
-        return self._server.client()
+        return self._place.client()
+
+    def _clients_of_primaries(self) -> Sequence[Any]:
+        """Of a cluster all are found in passing whenever the ledger's own is looked up."""
+        return [server.client() for server in self._place.topology.primaries]
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Any]:
+        """The client of the server that has the ledger, for a read."""
+        # Who follows the journal for days must follow a failover too, and a client would not.
+        self._place.ask_role(await self._place.wire())
+        with outages_named():
+            try:
+                yield self._client()
+            except ELSEWHERE as error:
+                self._place.leave(str(error))
+                raise
 
     def _ask(self, *verb: str) -> Awaitable[VerbReply]:
         """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
@@ -127,7 +143,7 @@ class RedisLink:
         batch = Batch(self._take_reply)
         reply = batch.add(verb)
         gathered.batch = batch
-        wire = self._server.ready_wire if gathered.was_alone else None
+        wire = self._place.ready_wire if gathered.was_alone else None
         if wire is not None and wire.is_idle:
             self._send(gathered, wire)
         else:
@@ -139,26 +155,29 @@ class RedisLink:
         if batch is None:
             return
         gathered.was_alone = len(batch.waiting) == 1
-        script, wire = self._request_script, wire or self._server.ready_wire
+        script, wire = self._request_script, wire or self._place.ready_wire
         command = None if wire is None else wire.commands.get(script.digest)
         if wire is not None and command is not None:
             wire.send(batch, *command, *self._words(batch))
-            self._server.ask_role(wire)
+            self._place.ask_role(wire)
         else:
             self._deliver_in_task(batch)
 
     def _take_reply(self, batch: Batch, reply: Reply) -> None:
         if batch.is_answered_by(reply):
             batch.share(reply, refusal=self._refusal_of)
-        elif batch.is_repeatable and (_is_unknown_script(reply) or refuses_function(reply)):
+        elif batch.is_repeatable and (is_unknown_script(reply) or refuses_function(reply)):
             batch.is_repeatable = False
             self._forget_function()
+            self._deliver_in_task(batch)
+        elif self._place.is_elsewhere(reply):
+            self._place.redirect(reply)
             self._deliver_in_task(batch)
         elif isinstance(reply, hiredis.ReplyError):
             batch.set_exception(self._refusal_of(str(reply)))
         elif isinstance(reply, list):
             stray = "a reply came that belongs to another call"
-            self._server.hang_up(stray)
+            self._place.hang_up(stray)
             batch.set_exception(StoreUnavailable(stray))
         else:
             batch.set_exception(StoreUnavailable(str(reply)))
@@ -177,7 +196,7 @@ class RedisLink:
 
     def _forget_function(self) -> None:
         """Of several batches that were refused the first sends the script whole, and the function is offered again."""
-        wire, script = self._server.ready_wire, self._request_script
+        wire, script = self._place.ready_wire, self._request_script
         if wire is not None and wire.commands.get(script.digest) == ("FCALL", script.function):
             del wire.commands[script.digest]
 
@@ -187,7 +206,7 @@ class RedisLink:
         if fault is None:
             return StoreRefused(text)
         if fault.is_elsewhere:
-            self._server.leave(fault.cause)
+            self._place.leave(fault.cause)
         return wrong_server(text, fault)
 
     async def _deliver(self, batch: Batch) -> None:
@@ -208,39 +227,15 @@ class RedisLink:
 
     async def _evaluate(self, script: Script, words: tuple[str, ...]) -> Reply:
         """The reply to a script; an error of the server is a reply."""
-        wire = await self._server.wire()
-        if script.digest in wire.commands:
-            reply = await wire.call("EVALSHA", script.digest, *words)
-            if not _is_unknown_script(reply):
-                return reply
-        # Later calls on this wire find the script known.
-        wire.commands[script.digest] = "EVALSHA", script.digest
-        reply_to_text = wire.call("EVAL", script.text, *words)
+        return await self._script_calls.reply_to(script, words)
+
+    def _offer_function(self, wire: Wire, script: Script) -> None:
         if script is self._request_script:
             no_verbs = Batch(self._take_reply)
             self._start(offer(wire, script, no_verbs=self._words(no_verbs), answer=[no_verbs.token]))
-        return await reply_to_text
-
-
-def _is_unknown_script(reply: Reply) -> bool:
-    """Whether the server was asked by the digest of a script that it has not: its cache may have been flushed."""
-    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
 
 
 def _fail_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
     # By an event loop that closes, perhaps before the first step: the caller may try once more.
     if delivered.cancelled():
         batch.set_exception(StoreUnavailable("the event loop closes"))
-
-
-@contextmanager
-def outages_named() -> Iterator[None]:
-    """Turns what redis-py raises into the errors of the Store protocol."""
-    try:
-        yield
-    except (*_REFUSALS, *_OUTAGES) as error:
-        if fault := fault_of(error):
-            raise wrong_server(str(error), fault) from error
-        if isinstance(error, _REFUSALS):
-            raise StoreRefused(str(error)) from error
-        raise StoreUnavailable(f"{type(error).__name__}: {error}") from error

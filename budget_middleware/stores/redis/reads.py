@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.audit import Damage, Flaw
@@ -15,7 +16,7 @@ from budget_middleware.stores.limit_fields import unpack_limits
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.records import counter_named
 from budget_middleware.stores.redis import keys
-from budget_middleware.stores.redis.link import RedisLink, outages_named
+from budget_middleware.stores.redis.link import RedisLink
 from budget_middleware.stores.redis.replies import (
     Inspected,
     answer_of,
@@ -51,8 +52,8 @@ class RedisReads(RedisLink):
     # What operators read: off the path of requests, so it may scan.
 
     async def limits_page(self, cursor: int = 0) -> LimitsPage:
-        with outages_named():
-            following, fields = await self._client().hscan(f"{self._prefix}{keys.LIMITS}", cursor, count=LIMITS_PAGE)
+        async with self._reading() as client:
+            following, fields = await client.hscan(f"{self._prefix}{keys.LIMITS}", cursor, count=LIMITS_PAGE)
         return LimitsPage(int(following), *unpack_limits(fields))
 
     async def _limit_pages(self) -> AsyncIterator[LimitsPage]:
@@ -112,8 +113,8 @@ class RedisReads(RedisLink):
 
     async def _scanned(self, pattern: str) -> AsyncIterator[str]:
         """Keys of this ledger, without their prefix; a scan may return one twice."""
-        with outages_named():
-            async for key in self._client().scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_SCANNED_PAGE):
+        async with self._reading() as client:
+            async for key in client.scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_SCANNED_PAGE):
                 yield key.removeprefix(self._prefix)
 
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
@@ -146,8 +147,8 @@ class RedisReads(RedisLink):
         """The scores of the journal's records that cannot be read."""
         after = "-inf"
         while True:
-            with outages_named():
-                page = await self._client().zrangebyscore(key, after, "+inf", start=0, num=_PAGE, withscores=True)
+            async with self._reading() as client:
+                page = await client.zrangebyscore(key, after, "+inf", start=0, num=_PAGE, withscores=True)
             if not page:
                 return
             for record, score in page:
@@ -159,8 +160,8 @@ class RedisReads(RedisLink):
         """The ids of the refusals that cannot be read."""
         after = "-"
         while True:
-            with outages_named():
-                records = await self._client().xrange(key, after, "+", _PAGE)
+            async with self._reading() as client:
+                records = await client.xrange(key, after, "+", _PAGE)
             if not records:
                 return
             for id_, fields in records:
@@ -172,8 +173,8 @@ class RedisReads(RedisLink):
         now_ms = (await self.head()).now_ms
         ids: list[str] = []
         for index in (keys.HOLDS, keys.PREVIOUS_HOLDS):
-            with outages_named():
-                ids += await self._client().zrangebyscore(f"{self._prefix}{index}", f"({now_ms}", "+inf")
+            async with self._reading() as client:
+                ids += await client.zrangebyscore(f"{self._prefix}{index}", f"({now_ms}", "+inf")
         found = [hold for at in range(0, len(ids), _PAGE) for hold in await self._recalled(ids[at : at + _PAGE])]
         # Some may have ended since their ids were read, and what cannot be booked is due and still there.
         held = [hold for hold in found if hold.state is State.PENDING and not hold.is_due(now_ms)]
@@ -187,8 +188,8 @@ class RedisReads(RedisLink):
         return read_recalled(ids, await self._call("recall", "", *ids))
 
     async def reserved_by_kind(self) -> Mapping[tuple[Unit, str], int]:
-        with outages_named():
-            totals = await self._client().hgetall(f"{self._prefix}{keys.TOTALS}")
+        async with self._reading() as client:
+            totals = await client.hgetall(f"{self._prefix}{keys.TOTALS}")
         by_kind: dict[tuple[Unit, str], int] = {}
         # A total is of all reservations whose accounts have the same kinds; money needs no unit behind them.
         for field, reserved in totals.items():
@@ -225,11 +226,10 @@ class RedisReads(RedisLink):
 
     async def _records(self, command: str, first: str, last: str, count: int) -> tuple[list[str], int]:
         """The next records of the journal and of what was voided, together in order, and how far they reach."""
-        with outages_named():
-            async with self._client().pipeline(transaction=True) as pipe:
-                for name in _JOURNALS:
-                    getattr(pipe, command)(f"{self._prefix}{name}", first, last, start=0, num=count, withscores=True)
-                pages = await pipe.execute()
+        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
+            for name in _JOURNALS:
+                getattr(pipe, command)(f"{self._prefix}{name}", first, last, start=0, num=count, withscores=True)
+            pages = await pipe.execute()
         is_backwards = command == "zrevrangebyscore"
         found = sorted(((score, record) for page in pages for record, score in page), reverse=is_backwards)
         # One set may have more of those that the other has reached already: they are left for the next page.
@@ -240,15 +240,14 @@ class RedisReads(RedisLink):
 
     async def add_note(self, topic: Topic, text: str) -> None:
         now_ms = (await self.head()).now_ms
-        with outages_named():
-            async with self._client().pipeline(transaction=True) as pipe:
-                pipe.hset(f"{self._prefix}{keys.NOTES}", f"{topic}|{text}", str(now_ms))
-                await pipe.pexpire(f"{self._prefix}{keys.NOTES}", self._counters_ms).execute()
+        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
+            pipe.hset(f"{self._prefix}{keys.NOTES}", f"{topic}|{text}", str(now_ms))
+            await pipe.pexpire(f"{self._prefix}{keys.NOTES}", self._counters_ms).execute()
 
     async def notes(self) -> Sequence[Note]:
         since_ms = (await self.head()).now_ms - self._counters_ms
-        with outages_named():
-            fields = await self._client().hgetall(f"{self._prefix}{keys.NOTES}")
+        async with self._reading() as client:
+            fields = await client.hgetall(f"{self._prefix}{keys.NOTES}")
         kept: list[Note] = []
         for field, time_ms in fields.items():
             topic, _, text = field.partition("|")
@@ -259,43 +258,47 @@ class RedisReads(RedisLink):
 
     async def neighbours(self) -> Sequence[str]:
         found: set[str] = set()
-        cursor = 0
-        for _ in range(_SEARCHED_PAGES):
-            with outages_named():
-                cursor, metas = await self._client().scan(cursor, match=f"{{*}}:{keys.META}", count=_SEARCHED_PAGE)
-            found.update(metas)
-            if not cursor:
-                break
+        async with self._reading():
+            for client in self._clients_of_primaries():
+                found |= await _metas_at(client)
         found.discard(self._meta)
         return sorted(key.removeprefix("{").removesuffix(f"}}:{keys.META}") for key in found)
 
     async def log_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
         key = f"{self._prefix}{keys.REFUSALS}"
-        with outages_named():
-            async with self._client().pipeline(transaction=True) as pipe:
-                for refusal in refusals:
-                    pipe.xadd(key, pack_refusal(refusal), maxlen=self._refusals_max, approximate=False)
-                await pipe.pexpire(key, self._counters_ms).execute()
+        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
+            for refusal in refusals:
+                pipe.xadd(key, pack_refusal(refusal), maxlen=self._refusals_max, approximate=False)
+            await pipe.pexpire(key, self._counters_ms).execute()
 
     async def refusals(self, *, since_ms: int = 0) -> Sequence[LoggedRefusal]:
         kept_ms = (await self.head()).now_ms - self._counters_ms
-        with outages_named():
+        async with self._reading() as client:
             # A record is named by when it was logged, which is after it was decided.
-            records = await self._client().xrange(f"{self._prefix}{keys.REFUSALS}", min=str(since_ms or "-"))
+            records = await client.xrange(f"{self._prefix}{keys.REFUSALS}", min=str(since_ms or "-"))
         kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > kept_ms]
         return sorted(kept, key=lambda refusal: refusal.time_ms)
 
     async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
         now_ms = (await self.head()).now_ms
         days = days_between(max(since_day, day_of(now_ms - self._counters_ms)), day_of(now_ms))
-        with outages_named():
-            async with self._client().pipeline(transaction=False) as pipe:
-                for day in days:
-                    pipe.hgetall(f"{self._prefix}{keys.SHADOW}:{day}")
-                found = await pipe.execute()
+        async with self._reading() as client, client.pipeline(transaction=False) as pipe:
+            for day in days:
+                pipe.hgetall(f"{self._prefix}{keys.SHADOW}:{day}")
+            found = await pipe.execute()
         return [unpack_shadow_day(day, fields) for day, fields in zip(days, found, strict=True) if fields]
 
 
 def _escaped(pattern: str) -> str:
     """Glob characters of the key itself, taken literally; its ``*`` at the end stays one."""
     return "".join(f"\\{letter}" if letter in "[]?^\\" else letter for letter in pattern)
+
+
+async def _metas_at(client: Any) -> set[str]:
+    found, cursor = set[str](), 0
+    for _ in range(_SEARCHED_PAGES):
+        cursor, metas = await client.scan(cursor, match=f"{{*}}:{keys.META}", count=_SEARCHED_PAGE)
+        found.update(metas)
+        if not cursor:
+            break
+    return found

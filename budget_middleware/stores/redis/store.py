@@ -131,7 +131,7 @@ class RedisStore(RedisLimits):
 
     async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
         await listen_forever(
-            await self._server.subscribed_wire(),
+            await self._place.subscribed_wire(),
             f"{self._prefix}{CHANNEL}",
             on_freed,
             announce=partial(self._call, "listen", "", str(LISTENED_MS)),

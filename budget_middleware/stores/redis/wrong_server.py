@@ -18,10 +18,10 @@ class Fault:
     is_elsewhere: bool = True
 
 
-_REPLICA: Final = Fault("a read-only replica", "point BUDGET_STORE_URL at the primary, or at a name that follows it")
+_REPLICA: Final = Fault("a read-only replica", "point BUDGET_STORE_URL at the primary, or at its Sentinels")
 _CLUSTER: Final = Fault(
     "a cluster node that does not own the keys of BUDGET_NAMESPACE",
-    "use a server that is not in cluster mode: Redis Cluster is not supported yet",
+    "name the cluster: BUDGET_STORE_URL=redis+cluster://HOST:PORT",
 )
 _RIGHTS: Final = Fault(
     "the user of BUDGET_STORE_URL lacks rights",
@@ -40,8 +40,12 @@ _BY_CODE: Final = {
     "LOADING": Fault("the server still loads its data", "wait until it has"),
     "MOVED": _CLUSTER,
     "ASK": _CLUSTER,
+    "TRYAGAIN": Fault("the keys of BUDGET_NAMESPACE are being moved to another node", "wait until they are there"),
     "CROSSSLOT": _CLUSTER,
-    "CLUSTERDOWN": Fault("a cluster node without its slots", _CLUSTER.fix),
+    "CLUSTERDOWN": Fault(
+        "the cluster does not serve the keys of BUDGET_NAMESPACE",
+        "see CLUSTER INFO: a primary is lost, or slots are not assigned",
+    ),
     "NOPERM": _RIGHTS,
     "NOAUTH": _PASSWORD,
     "WRONGPASS": _PASSWORD,
@@ -65,6 +69,8 @@ _BY_CLASS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (exceptions.ReadOnlyError, "READONLY"),
     (exceptions.MasterDownError, "MASTERDOWN"),
     (exceptions.MovedError, "MOVED"),
+    (exceptions.AskError, "TRYAGAIN"),
+    (exceptions.TryAgainError, "TRYAGAIN"),
     (exceptions.ClusterDownError, "CLUSTERDOWN"),
     (exceptions.NoPermissionError, "NOPERM"),
     (exceptions.AuthenticationError, "NOAUTH"),
@@ -92,7 +98,7 @@ def fault_of_role(role: object) -> Fault | None:
         case ["slave", *_]:
             return _REPLICA
         case ["sentinel", *_]:
-            return Fault("a Sentinel", "point BUDGET_STORE_URL at the primary that it watches")
+            return Fault("a Sentinel", "name it as one: BUDGET_STORE_URL=redis+sentinel://HOST:PORT/SERVICE")
         case _:
             return None
 
