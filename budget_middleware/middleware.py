@@ -11,7 +11,7 @@ from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.apis.own import WrongDialectError, own_apis
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
-from budget_middleware.opening import ledger_of, payers_of
+from budget_middleware.opening import history_follower_of, ledger_of, payers_of
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
@@ -30,6 +30,8 @@ from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.notes import Topic
 
+# The next worker goes on where this one stops: what it cannot copy in time, the journal keeps.
+_HISTORY_STOP_S = 2.0
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("budget_middleware")
@@ -85,6 +87,7 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
+        self._history = history_follower_of(settings, ledger.store)
         self._router = Router(settings.routes, own_apis=self._own_apis)
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
@@ -218,8 +221,13 @@ class BudgetMiddleware:
         if self._settings.mode is not Mode.OFF:
             self.ledger.start()
             self._check_store()
+            if self._history:
+                self._history.start()
+                self.ledger.telemetry.metrics.observe_history(self._history.gauges)
 
     async def _drain(self) -> None:
+        if self._history:
+            await self._history.stop(timeout_s=min(_HISTORY_STOP_S, self._settings.drain_timeout_s))
         await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
 
 

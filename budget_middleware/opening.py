@@ -5,6 +5,9 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from budget_middleware.core.fingerprint import fingerprint
+from budget_middleware.history.connections import open_database
+from budget_middleware.history.following import HistoryFollower
+from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import CredentialSource
@@ -124,6 +127,25 @@ def store_of(settings: Settings, *, timeout_s: float) -> Store:
         )
     except ValueError as error:
         raise SettingsError(f"BUDGET_STORE_URL={redact_url(settings.store_url)!r}: {error}") from None
+
+
+def history_follower_of(settings: Settings, store: Store) -> HistoryFollower | None:
+    """What copies the journal of a store into the history that the settings name; None where they name none."""
+    if not settings.history_url or settings.mode is Mode.OFF:
+        return None
+    if settings.store_url == MEMORY_URL:
+        _log.warning("BUDGET_HISTORY_URL with memory://: the history has the entries of one process at a time")
+    return HistoryFollower(
+        store,
+        lambda: history_writer_of(settings),
+        journal_max=settings.journal_max,
+        days=settings.history_days,
+    )
+
+
+def history_writer_of(settings: Settings) -> HistoryWriter:
+    """Connects; DatabaseFault. It blocks."""
+    return HistoryWriter(open_database(settings.history_url), settings.namespace, timezone=settings.timezone)
 
 
 def payers_of(

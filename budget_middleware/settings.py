@@ -10,15 +10,16 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limit_grammar import masked_limits
 from budget_middleware.core.usage import TokensCounted
+from budget_middleware.databases.urls import checked_url
 from budget_middleware.setting_types import (
     ROUTES_ACCEPTED,
     TRACE_URL_ACCEPTED,
@@ -200,6 +201,13 @@ class Settings(BaseModel):
     )
     retention_days: int = _number("35", "How long a counter outlives its window and its last change.", "days", 1, 3650)
     journal_max: int = _number("100000", "How many journal entries are kept.", "entries", 1, 100_000_000)
+    history_url: Annotated[str, AfterValidator(checked_url)] = _setting(
+        "",
+        "Database to which each journal entry is copied, for reports and restore.",
+        "sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME",
+        repr=False,
+    )
+    history_days: int = _number("400", "How long the history keeps an entry.", "days", 1, 36500)
     on_abort: OnAbort = _setting(
         "partial",
         "What is booked when output had begun and client, app or task broke off.",
@@ -368,7 +376,11 @@ def _shown_limits(text: str) -> str:
 
 
 # Settings in whose value a secret may stand, and how they are shown.
-_SHOW: Mapping[str, Callable[[str], str]] = {"store_url": redact_url, "limits": _shown_limits}
+_SHOW: Mapping[str, Callable[[str], str]] = {
+    "history_url": redact_url,
+    "store_url": redact_url,
+    "limits": _shown_limits,
+}
 
 
 def _accepted(name: str) -> str:

@@ -16,7 +16,7 @@ from budget_middleware.core.statuses import Op
 from budget_middleware.prices import load_prices
 from budget_middleware.prices.units import SameAs
 from budget_middleware.settings import setting_docs
-from budget_middleware.telemetry import Gauges, Telemetry, names
+from budget_middleware.telemetry import Gauges, HistoryGauges, Telemetry, names
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text("utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))}
@@ -135,7 +135,9 @@ def test_metrics_are_those_of_the_code(monkeypatch):
         create_observable_gauge=maker("gauge"),
     )
     monkeypatch.setattr("opentelemetry.metrics.get_meter", lambda *_: meter)
-    Telemetry().metrics.observe(Gauges(reserved_by_kind=dict, oldest_s=float, spooled=int))
+    metrics = Telemetry().metrics
+    metrics.observe(Gauges(reserved_by_kind=dict, oldest_s=float, spooled=int))
+    metrics.observe_history(HistoryGauges(lag_entries=int, lag_s=float))
     assert {bare(name): (kind, bare(unit)) for name, kind, unit, *_ in rows(TRACING, "metric")} == made
 
 

@@ -52,6 +52,13 @@ def parse_url(url: str) -> SqliteUrl | PostgresUrl:
     raise ValueError(f"accepted: {ACCEPTED}")
 
 
+def checked_url(url: str) -> str:
+    """The same URL, or none; ValueError as `parse_url`."""
+    if url:
+        parse_url(url)
+    return url
+
+
 def parse_sqlite(url: str) -> SqliteUrl:
     """The file of a URL; a relative path is one below the working directory of the process. ValueError."""
     address, _, _ = url.partition("?")

@@ -10,12 +10,12 @@ entries, and whoever has the lease next goes on where the history ends.
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.history.falling_back import last_common_position
 from budget_middleware.history.limits import limits_as_of
+from budget_middleware.history.one_thread import OneThread
 from budget_middleware.history.position import FellBack, Position, next_batch
 from budget_middleware.history.progress import Progress
 from budget_middleware.history.reading import History
@@ -30,7 +30,6 @@ REFUSALS_EVERY_S = 5.0
 _REFUSALS_LATE_MS = 60_000
 """A refusal is written some time after it was decided."""
 
-_T = TypeVar("_T")
 _log = logging.getLogger("budget_middleware")
 
 
@@ -55,13 +54,23 @@ _ABSENT = object()
 class Copier:
     """Copies one ledger. ``store`` is any store with a journal, ``owner`` names this process in the lease."""
 
-    def __init__(self, store: Store, writer: HistoryWriter, *, owner: str = "", page: int = PAGE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writer: HistoryWriter,
+        *,
+        thread: OneThread | None = None,
+        owner: str = "",
+        page: int = PAGE,
+    ) -> None:
         self.lag = Lag()
+        self.has_lease = False
+        self._last_seen: Position | None = None
         self._store = store
         self._writer = writer
+        self._thread = thread or OneThread()
         self.owner = owner or secrets.token_hex(8)
         self._page = page
-        self._has_lease = False
         self._refusals_at_s = 0.0
 
     async def copy_next(self) -> Copied:
@@ -69,10 +78,10 @@ class Copier:
 
         Nothing is copied where another process is copying.
         """
-        if not await _in_thread(lambda: self._writer.take_lease(self.owner, lease_ms=LEASE_MS)):
-            self._has_lease = False
+        self.has_lease = await self._thread.run(lambda: self._writer.take_lease(self.owner, lease_ms=LEASE_MS))
+        if not self.has_lease:
+            self.lag, self._last_seen = Lag(), None
             return _NOTHING
-        self._has_lease = True
         try:
             return await self._copy_next()
         except Overtaken:
@@ -89,12 +98,12 @@ class Copier:
 
     async def give_up(self) -> None:
         """Let another process go on at once."""
-        if self._has_lease:
-            self._has_lease = False
-            await _in_thread(lambda: self._writer.give_up_lease(self.owner))
+        if self.has_lease:
+            self.has_lease = False
+            await self._thread.run(lambda: self._writer.give_up_lease(self.owner))
 
     async def _copy_next(self) -> Copied:
-        known = await _in_thread(self._writer.generations)
+        known = await self._thread.run(self._writer.generations)
         head = await self._store.head()
         progress = known[-1] if known else None
         if progress is None or progress.store_generation != head.generation:
@@ -122,7 +131,7 @@ class Copier:
         baseline = await self._store.proofs() if batch.missing else ()
         if batch.steps or head.seq != progress.head_seq:
             before = progress
-            progress = await _in_thread(lambda: self._writer.write(before, batch, head, baseline=baseline))
+            progress = await self._thread.run(lambda: self._writer.write(before, batch, head, baseline=baseline))
         progress = await self._copy_limits(progress, head)
         await self._copy_refusals()
         return self._after(progress, head, n_entries=sum(map(len, batch.steps)))
@@ -134,10 +143,15 @@ class Copier:
 
     def _after(self, progress: Progress, head: Answer, *, n_entries: int) -> Copied:
         position = progress.position
-        behind = head.seq - position.seq if n_entries else 0
-        since_ms = head.now_ms - position.time_ms if behind > 0 else 0
-        self.lag = Lag(max(0, behind), max(0, since_ms) / 1000)
-        return Copied(n_entries, is_behind=behind > 0)
+        # Where the last page was empty, the seqs up to the head are of what came to nothing.
+        self._last_seen = position if n_entries else position._replace(seq=max(position.seq, head.seq))
+        self.lag = _lag(self._last_seen, head)
+        return Copied(n_entries, is_behind=self.lag.entries > 0)
+
+    async def measure_lag(self) -> None:
+        """While the history is away: how far its last known position is behind the store by now."""
+        if self._last_seen is not None:
+            self.lag = _lag(self._last_seen, await self._store.head())
 
     async def _begin_generation(self, head: Answer, *, after: Progress | None) -> Progress:
         if after is not None:
@@ -146,12 +160,12 @@ class Copier:
                 " entry %d may be missing in the history; budget-middleware restore brings back what it has",
                 self._writer.ledger, head.generation, after.generation, after.position.seq,
             )  # fmt: skip
-        return await _in_thread(lambda: self._writer.begin_generation(head, after=after))
+        return await self._thread.run(lambda: self._writer.begin_generation(head, after=after))
 
     async def _begin_after_fall(self, progress: Progress, head: Answer, *, current: Progress) -> None:
         common = await last_common_position(
             self._store,
-            lambda after_seq, count: _in_thread(
+            lambda after_seq, count: self._thread.run(
                 lambda: History(self._writer.database).journal(
                     self._writer.ledger, progress.generation, after_seq=after_seq, count=count
                 )
@@ -159,7 +173,7 @@ class Copier:
             until_seq=progress.position.seq,
         )
         proofs = await self._store.proofs()
-        begun = await _in_thread(
+        begun = await self._thread.run(
             lambda: self._writer.begin_after_fall(head, common, after=progress, current=current, proofs=proofs)
         )
         _log.warning(
@@ -172,7 +186,7 @@ class Copier:
         if head.limits_version == progress.limits_version:
             return progress
         writer = self._writer
-        known = await _in_thread(lambda: limits_as_of(writer.database, writer.ledger, number=progress.number))
+        known = await self._thread.run(lambda: limits_as_of(writer.database, writer.ledger, number=progress.number))
         news = await self._store.limit_news((), since_version=progress.limits_version)
         if news.changed is None:
             runtime = await self._store.limits()
@@ -182,7 +196,7 @@ class Copier:
             version, values, keys = news.version, dict(news.limits), set(news.changed)
         changes = {key: values[key] for key in keys if key in values and known.get(key, _ABSENT) != values[key]}
         gone = [key for key in keys if key not in values and key in known]
-        return await _in_thread(
+        return await self._thread.run(
             lambda: writer.write_limits(progress, changes, gone, version=version, now_ms=head.now_ms)
         )
 
@@ -191,11 +205,12 @@ class Copier:
         if now_s < self._refusals_at_s:
             return
         self._refusals_at_s = now_s + REFUSALS_EVERY_S
-        last_ms = await _in_thread(self._writer.last_refusal_ms)
+        last_ms = await self._thread.run(self._writer.last_refusal_ms)
         refusals = await self._store.refusals(since_ms=max(0, last_ms - _REFUSALS_LATE_MS))
         if refusals:
-            await _in_thread(lambda: self._writer.write_refusals(refusals))
+            await self._thread.run(lambda: self._writer.write_refusals(refusals))
 
 
-async def _in_thread(work: Callable[[], _T]) -> _T:
-    return await asyncio.to_thread(work)
+def _lag(position: Position, head: Answer) -> Lag:
+    entries = max(0, head.seq - position.seq)
+    return Lag(entries, max(0, head.now_ms - position.time_ms) / 1000 if entries else 0.0)

@@ -2,7 +2,7 @@
 
 from budget_middleware.telemetry.callers import PARENT
 from budget_middleware.telemetry.counter_changes import EVENTS_MAX, PER_COUNTER
-from budget_middleware.telemetry.gauges import Gauges
+from budget_middleware.telemetry.gauges import Gauges, HistoryGauges
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import LazyAttributes
 from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan, has_tracer_provider
@@ -12,6 +12,7 @@ __all__ = [
     "NO_PROVIDER",
     "SILENT",
     "Gauges",
+    "HistoryGauges",
     "LazyAttributes",
     "ParentContext",
     "Telemetry",

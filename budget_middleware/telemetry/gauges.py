@@ -19,6 +19,14 @@ class Gauges:
     spooled: Callable[[], int]
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class HistoryGauges:
+    """How far a history is behind its store, as the process that copies sees it."""
+
+    lag_entries: Callable[[], int]
+    lag_s: Callable[[], float]
+
+
 # An instrument has one unit, so each unit of counters has its own.
 _RESERVED = {
     Unit.USD: ("budget.reserved", "{USD}"),
@@ -53,6 +61,38 @@ def observe(meter: Meter, gauges: Gauges) -> None:
         unit="{ending}",
         description="Endings that wait for the store.",
     )
+
+
+_histories: list[weakref.ref[HistoryGauges]] = []
+
+
+def observe_history(meter: Meter, gauges: HistoryGauges) -> None:
+    """Tell these gauges from now on, as long as the object lives."""
+    _histories[:] = [*(each for each in _histories if each() is not None), weakref.ref(gauges)]
+    meter.create_observable_gauge(
+        "budget.history.lag",
+        callbacks=[_lag_entries],
+        unit="{entry}",
+        description="Journal entries that are not in the history yet.",
+    )
+    meter.create_observable_gauge(
+        "budget.history.lag.duration",
+        callbacks=[_lag_s],
+        unit="s",
+        description="Age of the last entry in the history, where some are not in it yet.",
+    )
+
+
+def _lag_entries(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(max((gauges.lag_entries() for gauges in _history_gauges()), default=0))]
+
+
+def _lag_s(_: CallbackOptions) -> Iterable[Observation]:
+    return [Observation(max((gauges.lag_s() for gauges in _history_gauges()), default=0.0))]
+
+
+def _history_gauges() -> list[HistoryGauges]:
+    return [gauges for each in list(_histories) if (gauges := each()) is not None]
 
 
 def _gauges() -> list[Gauges]:

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.statuses import Op
-from budget_middleware.telemetry.gauges import Gauges, observe
+from budget_middleware.telemetry.gauges import Gauges, HistoryGauges, observe, observe_history
 from budget_middleware.telemetry.harmless import harmless
 
 _NAME = "budget_middleware"
@@ -192,3 +192,8 @@ class Metrics:
         """Tell a ledger's gauges from now on, as long as this object lives."""
         self._gauges = gauges
         observe(self._meter, gauges)
+
+    @harmless
+    def observe_history(self, gauges: HistoryGauges) -> None:
+        """Tell those of a history from now on, as long as whoever made them lives."""
+        observe_history(self._meter, gauges)

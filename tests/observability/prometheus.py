@@ -102,7 +102,14 @@ WAITS = "budget_wait_duration_seconds"
 """Has a series only where requests have waited for budget."""
 
 # No request asks for tokens, or counts requests, yet.
-_WITHOUT_A_SERIES = {"budget_reserved_tokens", "budget_reserved_requests", "budget_reserved_inflight", WAITS}
+_HISTORY = {"budget_history_lag", "budget_history_lag_duration_seconds"}
+_WITHOUT_A_SERIES = {
+    "budget_reserved_tokens",
+    "budget_reserved_requests",
+    "budget_reserved_inflight",
+    WAITS,
+    *_HISTORY,
+}
 
 
 def told_names() -> set[str]:

@@ -1,0 +1,136 @@
+"""Copies a store's journal as long as a process lives, in a task beside its requests.
+
+Only who has the lease copies; all others ask for it now and then, so that one of them goes on where it dies. Where the
+database or the store is away the task tries again, less and less often: the journal keeps what was not copied, and a
+warning comes before it has to drop any of that.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from contextlib import suppress
+
+from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.history.copying import LEASE_MS, Copied, Copier, Lag
+from budget_middleware.history.forgetting import forget_before
+from budget_middleware.history.one_thread import OneThread
+from budget_middleware.history.writing import HistoryWriter
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.telemetry import HistoryGauges
+
+EVERY_S = 1.0
+FORGET_EVERY_S = 600.0
+_LONGEST_PAUSE_S = 30.0
+_DAY_MS = 86_400_000
+WARN_SHARE = 0.5
+"""The share of the journal that may wait to be copied before a warning."""
+
+_FAULTS = (DatabaseFault, StoreUnavailable, StoreRefused, TimeoutError, OSError)
+
+_log = logging.getLogger("budget_middleware")
+
+
+class HistoryFollower:
+    """Follows one store. ``open_writer`` connects to the history, and is called again after it was away."""
+
+    def __init__(self, store: Store, open_writer: Callable[[], HistoryWriter], *, journal_max: int, days: int) -> None:
+        self._store = store
+        self._open_writer = open_writer
+        self._journal_max = journal_max
+        self._days = days
+        self._thread = OneThread()
+        self._copier: Copier | None = None
+        self._writer: HistoryWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._n_failed = 0
+        self._is_warned = False
+        self._forget_at_s = 0.0
+        self.gauges = HistoryGauges(lambda: self.lag.entries, lambda: self.lag.seconds)
+
+    @property
+    def lag(self) -> Lag:
+        """How far the history is behind; nothing where another process copies."""
+        return self._copier.lag if self._copier else Lag()
+
+    def start(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """Copy what is there, within that time, and leave the lease to others."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        with suppress(*_FAULTS):
+            async with asyncio.timeout(timeout_s):
+                if self._n_failed == 0:
+                    while (await self._copy()).is_behind:
+                        pass
+                if self._copier:
+                    await self._copier.give_up()
+        if self._writer:
+            await self._thread.run(self._writer.close)
+        self._thread.close()
+
+    async def _follow(self) -> None:
+        while True:  # noqa: ASYNC110 - another process's entries set no event of ours
+            await asyncio.sleep(await self.look())
+
+    async def look(self) -> float:
+        """Copy what is there, a page of it; how many seconds to wait before the next look."""
+        try:
+            copied = await self._copy()
+        except _FAULTS as error:
+            return await self._pause_after(error)
+        except Exception:  # noqa: BLE001 - a bug of ours must not end the history without a word
+            _log.exception("the history could not be copied")
+            self._n_failed += 1
+            return self._longer_pause_s()
+        if self._n_failed:
+            _log.info("the history is copied again")
+            self._n_failed = 0
+        self._warn_if_far_behind()
+        if copied.is_behind:
+            return 0.0
+        return EVERY_S if self._copier and self._copier.has_lease else LEASE_MS / 3000
+
+    async def _copy(self) -> Copied:
+        if self._copier is None or self._writer is None:
+            self._writer = await self._thread.run(self._open_writer)
+            self._copier = Copier(self._store, self._writer, thread=self._thread)
+        copied = await self._copier.copy_next()
+        now_s = asyncio.get_running_loop().time()
+        if self._copier.has_lease and not copied.is_behind and now_s >= self._forget_at_s:
+            before_ms = (await self._store.head()).now_ms - self._days * _DAY_MS
+            writer = self._writer
+            is_more = await self._thread.run(lambda: forget_before(writer.database, writer.ledger, before_ms))
+            self._forget_at_s = now_s + (EVERY_S if is_more else FORGET_EVERY_S)
+        return copied
+
+    async def _pause_after(self, error: BaseException) -> float:
+        if self._n_failed == 0:
+            _log.warning("the history waits, the journal keeps what it lacks: %s", error)
+        self._n_failed += 1
+        if self._copier is not None and isinstance(error, DatabaseFault):
+            with suppress(*_FAULTS):
+                await self._copier.measure_lag()
+            self._warn_if_far_behind()
+        return self._longer_pause_s()
+
+    def _longer_pause_s(self) -> float:
+        longest_s = min(_LONGEST_PAUSE_S, EVERY_S * 2 ** min(self._n_failed, 10))
+        return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - spreads the workers, and hides nothing
+
+    def _warn_if_far_behind(self) -> None:
+        is_far = self.lag.entries > WARN_SHARE * self._journal_max
+        if is_far and not self._is_warned:
+            _log.error(
+                "the history is %d entries behind, and the journal keeps %d: what is dropped before it is copied is"
+                " lost to the history; see the warning before this one, or raise BUDGET_JOURNAL_MAX",
+                self.lag.entries, self._journal_max,
+            )  # fmt: skip
+        self._is_warned = is_far

@@ -1,0 +1,93 @@
+"""The task of a worker that copies: who has the lease, what it does where the database is away, what it drops."""
+
+import logging
+import sqlite3
+
+from budget_middleware.history.copying import LEASE_MS
+from budget_middleware.history.following import EVERY_S, HistoryFollower
+from budget_middleware.stores.memory import MemoryStore
+from tests.history.histories import LEDGER, spent_in
+from tests.history.traffic import Traffic
+
+DAY_MS = 86_400_000
+
+
+async def follow(follower: HistoryFollower) -> float:
+    """Look until there is nothing more to copy."""
+    while (pause_s := await follower.look()) == 0:
+        pass
+    return pause_s
+
+
+def follower_of(store, histories, **more) -> HistoryFollower:
+    return HistoryFollower(store, histories.writer, **{"journal_max": 100_000, "days": 400} | more)
+
+
+async def test_one_worker_copies_and_the_others_ask_now_and_then(clock, histories):
+    store = MemoryStore(clock_ms=clock)
+    first, second = follower_of(store, histories), follower_of(store, histories)
+    await Traffic(clock, seed=1).play(store, 50)
+    assert await follow(first) == EVERY_S
+    assert await follow(second) == LEASE_MS / 3000
+    assert histories.balances() == await spent_in(store)
+    await first.stop(timeout_s=1)
+
+
+async def test_a_shutdown_copies_what_is_left_and_leaves_the_lease(clock, histories):
+    store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=2)
+    first, second = follower_of(store, histories), follower_of(store, histories)
+    await follow(first)
+    await traffic.play(store, 50)
+    await first.stop(timeout_s=10)
+    assert histories.balances() == await spent_in(store)
+    await traffic.play(store, 50)
+    assert await follow(second) == EVERY_S
+    assert histories.balances() == await spent_in(store)
+
+
+async def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(clock, tmp_path, histories, caplog):
+    """The journal keeps what was not copied, and a warning comes before it drops any."""
+    store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=3)
+    follower = follower_of(store, histories, journal_max=200)
+    await traffic.play(store, 20)
+    await follow(follower)
+    other = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
+    # It would wait five seconds for each statement.
+    follower._copier._writer.database._connection.execute("pragma busy_timeout = 1")
+    other.execute("begin immediate")
+    with caplog.at_level(logging.WARNING):
+        pauses = [await follower.look() for _ in range(6)]
+        assert [record.message.partition(":")[0] for record in caplog.records] == [
+            "the history waits, the journal keeps what it lacks"
+        ]
+        assert pauses[-1] > pauses[0] > 0
+        await traffic.play(store, 60)
+        caplog.clear()
+        await follower.look()
+        assert "entries behind, and the journal keeps 200" in caplog.text
+    assert follower.lag.entries > 100
+    assert follower.gauges.lag_entries() == follower.lag.entries
+    other.execute("rollback")
+    await follow(follower)
+    assert follower.lag.entries == 0
+    assert histories.balances() == await spent_in(store)
+    assert histories.reader().gaps(LEDGER) == []
+    await follower.stop(timeout_s=1)
+
+
+async def test_what_is_older_than_its_days_is_dropped_and_the_balances_stay(clock, histories):
+    store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=4)
+    await traffic.play(store, 50)
+    await follow(follower_of(store, histories, days=2))
+    old = histories.entries()[-1]
+    clock.advance(s=3 * 86_400)
+    await traffic.play(store, 20)
+    later = follower_of(store, histories, days=2)
+    histories.database().execute("delete from leases")
+    await follow(later)
+    assert histories.entries()[0].seq == old.seq + 1
+    ((n_bills,),) = histories.reader().fetch("select count(*) from bills where step <= ?", (old.seq,))
+    assert n_bills == 0
+    totals = {counter: spent for counter, spent in (await spent_in(store)).items() if counter.period == "total"}
+    assert totals.items() <= histories.balances().items()
+    await later.stop(timeout_s=1)
