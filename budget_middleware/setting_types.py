@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import SplitResult, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -29,6 +28,7 @@ from budget_middleware.core.accounts import WRONG_KEY
 from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.prices import UnknownModel, parse_unknown_model
+from budget_middleware.store_urls import checked_store_url
 
 TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 
@@ -114,25 +114,6 @@ def redact_url(url: str) -> str:
     url = re.sub(r"^([a-z+]*://)?.*@", r"\1***@", url, flags=re.DOTALL)
     url = re.sub(r"(?i)([?&][^=&]*(?:pass|user|secret|token)[^=&]*=)[^&]*", r"\1***", url)
     return re.sub(r"(//[^/?\[\]]*):(?!\d*(?:[/?,]|$)).*", r"\1:***", url, flags=re.DOTALL)
-
-
-def _store_url(value: str) -> str:
-    try:
-        # What follows `redis+cluster://` is for the store to read.
-        fits = _is_local(value) or re.match(r"rediss?\+[a-z]+://.", value) or _is_server(urlsplit(value))
-    except ValueError:
-        raise ValueError from None  # The parser's own words quote the port, which may be a password's tail.
-    if not fits or re.search(r"[\s#]", value):
-        raise ValueError
-    return value
-
-
-def _is_local(value: str) -> bool:
-    return value == "memory://" or re.match(r"unix://([^/?]*@)?/[^?]", value) is not None
-
-
-def _is_server(url: SplitResult) -> bool:
-    return url.scheme in {"redis", "rediss"} and url.port != 0 and re.fullmatch(r"/?[0-9]*", url.path) is not None
 
 
 def _file(value: str) -> Path | None:
@@ -235,7 +216,7 @@ Switch = Annotated[bool, Strict(), _words({"off": False, "on": True, "false": Fa
 ExhaustedStatus = Annotated[Literal[429, 402], _words({"429": 429, "402": 402})]
 Seconds = Annotated[float, AllowInfNan(False)]
 Spreads = Annotated[float, AllowInfNan(False)]
-StoreUrl = Annotated[str, _parsed_by(_store_url)]
+StoreUrl = Annotated[str, _parsed_by(checked_store_url)]
 Limits = Annotated[tuple[LimitRule, ...], _parsed_by(_limits)]
 Accounts = Annotated[tuple[AccountSource, ...], _parsed_by(parse_sources)]
 Routes = Annotated[tuple[RouteRule, ...], _parsed_by(_routes)]

@@ -33,6 +33,7 @@ HERE = Path(__file__)
 
 GOOD = [
     ("store_url", "memory://", "memory://"),
+    ("store_url", "sqlite:////var/lib/budget.db?synchronous=full", "sqlite:////var/lib/budget.db?synchronous=full"),
     ("store_url", "redis://localhost", "redis://localhost"),
     ("store_url", "rediss://user:secret@[::1]:6380/2", "rediss://user:secret@[::1]:6380/2"),
     ("store_url", "unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=1"),
@@ -104,9 +105,10 @@ GOOD = [
 ]
 
 URLS = (
-    "memory://, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
+    "memory://, sqlite:///PATH, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
     " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH"
 )
+SQLITE_FORM = "accepted: sqlite:///PATH below the working directory, or sqlite:////PATH from the root"
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
 TRACE_URL = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 ROUTES = (
@@ -117,6 +119,12 @@ ZONES = "a name of the IANA time zone database, such as Europe/Berlin"
 BAD = [
     ("store_url", "mysql://db", f"BUDGET_STORE_URL='mysql://db': accepted: {URLS}"),
     ("store_url", "memory://x", f"BUDGET_STORE_URL='memory://x': accepted: {URLS}"),
+    ("store_url", "sqlite://b.db", f"BUDGET_STORE_URL='sqlite://b.db': {SQLITE_FORM}"),
+    (
+        "store_url",
+        "sqlite:///b.db?mode=ro",
+        "BUDGET_STORE_URL='sqlite:///b.db?mode=ro': the option 'mode' is not known; accepted is synchronous",
+    ),
     ("store_url", "redis://h:6379/zero", f"BUDGET_STORE_URL='redis://h:6379/zero': accepted: {URLS}"),
     ("store_url", "redis://h:0", f"BUDGET_STORE_URL='redis://h:0': accepted: {URLS}"),
     ("store_url", "redis://:hunter2", f"BUDGET_STORE_URL='redis://:***': accepted: {URLS}"),

@@ -4,16 +4,17 @@ Every connection is in WAL mode: readers never wait, and one process writes at a
 """
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
 from budget_middleware.databases.migrations import CREATE_VERSIONS, READ_VERSIONS, Steps, missing_statements
 from budget_middleware.databases.mounts import network_file_system
-from budget_middleware.databases.urls import SqliteUrl
+from budget_middleware.databases.urls import SqliteUrl, Synchronous
 
 LEAST_VERSION: Final = (3, 35)
 """`on conflict` of several columns and `returning` came with it; it is of 2021."""
@@ -156,3 +157,28 @@ def damage(connection: sqlite3.Connection, path: Path) -> list[str]:
             return [str(error)]
         raise fault_of(error, path) from error
     return [] if found == ["ok"] else found
+
+
+class FileFacts(NamedTuple):
+    """What the system says of a file of SQLite. ``log_bytes`` is what its write-ahead log takes."""
+
+    path: Path
+    synchronous: Synchronous
+    version: str
+    bytes: int
+    log_bytes: int
+    free_bytes: int
+    total_bytes: int
+
+
+def facts_of(url: SqliteUrl) -> FileFacts:
+    """A file that is not there has no bytes. OSError where its folder is not."""
+    disk = shutil.disk_usage(url.path.parent)
+    log = url.path.with_name(f"{url.path.name}-wal")
+    return FileFacts(
+        url.path, url.synchronous, sqlite3.sqlite_version, _bytes_of(url.path), _bytes_of(log), disk.free, disk.total
+    )
+
+
+def _bytes_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -52,9 +52,7 @@ class CountersRead:
         return compared
 
     def _sum(self, series: Counter) -> Balance:
-        account, period, _, unit = series
-        current = window_at(period, time_ms=self._now_ms, timezone=_UTC)
-        buckets = [Counter(account, period, window, unit) for window in _windows_counted(current)]
+        buckets = buckets_counted(series, now_ms=self._now_ms)
         found = self.read(buckets)
         return Balance(*map(sum, zip(*[found[bucket] or EMPTY for bucket in buckets], strict=True)))
 
@@ -69,7 +67,14 @@ class CountersRead:
         return self.own(counter).spent
 
 
+def buckets_counted(series: Counter, *, now_ms: int) -> list[Counter]:
+    """Of a rolling limit: the counters of which it takes the sum."""
+    account, period, _, unit = series
+    current = window_at(period, time_ms=now_ms, timezone=_UTC)
+    return [Counter(account, period, window, unit) for window in _windows_counted(current)]
+
+
 @lru_cache(256)
 def _windows_counted(current: Window) -> tuple[str, ...]:
-    """Of a rolling limit: the ids of the buckets of which it takes the sum."""
+    """The ids of their windows."""
     return tuple([window.id for window in (*buckets_before(current), current)])

@@ -19,20 +19,20 @@ from budget_middleware.stores.runtime_limits import (
 class LimitTable:
     """The limits, the last change of each, and the shapes of their patterns.
 
-    The log of changes is complete for every version after ``_log_from``; ``changes_max`` bounds it.
+    The log of changes is complete for every version after ``log_from``; ``changes_max`` bounds it.
     """
 
     def __init__(self, *, changes_max: int) -> None:
         self.version = 0
         self.limits: dict[LimitKey, LimitValue] = {}
         self._changes_max = changes_max
-        self._log: dict[LimitKey, int] = {}
-        self._log_from = 0
+        self.log: dict[LimitKey, int] = {}
+        self.log_from = 0
         # Those of limits that are gone stay: looking for a pattern in vain is harmless.
-        self._shapes: set[str] = set()
-        self._lineage = ""
+        self.shapes: set[str] = set()
+        self.lineage = ""
         # As of which version a worker knew what it has written back.
-        self._known_at: dict[LimitKey, int] = {}
+        self.known_at: dict[LimitKey, int] = {}
 
     def change(self, pattern: str, changes: SlotChanges, *, now_ms: int) -> None:
         more = self.limits.get((pattern, MORE), "")
@@ -53,8 +53,8 @@ class LimitTable:
         return LimitNews(
             generation,
             self.version,
-            self._lineage,
-            frozenset(self._shapes),
+            self.lineage,
+            frozenset(self.shapes),
             is_indexed=True,
             changed=changed,
             limits={key: self.limits[key] for key in asked if key in self.limits},
@@ -75,45 +75,45 @@ class LimitTable:
                     self.limits.pop(key, None)
                 written[key] = known.version
         if is_same_store and known.reports_loss:
-            self._lineage = token
+            self.lineage = token
         if written:
             self._log_changes(written, now_ms=max(now_ms, known.version + 1))
-            self._known_at |= written
+            self.known_at |= written
         return WrittenBack(self.version, frozenset(written))
 
     def _put(self, key: LimitKey, value: LimitValue) -> None:
         self.limits[key] = value
-        self._shapes.add(shape_of(key[0]))
+        self.shapes.add(shape_of(key[0]))
 
     def _log_changes(self, keys: Iterable[LimitKey], *, now_ms: int) -> None:
         self._advance(now_ms)
         for key in keys:
-            self._known_at.pop(key, None)
-            self._log.pop(key, None)
-            self._log[key] = self.version
-        for key in list(self._log)[: max(0, len(self._log) - self._changes_max)]:
-            self._log_from = self._log.pop(key)
+            self.known_at.pop(key, None)
+            self.log.pop(key, None)
+            self.log[key] = self.version
+        for key in list(self.log)[: max(0, len(self.log) - self._changes_max)]:
+            self.log_from = self.log.pop(key)
 
     def _advance(self, now_ms: int) -> None:
         # A time, not a count: a store that starts again must not come to a version that stood for other limits.
         self.version = max(self.version + 1, now_ms)
 
     def _changed_since(self, version: int) -> frozenset[LimitKey] | None:
-        if version < self._log_from:
+        if version < self.log_from:
             return None
-        changed = frozenset(key for key, at in self._log.items() if at > version)
+        changed = frozenset(key for key, at in self.log.items() if at > version)
         return changed if len(changed) <= REPORTED_CHANGES_MAX else None
 
     def _is_older_here(self, key: LimitKey, known_at: int, *, is_same_store: bool) -> bool:
         """Whether what is here of a limit, if anything, is older than what a worker knew at a version."""
-        if key in self._known_at:
-            return self._known_at[key] < known_at
+        if key in self.known_at:
+            return self.known_at[key] < known_at
         if not is_same_store:
             # Whatever is in a store that began again came after the loss.
-            return key not in self.limits and key not in self._log
-        if key in self._log:
-            return self._log[key] <= known_at
-        return self._log_from <= known_at or key not in self.limits
+            return key not in self.limits and key not in self.log
+        if key in self.log:
+            return self.log[key] <= known_at
+        return self.log_from <= known_at or key not in self.limits
 
 
 _NOTHING = object()

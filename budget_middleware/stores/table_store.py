@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from typing import Any
 
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.audit import Damage, Flaw
-from budget_middleware.core.model import Balance, Counter, Reservation
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.engine import Engine
 from budget_middleware.stores.retention import Retention
-from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Tables
-
-_EMPTY = CounterRow(Balance(), ByHand())
+from budget_middleware.stores.table_reads import (
+    counter_proofs,
+    counter_views,
+    entries_after,
+    latest_entries,
+    live_holds,
+    missing_in_totals,
+)
+from budget_middleware.stores.tables import BrowsableTables, Kind
 
 
 class TableStore:
@@ -24,7 +28,7 @@ class TableStore:
 
     def __init__(
         self,
-        tables: Tables,
+        tables: BrowsableTables,
         *,
         transaction: AbstractContextManager[Any],
         retention: Retention,
@@ -90,59 +94,28 @@ class TableStore:
 
     async def counters(self, account: str | None = None) -> Sequence[CounterView]:
         with self._transaction:
-            now_ms = self._clock_ms()
-            return [
-                CounterView(counter, self._without_due(counter, row.balance, now_ms), row.by_hand.adjusted)
-                for counter, row in sorted(self._tables.all_counters().items())
+            rows = {
+                counter: row
+                for counter, row in self._tables.all_counters().items()
                 if account in (None, counter.account)
-            ]
-
-    def _without_due(self, counter: Counter, balance: Balance, now_ms: int) -> Balance:
-        due = sum(each.held.of(counter.unit) for each in self._tables.pending(counter) if each.is_due(now_ms))
-        return Balance(balance.spent, balance.reserved - due)
+            }
+            return counter_views(rows, self._tables.pending(), now_ms=self._clock_ms())
 
     async def proofs(self) -> Sequence[CounterProof]:
         with self._transaction:
-            pending: dict[Counter, list[int]] = {}
-            for reservation in self._tables.pending():
-                for target in reservation.targets:
-                    pending.setdefault(target.counter, []).append(reservation.held[target.place])
-            rows, seq = self._tables.all_counters(), self._tables.meta().seq
-            # Of a counter that is gone its leases may be left, and should show.
-            unwritten = {counter for counter, held in pending.items() if any(held)}
-            return [
-                self._proof(counter, rows.get(counter, _EMPTY), pending.get(counter, ()), seq)
-                for counter in sorted({*rows, *unwritten})
-            ]
-
-    def _proof(self, counter: Counter, row: CounterRow, held: Sequence[int], seq: int) -> CounterProof:
-        return CounterProof(
-            counter,
-            row.balance,
-            row.by_hand.adjusted,
-            pending=len(held),
-            held=sum(held),
-            seen_at_seq=seq,
-        )
+            seq = self._tables.meta().seq
+            return counter_proofs(self._tables.all_counters(), self._tables.pending(), seq=seq)
 
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
         with self._transaction:
-            lacking = {kind: -reserved for kind, reserved in self._tables.totals().items()}
-            for reservation in self._tables.pending():
-                for unit, account in {(target.unit, target.account) for target in reservation.targets}:
-                    kind = (unit, kind_of(account))
-                    lacking[kind] = lacking.get(kind, 0) + reservation.held.of(unit)
-            if not any(lacking.values()):
-                return []
-            if mend:
-                self._tables.add_to_totals(lacking.items())
-            return [Damage("totals", Flaw.WRONG_TOTAL)]
+            missing = missing_in_totals(self._tables.totals(), self._tables.pending())
+            if missing and mend:
+                self._tables.add_to_totals(missing.items())
+            return [Damage("totals", Flaw.WRONG_TOTAL)] if missing else []
 
     async def holds(self) -> Sequence[Reservation]:
         with self._transaction:
-            now_ms = self._clock_ms()
-            held = [reservation for reservation in self._tables.pending() if not reservation.is_due(now_ms)]
-            return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
+            return live_holds(self._tables.pending(), now_ms=self._clock_ms())
 
     async def reservation(self, id_: str) -> Reservation | None:
         with self._transaction:
@@ -154,14 +127,11 @@ class TableStore:
 
     async def journal(self, *, after_seq: int, count: int) -> Sequence[Entry]:
         with self._transaction:
-            entries = (entry for step in self._tables.steps(after_seq=after_seq) for entry in step.journal_entries())
-            return list(islice((entry for entry in entries if entry.seq > after_seq), count))
+            return entries_after(self._tables.steps(after_seq=after_seq), after_seq, count=count)
 
     async def latest(self, *, count: int, account: str | None = None) -> Sequence[Entry]:
         with self._transaction:
-            steps = self._tables.steps(newest_first=True)
-            entries = (entry for step in steps for entry in reversed([*step.journal_entries()]))
-            return list(islice((each for each in entries if account in (None, each.counter.account)), count))[::-1]
+            return latest_entries(self._tables.steps(newest_first=True), count=count, account=account)
 
     async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
         """Nobody else has these counters."""

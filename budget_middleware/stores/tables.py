@@ -100,7 +100,7 @@ Kind = tuple[Unit, str]
 
 
 class Tables(Protocol):
-    """The primitives, each one statement or a few for a database. Collections are written and read at once."""
+    """The primitives that verbs need, each one statement or a few for a database. Collections are read at once."""
 
     def meta(self) -> Meta: ...
     def put_meta(self, meta: Meta) -> None: ...
@@ -116,8 +116,8 @@ class Tables(Protocol):
         """Pending ones (on a counter, or on any of a series) whose deadline has come, by deadline and then by id."""
         ...
 
-    def pending(self, on: Counter | None = None) -> Collection[Reservation]:
-        """All that are pending (on a counter), due ones too."""
+    def pending(self, on: Counter) -> Collection[Reservation]:
+        """All that are pending on a counter, due ones too."""
         ...
 
     # Adjustments.
@@ -145,8 +145,6 @@ class Tables(Protocol):
         ...
 
     def drop_counter(self, counter: Counter) -> None: ...
-    def all_counters(self) -> Mapping[Counter, CounterRow]: ...
-    def totals(self) -> Mapping[Kind, int]: ...
     def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None: ...
 
     # The journal. Steps that were voided lie apart, but are read with the others.
@@ -164,10 +162,20 @@ class Tables(Protocol):
         """Drop the oldest of those that are voided."""
         ...
 
-    def steps(self, *, after_seq: int = 0, newest_first: bool = False) -> Iterator[Step]:
-        """Those whose ``last_seq`` is above a seq."""
-        ...
-
     def forget(self, now_ms: int) -> None:
         """Drop reservations and adjustments whose time has come, and counters that nothing is pending on."""
+        ...
+
+
+class BrowsableTables(Tables, Protocol):
+    """And those that operators need."""
+
+    def pending(self, on: Counter | None = None) -> Collection[Reservation]:
+        """All that are pending (on a counter), due ones too."""
+        ...
+
+    def all_counters(self) -> Mapping[Counter, CounterRow]: ...
+    def totals(self) -> Mapping[Kind, int]: ...
+    def steps(self, *, after_seq: int = 0, newest_first: bool = False) -> Iterator[Step]:
+        """Those whose ``last_seq`` is above a seq."""
         ...

@@ -4,6 +4,8 @@ from budget_middleware.core.model import Balance, Counter
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.sql.sqlite_store import SqliteStore
+from tests.stores import sqlite_file
 
 
 async def change_by_hand(
@@ -16,6 +18,10 @@ async def change_by_hand(
             tables.book({counter: Balance(balance.spent + spent, balance.reserved + reserved)})
             tables.put_by_hand(counter, by_hand._replace(adjusted=by_hand.adjusted + adjusted))
         return
+    if isinstance(store, SqliteStore):
+        await store.check()
+        sqlite_file.change_counter(store, counter, spent=spent, reserved=reserved, adjusted=adjusted)
+        return
     assert isinstance(store, RedisStore)
     key = f"{store._prefix}c:{counter.name}"
     for field, nanos in {"spent": spent, "reserved": reserved, "adjusted": adjusted}.items():
@@ -26,6 +32,9 @@ async def lose(store: Store, counter: Counter) -> None:
     if isinstance(store, MemoryStore):
         with store._transaction:
             store._tables.drop_counter(counter)
+        return
+    if isinstance(store, SqliteStore):
+        sqlite_file.drop_counter(store, counter)
         return
     assert isinstance(store, RedisStore)
     await store._client().delete(f"{store._prefix}c:{counter.name}")

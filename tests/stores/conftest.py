@@ -8,17 +8,16 @@ import pytest
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
-from tests.stores.sqlite_store import SqliteStore
 
 OpenStore = Callable[..., Store]
 
 STORES = ("memory", "sqlite", "server")
 FAKE = "fakeredis"
 """What users may run their own tests on: the table of conformance holds on it too."""
-IN_PROCESS: dict[str, type[MemoryStore]] = {"memory": MemoryStore, "sqlite": SqliteStore}
 
 
 @pytest.fixture
@@ -29,14 +28,19 @@ def clock() -> MovableClock:
 @pytest.fixture(params=STORES)
 def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: str) -> OpenStore:
     """Makes one worker's view of the counters of this test; `retention` goes with the first."""
-    if request.param in IN_PROCESS:
+    if request.param == "memory":
         shared: list[MemoryStore] = []
 
         def make_shared(retention: Retention | None = None) -> Store:
-            shared.append(shared[0] if shared else IN_PROCESS[request.param](retention, clock_ms=clock))
+            shared.append(shared[0] if shared else MemoryStore(retention, clock_ms=clock))
             return shared[0]
 
         return make_shared
+    if request.param == "sqlite":
+        file_url = f"sqlite:///{request.getfixturevalue('tmp_path')}/budget.db"
+        return lambda retention=None: SqliteStore(
+            file_url, namespace=namespace, timeout_s=10, clock_ms=clock, retention=retention
+        )
     if request.param == FAKE:
         server = fakeredis.FakeServer()
         return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)

@@ -4,7 +4,6 @@ import copy
 from typing import Any
 
 from budget_middleware.stores.memory import MemoryStore
-from tests.stores.sqlite_store import SqliteStore
 
 _BESIDE_TABLES = ("_limits", "_notes", "_refusals")
 
@@ -12,17 +11,12 @@ _BESIDE_TABLES = ("_limits", "_notes", "_refusals")
 def snapshot_of(store: MemoryStore) -> dict[str, Any]:
     """Everything that the store keeps, as it is now."""
     beside = {name: vars(store)[name] for name in _BESIDE_TABLES}
-    tables = store.connection.serialize() if isinstance(store, SqliteStore) else vars(store._tables)
-    return copy.deepcopy({**beside, "tables": tables})
+    return copy.deepcopy({**beside, "tables": vars(store._tables)})
 
 
 def restore(store: MemoryStore, snapshot: dict[str, Any]) -> None:
     kept = copy.deepcopy(snapshot)
-    tables = kept.pop("tables")
-    if isinstance(store, SqliteStore):
-        store.connection.deserialize(tables)
-    else:
-        vars(store._tables).update(tables)
+    vars(store._tables).update(kept.pop("tables"))
     vars(store).update(kept)
 
 

@@ -21,7 +21,9 @@ from budget_middleware.stores.runtime_limits import (
     Limits,
     LimitValue,
 )
+from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
+from tests.stores import sqlite_file
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.replicas import empty_in_process, restore, snapshot_of
 
@@ -37,6 +39,8 @@ async def empty(store: Store) -> None:
     """What FLUSHALL does."""
     if isinstance(store, ClockedRedisStore):
         await store.forget_everything()
+    elif isinstance(store, SqliteStore):
+        sqlite_file.lose(store)
     else:
         assert isinstance(store, MemoryStore)
         empty_in_process(store)
@@ -44,6 +48,8 @@ async def empty(store: Store) -> None:
 
 async def replica_of(store: Store) -> Any:
     """What a replica has of a store by now."""
+    if isinstance(store, SqliteStore):
+        return sqlite_file.copy_of(store)
     if not isinstance(store, ClockedRedisStore):
         assert isinstance(store, MemoryStore)
         return snapshot_of(store)
@@ -53,6 +59,9 @@ async def replica_of(store: Store) -> Any:
 
 
 async def fail_over(store: Store, replica: Any) -> None:
+    if isinstance(store, SqliteStore):
+        sqlite_file.bring_back(store, replica)
+        return
     if not isinstance(store, ClockedRedisStore):
         assert isinstance(store, MemoryStore)
         restore(store, replica)

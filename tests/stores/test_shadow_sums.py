@@ -14,6 +14,7 @@ from budget_middleware.stores import base, memory
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.redis import store as redis_store
+from budget_middleware.stores.sql import kept
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.conftest import OpenStore
@@ -68,7 +69,7 @@ async def test_days_are_apart_and_forgotten_in_time(open_store: OpenStore, clock
 async def test_of_a_day_so_many_limits_are_kept_and_the_rest_is_counted(
     open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
 ):
-    for module in (base, memory, redis_store):
+    for module in (base, memory, redis_store, kept):
         monkeypatch.setattr(module, "SHADOW_LIMITS_MAX", 2)
     store, limits = open_store(), [LIMIT._replace(account=f"key:{n}") for n in range(4)]
     await store.add_shadow_sums(TODAY, dict.fromkeys(limits[:3], ONE))

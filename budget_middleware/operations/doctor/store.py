@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from budget_middleware.core.audit import Damage
+from budget_middleware.databases.urls import SQLITE, scheme_of
 from budget_middleware.opening import fingerprint_of, operators_store_of
 from budget_middleware.operations.binding import runtime_rules
 from budget_middleware.operations.context import no_answer
 from budget_middleware.operations.doctor.estimates import growth_finding
+from budget_middleware.operations.doctor.file import file_findings
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
 from budget_middleware.operations.doctor.gateways import note_findings
@@ -68,7 +70,9 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     findings = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
     findings += note_findings(notes, settings)
     journal = await journal_finding(store, journal_max=settings.journal_max)
-    server, waiting = await server_findings(settings, store), await waiting_findings(store, settings)
+    is_file = scheme_of(settings.store_url) == SQLITE
+    server = await (file_findings if is_file else server_findings)(settings, store)
+    waiting = await waiting_findings(store, settings)
     about_journal = [journal, await growth_finding(store)]
     return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
 

@@ -1,0 +1,170 @@
+"""Two threads of a process for one file of SQLite: one writes, one reads; event loops wait for futures.
+
+Theory of operation. A disk may let a process wait, and no event loop waits with it. Verbs are put into a queue. The
+writer waits for its turn among the processes (``databases.turns``), begins the transaction, and only then takes what
+has gathered meanwhile, up to TOGETHER_MAX verbs: all of them are one commit. The longer a commit takes, the more share
+the next one. Those whose callers have left by then are not done at all.
+
+    event loop                        writer
+    run(verb) ──> queue ──────────┐   turn, BEGIN IMMEDIATE
+    run(verb) ──> queue ────────┐ └─> take all ──> decide ──> write ──> COMMIT, end of turn
+    await future <──────────────┴──── call_soon_threadsafe, once a loop
+
+Scripts that write run alone, between batches. Scripts that read run in the other thread, over a snapshot, and wait for
+nobody. Both threads start with the first call, and again after a fork: a child has neither the threads of its parent
+nor, for SQLite forbids it, its connections.
+"""
+
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, NamedTuple
+
+from budget_middleware.core.answers import Answer
+from budget_middleware.databases.turns import Turns
+from budget_middleware.databases.urls import SqliteUrl
+from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql.batch import Verb
+from budget_middleware.stores.sql.scripts import ScriptOf, T
+from budget_middleware.stores.sql.sqlite_ledger import SqliteLedger
+from budget_middleware.stores.sql.sqlite_threads import Job, LedgerThread
+
+_ENDS_WITHIN_S = 5.0
+
+
+class _Threads(NamedTuple):
+    writer: LedgerThread
+    reader: LedgerThread
+
+
+class SqliteDriver:
+    """The ledger ``namespace`` in a file. ``timeout_s`` is how long a transaction waits for other processes."""
+
+    def __init__(
+        self,
+        url: SqliteUrl,
+        *,
+        namespace: str,
+        timeout_s: float,
+        retention: Retention,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.url = url
+        self._timeout_s = timeout_s
+        self._open = partial(
+            SqliteLedger, url, namespace=namespace, busy_s=timeout_s, retention=retention, clock_ms=clock_ms
+        )
+        self._threads: _Threads | None = None
+        _drivers.add(self)
+
+    def run(self, verb: Verb) -> Awaitable[Answer]:
+        """Decide a verb, together with others. StoreUnavailable or StoreRefused."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[Answer] = loop.create_future()
+        self._started().writer.put(Job(loop, waiting, verb))
+        return waiting
+
+    async def run_alone(self, verb: Verb) -> Answer:
+        """The same for callers that have no time-out of their own."""
+        loop = asyncio.get_running_loop()
+        job = Job(loop, loop.create_future(), verb)
+        self._started().writer.put(job)
+        answer: Answer = await self._begun_in_time(job)
+        return answer
+
+    async def write(self, script_of: ScriptOf[T]) -> T:
+        """Run a script while nobody else writes. StoreUnavailable or StoreRefused."""
+        return await self._work(self._started().writer, lambda ledger: ledger.write(script_of))
+
+    async def read(self, script_of: ScriptOf[T]) -> T:
+        """Run a script over one snapshot. StoreUnavailable or StoreRefused."""
+        return await self._work(self._started().reader, lambda ledger: ledger.read(script_of))
+
+    async def look(self, work: Callable[[SqliteLedger], T]) -> T:
+        """Ask the connection of the reader something."""
+        return await self._work(self._started().reader, work)
+
+    async def _work(self, thread: LedgerThread, work: Callable[[SqliteLedger], T]) -> T:
+        loop = asyncio.get_running_loop()
+        job = Job(loop, loop.create_future(), work=work)
+        thread.put(job)
+        done: T = await self._begun_in_time(job)
+        return done
+
+    async def _begun_in_time(self, job: Job) -> Any:
+        """What a job comes to; it may take its time, but not begin with it later than after the time-out."""
+        timer = job.loop.call_later(self._timeout_s, self._give_up_unless_begun, job)
+        try:
+            return await job.waiting
+        finally:
+            timer.cancel()
+
+    def _give_up_unless_begun(self, job: Job) -> None:
+        if not job.has_begun and not job.waiting.done():
+            job.waiting.set_exception(
+                StoreUnavailable(f"other work on {self.url.path} has not ended within {self._timeout_s:g} s")
+            )
+
+    def is_silent(self) -> bool:
+        """Whether no transaction has ended for a whole time-out."""
+        threads = self._threads
+        return threads is None or time.monotonic() - threads.writer.answered_s >= self._timeout_s
+
+    def _started(self) -> _Threads:
+        threads = self._threads
+        if threads is None:
+            name = self.url.path.name
+            threads = self._threads = _Threads(
+                LedgerThread(f"writes {name}", self._open, Turns(self.url.path)),
+                LedgerThread(f"reads {name}", partial(self._open, for_reading=True)),
+            )
+        return threads
+
+    async def aclose(self) -> None:
+        """Close the connections once what was asked is done; the next call opens them again."""
+        threads, self._threads = self._threads, None
+        if threads is None:
+            return
+        for thread in threads:
+            thread.stop()
+        for thread in threads:
+            await asyncio.to_thread(thread.is_over_within, _ENDS_WITHIN_S)
+
+    # Forks.
+
+    def before_fork(self) -> None:
+        """Let transactions that are under way end: SQLite has locks of its own, which a child would find taken."""
+        for thread in self._threads or ():
+            thread.gate.acquire(timeout=_ENDS_WITHIN_S)
+
+    def after_fork_in_parent(self) -> None:
+        for thread in self._threads or ():
+            with suppress(RuntimeError):
+                thread.gate.release()
+
+    def after_fork_in_child(self) -> None:
+        """Leave all to the parent: what would be closed here would be closed there."""
+        _kept_from_parent.append(self._threads)
+        self._threads = None
+
+
+_drivers: "weakref.WeakSet[SqliteDriver]" = weakref.WeakSet()
+_kept_from_parent: list[object] = []
+
+
+def _each(of_driver: Callable[[SqliteDriver], None]) -> None:
+    for driver in list(_drivers):
+        of_driver(driver)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=partial(_each, SqliteDriver.before_fork),
+        after_in_parent=partial(_each, SqliteDriver.after_fork_in_parent),
+        after_in_child=partial(_each, SqliteDriver.after_fork_in_child),
+    )
