@@ -7,6 +7,7 @@ from typing import Any
 
 from budget_middleware.cli.output import print_json, print_line, warn
 from budget_middleware.cli.parsing import CommandError, add_command, dimensions, report_period
+from budget_middleware.cli.progress import Progress
 from budget_middleware.cli.report_table import print_table, write_csv
 from budget_middleware.cli.running import on_state
 from budget_middleware.cli.wording import counted
@@ -44,7 +45,7 @@ async def _report(context: OperatorContext, arguments: Namespace) -> int:
     if arguments.csv and arguments.json:
         raise CommandError("--csv and --json are two formats: choose one")
     query = ReportQuery(arguments.by, arguments.per, Moments(arguments.since, arguments.until))
-    report = await make_report(context, query)
+    report = await make_report(context, query, Progress("bookings added up"))
     if arguments.json:
         for row in report.rows:
             print_json(row)

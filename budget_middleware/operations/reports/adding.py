@@ -20,16 +20,13 @@ _NOBODY: tuple[str | None, ...] = (None,)
 
 
 class Booked(NamedTuple):
-    """Bookings that are alike in all that a report can tell apart, added up."""
+    """Bookings that are alike in all that a report can tell apart, added up; ``counts`` by class."""
 
-    accounts: tuple[str, ...]
-    model: str
-    provider: str
     kind: BookingKind
     bookings: int
     requests: int
     nanos: int
-    counts: Mapping[str, int]
+    counts: Iterable[tuple[str, int]]
     omitted_lines: int
 
     @classmethod
@@ -37,14 +34,11 @@ class Booked(NamedTuple):
         # Of a bill with several models only the first part is a booking of its own.
         is_first = booking.part == 0 or booking.kind is BookingKind.TRANSFERRED
         return cls(
-            booking.accounts,
-            booking.model,
-            booking.provider,
             booking.kind,
             int(is_first),
             booking.requests,
             booking.nanos,
-            booking.counts,
+            booking.counts.items(),
             booking.omitted_lines,
         )
 
@@ -54,58 +48,59 @@ class Adder:
 
     def __init__(self, by: Sequence[str]) -> None:
         self._by = tuple(by)
-        self._sums: dict[tuple[str, Values], Sums] = {}
+        self._sums: dict[str, dict[Values, Sums]] = {}
         self._total = Sums()
         self._kinds: set[str] = set()
         self.omitted_lines = 0
 
-    def add(self, window: str, booked: Booked) -> None:
-        """``window`` is the id of one, ``""`` where all time is one."""
-        is_by_hand = booked.kind in BY_HAND
-        for sums in self._sums_of(window, booked.accounts, booked.model, booked.provider, is_exact=is_by_hand):
-            sums.add(
-                booked.kind,
-                bookings=booked.bookings,
-                requests=booked.requests,
-                nanos=booked.nanos,
-                counts=booked.counts,
-            )
-        self.omitted_lines += booked.omitted_lines
-
-    def add_refusals(self, window: str, accounts: tuple[str, ...], model: str, times: int) -> None:
-        for sums in self._sums_of(window, accounts, model, "", is_exact=False):
-            sums.refusals += times
-
-    def _sums_of(
-        self, window: str, accounts: tuple[str, ...], model: str, provider: str, *, is_exact: bool
-    ) -> Iterable[Sums]:
-        """Those of the rows, and the total's."""
-        yield self._total
+    def places(
+        self, accounts: tuple[str, ...], *, model: str, provider: str, kind: BookingKind | None
+    ) -> Sequence[Values]:
+        """The rows of a window that something belongs to; ``kind`` is None for a refusal."""
         own = {MODEL: model, PROVIDER: provider}
         values: list[Values] = []
         for each in self._by:
-            found = (own[each] or None,) if each in own else accounts_of_kind(each, accounts, is_exact=is_exact)
+            found = (own[each] or None,) if each in own else accounts_of_kind(each, accounts, is_exact=kind in BY_HAND)
             if found is not _NOBODY:
                 self._kinds.add(each)
             values.append(found)
-        for key in product(*values):
-            sums = self._sums.get((window, key))
+        return list(product(*values))
+
+    def add(self, window: str, places: Sequence[Values], booked: Booked) -> None:
+        """``window`` is the id of one, ``""`` where all time is one."""
+        for sums in self._sums_of(window, places):
+            sums.add(booked.kind, booked.bookings, booked.requests, booked.nanos, booked.counts)
+        self.omitted_lines += booked.omitted_lines
+
+    def add_refusals(self, window: str, places: Sequence[Values], times: int) -> None:
+        for sums in self._sums_of(window, places):
+            sums.refusals += times
+
+    def _sums_of(self, window: str, places: Sequence[Values]) -> Iterable[Sums]:
+        """Those of the rows, and the total's."""
+        yield self._total
+        of_window = self._sums.get(window)
+        if of_window is None:
+            of_window = self._sums[window] = {}
+        for values in places:
+            sums = of_window.get(values)
             if sums is None:
-                sums = self._sums[window, key] = Sums()
+                sums = of_window[values] = Sums()
             yield sums
 
     def rows(self, order: Sequence[str] | None) -> tuple[ReportRow, ...]:
         """By window, in an order of their ids (None: there is one window), the dearest first."""
         place = {window: at for at, window in enumerate(order or ())}
         rows = [
-            (place.get(window, 0), sums.row(window if order is not None else OMITTED, self._named(key)))
-            for (window, key), sums in self._sums.items()
+            (place.get(window, 0), sums.row(window if order is not None else OMITTED, self._named(values)))
+            for window, of_window in self._sums.items()
+            for values, sums in of_window.items()
         ]
         rows.sort(key=lambda each: (each[0], -each[1].cost_nanos, -each[1].requests, str(list(each[1].by.values()))))
         return tuple(row for _, row in rows)
 
-    def _named(self, key: Values) -> Mapping[str, str | None]:
-        return dict(zip(self._by, key, strict=True))
+    def _named(self, values: Values) -> Mapping[str, str | None]:
+        return dict(zip(self._by, values, strict=True))
 
     @property
     def total(self) -> ReportRow:

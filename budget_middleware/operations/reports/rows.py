@@ -1,6 +1,6 @@
 """The rows of a report, and the sums that they are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from budget_middleware.core.bookings import BookingKind
@@ -64,21 +64,23 @@ class Sums:
         self.requests = 0
         self.refusals = 0
         self.counts: dict[str, int] = {}
-        self.by_kind: dict[BookingKind, tuple[int, int]] = {}
+        self._by_kind: dict[BookingKind, list[int]] = {}
 
-    @property
-    def nanos(self) -> int:
-        return sum(nanos for kind, (_, nanos) in self.by_kind.items() if kind is not BookingKind.REPAIRED)
-
-    def add(self, kind: BookingKind, *, bookings: int, requests: int, nanos: int, counts: Mapping[str, int]) -> None:
+    def add(
+        self, kind: BookingKind, bookings: int, requests: int, nanos: int, counts: Iterable[tuple[str, int]]
+    ) -> None:
         self.requests += requests
-        for each, count in counts.items():
-            self.counts[each] = self.counts.get(each, 0) + count
-        had, had_nanos = self.by_kind.get(kind, (0, 0))
-        self.by_kind[kind] = had + bookings, had_nanos + nanos
+        own = self.counts
+        for each, count in counts:
+            own[each] = own.get(each, 0) + count
+        of_kind = self._by_kind.get(kind)
+        if of_kind is None:
+            of_kind = self._by_kind[kind] = [0, 0]
+        of_kind[0] += bookings
+        of_kind[1] += nanos
 
     def row(self, window: str | Omitted = OMITTED, by: Mapping[str, str | None] | None = None) -> ReportRow:
-        nanos = self.nanos
+        nanos = sum(nanos for kind, (_, nanos) in self._by_kind.items() if kind is not BookingKind.REPAIRED)
         counted = [each for each in CLASSES if self.counts.get(each)]
         return ReportRow(
             window,
@@ -88,9 +90,9 @@ class Sums:
             counts={each: self.counts[each] for each in [*counted, *sorted(self.counts.keys() - {*CLASSES})]},
             cost=figure(nanos),
             bookings={
-                str(kind): KindSum(self.by_kind[kind][0], figure(self.by_kind[kind][1]))
+                str(kind): KindSum(self._by_kind[kind][0], figure(self._by_kind[kind][1]))
                 for kind in BookingKind
-                if kind in self.by_kind
+                if kind in self._by_kind
             },
             cost_nanos=nanos,
         )
