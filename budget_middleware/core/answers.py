@@ -14,7 +14,8 @@ class Entry(NamedTuple):
     the reservation, kept where another process may have to link to it. ``bookings`` counts the entries of the journal,
     up to and with this one, that may have changed *spent*: they are numbered in a row, so that a reader sees whether
     one is missing, also where reservations that came to nothing have left the journal. ``bill`` is the packed bill of
-    what a finalize booked; the journal keeps it once for all counters, and each of their entries repeats it.
+    what a finalize booked; the journal keeps it once for all counters, and each of their entries repeats it. ``shard``
+    names the shard whose journal has it; empty in a ledger without shards.
     """
 
     seq: int
@@ -33,6 +34,7 @@ class Entry(NamedTuple):
     reason: str = ""
     bookings: int = 0
     bill: str = ""
+    shard: str = ""
 
     @property
     def may_book(self) -> bool:
@@ -59,6 +61,9 @@ class Answer(NamedTuple):
     to the journal, the last of them at ``seq``; ``entries`` are those that the verb asked for. ``balances`` are the
     figures after the call of the counters that a reserve or grow held on, and that an ending, adjust or transfer booked
     on, in order: those that limits are compared with, of a rolling period the sums.
+
+    ``parts`` are the answers of the shards that a verb was sent to, each with the name of its ``shard``, and with the
+    clock, generation and seq of that shard. Both are empty in a ledger without shards.
     """
 
     status: Status
@@ -71,6 +76,8 @@ class Answer(NamedTuple):
     entries: tuple[Entry, ...] = ()
     written: int = 0
     balances: tuple[Balance, ...] = ()
+    shard: str = ""
+    parts: "tuple[Answer, ...]" = ()
 
     @property
     def admits(self) -> bool:

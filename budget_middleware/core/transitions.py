@@ -208,9 +208,13 @@ def release(known: Reservation | None, verb: Release, *, remember_ms: int) -> De
     if known is None:
         if verb.age_ms > remember_ms:
             return Decision(Status.TOO_OLD)
-        return Decision(status, Reservation(verb.id, State.RELEASED, targets=(), asked=None))
+        return Decision(status, None if verb.forgets else _tombstone(verb.id))
     ended = _over(known, State.RELEASED)
     return Decision(status, ended, postings(known, ended))
+
+
+def _tombstone(id_: str) -> Reservation:
+    return Reservation(id_, State.RELEASED, targets=(), asked=None)
 
 
 def extend(known: Reservation | None, verb: Extend, *, now_ms: int) -> Decision:

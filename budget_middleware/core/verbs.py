@@ -53,7 +53,11 @@ class Finalize:
 
 @dataclass(slots=True)
 class Release:
-    """Give the hold back and book nothing. ``age_ms`` and ``wants_entries`` as in Finalize."""
+    """Give the hold back and book nothing. ``age_ms`` and ``wants_entries`` as in Finalize.
+
+    With ``forgets`` it is as if the reserve had never been: no id is remembered, and asked again, it is decided afresh.
+    So a part of a sharded reservation goes whose next part was refused.
+    """
 
     op: ClassVar = Op.RELEASE
 
@@ -62,6 +66,7 @@ class Release:
     trace: str = ""
     reason: str = ""
     wants_entries: bool = True
+    forgets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ class Engine:
         )
         known = call.open(verb.id)
         decision = transitions.release(known, verb, remember_ms=self._retention.remember_ms)
-        call.apply(Op.RELEASE, verb.id, decision, reason=verb.reason)
+        call.apply(Op.RELEASE, verb.id, decision, reason=verb.reason, forgets=verb.forgets)
+        if verb.forgets:
+            self._tables.forget(now_ms)
         ended = decision.becomes or known
         return call.answer(decision, verb.id, targets=ended.targets if ended else ())
 

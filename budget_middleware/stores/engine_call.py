@@ -72,11 +72,20 @@ class EngineCall:
         return decision.becomes
 
     def apply(
-        self, op: Op, id_: str, decision: Decision, *, reserve_trace: str = "", reason: str = "", bill: str = ""
+        self,
+        op: Op,
+        id_: str,
+        decision: Decision,
+        *,
+        reserve_trace: str = "",
+        reason: str = "",
+        bill: str = "",
+        forgets: bool = False,
     ) -> None:
         becomes, postings = decision.becomes, decision.postings
         if becomes is not None:
-            self._tables.put(becomes, forget_ms=self._forget_ms(becomes, decision.status))
+            forget_ms = 0 if forgets else self._forget_ms(becomes, decision.status)
+            self._tables.put(becomes, forget_ms=forget_ms)
         if postings:
             figures = self._book(postings)
             if decision.status in BOOKED_BY_HAND:

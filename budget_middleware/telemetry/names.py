@@ -39,6 +39,7 @@ PERIOD = "budget.period"
 WINDOW = "budget.window"
 UNIT = "budget.unit"
 JOURNAL_SEQ = "budget.journal.seq"
+JOURNAL_SHARD = "budget.journal.shard"
 SPENT_BEFORE_USD = "budget.spent.before_usd"
 SPENT_DELTA_USD = "budget.spent.delta_usd"
 SPENT_AFTER_USD = "budget.spent.after_usd"
@@ -167,6 +168,8 @@ def counter_attributes(entry: Entry) -> Attributes:
         STATUS: str(entry.status),
         JOURNAL_SEQ: entry.seq,
     }
+    if entry.shard:
+        attributes[JOURNAL_SHARD] = entry.shard
     figures: Sequence[float] = (
         entry.spent_before,
         entry.spent_delta,

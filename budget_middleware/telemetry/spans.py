@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -46,22 +46,36 @@ def has_tracer_provider() -> bool:
     return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
 
 
+class Position(Protocol):
+    """How far a journal was, or that of each shard: the ledger's own."""
+
+    def seq_in(self, shard: str) -> int: ...
+
+
+class _Start:
+    def seq_in(self, shard: str) -> int:  # noqa: ARG002 - everywhere at the start
+        return 0
+
+
+_START: Final = _Start()
+
+
 @dataclass(slots=True, eq=False)
 class VerbSpan:
     """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
 
-    ``since_seq`` is the journal's seq as it was known before the call. ``recorded`` are
-    the seqs of the entries that were recorded already.
+    ``since`` is how far the journal was before the call, as far as was known. ``recorded`` are the shards and seqs of
+    the entries that were recorded already.
     """
 
     op: Op
     span: Span
     trace: str
-    since_seq: int
+    since: Position
     started_ns: int
     is_recording: bool
     is_ended: bool = False
-    recorded: set[int] = field(default_factory=set)
+    recorded: set[tuple[str, int]] = field(default_factory=set)
 
     @property
     def context(self) -> Context | None:
@@ -73,7 +87,7 @@ SILENT = VerbSpan(
     Op.RESERVE,
     NonRecordingSpan(trace.INVALID_SPAN_CONTEXT),
     trace="",
-    since_seq=0,
+    since=_START,
     started_ns=0,
     is_recording=False,
 )
@@ -103,7 +117,7 @@ class Spans:
         op: Op,
         *,
         reservation_id: str = "",
-        since_seq: int = 0,
+        since: Position = _START,
         context: Context | None = None,
         reserve_trace: str = "",
         attributes: LazyAttributes = dict,
@@ -115,7 +129,7 @@ class Spans:
             self._tracer,
             op,
             reservation_id=reservation_id,
-            since_seq=since_seq,
+            since=since,
             context=context,
             reserve_trace=reserve_trace,
             attributes=attributes,
@@ -142,17 +156,17 @@ class Spans:
     @harmless
     def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
         """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
-        unrecorded = [entry for entry in entries if entry.seq not in verb.recorded]
+        unrecorded = [entry for entry in entries if (entry.shard, entry.seq) not in verb.recorded]
         expired = {entry.reservation_id for entry in unrecorded if entry.op is Op.EXPIRE}
         if expired:
             self._metrics.count_expired(len(expired))
         if not verb.is_recording:
             return
         ended_ns, n_before = ended_ns or time.time_ns(), len(verb.recorded)
-        verb.recorded.update(entry.seq for entry in unrecorded)
+        verb.recorded.update((entry.shard, entry.seq) for entry in unrecorded)
         if expired and verb.op is not Op.EXPIRE:
             self._record_swept(verb, [entry for entry in unrecorded if entry.op is Op.EXPIRE], ended_ns)
-        own = [entry for entry in unrecorded if entry.op is verb.op]
+        own = [entry for entry in unrecorded if entry.op is verb.op or _is_undone(entry, verb)]
         self._changes.record(Written(verb.span, own, verb.started_ns, ended_ns, n_before))
 
     def _record_swept(self, verb: VerbSpan, swept: Sequence[Entry], ended_ns: int) -> None:
@@ -191,13 +205,18 @@ class Spans:
             flush()
 
 
+def _is_undone(entry: Entry, verb: VerbSpan) -> bool:
+    """Whether it gives back a part of a reservation whose reserve was refused by another shard."""
+    return verb.op is Op.RESERVE and entry.op is Op.RELEASE
+
+
 @harmless
 def _begin(
     tracer: trace.Tracer,
     op: Op,
     *,
     reservation_id: str,
-    since_seq: int,
+    since: Position,
     context: Context | None,
     reserve_trace: str,
     attributes: LazyAttributes,
@@ -213,4 +232,4 @@ def _begin(
         start_time=started_ns,
     )
     traceparent = traceparent_of(span.get_span_context())
-    return VerbSpan(op, span, traceparent, since_seq, started_ns, span.is_recording())
+    return VerbSpan(op, span, traceparent, since, started_ns, span.is_recording())

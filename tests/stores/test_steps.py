@@ -54,4 +54,4 @@ def test_an_entry_for_each_counter():
     assert (second.seq, second.counter, second.limit, second.bookings) == (4, TEAM.counter, None, 4)
     assert second[1:4] == (1_000, Op.ADJUST, "r")
     assert second[5:9] == (5, 6, 7, 8)
-    assert second[10:] == (Status.ADJUSTED, "t", "", "why", 4, "packed")
+    assert second[10:] == (Status.ADJUSTED, "t", "", "why", 4, "packed", "")

@@ -39,6 +39,8 @@ AT_START = {
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}
 ANSWER = {"model": "gpt-4o", "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
 
+ONLY_WITH_SHARDS = "budget.journal.shard"
+
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -110,7 +112,7 @@ async def test_sampled_all_are_made(
     read = {_with_any_class(name) for span in spans() for name in span.attributes or {}}
     read |= {name for span in spans() for event in span.events for name in event.attributes or {}}
     assert read == AT_START | {*_of_counters(), names.STATUS}
-    assert set(made) - {names.COUNTER_SPAN, *names.LIMIT_EVENTS} == read
+    assert set(made) - {names.COUNTER_SPAN, *names.LIMIT_EVENTS, ONLY_WITH_SHARDS} == read
 
 
 async def test_of_some_sampled_only_theirs_are_made(
@@ -135,6 +137,6 @@ def _with_any_class(name: str) -> str:
 
 
 def _of_counters() -> set[str]:
-    of_verbs = {*AT_START, names.STATUS, names.COUNTER_SPAN, *names.LIMIT_EVENTS}
+    of_verbs = {*AT_START, names.STATUS, names.COUNTER_SPAN, *names.LIMIT_EVENTS, ONLY_WITH_SHARDS}
     constants = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
     return {value for value in constants if value.startswith("budget.")} - of_verbs

@@ -9,6 +9,7 @@ from budget_middleware.core.shadow import ShadowLimit, ShadowSum
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.base import SHADOW_LIMITS_MAX
 from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.journals import RemembersShards
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
 from budget_middleware.stores.redis.keys import CHANNEL
@@ -16,10 +17,24 @@ from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.listening import LISTENED_MS, listen_forever
 from budget_middleware.stores.redis.replies import answer_of
 from budget_middleware.stores.shadow_sums import pack_shadow_limit, pack_shadow_sum
+from budget_middleware.stores.sharded.registration import UNSHARDED, require_same_shards
+from budget_middleware.stores.sharded.shard_store import RecordedShards
 
 
-class RedisStore(RedisLimits):
+class RedisStore(RedisLimits, RemembersShards):
     """Counters in a Redis or Valkey server, shared by every worker."""
+
+    async def check(self) -> None:
+        await super().check()
+        await self.require_shards()
+
+    async def require_shards(self) -> None:
+        require_same_shards(await self.record_shards(UNSHARDED), UNSHARDED)
+
+    async def record_shards(self, spec: str, *, again: bool = False) -> RecordedShards:
+        """See ``ShardStore``."""
+        recorded, seq = await self._call("record_shards", "", spec, "1" if again else "0")
+        return RecordedShards(recorded, int(seq))
 
     async def reserve(self, verb: Reserve) -> Answer:
         reply = await self._ask(
@@ -57,6 +72,7 @@ class RedisStore(RedisLimits):
             str(verb.age_ms),
             pack_tail(verb.reason),
             "1" if verb.wants_entries else "0",
+            *(("1",) if verb.forgets else ()),
         )
         return answer_of(reply, verb.id)
 
