@@ -123,7 +123,11 @@ def store_of(settings: Settings, *, timeout_s: float) -> Store:
     """The store by the settings; it connects at the first call. Raises SettingsError."""
     try:
         return open_store(
-            settings.store_url, namespace=settings.namespace, timeout_s=timeout_s, retention=retention_of(settings)
+            settings.store_url,
+            namespace=settings.namespace,
+            timeout_s=timeout_s,
+            retention=retention_of(settings),
+            shards=settings.shard_by,
         )
     except ValueError as error:
         raise SettingsError(f"BUDGET_STORE_URL={redact_url(settings.store_url)!r}: {error}") from None

@@ -29,6 +29,7 @@ from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.prices import UnknownModel, parse_unknown_model
 from budget_middleware.store_urls import checked_store_url
+from budget_middleware.stores.sharded.shard_map import ShardMap, parse_shard_by
 
 TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 
@@ -174,12 +175,10 @@ def _route(entry: str) -> RouteRule:
 
 
 def _priority(value: str) -> str | None:
-    if not value:
-        return None
-    match = re.fullmatch(rf"header:({_HEADER_NAME})", value)
+    match = re.fullmatch(rf"(?:header:({_HEADER_NAME}))?", value)
     if match is None:
         raise ValueError
-    return match[1].lower()
+    return match[1].lower() if match[1] else None
 
 
 def _sendable(token: SecretStr) -> SecretStr:
@@ -225,6 +224,7 @@ Zone = Annotated[ZoneInfo, _parsed_by(_zone)]
 TraceUrl = Annotated[str | None, _parsed_by(trace_url_template)]
 OptionalFolder = Annotated[Path | None, _parsed_by(_folder)]
 OptionalFile = Annotated[Path | None, _parsed_by(_file)]
+ShardBy = Annotated[ShardMap | None, _parsed_by(parse_shard_by)]
 HeaderName = Annotated[str, StringConstraints(pattern=f"^{_HEADER_NAME}$", to_lower=True)]
 Priority = Annotated[str | None, _parsed_by(_priority)]
 AdminToken = Annotated[SecretStr, AfterValidator(_sendable)]

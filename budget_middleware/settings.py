@@ -38,6 +38,7 @@ from budget_middleware.setting_types import (
     Priority,
     Routes,
     Seconds,
+    ShardBy,
     SpansPer,
     Spreads,
     StoreCheck,
@@ -50,6 +51,7 @@ from budget_middleware.setting_types import (
     Zone,
     redact_url,
 )
+from budget_middleware.stores.sharded.shard_map import SHARD_BY_ACCEPTED
 
 _LEASES_REMEMBERED = 10  # So that the last retry of a slow owner still finds the answer to its first.
 _PREFIX = "BUDGET_"
@@ -86,6 +88,11 @@ class Settings(BaseModel):
         "Prefix of every key in the store.",
         "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -",
         pattern=r"^[A-Za-z0-9._:/~-]{1,64}$",
+    )
+    shard_by: ShardBy = _setting(
+        "",
+        "Accounts below one subject of this kind live together on one of several shards of the store.",
+        SHARD_BY_ACCEPTED,
     )
     store_timeout_s: Seconds = _number("0.5", "How long the store may be silent.", "seconds", 0.001, 60)
     on_store_error: OnStoreError = _setting(

@@ -28,6 +28,7 @@ from budget_middleware.setting_types import (
     redact_url,
 )
 from budget_middleware.settings import Settings, SettingsError, load, setting_docs
+from budget_middleware.stores.sharded.shard_map import SHARD_BY_ACCEPTED, ShardMap
 
 HERE = Path(__file__)
 
@@ -38,6 +39,8 @@ GOOD = [
     ("store_url", "rediss://user:secret@[::1]:6380/2", "rediss://user:secret@[::1]:6380/2"),
     ("store_url", "unix:///run/valkey.sock?db=1", "unix:///run/valkey.sock?db=1"),
     ("namespace", "prod:eu-1", "prod:eu-1"),
+    ("shard_by", "team", ShardMap("team", 16)),
+    ("shard_by", "team/64", ShardMap("team", 64)),
     ("store_timeout_s", "0.25", 0.25),
     ("on_store_error", "closed", OnStoreError.CLOSED),
     ("on_store_error", "local", OnStoreError.LOCAL),
@@ -133,6 +136,14 @@ BAD = [
     ("namespace", "a{b}", f"BUDGET_NAMESPACE='a{{b}}': accepted: {NAMES}"),
     ("namespace", "a b\n", f"BUDGET_NAMESPACE='a b\\n': accepted: {NAMES}"),
     ("namespace", "x" * 200, f"BUDGET_NAMESPACE='{'x' * 80}'…: accepted: {NAMES}"),
+    ("shard_by", "Team", f"BUDGET_SHARD_BY='Team': accepted: {SHARD_BY_ACCEPTED}"),
+    ("shard_by", "team/0", f"BUDGET_SHARD_BY='team/0': accepted: {SHARD_BY_ACCEPTED}"),
+    ("shard_by", "team/1001", f"BUDGET_SHARD_BY='team/1001': accepted: {SHARD_BY_ACCEPTED}"),
+    (
+        "shard_by",
+        "model",
+        "BUDGET_SHARD_BY='model': accepted: a kind that not all requests share, and model is one that they do",
+    ),
     ("store_timeout_s", "0", "BUDGET_STORE_TIMEOUT_S='0': accepted: seconds from 0.001 to 60"),
     ("store_timeout_s", "nan", "BUDGET_STORE_TIMEOUT_S='nan': accepted: seconds from 0.001 to 60"),
     ("store_check", "maybe", "BUDGET_STORE_CHECK='maybe': accepted: warn, fail, off"),
@@ -268,6 +279,7 @@ def test_the_defaults_of_the_contract():
     assert {doc.variable: doc.default for doc in setting_docs()} == {
         "BUDGET_STORE_URL": "memory://",
         "BUDGET_NAMESPACE": "budget",
+        "BUDGET_SHARD_BY": "",
         "BUDGET_STORE_TIMEOUT_S": "0.5",
         "BUDGET_ON_STORE_ERROR": "local",
         "BUDGET_STORE_CHECK": "warn",

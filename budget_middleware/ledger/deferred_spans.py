@@ -6,14 +6,14 @@ repeated (`retry`, at each heartbeat) until the call is `LATE_S` old.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.ledger.monitor import StoreMonitor
+from budget_middleware.ledger.shard_monitors import Monitor
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import Telemetry, VerbSpan
 
@@ -33,8 +33,7 @@ class _Deferred(NamedTuple):
 class DeferredSpans:
     """Records the entries of deferred spans, so that each change of a counter is recorded once."""
 
-    def __init__(self, store: Store, *, monitor: StoreMonitor, telemetry: Telemetry, tasks: OwnedTasks) -> None:
-        self._store = store
+    def __init__(self, *, monitor: Monitor, telemetry: Telemetry, tasks: OwnedTasks) -> None:
         self._monitor = monitor
         self._telemetry = telemetry
         self._tasks = tasks
@@ -60,25 +59,30 @@ class DeferredSpans:
     async def _export(self, deferred: Sequence[_Deferred]) -> None:
         spans = [each.span for each in deferred]
         found: dict[str, list[Entry]] = {span.trace: [] for span in spans}
-        # A store that lost writes counts again. Beyond what was seen no answer is owed: others write there.
-        lost_ns = self._monitor.lost_ns
-        after_seq = min(0 if span.started_ns <= lost_ns else span.since_seq for span in spans)
-        until_seq = self._monitor.seen.seq
+        seen = self._monitor.seen
         try:
-            while after_seq < until_seq and (
-                page := await self._store.journal(after_seq=after_seq, count=JOURNAL_PAGE)
-            ):
-                after_seq = page[-1].seq
-                for entry in page:
-                    found.get(entry.trace, []).append(entry)
+            for shard, monitor in self._monitor.by_shard().items():
+                await self._search(shard, monitor, spans, found)
         except (StoreUnavailable, StoreRefused):
             self._waiting += deferred
             return
         for span, since_s in deferred:
             self._record(span, found[span.trace])
             if not found[span.trace] and time.monotonic() - since_s < LATE_S:
-                span.since_seq = until_seq
+                span.since = seen
                 self._searched.append(_Deferred(span, since_s))
+
+    async def _search(
+        self, shard: str, monitor: StoreMonitor, spans: Sequence[VerbSpan], found: Mapping[str, list[Entry]]
+    ) -> None:
+        """Add what one journal has of these spans."""
+        # A store that lost writes counts again. Beyond what was seen no answer is owed: others write there.
+        lost_ns, until_seq = monitor.lost_ns, monitor.seen.seq
+        after_seq = min(0 if span.started_ns <= lost_ns else span.since.seq_in(shard) for span in spans)
+        while after_seq < until_seq and (page := await monitor.store.journal(after_seq=after_seq, count=JOURNAL_PAGE)):
+            after_seq = page[-1].seq
+            for entry in page:
+                found.get(entry.trace, []).append(entry._replace(shard=shard) if shard else entry)
 
     def _record(self, span: VerbSpan, entries: Sequence[Entry]) -> None:
         self._telemetry.spans.record_entries(span, entries)

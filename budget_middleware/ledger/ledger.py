@@ -50,7 +50,7 @@ class Ledger(LedgerParts):
     @property
     def generation(self) -> str:
         """Which store this is, by its last reply; another one after it was emptied. Empty before the first reply."""
-        return self._monitor.seen.generation
+        return str(self._monitor.seen.generation)
 
     async def look_up(self, reservation_id: str) -> Reservation | None:
         """What the store knows of a reservation; None if that is nothing, or if it does not answer in time."""

@@ -22,7 +22,7 @@ The monitor only detects a loss; what to do about it is up to ``on_loss``.
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from typing import NamedTuple
@@ -50,6 +50,10 @@ class StorePosition(NamedTuple):
     generation: str = ""
     seq: int = 0
 
+    def seq_in(self, shard: str) -> int:  # noqa: ARG002 - see ShardPositions
+        """How far the journal was; this store has no shards."""
+        return self.seq
+
 
 class Mark(NamedTuple):
     """The last entry that a call wrote: its seq, and its time, which one written after a failover will not have.
@@ -72,7 +76,7 @@ class StoreMonitor:
     def __init__(self, store: Store, *, tasks: OwnedTasks, on_loss: Callable[[], None]) -> None:
         self.seen = StorePosition()
         self.lost_ns = 0
-        self._store = store
+        self.store = store
         self._tasks = tasks
         self._on_loss = on_loss
         self._clock_offset_ms = 0
@@ -82,6 +86,10 @@ class StoreMonitor:
         self._may_have_lost = False
         # Those after which there was silence: no store falls back without one.
         self._unconfirmed: deque[Mark] = deque(maxlen=UNCONFIRMED_MAX)
+
+    def by_shard(self) -> "Mapping[str, StoreMonitor]":
+        """The only one: this store has no shards."""
+        return {"": self}
 
     def time_ms(self) -> int:
         """The store's clock, by its last reply; this process's own before the first."""
@@ -141,7 +149,7 @@ class StoreMonitor:
     async def _learn(self, seq: int, now_ms: int) -> None:
         page: Sequence[Entry] = ()
         with suppress(StoreUnavailable, StoreRefused):
-            page = await self._store.journal(after_seq=seq - 1, count=1)
+            page = await self.store.journal(after_seq=seq - 1, count=1)
         if not page or page[0].time_ms > now_ms:
             # No answer, or a later entry. What was acknowledged may be lost, and no other mark would show it.
             self._may_have_lost = True
@@ -167,7 +175,7 @@ class StoreMonitor:
 
     async def _is_in_journal(self, mark: Mark) -> bool:
         """Whether nothing shows that the entry was lost."""
-        page = await self._store.journal(after_seq=mark.seq - 1, count=1)
+        page = await self.store.journal(after_seq=mark.seq - 1, count=1)
         if page and page[0].seq == mark.seq:
             return page[0].time_ms == mark.time_ms
         # It is gone. A later one is the oldest that is left: the journal was trimmed.

@@ -18,11 +18,11 @@ from budget_middleware.ledger.learner import Learner
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
 from budget_middleware.ledger.local_ledger import LocalLedger
-from budget_middleware.ledger.monitor import StoreMonitor
 from budget_middleware.ledger.operator_notes import OperatorNotes
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reserving import Reserving
 from budget_middleware.ledger.settings_watch import SettingsWatch
+from budget_middleware.ledger.shard_monitors import monitor_of
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
@@ -74,8 +74,8 @@ class LedgerParts:
         self._timeout = timeout = SharedTimeout(store_timeout_s, is_silent=store.is_silent)
         self._tasks = tasks = OwnedTasks()
         self._local = local = LocalLedger(lease_ms=lease_ms)
-        self._monitor = monitor = StoreMonitor(store, tasks=tasks, on_loss=self._on_loss)
-        self._deferred_spans = DeferredSpans(store, monitor=monitor, telemetry=self.telemetry, tasks=tasks)
+        self._monitor = monitor = monitor_of(store, tasks=tasks, on_loss=self._on_loss)
+        self._deferred_spans = DeferredSpans(monitor=monitor, telemetry=self.telemetry, tasks=tasks)
         self._waiting = WaitingRoom(store, at_most=wait_max)
         self._calls = calls = VerbCalls(
             monitor=monitor,

@@ -25,7 +25,7 @@ from budget_middleware.core.statuses import Op
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.limit_watch import LimitWatch
-from budget_middleware.ledger.monitor import StoreMonitor
+from budget_middleware.ledger.shard_monitors import Monitor
 from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
@@ -35,7 +35,7 @@ class VerbCalls:
     """Begins the calls of one ledger, and holds what they share."""
 
     def __init__(
-        self, *, monitor: StoreMonitor, deferred_spans: DeferredSpans, telemetry: Telemetry, waiting: WaitingRoom
+        self, *, monitor: Monitor, deferred_spans: DeferredSpans, telemetry: Telemetry, waiting: WaitingRoom
     ) -> None:
         self.breaker = Breaker()
         self.monitor = monitor
@@ -56,7 +56,7 @@ class VerbCalls:
         span = self.telemetry.spans.start(
             op,
             reservation_id=reservation_id,
-            since_seq=self.monitor.seen.seq,
+            since=self.monitor.seen,
             context=context,
             reserve_trace=reserve_trace,
             attributes=attributes,

@@ -11,6 +11,7 @@ from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.stores.journals import RemembersShards
 from budget_middleware.stores.opening import MEMORY_URL
 
 
@@ -37,6 +38,8 @@ async def open_context(settings: Settings) -> AsyncIterator[OperatorContext]:
     store = operators_store_of(settings)
     ledger = operators_ledger_of(settings, store)
     try:
+        if isinstance(store, RemembersShards):
+            await store.require_shards()
         yield OperatorContext(settings, store, ledger)
     finally:
         await ledger.drain()

@@ -4,16 +4,21 @@ from budget_middleware.databases.urls import SQLITE, scheme_of
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sharded.shard_map import MAIN, ShardMap
 
 MEMORY_URL = "memory://"
 
 
-def open_store(url: str, *, namespace: str, timeout_s: float, retention: Retention) -> Store:
+def open_store(
+    url: str, *, namespace: str, timeout_s: float, retention: Retention, shards: ShardMap | None = None
+) -> Store:
     """A store for ``memory://``, ``sqlite://``, ``unix://``, ``redis://``, ``redis+sentinel://`` or
     ``redis+cluster://``, these three also with TLS (``rediss``); connects at the first call.
 
     ValueError, in one line, for a URL that no connection can be made with.
     """
+    if shards is not None:
+        return _open_sharded(url, shards, namespace=namespace, timeout_s=timeout_s, retention=retention)
     if url == MEMORY_URL:
         return MemoryStore(retention)
     # Imported here, so that none waits for the client of another.
@@ -24,3 +29,25 @@ def open_store(url: str, *, namespace: str, timeout_s: float, retention: Retenti
     from budget_middleware.stores.redis import RedisStore
 
     return RedisStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention)
+
+
+def _open_sharded(url: str, shards: ShardMap, *, namespace: str, timeout_s: float, retention: Retention) -> Store:
+    """The same over shards, each with a namespace of its own."""
+    from budget_middleware.stores.sharded.memory_shard import MemoryShard
+    from budget_middleware.stores.sharded.shard_store import ShardStore
+    from budget_middleware.stores.sharded.store import ShardedStore
+
+    if url == MEMORY_URL:
+        return ShardedStore(shards, lambda _: MemoryShard(retention), retention=retention)
+    if url.startswith(("sqlite:", "postgres")):
+        raise ValueError("BUDGET_SHARD_BY is accepted with Redis only: a database is one shard")
+    from budget_middleware.stores.redis.shard import RedisShard
+    from budget_middleware.stores.redis.topology import Topology
+
+    topology = Topology(url, timeout_s=timeout_s)
+
+    def open_shard(name: str) -> ShardStore:
+        own = namespace if name == MAIN else f"{namespace}/{name}"
+        return RedisShard(topology, namespace=own, timeout_s=timeout_s, retention=retention)
+
+    return ShardedStore(shards, open_shard, retention=retention)

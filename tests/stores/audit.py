@@ -4,11 +4,17 @@ from budget_middleware.core.audit import Audit, Report
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.journals import journals_of
 from tests.stores.verbs import seqs, whole_journal
 
 
 async def audit(store: Store) -> None:
-    """I1, I2 and I9 over a whole, untrimmed journal."""
+    """I1, I2 and I9 over a whole, untrimmed journal, on each shard if there are several."""
+    for each in (await journals_of(store)).values():
+        await _audit(each)
+
+
+async def _audit(store: Store) -> None:
     told = await journalled(store)
     for proof in await store.proofs():
         counter, balance = proof.counter, proof.balance

@@ -1,6 +1,7 @@
 """Every store, each on a clock that the test moves and in a namespace of its own."""
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import fakeredis
 import pytest
@@ -12,12 +13,15 @@ from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+from tests.stores.shards import OneShardStore, opener_of_memory_shards
 
 OpenStore = Callable[..., Store]
 
 STORES = ("memory", "sqlite", "server")
 FAKE = "fakeredis"
 """What users may run their own tests on: the table of conformance holds on it too."""
+SHARDED = "sharded"
+"""A store over shards: verbs of one shard pass through as they are."""
 
 
 @pytest.fixture
@@ -41,6 +45,9 @@ def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: s
         return lambda retention=None: SqliteStore(
             file_url, namespace=namespace, timeout_s=10, clock_ms=clock, retention=retention
         )
+    if request.param == SHARDED:
+        opener = opener_of_memory_shards(clock)
+        return lambda retention=None: OneShardStore(partial(opener, retention), retention=retention)
     if request.param == FAKE:
         server = fakeredis.FakeServer()
         return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)

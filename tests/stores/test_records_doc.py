@@ -65,6 +65,7 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     await store.add_note(Topic.UNPRICED, "my-model")
     sums = Sums(2.0, 1_220.0, 1_080_200.0, 24.5, 300.0, 375.0, 468.75)
     await store.learn({AnswerGroup("gpt-4o-mini", KEY.account): sums})
+    await store._call("claim_homes", "", str(36 * 86_400_000), KEY.account, "03")
     client, prefix = store._client(), store._prefix
     generation = await client.hget(f"{prefix}meta", "generation")
     found: dict[str, str] = {}

@@ -20,6 +20,7 @@ ADJUSTMENT = "a"
 LEARNT = "e"
 SUM = "s"
 SHADOW = "w"
+HOME = "o"
 
 # Where gateways of the previous format index what they hold: `lua/_previous.lua`.
 PREVIOUS_HOLDS = "leases"
@@ -32,6 +33,7 @@ TYPES = {
     LEARNT: "string",
     SUM: "hash",
     SHADOW: "hash",
+    HOME: "string",
     HELD_ON: "zset",
     HOLDS: "zset",
     PREVIOUS_HELD_ON: "zset",
