@@ -6,11 +6,12 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis import APIS
-from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.apis import APIS, session_dialect_of
+from budget_middleware.apis.base import Api
 from budget_middleware.apis.own import WrongDialectError, own_apis
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
+from budget_middleware.misconfigured import refuse_misconfigured
 from budget_middleware.opening import history_follower_of, ledger_of, payers_of
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
@@ -18,12 +19,12 @@ from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
 from budget_middleware.request.background import is_response_lookup, pass_and_correct
 from budget_middleware.request.cors import CorsWatch
-from budget_middleware.request.refusals import retry_headers, send_refusal
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests, template_of
-from budget_middleware.routing import RouteKind, Router
+from budget_middleware.routing import Route, RouteKind, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
+from budget_middleware.sessions.responder import SessionResponder
 from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
@@ -95,6 +96,7 @@ class BudgetMiddleware:
         self._responder = BudgetResponder(
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
         )
+        self._sessions = SessionResponder(self._app, settings=settings, ledger=ledger, admission=admission)
         for warning in payers.warnings_for(settings.limits):
             _log.warning("BUDGET_LIMITS: %s", warning)
 
@@ -121,24 +123,39 @@ class BudgetMiddleware:
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._router.route_of(scope)
-        # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
-        is_clear = route.kind is not RouteKind.UNCLEAR or self._settings.mode is Mode.SHADOW
-        if route.api is not None and is_clear:
-            if not self._is_store_checked:
-                self._check_store()
-            if not self._hears_of_shutdown:
-                self._hears_of_shutdown = True
-                call_at_sigterm(self._report_what_may_be_lost)
+        if route.api is not None and self._is_clear(route):
+            self._watch_worker()
             await self._responder.respond(route, self._unshared(scope), receive, send)
         else:
             await self._unmetered.respond(route, scope, receive, send)
 
+    def _is_clear(self, route: Route) -> bool:
+        # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
+        return route.kind is not RouteKind.UNCLEAR or self._settings.mode is Mode.SHADOW
+
+    def _watch_worker(self) -> None:
+        """With the first metered request, where no lifespan has done so: look at the store, and for a shutdown."""
+        if not self._is_store_checked:
+            self._check_store()
+        if not self._hears_of_shutdown:
+            self._hears_of_shutdown = True
+            call_at_sigterm(self._report_what_may_be_lost)
+
     async def _shake_hands(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """WebSockets are not metered yet, whatever their path is."""
-        if self._error is not None or self._settings.mode is Mode.OFF:
+        """Meter the calls of a WebSocket whose events are known; others pass, or BUDGET_UNMETERED refuses them."""
+        if is_metered(scope) or (self._error is None and self._settings.mode is Mode.OFF):
             await self._app(scope, receive, send)
+            return
+        if self._error is not None:
+            await self._refuse_misconfigured(scope, receive, send)
+            return
+        route = self._router.route_of(scope)
+        dialect = session_dialect_of(route.api)
+        if dialect is not None and self._is_clear(route):
+            self._watch_worker()
+            await self._sessions.respond(dialect, scope, receive, send, path=route.path)
         else:
-            await self._unmetered.respond(self._router.route_of(scope), scope, receive, send)
+            await self._unmetered.respond(route, scope, receive, send)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request that is not metered to the app; its answer may report the usage of an earlier one."""
@@ -153,13 +170,8 @@ class BudgetMiddleware:
         self.ledger.report_live_holds(because="SIGTERM, and this server runs no lifespan")
 
     async def _refuse_misconfigured(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # The rules of BUDGET_ROUTES may be what cannot be read.
-        api = Router((), own_apis=self._own_apis).route_of(scope).api
-        if api is None:
-            await self._app(scope, receive, send)
-            return
-        refusal = Refusal(status=500, reason=Reason.MISCONFIGURED, message=f"Budget settings: {self._error}")
-        await send_refusal(api, refusal, send, headers=retry_headers(refusal.reason, call_s=0))
+        assert self._error is not None
+        await refuse_misconfigured(self._app, scope, receive, send, error=self._error, own_apis=self._own_apis)
 
     def _unshared(self, scope: Scope) -> Scope:
         """Some servers give every request the state of the lifespan itself, where nobody's handle may be left."""

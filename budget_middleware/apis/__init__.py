@@ -19,10 +19,12 @@ from budget_middleware.apis.openai_completions import OpenAICompletions
 from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
 from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.openai_responses_session import OpenAIResponsesSession
 from budget_middleware.apis.ordinary import OrdinaryEvent
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.rerank import Rerank
 from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.session_events import SessionDialect
 from budget_middleware.core.usage import Usage
 
 __all__ = [
@@ -55,6 +57,14 @@ APIS: Final[tuple[Api, ...]] = (
     Ollama(),
     Bedrock(),
 )
+
+
+_SESSION_DIALECTS: Final[tuple[SessionDialect, ...]] = (OpenAIResponsesSession(),)
+
+
+def session_dialect_of(api: Api | None) -> SessionDialect | None:
+    """How an API has calls on a WebSocket, if it has."""
+    return next((each for each in _SESSION_DIALECTS if api is not None and each.api.name == api.name), None)
 
 
 def api_at(path: str) -> Api | None:

@@ -36,9 +36,11 @@ def error_event(api: Api, refusal: Refusal, splitter: Splitter) -> bytes:
 
 
 def _error_of(api: Api, refusal: Refusal) -> dict[str, object]:
-    if api.name != "openai-responses":
-        return api.error_body(refusal)
-    # Its events have a type. The API documents a flat error and sends a nested one, which its SDKs look for.
+    return error_with_type(refusal) if api.name == "openai-responses" else api.error_body(refusal)
+
+
+def error_with_type(refusal: Refusal) -> dict[str, object]:
+    """The error of an API whose events all have a type: it documents a flat one, and SDKs look for a nested one."""
     nested = openai_error(refusal)
     error = nested["error"]
     assert isinstance(error, dict), "OpenAI's error is an object"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from starlette.types import Receive, Scope
+from starlette.types import Scope
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask, Reason, Refusal
@@ -19,7 +19,7 @@ from budget_middleware.ledger import CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.body import RequestBody
+from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.request.refusals import is_callers_own, refusal_of
@@ -61,7 +61,6 @@ class Admission:
         self._ledger = ledger
         self._payers = payers
         self._enforces = settings.mode is Mode.ENFORCE
-        self._waits = self._enforces and settings.wait_s > 0
         self._n_waiting = 0
         self._quoting = Quoting(
             prices,
@@ -72,24 +71,19 @@ class Admission:
         )
 
     async def admit(
-        self, api: Api, scope: Scope, body: RequestBody, *, path: str, receive: Receive
+        self, api: Api, scope: Scope, body: BodyRead, *, path: str, client: WaitingClient | None = None
     ) -> Admitted | Refused:
         """Estimate and reserve. The caller owes the ledger an ending for an admitted hold.
 
-        ``path`` is the reading of the request's path that the API knows. With ``body.is_client_gone`` afterwards the
-        client has left while it waited, and nobody is there to receive what this returns.
+        ``path`` is the reading of its path that the API knows. A ``client`` may wait, and leave (``is_client_gone``).
         """
         try:
             ask = self._ask(api, body, path=path, query=scope.get("query_string", b""))
-            payers = await self._payers_of(scope, body)
-        except (BadRequestError, TooManyTagsError) as error:
+        except BadRequestError as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
-        except AmbiguousTokenError as error:
-            return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
-        except UnclearPayerError:
-            return _refused(
-                503, Reason.UNAVAILABLE, "This gateway cannot determine who pays for this request at the moment."
-            )
+        payers = await self.find_payers(scope, body)
+        if isinstance(payers, Refused):
+            return payers
         quote = self._quoting.quote(ask, account=first_account(payers))
         hold = Hold(
             payers,
@@ -107,7 +101,6 @@ class Admission:
             ),
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
         )
-        client = WaitingClient(body, receive, self._settings) if self._waits else None
         decided = await self._reserve(hold, quote, client)
         if body.is_client_gone and isinstance(decided, Admitted):
             self._ledger.release(hold, reason="the client left while it waited")
@@ -126,7 +119,20 @@ class Admission:
         estimate = Amounts(quote.expected_nanos, quote.mean_tokens, requests=1)
         return expiry_charge(on_expire, of_input=of_input, estimate=estimate)
 
-    async def _payers_of(self, scope: Scope, body: RequestBody) -> Mapping[str, PayerSubjects]:
+    async def find_payers(self, scope: Scope, body: BodyRead) -> Mapping[str, PayerSubjects] | Refused:
+        """Who pays for a request, as far as its body is read."""
+        try:
+            return await self._payers_of(scope, body)
+        except TooManyTagsError as error:
+            return _refused(400, Reason.BAD_REQUEST, f"{error}.")
+        except AmbiguousTokenError as error:
+            return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
+        except UnclearPayerError:
+            return _refused(
+                503, Reason.UNAVAILABLE, "This gateway cannot determine who pays for this request at the moment."
+            )
+
+    async def _payers_of(self, scope: Scope, body: BodyRead) -> Mapping[str, PayerSubjects]:
         try:
             return await self._payers.payers_of(scope, body.headers, body.document, refuses_many_tags=self._enforces)
         except UnclearPayerError as error:
@@ -135,7 +141,7 @@ class Admission:
                 raise
             return self._payers.no_payers()
 
-    def _ask(self, api: Api, body: RequestBody, *, path: str, query: bytes) -> Ask:
+    def _ask(self, api: Api, body: BodyRead, *, path: str, query: bytes) -> Ask:
         n_bytes = body.length()
         try:
             return api.read_request(body.document, path=path, query=query, n_bytes=n_bytes)
@@ -146,10 +152,7 @@ class Admission:
             return api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
 
     def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:
-        """An unpriced model is refused only where its cost would matter: where a limit of money binds the request.
-
-        Which limits do, the store alone knows for sure, so this is asked after a reserve of 0.
-        """
+        """Whether a limit of money binds a request without a price. The store alone knows, so it follows a reserve."""
         if self._enforces and any(target.limit is not None and target.unit is Unit.USD for target in hold.targets):
             return True
         model = encode_subject(quote.unpriced_model) if quote.unpriced_model else hold.model or "(none named)"
@@ -221,7 +224,7 @@ def _refused(status: int, reason: Reason, message: str) -> Refused:
 _LEFT: Final = _refused(503, Reason.BUSY, "The client has left.")
 
 
-def _unknown_model_message(quote: Quote, body: RequestBody) -> str:
+def _unknown_model_message(quote: Quote, body: BodyRead) -> str:
     ask = quote.ask
     if quote.unpriced_model:
         return f"The request names several models, and {_short(quote.unpriced_model)!r} has no price here."

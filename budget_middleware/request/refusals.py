@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection
 from typing import Final
 
-from starlette.types import Send
+from starlette.types import Message, Receive, Scope, Send
 
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, kind_of, parts_of
@@ -135,3 +135,16 @@ async def send_refusal(api: Api, refusal: Refusal, send: Send, *, headers: Heade
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": start})
     await send({"type": "http.response.body", "body": body})
+
+
+async def refuse_handshake(api: Api, refusal: Refusal, scope: Scope, *, receive: Receive, send: Send) -> None:
+    """Answer a handshake with the refusal, where the server can send one; else it answers 403 by itself."""
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        return
+
+    async def send_denial(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    await send_refusal(api, refusal, send_denial, headers=retry_headers(refusal.reason, call_s=0))

@@ -30,6 +30,7 @@ from budget_middleware.request.limit_headers import rate_limit_headers
 from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, retry_headers, send_refusal
 from budget_middleware.request.unmetered import UnmeteredRequests
+from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.routing import Route, RouteKind, is_call
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
@@ -67,6 +68,7 @@ class BudgetResponder:
         self._ledger_mark = LedgerMark(
             ledger, namespace=settings.namespace, secret=settings.hash_secret.get_secret_value()
         )
+        self._waits = settings.wait_s > 0 and settings.mode is Mode.ENFORCE
         self._clamps = settings.clamp and settings.mode is Mode.ENFORCE
         self._call_times = CallTimes()
         self._in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
@@ -98,7 +100,8 @@ class BudgetResponder:
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
             return
-        admitted = await self._admission.admit(api, scope, body, path=route.path, receive=receive)
+        client = WaitingClient(body, receive, self._settings) if self._waits else None
+        admitted = await self._admission.admit(api, scope, body, path=route.path, client=client)
         if body.is_client_gone:
             return  # It left while it waited.
         if isinstance(admitted, Refused):

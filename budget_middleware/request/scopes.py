@@ -22,6 +22,11 @@ def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:
     return {**scope, "state": state, _METERED: handle.reservation_id != ""}
 
 
+def as_metered(scope: Scope) -> Scope:
+    """The scope of a session for the app: there is no handle, for it has many reservations."""
+    return {**scope, _METERED: True}
+
+
 def is_metered(scope: Scope) -> bool:
     """Whether a middleware outside of this one meters the request."""
     return bool(scope.get(_METERED, False))

@@ -13,7 +13,7 @@ from budget_middleware.request.settlement import Settlement
 from budget_middleware.setting_types import Mode, OnLimit
 from budget_middleware.settings import Settings
 
-_WHY: Final = "stopped at a limit"
+WHY_STOPPED: Final = "stopped at a limit"
 """What the reason of the booking says beside the basis of its charge."""
 
 
@@ -35,7 +35,7 @@ class LimitStop:
         self._settlement = settlement
         self._settings = settings
         self._ledger = ledger
-        self._stops = _stops_at_limits(settings)
+        self._stops = stops_at_limits(settings)
 
     def is_outgrown(self) -> bool:
         """Whether the answer has come to more tokens than are held for it."""
@@ -52,21 +52,21 @@ class LimitStop:
         if passed is None or self._settlement.charge is not None:
             return None
         self.has_stopped = True
-        last = self._reader.stopped_after(chunk, _refusal(passed, status=self._settings.exhausted_status))
-        return last, await self._settlement.stop(why=_WHY)
+        last = self._reader.stopped_after(chunk, stop_refusal(passed, status=self._settings.exhausted_status))
+        return last, await self._settlement.stop(why=WHY_STOPPED)
 
     def raise_if_stopped(self) -> None:
         """Tell an app that sends more that its answer was stopped."""
         if self.has_stopped:
-            raise StreamStoppedError(f"the answer of reservation {self._hold.id} was {_WHY}")
+            raise StreamStoppedError(f"the answer of reservation {self._hold.id} was {WHY_STOPPED}")
 
 
-def _stops_at_limits(settings: Settings) -> bool:
+def stops_at_limits(settings: Settings) -> bool:
     """Whether streams are stopped at all: shadow mode refuses nothing."""
     return settings.on_limit is OnLimit.STOP and settings.mode is Mode.ENFORCE
 
 
-def _refusal(passed: Target, *, status: int) -> Refusal:
+def stop_refusal(passed: Target, *, status: int) -> Refusal:
     """Tells whose budget is used up; no figure, and no subject, which may not be the caller's own."""
     budget = f"{kind_of(passed.account)} {per_period(passed.window.period, passed.window.id)}"
     message = f"The budget of {budget} is used up by this answer, which ends here."

@@ -4,13 +4,13 @@ import logging
 import re
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.refusals import retry_headers, send_refusal
+from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
 from budget_middleware.routing import Route, RouteKind
 from budget_middleware.setting_types import Mode, Unmetered
 from budget_middleware.settings import Settings
@@ -52,7 +52,7 @@ class UnmeteredRequests:
             return
         self._count(str(refusal.reason))
         if scope["type"] == "websocket":
-            await _refuse_handshake(_api_of(route, scope), refusal, scope, receive=receive, send=send)
+            await refuse_handshake(_api_of(route, scope), refusal, scope, receive=receive, send=send)
             return
         await send_refusal(_api_of(route, scope), refusal, send, headers=retry_headers(refusal.reason, call_s=0))
 
@@ -113,16 +113,3 @@ def _api_of(route: Route, scope: Scope) -> Api:
     found = HeaderTable(scope["headers"]).among(frozenset(_HEADERS_OF))
     name = next((_HEADERS_OF[header] for header in found), APIS[0].name)
     return next(api for api in APIS if api.name == name)
-
-
-async def _refuse_handshake(api: Api, refusal: Refusal, scope: Scope, *, receive: Receive, send: Send) -> None:
-    """Answer a handshake with the refusal, where the server can send one; else it answers 403 by itself."""
-    await receive()
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": ""})
-        return
-
-    async def send_denial(message: Message) -> None:
-        await send({**message, "type": f"websocket.{message['type']}"})
-
-    await send_refusal(api, refusal, send_denial, headers=retry_headers(refusal.reason, call_s=0))

@@ -26,7 +26,7 @@ CORE = ("tests/core", "tests/prices")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
 OPERATIONS = ("tests/operations", "tests/cli")
-REQUEST = ("tests/request", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
+REQUEST = ("tests/request", "tests/sessions", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
 STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), OPERATIONS)
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {

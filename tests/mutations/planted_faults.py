@@ -2023,4 +2023,29 @@ FAULTS = (
         "if pair[0].lower() not in names]",
         "]",
     ),
+    # Sessions.
+    Fault(
+        "an error about anything ends the answer under way",
+        "sessions/session.py",
+        "if call is not None and self._lanes.answered(event.lane) is None:",
+        "if call := call or self._lanes.answered(event.lane):",
+    ),
+    Fault(
+        "an answer that nobody asked for goes without a hold",
+        "sessions/session.py",
+        "if event.step is Step.GOES_ON and self._lanes.next(event.lane) is None:",
+        "if self._lanes.next(event.lane) is None:",
+    ),
+    Fault(
+        "a session that ends leaves its calls alone",
+        "sessions/session.py",
+        "        for call in self._lanes:\n            call.break_off(end)\n",
+        "",
+    ),
+    Fault(
+        "what a session refuses reaches the app",
+        "sessions/session.py",
+        "            await self._send_error(call.refusal, lane=lane)\n            return False\n",
+        "            await self._send_error(call.refusal, lane=lane)\n            return True\n",
+    ),
 )

@@ -185,7 +185,6 @@ async def test_methods_are_noted_with_the_path(memory):
 SOCKETS = [
     "/v1/realtime",
     "/realtime",
-    "/v1/responses",
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
     "/queue",
 ]

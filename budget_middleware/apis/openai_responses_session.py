@@ -1,0 +1,75 @@
+"""OpenAI responses on a WebSocket: each `response.create` is a call, and its lane is the `stream_id`.
+
+A response goes through the same typed events as on HTTP. After `response.steer` the server itself begins another one.
+Source: the types of OpenAI's SDK, `ResponsesClientEvent` and `ResponsesServerEvent`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from budget_middleware.apis.base import Api, Refusal
+from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.reading import mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.session_events import ServerEvent, Step
+from budget_middleware.apis.stream_errors import error_with_type
+
+_CREATE: Final = "response.create"
+_BEGINS: Final = frozenset({"response.created", "response.queued"})
+_ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+# What becomes of input that a client adds to a response.
+_ABOUT_STEERING: Final = "response.steer."
+
+
+class _Head(msgspec.Struct, gc=False):
+    """What every event has; the rest of it is passed over."""
+
+    type: str
+    stream_id: str | None = None
+
+
+_read_head = msgspec.json.Decoder(_Head).decode
+
+
+class OpenAIResponsesSession:
+    """`GET …/responses`, upgraded to a WebSocket."""
+
+    api: Api = OpenAIResponses()
+
+    def lane_of_call(self, data: bytes) -> str | None:
+        """The lane of a `response.create`."""
+        head = _head_of(data)
+        return (head.stream_id or "") if head is not None and head.type == _CREATE else None
+
+    def read_server_event(self, data: bytes) -> ServerEvent | None:
+        """What an event says of the response in its lane."""
+        head = _head_of(data)
+        if head is None:
+            return None
+        lane = head.stream_id or ""
+        if head.type in _BEGINS or head.type in _ENDS:
+            response = mapping_of(_parsed(data).get("response"))
+            step = Step.BEGINS if head.type in _BEGINS else Step.ENDS
+            return ServerEvent(step, lane, body=response, call_id=name_in(response, "id") or "")
+        if head.type == "error":
+            return ServerEvent(Step.REFUSED, lane, status=token_count(_parsed(data).get("status")) or 500)
+        if head.type.startswith("response.") and not head.type.startswith(_ABOUT_STEERING):
+            return ServerEvent(Step.GOES_ON, lane)
+        return None
+
+    def error_event(self, refusal: Refusal, *, lane: str) -> dict[str, object]:
+        """An `error` with the status that HTTP would have."""
+        event = {**error_with_type(refusal), "status": refusal.status}
+        return {**event, "stream_id": lane} if lane else event
+
+
+def _head_of(data: bytes) -> _Head | None:
+    try:
+        return _read_head(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parsed(data: bytes) -> Mapping[str, object]:
+    return mapping_of(parse_body(data))

@@ -1,0 +1,1 @@
+"""WebSockets on which clients ask for calls: each call is admitted, followed and ended like a request of its own."""

@@ -1,0 +1,60 @@
+"""One call within a session: what is seen of its answer, and how it ends."""
+
+from typing import Final
+
+from budget_middleware.apis.base import Api
+from budget_middleware.apis.bounded_answer import is_heavy, lightened
+from budget_middleware.apis.ordinary import OrdinaryReader
+from budget_middleware.apis.seen import Seen
+from budget_middleware.core.charges import End
+from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.request.admission import Admitted
+from budget_middleware.request.settlement import Settlement
+from budget_middleware.settings import Settings
+
+_SUCCESS: Final = 200
+
+
+class SessionCall:
+    """An admitted call: the events of its answer go in, and one ending comes out."""
+
+    def __init__(self, api: Api, admitted: Admitted, *, settings: Settings, ledger: Ledger) -> None:
+        self.hold: Hold = admitted.hold
+        # The server's own id for it, once it has begun.
+        self.server_id = ""
+        self.seen = Seen()
+        self.settlement = Settlement(admitted, seen=self.seen, settings=settings, ledger=ledger)
+        self.settlement.status = _SUCCESS
+        self._api = api
+        self._ordinary = OrdinaryReader.of(api.ordinary_event) if api.ordinary_event is not None else None
+        self._growth = self.hold.growth
+
+    def read(self, data: bytes) -> None:
+        """Take an event of the answer."""
+        self.settlement.output_began = True
+        ordinary = self._ordinary.read(data) if self._ordinary is not None else None
+        if ordinary is not None:
+            ordinary.add_to(self.seen)
+        elif is_heavy(data):
+            self._api.read_event(lightened(data), self.seen, hide_usage=False)
+            self.seen.has_unread_output, self.seen.readable = True, False
+        else:
+            self._api.read_event(data, self.seen, hide_usage=False)
+
+    @property
+    def is_outgrown(self) -> bool:
+        """Whether the answer has come to more tokens than are held for it."""
+        return self._growth is not None and self.seen.output_tokens > self._growth.grows_at_tokens
+
+    async def complete(self) -> None:
+        """End it, its answer being whole, and wait for the store: the next call is to see what this one has cost."""
+        await self.settlement.end(End.COMPLETE)
+
+    async def fail(self, status: int) -> None:
+        """End it: the API has refused it with an error."""
+        self.settlement.status = status
+        await self.settlement.end(End.COMPLETE)
+
+    def break_off(self, end: End) -> None:
+        """Begin its ending in a task of the ledger's own; nothing if it has begun."""
+        self.settlement.begin(end)

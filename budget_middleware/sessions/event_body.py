@@ -1,0 +1,48 @@
+"""What an event asks for, in the place of a request's body."""
+
+from starlette.types import Message
+
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
+from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.headers import HeaderTable
+from budget_middleware.request.body import in_steps
+
+
+class EventBody:
+    """See `request.body_read`: an event that was received whole, so nobody waits for more of it."""
+
+    is_client_gone = False
+
+    def __init__(self, document: object, *, headers: HeaderTable, n_bytes: int, why_unread: str = "") -> None:
+        self.document = document
+        self.headers = headers
+        self.why_unread = why_unread
+        self._n_bytes = n_bytes
+
+    def length(self) -> int:
+        """Its length in bytes."""
+        return self._n_bytes
+
+
+def data_of(message: Message) -> bytes:
+    """The event in an ASGI message, which comes as text or as bytes."""
+    text = message.get("text")
+    return text.encode() if text is not None else message.get("bytes") or b""
+
+
+async def read_event_body(
+    data: bytes, *, headers: HeaderTable, max_bytes: int, fields: tuple[str, ...] = ()
+) -> EventBody:
+    """Parse an event of a client. One that is too long, or has too many values, counts by its length."""
+    document: object = UNREADABLE
+    why_unread = ""
+    if len(data) <= UNWEIGHED_BYTES:
+        document = parse_body(data)
+    elif len(data) > max_bytes:
+        why_unread = "The event is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be determined."
+    else:
+        try:
+            document = await in_steps(parse_in_steps(data, fields=fields))
+        except TooManyValuesError as error:
+            why_unread = f"The event cannot be read: {error}."
+    return EventBody(document, headers=headers, n_bytes=len(data), why_unread=why_unread)
