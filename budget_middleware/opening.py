@@ -121,6 +121,8 @@ def require_async(name: str, source: object) -> None:
 
 def store_of(settings: Settings, *, timeout_s: float) -> Store:
     """The store by the settings; it connects at the first call. Raises SettingsError."""
+    if settings.replicas and not settings.store_url.startswith(("redis", "unix://")):
+        raise SettingsError(f"BUDGET_REPLICAS='{settings.replicas}': accepted with a BUDGET_STORE_URL of Redis")
     try:
         return open_store(
             settings.store_url,
@@ -128,6 +130,7 @@ def store_of(settings: Settings, *, timeout_s: float) -> Store:
             timeout_s=timeout_s,
             retention=retention_of(settings),
             shards=settings.shard_by,
+            replicas=settings.replicas,
         )
     except ValueError as error:
         raise SettingsError(f"BUDGET_STORE_URL={redact_url(settings.store_url)!r}: {error}") from None

@@ -95,6 +95,9 @@ class Settings(BaseModel):
         SHARD_BY_ACCEPTED,
     )
     store_timeout_s: Seconds = _number("0.5", "How long the store may be silent.", "seconds", 0.001, 60)
+    replicas: int = _number(
+        "0", "How many Redis replicas must have a write before it counts; fewer: the store is away.", "replicas", 0, 10
+    )
     on_store_error: OnStoreError = _setting(
         "local",
         "Store away: go on by the worker's own figures, serve whatever comes, or refuse with 503.",

@@ -10,15 +10,24 @@ MEMORY_URL = "memory://"
 
 
 def open_store(
-    url: str, *, namespace: str, timeout_s: float, retention: Retention, shards: ShardMap | None = None
+    url: str,
+    *,
+    namespace: str,
+    timeout_s: float,
+    retention: Retention,
+    shards: ShardMap | None = None,
+    replicas: int = 0,
 ) -> Store:
     """A store for ``memory://``, ``sqlite://``, ``unix://``, ``redis://``, ``redis+sentinel://`` or
-    ``redis+cluster://``, these three also with TLS (``rediss``); connects at the first call.
+    ``redis+cluster://``, these three also with TLS (``rediss``); connects at the first call. ``replicas`` are those of
+    Redis that acknowledge each write.
 
     ValueError, in one line, for a URL that no connection can be made with.
     """
     if shards is not None:
-        return _open_sharded(url, shards, namespace=namespace, timeout_s=timeout_s, retention=retention)
+        return _open_sharded(
+            url, shards, namespace=namespace, timeout_s=timeout_s, retention=retention, replicas=replicas
+        )
     if url == MEMORY_URL:
         return MemoryStore(retention)
     # Imported here, so that none waits for the client of another.
@@ -28,10 +37,12 @@ def open_store(
         return SqliteStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention)
     from budget_middleware.stores.redis import RedisStore
 
-    return RedisStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention)
+    return RedisStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention, replicas=replicas)
 
 
-def _open_sharded(url: str, shards: ShardMap, *, namespace: str, timeout_s: float, retention: Retention) -> Store:
+def _open_sharded(
+    url: str, shards: ShardMap, *, namespace: str, timeout_s: float, retention: Retention, replicas: int
+) -> Store:
     """The same over shards, each with a namespace of its own."""
     from budget_middleware.stores.sharded.memory_shard import MemoryShard
     from budget_middleware.stores.sharded.shard_store import ShardStore
@@ -44,7 +55,7 @@ def _open_sharded(url: str, shards: ShardMap, *, namespace: str, timeout_s: floa
     from budget_middleware.stores.redis.shard import RedisShard
     from budget_middleware.stores.redis.topology import Topology
 
-    topology = Topology(url, timeout_s=timeout_s)
+    topology = Topology(url, timeout_s=timeout_s, replicas=replicas)
 
     def open_shard(name: str) -> ShardStore:
         own = namespace if name == MAIN else f"{namespace}/{name}"

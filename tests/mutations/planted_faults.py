@@ -1086,6 +1086,32 @@ FAULTS = (
         "return await asyncio.shield(lines.dialing)",
         "return await lines.dialing",
     ),
+    # The topology.
+    Fault(
+        "a script runs on a part of a ledger",
+        "stores/redis/place.py",
+        'return "3", meta, f"{meta}!", f"{meta}!!"',
+        'return "1", meta',
+    ),
+    Fault(
+        "a node that does not serve the ledger refuses its verbs",
+        "stores/redis/place.py",
+        "return self.topology.is_cluster and is_redirection(reply)",
+        "return False",
+    ),
+    Fault(
+        "a new primary is not looked for",
+        "stores/redis/place.py",
+        "return await (await self.topology.server(self.slot)).wire()",
+        "server = self.topology.known_server(self.slot) or await self.topology.server(self.slot)\n"
+        "        return await server.wire()",
+    ),
+    Fault(
+        "a write counts before replicas have it",
+        "stores/redis/replication.py",
+        "count < wanted:",
+        "count < 0:",
+    ),
     # The request.
     Fault(
         "the answer does not wait for its ending",

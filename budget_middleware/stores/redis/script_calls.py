@@ -17,6 +17,8 @@ from budget_middleware.stores.redis.wire import Reply, Wire
 REPEATED_AFTER = 0.05
 """Of the time-out: so long a call waits whose slot is being moved."""
 
+_Send = Callable[..., "asyncio.Future[Reply]"]
+
 
 class ScriptCalls:
     """The calls of one ledger. ``on_text``: called with a wire on which a script of requests was sent whole."""
@@ -37,13 +39,14 @@ class ScriptCalls:
         return reply
 
     async def _reply_on(self, wire: Wire, script: Script, words: tuple[str, ...]) -> Reply:
+        call: _Send = self._place.topology.replication.call if script.is_replicated else Wire.call
         if script.digest in wire.commands:
-            reply = await wire.call("EVALSHA", script.digest, *words)
+            reply = await call(wire, "EVALSHA", script.digest, *words)
             if not is_unknown_script(reply):
                 return reply
         # Later calls on this wire find the script known.
         wire.commands[script.digest] = "EVALSHA", script.digest
-        reply_to_text = wire.call("EVAL", script.text, *words)
+        reply_to_text = call(wire, "EVAL", script.text, *words)
         self._on_text(wire, script)
         return await reply_to_text
 

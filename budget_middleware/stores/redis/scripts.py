@@ -15,6 +15,11 @@ from budget_middleware.stores.redis.generated import with_python_constants
 VERBS_OF_REQUESTS = ("reserve", "finalize", "release", "extend", "grow")
 """The verbs that come by the thousand: those of one moment go together, in one call of one script."""
 
+_REPLICATED = frozenset(
+    {*VERBS_OF_REQUESTS, "expire", "adjust", "transfer", "repair", "sweep"}
+    | {"limit", "write_back_limits", "claim_homes", "follow_limits"}
+)
+
 SHARED = (
     "_call",
     "_numbers",
@@ -63,6 +68,8 @@ class Script:
     text: str
     library: str
     """The same as a library of one function, whose name is the library's."""
+    is_replicated: bool
+    """Whether BUDGET_REPLICAS holds for its verbs: they write what counts, and may be repeated."""
 
     @property
     def function(self) -> str:
@@ -78,7 +85,7 @@ def script_of(verb: str, clock: str) -> Script:
     text = f"{functions}\nreturn run(KEYS, ARGV)"
     digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     name = f"{LIBRARY_PREFIX}{digest}"
-    return Script(digest, text, _LIBRARY.format(name=name, functions=functions))
+    return Script(digest, text, _LIBRARY.format(name=name, functions=functions), verb in _REPLICATED)
 
 
 # While a library is loaded nothing but `redis` is there, so its functions are made by the first call.

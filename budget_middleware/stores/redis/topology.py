@@ -35,6 +35,7 @@ from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.redis.dialing import dial
 from budget_middleware.stores.redis.discovery import Question, SlotRange, redirected_to
+from budget_middleware.stores.redis.replication import Replication
 from budget_middleware.stores.redis.server import Server
 from budget_middleware.stores.redis.store_url import Address, Kind, parse_store_url
 from budget_middleware.stores.redis.wire import Reply, Silence
@@ -60,12 +61,13 @@ class _Lookups:
 class Topology:
     """Connects when that is first needed. ValueError, in one line, for a URL that cannot be used.
 
-    ``timeout_s`` bounds connecting and every reply.
+    ``timeout_s`` bounds connecting and every reply. So many ``replicas`` acknowledge a write before it counts.
     """
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float, replicas: int = 0) -> None:
         self.url = parse_store_url(url)
         self.timeout_s = timeout_s
+        self.replication = Replication(replicas, timeout_s=timeout_s)
         self.map: Map = ()
         """What the last lookup has found."""
         self._time_limit = SharedTimeout(timeout_s)
