@@ -16,6 +16,7 @@ from budget_middleware.cli import (
     doctor,
     estimating,
     explaining,
+    exporting,
     importing,
     limiting,
     price_checking,
@@ -91,6 +92,7 @@ def _parser() -> Parser:
     changing.add_to(commands)
     shadowing.add_to(commands)
     reporting.add_to(commands)
+    exporting.add_to(commands)
     estimating.add_to(commands)
     pricing.add_to(commands)
     price_checking.add_to(commands)

@@ -17,6 +17,7 @@ from budget_middleware.core.accounts import (
 )
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Unit
+from budget_middleware.operations.exporting import parse_partition
 from budget_middleware.operations.reasons import reason_by
 from budget_middleware.operations.reports import parse_by, parse_per
 from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
@@ -192,6 +193,7 @@ days = _checked(_days)
 dimensions = _checked(parse_by)
 """What a report is by."""
 report_period = _checked(parse_per)
+partition = _checked(parse_partition)
 positive = _checked(_count_from(1))
 tokens = _checked(_count_from(0))
 reason = _checked(_reason)

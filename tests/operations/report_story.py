@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.charges import CORRECTS
-from budget_middleware.core.model import Target
+from budget_middleware.core.model import Balance, Rejection, Target
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.periods import Period
 from budget_middleware.core.pricing import Line, Rates, UsageClass
+from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Adjust, Finalize
 from budget_middleware.stores.base import Store
@@ -31,6 +32,11 @@ def bill_of(nanos: int, model: str, tokens: int) -> str:
 
 def booked(id_: str, nanos: int, *targets: Target, model: str = "gpt-4o", tokens: int = 3) -> Finalize:
     return replace(finalize(id_, usd_from_nanos(nanos), *targets), bill=bill_of(nanos, model, tokens))
+
+
+def refusal_of(account: str, time_ms: int, *, id_: str = "f", times: int = 3) -> LoggedRefusal:
+    limited = target(account, "0", at_ms=time_ms, timezone=BERLIN)
+    return LoggedRefusal(time_ms, id_ * 32, (account,), Rejection(limited, Balance(5), 9), "haiku", times=times)
 
 
 class Story:
