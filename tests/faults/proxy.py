@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-# Where in the words of a script call its verbs begin: behind their number.
-_COUNT_AT = 12
+# Behind the keys of a script call stand the constants of its ledger, one word with spaces (once a word each), a token,
+# and the number of its verbs.
+_CONSTANTS, _CONSTANTS_ONCE = 1, 7
 
 
 class Fault(Enum):
@@ -134,8 +135,10 @@ def _verbs(words: list[bytes]) -> list[str]:
     command = words[0].decode().lower()
     if command not in ("eval", "evalsha", "fcall"):
         return [command]
-    verbs, at = list[str](), _COUNT_AT + 1
-    for _ in range(int(words[_COUNT_AT])):
+    constants_at = 3 + int(words[2])
+    count_at = constants_at + 1 + (_CONSTANTS if b" " in words[constants_at] else _CONSTANTS_ONCE)
+    verbs, at = list[str](), count_at + 1
+    for _ in range(int(words[count_at])):
         verbs.append(words[at + 1].decode())
         at += int(words[at]) + 1
     return verbs

@@ -211,7 +211,7 @@ async def test_no_call_takes_the_reply_of_another(tmp_path: Path):
     held: list[bytes] = []
 
     async def answer(number: int, words: list[bytes], writer: asyncio.StreamWriter) -> None:
-        held.append(words[11])
+        held.append(words[5])
         if number > 1:
             writer.write(b"*2\r\n$7\r\nunknown\r\n$16\r\n%b\r\n" % held[-1])
 

@@ -11,29 +11,27 @@
 -- What is declared nowhere here comes from Python (`redis/generated.py`): words and bounds in capital letters, and a few
 -- functions: ending_of, extension_of, has_ended, figures_of, …
 --
--- keys[1]  the ledger's meta hash; all keys of a ledger share its hash tag
--- args[1]  key prefix
--- args[2]  remember_ms: how long an ended reservation is known
--- args[3]  remember_released_ms: how long one is whose ending booked nothing
--- args[4]  remember_expired_ms: how long an expired one is
--- args[5]  counters_ms: how long a counter is kept after its window's end or its last change
--- args[6]  journal_max: journal entries kept
--- args[7]  voided_max: records kept of reservations that came to nothing
--- args[8]  token of this call: its reply ends with it, and a store without a generation takes it for one
--- args[9]  how many verbs; then for each of them: how many words it has; these are its name, the traceparent of the span
+-- keys[1]  the ledger's meta hash; all keys of a ledger share its hash tag, and begin as it does
+-- args[1]  how long things are kept, words: remember_ms: how long an ended reservation is known; remember_released_ms: how
+--          long one is whose ending booked nothing; remember_expired_ms: how long an expired one is; counters_ms: how long
+--          a counter is kept after its window's end or its last change; journal_max: journal entries kept; voided_max:
+--          records kept of reservations that came to nothing
+-- args[2]  token of this call: its reply ends with it, and a store without a generation takes it for one
+-- args[3]  how many verbs; then for each of them: how many words it has; these are its name, the traceparent of the span
 --          around it ('' if none) and its own arguments
 --
 -- Numbers: figures are decimal text. A Lua number is a double, exact below 2^53: figures that are that small are added
 -- here, larger ones by HINCRBY.
 
-local FIRST_VERB_AT = 10
+local FIRST_VERB_AT = 4
 
 local concat, find, format, gmatch, match = table.concat, string.find, string.format, string.gmatch, string.match
 local verbs = {}
 
+local call, try, spread = redis.call, redis.pcall, unpack or table.unpack
+
 -- What a call carries.
-local call, try, spread
-local META, PREFIX, TOKEN, NOW, NOW_MS
+local META, PREFIX, KEPT, TOKEN, NOW, NOW_MS
 local REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX, TRIM_EVERY
 local HOLDS, TOTALS, JOURNAL, VOIDED
 
@@ -45,28 +43,40 @@ local is_waited_for, freed_accounts
 -- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
 local trace, wants_entries, records, seq_before
 
--- What targets say stays in memory from call to call where the server keeps a script's functions (`redis/scripts.py`): texts as
--- they were parsed, and counters by their names. Their figures are read again by each call.
+-- What calls have in common stays in memory from call to call where the server keeps a script's functions
+-- (`redis/scripts.py`): the names of keys, targets as they were parsed, and counters by their names. Their figures are read again
+-- by each call.
 local REMEMBERED_MAX = 2000
-local this_call, remembered_for, remembered, counters, series_by_name, parsed = 0, nil, 0, {}, {}, {}
+local this_call, remembered, counters, series_by_name, parsed = 0, 0, {}, {}, {}
 
-local function begin_with(prefix)
-  this_call = this_call + 1
-  if prefix ~= remembered_for or remembered > REMEMBERED_MAX then
-    remembered_for, remembered, counters, series_by_name, parsed = prefix, 0, {}, {}, {}
-  end
+-- '%d' takes half the time of '%.0f', but cuts off what a C long does not hold, and that may be 32 bits.
+local WHOLE = format('%d', EXACT) == format('%.0f', EXACT) and '%d' or '%.0f'
+
+-- The text of an integer, of 18 digits at most.
+local function whole(number)
+  return format(WHOLE, number)
+end
+
+local function begin_ledger(meta)
+  META, PREFIX = meta, string.sub(meta, 1, -1 - #KEY_META)
+  HOLDS, TOTALS, JOURNAL, VOIDED = PREFIX .. KEY_HOLDS, PREFIX .. KEY_TOTALS, PREFIX .. KEY_JOURNAL, PREFIX .. KEY_VOIDED
+  remembered, counters, series_by_name, parsed = 0, {}, {}, {}
+end
+
+local function read_kept(words)
+  local counters_ms, journal_max, voided_max
+  REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, counters_ms, journal_max, voided_max =
+    match(words, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  KEPT, COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX = words, tonumber(counters_ms), tonumber(journal_max), tonumber(voided_max)
+  TRIM_EVERY = math.max(1, math.min(64, math.floor(JOURNAL_MAX / 16)))
 end
 
 local function begin_call(keys, args)
-  call, try, spread = redis.call, redis.pcall, unpack or table.unpack
-  META, PREFIX, TOKEN = keys[1], args[1], args[8]
-  REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS = args[2], args[3], args[4]
-  COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX = tonumber(args[5]), tonumber(args[6]), tonumber(args[7])
-  TRIM_EVERY = math.max(1, math.min(64, math.floor(JOURNAL_MAX / 16)))
-  HOLDS, TOTALS, JOURNAL, VOIDED = PREFIX .. KEY_HOLDS, PREFIX .. KEY_TOTALS, PREFIX .. KEY_JOURNAL, PREFIX .. KEY_VOIDED
+  if keys[1] ~= META or remembered > REMEMBERED_MAX then begin_ledger(keys[1]) end
+  if args[1] ~= KEPT then read_kept(args[1]) end
+  this_call, TOKEN = this_call + 1, args[2]
   NOW = store_time_ms(args)
-  NOW_MS = format('%.0f', NOW)
+  NOW_MS = whole(NOW)
   seq, is_nothing_due = nil, nil
   changed_counters, changed_series, changed_totals, waiting_in, freed_accounts = {}, {}, {}, {}, {}
-  begin_with(PREFIX)
 end

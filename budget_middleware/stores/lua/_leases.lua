@@ -24,14 +24,14 @@ end
 
 local function first_due(index, count)
   write_waiting(index)
-  return call('ZRANGEBYSCORE', index, '-inf', whole(NOW), 'LIMIT', '0', whole(count))
+  return call('ZRANGEBYSCORE', index, '-inf', NOW_MS, 'LIMIT', '0', count)
 end
 
 local function expire_indexed(targets)
   local left = SWEPT_PER_VERB
   for _, target in ipairs(targets) do
     if left <= 0 then return end
-    for _, id in ipairs(first_due(target.counter.index, left)) do
+    for _, id in ipairs(first_due(target.counter.index, whole(left))) do
       expire_id(id, target.counter.index)
       left = left - 1
     end
@@ -42,7 +42,7 @@ end
 -- somebody, and by an audit. A key of another type stops the call here. What gateways of the previous format hold is swept.
 local function expire_due_on(targets)
   if is_nothing_due then return false end
-  is_nothing_due = not first_due(HOLDS, 1)[1]
+  is_nothing_due = not first_due(HOLDS, '1')[1]
   if is_nothing_due then return false end
   expire_indexed(targets)
   return true
@@ -50,7 +50,7 @@ end
 
 local function leases_due(targets)
   for _, target in ipairs(targets) do
-    if first_due(target.counter.index, 1)[1] then return true end
+    if first_due(target.counter.index, '1')[1] then return true end
   end
   return false
 end

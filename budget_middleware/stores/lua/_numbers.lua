@@ -1,14 +1,6 @@
 -- Numbers, which are text wherever they are stored, and amounts: a figure for each unit, `usd:1200000,tokens:812`, and ''
 -- where all are 0.
 
--- '%d' takes half the time of '%.0f', but cuts off what a C long does not hold, and that may be 32 bits.
-local WHOLE = format('%d', EXACT) == format('%.0f', EXACT) and '%d' or '%.0f'
-
--- The text of an integer, of 18 digits at most.
-local function whole(number)
-  return format(WHOLE, number)
-end
-
 -- Neither '-0' nor '--5' is an integer to HINCRBY.
 local function negative(figure)
   if figure == '0' then return '0' end

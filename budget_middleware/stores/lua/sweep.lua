@@ -6,7 +6,7 @@ function verbs.sweep(at_most)
   catch_up_with_journal()
   local left = tonumber(at_most)
   for _, index in ipairs({HOLDS, PREFIX .. KEY_PREVIOUS_HOLDS}) do
-    local due = left > 0 and first_due(index, left) or {}
+    local due = left > 0 and first_due(index, whole(left)) or {}
     for _, id in ipairs(due) do expire_id(id, index) end
     left = left - #due
   end

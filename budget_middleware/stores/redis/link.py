@@ -90,16 +90,15 @@ class RedisLink:
         self._refusals_max = kept.refusals_max
         self._remember_expired_ms = str(kept.remember_expired_ms)
         self._limit_changes_max = str(kept.limit_changes_max)
-        self._constants = (
-            *self._place.keys_of(self._meta),
-            self._prefix,
-            str(kept.remember_ms),
-            str(kept.remember_released_ms),
-            str(kept.remember_expired_ms),
-            str(kept.counters_ms),
-            str(kept.journal_max),
-            str(kept.voided_max),
+        kept_words = (
+            kept.remember_ms,
+            kept.remember_released_ms,
+            kept.remember_expired_ms,
+            kept.counters_ms,
+            kept.journal_max,
+            kept.voided_max,
         )
+        self._constants = (*self._place.keys_of(self._meta), " ".join(map(str, kept_words)))
         self._request_script = script_of(VERBS_OF_REQUESTS[0], self._clock_script)
         self._gathered = PerEventLoop(_Gathered)
 
