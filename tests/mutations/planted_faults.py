@@ -607,8 +607,8 @@ FAULTS = (
     Fault(
         "bookings are not numbered in a row",
         "stores/lua/_journal.lua",
-        "bookings = books_nothing(status) and bookings or",
-        "bookings = is_void and bookings or",
+        "booked = seq + count, books_nothing(status) and bookings or",
+        "booked = seq + count, is_void and bookings or",
     ),
     Fault(
         "drift hides where what came to nothing is missing",
@@ -1437,7 +1437,7 @@ FAULTS = (
     Fault(
         "the last seq of a call is not kept",
         "stores/lua/_meta.lua",
-        "call('HSET', META, 'seq', whole(seq), 'bookings'",
+        "call('HSET', META, 'seq', seq_text, 'bookings'",
         "call('HSET', META, 'bookings'",
     ),
     Fault(

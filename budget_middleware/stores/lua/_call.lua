@@ -35,8 +35,11 @@ local META, PREFIX, KEPT, TOKEN, NOW, NOW_MS
 local REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX, TRIM_EVERY
 local HOLDS, TOTALS, JOURNAL, VOIDED
 
+-- Where the journal is, as numbers and as their texts. Where these are kept from call to call, each text is read or made once.
+local seq, bookings, entries, seq_text, bookings_text, entries_text
+
 -- What it has read, and what it has changed and not yet written.
-local generation, limits_version, seq, written_seq, bookings, entries, is_format_recorded
+local is_meta_read, generation, limits_version, written_seq, is_format_recorded
 local is_nothing_due, changed_counters, changed_series, changed_totals, waiting_in
 local is_waited_for, freed_accounts
 
@@ -77,6 +80,6 @@ local function begin_call(keys, args)
   this_call, TOKEN = this_call + 1, args[2]
   NOW = store_time_ms(args)
   NOW_MS = whole(NOW)
-  seq, is_nothing_due = nil, nil
+  is_meta_read, is_nothing_due = false, nil
   changed_counters, changed_series, changed_totals, waiting_in, freed_accounts = {}, {}, {}, {}, {}
 end

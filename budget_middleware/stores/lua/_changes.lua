@@ -85,7 +85,7 @@ local function write_change(record, status, booked_before, held_before, due_befo
   local booked, held = figures_of(record)
   local changes = changes_of(record.target_list, booked, booked_before, held, held_before)
   local entry = changes[1] and record_of(record.id, status, changes, reserve_trace, tail, reserved_at)
-  if entry and status == STATUS_RESERVED then record.seq = entry.at end
+  if entry and status == STATUS_RESERVED then record.seq = entry.seq_text end
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   if due_before ~= record.due then move_hold(record, due_before, record.due) end
   if entry then

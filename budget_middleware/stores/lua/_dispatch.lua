@@ -28,7 +28,7 @@ local function run(keys, args)
   write_counters()
   write_series()
   write_totals()
-  if seq then write_meta() end
+  if is_meta_read then write_meta() end
   publish_freed()
   replies[#replies + 1] = TOKEN
   return replies

@@ -54,34 +54,37 @@ end
 
 local lines = {}
 
--- One record for all changes of a verb, while the counters still show what was before: {at, status, text, …}. `tail` is its
--- reason and its bill, as Python packs them. For a release also the seq of its reserve.
+-- One record for all changes of a verb, while the counters still show what was before: its text, and where the journal is
+-- behind it. `tail` is its reason and its bill, as Python packs them. For a release also the seq of its reserve.
 local function record_of(id, status, changes, reserve_trace, tail, reserved_at)
   local count = #changes
   for at = 1, count do lines[at] = line_of(changes[at]) end
   local is_void = status == STATUS_RELEASED
   local reserve = is_void and reserved_at and find_record(reserved_at)
-  local record = {
-    seq = seq + count, bookings = books_nothing(status) and bookings or bookings + count,
-    entries = is_void and (reserve and entries - count or entries) or entries + count,
-    is_void = is_void, reserve = reserve, reserved_at = reserved_at,
-  }
-  record.at = whole(record.seq)
-  record.text = record.at .. ' ' .. whole(record.bookings) .. ' ' .. whole(is_void and entries or record.entries)
+  local last, booked = seq + count, books_nothing(status) and bookings or bookings + count
+  local held = is_void and (reserve and entries - count or entries) or entries + count
+  local last_text, booked_text, held_text = whole(last), whole(booked), whole(held)
+  local text = last_text .. ' ' .. booked_text .. ' ' .. (is_void and entries_text or held_text)
     .. '\n' .. FORMAT .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=') .. trace
     .. (reserve_trace == '' and '' or ' reserve_trace=') .. reserve_trace .. '\n' .. concat(lines, '\n', 1, count) .. tail
+  local record = {
+    text = text, seq = last, bookings = booked, entries = held,
+    seq_text = last_text, bookings_text = booked_text, entries_text = held_text, is_void = is_void,
+  }
+  if is_void then record.reserve, record.reserved_at = reserve, reserved_at end
   return record
 end
 
 -- Appends it. On a journal of another type the call stops here, and nothing has changed.
 local function append(record, count, is_wanted)
   if record.is_void then
-    put_voided(record.reserved_at, record.reserve, record.at, record.text)
+    put_voided(record.reserved_at, record.reserve, record.seq_text, record.text)
   else
-    local problem = put(JOURNAL, record.text, record.at)
+    local problem = put(JOURNAL, record.text, record.seq_text)
     if problem then error(problem) end
   end
   seq, bookings, entries = record.seq, record.bookings, record.entries
+  seq_text, bookings_text, entries_text = record.seq_text, record.bookings_text, record.entries_text
   if not record.is_void and entries % TRIM_EVERY < count then trim_journal() end
   if is_wanted then records[#records + 1] = record.text end
 end

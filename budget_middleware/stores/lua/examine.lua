@@ -95,7 +95,9 @@ local function examine_hash(name)
   local values = {}
   for index = 1, #fields, 2 do values[fields[index]] = fields[index + 1] end
   if name == KEY_META then
-    local is_sound = is_meta_sound(values.seq or '0', values.limits_version or '0', values.bookings or '0', values.entries or '0')
+    local is_sound = is_meta_sound(
+      values.generation or '', values.seq or '0', values.limits_version or '0', values.bookings or '0', values.entries or '0'
+    )
     if not is_sound then report('unreadable', name) end
   elseif match(name, '^c:') then
     for _, figure in ipairs({values.spent or '0', values.reserved or '0', values.adjusted or '0'}) do

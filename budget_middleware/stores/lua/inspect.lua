@@ -17,5 +17,5 @@ function verbs.inspect(names)
     if type(line) == 'table' and line.is_newer then error(line) end
     lines[#lines + 1] = is_sound and line or ''
   end
-  return {whole(seq), concat(lines, '\n')}
+  return {seq_text, concat(lines, '\n')}
 end

@@ -25,7 +25,7 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, tail)
   call('HDEL', counter.key, 'lacks')
 
   append(record_of(id, STATUS_REPAIRED, {change}, '', tail), 1, true)
-  counter.repaired = whole(seq)
+  counter.repaired = seq_text
   call('HSET', counter.key, 'repaired', counter.repaired)
   -- As for a new one: the damage may have removed its expiry.
   counter.is_there = false
