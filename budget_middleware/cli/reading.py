@@ -18,6 +18,7 @@ SHOWN_ON_A_TERMINAL = 50
 
 # What stays on a terminal of ordinary width; --json has all.
 _JOURNAL_COLUMNS = (
+    "shard",
     "seq",
     "time",
     "status",
@@ -95,7 +96,7 @@ async def _journal(context: OperatorContext, arguments: Namespace) -> int:
     print_entries(page.entries)
     if arguments.follow:
         sys.stdout.flush()
-        pages = follow_journal(context, arguments.account, after_seq=page.next_seq, trace_url=template)
+        pages = follow_journal(context, arguments.account, positions=page.positions, trace_url=template)
         async for entries in pages:
             print_entries(entries)
             sys.stdout.flush()

@@ -10,7 +10,7 @@ from budget_middleware.operations.reservation_explanation import ReservationExpl
 from budget_middleware.operations.rows import EntryRow, LinkedEntryRow, RefusalRow
 from budget_middleware.operations.values import format_amount
 
-_COLUMNS = ("seq", "time", "status", "account", "window", "spent_delta", "reserved_delta", "reason")
+_COLUMNS = ("shard", "seq", "time", "status", "account", "window", "spent_delta", "reserved_delta", "reason")
 
 
 def print_reservation(explanation: ReservationExplanation) -> None:

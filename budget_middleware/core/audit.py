@@ -12,7 +12,7 @@ against the journal across all other gaps. *reserved* needs no history: it is th
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
@@ -104,6 +104,16 @@ class Report:
     unproved: int
     corrections: tuple[Correction, ...] = ()
     proved_in_part: int = 0
+
+
+def joined_reports(reports: Sequence[Report]) -> Report:
+    """One of several ledgers, none of which shares a counter with another."""
+    return Report(
+        tuple(chain.from_iterable(report.drift for report in reports)),
+        sum(report.unproved for report in reports),
+        tuple(chain.from_iterable(report.corrections for report in reports)),
+        sum(report.proved_in_part for report in reports),
+    )
 
 
 class _Expected(NamedTuple):

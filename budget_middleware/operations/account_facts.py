@@ -55,15 +55,16 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
     holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {counter for counted, _ in counters for counter in counted.counters}
     accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    bookings = BookingsRead()
+    # An account has its counters in one journal; where there are shards, there are others besides.
+    bookings: defaultdict[str, BookingsRead] = defaultdict(BookingsRead)
 
     def is_shown(entry: Entry) -> bool:
-        bookings.add(entry)
+        bookings[entry.shard].add(entry)
         accounts_of[entry.reservation_id][entry.counter.account] = None
         return entry.counter in shown
 
     read = await entries_where(context.store, is_shown)
-    entries = [entry for entry in read if entry.seq >= bookings.unbroken_from_seq]
+    entries = [entry for entry in read if entry.seq >= bookings[entry.shard].unbroken_from_seq]
     head = await context.store.head()
     return AccountFacts(
         name,
@@ -72,7 +73,7 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
         entries,
         holds,
         await _refusals_of(context, name, since_ms=0 if include_past else head.now_ms),
-        is_journal_whole=bookings.has_all if entries else head.seq == 0,
+        is_journal_whole=bookings[entries[0].shard].has_all if entries else head.seq == 0,
         accounts_of=accounts_of,
     )
 

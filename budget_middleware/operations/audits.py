@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.audit import Audit, Damage, Drift, Report
+from budget_middleware.core.audit import Audit, Damage, Drift, Report, joined_reports
 from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import retention_of
@@ -13,6 +13,7 @@ from budget_middleware.operations.repairs import fix_of, repair
 from budget_middleware.operations.rows import ChangedRow, changed_row
 from budget_middleware.operations.values import NOT_IN_JSON, OMITTED, Figure, Omitted, figure, iso
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.journals import journals_of
 
 PAGE = 1_000
 
@@ -134,7 +135,15 @@ def _damage_row(damage: Damage) -> DamageRow:
 
 
 async def _audited(store: Store, forgotten_after_ms: Callable[[Period], int]) -> tuple[int, Report, Entry | None]:
-    """How many counters there are, what was found, and the oldest entry that was read."""
+    """How many counters there are, what was found, and the oldest entry that was read; of every journal."""
+    journals = (await journals_of(store)).values()
+    counters, reports, oldest = zip(*[await _audited_by(each, forgotten_after_ms) for each in journals], strict=True)
+    since = min(filter(None, oldest), key=lambda entry: entry.time_ms, default=None)
+    return sum(counters), joined_reports(reports), since
+
+
+async def _audited_by(store: Store, forgotten_after_ms: Callable[[Period], int]) -> tuple[int, Report, Entry | None]:
+    """The same of one journal, and of the counters that it explains."""
     head = await store.head()
     proofs = await store.proofs()
 

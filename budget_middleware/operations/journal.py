@@ -1,7 +1,7 @@
 """The journal: its last entries, its new ones as they come, and those that a story is made of."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.answers import Entry
@@ -9,6 +9,7 @@ from budget_middleware.core.bookings import steps_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.rows import LinkedEntryRow, linked_entry_row
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.journals import journals_of
 
 PAGE = 1_000
 FOLLOW_EVERY_S = 0.5
@@ -16,37 +17,55 @@ FOLLOW_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class JournalPage:
-    """Entries, the oldest first. ``next_seq`` is where `follow_journal` goes on without a gap."""
+    """Entries, the oldest first. ``positions`` are where `follow_journal` goes on without a gap, in each journal."""
 
     entries: tuple[LinkedEntryRow, ...]
-    next_seq: int
+    positions: Mapping[str, int]
 
 
 async def latest_entries(
     context: OperatorContext, account: str | None = None, *, count: int, trace_url: str | None = None
 ) -> JournalPage:
     """The last ``count`` entries (of one account), linked to their traces by a template if one is given."""
-    head = await context.store.head()
+    heads = {name: await journal.head() for name, journal in (await journals_of(context.store)).items()}
     entries = await context.store.latest(count=count, account=account)
-    next_seq = max(head.seq, entries[-1].seq) if entries else head.seq
-    return JournalPage(_rows(entries, trace_url), next_seq)
+    positions = {name: head.seq for name, head in heads.items()}
+    for entry in entries:
+        positions[entry.shard] = max(positions[entry.shard], entry.seq)
+    return JournalPage(_rows(entries, trace_url), positions)
 
 
 async def follow_journal(
-    context: OperatorContext, account: str | None = None, *, after_seq: int, trace_url: str | None = None
+    context: OperatorContext,
+    account: str | None = None,
+    *,
+    positions: Mapping[str, int],
+    trace_url: str | None = None,
 ) -> AsyncGenerator[tuple[LinkedEntryRow, ...], None]:
-    """The entries after ``after_seq`` in portions, then new ones as they are written, until it is cancelled."""
+    """The entries after these positions in portions, then new ones as they are written, until it is cancelled."""
+    journals, after = await journals_of(context.store), dict(positions)
     while not _is_cancelled():
-        page = await context.store.journal(after_seq=after_seq, count=PAGE)
-        if page:
-            after_seq = page[-1].seq
-            yield _rows([entry for entry in page if account in (None, entry.counter.account)], trace_url)
+        pages = [await _page(journal, name, after_seq=after[name]) for name, journal in journals.items()]
+        if found := in_time([entry for page in pages for entry in page]):
+            after |= {page[-1].shard: page[-1].seq for page in pages if page}
+            yield _rows([entry for entry in found if account in (None, entry.counter.account)], trace_url)
         else:
             await asyncio.sleep(FOLLOW_EVERY_S)
             # A store that was emptied counts from 1 again.
-            after_seq = min(after_seq, (await context.store.head()).seq)
+            after = {name: min(after[name], (await journal.head()).seq) for name, journal in journals.items()}
     # Python 3.11 may lose a Ctrl-C that comes just before a time-out of 0, such as redis-py sets.
     raise asyncio.CancelledError
+
+
+async def _page(journal: Store, name: str, *, after_seq: int) -> Sequence[Entry]:
+    """The next entries of a journal; of a shard they say which one it is."""
+    page = await journal.journal(after_seq=after_seq, count=PAGE)
+    return [entry._replace(shard=name) for entry in page] if name else page
+
+
+def in_time(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries of several journals, by the time at which they were written; those of each keep their order."""
+    return sorted(entries, key=lambda entry: entry.time_ms) if any(entry.shard for entry in entries) else [*entries]
 
 
 def _is_cancelled() -> bool:
@@ -60,25 +79,30 @@ def _rows(entries: Sequence[Entry], trace_url: str | None) -> tuple[LinkedEntryR
 
 
 async def journal_steps(store: Store, *, after_seq: int = 0) -> AsyncGenerator[list[Entry], None]:
-    """The entries of each verb, the oldest first, from those after a seq up to the last one now."""
-    until_seq = (await store.head()).seq
-    step: list[Entry] = []
-    while after_seq < until_seq and (page := await store.journal(after_seq=after_seq, count=PAGE)):
-        # A page may end within what one verb wrote.
-        *whole, step = steps_of([*step, *page])
-        for each in whole:
-            yield each
+    """The entries of each verb, from those after a seq up to the last one now: the oldest of each journal first."""
+    for name, journal in (await journals_of(store)).items():
+        step: list[Entry] = []
+        async for page in _pages(journal, name, after_seq=after_seq):
+            # A page may end within what one verb wrote.
+            *whole, step = steps_of([*step, *page])
+            for each in whole:
+                yield each
+        if step:
+            yield step
+
+
+async def _pages(journal: Store, name: str, *, after_seq: int = 0) -> AsyncGenerator[Sequence[Entry], None]:
+    """What is written meanwhile is not waited for: others may write faster than this reads."""
+    until_seq = (await journal.head()).seq
+    while after_seq < until_seq and (page := await _page(journal, name, after_seq=after_seq)):
         after_seq = page[-1].seq
-    if step:
-        yield step
+        yield page
 
 
 async def entries_where(store: Store, is_wanted: Callable[[Entry], bool]) -> list[Entry]:
     """The journal entries that are wanted, the oldest first, as far as the journal reaches back."""
     found: list[Entry] = []
-    after_seq, until_seq = 0, (await store.head()).seq
-    # What is written meanwhile is not waited for: others may write faster than this reads.
-    while after_seq < until_seq and (page := await store.journal(after_seq=after_seq, count=PAGE)):
-        found += filter(is_wanted, page)
-        after_seq = page[-1].seq
-    return found
+    for name, journal in (await journals_of(store)).items():
+        async for page in _pages(journal, name):
+            found += filter(is_wanted, page)
+    return in_time(found)

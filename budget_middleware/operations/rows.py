@@ -113,7 +113,7 @@ def hold_row(hold: Reservation, now_ms: int) -> HoldRow:
 
 @dataclass(frozen=True, slots=True)
 class EntryRow:
-    """A journal entry: one change of one counter, and the counter's figures after it."""
+    """A journal entry: one change of one counter, and the counter's figures after it. ``shard``: in whose journal."""
 
     seq: int
     time: str
@@ -131,6 +131,7 @@ class EntryRow:
     trace_id: str | None
     span_id: str | None
     reason: str
+    shard: str | Omitted = field(default=OMITTED, kw_only=True)
 
     @classmethod
     def of(cls, entry: Entry, **more: Any) -> Self:
@@ -154,6 +155,7 @@ class EntryRow:
             trace_id=trace_id,
             span_id=span_id,
             reason=entry.reason,
+            shard=entry.shard or OMITTED,
             **more,
         )
 
@@ -236,13 +238,10 @@ class ChangedRow:
 
 
 def changed_row(entry: Entry, *, spent: bool = False, reserved: bool = False) -> ChangedRow:
-    account, period, window, unit = entry.counter
+    unit = entry.counter.unit
     return ChangedRow(
         entry.seq,
-        account,
-        period,
-        window,
-        unit,
+        *entry.counter,
         spent_before=figure(entry.spent_before, unit) if spent else OMITTED,
         spent=figure(entry.spent, unit) if spent else OMITTED,
         reserved_before=figure(entry.reserved_before, unit) if reserved else OMITTED,

@@ -62,7 +62,7 @@ async def test_the_journal_is_followed_from_where_a_page_ends(context: OperatorC
     assert [entry.spent for entry in page.entries] == ["1.00"]
     await base.adjust(adjust("a2", "1", target("key:other")))
     await base.adjust(adjust("a3", "1"))
-    pages = follow_journal(context, KEY.account, after_seq=page.next_seq, trace_url="http://traces/{trace_id}")
+    pages = follow_journal(context, KEY.account, positions=page.positions, trace_url="http://traces/{trace_id}")
     first = await anext(pages)
     assert [(entry.reservation_id, entry.trace_url) for entry in first] == [("a3", None)]
 

@@ -1,17 +1,35 @@
 """How far back the journal reaches, in time: what `audit` and `explain` can prove depends on it."""
 
+from dataclasses import replace
+
 from budget_middleware.core.answers import Entry
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.values import iso
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.journals import journals_of
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 RATE_ENTRIES = 1_000
 """The rate is that of so many of the last entries."""
 
 
+async def journal_findings(store: Store, *, journal_max: int) -> list[Finding]:
+    """Warns where the journal keeps less than a day; where every shard has one, only of those.
+
+    StoreUnavailable or StoreRefused as for every call.
+    """
+    journals = await journals_of(store)
+    found = {name: await journal_finding(journal, journal_max=journal_max) for name, journal in journals.items()}
+    if "" in found:
+        return [found[""]]
+    short = {name: each for name, each in found.items() if each.status is not Health.OK}
+    if not short:
+        return [Finding("journal", Health.OK, f"each of {len(found)} shards keeps a day, or all that it had")]
+    return [replace(each, message=f"that of shard {name}: {each.message}") for name, each in short.items()]
+
+
 async def journal_finding(store: Store, *, journal_max: int) -> Finding:
-    """Warns where the journal keeps less than a day. StoreUnavailable or StoreRefused as for every call."""
+    """The same of one journal."""
     head = await store.head()
     first = await _oldest_booking(store)
     if first is None:

@@ -12,15 +12,18 @@ from budget_middleware.operations.doctor.file import file_findings
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
 from budget_middleware.operations.doctor.gateways import note_findings
-from budget_middleware.operations.doctor.journal import journal_finding
+from budget_middleware.operations.doctor.journal import journal_findings
 from budget_middleware.operations.doctor.server import server_findings
 from budget_middleware.operations.doctor.settings import limits_finding
+from budget_middleware.operations.doctor.shards import shards_findings
 from budget_middleware.operations.doctor.waiting import waiting_findings
 from budget_middleware.operations.repairs import fix_of
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.journals import journals_of
 from budget_middleware.stores.opening import MEMORY_URL
+from budget_middleware.stores.sharded.shard_map import MAIN
 
 SHOWN_RECORDS = 20
 
@@ -69,11 +72,13 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     own = fingerprint_of(settings)
     findings = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
     findings += note_findings(notes, settings)
-    journal = await journal_finding(store, journal_max=settings.journal_max)
+    journal = await journal_findings(store, journal_max=settings.journal_max)
     is_file = scheme_of(settings.store_url) == SQLITE
-    server = await (file_findings if is_file else server_findings)(settings, store)
+    # The server of a ledger with shards is that of its main one.
+    asked = (await journals_of(store)).get(MAIN, store)
+    server = await (file_findings if is_file else server_findings)(settings, asked)
     waiting = await waiting_findings(store, settings)
-    about_journal = [journal, await growth_finding(store)]
+    about_journal = [*await shards_findings(settings, store), *journal, await growth_finding(store)]
     return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
 
 

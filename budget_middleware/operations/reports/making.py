@@ -1,6 +1,7 @@
 """Makes a report: from the history, as far as it goes, and from the journal of the store since then."""
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -92,16 +93,18 @@ async def _add_journal(making: _Making, past: _Past | None) -> None:
     head, known = await context.store.head(), past.copied if past else None
     is_same = known is not None and known.store_generation == head.generation
     after_seq = known.seq if known and is_same else 0
-    gaps = Gaps(span, bookings=known.bookings, time_ms=known.time_ms) if known and is_same else Gaps(span)
+    gaps: defaultdict[str, Gaps] = defaultdict(lambda: Gaps(span))
+    if known and is_same:
+        gaps[""] = Gaps(span, bookings=known.bookings, time_ms=known.time_ms)
     replayed = await _replayed(context) if past and not is_same else set[str]()
     has_any = False
     async for step in journal_steps(context.store, after_seq=after_seq):
         has_any = True
         for entry in step:
-            gaps.add(entry)
+            gaps[entry.shard].add(entry)
         if step[0].reservation_id not in replayed:
             _add_step(making, step)
-    making.missing += gaps.missing
+    making.missing += [missing for each in gaps.values() for missing in each.missing]
     if has_any or not past:
         making.sources.append("journal")
 
