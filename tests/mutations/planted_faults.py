@@ -1102,9 +1102,8 @@ FAULTS = (
     Fault(
         "a new primary is not looked for",
         "stores/redis/place.py",
-        "return await (await self.topology.server(self.slot)).wire()",
-        "server = self.topology.known_server(self.slot) or await self.topology.server(self.slot)\n"
-        "        return await server.wire()",
+        "server = await self.topology.server(self.slot)\n        try:",
+        "server = self.topology.known_server(self.slot) or await self.topology.server(self.slot)\n        try:",
     ),
     Fault(
         "a write counts before replicas have it",

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
 
+from budget_middleware.operations.doctor.finding import Health
+from budget_middleware.operations.doctor.store import store_findings
+from budget_middleware.settings import load
 from budget_middleware.stores.errors import StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.topology import Topology
@@ -161,3 +165,34 @@ async def test_a_shard_that_is_lost_is_away_and_comes_back_empty(cluster: Cluste
         await until(store.head)
         assert ((await store.head()).generation != generation) is lost
     await topology.aclose()
+
+
+async def test_doctor_tells_where_the_ledger_is(cluster: Cluster, store: RedisStore):
+    namespace = store._meta.removeprefix("{").partition("}")[0]
+    settings = load(store_url=cluster.url, namespace=namespace, replicas="1", store_timeout_s="5")
+    (found,) = [each for each in await store_findings(settings) if each.check == "topology"]
+    owner = await cluster.owner(store._meta)
+    slot = key_slot(store._meta.encode())
+    assert found.status is Health.OK
+    assert found.message == (
+        f"cluster of 3 primaries, the ledger is in slot {slot} at 127.0.0.1:{owner.port};"
+        " 1 replica, min-replicas-to-write 0, BUDGET_REPLICAS=1: the store is away whenever one of them is"
+    )
+
+
+async def test_doctor_tells_of_a_cluster_without_our_slot_in_one_line(tmp_path: Path, namespace: str):
+    """Slots that nobody serves, and a node that cannot be reached."""
+    cluster = Cluster(tmp_path, shards=1)
+    node, _ = cluster.nodes
+    node.start()
+    settings = load(store_url=f"redis+cluster://127.0.0.1:{node.port}", namespace=namespace, store_timeout_s="5")
+    slot = key_slot(f"{{{namespace}}}".encode())
+    await node("CLUSTER", "DELSLOTS", slot)
+    (found,) = [each for each in await store_findings(settings) if each.check == "store"]
+    assert found.message == (f"no node of the cluster serves slot {slot}, that of BUDGET_NAMESPACE (CLUSTER SLOTS)")
+    assert found.fix == "see CLUSTER INFO and assign it"
+    cluster.stop()
+    (found,) = await store_findings(settings)
+    assert found.status is Health.FAIL
+    assert "\n" not in found.message
+    assert f"127.0.0.1:{node.port}" in found.message

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from budget_middleware.operations.doctor.finding import Finding, Health
+from budget_middleware.operations.doctor.topology import topology_findings
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
 
@@ -21,13 +22,15 @@ async def server_findings(settings: Settings, store: Any) -> list[Finding]:
     asked_ms = time.time_ns() // 1_000_000
     store_ms = (await store.head()).now_ms
     answered_ms = time.time_ns() // 1_000_000
+    facts = await _server_facts(store)
     judged = judge(
-        await _server_facts(store),
+        facts,
         where=redact_url(settings.store_url),
         took_ms=answered_ms - asked_ms,
         offset_ms=store_ms - (asked_ms + answered_ms) // 2,
     )
     found = await store.libraries()
+    judged += await topology_findings(store, facts, replicas_wanted=settings.replicas)
     return [*judged, functions_finding(is_used=found.is_used, others=found.others, why_not=found.why_not)]
 
 
@@ -48,7 +51,7 @@ async def _server_facts(store: Any) -> Mapping[str, str]:
     with suppress(Exception):
         facts |= {name: str(value) for name, value in (await client.info()).items()}
     with suppress(Exception):
-        facts |= await client.config_get("save")
+        facts |= await client.config_get("save", "min-replicas-to-write")
     return facts
 
 

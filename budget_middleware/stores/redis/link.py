@@ -33,7 +33,7 @@ from budget_middleware.stores.redis.batch import Batch, VerbReply
 from budget_middleware.stores.redis.client_errors import ELSEWHERE, outages_named
 from budget_middleware.stores.redis.functions import Libraries, libraries, offer, refuses_function
 from budget_middleware.stores.redis.keys import META, key_prefix
-from budget_middleware.stores.redis.place import Place
+from budget_middleware.stores.redis.place import Location, Place
 from budget_middleware.stores.redis.script_calls import ScriptCalls, is_unknown_script
 from budget_middleware.stores.redis.scripts import VERBS_OF_REQUESTS, Script, lua_text, script_of
 from budget_middleware.stores.redis.topology import Topology
@@ -108,6 +108,10 @@ class RedisLink:
 
     def is_silent(self) -> bool:
         return self._place.is_silent
+
+    def location(self) -> Location:
+        """Where the ledger is, as far as that is known."""
+        return self._place.location()
 
     async def libraries(self) -> Libraries:
         """Which libraries of functions of ours the server has."""

@@ -1,13 +1,23 @@
 """Where one ledger is: the server that serves its key slot now. See ``topology``."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.redis.discovery import is_redirection
 from budget_middleware.stores.redis.listening import SubscribedWire
 from budget_middleware.stores.redis.server import Server
+from budget_middleware.stores.redis.store_url import Kind
 from budget_middleware.stores.redis.topology import Topology
 from budget_middleware.stores.redis.wire import Reply, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a ledger is, for operators. ``is_looked_up``: Sentinels or a cluster said so."""
+
+    description: str
+    is_looked_up: bool
 
 
 class Place:
@@ -32,7 +42,21 @@ class Place:
         """The wire of this event loop; StoreUnavailable where none can be had."""
         if (wire := self.ready_wire) is not None:
             return wire
-        return await (await self.topology.server(self.slot)).wire()
+        server = await self.topology.server(self.slot)
+        try:
+            return await server.wire()
+        except StoreUnavailable as error:
+            raise StoreUnavailable(f"{self._prefix_of(server)}{error}") from error
+
+    def location(self) -> Location:
+        """As far as it is known now."""
+        kind, primaries = self.topology.url.kind, len(self.topology.primaries)
+        server = self.topology.known_server(self.slot)
+        address = self.topology.address_of(server) if server is not None else None
+        where = f"the primary is {address}" if address is not None else "one server"
+        if kind is Kind.CLUSTER:
+            where = f"cluster of {primaries} primaries, the ledger is in slot {self.slot} at {address}"
+        return Location(where, is_looked_up=kind is not Kind.SERVER)
 
     def keys_of(self, meta: str) -> tuple[str, ...]:
         """How many keys a call declares, and these. In a cluster two that never exist are among them."""
@@ -80,3 +104,8 @@ class Place:
         if server is None:
             raise StoreUnavailable("nobody has asked yet which server has the ledger")
         return server
+
+    def _prefix_of(self, server: Server) -> str:
+        """Before an error of a server that nobody has named in a setting."""
+        address = self.topology.address_of(server)
+        return "" if address is None else f"{address}, where the ledger is: "

@@ -125,13 +125,16 @@ class Topology:
 
     def redirect(self, slot: int, reply: Reply) -> bool:
         """Believe a node that says who serves a slot; whether it does."""
-        server = self._by_slot.get(slot)
-        asked = next((address for address, each in self._servers.items() if each is server), self.url.seeds[0])
+        asked = self.address_of(self._by_slot.get(slot)) or self.url.seeds[0]
         if (address := redirected_to(reply, asked=asked)) is None:
             return False
         self._by_slot[slot] = self._server_at(address)
         self._redirected.add(slot)
         return True
+
+    def address_of(self, server: Server | None) -> Address | None:
+        """None for a server that was not looked up."""
+        return next((address for address, each in self._servers.items() if each is server), None)
 
     def forget(self, slot: int) -> None:
         """Who serves a slot is not sure any more."""
