@@ -19,6 +19,7 @@ from budget_middleware.cli import (
     exporting,
     importing,
     limiting,
+    migrating,
     price_checking,
     pricing,
     reading,
@@ -98,6 +99,7 @@ def _parser() -> Parser:
     price_checking.add_to(commands)
     doctor.add_to(commands)
     importing.add_to(commands)
+    migrating.add_to(commands)
     _add_demo(commands)
     return parser
 

@@ -47,12 +47,12 @@ def print_rows(rows: Sequence[Any], *, in_json: bool, if_none: str) -> None:
     if in_json:
         print_json(rows)
     elif rows:
-        Table().write(_table_rows(rows))
+        Table().write(table_rows(rows))
     else:
         print_line(if_none)
 
 
-def _table_rows(rows: Sequence[Any]) -> list[Row]:
+def table_rows(rows: Sequence[Any]) -> list[Row]:
     """Rows of several units have their figures in the same columns, behind one that names the unit."""
     units = [getattr(row, "unit", Unit.USD) for row in rows]
     shown: list[Row] = [{name: value for name, value in row.items() if name != "unit"} for row in as_json(rows)]

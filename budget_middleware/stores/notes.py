@@ -12,6 +12,7 @@ class Topic(StrEnum):
     USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
     CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
     SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
+    MIGRATION = "migration"  # The generation of the ledger that this one takes the place of.
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,50 @@
+"""Ends at the destination, at nothing, what has ended at the source: an ending that comes again books nothing there."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+from hashlib import sha256
+
+from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Reservation
+from budget_middleware.core.statuses import Op, Status
+from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.verbs import Adjust, Finalize
+from budget_middleware.operations.migrating.sides import Side
+
+ENDED_AT_SOURCE = "migrated: it ended at the old store"
+
+
+class EndingCopy:
+    """Finalizes ids that were finalized at the source."""
+
+    def __init__(self, destination: Side) -> None:
+        self._destination = destination
+
+    async def copy(self, entries: Iterable[Entry], *, since_ms: int) -> None:
+        """Those of entries since a time of the source."""
+        ids = {entry.reservation_id for entry in entries if entry.op is Op.FINALIZE and entry.time_ms >= since_ms}
+        await asyncio.gather(*map(self._finalize, sorted(ids)))
+
+    async def _finalize(self, id_: str) -> None:
+        verb = Finalize(id_, (), NOTHING, reason=ENDED_AT_SOURCE, wants_entries=False)
+        answer = await self._destination.ask(partial(self._destination.store.finalize, verb))
+        if answer.status is Status.ALREADY_FINALIZED and answer.recorded and answer.recorded.actual != NOTHING:
+            await self._take_back(answer.recorded)
+
+    async def _take_back(self, twice: Reservation) -> None:
+        """A worker has sent this ending to both stores, and was faster here. What it cost comes with the counters."""
+        for at, target in enumerate(twice.targets):
+            verb = Adjust(
+                sha256(f"twice {twice.id} {at}".encode()).hexdigest()[:32],
+                (target,),
+                Amounts(*[-amount for amount in twice.actual]),
+                any_window=True,
+                reason=f"migrated: {twice.id} was booked at both stores",
+            )
+            await self._destination.ask(partial(self._destination.store.adjust, verb))
+
+
+def released_in(entries: Sequence[Entry]) -> set[str]:
+    """The ids that were released."""
+    return {entry.reservation_id for entry in entries if entry.op is Op.RELEASE}

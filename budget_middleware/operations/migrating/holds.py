@@ -1,0 +1,124 @@
+"""Holds at the destination what is pending at the source, so that its limits hold over both."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+
+from budget_middleware.core.model import Reservation, Target
+from budget_middleware.core.statuses import State, Status
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Expire, Extend, Grow, Release, Reserve
+from budget_middleware.core.windows import is_rolling, window_at
+from budget_middleware.operations.migrating.endings import ENDED_AT_SOURCE
+from budget_middleware.operations.migrating.renaming import Renaming
+from budget_middleware.operations.migrating.sides import Side
+
+LEASE_MS = 60_000
+"""If the migration is cut off, what it holds is given back after so long."""
+_RENEWED_S = LEASE_MS / 3 / 1000
+_ATTEMPTS = 20
+
+
+@dataclass(slots=True)
+class _Copy:
+    id: str
+    held: Amounts
+    renewed_at: float
+
+
+class HoldCopy:
+    """The destination's copies of what is pending at the source.
+
+    A copy has the id of the original, and never ends as that does: it is given back, or finalized at nothing by
+    `endings`. One that was expired meanwhile cannot hold again, and has an id of its own in its place.
+    """
+
+    def __init__(self, destination: Side, renaming: Renaming) -> None:
+        self._destination = destination
+        self._store = destination.store
+        self._renaming = renaming
+        self._copies: dict[str, _Copy] = {}
+        # As of the destination's last answer.
+        self._now_ms = self._limits_version = 0
+
+    async def copy(self, holds: Sequence[Reservation]) -> None:
+        """Hold what is pending at the source, and let copies last."""
+        if holds:
+            head = await self._destination.ask(self._store.head)
+            self._now_ms, self._limits_version = head.now_ms, head.limits_version
+        await asyncio.gather(*map(self._hold, holds))
+
+    async def give_back(self, holds: Sequence[Reservation], *, released: Collection[str]) -> None:
+        """Give back what is not pending any more: everything that came of it must have been copied."""
+        pending = {hold.id for hold in holds}
+        gone = [(original, copy.id) for original, copy in self._copies.items() if original not in pending]
+        await asyncio.gather(*[self._give_back(id_, is_released=original in released) for original, id_ in gone])
+        for original, _ in gone:
+            del self._copies[original]
+
+    async def _give_back(self, id_: str, *, is_released: bool) -> None:
+        if is_released:
+            await self._destination.ask(partial(self._store.release, Release(id_, reason=ENDED_AT_SOURCE)))
+        else:
+            # Its owner may still end it late, perhaps at this store: a release would refuse that.
+            await self._destination.ask(partial(self._store.expire, Expire(id_, reason=ENDED_AT_SOURCE)))
+
+    async def _hold(self, hold: Reservation) -> None:
+        known, now = self._copies.get(hold.id), asyncio.get_running_loop().time()
+        if known is None:
+            await self._reserve(hold)
+        elif known.held != hold.held:
+            await self._grow(known.id, hold)
+        elif now - known.renewed_at >= _RENEWED_S:
+            answer = await self._destination.ask(partial(self._store.extend, Extend(known.id, LEASE_MS)))
+            known.renewed_at = now
+            if answer.status in (Status.ALREADY_EXPIRED, Status.UNKNOWN):
+                await self._reserve(hold)
+
+    async def _grow(self, id_: str, hold: Reservation) -> None:
+        verb = Grow(id_, hold.held, LEASE_MS, reason="migrated: it holds more at the old store", wants_entries=False)
+        await self._destination.ask(partial(self._store.grow, verb))
+        self._remember(id_, hold)
+
+    async def _reserve(self, hold: Reservation) -> None:
+        id_ = hold.id
+        for attempt in range(_ATTEMPTS):
+            targets = self._targets_of(hold)
+            if not targets:
+                break
+            answer = await self._destination.ask(partial(self._store.reserve, self._verb(id_, hold, targets)))
+            self._now_ms, self._limits_version = answer.now_ms, answer.limits_version
+            recorded = answer.recorded
+            if answer.status is Status.RESERVED:
+                self._remember(id_, hold)
+                break
+            if recorded is not None and recorded.state is State.PENDING:
+                await self._grow(id_, hold)
+                break
+            if recorded is not None:
+                id_ = sha256(f"{hold.id} {attempt}".encode()).hexdigest()[:32]
+
+    def _verb(self, id_: str, hold: Reservation, targets: tuple[Target, ...]) -> Reserve:
+        return Reserve(
+            id_,
+            targets,
+            hold.held,
+            LEASE_MS,
+            enforce=False,
+            limits_version=self._limits_version,
+            wants_entries=False,
+        )
+
+    def _remember(self, id_: str, hold: Reservation) -> None:
+        self._copies[hold.id] = _Copy(id_, hold.held, asyncio.get_running_loop().time())
+
+    def _targets_of(self, hold: Reservation) -> tuple[Target, ...]:
+        """Its counters at the destination, without limits. A past window limits nobody, but a bucket still counts."""
+        timezone, targets = self._destination.settings.timezone, []
+        for target in hold.targets:
+            current = window_at(target.window.period, time_ms=self._now_ms, timezone=timezone)
+            if current.id == target.window.id or is_rolling(current.period):
+                targets.append(Target(self._renaming.account(target.account), current, None, target.unit))
+        return tuple(targets)

@@ -1,0 +1,153 @@
+"""One migration, from the first copy to the proof."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+
+from budget_middleware.core.answers import Answer
+from budget_middleware.opening import retention_of
+from budget_middleware.operations.errors import OperationError
+from budget_middleware.operations.migrating.counters import CounterCopy
+from budget_middleware.operations.migrating.endings import EndingCopy, released_in
+from budget_middleware.operations.migrating.following import SourceJournal
+from budget_middleware.operations.migrating.holds import HoldCopy
+from budget_middleware.operations.migrating.limits import LimitCopy
+from budget_middleware.operations.migrating.progress import OnProgress, Phase, Progress
+from budget_middleware.operations.migrating.proof import MigrationReport, prove
+from budget_middleware.operations.migrating.renaming import Renaming
+from budget_middleware.operations.migrating.sides import Side, check_sides, open_sides
+
+ROUND_S = 0.25
+"""How often the source is looked at: what it books shows at the destination so much later at most, if it keeps up."""
+_SWEPT = 500
+_SHOWN_UNKNOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """What is asked for. It ends once the source has been quiet for ``quiet_s``.
+
+    ``keeps_unknown_keys``: keys without a token keep the names that the old secret gave them, else they are refused.
+    """
+
+    from_url: str
+    to_url: str
+    from_namespace: str | None = None
+    to_namespace: str | None = None
+    renaming: Renaming = field(default_factory=Renaming)
+    keeps_unknown_keys: bool = False
+    quiet_s: float = 120.0
+
+
+async def migrate(asked: Migration, *, on_progress: OnProgress = lambda _: None) -> MigrationReport:
+    """Move a ledger, and prove it. OperationError, in one line, for what cannot be moved.
+
+    It may be cut off at any time and started again with the same arguments.
+    """
+    async with open_sides(
+        asked.from_url, asked.to_url, from_namespace=asked.from_namespace, to_namespace=asked.to_namespace
+    ) as (source, destination):
+        await _require_tokens(asked, source)
+        heads = await check_sides(source, destination)
+        return await _Mover(asked, source, destination, heads.source, on_progress).run()
+
+
+async def _require_tokens(asked: Migration, source: Side) -> None:
+    """OperationError for keys that have no token, before anything is written."""
+    for counter in await source.ask(source.store.counters, patience_s=0):
+        asked.renaming.account(counter.counter.account)
+    for pattern, _ in (await source.ask(source.store.limits)).limits:
+        asked.renaming.account(pattern)
+    unknown = sorted(asked.renaming.unknown)
+    if unknown and not asked.keeps_unknown_keys:
+        more = f" and {len(unknown) - _SHOWN_UNKNOWN} more" if len(unknown) > _SHOWN_UNKNOWN else ""
+        raise OperationError(
+            f"no token was given for {', '.join(unknown[:_SHOWN_UNKNOWN])}{more}; add their tokens, or let them keep"
+            " these names, under which no request will find them"
+        )
+
+
+class _Mover:
+    """A migration under way."""
+
+    def __init__(
+        self, asked: Migration, source: Side, destination: Side, head: Answer, on_progress: OnProgress
+    ) -> None:
+        self._asked = asked
+        self._source = source
+        self._destination = destination
+        self._on_progress = on_progress
+        self._remembered_ms = retention_of(destination.settings).remember_ms
+        renaming = asked.renaming
+        self._counters = CounterCopy(source, destination, renaming, generation=head.generation, on_progress=on_progress)
+        self._endings = EndingCopy(destination)
+        self._holds = HoldCopy(destination, renaming)
+        self._limits = LimitCopy(source, destination, renaming)
+        self._journal = SourceJournal(source, generation=head.generation)
+        self._released: set[str] = set()
+        self._recounts = 0
+        self._quiet_since: float | None = None
+
+    async def run(self) -> MigrationReport:
+        await self._limits.copy(version=(await self._source.ask(self._source.store.head)).limits_version)
+        await self._counters.copy_all(Phase.COPYING)
+        while True:
+            await self._follow_until_quiet()
+            # What came in between was news, after all.
+            if not await self._counters.copy_all(Phase.PROVING):
+                return await self._report()
+
+    async def _follow_until_quiet(self) -> None:
+        clock = asyncio.get_running_loop().time
+        self._quiet_since = None
+        while True:
+            is_quiet, n_holds = await self._follow()
+            if not is_quiet:
+                self._quiet_since = None
+            elif self._quiet_since is None:
+                self._quiet_since = clock()
+            quiet_s = 0.0 if self._quiet_since is None else clock() - self._quiet_since
+            self._on_progress(Progress(Phase.FOLLOWING, entries=self._journal.entries, holds=n_holds, quiet_s=quiet_s))
+            if is_quiet and quiet_s >= self._asked.quiet_s:
+                return
+            if self._journal.is_read_to_its_end:
+                await asyncio.sleep(ROUND_S)
+
+    async def _follow(self) -> tuple[bool, int]:
+        """One round; whether the source was quiet, and how much is pending there.
+
+        Holds are read before the journal: what has ended in between is counted twice for a round, never not at all.
+        """
+        source = self._source
+        await source.ask(partial(source.store.sweep, at_most=_SWEPT))
+        holds = await source.ask(source.store.holds)
+        head = await source.ask(source.store.head)
+        self._journal.require_same(head.generation, head.seq)
+        await self._limits.copy(version=head.limits_version)
+        await self._holds.copy(holds)
+        is_quiet = not holds
+        async for page in self._journal.pages():
+            is_quiet = False
+            await self._counters.copy_entries(page)
+            await self._endings.copy(page, since_ms=head.now_ms - self._remembered_ms)
+            self._released |= released_in(page)
+        if self._journal.lacks_bookings:
+            self._journal.lacks_bookings = False
+            self._recounts += 1
+            await self._counters.copy_all(Phase.COPYING)
+        if self._journal.is_read_to_its_end:
+            await self._holds.give_back(holds, released=self._released)
+            self._released.clear()
+        return is_quiet, len(holds)
+
+    async def _report(self) -> MigrationReport:
+        rows = await prove(self._destination, self._counters)
+        return MigrationReport(
+            counters=rows,
+            limits=self._limits.patterns,
+            unequal_limits=await self._limits.unequal(),
+            unproved=sum(row.own is None for row in rows),
+            unrenamed=tuple(sorted(self._asked.renaming.unknown)),
+            recounts=self._recounts,
+            entries=self._journal.entries,
+        )
