@@ -15,7 +15,12 @@ _IDS_AT_ONCE = 500
 
 # Of a bill with several models only the first part is a booking of its own; each account of a transfer has its own.
 _BOOKINGS = "sum(case when part = 0 or kind = 'transferred' then 1 else 0 end)"
-_IN_SPAN = "from bookings where ledger = ? and booked_ms >= ? and booked_ms < ? and (generation <> ? or seq <= ?)"
+# Only where there are shards does anybody ask: then the part with the bill counts.
+_WITH_BILL = (
+    "select o.*, case when exists (select 1 from bills b where b.ledger = o.ledger and b.generation = o.generation"
+    " and b.step = o.seq) then 1 else 0 end as has_bill from bookings o"
+)
+_IN_SPAN = "where ledger = ? and booked_ms >= ? and booked_ms < ? and (generation <> ? or seq <= ?)"
 _REFUSED = (
     "select accounts, model, sum(times) from refusals"
     " where ledger = ? and time_ms >= ? and time_ms < ? and is_enforced = 1 group by accounts, model"
@@ -29,6 +34,7 @@ class BookedSum(NamedTuple):
     model: str
     provider: str
     kind: str
+    has_bill: bool
     bookings: int
     requests: int
     nanos: int
@@ -60,6 +66,7 @@ class ReportHistory:
         self._history = history
         ledgers = history.ledgers()
         self.ledgers = [each for each in ledgers if each == namespace or each.startswith(f"{namespace}/")]
+        self.is_sharded = len(self.ledgers) > 1
         # What is copied while this is read, the journal is asked for.
         self._until = {ledger: self._last(ledger) for ledger in self.ledgers}
 
@@ -74,7 +81,7 @@ class ReportHistory:
         sums = ", ".join(f"max({column})" for column in COUNT_COLUMNS)
         for ledger, last in self._until.items():
             ((n, *largest),) = self._history.fetch(
-                f"select count(*), {sums} {_IN_SPAN}", (ledger, since_ms, until_ms, *last)
+                f"select count(*), {sums} from bookings {_IN_SPAN}", (ledger, since_ms, until_ms, *last)
             )
             n_rows += n
             classes.update(each for each, count in zip(UsageClass, largest, strict=True) if count)
@@ -101,14 +108,16 @@ class ReportHistory:
     def booked(self, since_ms: int, until_ms: int, classes: Sequence[UsageClass]) -> Iterator[BookedSum]:
         sums = ("requests", "cost_nanos", "omitted_lines", *(f"n_{each}" for each in classes))
         summed = ", ".join(f"sum({each})" for each in sums)
+        has_bill, bookings = ("has_bill", f"({_WITH_BILL}) t") if self.is_sharded else ("1", "bookings")
+        alike = f"payers, model, provider, kind{', has_bill' if self.is_sharded else ''}"
         sql = (
-            f"select payers, model, provider, kind, {_BOOKINGS}, {summed} {_IN_SPAN}"
-            " group by payers, model, provider, kind"
+            f"select payers, model, provider, kind, {has_bill}, {_BOOKINGS}, {summed}"
+            f" from {bookings} {_IN_SPAN} group by {alike}"
         )
         for ledger, last in self._until.items():
             for row in self._history.fetch(sql, (ledger, since_ms, until_ms, *last)):
                 # A sum of Postgres is a Decimal.
-                yield BookedSum(*row[:4], *map(int, row[4:8]), tuple(map(int, row[8:])))  # type: ignore[call-arg]
+                yield BookedSum(*row[:4], bool(row[4]), *map(int, row[5:9]), tuple(map(int, row[9:])))  # type: ignore[call-arg]
 
     def refused(self, since_ms: int, until_ms: int) -> Iterator[RefusedSum]:
         for ledger in self.ledgers:

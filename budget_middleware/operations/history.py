@@ -16,6 +16,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
+from budget_middleware.stores.sharded.shard_map import MAIN
 
 _T = TypeVar("_T")
 
@@ -32,6 +33,11 @@ class Copied(NamedTuple):
     bookings: int
     time_ms: int
     copied_ms: int
+
+
+def ledger_of(settings: Settings, shard: str) -> str:
+    """What the history calls a journal, which is that of a shard where there are any."""
+    return settings.namespace if shard in ("", MAIN) else f"{settings.namespace}/{shard}"
 
 
 def copied(history: History, ledger: str) -> Copied | None:

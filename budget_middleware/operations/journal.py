@@ -81,14 +81,20 @@ def _rows(entries: Sequence[Entry], trace_url: str | None) -> tuple[LinkedEntryR
 async def journal_steps(store: Store, *, after_seq: int = 0) -> AsyncGenerator[list[Entry], None]:
     """The entries of each verb, from those after a seq up to the last one now: the oldest of each journal first."""
     for name, journal in (await journals_of(store)).items():
-        step: list[Entry] = []
-        async for page in _pages(journal, name, after_seq=after_seq):
-            # A page may end within what one verb wrote.
-            *whole, step = steps_of([*step, *page])
-            for each in whole:
-                yield each
-        if step:
+        async for step in steps_in(journal, name, after_seq=after_seq):
             yield step
+
+
+async def steps_in(journal: Store, name: str, *, after_seq: int) -> AsyncGenerator[list[Entry], None]:
+    """The same of one journal, by the name of its shard."""
+    step: list[Entry] = []
+    async for page in _pages(journal, name, after_seq=after_seq):
+        # A page may end within what one verb wrote.
+        *whole, step = steps_of([*step, *page])
+        for each in whole:
+            yield each
+    if step:
+        yield step
 
 
 async def _pages(journal: Store, name: str, *, after_seq: int = 0) -> AsyncGenerator[Sequence[Entry], None]:

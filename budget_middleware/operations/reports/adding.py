@@ -46,8 +46,9 @@ class Booked(NamedTuple):
 class Adder:
     """Takes what was booked and refused in each window, in any order."""
 
-    def __init__(self, by: Sequence[str]) -> None:
+    def __init__(self, by: Sequence[str], *, sharded_by: str = "") -> None:
         self._by = tuple(by)
+        self._sharded_by = sharded_by
         self._sums: dict[str, dict[Values, Sums]] = {}
         self._total = Sums()
         self._kinds: set[str] = set()
@@ -72,13 +73,32 @@ class Adder:
             sums.add(booked.kind, booked.bookings, booked.requests, booked.nanos, booked.counts)
         self.omitted_lines += booked.omitted_lines
 
+    def is_other_part(self, accounts: tuple[str, ...], kind: BookingKind, *, has_bill: bool) -> bool:
+        """Whether it is one more part of a booking, on another shard than that of its subject.
+
+        The part with the bill counts. Of what has no bill, such as an expiry, it is the one of the subject's account.
+        """
+        return (
+            kind not in BY_HAND
+            and not has_bill
+            and accounts_of_kind(self._sharded_by, accounts, is_exact=False) == _NOBODY
+        )
+
+    def add_other_part(self, window: str, places: Sequence[Values], booked: Booked) -> None:
+        """Only in the rows of its own accounts: everywhere else the first part counts."""
+        if not {MODEL, PROVIDER}.isdisjoint(self._by):
+            return
+        for sums in self._sums_of(window, [values for values in places if None not in values], in_total=False):
+            sums.add(booked.kind, booked.bookings, booked.requests, booked.nanos, booked.counts)
+
     def add_refusals(self, window: str, places: Sequence[Values], times: int) -> None:
         for sums in self._sums_of(window, places):
             sums.refusals += times
 
-    def _sums_of(self, window: str, places: Sequence[Values]) -> Iterable[Sums]:
+    def _sums_of(self, window: str, places: Sequence[Values], *, in_total: bool = True) -> Iterable[Sums]:
         """Those of the rows, and the total's."""
-        yield self._total
+        if in_total:
+            yield self._total
         of_window = self._sums.get(window)
         if of_window is None:
             of_window = self._sums[window] = {}

@@ -1,8 +1,7 @@
 """Makes a report: from the history, as far as it goes, and from the journal of the store since then."""
 
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,8 +14,8 @@ from budget_middleware.history.report_reading import ReportHistory
 from budget_middleware.opening import retention_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError, StoreUnavailable
-from budget_middleware.operations.history import Copied, copied, from_history
-from budget_middleware.operations.journal import entries_where, journal_steps
+from budget_middleware.operations.history import Copied, copied, from_history, ledger_of
+from budget_middleware.operations.journal import entries_where, steps_in
 from budget_middleware.operations.reports.adding import Adder, Booked
 from budget_middleware.operations.reports.missing import Gaps, Missing
 from budget_middleware.operations.reports.past import OnProgress, add_history, missing_in
@@ -24,6 +23,7 @@ from budget_middleware.operations.reports.query import ReportQuery, Span, span_o
 from budget_middleware.operations.reports.rows import Report
 from budget_middleware.operations.reports.windows import Windows
 from budget_middleware.operations.values import iso
+from budget_middleware.stores.journals import journals_of
 
 
 @dataclass(slots=True)
@@ -43,16 +43,18 @@ async def make_report(
 ) -> Report:
     """OperationError, in one line, for a span of time that is none."""
     span = await _span(context, query)
-    making = _Making(context, span, Adder(query.by), Windows(query.per, context.settings.timezone))
+    shards = context.settings.shard_by
+    adder = Adder(query.by, sharded_by=shards.kind if shards else "")
+    making = _Making(context, span, adder, Windows(query.per, context.settings.timezone))
     past = await from_history(context, lambda history: _add_past(history, making, on_progress))
     try:
-        await _add_journal(making, past)
+        await _add_journals(making, past)
         await _add_refusals(making, past)
     except StoreUnavailable as error:
         if past is None:
             raise
         why = f"the store gives no answer ({' '.join(str(error).split())})"
-        since = iso(past.copied.copied_ms) if past.copied else None
+        since = None if past.copied_ms is None else iso(past.copied_ms)
         making.missing.append(Missing(since, None, "bookings", None, why))
     return _report(making)
 
@@ -71,51 +73,58 @@ async def _span(context: OperatorContext, query: ReportQuery) -> Span:
 
 
 class _Past(NamedTuple):
-    """How far the history went. ``copied`` is None where only shards of the ledger, or nothing, was copied."""
+    """How far the history went, by ledger."""
 
-    copied: Copied | None
+    copied: Mapping[str, Copied]
     last_refusal_ms: int
+
+    @property
+    def copied_ms(self) -> int | None:
+        return min((each.copied_ms for each in self.copied.values()), default=None)
 
 
 def _add_past(history: History, making: _Making, on_progress: OnProgress) -> _Past:
-    namespace = making.context.settings.namespace
     # Before the sums: what is copied meanwhile is read of the journal.
-    read, known = ReportHistory(history, namespace), copied(history, namespace)
+    read = ReportHistory(history, making.context.settings.namespace)
+    known = {ledger: found for ledger in read.ledgers if (found := copied(history, ledger))}
     add_history(read, making.adder, making.windows, making.span, on_progress)
     making.missing += missing_in(read, making.span)
     making.sources.append("history")
     return _Past(known, read.last_refusal_ms())
 
 
-async def _add_journal(making: _Making, past: _Past | None) -> None:
-    """What the history has not of it; all of it, where there is none."""
-    context, span = making.context, making.span
-    head, known = await context.store.head(), past.copied if past else None
-    is_same = known is not None and known.store_generation == head.generation
-    after_seq = known.seq if known and is_same else 0
-    gaps: defaultdict[str, Gaps] = defaultdict(lambda: Gaps(span))
-    if known and is_same:
-        gaps[""] = Gaps(span, bookings=known.bookings, time_ms=known.time_ms)
-    replayed = await _replayed(context) if past and not is_same else set[str]()
+async def _add_journals(making: _Making, past: _Past | None) -> None:
+    """What the history has not of them; all of them, where there is none."""
+    replayed: set[str] | None = None
     has_any = False
-    async for step in journal_steps(context.store, after_seq=after_seq):
-        has_any = True
-        for entry in step:
-            gaps[entry.shard].add(entry)
-        if step[0].reservation_id not in replayed:
-            _add_step(making, step)
-    making.missing += [missing for each in gaps.values() for missing in each.missing]
+    for name, journal in (await journals_of(making.context.store)).items():
+        head, known = await journal.head(), None
+        if past and (found := past.copied.get(ledger_of(making.context.settings, name))):
+            known = found if found.store_generation == head.generation else None
+        if past and known is None and replayed is None:
+            replayed = await _replayed(making.context)
+        gaps = Gaps(making.span, bookings=known.bookings, time_ms=known.time_ms) if known else Gaps(making.span)
+        async for step in steps_in(journal, name, after_seq=known.seq if known else 0):
+            has_any = True
+            for entry in step:
+                gaps.add(entry)
+            if known or step[0].reservation_id not in (replayed or ()):
+                _add_step(making, step)
+        making.missing += gaps.missing
     if has_any or not past:
         making.sources.append("journal")
 
 
 def _add_step(making: _Making, step: Sequence[Entry]) -> None:
+    adder, is_sharded = making.adder, bool(step[0].shard)
     for booking in bookings_of(step, timezone=making.context.settings.timezone):
         if making.span.since_ms <= booking.booked_ms < making.span.until_ms:
-            places = making.adder.places(
-                booking.accounts, model=booking.model, provider=booking.provider, kind=booking.kind
-            )
-            making.adder.add(making.windows.id_at(booking.booked_ms), places, Booked.of(booking))
+            kind, window = booking.kind, making.windows.id_at(booking.booked_ms)
+            places = adder.places(booking.accounts, model=booking.model, provider=booking.provider, kind=kind)
+            if is_sharded and adder.is_other_part(booking.accounts, kind, has_bill=bool(step[0].bill)):
+                adder.add_other_part(window, places, Booked.of(booking))
+            else:
+                adder.add(window, places, Booked.of(booking))
 
 
 async def _replayed(context: OperatorContext) -> set[str]:

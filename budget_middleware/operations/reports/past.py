@@ -35,7 +35,10 @@ def add_history(history: ReportHistory, adder: Adder, windows: Windows, span: Sp
         for each in sums:
             kind, counts = BookingKind(each.kind), tuple(zip(classes, each.counts, strict=True))
             booked = Booked(kind, each.bookings, each.requests, each.nanos, counts, each.omitted_lines)
-            adder.add(window, places.of(each), booked)
+            if history.is_sharded and adder.is_other_part(places.accounts(each), kind, has_bill=each.has_bill):
+                adder.add_other_part(window, places.of(each), booked)
+            else:
+                adder.add(window, places.of(each), booked)
             done += each.bookings
         for refused in history.refused(since_ms, until_ms):
             of_it = adder.places(refused.accounts, model=refused.model, provider="", kind=None)
@@ -57,6 +60,9 @@ class _Places:
         """Look up the accounts of all sums at once."""
         if unknown := {each.payers for each in sums} - self._payers.keys():
             self._payers |= self._history.payers(list(unknown))
+
+    def accounts(self, booked: BookedSum) -> tuple[str, ...]:
+        return self._payers[booked.payers]
 
     def of(self, booked: BookedSum) -> Sequence[Values]:
         key = booked[:4]
