@@ -24,6 +24,7 @@ from budget_middleware.cli import (
     pricing,
     reading,
     reporting,
+    restoring,
     shadowing,
 )
 from budget_middleware.cli.output import PROGRAM, print_error
@@ -92,6 +93,7 @@ def _parser() -> Parser:
     limiting.add_to(commands)
     changing.add_to(commands)
     shadowing.add_to(commands)
+    restoring.add_to(commands)
     reporting.add_to(commands)
     exporting.add_to(commands)
     estimating.add_to(commands)

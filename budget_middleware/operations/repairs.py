@@ -68,7 +68,7 @@ async def repair(context: OperatorContext, corrections: Iterable[Correction]) ->
     for correction in corrections:
         counter = correction.counter
         account, period, window, unit = counter
-        target = Target(account, _window_of(counter, context), limits.limit(counter), unit)
+        target = Target(account, window_of(counter, context), limits.limit(counter), unit)
         try:
             entries += await _book(context, target, correction)
         except StoreRefused as error:
@@ -105,7 +105,7 @@ async def _written_before(context: OperatorContext, id_: str) -> tuple[Entry, ..
     return tuple(entry for entry in latest if entry.reservation_id == id_)
 
 
-def _window_of(counter: Counter, context: OperatorContext) -> Window:
+def window_of(counter: Counter, context: OperatorContext) -> Window:
     """The counter's window; of another BUDGET_TIMEZONE, one that is over: it is kept from now on."""
     try:
         return window_named(counter.period, counter.window, timezone=context.settings.timezone)

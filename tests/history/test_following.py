@@ -53,7 +53,8 @@ async def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(clock, 
     await follow(follower)
     other = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
     # It would wait five seconds for each statement.
-    follower._copier._writer.database._connection.execute("pragma busy_timeout = 1")
+    assert follower._writer is not None
+    follower._writer.database.execute("pragma busy_timeout = 1")
     other.execute("begin immediate")
     with caplog.at_level(logging.WARNING):
         pauses = [await follower.look() for _ in range(6)]

@@ -10,8 +10,7 @@ from starlette.testclient import TestClient
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.statuses import Status
 from tests.history.histories import spent_in
-from tests.request.conftest import PRICES
-from tests.request.wire import ask, bearer, usage
+from tests.request.wire import PRICES, ask, bearer, usage
 
 
 def test_what_a_gateway_books_is_in_its_history(tmp_path, histories, caplog):
@@ -26,6 +25,7 @@ def test_what_a_gateway_books_is_in_its_history(tmp_path, histories, caplog):
     with caplog.at_level(logging.WARNING), TestClient(gateway) as client:
         for _ in range(3):
             assert client.post("/v1/chat/completions", json=ask(), headers=bearer()).status_code == 200
+        assert client.portal is not None
         spent = client.portal.call(spent_in, gateway.ledger.store)
     assert "memory://: the history has the entries of one process" in caplog.text
     assert spent

@@ -1,5 +1,6 @@
 """Checks the store: whether it answers, whether its records are sound, and the notes of gateways in it."""
 
+import asyncio
 from collections.abc import Sequence
 
 from budget_middleware.core.audit import Damage
@@ -12,6 +13,7 @@ from budget_middleware.operations.doctor.file import file_findings
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.fingerprints import fingerprint_findings
 from budget_middleware.operations.doctor.gateways import note_findings
+from budget_middleware.operations.doctor.history import history_findings
 from budget_middleware.operations.doctor.journal import journal_findings
 from budget_middleware.operations.doctor.server import server_findings
 from budget_middleware.operations.doctor.settings import limits_finding
@@ -78,7 +80,8 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     asked = (await journals_of(store)).get(MAIN, store)
     server = await (file_findings if is_file else server_findings)(settings, asked)
     waiting = await waiting_findings(store, settings)
-    about_journal = [*await shards_findings(settings, store), *journal, await growth_finding(store)]
+    histories = await asyncio.to_thread(history_findings, settings, head)
+    about_journal = [*await shards_findings(settings, store), *journal, *histories, await growth_finding(store)]
     return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
 
 
