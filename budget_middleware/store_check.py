@@ -5,6 +5,7 @@ import logging
 from budget_middleware.ledger import Ledger
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
+from budget_middleware.store_urls import what_to_check
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _log = logging.getLogger("budget_middleware")
@@ -17,7 +18,7 @@ async def find_problem(ledger: Ledger, settings: Settings) -> str | None:
         await ledger.check_store()
     except StoreUnavailable as error:
         cause = " ".join(str(error).split())
-        return f"{where}: no answer ({cause}); check that the server runs, and that this machine reaches it"
+        return f"{where}: no answer ({cause}); {what_to_check(settings.store_url)}"
     except StoreRefused as error:
         return f"{where}: {' '.join(str(error).split())}"
     return None

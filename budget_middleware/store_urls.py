@@ -21,6 +21,13 @@ def checked_store_url(value: str) -> str:
     return value
 
 
+def what_to_check(url: str) -> str:
+    """What an operator looks at where a store gives no answer."""
+    if scheme_of(url) == SQLITE:
+        return f"`fuser {parse_sqlite(url).path}` tells which processes have it open"
+    return "check that the server runs, that this machine reaches it, and its password"
+
+
 def _is_local(value: str) -> bool:
     return value == "memory://" or re.match(r"unix://([^/?]*@)?/[^?]", value) is not None
 

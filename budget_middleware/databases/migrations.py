@@ -29,9 +29,9 @@ class NewerSchema(DatabaseFault):
 
     def __init__(self, component: str, version: int, *, known: int) -> None:
         super().__init__(
-            f"the tables of {component} were made by a newer version of budget_middleware"
-            f" (schema {version}; this one knows up to {known})",
+            f"the tables of {component} were made by a newer version of budget_middleware",
             "upgrade budget_middleware",
+            reply=f"schema {version}; this one knows up to {known}",
         )
 
 

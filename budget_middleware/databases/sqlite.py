@@ -32,11 +32,14 @@ def connect(url: SqliteUrl, *, busy_s: float, for_reading: bool = False) -> sqli
     The file is made if there is none. ``busy_s`` is how long a statement waits for other processes.
     """
     if sqlite3.sqlite_version_info < LEAST_VERSION:
-        raise DatabaseFault(f"SQLite {sqlite3.sqlite_version} is too old", "use a Python with SQLite 3.35 or later")
+        raise DatabaseFault(
+            "this SQLite is too old", "use a Python with SQLite 3.35 or later", reply=sqlite3.sqlite_version
+        )
     if (kind := network_file_system(url.path)) is not None:
         raise DatabaseFault(
-            f"{url.path} is on a network file system ({kind}), on which SQLite cannot keep machines apart",
+            f"{url.path} is on a network file system, on which SQLite cannot keep machines apart",
             "use a local disk, or a server: redis:// or postgresql://",
+            reply=kind,
         )
     with faults_named(url.path):
         connection = sqlite3.connect(
@@ -57,7 +60,11 @@ def connect(url: SqliteUrl, *, busy_s: float, for_reading: bool = False) -> sqli
 def _set_up(connection: sqlite3.Connection, url: SqliteUrl, *, for_reading: bool) -> None:
     (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
     if mode != "wal":
-        raise DatabaseFault(f"SQLite cannot use a write-ahead log for {url.path}", "move it to a local disk")
+        raise DatabaseFault(
+            f"SQLite cannot use a write-ahead log for {url.path}",
+            "move it to a local disk",
+            reply=f"journal mode {mode}",
+        )
     connection.execute(f"pragma synchronous = {url.synchronous}")
     connection.execute(f"pragma journal_size_limit = {_WAL_LIMIT_BYTES}")
     connection.execute("pragma temp_store = memory")

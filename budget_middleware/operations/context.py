@@ -9,6 +9,7 @@ from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
+from budget_middleware.store_urls import what_to_check
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.journals import RemembersShards
@@ -49,5 +50,5 @@ def no_answer(settings: Settings, error: StoreUnavailable) -> str:
     """One line for a store that cannot be reached: what happened, where, what to check."""
     return (
         f"no answer from BUDGET_STORE_URL={redact_url(settings.store_url)} ({' '.join(str(error).split())});"
-        " check that the server runs, that this machine reaches it, and its password"
+        f" {what_to_check(settings.store_url)}"
     )

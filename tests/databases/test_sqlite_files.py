@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -92,19 +93,19 @@ def test_a_file_of_something_else(path: Path):
 
 
 @pytest.mark.processes
-def test_a_file_that_this_user_may_not_write(tmp_path: Path, path: Path):
-    fill(path, 1)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+def test_a_file_that_this_user_may_not_write():
+    # A folder of its own: other users cannot look into that of the tests.
+    with tempfile.TemporaryDirectory(prefix="budget-") as name:
+        folder = Path(name)
+        path = folder / "budget.db"
+        fill(path, 1)
+        path.chmod(0o444)
         folder.chmod(0o555)
-    path.chmod(0o444)
-    try:
         told = in_a_process(as_nobody, path)
-    finally:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
+        folder.chmod(0o755)
     uid = NOBODY if os.geteuid() == 0 else os.geteuid()
     assert told.startswith("DatabaseFault: ")
-    assert told.endswith(f"let this user (uid {uid}) write the file and its folder {tmp_path}")
+    assert told.endswith(f"let this user (uid {uid}) write the file and its folder {folder}")
 
 
 def test_a_full_file(path: Path):

@@ -1,7 +1,8 @@
-"""Memory and a real server asked the same, one after the other."""
+"""Memory and another store asked the same, one after the other."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from budget_middleware.core.windows import Period, previous_window, window_at
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.expected_state import Auditor
@@ -24,23 +26,36 @@ T = TypeVar("T")
 Place = tuple[str, Period, Unit]
 """A counter without its window."""
 
+OpenOther = Callable[[str, MovableClock], Store]
+"""Opens the other store under a name that no other example uses, on a clock."""
+
 CARRIED = 3
 REMEMBER_MS = 10**10
 RETENTION = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_MS)
 
 
+def in_a_server(url: str, namespace: str) -> OpenOther:
+    return lambda name, clock: ClockedRedisStore(
+        url, namespace=f"{namespace}-{name}", clock_ms=clock, retention=RETENTION
+    )
+
+
+def in_a_file(folder: Path) -> OpenOther:
+    return lambda name, clock: SqliteStore(
+        f"sqlite:///{folder}/{name}.db", timeout_s=10, clock_ms=clock, retention=RETENTION
+    )
+
+
 class SideBySide(RuleBasedStateMachine):
     """Two stores, one clock, and the auditor of both; what is played comes with a subclass."""
 
-    def __init__(self, *, runner: asyncio.Runner, server_url: str, namespace: str) -> None:
+    def __init__(self, *, runner: asyncio.Runner, open_other: OpenOther) -> None:
         super().__init__()
         self.runner = runner
         # Two seconds before an hour ends.
         self.clock = MovableClock(START_MS + HOUR_MS // 2 - 2000)
         self.memory = MemoryStore(RETENTION, clock_ms=self.clock)
-        self.redis = ClockedRedisStore(
-            server_url, namespace=f"{namespace}-{uuid4().hex[:8]}", clock_ms=self.clock, retention=RETENTION
-        )
+        self.other = open_other(uuid4().hex[:8], self.clock)
         self.auditor = Auditor()
         self.sent: list[Verb] = []
         self.generation = 0
@@ -49,18 +64,19 @@ class SideBySide(RuleBasedStateMachine):
         self.seq = 0
 
     def teardown(self) -> None:
-        self.run(self.redis.forget_everything())
-        self.run(self.redis.aclose())
+        if isinstance(self.other, ClockedRedisStore):
+            self.run(self.other.forget_everything())
+        self.run(self.other.aclose())
 
     def run(self, work: Any) -> Any:
         return self.runner.run(work)
 
     def both(self, ask: Callable[[Store], Awaitable[T]]) -> T:
         """Asks both stores the same; they must say the same."""
-        from_memory, from_redis = self.run(ask(self.memory)), self.run(ask(self.redis))
+        from_memory, from_other = self.run(ask(self.memory)), self.run(ask(self.other))
         if isinstance(from_memory, Answer):
-            from_memory, from_redis = from_memory._replace(generation=""), from_redis._replace(generation="")
-        assert from_memory == from_redis
+            from_memory, from_other = from_memory._replace(generation=""), from_other._replace(generation="")
+        assert from_memory == from_other
         return from_memory  # type: ignore[no-any-return]
 
     def targets(self, places: list[Place], limit: int | None, hours_off: int = 0) -> tuple[Target, ...]:

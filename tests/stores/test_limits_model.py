@@ -1,4 +1,4 @@
-"""Runtime limits of the memory store and of a real server, asked the same: changes, losses and what is written back.
+"""Runtime limits of the memory store and of another, asked the same: changes, losses and what is written back.
 
 From tiny ranges, so that changes, losses and workers that know older and newer versions meet.
 """
@@ -6,6 +6,7 @@ From tiny ranges, so that changes, losses and workers that know older and newer 
 import asyncio
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -17,7 +18,7 @@ from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.limit_fields import changed_fields, pack_changes
 from budget_middleware.stores.runtime_limits import MORE, KnownLimits, LimitNews
-from tests.stores.side_by_side import SideBySide
+from tests.stores.side_by_side import OpenOther, SideBySide, in_a_file, in_a_server
 from tests.stores.test_runtime_limits import empty, fail_over, replica_of
 
 PATTERNS = ("key:a", "key:*", "key+model:a+*")
@@ -53,7 +54,7 @@ class LimitsModel(SideBySide):
         self._note_generation()
 
     def _note_generation(self) -> None:
-        memory, redis = self.run(self.memory.head()).generation, self.run(self.redis.head()).generation
+        memory, redis = self.run(self.memory.head()).generation, self.run(self.other.head()).generation
         if (memory, redis) not in self.generations:
             self.generations.append((memory, redis))
 
@@ -78,20 +79,20 @@ class LimitsModel(SideBySide):
 
     @rule()
     def a_replica_catches_up(self):
-        self.replicas.append((self.run(replica_of(self.memory)), self.run(replica_of(self.redis))))
+        self.replicas.append((self.run(replica_of(self.memory)), self.run(replica_of(self.other))))
 
     @rule(data=st.data())
     def a_replica_takes_over(self, data):
         if self.replicas:
             memory, redis = data.draw(st.sampled_from(self.replicas))
             self.run(fail_over(self.memory, memory))
-            self.run(fail_over(self.redis, redis))
+            self.run(fail_over(self.other, redis))
             self._note_generation()
 
     @rule()
     def the_store_is_emptied(self):
         self.run(empty(self.memory))
-        self.run(empty(self.redis))
+        self.run(empty(self.other))
         self._note_generation()
 
     @rule(data=st.data(), known=st.dictionaries(patterns, values), reports_loss=st.booleans())
@@ -100,10 +101,10 @@ class LimitsModel(SideBySide):
         of_memory, of_redis = data.draw(st.sampled_from(self.generations))
         mine = KnownLimits(of_memory, version, known, reports_loss=reports_loss)
         written = self.run(self.memory.write_back_limits(mine))
-        assert written == self.run(self.redis.write_back_limits(replace(mine, generation=of_redis)))
+        assert written == self.run(self.other.write_back_limits(replace(mine, generation=of_redis)))
         self.versions.append(written.version)
         assert not self.run(self.memory.write_back_limits(mine)).limits, "once"
-        assert not self.run(self.redis.write_back_limits(replace(mine, generation=of_redis))).limits
+        assert not self.run(self.other.write_back_limits(replace(mine, generation=of_redis))).limits
 
     @rule(data=st.data(), asked=st.lists(patterns, unique=True))
     def a_worker_asks(self, data, asked):
@@ -120,10 +121,18 @@ class LimitsModel(SideBySide):
         self.both(lambda store: store.limits())
 
 
-def test_limits_of_memory_and_server_agree(server_url: str, namespace: str):
+def play(open_other: OpenOther, *, examples: int) -> None:
     with asyncio.Runner() as runner:
-        machine: Any = partial(LimitsModel, runner=runner, server_url=server_url, namespace=namespace)
+        machine: Any = partial(LimitsModel, runner=runner, open_other=open_other)
         run_state_machine_as_test(
             machine,
-            settings=settings(max_examples=60, stateful_step_count=30, report_multiple_bugs=False),
+            settings=settings(max_examples=examples, stateful_step_count=30, report_multiple_bugs=False),
         )
+
+
+def test_limits_of_memory_and_server_agree(server_url: str, namespace: str):
+    play(in_a_server(server_url, namespace), examples=60)
+
+
+def test_limits_of_memory_and_a_file_agree(tmp_path: Path):
+    play(in_a_file(tmp_path), examples=12)

@@ -1,4 +1,4 @@
-"""Hypothesis plays the verbs, time and lost replies on memory and on a real server, side by side.
+"""Hypothesis plays the verbs, time and lost replies on memory and on another store, side by side.
 
 From tiny ranges, so that limits, repeats, deadlines and turns of windows meet. Three parties must agree after
 every step: the executable specification, the Lua scripts, and an auditor that shares no code with them.
@@ -7,6 +7,7 @@ every step: the executable specification, the Lua scripts, and an auditor that s
 import asyncio
 from collections.abc import Awaitable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand
-from tests.stores.side_by_side import CARRIED, REMEMBER_MS, SideBySide
+from tests.stores.side_by_side import CARRIED, REMEMBER_MS, OpenOther, SideBySide, in_a_file, in_a_server
 from tests.stores.verbs import UTC
 
 # Without it most endings would meet ids that nobody has reserved.
@@ -165,7 +166,7 @@ class StoresSideBySide(SideBySide):
     @rule(data=st.data(), spent=st.integers(-2, 2), reserved=st.integers(-2, 2))
     def somebody_changes_figures_by_hand_and_an_operator_repairs(self, data, spent, reserved):
         counter = data.draw(st.sampled_from(sorted(self.told)))
-        for store in (self.memory, self.redis):
+        for store in (self.memory, self.other):
             self.run(change_by_hand(store, counter, spent=spent, reserved=reserved))
         lacking = {lacks.counter: lacks.spent for lacks in self.both(audit_report).corrections}
         assert lacking == ({counter: -spent} if spent or reserved else {})
@@ -251,18 +252,28 @@ class StoresSideBySide(SideBySide):
             if fact.state == "pending" and fact.deadline_ms > self.clock.now_ms
         }
         assert held == lasting
-        for store in (self.memory, self.redis):
+        for store in (self.memory, self.other):
             by_kind = self.run(store.reserved_by_kind())
             assert {kind: held for kind, held in by_kind.items() if held} == self.auditor.held_by_kind()
+
+
+def play(open_other: OpenOther, *, examples: int) -> None:
+    with asyncio.Runner() as runner:
+        machine: Any = partial(StoresSideBySide, runner=runner, open_other=open_other)
+        run_state_machine_as_test(
+            machine,
+            settings=settings(max_examples=examples, stateful_step_count=50, deadline=None),
+        )
 
 
 # Half a minute of work on a quiet machine.
 @pytest.mark.timeout(600)
 @pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I10")
 def test_memory_and_redis_agree_with_the_auditor(empty_server_url: str, namespace: str):
-    with asyncio.Runner() as runner:
-        machine: Any = partial(StoresSideBySide, runner=runner, server_url=empty_server_url, namespace=namespace)
-        run_state_machine_as_test(
-            machine,
-            settings=settings(max_examples=120, stateful_step_count=50, deadline=None),
-        )
+    play(in_a_server(empty_server_url, namespace), examples=120)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I10")
+def test_memory_and_a_file_agree_with_the_auditor(tmp_path: Path):
+    play(in_a_file(tmp_path), examples=20)

@@ -1,7 +1,8 @@
-"""Workers at once on one real server, each with connections of its own and the server's own clock."""
+"""Workers at once on one real server or file, each with connections of its own and the store's own clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import FOREVER_MS, Period
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.opening import open_store
+from budget_middleware.stores.retention import Retention
 from tests.stores.audit import audit
 from tests.stores.verbs import adjust, figures, finalize, release, reserve, target
 
@@ -18,9 +20,10 @@ TEAM = target("team:b", "2.00", period=Period.TOTAL)
 Workers = Sequence[Store]
 
 
-@pytest.fixture
-async def workers(server_url: str, namespace: str) -> AsyncIterator[Workers]:
-    stores = [RedisStore(server_url, namespace=namespace, timeout_s=10) for _ in range(8)]
+@pytest.fixture(params=["server", "sqlite"])
+async def workers(request: pytest.FixtureRequest, namespace: str, tmp_path: Path) -> AsyncIterator[Workers]:
+    url = f"sqlite:///{tmp_path}/budget.db" if request.param == "sqlite" else request.getfixturevalue("server_url")
+    stores = [open_store(url, namespace=namespace, timeout_s=10, retention=Retention()) for _ in range(8)]
     yield stores
     for store in stores:
         await store.aclose()

@@ -34,7 +34,10 @@ from budget_middleware.stores.sql.scripts import ScriptOf, T
 from budget_middleware.stores.sql.sqlite_ledger import SqliteLedger
 from budget_middleware.stores.sql.sqlite_threads import Job, LedgerThread
 
-_ENDS_WITHIN_S = 5.0
+_ENDS_WITHIN_S = 2.0
+
+_PART_FOR_LOCKS = 0.8
+"""Of the time-out: what a transaction waits for is told before the caller has given up."""
 
 
 class _Threads(NamedTuple):
@@ -57,7 +60,12 @@ class SqliteDriver:
         self.url = url
         self._timeout_s = timeout_s
         self._open = partial(
-            SqliteLedger, url, namespace=namespace, busy_s=timeout_s, retention=retention, clock_ms=clock_ms
+            SqliteLedger,
+            url,
+            namespace=namespace,
+            busy_s=_PART_FOR_LOCKS * timeout_s,
+            retention=retention,
+            clock_ms=clock_ms,
         )
         self._threads: _Threads | None = None
         _drivers.add(self)

@@ -1,0 +1,217 @@
+"""Processes, forks, event loops and threads over one file."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from budget_middleware.core.statuses import Status
+from budget_middleware.core.windows import Period
+from budget_middleware.stores.sql.sqlite_store import SqliteStore
+from budget_middleware.testing import MovableClock
+from tests.stores.audit import audit
+from tests.stores.verbs import START_MS, adjust, figures, finalize, release, reserve, target
+
+TOTAL = target(limit="1.00", period=Period.TOTAL)
+SPAWN = multiprocessing.get_context("spawn")
+N_WORKERS = 3
+
+
+def open_at(url: str) -> SqliteStore:
+    return SqliteStore(url, timeout_s=30, clock_ms=MovableClock(START_MS))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/budget.db"
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SqliteStore]:
+    store = open_at(url)
+    yield store
+    await store.aclose()
+
+
+async def hammer(url: str, name: str, told: Connection) -> None:
+    """Holds cents as long as there are any; half of what it gets it books, and says so once it was answered."""
+    store = open_at(url)
+    told.send("ready")
+    for at in range(10_000):
+        answer = await store.reserve(reserve(f"{name}.{at}", "0.01", TOTAL))
+        if answer.status is Status.REJECTED:
+            break
+        told.send(answer.status)
+        if at % 2:
+            told.send((await store.finalize(finalize(f"{name}.{at}", "0.01", TOTAL))).status)
+        else:
+            await store.release(release(f"{name}.{at}"))
+    told.send("over")
+    await store.aclose()
+
+
+def hammer_in_process(url: str, name: str, told: Connection) -> None:
+    asyncio.run(hammer(url, name, told))
+
+
+@pytest.mark.processes
+@pytest.mark.proves("I6", "I9")
+async def test_one_is_killed_and_the_limit_holds(url: str, store: SqliteStore):
+    pipes = [SPAWN.Pipe(duplex=False) for _ in range(N_WORKERS)]
+    workers = [
+        SPAWN.Process(target=hammer_in_process, args=(url, str(number), told)) for number, (_, told) in enumerate(pipes)
+    ]
+    for worker in workers:
+        worker.start()
+    for ours, _ in pipes:
+        assert ours.recv() == "ready"
+    victim, his = workers[0], pipes[0][0]
+    finalized = 0
+    for _ in range(12):
+        finalized += his.recv() == Status.FINALIZED
+    victim.kill()
+    victim.join()
+    while his.poll():
+        try:
+            finalized += his.recv() == Status.FINALIZED
+        except EOFError:
+            break
+    for ours, _ in pipes[1:]:
+        while (message := ours.recv()) != "over":
+            finalized += message == Status.FINALIZED
+    for worker in workers[1:]:
+        worker.join()
+    # What was answered is there; the last verb of the victim may have been applied without an answer.
+    (view,) = await store.counters()
+    spent, held = view.balance.spent // 10_000_000, view.balance.reserved // 10_000_000
+    assert finalized <= spent <= finalized + 1
+    assert spent + held <= 100
+    assert held <= 1
+    for entry in await store.latest(count=100_000):
+        assert entry.limit is not None
+        assert entry.spent + entry.reserved <= entry.limit
+    await audit(store)
+    assert await store.quick_check() == []
+
+
+def use_in_child(store: SqliteStore) -> int:
+    """The exit status of a child that uses the store of its parent."""
+    child = os.fork()
+    if child == 0:
+        try:
+            answer = asyncio.run(store.adjust(adjust("child", "0.01", TOTAL)))
+            os._exit(answer.status is not Status.ADJUSTED)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+async def test_a_forked_child_opens_the_file_anew(store: SqliteStore):
+    await store.adjust(adjust("before", "0.01", TOTAL))
+    # In a thread: a child must not find the loop of its parent running.
+    assert await asyncio.to_thread(use_in_child, store) == 0
+    await store.adjust(adjust("after", "0.01", TOTAL))
+    assert await figures(store, TOTAL) == ("0.03", "0.00")
+    assert await store.quick_check() == []
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+async def test_a_fork_waits_for_what_is_under_way(store: SqliteStore):
+    """And finds no lock of SQLite taken, whatever the threads do meanwhile."""
+    stop = asyncio.Event()
+
+    async def write_on() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            await store.adjust(adjust(f"on{number}", "0", TOTAL))
+            await store.counters()
+
+    writing = [asyncio.create_task(write_on()) for _ in range(4)]
+    statuses = [await asyncio.to_thread(use_in_child, store)]
+    stop.set()
+    await asyncio.gather(*writing)
+    assert statuses == [0]
+
+
+async def test_event_loops_in_threads_share_a_store(store: SqliteStore):
+    """One of them closes its own while the others go on."""
+    n_threads, each = 4, 25
+    failures: list[BaseException] = []
+
+    async def work(number: int) -> None:
+        for at in range(each):
+            assert (await store.adjust(adjust(f"{number}.{at}", "0.001", TOTAL))).status is Status.ADJUSTED
+        await store.aclose()
+
+    def run(number: int) -> None:
+        try:
+            asyncio.run(work(number))
+        except BaseException as error:  # noqa: BLE001 - It is told below.
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+    assert not failures
+    assert await figures(store, TOTAL) == ("0.10", "0.00")
+
+
+async def test_what_others_give_back_is_heard(url: str, store: SqliteStore):
+    heard: list[str] = []
+    is_ready, is_heard = asyncio.Event(), asyncio.Event()
+
+    def hear(accounts: Sequence[str]) -> None:
+        heard.extend(accounts)
+        is_heard.set()
+
+    listening = asyncio.create_task(store.listen(hear, on_ready=is_ready.set))
+    await is_ready.wait()
+    other = open_at(url)
+    team = target("team:b", period=Period.TOTAL)
+    await other.reserve(reserve("r1", "0.10", TOTAL, team))
+    await other.release(release("r1"))
+    async with asyncio.timeout(30):
+        await is_heard.wait()
+    assert sorted(heard) == ["key:a", "team:b"]
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await other.aclose()
+
+
+@pytest.mark.processes
+async def test_a_stopped_process_keeps_others_out_no_longer_than_it_is_stopped(url: str, store: SqliteStore):
+    """With the file's lock in its hand; who waits is told, and not for ever."""
+    await store.check()
+    ours, told = SPAWN.Pipe(duplex=False)
+    holder = SPAWN.Process(target=hold_lock, args=(store._file.url.path, told))
+    holder.start()
+    ours.recv()
+    impatient = SqliteStore(url, timeout_s=0.2)
+    with pytest.raises(Exception, match=r"locked|has not ended within"):
+        await impatient.adjust(adjust("a", "0.01", TOTAL))
+    assert await impatient.counters() == [], "readers never wait"
+    assert holder.pid is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join()
+    assert (await store.adjust(adjust("a", "0.01", TOTAL))).status in (Status.ADJUSTED, Status.DUPLICATE)
+    await impatient.aclose()
+
+
+def hold_lock(path: Path, told: Connection) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("begin immediate")
+    told.send("held")
+    signal.pause()
