@@ -79,7 +79,8 @@ class Settings(BaseModel):
     store_url: StoreUrl = _setting(
         "memory://",
         "Where counters and reservations live; memory:// is one process's own.",
-        "memory://, sqlite:///PATH, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
+        "memory://, sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
+        " redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
         " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH",
         repr=False,
     )

@@ -3,13 +3,17 @@
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from budget_middleware.databases.urls import SQLITE, parse_sqlite, scheme_of
+from budget_middleware.databases.postgres.dialing import check_url
+from budget_middleware.databases.urls import SQLITE, names_postgres, parse_sqlite, scheme_of
 
 
 def checked_store_url(value: str) -> str:
     """The URL itself. ValueError, with a line only where the line is better than what is accepted of all stores."""
     if scheme_of(value) == SQLITE:
         parse_sqlite(value)
+        return value
+    if names_postgres(value):
+        check_url(value)
         return value
     try:
         # What follows `redis+cluster://` is for the store to read.

@@ -109,7 +109,8 @@ GOOD = [
 ]
 
 URLS = (
-    "memory://, sqlite:///PATH, redis://HOST:PORT/DB, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
+    "memory://, sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
+    " redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
     " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH"
 )
 SQLITE_FORM = "accepted: sqlite:///PATH below the working directory, or sqlite:////PATH from the root"

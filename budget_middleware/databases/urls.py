@@ -36,7 +36,11 @@ class PostgresUrl(NamedTuple):
 
 def names_database(url: str) -> bool:
     """Whether a URL is one of a database, be it right or wrong."""
-    return scheme_of(url) in {SQLITE, POSTGRES, "postgres"}
+    return scheme_of(url) == SQLITE or names_postgres(url)
+
+
+def names_postgres(url: str) -> bool:
+    return scheme_of(url) in {POSTGRES, "postgres"}
 
 
 def scheme_of(url: str) -> str:
@@ -47,7 +51,7 @@ def parse_url(url: str) -> SqliteUrl | PostgresUrl:
     """ValueError, in one line and without a password, for one that names no database."""
     if scheme_of(url) == SQLITE:
         return parse_sqlite(url)
-    if scheme_of(url) in {POSTGRES, "postgres"}:
+    if names_postgres(url):
         return PostgresUrl(url, options_of(url))
     raise ValueError(f"accepted: {ACCEPTED}")
 

@@ -1,6 +1,6 @@
 """Opens the store that a URL names."""
 
-from budget_middleware.databases.urls import SQLITE, scheme_of
+from budget_middleware.databases.urls import SQLITE, names_postgres, scheme_of
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
@@ -18,7 +18,7 @@ def open_store(
     shards: ShardMap | None = None,
     replicas: int = 0,
 ) -> Store:
-    """A store for ``memory://``, ``sqlite://``, ``unix://``, ``redis://``, ``redis+sentinel://`` or
+    """A store for ``memory://``, ``sqlite://``, ``postgresql://``, ``unix://``, ``redis://``, ``redis+sentinel://`` or
     ``redis+cluster://``, these three also with TLS (``rediss``); connects at the first call. ``replicas`` are those of
     Redis that acknowledge each write.
 
@@ -35,6 +35,10 @@ def open_store(
         from budget_middleware.stores.sql.sqlite_store import SqliteStore
 
         return SqliteStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention)
+    if names_postgres(url):
+        from budget_middleware.stores.sql.postgres_store import PostgresStore
+
+        return PostgresStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention)
     from budget_middleware.stores.redis import RedisStore
 
     return RedisStore(url, namespace=namespace, timeout_s=timeout_s, retention=retention, replicas=replicas)

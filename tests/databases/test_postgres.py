@@ -78,7 +78,7 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_no_server_is_no_answer(tmp_path: Path):
-    with pytest.raises(DatabaseAway, match="check that the server runs"):
+    with pytest.raises(DatabaseAway, match="pg_isready"):
         await connect(f"postgresql:///name?host={tmp_path}", timeout_s=5)
 
 

@@ -4,8 +4,9 @@ from budget_middleware.core.model import Balance, Counter
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
-from tests.stores import sqlite_file
+from tests.stores import postgres_rows, sqlite_file
 
 
 async def change_by_hand(
@@ -22,6 +23,10 @@ async def change_by_hand(
         await store.check()
         sqlite_file.change_counter(store, counter, spent=spent, reserved=reserved, adjusted=adjusted)
         return
+    if isinstance(store, PostgresStore):
+        await store.check()
+        postgres_rows.change_counter(store, counter, spent=spent, reserved=reserved, adjusted=adjusted)
+        return
     assert isinstance(store, RedisStore)
     key = f"{store._prefix}c:{counter.name}"
     for field, nanos in {"spent": spent, "reserved": reserved, "adjusted": adjusted}.items():
@@ -35,6 +40,9 @@ async def lose(store: Store, counter: Counter) -> None:
         return
     if isinstance(store, SqliteStore):
         sqlite_file.drop_counter(store, counter)
+        return
+    if isinstance(store, PostgresStore):
+        postgres_rows.drop_counter(store, counter)
         return
     assert isinstance(store, RedisStore)
     await store._client().delete(f"{store._prefix}c:{counter.name}")

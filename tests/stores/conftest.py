@@ -9,6 +9,7 @@ import pytest
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
@@ -18,7 +19,7 @@ from tests.stores.shards import OneShardStore, opener_of_memory_shards
 
 OpenStore = Callable[..., Store]
 
-STORES = ("memory", "sqlite", "server")
+STORES = ("memory", "sqlite", "postgres", "server")
 FAKE = "fakeredis"
 """What users may run their own tests on: the table of conformance holds on it too."""
 SHARDED = "sharded"
@@ -51,6 +52,11 @@ def make_store(request: pytest.FixtureRequest, clock: MovableClock, namespace: s
     if request.param == SHARDED:
         opener = opener_of_memory_shards(clock)
         return lambda retention=None: OneShardStore(partial(opener, retention), retention=retention)
+    if request.param == "postgres":
+        database_url = request.getfixturevalue("postgres").url()
+        return lambda retention=None: PostgresStore(
+            database_url, namespace=namespace, timeout_s=10, clock_ms=clock, retention=retention
+        )
     if request.param == FAKE:
         server = fakeredis.FakeServer()
         return lambda retention=None: FakeRedisStore(server, namespace=namespace, clock_ms=clock, retention=retention)

@@ -10,7 +10,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
-from budget_middleware.stores.sql.sqlite_store import SqliteStore
+from budget_middleware.stores.sql.store import SqlStore
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import KEY, START_MS, adjust, finalize, release, reserve, seqs, target, whole_journal
 
@@ -99,7 +99,7 @@ async def test_the_journal_is_bounded(open_store: Callable[..., Store]):
         await store.adjust(adjust(f"a{at}", "0.01"))
     kept = seqs(await store.latest(count=1000))
     assert kept == list(range(kept[0], 401))
-    if isinstance(store, MemoryStore | SqliteStore):
+    if isinstance(store, MemoryStore | SqlStore):
         assert len(kept) == 50
     assert 50 <= len(kept) <= 50 + 3
     assert seqs(await store.journal(after_seq=0, count=1000)) == kept

@@ -13,12 +13,13 @@ from budget_middleware.core.verbs import Repair
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
+from tests.stores import postgres_rows, sqlite_file
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand, lose
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.sqlite_file import add_to_total
 from tests.stores.verbs import DAY_MS, KEY, START_MS, adjust, figures, finalize, release, reserve, target, whole_journal
 
 TEAM = target("team:b")
@@ -191,7 +192,9 @@ async def test_totals_by_kind_are_made_anew(store: Store):
     if isinstance(store, MemoryStore):
         store._tables.add_to_totals([((Unit.USD, "key"), 5)])
     elif isinstance(store, SqliteStore):
-        add_to_total(store, "key", 5)
+        sqlite_file.add_to_total(store, "key", 5)
+    elif isinstance(store, PostgresStore):
+        postgres_rows.add_to_total(store, "key", 5)
     else:
         assert isinstance(store, ClockedRedisStore)
         await store._client().hincrby(f"{store._prefix}totals", "key", 5)

@@ -19,7 +19,7 @@ REMEMBER_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS = 100_000, 200_000, 300_000
 SHORT = Retention(remember_ms=REMEMBER_MS, remember_expired_ms=REMEMBER_EXPIRED_MS, counters_ms=COUNTERS_MS)
 HOUR = target(period=Period.HOUR)
 
-in_memory = pytest.mark.parametrize("make_store", ["memory", "sqlite"], indirect=True)
+in_memory = pytest.mark.parametrize("make_store", ["memory", "sqlite", "postgres"], indirect=True)
 in_redis = pytest.mark.parametrize("make_store", ["server"], indirect=True)
 
 

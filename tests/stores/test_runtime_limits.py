@@ -21,9 +21,10 @@ from budget_middleware.stores.runtime_limits import (
     Limits,
     LimitValue,
 )
+from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
-from tests.stores import sqlite_file
+from tests.stores import postgres_rows, sqlite_file
 from tests.stores.clocked import ClockedRedisStore
 from tests.stores.replicas import empty_in_process, restore, snapshot_of
 
@@ -41,6 +42,8 @@ async def empty(store: Store) -> None:
         await store.forget_everything()
     elif isinstance(store, SqliteStore):
         sqlite_file.lose(store)
+    elif isinstance(store, PostgresStore):
+        postgres_rows.lose(store)
     else:
         assert isinstance(store, MemoryStore)
         empty_in_process(store)
@@ -50,6 +53,8 @@ async def replica_of(store: Store) -> Any:
     """What a replica has of a store by now."""
     if isinstance(store, SqliteStore):
         return sqlite_file.copy_of(store)
+    if isinstance(store, PostgresStore):
+        return postgres_rows.copy_of(store)
     if not isinstance(store, ClockedRedisStore):
         assert isinstance(store, MemoryStore)
         return snapshot_of(store)
@@ -61,6 +66,9 @@ async def replica_of(store: Store) -> Any:
 async def fail_over(store: Store, replica: Any) -> None:
     if isinstance(store, SqliteStore):
         sqlite_file.bring_back(store, replica)
+        return
+    if isinstance(store, PostgresStore):
+        postgres_rows.bring_back(store, replica)
         return
     if not isinstance(store, ClockedRedisStore):
         assert isinstance(store, MemoryStore)

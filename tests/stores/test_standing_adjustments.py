@@ -76,7 +76,7 @@ async def test_other_units(store: Store):
     assert (view.counter.unit, view.balance.spent) == (Unit.TOKENS, 900)
 
 
-@pytest.mark.parametrize("make_store", ["memory", "sqlite"], indirect=True)
+@pytest.mark.parametrize("make_store", ["memory", "sqlite", "postgres"], indirect=True)
 async def test_it_is_remembered_as_long_as_its_counter(open_store: Callable[..., Store], clock: MovableClock):
     store = open_store(SHORT)
     day, total = target(period=Period.DAY), target(period=Period.TOTAL)

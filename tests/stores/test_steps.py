@@ -11,7 +11,7 @@ from tests.stores.verbs import KEY, adjust, seqs, target, whole_journal
 
 TEAM = target("team:b")
 
-over_tables = pytest.mark.parametrize("make_store", ["memory", "sqlite"], indirect=True)
+over_tables = pytest.mark.parametrize("make_store", ["memory", "sqlite", "postgres"], indirect=True)
 
 
 async def store_of_two_steps(open_store: OpenStore, at_most: int) -> Store:

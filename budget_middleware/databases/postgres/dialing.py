@@ -17,7 +17,7 @@ ACCEPTED: Final = "accepted: postgresql://USER:PASSWORD@HOST:PORT/NAME"
 EXTRA: Final = 'pip install "budget-middleware[postgres]"'
 
 LEAST_VERSION: Final = 13
-_IS_THERE: Final = "check that the server runs and is reached"
+_IS_THERE: Final = "`pg_isready` tells whether a server takes connections there"
 
 TAKEN: Final = (
     "application_name",
@@ -88,8 +88,8 @@ async def connect(url: str, *, timeout_s: float, for_reading: bool = False) -> "
             connection = await psycopg.AsyncConnection.connect(url, autocommit=True, **named)
             await _set_up(connection, timeout_s=timeout_s)
             return connection
-    except TimeoutError:
-        raise DatabaseAway(f"no connection within {timeout_s:g} s", _IS_THERE) from None
+    except TimeoutError as error:
+        raise DatabaseAway(f"no connection within {timeout_s:g} s", _IS_THERE) from error
     except psycopg.Error as error:
         raise fault_of(error) from error
 
@@ -100,7 +100,7 @@ async def _set_up(connection: "AsyncConnection[Any]", *, timeout_s: float) -> No
         _refuse_old(connection.info.server_version // 10_000)
         await connection.execute(
             "select set_config('statement_timeout', %(ms)s, false),"
-            " set_config('idle_in_transaction_session_timeout', %(ms)s, false)",
+            " set_config('idle_in_transaction_session_timeout', %(ms)s, false), set_config('jit', 'off', false)",
             {"ms": limit_ms},
         )
     except BaseException:

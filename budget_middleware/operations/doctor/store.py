@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Sequence
 
 from budget_middleware.core.audit import Damage
-from budget_middleware.databases.urls import SQLITE, scheme_of
+from budget_middleware.databases.urls import SQLITE, names_postgres, scheme_of
 from budget_middleware.opening import fingerprint_of, operators_store_of
 from budget_middleware.operations.binding import runtime_rules
 from budget_middleware.operations.context import no_answer
+from budget_middleware.operations.doctor.database import database_findings
 from budget_middleware.operations.doctor.estimates import growth_finding
 from budget_middleware.operations.doctor.file import file_findings
 from budget_middleware.operations.doctor.finding import Finding, Health
@@ -75,14 +76,22 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     findings = fingerprint_findings(own, notes, now_ms=head.now_ms, neighbours=neighbours)
     findings += note_findings(notes, settings)
     journal = await journal_findings(store, journal_max=settings.journal_max)
-    is_file = scheme_of(settings.store_url) == SQLITE
     # The server of a ledger with shards is that of its main one.
     asked = (await journals_of(store)).get(MAIN, store)
-    server = await (file_findings if is_file else server_findings)(settings, asked)
+    server = await _server_findings(settings, asked)
     waiting = await waiting_findings(store, settings)
     histories = await asyncio.to_thread(history_findings, settings, head)
     about_journal = [*await shards_findings(settings, store), *journal, *histories, await growth_finding(store)]
     return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
+
+
+async def _server_findings(settings: Settings, store: Store) -> list[Finding]:
+    """What is found where the store keeps its records."""
+    if scheme_of(settings.store_url) == SQLITE:
+        return await file_findings(settings, store)
+    if names_postgres(settings.store_url):
+        return await database_findings(settings, store)
+    return await server_findings(settings, store)
 
 
 def _record_findings(damage: Sequence[Damage]) -> list[Finding]:

@@ -202,10 +202,16 @@ _FIRST = (
 )
 
 
-def steps(*, without_rowid: str) -> Steps:
-    """The steps in the words of a database: what stands behind a table that is found by its key only."""
-    return [[statement.replace("{without_rowid}", without_rowid) for statement in step] for step in (_FIRST,)]
+def steps(*, text: str, without_rowid: str) -> Steps:
+    """The steps in the words of a database: its type of text, and what makes a table one found by its key only.
+
+    Text is compared character by character, whatever language the database speaks.
+    """
+    return [
+        [statement.replace(" text", f" {text}").replace("{without_rowid}", without_rowid) for statement in step]
+        for step in (_FIRST,)
+    ]
 
 
-SQLITE_STEPS = steps(without_rowid=" without rowid")
-POSTGRES_STEPS = steps(without_rowid="")
+SQLITE_STEPS = steps(text="text", without_rowid=" without rowid")
+POSTGRES_STEPS = steps(text='text collate "C"', without_rowid="")
