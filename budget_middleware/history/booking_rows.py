@@ -10,6 +10,11 @@ from budget_middleware.core.usage import UsageClass
 from budget_middleware.history.connections import HistoryDatabase, Row
 from budget_middleware.history.schema import BOOKING_COLUMNS
 
+# `where true`, without which SQLite would take the `on` for that of a join.
+_INSERT_PAYERS = (
+    "insert into payer_sets select coalesce(max(id), 0) + 1, ? from payer_sets where true on conflict do nothing"
+)
+
 RESTORE_REASON = "restore"
 """How the reasons begin of what a restore books: an earlier generation has booked it."""
 
@@ -79,11 +84,11 @@ class BookingTable:
         if len(self._payers) >= _REMEMBERED:
             self._payers.clear()
         text = " ".join(accounts)
-        for _ in range(2):
+        for _ in range(5):
             if found := self._database.fetch("select id from payer_sets where accounts = ?", (text,)):
                 self._payers[accounts] = id_ = int(found[0][0])
                 return id_
-            self._database.execute("insert into payer_sets select coalesce(max(id), 0) + 1, ? from payer_sets", (text,))
+            self._database.execute(_INSERT_PAYERS, (text,))
         raise AssertionError("it was inserted in this transaction")
 
     def forget(self) -> None:

@@ -7,10 +7,15 @@ from typing import Any, Protocol
 
 from budget_middleware.databases import sqlite
 from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.databases.postgres.blocking import BlockingConnection
+from budget_middleware.databases.postgres.dialing import check_url
 from budget_middleware.databases.urls import SqliteUrl, parse_url
-from budget_middleware.history.schema import COMPONENT, STEPS
+from budget_middleware.history.schema import COMPONENT, steps
 
 Row = tuple[Any, ...]
+
+TIMEOUT_S = 30.0
+"""How long a server may take for one statement."""
 
 BUSY_S = 5.0
 """How long a statement waits for another process that writes to the same file."""
@@ -18,6 +23,11 @@ BUSY_S = 5.0
 
 class HistoryDatabase(Protocol):
     """Statements have ``?`` for their values, in both databases. Everything may raise DatabaseFault."""
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether the entries of each month are a table of their own."""
+        ...
 
     def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]: ...
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
@@ -44,10 +54,12 @@ class HistoryDatabase(Protocol):
 class SqliteHistory:
     """A history in a file."""
 
+    has_partitions = False
+
     def __init__(self, url: SqliteUrl, *, for_reading: bool) -> None:
         self._path = url.path
         self._connection = sqlite.connect(url, busy_s=BUSY_S)
-        sqlite.migrate(self._connection, COMPONENT, STEPS, path=url.path)
+        sqlite.migrate(self._connection, COMPONENT, steps(has_partitions=False), path=url.path)
         if for_reading:
             self._connection.execute("pragma query_only = on")
 
@@ -79,6 +91,21 @@ class SqliteHistory:
         self._connection.close()
 
 
+class PostgresHistory(BlockingConnection):
+    """A history on a server."""
+
+    has_partitions = True
+
+    def __init__(self, url: str, *, for_reading: bool) -> None:
+        super().__init__(url, timeout_s=TIMEOUT_S, for_reading=for_reading)
+        if not for_reading:
+            self.migrate(COMPONENT, steps(has_partitions=True))
+
+    def clock_ms(self) -> int:
+        ((now_ms,),) = self.fetch("select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+        return int(now_ms)
+
+
 def open_database(url: str, *, for_reading: bool = False) -> HistoryDatabase:
     """Connect, and lead the tables to this version. ValueError for a URL that names no database; DatabaseFault."""
     parsed = parse_url(url)
@@ -86,4 +113,5 @@ def open_database(url: str, *, for_reading: bool = False) -> HistoryDatabase:
         if for_reading and not parsed.path.exists():
             raise DatabaseFault(f"there is no history in {parsed.path}", "gateways with BUDGET_HISTORY_URL write one")
         return SqliteHistory(parsed, for_reading=for_reading)
-    raise ValueError("accepted: sqlite:///PATH")
+    check_url(parsed.url)
+    return PostgresHistory(parsed.url, for_reading=for_reading)

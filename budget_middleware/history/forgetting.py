@@ -4,6 +4,7 @@ What a restore needs stays: changes of limits, and the balances of counters whos
 """
 
 from budget_middleware.history.connections import HistoryDatabase
+from budget_middleware.history.partitions import drop_months_before
 
 PORTION = 5_000
 _LONGEST_WINDOW_MS = 366 * 86_400_000
@@ -13,6 +14,8 @@ _ALL = 1 << 62
 def forget_before(database: HistoryDatabase, ledger: str, time_ms: int) -> bool:
     """Drop a portion of what is older; whether there may be more."""
     with database.transaction():
+        if database.has_partitions:
+            drop_months_before(database, ledger, time_ms)
         dropped = [
             _drop(database, "entries", "ledger, generation, seq", "time_ms", ledger, time_ms),
             _drop(database, "bookings", "ledger, generation, seq, part", "booked_ms", ledger, time_ms),

@@ -105,22 +105,29 @@ create table restores (
 
 _LEASES = "create table leases (ledger text primary key, owner text not null, until_ms bigint not null)"
 
-STEPS: Final[Steps] = (
-    (
-        _ENTRIES,
-        "create index entries_by_reservation on entries (ledger, reservation_id)",
-        "create index entries_by_account on entries (ledger, account, time_ms)",
-        "create index entries_by_time on entries (ledger, time_ms)",
-        _BILLS,
-        _BALANCES,
-        _PROGRESS,
-        _GAPS,
-        _BOOKINGS,
-        "create index bookings_by_time on bookings (ledger, booked_ms)",
-        _PAYER_SETS,
-        _REFUSALS,
-        _LIMIT_CHANGES,
-        _RESTORES,
-        _LEASES,
-    ),
-)
+
+def steps(*, has_partitions: bool) -> Steps:
+    """Of a database that has partitions the table of entries is divided by months."""
+    entries = _ENTRIES
+    if has_partitions:
+        entries = entries.rstrip().replace("(ledger, generation, seq))", "(ledger, generation, seq, time_ms))")
+        entries += " partition by range (time_ms)"
+    return (
+        (
+            entries,
+            "create index entries_by_reservation on entries (ledger, reservation_id)",
+            "create index entries_by_account on entries (ledger, account, time_ms)",
+            "create index entries_by_time on entries (ledger, time_ms)",
+            _BILLS,
+            _BALANCES,
+            _PROGRESS,
+            _GAPS,
+            _BOOKINGS,
+            "create index bookings_by_time on bookings (ledger, booked_ms)",
+            _PAYER_SETS,
+            _REFUSALS,
+            _LIMIT_CHANGES,
+            _RESTORES,
+            _LEASES,
+        ),
+    )

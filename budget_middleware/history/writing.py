@@ -14,6 +14,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.history.balances import post_entries, take_baseline
 from budget_middleware.history.booking_rows import BookingTable
 from budget_middleware.history.connections import HistoryDatabase
+from budget_middleware.history.partitions import Partitions
 from budget_middleware.history.position import Batch, Missing, Position, Why
 from budget_middleware.history.progress import Progress, insert_progress, move, read_progress
 from budget_middleware.history.rows import entry_row, refusal_row
@@ -35,6 +36,7 @@ class HistoryWriter:
     def __init__(self, database: HistoryDatabase, ledger: str, *, timezone: ZoneInfo) -> None:
         self.database = database
         self.ledger = ledger
+        self._partitions = Partitions(database)
         self._bookings = BookingTable(database, ledger, timezone=timezone)
 
     def take_lease(self, owner: str, *, lease_ms: int) -> bool:
@@ -164,6 +166,7 @@ class HistoryWriter:
                 yield
         except BaseException:
             self._bookings.forget()
+            self._partitions.forget()
             raise
 
     def _move(self, before: Progress, after: Progress) -> None:
@@ -177,6 +180,8 @@ class HistoryWriter:
             raise Overtaken
 
     def _insert_steps(self, generation: str, steps: Sequence[Sequence[Entry]]) -> None:
+        if self.database.has_partitions:
+            self._partitions.make_for(step[0].time_ms for step in steps)
         self.database.execute_many(
             _INSERT_ENTRY,
             [entry_row(self.ledger, generation, entry, step=step[0].seq) for step in steps for entry in step],

@@ -1,0 +1,143 @@
+"""A connection for code that blocks: its event loop runs in a thread of its own, so any thread may ask it, one by one.
+
+It connects again by itself where the connection was lost, unless a transaction was under way: that is rolled back.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.databases.migrations import Steps
+from budget_middleware.databases.postgres.dialing import connect, fault_of
+from budget_middleware.databases.postgres.migrating import migrate
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+_T = TypeVar("_T")
+Row = tuple[Any, ...]
+
+_PAGE = 2_000
+
+
+class BlockingConnection:
+    """Statements have ``?`` for their values. Everything raises DatabaseFault."""
+
+    def __init__(self, url: str, *, timeout_s: float, for_reading: bool = False) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._for_reading = for_reading
+        self._is_in_transaction = False
+        self._connection: AsyncConnection[Any] | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="budget-postgres", daemon=True)
+        self._thread.start()
+        try:
+            self._run(self._connected())
+        except BaseException:
+            self.close()
+            raise
+
+    def migrate(self, component: str, steps: Steps) -> None:
+        async def lead() -> None:
+            await migrate(await self._connected(), component, steps)
+
+        self._run(lead())
+
+    def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        async def ask() -> list[Row]:
+            cursor = await (await self._connected()).execute(_marked(sql), values)
+            return await cursor.fetchall()
+
+        return self._run(ask())
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """As `fetch`, for more rows than there should be in memory."""
+        with self.transaction():
+            cursor = self._run(self._cursor(sql, values))
+            try:
+                while rows := self._run(cursor.fetchmany(_PAGE)):
+                    yield from rows
+            finally:
+                self._run(cursor.close())
+
+    async def _cursor(self, sql: str, values: Sequence[Any]) -> Any:
+        cursor = (await self._connected()).cursor(name="budget")
+        await cursor.execute(_marked(sql), values)
+        return cursor
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """How many rows it changed."""
+
+        async def ask() -> int:
+            return (await (await self._connected()).execute(_marked(sql), values)).rowcount
+
+        return self._run(ask())
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        async def ask() -> None:
+            async with (await self._connected()).cursor() as cursor:
+                await cursor.executemany(_marked(sql), rows)
+
+        if rows:
+            self._run(ask())
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing of the block."""
+        self.execute("begin")
+        self._is_in_transaction = True
+        try:
+            yield
+            self.execute("commit")
+        except BaseException:
+            with suppress(DatabaseFault):
+                self.execute("rollback")
+            raise
+        finally:
+            self._is_in_transaction = False
+
+    def close(self) -> None:
+        async def end() -> None:
+            if self._connection is not None:
+                await self._connection.close()
+
+        if not self._loop.is_closed():
+            with suppress(DatabaseFault):
+                self._run(end())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _connected(self) -> "AsyncConnection[Any]":
+        if self._connection is None or (self._connection.closed and not self._is_in_transaction):
+            self._connection = await connect(self._url, timeout_s=self._timeout_s, for_reading=self._for_reading)
+            _read_sums_as_int(self._connection)
+        return self._connection
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        import psycopg
+
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        except psycopg.Error as error:
+            raise fault_of(error) from error
+
+
+def _marked(sql: str) -> bytes:
+    return sql.replace("%", "%%").replace("?", "%s").encode()
+
+
+def _read_sums_as_int(connection: "AsyncConnection[Any]") -> None:
+    """Sums of whole numbers are `numeric` there, and whole."""
+    from psycopg.adapt import Loader
+
+    class Whole(Loader):
+        def load(self, data: Any) -> Any:
+            text = bytes(data).decode()
+            return int(text) if text.lstrip("-").isdecimal() else float(text)
+
+    connection.adapters.register_loader("numeric", Whole)
