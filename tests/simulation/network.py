@@ -81,6 +81,7 @@ class Network:
         self.slow_ms = 0
         self.violation: Violation | None = None
         self.repeated_refusals: set[int] = set()
+        self._repeated_reserves: set[int] = set()
         self.unanswered: set[int] = set()
         self.writers: dict[tuple[int, str], Message] = {}
         self._seed = plan.seed
@@ -174,7 +175,10 @@ class Network:
             return
         status = getattr(answer, "status", "")
         self._tell(message, "->", status)
-        if status in _HOLDS_NOTHING and message.fault.fault is Fault.DUPLICATED:
+        if message.name == "reserve" and message.fault.fault is Fault.DUPLICATED:
+            self._repeated_reserves.add(message.about)
+        is_undone = message.name == "release" and message.arguments[0].forgets
+        if (is_undone or status in _HOLDS_NOTHING) and message.about in self._repeated_reserves:
             self.repeated_refusals.add(message.about)
         for entry in getattr(answer, "entries", ()):
             self.writers[entry.seq, entry.reservation_id] = message

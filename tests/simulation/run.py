@@ -36,7 +36,12 @@ class Outcome:
 
 
 def simulate(
-    plan: Plan, *, open_host: OpenHost = MemoryHost, keeps_story: bool = False, on_wait: OnWait | None = None
+    plan: Plan,
+    *,
+    open_host: OpenHost = MemoryHost,
+    keeps_story: bool = False,
+    on_wait: OnWait | None = None,
+    world_of: type[World] = World,
 ) -> Outcome:
     """Run one plan. A broken promise is told in the outcome, never raised."""
     loop = VirtualLoop()
@@ -46,7 +51,9 @@ def simulate(
         virtual_time(loop, start_ms=start_ms(plan)),
         _listening() as errors,
     ):
-        world = World(plan, loop, disk=disk, told=told, open_host=open_host, keeps_story=keeps_story, on_wait=on_wait)
+        world = world_of(
+            plan, loop, disk=disk, told=told, open_host=open_host, keeps_story=keeps_story, on_wait=on_wait
+        )
         loop.set_exception_handler(lambda _, error: errors.append(f"{error['message']}: {error.get('exception')!r}"))
         violation = _lived(loop, world) or (errors[0] if errors else "")
         world.tell("VIOLATION" if violation else "all promises kept;", violation or world.losses)

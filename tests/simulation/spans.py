@@ -11,14 +11,14 @@ from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from budget_middleware.telemetry.names import COUNTER_SPAN, JOURNAL_SEQ, RESERVATION_ID
+from budget_middleware.telemetry.names import COUNTER_SPAN, JOURNAL_SEQ, JOURNAL_SHARD, RESERVATION_ID
 
 
 class ToldEntries(SpanProcessor):
-    """Counts the spans and events of each entry, by its seq and its reservation."""
+    """Counts the spans and events of each entry, by its shard, its seq and its reservation."""
 
     def __init__(self) -> None:
-        self.times: Tally[tuple[int, str]] = Tally()
+        self.times: Tally[tuple[str, int, str]] = Tally()
 
     def on_end(self, span: ReadableSpan) -> None:
         if span.name == COUNTER_SPAN and span.attributes is not None:
@@ -28,7 +28,8 @@ class ToldEntries(SpanProcessor):
             self._count(event.attributes)
 
     def _count(self, attributes: Mapping[str, object]) -> None:
-        self.times[int(str(attributes[JOURNAL_SEQ])), str(attributes[RESERVATION_ID])] += 1
+        shard = str(attributes.get(JOURNAL_SHARD, ""))
+        self.times[shard, int(str(attributes[JOURNAL_SEQ])), str(attributes[RESERVATION_ID])] += 1
 
 
 class _InOrder(IdGenerator):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from budget_middleware.core.statuses import Op
 from tests.simulation.hosts import answered
 from tests.simulation.plan import Fault
-from tests.simulation.premises import account_of
 from tests.simulation.simulated_gateway import ESTIMATE_NANOS, ESTIMATED_INPUT_NANOS, charge_due
 from tests.simulation.witness import Truth, require
 from tests.stores.expected_state import Fact
@@ -73,7 +72,7 @@ def _judge_spans(world: World) -> int:
     untold = 0
     for entry in world.witness.truth.journal:
         key = (entry.seq, entry.reservation_id)
-        times, writer = world.told.times[key], world.network.writers.get(key)
+        times, writer = world.told.times[world.shard, *key], world.network.writers.get(key)
         require(times <= 1, f"I9: {entry} is told by {times} spans")
         is_owed = writer is not None and writer.sender in living and not _was_repeated(world, writer, entry)
         require(times == 1 or not is_owed, f"I9: no span tells of {entry}, written by {writer}")
@@ -142,7 +141,7 @@ def _judge_expired(world: World, name: str, fact: Fact, number: int) -> None:
 def _judge_accounts(world: World, request: Request, fact: Fact) -> None:
     if fact.state == "finalized":
         accounts = {counter.account for counter in fact.counters}
-        expected = {account_of(request.key), "global"}
+        expected = world.accounts_of(request)
         require(accounts == expected, f"request #{request.number} is booked on {accounts}, not {expected}")
 
 

@@ -84,6 +84,12 @@ class Witness:
                 self._chain(answer)
             elif name in ("set_limit", "clear_limit"):
                 self._limit_changed(name, arguments[0], options, version=answer)
+            elif name == "change_limits":
+                for slot, terms in arguments[1].items():
+                    said = {"period": slot.period, "limit_nanos": terms and terms.amount}
+                    self._limit_changed("set_limit" if terms else "clear_limit", arguments[0], said, version=answer)
+            elif name == "follow_limits":
+                self.truth.auditor.limits_version = answer.limits_version
             elif name == "write_back_limits":
                 self._limits_written_back(arguments[0], answer)
         except Violation:
@@ -98,11 +104,15 @@ class Witness:
         self.grown += answer.status is Status.GROWN and answer.written > 0
         if isinstance(verb, Expire) and answer.status is Status.EXPIRED:
             self.truth.operator_releases.add(verb.id)
-        if isinstance(verb, Reserve) and answer.status in _DECIDED:
+        if isinstance(verb, Reserve) and answer.status in _DECIDED and self._knows_limits(verb):
             for target in verb.targets:
                 bound = self._limit_of(target.counter)
                 if target.limit != bound:
                     raise Violation(f"{target.counter} was decided by {target.limit}, its limit is {bound}")
+
+    def _knows_limits(self, verb: Reserve) -> bool:
+        """Whether the limits that bind a reserve are those that operators have set here."""
+        return True
 
     def _limit_of(self, counter: Counter) -> int | None:
         key = (counter.account, counter.period)

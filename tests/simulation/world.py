@@ -16,7 +16,7 @@ from tests.simulation.hosts import Host
 from tests.simulation.loop import Process, VirtualLoop, outside
 from tests.simulation.network import Link, Network
 from tests.simulation.plan import Event, Kind, Plan, Request
-from tests.simulation.premises import limits_of, start_ms
+from tests.simulation.premises import account_of, limits_of, start_ms
 from tests.simulation.simulated_gateway import INPUT_NANOS, OUTPUT_NANOS, Gateway, Served
 from tests.simulation.spans import ToldEntries
 from tests.simulation.verdict import Losses, judge
@@ -49,6 +49,8 @@ class Life:
 class World:
     """``ended`` are the requests whose process was killed, or came to its end without an answer to their ending."""
 
+    shard = ""
+
     def __init__(
         self,
         plan: Plan,
@@ -80,10 +82,21 @@ class World:
         self._replicas: dict[Event, tuple[Any, Truth]] = {}
         self._gateway = Gateway({request.number: request for request in plan.requests}, self.served)
         self._limits = limits_of(plan)
-        self.host = open_host(self._store_time_ms)
-        self.witness = Witness(self._limits)
-        self.network = Network(plan, self.host, self.witness, self.tell)
+        self._open_store(open_host)
         self.happenings = Happenings(self)
+
+    def _open_store(self, open_host: OpenHost) -> None:
+        self.host: Any = open_host(self._store_time_ms)
+        self.witness: Any = Witness(self._limits)
+        self.network: Any = Network(self.plan, self.host, self.witness, self.tell)
+
+    def judge(self) -> Losses:
+        """The verdict."""
+        return judge(self)
+
+    def accounts_of(self, request: Request) -> set[str]:
+        """Who pays for it."""
+        return {account_of(request.key), "global"}
 
     def _store_time_ms(self) -> int:
         return start_ms(self.plan) + self._loop.elapsed_ms() + self.store_skew_ms
@@ -123,7 +136,7 @@ class World:
                 self.later(max(0, event.at_ms - event.for_ms), self._replicate, event)
         await asyncio.sleep(plan.length_ms / 1000)
         await self._settle()
-        self.losses = judge(self)
+        self.losses = self.judge()
 
     async def _settle(self) -> None:
         async with asyncio.timeout(1_000):

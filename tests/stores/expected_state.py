@@ -209,12 +209,15 @@ class Auditor:
             if verb.age_ms > remember_ms:
                 return "too_old"
             counters = _counters(verb.targets) if isinstance(verb, Finalize) else ()
-            self.facts[verb.id] = Fact(name, counters, None, booked=actual)
+            if not _forgets(verb):
+                self.facts[verb.id] = Fact(name, counters, None, booked=actual)
             return "finalized_unreserved" if isinstance(verb, Finalize) else "released_unknown"
         if fact.state in ENDED:
             return ENDED[fact.state]
         status = name if fact.state == "pending" else f"{name}_late"
         fact.state, fact.held, fact.booked = name, NOTHING, actual
+        if _forgets(verb):
+            del self.facts[verb.id]
         return status
 
     def _renew(self, fact: Fact | None, verb: Extend | Grow, now_ms: int) -> str:
@@ -295,3 +298,7 @@ def _accounts(counters: Iterable[Counter]) -> set[str]:
 
 def _is_outside(target: Target, now_ms: int) -> bool:
     return not target.window.starts_ms <= now_ms < target.window.ends_ms
+
+
+def _forgets(verb: Finalize | Release) -> bool:
+    return isinstance(verb, Release) and verb.forgets

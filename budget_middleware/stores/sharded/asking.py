@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from budget_middleware.core.answers import Answer
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.journals import ShardedLedger
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sharded.homes import Homes
@@ -103,11 +104,17 @@ class Shards(ShardedLedger):
 
 
 async def all_of(asked: Sequence[Awaitable[T]]) -> list[T]:
-    """The replies in order, after all of them; the first error, if there is one, only then: none is left under way."""
+    """The replies in order, after all of them; an error only then: none is left under way.
+
+    StoreRefused only if all refused: it means that nothing was applied. Else StoreUnavailable, for something may be.
+    """
     if len(asked) == 1:
         return [await asked[0]]
     replies = await asyncio.gather(*asked, return_exceptions=True)
-    for reply in replies:
-        if isinstance(reply, BaseException):
-            raise reply
-    return replies  # type: ignore[return-value]
+    errors = [reply for reply in replies if isinstance(reply, BaseException)]
+    if not errors:
+        return replies  # type: ignore[return-value]
+    unexpected = [error for error in errors if not isinstance(error, StoreRefused)]
+    if unexpected or len(errors) == len(replies):
+        raise (unexpected or errors)[0]
+    raise StoreUnavailable(f"one of {len(replies)} shards refused its part: {errors[0]}") from errors[0]

@@ -7,7 +7,7 @@ there is no deadlock; and of two requests that meet on two shards, the first to 
 
     part on 03 ── reserved ──> part on main ── reserved ──> the answer: RESERVED
                                     ├─ rejected, stale ──> undo 03, at once ──> the answer: REJECTED, STALE_…
-                                    └─ no answer ──> StoreUnavailable: 03 holds on; the same id completes it
+                                    └─ no answer, an error ──> StoreUnavailable: 03 holds on; the same id completes it
 
 *Undo* is a release that forgets: a rejection is not remembered, so that the same id asked again is decided afresh. So
 what a refused reserve held on an earlier part is gone one round trip later. Where the undo itself gets no answer it may
@@ -31,7 +31,7 @@ from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.core.verbs import Release, Reserve
 from budget_middleware.core.windows import FOREVER_MS
-from budget_middleware.stores.errors import StoreUnavailable
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.sharded.asking import Shards, all_of
 from budget_middleware.stores.sharded.homes import Keep
 from budget_middleware.stores.sharded.parts import Part, Parts, Routes, balances_in_order, joined, split, whole
@@ -57,7 +57,13 @@ class ReservingInParts(Shards):
         self._routes.add(verb.id, parts, verb.targets)
         answers: list[Answer] = []
         for part in parts:
-            answers.append(await self._reserve_part(verb, part))
+            try:
+                answers.append(await self._reserve_part(verb, part))
+            except StoreRefused as error:
+                if not answers:
+                    raise
+                # A refusal says that nothing was applied.
+                raise StoreUnavailable(f"a part is held, and shard {part.shard} refused the next: {error}") from error
             if not answers[-1].admits:
                 return await self._refused(verb, parts, answers)
         return self._held(verb, parts, answers)
