@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from budget_middleware.cli.output import print_error, print_json, print_line, print_rows
-from budget_middleware.cli.parsing import add_command
+from budget_middleware.cli.parsing import CommandError, add_command
+from budget_middleware.cli.progress import Progress
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.audits import AuditReport, audit
 from budget_middleware.operations.context import OperatorContext
@@ -22,10 +23,18 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--repair", action="store_true", help="book the differences as journal entries, then audit again"
     )
+    command.add_argument(
+        "--history",
+        action="store_true",
+        help="begin with the history, for counters of which the journal has dropped entries",
+    )
 
 
 async def _audit(context: OperatorContext, arguments: Namespace) -> int:
-    report = await audit(context, repairs=arguments.repair)
+    if arguments.history and not context.settings.history_url:
+        raise CommandError("--history needs BUDGET_HISTORY_URL, the history that gateways write")
+    progress = Progress("entries are read")
+    report = await audit(context, repairs=arguments.repair, with_history=arguments.history, on_read=progress)
     for line in report.not_repaired:
         print_error(f"not repaired: {line}")
     if arguments.json:

@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 from budget_middleware.cli.account_story import print_account
-from budget_middleware.cli.output import print_error, print_json, warn
+from budget_middleware.cli.output import print_error, print_json, print_line, warn
 from budget_middleware.cli.parsing import add_command, add_trace_url, is_reservation_id, positive, subject
 from budget_middleware.cli.reservation_story import print_reservation
 from budget_middleware.cli.running import on_state
@@ -20,7 +20,7 @@ def add_to(commands: Any) -> None:
         "explain",
         on_state(_explain),
         says="Explain how an account's counters came to their figures, or what happened to one reservation.",
-        more="It reads the journal, the pending reservations and the log of refusals.",
+        more="It reads the history, where there is one, the journal, the pending reservations and the log of refusals.",
     )
     explain.add_argument("subject", metavar="ACCOUNT|RESERVATION_ID", type=subject)
     explain.add_argument("--all", action="store_true", help="past windows too")
@@ -49,6 +49,7 @@ async def _explain_reservation(context: OperatorContext, arguments: Namespace, t
         print_json(explanation)
     else:
         print_reservation(explanation)
+        _print_source(context)
     return 0
 
 
@@ -66,4 +67,11 @@ async def _explain_account(context: OperatorContext, arguments: Namespace, templ
         print_json(explanation)
     else:
         print_account(explanation)
+        _print_source(context)
     return 0
+
+
+def _print_source(context: OperatorContext) -> None:
+    if context.settings.history_url:
+        print_line("")
+        print_line("from the history, and from the journal what that has not yet")

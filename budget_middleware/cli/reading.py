@@ -11,7 +11,8 @@ from budget_middleware.cli.running import on_state
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import list_counters
 from budget_middleware.operations.holds import list_holds
-from budget_middleware.operations.journal import follow_journal, latest_entries
+from budget_middleware.operations.journal import follow_journal
+from budget_middleware.operations.reaching_back import latest_entries_of_both
 from budget_middleware.operations.rows import LinkedEntryRow
 
 SHOWN_ON_A_TERMINAL = 50
@@ -92,7 +93,9 @@ async def _holds(context: OperatorContext, arguments: Namespace) -> int:
 async def _journal(context: OperatorContext, arguments: Namespace) -> int:
     template = arguments.trace_url or context.settings.trace_url
     print_entries = _print_lines if arguments.json else _table_writer()
-    page = await latest_entries(context, arguments.account, count=arguments.limit, trace_url=template)
+    page = await latest_entries_of_both(context, arguments.account, count=arguments.limit, trace_url=template)
+    if page.n_from_history and not arguments.json:
+        print_line(f"the first {page.n_from_history:,} of these are from the history, the others from the journal")
     print_entries(page.entries)
     if arguments.follow:
         sys.stdout.flush()

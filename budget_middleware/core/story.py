@@ -40,10 +40,11 @@ class BookingsRead:
     one entry to the next. What stands before a gap, ``unbroken_from_seq``, explains nothing of what is after it.
     """
 
-    def __init__(self) -> None:
-        self.has_all = True
-        self.unbroken_from_seq = 0
-        self._last = 0
+    def __init__(self, bookings: int = 0, *, unbroken_from_seq: int = 0) -> None:
+        """So many bookings were read elsewhere; before ``unbroken_from_seq`` some of them are missing."""
+        self.has_all = unbroken_from_seq == 0
+        self.unbroken_from_seq = unbroken_from_seq
+        self._last = bookings
 
     def add(self, entry: Entry) -> None:
         """The next entry."""

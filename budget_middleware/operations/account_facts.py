@@ -1,16 +1,15 @@
 """Reads all that the store has on an account: its counters, their journal, its holds and refusals."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.answers import CounterView, Entry
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.story import BookingsRead, CounterStory, counter_story, joined_stories
+from budget_middleware.core.story import CounterStory, counter_story, joined_stories
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import read_counters
-from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.reaching_back import entries_of_account, refusals_of_account
 from budget_middleware.operations.rolling import CountedView
 from budget_middleware.operations.rows import CounterRow
 
@@ -54,34 +53,21 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
     counters = await read_counters(context, name, include_past=include_past)
     holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {counter for counted, _ in counters for counter in counted.counters}
-    accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    # An account has its counters in one journal; where there are shards, there are others besides.
-    bookings: defaultdict[str, BookingsRead] = defaultdict(BookingsRead)
-
-    def is_shown(entry: Entry) -> bool:
-        bookings[entry.shard].add(entry)
-        accounts_of[entry.reservation_id][entry.counter.account] = None
-        return entry.counter in shown
-
-    read = await entries_where(context.store, is_shown)
-    entries = [entry for entry in read if entry.seq >= bookings[entry.shard].unbroken_from_seq]
+    read = await entries_of_account(context, name, lambda entry: entry.counter in shown)
     head = await context.store.head()
     return AccountFacts(
         name,
         head.now_ms,
         counters,
-        entries,
+        read.entries,
         holds,
         await _refusals_of(context, name, since_ms=0 if include_past else head.now_ms),
-        is_journal_whole=bookings[entries[0].shard].has_all if entries else head.seq == 0,
-        accounts_of=accounts_of,
+        is_journal_whole=read.is_whole,
+        accounts_of=read.accounts_of,
     )
 
 
 async def _refusals_of(context: OperatorContext, name: str, *, since_ms: int) -> list[LoggedRefusal]:
     """By whichever counter of the account's requests, whose window counts after a time."""
-    return [
-        refusal
-        for refusal in await context.store.refusals()
-        if name in refusal.accounts and refusal.rejection.target.counts_until_ms > since_ms
-    ]
+    refusals = await refusals_of_account(context, name)
+    return [refusal for refusal in refusals if refusal.rejection.target.counts_until_ms > since_ms]

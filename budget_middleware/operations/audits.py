@@ -9,6 +9,7 @@ from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import retention_of
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.reaching_back import PastJournal, past_journal
 from budget_middleware.operations.repairs import fix_of, repair
 from budget_middleware.operations.rows import ChangedRow, changed_row
 from budget_middleware.operations.values import NOT_IN_JSON, OMITTED, Figure, Omitted, figure, iso
@@ -85,12 +86,22 @@ class _Repairs:
     not_repaired: tuple[str, ...] = ()
 
 
-async def audit(context: OperatorContext, *, repairs: bool = False) -> AuditReport:
-    """Hold every counter against its journal and its reservations; with ``repairs`` book what is missing first."""
+OnRead = Callable[[int, int], object]
+"""Called with how many entries of how many of a journal are read."""
+
+
+async def audit(
+    context: OperatorContext, *, repairs: bool = False, with_history: bool = False, on_read: OnRead = lambda *_: None
+) -> AuditReport:
+    """Hold every counter against its journal and its reservations; with ``repairs`` book what is missing first.
+
+    With the history the journal begins where that does: counters are proved of which the store has dropped entries.
+    """
+    history = context if with_history and context.settings.history_url else None
     counter_ms = retention_of(context.settings).counter_ms
     done = await _repair(context, counter_ms) if repairs else _Repairs()
     damage = await context.store.damage()
-    counters, report, since = await _audited(context.store, counter_ms)
+    counters, report, since = await _audited(context.store, counter_ms, history=history, on_read=on_read)
     return AuditReport(
         counters,
         reservations=len(await context.store.holds()),
@@ -134,15 +145,26 @@ def _damage_row(damage: Damage) -> DamageRow:
     return DamageRow(damage.key, damage.flaw, fix_of(damage))
 
 
-async def _audited(store: Store, forgotten_after_ms: Callable[[Period], int]) -> tuple[int, Report, Entry | None]:
+async def _audited(
+    store: Store,
+    forgotten_after_ms: Callable[[Period], int],
+    *,
+    history: OperatorContext | None = None,
+    on_read: OnRead = lambda *_: None,
+) -> tuple[int, Report, Entry | None]:
     """How many counters there are, what was found, and the oldest entry that was read; of every journal."""
-    journals = (await journals_of(store)).values()
-    counters, reports, oldest = zip(*[await _audited_by(each, forgotten_after_ms) for each in journals], strict=True)
+    found: list[tuple[int, Report, Entry | None]] = []
+    for name, journal in (await journals_of(store)).items():
+        past = await past_journal(history, name, journal) if history else None
+        found.append(await _audited_by(journal, forgotten_after_ms, past, on_read))
+    counters, reports, oldest = zip(*found, strict=True)
     since = min(filter(None, oldest), key=lambda entry: entry.time_ms, default=None)
     return sum(counters), joined_reports(reports), since
 
 
-async def _audited_by(store: Store, forgotten_after_ms: Callable[[Period], int]) -> tuple[int, Report, Entry | None]:
+async def _audited_by(
+    store: Store, forgotten_after_ms: Callable[[Period], int], past: PastJournal | None, on_read: OnRead
+) -> tuple[int, Report, Entry | None]:
     """The same of one journal, and of the counters that it explains."""
     head = await store.head()
     proofs = await store.proofs()
@@ -151,11 +173,16 @@ async def _audited_by(store: Store, forgotten_after_ms: Callable[[Period], int])
         return Audit(proofs, head_seq=head.seq, now_ms=head.now_ms, forgotten_after_ms=forgotten_after_ms)
 
     audit, after_seq = begin(), 0
+    while past and after_seq < past.until_seq and (page := await past.page(after_seq)):
+        audit.add(page)
+        after_seq = page[-1].seq
+        on_read(after_seq, audit.needed_seq)
     while after_seq < audit.needed_seq and (page := await store.journal(after_seq=after_seq, count=PAGE)):
         if page[0].seq > after_seq + 1 and await _is_trimmed(store, after_seq):
             audit = begin()  # It was trimmed faster than it was read: what came before proves nothing any more.
         audit.add(page)
         after_seq = page[-1].seq
+        on_read(after_seq, audit.needed_seq)
     return len(proofs), audit.report(), audit.since
 
 

@@ -21,6 +21,7 @@ class JournalPage:
 
     entries: tuple[LinkedEntryRow, ...]
     positions: Mapping[str, int]
+    n_from_history: int = 0
 
 
 async def latest_entries(
@@ -88,7 +89,7 @@ async def journal_steps(store: Store, *, after_seq: int = 0) -> AsyncGenerator[l
 async def steps_in(journal: Store, name: str, *, after_seq: int) -> AsyncGenerator[list[Entry], None]:
     """The same of one journal, by the name of its shard."""
     step: list[Entry] = []
-    async for page in _pages(journal, name, after_seq=after_seq):
+    async for page in pages_of(journal, name, after_seq=after_seq):
         # A page may end within what one verb wrote.
         *whole, step = steps_of([*step, *page])
         for each in whole:
@@ -97,7 +98,7 @@ async def steps_in(journal: Store, name: str, *, after_seq: int) -> AsyncGenerat
         yield step
 
 
-async def _pages(journal: Store, name: str, *, after_seq: int = 0) -> AsyncGenerator[Sequence[Entry], None]:
+async def pages_of(journal: Store, name: str, *, after_seq: int = 0) -> AsyncGenerator[Sequence[Entry], None]:
     """What is written meanwhile is not waited for: others may write faster than this reads."""
     until_seq = (await journal.head()).seq
     while after_seq < until_seq and (page := await _page(journal, name, after_seq=after_seq)):
@@ -109,6 +110,6 @@ async def entries_where(store: Store, is_wanted: Callable[[Entry], bool]) -> lis
     """The journal entries that are wanted, the oldest first, as far as the journal reaches back."""
     found: list[Entry] = []
     for name, journal in (await journals_of(store)).items():
-        async for page in _pages(journal, name):
+        async for page in pages_of(journal, name):
             found += filter(is_wanted, page)
     return in_time(found)

@@ -14,9 +14,9 @@ from budget_middleware.core.charges import BOOKED_BY, CORRECTS
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.units import PLACES
 from budget_middleware.operations.bills import BillRow, bill_row
-from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.reaching_back import entries_of_reservation, entries_with_reason
 from budget_middleware.operations.values import NOT_IN_JSON, Figure, figure, values_of
-from budget_middleware.stores.base import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +45,22 @@ class FoundBill:
     bill: ReservationBill | None = None
 
 
-async def find_bill(store: Store, id_: str, entries: Sequence[Entry]) -> FoundBill:
+async def find_bill(context: OperatorContext, id_: str, entries: Sequence[Entry]) -> FoundBill:
     """The bill of a reservation with these entries."""
-    booking = await _find_booking(store, id_, entries)
+    booking = await _find_booking(context, id_, entries)
     return FoundBill(is_booked=True, bill=_bill_of(booking)) if booking else FoundBill(is_booked=False)
 
 
-async def _find_booking(store: Store, id_: str, entries: Sequence[Entry]) -> _Booking | None:
+async def _find_booking(context: OperatorContext, id_: str, entries: Sequence[Entry]) -> _Booking | None:
     booked_by = next((_named_in(entry) for entry in entries if _named_in(entry)), "") or id_
     if booked_by != id_ or not any(entry.op is Op.FINALIZE for entry in entries):
-        entries = await entries_where(store, lambda entry: entry.reservation_id == booked_by)
+        entries = await entries_of_reservation(context, booked_by)
     # A bill is of money.
     finalized = (entry for entry in entries if entry.op is Op.FINALIZE)
     booking = min(finalized, key=lambda entry: PLACES[entry.counter.unit], default=None)
     if booking is None:
         return None
-    corrections = await entries_where(store, lambda entry: entry.reason == f"{CORRECTS}{booked_by}")
+    corrections = await entries_with_reason(context, f"{CORRECTS}{booked_by}")
     correction = next((entry for entry in corrections if entry.counter == booking.counter), None)
     return _Booking(booked_by, booking, correction)
 

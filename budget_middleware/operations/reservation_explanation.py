@@ -10,7 +10,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit, format_amounts
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.journal import entries_where
+from budget_middleware.operations.reaching_back import entries_of_reservation
 from budget_middleware.operations.reservation_bill import ReservationBill, find_bill
 from budget_middleware.operations.rows import (
     EntryRow,
@@ -88,7 +88,7 @@ async def explain_reservation(
     life = await _read(context, id_)
     if not (life.entries or life.hold or life.refusals):
         return None
-    found = await find_bill(context.store, id_, life.entries)
+    found = await find_bill(context, id_, life.entries)
     refusals = [(each, refusal_row(each, trace_url)) for each in life.refusals]
     return ReservationExplanation(
         id_,
@@ -106,10 +106,10 @@ async def explain_reservation(
 
 async def _read(context: OperatorContext, id_: str) -> _Life:
     # The journal before the holds: if it ends in between, it is explained as still held, which was true a moment ago.
-    entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
+    entries = await entries_of_reservation(context, id_)
     hold = next((hold for hold in await context.store.holds() if hold.id == id_), None)
     if hold is None and entries and entries[-1].status in _HELD:
-        entries = await entries_where(context.store, lambda entry: entry.reservation_id == id_)
+        entries = await entries_of_reservation(context, id_)
     refusals = [refusal for refusal in await context.store.refusals() if refusal.reservation_id == id_]
     return _Life(id_, (await context.store.head()).now_ms, entries, hold, refusals)
 
