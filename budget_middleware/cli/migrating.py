@@ -38,6 +38,9 @@ def add_to(commands: Any) -> None:
         metavar="SECONDS",
         help="end when nothing was pending or changed at the source for so long (default 120)",
     )
+    command.add_argument(
+        "--merge", action="store_true", help="even if the destination is in use: what is copied is added to that"
+    )
     secrets = command.add_argument_group("another hash secret")
     secrets.add_argument("--to-secret", metavar="FILE", help="a file with the new BUDGET_HASH_SECRET; empty: none")
     secrets.add_argument("--tokens", metavar="FILE", help="the tokens of all keys, one a line; - reads stdin")
@@ -64,6 +67,7 @@ def _migrate(arguments: Namespace) -> int:
         arguments.to_namespace,
         renaming,
         keeps_unknown_keys=arguments.keep_unknown_keys,
+        is_merge=arguments.merge,
         quiet_s=float(arguments.until_quiet),
     )
     progress = MigrationProgress(sys.stderr)
@@ -81,8 +85,12 @@ def _migrate(arguments: Namespace) -> int:
     return 0 if report.is_equal else 1
 
 
+_OPTIONS = {"no token was given": "--keep-unknown-keys", "TO_URL is in use": "--merge"}
+
+
 def _with_option(error: str) -> str:
-    return f"{error} (--keep-unknown-keys)" if error.startswith("no token") else error
+    """The error, and the option that allows it all the same."""
+    return "".join([error, *[f" ({option})" for start, option in _OPTIONS.items() if error.startswith(start)]])
 
 
 def _url(text: str) -> str:

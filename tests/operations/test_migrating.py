@@ -18,7 +18,9 @@ from budget_middleware.core.windows import Period
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating import Migration, MigrationReport, Renaming, migrate, renaming_of
 from budget_middleware.operations.migrating import migration as moving
-from budget_middleware.operations.migrating.following import SourceJournal
+from budget_middleware.operations.migrating.following import Journal
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.opening import open_store
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.retention import Retention
 from tests.e2e.servers import UnixValkey
@@ -72,7 +74,7 @@ async def now_ms(two: Two) -> int:
     return (await two.source.head()).now_ms
 
 
-async def used(store: RedisStore, now_ms: int) -> None:
+async def used(store: Store, now_ms: int) -> None:
     """Every unit, kinds of windows, a credit, an expired one, a released one."""
     day, month = target(at_ms=now_ms, period=Period.DAY), target("team:a", limit="10", at_ms=now_ms)
     rolling, total = target(at_ms=now_ms, period=Period("24h")), target("global", period=Period.TOTAL, at_ms=now_ms)
@@ -107,6 +109,26 @@ async def test_counters_of_every_unit_and_window_arrive(two: Two, now_ms: int):
     for store in (two.source, two.destination):
         assert (await audit_report(store)).drift == ()
         assert list(await store.damage()) == []
+
+
+@pytest.mark.parametrize(("old", "new"), [("server", "file"), ("file", "server"), ("file", "file")])
+async def test_from_each_kind_of_store_to_each(old: str, new: str, server_url: str, namespace: str, tmp_path: Path):
+    urls = {"server": server_url, "file": f"sqlite:///{tmp_path}/budget.db"}
+    asked = Migration(urls[old], urls[new], namespace, f"{namespace}-new", quiet_s=0.02)
+    stores = [
+        open_store(urls[kind], namespace=name, timeout_s=10, retention=Retention())
+        for kind, name in ((old, namespace), (new, f"{namespace}-new"))
+    ]
+    await used(stores[0], (await stores[0].head()).now_ms)
+    await stores[0].set_limit("team:a", period=Period.MONTH, limit_nanos=5)
+    report = await migrate(asked)
+    assert (report.is_equal, len(report.counters), report.limits, report.unproved) == (True, 7, 1, 0)
+    assert await migrate(asked) == replace(report, entries=report.entries)
+    shown = [{each.counter: each.balance for each in await store.counters()} for store in stores]
+    assert shown[0] == shown[1]
+    for store in stores:
+        assert (await audit_report(store)).drift == ()
+        await store.aclose()
 
 
 async def test_a_rolling_limit_counts_what_came_from_the_old_store(two: Two, now_ms: int):
@@ -219,6 +241,34 @@ async def test_limits_hold_over_both_while_both_serve(two: Two, now_ms: int):
         assert (await audit_report(store)).drift == ()
 
 
+@pytest.mark.parametrize("period", [Period.MONTH, Period("24h")])
+async def test_the_old_store_counts_what_the_new_one_has_spent_and_holds(two: Two, now_ms: int, period: Period):
+    """It holds that, and books nothing; at the end it is given back."""
+    key = target(at_ms=now_ms, limit="1.00", period=period)
+    flying = target(period=Period.TOTAL, unit=Unit.INFLIGHT, limit="1")
+    await two.source.finalize(finalize("r1", "0.10", key))
+    async with Mover(two) as mover:
+        await two.destination.finalize(finalize("d1", "0.30", key))
+        await two.destination.reserve(reserve("d2", "0.20 0 0 1", key, flying))
+        await mover.rounds()
+        assert (await two.source.reserve(reserve("r2", "0.41", key))).status is Status.REJECTED
+        assert (await two.source.reserve(reserve("r3", "0 0 0 1", flying))).status is Status.REJECTED
+        await two.destination.finalize(finalize("d2", "0.05"))
+        await mover.rounds()
+        assert (await two.source.reserve(reserve("r4", "0.56", key))).status is Status.REJECTED
+        assert (await two.source.reserve(reserve("r5", "0.55", key, flying))).status is Status.RESERVED
+        await two.source.finalize(finalize("r5", "0.50"))
+        await mover.rounds()
+        balances = [(await two.spent(store))[key.counter.name][0] for store in (two.source, two.destination)]
+        assert balances == [Balance(600_000_000, 350_000_000), Balance(950_000_000, 0)]
+    # It was cut off, and goes on.
+    assert (await two.move()).is_equal
+    balances = [(await two.spent(store))[key.counter.name][0] for store in (two.source, two.destination)]
+    assert balances == [Balance(600_000_000, 0), Balance(950_000_000, 0)]
+    for store in (two.source, two.destination):
+        assert (await audit_report(store)).drift == ()
+
+
 async def test_an_ending_that_a_worker_sends_to_the_new_store_too_is_booked_once(two: Two, now_ms: int):
     """Its answer had been lost, so it was in the spool when the worker was moved."""
     key = target(at_ms=now_ms)
@@ -283,9 +333,9 @@ async def test_entries_that_were_trimmed_before_they_were_read_cost_nothing(
     keys = [target(f"team:{number}", at_ms=now_ms) for number in range(30)]
     await short.finalize(finalize("r", "0.01", keys[0]))
     async with Mover(two) as mover:
-        pages = SourceJournal.pages
+        pages = Journal.pages
 
-        async def pages_of_a_slow_reader(self: SourceJournal) -> AsyncIterator[object]:
+        async def pages_of_a_slow_reader(self: Journal) -> AsyncIterator[object]:
             monkeypatched.undo()
             for number in range(300):
                 await short.finalize(finalize(f"r{number}", "0.01", keys[number % 30]))
@@ -293,7 +343,7 @@ async def test_entries_that_were_trimmed_before_they_were_read_cost_nothing(
                 yield page
 
         monkeypatched = pytest.MonkeyPatch()
-        monkeypatched.setattr(SourceJournal, "pages", pages_of_a_slow_reader)
+        monkeypatched.setattr(Journal, "pages", pages_of_a_slow_reader)
         await mover.rounds()
         of_source = {name: figures[0] for name, figures in (await two.spent(two.source)).items()}
         assert {name: figures[0] for name, figures in (await two.spent(two.destination)).items()} == of_source
@@ -403,6 +453,8 @@ async def test_wrong_uses_are_refused_in_one_line(two: Two, now_ms: int, server_
     await two.destination.finalize(finalize("r2", "0.10", target(at_ms=now_ms)))
     with pytest.raises(OperationError, match=r"TO_URL is in use: .*; name an empty namespace"):
         await two.move()
+    [row] = (await two.move(is_merge=True)).counters
+    assert (row.source, row.own, row.spent, row.is_equal) == ("0.10", "0.10", "0.20", True)
 
 
 async def test_another_ledger_is_not_moved_into_what_was_begun(
@@ -421,7 +473,7 @@ async def test_a_source_that_loses_writes_ends_the_migration(two: Two, now_ms: i
     async with Mover(two) as mover:
         await two.source._client().delete(*await two.source._client().keys(f"{two.source._prefix}*"))
         await two.source.finalize(finalize("r2", "0.10", target(at_ms=now_ms)))
-        with pytest.raises(OperationError, match="the source has lost writes"):
+        with pytest.raises(OperationError, match="FROM_URL: it has lost writes"):
             await mover.rounds(50)
 
 
@@ -437,7 +489,7 @@ async def test_a_server_without_rights_is_named(two: Two, now_ms: int, tmp_path:
 
 
 async def test_a_lease_of_a_copy_is_renewed(two: Two, now_ms: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("budget_middleware.operations.migrating.holds._RENEWED_S", 0)
+    monkeypatch.setattr("budget_middleware.operations.migrating.holds.RENEWED_S", 0)
     await two.source.reserve(reserve("r1", "0.40", target(at_ms=now_ms), lease_s=600))
     async with Mover(two) as mover:
         [before] = await two.destination.holds()

@@ -12,6 +12,8 @@ has spent plus what it has booked itself:
               long as it is pending there. It books nothing: what the request costs comes with the counter.
     endings   an id that was finalized at the source is finalized at the destination too, at nothing, so that a worker
               that sends such an ending again to its new store, from its spool, books nothing twice.
+    own use   what the destination has spent and holds by itself is held at the source, so that the source's limits hold
+              over both too. It is never booked there.
     limits    the source's runtime limits replace the destination's.
 
 The source's journal says what has changed (`following`). Once the source has been quiet for a while, all of its

@@ -44,7 +44,7 @@ class CounterCopy:
         self._source = source
         self._destination = destination
         self._renaming = renaming
-        self._generation = generation
+        self.generation = generation
         self._on_progress = on_progress
         self._reason = f"migrated from {source.shown}"
         self._copied: Figures = {}
@@ -56,7 +56,7 @@ class CounterCopy:
 
     def id_of(self, counter: Counter) -> str:
         """The id of all adjustments of a counter of the destination."""
-        return sha256(f"migrated {self._generation} {counter.name}".encode()).hexdigest()[:32]
+        return sha256(f"migrated {self.generation} {counter.name}".encode()).hexdigest()[:32]
 
     async def copy_entries(self, entries: Iterable[Entry]) -> None:
         """What entries of the source's journal have changed."""

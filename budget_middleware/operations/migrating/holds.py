@@ -9,15 +9,13 @@ from hashlib import sha256
 from budget_middleware.core.model import Reservation, Target
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.verbs import Expire, Extend, Grow, Release, Reserve
+from budget_middleware.core.verbs import Expire, Grow, Release
 from budget_middleware.core.windows import is_rolling, window_at
 from budget_middleware.operations.migrating.endings import ENDED_AT_SOURCE
+from budget_middleware.operations.migrating.placing import LEASE_MS, RENEWED_S, Placing
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side
 
-LEASE_MS = 60_000
-"""If the migration is cut off, what it holds is given back after so long."""
-_RENEWED_S = LEASE_MS / 3 / 1000
 _ATTEMPTS = 20
 
 
@@ -39,15 +37,18 @@ class HoldCopy:
         self._destination = destination
         self._store = destination.store
         self._renaming = renaming
+        self._placing = Placing(destination)
         self._copies: dict[str, _Copy] = {}
-        # As of the destination's last answer.
-        self._now_ms = self._limits_version = 0
+
+    @property
+    def ids(self) -> set[str]:
+        """Those of all copies."""
+        return {copy.id for copy in self._copies.values()}
 
     async def copy(self, holds: Sequence[Reservation]) -> None:
         """Hold what is pending at the source, and let copies last."""
         if holds:
-            head = await self._destination.ask(self._store.head)
-            self._now_ms, self._limits_version = head.now_ms, head.limits_version
+            await self._placing.look()
         await asyncio.gather(*map(self._hold, holds))
 
     async def give_back(self, holds: Sequence[Reservation], *, released: Collection[str]) -> None:
@@ -71,8 +72,8 @@ class HoldCopy:
             await self._reserve(hold)
         elif known.held != hold.held:
             await self._grow(known.id, hold)
-        elif now - known.renewed_at >= _RENEWED_S:
-            answer = await self._destination.ask(partial(self._store.extend, Extend(known.id, LEASE_MS)))
+        elif now - known.renewed_at >= RENEWED_S:
+            answer = await self._placing.renew(known.id)
             known.renewed_at = now
             if answer.status in (Status.ALREADY_EXPIRED, Status.UNKNOWN):
                 await self._reserve(hold)
@@ -85,40 +86,25 @@ class HoldCopy:
     async def _reserve(self, hold: Reservation) -> None:
         id_ = hold.id
         for attempt in range(_ATTEMPTS):
-            targets = self._targets_of(hold)
-            if not targets:
+            answer = await self._placing.reserve(id_, partial(self._targets_of, hold), hold.held)
+            if answer is None:
                 break
-            answer = await self._destination.ask(partial(self._store.reserve, self._verb(id_, hold, targets)))
-            self._now_ms, self._limits_version = answer.now_ms, answer.limits_version
-            recorded = answer.recorded
             if answer.status is Status.RESERVED:
                 self._remember(id_, hold)
                 break
-            if recorded is not None and recorded.state is State.PENDING:
+            if answer.recorded is not None and answer.recorded.state is State.PENDING:
                 await self._grow(id_, hold)
                 break
-            if recorded is not None:
-                id_ = sha256(f"{hold.id} {attempt}".encode()).hexdigest()[:32]
-
-    def _verb(self, id_: str, hold: Reservation, targets: tuple[Target, ...]) -> Reserve:
-        return Reserve(
-            id_,
-            targets,
-            hold.held,
-            LEASE_MS,
-            enforce=False,
-            limits_version=self._limits_version,
-            wants_entries=False,
-        )
+            id_ = sha256(f"{hold.id} {attempt}".encode()).hexdigest()[:32]
 
     def _remember(self, id_: str, hold: Reservation) -> None:
         self._copies[hold.id] = _Copy(id_, hold.held, asyncio.get_running_loop().time())
 
-    def _targets_of(self, hold: Reservation) -> tuple[Target, ...]:
+    def _targets_of(self, hold: Reservation, now_ms: int) -> tuple[Target, ...]:
         """Its counters at the destination, without limits. A past window limits nobody, but a bucket still counts."""
         timezone, targets = self._destination.settings.timezone, []
         for target in hold.targets:
-            current = window_at(target.window.period, time_ms=self._now_ms, timezone=timezone)
+            current = window_at(target.window.period, time_ms=now_ms, timezone=timezone)
             if current.id == target.window.id or is_rolling(current.period):
                 targets.append(Target(self._renaming.account(target.account), current, None, target.unit))
         return tuple(targets)

@@ -9,9 +9,10 @@ from budget_middleware.opening import retention_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating.counters import CounterCopy
 from budget_middleware.operations.migrating.endings import EndingCopy, released_in
-from budget_middleware.operations.migrating.following import SourceJournal
+from budget_middleware.operations.migrating.following import Journal
 from budget_middleware.operations.migrating.holds import HoldCopy
 from budget_middleware.operations.migrating.limits import LimitCopy
+from budget_middleware.operations.migrating.own_use import OwnUse
 from budget_middleware.operations.migrating.progress import OnProgress, Phase, Progress
 from budget_middleware.operations.migrating.proof import MigrationReport, prove
 from budget_middleware.operations.migrating.renaming import Renaming
@@ -27,6 +28,7 @@ _SHOWN_UNKNOWN = 5
 class Migration:
     """What is asked for. It ends once the source has been quiet for ``quiet_s``.
 
+    ``is_merge``: the destination may be in use already.
     ``keeps_unknown_keys``: keys without a token keep the names that the old secret gave them, else they are refused.
     """
 
@@ -36,6 +38,7 @@ class Migration:
     to_namespace: str | None = None
     renaming: Renaming = field(default_factory=Renaming)
     keeps_unknown_keys: bool = False
+    is_merge: bool = False
     quiet_s: float = 120.0
 
 
@@ -48,7 +51,7 @@ async def migrate(asked: Migration, *, on_progress: OnProgress = lambda _: None)
         asked.from_url, asked.to_url, from_namespace=asked.from_namespace, to_namespace=asked.to_namespace
     ) as (source, destination):
         await _require_tokens(asked, source)
-        heads = await check_sides(source, destination)
+        heads = await check_sides(source, destination, is_merge=asked.is_merge)
         return await _Mover(asked, source, destination, heads.source, on_progress).run()
 
 
@@ -83,7 +86,8 @@ class _Mover:
         self._endings = EndingCopy(destination)
         self._holds = HoldCopy(destination, renaming)
         self._limits = LimitCopy(source, destination, renaming)
-        self._journal = SourceJournal(source, generation=head.generation)
+        self._own_use = OwnUse(source, destination, renaming, self._counters)
+        self._journal = Journal(source)
         self._released: set[str] = set()
         self._recounts = 0
         self._quiet_since: float | None = None
@@ -91,10 +95,12 @@ class _Mover:
     async def run(self) -> MigrationReport:
         await self._limits.copy(version=(await self._source.ask(self._source.store.head)).limits_version)
         await self._counters.copy_all(Phase.COPYING)
+        await self._own_use.count_anew()
         while True:
             await self._follow_until_quiet()
             # What came in between was news, after all.
             if not await self._counters.copy_all(Phase.PROVING):
+                await self._own_use.give_back()
                 return await self._report()
 
     async def _follow_until_quiet(self) -> None:
@@ -118,16 +124,18 @@ class _Mover:
 
         Holds are read before the journal: what has ended in between is counted twice for a round, never not at all.
         """
-        source = self._source
+        source, is_ours = self._source, self._own_use.is_ours
         await source.ask(partial(source.store.sweep, at_most=_SWEPT))
-        holds = await source.ask(source.store.holds)
+        pending = await source.ask(source.store.holds)
+        await self._own_use.give_back_strays(pending)
+        holds = [hold for hold in pending if not is_ours(hold.id)]
         head = await source.ask(source.store.head)
-        self._journal.require_same(head.generation, head.seq)
+        self._journal.require_same(head, self._counters.generation)
         await self._limits.copy(version=head.limits_version)
         await self._holds.copy(holds)
         is_quiet = not holds
         async for page in self._journal.pages():
-            is_quiet = False
+            is_quiet = is_quiet and all(is_ours(entry.reservation_id) for entry in page)
             await self._counters.copy_entries(page)
             await self._endings.copy(page, since_ms=head.now_ms - self._remembered_ms)
             self._released |= released_in(page)
@@ -138,7 +146,13 @@ class _Mover:
         if self._journal.is_read_to_its_end:
             await self._holds.give_back(holds, released=self._released)
             self._released.clear()
+        await self._follow_destination()
         return is_quiet, len(holds)
+
+    async def _follow_destination(self) -> None:
+        destination, copies = self._destination, self._holds.ids
+        holds = await destination.ask(destination.store.holds)
+        await self._own_use.follow([hold for hold in holds if hold.id not in copies])
 
     async def _report(self) -> MigrationReport:
         rows = await prove(self._destination, self._counters)

@@ -14,6 +14,7 @@ class Renaming:
 
     def __init__(self, subjects: Mapping[str, str] | None = None) -> None:
         self._subjects = subjects
+        self._originals = {new: old for old, new in (subjects or {}).items()}
         self._known: dict[str, str] = {}
         self.unknown: set[str] = set()
         """Accounts whose key nobody gave a token for: they keep their names."""
@@ -33,6 +34,12 @@ class Renaming:
         if KEY_SUBJECT.fullmatch(parts.get(KEY, "")) and parts[KEY] not in subjects:
             self.unknown.add(account)
         return compound_of(renamed)
+
+    def original(self, account: str) -> str:
+        """The old name of a new one."""
+        if not self._originals:
+            return account
+        return compound_of({kind: self._originals.get(subject, subject) for kind, subject in parts_of(account)})
 
     def counter(self, counter: Counter) -> Counter:
         return counter._replace(account=self.account(counter.account))

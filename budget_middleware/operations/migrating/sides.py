@@ -102,8 +102,11 @@ class Heads:
     destination: Answer
 
 
-async def check_sides(source: Side, destination: Side) -> Heads:
-    """OperationError, in one line, for what cannot be moved, or not to there. Marks the destination as ours."""
+async def check_sides(source: Side, destination: Side, *, is_merge: bool) -> Heads:
+    """OperationError, in one line, for what cannot be moved, or not to there. Marks the destination as ours.
+
+    With ``is_merge`` it may have counters of its own: what is copied is added to them.
+    """
     for side in (source, destination):
         await side.ask(side.store.check, patience_s=0)
     heads = Heads(*[await side.ask(side.store.head) for side in (source, destination)])
@@ -115,20 +118,24 @@ async def check_sides(source: Side, destination: Side) -> Heads:
     if not heads.source.seq and not (await source.ask(source.store.limits)).limits:
         others = ", ".join(await source.ask(source.store.neighbours)) or "none"
         raise OperationError(f"FROM_URL: there is nothing to move in {source.shown}; other namespaces there: {others}")
-    await _require_ours(destination, heads)
+    await _require_ours(destination, heads, is_merge=is_merge)
     return heads
 
 
-async def _require_ours(destination: Side, heads: Heads) -> None:
+async def _require_ours(destination: Side, heads: Heads, *, is_merge: bool) -> None:
     mark = heads.source.generation
     notes = await destination.ask(destination.store.notes)
     marks = {note.text for note in notes if note.topic is Topic.MIGRATION}
-    if not marks and (heads.destination.seq or (await destination.ask(destination.store.limits)).limits):
+    if (
+        not is_merge
+        and not marks
+        and (heads.destination.seq or (await destination.ask(destination.store.limits)).limits)
+    ):
         raise OperationError(
             f"TO_URL is in use: {destination.shown} has counters or limits, and no unfinished migration; name an empty"
-            " namespace, and start the migration before the first gateway there"
+            " namespace, or have all that is copied added to what is there"
         )
-    if marks - {mark}:
+    if not is_merge and marks - {mark}:
         raise OperationError(
             f"TO_URL: the migration to {destination.shown} was begun from another ledger than {source_text(mark)}"
         )

@@ -1,0 +1,50 @@
+"""Holds amounts at one of the two ledgers without asking its limits."""
+
+from collections.abc import Callable
+from functools import partial
+
+from budget_middleware.core.answers import Answer
+from budget_middleware.core.model import Target
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.verbs import Extend, Reserve
+from budget_middleware.operations.migrating.sides import Side
+
+LEASE_MS = 60_000
+"""If the migration is cut off, what it holds is given back after so long."""
+RENEWED_S = LEASE_MS / 3 / 1000
+_ATTEMPTS = 20
+
+TargetsOf = Callable[[int], tuple[Target, ...]]
+"""What to hold on at a time of the store; nothing where there is no such counter at that time."""
+
+
+class Placing:
+    """Reserves at one side; windows and the version of limits are those of its last answer."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self.now_ms = 0
+        self._limits_version = 0
+
+    async def look(self) -> None:
+        """Ask for the time: at the beginning of a round."""
+        head = await self._side.ask(self._side.store.head)
+        self.now_ms, self._limits_version = head.now_ms, head.limits_version
+
+    async def reserve(self, id_: str, targets_of: TargetsOf, held: Amounts) -> Answer | None:
+        """RESERVED, or what is recorded of the id; None where there is nothing to hold on."""
+        for _ in range(_ATTEMPTS):
+            targets = targets_of(self.now_ms)
+            if not targets:
+                return None
+            verb = Reserve(
+                id_, targets, held, LEASE_MS, enforce=False, limits_version=self._limits_version, wants_entries=False
+            )
+            answer = await self._side.ask(partial(self._side.store.reserve, verb))
+            self.now_ms, self._limits_version = answer.now_ms, answer.limits_version
+            if not answer.status.is_transient:
+                return answer
+        return None
+
+    async def renew(self, id_: str) -> Answer:
+        return await self._side.ask(partial(self._side.store.extend, Extend(id_, LEASE_MS)))
