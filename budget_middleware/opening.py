@@ -7,7 +7,6 @@ from typing import Any
 from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.history.connections import open_database
 from budget_middleware.history.following import HistoryFollower
-from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import CredentialSource
@@ -144,15 +143,12 @@ def history_follower_of(settings: Settings, store: Store) -> HistoryFollower | N
         _log.warning("BUDGET_HISTORY_URL with memory://: the history has the entries of one process at a time")
     return HistoryFollower(
         store,
-        lambda: history_writer_of(settings),
+        lambda: open_database(settings.history_url),
+        namespace=settings.namespace,
+        timezone=settings.timezone,
         journal_max=settings.journal_max,
         days=settings.history_days,
     )
-
-
-def history_writer_of(settings: Settings) -> HistoryWriter:
-    """Connects; DatabaseFault. It blocks."""
-    return HistoryWriter(open_database(settings.history_url), settings.namespace, timezone=settings.timezone)
 
 
 def payers_of(

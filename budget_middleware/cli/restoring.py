@@ -49,7 +49,7 @@ async def _history(context: OperatorContext, arguments: Namespace) -> int:
     if arguments.json:
         print_json(report)
     else:
-        print_rows(report.generations, in_json=False, if_none=f"nothing of {report.ledger} was copied yet")
+        print_rows(report.generations, in_json=False, if_none=f"nothing of {report.namespace} was copied yet")
         print_rows(report.gaps, in_json=False, if_none="no gaps")
     return 0
 

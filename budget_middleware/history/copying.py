@@ -26,6 +26,8 @@ PAGE = 1_000
 LEASE_MS = 15_000
 """So long a ledger waits for another worker where the one that copied has died."""
 
+RENEW_S = LEASE_MS / 3000
+
 REFUSALS_EVERY_S = 5.0
 _REFUSALS_LATE_MS = 60_000
 """A refusal is written some time after it was decided."""
@@ -71,6 +73,7 @@ class Copier:
         self._thread = thread or OneThread()
         self.owner = owner or secrets.token_hex(8)
         self._page = page
+        self._renew_at_s = 0.0
         self._refusals_at_s = 0.0
 
     async def copy_next(self) -> Copied:
@@ -78,7 +81,10 @@ class Copier:
 
         Nothing is copied where another process is copying.
         """
-        self.has_lease = await self._thread.run(lambda: self._writer.take_lease(self.owner, lease_ms=LEASE_MS))
+        now_s = asyncio.get_running_loop().time()
+        if not self.has_lease or now_s >= self._renew_at_s:
+            self.has_lease = await self._thread.run(lambda: self._writer.take_lease(self.owner, lease_ms=LEASE_MS))
+            self._renew_at_s = now_s + RENEW_S
         if not self.has_lease:
             self.lag, self._last_seen = Lag(), None
             return _NOTHING

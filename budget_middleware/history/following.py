@@ -10,12 +10,15 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from zoneinfo import ZoneInfo
 
 from budget_middleware.databases.errors import DatabaseFault
-from budget_middleware.history.copying import LEASE_MS, Copied, Copier, Lag
+from budget_middleware.history.connections import HistoryDatabase
+from budget_middleware.history.copiers import Copiers
+from budget_middleware.history.copying import LEASE_MS, Copied, Lag
 from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.one_thread import OneThread
-from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import HistoryGauges
@@ -33,16 +36,26 @@ _log = logging.getLogger("budget_middleware")
 
 
 class HistoryFollower:
-    """Follows one store. ``open_writer`` connects to the history, and is called again after it was away."""
+    """Follows one store. ``open_history`` connects to its database, which may be away at first."""
 
-    def __init__(self, store: Store, open_writer: Callable[[], HistoryWriter], *, journal_max: int, days: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        open_history: Callable[[], HistoryDatabase],
+        *,
+        namespace: str,
+        timezone: ZoneInfo,
+        journal_max: int,
+        days: int,
+    ) -> None:
         self._store = store
-        self._open_writer = open_writer
+        self._open_history = open_history
+        self._namespace = namespace
+        self._timezone = timezone
         self._journal_max = journal_max
         self._days = days
         self._thread = OneThread()
-        self._copier: Copier | None = None
-        self._writer: HistoryWriter | None = None
+        self._copiers: Copiers | None = None
         self._task: asyncio.Task[None] | None = None
         self._n_failed = 0
         self._is_warned = False
@@ -52,7 +65,7 @@ class HistoryFollower:
     @property
     def lag(self) -> Lag:
         """How far the history is behind; nothing where another process copies."""
-        return self._copier.lag if self._copier else Lag()
+        return self._copiers.lag if self._copiers else Lag()
 
     def start(self) -> None:
         if self._task is None:
@@ -70,10 +83,10 @@ class HistoryFollower:
                 if self._n_failed == 0:
                     while (await self._copy()).is_behind:
                         pass
-                if self._copier:
-                    await self._copier.give_up()
-        if self._writer:
-            await self._thread.run(self._writer.close)
+                if self._copiers:
+                    await self._copiers.give_up()
+        if self._copiers:
+            await self._thread.run(self._copiers.database.close)
         self._thread.close()
 
     async def _follow(self) -> None:
@@ -96,28 +109,33 @@ class HistoryFollower:
         self._warn_if_far_behind()
         if copied.is_behind:
             return 0.0
-        return EVERY_S if self._copier and self._copier.has_lease else LEASE_MS / 3000
+        return EVERY_S if self._copiers and self._copiers.ledgers else LEASE_MS / 3000
 
     async def _copy(self) -> Copied:
-        if self._copier is None or self._writer is None:
-            self._writer = await self._thread.run(self._open_writer)
-            self._copier = Copier(self._store, self._writer, thread=self._thread)
-        copied = await self._copier.copy_next()
-        now_s = asyncio.get_running_loop().time()
-        if self._copier.has_lease and not copied.is_behind and now_s >= self._forget_at_s:
-            before_ms = (await self._store.head()).now_ms - self._days * _DAY_MS
-            writer = self._writer
-            is_more = await self._thread.run(lambda: forget_before(writer.database, writer.ledger, before_ms))
-            self._forget_at_s = now_s + (EVERY_S if is_more else FORGET_EVERY_S)
+        if self._copiers is None:
+            database = await self._thread.run(self._open_history)
+            self._copiers = Copiers(
+                self._store, database, namespace=self._namespace, timezone=self._timezone, thread=self._thread
+            )
+        copied = await self._copiers.copy_next()
+        if not copied.is_behind and asyncio.get_running_loop().time() >= self._forget_at_s:
+            await self._forget(self._copiers)
         return copied
+
+    async def _forget(self, copiers: Copiers) -> None:
+        before_ms = (await self._store.head()).now_ms - self._days * _DAY_MS
+        is_more = False
+        for ledger in copiers.ledgers:
+            is_more |= await self._thread.run(partial(forget_before, copiers.database, ledger, before_ms))
+        self._forget_at_s = asyncio.get_running_loop().time() + (EVERY_S if is_more else FORGET_EVERY_S)
 
     async def _pause_after(self, error: BaseException) -> float:
         if self._n_failed == 0:
             _log.warning("the history waits, the journal keeps what it lacks: %s", error)
         self._n_failed += 1
-        if self._copier is not None and isinstance(error, DatabaseFault):
+        if self._copiers is not None and isinstance(error, DatabaseFault):
             with suppress(*_FAULTS):
-                await self._copier.measure_lag()
+                await self._copiers.measure_lag()
             self._warn_if_far_behind()
         return self._longer_pause_s()
 
@@ -126,11 +144,12 @@ class HistoryFollower:
         return random.uniform(longest_s / 2, longest_s)  # noqa: S311 - spreads the workers, and hides nothing
 
     def _warn_if_far_behind(self) -> None:
-        is_far = self.lag.entries > WARN_SHARE * self._journal_max
+        n_behind = self._copiers.most_behind if self._copiers else 0
+        is_far = n_behind > WARN_SHARE * self._journal_max
         if is_far and not self._is_warned:
             _log.error(
                 "the history is %d entries behind, and the journal keeps %d: what is dropped before it is copied is"
                 " lost to the history; see the warning before this one, or raise BUDGET_JOURNAL_MAX",
-                self.lag.entries, self._journal_max,
+                n_behind, self._journal_max,
             )  # fmt: skip
         self._is_warned = is_far

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from budget_middleware.databases.errors import DatabaseFault
+from budget_middleware.history.ledgers import ledger_of as history_name
 from budget_middleware.history.reading import History, open_history
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings
-from budget_middleware.stores.sharded.shard_map import MAIN
 
 _T = TypeVar("_T")
 
@@ -37,7 +37,7 @@ class Copied(NamedTuple):
 
 def ledger_of(settings: Settings, shard: str) -> str:
     """What the history calls a journal, which is that of a shard where there are any."""
-    return settings.namespace if shard in ("", MAIN) else f"{settings.namespace}/{shard}"
+    return history_name(settings.namespace, shard)
 
 
 def copied(history: History, ledger: str) -> Copied | None:

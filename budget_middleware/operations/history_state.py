@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from budget_middleware.databases.errors import DatabaseFault
-from budget_middleware.history.copying import Copier
+from budget_middleware.history.connections import open_database
+from budget_middleware.history.copiers import Copiers
+from budget_middleware.history.one_thread import OneThread
 from budget_middleware.history.position import Why
 from budget_middleware.history.reading import Extent, Gap, open_history
-from budget_middleware.opening import history_follower_of, history_writer_of
+from budget_middleware.opening import history_follower_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.values import NOT_IN_JSON, iso
@@ -25,6 +27,7 @@ _WHY = {
 class GenerationRow:
     """A generation of the store; ``behind`` is how many entries were not copied when it was last asked."""
 
+    ledger: str
     generation: str
     first_entry: str | None
     last_entry: str | None
@@ -38,6 +41,7 @@ class GenerationRow:
 class GapRow:
     """Entries that the history does not have; None where nobody knows how many, or until which."""
 
+    ledger: str
     generation: str
     after_seq: int
     before_seq: int | None
@@ -52,7 +56,7 @@ class HistoryReport:
 
     generations: tuple[GenerationRow, ...]
     gaps: tuple[GapRow, ...]
-    ledger: str = field(default="", metadata=NOT_IN_JSON)
+    namespace: str = field(default="", metadata=NOT_IN_JSON)
 
 
 def require_history(context: OperatorContext) -> str:
@@ -64,18 +68,27 @@ def require_history(context: OperatorContext) -> str:
 
 def history_report(context: OperatorContext) -> HistoryReport:
     """How far the history is, as far as it knows itself; it blocks. OperationError where it cannot be read."""
-    url, ledger = require_history(context), context.settings.namespace
+    url = require_history(context)
     try:
         with open_history(url) as history:
+            ledgers = [ledger for ledger in history.ledgers() if _is_of(ledger, context.settings.namespace)]
             return HistoryReport(
-                tuple(map(_generation_row, history.extents(ledger))), tuple(map(_gap_row, history.gaps(ledger))), ledger
+                tuple(_generation_row(ledger, each) for ledger in ledgers for each in history.extents(ledger)),
+                tuple(_gap_row(ledger, gap) for ledger in ledgers for gap in history.gaps(ledger)),
+                context.settings.namespace,
             )
     except DatabaseFault as error:
         raise OperationError(f"BUDGET_HISTORY_URL: {error}") from None
 
 
-def _generation_row(extent: Extent) -> GenerationRow:
+def _is_of(ledger: str, namespace: str) -> bool:
+    """Shards are ledgers of their own."""
+    return ledger == namespace or ledger.startswith(f"{namespace}/")
+
+
+def _generation_row(ledger: str, extent: Extent) -> GenerationRow:
     return GenerationRow(
+        ledger,
         extent.generation,
         first_entry=None if extent.first_ms is None else iso(extent.first_ms),
         last_entry=iso(extent.last_ms) if extent.last_seq else None,
@@ -86,25 +99,32 @@ def _generation_row(extent: Extent) -> GenerationRow:
     )
 
 
-def _gap_row(gap: Gap) -> GapRow:
+def _gap_row(ledger: str, gap: Gap) -> GapRow:
     why = _WHY[Why(gap.why)]
-    return GapRow(gap.generation, gap.after_seq, gap.before_seq, gap.bookings, iso(gap.found_ms), why)
+    return GapRow(ledger, gap.generation, gap.after_seq, gap.before_seq, gap.bookings, iso(gap.found_ms), why)
 
 
 async def copy_history(context: OperatorContext) -> int:
     """Copy what the history lacks, now; how many entries that were. None are copied while a worker has the lease."""
-    require_history(context)
+    url, settings, thread = require_history(context), context.settings, OneThread()
     try:
-        writer = await asyncio.to_thread(history_writer_of, context.settings)
-        copier = Copier(context.store, writer)
+        database = await thread.run(lambda: open_database(url))
+        copiers = Copiers(
+            context.store, database, namespace=settings.namespace, timezone=settings.timezone, thread=thread
+        )
         try:
-            copied = await copier.copy_all()
-            await copier.give_up()
+            n_copied, is_behind = 0, True
+            while is_behind:
+                copied = await copiers.copy_next()
+                n_copied, is_behind = n_copied + copied.entries, copied.is_behind
+            await copiers.give_up()
         finally:
-            await asyncio.to_thread(writer.close)
+            await thread.run(database.close)
     except DatabaseFault as error:
         raise OperationError(f"BUDGET_HISTORY_URL: {error}") from None
-    return copied
+    finally:
+        thread.close()
+    return n_copied
 
 
 async def follow_history(

@@ -24,6 +24,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.lost_stores import LostStore, LostStores
 from budget_middleware.operations.values import Figure, figure, iso
+from budget_middleware.stores.journals import ShardedLedger
 from budget_middleware.stores.runtime_limits import KnownLimits, LimitValue
 
 _AT_ONCE = 64
@@ -73,6 +74,8 @@ async def restore(
     """
     if not context.settings.history_url:
         raise OperationError("BUDGET_HISTORY_URL is not set: there is no history to restore from")
+    if isinstance(context.store, ShardedLedger):
+        raise OperationError("a ledger with shards cannot be restored yet; adjust books what history shows of a shard")
     try:
         database = open_database(context.settings.history_url, for_reading=True)
         try:

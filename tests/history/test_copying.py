@@ -9,6 +9,7 @@ import pytest
 
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period
+from budget_middleware.history import copying
 from budget_middleware.history.connections import HistoryDatabase, SqliteHistory
 from budget_middleware.history.copying import LEASE_MS, Copier
 from budget_middleware.history.limits import limits_as_of
@@ -98,6 +99,7 @@ async def test_two_copiers_at_once_copy_each_entry_once(open_store, clock, histo
 
 
 async def test_only_who_has_the_lease_copies_until_it_runs_out(clock, histories, monkeypatch):
+    monkeypatch.setattr(copying, "RENEW_S", 0.0)
     store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=3)
     await traffic.play(store, 30)
     first, second = histories.copier(store), histories.copier(store)

@@ -2,12 +2,17 @@
 
 import logging
 import sqlite3
+from typing import Any
 
 from budget_middleware.history.copying import LEASE_MS
 from budget_middleware.history.following import EVERY_S, HistoryFollower
 from budget_middleware.stores.memory import MemoryStore
-from tests.history.histories import LEDGER, spent_in
+from budget_middleware.stores.sharded.memory_shard import MemoryShard
+from budget_middleware.stores.sharded.shard_map import ShardMap
+from budget_middleware.stores.sharded.store import ShardedStore
+from tests.history.histories import LEDGER, spent_by_counter, spent_in
 from tests.history.traffic import Traffic
+from tests.stores.verbs import UTC, finalize, target
 
 DAY_MS = 86_400_000
 
@@ -20,7 +25,8 @@ async def follow(follower: HistoryFollower) -> float:
 
 
 def follower_of(store, histories, **more) -> HistoryFollower:
-    return HistoryFollower(store, histories.writer, **{"journal_max": 100_000, "days": 400} | more)
+    defaults: dict[str, Any] = {"namespace": LEDGER, "timezone": UTC, "journal_max": 100_000, "days": 400}
+    return HistoryFollower(store, histories.database, **defaults | more)
 
 
 async def test_one_worker_copies_and_the_others_ask_now_and_then(clock, histories):
@@ -53,9 +59,10 @@ async def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(clock, 
     await follow(follower)
     other = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
     # It would wait five seconds for each statement.
-    assert follower._writer is not None
-    follower._writer.database.execute("pragma busy_timeout = 1")
+    assert follower._copiers is not None
+    follower._copiers.database.execute("pragma busy_timeout = 1")
     other.execute("begin immediate")
+    await traffic.play(store, 5)
     with caplog.at_level(logging.WARNING):
         pauses = [await follower.look() for _ in range(6)]
         assert [record.message.partition(":")[0] for record in caplog.records] == [
@@ -92,3 +99,20 @@ async def test_what_is_older_than_its_days_is_dropped_and_the_balances_stay(cloc
     totals = {counter: spent for counter, spent in (await spent_in(store)).items() if counter.period == "total"}
     assert totals.items() <= histories.balances().items()
     await later.stop(timeout_s=1)
+
+
+async def test_each_shard_is_copied_as_a_ledger_of_its_own(clock, histories):
+    shards: dict[str, MemoryShard] = {}
+    store = ShardedStore(ShardMap("team", 4), lambda name: shards.setdefault(name, MemoryShard(clock_ms=clock)))
+    teams = [target(f"team:{name}") for name in ("search", "ads", "mail", "docs")]
+    for number, team in enumerate(teams):
+        await store.finalize(finalize(f"r{number}", "0.10", target("global"), team))
+    follower = follower_of(store, histories)
+    await follow(follower)
+    reader = histories.reader()
+    named = {LEDGER if name == "main" else f"{LEDGER}/{name}": shard for name, shard in shards.items()}
+    copied = {ledger: spent_by_counter([each.entry for each in reader.entries(ledger)]) for ledger in reader.ledgers()}
+    assert copied == {ledger: await spent_in(shard) for ledger, shard in named.items()}
+    assert copied[LEDGER] == {target("global").counter: 400_000_000}
+    assert len([spent for spent in copied.values() if spent]) > 2
+    await follower.stop(timeout_s=1)

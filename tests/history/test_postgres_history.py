@@ -21,7 +21,7 @@ from tests.history.histories import LEDGER, Histories, booked_in, lose, spent_by
 from tests.history.test_restoring import context_of
 from tests.history.traffic import Traffic
 from tests.stores.audit import audit_report
-from tests.stores.verbs import whole_journal
+from tests.stores.verbs import UTC, whole_journal
 
 DAY_MS = 86_400_000
 
@@ -108,7 +108,7 @@ async def test_a_month_that_another_ledger_has_too_stays(clock, histories):
 async def test_a_server_that_dies_is_waited_for(clock, own_postgres: PostgresServer):
     histories = Histories(own_postgres.url())
     store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=6)
-    follower = HistoryFollower(store, histories.writer, journal_max=100_000, days=400)
+    follower = HistoryFollower(store, histories.database, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
     await traffic.play(store, 40)
     while await follower.look() == 0:
         pass

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from budget_middleware.core.audit import Damage
 from budget_middleware.databases.urls import SQLITE, names_postgres, scheme_of
+from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.opening import fingerprint_of, operators_store_of
 from budget_middleware.operations.binding import runtime_rules
 from budget_middleware.operations.context import no_answer
@@ -80,7 +81,9 @@ async def _findings_of(store: Store, settings: Settings, records: list[Finding])
     asked = (await journals_of(store)).get(MAIN, store)
     server = await _server_findings(settings, asked)
     waiting = await waiting_findings(store, settings)
-    histories = await asyncio.to_thread(history_findings, settings, head)
+    journals = (await journals_of(store)).items()
+    heads = {ledger_of(settings.namespace, name): await each.head() for name, each in journals}
+    histories = await asyncio.to_thread(history_findings, settings, heads)
     about_journal = [*await shards_findings(settings, store), *journal, *histories, await growth_finding(store)]
     return [limits_finding(settings, runtime), *server, *waiting, *records, *about_journal, *findings]
 
