@@ -54,6 +54,7 @@ verbs: st.SearchStrategy[Verb] = st.one_of(
     st.builds(Reserve, ids, targets, amounts, leases_ms),
     st.builds(Finalize, ids, targets, amounts, age_ms=st.sampled_from([0, 5_000])),
     st.builds(Release, ids),
+    st.builds(Release, ids, forgets=st.just(True)),
     st.builds(Extend, ids, leases_ms),
     st.builds(Grow, ids, amounts, leases_ms),
     st.builds(Expire, ids),
@@ -147,4 +148,13 @@ async def test_a_verb_that_is_refused_is_undone_alone(tmp_path: Path):
     assert await store.damage() == []
     for id_ in ("r1", "r3"):
         await store.release(release(id_))
+    await store.aclose()
+
+
+async def test_a_verb_that_cannot_be_written_spoils_no_other(tmp_path: Path):
+    store = SqliteStore(f"sqlite:///{tmp_path}/budget.db", timeout_s=10, clock_ms=MovableClock(START_MS))
+    half = reserve("r2", "0.10", trace="\ud83d")
+    answers = await decided_together(store, [reserve("r1", "0.10"), half, reserve("r3", "0.10")])
+    assert [getattr(each, "status", "refused") for each in answers] == ["reserved", "refused", "reserved"]
+    assert [hold.id for hold in await store.holds()] == ["r1", "r3"]
     await store.aclose()

@@ -58,7 +58,7 @@ class CounterSet:
     def book(self, balances: Mapping[Counter, Balance]) -> None:
         for counter, balance in balances.items():
             self._set(self._balances, counter, balance)
-            self._set(self._changed, counter, None)
+            self._change(counter)
 
     def by_hand(self, counter: Counter) -> ByHand:
         self.balances((counter,))
@@ -68,23 +68,28 @@ class CounterSet:
         if self.balances((counter,))[0] is None:
             self._set(self._balances, counter, Balance())
         self._set(self._by_hand, counter, by_hand)
-        self._set(self._changed, counter, None)
+        self._change(counter)
 
     def retain(self, until_ms: Mapping[Counter, int]) -> None:
         for counter, time_ms in until_ms.items():
             if self._keep_until_ms.get(counter) != time_ms and self.balances((counter,))[0] is not None:
                 self._set(self._keep_until_ms, counter, time_ms)
-                self._set(self._changed, counter, None)
+                self._change(counter)
 
     def drop_counter(self, counter: Counter) -> None:
         self._set(self._balances, counter, None)
         self._set(self._by_hand, counter, _UNTOUCHED)
         self._set(self._keep_until_ms, counter, None)
-        self._set(self._changed, counter, None)
+        self._change(counter)
 
     def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None:
         for kind, reserved in by_kind:
             self._set(self._totals, kind, self._totals.get(kind, 0) + reserved)
+
+    def _change(self, counter: Counter) -> None:
+        # Those of many requests mostly are by now.
+        if counter not in self._changed:
+            self._set(self._changed, counter, None)
 
     # What is to be written.
 

@@ -26,6 +26,9 @@ class ReservationSet:
         self._reservations: dict[str, Reservation | None] = {}
         self._changed: dict[str, None] = {}
         self._forget_ms: dict[str, int] = {}
+        # Whether they are forgotten as soon as the next verb begins, and whether they are by now.
+        self._at_once: dict[str, bool] = {}
+        self._forgotten: dict[str, bool] = {}
         self._adjustments: dict[str, Adjustment | None] = {}
         self._new_adjustments: dict[str, int] = {}
         # What may be due. Up to which lease all that are due are among them: of all leases, and of those on counters.
@@ -76,18 +79,28 @@ class ReservationSet:
 
     def reservation(self, id_: str) -> Reservation | None:
         try:
-            return self._reservations[id_]
+            found = self._reservations[id_]
         except KeyError:
             raise NotLoaded(Wanted(reservations={id_})) from None
+        return None if self._forgotten.get(id_) else found
 
     def put(self, reservation: Reservation, *, forget_ms: int | None) -> None:
         id_ = reservation.id
         self._set(self._reservations, id_, reservation)
         self._set(self._changed, id_, None)
+        is_over = forget_ms is not None and forget_ms <= self.now_ms
+        if is_over or self._at_once:
+            self._set(self._at_once, id_, is_over)
+            self._set(self._forgotten, id_, value=False)
         if forget_ms is not None:
             self._set(self._forget_ms, id_, forget_ms)
         elif reservation.is_due(self.now_ms):
             self._set(self._maybe_due, id_, None)
+
+    def forget(self, _now_ms: int) -> None:
+        """Those that were to be forgotten at once: all others whose time has come were not read."""
+        for id_ in [id_ for id_, is_over in self._at_once.items() if is_over]:
+            self._set(self._forgotten, id_, value=True)
 
     def due(self, now_ms: int, *, at_most: int, on: Counter | None = None) -> Sequence[Reservation]:
         known = self._due_known

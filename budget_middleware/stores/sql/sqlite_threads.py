@@ -100,8 +100,21 @@ class LedgerThread:
                 self._close()
             return [store_error(fault) for _ in jobs]
         except Exception as error:  # noqa: BLE001 - Whatever it is, somebody waits for an answer.
-            self._close()
-            return [StoreRefused(f"{type(error).__name__}: {error}") for _ in jobs]
+            if len(jobs) > 1:
+                return [self._result_alone(job) for job in jobs]
+            return [StoreRefused(f"{type(error).__name__}: {error}")]
+
+    def _result_alone(self, job: Job) -> Any:
+        """What a verb comes to by itself: one that cannot be written, such as half a character, spoils no other."""
+        try:
+            ledger = self._opened()
+            ledger.begin()
+            assert job.verb is not None, "work is done alone anyway"
+            return ledger.decide([job.verb])[0]
+        except DatabaseFault as fault:
+            return store_error(fault)
+        except Exception as error:  # noqa: BLE001 - As above.
+            return StoreRefused(f"{type(error).__name__}: {error}")
 
     def _gather(self, jobs: list[Job]) -> None:
         """Add the verbs that wait by now, and whose callers do."""

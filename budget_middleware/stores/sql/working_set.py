@@ -32,6 +32,7 @@ class WorkingSet:
 
         self.reservation, self.put = reservations.reservation, reservations.put
         self.due, self.pending = reservations.due, reservations.pending
+        self.forget = reservations.forget
         self.adjustment, self.put_adjustment = reservations.adjustment, reservations.put_adjustment
         self.balances, self.book, self.retain = counters.balances, counters.book, counters.retain
         self.by_hand, self.put_by_hand = counters.by_hand, counters.put_by_hand
@@ -48,9 +49,6 @@ class WorkingSet:
 
     def put_meta(self, meta: Meta) -> None:
         self._meta = meta
-
-    def forget(self, now_ms: int) -> None:
-        """What is due to be forgotten was not read."""
 
     def take(self, wanted: Wanted, loaded: Loaded) -> Wanted | None:
         """Know what was asked for, and was read now; what has to be read beside it, if anything."""
