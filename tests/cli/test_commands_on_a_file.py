@@ -23,7 +23,7 @@ async def test_what_gateways_keep_is_there_for_every_command(cli: RunCli, url: s
     settings = {"BUDGET_STORE_URL": url, "BUDGET_NAMESPACE": "budget"}
     (counter,) = cli("status", "--json", **settings).json
     assert (counter["account"], counter["reserved_usd"]) == ("key:a", "0.25")
-    assert cli("limit", "set", "team:b", "2/day", **settings).code == 0
+    assert cli("limit", "set", "team:b", "2/day", "--new", **settings).code == 0
     assert (await store.limits()).limits == {("team:b", "day"): 2_000_000_000}
     await store.aclose()
 
@@ -51,7 +51,7 @@ def test_who_has_a_locked_file_is_for_the_operator_to_find(cli: RunCli, url: str
     with closing(sqlite3.connect(tmp_path / "budget.db", isolation_level=None)) as other:
         other.execute("begin immediate")
         assert cli("status", **settings).code == 0, "readers never wait"
-        ran = cli("limit", "set", "team:b", "2/day", **settings)
+        ran = cli("limit", "set", "team:b", "2/day", "--new", **settings)
     assert ran.code == 2
     assert "locked" in ran.err
     assert ran.err.endswith(f"`fuser {tmp_path}/budget.db` tells which processes have it open\n")

@@ -17,7 +17,7 @@ from budget_middleware.core.windows import Period, previous_window, window_at
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
-from budget_middleware.stores.sql.batch import AskHead, Sweep, Verb
+from budget_middleware.stores.sql.batch import Sweep, Verb
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import START_MS, UTC, adjust, release, reserve, target, transfer, whole_journal
@@ -61,7 +61,6 @@ verbs: st.SearchStrategy[Verb] = st.one_of(
     st.builds(adjust, ids, st.just("0.000000001"), st.sampled_from(TARGETS)),
     pairs.map(lambda pair: transfer("moved", "0.000000002", pair[0], _target("team:b", Period.DAY, Unit.USD, None))),
     st.builds(Sweep, st.integers(1, 3)),
-    st.just(AskHead()),
 )
 plays = st.lists(
     st.tuples(st.lists(verbs, min_size=1, max_size=6), st.sampled_from([0, 500, 2_000, 7_000])), min_size=1, max_size=8
@@ -73,8 +72,6 @@ async def decided_alone(store: MemoryStore, verb: Verb) -> Answer | str:
         match verb:
             case Sweep():
                 return await store.sweep(at_most=verb.at_most)
-            case AskHead():
-                return await store.head()
             case _:
                 answer: Answer = await getattr(store, type(verb).__name__.lower())(verb)
                 return answer

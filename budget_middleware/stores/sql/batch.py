@@ -38,16 +38,11 @@ class Sweep:
     trace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AskHead:
-    """``Store.head`` as a verb."""
-
-
 _METHODS = {
     each: each.__name__.lower()
     for each in (Reserve, Finalize, Release, Extend, Grow, Expire, Adjust, Transfer, Repair)
 }  # fmt: skip
-Verb = Reserve | Finalize | Release | Extend | Grow | Expire | Adjust | Transfer | Repair | Sweep | AskHead
+Verb = Reserve | Finalize | Release | Extend | Grow | Expire | Adjust | Transfer | Repair | Sweep
 
 
 @dataclass(slots=True)
@@ -76,8 +71,6 @@ def likely_reads(verbs: Sequence[Verb]) -> Wanted:
                 wanted.pending_on.add(verb.target.counter)
             case Sweep():
                 wanted.due = max(wanted.due, verb.at_most + 1)
-            case AskHead():
-                pass
     return wanted
 
 
@@ -138,8 +131,6 @@ def _run(verb: Verb, engine: Engine, *, now_ms: int) -> Answer:
     match verb:
         case Sweep():
             return engine.sweep(at_most=verb.at_most, trace=verb.trace, now_ms=now_ms)
-        case AskHead():
-            return engine.head(now_ms=now_ms)
         case _:
             method: Callable[..., Answer] = getattr(engine, _METHODS[type(verb)])
             return method(verb, now_ms=now_ms)

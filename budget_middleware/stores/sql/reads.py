@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from budget_middleware.core.answers import CounterProof, CounterView, Entry
+from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
 from budget_middleware.core.audit import Damage, Flaw
 from budget_middleware.core.model import Counter, Reservation
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
 from budget_middleware.stores import table_reads
 from budget_middleware.stores.sql import rows
@@ -34,6 +35,12 @@ _STEP = (
 )
 
 _STEPS_AT_ONCE: Final = 1_000
+
+
+def head(at: At) -> Script[Answer]:
+    select = "select generation, seq, limits_version from budget_ledgers where id = ?"
+    ((generation, seq, limits_version),) = yield from ask(select, at.ledger)
+    return Answer(Status.UNKNOWN, at.now_ms, generation, seq, limits_version)
 
 
 def counters(at: At, account: str | None) -> Script[Sequence[CounterView]]:
@@ -88,7 +95,7 @@ def reserved_by_kind(at: At) -> Script[Mapping[Kind, int]]:
 
 def journal(at: At, *, after_seq: int, count: int) -> Script[Sequence[Entry]]:
     # Each step has an entry at least.
-    found = yield from ask(_steps("last_seq > ?", "asc"), at.ledger, after_seq, at.ledger, after_seq, count)
+    (found,) = yield [_steps(at, "last_seq > ?", after_seq, order="asc", count=count)]
     return table_reads.entries_after(map(rows.step_of, found), after_seq, count=count)
 
 
@@ -97,7 +104,7 @@ def latest(at: At, *, count: int, account: str | None) -> Script[Sequence[Entry]
     before, missing = 1 << 62, count
     while missing > 0:
         at_once = min(missing, _STEPS_AT_ONCE) if account is None else _STEPS_AT_ONCE
-        found = yield from ask(_steps("last_seq < ?", "desc"), at.ledger, before, at.ledger, before, at_once)
+        (found,) = yield [_steps(at, "last_seq < ?", before, order="desc", count=at_once)]
         steps += map(rows.step_of, found)
         missing = count - len(table_reads.latest_entries(steps, count=count, account=account))
         if len(found) < at_once:
@@ -106,12 +113,13 @@ def latest(at: At, *, count: int, account: str | None) -> Script[Sequence[Entry]
     return table_reads.latest_entries(steps, count=count, account=account)
 
 
-def _steps(condition: str, order: str) -> str:
-    """Of both journals, of which each has an order of its own."""
-    parts = [
-        f"select {_STEP} from {table} where ledger = ? and {condition}" for table in ("budget_journal", "budget_voided")
-    ]
-    return f"{' union all '.join(parts)} order by last_seq {order} limit ?"
+def _steps(at: At, condition: str, seq: int, *, order: str, count: int) -> Query:
+    """Of the journal, and of what is voided as long as it is kept; each of both has an order of its own."""
+    is_kept = "exists (select 1 from budget_ledgers l where l.id = ledger and l.forget_voided_ms > ?)"
+    journal = f"select {_STEP} from budget_journal where ledger = ? and {condition}"
+    voided = f"select {_STEP} from budget_voided where ledger = ? and {condition} and {is_kept}"
+    text = f"{journal} union all {voided} order by last_seq {order} limit ?"
+    return Query(text, (at.ledger, seq, at.ledger, seq, at.now_ms, count))
 
 
 def _counters_query(at: At, account: str | None) -> Query:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from budget_middleware.core.verbs import Repair
 from budget_middleware.stores.errors import StoreRefused
-from budget_middleware.stores.sql.batch import AskHead, Sweep, Verb
+from budget_middleware.stores.sql.batch import Sweep, Verb
 
 
 def require_storable(verb: Verb) -> None:
@@ -19,8 +19,8 @@ def require_storable(verb: Verb) -> None:
 
 
 def _texts(verb: Verb) -> Iterator[str]:
-    yield verb.trace if not isinstance(verb, AskHead) else ""
-    if isinstance(verb, Sweep | AskHead):
+    yield verb.trace
+    if isinstance(verb, Sweep):
         return
     yield verb.id
     yield getattr(verb, "reason", "")

@@ -25,7 +25,7 @@ from budget_middleware.stores.runtime_limits import (
     WrittenBack,
 )
 from budget_middleware.stores.sql import kept, limits, reads
-from budget_middleware.stores.sql.batch import AskHead, Sweep, Verb
+from budget_middleware.stores.sql.batch import Sweep, Verb
 from budget_middleware.stores.sql.scripts import ScriptOf, T
 from budget_middleware.stores.tables import Kind
 
@@ -102,7 +102,7 @@ class SqlStore(LimitChanges):
         return await self._driver.run_alone(Sweep(at_most, trace))
 
     async def head(self) -> Answer:
-        return await self._driver.run_alone(AskHead())
+        return await self._driver.read(reads.head)
 
     async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
         return await self._driver.write(partial(kept.learn, newer=sums_by_group))
