@@ -20,6 +20,7 @@ from benchmarks import (
     sizes,
     spans,
     streams,
+    topologies,
 )
 
 _COMMANDS = {
@@ -36,6 +37,7 @@ _COMMANDS = {
     "spans": spans,
     "streams": streams,
     "reading": reading,
+    "topologies": topologies,
     "profile": profiling,
     "report": report,
     "guard": guard,

@@ -24,6 +24,7 @@ from benchmarks import (
     spans,
     streams,
     summary,
+    topologies,
 )
 from benchmarks.plot import draw_bars
 from benchmarks.results import FOLDER, is_busy, told
@@ -43,6 +44,7 @@ TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = 
     "spans": (spans.Cost, spans.tell),
     "memory": (memory.Sample, memory.tell),
     "streams": (streams.Held, streams.tell),
+    "topologies": (topologies.PairTime, topologies.tell),
     "profile-redis_3": (profiling.Share, profiling.tell),
     "profile-redis_3-stream": (profiling.Share, profiling.tell),
 }

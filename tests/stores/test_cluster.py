@@ -112,6 +112,7 @@ async def test_a_slot_that_moves_at_once_is_followed(cluster: Cluster, store: Re
     await load.goes_on()
     spent = await load.end()
     assert await figures(store, FREE) == (spent, "0.00")
+    assert not load.failures, "whoever is sent on goes on there"
 
 
 async def test_ledgers_of_one_topology_share_a_connection_a_node(cluster: Cluster, namespace: str):

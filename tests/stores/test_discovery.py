@@ -58,7 +58,16 @@ def test_what_is_no_answer_says_what_to_mend(question: Question, reply: str | No
 
 @pytest.mark.parametrize(
     ("question", "reply"),
-    [(CLUSTER, "OK"), (CLUSTER, [["0", "1"]]), (CLUSTER, [[0, 1, "host"]]), (SENTINEL, "OK"), (SENTINEL, ["host"])],
+    [
+        (CLUSTER, "OK"),
+        (CLUSTER, [["0", "1"]]),
+        (CLUSTER, [[0, 1, "host"]]),
+        (CLUSTER, [[0, 1, ["host", "port"]]]),
+        (CLUSTER, [[0, 1, ["host", 70_000]]]),
+        (SENTINEL, "OK"),
+        (SENTINEL, ["host"]),
+        (SENTINEL, ["host", "-1"]),
+    ],
 )
 def test_what_no_server_says_is_refused(question: Question, reply: object):
     with pytest.raises(StoreRefused):

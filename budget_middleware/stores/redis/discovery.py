@@ -73,13 +73,20 @@ def _address_of(address: Reply, asked: Address) -> Address:
     match address:
         # A node that has no name for clients, only an address.
         case ["?", port, _, ["ip", str(host), *_]]:
-            return Address(host, int(str(port)))
+            return Address(host, _port(port))
         # None of them has: they are all where the one is that was asked, a configuration endpoint perhaps.
         case [None | "" | "?", port, *_]:
-            return Address(asked.host, int(str(port)))
+            return Address(asked.host, _port(port))
         case [str(host), port, *_]:
-            return Address(host, int(str(port)))
+            return Address(host, _port(port))
     raise StoreRefused(f"{str(address)[:80]!r} is no address")
+
+
+def _port(port: Reply) -> int:
+    text = str(port)
+    if text.isdecimal() and 0 < int(text) < 65536:
+        return int(text)
+    raise StoreRefused(f"{text[:80]!r} is no port")
 
 
 def _list(reply: Reply) -> Sequence[Reply]:
