@@ -1,18 +1,22 @@
 """A ledger on a cluster of real nodes, under load: failovers, resharding, lost nodes. Nothing is doubled or lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 from redis.crc import key_slot
 
+from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.units import Amounts, Unit, figure_text
+from budget_middleware.ledger import Ledger
 from budget_middleware.operations.doctor.finding import Health
 from budget_middleware.operations.doctor.store import store_findings
 from budget_middleware.settings import load
-from budget_middleware.stores.errors import StoreUnavailable, WrongServer
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.topology import Topology
+from tests.ledger.conftest import drain, hold
 from tests.stores.audit import audit
 from tests.stores.deployments import Cluster, Load, Node, until
 from tests.stores.verbs import figures, finalize, reserve, target
@@ -20,6 +24,10 @@ from tests.stores.verbs import figures, finalize, reserve, target
 pytestmark = pytest.mark.processes
 
 FREE = target("key:load")
+
+
+def namespace_of(store: RedisStore) -> str:
+    return store._prefix.removeprefix("{").removesuffix("}:")
 
 
 @pytest.fixture
@@ -131,7 +139,7 @@ async def test_ledgers_of_one_topology_share_a_connection_a_node(cluster: Cluste
 
 
 async def test_freed_budget_is_heard_of_at_whichever_node(cluster: Cluster, store: RedisStore):
-    listener = RedisStore(cluster.url, namespace=store._meta.removeprefix("{").partition("}")[0], timeout_s=5)
+    listener = RedisStore(cluster.url, namespace=namespace_of(store), timeout_s=5)
     ready, freed = asyncio.Event(), asyncio.Queue[Sequence[str]]()
     hearing = asyncio.create_task(listener.listen(freed.put_nowait, on_ready=ready.set))
     await ready.wait()
@@ -141,6 +149,54 @@ async def test_freed_budget_is_heard_of_at_whichever_node(cluster: Cluster, stor
     hearing.cancel()
     await asyncio.gather(hearing, return_exceptions=True)
     await listener.aclose()
+
+
+async def test_a_gateway_serves_through_a_failover_and_books_every_answer(cluster: Cluster, store: RedisStore):
+    """No BUDGET_REPLICAS: the ledger knows what it has ended, and ends it again where that was lost."""
+    own = RedisStore(cluster.url, namespace=namespace_of(store), timeout_s=0.3)
+    ledger = Ledger(own, limits=parse_limits("key=1000/month"), store_timeout_s=0.3)
+    served, is_over, unprotected = 0, False, 0
+
+    async def serve() -> None:
+        nonlocal served, unprotected
+        while not is_over:
+            held = hold("0.01", key="load")
+            try:
+                await ledger.reserve(held)
+            except (StoreUnavailable, StoreRefused):
+                assert ledger.reserve_locally(held) is None
+                unprotected += 1
+                await asyncio.sleep(0.05)
+            await ledger.finalize(held, actual=Amounts(usd=10_000_000))
+            served += 1
+
+    async def has_served(more: int, *, of: Callable[[], int]) -> None:
+        until_count = of() + more
+        await until(lambda: _true(of() >= until_count))
+
+    serving = [asyncio.create_task(serve()) for _ in range(4)]
+    await has_served(50, of=lambda: served)
+    owner = await cluster.owner(store._meta)
+    replica = await cluster.replica_of(owner)
+    owner.kill()
+    await has_served(4, of=lambda: unprotected)
+    await until(lambda: _serves(cluster, replica, store))
+    protected = served - unprotected
+    await until(lambda: _true(served - unprotected >= protected + 50))
+    is_over = True
+    await asyncio.gather(*serving)
+    owner.start()
+    await until(lambda: _has_spent(store, f"{served / 100:.2f}"))
+    await drain(ledger)
+
+
+async def _true(condition: bool) -> bool:
+    return condition
+
+
+async def _has_spent(store: RedisStore, usd: str) -> bool:
+    (view,) = await store.counters()
+    return figure_text(view.balance.spent, Unit.USD) == usd and not view.balance.reserved
 
 
 async def test_a_shard_that_is_lost_is_away_and_comes_back_empty(cluster: Cluster, namespace: str):
@@ -169,7 +225,7 @@ async def test_a_shard_that_is_lost_is_away_and_comes_back_empty(cluster: Cluste
 
 
 async def test_doctor_tells_where_the_ledger_is(cluster: Cluster, store: RedisStore):
-    namespace = store._meta.removeprefix("{").partition("}")[0]
+    namespace = namespace_of(store)
     settings = load(store_url=cluster.url, namespace=namespace, replicas="1", store_timeout_s="5")
     (found,) = [each for each in await store_findings(settings) if each.check == "topology"]
     owner = await cluster.owner(store._meta)
