@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
-from budget_middleware.stores.redis import RedisStore
 
 
-async def figures(store: RedisStore) -> tuple[int, int]:
+async def figures(store: Store) -> tuple[int, int]:
     """Spent and reserved in nano-dollars, of all counters together."""
     views = await store.counters()
     return sum(view.balance.spent for view in views), sum(view.balance.reserved for view in views)
@@ -19,7 +19,7 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 3
             await asyncio.sleep(0.02)
 
 
-async def until_figures(store: RedisStore, *, spent: int, reserved: int = 0) -> None:
+async def until_figures(store: Store, *, spent: int, reserved: int = 0) -> None:
     """Until the counters say so, and then still; tells what they said instead."""
     found: object = None
 

@@ -15,6 +15,7 @@ from budget_middleware.core.windows import Period, previous_window, window_at
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.clocked import ClockedRedisStore
@@ -43,6 +44,12 @@ def in_a_server(url: str, namespace: str) -> OpenOther:
 def in_a_file(folder: Path) -> OpenOther:
     return lambda name, clock: SqliteStore(
         f"sqlite:///{folder}/{name}.db", timeout_s=10, clock_ms=clock, retention=RETENTION
+    )
+
+
+def in_postgres(url: str, namespace: str) -> OpenOther:
+    return lambda name, clock: PostgresStore(
+        url, namespace=f"{namespace}-{name}", timeout_s=10, clock_ms=clock, retention=RETENTION
     )
 
 

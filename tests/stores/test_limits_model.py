@@ -18,7 +18,8 @@ from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.limit_fields import changed_fields, pack_changes
 from budget_middleware.stores.runtime_limits import MORE, KnownLimits, LimitNews
-from tests.stores.side_by_side import OpenOther, SideBySide, in_a_file, in_a_server
+from tests.databases.postgres_server import PostgresServer
+from tests.stores.side_by_side import OpenOther, SideBySide, in_a_file, in_a_server, in_postgres
 from tests.stores.test_runtime_limits import empty, fail_over, replica_of
 
 PATTERNS = ("key:a", "key:*", "key+model:a+*")
@@ -136,3 +137,7 @@ def test_limits_of_memory_and_server_agree(server_url: str, namespace: str):
 
 def test_limits_of_memory_and_a_file_agree(tmp_path: Path):
     play(in_a_file(tmp_path), examples=12)
+
+
+def test_limits_of_memory_and_postgres_agree(postgres: PostgresServer, namespace: str):
+    play(in_postgres(postgres.url(), namespace), examples=6)

@@ -20,9 +20,10 @@ from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.core.windows import Period, window_named
 from budget_middleware.stores.base import Store
+from tests.databases.postgres_server import PostgresServer
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand
-from tests.stores.side_by_side import CARRIED, REMEMBER_MS, OpenOther, SideBySide, in_a_file, in_a_server
+from tests.stores.side_by_side import CARRIED, REMEMBER_MS, OpenOther, SideBySide, in_a_file, in_a_server, in_postgres
 from tests.stores.verbs import UTC
 
 # Without it most endings would meet ids that nobody has reserved.
@@ -277,3 +278,9 @@ def test_memory_and_redis_agree_with_the_auditor(empty_server_url: str, namespac
 @pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I10")
 def test_memory_and_a_file_agree_with_the_auditor(tmp_path: Path):
     play(in_a_file(tmp_path), examples=20)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.proves("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I9", "I10")
+def test_memory_and_postgres_agree_with_the_auditor(postgres: PostgresServer, namespace: str):
+    play(in_postgres(postgres.url(), namespace), examples=10)
