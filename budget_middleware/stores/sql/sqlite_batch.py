@@ -12,9 +12,6 @@ from typing import NamedTuple
 from budget_middleware.core.model import SERIES, Counter
 from budget_middleware.stores.sql.batch_data import Head, Loaded, Row, Wanted, Writes
 
-FORGOTTEN_AT_ONCE = 128
-"""A batch drops so many rows of a table at most whose time has come: they are not found any more as it is."""
-
 _UNREAD = -1
 _RESERVED_AT = "left join budget_journal j on j.ledger = p.ledger and j.last_seq = p.reserve_seq"
 _PENDING = (
@@ -59,7 +56,7 @@ def _put(table: str, columns: int) -> str:
 
 
 def _forget(table: str) -> str:
-    over = f"select id from {table} where ledger = {{L}} and forget_ms <= ? limit {FORGOTTEN_AT_ONCE}"
+    over = f"select id from {table} where ledger = {{L}} and forget_ms <= ? limit ?"
     return f"delete from {table} where ledger = {{L}} and id in ({over})"
 
 
@@ -71,8 +68,7 @@ _HELD = (
     "select 1 from budget_pending p where p.ledger = {L} and instr(char(10) || p.targets, char(10) || c.name || ' ')"
 )
 _OVER = (
-    "select name from budget_counters c where ledger = {L} and keep_until_ms <= ?"
-    f" and not exists ({_HELD}) limit {FORGOTTEN_AT_ONCE}"
+    f"select name from budget_counters c where ledger = {{L}} and keep_until_ms <= ? and not exists ({_HELD}) limit ?"
 )
 _OLDEST_VOIDED = "select last_seq from budget_voided where ledger = {L} order by last_seq limit ?"
 _FIRST_KEPT = "select last_seq from budget_journal where ledger = {L} and entries > ? order by last_seq limit 1"
@@ -178,12 +174,14 @@ class SqliteBatch:
         if writes.trim is not None:
             self._execute(texts.trim, (writes.trim,))
 
-    def forget(self) -> None:
-        """Drop some rows whose time has come."""
-        now = (self.now_ms,)
-        self._execute(self._texts.forget_ended, now)
-        self._execute(self._texts.forget_adjustments, now)
-        self._execute(self._texts.forget_counters, now)
+    def forget(self, *, at_most: int) -> bool:
+        """Drop some rows of each table whose time has come; whether more may be left. None of them is found anyway."""
+        texts, bound = self._texts, (self.now_ms, at_most)
+        dropped = [
+            self._execute(text, bound).rowcount
+            for text in (texts.forget_ended, texts.forget_adjustments, texts.forget_counters)
+        ]
+        return max(dropped) == at_most
 
     def _many(self, text: str, rows: Sequence[Row]) -> None:
         if rows:

@@ -16,7 +16,7 @@ from budget_middleware.stores.sql.scripts import At, Query, ScriptOf, T
 from budget_middleware.stores.sql.sqlite_batch import SqliteBatch
 
 FORGETS_EVERY_MS = 250
-"""So often, at most, rows are dropped whose time has come."""
+"""So often rows are dropped whose time has come; with every batch, as long as there are more."""
 
 _FIND = "select id from budget_ledgers where namespace = ?"
 _MAKE = "insert into budget_ledgers select coalesce(max(id), 0) + 1, ?, ?, 0, 0, 0, 0, 0, 0, '', 0 from budget_ledgers"
@@ -39,6 +39,7 @@ class SqliteLedger:
         self._retention = retention
         self._clock_ms = clock_ms
         self._forgot_ms = 0
+        self._forgets_more = False
         self.connection = connect(url, busy_s=busy_s)
         try:
             migrate(self.connection, COMPONENT, SQLITE_STEPS, path=url.path)
@@ -72,17 +73,18 @@ class SqliteLedger:
                 batch = SqliteBatch(self.connection, self._number, self._clock_ms)
                 decided = _run(decide(verbs, self._retention), batch)
                 batch.write(decided.writes)
-                self._forget(batch)
+                self._forget(batch, n_verbs=len(verbs))
                 self.connection.execute("commit")
             except BaseException:
                 roll_back(self.connection)
                 raise
         return decided.answers
 
-    def _forget(self, batch: SqliteBatch) -> None:
-        if abs(batch.now_ms - self._forgot_ms) >= FORGETS_EVERY_MS:
+    def _forget(self, batch: SqliteBatch, *, n_verbs: int) -> None:
+        if self._forgets_more or abs(batch.now_ms - self._forgot_ms) >= FORGETS_EVERY_MS:
             self._forgot_ms = batch.now_ms
-            batch.forget()
+            # More than verbs can add, so that a busy file does not grow for ever.
+            self._forgets_more = batch.forget(at_most=2 * n_verbs + 16)
 
     def write(self, script_of: ScriptOf[T]) -> T:
         """Run a script while nobody else writes. DatabaseFault: nothing was applied."""
