@@ -19,7 +19,7 @@ help: ## list the targets
 
 setup: $(READY) ## fill .venv
 
-demo: $(READY) ## two gateways, a provider and a real Valkey under traffic, in your terminal
+demo: $(READY) ## two gateways and a provider under traffic, in your terminal
 	@$(BIN)/budget-middleware demo $(ARGS)
 
 # Tests that make the machine late on purpose: nothing else runs beside those.

@@ -15,8 +15,9 @@ def guard(app: ASGIApp, *, accounts: int, namespace: str = "", **settings: Any) 
     """``app`` guarded for so many accounts; in Redis under ``namespace``, without one in memory."""
     from budget_middleware import BudgetMiddleware
 
+    settings |= {"store_url": os.environ["BENCH_REDIS_URL"] if namespace else "memory://"}
     if namespace:
-        settings |= {"store_url": os.environ["BENCH_REDIS_URL"], "namespace": namespace}
+        settings |= {"namespace": namespace}
     # Seconds of load on two shared cores are no outage: a figure must not be one of unguarded requests.
     return BudgetMiddleware(app, store_timeout_s=10, on_store_error="closed", **settings_for(accounts) | settings)
 

@@ -67,7 +67,7 @@ async def _visit(provider: TracerProvider | None, requests: int, visits: int) ->
     """Microseconds of CPU time a request, of each visit."""
     from budget_middleware import BudgetMiddleware
 
-    guarded = BudgetMiddleware(bare, **settings_for(3))
+    guarded = BudgetMiddleware(bare, store_url="memory://", **settings_for(3))
     found: list[float] = []
     for number in range(visits + 1):
         before_s = time.process_time()

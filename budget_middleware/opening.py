@@ -50,7 +50,7 @@ def ledger_of(
     if store is None and settings.store_url == MEMORY_URL and settings.mode is not Mode.OFF:
         _log.warning(
             "BUDGET_STORE_URL is memory://: every process counts for itself and forgets at restart;"
-            " set redis://HOST:PORT/DB to count together"
+            " leave it out for a file, or set redis://HOST:PORT/DB"
         )
     return Ledger(
         store or store_of(settings, timeout_s=settings.store_timeout_s),

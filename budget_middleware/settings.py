@@ -77,9 +77,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
     store_url: StoreUrl = _setting(
-        "memory://",
-        "Where counters and reservations live; memory:// is one process's own.",
-        "memory://, sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
+        "sqlite:///budget.db",
+        "Where counters and reservations live: a file for one machine, a server for several; memory:// is for tests.",
+        "sqlite:///PATH, memory://, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
         " redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
         " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH",
         repr=False,

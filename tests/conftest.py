@@ -40,6 +40,9 @@ if sys.platform == "linux":
 # figure after each answer. Estimates that learn, the default, have tests that ask for them.
 EXACT_ESTIMATES = "BUDGET_ESTIMATE"
 os.environ[EXACT_ESTIMATES] = "expected"
+# The default is a file in the working directory, which tests would share.
+STORE_URL = "BUDGET_STORE_URL"
+os.environ[STORE_URL] = "memory://"
 
 GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
 SESSION = f"test-{uuid4().hex[:8]}"
@@ -131,7 +134,8 @@ def namespace() -> str:
 
 @pytest.fixture(autouse=True)
 def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in [name for name in os.environ if name.startswith("BUDGET_") and name != EXACT_ESTIMATES]:
+    kept = {EXACT_ESTIMATES, STORE_URL}
+    for variable in [name for name in os.environ if name.startswith("BUDGET_") and name not in kept]:
         monkeypatch.delenv(variable)
 
 

@@ -109,7 +109,7 @@ GOOD = [
 ]
 
 URLS = (
-    "memory://, sqlite:///PATH, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
+    "sqlite:///PATH, memory://, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
     " redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
     " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH"
 )
@@ -280,7 +280,7 @@ def test_good_and_bad_values_of_every_setting_are_tried():
 
 def test_the_defaults_of_the_contract():
     assert {doc.variable: doc.default for doc in setting_docs()} == {
-        "BUDGET_STORE_URL": "memory://",
+        "BUDGET_STORE_URL": "sqlite:///budget.db",
         "BUDGET_NAMESPACE": "budget",
         "BUDGET_SHARD_BY": "",
         "BUDGET_STORE_TIMEOUT_S": "0.5",

@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
     command = add_command(
         commands,
         "restore",
-        on_state(_restore),
+        on_state(_restore, makes_file=True),
         says="Book what a lost store had booked, as the history has it, and set its limits again.",
         more="It may be interrupted and run again: nothing is booked twice.",
     )

@@ -20,13 +20,16 @@ StateCommand = Callable[[OperatorContext, argparse.Namespace], Awaitable[int]]
 _OPTIONS = {Confirmation.NEW_ACCOUNT: "--new", Confirmation.LARGE_AMOUNT: "--yes"}
 
 
-def on_state(command: StateCommand) -> Run:
-    """Run ``command`` on the store; CommandError for all that keeps it from being carried out."""
+def on_state(command: StateCommand, *, makes_file: bool = False) -> Run:
+    """Run ``command`` on the store; CommandError for all that keeps it from being carried out.
+
+    Only a command that ``makes_file`` may begin a ledger in a file that is not there.
+    """
 
     def run(arguments: argparse.Namespace) -> int:
         settings = load()
         try:
-            return asyncio.run(_in_context(command, settings, arguments))
+            return asyncio.run(_in_context(command, settings, arguments, makes_file=makes_file))
         except Unconfirmed as error:
             raise CommandError(f"{error}, or add {_OPTIONS[error.needs]}") from None
         except OperationError as error:
@@ -39,6 +42,8 @@ def on_state(command: StateCommand) -> Run:
     return run
 
 
-async def _in_context(command: StateCommand, settings: Settings, arguments: argparse.Namespace) -> int:
-    async with open_context(settings) as context:
+async def _in_context(
+    command: StateCommand, settings: Settings, arguments: argparse.Namespace, *, makes_file: bool
+) -> int:
+    async with open_context(settings, makes_file=makes_file) as context:
         return await command(context, arguments)

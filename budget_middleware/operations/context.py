@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from budget_middleware.databases.urls import SQLITE, parse_sqlite, scheme_of
 from budget_middleware.ledger import Ledger
 from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
@@ -26,7 +27,7 @@ class OperatorContext:
 
 
 @asynccontextmanager
-async def open_context(settings: Settings) -> AsyncIterator[OperatorContext]:
+async def open_context(settings: Settings, *, makes_file: bool = False) -> AsyncIterator[OperatorContext]:
     """A context of its own, outside of a gateway; its store's connections are closed after it.
 
     OperationError for a store that is no other process's, SettingsError for a URL that cannot be used.
@@ -36,6 +37,8 @@ async def open_context(settings: Settings) -> AsyncIterator[OperatorContext]:
             f"BUDGET_STORE_URL is {MEMORY_URL}: the counters live in the gateway's process, and no other"
             " sees them; set it to the store that the gateways share"
         )
+    if not makes_file:
+        require_file(settings)
     store = operators_store_of(settings)
     ledger = operators_ledger_of(settings, store)
     try:
@@ -44,6 +47,15 @@ async def open_context(settings: Settings) -> AsyncIterator[OperatorContext]:
         yield OperatorContext(settings, store, ledger)
     finally:
         await ledger.drain()
+
+
+def require_file(settings: Settings) -> None:
+    """OperationError where the store would be a file that is not there: an operator may stand in another folder."""
+    if scheme_of(settings.store_url) == SQLITE and not (path := parse_sqlite(settings.store_url).path).exists():
+        raise OperationError(
+            f"BUDGET_STORE_URL={settings.store_url}: there is no {path}; work in the folder in which the gateway"
+            " starts, or name its file from the root: sqlite:////PATH"
+        )
 
 
 def no_answer(settings: Settings, error: StoreUnavailable) -> str:

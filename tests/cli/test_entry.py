@@ -40,8 +40,16 @@ NO_STATE = (
     ],
 )
 def test_commands_on_state_need_a_store_that_is_shared(cli: RunCli, words: tuple[str, ...]):
-    ran = cli(*words, BUDGET_STORE_URL="")
+    ran = cli(*words, BUDGET_STORE_URL="memory://")
     assert (ran.code, ran.out, ran.err) == (2, "", NO_STATE)
+
+
+def test_a_file_that_is_not_there_is_not_made(cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    ran = cli("status", BUDGET_STORE_URL="")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"there is no {tmp_path}/budget.db; work in the folder in which the gateway starts" in ran.err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,14 @@ COST_USD = "0.00243"
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The example gateway in front of the example provider; counters in its memory."""
+    """The example gateway in front of the example provider; counters in a file."""
     folder: Path = tmp_path_factory.mktemp("examples")
     with serving("provider:app", {}, log=folder / "provider.log") as upstream:
-        settings = {"UPSTREAM_URL": upstream, "BUDGET_LIMITS": f"key={LIMIT_USD}/day"}
+        settings = {
+            "UPSTREAM_URL": upstream,
+            "BUDGET_LIMITS": f"key={LIMIT_USD}/day",
+            "BUDGET_STORE_URL": f"sqlite:///{folder}/budget.db",
+        }
         with serving("gateway:app", settings, log=folder / "gateway.log") as address:
             yield address
 
@@ -95,8 +99,9 @@ def test_a_stream_that_is_cut_books_what_was_seen(client):
 
 
 def test_an_upstream_that_is_away_is_told_in_openais_shape(tmp_path):
+    settings = {"UPSTREAM_URL": "http://127.0.0.1:9", "BUDGET_STORE_URL": "memory://"}
     with (
-        serving("gateway:app", {"UPSTREAM_URL": "http://127.0.0.1:9"}, log=tmp_path / "log") as address,
+        serving("gateway:app", settings, log=tmp_path / "log") as address,
         openai.OpenAI(base_url=f"{address}/v1", api_key="sk-x", max_retries=0) as client,
         pytest.raises(openai.InternalServerError, match="The upstream gave no answer: ConnectError"),
     ):
@@ -108,7 +113,7 @@ def test_an_upstream_that_is_away_is_told_in_openais_shape(tmp_path):
 
 @pytest.fixture(scope="module")
 def own_dialect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    settings = {"BUDGET_LIMITS": "key=0.001/day", "BUDGET_UNKNOWN_MODEL": "10/20"}
+    settings = {"BUDGET_LIMITS": "key=0.001/day", "BUDGET_UNKNOWN_MODEL": "10/20", "BUDGET_STORE_URL": "memory://"}
     log = tmp_path_factory.mktemp("dialect") / "log"
     with serving("own_dialect:app", settings, log=log) as address, httpx.Client(base_url=address) as client:
         yield client

@@ -36,7 +36,7 @@ def running(app: str, *, server: str = "uvicorn", env: Mapping[str, str], log: P
     port = _free_port()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BUDGET_")}
     # Amounts are exact under a fixed rule: see tests/conftest.py.
-    inherited["BUDGET_ESTIMATE"] = "expected"
+    inherited |= {"BUDGET_ESTIMATE": "expected", "BUDGET_STORE_URL": "memory://"}
     paths = {"PYTHONPATH": f"{EXAMPLES}:{HERE}:{REPOSITORY}", "NO_PROXY": "127.0.0.1"}
     with log.open("wb") as output:
         process = subprocess.Popen(

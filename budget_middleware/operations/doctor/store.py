@@ -8,7 +8,7 @@ from budget_middleware.databases.urls import SQLITE, names_postgres, scheme_of
 from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.opening import fingerprint_of, operators_store_of
 from budget_middleware.operations.binding import runtime_rules
-from budget_middleware.operations.context import no_answer
+from budget_middleware.operations.context import no_answer, require_file
 from budget_middleware.operations.doctor.database import database_findings
 from budget_middleware.operations.doctor.estimates import growth_finding
 from budget_middleware.operations.doctor.file import file_findings
@@ -21,6 +21,7 @@ from budget_middleware.operations.doctor.server import server_findings
 from budget_middleware.operations.doctor.settings import limits_finding
 from budget_middleware.operations.doctor.shards import shards_findings
 from budget_middleware.operations.doctor.waiting import waiting_findings
+from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.repairs import fix_of
 from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.stores.base import Store
@@ -37,9 +38,12 @@ async def store_findings(settings: Settings) -> list[Finding]:
     if settings.store_url == MEMORY_URL:
         return _memory_findings(settings)
     try:
+        require_file(settings)
         store = operators_store_of(settings)
     except SettingsError as error:
         return [Finding("store", Health.FAIL, str(error), "correct it")]
+    except OperationError as error:
+        return [Finding("store", Health.WARN, str(error), "start a gateway there: it makes the file")]
     records: list[Finding] = []
     try:
         records = _record_findings(await store.damage())
@@ -61,7 +65,7 @@ def _memory_findings(settings: Settings) -> list[Finding]:
             "store",
             Health.WARN,
             "memory://: every process counts for itself and forgets when it ends",
-            "set BUDGET_STORE_URL=redis://HOST:PORT/DB",
+            "leave BUDGET_STORE_URL out for a file, or set redis://HOST:PORT/DB",
         ),
         Finding("gateway", Health.OK, "models without a price and unmetered routes: see its log"),
     ]
