@@ -26,7 +26,8 @@ from budget_middleware.operations.values import (
 def answers() -> Iterator[type[Any]]:
     for module in pkgutil.walk_packages(operations.__path__, f"{operations.__name__}."):
         for value in vars(import_module(module.name)).values():
-            if isinstance(value, type) and is_dataclass(value) and value.__module__ == module.name:
+            is_own = isinstance(value, type) and is_dataclass(value) and value.__module__ == module.name
+            if is_own and not value.__name__.startswith("_"):
                 yield value
 
 
