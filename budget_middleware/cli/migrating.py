@@ -31,6 +31,9 @@ def add_to(commands: Any) -> None:
     command.add_argument("destination", metavar="TO_URL", help="the new store, or @FILE with its URL")
     command.add_argument("--from-namespace", metavar="NAME", help="of the source (default BUDGET_NAMESPACE)")
     command.add_argument("--to-namespace", metavar="NAME", help="of the destination (default that of the source)")
+    for side, of in (("from", "source"), ("to", "destination")):
+        says = f"BUDGET_SHARD_BY of the {of}, empty for none (default that of the environment)"
+        command.add_argument(f"--{side}-shard-by", metavar="SPEC", help=says)
     command.add_argument(
         "--until-quiet",
         type=tokens,
@@ -65,6 +68,8 @@ def _migrate(arguments: Namespace) -> int:
         _url(arguments.destination),
         arguments.from_namespace,
         arguments.to_namespace,
+        arguments.from_shard_by,
+        arguments.to_shard_by,
         renaming,
         keeps_unknown_keys=arguments.keep_unknown_keys,
         is_merge=arguments.merge,

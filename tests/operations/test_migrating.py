@@ -18,11 +18,12 @@ from budget_middleware.core.windows import Period
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating import Migration, MigrationReport, Renaming, migrate, renaming_of
 from budget_middleware.operations.migrating import migration as moving
-from budget_middleware.operations.migrating.following import Journal
+from budget_middleware.operations.migrating.following import _Journal
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.opening import open_store
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sharded.shard_map import parse_shard_by
 from tests.e2e.servers import UnixValkey
 from tests.stores.audit import audit_report
 from tests.stores.verbs import adjust, finalize, grow, release, reserve, target
@@ -128,6 +129,34 @@ async def test_from_each_kind_of_store_to_each(old: str, new: str, server_url: s
     assert shown[0] == shown[1]
     for store in stores:
         assert (await audit_report(store)).drift == ()
+        await store.aclose()
+
+
+@pytest.mark.parametrize(("old", "new"), [("", "team/3"), ("team/3", ""), ("team/3", "team/2")])
+async def test_from_and_to_a_ledger_with_shards(two: Two, old: str, new: str, server_url: str):
+    source, destination = (
+        open_store(server_url, namespace=name or "", timeout_s=10, retention=Retention(), shards=parse_shard_by(shards))
+        for name, shards in ((two.asked.from_namespace, old), (two.asked.to_namespace, new))
+    )
+    now_ms = (await source.head()).now_ms
+    team, key = target("team:x", limit="1.00", at_ms=now_ms), target("key:b", at_ms=now_ms)
+    await used(source, now_ms)
+    await source.reserve(reserve("h1", "0.40", team, key, lease_s=600))
+    async with Mover(two, from_shard_by=old, to_shard_by=new) as mover:
+        assert [hold.id for hold in await destination.holds()] == ["h1"]
+        assert (await destination.reserve(reserve("d1", "0.70", team))).status is Status.REJECTED
+        await destination.finalize(finalize("d2", "0.50", team))
+        await mover.rounds()
+        assert (await source.reserve(reserve("r7", "0.20", team))).status is Status.REJECTED
+        await source.finalize(finalize("h1", "0.30", team, key))
+        await mover.rounds()
+        assert (await destination.finalize(finalize("h1", "0.30", team, key))).status is Status.ALREADY_FINALIZED
+    report = await two.move(from_shard_by=old, to_shard_by=new)
+    assert (report.is_equal, len(report.counters), report.unproved) == (True, 9, 0)
+    spent = {each.counter: each.balance.spent for each in await destination.counters()}
+    assert (spent[team.counter], spent[key.counter]) == (800_000_000, 300_000_000)
+    for store in (source, destination):
+        assert list(await store.damage()) == []
         await store.aclose()
 
 
@@ -333,9 +362,9 @@ async def test_entries_that_were_trimmed_before_they_were_read_cost_nothing(
     keys = [target(f"team:{number}", at_ms=now_ms) for number in range(30)]
     await short.finalize(finalize("r", "0.01", keys[0]))
     async with Mover(two) as mover:
-        pages = Journal.pages
+        pages = _Journal.pages
 
-        async def pages_of_a_slow_reader(self: Journal) -> AsyncIterator[object]:
+        async def pages_of_a_slow_reader(self: _Journal) -> AsyncIterator[object]:
             monkeypatched.undo()
             for number in range(300):
                 await short.finalize(finalize(f"r{number}", "0.01", keys[number % 30]))
@@ -343,7 +372,7 @@ async def test_entries_that_were_trimmed_before_they_were_read_cost_nothing(
                 yield page
 
         monkeypatched = pytest.MonkeyPatch()
-        monkeypatched.setattr(Journal, "pages", pages_of_a_slow_reader)
+        monkeypatched.setattr(_Journal, "pages", pages_of_a_slow_reader)
         await mover.rounds()
         of_source = {name: figures[0] for name, figures in (await two.spent(two.source)).items()}
         assert {name: figures[0] for name, figures in (await two.spent(two.destination)).items()} == of_source

@@ -20,6 +20,7 @@ from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating.progress import OnProgress, Phase, Progress
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side
+from budget_middleware.stores.journals import ShardedLedger
 
 _AT_ONCE = 128
 
@@ -58,6 +59,9 @@ class CounterCopy:
         """The id of all adjustments of a counter of the destination."""
         return sha256(f"migrated {self.generation} {counter.name}".encode()).hexdigest()[:32]
 
+    def renamed(self, counter: Counter) -> Counter:
+        return self._renaming.counter(counter)
+
     async def copy_entries(self, entries: Iterable[Entry]) -> None:
         """What entries of the source's journal have changed."""
         figures = {
@@ -82,9 +86,14 @@ class CounterCopy:
             for proof in await source.ask(source.store.proofs)
             if proof.counter.unit is not Unit.INFLIGHT
         }
+        is_sharded = isinstance(source.store, ShardedLedger)
         for view in await destination.ask(destination.store.counters):
-            if view.counter.unit is not Unit.INFLIGHT and not self._may_be_forgotten(view.counter, head.now_ms):
-                figures.setdefault(view.counter, Spent(0, head.seq))
+            counter = view.counter
+            if counter not in figures and counter.unit is not Unit.INFLIGHT:
+                # Of a ledger with shards it is not known which of them dropped it, and so as of which seq.
+                seq = self._copied[counter].seq + 1 if counter in self._copied else None if is_sharded else head.seq
+                if seq is not None and not self._may_be_forgotten(counter, head.now_ms):
+                    figures[counter] = Spent(0, seq)
         return figures
 
     def _may_be_forgotten(self, counter: Counter, now_ms: int) -> bool:

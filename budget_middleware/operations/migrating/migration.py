@@ -9,7 +9,7 @@ from budget_middleware.opening import retention_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating.counters import CounterCopy
 from budget_middleware.operations.migrating.endings import EndingCopy, released_in
-from budget_middleware.operations.migrating.following import Journal
+from budget_middleware.operations.migrating.following import Journals
 from budget_middleware.operations.migrating.holds import HoldCopy
 from budget_middleware.operations.migrating.limits import LimitCopy
 from budget_middleware.operations.migrating.own_use import OwnUse
@@ -22,6 +22,7 @@ ROUND_S = 0.25
 """How often the source is looked at: what it books shows at the destination so much later at most, if it keeps up."""
 _SWEPT = 500
 _SHOWN_UNKNOWN = 5
+_JOURNAL_ROUNDS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Migration:
     to_url: str
     from_namespace: str | None = None
     to_namespace: str | None = None
+    from_shard_by: str | None = None
+    to_shard_by: str | None = None
     renaming: Renaming = field(default_factory=Renaming)
     keeps_unknown_keys: bool = False
     is_merge: bool = False
@@ -48,7 +51,12 @@ async def migrate(asked: Migration, *, on_progress: OnProgress = lambda _: None)
     It may be cut off at any time and started again with the same arguments.
     """
     async with open_sides(
-        asked.from_url, asked.to_url, from_namespace=asked.from_namespace, to_namespace=asked.to_namespace
+        asked.from_url,
+        asked.to_url,
+        from_namespace=asked.from_namespace,
+        to_namespace=asked.to_namespace,
+        from_shard_by=asked.from_shard_by,
+        to_shard_by=asked.to_shard_by,
     ) as (source, destination):
         await _require_tokens(asked, source)
         heads = await check_sides(source, destination, is_merge=asked.is_merge)
@@ -76,6 +84,7 @@ class _Mover:
     def __init__(
         self, asked: Migration, source: Side, destination: Side, head: Answer, on_progress: OnProgress
     ) -> None:
+        self._journals = Journals([])
         self._asked = asked
         self._source = source
         self._destination = destination
@@ -83,17 +92,18 @@ class _Mover:
         self._remembered_ms = retention_of(destination.settings).remember_ms
         renaming = asked.renaming
         self._counters = CounterCopy(source, destination, renaming, generation=head.generation, on_progress=on_progress)
-        self._endings = EndingCopy(destination)
+        self._endings = EndingCopy(destination, self._counters)
         self._holds = HoldCopy(destination, renaming)
         self._limits = LimitCopy(source, destination, renaming)
         self._own_use = OwnUse(source, destination, renaming, self._counters)
-        self._journal = Journal(source)
         self._released: set[str] = set()
         self._recounts = 0
         self._quiet_since: float | None = None
 
     async def run(self) -> MigrationReport:
+        self._journals = await Journals.of(self._source)
         await self._limits.copy(version=(await self._source.ask(self._source.store.head)).limits_version)
+        await self._copy_endings()
         await self._counters.copy_all(Phase.COPYING)
         await self._own_use.count_anew()
         while True:
@@ -102,6 +112,17 @@ class _Mover:
             if not await self._counters.copy_all(Phase.PROVING):
                 await self._own_use.give_back()
                 return await self._report()
+
+    async def _copy_endings(self) -> None:
+        """Those that the journal has already. A destination with shards learns by them which accounts pay together."""
+        head = await self._source.ask(self._source.store.head)
+        for _ in range(_JOURNAL_ROUNDS):
+            async for page in self._journals.pages():
+                await self._endings.copy(page, since_ms=head.now_ms - self._remembered_ms)
+            if self._journals.are_read_to_their_ends:
+                break
+        # All counters are read next.
+        self._journals.take_lack()
 
     async def _follow_until_quiet(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -113,10 +134,10 @@ class _Mover:
             elif self._quiet_since is None:
                 self._quiet_since = clock()
             quiet_s = 0.0 if self._quiet_since is None else clock() - self._quiet_since
-            self._on_progress(Progress(Phase.FOLLOWING, entries=self._journal.entries, holds=n_holds, quiet_s=quiet_s))
+            self._on_progress(Progress(Phase.FOLLOWING, entries=self._journals.entries, holds=n_holds, quiet_s=quiet_s))
             if is_quiet and quiet_s >= self._asked.quiet_s:
                 return
-            if self._journal.is_read_to_its_end:
+            if self._journals.are_read_to_their_ends:
                 await asyncio.sleep(ROUND_S)
 
     async def _follow(self) -> tuple[bool, int]:
@@ -130,20 +151,19 @@ class _Mover:
         await self._own_use.give_back_strays(pending)
         holds = [hold for hold in pending if not is_ours(hold.id)]
         head = await source.ask(source.store.head)
-        self._journal.require_same(head, self._counters.generation)
+        await self._journals.require_same()
         await self._limits.copy(version=head.limits_version)
         await self._holds.copy(holds)
         is_quiet = not holds
-        async for page in self._journal.pages():
+        async for page in self._journals.pages():
             is_quiet = is_quiet and all(is_ours(entry.reservation_id) for entry in page)
             await self._counters.copy_entries(page)
             await self._endings.copy(page, since_ms=head.now_ms - self._remembered_ms)
             self._released |= released_in(page)
-        if self._journal.lacks_bookings:
-            self._journal.lacks_bookings = False
+        if self._journals.take_lack():
             self._recounts += 1
             await self._counters.copy_all(Phase.COPYING)
-        if self._journal.is_read_to_its_end:
+        if self._journals.are_read_to_their_ends:
             await self._holds.give_back(holds, released=self._released)
             self._released.clear()
         await self._follow_destination()
@@ -163,5 +183,5 @@ class _Mover:
             unproved=sum(row.own is None for row in rows),
             unrenamed=tuple(sorted(self._asked.renaming.unknown)),
             recounts=self._recounts,
-            entries=self._journal.entries,
+            entries=self._journals.entries,
         )

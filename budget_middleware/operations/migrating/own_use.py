@@ -20,7 +20,7 @@ from budget_middleware.core.units import PLACES, Amounts, Unit
 from budget_middleware.core.verbs import Release
 from budget_middleware.core.windows import is_rolling, window_at
 from budget_middleware.operations.migrating.counters import CounterCopy
-from budget_middleware.operations.migrating.following import Journal
+from budget_middleware.operations.migrating.following import Journals
 from budget_middleware.operations.migrating.placing import RENEWED_S, Placing
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side
@@ -44,7 +44,7 @@ class OwnUse:
         self._renaming = renaming
         self._counters = counters
         self._placing = Placing(source)
-        self._journal = Journal(destination)
+        self._journals: Journals | None = None
         # By counters of the destination, where it is not 0; as of which seq it was counted.
         self._spent: dict[Counter, int] = {}
         self._counted_at: dict[Counter, int] = {}
@@ -65,8 +65,7 @@ class OwnUse:
     async def count_anew(self) -> None:
         """From the destination's counters; all that was copied must be booked there."""
         destination, copied = self._destination, self._counters.copied
-        head = await destination.ask(destination.store.head)
-        self._journal = Journal(destination, after_seq=head.seq)
+        self._journals = await Journals.of(destination, from_now_on=True)
         proofs = await destination.ask(destination.store.proofs)
         self._counted_at = {proof.counter: proof.seen_at_seq for proof in proofs}
         own = {
@@ -77,10 +76,11 @@ class OwnUse:
 
     async def follow(self, own_holds: Sequence[Reservation]) -> None:
         """Take up what the destination's journal has, and hold what it all comes to."""
-        async for page in self._journal.pages():
+        assert self._journals is not None, "it is counted first"
+        async for page in self._journals.pages():
             for entry in page:
                 self._count(entry)
-        if self._journal.lacks_bookings:
+        if self._journals.take_lack():
             await self.count_anew()
         await self._hold(own_holds)
 

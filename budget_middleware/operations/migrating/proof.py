@@ -12,6 +12,7 @@ from budget_middleware.operations.migrating.counters import CounterCopy
 from budget_middleware.operations.migrating.following import PAGE
 from budget_middleware.operations.migrating.sides import Side
 from budget_middleware.operations.values import Figure, figure
+from budget_middleware.stores.journals import journals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +88,18 @@ async def _own_bookings(
 ) -> dict[Counter, int] | None:
     """What the destination has booked without the migration, by its journal; None where bookings are missing there."""
     own: dict[Counter, int] = {}
-    until_seq = max((proof.seen_at_seq for proof in proofs.values()), default=0)
-    last: Entry | None = None
-    while (after := last.seq if last else 0) < until_seq:
-        page = await destination.ask(partial(destination.store.journal, after_seq=after, count=PAGE))
-        if not page:
-            break
-        for entry in page:
-            if entry.bookings_before != (last.bookings if last else 0):
-                return None
-            last, proof = entry, proofs.get(entry.counter)
-            is_seen = entry.seq <= (proof.seen_at_seq if proof else until_seq)
-            if is_seen and entry.reservation_id != counters.id_of(entry.counter):
-                own[entry.counter] = own.get(entry.counter, 0) + entry.spent_delta
+    for store in (await destination.ask(lambda: journals_of(destination.store))).values():
+        until_seq = (await destination.ask(store.head)).seq
+        last: Entry | None = None
+        while (after := last.seq if last else 0) < until_seq:
+            page = await destination.ask(partial(store.journal, after_seq=after, count=PAGE))
+            if not page:
+                break
+            for entry in page:
+                if entry.bookings_before != (last.bookings if last else 0):
+                    return None
+                last, proof = entry, proofs.get(entry.counter)
+                is_seen = entry.seq <= (proof.seen_at_seq if proof else until_seq)
+                if is_seen and entry.reservation_id != counters.id_of(entry.counter):
+                    own[entry.counter] = own.get(entry.counter, 0) + entry.spent_delta
     return own

@@ -55,6 +55,8 @@ class Side:
 async def _interruptible(call: Awaitable[_T]) -> _T:
     """A call of its own task: a driver's reads may lose the interruption that ends a migration, this wait does not."""
     task = asyncio.ensure_future(call)
+    # Whoever is interrupted does not ask how it ended.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
     try:
         await asyncio.wait((task,))
     finally:
@@ -68,23 +70,34 @@ def _one_line(error: Exception) -> str:
 
 @asynccontextmanager
 async def open_sides(
-    from_url: str, to_url: str, *, from_namespace: str | None, to_namespace: str | None
+    from_url: str,
+    to_url: str,
+    *,
+    from_namespace: str | None,
+    to_namespace: str | None,
+    from_shard_by: str | None = None,
+    to_shard_by: str | None = None,
 ) -> AsyncIterator[tuple[Side, Side]]:
     """Both ledgers; the namespaces are BUDGET_NAMESPACE, and for the destination that of the source, unless named.
+
+    Shards are those of BUDGET_SHARD_BY unless named; a database has none.
 
     OperationError, in one line, for a URL that cannot be used.
     """
     async with AsyncExitStack() as stack:
-        source = _opened("FROM_URL", from_url, from_namespace)
+        source = _opened("FROM_URL", from_url, from_namespace, from_shard_by)
         stack.push_async_callback(source.store.aclose)
-        destination = _opened("TO_URL", to_url, to_namespace or source.settings.namespace)
+        destination = _opened("TO_URL", to_url, to_namespace or source.settings.namespace, to_shard_by)
         stack.push_async_callback(destination.store.aclose)
         yield source, destination
 
 
-def _opened(label: str, url: str, namespace: str | None) -> Side:
+def _opened(label: str, url: str, namespace: str | None, shard_by: str | None) -> Side:
+    named = {"namespace": namespace, "shard_by": shard_by}
+    if not url.startswith(("redis", "unix:")):
+        named |= {"shard_by": shard_by or "", "replicas": "0"}
     try:
-        settings = load(store_url=url, **({} if namespace is None else {"namespace": namespace}))
+        settings = load(store_url=url, **{name: value for name, value in named.items() if value is not None})
         if url == MEMORY_URL:
             raise OperationError(
                 f"{label} is {MEMORY_URL}: its counters live in a gateway's process, no other sees them"
