@@ -6,6 +6,7 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -270,7 +271,9 @@ def started(deployment: Cluster | Watched) -> Iterator[None]:
     """Started and whole, and stopped at the end."""
     try:
         deployment.start()
-        asyncio.run(deployment.until_whole())
+        # In a thread, for an event loop may run in this one: that of an async fixture which asks for the deployment.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(deployment.until_whole())).result()
         yield
     finally:
         deployment.stop()

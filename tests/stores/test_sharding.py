@@ -35,13 +35,14 @@ OWN = SHARDS.shard_of("search")
 OpenWorker = Callable[..., ShardedStore]
 
 
-@pytest.fixture(params=["memory", "server"])
+@pytest.fixture(params=["memory", "server", "cluster"])
 async def open_worker(request: Any, clock: MovableClock, namespace: str) -> AsyncIterator[OpenWorker]:
     """Opens one more worker's store over the same shards."""
     if request.param == "memory":
         opener: Any = opener_of_memory_shards(clock)
     else:
-        url = request.getfixturevalue("server_url")
+        on_cluster = request.param == "cluster"
+        url = request.getfixturevalue("cluster").url if on_cluster else request.getfixturevalue("server_url")
         opener = opener_of_redis_shards(url, namespace=namespace, clock_ms=clock)
     opened: list[ShardedStore] = []
 
