@@ -19,7 +19,8 @@ def add_to(commands: Any) -> None:
     report = add_command(
         commands,
         "report",
-        on_state(_report),
+        # Its history says what it was, also while the store is away.
+        on_state(_report, may_be_away=True),
         says="Report requests, tokens by class, cost and refusals, by accounts, models and time.",
         more="Each request counts once, in the window in which it was reserved: sums are what the counters show. With"
         " --json one object a line, the total last.",

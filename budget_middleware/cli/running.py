@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 from budget_middleware.cli.parsing import CommandError, Run
 from budget_middleware.operations.context import OperatorContext, no_answer, open_context
@@ -13,23 +14,25 @@ from budget_middleware.operations.errors import (
     StoreUnavailable,
     Unconfirmed,
 )
-from budget_middleware.settings import Settings, load
+from budget_middleware.settings import load
 
 StateCommand = Callable[[OperatorContext, argparse.Namespace], Awaitable[int]]
 
 _OPTIONS = {Confirmation.NEW_ACCOUNT: "--new", Confirmation.LARGE_AMOUNT: "--yes"}
 
 
-def on_state(command: StateCommand, *, makes_file: bool = False) -> Run:
+def on_state(command: StateCommand, *, makes_file: bool = False, may_be_away: bool = False) -> Run:
     """Run ``command`` on the store; CommandError for all that keeps it from being carried out.
 
-    Only a command that ``makes_file`` may begin a ledger in a file that is not there.
+    Only a command that ``makes_file`` may begin a ledger in a file that is not there. A store that ``may_be_away``
+    keeps nothing from being carried out by itself: the command may have its answer from elsewhere.
     """
 
     def run(arguments: argparse.Namespace) -> int:
         settings = load()
         try:
-            return asyncio.run(_in_context(command, settings, arguments, makes_file=makes_file))
+            context = open_context(settings, makes_file=makes_file, may_be_away=may_be_away)
+            return asyncio.run(_in_context(command, context, arguments))
         except Unconfirmed as error:
             raise CommandError(f"{error}, or add {_OPTIONS[error.needs]}") from None
         except OperationError as error:
@@ -43,7 +46,7 @@ def on_state(command: StateCommand, *, makes_file: bool = False) -> Run:
 
 
 async def _in_context(
-    command: StateCommand, settings: Settings, arguments: argparse.Namespace, *, makes_file: bool
+    command: StateCommand, opened: AbstractAsyncContextManager[OperatorContext], arguments: argparse.Namespace
 ) -> int:
-    async with open_context(settings, makes_file=makes_file) as context:
+    async with opened as context:
         return await command(context, arguments)

@@ -61,8 +61,9 @@ class PastReader:
         for at in range(0, len(ids), _IDS_AT_ONCE):
             some = ids[at : at + _IDS_AT_ONCE]
             sql = (
-                "select distinct reservation_id, account from entries where ledger = ?"
+                "select reservation_id, account from entries where ledger = ?"
                 f" and reservation_id in ({', '.join('?' * len(some))})"
+                " group by reservation_id, account order by min(seq)"
             )
             found += [(id_, account) for id_, account in self._history.fetch(sql, (self._ledger, *some))]
         return found

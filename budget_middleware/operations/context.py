@@ -1,7 +1,7 @@
 """The context of operations: the settings, the store that they name, and a ledger over it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from budget_middleware.databases.urls import SQLITE, parse_sqlite, scheme_of
@@ -27,10 +27,13 @@ class OperatorContext:
 
 
 @asynccontextmanager
-async def open_context(settings: Settings, *, makes_file: bool = False) -> AsyncIterator[OperatorContext]:
+async def open_context(
+    settings: Settings, *, makes_file: bool = False, may_be_away: bool = False
+) -> AsyncIterator[OperatorContext]:
     """A context of its own, outside of a gateway; its store's connections are closed after it.
 
-    OperationError for a store that is no other process's, SettingsError for a URL that cannot be used.
+    OperationError for a store that is no other process's, SettingsError for a URL that cannot be used; StoreUnavailable
+    for one that is asked at once and gives no answer, unless it ``may_be_away``.
     """
     if settings.store_url == MEMORY_URL:
         raise OperationError(
@@ -43,7 +46,8 @@ async def open_context(settings: Settings, *, makes_file: bool = False) -> Async
     ledger = operators_ledger_of(settings, store)
     try:
         if isinstance(store, RemembersShards):
-            await store.require_shards()
+            with suppress(*((StoreUnavailable,) if may_be_away else ())):
+                await store.require_shards()
         yield OperatorContext(settings, store, ledger)
     finally:
         await ledger.drain()

@@ -56,3 +56,15 @@ def test_audit(cli: RunCli, history_url: str):
     ran = cli("audit", "--history")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "--history needs BUDGET_HISTORY_URL" in ran.err
+
+
+def test_a_report_while_the_store_is_away(cli: RunCli, history_url: str):
+    away = {"BUDGET_HISTORY_URL": history_url, "BUDGET_STORE_URL": "redis://127.0.0.1:1/0"}
+    ran = cli("report", "--by", "team", **away)
+    assert ran.code == 0
+    assert ran.out.splitlines()[1].split()[:3] == ["team:search", "1", "1.25"]
+    (warning,) = [line for line in ran.err.splitlines() if "warning" in line]
+    assert "bookings missing after 20" in warning
+    assert "the store gives no answer" in warning
+    assert cli("report", BUDGET_STORE_URL="redis://127.0.0.1:1/0").code == 2
+    assert cli("explain", ID, **away).code == 2

@@ -9,6 +9,7 @@ from budget_middleware.core.answers import Entry
 from budget_middleware.core.bookings import bookings_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.windows import FOREVER_MS
+from budget_middleware.history.booking_rows import RESTORE_REASON
 from budget_middleware.history.reading import History
 from budget_middleware.history.report_reading import ReportHistory
 from budget_middleware.opening import retention_of
@@ -108,7 +109,9 @@ async def _add_journals(making: _Making, past: _Past | None) -> None:
             has_any = True
             for entry in step:
                 gaps.add(entry)
-            if known or step[0].reservation_id not in (replayed or ()):
+            # What a restore books the history has already, of the store that was lost.
+            is_restored = past is not None and step[0].reason.startswith(RESTORE_REASON)
+            if not is_restored and (known or step[0].reservation_id not in (replayed or ())):
                 _add_step(making, step)
         making.missing += gaps.missing
     if has_any or not past:
