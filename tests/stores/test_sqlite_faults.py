@@ -105,6 +105,7 @@ async def test_a_file_that_is_no_database(store: SqliteStore, path: Path):
     overwrite(path, at=0, by=b"nothing of the kind\n" * 500)
     with pytest.raises(WrongServer, match="is damaged, or no file of SQLite"):
         await store.reserve(reserve("r1", "0.10"))
+    assert [each.name for each in path.parent.glob("*")] == [path.name], "nothing is left beside it"
     lose(store)
     assert (await store.reserve(reserve("r1", "0.10"))).admits
 

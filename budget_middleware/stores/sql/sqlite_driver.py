@@ -25,7 +25,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.databases.turns import Turns
 from budget_middleware.databases.urls import SqliteUrl
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.retention import Retention
@@ -128,7 +127,7 @@ class SqliteDriver:
         if threads is None:
             name = self.url.path.name
             threads = self._threads = _Threads(
-                LedgerThread(f"writes {name}", self._open, Turns(self.url.path)),
+                LedgerThread(f"writes {name}", self._open, writes_to=self.url.path),
                 LedgerThread(f"reads {name}", partial(self._open, for_reading=True)),
             )
         return threads

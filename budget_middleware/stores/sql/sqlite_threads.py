@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -33,10 +34,11 @@ class Job:
 class LedgerThread:
     """A thread, its queue, and its connection, which it opens when it first needs it.
 
-    With turns it writes, and waits for its turn before each transaction. It holds the ``gate`` while SQLite is at work.
+    With ``writes_to`` it waits for its turn at that file before each transaction, once the file was found to be ours.
+    It holds the ``gate`` while SQLite is at work.
     """
 
-    def __init__(self, name: str, open_ledger: Callable[[], SqliteLedger], turns: Turns | None = None) -> None:
+    def __init__(self, name: str, open_ledger: Callable[[], SqliteLedger], *, writes_to: Path | None = None) -> None:
         self.gate = threading.Lock()
         self.answered_s = float("-inf")
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -44,7 +46,8 @@ class LedgerThread:
         self._taken: list[Job | None] = []
         self._open = open_ledger
         self._ledger: SqliteLedger | None = None
-        self._turns = turns
+        self._writes_to = writes_to
+        self._turns: Turns | None = None
         self._over = threading.Event()
         # A disk that hangs must not keep the process from its end.
         threading.Thread(target=self._work, name=name, daemon=True).start()
@@ -73,15 +76,15 @@ class LedgerThread:
             self._over.set()
 
     def _do_in_turn(self, job: Job) -> None:
-        if self._turns is not None:
-            self._turns.begin()
-        jobs = [job]
+        turns, jobs = self._turns, [job]
+        if turns is not None:
+            turns.begin()
         try:
             with self.gate:
                 results = self._results(jobs)
         finally:
-            if self._turns is not None:
-                self._turns.end()
+            if turns is not None:
+                turns.end()
         self.answered_s = time.monotonic()
         _share(jobs, results)
 
@@ -136,6 +139,8 @@ class LedgerThread:
             self._close()
         if self._ledger is None:
             self._ledger = self._open()
+            if self._turns is None and self._writes_to is not None:
+                self._turns = Turns(self._writes_to)
         return self._ledger
 
     def _close(self) -> None:
