@@ -121,17 +121,23 @@ def _booked(entries: Iterable[Entry]) -> dict[Counter, int]:
     return {counter: amount for counter, amount in booked.items() if amount}
 
 
-def booked_in_later(database: HistoryDatabase, ledger: str, lost: Progress, ids: Sequence[str]) -> dict[str, int]:
-    """Which of some ids later generations have booked too, and what that came to on all counters together."""
-    found: dict[str, int] = {}
+Booked = dict[str, dict[Counter, int]]
+"""What ids have booked on each counter."""
+
+
+def booked_in_later(database: HistoryDatabase, ledger: str, *, number: int, ids: Sequence[str]) -> Booked:
+    """What some ids have booked in generations after one, as far as the history has it."""
+    found: Booked = {}
+    columns = "e.reservation_id, e.account, e.period, e.window_id, e.unit"
     for at in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[at : at + _IDS_AT_ONCE]
         rows = database.fetch(
-            "select e.reservation_id, sum(e.spent_delta) from entries e"
+            f"select {columns}, sum(e.spent_delta) from entries e"
             " join progress p on p.ledger = e.ledger and p.generation = e.generation"
             " where e.ledger = ? and p.number > ? and e.op in (?, ?)"
-            f" and e.reservation_id in ({', '.join('?' * len(some))}) group by e.reservation_id",
-            (ledger, lost.number, str(Op.FINALIZE), str(Op.ADJUST), *some),
+            f" and e.reservation_id in ({', '.join('?' * len(some))}) group by {columns}",
+            (ledger, number, str(Op.FINALIZE), str(Op.ADJUST), *some),
         )
-        found |= {id_: int(spent) for id_, spent in rows}
+        for id_, account, period, window_id, unit, spent in rows:
+            found.setdefault(id_, {})[Counter(account, Period(period), window_id, Unit(unit))] = int(spent)
     return found

@@ -61,25 +61,40 @@ class RestorePlan(NamedTuple):
     sums: dict[Counter, int]
 
 
+class _Everything:
+    """Contains whatever it is asked for."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+EVERYTHING: Container[Counter] = _Everything()
+"""In one step a store books an ending on all of its counters, or on none."""
+
+
 def plan_restore(
     lost: Mapping[Counter, int],
     endings: Iterable[LostEnding],
     *,
-    booked_since: Container[str],
+    booked_since: Mapping[str, Container[Counter]],
     now_ms: int,
     remember_ms: int,
 ) -> RestorePlan:
-    """``endings`` are those of the last ``remember_ms`` and more; ids in ``booked_since`` the store has booked."""
+    """``endings`` are those of the last ``remember_ms`` and more.
+
+    ``booked_since`` has the ids that the store has booked, and on which counters: a store with shards books an ending
+    part by part, and a part may still be missing.
+    """
     sent_again: list[LostEnding] = []
     sums = dict(lost)
     for ending in endings:
-        is_booked = ending.id in booked_since
-        if not is_booked and not ending.may_be_sent(now_ms, remember_ms=remember_ms):
-            continue
+        booked = booked_since.get(ending.id, ())
+        is_whole = all(counter in booked for counter in ending.lost)
+        is_sent = not is_whole and ending.may_be_sent(now_ms, remember_ms=remember_ms)
         for counter, amount in ending.lost.items():
             # Of a counter that is not to be restored nothing is taken away.
-            if counter in sums:
+            if counter in sums and (is_sent or counter in booked):
                 sums[counter] -= amount
-        if not is_booked:
+        if is_sent:
             sent_again.append(ending)
     return RestorePlan(sent_again, sums)

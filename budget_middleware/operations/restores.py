@@ -6,7 +6,8 @@ that no store would keep any more are left out. What is restored counts as *adju
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from budget_middleware.core.model import Counter
@@ -24,7 +25,6 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.lost_stores import LostStore, LostStores
 from budget_middleware.operations.values import Figure, figure, iso
-from budget_middleware.stores.journals import ShardedLedger
 from budget_middleware.stores.runtime_limits import KnownLimits, LimitValue
 
 _AT_ONCE = 64
@@ -74,8 +74,6 @@ async def restore(
     """
     if not context.settings.history_url:
         raise OperationError("BUDGET_HISTORY_URL is not set: there is no history to restore from")
-    if isinstance(context.store, ShardedLedger):
-        raise OperationError("a ledger with shards cannot be restored yet; adjust books what history shows of a shard")
     try:
         database = open_database(context.settings.history_url, for_reading=True)
         try:
@@ -98,31 +96,40 @@ class _Restore:
         self._as_of = 0
 
     async def run(self, generation: str | None, *, is_live: bool, is_dry_run: bool) -> Restoration:
-        source = await self._stores.read(generation)
+        lost = await self._stores.read(generation)
         before = {view.counter: view.balance.spent for view in await self._store.counters()}
         if any(before.values()) and not (is_live or is_dry_run):
             raise OperationError(
                 f"the store has {sum(map(bool, before.values()))} counters already; add --live to restore below what"
                 " gateways have booked there since, or --dry-run to look first"
             )
-        plan = await self._stores.plan(source)
-        limits = limits_as_of(self._database, self._ledger, number=source.lost.progress.number)
-        ids = {_id_of(source.lost.progress, counter): counter for counter in source.lost.counters}
-        restored = await self._stores.booked_by(source, ids)
-        restoration = self._restoration(source, plan, before, restored, n_limits=len(limits))
+        plans = await self._stores.plans(lost)
+        # Runtime limits are those of the main shard.
+        limits = [
+            (each.progress, limits_as_of(self._database, each.ledger, number=each.progress.number))
+            for each in lost
+            if each.ledger == self._ledger
+        ]
+        restoration = await self._restoration(lost, plans, before, n_limits=sum(len(each) for _, each in limits))
         if not is_dry_run:
-            await self._write_back(source.lost.progress, limits)
-            while await self._book(source, plan):
+            for progress, values in limits:
+                await self._write_back(progress, values)
+            while await self._book(lost, plans):
                 # Some endings have grown too old to be sent again: they become part of the sums.
-                plan = await self._stores.plan(source)
+                plans = await self._stores.plans(lost)
         return restoration
 
-    async def _book(self, source: LostStore, plan: RestorePlan) -> bool:
+    async def _book(self, lost: Sequence[LostStore], plans: Sequence[RestorePlan]) -> bool:
         """Whether some endings were too old."""
         now_ms = (await self._store.head()).now_ms
         self._as_of = max(now_ms, self._as_of + 1)
-        progress = source.lost.progress
-        total, done, at_once = len(plan.sums) + len(plan.sent_again), 0, asyncio.Semaphore(_AT_ONCE)
+        sums = [
+            self._adjust(each.progress, counter, amount)
+            for each, plan in zip(lost, plans, strict=True)
+            for counter, amount in plan.sums.items()
+        ]
+        again = [self._again(ending, now_ms) for ending in _whole(plans)]
+        total, done, at_once = len(sums) + len(again), 0, asyncio.Semaphore(_AT_ONCE)
 
         async def send(verb: Adjust | Finalize) -> Status:
             nonlocal done
@@ -132,11 +139,9 @@ class _Restore:
             self._on_progress(done, total)
             return answer.status
 
-        sums = [self._adjust(progress, counter, amount) for counter, amount in plan.sums.items()]
         # Sums first: they are most of the money, and it is missing on its limits until then.
         await asyncio.gather(*map(send, sums))
-        statuses = await asyncio.gather(*(send(self._again(ending, now_ms)) for ending in plan.sent_again))
-        return Status.TOO_OLD in statuses
+        return Status.TOO_OLD in await asyncio.gather(*map(send, again))
 
     def _adjust(self, lost: Progress, counter: Counter, amount: int) -> Adjust:
         return Adjust(
@@ -169,27 +174,37 @@ class _Restore:
             some = {pattern: by_pattern[pattern] for pattern in patterns[at : at + _PATTERNS_AT_ONCE]}
             await self._store.write_back_limits(KnownLimits(lost.store_generation, max(0, lost.limits_version), some))
 
-    def _restoration(
-        self,
-        source: LostStore,
-        plan: RestorePlan,
-        before: Mapping[Counter, int],
-        restored_before: Mapping[Counter, int],
-        *,
-        n_limits: int,
+    async def _restoration(
+        self, lost: Sequence[LostStore], plans: Sequence[RestorePlan], before: Mapping[Counter, int], *, n_limits: int
     ) -> Restoration:
-        added = {counter: amount - restored_before.get(counter, 0) for counter, amount in plan.sums.items()}
-        for ending in plan.sent_again:
-            for counter, amount in ending.lost.items():
-                added[counter] = added.get(counter, 0) + amount
+        ids = {_id_of(each.progress, counter): counter for each in lost for counter in each.lost.counters}
+        restored_before = await self._stores.booked_since(list(ids))
+        added = Tally[Counter]()
+        for plan in plans:
+            added.update(plan.sums)
+            for ending in plan.sent_again:
+                added.update(ending.lost)
+        for booked in restored_before.values():
+            added.subtract(booked)
+        last = max(lost, key=lambda each: each.progress.position.time_ms).progress
         return Restoration(
-            source.lost.progress.generation,
-            iso(source.lost.progress.position.time_ms),
+            ", ".join(dict.fromkeys(each.progress.generation for each in lost)),
+            iso(last.position.time_ms),
             tuple(_row(counter, before.get(counter, 0), added[counter]) for counter in sorted(added) if added[counter]),
-            endings=len(plan.sent_again),
+            endings=len(_whole(plans)),
             limits=n_limits,
-            warnings=source.warnings,
+            warnings=tuple(dict.fromkeys(warning for each in lost for warning in each.warnings)),
         )
+
+
+def _whole(plans: Iterable[RestorePlan]) -> list[LostEnding]:
+    """The endings that are sent again; the parts of one that several shards had are one again."""
+    by_id: dict[str, LostEnding] = {}
+    for plan in plans:
+        for ending in plan.sent_again:
+            known = by_id.get(ending.id)
+            by_id[ending.id] = ending._replace(total={**known.total, **ending.total}) if known else ending
+    return list(by_id.values())
 
 
 def _id_of(lost: Progress, counter: Counter) -> str:

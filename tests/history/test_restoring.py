@@ -10,22 +10,27 @@ from hypothesis import strategies as st
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Counter
 from budget_middleware.core.statuses import BOOKED_BY_HAND, Op, Status
+from budget_middleware.core.verbs import Finalize
 from budget_middleware.core.windows import Period
 from budget_middleware.history.booking_rows import RESTORE_REASON
 from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
+from budget_middleware.operations.history_state import copy_history
 from budget_middleware.operations.restores import restore
 from budget_middleware.settings import load
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.stores.sharded.memory_shard import MemoryShard
+from budget_middleware.stores.sharded.shard_map import ShardMap
+from budget_middleware.stores.sharded.store import ShardedStore
 from budget_middleware.testing import MovableClock
 from tests.history.histories import LEDGER, Histories, lose, spent_in
 from tests.history.traffic import Traffic
 from tests.stores import replicas
 from tests.stores.audit import audit_report
-from tests.stores.verbs import KEY, finalize, release, reserve, whole_journal
+from tests.stores.verbs import KEY, finalize, release, reserve, target, whole_journal
 
 
 def context_of(store: Store, histories: Histories, **more) -> OperatorContext:
@@ -243,3 +248,60 @@ async def test_what_a_store_lost_that_fell_back_is_booked_again(clock, histories
     await _replay(store, traffic.ended)
     assert await spent_in(store) == expected(lost, copied, since)
     assert (await audit_report(store)).drift == ()
+
+
+class Shards:
+    """A store over shards in memory, which a test may lose."""
+
+    def __init__(self, clock: MovableClock) -> None:
+        self.clock = clock
+        self.shards: dict[str, MemoryShard] = {}
+        self.lose()
+
+    def lose(self, *names: str) -> None:
+        """All of them, or those that are named: as a node of a cluster that comes back empty."""
+        self.shards = {name: shard for name, shard in self.shards.items() if names and name not in names}
+        self.store = ShardedStore(
+            ShardMap("team", 4), lambda name: self.shards.setdefault(name, MemoryShard(clock_ms=self.clock))
+        )
+
+    async def audit(self) -> None:
+        for name, shard in self.shards.items():
+            assert (await audit_report(shard)).drift == (), name
+
+
+async def booked_in_teams(store: Store, n_requests: int) -> list[Finalize]:
+    """Requests of four teams, which have counters on their own shards and on the main one."""
+    endings = []
+    for number in range(n_requests):
+        targets = (target("global"), target(f"team:{number % 4}"), target(f"key:{number % 4:016x}"))
+        await store.reserve(reserve(f"s{number}", "0.10", *targets))
+        endings.append(finalize(f"s{number}", f"0.0{number % 7 + 1}", *targets))
+        await store.finalize(endings[-1])
+    return endings
+
+
+@pytest.mark.parametrize("lost_shards", [(), ("main",), ("00", "02")], ids=["all", "main", "two"])
+@pytest.mark.parametrize("passes_s", [0, 4_000])
+async def test_a_ledger_with_shards_is_restored(clock, histories, lost_shards, passes_s):
+    shards = Shards(clock)
+    endings = await booked_in_teams(shards.store, 20)
+    await shards.store.set_limit("team:1", period=Period.MONTH, limit_nanos=5)
+    limits = (await shards.store.limits()).limits
+    context = context_of(shards.store, histories)
+    await copy_history(context)
+    booked = await spent_in(shards.store)
+    shards.lose(*lost_shards)
+    context = context_of(shards.store, histories)
+    await _replay(shards.store, endings[-5:])
+    clock.advance(s=passes_s)
+    await restore(context, is_live=True)
+    assert await spent_in(shards.store) == booked
+    if not passes_s:
+        await _replay(shards.store, endings)
+    assert (await restore(context, is_live=True)).counters == ()
+    await copy_history(context)
+    assert (await restore(context, is_live=True)).counters == ()
+    assert await spent_in(shards.store) == booked
+    assert (await shards.store.limits()).limits == limits
+    await shards.audit()
