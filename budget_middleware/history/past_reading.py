@@ -1,12 +1,14 @@
 """What explanations ask a history: the entries of a reservation or of an account, and refusals of an account."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Counter
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.history.reading import History
-from budget_middleware.history.rows import REFUSAL_READ, HistoryEntry, refusal_of
+from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, HistoryEntry, entry_of, refusal_of
 
 _IDS_AT_ONCE = 500
 
@@ -44,17 +46,28 @@ class PastReader:
         for (id_,) in ids:
             yield from self.of_reservation(id_)
 
-    def of_account(self, account: str, generation: str, *, until_seq: int) -> AccountPast:
-        entries = [
-            entry
-            for of, entry in self._history.entries(self._ledger, account=account)
-            if of == generation and entry.seq <= until_seq
-        ]
+    def of_account(
+        self, account: str, counters: Collection[Counter], generation: str, *, until_seq: int
+    ) -> AccountPast:
+        """Of some of its counters: an account has many windows, and few of them are asked for."""
+        entries = self._of_counters(account, counters, generation, until_seq) if counters else []
         ids = list({entry.reservation_id for entry in entries})
         ((bookings,),) = self._history.fetch(
             "select bookings from progress where ledger = ? and generation = ?", (self._ledger, generation)
         )
         return AccountPast(entries, self._accounts(ids), until_seq, bookings, self._unbroken_from(generation))
+
+    def _of_counters(self, account: str, counters: Collection[Counter], generation: str, until_seq: int) -> list[Entry]:
+        windows = list({(str(counter.period), counter.window) for counter in counters})
+        marks = ", ".join(["(?, ?)"] * len(windows))
+        rows = self._history.stream(
+            f"select {ENTRY_READ} from entries e"
+            " left join bills b on b.ledger = e.ledger and b.generation = e.generation and b.step = e.step"
+            " where e.ledger = ? and e.account = ? and e.generation = ? and e.seq <= ?"
+            f" and (e.period, e.window_id) in (values {marks}) order by e.seq",
+            (self._ledger, account, generation, until_seq, *chain.from_iterable(windows)),
+        )
+        return [entry for _, entry in map(entry_of, rows) if entry.counter in counters]
 
     def _accounts(self, ids: Sequence[str]) -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []

@@ -53,7 +53,7 @@ async def read_account(context: OperatorContext, name: str, *, include_past: boo
     counters = await read_counters(context, name, include_past=include_past)
     holds = [hold for hold in await context.store.holds() if any(target.account == name for target in hold.targets)]
     shown = {counter for counted, _ in counters for counter in counted.counters}
-    read = await entries_of_account(context, name, lambda entry: entry.counter in shown)
+    read = await entries_of_account(context, name, shown)
     head = await context.store.head()
     return AccountFacts(
         name,

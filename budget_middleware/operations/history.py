@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from budget_middleware.databases.errors import DatabaseFault
-from budget_middleware.history.ledgers import ledger_of as history_name
 from budget_middleware.history.reading import History, open_history
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
@@ -33,11 +32,6 @@ class Copied(NamedTuple):
     bookings: int
     time_ms: int
     copied_ms: int
-
-
-def ledger_of(settings: Settings, shard: str) -> str:
-    """What the history calls a journal, which is that of a shard where there are any."""
-    return history_name(settings.namespace, shard)
 
 
 def copied(history: History, ledger: str) -> Copied | None:

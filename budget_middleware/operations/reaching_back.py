@@ -6,20 +6,22 @@ the journal that is read, as far as it reaches back.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Entry
+from budget_middleware.core.model import Counter
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.story import BookingsRead
 from budget_middleware.core.windows import window_named
+from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.history.past_reading import AccountPast, PastReader
 from budget_middleware.history.reading import History
 from budget_middleware.history.rows import HistoryEntry
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.history import Copied, copied, from_history, ledger_of
+from budget_middleware.operations.history import Copied, copied, from_history
 from budget_middleware.operations.journal import JournalPage, in_time, latest_entries, pages_of
 from budget_middleware.operations.rows import linked_entry_row
 from budget_middleware.operations.values import OMITTED
@@ -50,7 +52,7 @@ def _before(
     """The last entries of each journal, the oldest first, and whether they are of a store that was lost."""
     found: list[tuple[bool, Entry]] = []
     for shard, generation in generations.items():
-        ledger = ledger_of(settings, shard)
+        ledger = ledger_of(settings.namespace, shard)
         until = copied(history, ledger)
         label = until.label if until and until.store_generation == generation else None
         # As many again may be in the journal too.
@@ -121,7 +123,7 @@ def _past(history: History, settings: Settings, generations: Mapping[str, str], 
     entries: list[Entry] = []
     of_lost: list[Entry] = []
     for shard, generation in generations.items():
-        ledger = ledger_of(settings, shard)
+        ledger = ledger_of(settings.namespace, shard)
         # First how far it goes: what is copied while it is read comes from the journal.
         until = copied(history, ledger)
         if until and until.store_generation == generation:
@@ -145,14 +147,16 @@ class AccountRead(NamedTuple):
     is_whole: bool
 
 
-async def entries_of_account(context: OperatorContext, account: str, is_shown: Callable[[Entry], bool]) -> AccountRead:
+async def entries_of_account(context: OperatorContext, account: str, counters: Collection[Counter]) -> AccountRead:
     """As far back as no booking is missing: what stands before a gap explains nothing of what is after it.
 
     Of a store that was lost nothing is read: its counters were others.
     """
     journals = await journals_of(context.store)
     generations = await _generations(journals)
-    past = await from_history(context, lambda history: _account_past(history, context.settings, generations, account))
+    past = await from_history(
+        context, lambda history: _account_past(history, context.settings, generations, account, counters)
+    )
     accounts_of: defaultdict[str, dict[str, None]] = defaultdict(dict)
     found: list[Entry] = []
     bookings: dict[str, BookingsRead] = {}
@@ -162,14 +166,14 @@ async def entries_of_account(context: OperatorContext, account: str, is_shown: C
             BookingsRead(known.bookings, unbroken_from_seq=known.unbroken_from_seq) if known else BookingsRead()
         )
         if known:
-            found += [entry._replace(shard=name) for entry in known.entries if is_shown(entry)]
+            found += [entry._replace(shard=name) for entry in known.entries]
             for id_, other in known.accounts:
                 accounts_of[id_][other] = None
         async for page in pages_of(journal, name, after_seq=known.seq if known else 0):
             for entry in page:
                 bookings[name].add(entry)
                 accounts_of[entry.reservation_id][entry.counter.account] = None
-            found += filter(is_shown, page)
+            found += [entry for entry in page if entry.counter in counters]
     entries = [entry for entry in in_time(found) if entry.seq >= bookings[entry.shard].unbroken_from_seq]
     if entries:
         return AccountRead(entries, accounts_of, bookings[entries[0].shard].has_all)
@@ -177,15 +181,19 @@ async def entries_of_account(context: OperatorContext, account: str, is_shown: C
 
 
 def _account_past(
-    history: History, settings: Settings, generations: Mapping[str, str], account: str
+    history: History,
+    settings: Settings,
+    generations: Mapping[str, str],
+    account: str,
+    counters: Collection[Counter],
 ) -> Mapping[str, AccountPast]:
     """Of each journal that is still that of the store, by the names of shards."""
     found: dict[str, AccountPast] = {}
     for shard, generation in generations.items():
-        ledger = ledger_of(settings, shard)
+        ledger = ledger_of(settings.namespace, shard)
         known = copied(history, ledger)
         if known and known.store_generation == generation:
-            found[shard] = PastReader(history, ledger).of_account(account, known.label, until_seq=known.seq)
+            found[shard] = PastReader(history, ledger).of_account(account, counters, known.label, until_seq=known.seq)
     return found
 
 
@@ -234,7 +242,7 @@ class PastJournal:
 
 async def past_journal(context: OperatorContext, shard: str, journal: Store) -> PastJournal | None:
     """None where the history has nothing of this store."""
-    ledger = ledger_of(context.settings, shard)
+    ledger = ledger_of(context.settings.namespace, shard)
     known = await from_history(context, lambda history: copied(history, ledger))
     if known is None or known.store_generation != (await journal.head()).generation:
         return None

@@ -8,10 +8,10 @@ import pytest
 
 from budget_middleware.history.connections import open_database
 from budget_middleware.history.copying import Copier
+from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.history import ledger_of
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
 from budget_middleware.settings import load
 from budget_middleware.stores.journals import journals_of
@@ -46,7 +46,9 @@ async def context(clock: MovableClock, tmp_path: Path) -> AsyncIterator[Operator
 async def copy(context: OperatorContext) -> None:
     for name, journal in (await journals_of(context.store)).items():
         database = open_database(context.settings.history_url)
-        await Copier(journal, HistoryWriter(database, ledger_of(context.settings, name), timezone=UTC)).copy_all()
+        await Copier(
+            journal, HistoryWriter(database, ledger_of(context.settings.namespace, name), timezone=UTC)
+        ).copy_all()
         database.close()
 
 

@@ -10,12 +10,13 @@ from budget_middleware.core.bookings import bookings_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.history.booking_rows import RESTORE_REASON
+from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.history.reading import History
 from budget_middleware.history.report_reading import ReportHistory
 from budget_middleware.opening import retention_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError, StoreUnavailable
-from budget_middleware.operations.history import Copied, copied, from_history, ledger_of
+from budget_middleware.operations.history import Copied, copied, from_history
 from budget_middleware.operations.journal import entries_where, steps_in
 from budget_middleware.operations.reports.adding import Adder, Booked
 from budget_middleware.operations.reports.missing import Gaps, Missing
@@ -100,7 +101,7 @@ async def _add_journals(making: _Making, past: _Past | None) -> None:
     has_any = False
     for name, journal in (await journals_of(making.context.store)).items():
         head, known = await journal.head(), None
-        if past and (found := past.copied.get(ledger_of(making.context.settings, name))):
+        if past and (found := past.copied.get(ledger_of(making.context.settings.namespace, name))):
             known = found if found.store_generation == head.generation else None
         if past and known is None and replayed is None:
             replayed = await _replayed(making.context)
