@@ -98,13 +98,13 @@ def free_ports(count: int, *, most: int = 55_535) -> Iterator[int]:
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    """Wait for a condition; an error of a node that is away is a no."""
+    """Wait for a condition; an error of a node, or of a store, that is away is a no."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 if await condition():
                     return
-            except (RedisError, OSError):
+            except (RedisError, OSError, StoreUnavailable, WrongServer):
                 pass
             await asyncio.sleep(0.02)
 
