@@ -1,6 +1,7 @@
 """The copier: each entry once, whatever happens to it, to the store and to the database."""
 
 import asyncio
+import secrets
 import time
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,8 @@ from budget_middleware.history.position import Why
 from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
+from budget_middleware.stores.sql.postgres_store import PostgresStore
+from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from tests.history.histories import LEDGER, booked_in, lose, spent_by_counter, spent_in
 from tests.history.traffic import Traffic
 from tests.stores.replicas import restore, snapshot_of
@@ -252,3 +255,32 @@ async def test_changes_of_limits_are_copied(open_store, clock, histories):
     assert sorted(changes[1:3]) == [("team:*", "day", "-"), ("team:t", "month", "7")]
     assert (changes[0], changes[3]) == (("team:t", "month", "5"), ("team:t", "month", None))
     assert limits_as_of(histories.database(), LEDGER, number=1) == (await store.limits()).limits
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+async def test_a_store_in_a_database_is_copied_too(request, clock, histories, tmp_path, database):
+    """With refusals, changes of limits, and a journal that is trimmed meanwhile."""
+    is_file = database == "sqlite"
+    url = f"sqlite:///{tmp_path}/budget.db" if is_file else request.getfixturevalue("postgres").url()
+    kind = SqliteStore if is_file else PostgresStore
+    store = kind(
+        url, namespace=secrets.token_hex(8), timeout_s=10, clock_ms=clock, retention=Retention(journal_max=200)
+    )
+    traffic, copier = Traffic(clock, seed=11), histories.copier(store)
+    refused = await store.reserve(reserve("r1", "5.00", KEY))
+    assert refused.rejection is not None
+    await store.log_refusals([LoggedRefusal(clock(), "r1", ("key:a",), refused.rejection)])
+    for _ in range(2):
+        await traffic.play(store, 40)
+        await copier.copy_all()
+    await store.set_limit("team:t", period=Period.MONTH, limit_nanos=7)
+    entries = histories.entries()
+    assert spent_by_counter(entries) == await spent_in(store) == histories.balances()
+    assert histories.reader().gaps(LEDGER) == []
+    await traffic.play(store, 400)
+    await copier.copy_all()
+    assert [gap.why for gap in histories.reader().gaps(LEDGER)] == [Why.TRIMMED]
+    assert histories.balances() == await spent_in(store)
+    assert limits_as_of(histories.database(), LEDGER, number=1) == (await store.limits()).limits
+    assert [each.reservation_id for each in histories.reader().refusals(LEDGER)] == ["r1"]
+    await store.aclose()

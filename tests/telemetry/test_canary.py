@@ -15,12 +15,16 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.history.connections import open_database
+from budget_middleware.history.copying import Copier
+from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.testing import (
     PlayedRequest,
@@ -262,6 +266,16 @@ async def said(store_url: str, namespace: str, *words: str, stdin: str = "") -> 
     return f"{ran.stdout} {ran.stderr}"
 
 
+async def copied_history(store: RedisStore, folder: Path) -> list[str]:
+    """All rows of a database that everything was copied to."""
+    writer = HistoryWriter(open_database(f"sqlite:///{folder}/history.db"), "budget", timezone=ZoneInfo("UTC"))
+    await Copier(store, writer).copy_all()
+    tables = writer.database.fetch("select name from sqlite_master where type = 'table'")
+    rows = [str(row) for (table,) in tables for row in writer.database.fetch(f"select * from {table}")]
+    writer.close()
+    return rows
+
+
 @pytest.mark.processes
 async def test_no_token_no_prompt_and_no_completion_is_anywhere(
     scene: Scene,
@@ -284,6 +298,7 @@ async def test_no_token_no_prompt_and_no_completion_is_anywhere(
         "the journal": list(map(str, await whole_journal(store))),
         "the log of refusals": list(map(str, await store.refusals())),
         "notes": list(map(str, await store.notes())),
+        "the history": await copied_history(store, tmp_path),
         "what waits on disk": [path.read_text() for path in (tmp_path / "spool").rglob("*") if path.is_file()],
         "what clients are told": scene.refusals,
     }
