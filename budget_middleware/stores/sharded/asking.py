@@ -82,12 +82,15 @@ class Shards(ShardedLedger):
         if answer.generation != known:
             self._generations[name] = answer.generation
             if known is not None:
-                self._homes.suspect()
+                self._suspect_homes()
                 self._is_registered = self._is_registered and name != MAIN
         if name == MAIN:
             self._limits_version = answer.limits_version
         entries = tuple([entry._replace(shard=name) for entry in answer.entries]) if answer.entries else ()
         return answer._replace(shard=name, entries=entries)
+
+    def _suspect_homes(self) -> None:
+        self._homes.suspect()
 
     async def _of_all(self, ask: Callable[[ShardStore], Awaitable[T]]) -> list[tuple[str, T]]:
         """What every shard replies, by its name."""

@@ -1,5 +1,6 @@
 """The parts of a verb, one for each shard that it concerns, and the one answer that their answers come to."""
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
@@ -53,6 +54,31 @@ class Routes:
             oldest = next(iter(self._routes))
             del self._routes[oldest]
             self.undecided.discard(oldest)
+
+
+RECENT_MAX, RECENT_S = 4_096, 60.0
+"""Of so many sets of counters, for so long; homes are recorded for days."""
+
+
+class RecentParts:
+    """The parts of sets of counters that were split lately: an ending has those of its reserve."""
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[Target, ...], tuple[int, float, Parts]] = {}
+
+    def get(self, targets: tuple[Target, ...], *, keep: int) -> Parts | None:
+        """None too where homes were not to be kept for so long."""
+        found = self._recent.get(targets)
+        return found[2] if found is not None and found[0] >= keep and found[1] > time.monotonic() else None
+
+    def put(self, targets: tuple[Target, ...], parts: Parts, *, keep: int) -> None:
+        self._recent.pop(targets, None)
+        self._recent[targets] = keep, time.monotonic() + RECENT_S, parts
+        if len(self._recent) > RECENT_MAX:
+            del self._recent[next(iter(self._recent))]
+
+    def clear(self) -> None:
+        self._recent.clear()
 
 
 def split(targets: Iterable[Target], homes: Mapping[str, str], *, order: Sequence[str]) -> Parts:
@@ -120,6 +146,11 @@ def whole(
     them.
     """
     last, everything = answers[-1], (*answers, *also_written)
+    if len(everything) == 1:
+        figures = (last.entries, last.written, balances)
+        return Answer(
+            status, last.now_ms, generation, last.seq, limits_version, recorded, rejection, *figures, parts=(last,)
+        )
     return Answer(
         status,
         last.now_ms,

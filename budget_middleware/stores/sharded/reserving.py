@@ -34,7 +34,16 @@ from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.sharded.asking import Shards, all_of
 from budget_middleware.stores.sharded.homes import Keep
-from budget_middleware.stores.sharded.parts import Part, Parts, Routes, balances_in_order, joined, split, whole
+from budget_middleware.stores.sharded.parts import (
+    Part,
+    Parts,
+    RecentParts,
+    Routes,
+    balances_in_order,
+    joined,
+    split,
+    whole,
+)
 from budget_middleware.stores.sharded.shard_map import MAIN
 
 _DECIDED_BEFORE = frozenset({Status.DUPLICATE, Status.CONFLICT})
@@ -45,6 +54,7 @@ class ReservingInParts(Shards):
     """The part of a sharded store that reserves."""
 
     _routes: Routes
+    _recent_parts: RecentParts
 
     async def reserve(self, verb: Reserve) -> Answer:
         await self._register()
@@ -68,12 +78,16 @@ class ReservingInParts(Shards):
                 return await self._refused(verb, parts, answers)
         return self._held(verb, parts, answers)
 
-    async def _parts_of(self, targets: Sequence[Target], *, keep: Keep) -> Parts:
-        accounts = [target.account for target in targets]
-        homes = self._homes.known(accounts, keep=keep)
-        if homes is None:
-            homes = await self._homes.claim(accounts, subject=self._subject_in(accounts), keep=keep)
-        return split(targets, homes, order=self.map.names)
+    async def _parts_of(self, targets: tuple[Target, ...], *, keep: Keep) -> Parts:
+        parts = self._recent_parts.get(targets, keep=keep)
+        if parts is None:
+            accounts = [target.account for target in targets]
+            homes = self._homes.known(accounts, keep=keep)
+            if homes is None:
+                homes = await self._homes.claim(accounts, subject=self._subject_in(accounts), keep=keep)
+            parts = split(targets, homes, order=self.map.names)
+            self._recent_parts.put(targets, parts, keep=keep)
+        return parts
 
     def _subject_in(self, accounts: Iterable[str]) -> str | None:
         """The subject by which a request is sharded."""

@@ -29,6 +29,7 @@ from budget_middleware.stores.sharded.homes import Keep
 from budget_middleware.stores.sharded.parts import (
     Part,
     Parts,
+    RecentParts,
     Routes,
     balances_in_order,
     recorded_in,
@@ -47,12 +48,17 @@ class ShardedStore(ReservingInParts, ReadsOfShards):
     def __init__(self, shards: ShardMap, open_shard: OpenShard, *, retention: Retention | None = None) -> None:
         super().__init__(shards, open_shard, retention=retention)
         self._routes = Routes()
+        self._recent_parts = RecentParts()
+
+    def _suspect_homes(self) -> None:
+        super()._suspect_homes()
+        self._recent_parts.clear()
 
     async def finalize(self, verb: Finalize) -> Answer:
         await self._register()
         parts = await self._parts_of(verb.targets, keep=keep_where_booked(verb.targets, verb.actual))
         route = self._routes.get(verb.id)
-        if route is not None:
+        if route is not None and route.parts is not parts:
             # An attempt may have held on other counters too.
             named = {part.shard for part in parts}
             parts += tuple([Part(part.shard) for part in route.parts if part.shard not in named])
