@@ -8,16 +8,19 @@ local figures = {''}
 -- Spent and reserved of each target, each behind a space.
 local function balances_of(targets)
   load_counters(targets)
+  local last = 1
   for at = 1, #targets do
     local counter = targets[at].compared
-    figures[2 * at], figures[2 * at + 1] = counter.spent, counter.reserved
+    figures[last + 1], figures[last + 2] = counter.spent, counter.reserved
+    last = last + 2
   end
-  return concat(figures, ' ', 1, 2 * #targets + 1)
+  return concat(figures, ' ', 1, last)
 end
 
 local function answer(status, known, targets, rejected_by)
   ensure_generation()
-  local head = status .. ' ' .. NOW_MS .. ' ' .. generation .. ' ' .. limits_version .. (targets and balances_of(targets) or '')
+  local head = status .. ' ' .. NOW_MS .. ' ' .. generation .. ' ' .. seq_text .. ' ' .. limits_version
+    .. (targets and balances_of(targets) or '')
   local recorded, rejection, written = known and known.text or false, rejected_by or false, seq - seq_before
   local reply = {REPLY_FIELDS, records[1]}
   for at = 2, #records do reply[#reply + 1] = records[at] end

@@ -40,7 +40,7 @@ local seq, bookings, entries, seq_text, bookings_text, entries_text
 
 -- What it has read, and what it has changed and not yet written.
 local is_meta_read, generation, limits_version, written_seq, is_format_recorded
-local is_nothing_due, changed_counters, changed_series, changed_totals, waiting_in
+local is_nothing_due, changed_counters, changed_series, changed_totals, is_changed_key, waiting_in
 local is_waited_for, freed_accounts
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
@@ -81,5 +81,5 @@ local function begin_call(keys, args)
   NOW = store_time_ms(args)
   NOW_MS = whole(NOW)
   is_meta_read, is_nothing_due = false, nil
-  changed_counters, changed_series, changed_totals, waiting_in, freed_accounts = {}, {}, {}, {}, {}
+  changed_counters, changed_series, changed_totals, is_changed_key, waiting_in, freed_accounts = {}, {}, {}, {}, {}, {}
 end

@@ -6,6 +6,7 @@ local NO_CHANGE = {text = '0', number = 0, signed = ''}
 
 -- What a figure gains: as text, as a number, and as the journal has it.
 local function change_to(after, before)
+  if after == before then return NO_CHANGE end
   local text = difference(after, before)
   local number = tonumber(text)
   if number == 0 then return NO_CHANGE end

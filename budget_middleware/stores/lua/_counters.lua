@@ -2,24 +2,25 @@
 -- `repaired`: the seq of its entry. They change here first, and in the store at the end of the call.
 
 -- Figures are kept as the texts that were read, and as numbers too: a text that has not changed is sound.
-local function set_figure(counter, numbers, name, text)
-  if text == counter[name] then return end
+local function set_figure(counter, name, text)
   if not is_whole(text) then
     fail('counter ' .. counter.key .. ' is damaged')
   end
-  counter[name], numbers[name] = text, tonumber(text)
+  counter[name], counter.numbers[name] = text, tonumber(text)
 end
 
 local load_series
 
 local function load_counter(counter)
   if counter.as_of == this_call then return end
-  local figures, numbers = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired'), counter.numbers
-  set_figure(counter, numbers, 'spent', figures[1] or '0')
-  set_figure(counter, numbers, 'reserved', figures[2] or '0')
-  set_figure(counter, numbers, 'adjusted', figures[3] or '0')
-  counter.repaired, counter.is_there = figures[4], figures[1] or figures[2] or figures[3] or figures[4]
-  counter.as_of, counter.adjusted_in_store = this_call, counter.adjusted
+  local figures = call('HMGET', counter.key, 'spent', 'reserved', 'adjusted', 'repaired')
+  local spent, reserved, adjusted, repaired = figures[1], figures[2], figures[3], figures[4]
+  counter.repaired, counter.is_there = repaired, spent or reserved or adjusted or repaired
+  spent, reserved, adjusted = spent or '0', reserved or '0', adjusted or '0'
+  if spent ~= counter.spent then set_figure(counter, 'spent', spent) end
+  if reserved ~= counter.reserved then set_figure(counter, 'reserved', reserved) end
+  if adjusted ~= counter.adjusted then set_figure(counter, 'adjusted', adjusted) end
+  counter.as_of, counter.spent_in_store, counter.adjusted_in_store = this_call, spent, adjusted
   counter.is_changed, counter.lasts_until = false, false
 end
 
@@ -55,7 +56,7 @@ local function add(counter, name, change)
   local before = counter.numbers[name]
   local after = before + change.number
   if before < EXACT and after < EXACT and before > -EXACT and after > -EXACT then
-    counter[name], counter.numbers[name] = whole(after), after
+    counter[name], counter.numbers[name] = format(WHOLE, after), after
   else
     -- A Lua number would round.
     call('HSET', counter.key, name, counter[name])
@@ -96,10 +97,13 @@ end
 local function write_counters()
   for _, counter in ipairs(changed_counters) do
     if not shows_nothing(counter) then
-      if counter.adjusted == counter.adjusted_in_store then
-        call('HSET', counter.key, 'spent', counter.spent, 'reserved', counter.reserved)
+      local key, spent, reserved, adjusted = counter.key, counter.spent, counter.reserved, counter.adjusted
+      if adjusted ~= counter.adjusted_in_store then
+        call('HSET', key, 'spent', spent, 'reserved', reserved, 'adjusted', adjusted)
+      elseif counter.is_there and spent == counter.spent_in_store then
+        call('HSET', key, 'reserved', reserved)
       else
-        call('HSET', counter.key, 'spent', counter.spent, 'reserved', counter.reserved, 'adjusted', counter.adjusted)
+        call('HSET', key, 'spent', spent, 'reserved', reserved)
       end
       if counter.lasts_until then call('PEXPIRE', counter.key, whole(counter.lasts_until + kept_ms(counter) - NOW)) end
     elseif counter.is_there then

@@ -43,29 +43,37 @@ local function put_voided(reserved_at, reserve, released_at, record)
   call('PEXPIRE', VOIDED, REMEMBER_MS)
 end
 
--- Texts are put together in one step: each `..` in parentheses would make one more.
-local function line_of(change)
-  local counter, spent, reserved = change.target.counter, change.spent.signed, change.reserved.signed
-  local shows_spent = spent ~= '' or counter.spent ~= '0'
-  local shows_reserved = reserved ~= '' or counter.reserved ~= '0'
-  return change.target.line .. (shows_spent and ' spent=' or '') .. (shows_spent and counter.spent or '') .. spent
-    .. (shows_reserved and ' reserved=' or '') .. (shows_reserved and counter.reserved or '') .. reserved
-end
+-- A script has room for 200 local variables: what only this needs are those of a block.
+local record_of
+do
 
 local lines = {}
 
+-- A figure of nothing that does not change is left out. Texts are put together in one step.
+local function line_of(change)
+  local line, counter, spent, reserved = change.target.line, change.target.counter, change.spent.signed, change.reserved.signed
+  local shows_spent = spent ~= '' or counter.spent ~= '0'
+  local shows_reserved = reserved ~= '' or counter.reserved ~= '0'
+  if shows_spent and shows_reserved then
+    return line .. ' spent=' .. counter.spent .. spent .. ' reserved=' .. counter.reserved .. reserved
+  end
+  if shows_spent then return line .. ' spent=' .. counter.spent .. spent end
+  if shows_reserved then return line .. ' reserved=' .. counter.reserved .. reserved end
+  return line
+end
+
 -- One record for all changes of a verb, while the counters still show what was before: its text, and where the journal is
 -- behind it. `tail` is its reason and its bill, as Python packs them. For a release also the seq of its reserve.
-local function record_of(id, status, changes, reserve_trace, tail, reserved_at)
+function record_of(id, status, changes, reserve_trace, tail, reserved_at)
   local count = #changes
   for at = 1, count do lines[at] = line_of(changes[at]) end
   local is_void = status == STATUS_RELEASED
   local reserve = is_void and reserved_at and find_record(reserved_at)
   local last, booked = seq + count, books_nothing(status) and bookings or bookings + count
   local held = is_void and (reserve and entries - count or entries) or entries + count
-  local last_text, booked_text, held_text = whole(last), whole(booked), whole(held)
+  local last_text, booked_text, held_text = format(WHOLE, last), format(WHOLE, booked), format(WHOLE, held)
   local text = last_text .. ' ' .. booked_text .. ' ' .. (is_void and entries_text or held_text)
-    .. '\n' .. FORMAT .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=') .. trace
+    .. '\n' .. FORMAT_WORD .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=') .. trace
     .. (reserve_trace == '' and '' or ' reserve_trace=') .. reserve_trace .. '\n' .. concat(lines, '\n', 1, count) .. tail
   local record = {
     text = text, seq = last, bookings = booked, entries = held,
@@ -73,6 +81,8 @@ local function record_of(id, status, changes, reserve_trace, tail, reserved_at)
   }
   if is_void then record.reserve, record.reserved_at = reserve, reserved_at end
   return record
+end
+
 end
 
 -- Appends it. On a journal of another type the call stops here, and nothing has changed.

@@ -21,7 +21,7 @@ end
 
 -- What a record says of an amount or a time: an integer to HINCRBY, with room for the largest before it overflows.
 local function is_figure(text)
-  return text == '0' or (#text <= 18 and match(text, '^[1-9]%d*$') ~= nil)
+  return text == '0' or (#text <= 18 and find(text, '^[1-9]%d*$') ~= nil)
 end
 
 local function is_whole(text)
@@ -49,8 +49,7 @@ end
 local function are_amounts(amounts)
   if amounts == '' then return true end
   -- Most often there is only one.
-  local only = match(amounts, '^%l+:(%d+)$')
-  if only then return only ~= '0' and is_figure(only) end
+  if #amounts <= 18 and find(amounts, '^%l+:[1-9]%d*$') then return true end
   local read, seen = 0, {}
   for unit, amount in gmatch(amounts, '(%l+):(%d+)') do
     if amount == '0' or seen[unit] or not is_figure(amount) then return false end

@@ -31,8 +31,8 @@ end
 -- One that is pending in the words and the order in which this version writes them; nil where it may yet be another.
 local function parse_usual(id, key, text)
   local asked, held, charge, at, made, due, span, targets =
-    match(text, '^' .. FORMAT .. ' ' .. STATE_PENDING
-      .. ' asked=(%S+) held=(%S+)(.-) seq=(%d+) made=(%d+) due=(%d+)(.-)\n(.+)$')
+    match(text, '^' .. FORMAT_WORD .. ' ' .. STATE_PENDING
+      .. ' asked=(%S+) held=(%S+)(.-) seq=(%d+) made=(%d+) due=(%d+)([^\n]*)\n(.+)$')
   if not asked then return nil end
   charge = charge == '' and '' or match(charge, '^ charge=(%S+)$')
   span = span == '' and '' or match(span, '^ trace=(%S+)$')

@@ -4,9 +4,9 @@
 
 -- Puts a member into a sorted set with a score, or takes it out where that is ''. Returns an error for a key of another type.
 local function put(key, member, score)
-  local waiting = waiting_in[key]
-  if waiting then
-    if waiting == true then
+  if is_changed_key[key] then
+    local waiting = waiting_in[key]
+    if not waiting then
       waiting = {}
       waiting_in[key] = waiting
     end
@@ -16,8 +16,12 @@ local function put(key, member, score)
   local reply
   if score == '' then reply = try('ZREM', key, member) else reply = try('ZADD', key, score, member) end
   if type(reply) == 'table' then return reply end
-  waiting_in[key] = true
+  is_changed_key[key] = true
 end
+
+-- A script has room for 200 local variables: what only this needs are those of a block.
+local write_waiting
+do
 
 -- Lua passes some thousand words at once, and a sweep may expire more.
 local WORDS_MAX = 1000
@@ -29,9 +33,9 @@ local function write_words(command, key, words)
 end
 
 -- Writes what waits for a key. To be called before it is read.
-local function write_waiting(key)
+function write_waiting(key)
   local waiting = waiting_in[key]
-  if not waiting or waiting == true then return end
+  if not waiting then return end
   local added, removed = {}, {}
   for member, score in pairs(waiting) do
     if score == '' then
@@ -43,7 +47,9 @@ local function write_waiting(key)
   end
   write_words('ZADD', key, added)
   write_words('ZREM', key, removed)
-  waiting_in[key] = true
+  waiting_in[key] = nil
+end
+
 end
 
 local function write_all_waiting()

@@ -25,8 +25,7 @@ class VerbReply(NamedTuple):
     """
 
     head: str
-    """Words: the status, the clock, the generation, the limits version; then spent and reserved of each target."""
-    seq: int
+    """Words: the status, the clock, generation, seq and limits version; then spent and reserved of each target."""
     recorded: str | None
     rejection: Sequence[Any] | None
     written: int
@@ -35,14 +34,14 @@ class VerbReply(NamedTuple):
 def answer_of(
     reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), asked: Amounts = NOTHING
 ) -> Answer:
-    head, seq, recorded, rejection, written, *records = reply
-    word, now_ms, generation, limits_version, *figures = head.split(" ")
+    head, recorded, rejection, written, *records = reply
+    word, now_ms, generation, seq, limits_version, *figures = head.split(" ")
     status, balances = _STATUSES[word], map(int, figures)
     return Answer(
         status,
         int(now_ms),
         generation,
-        seq,
+        int(seq),
         int(limits_version),
         unpack_reservation(id_, recorded) if recorded and status in RETURNS_RECORDED else None,
         _rejection(rejection, targets, asked) if rejection else None,
