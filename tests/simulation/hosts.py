@@ -3,7 +3,8 @@
 A host's store answers without ever waiting, so that one verb is one step of the simulation.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol, Self, TypeVar
 
 import redis
@@ -11,6 +12,7 @@ import redis
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis.batch import VerbReply
+from budget_middleware.stores.redis.client_errors import outages_named
 from budget_middleware.stores.redis.scripts import Script
 from budget_middleware.stores.retention import Retention
 from tests.stores.clocked import ClockedRedisStore, evaluate_by_client
@@ -108,6 +110,15 @@ class _BlockingStore(ClockedRedisStore):
 
     def _client(self) -> Any:
         return _Blocking(self._blocking)
+
+    def _clients_of_primaries(self) -> Sequence[Any]:
+        return [self._client()]
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Any]:
+        # Without a wire, which would be waited for.
+        with outages_named():
+            yield self._client()
 
     def _ask(self, *verb: str) -> Awaitable[VerbReply]:
         # Alone: `tests/stores/test_together.py` has what goes together.
