@@ -45,10 +45,9 @@ class MigrationProgress:
 
 def _text(progress: Progress) -> str:
     if progress.phase is Phase.FOLLOWING:
-        quiet = f", quiet for {progress.quiet_s:.0f} s" if progress.quiet_s >= 1 else ""
+        quiet = f", quiet for {progress.quiet_s:.0f} s" if progress.quiet_s >= 1 else "; move the gateways now"
         return (
-            f"following: {progress.entries:,} entries of the source's journal, {progress.holds:,} pending there{quiet};"
-            " move the gateways now"
+            f"following: {progress.entries:,} entries of the source's journal, {progress.holds:,} pending there{quiet}"
         )
     filled = _WIDTH * progress.done // max(1, progress.total)
     return (

@@ -18,6 +18,9 @@ _INSERT_PAYERS = (
 RESTORE_REASON = "restore"
 """How the reasons begin of what a restore books: an earlier generation has booked it."""
 
+MIGRATED_REASON = "migrated"
+"""How the reasons begin of what a migration books: the old store, if its journal was copied too, has booked it."""
+
 _INSERT = f"insert into bookings ({', '.join(BOOKING_COLUMNS)}) values ({', '.join('?' * len(BOOKING_COLUMNS))})"
 
 
@@ -33,15 +36,17 @@ class BookingTable:
     def add(self, generation: str, steps: Sequence[Sequence[Entry]], *, is_first: bool) -> None:
         """Add what steps of a generation have booked, except what an earlier one had booked before its store was lost.
 
-        Workers send the endings of the last minutes again after a loss, and a restore books what was lost.
+        Workers send the endings of the last minutes again after a loss, and a restore books what was lost. A migration
+        books in one sum for each counter what the old store had booked request by request.
         """
+        counted_before = (RESTORE_REASON,) if is_first else (RESTORE_REASON, MIGRATED_REASON)
         booked_before = set[str]() if is_first else self._booked_before(generation, steps)
         self._database.execute_many(
             _INSERT,
             [
                 self._row(generation, booking)
                 for step in steps
-                if not (step[0].reservation_id in booked_before or step[0].reason.startswith(RESTORE_REASON))
+                if not (step[0].reservation_id in booked_before or step[0].reason.startswith(counted_before))
                 for booking in bookings_of(step, timezone=self._timezone)
             ],
         )

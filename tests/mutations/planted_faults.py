@@ -2073,4 +2073,41 @@ FAULTS = (
         "            await self._send_error(call.refusal, lane=lane)\n            return False\n",
         "            await self._send_error(call.refusal, lane=lane)\n            return True\n",
     ),
+    # Migrations.
+    Fault(
+        "what was copied is the new store's own use",
+        "operations/migrating/own_use.py",
+        " and entry.reservation_id != self._counters.id_of(counter):",
+        ":",
+    ),
+    Fault(
+        "an ending that came to both stores stays booked twice",
+        "operations/migrating/endings.py",
+        "            await self._take_back(answer.recorded)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a copied hold that expired at the old store takes no late ending",
+        "operations/migrating/holds.py",
+        "        if is_released:\n",
+        "        if True:\n",
+    ),
+    Fault(
+        "nobody notices that bookings were trimmed before they were read",
+        "operations/migrating/following.py",
+        "                self.lacks_bookings = True\n",
+        "                pass\n",
+    ),
+    Fault(
+        "a counter that came back to nothing keeps what was copied",
+        "operations/migrating/counters.py",
+        "                    figures[counter] = Spent(0, seq)\n",
+        "                    pass\n",
+    ),
+    Fault(
+        "leases of an old store that nobody uses any more are not swept",
+        "operations/migrating/migration.py",
+        "        await source.ask(partial(source.store.sweep, at_most=_SWEPT))\n",
+        "",
+    ),
 )

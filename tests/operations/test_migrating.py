@@ -112,9 +112,20 @@ async def test_counters_of_every_unit_and_window_arrive(two: Two, now_ms: int):
         assert list(await store.damage()) == []
 
 
-@pytest.mark.parametrize(("old", "new"), [("server", "file"), ("file", "server"), ("file", "file")])
-async def test_from_each_kind_of_store_to_each(old: str, new: str, server_url: str, namespace: str, tmp_path: Path):
-    urls = {"server": server_url, "file": f"sqlite:///{tmp_path}/budget.db"}
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("redis", "sqlite"), ("sqlite", "redis"), ("sqlite", "sqlite"), ("sqlite", "postgres"), ("postgres", "redis")],
+)
+async def test_from_each_kind_of_store_to_each(
+    request: pytest.FixtureRequest, old: str, new: str, namespace: str, tmp_path: Path
+):
+    fixtures = {
+        "redis": lambda: request.getfixturevalue("server_url"),
+        "sqlite": lambda: f"sqlite:///{tmp_path}/budget.db",
+        "postgres": lambda: request.getfixturevalue("postgres").url(),
+    }
+    urls = {kind: fixtures[kind]() for kind in (old, new)}
     asked = Migration(urls[old], urls[new], namespace, f"{namespace}-new", quiet_s=0.02)
     stores = [
         open_store(urls[kind], namespace=name, timeout_s=10, retention=Retention())
