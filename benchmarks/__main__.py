@@ -5,6 +5,7 @@ import sys
 
 from benchmarks import (
     compare,
+    databases,
     everything,
     guard,
     inprocess,
@@ -38,6 +39,7 @@ _COMMANDS = {
     "streams": streams,
     "reading": reading,
     "topologies": topologies,
+    "databases": databases,
     "profile": profiling,
     "report": report,
     "guard": guard,

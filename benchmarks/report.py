@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import (
     compare,
+    databases,
     latency,
     memory,
     profiling,
@@ -45,6 +46,7 @@ TOLD: Mapping[str, tuple[Callable[..., Any], Callable[[Sequence[Any]], str]]] = 
     "memory": (memory.Sample, memory.tell),
     "streams": (streams.Held, streams.tell),
     "topologies": (topologies.PairTime, topologies.tell),
+    "databases": (databases.PairRate, databases.tell),
     "profile-redis_3": (profiling.Share, profiling.tell),
     "profile-redis_3-stream": (profiling.Share, profiling.tell),
 }

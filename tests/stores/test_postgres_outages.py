@@ -13,6 +13,7 @@ import pytest
 from budget_middleware.core.statuses import Status
 from budget_middleware.databases.postgres.faults import fault_of_state
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
+from budget_middleware.stores.sql import postgres_driver
 from budget_middleware.stores.sql.postgres_store import PostgresStore
 from budget_middleware.stores.sql.postgres_tables import TABLES
 from tests.databases.postgres_server import PostgresServer
@@ -188,6 +189,18 @@ async def test_text_that_cannot_be_stored_spoils_no_other_verb(postgres, namespa
     answers: list = await asyncio.gather(*map(store.reserve, verbs), return_exceptions=True)
     assert answers[0].status is Status.RESERVED
     assert [type(answer) for answer in answers[1:]] == [StoreRefused, StoreRefused]
+
+
+async def test_a_mistake_in_a_transaction_is_a_refusal_and_rolled_back(
+    postgres, namespace: str, open_at, monkeypatch: pytest.MonkeyPatch
+):
+    store = open_at(postgres.url(), namespace=namespace)
+    with monkeypatch.context() as planted:
+        planted.setattr(postgres_driver, "writes", lambda *_, **__: 1 / 0)
+        with pytest.raises(StoreRefused, match="ZeroDivisionError"):
+            await store.reserve(reserve("r1", "0.20"))
+    assert (await store.reserve(reserve("r1", "0.20"))).status is Status.RESERVED
+    await audit(store)
 
 
 async def test_a_worker_hears_what_another_has_freed(postgres, namespace: str, open_at):

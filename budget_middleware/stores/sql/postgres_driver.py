@@ -19,6 +19,7 @@ done: StoreUnavailable, and the ledger asks again by the same ids.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
@@ -54,6 +55,8 @@ _LISTENS_FOR_S: Final = 3.0
 _STILL_THERE: Final = Statement("select 1")
 _CLOSES: Final = DatabaseAway("the event loop closes", "ask again from another one")
 _NOTHING: Final = Wanted()
+
+_log = logging.getLogger("budget_middleware")
 
 
 class _Waiting(NamedTuple):
@@ -174,6 +177,10 @@ class PostgresDriver:
         except DatabaseFault as error:
             _fail(batch, error)
             return
+        except Exception as error:  # noqa: BLE001 - a mistake of ours must not leave callers waiting
+            _log.exception("a transaction was given up")
+            _fail(batch, error)
+            return
         for (_, answer), decision in zip(batch, decided.answers, strict=True):
             if answer.done():
                 continue
@@ -215,17 +222,19 @@ async def _forget(lines: Lines, now_ms: int) -> None:
             lines.forgot_ms = 0
 
 
-def _fail(batch: Iterable[_Waiting], error: DatabaseFault) -> None:
+def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
     for _, answer in batch:
         if not answer.done():
             # Each its own: a traceback grows with every await that an exception passes.
             answer.set_exception(_store_error(error))
 
 
-def _store_error(error: DatabaseFault) -> StoreUnavailable | StoreRefused:
+def _store_error(error: Exception) -> StoreUnavailable | StoreRefused:
     if isinstance(error, DatabaseAway):
         return StoreUnavailable(str(error))
-    return WrongServer(error.reply, error.cause, error.fix)
+    if isinstance(error, DatabaseFault):
+        return WrongServer(error.reply, error.cause, error.fix)
+    return StoreRefused(f"{type(error).__name__}: {error}")
 
 
 @contextmanager
