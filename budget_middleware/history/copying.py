@@ -22,7 +22,9 @@ from budget_middleware.history.reading import History
 from budget_middleware.history.writing import HistoryWriter, Overtaken
 from budget_middleware.stores.base import Store
 
-PAGE = 1_000
+PAGE = 100
+"""Of a journal of verbs, a few hundred entries: to read more at once would hold up requests in the same event loop."""
+
 LEASE_MS = 15_000
 """So long a ledger waits for another worker where the one that copied has died."""
 

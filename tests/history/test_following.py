@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from budget_middleware.history.copying import LEASE_MS
-from budget_middleware.history.following import EVERY_S, HistoryFollower
+from budget_middleware.history.following import CATCH_UP_S, EVERY_S, HistoryFollower
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import ShardMap
@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 
 async def follow(follower: HistoryFollower) -> float:
     """Look until there is nothing more to copy."""
-    while (pause_s := await follower.look()) == 0:
+    while (pause_s := await follower.look()) == CATCH_UP_S:
         pass
     return pause_s
 

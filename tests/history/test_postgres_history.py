@@ -10,7 +10,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.databases.errors import DatabaseFault
 from budget_middleware.databases.postgres.blocking import BlockingConnection
 from budget_middleware.history.connections import open_database
-from budget_middleware.history.following import HistoryFollower
+from budget_middleware.history.following import CATCH_UP_S, HistoryFollower
 from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.partitions import month_of
 from budget_middleware.history.reading import open_history
@@ -110,7 +110,7 @@ async def test_a_server_that_dies_is_waited_for(clock, own_postgres: PostgresSer
     store, traffic = MemoryStore(clock_ms=clock), Traffic(clock, seed=6)
     follower = HistoryFollower(store, histories.database, namespace=LEDGER, timezone=UTC, journal_max=100_000, days=400)
     await traffic.play(store, 40)
-    while await follower.look() == 0:
+    while await follower.look() == CATCH_UP_S:
         pass
     own_postgres.kill()
     await traffic.play(store, 40)

@@ -25,14 +25,16 @@ HUNG_S = 900
 CORE = ("tests/core", "tests/prices")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
+HISTORY = ("tests/history",)
 OPERATIONS = ("tests/operations", "tests/cli")
 REQUEST = ("tests/request", "tests/sessions", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
-STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), OPERATIONS)
+STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), OPERATIONS, HISTORY)
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {
     "core": CORE,
     "stores": STORES,
     "ledger": LEDGER,
+    "history": HISTORY,
     "loop_clock.py": LEDGER,
     "operations": OPERATIONS,
     "shared_timeout.py": LEDGER,

@@ -2110,4 +2110,35 @@ FAULTS = (
         "        await source.ask(partial(source.store.sweep, at_most=_SWEPT))\n",
         "",
     ),
+    # The history.
+    Fault(
+        "a position is moved from wherever it is",
+        "history/progress.py",
+        "    return changed == 1\n",
+        "    return True\n",
+    ),
+    Fault(
+        "a missing booking is no gap",
+        "history/position.py",
+        "if first.bookings_before > position.bookings:",
+        "if first.bookings_before > position.bookings + 1_000_000:",
+    ),
+    Fault(
+        "a store that reused seqs is the one that was copied",
+        "history/position.py",
+        "if not at_mark or (at_mark[0].seq == mark.seq and not mark.is_of(at_mark[0])):",
+        "if not at_mark:",
+    ),
+    Fault(
+        "a restore books again what workers have sent again",
+        "history/restore_plan.py",
+        "if counter in sums and (is_sent or counter in booked):",
+        "if counter in sums and is_sent:",
+    ),
+    Fault(
+        "a replayed ending is a booking of its own",
+        "history/booking_rows.py",
+        "if not (step[0].reservation_id in booked_before or step[0].reason.startswith(counted_before))",
+        "if not step[0].reason.startswith(counted_before)",
+    ),
 )
