@@ -384,6 +384,14 @@ async def test_a_ledger_with_one_store_is_not_sharded_later_and_the_other_way_ro
     await sharded.aclose()
 
 
+async def test_shards_are_no_neighbours_of_their_own_ledger(server_url: str, namespace: str, clock: MovableClock):
+    opener = opener_of_redis_shards(server_url, namespace=namespace, clock_ms=clock)
+    store = ShardedStore(SHARDS, partial(opener, None))
+    await store.head()
+    assert not [name for name in await store.neighbours() if name.startswith(namespace)]
+    await store.aclose()
+
+
 async def test_a_main_shard_that_was_emptied_is_told_again(open_worker: OpenWorker, clock: MovableClock):
     worker = open_worker()
     await worker.reserve(reserve("r1", "0.10", *REQUEST))
