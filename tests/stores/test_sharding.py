@@ -14,6 +14,8 @@ from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.journals import journals_of
+from budget_middleware.stores.opening import open_store
+from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sharded.shard_map import MAIN, ShardMap
 from budget_middleware.stores.sharded.store import ShardedStore
 from budget_middleware.testing import MovableClock
@@ -382,6 +384,12 @@ async def test_a_ledger_with_one_store_is_not_sharded_later_and_the_other_way_ro
         await plain.check()
     await plain.aclose()
     await sharded.aclose()
+
+
+@pytest.mark.parametrize("url", ["sqlite:///budget.db", "postgresql://user@host/db"])
+def test_a_database_is_one_shard(url: str):
+    with pytest.raises(ValueError, match=r"^BUDGET_SHARD_BY is accepted with Redis only: a database is one shard$"):
+        open_store(url, namespace="budget", timeout_s=1, retention=Retention(), shards=SHARDS)
 
 
 async def test_shards_are_no_neighbours_of_their_own_ledger(server_url: str, namespace: str, clock: MovableClock):
