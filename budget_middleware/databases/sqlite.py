@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -41,6 +41,7 @@ def connect(url: SqliteUrl, *, busy_s: float, for_reading: bool = False) -> sqli
             "use a local disk, or a server: redis:// or postgresql://",
             reply=kind,
         )
+    _make_private(url.path)
     with faults_named(url.path):
         connection = sqlite3.connect(
             url.path,
@@ -55,6 +56,14 @@ def connect(url: SqliteUrl, *, busy_s: float, for_reading: bool = False) -> sqli
             connection.close()
             raise
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, where there is none, for this user only; SQLite gives its log the same rights."""
+    # What keeps it from being made SQLite finds out by itself.
+    with suppress(OSError):
+        # Exclusively: a process that closes a file gives up its locks of it, those of SQLite too.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _set_up(connection: sqlite3.Connection, url: SqliteUrl, *, for_reading: bool) -> None:

@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -68,6 +69,21 @@ def test_commits_wait_for_what_the_url_says(path: Path):
         assert connection.execute("pragma journal_mode").fetchone() == ("wal",)
         connection.close()
     assert levels == [1, 2]
+
+
+def test_nobody_else_reads_what_was_made(path: Path):
+    connection = connect(SqliteUrl(path), busy_s=1)
+    connection.execute("create table a (x)")
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    connection.close()
+    assert modes == dict.fromkeys(["budget.db", "budget.db-wal", "budget.db-shm"], 0o600)
+
+
+def test_who_shares_a_file_goes_on_to_share_it(path: Path):
+    path.touch()
+    path.chmod(0o660)
+    fill(path, 1)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
 def test_a_folder_that_does_not_exist(path: Path):

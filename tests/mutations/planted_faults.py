@@ -2073,6 +2073,31 @@ FAULTS = (
         "            await self._send_error(call.refusal, lane=lane)\n            return False\n",
         "            await self._send_error(call.refusal, lane=lane)\n            return True\n",
     ),
+    # Databases.
+    Fault(
+        "a verb that is refused in a batch leaves what it has changed",
+        "stores/sql/changes.py",
+        "        for changed, key, before in reversed(self._before):\n",
+        "        for changed, key, before in reversed(self._before[:0]):\n",
+    ),
+    Fault(
+        "a batch takes the leases that it has read for all that are over",
+        "stores/sql/reservation_set.py",
+        "if len(found) >= at_most else _ALL",
+        "if len(found) > at_most else _ALL",
+    ),
+    Fault(
+        "a counter is forgotten while something is pending on it",
+        "stores/sql/working_set.py",
+        "            if not self.pending(counter):\n",
+        "            if True:\n",
+    ),
+    Fault(
+        "the log of limits claims to be whole after it was trimmed",
+        "stores/sql/limits.py",
+        "Query(note, (oldest[-1][2], at.ledger))",
+        "Query(note, (0, at.ledger))",
+    ),
     # Migrations.
     Fault(
         "what was copied is the new store's own use",
