@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Carry, Target
+from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Expire, Extend, Finalize, Grow, Release, Reserve
 from budget_middleware.core.windows import Period, previous_window, window_at
@@ -18,6 +19,7 @@ from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
 from budget_middleware.stores.sql.batch import Sweep, Verb
+from budget_middleware.stores.sql.batch_data import DUE_AT_ONCE
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.verbs import START_MS, UTC, adjust, release, reserve, target, transfer, whole_journal
@@ -154,4 +156,21 @@ async def test_a_verb_that_cannot_be_written_spoils_no_other(tmp_path: Path):
     answers = await decided_together(store, [reserve("r1", "0.10"), half, reserve("r3", "0.10")])
     assert [getattr(each, "status", "refused") for each in answers] == ["reserved", "refused", "reserved"]
     assert [hold.id for hold in await store.holds()] == ["r1", "r3"]
+    await store.aclose()
+
+
+async def test_more_leases_are_over_than_a_batch_reads_at_first(tmp_path: Path):
+    """The one that is in the way is found all the same, among the last."""
+    clock = MovableClock(START_MS)
+    store = SqliteStore(f"sqlite:///{tmp_path}/budget.db", timeout_s=10, clock_ms=clock)
+    accounts = [target(f"key:{number:03}", "1.00") for number in range(DUE_AT_ONCE + 6)]
+    for of in accounts:
+        await store.reserve(reserve(of.account, "0.60", of))
+        clock.advance(ms=1)
+    clock.advance(s=61)
+    assert (await store.reserve(reserve("again", "0.60", accounts[-1]))).status is Status.RESERVED
+    assert (await store.reserve(reserve("and again", "0.60", accounts[-6]))).status is Status.RESERVED
+    assert len(await store.proofs()) == len(accounts)
+    assert (await store.sweep(at_most=1_000)).status is Status.EXPIRED
+    assert [hold.id for hold in await store.holds()] == ["again", "and again"]
     await store.aclose()
