@@ -1111,6 +1111,49 @@ FAULTS = (
         "count < wanted:",
         "count < 0:",
     ),
+    # Reports.
+    Fault(
+        "a report counts a booking in the window in which it ended",
+        "core/bookings.py",
+        "time_ms = max(starts_ms, min(time_ms, ends_ms - 1))",
+        "time_ms = max(starts_ms, time_ms)",
+    ),
+    Fault(
+        "what was repaired is a cost",
+        "operations/reports/rows.py",
+        " if kind is not BookingKind.REPAIRED)",
+        ")",
+    ),
+    Fault(
+        "what was copied is reported of the journal again",
+        "operations/reports/making.py",
+        "after_seq=known.seq if known else 0)",
+        "after_seq=0)",
+    ),
+    Fault(
+        "each part of a reservation is a request",
+        "operations/reports/adding.py",
+        "kind not in BY_HAND",
+        "kind in BY_HAND",
+    ),
+    Fault(
+        "a name of a client runs in a spreadsheet",
+        "cli/report_table.py",
+        "text.startswith(_FORMULA)",
+        'text.startswith("+")',
+    ),
+    Fault(
+        "half a month takes the place of a whole one",
+        "operations/exporting/exporting.py",
+        "(ledger, part.starts_ms, part.ends_ms)",
+        "(ledger, max(part.starts_ms, self._span.since_ms + 1), part.ends_ms)",
+    ),
+    Fault(
+        "what is before a gap of the history explains what is after it",
+        "history/past_reading.py",
+        "return max(last_gap, oldest[0].seq if is_begun_late else 0)",
+        "return 0",
+    ),
     # The request.
     Fault(
         "the answer does not wait for its ending",

@@ -12,6 +12,7 @@ from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.money import nanos_from_usd, usd_from_nanos
 from budget_middleware.core.periods import Period
 from budget_middleware.core.refusals import LoggedRefusal
+from budget_middleware.core.verbs import Repair
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.reports import Moments, Report, ReportQuery, ReportRow, make_report
@@ -140,6 +141,15 @@ async def test_what_a_row_says(base: Store, open_context: OpenContext):
     of_users = dict(by_values(await report_of(open_context(), "user")))
     assert str(of_users["user:p",].cost) == "0.000000111"
     assert str(of_users[(None,)].cost) == "-0.00000001", "what was booked by hand on a team is no user's"
+
+
+async def test_a_repair_is_named_and_is_no_cost(base: Store, open_context: OpenContext):
+    team = target("team:x")
+    await base.finalize(booked("r", 7, team))
+    await base.repair(Repair("p", team, 5, found_at_seq=(await base.head()).seq))
+    (row,) = (await report_of(open_context(), "team")).rows
+    assert str(row.cost) == "0.000000007", "what the journal had booked before"
+    assert as_json(row.bookings)["repaired"] == {"count": 1, "cost_usd": "0.000000005"}
 
 
 async def test_accounts_within_compounds_are_reported_too(base: Store, open_context: OpenContext):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from budget_middleware.core.periods import Period
-from budget_middleware.core.windows import FOREVER_MS, Window, window_at
+from budget_middleware.core.windows import Window, window_at
 from budget_middleware.history.export_tables import TABLES, ExportTable
 from budget_middleware.history.reading import History
 from budget_middleware.history.report_reading import ReportHistory
@@ -54,7 +54,7 @@ def export_history(
     if not settings.history_url:
         raise OperationError("an export is of the history: set BUDGET_HISTORY_URL to the one that gateways write")
     arrow = load_pyarrow()
-    span = _span(settings, per, moments)
+    span = _span(settings, moments)
     try:
         with reading(settings) as history:
             export = _Export(arrow, history, settings, span, per, on_exported)
@@ -63,18 +63,12 @@ def export_history(
         raise OperationError(f"{folder}: {error.strerror or error}; what was written before is whole") from None
 
 
-def _span(settings: Settings, per: Period, moments: Moments) -> Span:
-    """In whole parts: half a month must not take the place of a whole one."""
-    zone = settings.timezone
+def _span(settings: Settings, moments: Moments) -> Span:
     since = Moments(moments.since or "1971-01-01", moments.until)
     try:
-        asked = span_of(since, now_ms=time.time_ns() // 1_000_000, timezone=zone)
+        return span_of(since, now_ms=time.time_ns() // 1_000_000, timezone=settings.timezone)
     except ValueError as error:
         raise OperationError(str(error)) from None
-    first = window_at(per, time_ms=asked.since_ms, timezone=zone)
-    if asked.until_ms >= FOREVER_MS:
-        return Span(first.starts_ms, FOREVER_MS)
-    return Span(first.starts_ms, window_at(per, time_ms=asked.until_ms - 1, timezone=zone).ends_ms)
 
 
 class _Export:
@@ -107,7 +101,10 @@ class _Export:
         return Exported(table.name, n_rows, n_files)
 
     def _parts(self, table: ExportTable) -> Iterator[Window]:
-        """The days or months of which there is anything, the earliest first."""
+        """The days or months of which there is anything in the span, the earliest first: each is written whole.
+
+        Half a month must not take the place of a whole one.
+        """
         since_ms = self._span.since_ms
         while (next_ms := self._next_ms(table, since_ms)) is not None and next_ms < self._span.until_ms:
             part = window_at(self._per, time_ms=next_ms, timezone=self._timezone)
