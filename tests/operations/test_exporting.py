@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,13 +14,15 @@ from budget_middleware.core.periods import Period
 from budget_middleware.history.connections import open_database
 from budget_middleware.history.copying import Copier
 from budget_middleware.history.writing import HistoryWriter
+from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.exporting import Exported, export_history, parquet_files
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
+from budget_middleware.settings import load
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock
-from tests.operations.conftest import OpenContext
 from tests.operations.report_story import BERLIN, Story, refusal_of
 from tests.stores.verbs import whole_journal
 
@@ -28,15 +30,23 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 
 
 @pytest.fixture
-async def context(open_context: OpenContext, base: Store, clock: MovableClock, tmp_path: Path) -> OperatorContext:
+def base(clock: MovableClock) -> Store:
+    """What is exported is the history: any store will do."""
+    return MemoryStore(clock_ms=clock)
+
+
+@pytest.fixture
+async def context(base: Store, clock: MovableClock, tmp_path: Path) -> AsyncIterator[OperatorContext]:
     """Of a ledger that was at work from November on, and all of it in the history."""
-    context = open_context(timezone="Europe/Berlin", history_url=f"sqlite:///{tmp_path}/history.db")
+    settings = load(timezone="Europe/Berlin", history_url=f"sqlite:///{tmp_path}/history.db")
     await Story(base, clock, Random(5)).play(120)
     await base.log_refusals([refusal_of("team:x", clock.now_ms)])
-    database = open_database(context.settings.history_url)
-    await Copier(base, HistoryWriter(database, context.settings.namespace, timezone=BERLIN), page=50).copy_all()
+    database = open_database(settings.history_url)
+    await Copier(base, HistoryWriter(database, settings.namespace, timezone=BERLIN), page=50).copy_all()
     database.close()
-    return context
+    context = OperatorContext(settings, base, operators_ledger_of(settings, base))
+    yield context
+    await context.ledger.drain()
 
 
 @pytest.fixture
@@ -141,11 +151,9 @@ async def test_a_disk_without_room_leaves_no_half_file(
     assert files_in(tmp_path) == []
 
 
-async def test_without_a_history_or_pyarrow(
-    open_context: OpenContext, context: OperatorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+async def test_without_a_history_or_pyarrow(context: OperatorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OperationError, match=r"set BUDGET_HISTORY_URL"):
-        export(open_context(), tmp_path)
+        export_history(load(), tmp_path, per=Period.MONTH, moments=Moments())
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(OperationError, match=r"pip install 'budget-middleware\[parquet\]'"):
         export(context, tmp_path)
