@@ -13,7 +13,8 @@ from tests.simulation.plan import Kind, Plan
 from tests.simulation.run import simulate
 from tests.simulation.sharded_world import ShardedWorld
 
-SPANS = [range(first, first + 20) for first in (1, 21)]
+SPANS = [range(1, 21), range(21, 41)]
+REFUSED_UNDOS = (107, 134, 153, 154)
 
 _LOSES_STATE = frozenset({Kind.EMPTIED, Kind.FAILOVER})
 """What becomes of what one shard has lost is in `tests/ledger/test_sharded_ledger.py`."""
@@ -34,6 +35,12 @@ def test_every_promise_is_kept_on_every_shard(seeds: range):
         summary.add(outcome)
     assert summary.requests > 200
     assert summary.faults.total() > 200
+
+
+@pytest.mark.proves("I8", "I9")
+@pytest.mark.parametrize("seed", REFUSED_UNDOS)
+def test_an_undo_that_a_shard_refuses_leaves_a_hold_with_its_owner(seed: int):
+    assert not simulate(plan_of(seed), world_of=ShardedWorld).violation
 
 
 # It finds what was planted.

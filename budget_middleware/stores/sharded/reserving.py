@@ -130,7 +130,11 @@ class ReservingInParts(Shards):
             verb.id, trace=verb.trace, reason="another part was refused", wants_entries=verb.wants_entries, forgets=True
         )
         self._routes.undecided.add(verb.id)
-        answers = await all_of([self._from(name, self.shard(name).release(undo)) for name in held])
+        try:
+            answers = await all_of([self._from(name, self.shard(name).release(undo)) for name in held])
+        except StoreRefused as error:
+            # A refusal says that nothing was applied, and the parts are held.
+            raise StoreUnavailable(f"a part is held, and giving it back was refused: {error}") from error
         self._routes.undecided.discard(verb.id)
         return answers
 
