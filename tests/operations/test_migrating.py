@@ -361,6 +361,21 @@ async def test_a_copy_that_has_expired_holds_again(two: Two, now_ms: int):
         assert (await two.spent(two.destination))[key.counter.name][0] == Balance(100_000_000, 0)
 
 
+async def test_copies_whose_originals_ended_while_it_was_cut_off_are_given_back(two: Two, now_ms: int):
+    key = target(at_ms=now_ms)
+    for id_ in ("r1", "r2", "r3"):
+        await two.source.reserve(reserve(id_, "0.40", key))
+    await two.destination.reserve(reserve("d1", "0.01", key))
+    async with Mover(two, is_merge=True):
+        assert len(await two.destination.holds()) == 4
+    await two.source.release(release("r1"))
+    await two.source.finalize(finalize("r2", "0.10", key))
+    await two.source.expire(Expire("r3"))
+    assert (await two.move()).is_equal
+    assert [hold.id for hold in await two.destination.holds()] == ["d1"]
+    assert (await two.destination.finalize(finalize("r3", "0.20", key))).status is Status.FINALIZED_LATE
+
+
 async def test_leases_that_nobody_sweeps_at_the_old_store_are_booked(two: Two, now_ms: int):
     """All its gateways are gone, and one of them was killed."""
     key = target(at_ms=now_ms)

@@ -59,6 +59,16 @@ class HoldCopy:
         for original, _ in gone:
             del self._copies[original]
 
+    async def give_back_strays(self, source: Side) -> None:
+        """Copies of an earlier run, that was cut off, whose originals have ended since."""
+        holds = await self._destination.ask(self._store.holds)
+        await asyncio.gather(*[self._give_back_stray(source, hold.id) for hold in holds])
+
+    async def _give_back_stray(self, source: Side, id_: str) -> None:
+        original = await source.ask(partial(source.store.reservation, id_))
+        if original is not None and original.state is not State.PENDING:
+            await self._give_back(id_, is_released=original.state is State.RELEASED)
+
     async def _give_back(self, id_: str, *, is_released: bool) -> None:
         if is_released:
             await self._destination.ask(partial(self._store.release, Release(id_, reason=ENDED_AT_SOURCE)))

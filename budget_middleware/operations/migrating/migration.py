@@ -104,6 +104,7 @@ class _Mover:
         self._journals = await Journals.of(self._source)
         await self._limits.copy(version=(await self._source.ask(self._source.store.head)).limits_version)
         await self._copy_endings()
+        await self._holds.give_back_strays(self._source)
         await self._counters.copy_all(Phase.COPYING)
         await self._own_use.count_anew()
         while True:
