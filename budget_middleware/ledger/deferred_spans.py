@@ -66,9 +66,11 @@ class DeferredSpans:
         except (StoreUnavailable, StoreRefused):
             self._waiting += deferred
             return
+        # Of a call to several shards one may show its part, and another only later.
+        has_one_journal = "" in self._monitor.by_shard()
         for span, since_s in deferred:
             self._record(span, found[span.trace])
-            if not found[span.trace] and time.monotonic() - since_s < LATE_S:
+            if not (has_one_journal and found[span.trace]) and time.monotonic() - since_s < LATE_S:
                 span.since = seen
                 self._searched.append(_Deferred(span, since_s))
 

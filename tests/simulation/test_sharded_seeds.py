@@ -14,7 +14,7 @@ from tests.simulation.run import simulate
 from tests.simulation.sharded_world import ShardedWorld
 
 SPANS = [range(1, 21), range(21, 41)]
-REFUSED_UNDOS = (107, 134, 153, 154)
+REFUSED_UNDOS, SHOWN_LATE = (107, 134, 153, 154), (67, 168)
 
 _LOSES_STATE = frozenset({Kind.EMPTIED, Kind.FAILOVER})
 """What becomes of what one shard has lost is in `tests/ledger/test_sharded_ledger.py`."""
@@ -40,6 +40,12 @@ def test_every_promise_is_kept_on_every_shard(seeds: range):
 @pytest.mark.proves("I8", "I9")
 @pytest.mark.parametrize("seed", REFUSED_UNDOS)
 def test_an_undo_that_a_shard_refuses_leaves_a_hold_with_its_owner(seed: int):
+    assert not simulate(plan_of(seed), world_of=ShardedWorld).violation
+
+
+@pytest.mark.proves("I9")
+@pytest.mark.parametrize("seed", SHOWN_LATE)
+def test_a_part_that_one_shard_shows_later_has_its_span(seed: int):
     assert not simulate(plan_of(seed), world_of=ShardedWorld).violation
 
 
