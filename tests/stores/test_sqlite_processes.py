@@ -60,6 +60,20 @@ def hammer_in_process(url: str, name: str, told: Connection) -> None:
     asyncio.run(hammer(url, name, told))
 
 
+def told_of(worker: Connection, *, at_most: int = 1_000_000) -> int:
+    """How many endings a worker says it got, until it is over or gone."""
+    finalized = 0
+    for _ in range(at_most):
+        try:
+            message = worker.recv()
+        except EOFError:
+            break
+        if message == "over":
+            break
+        finalized += message == Status.FINALIZED
+    return finalized
+
+
 @pytest.mark.processes
 @pytest.mark.proves("I6", "I9")
 async def test_one_is_killed_and_the_limit_holds(url: str, store: SqliteStore):
@@ -69,22 +83,15 @@ async def test_one_is_killed_and_the_limit_holds(url: str, store: SqliteStore):
     ]
     for worker in workers:
         worker.start()
-    for ours, _ in pipes:
+    for ours, told in pipes:
+        # Or nobody would see that the other end is gone.
+        told.close()
         assert ours.recv() == "ready"
     victim, his = workers[0], pipes[0][0]
-    finalized = 0
-    for _ in range(12):
-        finalized += his.recv() == Status.FINALIZED
+    finalized = told_of(his, at_most=12)
     victim.kill()
     victim.join()
-    while his.poll():
-        try:
-            finalized += his.recv() == Status.FINALIZED
-        except EOFError:
-            break
-    for ours, _ in pipes[1:]:
-        while (message := ours.recv()) != "over":
-            finalized += message == Status.FINALIZED
+    finalized += told_of(his) + sum(told_of(ours) for ours, _ in pipes[1:])
     for worker in workers[1:]:
         worker.join()
     # What was answered is there; the last verb of the victim may have been applied without an answer.
