@@ -189,7 +189,12 @@ class Spans:
 
     @harmless
     def link_expired(self, verb: VerbSpan, entries: Sequence[Entry]) -> None:
-        """Link an expire span to the reserve spans of what it expired, known only from the reply, as is the id."""
+        """Link an expire span to the reserve spans of what it expired, known only from the reply, as is the id.
+
+        Where one shard's reply comes later than another's, the span has ended with the first.
+        """
+        if verb.is_ended:
+            return
         ids = {entry.reservation_id for entry in entries}
         if len(ids) == 1:
             verb.span.set_attribute(names.RESERVATION_ID, ids.pop())

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import StatusCode
 
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
 from budget_middleware.ledger import AnswerFuture, Hold, Ledger
@@ -189,6 +190,20 @@ async def test_swept_by_a_ledger(base: Store, clock: MovableClock, spans: Spans,
     await alive.sweep()
     assert links_of(only(spans(), "budget.expire")) == {ids_in(orphan.reserve_trace)}
     await prove(base, spans())
+
+
+async def test_an_expiry_that_another_shard_tells_later_links_nothing(base, spans, ledger, clock, caplog):
+    """The span has ended with what the first shard said."""
+    await ledger.reserve(hold("0.30"))
+    clock.advance(s=61)
+    answer = await base.sweep(at_most=16)
+    telemetry = ledger.telemetry
+    span = telemetry.spans.start(Op.EXPIRE)
+    for _ in range(2):
+        telemetry.spans.link_expired(span, answer.entries)
+        telemetry.spans.end(span, Status.EXPIRED)
+    assert len(only(spans(), "budget.expire").links) == 1
+    assert "ended span" not in caplog.text
 
 
 @BOTH_SETTINGS
