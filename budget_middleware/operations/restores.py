@@ -25,6 +25,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.lost_stores import LostStore, LostStores
 from budget_middleware.operations.values import Figure, figure, iso
+from budget_middleware.stores.notes import Topic
 from budget_middleware.stores.runtime_limits import KnownLimits, LimitValue
 
 _AT_ONCE = 64
@@ -97,6 +98,7 @@ class _Restore:
 
     async def run(self, generation: str | None, *, is_live: bool, is_dry_run: bool) -> Restoration:
         lost = await self._stores.read(generation)
+        await self._require_lost(lost)
         before = {view.counter: view.balance.spent for view in await self._store.counters()}
         if any(before.values()) and not (is_live or is_dry_run):
             raise OperationError(
@@ -118,6 +120,14 @@ class _Restore:
                 # Some endings have grown too old to be sent again: they become part of the sums.
                 plans = await self._stores.plans(lost)
         return restoration
+
+    async def _require_lost(self, lost: Sequence[LostStore]) -> None:
+        """OperationError for what a migration has brought: the adjustments of both would add up."""
+        migrated = {note.text for note in await self._store.notes() if note.topic is Topic.MIGRATION}
+        if brought := migrated & {each.progress.store_generation for each in lost}:
+            raise OperationError(
+                f"generation {brought.pop()} was migrated to this store with all that it had booked: nothing was lost"
+            )
 
     async def _book(self, lost: Sequence[LostStore], plans: Sequence[RestorePlan]) -> bool:
         """Whether some endings were too old."""

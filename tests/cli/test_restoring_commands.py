@@ -59,6 +59,20 @@ async def test_a_lost_store_is_restored(cli: RunCli, store: RedisStore, month: T
     assert (await store.limits()).limits == {("key:*", Period.MONTH): 10**10}
 
 
+async def test_what_was_migrated_is_not_booked_again(
+    cli: RunCli, store: RedisStore, month: Target, settings: dict[str, Any], server_url: str
+):
+    await store.finalize(finalize("r1", "0.10", month))
+    assert cli("history", "--copy", **settings).code == 0
+    moved = settings["BUDGET_HISTORY_URL"].replace("history.db", "moved.db")
+    assert cli("migrate", server_url, moved, "--until-quiet", "0").code == 0
+    generation = (await store.head()).generation
+    for words in (("--live",), ("--live", "--dry-run"), ("--live", "--generation", generation)):
+        ran = cli("restore", *words, **settings, BUDGET_STORE_URL=moved)
+        refusal = f"generation {generation} was migrated to this store with all that it had booked: nothing was lost"
+        assert (ran.code, ran.err) == (2, f"budget-middleware: {refusal}\n")
+
+
 @pytest.mark.parametrize("words", [("restore",), ("history",), ("history", "--copy")], ids=" ".join)
 def test_without_a_history_it_says_which_setting_is_missing(cli: RunCli, words: tuple[str, ...]):
     ran = cli(*words)
