@@ -4,12 +4,15 @@ A response goes through the same typed events as on HTTP. After `response.steer`
 Source: the types of OpenAI's SDK, `ResponsesClientEvent` and `ResponsesServerEvent`.
 """
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from budget_middleware.apis.base import Api, Refusal
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.reading import mapping_of, name_in, parse_body, token_count
 from budget_middleware.apis.session_events import ServerEvent, Step
@@ -23,11 +26,17 @@ _ABOUT_STEERING: Final = "response.steer."
 
 
 class _Head(msgspec.Struct, gc=False):
-    """What every event has; the rest of it is passed over."""
+    """What every event has; the rest of it is passed over. A server may take, and repeat, a number for a lane."""
 
     type: str
-    stream_id: str | None = None
+    stream_id: str | float | int | bool | None = None
 
+    @property
+    def lane(self) -> str:
+        return "" if self.stream_id is None else str(self.stream_id)
+
+
+_MAY_BE_A_CALL: Final = _Head(_CREATE)
 
 _read_head = msgspec.json.Decoder(_Head).decode
 
@@ -38,16 +47,16 @@ class OpenAIResponsesSession:
     api: Api = OpenAIResponses()
 
     def lane_of_call(self, data: bytes) -> str | None:
-        """The lane of a `response.create`."""
-        head = _head_of(data)
-        return (head.stream_id or "") if head is not None and head.type == _CREATE else None
+        """The lane of a `response.create`, and of what only others than we may be able to read as one."""
+        head = _client_head_of(data)
+        return head.lane if head is not None and head.type == _CREATE else None
 
     def read_server_event(self, data: bytes) -> ServerEvent | None:
         """What an event says of the response in its lane."""
         head = _head_of(data)
         if head is None:
             return None
-        lane = head.stream_id or ""
+        lane = head.lane
         if head.type in _BEGINS or head.type in _ENDS:
             response = mapping_of(_parsed(data).get("response"))
             step = Step.BEGINS if head.type in _BEGINS else Step.ENDS
@@ -68,7 +77,30 @@ def _head_of(data: bytes) -> _Head | None:
     try:
         return _read_head(data)
     except (ValueError, RecursionError):
+        with suppress(RecursionError):
+            return _read_leniently(data)
+    return None
+
+
+def _client_head_of(data: bytes) -> _Head | None:
+    """What is too deep for us, or too long to be read a second time, may be a call for others."""
+    with suppress(RecursionError):
+        try:
+            return _read_head(data)
+        except ValueError:
+            if len(data) <= UNWEIGHED_BYTES:
+                return _read_leniently(data)
+    return _MAY_BE_A_CALL
+
+
+def _read_leniently(data: bytes) -> _Head | None:
+    """As many a server reads JSON: with NaN, half a character, UTF-16. RecursionError."""
+    try:
+        event = mapping_of(json.loads(data))
+    except ValueError:
         return None
+    kind, lane = event.get("type"), event.get("stream_id")
+    return _Head(kind, lane if isinstance(lane, str | float | int) else None) if isinstance(kind, str) else None
 
 
 def _parsed(data: bytes) -> Mapping[str, object]:
