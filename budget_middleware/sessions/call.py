@@ -1,5 +1,8 @@
 """One call within a session: what is seen of its answer, and how it ends."""
 
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Final
 
 from budget_middleware.apis.base import Api
@@ -28,6 +31,11 @@ class SessionCall:
         self._api = api
         self._ordinary = OrdinaryReader.of(api.ordinary_event) if api.ordinary_event is not None else None
         self._growth = self.hold.growth
+
+    def answers_to(self, server_id: str) -> bool:
+        """Whether what the server begins under this id is the call; one that has no id yet gets it."""
+        self.server_id = self.server_id or server_id
+        return self.server_id == server_id
 
     def read(self, data: bytes) -> None:
         """Take an event of the answer."""
@@ -58,3 +66,16 @@ class SessionCall:
     def break_off(self, end: End) -> None:
         """Begin its ending in a task of the ledger's own; nothing if it has begun."""
         self.settlement.begin(end)
+
+
+@asynccontextmanager
+async def waiting(calls: Iterable[SessionCall]) -> AsyncIterator[None]:
+    """Note for all of them that their client is waited for."""
+    now_s = monotonic()
+    for call in calls:
+        call.hold.waits_since_s = now_s
+    try:
+        yield
+    finally:
+        for call in calls:
+            call.hold.waits_since_s = None

@@ -19,7 +19,6 @@ However the session ends, each call that has not ended does: by the abort rule i
 
 import asyncio
 import json
-from time import monotonic
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,7 +36,7 @@ from budget_middleware.request.stopping import (
     stop_refusal,
     stops_at_limits,
 )
-from budget_middleware.sessions.call import SessionCall
+from budget_middleware.sessions.call import SessionCall, waiting
 from budget_middleware.sessions.event_body import EventBody, data_of, read_event_body
 from budget_middleware.sessions.lanes import Lanes
 from budget_middleware.settings import Settings
@@ -75,6 +74,7 @@ class Session:
         self._sending = asyncio.Lock()
         self._is_client_gone = False
         self._is_broken_off = False
+        self._is_over = False
 
     async def run(self, app: ASGIApp) -> None:
         """Call the app; whatever becomes of it, each call's ending has begun when this returns or raises."""
@@ -87,6 +87,7 @@ class Session:
             self._end_all()
 
     def _end_all(self) -> None:
+        self._is_over = True
         end = End.CLIENT_GONE if self._is_client_gone or self._is_broken_off else End.BROKEN
         for call in self._lanes:
             call.break_off(end)
@@ -95,15 +96,14 @@ class Session:
     # From the client.
 
     async def _receive(self) -> Message:
-        while True:
+        while not self._is_over:
             message = await self._server_receive()
             if message["type"] == "websocket.disconnect":
                 await self._notice_client_left()
                 return message
-            if self._is_broken_off:
-                return {"type": "websocket.disconnect", "code": _POLICY_VIOLATION, "reason": ""}
             if message["type"] != "websocket.receive" or await self._admits(data_of(message)):
                 return message
+        return {"type": "websocket.disconnect", "code": _POLICY_VIOLATION, "reason": ""}
 
     async def _notice_client_left(self) -> None:
         self._is_client_gone = True
@@ -114,8 +114,8 @@ class Session:
     async def _admits(self, data: bytes) -> bool:
         """Whether the app may see an event; if it asks for a call, that was admitted."""
         lane = self._dialect.lane_of_call(data)
-        if lane is None:
-            return True
+        if lane is None or self._is_over:
+            return not self._is_over
         body = await read_event_body(
             data,
             headers=self._headers,
@@ -125,9 +125,12 @@ class Session:
         call = await self._admit(body)
         if isinstance(call, Refused):
             await self._send_error(call.refusal, lane=lane)
-            return False
-        self._lanes.add(lane, call)
-        return True
+        elif self._is_over:
+            self._ledger.release(call.hold, reason="the session ended before it was asked for")
+        else:
+            self._lanes.add(lane, call)
+            return True
+        return False
 
     async def _admit(self, body: EventBody) -> SessionCall | Refused:
         api = self._dialect.api
@@ -145,9 +148,15 @@ class Session:
             raise StreamStoppedError("this session was closed by its budget")
         if message["type"] == "websocket.close":
             self._end_all()
-        if message["type"] == "websocket.send" and not await self._follow(data_of(message)):
+        drains = self._drains()
+        if message["type"] == "websocket.send" and not (self._is_over or await self._follow(data_of(message))):
             return
-        await self._pass(message)
+        if not drains:
+            await self._pass(message)
+
+    def _drains(self) -> bool:
+        """Whether answers are read to their end though their client has left, which nobody tells the app."""
+        return self._is_client_gone and self._settings.on_abort is OnAbort.DRAIN and any(True for _ in self._lanes)
 
     async def _follow(self, data: bytes) -> bool:
         """Take an event of the server; whether the client may see it."""
@@ -179,7 +188,7 @@ class Session:
     def _answered(self, event: ServerEvent) -> SessionCall | None:
         """The call that is answered in the lane, if the event is about that one still."""
         call = self._lanes.answered(event.lane)
-        if call is None or event.step is not Step.BEGINS or event.call_id == call.server_id:
+        if call is None or event.step is not Step.BEGINS or call.answers_to(event.call_id):
             return call
         # A lane has one call at a time, so its end was lost.
         call.break_off(End.BROKEN)
@@ -226,22 +235,16 @@ class Session:
         await self._pass({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(refusal.reason)})
 
     async def _send_error(self, refusal: Refusal, *, lane: str) -> None:
-        text = json.dumps(self._dialect.error_event(refusal, lane=lane))
-        await self._pass({"type": "websocket.send", "text": text})
+        await self._pass({"type": "websocket.send", "text": json.dumps(self._dialect.error_event(refusal, lane=lane))})
 
     async def _pass(self, message: Message) -> None:
-        now_s = monotonic()
-        for call in self._lanes:
-            call.hold.waits_since_s = now_s
         try:
-            async with self._sending:
+            async with waiting(self._lanes), self._sending:
                 await self._server_send(message)
         except OSError:
             self._is_client_gone = True
-            raise
-        finally:
-            for call in self._lanes:
-                call.hold.waits_since_s = None
+            if not self._drains():
+                raise
 
 
 _CUT = Refusal(status=503, reason=Reason.BUSY, message="This gateway has ended the call; ask for it again.")

@@ -2113,8 +2113,8 @@ FAULTS = (
     Fault(
         "what a session refuses reaches the app",
         "sessions/session.py",
-        "            await self._send_error(call.refusal, lane=lane)\n            return False\n",
-        "            await self._send_error(call.refusal, lane=lane)\n            return True\n",
+        "            await self._send_error(call.refusal, lane=lane)\n        elif",
+        "            await self._send_error(call.refusal, lane=lane)\n            return True\n        elif",
     ),
     # Databases.
     Fault(

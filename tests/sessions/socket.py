@@ -28,12 +28,16 @@ class Socket:
             "extensions": {"websocket.http.response": {}},
         }
         self.sent: list[Any] = []
+        # Whether the connection is lost, as a server notices when it sends.
+        self.breaks = False
         self.to_app: asyncio.Queue[Any] = asyncio.Queue()
         self._from_app: asyncio.Queue[Any] = asyncio.Queue()
         self.to_app.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.create_task(guard(self.scope, self.to_app.get, self._take))
 
     async def _take(self, message: Any) -> None:
+        if self.breaks:
+            raise ConnectionResetError("the client has left")
         self.sent.append(message)
         await self._from_app.put(message)
 
