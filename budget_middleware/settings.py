@@ -81,7 +81,7 @@ class Settings(BaseModel):
         "Where counters and reservations live: a file for one machine, a server for several; memory:// is for tests.",
         "sqlite:///PATH, memory://, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
         " redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
-        " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH",
+        " redis+cluster://HOST:PORT,HOST:PORT, unix:///PATH; with TLS rediss in place of redis",
         repr=False,
     )
     namespace: str = _setting(

@@ -111,7 +111,7 @@ GOOD = [
 URLS = (
     "sqlite:///PATH, memory://, postgresql://USER:PASSWORD@HOST:PORT/NAME, redis://HOST:PORT/DB,"
     " redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB,"
-    " redis+cluster://HOST:PORT,HOST:PORT, each also rediss (TLS), unix:///PATH"
+    " redis+cluster://HOST:PORT,HOST:PORT, unix:///PATH; with TLS rediss in place of redis"
 )
 SQLITE_FORM = "accepted: sqlite:///PATH below the working directory, or sqlite:////PATH from the root"
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"

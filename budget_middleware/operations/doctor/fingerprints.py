@@ -22,7 +22,8 @@ def fingerprint_findings(own: str, notes: Sequence[Note], *, now_ms: int, neighb
     alive = [note for note in fingerprints if note.time_ms >= now_ms - ALIVE_MS]
     if disagreed := _all_differences(alive):
         message = f"{disagreed} differ between gateways that run now, which count the same requests on other counters"
-        return [Finding(_CHECK, Health.FAIL, message, "give all of them the same settings, and restart them")]
+        fix = f"give all of them the same settings, and restart them; one that stopped counts for {ALIVE_MS // 1000} s"
+        return [Finding(_CHECK, Health.FAIL, message, fix)]
     if ours := differences(own, latest.text):
         message = f"{', '.join(ours)} of this shell differ from those of the gateways"
         return [Finding(_CHECK, Health.WARN, message, "run commands with the gateways' environment")]
