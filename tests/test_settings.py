@@ -363,10 +363,11 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
     assert load().lease_s == 60.0
 
 
-def test_limits_are_read_from_a_file(tmp_path):
-    file = tmp_path / "limits"
+def test_limits_are_read_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = Path("limits")
     file.write_text("# production\nkey=10/day\n\nteam=é\n", encoding="latin-1")
-    with pytest.raises(SettingsError, match=r"BUDGET_LIMITS='@.*': the file is not UTF-8 text"):
+    with pytest.raises(SettingsError, match=r"BUDGET_LIMITS='@limits': the file is not UTF-8 text"):
         load(limits=f"@{file}")
     file.write_text("# production\nkey=10/day\n\nkey=100/month\n", encoding="utf-8")
     assert load(limits=f"@{file}").limits == parse_limits("key=10/day; key=100/month")
