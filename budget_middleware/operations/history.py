@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 class Copied(NamedTuple):
     """How far the current store was copied. ``label`` is what the history calls this generation of it.
 
-    At ``seq``, of ``time_ms``, it had had so many bookings.
+    At ``seq``, of ``time_ms``, it had had so many bookings. Generations are counted by ``number``, from 1.
     """
 
     label: str
@@ -32,12 +32,13 @@ class Copied(NamedTuple):
     bookings: int
     time_ms: int
     copied_ms: int
+    number: int
 
 
 def copied(history: History, ledger: str) -> Copied | None:
     """None if nothing was copied."""
     rows = history.fetch(
-        "select generation, store_generation, seq, bookings, time_ms, copied_ms from progress where ledger = ?"
+        "select generation, store_generation, seq, bookings, time_ms, copied_ms, number from progress where ledger = ?"
         " order by number desc limit 1",
         (ledger,),
     )

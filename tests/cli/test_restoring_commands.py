@@ -1,5 +1,6 @@
 """`history`, `restore` and what `doctor` says of a history, on a real server that forgets everything."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ async def test_what_was_migrated_is_not_booked_again(
     moved = settings["BUDGET_HISTORY_URL"].replace("history.db", "moved.db")
     assert cli("migrate", server_url, moved, "--until-quiet", "0").code == 0
     generation = (await store.head()).generation
+    reported = cli("report", "--since", "2000-01", "--json", **settings, BUDGET_STORE_URL=moved)
+    total = json.loads(reported.out.splitlines()[-1])["total"]
+    assert (total["requests"], total["cost_usd"]) == (1, "0.10")
     for words in (("--live",), ("--live", "--dry-run"), ("--live", "--generation", generation)):
         ran = cli("restore", *words, **settings, BUDGET_STORE_URL=moved)
         refusal = f"generation {generation} was migrated to this store with all that it had booked: nothing was lost"

@@ -9,7 +9,7 @@ from budget_middleware.core.answers import Entry
 from budget_middleware.core.bookings import bookings_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.windows import FOREVER_MS
-from budget_middleware.history.booking_rows import RESTORE_REASON
+from budget_middleware.history.booking_rows import MIGRATED_REASON, RESTORE_REASON
 from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.history.reading import History
 from budget_middleware.history.report_reading import ReportHistory
@@ -101,8 +101,10 @@ async def _add_journals(making: _Making, past: _Past | None) -> None:
     has_any = False
     for name, journal in (await journals_of(making.context.store)).items():
         head, known = await journal.head(), None
+        brought: tuple[str, ...] = (RESTORE_REASON,)
         if past and (found := past.copied.get(ledger_of(making.context.settings.namespace, name))):
             known = found if found.store_generation == head.generation else None
+            brought += () if known and known.number == 1 else (MIGRATED_REASON,)
         if past and known is None and replayed is None:
             replayed = await _replayed(making.context)
         gaps = Gaps(making.span, bookings=known.bookings, time_ms=known.time_ms) if known else Gaps(making.span)
@@ -110,9 +112,9 @@ async def _add_journals(making: _Making, past: _Past | None) -> None:
             has_any = True
             for entry in step:
                 gaps.add(entry)
-            # What a restore books the history has already, of the store that was lost.
-            is_restored = past is not None and step[0].reason.startswith(RESTORE_REASON)
-            if not is_restored and (known or step[0].reservation_id not in (replayed or ())):
+            # What a restore or a migration books the history has already, of the store before this one.
+            is_brought = past is not None and step[0].reason.startswith(brought)
+            if not is_brought and (known or step[0].reservation_id not in (replayed or ())):
                 _add_step(making, step)
         making.missing += gaps.missing
     if has_any or not past:
