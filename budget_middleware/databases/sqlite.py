@@ -136,7 +136,9 @@ def fault_of(error: sqlite3.Error, path: Path) -> DatabaseFault:
         return DatabaseFault(f"the disk of {path} is full", "free space on it", reply=reply)
     if code in _DAMAGED:
         return DatabaseFault(
-            f"{path} is damaged, or no file of SQLite", "move it away, and bring back a copy", reply=reply
+            f"{path} is damaged, or no file of SQLite",
+            "stop all that use it, move it, its -wal and its -shm away, and bring back a copy",
+            reply=reply,
         )
     if code == sqlite3.SQLITE_READONLY:
         return DatabaseFault(f"{path} cannot be written", _who_may_write(path), reply=reply)

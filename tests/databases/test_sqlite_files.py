@@ -104,7 +104,7 @@ def test_a_file_of_something_else(path: Path):
     path.write_text("these are no tables\n" * 100)
     assert fault_of_filling(path) == (
         f"DatabaseFault: {path} is damaged, or no file of SQLite (file is not a database);"
-        " move it away, and bring back a copy"
+        " stop all that use it, move it, its -wal and its -shm away, and bring back a copy"
     )
 
 
