@@ -34,6 +34,7 @@ from typing import Final
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bedrock import usage_in_headers
 from budget_middleware.apis.bounded_answer import is_heavy, lightened
+from budget_middleware.apis.event_reader import EventReader
 from budget_middleware.apis.framing import Framing, framing_of, splitter_of
 from budget_middleware.apis.inflater import Inflater
 from budget_middleware.apis.json_array import ArraySplitter
@@ -83,8 +84,8 @@ class AnswerReader:
         self._body = bytearray()
         self._first_byte = b""
         self._misses_text = False
-        ordinary_event = api.ordinary_event
-        self._ordinary = OrdinaryReader.of(ordinary_event) if ordinary_event is not None else None
+        self._events = EventReader(api)
+        self._ordinary = self._events.ordinary
         # The next chunk does not begin in the midst of an event, and nothing stands between it and its reader.
         self._may_pass = False
 
@@ -201,7 +202,8 @@ class AnswerReader:
         if last:
             for event in splitter.flush():
                 forwarded += self._read_event(event)
-        self._misses_text |= splitter.skipped or (self._inflater is not None and self._inflater.broken)
+        is_broken = self._inflater is not None and self._inflater.broken
+        self._misses_text |= splitter.skipped or is_broken or self._events.has_cut
         # What was skipped may have been output.
         self.seen.has_unread_output |= self._misses_text
         self.seen.readable &= not self._misses_text
@@ -212,18 +214,7 @@ class AnswerReader:
         raw, data = event
         if data is None:
             return raw
-        ordinary = self._ordinary.read(data) if self._ordinary is not None else None
-        if ordinary is not None:
-            shown = ordinary.without_usage(data) if self._hide_usage else data
-            if shown is not None:
-                ordinary.add_to(self.seen)
-                return raw if shown is data else raw.replace(data, shown, 1)
-        if is_heavy(data):
-            # It is passed on as it came, with a usage that the client did not ask for if it holds one.
-            self._api.read_event(lightened(data), self.seen, hide_usage=False)
-            self._misses_text = True
-            return raw
-        shown = self._api.read_event(data, self.seen, hide_usage=self._hide_usage)
+        shown = self._events.read(data, self.seen, hide_usage=self._hide_usage)
         if shown is None:
             return b""
         # Data that were spread over several lines are not found again, and stay as they are.

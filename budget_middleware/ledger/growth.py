@@ -102,6 +102,10 @@ class Growth:
         """Whether the store is to hold more than it does."""
         return self.wanted_nanos > self.held_nanos or self.wanted_tokens > self.held_tokens
 
+    def shows_more(self) -> bool:
+        """Whether more tokens are shown than are held for."""
+        return self._shown_tokens() > self.grows_at_tokens
+
     def want(self, nanos: int, *, reason: str) -> None:
         """Hold at least so much from now on."""
         if nanos > self.wanted_nanos:

@@ -23,6 +23,7 @@ from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.request.refusals import is_callers_own, refusal_of
+from budget_middleware.request.shown_model import SHOWN_CHARS, short, shown_model
 from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
@@ -30,8 +31,6 @@ from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, Stor
 from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
-
-_SHOWN_MODEL_CHARS = 128
 
 _log = logging.getLogger("budget_middleware")
 
@@ -97,7 +96,7 @@ class Admission:
             attributes=partial(
                 _span_attributes,
                 (quote.rates.provider if quote.rates else "") or api.provider,
-                _short(quote.ask.model),
+                short(quote.ask.model),
             ),
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
         )
@@ -110,6 +109,11 @@ class Admission:
             self._ledger.abandon(hold, reason="unpriced")
             return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote, body))
         return decided
+
+    def count_refused(self, refused: Refused) -> None:
+        """Count a request that got an answer from us instead of the app's."""
+        context = refused.hold.context if refused.hold is not None else None
+        self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
 
     def _expiry_charge(self, quote: Quote) -> Amounts:
         on_expire = self._settings.on_expire
@@ -227,23 +231,14 @@ _LEFT: Final = _refused(503, Reason.BUSY, "The client has left.")
 def _unknown_model_message(quote: Quote, body: BodyRead) -> str:
     ask = quote.ask
     if quote.unpriced_model:
-        return f"The request names several models, and {_short(quote.unpriced_model)!r} has no price here."
+        return f"The request names several models, and {short(quote.unpriced_model)!r} has no price here."
     if body.why_unread and ask.model is None:
         return body.why_unread
     if ask.model is None:
         return "The request names no model that can be read, so it has no price."
-    return f"The model {ask.model[:_SHOWN_MODEL_CHARS]!r} has no price here; budgets cannot be kept without one."
+    return f"The model {ask.model[:SHOWN_CHARS]!r} has no price here; budgets cannot be kept without one."
 
 
 def _span_attributes(provider: str, model: str) -> names.Attributes:
     asked = {names.REQUEST_MODEL: shown_model(model)} if model else {}
     return {names.PROVIDER_NAME: names.provider_name(provider), **asked}
-
-
-def _short(model: str | None) -> str:
-    return model[:_SHOWN_MODEL_CHARS] if model else ""
-
-
-def shown_model(name: str) -> str:
-    """A model as others name it, as a span may show it: not long, and without what UTF-8 cannot hold."""
-    return _short(name).encode("utf-8", "backslashreplace").decode()

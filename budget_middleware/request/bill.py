@@ -23,8 +23,8 @@ from budget_middleware.core.pricing import (
 from budget_middleware.core.usage import TokensCounted, tokens_of
 from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
-from budget_middleware.request.admission import shown_model
 from budget_middleware.request.quote import Quote
+from budget_middleware.request.shown_model import shown_model
 from budget_middleware.telemetry import names
 
 # What is not priced is counted all the same.

@@ -204,10 +204,8 @@ class RequestBody:
             if form is not None:
                 await self._feed(form, self.text)
                 self.document = form.finish()
-            elif len(self.text) <= UNWEIGHED_BYTES:
-                self.document = parse_body(self.text)
             else:
-                self.document = await in_steps(parse_in_steps(self.text, fields=self._fields))
+                self.document = await parse(self.text, fields=self._fields)
         except (CannotInflateError, TooManyValuesError) as error:
             self.why_unread = f"The request cannot be read: {error}."
         else:
@@ -217,7 +215,7 @@ class RequestBody:
     async def _inflate(self) -> None:
         packed, self.text = self.text, b""
         # `deflate` and `br` begin with nothing of their own: an app that ignores the header would read another body.
-        if packed.lstrip()[:1] in (b"{", b"[") and await in_steps(parse_in_steps(packed)) is not UNREADABLE:
+        if packed.lstrip()[:1] in (b"{", b"[") and await _in_steps(parse_in_steps(packed)) is not UNREADABLE:
             raise CannotInflateError("its header says that it is compressed, but it is plain JSON")
         pieces = []
         for piece in inflate(packed, self._codings, max_bytes=self._max_bytes):
@@ -249,7 +247,12 @@ class RequestBody:
             self._in_hand.give_back(n_bytes)
 
 
-async def in_steps(steps: Steps[_T]) -> _T:
+async def parse(text: bytes, *, fields: tuple[str, ...] = ()) -> object:
+    """The JSON value of a text, or UNREADABLE; a long one in steps, between which others run. TooManyValuesError."""
+    return parse_body(text) if len(text) <= UNWEIGHED_BYTES else await _in_steps(parse_in_steps(text, fields=fields))
+
+
+async def _in_steps(steps: Steps[_T]) -> _T:
     """What some steps come to; others may run between them."""
     while True:
         try:

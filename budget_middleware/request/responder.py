@@ -127,8 +127,7 @@ class BudgetResponder:
             self._call_times.add(time.monotonic() - started)
 
     async def _refuse(self, api: Api, refused: Refused, send: Send) -> None:
-        context = refused.hold.context if refused.hold is not None else None
-        self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
+        self._admission.count_refused(refused)
         refusal = refused.refusal
         headers = retry_headers(refusal.reason, call_s=self._call_times.mean_s, retry_after_s=refusal.retry_after_s)
         if self._settings.headers and refused.hold is not None:

@@ -39,7 +39,7 @@ class LimitStop:
 
     def is_outgrown(self) -> bool:
         """Whether the answer has come to more tokens than are held for it."""
-        return self._growth is not None and self._seen.output_tokens > self._growth.grows_at_tokens
+        return self._growth is not None and self._growth.shows_more()
 
     async def outgrow(self, chunk: bytes) -> tuple[bytes, Answer | None] | None:
         """Have more held. If that passes a limit, end the answer after the events of ``chunk``: the last bytes of it,

@@ -6,8 +6,7 @@ from time import monotonic
 from typing import Final
 
 from budget_middleware.apis.base import Api
-from budget_middleware.apis.bounded_answer import is_heavy, lightened
-from budget_middleware.apis.ordinary import OrdinaryReader
+from budget_middleware.apis.event_reader import EventReader
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.charges import End
 from budget_middleware.ledger import Hold, Ledger
@@ -28,8 +27,7 @@ class SessionCall:
         self.seen = Seen()
         self.settlement = Settlement(admitted, seen=self.seen, settings=settings, ledger=ledger)
         self.settlement.status = _SUCCESS
-        self._api = api
-        self._ordinary = OrdinaryReader.of(api.ordinary_event) if api.ordinary_event is not None else None
+        self._events = EventReader(api)
         self._growth = self.hold.growth
 
     def answers_to(self, server_id: str) -> bool:
@@ -40,19 +38,14 @@ class SessionCall:
     def read(self, data: bytes) -> None:
         """Take an event of the answer."""
         self.settlement.output_began = True
-        ordinary = self._ordinary.read(data) if self._ordinary is not None else None
-        if ordinary is not None:
-            ordinary.add_to(self.seen)
-        elif is_heavy(data):
-            self._api.read_event(lightened(data), self.seen, hide_usage=False)
-            self.seen.has_unread_output, self.seen.readable = True, False
-        else:
-            self._api.read_event(data, self.seen, hide_usage=False)
+        self._events.read(data, self.seen, hide_usage=False)
+        self.seen.has_unread_output |= self._events.has_cut
+        self.seen.readable &= not self._events.has_cut
 
     @property
     def is_outgrown(self) -> bool:
         """Whether the answer has come to more tokens than are held for it."""
-        return self._growth is not None and self.seen.output_tokens > self._growth.grows_at_tokens
+        return self._growth is not None and self._growth.shows_more()
 
     async def complete(self) -> None:
         """End it, its answer being whole, and wait for the store: the next call is to see what this one has cost."""

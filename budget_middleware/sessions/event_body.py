@@ -2,10 +2,10 @@
 
 from starlette.types import Message
 
-from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
-from budget_middleware.apis.reading import UNREADABLE, parse_body
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError
+from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.headers import HeaderTable
-from budget_middleware.request.body import in_steps
+from budget_middleware.request.body import parse
 
 
 class EventBody:
@@ -30,19 +30,15 @@ def data_of(message: Message) -> bytes:
     return text.encode() if text is not None else message.get("bytes") or b""
 
 
-async def read_event_body(
-    data: bytes, *, headers: HeaderTable, max_bytes: int, fields: tuple[str, ...] = ()
-) -> EventBody:
+async def read_event_body(data: bytes, *, headers: HeaderTable, max_bytes: int, fields: tuple[str, ...]) -> EventBody:
     """Parse an event of a client. One that is too long, or has too many values, counts by its length."""
     document: object = UNREADABLE
     why_unread = ""
-    if len(data) <= UNWEIGHED_BYTES:
-        document = parse_body(data)
-    elif len(data) > max_bytes:
+    if len(data) > max(max_bytes, UNWEIGHED_BYTES):
         why_unread = "The event is longer than BUDGET_MAX_BODY_BYTES, so its model and price cannot be determined."
     else:
         try:
-            document = await in_steps(parse_in_steps(data, fields=fields))
+            document = await parse(data, fields=fields)
         except TooManyValuesError as error:
             why_unread = f"The event cannot be read: {error}."
     return EventBody(document, headers=headers, n_bytes=len(data), why_unread=why_unread)

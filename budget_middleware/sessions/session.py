@@ -27,7 +27,6 @@ from budget_middleware.apis.session_events import ServerEvent, SessionDialect, S
 from budget_middleware.core.charges import End, OnAbort
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Admitted, Refused
 from budget_middleware.request.stopping import (
     WHY_STOPPED,
@@ -53,6 +52,7 @@ class Session:
         scope: Scope,
         *,
         path: str,
+        payers_fields: tuple[str, ...],
         receive: Receive,
         send: Send,
         admission: Admission,
@@ -62,6 +62,7 @@ class Session:
         self._dialect = dialect
         self._scope = scope
         self._path = path
+        self._payers_fields = payers_fields
         self._headers = HeaderTable(scope["headers"])
         self._server_receive = receive
         self._server_send = send
@@ -120,7 +121,7 @@ class Session:
             data,
             headers=self._headers,
             max_bytes=self._settings.max_body_bytes,
-            fields=fields_of_the_body(self._settings.accounts),
+            fields=self._payers_fields,
         )
         call = await self._admit(body)
         if isinstance(call, Refused):
@@ -137,8 +138,7 @@ class Session:
         decided = await self._admission.admit(api, self._scope, body, path=self._path)
         if isinstance(decided, Admitted):
             return SessionCall(api, decided, settings=self._settings, ledger=self._ledger)
-        context = decided.hold.context if decided.hold is not None else None
-        self._ledger.telemetry.metrics.count_request(status=decided.refusal.reason, model="other", context=context)
+        self._admission.count_refused(decided)
         return decided
 
     # To the client.
