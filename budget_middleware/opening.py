@@ -2,11 +2,9 @@
 
 import logging
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from budget_middleware.core.fingerprint import fingerprint
-from budget_middleware.history.connections import open_database
-from budget_middleware.history.following import HistoryFollower
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.payers.accounts_file import AccountsFile
 from budget_middleware.payers.credentials import CredentialSource
@@ -18,6 +16,9 @@ from budget_middleware.stores.base import Store
 from budget_middleware.stores.opening import MEMORY_URL, open_store
 from budget_middleware.stores.retention import Retention
 from budget_middleware.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from budget_middleware.history.following import HistoryFollower
 
 _log = logging.getLogger("budget_middleware")
 
@@ -135,12 +136,16 @@ def store_of(settings: Settings, *, timeout_s: float) -> Store:
         raise SettingsError(f"BUDGET_STORE_URL={redact_url(settings.store_url)!r}: {error}") from None
 
 
-def history_follower_of(settings: Settings, store: Store) -> HistoryFollower | None:
+def history_follower_of(settings: Settings, store: Store) -> "HistoryFollower | None":
     """What copies the journal of a store into the history that the settings name; None where they name none."""
     if not settings.history_url or settings.mode is Mode.OFF:
         return None
     if settings.store_url == MEMORY_URL:
         _log.warning("BUDGET_HISTORY_URL with memory://: the history has the entries of one process at a time")
+    # Imported here, so that gateways without a history start without its thirty modules.
+    from budget_middleware.history.connections import open_database
+    from budget_middleware.history.following import HistoryFollower
+
     return HistoryFollower(
         store,
         lambda: open_database(settings.history_url),
