@@ -12,7 +12,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.history.connections import HistoryDatabase
 from budget_middleware.history.progress import Progress
 from budget_middleware.history.restore_plan import LostEnding
-from budget_middleware.history.rows import ENTRY_READ, entry_of
+from budget_middleware.history.rows import ENTRY_READ, WITH_BILLS, entry_of
 
 _IDS_AT_ONCE = 500
 LATE_MS = 60_000
@@ -90,8 +90,7 @@ def read_endings(
 
 def _endings_of(database: HistoryDatabase, ledger: str, lost: Lost, ids: Sequence[str]) -> Iterable[LostEnding]:
     rows = database.fetch(
-        f"select {ENTRY_READ} from entries e"
-        " left join bills b on b.ledger = e.ledger and b.generation = e.generation and b.step = e.step"
+        f"select {ENTRY_READ} from entries e{WITH_BILLS}"
         f" where e.ledger = ? and e.generation = ? and e.reservation_id in ({', '.join('?' * len(ids))})"
         " order by e.seq",
         (ledger, lost.progress.generation, *ids),

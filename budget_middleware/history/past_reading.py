@@ -8,7 +8,7 @@ from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Counter
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.history.reading import History
-from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, HistoryEntry, entry_of, refusal_of
+from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, WITH_BILLS, HistoryEntry, entry_of, refusal_of
 
 _IDS_AT_ONCE = 500
 
@@ -61,8 +61,7 @@ class PastReader:
         windows = list({(str(counter.period), counter.window) for counter in counters})
         marks = ", ".join(["(?, ?)"] * len(windows))
         rows = self._history.stream(
-            f"select {ENTRY_READ} from entries e"
-            " left join bills b on b.ledger = e.ledger and b.generation = e.generation and b.step = e.step"
+            f"select {ENTRY_READ} from entries e{WITH_BILLS}"
             " where e.ledger = ? and e.account = ? and e.generation = ? and e.seq <= ?"
             f" and (e.period, e.window_id) in (values {marks}) order by e.seq",
             (self._ledger, account, generation, until_seq, *chain.from_iterable(windows)),

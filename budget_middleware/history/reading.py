@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.history.connections import HistoryDatabase, Row, open_database
-from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, HistoryEntry, entry_of, refusal_of
+from budget_middleware.history.rows import ENTRY_READ, REFUSAL_READ, WITH_BILLS, HistoryEntry, entry_of, refusal_of
 
 FOREVER_MS = 2**62
 
@@ -124,8 +124,7 @@ class History:
         order = "p.number desc, e.seq desc" if newest_first else "p.number, e.seq"
         rows = self._database.stream(
             f"select {ENTRY_READ} from entries e"
-            " join progress p on p.ledger = e.ledger and p.generation = e.generation"
-            " left join bills b on b.ledger = e.ledger and b.generation = e.generation and b.step = e.step"
+            f" join progress p on p.ledger = e.ledger and p.generation = e.generation{WITH_BILLS}"
             f" where {' and '.join(wanted)} order by {order}{f' limit {count:d}' if count is not None else ''}",
             list(wanted.values()),
         )
@@ -134,8 +133,7 @@ class History:
     def journal(self, ledger: str, generation: str, *, after_seq: int = 0, count: int) -> list[Entry]:
         """The next ``count`` entries of one generation after a seq, as a store's journal is read."""
         rows = self.fetch(
-            f"select {ENTRY_READ} from entries e"
-            " left join bills b on b.ledger = e.ledger and b.generation = e.generation and b.step = e.step"
+            f"select {ENTRY_READ} from entries e{WITH_BILLS}"
             " where e.ledger = ? and e.generation = ? and e.seq > ? order by e.seq limit ?",
             (ledger, generation, after_seq, count),
         )

@@ -39,6 +39,9 @@ ENTRY_READ = (
     " e.bookings, coalesce(b.bill, '')"
 )
 
+WITH_BILLS = " left join bills b on b.ledger = e.ledger and b.generation = e.generation and b.step = e.step"
+"""What ENTRY_READ needs beside ``entries e``; last of all joins."""
+
 
 def entry_of(row: Row) -> HistoryEntry:
     """The entry of a row with ENTRY_READ."""

@@ -96,13 +96,6 @@ create table limit_changes (
   primary key (ledger, generation, version, pattern, field))
 """
 
-_RESTORES = """
-create table restores (
-  ledger text not null, from_generation text not null, to_generation text not null,
-  found_at_seq bigint not null, started_ms bigint not null, finished_ms bigint,
-  primary key (ledger, from_generation, to_generation))
-"""
-
 _LEASES = "create table leases (ledger text primary key, owner text not null, until_ms bigint not null)"
 
 
@@ -127,7 +120,6 @@ def steps(*, has_partitions: bool) -> Steps:
             _PAYER_SETS,
             _REFUSALS,
             _LIMIT_CHANGES,
-            _RESTORES,
             _LEASES,
         ),
     )

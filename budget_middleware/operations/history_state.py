@@ -1,7 +1,8 @@
 """The history of a ledger: how far it was copied and what it lacks, and copying it in a process of one's own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from budget_middleware.databases.errors import DatabaseFault
@@ -66,19 +67,25 @@ def require_history(context: OperatorContext) -> str:
     return context.settings.history_url
 
 
+@contextmanager
+def history_faults_named() -> Iterator[None]:
+    """OperationError, in one line, where the database of the history cannot be used."""
+    try:
+        yield
+    except DatabaseFault as error:
+        raise OperationError(f"BUDGET_HISTORY_URL: {error}") from None
+
+
 def history_report(context: OperatorContext) -> HistoryReport:
     """How far the history is, as far as it knows itself; it blocks. OperationError where it cannot be read."""
     url = require_history(context)
-    try:
-        with open_history(url) as history:
-            ledgers = [ledger for ledger in history.ledgers() if _is_of(ledger, context.settings.namespace)]
-            return HistoryReport(
-                tuple(_generation_row(ledger, each) for ledger in ledgers for each in history.extents(ledger)),
-                tuple(_gap_row(ledger, gap) for ledger in ledgers for gap in history.gaps(ledger)),
-                context.settings.namespace,
-            )
-    except DatabaseFault as error:
-        raise OperationError(f"BUDGET_HISTORY_URL: {error}") from None
+    with history_faults_named(), open_history(url) as history:
+        ledgers = [ledger for ledger in history.ledgers() if _is_of(ledger, context.settings.namespace)]
+        return HistoryReport(
+            tuple(_generation_row(ledger, each) for ledger in ledgers for each in history.extents(ledger)),
+            tuple(_gap_row(ledger, gap) for ledger in ledgers for gap in history.gaps(ledger)),
+            context.settings.namespace,
+        )
 
 
 def _is_of(ledger: str, namespace: str) -> bool:
@@ -107,7 +114,7 @@ def _gap_row(ledger: str, gap: Gap) -> GapRow:
 async def copy_history(context: OperatorContext) -> int:
     """Copy what the history lacks, now; how many entries that were. None are copied while a worker has the lease."""
     url, settings, thread = require_history(context), context.settings, OneThread()
-    try:
+    with closing(thread), history_faults_named():
         database = await thread.run(lambda: open_database(url))
         copiers = Copiers(
             context.store, database, namespace=settings.namespace, timezone=settings.timezone, thread=thread
@@ -120,10 +127,6 @@ async def copy_history(context: OperatorContext) -> int:
             await copiers.give_up()
         finally:
             await thread.run(database.close)
-    except DatabaseFault as error:
-        raise OperationError(f"BUDGET_HISTORY_URL: {error}") from None
-    finally:
-        thread.close()
     return n_copied
 
 

@@ -1,9 +1,8 @@
 """What a restore works from: what a lost store had booked, and what the store that answers now has of it already."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Counter, Target
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.windows import FOREVER_MS
@@ -16,12 +15,11 @@ from budget_middleware.history.restore_plan import EVERYTHING, LostEnding, Resto
 from budget_middleware.opening import retention_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
+from budget_middleware.operations.journal import pages_of
 from budget_middleware.operations.repairs import window_of
 from budget_middleware.operations.values import iso
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.journals import journals_of
-
-_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +137,12 @@ class LostStores:
             later = booked_in_later(self._database, journal.ledger, number=journal.number, ids=ids)
             for id_, counters in later.items():
                 booked.setdefault(id_, {}).update(counters)
-            async for entry in _new_entries(journal):
-                if entry.op in (Op.FINALIZE, Op.ADJUST) and entry.reservation_id in wanted:
-                    of_id = booked.setdefault(entry.reservation_id, {})
-                    of_id[entry.counter] = of_id.get(entry.counter, 0) + entry.spent_delta
+            async for page in pages_of(journal.store, "", after_seq=journal.copied_seq):
+                for entry in page:
+                    if entry.op in (Op.FINALIZE, Op.ADJUST) and entry.reservation_id in wanted:
+                        of_id = booked.setdefault(entry.reservation_id, {})
+                        of_id[entry.counter] = of_id.get(entry.counter, 0) + entry.spent_delta
         return booked
-
-
-async def _new_entries(journal: _Journal) -> AsyncIterator[Entry]:
-    after_seq, until_seq = journal.copied_seq, (await journal.store.head()).seq
-    while after_seq < until_seq and (page := await journal.store.journal(after_seq=after_seq, count=_PAGE)):
-        for entry in page:
-            yield entry
-        after_seq = page[-1].seq
 
 
 def _no_generation(generations: Sequence[Progress], named: str | None) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from budget_middleware.core.model import Counter
@@ -15,7 +16,6 @@ from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Adjust, Finalize
 from budget_middleware.core.windows import Period
-from budget_middleware.databases.errors import DatabaseFault
 from budget_middleware.history.booking_rows import RESTORE_REASON
 from budget_middleware.history.connections import HistoryDatabase, open_database
 from budget_middleware.history.limits import limits_as_of
@@ -23,6 +23,7 @@ from budget_middleware.history.progress import Progress
 from budget_middleware.history.restore_plan import LostEnding, RestorePlan
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
+from budget_middleware.operations.history_state import history_faults_named
 from budget_middleware.operations.lost_stores import LostStore, LostStores
 from budget_middleware.operations.values import Figure, figure, iso
 from budget_middleware.stores.notes import Topic
@@ -75,15 +76,9 @@ async def restore(
     """
     if not context.settings.history_url:
         raise OperationError("BUDGET_HISTORY_URL is not set: there is no history to restore from")
-    try:
-        database = open_database(context.settings.history_url, for_reading=True)
-        try:
-            work = _Restore(context, database, on_progress)
-            return await work.run(generation, is_live=is_live, is_dry_run=is_dry_run)
-        finally:
-            database.close()
-    except DatabaseFault as error:
-        raise OperationError(f"BUDGET_HISTORY_URL: {error}") from None
+    with history_faults_named(), closing(open_database(context.settings.history_url, for_reading=True)) as database:
+        work = _Restore(context, database, on_progress)
+        return await work.run(generation, is_live=is_live, is_dry_run=is_dry_run)
 
 
 class _Restore:

@@ -1,6 +1,6 @@
 """Opens the store that a URL names."""
 
-from budget_middleware.databases.urls import SQLITE, names_postgres, scheme_of
+from budget_middleware.databases.urls import SQLITE, names_database, names_postgres, scheme_of
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
@@ -54,7 +54,7 @@ def _open_sharded(
 
     if url == MEMORY_URL:
         return ShardedStore(shards, lambda _: MemoryShard(retention), retention=retention)
-    if url.startswith(("sqlite:", "postgres")):
+    if names_database(url):
         raise ValueError("BUDGET_SHARD_BY is accepted with Redis only: a database is one shard")
     from budget_middleware.stores.redis.shard import RedisShard
     from budget_middleware.stores.redis.topology import Topology
