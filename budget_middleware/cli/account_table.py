@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 from budget_middleware.cli.output import Row
-from budget_middleware.cli.wording import trace_column, why_refused
+from budget_middleware.cli.wording import trace_column
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts, Unit, figure_text
 from budget_middleware.operations.account_explanation import AccountChange, AccountExplanation
 from budget_middleware.operations.rows import RefusalRow
 from budget_middleware.operations.values import Figure
+from budget_middleware.operations.wording import why_refused
 
 
 def table_rows(explanation: AccountExplanation) -> list[Row]:

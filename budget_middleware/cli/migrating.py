@@ -10,9 +10,9 @@ from typing import Any
 from budget_middleware.cli.migration_progress import MigrationProgress
 from budget_middleware.cli.output import Table, print_error, print_json, print_line, table_rows, warn
 from budget_middleware.cli.parsing import CommandError, add_command, tokens
-from budget_middleware.cli.wording import counted
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating import Migration, MigrationReport, Renaming, migrate, renaming_of
+from budget_middleware.operations.wording import counted
 from budget_middleware.settings import load
 
 _SHOWN = 50

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from budget_middleware.cli.output import PROGRAM
-from budget_middleware.cli.wording import counted
 from budget_middleware.operations.migrating import Phase, Progress
+from budget_middleware.operations.wording import counted
 
 _WIDTH = 30
 _EVERY_S = 10.0

@@ -10,9 +10,9 @@ from budget_middleware.cli.parsing import CommandError, add_command, dimensions,
 from budget_middleware.cli.progress import Progress
 from budget_middleware.cli.report_table import print_table, write_csv
 from budget_middleware.cli.running import on_state
-from budget_middleware.cli.wording import counted
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reports import Moments, Report, ReportQuery, make_report
+from budget_middleware.operations.wording import counted
 
 
 def add_to(commands: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 from budget_middleware.cli.output import Row, Table, bars, columns, print_error, print_json, print_line
 from budget_middleware.cli.parsing import add_command, days
 from budget_middleware.cli.running import on_state
-from budget_middleware.cli.wording import counted
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.shadow_report import ShadowRow, report_shadow
+from budget_middleware.operations.wording import counted
 
 _COLUMNS = ("account", "period", "mode", "limit", "requests", "estimates", "enough", "first_at", "last_at")
 

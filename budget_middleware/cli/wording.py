@@ -1,49 +1,9 @@
-"""Phrases that several commands write: counted nouns, why a request was refused, the column that leads to a trace."""
-
-from typing import Protocol
+"""The column of a table that leads to a trace."""
 
 from budget_middleware.cli.output import Row
-from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import Period
-from budget_middleware.operations.rows import RefusalRow
-from budget_middleware.operations.values import OMITTED, Omitted, format_amount
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-class _OfCounter(Protocol):
-    @property
-    def account(self) -> str: ...
-    @property
-    def period(self) -> Period: ...
-    @property
-    def window(self) -> str: ...
-    @property
-    def unit(self) -> Unit: ...
-
-
-def counter_words(row: _OfCounter) -> str:
-    """The counter of a row: its unit is named unless it is money."""
-    words = f"{row.account} {row.period} {row.window}"
-    return words if row.unit is Unit.USD else f"{words} {row.unit}"
+from budget_middleware.operations.values import OMITTED, Omitted
 
 
 def trace_column(trace_id: str | None, trace_url: str | Omitted | None) -> Row:
     """The link where there is a template for links, else the id."""
     return {"trace_id": trace_id} if trace_url is OMITTED else {"trace_url": trace_url}
-
-
-def why_refused(row: RefusalRow) -> str:
-    """The counter that refused and its figures, in one line."""
-    why = (
-        f"{counter_words(row)}: limit {format_amount(row.limit)},"
-        f" spent {format_amount(row.spent)}, reserved {format_amount(row.reserved)},"
-        f" short by {format_amount(row.shortfall)}"
-    )
-    why += f", for {row.model}" if row.model else ""
-    if row.enforced:
-        return why
-    return f"{why}; {'a shadow limit' if row.mode is LimitMode.SHADOW else 'shadow mode'}: served all the same"
