@@ -125,10 +125,15 @@ async def explain_account(
 ) -> AccountExplanation | None:
     """``at_most`` so many of each kind; None where nothing is known of the account."""
     facts = await read_account(context, account, include_past=include_past)
+    return explanation_of(facts, at_most=at_most, trace_url=trace_url)
+
+
+def explanation_of(facts: AccountFacts, *, at_most: int, trace_url: str | None) -> AccountExplanation | None:
+    """The same of an account that has been read."""
     if not (facts.counters or facts.holds or facts.refusals):
         return None
     return AccountExplanation(
-        account,
+        facts.name,
         tuple(_explained(facts, counted, row) for counted, row in facts.counters),
         holds=tuple(_hold(facts, hold, trace_url) for hold in facts.holds[:at_most]),
         refusals=tuple(refusal_row(each, trace_url) for each in _largest(facts.refusals, at_most)),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import CounterView
@@ -34,24 +35,47 @@ async def list_counters(
     ``match`` is a text in the account, or a pattern with ``*`` and ``?``; ``over_percent`` keeps those of whose limit
     so much is spent or reserved; ``top`` keeps the ones that have spent most, most first.
     """
-    shown, limit_of, row_of = await _read_counted(context, account, include_past=include_past)
-    views = [each.view for each in shown]
-    return list(map(row_of, choose(views, limit_of, match=match, over_percent=over_percent, top=top)))
+    limits = await (read_limits(context) if account is None else read_limits_of(context, account))
+    read = await _read(context, limits, account, include_past=include_past)
+    views = [each.view for each in read.shown]
+    chosen = choose(views, read.limit_of, match=match, over_percent=over_percent, top=top)
+    return list(map(read.row_of, chosen))
+
+
+class CountedCounters(NamedTuple):
+    """Counters in their reading order, what limits each, and its row."""
+
+    shown: list[CountedView]
+    limit_of: LimitOf
+    row_of: Callable[[CounterView], CounterRow]
+
+    def rows(self) -> list[CounterRow]:
+        return [self.row_of(each.view) for each in self.shown]
 
 
 async def read_counters(
     context: OperatorContext, account: str, *, include_past: bool
 ) -> list[tuple[CountedView, CounterRow]]:
     """The counters of an account, each with its row."""
-    shown, _, row_of = await _read_counted(context, account, include_past=include_past)
-    return [(each, row_of(each.view)) for each in shown]
+    limits = await read_limits_of(context, account)
+    read = await _read(context, limits, account, include_past=include_past)
+    return list(zip(read.shown, read.rows(), strict=True))
 
 
-async def _read_counted(
-    context: OperatorContext, account: str | None, *, include_past: bool
-) -> tuple[list[CountedView], LimitOf, Callable[[CounterView], CounterRow]]:
+async def read_counters_of(context: OperatorContext, account: str, limits: BindingLimits) -> CountedCounters:
+    """The current counters of an account under these limits."""
+    return await _read(context, limits, account)
+
+
+async def read_all_counters(context: OperatorContext, limits: BindingLimits) -> CountedCounters:
+    """All current counters under these limits."""
+    return await _read(context, limits, None)
+
+
+async def _read(
+    context: OperatorContext, limits: BindingLimits, account: str | None, *, include_past: bool = False
+) -> CountedCounters:
     now_ms = (await context.store.head()).now_ms
-    limits = await (read_limits(context) if account is None else read_limits_of(context, account))
 
     def current(period: Period) -> Window:
         return window_at(period, time_ms=now_ms, timezone=context.settings.timezone)
@@ -85,7 +109,7 @@ async def _read_counted(
     named = limits.exact_accounts if account is None else {account}
     unused = (counter for counter in _limited_counters(named, limits, current) if counter not in known)
     shown += [CountedView(counter, (CounterView(counter, Balance()),)) for counter in unused]
-    return sorted(shown, key=_reading_order), limit_of, row_of
+    return CountedCounters(sorted(shown, key=_reading_order), limit_of, row_of)
 
 
 @lru_cache(1_024)
@@ -121,7 +145,7 @@ def choose(
     top: int | None,
 ) -> list[CounterView]:
     """Those that match and are that far, in their order; with ``top`` the ones that have spent most, most first."""
-    chosen = [view for view in views if match is None or _matches(view.counter.account, match)]
+    chosen = [view for view in views if match is None or matches(view.counter.account, match)]
     if over_percent is not None:
         chosen = [
             view
@@ -137,5 +161,6 @@ def _most_spent_first(view: CounterView) -> tuple[int, int]:
     return PLACES[view.counter.unit], -view.balance.spent
 
 
-def _matches(account: str, pattern: str) -> bool:
+def matches(account: str, pattern: str) -> bool:
+    """Whether an account contains a text, or matches a pattern with * and ?."""
     return fnmatchcase(account, pattern) if set(pattern) & set("*?") else pattern in account

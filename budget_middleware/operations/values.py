@@ -8,6 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Literal, Self, overload
 
+from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.units import Amounts, Unit, figure_text, format_figure
 from budget_middleware.telemetry.traceparent import is_sampled, trace_ids
 
@@ -22,6 +23,11 @@ class Figure(str):
         made = super().__new__(cls, text)
         made.unit = unit
         return made
+
+    @property
+    def amount(self) -> int:
+        """In integers of its unit: of USD, nano-dollars."""
+        return nanos_from_usd(self) if self.unit is Unit.USD else int(self)
 
     @property
     def is_nothing(self) -> bool:

@@ -1,0 +1,140 @@
+"""All current counters as they were at one instant, of which faces show a page in any order.
+
+Reading and ranking all counters is work in proportion to them, so a face keeps a snapshot for some seconds and makes
+every page of it, whoever asks. Rows are made of a page alone.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from budget_middleware.core.answers import CounterView
+from budget_middleware.core.units import PLACES
+from budget_middleware.operations.binding import read_limits
+from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.counters import matches, read_all_counters
+from budget_middleware.operations.rows import CounterRow
+
+_RANKED_AT_ONCE = 500
+"""Ranking may happen in a gateway's event loop, whose requests are let through after so many counters."""
+_PPM = 1_000_000
+
+
+class CounterOrder(StrEnum):
+    """What a page is sorted by."""
+
+    USED = "used"
+    SPENT = "spent"
+    RESERVED = "reserved"
+    AVAILABLE = "available"
+    ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class RankedCounter:
+    """A counter, its limit, and how many millionths of it are used: -1 without a limit."""
+
+    view: CounterView
+    limit: int | None
+    used_ppm: int
+
+    @property
+    def available(self) -> int | None:
+        return None if self.limit is None else self.limit - self.view.balance.spent - self.view.balance.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class CounterPage:
+    """Some of the ``matching`` counters that were looked for, among ``total``."""
+
+    rows: tuple[CounterRow, ...]
+    matching: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSnapshot:
+    """Counters of current windows at ``read_at_ms``, by the store's clock, in the order of their accounts."""
+
+    read_at_ms: int
+    counters: Sequence[RankedCounter]
+    _row_of: Callable[[CounterView], CounterRow]
+    _ordered: dict[tuple[CounterOrder, bool], Sequence[RankedCounter]] = field(default_factory=dict)
+
+    def used_at_least(self, percent: int) -> int:
+        """How many counters have used so much of their limit."""
+        return sum(each.used_ppm >= percent * _PPM // 100 for each in self.counters)
+
+    def page(
+        self,
+        *,
+        match: str = "",
+        order: CounterOrder = CounterOrder.USED,
+        is_reversed: bool = False,
+        offset: int = 0,
+        count: int = 50,
+    ) -> CounterPage:
+        """``count`` rows from ``offset`` on of the accounts that contain a text, or match a pattern with * and ?."""
+        ordered = self._in_order(order, is_reversed)
+        chosen = [each for each in ordered if matches(each.view.counter.account, match)] if match else ordered
+        rows = tuple(self._row_of(each.view) for each in chosen[offset : offset + count])
+        return CounterPage(rows, len(chosen), len(self.counters))
+
+    def _in_order(self, order: CounterOrder, is_reversed: bool) -> Sequence[RankedCounter]:
+        if order is CounterOrder.ACCOUNT:
+            return self.counters[::-1] if is_reversed else self.counters
+        known = self._ordered.get((order, is_reversed))
+        if known is None:
+            by = _RANKS[order]
+            known = sorted(self.counters, key=by, reverse=is_reversed)
+            self._ordered[order, is_reversed] = known
+        return known
+
+
+def _used_first(each: RankedCounter) -> int:
+    return -each.used_ppm
+
+
+def _spent_first(each: RankedCounter) -> tuple[int, int]:
+    """Figures of different units do not compare: money comes first."""
+    return PLACES[each.view.counter.unit], -each.view.balance.spent
+
+
+def _reserved_first(each: RankedCounter) -> tuple[int, int]:
+    return PLACES[each.view.counter.unit], -each.view.balance.reserved
+
+
+def _least_available_first(each: RankedCounter) -> tuple[int, bool, int]:
+    left = each.available
+    return PLACES[each.view.counter.unit], left is None, left or 0
+
+
+_RANKS: dict[CounterOrder, Callable[[RankedCounter], Any]] = {
+    CounterOrder.USED: _used_first,
+    CounterOrder.SPENT: _spent_first,
+    CounterOrder.RESERVED: _reserved_first,
+    CounterOrder.AVAILABLE: _least_available_first,
+}
+
+
+async def read_snapshot(context: OperatorContext) -> CounterSnapshot:
+    """Read and rank all current counters, and those that only a limit names."""
+    now_ms = (await context.store.head()).now_ms
+    read = await read_all_counters(context, await read_limits(context))
+    ranked: list[RankedCounter] = []
+    for start in range(0, len(read.shown), _RANKED_AT_ONCE):
+        for each in read.shown[start : start + _RANKED_AT_ONCE]:
+            view = each.view
+            limit = read.limit_of(view.counter)
+            ranked.append(RankedCounter(view, limit, _used_ppm(view, limit)))
+        await asyncio.sleep(0)
+    return CounterSnapshot(now_ms, ranked, read.row_of)
+
+
+def _used_ppm(view: CounterView, limit: int | None) -> int:
+    if limit is None:
+        return -1
+    used = view.balance.spent + view.balance.reserved
+    return used * _PPM // limit if limit > 0 else (_PPM if used >= 0 else 0)
