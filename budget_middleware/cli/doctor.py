@@ -1,4 +1,4 @@
-"""`doctor`: checks settings, store and telemetry, and says how to fix what is wrong."""
+"""`doctor`: checks settings, store and telemetry, says how to fix what is wrong, and what to do next."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 from budget_middleware.cli.output import print_json, print_line
 from budget_middleware.cli.parsing import add_command
-from budget_middleware.operations.doctor import Health, examine
+from budget_middleware.operations.doctor import Health, examine, next_step
 
 
 def add_to(commands: Any) -> None:
@@ -27,4 +27,5 @@ def _doctor(arguments: Namespace) -> int:
         for finding in findings:
             fix = f"; fix: {finding.fix}" if finding.fix else ""
             print_line(f"{finding.status:<4}  {finding.check:<11}  {finding.message}{fix}")
+        print_line(f"next: {next_step(findings, os.environ)}")
     return 1 if any(finding.status is Health.FAIL for finding in findings) else 0

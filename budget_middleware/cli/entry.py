@@ -18,6 +18,7 @@ from budget_middleware.cli import (
     explaining,
     exporting,
     importing,
+    initializing,
     limiting,
     migrating,
     price_checking,
@@ -100,6 +101,7 @@ def _parser() -> Parser:
     pricing.add_to(commands)
     price_checking.add_to(commands)
     doctor.add_to(commands)
+    initializing.add_to(commands)
     importing.add_to(commands)
     migrating.add_to(commands)
     _add_demo(commands)

@@ -1,11 +1,11 @@
 """`import litellm`: the limits of a LiteLLM proxy as BUDGET_LIMITS and an accounts file."""
 
 from argparse import Namespace
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from budget_middleware.cli.new_files import write_new
 from budget_middleware.cli.output import print_error, print_json, print_line
 from budget_middleware.cli.parsing import CommandError, add_command
 from budget_middleware.cli.progress import Progress
@@ -56,7 +56,7 @@ def _litellm(arguments: Namespace) -> int:
         "commands": ("Run once, after LiteLLM has stopped counting", commands_text(found)),
     }
     files = {name: path for name in sections if (path := getattr(arguments, name)) is not None}
-    _write({path: sections[name][1] for name, path in files.items()})
+    write_new({path: sections[name][1] for name, path in files.items()})
     if arguments.json:
         print_json(found)
     else:
@@ -75,19 +75,6 @@ def _read(name: str) -> str:
         raise CommandError(f"{name}: {error.strerror or error}") from None
     except ValueError:
         raise CommandError(f"{name}: it is not text in UTF-8") from None
-
-
-def _write(texts: Mapping[str, str]) -> None:
-    """Write new files: none if one of them exists."""
-    for name in texts:
-        if Path(name).exists():
-            raise CommandError(f"{name}: it exists, and is not overwritten; nothing was written")
-    for name, text in texts.items():
-        try:
-            with Path(name).open("x", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise CommandError(f"{name}: {error.strerror or error}") from None
 
 
 def _print_section(title: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 import time
@@ -17,10 +18,10 @@ from rich.live import Live
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.audit import Audit, Report
 from budget_middleware.core.limit_grammar import parse_limits
-from budget_middleware.core.limits import LimitBook
-from budget_middleware.demo.callers import ACCOUNTS, LIMITS, Outcome, Tally, call_for
+from budget_middleware.demo.callers import ACCOUNTS, LIMITS, OVERSPENDER, Outcome, Tally, call_for
 from budget_middleware.demo.screen import counters_table, stories
 from budget_middleware.demo.servers import Servers, running
+from budget_middleware.operations.binding import BindingLimits
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.retention import Retention
 
@@ -69,20 +70,52 @@ async def _play(console: Console, seconds: float) -> tuple[Tally, Report, list[E
     for story in stories(entries, tally.reservation_ids):
         console.print(story)
     console.print(_verdict(report, entries))
+    console.print(_afterwards(), soft_wrap=True)
     return tally, report, entries
 
 
+def _program() -> str:
+    """What to type for this program in a shell of the same folder."""
+    program = Path(sys.argv[0])
+    if program.name != "budget-middleware":
+        return "python -m budget_middleware"
+    if shutil.which(program.name) == str(program):
+        return program.name
+    return str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program)
+
+
 def _introduction(servers: Servers) -> str:
-    program = sys.argv[0] if Path(sys.argv[0]).name == "budget-middleware" else "python -m budget_middleware"
+    """Where to look meanwhile, and three things to try."""
+    program = _program()
+    account = OVERSPENDER.account
+    tries = {
+        f"{program} holds": "which requests hold money at this moment",
+        f"{program} explain {account}": f"why {OVERSPENDER.name} is refused",
+        f"{program} limit set {account} 1/day": f"{OVERSPENDER.name} is served again, at once",
+    }
+    width = max(map(len, tries))
+    lines = [f"  {command:<{width}}  # {what}" for command, what in tries.items()]
+    return "\n".join(
+        [
+            "Two gateways share the counters in a file. Three things to try meanwhile, in another terminal:",
+            f"  set -a; . {servers.settings_file}; set +a",
+            *lines,
+        ]
+    )
+
+
+def _afterwards() -> str:
+    program = _program()
     return (
-        "Two gateways share the counters in a file. Look at them from another terminal, too:\n"
-        f"  BUDGET_NAMESPACE=demo BUDGET_STORE_URL={servers.store_url} {program} holds"
+        f"\nThat was too quick? {program} demo --seconds 600\n"
+        f"For your own gateway, {program} init writes the settings, and one line guards it:"
+        " app.add_middleware(BudgetMiddleware)"
     )
 
 
 async def _watch(console: Console, servers: Servers, tally: Tally, seconds: float) -> None:
     """Send the traffic and show the counters meanwhile, to the end of the last request."""
-    limits = LimitBook(parse_limits(LIMITS))
+    configured = parse_limits(LIMITS)
     has_bars = console.is_terminal and console.width >= _WIDTH_WITH_BARS
     until = time.monotonic() + seconds + _SETTLE_S
     async with asyncio.TaskGroup() as tasks:
@@ -90,6 +123,8 @@ async def _watch(console: Console, servers: Servers, tally: Tally, seconds: floa
         with _picture(console) as show:
             while True:
                 views = await servers.store.counters()
+                # Whoever watches may have set one at run time.
+                limits = BindingLimits(runtime=await servers.store.limits(), environment=configured)
                 show(counters_table(views, limits, tally, has_bars=has_bars))
                 is_idle = traffic.done() and not any(view.balance.reserved for view in views)
                 if is_idle or time.monotonic() > until:

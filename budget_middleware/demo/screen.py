@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from budget_middleware.core.answers import CounterView, Entry
-from budget_middleware.core.limits import LimitBook, Slot, Terms
+from budget_middleware.core.limits import Slot
 from budget_middleware.core.model import Balance
 from budget_middleware.core.money import NANOS_PER_USD
 from budget_middleware.core.windows import Period
 from budget_middleware.demo.callers import CALLERS, Outcome, Tally
+from budget_middleware.operations.binding import BindingLimits
 
 _BAR_CELLS = 24
 _OWNERS = {caller.account: caller.name for caller in CALLERS}
@@ -27,39 +28,40 @@ _STYLES = {
 }
 
 
-def counters_table(views: Sequence[CounterView], limits: LimitBook, tally: Tally, *, has_bars: bool) -> Group:
+def counters_table(views: Sequence[CounterView], limits: BindingLimits, tally: Tally, *, has_bars: bool) -> Group:
     """A row for each account, what callers saw below it, and the first refusal in its own words."""
     balances = {view.counter.account: view.balance for view in views}
     table = _table("account", "", "limit", amounts=("spent", "reserved", "available"))
     if has_bars:
         table.add_column(Text.assemble(("spent ", "green"), ("reserved ", "yellow"), ("available", "dim")))
     for account in _ACCOUNTS:
-        terms = limits.terms(account, Slot(Period.DAY))
-        assert isinstance(terms, Terms), "every account of the demo has a daily limit"
-        limit_nanos = terms.amount or 0
+        bound = limits.of(account).get(Slot(Period.DAY))
+        limit_nanos = bound.terms.amount if bound else None
         balance = balances.get(account, Balance())
         table.add_row(*_cells(account, balance, limit_nanos), *_bars(balance, limit_nanos, has_bars))
     refusal = Text(tally.refusal, style="red") if tally.refusal else Text("")
     return Group(table, _request_counts(tally), refusal)
 
 
-def _cells(account: str, balance: Balance, limit_nanos: int) -> tuple[str | Text, ...]:
-    available_nanos = limit_nanos - balance.spent - balance.reserved
+def _cells(account: str, balance: Balance, limit_nanos: int | None) -> tuple[str | Text, ...]:
     return (
         account,
         _OWNERS.get(account, ""),
-        f"{limit_nanos / NANOS_PER_USD:.2f}/day",
+        "none" if limit_nanos is None else f"{limit_nanos / NANOS_PER_USD:.2f}/day",
         Text(_usd(balance.spent), style="green"),
         Text(_usd(balance.reserved), style="yellow" if balance.reserved else "dim"),
-        _usd(available_nanos),
+        "" if limit_nanos is None else _usd(limit_nanos - balance.spent - balance.reserved),
     )
 
 
-def _bars(balance: Balance, limit_nanos: int, has_bars: bool) -> tuple[Text, ...]:
+def _bars(balance: Balance, limit_nanos: int | None, has_bars: bool) -> tuple[Text, ...]:
     if not has_bars:
         return ()
-    spent = round(_BAR_CELLS * balance.spent / limit_nanos)
-    reserved = round(_BAR_CELLS * (balance.spent + balance.reserved) / limit_nanos) - spent
+    used = balance.spent + balance.reserved
+    # Who watches may have lowered a limit below what is used, or lifted it.
+    whole = max(limit_nanos or 0, used, 1)
+    spent = round(_BAR_CELLS * balance.spent / whole)
+    reserved = round(_BAR_CELLS * used / whole) - spent
     free = _BAR_CELLS - spent - reserved
     return (Text.assemble(("█" * spent, "green"), ("█" * reserved, "yellow"), ("░" * free, "dim")),)
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -27,11 +28,11 @@ _LISTENS_AT = re.compile(r"Uvicorn running on (http://\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The addresses of the gateways, and the store that they share."""
+    """The addresses of the gateways, the store that they share, and a file that has their settings for a shell."""
 
     gateways: tuple[str, ...]
     store: Store
-    store_url: str
+    settings_file: Path
 
 
 @contextmanager
@@ -42,16 +43,19 @@ def running(*, limits: str, accounts: str) -> Iterator[Servers]:
         (folder / "accounts.toml").write_text(accounts)
         url = f"sqlite:///{folder / 'budget.db'}"
         store = open_store(url, namespace=_NAMESPACE, timeout_s=5, retention=Retention())
-        environment = {
+        settings = {
             "BUDGET_STORE_URL": url,
             "BUDGET_NAMESPACE": _NAMESPACE,
             "BUDGET_LIMITS": limits,
             "BUDGET_ACCOUNTS_FILE": str(folder / "accounts.toml"),
-            "UPSTREAM_URL": stack.enter_context(serving("provider:app", {}, log=folder / "provider.log")),
         }
+        file = folder / "demo.env"
+        file.write_text("".join(f"{name}={shlex.quote(text)}\n" for name, text in settings.items()))
+        upstream = stack.enter_context(serving("provider:app", {}, log=folder / "provider.log"))
+        environment = {**settings, "UPSTREAM_URL": upstream}
         logs = [folder / f"gateway-{number}.log" for number in (1, 2)]
         gateways = [stack.enter_context(serving("gateway:app", environment, log=log)) for log in logs]
-        yield Servers(tuple(gateways), store, url)
+        yield Servers(tuple(gateways), store, file)
 
 
 @contextmanager

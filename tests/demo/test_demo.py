@@ -26,7 +26,8 @@ def check(output: str) -> None:
     assert "erin got 429: The budget of key:" in output
     assert "finalize" in output
     assert "hung up" in output
-    assert output.splitlines()[-1].endswith("no drift, every counter adds up to the nano-dollar.")
+    assert "no drift, every counter adds up to the nano-dollar.\n" in output
+    assert "init writes the settings" in output.splitlines()[-1]
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":

@@ -2,5 +2,6 @@
 
 from budget_middleware.operations.doctor.examination import examine
 from budget_middleware.operations.doctor.finding import Finding, Health
+from budget_middleware.operations.doctor.next_step import next_step
 
-__all__ = ["Finding", "Health", "examine"]
+__all__ = ["Finding", "Health", "examine", "next_step"]
