@@ -60,11 +60,11 @@ def _burn_down(facts: AccountFacts, counted: CountedView, row: CounterRow, timez
     spent, now_ms = counted.view.balance.spent, min(facts.now_ms, window.ends_ms)
     entries = [entry for entry in facts.entries_on(counted) if entry.spent_delta]
     points = _thinned([*_points(entries, window.starts_ms, is_whole=facts.is_journal_whole), (now_ms, spent)])
-    told = forecast(
+    ahead = forecast(
         spent=spent, limit=row.limit.amount, starts_ms=window.starts_ms, ends_ms=window.ends_ms, now_ms=now_ms
     )
-    sentence = _sentence(row, told, spent, timezone)
-    return BurnDown(row, window.starts_ms, window.ends_ms, facts.now_ms, tuple(points), told, sentence)
+    sentence = _sentence(row, ahead, spent, timezone)
+    return BurnDown(row, window.starts_ms, window.ends_ms, facts.now_ms, tuple(points), ahead, sentence)
 
 
 def _points(entries: Sequence[Entry], starts_ms: int, *, is_whole: bool) -> Iterable[tuple[int, int]]:
@@ -87,17 +87,17 @@ def _thinned(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return [points[place] for place in places]
 
 
-def _sentence(row: CounterRow, told: Forecast | None, spent: int, timezone: ZoneInfo) -> str:
+def _sentence(row: CounterRow, ahead: Forecast | None, spent: int, timezone: ZoneInfo) -> str:
     limit: Figure | None = row.limit
     assert limit is not None, "only a limit burns down"
     if spent >= limit.amount:
         return f"The limit of {format_amount(limit)} for {row.window} is spent."
-    if told is None:
+    if ahead is None:
         return f"It is too early to tell what {row.window} will come to."
-    at_end = _about(told.spent_at_end, row.unit)
-    if told.reaches_limit_ms is None:
+    at_end = _about(ahead.spent_at_end, row.unit)
+    if ahead.reaches_limit_ms is None:
         return f"At the pace so far, {at_end} of {format_amount(limit)} will be spent when {row.window} ends."
-    when = iso(told.reaches_limit_ms, timezone, timespec="minutes")
+    when = iso(ahead.reaches_limit_ms, timezone, timespec="minutes")
     return (
         f"At the pace so far, the limit of {format_amount(limit)} is spent at {when},"
         f" before {row.window} ends: it would come to {at_end}."
