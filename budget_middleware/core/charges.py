@@ -166,6 +166,17 @@ def _estimated_charge(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     return Charge(seen_nanos, "estimated_partial") if evidence.output_began else Charge(0, "no_output")
 
 
+def deadline_charge(on_abort: OnAbort, *, of_input: Amounts, estimate: Amounts) -> Amounts:
+    """What a job books whose usage nobody has seen by its deadline: what an answer does that broke off unread."""
+    match on_abort:
+        case OnAbort.RELEASE:
+            return NOTHING
+        case OnAbort.INPUT:
+            return Amounts(*map(min, of_input, estimate))
+        case _:
+            return estimate
+
+
 def expiry_charge(on_expire: OnExpire, *, of_input: Amounts, estimate: Amounts) -> Amounts:
     """What a reservation books while its lease is over and no ending has come."""
     match on_expire:

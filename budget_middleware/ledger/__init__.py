@@ -7,6 +7,7 @@ from budget_middleware.ledger.ledger import Ledger
 from budget_middleware.ledger.limit_layers import LimitsSource
 from budget_middleware.ledger.owed import AnswerFuture, Ending
 from budget_middleware.ledger.reservation import BudgetRejected, ReservationHandle
+from budget_middleware.ledger.tickets import Job, OpenTicket
 from budget_middleware.ledger.waiting import CallerLeftError, Terms
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "CallerLeftError",
     "Ending",
     "Hold",
+    "Job",
     "Learner",
     "Ledger",
     "LimitsSource",
+    "OpenTicket",
     "ReservationHandle",
     "Terms",
 ]

@@ -44,6 +44,9 @@ class Expiries:
 
         Where the answer is taken to have outgrown what is held, more is held by the same call.
         """
+        if hold.is_ticket:
+            # It became one while a heartbeat was on its way to it: its lease is longer than any of ours.
+            return True
         answer = await self._growing.grow_by_age(hold)
         if answer is None:
             answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
@@ -52,6 +55,11 @@ class Expiries:
             ids = log_ids(hold.id, hold.reserve_trace)
             _log.warning("the lease of %s could not be renewed: %s", hold.id, answer.status, extra=ids)
         return answer.status in _RENEWED
+
+    async def extend_to(self, hold: Hold, lease_ms: int) -> bool:
+        """Give a reservation one long lease from now on; False if it is not pending any more, or not known."""
+        answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, lease_ms, trace)))
+        return answer.status is Status.EXTENDED
 
     async def sweep(self) -> None:
         """Expire the leases that are over, of any worker."""

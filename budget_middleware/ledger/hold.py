@@ -30,8 +30,9 @@ class Hold:
 
     ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
     None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
-    its client, on the monotonic clock; None while it does not. ``is_leased``: heartbeats extend the lease. ``growth``
-    is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what it has grown to.
+    its client, on the monotonic clock; None while it does not. ``is_leased``: heartbeats extend the lease. Of a ticket
+    (``is_ticket``) they do not, it lasts until a job's deadline. ``growth`` is there for a hold that may grow with its
+    answer, until that ends; ``grown_to`` is what it has grown to.
     """
 
     payers: Payers
@@ -54,6 +55,7 @@ class Hold:
     abort: Callable[[End], object] | None = None
     waits_since_s: float | None = None
     is_leased: bool = False
+    is_ticket: bool = False
     growth: Growth | None = None
     grown_to: Amounts | None = None
 

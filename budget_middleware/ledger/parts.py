@@ -27,6 +27,7 @@ from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_file import SpoolFile
 from budget_middleware.ledger.targets import TargetChooser
 from budget_middleware.ledger.tasks import OwnedTasks, run_in_thread
+from budget_middleware.ledger.tickets import Tickets
 from budget_middleware.ledger.verb_call import VerbCalls
 from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.prices import PriceBook, UnknownModel
@@ -105,6 +106,9 @@ class LedgerParts:
         spool = Spool(at_most=spool_max, file=SpoolFile(spool_path) if spool_path else None)
         self._endings = Endings(
             store, calls=calls, tasks=tasks, timeout=timeout, leases=self._leases, spool=spool, local=local
+        )
+        self.tickets = Tickets(
+            store, leases=self._leases, expiries=self._expiries, endings=self._endings, timeout=timeout
         )
         self._operator_notes = OperatorNotes(store, tasks=tasks, timeout=timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)

@@ -13,9 +13,10 @@ from budget_middleware.core.units import PLACES, Unit
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.account_facts import AccountFacts, read_account
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.holds import HoldRow, hold_row
 from budget_middleware.operations.reasons import who_gave
 from budget_middleware.operations.rolling import CountedView
-from budget_middleware.operations.rows import CounterRow, EntryRow, HoldRow, RefusalRow, hold_row, refusal_row
+from budget_middleware.operations.rows import CounterRow, EntryRow, RefusalRow, refusal_row
 from budget_middleware.operations.values import NOT_IN_JSON, Figure, Omitted, figure, iso, trace_url_of, values_of
 
 # In the order in which a wrong number is usually found.

@@ -2,16 +2,53 @@
 
 from dataclasses import dataclass
 
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import Status
+from budget_middleware.core.units import Amounts
+from budget_middleware.ledger.tickets import JobTicket, tickets_of
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.rows import ChangedRow, HoldRow, changed_row, hold_row
+from budget_middleware.operations.rows import ChangedRow, changed_row
+from budget_middleware.operations.values import OMITTED, Omitted, ids_of_trace, iso
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """A pending reservation. ``asked`` is what its reserve asked for, omitted unless it has grown to ``amount``.
+
+    Of a ticket ``job`` is what it is held for, and its deadline is when its lease ends; omitted of any other.
+    """
+
+    id: str
+    accounts: tuple[str, ...]
+    amount: Amounts
+    asked: Amounts | Omitted
+    age_s: float
+    expires_in_s: float
+    job: str | Omitted
+    deadline: str | Omitted
+    trace_id: str | None
+
+
+def hold_row(hold: Reservation, now_ms: int, ticket: JobTicket | None = None) -> HoldRow:
+    return HoldRow(
+        hold.id,
+        tuple(dict.fromkeys(target.account for target in hold.targets)),
+        amount=hold.held,
+        asked=hold.grown_from or OMITTED,
+        age_s=(now_ms - hold.created_ms) / 1000,
+        expires_in_s=(hold.deadline_ms - now_ms) / 1000,
+        trace_id=ids_of_trace(hold.trace)[0],
+        job=f"{ticket.api} {ticket.job}" if ticket else OMITTED,
+        deadline=iso(hold.deadline_ms) if ticket else OMITTED,
+    )
 
 
 async def list_holds(context: OperatorContext) -> list[HoldRow]:
     """Reservations whose lease is not over, the oldest first."""
     held = await context.store.holds()
     now_ms = (await context.store.head()).now_ms
-    return [hold_row(hold, now_ms) for hold in held]
+    tickets = await tickets_of(context.store, [hold.id for hold in held])
+    return [hold_row(hold, now_ms, tickets.get(hold.id)) for hold in held]
 
 
 @dataclass(frozen=True, slots=True)

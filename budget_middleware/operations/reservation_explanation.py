@@ -9,6 +9,7 @@ from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit, format_amounts
+from budget_middleware.ledger.tickets import JobTicket, tickets_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reaching_back import entries_of_reservation
 from budget_middleware.operations.reservation_bill import ReservationBill, find_bill
@@ -67,6 +68,7 @@ class _Life:
     entries: Sequence[Entry]
     hold: Reservation | None
     refusals: Sequence[LoggedRefusal]
+    ticket: JobTicket | None
 
     @property
     def statuses(self) -> set[Status]:
@@ -111,7 +113,8 @@ async def _read(context: OperatorContext, id_: str) -> _Life:
     if hold is None and entries and entries[-1].status in _HELD:
         entries = await entries_of_reservation(context, id_)
     refusals = [refusal for refusal in await context.store.refusals() if refusal.reservation_id == id_]
-    return _Life(id_, (await context.store.head()).now_ms, entries, hold, refusals)
+    ticket = (await tickets_of(context.store, [id_])).get(id_)
+    return _Life(id_, (await context.store.head()).now_ms, entries, hold, refusals, ticket)
 
 
 def _events(
@@ -136,11 +139,14 @@ def _outcome(life: _Life) -> str:
     if life.hold:
         left_s = (life.hold.deadline_ms - life.now_ms) / 1000
         grown = f", grown from {format_amounts(life.hold.grown_from)}," if life.hold.grown_from else ""
-        return (
-            f"it holds {format_amounts(life.hold.held)}{grown}"
-            f" since {(life.now_ms - life.hold.created_ms) / 1000:.1f} s;"
-            f" its lease ends in {left_s:.1f} s unless its worker renews it."
-        )
+        since_s = (life.now_ms - life.hold.created_ms) / 1000
+        held = f"it holds {format_amounts(life.hold.held)}{grown} since {since_s:.1f} s"
+        if life.ticket:
+            return (
+                f"{held}, for the job {life.ticket.job} ({life.ticket.api}): its cost is booked when an answer shows"
+                f" its usage, and without one at its deadline, {iso(life.hold.deadline_ms)}."
+            )
+        return f"{held}; its lease ends in {left_s:.1f} s unless its worker renews it."
     if not life.entries:
         enforced = any(refusal.is_enforced for refusal in life.refusals)
         return "it was refused and changed no counter." if enforced else "it would have been refused."

@@ -11,10 +11,9 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.core.answers import CounterView, Entry
 from budget_middleware.core.limits import LimitMode
-from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import Op, Status
-from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS, Period, window_named
 from budget_middleware.operations.values import (
     NOT_IN_JSON,
@@ -84,31 +83,6 @@ def _resets_at(period: Period, window_id: str, timezone: ZoneInfo) -> str | None
     if window.ends_ms >= FOREVER_MS:
         return None
     return iso(window.ends_ms, timezone, timespec="seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class HoldRow:
-    """A pending reservation. ``asked`` is what its reserve asked for, omitted unless it has grown to ``amount``."""
-
-    id: str
-    accounts: tuple[str, ...]
-    amount: Amounts
-    asked: Amounts | Omitted
-    age_s: float
-    expires_in_s: float
-    trace_id: str | None
-
-
-def hold_row(hold: Reservation, now_ms: int) -> HoldRow:
-    return HoldRow(
-        hold.id,
-        tuple(dict.fromkeys(target.account for target in hold.targets)),
-        amount=hold.held,
-        asked=hold.grown_from or OMITTED,
-        age_s=(now_ms - hold.created_ms) / 1000,
-        expires_in_s=(hold.deadline_ms - now_ms) / 1000,
-        trace_id=ids_of_trace(hold.trace)[0],
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,17 @@ class Store(Protocol):
 
     async def notes(self) -> Sequence[Note]: ...
 
+    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> str:
+        """Keep a short text under a name (one word) for so long, unless there is one; the text that is there now.
+
+        Gateways find again by it what one of them has learnt: which reservation pays for a job, what a file holds.
+        """
+        ...
+
+    async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The texts of those names that are still kept."""
+        ...
+
     async def neighbours(self) -> Sequence[str]:
         """Namespaces of other ledgers in the same place, sorted, as far as a short search finds them."""
         ...

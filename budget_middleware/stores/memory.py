@@ -48,6 +48,7 @@ class MemoryStore(TableStore, LimitChanges):
         # Which is forgotten first stands first.
         self._learnt: dict[AnswerGroup, tuple[Sums, int]] = {}
         self._notes: dict[tuple[Topic, str], int] = {}
+        self._facts: dict[str, tuple[str, int]] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=kept.refusals_max)
         self._shadow_days: dict[str, ShadowDay] = {}
 
@@ -121,6 +122,19 @@ class MemoryStore(TableStore, LimitChanges):
             since_ms = self._clock_ms() - self._retention.counters_ms
             kept = [Note(topic, text, at_ms) for (topic, text), at_ms in self._notes.items() if at_ms > since_ms]
             return sorted(kept, key=lambda note: (note.topic, note.text))
+
+    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> str:
+        with self._transaction:
+            now_ms = self._clock_ms()
+            for past in [each for each, (_, until_ms) in self._facts.items() if until_ms <= now_ms]:
+                del self._facts[past]
+            return self._facts.setdefault(name, (text, now_ms + keep_ms))[0]
+
+    async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
+        with self._transaction:
+            now_ms = self._clock_ms()
+            found = {name: self._facts[name] for name in names if name in self._facts}
+            return {name: text for name, (text, until_ms) in found.items() if until_ms > now_ms}
 
     async def neighbours(self) -> Sequence[str]:
         return ()

@@ -11,7 +11,7 @@ from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.ledger import Hold, Ledger
+from budget_middleware.ledger import Hold, Job, Ledger
 from budget_middleware.stores.journals import journals_of
 from budget_middleware.stores.sharded.shard_map import MAIN, ShardMap
 from budget_middleware.stores.sharded.store import ShardedStore
@@ -145,3 +145,23 @@ async def test_each_entry_of_each_shard_has_one_span(
         if span.name == "budget.counter" and span.attributes
     )
     assert shown == written
+
+
+async def test_a_ticket_has_its_parts_on_their_shards_and_any_worker_books_it(
+    open_ledger: OpenLedger, clock: MovableClock
+):
+    creator, job = open_ledger(), Job("openai-batches", "batch_1")
+    held = hold()
+    await creator.reserve(held)
+    assert await creator.tickets.keep(held, job, deadline_s=86_400)
+    clock.advance(s=86_399)
+    worker = open_ledger()
+    await worker.sweep()
+    assert {balance.reserved for balance in (await figures(worker)).values()} == {nanos("0.40")}
+    found = await worker.tickets.find(job)
+    assert found is not None
+    await worker.tickets.book(found, Amounts(usd=nanos("0.10")), reason="usage")
+    booked = await figures(worker)
+    assert len(booked) == 3
+    assert set(booked.values()) == {Balance(nanos("0.10"), 0)}
+    assert await open_ledger().tickets.find(job) is None

@@ -988,6 +988,24 @@ FAULTS = (
         "asyncio.gather(*map(self._extend, some))",
     ),
     Fault(
+        "a heartbeat shortens a ticket",
+        "ledger/expiries.py",
+        "        if hold.is_ticket:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "the second ticket of a job takes the place of the first",
+        "stores/memory.py",
+        "return self._facts.setdefault(name, (text, now_ms + keep_ms))[0]",
+        "self._facts[name] = (text, now_ms + keep_ms); return text",
+    ),
+    Fault(
+        "a ticket is not found once its deadline is over",
+        "ledger/tickets.py",
+        "frozenset({State.PENDING, State.EXPIRED})",
+        "frozenset({State.PENDING})",
+    ),
+    Fault(
         "stale limits are not refreshed",
         "ledger/reserving.py",
         "            await self._layers.refresh(version)\n",

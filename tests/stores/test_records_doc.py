@@ -15,6 +15,7 @@ from budget_middleware.core.shadow import ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.windows import Period, window_at
 from budget_middleware.ledger.spool_lines import SpooledEnding, to_line
+from budget_middleware.ledger.tickets import Job, JobTicket
 from budget_middleware.stores.notes import Topic
 from budget_middleware.stores.redis import keys
 from budget_middleware.testing import MovableClock
@@ -63,6 +64,8 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     shadow = ShadowSum(3, 1_200_000, 7_250_000_000, clock.now_ms - 812, clock.now_ms)
     await store.add_shadow_sums(day_of(clock.now_ms), {limit: shadow})
     await store.add_note(Topic.UNPRICED, "my-model")
+    job = Job("openai-responses", "resp_1")
+    await store.keep_fact(job.fact_name, JobTicket(ENDED, job.api, job.id, {}).packed(), keep_ms=86_400_000)
     sums = Sums(2.0, 1_220.0, 1_080_200.0, 24.5, 300.0, 375.0, 468.75)
     await store.learn({AnswerGroup("gpt-4o-mini", KEY.account): sums})
     await store._call("claim_homes", "", str(36 * 86_400_000), KEY.account, "03")

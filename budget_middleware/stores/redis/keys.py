@@ -21,6 +21,7 @@ LEARNT = "e"
 SUM = "s"
 SHADOW = "w"
 HOME = "o"
+FACT = "f"
 
 # Where gateways of the previous format index what they hold: `lua/_previous.lua`.
 PREVIOUS_HOLDS = "leases"
@@ -34,6 +35,7 @@ TYPES = {
     SUM: "hash",
     SHADOW: "hash",
     HOME: "string",
+    FACT: "string",
     HELD_ON: "zset",
     HOLDS: "zset",
     PREVIOUS_HELD_ON: "zset",

@@ -256,6 +256,23 @@ class RedisReads(RedisLink):
                     kept.append(Note(Topic(topic), text, int(time_ms)))
         return sorted(kept, key=lambda note: (note.topic, note.text))
 
+    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> str:
+        key = f"{self._prefix}{keys.FACT}:{name}"
+        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
+            pipe.set(key, text, px=keep_ms, nx=True)
+            pipe.get(key)
+            _, kept = await pipe.execute()
+        return str(kept)
+
+    async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        for at in range(0, len(names), _PAGE):
+            page = names[at : at + _PAGE]
+            async with self._reading() as client:
+                texts = await client.mget([f"{self._prefix}{keys.FACT}:{name}" for name in page])
+            found |= {name: text for name, text in zip(page, texts, strict=True) if text is not None}
+        return found
+
     async def neighbours(self) -> Sequence[str]:
         found: set[str] = set()
         async with self._reading():

@@ -119,6 +119,12 @@ class ReadsOfShards(Shards, LimitChanges):
     async def notes(self) -> Sequence[Note]:
         return await self._main.notes()
 
+    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> str:
+        return await self._main.keep_fact(name, text, keep_ms=keep_ms)
+
+    async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
+        return await self._main.kept_facts(names)
+
     async def neighbours(self) -> Sequence[str]:
         return await self._main.neighbours()
 

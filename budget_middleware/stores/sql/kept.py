@@ -1,4 +1,4 @@
-"""What is kept in a database for operators and for estimates: notes, refusals, shadow sums, learnt sums."""
+"""What is kept in a database for operators, estimates and jobs: notes, refusals, shadow sums, learnt sums, facts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,9 @@ _PUT_LEARNT = (
 _PUT_NOTE = (
     "insert into budget_notes (ledger, topic, note, time_ms) values (?, ?, ?, ?)"
     " on conflict (ledger, topic, note) do update set time_ms = excluded.time_ms"
+)
+_KEEP_FACT = (
+    "insert into budget_facts (ledger, name, fact, forget_ms) values (?, ?, ?, ?) on conflict (ledger, name) do nothing"
 )
 _PUT_SHADOW = (
     "insert into budget_shadow_sums (ledger, day, name, sums) values (?, ?, ?, ?)"
@@ -59,6 +62,20 @@ def notes(at: At, retention: Retention) -> Script[Sequence[Note]]:
     found = yield from ask(select, at.ledger, _since_ms(at, retention))
     kept = [Note(Topic(topic), text, time_ms) for topic, text, time_ms in found if topic in list(Topic)]
     return sorted(kept, key=lambda note: (note.topic, note.text))
+
+
+def keep_fact(at: At, name: str, text: str, keep_ms: int) -> Script[str]:
+    _, _, ((kept,),) = yield [
+        Query("delete from budget_facts where ledger = ? and forget_ms <= ?", (at.ledger, at.now_ms)),
+        Query(_KEEP_FACT, (at.ledger, name, text, at.now_ms + keep_ms)),
+        Query("select fact from budget_facts where ledger = ? and name = ?", (at.ledger, name)),
+    ]
+    return str(kept)
+
+
+def kept_facts(at: At, names: Sequence[str]) -> Script[Mapping[str, str]]:
+    select = f"select name, fact from budget_facts where ledger = ? and forget_ms > ? and name in {in_list(len(names))}"
+    return dict((yield from ask(select, at.ledger, at.now_ms, *padded(names))))
 
 
 def log_refusals(at: At, refusals: Sequence[LoggedRefusal], retention: Retention) -> Script[None]:

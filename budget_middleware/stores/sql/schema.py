@@ -202,6 +202,19 @@ _FIRST = (
 )
 
 
+_FACTS = """
+create table budget_facts (
+    ledger bigint not null,
+    name text not null,
+    fact text not null,
+    forget_ms bigint not null,
+    primary key (ledger, name)
+){without_rowid}"""
+_FACTS_FORGET = "create index budget_facts_forget on budget_facts (ledger, forget_ms)"
+
+_SECOND = (_FACTS, _FACTS_FORGET)
+
+
 def steps(*, text: str, without_rowid: str) -> Steps:
     """The steps in the words of a database: its type of text, and what makes a table one found by its key only.
 
@@ -209,7 +222,7 @@ def steps(*, text: str, without_rowid: str) -> Steps:
     """
     return [
         [statement.replace(" text", f" {text}").replace("{without_rowid}", without_rowid) for statement in step]
-        for step in (_FIRST,)
+        for step in (_FIRST, _SECOND)
     ]
 
 

@@ -169,6 +169,12 @@ class SqlStore(LimitChanges):
     async def notes(self) -> Sequence[Note]:
         return await self._driver.read(partial(kept.notes, retention=self._retention))
 
+    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> str:
+        return await self._driver.write(partial(kept.keep_fact, name=name, text=text, keep_ms=keep_ms))
+
+    async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
+        return await self._driver.read(partial(kept.kept_facts, names=names))
+
     async def neighbours(self) -> Sequence[str]:
         return await self._driver.read(kept.neighbours)
 

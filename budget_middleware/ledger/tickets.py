@@ -1,0 +1,190 @@
+"""Tickets: reservations without an owner, for work that goes on long after the request that began it.
+
+Theory of operation. A job (a batch, a response in the background, a session that goes around the gateway) is created by
+one request, and another one shows what it has used: hours later, at any worker. Its reservation becomes a *ticket*. No
+heartbeat renews its lease, which ends at the job's deadline, and a fact in the store leads from the job's id to it.
+
+    the POST creates a job ───────> keep   fact: job -> reservation; its lease is the deadline from now on
+    an answer shows its usage ────> find, book   finalize: once, since a reservation ends once
+    nobody asks, or it vanishes ──> the deadline   the lease is over: the charge that its reserve named is booked
+
+The fact is kept before the lease grows: a worker that dies in between leaves a reservation that expires with its first
+lease, and whose usage is still booked, late. Of several tickets for one job the first counts; who comes later is told
+so, and books like any other request. Names of facts are hashes, so that a job may have a secret for its id.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from budget_middleware.core.model import Reservation
+from budget_middleware.core.statuses import State
+from budget_middleware.core.units import NOTHING, Amounts
+from budget_middleware.core.verbs import Finalize, Release
+from budget_middleware.ledger.endings import Endings
+from budget_middleware.ledger.expiries import Expiries
+from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.leases import LeaseKeeper
+from budget_middleware.ledger.owed import AnswerFuture
+from budget_middleware.shared_timeout import SharedTimeout
+from budget_middleware.stores.base import Store
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.telemetry import LazyAttributes
+
+VERSION = 1
+KEPT_LONGER_MS = 86_400_000
+"""How long after its deadline a ticket is found: its reservation is known so long, and a usage is booked late."""
+
+_OPEN = frozenset({State.PENDING, State.EXPIRED})
+_NO_ANSWER = (StoreUnavailable, StoreRefused, TimeoutError)
+
+
+class Job(NamedTuple):
+    """A job as its API names it. ``shown`` is what operators see of it, where its id is a secret."""
+
+    api: str
+    id: str
+    shown: str = ""
+
+    @property
+    def fact_name(self) -> str:
+        return fact_name("job", self.api, self.id)
+
+    @property
+    def shown_id(self) -> str:
+        return self.shown or self.id
+
+
+class JobTicket(NamedTuple):
+    """What the store keeps of a ticket: its reservation, its job, and what whoever kept it wants to know again."""
+
+    reservation_id: str
+    api: str
+    job: str
+    details: Mapping[str, object]
+
+    def packed(self) -> str:
+        return json.dumps(
+            {"v": VERSION, "id": self.reservation_id, "api": self.api, "job": self.job, "details": self.details},
+            separators=(",", ":"),
+        )
+
+
+class OpenTicket(NamedTuple):
+    """A ticket that has not been booked yet."""
+
+    ticket: JobTicket
+    reservation: Reservation
+
+
+class Tickets:
+    """Makes tickets of holds, finds them again, and books them."""
+
+    def __init__(
+        self, store: Store, *, leases: LeaseKeeper, expiries: Expiries, endings: Endings, timeout: SharedTimeout
+    ) -> None:
+        self._store = store
+        self._leases = leases
+        self._expiries = expiries
+        self._endings = endings
+        self._timeout = timeout
+
+    async def keep(
+        self, hold: Hold, job: Job, *, deadline_s: float, details: Mapping[str, object] | None = None
+    ) -> bool:
+        """Make the hold the ticket of a job: nobody owns it any more.
+
+        False if the store gave no answer, does not have the reservation, or has a ticket of this job already: then the
+        caller owes the hold an ending, as ever.
+        """
+        self._leases.drop(hold)
+        hold.is_ticket = True
+        lease_ms = round(deadline_s * 1000)
+        ticket = JobTicket(hold.id, job.api, job.shown_id, details or {})
+        try:
+            if not await self.keep_fact(job.fact_name, ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS):
+                return False
+            with suppress(*_NO_ANSWER):  # Only operators look at it.
+                await self.keep_fact(_name_of_ticket(hold.id), ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS)
+            return await self._expiries.extend_to(hold, lease_ms)
+        except _NO_ANSWER:
+            return False
+
+    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> bool:
+        """Keep a text under a name; False where another one stands there. Raises as the store does, or TimeoutError."""
+        with self._timeout.timeout():
+            return await self._store.keep_fact(name, text, keep_ms=keep_ms) == text
+
+    async def fact(self, name: str) -> str | None:
+        """The text that is kept under a name; None if there is none, or if the store does not answer in time."""
+        try:
+            with self._timeout.timeout():
+                return (await self._store.kept_facts([name])).get(name)
+        except _NO_ANSWER:
+            return None
+
+    async def find(self, job: Job) -> OpenTicket | None:
+        """The ticket of a job; None if there is none, if it is booked, or if the store does not answer in time."""
+        text = await self.fact(job.fact_name)
+        ticket = unpack_ticket(text) if text is not None else None
+        if ticket is None:
+            return None
+        try:
+            with self._timeout.timeout():
+                reservation = await self._store.reservation(ticket.reservation_id)
+        except _NO_ANSWER:
+            return None
+        return OpenTicket(ticket, reservation) if reservation is not None and reservation.state in _OPEN else None
+
+    def book(
+        self, found: OpenTicket, actual: Amounts, *, reason: str, bill: str = "", attributes: LazyAttributes = dict
+    ) -> AnswerFuture:
+        """Book what the job has cost on the counters of whoever created it, however often this is asked for.
+
+        It begins at once, in a task of the ledger's own.
+        """
+        hold = _hold_of(found)
+        why = f"{reason}, job {found.ticket.job}"
+        verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=why, wants_entries=False, bill=bill)
+        return self._endings.begin(hold, verb, attributes)
+
+    def release(self, found: OpenTicket, *, reason: str) -> AnswerFuture:
+        """Give back what is held for a job that has used nothing."""
+        hold = _hold_of(found)
+        return self._endings.begin(
+            hold, Release(hold.id, reason=f"{reason}, job {found.ticket.job}", wants_entries=False)
+        )
+
+
+def _hold_of(found: OpenTicket) -> Hold:
+    known = found.reservation
+    return Hold(payers={}, asked=NOTHING, id=known.id, targets=known.targets, reserve_trace=known.trace)
+
+
+async def tickets_of(store: Store, reservation_ids: Sequence[str]) -> Mapping[str, JobTicket]:
+    """The tickets among reservations, by their ids; raises as the store does."""
+    names = {_name_of_ticket(id_): id_ for id_ in reservation_ids}
+    found = {names[name]: unpack_ticket(text) for name, text in (await store.kept_facts(list(names))).items()}
+    return {id_: ticket for id_, ticket in found.items() if ticket is not None}
+
+
+def fact_name(kind: str, *words: str) -> str:
+    """The name of a fact about something that others name: one word, of which nothing is read back."""
+    text = "\n".join((kind, *words))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def unpack_ticket(text: str) -> JobTicket | None:
+    """None for what is no ticket, or one of a newer version."""
+    try:
+        fields = json.loads(text)
+        ticket = JobTicket(fields["id"], fields["api"], fields["job"], fields["details"])
+        return ticket if fields["v"] == VERSION else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _name_of_ticket(reservation_id: str) -> str:
+    return fact_name("ticket", reservation_id)
