@@ -40,6 +40,10 @@ TOKEN_HEADERS: Final = frozenset(
     }
 )
 TOKEN_QUERY: Final = "key"  # noqa: S105 - the name of a parameter, not a secret
+# Browsers cannot set headers of a handshake: Azure takes a key in the query there, OpenAI among the subprotocols.
+_HANDSHAKE_QUERY: Final = "api-key"
+_SUBPROTOCOLS: Final = b"sec-websocket-protocol"
+_KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 _TWO_KEYS: Final = "two API keys that differ"
 _SCHEMES: Final = (b"bearer", b"basic")
 _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
@@ -84,6 +88,8 @@ def credential_of(scope: Scope, headers: HeaderTable) -> str:
         if (each := _read_header(name, value)) is not None
     ]
     found += [_Found(_word(value)) for value in query_values(scope, TOKEN_QUERY)]
+    if scope["type"] == "websocket":
+        found += _in_handshake(scope, headers)
     if len(found) == 1:
         return found[0].token
     if any(each.must_be_alone for each in found):
@@ -112,6 +118,17 @@ def credential_in(name: bytes, headers: HeaderTable) -> str:
 def credential_in_query(scope: Scope) -> str:
     """The credential in `?key=`. Raises AmbiguousTokenError."""
     return only_one(map(_word, query_values(scope, TOKEN_QUERY)), _TWO_KEYS)
+
+
+def _in_handshake(scope: Scope, headers: HeaderTable) -> Iterator[_Found]:
+    """The credentials of a WebSocket in places where requests have none."""
+    yield from (_Found(_word(value, _HANDSHAKE_QUERY)) for value in query_values(scope, _HANDSHAKE_QUERY))
+    for value in headers.all(_SUBPROTOCOLS):
+        for name in map(bytes.strip, value.split(b",")):
+            if name.startswith(_KEY_SUBPROTOCOL):
+                found = _read_header(_SUBPROTOCOLS, name.removeprefix(_KEY_SUBPROTOCOL))
+                if found is not None:
+                    yield found
 
 
 def only_one(values: Iterable[str], several: str) -> str:
@@ -194,11 +211,9 @@ def _is_written_one_way(word: bytes) -> bool:
     return binascii.b2a_base64(meant, newline=False) == word
 
 
-def _word(text: str) -> str:
+def _word(text: str, name: str = TOKEN_QUERY) -> str:
     if _has_space(text) or "," in text:
-        raise AmbiguousTokenError(
-            f"the query parameter {TOKEN_QUERY} must hold one API key without white space or commas"
-        )
+        raise AmbiguousTokenError(f"the query parameter {name} must hold one API key without white space or commas")
     return text
 
 

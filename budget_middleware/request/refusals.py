@@ -138,10 +138,10 @@ async def send_refusal(api: Api, refusal: Refusal, send: Send, *, headers: Heade
 
 
 async def refuse_handshake(api: Api, refusal: Refusal, scope: Scope, *, receive: Receive, send: Send) -> None:
-    """Answer a handshake with the refusal, where the server can send one; else it answers 403 by itself."""
+    """Answer a handshake with the refusal, where the server can send one; else it answers 403, and may tell why."""
     await receive()
     if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        await send({"type": "websocket.close", "code": 1008, "reason": str(refusal.reason)})
         return
 
     async def send_denial(message: Message) -> None:

@@ -206,3 +206,61 @@ def assert_no_new_key(authorization: bytes) -> None:
     for name, read in READERS.items():
         if read(request) == "KEY":
             assert ours in ("KEY", "", None), (name, ours)
+
+
+def handshake(*names, query=b"", **headers):
+    given = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    named = [("sec-websocket-protocol", name) for name in names]
+    return {**scope(*named, *given, query=query), "type": "websocket"}
+
+
+class TestHandshakes:
+    """What browsers can send: no headers, but subprotocols and a query."""
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ["realtime, openai-insecure-api-key.KEY, openai-beta.realtime-v1"],
+            ["realtime", "openai-insecure-api-key.KEY"],
+            ["openai-insecure-api-key.KEY,realtime,openai-insecure-api-key.KEY"],
+        ],
+        ids=["listed", "in headers of their own", "twice"],
+    )
+    def test_a_key_among_the_subprotocols(self, names):
+        assert token_of(handshake(*names)) == "KEY"
+
+    def test_a_key_in_the_query_of_azure(self):
+        assert token_of(handshake(query=b"api-version=1&api-key=KEY")) == "KEY"
+
+    def test_one_key_in_several_places(self):
+        request = handshake("openai-insecure-api-key.KEY", query=b"api-key=KEY", authorization="Bearer KEY")
+        assert token_of(request) == "KEY"
+
+    @pytest.mark.parametrize("name", ["realtime", "openai-insecure-api-key.", "x-openai-insecure-api-key.KEY"])
+    def test_no_key_among_the_subprotocols(self, name):
+        assert token_of(handshake(name)) == ""
+
+    @pytest.mark.parametrize(
+        "request_",
+        [
+            handshake("openai-insecure-api-key.KEY", authorization="Bearer OTHER"),
+            handshake("openai-insecure-api-key.KEY, openai-insecure-api-key.OTHER"),
+            handshake("openai-insecure-api-key.KEY", query=b"api-key=OTHER"),
+            handshake(query=b"api-key=KEY&api-key=OTHER"),
+            handshake("openai-insecure-api-key.KEY", query=b"key=OTHER"),
+        ],
+        ids=["and a header", "two", "and the query", "two in the query", "and Google's query"],
+    )
+    def test_two_keys_that_differ(self, request_):
+        with pytest.raises(AmbiguousTokenError, match="two API keys that differ"):
+            token_of(request_)
+
+    @pytest.mark.parametrize("query", [b"api-key=KEY%20junk", b"api-key=KEY,OTHER"])
+    def test_more_than_a_word_in_the_query(self, query):
+        with pytest.raises(AmbiguousTokenError, match="the query parameter api-key must hold one API key"):
+            token_of(handshake(query=query))
+
+    def test_requests_have_no_keys_there(self):
+        """No app reads these places of a request, and a stranger could have one refused by them."""
+        request = handshake("openai-insecure-api-key.OTHER", query=b"api-key=OTHER", authorization="Bearer KEY")
+        assert token_of({**request, "type": "http"}) == "KEY"

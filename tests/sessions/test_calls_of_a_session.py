@@ -230,7 +230,7 @@ class TestTheHandshake:
         if extensions:
             assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 400)
         else:
-            assert answer == {"type": "websocket.close", "code": 1008, "reason": ""}
+            assert answer == {"type": "websocket.close", "code": 1008, "reason": "ambiguous_credentials"}
         await socket.task
 
     async def test_wrong_settings_are_told(self, store, prices):
