@@ -196,6 +196,17 @@ class Store(Protocol):
         """What limits would have refused on this day and later, the oldest day first; days without any are missing."""
         ...
 
+    async def texts(self, shelf: str) -> Mapping[str, str]:
+        """What the gateways of this ledger keep on a shelf for each other, by name."""
+        ...
+
+    async def swap_text(self, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> bool:
+        """Put ``after`` where ``before`` is, in one step (None: nothing there); whether it was.
+
+        It is kept for so long at least. Asked again after a lost answer it says False: look at what is there.
+        """
+        ...
+
     async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
         """Call ``on_freed`` with accounts of which less is held now, as any process brings that about, until cancelled.
 

@@ -51,6 +51,7 @@ class MemoryStore(TableStore, LimitChanges):
         self._facts: dict[str, tuple[str, int]] = {}
         self._refusals: deque[LoggedRefusal] = deque(maxlen=kept.refusals_max)
         self._shadow_days: dict[str, ShadowDay] = {}
+        self._texts: dict[tuple[str, str], tuple[str, int]] = {}
 
     async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
         with self._transaction:
@@ -171,3 +172,24 @@ class MemoryStore(TableStore, LimitChanges):
 
     def _first_shadow_day(self) -> str:
         return day_of(self._clock_ms() - self._retention.counters_ms)
+
+    # What gateways keep for each other.
+
+    async def texts(self, shelf: str) -> Mapping[str, str]:
+        with self._transaction:
+            now_ms = self._clock_ms()
+            kept = self._texts.items()
+            return {name: text for (on, name), (text, until_ms) in kept if on == shelf and until_ms > now_ms}
+
+    async def swap_text(self, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> bool:
+        with self._transaction:
+            now_ms = self._clock_ms()
+            for past in [each for each, (_, until_ms) in self._texts.items() if until_ms <= now_ms]:
+                del self._texts[past]
+            known, _ = self._texts.get((shelf, name), (None, 0))
+            if known != before:
+                return False
+            self._texts.pop((shelf, name), None)
+            if after is not None:
+                self._texts[shelf, name] = after, now_ms + keep_ms
+            return True

@@ -66,6 +66,8 @@ async def shown(open_store: OpenStore, clock: MovableClock) -> dict[str, str]:
     await store.add_note(Topic.UNPRICED, "my-model")
     job = Job("openai-responses", "resp_1")
     await store.keep_fact(job.fact_name, JobTicket(ENDED, job.api, job.id, {}).packed(), keep_ms=86_400_000)
+    lease = f'{{"owner":"7d3e7d3e","until_ms":{clock.now_ms + 15_000}}}'
+    await store.swap_text("alerts:follower", "lease", before=None, after=lease, keep_ms=60_000)
     sums = Sums(2.0, 1_220.0, 1_080_200.0, 24.5, 300.0, 375.0, 468.75)
     await store.learn({AnswerGroup("gpt-4o-mini", KEY.account): sums})
     await store._call("claim_homes", "", str(36 * 86_400_000), KEY.account, "03")

@@ -145,7 +145,7 @@ local INDEXES = {
 }
 
 local function examine(name)
-  local kind = match(name, '^([acefhoprsw]):.') or name
+  local kind = match(name, '^([acefhoprstw]):.') or name
   local is_named_well = KEY_TYPES[kind] and (not HAVE_COUNTERS[kind] or is_counter_name(string.sub(name, 3)))
   if not is_named_well then return report('foreign', name) end
   if kind == KEY_TOTALS then return examine_totals() end

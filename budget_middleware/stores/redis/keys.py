@@ -22,6 +22,7 @@ SUM = "s"
 SHADOW = "w"
 HOME = "o"
 FACT = "f"
+TEXTS = "t"
 
 # Where gateways of the previous format index what they hold: `lua/_previous.lua`.
 PREVIOUS_HOLDS = "leases"
@@ -36,6 +37,7 @@ TYPES = {
     SHADOW: "hash",
     HOME: "string",
     FACT: "string",
+    TEXTS: "hash",
     HELD_ON: "zset",
     HOLDS: "zset",
     PREVIOUS_HELD_ON: "zset",

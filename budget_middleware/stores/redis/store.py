@@ -12,6 +12,7 @@ from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.journals import RemembersShards
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
+from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
 from budget_middleware.stores.redis.listening import LISTENED_MS, listen_forever
@@ -144,6 +145,16 @@ class RedisStore(RedisLimits, RemembersShards):
     async def add_shadow_sums(self, day: str, sums: Mapping[ShadowLimit, ShadowSum]) -> None:
         words = [word for each in sums.items() for word in (pack_shadow_limit(each[0]), pack_shadow_sum(each[1]))]
         await self._call("shadow", "", day, str(SHADOW_LIMITS_MAX), *words)
+
+    async def texts(self, shelf: str) -> Mapping[str, str]:
+        async with self._reading() as client:
+            found: Mapping[str, str] = await client.hgetall(f"{self._prefix}{keys.TEXTS}:{shelf}")
+        return found
+
+    async def swap_text(self, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> bool:
+        words = [word for text in (before, after) for word in ("0" if text is None else "1", text or "")]
+        (was_put,) = await self._call("swap_text", "", shelf, name, str(keep_ms), *words)
+        return bool(was_put == "1")
 
     async def listen(self, on_freed: Callable[[Sequence[str]], object], *, on_ready: Callable[[], object]) -> None:
         await listen_forever(

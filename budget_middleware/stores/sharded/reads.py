@@ -140,6 +140,12 @@ class ReadsOfShards(Shards, LimitChanges):
     async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
         return await self._main.shadow_sums(since_day=since_day)
 
+    async def texts(self, shelf: str) -> Mapping[str, str]:
+        return await self._main.texts(shelf)
+
+    async def swap_text(self, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> bool:
+        return await self._main.swap_text(shelf, name, before=before, after=after, keep_ms=keep_ms)
+
     # Runtime limits. After a change no shard accepts a reserve that knows less.
 
     async def limits(self) -> RuntimeLimits:

@@ -1,4 +1,4 @@
-"""What is kept in a database for operators, estimates and jobs: notes, refusals, shadow sums, learnt sums, facts."""
+"""What is kept in a database beside the counters: notes, refusals, shadow and learnt sums, facts of jobs, texts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,6 +28,11 @@ _KEEP_FACT = (
 _PUT_SHADOW = (
     "insert into budget_shadow_sums (ledger, day, name, sums) values (?, ?, ?, ?)"
     " on conflict (ledger, day, name) do update set sums = excluded.sums"
+)
+
+_PUT_TEXT = (
+    "insert into budget_texts (ledger, shelf, name, value, keep_until_ms) values (?, ?, ?, ?, ?)"
+    " on conflict (ledger, shelf, name) do update set value = excluded.value, keep_until_ms = excluded.keep_until_ms"
 )
 
 
@@ -131,6 +136,24 @@ def shadow_sums(at: At, since_day: str, retention: Retention) -> Script[Sequence
     for day, name, text in (yield from ask(select, at.ledger, since_day)):
         days.setdefault(day, {})[name] = text
     return [unpack_shadow_day(day, fields) for day, fields in days.items()]
+
+
+def texts(at: At, shelf: str) -> Script[Mapping[str, str]]:
+    select = "select name, value from budget_texts where ledger = ? and shelf = ? and keep_until_ms > ?"
+    return dict((yield from ask(select, at.ledger, shelf, at.now_ms)))
+
+
+def swap_text(at: At, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> Script[bool]:
+    yield [Query("delete from budget_texts where ledger = ? and keep_until_ms <= ?", (at.ledger, at.now_ms))]
+    select = "select value from budget_texts where ledger = ? and shelf = ? and name = ?"
+    found = yield from ask(select, at.ledger, shelf, name)
+    if (found[0][0] if found else None) != before:
+        return False
+    if after is None:
+        yield [Query("delete from budget_texts where ledger = ? and shelf = ? and name = ?", (at.ledger, shelf, name))]
+    else:
+        yield [Query(_PUT_TEXT, (at.ledger, shelf, name, after, at.now_ms + keep_ms))]
+    return True
 
 
 def neighbours(at: At) -> Script[Sequence[str]]:

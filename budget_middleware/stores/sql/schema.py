@@ -200,8 +200,6 @@ _FIRST = (
     _REFUSALS_TIME,
     _SHADOW_SUMS,
 )
-
-
 _FACTS = """
 create table budget_facts (
     ledger bigint not null,
@@ -214,6 +212,19 @@ _FACTS_FORGET = "create index budget_facts_forget on budget_facts (ledger, forge
 
 _SECOND = (_FACTS, _FACTS_FORGET)
 
+_TEXTS = """
+create table budget_texts (
+    ledger bigint not null,
+    shelf text not null,
+    name text not null,
+    value text not null,
+    keep_until_ms bigint not null,
+    primary key (ledger, shelf, name)
+){without_rowid}"""
+_TEXTS_FORGET = "create index budget_texts_forget on budget_texts (ledger, keep_until_ms)"
+
+_THIRD = (_TEXTS, _TEXTS_FORGET)
+
 
 def steps(*, text: str, without_rowid: str) -> Steps:
     """The steps in the words of a database: its type of text, and what makes a table one found by its key only.
@@ -222,7 +233,7 @@ def steps(*, text: str, without_rowid: str) -> Steps:
     """
     return [
         [statement.replace(" text", f" {text}").replace("{without_rowid}", without_rowid) for statement in step]
-        for step in (_FIRST, _SECOND)
+        for step in (_FIRST, _SECOND, _THIRD)
     ]
 
 

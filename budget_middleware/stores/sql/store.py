@@ -189,3 +189,10 @@ class SqlStore(LimitChanges):
 
     async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
         return await self._driver.read(partial(kept.shadow_sums, since_day=since_day, retention=self._retention))
+
+    async def texts(self, shelf: str) -> Mapping[str, str]:
+        return await self._driver.read(partial(kept.texts, shelf=shelf))
+
+    async def swap_text(self, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> bool:
+        script = partial(kept.swap_text, shelf=shelf, name=name, before=before, after=after, keep_ms=keep_ms)
+        return await self._driver.write(script)
