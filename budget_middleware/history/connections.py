@@ -1,5 +1,6 @@
 """A history's database, SQLite or Postgres behind the same few calls. They block: call them from a thread."""
 
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -48,6 +49,10 @@ class HistoryDatabase(Protocol):
         """The clock of the database, which is the same for all who write to it."""
         ...
 
+    def rest(self) -> None:
+        """Close what the child of a fork must not share; the next call opens it again."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -58,10 +63,26 @@ class SqliteHistory:
 
     def __init__(self, url: SqliteUrl, *, for_reading: bool) -> None:
         self._path = url.path
-        self._connection = sqlite.connect(url, busy_s=BUSY_S)
-        sqlite.migrate(self._connection, COMPONENT, steps(has_partitions=False), path=url.path)
-        if for_reading:
-            self._connection.execute("pragma query_only = on")
+        self._url = url
+        self._for_reading = for_reading
+        self._opened: sqlite3.Connection | None = None
+        self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite.connect(self._url, busy_s=BUSY_S)
+        try:
+            sqlite.migrate(connection, COMPONENT, steps(has_partitions=False), path=self._path)
+            if self._for_reading:
+                connection.execute("pragma query_only = on")
+        except BaseException:
+            connection.close()
+            raise
+        self._opened = connection
+        return connection
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        return self._opened or self._open()
 
     def fetch(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         with sqlite.faults_named(self._path):
@@ -87,8 +108,13 @@ class SqliteHistory:
     def clock_ms(self) -> int:
         return time.time_ns() // 1_000_000  # All who write to a file are on its machine.
 
+    def rest(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
     def close(self) -> None:
-        self._connection.close()
+        self.rest()
 
 
 class PostgresHistory(BlockingConnection):
@@ -104,6 +130,9 @@ class PostgresHistory(BlockingConnection):
     def clock_ms(self) -> int:
         ((now_ms,),) = self.fetch("select (extract(epoch from clock_timestamp()) * 1000)::bigint")
         return int(now_ms)
+
+    def rest(self) -> None:
+        """A child uses no connection of its parent, and ends none."""
 
 
 def open_database(url: str, *, for_reading: bool = False) -> HistoryDatabase:

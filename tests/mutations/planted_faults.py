@@ -2136,6 +2136,18 @@ FAULTS = (
     ),
     # Databases.
     Fault(
+        "a fork gives back a lock that a thread still holds",
+        "databases/forks.py",
+        "    if is_taken:\n        _taken.append(lock)\n",
+        "    _taken.append(lock)\n",
+    ),
+    Fault(
+        "a fork shares an open file of SQLite with its child",
+        "databases/forks.py",
+        "            gate.close()\n",
+        "            pass\n",
+    ),
+    Fault(
         "a verb that is refused in a batch leaves what it has changed",
         "stores/sql/changes.py",
         "        for changed, key, before in reversed(self._before):\n",

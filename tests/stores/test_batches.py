@@ -83,7 +83,7 @@ async def decided_alone(store: MemoryStore, verb: Verb) -> Answer | str:
 
 async def decided_together(store: SqliteStore, verbs: Sequence[Verb]) -> list[Answer | str]:
     """As many as there are in one transaction: they are put into the queue before the thread can take any."""
-    with store._file._started().writer.gate:
+    with store._file._started().writer._gate:
         waiting = [asyncio.ensure_future(store._driver.run(verb)) for verb in verbs]
         await asyncio.sleep(0)
     answers = await asyncio.gather(*waiting, return_exceptions=True)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import pytest
 
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.windows import Period
+from budget_middleware.databases import forks
+from budget_middleware.stores.sql.scripts import At, Script
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit
@@ -109,13 +111,11 @@ async def test_one_is_killed_and_the_limit_holds(url: str, store: SqliteStore):
 
 def use_in_child(store: SqliteStore) -> int:
     """The exit status of a child that uses the store of its parent."""
-    child = os.fork()
-    if child == 0:
-        try:
-            answer = asyncio.run(store.adjust(adjust("child", "0.01", TOTAL)))
-            os._exit(answer.status is not Status.ADJUSTED)
-        finally:
-            os._exit(2)
+
+    async def use() -> None:
+        assert (await store.adjust(adjust("child", "0.01", TOTAL))).status is Status.ADJUSTED
+
+    child = fork_into(lambda: asyncio.run(use()))
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
 
@@ -147,6 +147,66 @@ async def test_a_fork_waits_for_what_is_under_way(store: SqliteStore):
     stop.set()
     await asyncio.gather(*writing)
     assert statuses == [0]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+async def test_a_fork_that_cannot_wait_breaks_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch):
+    """A thread that a disk keeps goes on when the disk does."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.01)
+    await store.check()
+    is_at_work, may_go_on = threading.Event(), threading.Event()
+
+    def hang(_: At) -> Script[bool]:
+        is_at_work.set()
+        return may_go_on.wait()
+        yield
+
+    hanging = asyncio.create_task(store._file.write(hang))
+    await asyncio.to_thread(is_at_work.wait)
+    child = await asyncio.to_thread(fork_into, lambda: None)
+    assert await exit_status(child) == 0
+    may_go_on.set()
+    assert await hanging
+    assert (await store.adjust(adjust("after", "0.01", TOTAL))).status is Status.ADJUSTED
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+async def test_what_a_child_wrote_stays_where_its_parent_closes_the_file_first(url: str, store: SqliteStore):
+    await store.adjust(adjust("parent", "0.01", TOTAL))
+    await store.counters()
+    (child_reads, go_on), (tells, child_tells) = os.pipe(), os.pipe()
+
+    def write_twice() -> None:
+        async def use() -> None:
+            await store.adjust(adjust("early", "0.01", TOTAL))
+            os.write(child_tells, b"!")
+            os.read(child_reads, 1)
+            await store.adjust(adjust("late", "0.01", TOTAL))
+
+        asyncio.run(use())
+
+    child = await asyncio.to_thread(fork_into, write_twice)
+    await asyncio.to_thread(os.read, tells, 1)
+    await store.aclose()
+    os.write(go_on, b"!")
+    assert await exit_status(child) == 0
+    assert await figures(open_at(url), TOTAL) == ("0.03", "0.00")
+
+
+def fork_into(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(2)
+    return child
+
+
+async def exit_status(child: int) -> int:
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 async def test_event_loops_in_threads_share_a_store(store: SqliteStore):

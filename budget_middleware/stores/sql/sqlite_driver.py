@@ -11,8 +11,8 @@ the next one. Those whose callers have left by then are not done at all.
     await future <──────────────┴──── call_soon_threadsafe, once a loop
 
 Scripts that write run alone, between batches. Scripts that read run in the other thread, over a snapshot, and wait for
-nobody. Both threads start with the first call, and again after a fork: a child has neither the threads of its parent
-nor, for SQLite forbids it, its connections.
+nobody. Both threads start with the first call, and again in the child of a fork, which has neither the threads of its
+parent nor its connections (``databases.forks``).
 """
 
 import asyncio
@@ -20,7 +20,6 @@ import os
 import time
 import weakref
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -142,20 +141,8 @@ class SqliteDriver:
         for thread in threads:
             await asyncio.to_thread(thread.is_over_within, _ENDS_WITHIN_S)
 
-    # Forks.
-
-    def before_fork(self) -> None:
-        """Let transactions that are under way end: SQLite has locks of its own, which a child would find taken."""
-        for thread in self._threads or ():
-            thread.gate.acquire(timeout=_ENDS_WITHIN_S)
-
-    def after_fork_in_parent(self) -> None:
-        for thread in self._threads or ():
-            with suppress(RuntimeError):
-                thread.gate.release()
-
-    def after_fork_in_child(self) -> None:
-        """Leave all to the parent: what would be closed here would be closed there."""
+    def leave_to_parent(self) -> None:
+        """In the child of a fork: what is not closed yet the parent closes."""
         _kept_from_parent.append(self._threads)
         self._threads = None
 
@@ -164,14 +151,10 @@ _drivers: "weakref.WeakSet[SqliteDriver]" = weakref.WeakSet()
 _kept_from_parent: list[object] = []
 
 
-def _each(of_driver: Callable[[SqliteDriver], None]) -> None:
+def _leave_all_to_parent() -> None:
     for driver in list(_drivers):
-        of_driver(driver)
+        driver.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=partial(_each, SqliteDriver.before_fork),
-        after_in_parent=partial(_each, SqliteDriver.after_fork_in_parent),
-        after_in_child=partial(_each, SqliteDriver.after_fork_in_child),
-    )
+    os.register_at_fork(after_in_child=_leave_all_to_parent)

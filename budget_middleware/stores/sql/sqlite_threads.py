@@ -11,6 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
+from budget_middleware.databases.forks import ForkGate
 from budget_middleware.databases.turns import Turns
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.sql.batch import Verb
@@ -35,11 +36,11 @@ class LedgerThread:
     """A thread, its queue, and its connection, which it opens when it first needs it.
 
     With ``writes_to`` it waits for its turn at that file before each transaction, once the file was found to be ours.
-    It holds the ``gate`` while SQLite is at work.
     """
 
     def __init__(self, name: str, open_ledger: Callable[[], SqliteLedger], *, writes_to: Path | None = None) -> None:
-        self.gate = threading.Lock()
+        # Its connection is closed before a fork, and opened again by the next job.
+        self._gate = ForkGate(self._close)
         self.answered_s = float("-inf")
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         # Taken out of the queue, and to be done next.
@@ -70,7 +71,8 @@ class LedgerThread:
                 # The futures of a loop are not kept until the next job comes.
                 del job
         finally:
-            self._close()
+            with self._gate:
+                self._close()
             if self._turns is not None:
                 self._turns.close()
             self._over.set()
@@ -80,7 +82,7 @@ class LedgerThread:
         if turns is not None:
             turns.begin()
         try:
-            with self.gate:
+            with self._gate:
                 results = self._results(jobs)
         finally:
             if turns is not None:
