@@ -18,6 +18,8 @@ from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 _UNTOUCHED = ByHand()
 _last_seq = attrgetter("last_seq")
 
+_LEAVES_PENDING = frozenset({Op.GROW, Op.ADJUST, Op.TRANSFER})
+
 _Figures = tuple[int, ...]
 _Ended = tuple[str, str, _Figures | None, _Figures, _Figures, int]
 
@@ -146,7 +148,7 @@ class MemoryTables:
         (self._voided if is_voided else self._steps).append(step)
         if step.op is Op.RESERVE:
             self._reserved_at[step.reservation_id] = step.last_seq
-        elif step.op is not Op.GROW:
+        elif step.op not in _LEAVES_PENDING:
             self._reserved_at.pop(step.reservation_id, None)
 
     def void(self, reservation_id: str) -> int:

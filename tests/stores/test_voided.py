@@ -15,7 +15,7 @@ from budget_middleware.testing import MovableClock
 from tests.stores.audit import audit_report
 from tests.stores.by_hand import change_by_hand, change_word
 from tests.stores.clocked import ClockedRedisStore
-from tests.stores.verbs import KEY, finalize, grow, release, reserve, seqs, target, whole_journal
+from tests.stores.verbs import KEY, adjust, finalize, grow, release, reserve, seqs, target, whole_journal
 
 JOURNAL_MAX = 80
 VOIDED_MAX = JOURNAL_MAX // 20
@@ -215,3 +215,13 @@ async def used_bytes(store: ClockedRedisStore) -> int:
     client = store._client()
     sizes = [await client.memory_usage(key, samples=0) async for key in client.scan_iter(match=f"{store._prefix}*")]
     return sum(size or 0 for size in sizes)
+
+
+@pytest.mark.parametrize("make_store", ["memory"], indirect=True)
+async def test_an_adjustment_of_the_same_id_leaves_a_reserve_to_be_voided(short: Store, clock: MovableClock):
+    await short.reserve(reserve("same", "0.02"))
+    await short.adjust(adjust("same", "0.01"))
+    await short.release(release("same"))
+    clock.advance(ms=1_000)
+    await short.adjust(adjust("next", "0.01"))
+    assert [entry.op for entry in await whole_journal(short)] == ["adjust", "adjust"]
