@@ -189,5 +189,5 @@ $(READY): pyproject.toml
 	echo "Installing into $(VENV) with $$("$$found" -V): a minute, once."; \
 	test "$$found" = $(BIN)/python || "$$found" -m venv --clear $(VENV); \
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"; \
-	$(BIN)/python -m pip install --quiet --editable '.[brotli,demo,import,otlp,parquet,postgres]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[admin,brotli,demo,import,otlp,parquet,postgres]' --group dev
 	@touch $@

@@ -3,6 +3,7 @@
 from budget_middleware.ledger import BudgetHandle, BudgetRejected, Hold, Ledger
 from budget_middleware.middleware import BudgetMiddleware
 from budget_middleware.opening import open_ledger
+from budget_middleware.operations.operators import Operator
 from budget_middleware.settings import Settings, SettingsError
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "BudgetRejected",
     "Hold",
     "Ledger",
+    "Operator",
     "Settings",
     "SettingsError",
     "open_ledger",

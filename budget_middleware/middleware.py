@@ -6,13 +6,14 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis import APIS, session_dialect_of
+from budget_middleware.admin_mount import AdminMount, admin_mount_of
+from budget_middleware.apis import session_dialect_of
 from budget_middleware.apis.base import Api
-from budget_middleware.apis.own import WrongDialectError, own_apis
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
 from budget_middleware.misconfigured import refuse_misconfigured
-from budget_middleware.opening import history_follower_of, ledger_of, payers_of
+from budget_middleware.opening import history_follower_of, ledger_of, own_apis_of, payers_of
+from budget_middleware.operations.operators import OperatorSource
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
@@ -44,8 +45,8 @@ class BudgetMiddleware:
     Settings come from keywords, else from `BUDGET_*` in the environment, else from the defaults; see
     `docs/configuration.md`. `limits_source` and `accounts_source` are async functions of an account and of a
     key's subject, `price_source` a plain one of a model's name, `credential_source` either, from an ASGI scope to the
-    API key that the gateway reads there; `store` takes the place of `store_url`. `apis` are dialects of your own, which
-    come before the built-in ones (`docs/apis.md`).
+    API key that the gateway reads there, `operator_source` an async one to who may use the admin API; `store` takes the
+    place of `store_url`. `apis` are dialects of your own, which come before the built-in ones (`docs/apis.md`).
 
     A wrong setting does not raise here, where servers would swallow it: it stops the server at start-up, and
     where there is none, every metered request is answered 500.
@@ -62,25 +63,27 @@ class BudgetMiddleware:
         accounts_source: AccountsSource | None = None,
         credential_source: CredentialSource | None = None,
         price_source: PriceSource | None = None,
+        operator_source: OperatorSource | None = None,
         apis: Iterable[Api] = (),
         **settings: Any,
     ) -> None:
         self._app = app
         self._error: SettingsError | None = None
         self._own_apis: tuple[Api, ...] = ()
+        self._admin: AdminMount | None = None
         self._lifespan_state: dict[str, Any] = {}
         self._was_stacked = False
         self._is_store_checked = False
         self._hears_of_shutdown = False
         try:
-            self._own_apis = _own_apis(apis)
+            self._own_apis = own_apis_of(apis)
             loaded = load(**settings)
             ledger = ledger_of(
                 loaded, store=store, limits_source=limits_source, price_source=price_source, is_gateway=True
             )
-            self._set_up(
-                loaded, ledger, payers_of(loaded, accounts_source=accounts_source, credential_source=credential_source)
-            )
+            payers = payers_of(loaded, accounts_source=accounts_source, credential_source=credential_source)
+            self._set_up(loaded, ledger, payers)
+            self._admin = admin_mount_of(loaded, ledger, operator_source, is_store_given=store is not None)
         except SettingsError as error:
             self._error = error
             _log.error("%s", error)
@@ -103,6 +106,8 @@ class BudgetMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
+        elif self._admin is not None and self._admin.takes(scope):
+            await self._admin.respond(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._shake_hands(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
@@ -241,10 +246,5 @@ class BudgetMiddleware:
         if self._history:
             await self._history.stop(timeout_s=min(_HISTORY_STOP_S, self._settings.drain_timeout_s))
         await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
-
-
-def _own_apis(apis: Iterable[Api]) -> tuple[Api, ...]:
-    try:
-        return own_apis(apis, taken=[api.name for api in APIS])
-    except WrongDialectError as error:
-        raise SettingsError(f"apis: {error}") from None
+        if self._admin is not None:
+            await self._admin.aclose()

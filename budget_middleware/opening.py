@@ -1,9 +1,13 @@
 """Opens what settings name, for gateways and operators: the ledger, its store, prices and payers."""
 
 import logging
+from collections.abc import Iterable
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
+from budget_middleware.apis import APIS
+from budget_middleware.apis.base import Api
+from budget_middleware.apis.own import WrongDialectError, own_apis
 from budget_middleware.core.fingerprint import fingerprint
 from budget_middleware.ledger import Ledger, LimitsSource
 from budget_middleware.payers.accounts_file import AccountsFile
@@ -154,6 +158,14 @@ def history_follower_of(settings: Settings, store: Store) -> "HistoryFollower | 
         journal_max=settings.journal_max,
         days=settings.history_days,
     )
+
+
+def own_apis_of(apis: Iterable[Api]) -> tuple[Api, ...]:
+    """The dialects of the user's own, checked. Raises SettingsError."""
+    try:
+        return own_apis(apis, taken=[api.name for api in APIS])
+    except WrongDialectError as error:
+        raise SettingsError(f"apis: {error}") from None
 
 
 def payers_of(

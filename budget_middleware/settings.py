@@ -273,8 +273,11 @@ class Settings(BaseModel):
     hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")
     admin_token: AdminToken = _setting(
         "",
-        "Bearer token of the admin API and dashboard, which exist only when it is set.",
+        "Bearer token of the admin API and dashboard, which exist only when one is set.",
         "visible ASCII characters, no spaces",
+    )
+    admin_read_token: AdminToken = _setting(
+        "", "Another one, which reads and changes nothing.", "visible ASCII characters, no spaces"
     )
     admin_path: str = _setting(
         "/budget",
@@ -282,6 +285,11 @@ class Settings(BaseModel):
         "a path such as /budget, without a trailing slash",
         pattern=r"^(/[A-Za-z0-9._~-]+)+$",
     )
+
+    @property
+    def has_admin_token(self) -> bool:
+        """Whether there is an admin API for those who have a token."""
+        return bool(self.admin_token.get_secret_value() or self.admin_read_token.get_secret_value())
 
     @property
     def lease_ms(self) -> int:
@@ -304,6 +312,14 @@ class Settings(BaseModel):
             raise ValueError(
                 "BUDGET_ON_LIMIT='stop': accepted: with BUDGET_ESTIMATE=learned, or worst;"
                 " a hold by the fixed rule does not grow, so that nothing would be stopped"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tells_readers_apart(self) -> Self:
+        if self.has_admin_token and self.admin_token == self.admin_read_token:
+            raise ValueError(
+                "BUDGET_ADMIN_READ_TOKEN: accepted: another text than BUDGET_ADMIN_TOKEN, which may change everything"
             )
         return self
 

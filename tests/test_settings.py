@@ -105,6 +105,7 @@ GOOD = [
     ("headers", "off", False),
     ("hash_secret", "any text", SecretStr("any text")),
     ("admin_token", "s3cret!", SecretStr("s3cret!")),
+    ("admin_read_token", "s3cret?", SecretStr("s3cret?")),
     ("admin_path", "/ops/budget", "/ops/budget"),
 ]
 
@@ -224,6 +225,7 @@ BAD = [
     ("exhausted_status", "503", "BUDGET_EXHAUSTED_STATUS='503': accepted: 429, 402"),
     ("headers", "maybe", "BUDGET_HEADERS='maybe': accepted: on, off"),
     ("admin_token", "two words", "BUDGET_ADMIN_TOKEN: accepted: visible ASCII characters, no spaces"),
+    ("admin_read_token", "tøken", "BUDGET_ADMIN_READ_TOKEN: accepted: visible ASCII characters, no spaces"),
     (
         "admin_path",
         "/budget/",
@@ -333,6 +335,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_LITELLM_PRICES": "auto",
         "BUDGET_UNMETERED": "pass",
         "BUDGET_ADMIN_TOKEN": "",
+        "BUDGET_ADMIN_READ_TOKEN": "",
         "BUDGET_ADMIN_PATH": "/budget",
     }
     assert all(doc.accepted and doc.meaning for doc in setting_docs())

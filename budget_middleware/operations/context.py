@@ -9,12 +9,17 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
-from budget_middleware.settings import Settings
+from budget_middleware.settings import Settings, SettingsError
 from budget_middleware.store_urls import what_to_check
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.journals import RemembersShards
 from budget_middleware.stores.opening import MEMORY_URL
+
+_OTHER_PROCESS = (
+    f"BUDGET_STORE_URL is {MEMORY_URL}: the counters live in the gateway's process, and no other"
+    " sees them; set it to the store that the gateways share"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,7 @@ async def open_context(
     for one that is asked at once and gives no answer, unless it ``may_be_away``.
     """
     if settings.store_url == MEMORY_URL:
-        raise OperationError(
-            f"BUDGET_STORE_URL is {MEMORY_URL}: the counters live in the gateway's process, and no other"
-            " sees them; set it to the store that the gateways share"
-        )
+        raise OperationError(_OTHER_PROCESS)
     if not makes_file:
         require_file(settings)
     store = operators_store_of(settings)
@@ -51,6 +53,23 @@ async def open_context(
         yield OperatorContext(settings, store, ledger)
     finally:
         await ledger.drain()
+
+
+def lasting_context(settings: Settings) -> OperatorContext:
+    """A context of its own for as long as a process lives; whoever opened it drains its ledger.
+
+    Nothing is connected before something is asked. SettingsError for `memory://`.
+    """
+    if settings.store_url == MEMORY_URL:
+        raise SettingsError(_OTHER_PROCESS)
+    store = operators_store_of(settings)
+    return OperatorContext(settings, store, operators_ledger_of(settings, store))
+
+
+async def require_ready(context: OperatorContext) -> None:
+    """Ask the store, where that takes a word, whether it has the shards that the settings name; its error if not."""
+    if isinstance(context.store, RemembersShards):
+        await context.store.require_shards()
 
 
 def require_file(settings: Settings) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Self
 
+from budget_middleware.operations.doctor.admin import admin_findings
 from budget_middleware.operations.doctor.finding import Finding, Health
 from budget_middleware.operations.doctor.settings import estimate_finding, mode_finding, prices_finding
 from budget_middleware.operations.doctor.spool import spool_findings
@@ -33,7 +34,7 @@ async def examine(environment: Mapping[str, str]) -> list[Finding]:
 async def _findings_of(settings: Settings) -> list[Finding]:
     about_store = await store_findings(settings)
     about_settings = [mode_finding(settings), prices_finding(settings), estimate_finding(settings)]
-    return [*about_settings, *about_store, *spool_findings(settings)]
+    return [*about_settings, *admin_findings(settings), *about_store, *spool_findings(settings)]
 
 
 class _Warnings(logging.Handler):
