@@ -99,7 +99,7 @@ class BudgetMiddleware:
         self._responder = BudgetResponder(
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
         )
-        self._sessions = SessionResponder(self._app, settings=settings, ledger=ledger, admission=admission)
+        self._sessions = SessionResponder(self._app, settings, ledger, admission, self._responder.in_hand)
         for warning in payers.warnings_for(settings.limits):
             _log.warning("BUDGET_LIMITS: %s", warning)
 

@@ -5,9 +5,9 @@ Source: the types of OpenAI's SDK, `ResponsesClientEvent` and `ResponsesServerEv
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.reading import mapping_of, name_in, parse_body, token_count
-from budget_middleware.apis.session_events import ServerEvent, Step
+from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.stream_errors import error_with_type
 
 _CREATE: Final = "response.create"
@@ -45,11 +45,16 @@ class OpenAIResponsesSession:
     """`GET …/responses`, upgraded to a WebSocket."""
 
     api: Api = OpenAIResponses()
+    may_interrupt = False
 
-    def lane_of_call(self, data: bytes) -> str | None:
-        """The lane of a `response.create`, and of what only others than we may be able to read as one."""
+    def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:  # noqa: ARG002 - nothing is remembered
+        """Each event says all by itself."""
+        return self
+
+    def read_client(self, data: bytes) -> Sequence[Asked]:
+        """A call for a `response.create`, and for what only others than we may be able to read as one."""
         head = _client_head_of(data)
-        return head.lane if head is not None and head.type == _CREATE else None
+        return (Asked(head.lane, n_bytes=len(data)),) if head is not None and head.type == _CREATE else ()
 
     def read_server_event(self, data: bytes) -> ServerEvent | None:
         """What an event says of the response in its lane."""
@@ -67,10 +72,10 @@ class OpenAIResponsesSession:
             return ServerEvent(Step.GOES_ON, lane)
         return None
 
-    def error_event(self, refusal: Refusal, *, lane: str) -> dict[str, object]:
+    def error_event(self, refusal: Refusal, asked: Asked) -> dict[str, object]:
         """An `error` with the status that HTTP would have."""
         event = {**error_with_type(refusal), "status": refusal.status}
-        return {**event, "stream_id": lane} if lane else event
+        return {**event, "stream_id": asked.lane} if asked.lane else event
 
 
 def _head_of(data: bytes) -> _Head | None:

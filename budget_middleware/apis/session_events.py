@@ -4,9 +4,9 @@ A session is a WebSocket on which a client asks for several calls, one after the
 sequence of calls within a session, of which one is answered at a time; most sessions have one, which has no name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from budget_middleware.apis.base import Api, Refusal
 
@@ -35,22 +35,53 @@ class ServerEvent(NamedTuple):
     status: int = 200
 
 
-class SessionDialect(Protocol):
-    """One API's way to have calls on a WebSocket. Every method takes any bytes; none raises."""
+class Asked(NamedTuple):
+    """A call that an event of a client asks for, in a lane.
+
+    ``body`` is what the call is estimated by, as a request's would be, with its length; None: the event itself.
+    ``is_maybe``: the server decides by itself whether it answers, as it does to sound that it listens to. Of such a
+    call one is held ahead in a lane, if no other is open there. ``event_id`` is the client's own id for its event.
+    """
+
+    lane: str = ""
+    body: Mapping[str, object] | None = None
+    n_bytes: int = 0
+    is_maybe: bool = False
+    event_id: str = ""
+
+
+class Conversation(Protocol):
+    """What one session's events say, and what it remembers of them. Every method takes any bytes; none raises."""
 
     @property
-    def api(self) -> Api:
-        """Reads what a call asks for, and the events of its answer."""
+    def may_interrupt(self) -> bool:
+        """Whether events of ours may be given to the app between those of the client (`Inbox.inject`)."""
         ...
 
-    def lane_of_call(self, data: bytes) -> str | None:
-        """The lane of the call that an event of a client asks for; None if it asks for none."""
+    def read_client(self, data: bytes) -> Sequence[Asked]:
+        """The calls that an event of a client asks for."""
         ...
 
     def read_server_event(self, data: bytes) -> ServerEvent | None:
         """What an event of the server says; None if it is about no call."""
         ...
 
-    def error_event(self, refusal: Refusal, *, lane: str) -> dict[str, object]:
-        """The event that makes the API's SDK raise its own error, for a call of this lane."""
+    def error_event(self, refusal: Refusal, asked: Asked) -> dict[str, object] | None:
+        """The event that makes the API's SDK raise its own error; None if it has none, and the session must be closed.
+
+        ``asked`` is what was refused; of a call that the server has begun by itself it has the lane alone.
+        """
+        ...
+
+
+class SessionDialect(Protocol):
+    """One API's way to have calls on a WebSocket."""
+
+    @property
+    def api(self) -> Api:
+        """Reads what a call asks for, and the events of its answer."""
+        ...
+
+    def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:
+        """A new session, by the scope of its handshake; ``path`` is the reading of its path that the API knows."""
         ...

@@ -14,6 +14,15 @@ from budget_middleware.ledger.growth import Growth
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names
 
 
+class ClientWait:
+    """Since when the client of several holds is waited for, on the monotonic clock; None while it is not."""
+
+    __slots__ = ("since_s",)
+
+    def __init__(self) -> None:
+        self.since_s: float | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Hold:
     """What one request asks to reserve; its id is made here, before the store hears of it.
@@ -30,9 +39,10 @@ class Hold:
 
     ``abort`` ends the hold by its owner's abort rule, for the ledger at a shutdown and for holds that live too long;
     None before the owner has one, and once the ending has begun. ``waits_since_s`` is since when the request waits for
-    its client, on the monotonic clock; None while it does not. ``is_leased``: heartbeats extend the lease. Of a ticket
-    (``is_ticket``) they do not, it lasts until a job's deadline. ``growth`` is there for a hold that may grow with its
-    answer, until that ends; ``grown_to`` is what it has grown to.
+    its client, on the monotonic clock; None while it does not. Calls of one session have a `ClientWait` in common.
+    ``is_leased``: heartbeats extend the lease. Of a ticket (``is_ticket``) they do not, it lasts until a job's
+    deadline. ``growth`` is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what it has
+    grown to.
     """
 
     payers: Payers
@@ -54,10 +64,18 @@ class Hold:
     since_s: float = field(default_factory=time.monotonic)
     abort: Callable[[End], object] | None = None
     waits_since_s: float | None = None
+    session_wait: ClientWait | None = None
     is_leased: bool = False
     is_ticket: bool = False
     growth: Growth | None = None
     grown_to: Amounts | None = None
+
+    @property
+    def client_waited_for_since_s(self) -> float | None:
+        """Since when its client is waited for, alone or as that of a session."""
+        if self.session_wait is None or self.session_wait.since_s is None:
+            return self.waits_since_s
+        return max(self.session_wait.since_s, self.since_s)
 
     @property
     def held(self) -> Amounts:

@@ -178,8 +178,14 @@ class LeaseKeeper:
                 # Without an owner to end it, it comes back with its lease.
                 hold.is_leased = False
                 _end(hold, End.TOO_LONG, because=f"older than BUDGET_MAX_HOLD_S={self._max_hold_s:g}")
-            elif hold.waits_since_s is not None and now_s - hold.waits_since_s >= self._idle_hold_s:
+            elif _waited_s(hold, now_s) >= self._idle_hold_s:
                 _end(hold, End.IDLE, because=f"its client took and sent nothing for {self._idle_hold_s:g} s")
+
+
+def _waited_s(hold: Hold, now_s: float) -> float:
+    """For how long its client has been waited for; less than nothing if it is not."""
+    since_s = hold.client_waited_for_since_s
+    return -math.inf if since_s is None else now_s - since_s
 
 
 def _end(hold: Hold, end: End, *, because: str) -> None:

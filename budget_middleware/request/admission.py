@@ -15,7 +15,7 @@ from budget_middleware.core.charges import OnExpire, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, first_account
 from budget_middleware.core.units import NOTHING, Amounts, Unit
-from budget_middleware.ledger import CallerLeftError, Hold, Ledger
+from budget_middleware.ledger import Caller, CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
@@ -24,7 +24,6 @@ from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.request.refusals import is_callers_own, refusal_of
 from budget_middleware.request.shown_model import SHOWN_CHARS, short, shown_model
-from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided
@@ -70,7 +69,7 @@ class Admission:
         )
 
     async def admit(
-        self, api: Api, scope: Scope, body: BodyRead, *, path: str, client: WaitingClient | None = None
+        self, api: Api, scope: Scope, body: BodyRead, *, path: str, client: Caller | None = None
     ) -> Admitted | Refused:
         """Estimate and reserve. The caller owes the ledger an ending for an admitted hold.
 
@@ -164,7 +163,7 @@ class Admission:
             _log.warning("model %s has no price: served, and booked at 0 as unpriced", model)
         return False
 
-    async def _reserve(self, hold: Hold, quote: Quote, client: WaitingClient | None) -> Admitted | Refused:
+    async def _reserve(self, hold: Hold, quote: Quote, client: Caller | None) -> Admitted | Refused:
         # Who waits for budget is in nobody's way.
         most = self._settings.max_waiting
         if self._n_waiting >= most and self._n_waiting - self._ledger.n_waiting >= most:

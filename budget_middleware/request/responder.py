@@ -49,7 +49,10 @@ class CallTimes:
 
 
 class BudgetResponder:
-    """Answers metered requests, by the app or by a refusal; raises what the app raises."""
+    """Answers metered requests, by the app or by a refusal; raises what the app raises.
+
+    ``in_hand`` bounds what it holds of bodies, in each event loop.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class BudgetResponder:
         self._waits = settings.wait_s > 0 and settings.mode is Mode.ENFORCE
         self._clamps = settings.clamp and settings.mode is Mode.ENFORCE
         self._call_times = CallTimes()
-        self._in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
+        self.in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
         self._payers_fields = fields_of_the_body(settings.accounts)
 
     async def respond(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +83,7 @@ class BudgetResponder:
             receive,
             headers=headers,
             max_bytes=self._settings.max_body_bytes,
-            in_hand=self._in_hand.current(),
+            in_hand=self.in_hand.current(),
             fields=self._payers_fields,
         )
         try:

@@ -1,8 +1,5 @@
 """One call within a session: what is seen of its answer, and how it ends."""
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from time import monotonic
 from typing import Final
 
 from budget_middleware.apis.base import Api
@@ -20,15 +17,44 @@ _SUCCESS: Final = 200
 class SessionCall:
     """An admitted call: the events of its answer go in, and one ending comes out."""
 
-    def __init__(self, api: Api, admitted: Admitted, *, settings: Settings, ledger: Ledger) -> None:
+    def __init__(
+        self, api: Api, admitted: Admitted, *, settings: Settings, ledger: Ledger, is_maybe: bool = False
+    ) -> None:
         self.hold: Hold = admitted.hold
+        self._ledger = ledger
+        # The server may never begin it.
+        self.is_maybe = is_maybe
         # The server's own id for it, once it has begun.
         self.server_id = ""
+        self.is_given_back = False
         self.seen = Seen()
         self.settlement = Settlement(admitted, seen=self.seen, settings=settings, ledger=ledger)
         self.settlement.status = _SUCCESS
         self._events = EventReader(api)
         self._growth = self.hold.growth
+        if is_maybe:
+            self.hold.abort = self._give_back_early
+
+    def begin(self, server_id: str) -> None:
+        """The server answers it, under this id."""
+        self.server_id = server_id
+        if self.is_maybe:
+            self.is_maybe = False
+            self.hold.abort = self.settlement.cut_off
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its hold is still there: the ledger may have ended it."""
+        return self.settlement.charge is None and not self.is_given_back
+
+    def give_back(self, reason: str) -> None:
+        """Release it: nothing was generated for it."""
+        self.is_given_back = True
+        self.hold.abort = self.hold.growth = None
+        self._ledger.release(self.hold, reason=reason)
+
+    def _give_back_early(self, end: End) -> None:
+        self.give_back(f"{end}, before it began")
 
     def answers_to(self, server_id: str) -> bool:
         """Whether what the server begins under this id is the call; one that has no id yet gets it."""
@@ -58,17 +84,7 @@ class SessionCall:
 
     def break_off(self, end: End) -> None:
         """Begin its ending in a task of the ledger's own; nothing if it has begun."""
-        self.settlement.begin(end)
-
-
-@asynccontextmanager
-async def waiting(calls: Iterable[SessionCall]) -> AsyncIterator[None]:
-    """Note for all of them that their client is waited for."""
-    now_s = monotonic()
-    for call in calls:
-        call.hold.waits_since_s = now_s
-    try:
-        yield
-    finally:
-        for call in calls:
-            call.hold.waits_since_s = None
+        if not self.is_maybe:
+            self.settlement.begin(end)
+        elif self.is_open:
+            self.give_back("the session ended before it began")

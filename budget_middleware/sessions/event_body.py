@@ -11,12 +11,11 @@ from budget_middleware.request.body import parse
 class EventBody:
     """See `request.body_read`: an event that was received whole, so nobody waits for more of it."""
 
-    is_client_gone = False
-
     def __init__(self, document: object, *, headers: HeaderTable, n_bytes: int, why_unread: str = "") -> None:
         self.document = document
         self.headers = headers
         self.why_unread = why_unread
+        self.is_client_gone = False
         self._n_bytes = n_bytes
 
     def length(self) -> int:

@@ -19,15 +19,15 @@ However the session ends, each call that has not ended does: by the abort rule i
 
 import asyncio
 import json
+from time import monotonic
+from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.session_events import ServerEvent, SessionDialect, Step
+from budget_middleware.apis.session_events import Asked, ServerEvent, SessionDialect, Step
 from budget_middleware.core.charges import End, OnAbort
-from budget_middleware.headers import HeaderTable
-from budget_middleware.ledger import Ledger
-from budget_middleware.request.admission import Admission, Admitted, Refused
+from budget_middleware.request.admission import Refused
 from budget_middleware.request.stopping import (
     WHY_STOPPED,
     StreamStoppedError,
@@ -35,42 +35,32 @@ from budget_middleware.request.stopping import (
     stop_refusal,
     stops_at_limits,
 )
-from budget_middleware.sessions.call import SessionCall, waiting
-from budget_middleware.sessions.event_body import EventBody, data_of, read_event_body
+from budget_middleware.sessions.asking import Asking, SessionContext
+from budget_middleware.sessions.call import SessionCall
+from budget_middleware.sessions.client_side import POLICY_VIOLATION, ClientSide
+from budget_middleware.sessions.event_body import data_of
+from budget_middleware.sessions.inbox import Inbox
 from budget_middleware.sessions.lanes import Lanes
-from budget_middleware.settings import Settings
 
-_POLICY_VIOLATION = 1008
+_MOST_REASON_BYTES: Final = 123
 
 
 class Session:
     """The ASGI messages of one WebSocket."""
 
     def __init__(
-        self,
-        dialect: SessionDialect,
-        scope: Scope,
-        *,
-        path: str,
-        payers_fields: tuple[str, ...],
-        receive: Receive,
-        send: Send,
-        admission: Admission,
-        settings: Settings,
-        ledger: Ledger,
+        self, context: SessionContext, dialect: SessionDialect, scope: Scope, *, path: str, receive: Receive, send: Send
     ) -> None:
-        self._dialect = dialect
+        self._conversation = dialect.open(scope, path=path)
         self._scope = scope
-        self._path = path
-        self._payers_fields = payers_fields
-        self._headers = HeaderTable(scope["headers"])
-        self._server_receive = receive
         self._server_send = send
-        self._admission = admission
-        self._settings = settings
-        self._ledger = ledger
-        self._stops = stops_at_limits(settings)
+        self._settings = context.settings
+        self._ledger = context.ledger
+        self._stops = stops_at_limits(context.settings)
         self._lanes: Lanes[SessionCall] = Lanes()
+        inbox = Inbox(receive, may_interrupt=self._conversation.may_interrupt)
+        self._asking = Asking(context, dialect.api, scope, path=path, inbox=inbox)
+        self._client = ClientSide(inbox, self._conversation, self._asking, self._lanes, refuse=self._refuse)
         # The app sends from one task, and a refusal from the task that receives.
         self._sending = asyncio.Lock()
         self._is_client_gone = False
@@ -85,10 +75,11 @@ class Session:
             if not (self._is_broken_off and is_caused_by_stop(error)):
                 raise
         finally:
+            self._client.close()
             self._end_all()
 
     def _end_all(self) -> None:
-        self._is_over = True
+        self._is_over = self._client.is_over = True
         end = End.CLIENT_GONE if self._is_client_gone or self._is_broken_off else End.BROKEN
         for call in self._lanes:
             call.break_off(end)
@@ -97,49 +88,19 @@ class Session:
     # From the client.
 
     async def _receive(self) -> Message:
-        while not self._is_over:
-            message = await self._server_receive()
-            if message["type"] == "websocket.disconnect":
-                await self._notice_client_left()
-                return message
-            if message["type"] != "websocket.receive" or await self._admits(data_of(message)):
-                return message
-        return {"type": "websocket.disconnect", "code": _POLICY_VIOLATION, "reason": ""}
+        message = await self._client.next()
+        if message["type"] == "websocket.disconnect" and not self._is_over:
+            await self._notice_client_left()
+        return message
 
     async def _notice_client_left(self) -> None:
         self._is_client_gone = True
         if self._settings.on_abort is OnAbort.DRAIN:
             for call in self._lanes:
-                await call.settlement.wait_until_begun()
-
-    async def _admits(self, data: bytes) -> bool:
-        """Whether the app may see an event; if it asks for a call, that was admitted."""
-        lane = self._dialect.lane_of_call(data)
-        if lane is None or self._is_over:
-            return not self._is_over
-        body = await read_event_body(
-            data,
-            headers=self._headers,
-            max_bytes=self._settings.max_body_bytes,
-            fields=self._payers_fields,
-        )
-        call = await self._admit(body)
-        if isinstance(call, Refused):
-            await self._send_error(call.refusal, lane=lane)
-        elif self._is_over:
-            self._ledger.release(call.hold, reason="the session ended before it was asked for")
-        else:
-            self._lanes.add(lane, call)
-            return True
-        return False
-
-    async def _admit(self, body: EventBody) -> SessionCall | Refused:
-        api = self._dialect.api
-        decided = await self._admission.admit(api, self._scope, body, path=self._path)
-        if isinstance(decided, Admitted):
-            return SessionCall(api, decided, settings=self._settings, ledger=self._ledger)
-        self._admission.count_refused(decided)
-        return decided
+                if call.is_maybe:
+                    call.break_off(End.CLIENT_GONE)
+                else:
+                    await call.settlement.wait_until_begun()
 
     # To the client.
 
@@ -156,11 +117,11 @@ class Session:
 
     def _drains(self) -> bool:
         """Whether answers are read to their end though their client has left, which nobody tells the app."""
-        return self._is_client_gone and self._settings.on_abort is OnAbort.DRAIN and any(True for _ in self._lanes)
+        return self._is_client_gone and self._settings.on_abort is OnAbort.DRAIN and len(self._lanes) > 0
 
     async def _follow(self, data: bytes) -> bool:
         """Take an event of the server; whether the client may see it."""
-        event = self._dialect.read_server_event(data)
+        event = self._conversation.read_server_event(data)
         if event is None:
             return True
         if event.step is Step.REFUSED:
@@ -168,7 +129,7 @@ class Session:
             return True
         call = self._answered(event)
         if call is None:
-            if event.step is Step.GOES_ON and self._lanes.next(event.lane) is None:
+            if event.step is Step.GOES_ON and self._next(event.lane) is None:
                 return True
             call = await self._begin(event, n_bytes=len(data))
         if call is None:
@@ -197,21 +158,29 @@ class Session:
 
     async def _begin(self, event: ServerEvent, *, n_bytes: int) -> SessionCall | None:
         """The call that the server begins to answer; None if nobody asked for it, and it is refused."""
-        call = self._lanes.next(event.lane)
+        call = self._next(event.lane)
         if call is None:
-            unasked = await self._admit(EventBody(event.body, headers=self._headers, n_bytes=n_bytes))
+            unasked = await self._asking.admit_unasked(event.body, n_bytes=n_bytes)
             if isinstance(unasked, Refused):
                 await self._break_off(unasked.refusal, lane=event.lane)
                 return None
             call = unasked
-        call.server_id = event.call_id
+        call.begin(event.call_id)
         self._lanes.begin(event.lane, call)
+        return call
+
+    def _next(self, lane: str) -> SessionCall | None:
+        """The call of a lane that the server is to answer next, if the ledger has not ended it meanwhile."""
+        call = self._lanes.next(lane)
+        if call is not None and call.is_maybe and not call.is_open:
+            self._lanes.end(call)
+            return None
         return call
 
     async def _refuse_next(self, event: ServerEvent) -> None:
         """Give up the call that its lane waits for: if this error was about something else, the answer still comes."""
         call = self._lanes.next(event.lane)
-        if call is not None and self._lanes.answered(event.lane) is None:
+        if call is not None and not call.is_maybe and self._lanes.answered(event.lane) is None:
             self._lanes.end(call)
             await call.fail(event.status)
 
@@ -229,22 +198,40 @@ class Session:
 
     async def _break_off(self, refusal: Refusal, *, lane: str) -> None:
         """Tell the client why, and close: nothing but that stops what the server has begun."""
-        await self._send_error(refusal, lane=lane)
+        if await self._send_error(refusal, Asked(lane)):
+            await self._close(str(refusal.reason))
+        else:
+            await self._close(refusal.message)
+
+    async def _refuse(self, refusal: Refusal, asked: Asked) -> None:
+        """Tell the client that a call is refused; where the API has no way to say so, close the session."""
+        if not await self._send_error(refusal, asked):
+            await self._close(refusal.message)
+
+    async def _close(self, reason: str) -> None:
         self._is_broken_off = True
         self._end_all()
-        await self._pass({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": str(refusal.reason)})
+        # A frame that closes has room for 123 bytes of it.
+        short = reason.encode()[:_MOST_REASON_BYTES].decode(errors="ignore")
+        await self._pass({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": short})
 
-    async def _send_error(self, refusal: Refusal, *, lane: str) -> None:
-        await self._pass({"type": "websocket.send", "text": json.dumps(self._dialect.error_event(refusal, lane=lane))})
+    async def _send_error(self, refusal: Refusal, asked: Asked) -> bool:
+        event = self._conversation.error_event(refusal, asked)
+        if event is not None:
+            await self._pass({"type": "websocket.send", "text": json.dumps(event)})
+        return event is not None
 
     async def _pass(self, message: Message) -> None:
-        try:
-            async with waiting(self._lanes), self._sending:
+        async with self._sending:
+            self._asking.client_wait.since_s = monotonic()
+            try:
                 await self._server_send(message)
-        except OSError:
-            self._is_client_gone = True
-            if not self._drains():
-                raise
+            except OSError:
+                self._is_client_gone = True
+                if not self._drains():
+                    raise
+            finally:
+                self._asking.client_wait.since_s = None
 
 
-_CUT = Refusal(status=503, reason=Reason.BUSY, message="This gateway has ended the call; ask for it again.")
+_CUT: Final = Refusal(status=503, reason=Reason.BUSY, message="This gateway has ended the call; ask for it again.")

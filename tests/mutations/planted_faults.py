@@ -2113,14 +2113,38 @@ FAULTS = (
     Fault(
         "an error about anything ends the answer under way",
         "sessions/session.py",
-        "if call is not None and self._lanes.answered(event.lane) is None:",
+        "if call is not None and not call.is_maybe and self._lanes.answered(event.lane) is None:",
         "if call := call or self._lanes.answered(event.lane):",
     ),
     Fault(
         "an answer that nobody asked for goes without a hold",
         "sessions/session.py",
-        "if event.step is Step.GOES_ON and self._lanes.next(event.lane) is None:",
-        "if self._lanes.next(event.lane) is None:",
+        "if event.step is Step.GOES_ON and self._next(event.lane) is None:",
+        "if self._next(event.lane) is None:",
+    ),
+    Fault(
+        "a receive that the app gives up loses the event and its hold",
+        "sessions/client_side.py",
+        "        await asyncio.wait((admitting,))\n",
+        "        await admitting\n",
+    ),
+    Fault(
+        "while a call waits its client may leave unseen",
+        "sessions/inbox.py",
+        "                self._report_left()\n                return\n",
+        "                return\n",
+    ),
+    Fault(
+        "while a call waits everything that comes is kept",
+        "sessions/inbox.py",
+        "return len(self._ahead) < _MOST_MESSAGES_AHEAD and",
+        "return",
+    ),
+    Fault(
+        "a session may hold for any number of calls",
+        "sessions/client_side.py",
+        "if len(self._lanes) < MOST_CALLS:",
+        "if True:",
     ),
     Fault(
         "a session that ends leaves its calls alone",
@@ -2130,9 +2154,9 @@ FAULTS = (
     ),
     Fault(
         "what a session refuses reaches the app",
-        "sessions/session.py",
-        "            await self._send_error(call.refusal, lane=lane)\n        elif",
-        "            await self._send_error(call.refusal, lane=lane)\n            return True\n        elif",
+        "sessions/client_side.py",
+        "            if len(calls) == len(asked) and not self.is_over:",
+        "            if not self.is_over:",
     ),
     # Databases.
     Fault(

@@ -203,7 +203,7 @@ async def test_bodies_of_those_who_wait_leave_half_of_the_room_to_others(memory:
     assert (await call(guard, ask(600, user="x" * 4_000), headers=bearer(OTHER_TOKEN))).status == 200
     await first.end()
     assert [(await each).status for each in waiting] == [200, 200]
-    assert guard._responder._in_hand.current().n_waiting_bytes == 0
+    assert guard._responder.in_hand.current().n_waiting_bytes == 0
 
 
 async def test_the_body_of_a_client_that_leaves_takes_no_room(memory: Bench):
@@ -213,7 +213,7 @@ async def test_the_body_of_a_client_that_leaves_takes_no_room(memory: Bench):
     await waits(guard)
     left.leave()
     await waiting
-    in_hand = guard._responder._in_hand.current()
+    in_hand = guard._responder.in_hand.current()
     assert (in_hand.n_waiting_bytes, in_hand.n_bytes) == (0, 0)
     await first.end()
 
