@@ -18,7 +18,7 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
-from budget_middleware.request.background import is_response_lookup, pass_and_correct
+from budget_middleware.request.background import is_response_lookup, pass_and_book
 from budget_middleware.request.cors import CorsWatch
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
@@ -167,7 +167,7 @@ class BudgetMiddleware:
         is_asked = scope["type"] == "http" and scope["method"] in ("GET", "POST") and self._error is None
         if is_asked and is_response_lookup(scope["path"]) and self._settings.mode is not Mode.OFF:
             max_bytes = self._settings.max_body_bytes
-            await pass_and_correct(self._app, scope, receive, send, ledger=self.ledger, max_body_bytes=max_bytes)
+            await pass_and_book(self._app, scope, receive, send, ledger=self.ledger, max_body_bytes=max_bytes)
         else:
             await self._app(scope, receive, send)
 

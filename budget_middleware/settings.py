@@ -224,6 +224,13 @@ class Settings(BaseModel):
         "What is booked when output had begun and client, app or task broke off.",
         "partial, input, full, release, drain",
     )
+    job_deadline_s: Seconds = _number(
+        "172800",
+        "So long the hold of a job waits for its usage; then it is booked as BUDGET_ON_ABORT says.",
+        "seconds",
+        60,
+        5184000,
+    )
     on_expire: OnExpire = _setting(
         "release", "What an expired reservation is charged until its late ending.", "release, input, estimate"
     )

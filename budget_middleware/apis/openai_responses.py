@@ -120,8 +120,8 @@ class OpenAIResponses(JsonApi):
         read_failure(response, seen)
         seen.take_reason(mapping_of(response.get("incomplete_details")).get("reason") or response.get("status"))
         read_openai_usage(response, seen)
-        if response.get("background") is True:
-            seen.background_id = name_in(response, "id") or seen.background_id
+        if response.get("background") is True and (id_ := name_in(response, "id")):
+            seen.job = self.name, id_
         for index, item in enumerate(list_of(response.get("output"))):
             take_item(mapping_of(item), index, seen)
         if response.get("tools"):

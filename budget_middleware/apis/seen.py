@@ -54,8 +54,8 @@ class Seen:
     has_unread_output: bool = False
     # Which of these it was, if the answer says so: `image` or `audio`.
     media: str = field(default="", compare=False)
-    # The id of a response that is worked on in the background, or was.
-    background_id: str = field(default="", compare=False)
+    # A job that goes on after the answer, or has: its kind and its id.
+    job: tuple[str, str] | None = field(default=None, compare=False)
     # The work goes on even if nobody reads the answer.
     continues_unread: bool = False
     # What the answer says of its own end.

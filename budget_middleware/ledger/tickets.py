@@ -147,7 +147,8 @@ class Tickets:
         """
         hold = _hold_of(found)
         why = f"{reason}, job {found.ticket.job}"
-        verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=why, wants_entries=False, bill=bill)
+        # By its entries this worker hears of alerts, though it knows none of the job's limits.
+        verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=why, wants_entries=True, bill=bill)
         return self._endings.begin(hold, verb, attributes)
 
     def release(self, found: OpenTicket, *, reason: str) -> AnswerFuture:

@@ -11,7 +11,7 @@ from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask, Reason, Refusal
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.charges import OnExpire, expiry_charge
+from budget_middleware.core.charges import OnExpire, deadline_charge, expiry_charge
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, first_account
 from budget_middleware.core.units import NOTHING, Amounts, Unit
@@ -85,7 +85,8 @@ class Admission:
         quote = self._quoting.quote(ask, account=first_account(payers))
         hold = Hold(
             payers,
-            Amounts(quote.estimate_nanos, quote.tokens, requests=1, inflight=1),
+            # A job is in flight elsewhere, perhaps for days.
+            Amounts(quote.estimate_nanos, quote.tokens, requests=1, inflight=0 if ask.is_unseen else 1),
             model=encode_subject(quote.model) if quote.model else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),
@@ -116,10 +117,12 @@ class Admission:
 
     def _expiry_charge(self, quote: Quote) -> Amounts:
         on_expire = self._settings.on_expire
-        if on_expire is OnExpire.RELEASE:
+        if on_expire is OnExpire.RELEASE and not quote.ask.is_unseen:
             return NOTHING
         of_input = Amounts(quote.input_nanos, quote.ask.input.input_tokens, requests=1)
         estimate = Amounts(quote.expected_nanos, quote.mean_tokens, requests=1)
+        if quote.ask.is_unseen:
+            return deadline_charge(self._settings.on_abort, of_input=of_input, estimate=estimate)
         return expiry_charge(on_expire, of_input=of_input, estimate=estimate)
 
     async def find_payers(self, scope: Scope, body: BodyRead) -> Mapping[str, PayerSubjects] | Refused:

@@ -1,19 +1,14 @@
-"""Responses that are worked on in the background: booked at their ceiling, and corrected once their usage is known.
+"""Work that goes on after its answer: its hold becomes a ticket, and is booked once an answer shows its usage.
 
-    POST /responses {"background": true} ──> queued, no usage ──> booked at the estimate, which is the ceiling
-    GET  /responses/ID, POST /responses/ID/cancel ──> done, with its usage ──> the difference is adjusted, once
+    POST /responses {"background": true} ──> queued, no usage ──> held at the estimate, until the job's deadline
+    GET  /responses/ID, POST /responses/ID/cancel ──> done, with its usage ──> booked, once
 
-The booking has an id that follows from the response's, so whichever worker sees the usage finds it in the store, with
-its counters and its amount; the reservation of the POST is given back and names it (`booked_by:`). The adjustment has
-such an id too: of any number of GETs through any number of workers, one corrects. The store remembers both for
-`BUDGET_REMEMBER_S` after their ending; a usage that is reported later corrects nothing, and the ceiling stays.
+Whichever worker sees the usage finds the ticket by the response's id (`ledger/tickets.py`), and books on the counters
+of whoever created it. What is never seen books what its reserve named for the deadline (`deadline_charge`).
 """
 
 import asyncio
-import hashlib
-import logging
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,18 +18,16 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.charges import BOOKED_BY, CORRECTS, USAGE, Charge, End
-from budget_middleware.core.statuses import State, Status
-from budget_middleware.core.units import NOTHING, Amounts, Unit
+from budget_middleware.core.charges import USAGE, Charge, End
+from budget_middleware.core.outcome import Outcome
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
-from budget_middleware.ledger import AnswerFuture, Hold, Ledger
+from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
 from budget_middleware.request.bill import Bill
 from budget_middleware.request.quote import Quote
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
-_log = logging.getLogger("budget_middleware")
 
 
 def is_response_lookup(path: str) -> bool:
@@ -43,96 +36,83 @@ def is_response_lookup(path: str) -> bool:
     return kind == "responses" and response != ""
 
 
-def book_response(
-    ledger: Ledger, hold: Hold, verb: Finalize, *, response_id: str, attributes: LazyAttributes
+def keep_for_job(
+    ledger: Ledger,
+    hold: Hold,
+    otherwise: Finalize,
+    job: Job,
+    deadline_s: float,
+    *,
+    attributes: LazyAttributes,
+    details: Mapping[str, object] | None = None,
 ) -> AnswerFuture:
-    """Book the ceiling of a response so that its usage can correct it, in a task that no cancellation reaches."""
+    """Make a hold the ticket of a job, in a task that no cancellation reaches.
+
+    ``otherwise`` ends it where it cannot be one: what cannot be told apart, as of an upstream whose ids are not its
+    own, is booked like any other request, each time; so it is if the store is away.
+    """
     waiter: AnswerFuture = asyncio.get_running_loop().create_future()
-    id_ = _id_of("booking", response_id)
-    finalize = partial(ledger.finalize, actual=verb.actual, reason=verb.reason, attributes=attributes, bill=verb.bill)
-    ledger.run_in_background(_book(ledger, hold, id_=id_, finalize=finalize, waiter=waiter))
+
+    async def keep() -> None:
+        answer: Answer | None = None
+        try:
+            if not await ledger.tickets.keep(hold, job, deadline_s=deadline_s, details=details):
+                answer = await ledger.begin_ending(hold, otherwise, attributes=attributes)
+        except asyncio.CancelledError:
+            ledger.begin_ending(hold, otherwise, attributes=attributes)
+            raise
+        finally:
+            if not waiter.done():
+                waiter.set_result(answer)
+
+    ledger.run_in_background(keep())
     return waiter
 
 
-async def _book(
-    ledger: Ledger, hold: Hold, *, id_: str, finalize: Callable[[Hold], AnswerFuture], waiter: AnswerFuture
-) -> None:
-    booking = Hold(
-        hold.payers,
-        NOTHING,
-        model=hold.model,
-        other_models=hold.other_models,
-        context=hold.context,
-        attributes=hold.attributes,
-        id=id_,
-    )
-    answer: Answer | None = None
-    try:
-        # Known already: an upstream whose ids are not its own, or a client that was answered twice. What cannot be told
-        # apart is booked like any other request, each time, and stays as it is; so it is if the store is away.
-        is_correctable = (await ledger.reserve(booking)).status is Status.RESERVED
-    except (StoreUnavailable, StoreRefused, asyncio.CancelledError):
-        ledger.abandon(booking, reason="not needed")
-        is_correctable = False
-    try:
-        answer = await finalize(booking if is_correctable else hold)
-        if is_correctable:
-            await ledger.release(hold, reason=f"{BOOKED_BY}{id_}")
-    finally:
-        if not waiter.done():
-            waiter.set_result(answer)
-
-
-async def pass_and_correct(
+async def pass_and_book(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, ledger: Ledger, max_body_bytes: int
 ) -> None:
-    """Let the app answer what it has of a response; if that reports its usage, correct what was booked for it."""
+    """Let the app answer what it has of a response; if that reports its usage, book what is held for it."""
     reader = AnswerReader(_RESPONSES, hide_usage=False, max_body_bytes=max_body_bytes)
-    is_over = False
+    status, is_over = 0, False
 
     async def send_and_read(message: Message) -> None:
-        nonlocal is_over
+        nonlocal status, is_over
         if message["type"] == "http.response.start":
+            status = message["status"]
             headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-            reader.begin(message["status"], headers)
+            reader.begin(status, headers)
         elif message["type"] == "http.response.body" and not is_over:
             is_last = not message.get("more_body", False)
             reader.feed(bytes(message.get("body", b"")), last=is_last)
             is_over = is_last or reader.seen.terminal
-            if is_over and reader.seen.background_id and reader.seen.usage is not None:
-                ledger.run_in_background(_correct(ledger, reader.seen))
+            if is_over and reader.seen.job is not None and status == 200:
+                ledger.run_in_background(_book(ledger, reader.seen))
         await send(message)
 
     await app(scope, receive, send_and_read)
 
 
-async def _correct(ledger: Ledger, seen: Seen) -> None:
-    booked = await ledger.look_up(_id_of("booking", seen.background_id))
-    if booked is None or booked.state is not State.FINALIZED:
+async def _book(ledger: Ledger, seen: Seen) -> None:
+    if seen.job is None or seen.continues_unread:
         return
-    quote = Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), booked.actual.usd)
-    bill = Bill(quote, ledger.prices)
+    found = await ledger.tickets.find(Job(*seen.job))
+    if found is None:
+        return
+    estimate_nanos = (found.reservation.asked or found.reservation.held).usd
+    bill = Bill(Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), estimate_nanos), ledger.prices)
     evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
-    if evidence.actual_nanos is None:
-        return
-    charge = Charge(evidence.actual_nanos, USAGE)
-    missing = Amounts(usd=charge.nanos - booked.actual.usd)
-    if any(target.unit is Unit.TOKENS for target in booked.targets):
-        missing = missing._replace(tokens=bill.tokens(charge, seen, ledger.tokens_counted) - booked.actual.tokens)
-    if missing == NOTHING:
-        return
-    try:
-        await ledger.adjust(
-            (),
-            amount=missing,
-            reason=f"{CORRECTS}{booked.id}",
-            targets=booked.targets,
-            id_=_id_of("correction", seen.background_id),
-            bill=bill.packed(charge),
-        )
-    except (StoreUnavailable, StoreRefused) as error:
-        _log.warning("the booking %s of a background response was not corrected: %s", booked.id, error)
+    if evidence.actual_nanos is not None:
+        charge = Charge(evidence.actual_nanos, USAGE)
+        tokens = bill.tokens(charge, seen, ledger.tokens_counted)
+        await book_job(ledger, found, Amounts(charge.nanos, tokens, requests=1), bill=bill.packed(charge))
+    elif evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT:
+        await book_job(ledger, found, Amounts(requests=1))
 
 
-def _id_of(what: str, response_id: str) -> str:
-    return hashlib.sha256(f"{what} of response\n{response_id}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+async def book_job(ledger: Ledger, found: OpenTicket, actual: Amounts, *, bill: str = "") -> None:
+    """Book what a job has cost; of one that has failed and cost nothing, only that it was a request."""
+    if not actual.usd and not actual.tokens and not any(target.place for target in found.reservation.targets):
+        await ledger.tickets.release(found, reason="error_answer")
+        return
+    await ledger.tickets.book(found, actual, reason=USAGE, bill=bill)

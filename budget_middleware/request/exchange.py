@@ -256,12 +256,12 @@ class Exchange:
         headers = budget_headers(
             hold.id,
             estimate_nanos=hold.asked.usd,
-            cost_nanos=charge.nanos if charge is not None and not inner_cost else None,
+            cost_nanos=charge.nanos if charge is not None and not inner_cost and not self._settlement.is_kept else None,
             is_unprotected=self._admitted.is_unprotected,
         )
         if inner_cost:
             headers.append((b"x-budget-cost-usd", inner_cost))
-        elif charge is not None:
+        elif charge is not None and not self._settlement.is_kept:
             headers += self._settlement.bill.usage_headers()
         if hold.passed:
             headers += warning_headers(hold.passed)

@@ -22,10 +22,10 @@ from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.pricing import FEMTOS_PER_NANO
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Finalize, Release
-from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Ledger
+from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.background import book_response
+from budget_middleware.request.background import keep_for_job
 from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
@@ -42,7 +42,7 @@ class Settlement:
 
     The exchange fills in what it sees: the answer's ``status``, what it says of an ``inner`` guard, and whether
     ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the ledger ended it, or it was
-    stopped at a limit, and the answer must not go on.
+    stopped at a limit, and the answer must not go on. ``is_kept``: its hold is kept for a job, whose cost is not known.
     """
 
     def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
@@ -52,7 +52,7 @@ class Settlement:
         self.inner: InnerAnswer | None = None
         self.output_began = False
         self.charge: Charge | None = None
-        self.is_cut = False
+        self.is_cut = self.is_kept = False
         self.counts_more_than_money = admitted.hold.counts_more_than_money
         # Why it was stopped, if it was; in the reason of its booking.
         self._why_stopped = ""
@@ -62,6 +62,7 @@ class Settlement:
         self._admitted = admitted
         self._seen = seen
         self._on_abort = settings.on_abort
+        self._job_deadline_s = settings.job_deadline_s
         self._ledger = ledger
         admitted.hold.abort = self.cut_off
         admitted.hold.growth = self._growth()
@@ -86,9 +87,8 @@ class Settlement:
         verb = self._decide(end)
         if verb is None:
             return None
-        booking = self._book_response(verb)
-        if booking is not None:
-            return booking
+        if self.is_kept and isinstance(verb, Finalize):
+            return self._keep_for_job(verb)
         return self._ledger.begin_ending(self._admitted.hold, verb, attributes=self._usage_attributes)
 
     async def end(self, end: End) -> Answer | None:
@@ -96,9 +96,8 @@ class Settlement:
         verb = self._decide(end)
         if verb is None:
             return None
-        booking = self._book_response(verb)
-        if booking is not None:
-            return await booking
+        if self.is_kept and isinstance(verb, Finalize):
+            return await self._keep_for_job(verb)
         return await self._ledger.end(self._admitted.hold, verb, attributes=self._usage_attributes)
 
     def _decide(self, end: End) -> Ending | None:
@@ -112,6 +111,7 @@ class Settlement:
         evidence = self._evidence(end, app_added=added_nanos > 0)
         charge = charge_of(evidence, on_abort=self._on_abort).with_added(added_nanos)
         self.charge = charge
+        self.is_kept = charge.reason == GOES_ON and self._seen.job is not None and not self._admitted.is_unprotected
         if self._has_begun is not None:
             self._has_begun.set()
         self._count(charge, end)
@@ -174,13 +174,11 @@ class Settlement:
         self.is_cut, self._why_stopped = True, why
         return await self.end(End.STOPPED)
 
-    def _book_response(self, verb: Ending) -> AnswerFuture | None:
-        """Book work that goes on in the background, so that it can be corrected; None if this is none."""
-        response_id = self._seen.background_id
-        if verb.reason != GOES_ON or not response_id or self._admitted.is_unprotected or isinstance(verb, Release):
-            return None
-        hold, attributes = self._admitted.hold, self._usage_attributes
-        return book_response(self._ledger, hold, verb, response_id=response_id, attributes=attributes)
+    def _keep_for_job(self, otherwise: Finalize) -> AnswerFuture:
+        """Keep the hold for work that goes on after the answer, or end it as it would be otherwise."""
+        assert self._seen.job is not None
+        job, deadline_s, attributes = Job(*self._seen.job), self._job_deadline_s, self._usage_attributes
+        return keep_for_job(self._ledger, self._admitted.hold, otherwise, job, deadline_s, attributes=attributes)
 
     def _usage_attributes(self) -> names.Attributes:
         return usage_attributes(self._seen.model, self._seen.usage)
@@ -247,4 +245,6 @@ class Settlement:
         status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
         model, context = quote.metric_model, self._admitted.hold.context
         metrics.count_request(status="unpriced" if quote.rates is None else status, model=model, context=context)
-        metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=quote.estimate_nanos, model=model, context=context)
+        if not self.is_kept:
+            estimate_nanos = quote.estimate_nanos
+            metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=estimate_nanos, model=model, context=context)

@@ -146,14 +146,13 @@ async def test_what_books_nothing_has_no_bill(memory):
     assert await bills(memory) == []
 
 
-async def test_a_background_response_has_the_bill_of_its_ceiling_and_of_its_correction(bench):
+async def test_a_background_response_has_the_bill_of_its_usage(bench):
     await create(bench)
+    assert await bills(bench) == []
     await look(bench, done(100))
-    (ceiling, bill), (correction, corrected) = await bills(bench)
-    assert (ceiling, [*map(tuple, bill.amounts)]) == ("estimated_background", [("estimate", 600_000_000)])
-    assert correction.startswith("usage of a background response, booked by ")
-    assert (lines_of(corrected)[-1], corrected.nanos) == (("output", 100, 1_000_000_000_000, OWN), 100_000_000)
-    assert str(QUEUED["id"]) not in correction
+    ((reason, bill),) = await bills(bench)
+    assert reason == f"usage, job {QUEUED['id']}"
+    assert (lines_of(bill)[-1], bill.nanos) == (("output", 100, 1_000_000_000_000, OWN), 100_000_000)
 
 
 async def test_a_block_of_code_has_the_bill_of_what_it_added(memory):

@@ -124,21 +124,26 @@ async def test_what_the_app_told_says_so(cli: RunCli, guard: Guard):
     assert "Of this, $0.05 was added by the app through its handle." in lines[-1]
 
 
-async def test_a_response_in_the_background_is_followed_to_its_correction(cli: RunCli, guard: Guard):
-    """Its client knows the id of a reservation that was given back; another one has booked, and was corrected."""
+async def test_a_response_in_the_background_is_followed_from_its_ticket_to_its_bill(cli: RunCli, guard: Guard):
     id_ = await served(guard(ScriptedApp(*json_answer(QUEUED))), ASK, path=PATH)
-    told = cli("explain", id_, "--json").json["bill"]
-    assert (told["cost_usd"], told["note"]) == ("0.60", "Booked at the estimate: no usage was seen.")
+    assert "for the job resp_1 (openai-responses)" in cli("explain", id_).out
+    (held,) = cli("holds", "--json").json
+    assert (held["id"], held["job"], held["amount_usd"]) == (id_, "openai-responses resp_1", "0.60")
+    assert held["deadline"]
     reader = guard(ScriptedApp(*json_answer(done(100))))
     await call(reader, path=f"{PATH}/resp_1", method="GET", headers=bearer())
     await reader.ledger.drain()
-    lines = bill_in(cli("explain", id_).out)
-    assert lines[0] == f"Bill of {told['booked_by']}, which booked it: plain"
-    assert lines[-2].split() == ["sum", "0.10"]
-    assert lines[-1] == "Booked at $0.60 first, and corrected by -$0.50 once its usage was known."
-    corrected = cli("explain", told["booked_by"], "--json").json
-    assert (corrected["bill"]["cost_usd"], corrected["bill"]["corrected_by_usd"]) == ("0.10", "-0.50")
-    assert adds_up(corrected)
+    assert cli("holds", "--json").json == []
+    ran = cli("explain", id_)
+    assert "finalized (usage, job resp_1)" in ran.out
+    assert bill_in(ran.out)[-1].split() == ["sum", "0.10"]
+    assert adds_up(cli("explain", id_, "--json").json)
+
+
+async def test_a_ticket_is_released_like_any_hold(cli: RunCli, guard: Guard):
+    id_ = await served(guard(ScriptedApp(*json_answer(QUEUED))), ASK, path=PATH)
+    assert cli("release", id_, "--reason", "it will never end").code == 0
+    assert cli("holds", "--json").json == []
 
 
 async def test_a_booking_of_the_version_before_has_no_bill(cli: RunCli, store: RedisStore, month: Target):

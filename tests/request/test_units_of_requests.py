@@ -352,14 +352,14 @@ async def test_a_stream_is_not_stopped_within_what_was_carried_over(memory: Benc
     assert b"[DONE]" in played.body
 
 
-async def test_the_correction_of_a_background_response_corrects_its_tokens(bench: Bench):
+async def test_a_background_response_books_its_tokens_and_is_one_request(bench: Bench):
     queued = {"id": "resp_1", "model": "plain", "status": "queued", "background": True, "output": [], "usage": None}
     done = {**queued, "status": "completed", "usage": {"input_tokens": 9, "output_tokens": 100}}
     asked = {"model": "plain", "input": "x" * 36, "max_output_tokens": 600, "background": True}
     limits = {"limits": ALL}
     await call(bench.guard(ScriptedApp(*json_answer(queued)), **limits), asked, path="/v1/responses", headers=bearer())
     await bench.settle()
-    assert await figures(bench) == {"usd": (600, 0), "tokens": (609, 0), "requests": (1, 0)}
+    assert await figures(bench) == {"usd": (0, 600), "tokens": (0, 609), "requests": (0, 1)}
     looked = bench.guard(ScriptedApp(*json_answer(done)), **limits)
     await call(looked, path="/v1/responses/resp_1", method="GET", headers=bearer())
     await bench.settle()

@@ -63,7 +63,7 @@ async def test_a_streamed_response(client_of, left_of):
 
 
 async def test_f16_polling_for_a_response_in_the_background_is_free(client_of, left_of):
-    """It is booked when it is created, at what it is estimated to cost, and corrected by the first poll."""
+    """It is held when it is created, at what it is estimated to cost, and booked by the first poll."""
     client = client_of("sk-background")
     queued = await client.responses.create(model=MODEL, input="x", max_output_tokens=600, background=True)
     assert queued.status == "queued"
