@@ -160,6 +160,30 @@ test-llama-cpp: $(READY) $(GATEWAYS)/.ready ## tests of llama-cpp-python, which 
 	@$(GATEWAYS)/bin/python -m pip install --quiet --group llama-cpp
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m llama_cpp tests/gateways $(ARGS)
 
+# The documentation as a site: strict about links and anchors, and nothing in it comes from another host.
+DOCS := .venv-docs
+export NO_MKDOCS_2_WARNING = 1
+
+docs: $(DOCS)/.ready ## build the documentation into build/site
+	@$(DOCS)/bin/mkdocs build
+	@$(DOCS)/bin/python .ci/check_site.py build/site
+
+docs-serve: $(DOCS)/.ready ## show the documentation while it is written
+	@$(DOCS)/bin/mkdocs serve $(ARGS)
+
+# The image and the chart of deploy/, by their own tools. No image is built, and no cluster is asked.
+DEPLOY := .venv-deploy
+HELM := build/helm
+
+$(HELM): .ci/helm
+	@bash .ci/helm $@
+
+lint-deploy: $(DEPLOY)/.ready $(HELM) ## lint the Dockerfile and the Helm chart (needs Go)
+	@$(DEPLOY)/bin/hadolint --failure-threshold info deploy/Dockerfile
+	@$(HELM) lint --strict deploy/chart --set secretName=budget
+	@$(HELM) template guard deploy/chart --set secretName=budget >build/chart.yaml
+	@! $(HELM) template guard deploy/chart >build/chart.yaml 2>&1 || { echo "the chart renders without a secret" >&2; false; }
+
 # An environment for each of these groups of dependencies.
 EXTRAS_bench := [otlp]
 
@@ -171,7 +195,7 @@ EXTRAS_bench := [otlp]
 	@touch $@
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) $(DOCS) $(DEPLOY) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;

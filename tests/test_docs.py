@@ -177,6 +177,11 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors, target
 
 
+def test_every_page_has_its_place_on_the_site():
+    placed = re.findall(r"([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), flags=re.MULTILINE)
+    assert sorted(placed) == sorted(PAGES.keys() - {"README.md"})
+
+
 @every_page
 def test_python_blocks_compile(page):
     for block in code(PAGES[page], "python"):

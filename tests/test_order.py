@@ -31,10 +31,12 @@ OF_THE_REPOSITORY = {
     "test_failure_modes_doc.py",
     "test_invariants.py",
     "test_order.py",
+    "test_reference_pages.py",
     "test_runaway_tests.py",
     "test_security_doc.py",
     "test_stable_ids.py",
     "test_tidy.py",
+    "test_tutorial.py",
     "test_windows_doc.py",
 }
 """Tests at the top that hold documents and files; each other one is named for a module at the package's top."""
