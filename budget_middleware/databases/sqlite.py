@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from budget_middleware.databases.errors import DatabaseAway, DatabaseFault
 from budget_middleware.databases.migrations import CREATE_VERSIONS, READ_VERSIONS, Steps, missing_statements
 from budget_middleware.databases.mounts import network_file_system
+from budget_middleware.databases.own_log import own_log
 from budget_middleware.databases.urls import SqliteUrl, Synchronous
 
 LEAST_VERSION: Final = (3, 35)
@@ -79,6 +80,21 @@ def _set_up(connection: sqlite3.Connection, url: SqliteUrl, *, for_reading: bool
     connection.execute("pragma temp_store = memory")
     if for_reading:
         connection.execute("pragma query_only = on")
+
+
+def open_migrated(url: SqliteUrl, component: str, steps: Steps, *, busy_s: float) -> sqlite3.Connection:
+    """A connection to a file whose tables of a component are led to the last step. DatabaseFault.
+
+    A file that was put in the place of another gets none of that one's log.
+    """
+    with own_log(url.path):
+        connection = connect(url, busy_s=busy_s)
+        try:
+            migrate(connection, component, steps, path=url.path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
 
 
 def migrate(connection: sqlite3.Connection, component: str, steps: Steps, *, path: Path) -> None:

@@ -69,14 +69,9 @@ class SqliteHistory:
         self._open()
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite.connect(self._url, busy_s=BUSY_S)
-        try:
-            sqlite.migrate(connection, COMPONENT, steps(has_partitions=False), path=self._path)
-            if self._for_reading:
-                connection.execute("pragma query_only = on")
-        except BaseException:
-            connection.close()
-            raise
+        connection = sqlite.open_migrated(self._url, COMPONENT, steps(has_partitions=False), busy_s=BUSY_S)
+        if self._for_reading:
+            connection.execute("pragma query_only = on")
         self._opened = connection
         return connection
 

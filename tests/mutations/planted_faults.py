@@ -2160,6 +2160,12 @@ FAULTS = (
     ),
     # Databases.
     Fault(
+        "a copy gets the log of the file whose place it has taken",
+        "databases/own_log.py",
+        "                    each.unlink(missing_ok=True)\n",
+        "                    pass\n",
+    ),
+    Fault(
         "a fork gives back a lock that a thread still holds",
         "databases/forks.py",
         "    if is_taken:\n        _taken.append(lock)\n",

@@ -1,9 +1,12 @@
 """Files that cannot be used, as the store and a gateway see them; and that they are used again, once mended."""
 
+import asyncio
+import multiprocessing
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
@@ -12,6 +15,7 @@ import pytest
 from budget_middleware import BudgetMiddleware
 from budget_middleware.core.statuses import Status
 from budget_middleware.stores.errors import StoreUnavailable, WrongServer
+from budget_middleware.stores.sql.schema import SQLITE_STEPS
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import ScriptedApp, json_answer
 from tests.stores.audit import audit
@@ -97,7 +101,7 @@ async def test_a_file_of_a_newer_version_is_refused_and_left_alone(store: Sqlite
         await store.adjust(adjust("a2", "0.05"))
     assert str(refused.value) == (
         "the tables of ledger were made by a newer version of budget_middleware"
-        " (schema 99; this one knows up to 1); upgrade budget_middleware"
+        f" (schema 99; this one knows up to {len(SQLITE_STEPS)}); upgrade budget_middleware"
     )
 
 
@@ -127,6 +131,56 @@ async def test_a_copy_in_the_place_of_the_file_is_used(store: SqliteStore, path:
     shutil.copy(copied, path)
     assert await figures(store) == ("0.05", "0.00")
     assert (await store.adjust(adjust("a2", "0.05"))).status is Status.ADJUSTED
+
+
+def hold_open(path: Path, told: Connection) -> None:
+    """Another worker: it has the file open, and reads nothing more."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("select count(*) from budget_ledgers").fetchone()
+        told.send("open")
+        told.recv()
+
+
+@pytest.mark.processes
+async def test_a_copy_that_is_moved_into_the_place_of_a_file_in_use_gets_none_of_its_log(
+    store: SqliteStore, path: Path
+):
+    await store.adjust(adjust("a1", "0.05"))
+    copied = copy_of(store)
+    await store.adjust(adjust("a2", "0.05"))
+    ours, theirs = multiprocessing.Pipe()
+    other = multiprocessing.get_context("spawn").Process(target=hold_open, args=(path, theirs))
+    other.start()
+    assert await asyncio.to_thread(ours.recv) == "open"
+    copied.replace(path)
+    assert (await store.adjust(adjust("a3", "0.01"))).status is Status.ADJUSTED
+    ours.send("over")
+    await asyncio.to_thread(other.join)
+    assert await figures(store) == ("0.06", "0.00")
+    assert await store.quick_check() == []
+
+
+async def test_a_copy_in_the_place_of_a_file_whose_workers_were_killed_gets_none_of_its_log(
+    store: SqliteStore, path: Path, tmp_path: Path
+):
+    await store.adjust(adjust("a1", "0.05"))
+    copied = copy_of(store)
+    for at in range(20):
+        await store.adjust(adjust(f"b{at}", "0.05"))
+    copied.replace(path)
+    # Who starts now has never had the other file open.
+    started = SqliteStore(f"sqlite:///{path}", timeout_s=0.3)
+    assert await figures(started) == ("0.05", "0.00")
+    assert await started.quick_check() == []
+    await started.aclose()
+
+
+async def test_a_folder_that_is_copied_as_a_whole_keeps_its_log(store: SqliteStore, path: Path, tmp_path: Path):
+    await store.adjust(adjust("a1", "0.05"))
+    shutil.copytree(path.parent, tmp_path / "copied", ignore=shutil.ignore_patterns("copied"))
+    copied = SqliteStore(f"sqlite:///{tmp_path}/copied/{path.name}", timeout_s=0.3)
+    assert await figures(copied) == ("0.05", "0.00")
+    await copied.aclose()
 
 
 async def test_a_damaged_file_is_found(store: SqliteStore, path: Path):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.databases.sqlite import connect, faults_named, migrate, roll_back, transaction
+from budget_middleware.databases.sqlite import faults_named, open_migrated, roll_back, transaction
 from budget_middleware.databases.urls import SqliteUrl
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.retention import Retention
@@ -40,9 +40,8 @@ class SqliteLedger:
         self._clock_ms = clock_ms
         self._forgot_ms = 0
         self._forgets_more = False
-        self.connection = connect(url, busy_s=busy_s)
+        self.connection = open_migrated(url, COMPONENT, SQLITE_STEPS, busy_s=busy_s)
         try:
-            migrate(self.connection, COMPONENT, SQLITE_STEPS, path=url.path)
             self._number = self._find_or_make(namespace)
             if for_reading:
                 self.connection.execute("pragma query_only = on")
