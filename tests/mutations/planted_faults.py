@@ -276,8 +276,8 @@ FAULTS = (
     Fault(
         "a grow hides the reserve from its release in memory",
         "stores/memory_tables.py",
-        "        elif step.op is not Op.GROW:\n",
-        "        else:\n",
+        "_LEAVES_PENDING = frozenset({Op.GROW, ",
+        "_LEAVES_PENDING = frozenset({",
     ),
     Fault(
         "a grow counts as a booking",
@@ -2051,8 +2051,8 @@ FAULTS = (
     Fault(
         "no place in flight is asked for",
         "request/admission.py",
-        "quote.tokens, requests=1, inflight=1)",
-        "quote.tokens, requests=1)",
+        "requests=1, inflight=0 if ask.is_unseen else 1),",
+        "requests=1, inflight=0),",
     ),
     Fault(
         "tokens that are held do not grow with the answer",
