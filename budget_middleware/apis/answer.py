@@ -41,6 +41,7 @@ from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ordinary import OrdinaryEvent, OrdinaryReader
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.served_model import has_fallen_back, served_model_in
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter, data_of_plain_event, plain_events
 from budget_middleware.apis.stream_errors import error_event
@@ -99,6 +100,8 @@ class AnswerReader:
             self._hide_usage = False
             return headers
         self.seen.header_usage = usage_in_headers(self.headers)
+        self.seen.served_model = served_model_in(self.headers)
+        self.seen.has_fallen_back = has_fallen_back(self.headers)
         self._framing = framing_of(self._header(b"content-type"))
         self._splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
         # An unknown body may turn out to be a stream; then no header may describe its bytes.

@@ -19,7 +19,7 @@ _ATTEMPTS: Final = ("message", "fallback_message")
 def read_model_and_tier(message: Mapping[str, object], seen: Seen) -> None:
     """Take over what a message says of itself at its start, or as a whole."""
     usage = mapping_of(message.get("usage"))
-    seen.model = name_in(message, "model") or seen.model
+    seen.take_model(name_in(message, "model"))
     seen.service_tier = name_in(usage, "service_tier")
     take_speed_and_region(usage, seen)
 

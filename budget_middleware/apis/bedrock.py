@@ -125,8 +125,11 @@ class Bedrock(JsonApi):
         for event in (answer, *(mapping_of(answer.get(name)) for name in _EVENTS)):
             _read_event(event, seen)
             seen.modes = _modes_of(event) or seen.modes
+            # A prompt router tells by its ARN whom it has asked.
+            router = mapping_of(mapping_of(event.get("trace")).get("promptRouter"))
+            seen.served_model = text_in(router, "invokedModelId") or seen.served_model
         # What a model calls itself is priced as its maker's, not as Amazon's: the model asked for is billed.
-        seen.model = None
+        seen.model, seen.earlier_models = None, ()
         # Nor does a tier of its maker's count.
         seen.service_tier = next((mode for mode in seen.modes if mode != "optimized"), None)
 

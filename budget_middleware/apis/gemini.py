@@ -119,7 +119,7 @@ class GeminiChunk(OrdinaryEvent, FailureFields, rename="camel", kw_only=True):
                 n_bytes += sum(utf8_bytes(part.text) for part in candidate.content.parts or () if part.text)
         seen.take_text(n_bytes)
         if self.model_version:
-            seen.model = self.model_version
+            seen.take_model(self.model_version)
         if self.usage_metadata is not None:
             _take_usage(self.usage_metadata, seen)
         take_input_as_whole(seen)
@@ -200,7 +200,7 @@ class Gemini(JsonApi):
         is_embedding = "embedding" in answer or "embeddings" in answer
         seen.readable |= is_embedding
         seen.has_results |= is_embedding
-        seen.model = name_in(answer, "modelVersion") or name_in(answer, "model_version") or seen.model
+        seen.take_model(name_in(answer, "modelVersion") or name_in(answer, "model_version"))
         read_gemini_usage(answer, seen)
         take_input_as_whole(seen)
 

@@ -58,7 +58,7 @@ class Line(OrdinaryEvent, forbid_unknown_fields=True):
                 texts += [message.content, message.thinking]
             seen.take_text(sum(utf8_bytes(text) for text in texts if text))
         if self.model:
-            seen.model = self.model
+            seen.take_model(self.model)
 
 
 class Ollama(JsonApi):
@@ -99,7 +99,7 @@ class Ollama(JsonApi):
             seen.take_text(_MESSAGE.read(message, seen) + _ANSWER.read(answer, seen))
         seen.readable |= "embeddings" in answer
         seen.has_results |= bool(answer.get("embeddings"))
-        seen.model = name_in(answer, "model") or seen.model
+        seen.take_model(name_in(answer, "model"))
         # A prompt that is in its cache is not counted.
         if not _COUNTS.isdisjoint(answer):
             input_tokens, output_tokens = (first_count(answer, name) for name in ("prompt_eval_count", "eval_count"))

@@ -147,8 +147,8 @@ class Completion(OrdinaryEvent, FailureFields, kw_only=True):
             if n_bytes:
                 seen.text_bytes += n_bytes
                 seen.chunks += 1
-        if self.model:
-            seen.model = self.model
+        if self.model != seen.model:
+            seen.take_model(self.model)
         if self.service_tier:
             seen.service_tier = self.service_tier
         usage = self.usage

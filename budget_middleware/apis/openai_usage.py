@@ -53,7 +53,7 @@ def read_openai_usage(
     A usage counts if it has its totals; of several, as continuous usage has them, the last one is the whole.
     ``draws``: its output is images unless it says otherwise. Unless it ``thinks``, what is in its total alone is input.
     """
-    seen.model = name_in(answer, "model") or seen.model
+    seen.take_model(name_in(answer, "model"))
     seen.service_tier = name_in(answer, "service_tier") or seen.service_tier
     usage = answer.get("usage")
     if isinstance(usage, dict) and usage:

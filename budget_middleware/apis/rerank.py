@@ -51,7 +51,7 @@ class Rerank(JsonApi):
         results = answer.get("results", answer.get("data"))
         seen.readable = isinstance(results, list)
         seen.has_results = bool(results)
-        seen.model = name_in(answer, "model") or seen.model
+        seen.take_model(name_in(answer, "model"))
         meta, usage = mapping_of(answer.get("meta")), mapping_of(answer.get("usage"))
         billed, counted = mapping_of(meta.get("billed_units")), mapping_of(meta.get("tokens"))
         searches = _first(billed.get("search_units"), usage.get("search_units"), usage.get("rerank_units"))

@@ -14,6 +14,8 @@ from budget_middleware.core.pricing import Usage, UsageClass
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
 _not_tokens = attrgetter(*NOT_TOKENS)
 MAX_KEY: Final = 100
+# Of models that one answer names one after another.
+MAX_EARLIER_MODELS: Final = 8
 # Of tools, in one answer. Each is reported by a few hundred bytes that no provider sends in larger numbers.
 MAX_USES: Final = 2_000
 MAX_UNKNOWN_TOOLS: Final = 8
@@ -34,6 +36,13 @@ class Seen:
     # Calls that the usage leaves out, by their model; "" is the one that answered, None the one that was asked.
     extra_calls: tuple[tuple[str | None, Usage], ...] = ()
     model: str | None = None
+    # Those that it named before: a gateway may fall back in the midst of a stream.
+    earlier_models: tuple[str, ...] = ()
+    # The model that answers by the word of a gateway, in a header or beside the answer. It knows better than the answer
+    # does, which may name what was asked for.
+    served_model: str = field(default="", compare=False)
+    # A gateway says that another model than the one that was asked had to answer.
+    has_fallen_back: bool = field(default=False, compare=False)
     service_tier: str | None = None
     # What else may change the price; if reported, it overrides what was requested.
     modes: tuple[str, ...] = ()
@@ -73,6 +82,14 @@ class Seen:
     def output_tokens(self) -> int:
         """The expected tokens of the text read so far. Where there is a `usage`, that is exact."""
         return output_tokens_seen(text_bytes=self.text_bytes, chunks=self.chunks)
+
+    def take_model(self, name: str | None) -> None:
+        """Take over the model that the answer names, if it does; what it named before is kept."""
+        if not name or name == self.model:
+            return
+        if self.model and self.model not in self.earlier_models and len(self.earlier_models) < MAX_EARLIER_MODELS:
+            self.earlier_models += (self.model,)
+        self.model = name
 
     def take_usage(self, reported: Usage | None, *, contradiction: str = "") -> None:
         """Take over a usage, if there is one and as far as it can be true after those before it.

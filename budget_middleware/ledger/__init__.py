@@ -1,5 +1,6 @@
 """One method a verb; ids, windows, limits, spans, heartbeats and owned tasks around a store. All faces call it."""
 
+from budget_middleware.ledger.answering_models import AnsweringModels
 from budget_middleware.ledger.handle import BudgetHandle
 from budget_middleware.ledger.hold import ClientWait, Hold
 from budget_middleware.ledger.learner import Learner
@@ -12,6 +13,7 @@ from budget_middleware.ledger.waiting import Caller, CallerLeftError, Terms
 
 __all__ = [
     "AnswerFuture",
+    "AnsweringModels",
     "BudgetHandle",
     "BudgetRejected",
     "Caller",

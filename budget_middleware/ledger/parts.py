@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from budget_middleware.core.limits import LimitRule
 from budget_middleware.core.usage import TokensCounted
+from budget_middleware.ledger.answering_models import AnsweringModels
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.expiries import Expiries
@@ -113,6 +114,7 @@ class LedgerParts:
         self._operator_notes = OperatorNotes(store, tasks=tasks, timeout=timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)
         self.learner = Learner(store, timeout=timeout)
+        self.answering = AnsweringModels(store, tasks=tasks, timeout=timeout, shares=fingerprint != "")
         self._refusals = RefusalLog(store, tasks=tasks, telemetry=self.telemetry, timeout=timeout)
         self._reserving = Reserving(
             store,
@@ -140,10 +142,12 @@ class LedgerParts:
         self._endings.adopt()
         self._leases.start()
         self._settings_watch.check()
+        self.answering.check()
 
     async def _serve_loop(self) -> None:
         self._endings.adopt()
         self._settings_watch.check()
+        self.answering.check()
         self._deferred_spans.retry()
         await self._expiries.sweep()
         await self._monitor.look_for_loss()

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from budget_middleware.core.money import MAX_USD, nanos_from_usd
-from budget_middleware.core.pricing import Rate, Rates, UsageClass
+from budget_middleware.core.pricing import Rates
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.published import PriceList, load_published, newest_list, pinned_to
 from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
 from budget_middleware.prices.spelling import as_answered, is_own_server, is_same_model
-from budget_middleware.prices.units import MAX_CACHED, OwnPrice, SameAs, exact_number
+from budget_middleware.prices.units import MAX_CACHED, OneOf, OwnPrice, SameAs, exact_number, price_rank
+from budget_middleware.prices.unknown import UnknownModel
 
 # Model names come from clients: longer ones are not looked up.
 MAX_MODEL_NAME: Final = 256
@@ -23,7 +23,6 @@ MAX_MODEL_NAME: Final = 256
 LOOKUP_LIFE_S: Final = 60
 OWN: Final = "BUDGET_PRICES"
 CODE: Final = "price_source"
-UNKNOWN: Final = "BUDGET_UNKNOWN_MODEL"
 _OPERATORS: Final = frozenset({OWN, CODE})
 
 PriceSource = Callable[[str], str | Mapping[str, object] | None]
@@ -44,36 +43,6 @@ class Moment:
     def at(self) -> datetime:
         """Its beginning."""
         return datetime.fromtimestamp(self.minute * LOOKUP_LIFE_S, UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownModel:
-    """What a model costs that the book does not know: `rates`, or None to reject it."""
-
-    rates: Rates | None
-
-    @property
-    def rejects(self) -> bool:
-        """Whether a request for such a model is refused where a limit binds it."""
-        return self.rates is None
-
-
-def parse_unknown_model(text: str) -> UnknownModel:
-    """Read `reject`, `free` or `IN/OUT` in USD per million tokens; one-line ValueError for anything else."""
-    if text == "reject":
-        return UnknownModel(None)
-    price_in, slash, price_out = ("0", "/", "0") if text == "free" else text.partition("/")
-    try:
-        nanos = [nanos_from_usd(price) for price in (price_in, price_out) if slash]
-    except ValueError:
-        nanos = []
-    if not nanos or min(nanos) < 0:
-        raise ValueError(
-            f"{text[:40]!r} is no price for unknown models; accepted is reject, free or IN/OUT in USD"
-            f" per million tokens, each 0 to {MAX_USD}, such as 2.5/10"
-        )
-    by_unit = {UsageClass.INPUT: Rate(nanos[0]), UsageClass.OUTPUT: Rate(nanos[1])}
-    return UnknownModel(Rates(model="", by_unit=by_unit, source=UNKNOWN))
 
 
 class PriceBook:
@@ -133,36 +102,47 @@ class PriceBook:
             alone = [resolve(model, (source,), at=self._moment.at, provider=provider) for source in self._lists]
         return (counts, *(other for other in alone if other is not None and other.source != counts.source))
 
+    def targets_of(self, model: str) -> tuple[str, ...]:
+        """The models of which one answers to a router's name, as the operator lists them; none for any other name."""
+        price = self._own_price(model)
+        return price.models if isinstance(price, OneOf) else ()
+
     def resolve_answer(
         self, answered: str, *, asked: str, provider: str, moment: Moment, is_only_name: bool
-    ) -> Rates | None:
-        """The rates of the model that an answer names; None if what was asked is to be billed.
+    ) -> tuple[Rates, ...]:
+        """The rates that a call may be billed at whose answer names a model, the most expensive of which counts; none
+        if what was asked is to be billed.
 
-        `moment` is that of the estimate. Where the request named several models (not `is_only_name`), nobody knows
-        which of them was served but by the answer.
+        They are those of the model that answers. One without a price costs what was asked or what
+        BUDGET_UNKNOWN_MODEL says. ``moment`` is that of the estimate. Where the request named several models (not
+        `is_only_name`), nobody knows which of them was served but by the answer.
         """
         if not answered or max(len(answered), len(asked)) > MAX_MODEL_NAME:
-            return None
+            return ()
         return self._answered_at(answered, asked, provider, moment, is_only_name)
 
     def _look_up_answer(
         self, answered: str, asked: str, provider: str, moment: Moment, is_only_name: bool
-    ) -> Rates | None:
+    ) -> tuple[Rates, ...]:
         as_asked = self._known_at(asked, provider, moment) if asked else None
         # The same model by another spelling says nothing about its provider or its region.
         if as_asked is not None and is_same_model(asked, answered):
-            return None
+            return ()
         host = ""
-        if is_only_name and as_asked is not None and not self._is_operators(answered, provider, moment):
+        is_asked_alone = is_only_name and not self.targets_of(asked)
+        if is_asked_alone and as_asked is not None and not self._is_operators(answered, provider, moment):
             if as_asked.source in _OPERATORS:
-                return None
+                return ()
             host = as_asked.host
         version = as_answered(asked, answered) if is_only_name else answered
         found = self._find(version, provider, "", moment) if version != answered else None
         found = found or self._find(answered, provider, host, moment)
-        if found is None or (found.source not in _OPERATORS and not found.host and is_own_server(asked)):
-            return None
-        return found.rates
+        if is_own_server(asked) and (found is None or (found.source not in _OPERATORS and not found.host)):
+            return ()
+        if found is not None:
+            return (found.rates,)
+        unknown = self._unknown.rates
+        return (as_asked.rates, unknown) if as_asked is not None and unknown is not None else ()
 
     def _is_operators(self, model: str, provider: str, moment: Moment) -> bool:
         found = self._known_at(model, provider, moment)
@@ -200,7 +180,22 @@ class PriceBook:
                     found = resolve(other, self._lists, at=at)
                     # The operator has said what it costs, at any provider.
                     return replace(found, source=source, rule=f"{rule}; {found.rule}") if found else None
+        if isinstance(price, OneOf):
+            return self._most_expensive_of(model, price, at)
         return Found(price, source, rule) if isinstance(price, Rates) else None
+
+    def _most_expensive_of(self, model: str, price: OneOf, at: datetime) -> Found | None:
+        """What a router's name costs: what the most expensive of its models does, under the router's name."""
+        found = [
+            found
+            for name in price.models
+            if (found := self._operators(name, at) or resolve(name, self._lists, at=at)) is not None
+        ]
+        if not found:
+            return None
+        most = max(found, key=lambda each: price_rank(each.rates))
+        rates = replace(most.rates, model=model)
+        return Found(rates, OWN, f"the most expensive of {len(found)} models: {most.rates.model}")
 
     def _own_price(self, model: str) -> OwnPrice | None:
         return self._own.get(model) or self._own_by_lower.get(model.lower())

@@ -15,10 +15,12 @@ from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.numbers import ALLOW_HIGH, allows_high_in, count_in, factor_of, price_in, refuse
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.resolving import BuiltIn, resolve
-from budget_middleware.prices.units import MILLION, PER, SELLS_BY, OwnPrice, SameAs
+from budget_middleware.prices.units import MILLION, PER, SELLS_BY, OneOf, OwnPrice, SameAs
 
 _SHAPE: Final = 'as in {"MODEL": {"input_cost_per_token": 0.0000025, "output_cost_per_token": 0.00001}}'
 _SAME_AS: Final = "same_as"
+_ONE_OF: Final = "one_of"
+_MOST_TARGETS: Final = 50
 _TIMES: Final = "times"
 _MODE: Final = re.compile("[a-z0-9][a-z0-9_./-]{0,39}")
 _COUNTS: Final = ("max_output_tokens", "context_window", "expected_output_tokens")
@@ -80,6 +82,9 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
             refuse(model, "its value", entry, "a table of prices")
         if _SAME_AS in entry:
             yield model, _alias(model, entry)
+            continue
+        if _ONE_OF in entry:
+            yield model, _router(model, entry)
             continue
         modes = {field: entry.pop(field) for field in list(entry) if _is_mode(field, entry[field])}
         for field in (field for field in entry if field not in accepted):
@@ -158,17 +163,32 @@ def _alias(model: str, entry: Mapping[str, object]) -> SameAs:
     return SameAs(other)
 
 
+def _router(model: str, entry: Mapping[str, object]) -> OneOf:
+    targets = entry[_ONE_OF]
+    names = [each for each in targets if isinstance(each, str) and each] if isinstance(targets, list) else []
+    if not 0 < len(names) <= _MOST_TARGETS or names != targets or len(entry) > 1:
+        accepted = f"a list of the names of 1 to {_MOST_TARGETS} models, and no other field with it"
+        refuse(model, _ONE_OF, targets, accepted)
+    return OneOf(tuple(dict.fromkeys(names)))
+
+
 def _checked(own: Mapping[str, OwnPrice]) -> Mapping[str, OwnPrice]:
     """As given; ValueError for an alias of a model without prices, and for one of another alias."""
     for model, price in own.items():
-        if not isinstance(price, SameAs):
-            continue
-        is_own = isinstance(own.get(price.model), Rates)
-        if not is_own and (
-            price.model in own or resolve(price.model, (BuiltIn(), Gaps()), at=datetime.now(UTC)) is None
-        ):
+        if isinstance(price, SameAs) and not _has_prices(price.model, own):
             refuse(model, _SAME_AS, price.model, "a model that has prices here or in the built-in book")
+        if isinstance(price, OneOf):
+            for target in price.models:
+                alias = own.get(target)
+                if not _has_prices(alias.model if isinstance(alias, SameAs) else target, own):
+                    refuse(model, _ONE_OF, target, "models that have prices here or in the built-in book")
     return own
+
+
+def _has_prices(model: str, own: Mapping[str, OwnPrice]) -> bool:
+    if model in own:
+        return isinstance(own[model], Rates)
+    return resolve(model, (BuiltIn(), Gaps()), at=datetime.now(UTC)) is not None
 
 
 def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:

@@ -13,7 +13,7 @@ from budget_middleware.prices.missing import with_missing
 from budget_middleware.prices.priors import prior_of
 from budget_middleware.prices.providers import ANY_SELLER
 from budget_middleware.prices.spelling import Reading, has_no_published_price, readings_of, surcharge_of
-from budget_middleware.prices.units import SELLS_BY
+from budget_middleware.prices.units import SELLS_BY, price_rank
 
 BUILT_IN: Final = "genai-prices"
 RULES: Final = "rules"
@@ -84,7 +84,7 @@ def resolve(name: str, sources: Sequence[Source], *, at: datetime, provider: str
 
 def _at_source(reading: Reading, source: Source, *, at: datetime) -> Found | None:
     if reading.provider == ANY_SELLER:
-        rates = max(source.sellers(reading.model, at=at), key=_price_rank, default=None)
+        rates = max(source.sellers(reading.model, at=at), key=price_rank, default=None)
     else:
         rates = source.rates(reading.provider, reading.model, at=at)
     if rates is None:
@@ -168,7 +168,3 @@ def _with_missing(found: Found, name: str) -> Found:
         # The same price, by what it is taken for.
         added[UsageClass.GROUNDED_REQUEST] = found.source_of(UsageClass.WEB_SEARCH)
     return replace(found, rates=rates, filled={**(found.filled or {}), **added})
-
-
-def _price_rank(rates: Rates) -> int:
-    return sum(rates.of(unit).nanos_per_million for unit in SELLS_BY & rates.by_unit.keys())

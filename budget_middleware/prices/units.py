@@ -33,13 +33,20 @@ class SameAs:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A router's name: one of these models answers, and nobody knows which before it does."""
+
+    models: tuple[str, ...]
+
+
 PER: Final[Mapping[UsageClass, int]] = {
     UsageClass.AUDIO_MS: 3_600_000,
     **dict.fromkeys((UsageClass.IMAGE, UsageClass.RERANK_SEARCH, *FEES), 1),
 }
 """Of so many of the unit is a price of the own file, and of our own lists, where it is not a million."""
 
-OwnPrice = Rates | SameAs
+OwnPrice = Rates | SameAs | OneOf
 
 
 def nanos_per_million(usd: Decimal, *, per: int) -> int:
@@ -50,3 +57,8 @@ def nanos_per_million(usd: Decimal, *, per: int) -> int:
 def exact_number(value: object) -> object:
     """A price that a program holds as a float is the number that it is written as."""
     return Decimal(str(value)) if isinstance(value, float) else value
+
+
+def price_rank(rates: Rates) -> int:
+    """How expensive rates are next to others that are sold by the same units."""
+    return sum(rates.of(unit).nanos_per_million for unit in SELLS_BY & rates.by_unit.keys())

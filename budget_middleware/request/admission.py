@@ -66,6 +66,7 @@ class Admission:
             by=settings.estimate,
             spreads=settings.estimate_spread,
             default_output_tokens=settings.default_output_tokens,
+            answering=ledger.answering,
         )
 
     async def admit(

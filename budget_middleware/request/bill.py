@@ -25,6 +25,7 @@ from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.shown_model import shown_model
+from budget_middleware.request.who_answers import Answered, WhoAnswers
 from budget_middleware.telemetry import names
 
 # What is not priced is counted all the same.
@@ -58,10 +59,11 @@ class Bill:
         self._packed: tuple[Sequence[PricedCall], Sequence[Amount]] = ((), ())
         # What was used and is missing from the bill, since nobody knows its price: tools, and modes that cost more.
         self.unpriced: set[str] = set()
+        # Who has answered the last evidence, where that is not what was asked.
+        self.answered: Answered | None = None
         self._quote = quote
-        self._prices = prices
         # By the prices of the estimate, however long it waits and however long the answer takes.
-        self._moment = quote.moment or prices.moment
+        self._who = WhoAnswers(quote, prices, quote.moment or prices.moment)
 
     def evidence(
         self,
@@ -116,7 +118,7 @@ class Bill:
             return 0 if app_added and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.extra_calls:
-            nanos += self._billed_nanos(self._in_modes(self._rates_of_extra_call(model, rates), seen), used)
+            nanos += self._billed_nanos(self._in_modes(self._rates_of_extra_call(model, rates, used), seen), used)
         return min(nanos, MAX_NANOS)
 
     def _accept_cost(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
@@ -177,32 +179,22 @@ class Bill:
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
-        return self._rates_of(seen.model or "") or self._quote.rates
+        self.answered = self._who.answered(seen)
+        return self.answered.rates if self.answered is not None else self._quote.rates
 
-    def _rates_of_extra_call(self, model: str | None, rates: Rates | None) -> Rates | None:
+    def _rates_of_extra_call(self, model: str | None, rates: Rates | None, used: Usage) -> Rates | None:
         """The rates of a call beside the one that answered, which has these rates."""
         if model is None or (model and model == self._quote.ask.model):
             return self._quote.rates or rates
-        return self._rates_of(model) or rates
-
-    def _rates_of(self, model: str) -> Rates | None:
-        """The rates of a model that the answer names; None if it is what was asked, or has no price of its own."""
-        ask = self._quote.ask
-        return self._prices.resolve_answer(
-            model,
-            asked=ask.model or "",
-            provider=ask.provider,
-            moment=self._moment,
-            is_only_name=not self._quote.other_models,
-        )
+        return self._who.rates_of(model, used) or rates
 
     def is_by_quoted_model(self, seen: Seen) -> bool:
         """Whether the model that was quoted has answered. It may name a version of itself, which costs as much."""
-        quoted, answered = self._quote.rates, self._rates_of(seen.model or "")
+        quoted, answered = self._quote.rates, self._who.answered(seen)
         is_only_name = not self._quote.other_models
         if quoted is None or answered is None:
             return is_only_name or bool(seen.model)
-        return answered.model == quoted.model or (is_only_name and answered.by_unit == quoted.by_unit)
+        return answered.rates.model == quoted.model or (is_only_name and answered.rates.by_unit == quoted.by_unit)
 
     def fixed_femtos(self) -> int:
         """What all but the output has cost, by the rates that led to the figures of the last evidence."""

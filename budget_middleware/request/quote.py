@@ -123,6 +123,24 @@ def quote_for(
     return Quote(kept, rates, nanos, tokens=tokens, mean_tokens=tokens, moment=moment, output=output)
 
 
+def held_at_most_expensive(quote: Quote, others: Sequence[Quote]) -> Quote:
+    """The quote of a name that another model may answer to: it holds what the most expensive of them would come to.
+
+    The name stays what is asked for: its limits bind, and its price counts where the answer names nobody.
+    """
+    most = max(others, key=lambda each: each.estimate_nanos, default=quote)
+    if quote.rates is None or most.estimate_nanos <= quote.estimate_nanos:
+        return quote
+    return quote._replace(
+        estimate_nanos=most.estimate_nanos,
+        tokens=max(quote.tokens, most.tokens),
+        mean_tokens=max(quote.mean_tokens, most.mean_tokens),
+        output=most.output,
+        growth=most.growth,
+        expected_femtos=most.expected_femtos,
+    )
+
+
 def sells_output_tokens(ask: Ask, rates: Rates) -> bool:
     """Whether what is asked for comes in tokens: images have none, and speech, where they are sold by the piece."""
     return ask.output_unit is UsageClass.OUTPUT or rates.is_free or not rates.of(ask.output_unit).is_free

@@ -10,9 +10,17 @@ from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, 
 from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
-from budget_middleware.ledger import Learner
+from budget_middleware.ledger import AnsweringModels, Learner
 from budget_middleware.prices import Moment, PriceBook
-from budget_middleware.request.quote import OTHER_MODEL, OutputEstimate, Quote, most_expensive, quote_for, tiers_of
+from budget_middleware.request.quote import (
+    OTHER_MODEL,
+    OutputEstimate,
+    Quote,
+    held_at_most_expensive,
+    most_expensive,
+    quote_for,
+    tiers_of,
+)
 
 LARGEST_THINKING_PRIOR: Final = 4_096
 """A budget for thoughts is a maximum, and mostly far from used up."""
@@ -26,10 +34,18 @@ class Quoting:
     """Makes the quotes of a middleware, by its settings and by what was learnt from answers."""
 
     def __init__(
-        self, prices: PriceBook, learner: Learner, *, by: EstimateBy, spreads: float, default_output_tokens: int
+        self,
+        prices: PriceBook,
+        learner: Learner,
+        *,
+        by: EstimateBy,
+        spreads: float,
+        default_output_tokens: int,
+        answering: AnsweringModels | None = None,
     ) -> None:
         self._prices = prices
         self._learner = learner
+        self._answering = answering
         self._by = by
         self._is_learned = by is EstimateBy.LEARNED
         self._spreads = spreads
@@ -51,7 +67,26 @@ class Quoting:
         return most_expensive(quote, others, maybe)
 
     def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
-        rates = self._prices.resolve(ask.model or "", provider=ask.provider, moment=moment)
+        model = ask.model or ""
+        quote = self._quote_at(self._prices.resolve(model, provider=ask.provider, moment=moment), ask, account, moment)
+        others = self._rates_of_others(ask, model, account, moment)
+        if not others:
+            return quote
+        return held_at_most_expensive(quote, [self._quote_at(rates, ask, account, moment) for rates in others])
+
+    def _rates_of_others(self, ask: Ask, model: str, account: str, moment: Moment) -> list[Rates]:
+        """What the models cost that may answer to a name: by the operator's list, and by who has answered to it."""
+        found = [
+            self._prices.resolve(target, provider=ask.provider, moment=moment)
+            for target in self._prices.targets_of(model)
+        ]
+        for answered in self._answering.of(model, account=account) if self._answering is not None else ():
+            found += self._prices.resolve_answer(
+                answered, asked=model, provider=ask.provider, moment=moment, is_only_name=True
+            )
+        return [rates for rates in found if rates is not None]
+
+    def _quote_at(self, rates: Rates | None, ask: Ask, account: str, moment: Moment) -> Quote:
         if rates is None or not self._is_learned or not _can_be_learned(ask, rates):
             return quote_for(ask, rates, default_output_tokens=self._default_output_tokens, by=self._by, moment=moment)
         group = encode_subject(rates.model or OTHER_MODEL), account

@@ -12,14 +12,11 @@ since the first ending of a reservation is the only one.
 
 import asyncio
 import logging
-import time
 
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, Evidence, charge_of
-from budget_middleware.core.learning import answer_seen
-from budget_middleware.core.money import ceil_div, usd_from_nanos
-from budget_middleware.core.pricing import FEMTOS_PER_NANO
+from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.units import Amounts, Unit
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
@@ -27,8 +24,10 @@ from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.background import keep_for_job
 from budget_middleware.request.bill import Bill, usage_attributes
+from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
+from budget_middleware.request.shown_model import shown_model
 from budget_middleware.settings import Settings
 from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
@@ -116,13 +115,15 @@ class Settlement:
             self._has_begun.set()
         self._count(charge, end)
         if charge.reason == USAGE and end is End.COMPLETE and 200 <= self.status < 300:
-            self._learn()
+            learn_from_answer(self._admitted, seen=self._seen, bill=self.bill, ledger=self._ledger)
+        if self.bill.answered is not None:
+            remember_who_answered(self._admitted, answered=self.bill.answered, ledger=self._ledger)
         if charge.reason.startswith(UNRECONCILED):
             self._report_contradiction()
         if self.bill.unpriced:
             self._report_unpriced()
         # The ledger asks for entries where somebody records a span, which is not known yet.
-        reason = f"{charge.reason}, {self._why_stopped}" if self._why_stopped else charge.reason
+        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, self._who_answered())))
         is_release = charge.is_release
         if is_release and not self._counts_all_the_same(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
@@ -150,24 +151,10 @@ class Settlement:
         requests = int(self._was_a_request(charge))
         return self._admitted.hold.counted(Amounts(usd=charge.nanos, tokens=tokens, requests=requests))
 
-    def _learn(self) -> None:
-        """Learn from a complete answer that reported its usage. One from a cache was never generated for this call."""
-        quote, seen = self._admitted.quote, self._seen
-        usage = seen.usage or seen.header_usage
-        if quote.group is None or quote.rates is None or usage is None or seen.is_from_cache:
-            return
-        # Whoever names a dear model and is answered by a cheap one would teach others what the dear one comes to.
-        if not self.bill.is_by_quoted_model(seen):
-            return
-        tokens = ceil_div(usage.output_tokens, quote.ask.choices)
-        answer = answer_seen(
-            tokens=min(tokens, quote.rates.output_ceiling or tokens),
-            seconds=time.monotonic() - self._admitted.hold.since_s,
-            estimated=quote.fixed_femtos // FEMTOS_PER_NANO,
-            billed=self.bill.fixed_femtos() // FEMTOS_PER_NANO,
-        )
-        if answer is not None:
-            self._ledger.learner.add(quote.group, answer)
+    def _who_answered(self) -> str:
+        """Who has answered, in the reason of the booking, where that is not what was asked for."""
+        answered, asked = self.bill.answered, self._admitted.quote.ask.model
+        return f"asked {shown_model(asked or '')}, answered by {shown_model(answered.model)}" if answered else ""
 
     async def stop(self, *, why: str) -> Answer | None:
         """End it by the abort rule, with what was seen so far; the answer must not go on."""
@@ -181,7 +168,8 @@ class Settlement:
         return keep_for_job(self._ledger, self._admitted.hold, otherwise, job, deadline_s, attributes=attributes)
 
     def _usage_attributes(self) -> names.Attributes:
-        return usage_attributes(self._seen.model, self._seen.usage)
+        answered = self.bill.answered
+        return usage_attributes(answered.model if answered is not None else self._seen.model, self._seen.usage)
 
     async def wait_until_begun(self) -> None:
         """Wait until the ending has begun, by whomever."""

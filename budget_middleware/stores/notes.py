@@ -10,6 +10,7 @@ class Topic(StrEnum):
     UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
     UNPRICED = "unpriced"  # A model that was served without a price, or a tool or a mode of one.
     USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
+    ANSWERED = "answered"  # A model's name, and another that has answered to it and costs more.
     CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
     SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
     MIGRATION = "migration"  # The generation of the ledger that this one takes the place of.

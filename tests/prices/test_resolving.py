@@ -240,7 +240,8 @@ def test_without_a_host_what_the_operator_says_of_unknown_models_counts(setting,
 
 
 def answered(book, asked, name, *, is_only_name=True):
-    return book.resolve_answer(name, asked=asked, provider="", moment=book.moment, is_only_name=is_only_name)
+    found = book.resolve_answer(name, asked=asked, provider="", moment=book.moment, is_only_name=is_only_name)
+    return found[0] if found else None
 
 
 class TestAnswers:

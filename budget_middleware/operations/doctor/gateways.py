@@ -18,6 +18,10 @@ _MEANINGS: Final = {
         "a usage contradicts itself, booked at the larger reading",
         "compare with the provider's bill, and have the gateway pass the usage on as it came",
     ),
+    Topic.ANSWERED: (
+        "another model answers to this name and costs more, so its requests are held at that price",
+        "nothing, if the gateway is meant to; else mend its fallbacks, or list its models by one_of in BUDGET_PRICES",
+    ),
     Topic.CORS: (
         "refusals carry no CORS headers, a browser takes them for a network error",
         "put CORSMiddleware outside of BudgetMiddleware: in Starlette, add it afterwards",
