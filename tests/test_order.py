@@ -20,6 +20,7 @@ SUITES = {
     "observability": "a real Prometheus and a real collector",
     "overload": "more requests than a machine can serve",
     "partition": "networks that are cut",
+    "recordings": "what real clients and fake providers have said, played through a guard",
     "rolling": "two versions of the code at one store",
     "sdk": "the clients of providers",
     "simulation": "thousands of stories on a clock of their own",

@@ -1,0 +1,81 @@
+"""The table of APIs and wires in docs/apis.md says what the code does: routes, wires, refusals."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from budget_middleware import BudgetMiddleware
+from budget_middleware.apis import _SESSION_DIALECTS, APIS
+from budget_middleware.routing import RouteKind, Router
+from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.testing import ScriptedApp, call, json_answer
+from tests.recordings.recording_files import PRICES, recordings
+
+PAGE = Path(__file__).parents[2] / "docs" / "apis.md"
+ROUTER = Router(())
+NO_API = {"free": RouteKind.FREE, "unmetered": RouteKind.UNKNOWN}
+
+
+class Row(NamedTuple):
+    api: str
+    wires: set[str]
+    paths: list[str]
+    refused: list[str]
+
+
+def _rows() -> dict[str, Row]:
+    section = PAGE.read_text("utf-8").partition("## APIs and wires")[2].partition("\n## ")[0]
+    rows = {}
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 6 and cells[0] not in ("api", "---"):
+            name = cells[0].strip("`")
+            paths = [path.replace("MODEL", "test-model") for path in re.findall(r"`POST (\S+)`", cells[2])]
+            refused = re.findall(r"`([\w.]+)`", cells[5].partition(";")[0])
+            rows[name] = Row(name, set(cells[1].split(", ")), paths, refused)
+    return rows
+
+
+ROWS = _rows()
+CASES = [(row.api, path) for row in ROWS.values() for path in row.paths]
+
+
+def test_every_api_has_a_row_and_every_row_an_api():
+    sessions = {dialect.api.name for dialect in _SESSION_DIALECTS}
+    assert ROWS.keys() - NO_API.keys() == {api.name for api in APIS} | sessions
+    assert {row.api for row in ROWS.values() if "session" in row.wires} == sessions
+
+
+def test_every_wire_of_the_table_is_known_and_every_recorded_one_in_it():
+    recorded = {(each.api, each.wire) for each in recordings().values()}
+    assert recorded <= {(row.api, wire) for row in ROWS.values() for wire in row.wires}
+    assert {row.api for row in ROWS.values()} - NO_API.keys() == {api for api, _ in recorded}
+
+
+@pytest.mark.parametrize(("api", "path"), CASES)
+def test_a_request_of_the_table_goes_where_it_says(api: str, path: str):
+    route = ROUTER.route_of({"path": path})
+    if api in NO_API:
+        assert route.kind is NO_API[api]
+    else:
+        assert route.kind is RouteKind.METERED
+        assert route.api is not None
+        assert route.api.name == api
+
+
+@pytest.mark.parametrize(("api", "path"), [case for case in CASES if case[0] not in NO_API])
+async def test_a_spent_budget_refuses_it_in_the_shape_that_it_says(api: str, path: str):
+    guard: Any = BudgetMiddleware(
+        ScriptedApp(*json_answer({})), store=MemoryStore(), prices=str(PRICES), limits="key=0.000000001/day"
+    )
+    body = {"model": "test-model", "input": "some words", "query": "x", "documents": ["x"], "max_tokens": 600}
+    played = await call(guard, body, path=path, headers={"authorization": "Bearer sk-one"})
+    assert played.status == 429
+    assert ROWS[api].refused
+    for dotted in ROWS[api].refused:
+        value = played.json()
+        for name in dotted.split("."):
+            value = value[name]
+        assert value

@@ -1,0 +1,182 @@
+"""The calls that are recorded: what a real client does, and what has to be booked for it.
+
+To add yours, append a `Call` to CALLS (``app`` is the fake provider, ``module:name``) and run
+`python -m tests.recordings API.WIRE`. Each answer of the first provider has 10 tokens of input and 100 of output,
+which are 0.00001 and 0.0002 USD.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import anthropic
+import httpx
+import openai
+from google import genai
+from google.genai import types
+
+from tests.recordings.recording_files import KEY
+from tests.sdk.provider import MODEL
+
+MESSAGES: Any = [{"role": "user", "content": "x"}]
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1024).to_bytes(4) * 2
+TOKENS = {"input": 10, "output": 100}
+
+
+class Call(NamedTuple):
+    """What is recorded as one file. ``run`` gets the provider's address, and stays until its answer is read."""
+
+    api: str
+    wire: str
+    client: str
+    run: Callable[[str], Awaitable[object]]
+    cost_usd: str = "0.00021"
+    usage: Mapping[str, int] = TOKENS
+    app: str = "tests.recordings.recorded_provider:app"
+
+
+def _of_openai(act: Callable[[openai.AsyncOpenAI], Awaitable[object]]) -> Callable[[str], Awaitable[object]]:
+    async def run(url: str) -> None:
+        async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+            stream = await act(client)
+            if isinstance(stream, openai.AsyncStream):
+                async for _ in stream:
+                    pass
+
+    return run
+
+
+def _of_anthropic(*, stream: bool) -> Callable[[str], Awaitable[object]]:
+    async def run(url: str) -> None:
+        async with anthropic.AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0) as client:
+            if not stream:
+                await client.messages.create(model=MODEL, messages=MESSAGES, max_tokens=600)
+                return
+            async with client.messages.stream(model=MODEL, messages=MESSAGES, max_tokens=600) as streamed:
+                await streamed.get_final_message()
+
+    return run
+
+
+def _of_google(*, stream: bool) -> Callable[[str], Awaitable[object]]:
+    async def run(url: str) -> None:
+        client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+        config = types.GenerateContentConfig(max_output_tokens=600)
+        if stream:
+            async for _ in await client.models.generate_content_stream(model=MODEL, contents="x", config=config):
+                pass
+        else:
+            await client.models.generate_content(model=MODEL, contents="x", config=config)
+        await client.aclose()
+
+    return run
+
+
+def _by_httpx(path: str, **fields: object) -> Callable[[str], Awaitable[object]]:
+    async def run(url: str) -> None:
+        async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
+            (await client.post(path, json=fields)).raise_for_status()
+
+    return run
+
+
+async def _session_of_openai(client: openai.AsyncOpenAI) -> None:
+    async with client.responses.connect() as connection:
+        for words in ("one", "one two three"):
+            await connection.response.create(model="plain", input=words, max_output_tokens=600)
+            async for event in connection:
+                if event.type == "response.completed":
+                    break
+
+
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "x"}]}], "inferenceConfig": {"maxTokens": 600}}
+CALLS = (
+    Call(
+        "openai-chat",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=600)),
+    ),
+    Call(
+        "openai-chat",
+        "stream",
+        "openai",
+        _of_openai(
+            lambda client: client.chat.completions.create(
+                model=MODEL,
+                messages=MESSAGES,
+                max_tokens=600,
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        ),
+    ),
+    Call(
+        "openai-completions",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.completions.create(model=MODEL, prompt="x", max_tokens=600)),
+    ),
+    Call(
+        "openai-responses",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.responses.create(model=MODEL, input="x", max_output_tokens=600)),
+    ),
+    Call(
+        "openai-responses",
+        "stream",
+        "openai",
+        _of_openai(lambda client: client.responses.create(model=MODEL, input="x", stream=True)),
+    ),
+    Call(
+        "openai-responses",
+        "session",
+        "openai",
+        _of_openai(_session_of_openai),
+        cost_usd="0.000008",
+        # Of an input of 0 tokens nothing is believed: it is counted as it was expected.
+        usage={"input": 12, "output": 4},
+    ),
+    Call(
+        "openai-embeddings",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.embeddings.create(model=MODEL, input="x")),
+    ),
+    Call(
+        "openai-images",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.images.edit(model=MODEL, image=("a.png", PNG), prompt="x", quality="low")),
+        usage={"input": 10, "output_image": 100},
+    ),
+    Call(
+        "openai-speech",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.audio.speech.create(model=MODEL, input="x" * 50, voice="alloy")),
+        cost_usd="0.000213",
+        usage={},
+    ),
+    Call(
+        "openai-transcriptions",
+        "document",
+        "openai",
+        _of_openai(lambda client: client.audio.transcriptions.create(model=MODEL, file=("a.wav", bytes(8_000)))),
+    ),
+    Call("anthropic-messages", "document", "anthropic", _of_anthropic(stream=False)),
+    Call("anthropic-messages", "stream", "anthropic", _of_anthropic(stream=True)),
+    Call("gemini", "document", "google-genai", _of_google(stream=False)),
+    Call("gemini", "stream", "google-genai", _of_google(stream=True)),
+    Call(
+        "rerank",
+        "document",
+        "httpx",
+        _by_httpx("/v1/rerank", model=MODEL, query="x", documents=["a", "b"]),
+        cost_usd="0.001",
+        usage={"rerank_search": 1},
+    ),
+    Call("ollama", "stream", "httpx", _by_httpx("/api/chat", model=MODEL, messages=MESSAGES)),
+    Call("bedrock", "document", "httpx", _by_httpx(f"/model/{MODEL}/converse", **CONVERSE)),
+    Call("bedrock", "stream", "httpx", _by_httpx(f"/model/{MODEL}/converse-stream", **CONVERSE)),
+)

@@ -1,0 +1,37 @@
+"""The provider that recordings are made with: that of tests/sdk, chat, and responses on a WebSocket."""
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from tests.apis.cuts import as_events
+from tests.sdk import provider
+from tests.sdk.provider import MODEL, OPENAI_USAGE, TEXT
+from tests.sessions.responses_gateway import respond
+
+
+async def chat(request: Request) -> Response:
+    asked = await request.json()
+    shared = {"id": "c", "created": 0, "model": MODEL}
+    if not asked.get("stream"):
+        choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
+        return JSONResponse({**shared, "object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE})
+    choice = {"index": 0, "delta": {"role": "assistant", "content": TEXT}, "finish_reason": None}
+    last = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    named = {**shared, "object": "chat.completion.chunk"}
+    usage = [{**named, "choices": [], "usage": OPENAI_USAGE}] if asked.get("stream_options") else []
+    return provider.stream(
+        request,
+        as_events({**named, "choices": [choice]}),
+        as_events({**named, "choices": [last]}, *usage) + b"data: [DONE]\n\n",
+    )
+
+
+app = Starlette(
+    routes=[
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        WebSocketRoute("/v1/responses", respond),
+        *provider.gateway.routes,
+    ]
+)
