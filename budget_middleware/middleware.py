@@ -18,8 +18,8 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
-from budget_middleware.request.background import is_response_lookup, pass_and_book
 from budget_middleware.request.cors import CorsWatch
+from budget_middleware.request.job_routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests, template_of
@@ -95,6 +95,7 @@ class BudgetMiddleware:
         self._router = Router(settings.routes, own_apis=self._own_apis)
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
+        self._jobs = JobRoutes(self._app, settings=settings, ledger=ledger, quoting=admission.quoting)
         self._cors = CorsWatch(self._report_inner_cors)
         self._responder = BudgetResponder(
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
@@ -164,12 +165,7 @@ class BudgetMiddleware:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request that is not metered to the app; its answer may report the usage of an earlier one."""
-        is_asked = scope["type"] == "http" and scope["method"] in ("GET", "POST") and self._error is None
-        if is_asked and is_response_lookup(scope["path"]) and self._settings.mode is not Mode.OFF:
-            max_bytes = self._settings.max_body_bytes
-            await pass_and_book(self._app, scope, receive, send, ledger=self.ledger, max_body_bytes=max_bytes)
-        else:
-            await self._app(scope, receive, send)
+        await (self._app if self._error else self._jobs.pass_on)(scope, receive, send)
 
     def _report_what_may_be_lost(self) -> None:
         self.ledger.report_live_holds(because="SIGTERM, and this server runs no lifespan")

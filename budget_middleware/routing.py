@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from budget_middleware.apis import APIS, api_at, is_free_route
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.jobs import batch_api_at
 from budget_middleware.apis.paths import ends_in, is_plain, readings_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.setting_types import RouteRule
@@ -107,7 +108,7 @@ class Router:
         for api in self._own_apis:
             if api.matches(path):
                 return Route(RouteKind.METERED, path, api)
-        api = api_at(path)
+        api = api_at(path) or batch_api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None
             return Route(RouteKind.SHARED if is_shared else RouteKind.METERED, path, api)

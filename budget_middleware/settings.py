@@ -224,6 +224,9 @@ class Settings(BaseModel):
         "What is booked when output had begun and client, app or task broke off.",
         "partial, input, full, release, drain",
     )
+    job_estimate_usd: float = _number(
+        "1", "What is held for a job whose cost nothing shows: its file is not known, or unread.", "USD", 1e-06, 1000000
+    )
     job_deadline_s: Seconds = _number(
         "172800",
         "So long the hold of a job waits for its usage; then it is booked as BUDGET_ON_ABORT says.",

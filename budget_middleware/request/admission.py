@@ -19,6 +19,7 @@ from budget_middleware.ledger import Caller, CallerLeftError, Hold, Ledger
 from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPayerError
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
+from budget_middleware.request.batch_quotes import BatchQuoting
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
@@ -60,7 +61,7 @@ class Admission:
         self._payers = payers
         self._enforces = settings.mode is Mode.ENFORCE
         self._n_waiting = 0
-        self._quoting = Quoting(
+        self.quoting = Quoting(
             prices,
             ledger.learner,
             by=settings.estimate,
@@ -68,6 +69,7 @@ class Admission:
             default_output_tokens=settings.default_output_tokens,
             answering=ledger.answering,
         )
+        self._batches = BatchQuoting(self.quoting, ledger, else_usd=settings.job_estimate_usd)
 
     async def admit(
         self, api: Api, scope: Scope, body: BodyRead, *, path: str, client: Caller | None = None
@@ -83,7 +85,7 @@ class Admission:
         payers = await self.find_payers(scope, body)
         if isinstance(payers, Refused):
             return payers
-        quote = self._quoting.quote(ask, account=first_account(payers))
+        quote = await self._batches.quote(api, ask, body, account=first_account(payers))
         hold = Hold(
             payers,
             # A job is in flight elsewhere, perhaps for days.

@@ -60,8 +60,7 @@ class Settlement:
         self._is_late_cost_logged = False
         self._admitted = admitted
         self._seen = seen
-        self._on_abort = settings.on_abort
-        self._job_deadline_s = settings.job_deadline_s
+        self._on_abort, self._job_deadline_s = settings.on_abort, settings.job_deadline_s
         self._ledger = ledger
         admitted.hold.abort = self.cut_off
         admitted.hold.growth = self._growth()
@@ -164,8 +163,9 @@ class Settlement:
     def _keep_for_job(self, otherwise: Finalize) -> AnswerFuture:
         """Keep the hold for work that goes on after the answer, or end it as it would be otherwise."""
         assert self._seen.job is not None
-        job, deadline_s, attributes = Job(*self._seen.job), self._job_deadline_s, self._usage_attributes
-        return keep_for_job(self._ledger, self._admitted.hold, otherwise, job, deadline_s, attributes=attributes)
+        job, hold, details = Job(*self._seen.job), self._admitted.hold, {"model": self._admitted.quote.model}
+        deadline_s, attributes = self._job_deadline_s, self._usage_attributes
+        return keep_for_job(self._ledger, hold, otherwise, job, deadline_s, details=details, attributes=attributes)
 
     def _usage_attributes(self) -> names.Attributes:
         answered = self.bill.answered

@@ -256,7 +256,7 @@ class TestUnits:
 
 
 class TestFree:
-    @pytest.mark.parametrize("path", ["/v1/moderations", "/v1/messages/count_tokens", "/v1/batches", "/v1/files"])
+    @pytest.mark.parametrize("path", ["/v1/moderations", "/v1/messages/count_tokens", "/v1/files"])
     async def test_free_routes_are_never_gated_and_told_apart_from_unknown_ones(self, memory, path, caplog):
         guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=0/month")
         counted = []

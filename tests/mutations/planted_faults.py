@@ -1233,6 +1233,61 @@ FAULTS = (
         "output_by = EstimateBy.WORST if ask.is_unseen else by",
         "output_by = by",
     ),
+    # Jobs.
+    Fault(
+        "a job is in flight until it is booked",
+        "request/admission.py",
+        "inflight=0 if ask.is_unseen else 1",
+        "inflight=1",
+    ),
+    Fault(
+        "a background response is booked when it is created",
+        "request/settlement.py",
+        "self.is_kept = charge.reason == GOES_ON and",
+        "self.is_kept = False and",
+    ),
+    Fault(
+        "a job that vanishes is free",
+        "request/admission.py",
+        "if on_expire is OnExpire.RELEASE and not quote.ask.is_unseen:",
+        "if on_expire is OnExpire.RELEASE:",
+    ),
+    Fault(
+        "an error that a stranger gets books a job",
+        "request/background.py",
+        "reader.seen.job is not None and status == 200:",
+        "reader.seen.job is not None:",
+    ),
+    Fault(
+        "a batch costs as much as its calls",
+        "request/batch_quotes.py",
+        "_HALF: Final = 5_000",
+        "_HALF: Final = 10_000",
+    ),
+    Fault(
+        "what cannot be read of a file is free",
+        "request/batch_quotes.py",
+        "self.nanos + ceil_div(self.nanos * self.unread, read)",
+        "self.nanos",
+    ),
+    Fault(
+        "results that break off are booked",
+        "request/batch_results.py",
+        'if not message.get("more_body", False):',
+        "if True:",
+    ),
+    Fault(
+        "a call of a batch that shows no usage is free",
+        "request/batch_results.py",
+        "    if bill.unclear:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "a batch that still runs is booked",
+        "apis/jobs.py",
+        '        is_over = batch.get("processing_status") == "ended"\n',
+        "        is_over = True\n",
+    ),
     # What is learnt.
     Fault(
         "answers that were cut off are learnt from",

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware import BudgetMiddleware
 from tests.apis.cuts import as_events, as_frames, as_lines
+from tests.sdk.batch_provider import ROUTES as BATCHES
 
 MODEL = "test-model"
 OUTPUT_TOKENS = 100
@@ -215,6 +216,7 @@ gateway = Starlette(
         Route("/v1/rerank", rerank, methods=["POST"]),
         Route("/api/chat", ollama, methods=["POST"]),
         Route("/model/{call:path}", bedrock, methods=["POST"]),
+        *BATCHES,
     ]
 )
 

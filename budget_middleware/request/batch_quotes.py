@@ -1,0 +1,133 @@
+"""What a batch may cost, before it is created: the sum of its calls, at the price of batches.
+
+Of an uploaded file only these sums are kept, under the file's id; whichever worker creates the batch finds them. What
+cannot be read counts as much as the calls that can be, and a batch of which nothing is known as
+BUDGET_JOB_ESTIMATE_USD.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass, replace
+from typing import Final
+
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Api, Ask
+from budget_middleware.apis.jobs import BatchApi, PlannedCall
+from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
+from budget_middleware.core.pricing import Rates
+from budget_middleware.core.usage import Usage
+from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.tickets import fact_name
+from budget_middleware.request.body_read import BodyRead
+from budget_middleware.request.quote import Quote
+from budget_middleware.request.quoting import Quoting
+
+FILE_KEPT_MS: Final = 30 * 86_400_000
+"""How long the sums of an uploaded file are kept; providers keep the files of batches about as long."""
+
+_BATCH: Final = "batch"
+_HALF: Final = 5_000
+_VERSION: Final = 1
+# So many calls are read at once; then others have their turn.
+_AT_ONCE: Final = 100
+_NO_RATES: Final = Rates(model="", by_unit={})
+
+
+def batch_rates(rates: Rates) -> Rates:
+    """The rates of a model in batches: those that the price book has for them, else half of all."""
+    has_own = _BATCH in rates.by_mode or _BATCH in rates.basis_points_by_mode
+    return rates.in_modes((_BATCH,)) if has_own else rates.times(_HALF)
+
+
+@dataclass(slots=True)
+class PlannedSums:
+    """The sums of the calls that a batch plans. ``unread`` are those that could not be read, or have no price."""
+
+    requests: int = 0
+    nanos: int = 0
+    tokens: int = 0
+    input_tokens: int = 0
+    unread: int = 0
+    model: str = ""
+    unpriced_model: str = ""
+
+    def add(self, call: PlannedCall, quoting: Quoting) -> None:
+        """Add a call, at the price of batches."""
+        self.requests += 1
+        try:
+            ask = call.api.read_request(call.body, path=call.path, n_bytes=call.n_bytes) if call.api else None
+        except BadRequestError:
+            ask = None
+        quote = quoting.quote(replace(ask, modes=(*ask.modes, _BATCH)), account="") if ask else None
+        if quote is None or quote.rates is None:
+            self.unread += 1
+            self.unpriced_model = self.unpriced_model or (quote.model if quote else "")
+            return
+        has_own = _BATCH in quote.rates.by_mode or _BATCH in quote.rates.basis_points_by_mode
+        self.nanos += quote.estimate_nanos if has_own else ceil_div(quote.estimate_nanos, 2)
+        self.tokens += quote.tokens
+        self.input_tokens += quote.ask.input.input_tokens
+        self.model = self.model or quote.model
+
+    @property
+    def whole_nanos(self) -> int | None:
+        """The sum, with what could not be read at the mean of the rest; None if nothing could be."""
+        read = self.requests - self.unread
+        return min(self.nanos + ceil_div(self.nanos * self.unread, read), MAX_NANOS) if read else None
+
+    def packed(self) -> str:
+        """What is kept of them: counts, sums and the names of models; no text of a call."""
+        sums = [self.requests, self.nanos, self.tokens, self.input_tokens, self.unread]
+        return json.dumps({"v": _VERSION, "sums": sums, "models": [self.model, self.unpriced_model]})
+
+
+def unpack_sums(text: str) -> PlannedSums | None:
+    """None for what is no sum, or of a newer version."""
+    try:
+        fields = json.loads(text)
+        requests, nanos, tokens, input_tokens, unread = map(int, fields["sums"])
+        model, unpriced_model = map(str, fields["models"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    sums = PlannedSums(requests, nanos, tokens, input_tokens, unread, model, unpriced_model)
+    return sums if fields["v"] == _VERSION else None
+
+
+def file_fact(file_id: str) -> str:
+    """The name under which the sums of an uploaded file are kept."""
+    return fact_name("file", file_id)
+
+
+class BatchQuoting:
+    """Quotes batches by their calls, others as ever. ``else_usd`` is held for a batch of which nothing is known."""
+
+    def __init__(self, quoting: Quoting, ledger: Ledger, *, else_usd: float) -> None:
+        self._quoting = quoting
+        self._ledger = ledger
+        self._else_nanos = round(else_usd * NANOS_PER_USD)
+
+    async def quote(self, api: Api, ask: Ask, body: BodyRead, *, account: str) -> Quote:
+        """What a request may cost now; see `Quoting.quote`."""
+        if not isinstance(api, BatchApi):
+            return self._quoting.quote(ask, account=account)
+        sums = await self._sums(api, body)
+        nanos = sums.whole_nanos
+        rates = self._ledger.prices.resolve(sums.model) if sums.model else None
+        return Quote(
+            Ask(model=sums.model or None, is_unseen=True, input=Usage(input_tokens=sums.input_tokens)),
+            batch_rates(rates) if rates else _NO_RATES,
+            max(self._else_nanos if nanos is None else nanos, 1),
+            tokens=sums.tokens,
+            mean_tokens=sums.tokens,
+            unpriced_model=sums.unpriced_model,
+        )
+
+    async def _sums(self, api: BatchApi, body: BodyRead) -> PlannedSums:
+        file_id = api.input_file(body.document)
+        text = await self._ledger.tickets.fact(file_fact(file_id)) if file_id else None
+        sums = (unpack_sums(text) if text else None) or PlannedSums()
+        for call in api.planned_calls(body.document, n_bytes=body.length()):
+            sums.add(call, self._quoting)
+            if sums.requests % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return sums

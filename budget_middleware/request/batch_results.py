@@ -1,0 +1,186 @@
+"""Answers about batches: what they show of a batch that has ended is booked on its ticket, once.
+
+    GET /batches/ID ──> its usage in sum: booked; nothing was answered: released; else its output file is remembered
+    GET /files/ID/content, GET /messages/batches/ID/results ──> each line priced, the sum booked when all have passed
+
+Results that break off book nothing: the next reader shows them whole. The lines pass through as they come.
+"""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis.jobs import BatchState, Look, LookKind, read_batch, read_result
+from budget_middleware.apis.ndjson import LineSplitter
+from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.splitting import Event
+from budget_middleware.core.bill_packing import PricedCall, pack
+from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_nanos
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.usage import tokens_of
+from budget_middleware.ledger import Job, Ledger, OpenTicket
+from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
+from budget_middleware.request.background import book_job
+from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+
+_MOST_OBJECT_BYTES: Final = 1 << 20
+
+_log = logging.getLogger("budget_middleware")
+
+
+class BatchBill:
+    """What the calls of a batch come to, at the price of batches; like lines of one model are one line of the bill.
+
+    ``unclear``: how many calls were answered and show no usage, or have no price.
+    """
+
+    def __init__(self, ledger: Ledger, *, model: str) -> None:
+        self.n_calls = self.unclear = self.tokens = 0
+        self._ledger = ledger
+        self._model = model
+        self._lines: dict[str, tuple[Rates, list[Line]]] = {}
+
+    def add(self, seen: Seen | None, *, calls: int = 1) -> None:
+        """Add what one call has used; of ``calls`` together each is priced as one of their mean length."""
+        if seen is None:
+            return
+        self.n_calls += calls
+        prices = self._ledger.prices
+        rates = prices.resolve(seen.model or self._model) or prices.resolve(self._model)
+        usage = seen.whole_usage(Usage())
+        if rates is None or usage is None:
+            self.unclear += calls
+            return
+        self.tokens += tokens_of(usage, self._ledger.tokens_counted)
+        self._add_lines(batch_rates(rates), usage, calls)
+        for model, used in seen.extra_calls:
+            self._add_lines(batch_rates((prices.resolve(model) if model else None) or rates), used, calls)
+
+    def _add_lines(self, rates: Rates, usage: Usage, calls: int) -> None:
+        # Long inputs cost more a token: of calls in sum none is as long as all of them.
+        mean = replace(usage, input_tokens=usage.input_tokens // calls) if calls > 1 else usage
+        rates_of = {line.unit: line.nanos_per_million for line in breakdown(rates, mean)}
+        _, lines = self._lines.setdefault(rates.model, (rates, []))
+        for line in breakdown(rates, usage):
+            at = rates_of.get(line.unit, line.nanos_per_million)
+            known = next((each for each in lines if (each.unit, each.nanos_per_million) == (line.unit, at)), None)
+            if known is None:
+                lines.append(Line(line.unit, line.count, at))
+            else:
+                known.count += line.count
+
+    @property
+    def nanos(self) -> int:
+        return sum_nanos([line for _, lines in self._lines.values() for line in lines])
+
+    def packed(self, nanos: int) -> str:
+        calls = [PricedCall(rates, lines) for rates, lines in self._lines.values() if lines]
+        return pack(nanos=nanos, calls=calls) if nanos == self.nanos else ""
+
+
+async def pass_and_book_batch(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, look: Look, ledger: Ledger, max_line_bytes: int
+) -> None:
+    """Let the app answer what it has of a batch; what that shows of its usage is booked."""
+    found = await _ticket_of(ledger, look)
+    if found is None:
+        await app(scope, receive, send)
+        return
+    reader = _ObjectReader() if look.kind is LookKind.BATCH else _ResultsReader(found, look, ledger, max_line_bytes)
+    status = 0
+
+    async def send_and_read(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        elif message["type"] == "http.response.body" and status == 200:
+            reader.feed(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                await _book(ledger, look, found, reader)
+        await send(message)
+
+    plain = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
+    await app({**scope, "headers": plain}, receive, send_and_read)
+
+
+class _ObjectReader:
+    """Keeps a batch object, which is short."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+
+    def feed(self, piece: bytes) -> None:
+        if len(self.body) <= _MOST_OBJECT_BYTES:
+            self.body += piece
+
+
+class _ResultsReader:
+    """Prices the lines of results as they pass."""
+
+    def __init__(self, found: OpenTicket, look: Look, ledger: Ledger, max_line_bytes: int) -> None:
+        self.bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
+        self._api = look.api
+        self._lines = LineSplitter(max_event_bytes=max_line_bytes)
+
+    def feed(self, piece: bytes) -> None:
+        self._read(self._lines.feed(piece))
+
+    def finish(self) -> BatchBill:
+        self._read(self._lines.flush())
+        # A line that was too long to be read.
+        self.bill.unclear += self._lines.skipped
+        return self.bill
+
+    def _read(self, lines: Iterable[Event]) -> None:
+        for line in lines:
+            if line.data is not None:
+                self.bill.add(read_result(self._api, line.data))
+
+
+async def _ticket_of(ledger: Ledger, look: Look) -> OpenTicket | None:
+    if look.kind is not LookKind.FILE:
+        return await ledger.tickets.find(Job(look.api, look.id))
+    batch_id = await ledger.tickets.fact(_output_fact(look.id))
+    return await ledger.tickets.find(Job(look.api, batch_id)) if batch_id else None
+
+
+def _output_fact(file_id: str) -> str:
+    return fact_name("output", file_id)
+
+
+async def _book(ledger: Ledger, look: Look, found: OpenTicket, reader: _ObjectReader | _ResultsReader) -> None:
+    if isinstance(reader, _ResultsReader):
+        await _book_bill(ledger, found, reader.finish())
+        return
+    state = read_batch(look.api, parse_body(reader.body))
+    if state is None or state.id != look.id:
+        return
+    if state.is_over and state.seen.usage is not None:
+        bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
+        bill.add(state.seen, calls=max(state.done or 1, 1))
+        await _book_bill(ledger, found, bill)
+    elif state.is_over and state.done == 0:
+        await book_job(ledger, found, Amounts(requests=1))
+    elif state.output_file:
+        await _remember_output(ledger, state)
+
+
+async def _book_bill(ledger: Ledger, found: OpenTicket, bill: BatchBill) -> None:
+    nanos = bill.nanos
+    if bill.unclear:
+        # What is not understood is never free.
+        nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)
+        _log.warning("of %s %d calls show no usage: booked at its estimate", found.ticket.job, bill.unclear)
+    await book_job(ledger, found, Amounts(nanos, bill.tokens, requests=1), bill=bill.packed(nanos))
+
+
+async def _remember_output(ledger: Ledger, state: BatchState) -> None:
+    try:
+        await ledger.tickets.keep_fact(_output_fact(state.output_file), state.id, keep_ms=FILE_KEPT_MS + KEPT_LONGER_MS)
+    except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        _log.warning("the output file of %s is not known to the store: %s", state.id, error)

@@ -1,0 +1,43 @@
+"""Requests that cost nothing themselves, and plan a job or show what one has used: each goes to whoever reads it.
+
+POST /files ──> uploads              GET, POST of a background response ──> background
+GET of a batch, its results or its output file, POST that cancels one ──> batch_results
+"""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from budget_middleware.apis.jobs import is_upload, look_at
+from budget_middleware.ledger import Ledger
+from budget_middleware.request.background import is_response_lookup, pass_and_book
+from budget_middleware.request.batch_results import pass_and_book_batch
+from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.uploads import pass_upload
+from budget_middleware.setting_types import Mode
+from budget_middleware.settings import Settings
+
+
+class JobRoutes:
+    """Passes requests that are not metered on to the app, and reads those of jobs."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings, ledger: Ledger, quoting: Quoting) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._quoting = quoting
+        self._reads = settings.mode is not Mode.OFF
+        self._max_bytes = settings.max_body_bytes
+
+    async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Give a request to the app, and read of it and of its answer what jobs hang on."""
+        app, ledger, max_bytes = self._app, self._ledger, self._max_bytes
+        method, path = scope.get("method", ""), scope["path"]
+        if not self._reads or scope["type"] != "http" or method not in ("GET", "POST"):
+            await app(scope, receive, send)
+        elif is_response_lookup(path):
+            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes)
+        elif method == "POST" and is_upload(path):
+            quoting = self._quoting
+            await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
+        elif look := look_at(method, path):
+            await pass_and_book_batch(app, scope, receive, send, look=look, ledger=ledger, max_line_bytes=max_bytes)
+        else:
+            await app(scope, receive, send)

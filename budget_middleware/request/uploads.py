@@ -1,0 +1,114 @@
+"""Uploaded files: the calls of a batch are counted while they pass through, and their sums kept under the file's id."""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of
+from budget_middleware.apis.jobs import planned_in
+from budget_middleware.apis.ndjson import LineSplitter
+from budget_middleware.apis.reading import mapping_of, name_in, parse_body
+from budget_middleware.apis.splitting import Event
+from budget_middleware.headers import HeaderTable
+from budget_middleware.ledger import Ledger
+from budget_middleware.request.batch_quotes import FILE_KEPT_MS, PlannedSums, file_fact
+from budget_middleware.request.quoting import Quoting
+from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+
+# A file object has a few hundred bytes.
+_MOST_ANSWER_BYTES: Final = 65_536
+
+_log = logging.getLogger("budget_middleware")
+
+
+class UploadReader(FormReader):
+    """Sums up the calls in the file of a form, line by line; nothing of them is kept."""
+
+    def __init__(self, boundary: bytes, quoting: Quoting, *, max_line_bytes: int) -> None:
+        super().__init__(boundary)
+        self.sums = PlannedSums()
+        self._quoting = quoting
+        self._lines = LineSplitter(max_event_bytes=max_line_bytes)
+        # Until a line shows that the file is of something else.
+        self._may_plan = True
+
+    def _take_data(self, data: bytes, start: int, end: int) -> None:
+        super()._take_data(data, start, end)
+        if self._part.is_file and self._may_plan:
+            self._read(self._lines.feed(bytes(data[start:end])))
+
+    def _end_part(self) -> None:
+        if self._part.is_file and self._may_plan:
+            self._read(self._lines.flush())
+        super()._end_part()
+
+    def _read(self, lines: Sequence[Event]) -> None:
+        for line in lines:
+            if line.data is None:
+                continue
+            call = planned_in(line.data)
+            if call is not None:
+                self.sums.add(call, self._quoting)
+            elif self.sums.requests:
+                self.sums.requests += 1
+                self.sums.unread += 1
+            else:
+                self._may_plan = False
+                return
+        if self._lines.skipped:
+            self._lines.skipped = False
+            self.sums.requests += 1
+            self.sums.unread += 1
+
+
+async def pass_upload(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, quoting: Quoting, ledger: Ledger, max_line_bytes: int
+) -> None:
+    """Let the app take a file; if it plans the calls of a batch, keep their sums for whoever creates it."""
+    headers = HeaderTable(scope["headers"])
+    try:
+        boundary = boundary_of(headers.all(b"content-type"))
+    except UnclearFormError:
+        boundary = None
+    if boundary is None or headers.all(b"content-encoding"):
+        await app(scope, receive, send)
+        return
+    reader: UploadReader | None = UploadReader(boundary, quoting, max_line_bytes=max_line_bytes)
+    status, answer = 0, bytearray()
+
+    async def receive_and_read() -> Message:
+        nonlocal reader
+        message = await receive()
+        if reader is not None and message["type"] == "http.request":
+            try:
+                reader.feed(bytes(message.get("body", b"")))
+            except UnclearFormError:
+                # The app may read it all the same: then nothing is known of the file.
+                reader = None
+        return message
+
+    async def send_and_keep(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        elif message["type"] == "http.response.body" and len(answer) <= _MOST_ANSWER_BYTES:
+            answer.extend(message.get("body", b""))
+            if not message.get("more_body", False) and status == 200 and reader is not None and reader.sums.requests:
+                # Before the client hears of it: it may create the batch at once, at another worker.
+                await _keep(ledger, bytes(answer), reader.sums)
+        await send(message)
+
+    plain = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
+    await app({**scope, "headers": plain}, receive_and_read, send_and_keep)
+
+
+async def _keep(ledger: Ledger, answer: bytes, sums: PlannedSums) -> None:
+    file_id = name_in(mapping_of(parse_body(answer)), "id")
+    if not file_id:
+        return
+    try:
+        await ledger.tickets.keep_fact(file_fact(file_id), sums.packed(), keep_ms=FILE_KEPT_MS)
+    except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+        _log.warning("what an uploaded file plans is not known to the store: %s", error)

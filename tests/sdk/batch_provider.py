@@ -1,0 +1,112 @@
+"""The provider's batches: files, batch objects and results, as OpenAI and Anthropic have them."""
+
+import itertools
+import json
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+_numbers = itertools.count(1)
+_files: dict[str, bytes] = {}
+_batches: dict[str, dict[str, Any]] = {}
+_message_batches: dict[str, list[dict[str, Any]]] = {}
+_OUTPUT_TOKENS = 100
+_USAGE = {"prompt_tokens": 10, "completion_tokens": _OUTPUT_TOKENS, "total_tokens": 10 + _OUTPUT_TOKENS}
+
+
+async def upload(request: Request) -> Response:
+    form = await request.form()
+    content = await form["file"].read()  # type: ignore[union-attr]
+    return JSONResponse(_file_object(content, str(form["purpose"])))
+
+
+def _file_object(content: bytes, purpose: str) -> dict[str, Any]:
+    id_ = f"file-{next(_numbers)}"
+    _files[id_] = content
+    fields = {"created_at": 0, "filename": "f.jsonl", "purpose": purpose, "status": "processed"}
+    return {"id": id_, "object": "file", "bytes": len(content), **fields}
+
+
+async def content(request: Request) -> Response:
+    return Response(_files[request.path_params["id"]], media_type="application/octet-stream")
+
+
+async def create(request: Request) -> Response:
+    asked = await request.json()
+    id_ = f"batch_{next(_numbers)}"
+    plain = {"object": "batch", "created_at": 0, "endpoint": asked["endpoint"], "completion_window": "24h"}
+    _batches[id_] = {"id": id_, **plain, "input_file_id": asked["input_file_id"], "status": "validating"}
+    return JSONResponse(_batches[id_])
+
+
+async def retrieve(request: Request) -> Response:
+    """It is done as soon as somebody asks; the older form of the object, which names no usage."""
+    batch = _batches[request.path_params["id"]]
+    if batch["status"] == "validating":
+        calls = [json.loads(line) for line in _files[batch["input_file_id"]].splitlines()]
+        lines = [json.dumps(_answered(call)) for call in calls]
+        output = _file_object("\n".join(lines).encode() + b"\n", "batch_output")
+        counts = {"total": len(calls), "completed": len(calls), "failed": 0}
+        batch |= {"status": "completed", "output_file_id": output["id"], "request_counts": counts}
+    return JSONResponse(batch)
+
+
+def _answered(call: dict[str, Any]) -> dict[str, Any]:
+    body = {"id": "c", "object": "chat.completion", "model": call["body"]["model"], "choices": [], "usage": _USAGE}
+    response = {"status_code": 200, "request_id": "r", "body": body}
+    return {"id": "l", "custom_id": call["custom_id"], "response": response, "error": None}
+
+
+def _message_batch(id_: str, status: str) -> dict[str, Any]:
+    done = status == "ended"
+    counts = {"processing": 0 if done else 1, "succeeded": int(done), "errored": 0, "canceled": 0, "expired": 0}
+    plain = {"type": "message_batch", "created_at": "2026-01-01T00:00:00Z", "expires_at": "2026-01-02T00:00:00Z"}
+    never = dict.fromkeys(("archived_at", "cancel_initiated_at", "ended_at", "results_url"))
+    return {"id": id_, **plain, **never, "processing_status": status, "request_counts": counts}
+
+
+async def create_messages(request: Request) -> Response:
+    id_ = f"msgbatch_{next(_numbers)}"
+    _message_batches[id_] = (await request.json())["requests"]
+    return JSONResponse(_message_batch(id_, "in_progress"))
+
+
+async def retrieve_messages(request: Request) -> Response:
+    id_ = request.path_params["id"]
+    url = f"{request.url}/results"
+    return JSONResponse({**_message_batch(id_, "ended"), "results_url": url})
+
+
+async def message_results(request: Request) -> Response:
+    usage = {"input_tokens": 10, "output_tokens": _OUTPUT_TOKENS}
+    message: dict[str, Any] = {
+        "id": "msg",
+        "type": "message",
+        "role": "assistant",
+        "stop_sequence": None,
+        "content": [],
+    }
+    lines = [
+        {
+            "custom_id": each["custom_id"],
+            "result": {
+                "type": "succeeded",
+                "message": {**message, "model": each["params"]["model"], "stop_reason": "end_turn", "usage": usage},
+            },
+        }
+        for each in _message_batches[request.path_params["id"]]
+    ]
+    return Response("\n".join(map(json.dumps, lines)) + "\n", media_type="application/x-jsonl")
+
+
+ROUTES = [
+    Route("/v1/files", upload, methods=["POST"]),
+    Route("/v1/files/{id}/content", content),
+    Route("/v1/batches", create, methods=["POST"]),
+    Route("/v1/batches/{id}", retrieve),
+    Route("/v1/messages/batches", create_messages, methods=["POST"]),
+    Route("/v1/messages/batches/{id}/results", message_results),
+    Route("/v1/messages/batches/{id}", retrieve_messages),
+]

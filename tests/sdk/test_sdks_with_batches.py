@@ -1,0 +1,64 @@
+"""OpenAI's and Anthropic's own clients run a batch through the guard, at a real server."""
+
+import json
+
+import anthropic
+import openai
+import pytest
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+
+from tests.sdk.provider import MODEL
+
+pytestmark = pytest.mark.processes
+
+
+def lines(*maxima):
+    return "\n".join(
+        json.dumps(
+            {
+                "custom_id": f"c{n}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": MODEL, "messages": [{"role": "user", "content": "x"}], "max_tokens": most},
+            }
+        )
+        for n, most in enumerate(maxima)
+    ).encode()
+
+
+async def test_a_batch_of_openai_is_held_by_its_file_and_booked_by_its_output(gateway_url, left_of):
+    async with openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key="sk-batch", max_retries=4) as client:
+        uploaded = await client.files.create(file=("calls.jsonl", lines(600, 400)), purpose="batch")
+        created = await client.batches.create(
+            input_file_id=uploaded.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        assert left_of("sk-batch") == "0.9995"
+        done = await client.batches.retrieve(created.id)
+        assert (done.status, left_of("sk-batch")) == ("completed", "0.9995")
+        for _ in range(3):
+            output = await client.files.content(str(done.output_file_id))
+            assert len(output.text.splitlines()) == 2
+            assert left_of("sk-batch") == "0.9999"
+
+
+async def test_a_batch_of_openai_beyond_the_budget_is_refused(gateway_url, left_of):
+    async with openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key="sk-dear-batch", max_retries=4) as client:
+        uploaded = await client.files.create(file=("calls.jsonl", lines(1_500_000, 1_500_000)), purpose="batch")
+        with pytest.raises(openai.RateLimitError):
+            await client.batches.create(
+                input_file_id=uploaded.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+    assert left_of("sk-dear-batch") == "1.00"
+
+
+async def test_a_batch_of_anthropic_is_held_by_its_requests_and_booked_by_its_results(gateway_url, left_of):
+    params = MessageCreateParamsNonStreaming(model=MODEL, max_tokens=600, messages=[{"role": "user", "content": "x"}])
+    async with anthropic.AsyncAnthropic(base_url=gateway_url, api_key="sk-ant-batch", max_retries=4) as client:
+        created = await client.messages.batches.create(requests=[{"custom_id": "c0", "params": params}])
+        assert left_of("sk-ant-batch") == "0.9997"
+        for _ in range(2):
+            assert (await client.messages.batches.retrieve(created.id)).processing_status == "ended"
+            results = [each async for each in await client.messages.batches.results(created.id)]
+            (succeeded,) = [each.result for each in results if each.result.type == "succeeded"]
+            assert succeeded.message.usage.output_tokens == 100
+            assert left_of("sk-ant-batch") == "0.99995"
