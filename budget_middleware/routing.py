@@ -21,7 +21,7 @@ from starlette.types import Scope
 
 from budget_middleware.apis import APIS, api_at, is_free_route
 from budget_middleware.apis.base import Api
-from budget_middleware.apis.jobs import batch_api_at
+from budget_middleware.apis.jobs import ANTHROPIC_BATCH, OPENAI_BATCH, batch_api_at
 from budget_middleware.apis.paths import ends_in, is_plain, readings_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.setting_types import RouteRule
@@ -40,6 +40,8 @@ _OUR_PREFIX: Final = re.compile(
 _ALWAYS: Final = frozenset({"model", "prompt", "stream", "tools"})
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "anthropic-messages": _ALWAYS | {"messages", "system", "max_tokens", "max_tokens_to_sample"},
+    ANTHROPIC_BATCH: frozenset({"requests"}),
+    OPENAI_BATCH: frozenset({"input_file_id"}),
     "openai-responses": _ALWAYS
     | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},
 }
@@ -108,7 +110,11 @@ class Router:
         for api in self._own_apis:
             if api.matches(path):
                 return Route(RouteKind.METERED, path, api)
-        api = api_at(path) or batch_api_at(path)
+        batches = batch_api_at(path)
+        if batches is not None:
+            # Others have batches too.
+            return Route(RouteKind.SHARED, path, batches)
+        api = api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None
             return Route(RouteKind.SHARED if is_shared else RouteKind.METERED, path, api)

@@ -31,16 +31,20 @@ class UploadReader(FormReader):
         self.sums = PlannedSums()
         self._quoting = quoting
         self._lines = LineSplitter(max_event_bytes=max_line_bytes)
-        # Until a line shows that the file is of something else.
-        self._may_plan = True
+        # Until its beginning, or a line, shows that the file is of something else.
+        self.may_plan = True
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         super()._take_data(data, start, end)
-        if self._part.is_file and self._may_plan:
+        if not (self._part.is_file and self.may_plan):
+            return
+        if self._part.n_bytes == end - start and data[start:end].lstrip()[:1] not in (b"{", b""):
+            self.may_plan = False
+        else:
             self._read(self._lines.feed(bytes(data[start:end])))
 
     def _end_part(self) -> None:
-        if self._part.is_file and self._may_plan:
+        if self._part.is_file and self.may_plan:
             self._read(self._lines.flush())
         super()._end_part()
 
@@ -55,7 +59,7 @@ class UploadReader(FormReader):
                 self.sums.requests += 1
                 self.sums.unread += 1
             else:
-                self._may_plan = False
+                self.may_plan = False
                 return
         if self._lines.skipped:
             self._lines.skipped = False
@@ -81,7 +85,7 @@ async def pass_upload(
     async def receive_and_read() -> Message:
         nonlocal reader
         message = await receive()
-        if reader is not None and message["type"] == "http.request":
+        if reader is not None and reader.may_plan and message["type"] == "http.request":
             try:
                 reader.feed(bytes(message.get("body", b"")))
             except UnclearFormError:

@@ -1254,9 +1254,9 @@ FAULTS = (
     ),
     Fault(
         "an error that a stranger gets books a job",
-        "request/background.py",
-        "reader.seen.job is not None and status == 200:",
-        "reader.seen.job is not None:",
+        "request/batch_results.py",
+        '"http.response.body" and status == 200:',
+        '"http.response.body":',
     ),
     Fault(
         "a batch costs as much as its calls",
@@ -1287,6 +1287,12 @@ FAULTS = (
         "apis/jobs.py",
         '        is_over = batch.get("processing_status") == "ended"\n',
         "        is_over = True\n",
+    ),
+    Fault(
+        "the batches of others are held",
+        "routing.py",
+        "            return Route(RouteKind.SHARED, path, batches)\n",
+        "            return Route(RouteKind.METERED, path, batches)\n",
     ),
     # What is learnt.
     Fault(

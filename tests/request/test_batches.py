@@ -163,6 +163,14 @@ async def test_the_output_file_of_one_that_names_no_usage_is_booked_once(bench):
     assert await bench.accounts() == {KEY}
 
 
+async def test_an_answer_that_refuses_a_stranger_books_nothing(bench):
+    await upload(bench, planned(600, 200))
+    await create(bench)
+    done = ended(model="plain", usage={"input_tokens": 18, "output_tokens": 300, "total_tokens": 318})
+    await look(bench, f"{BATCHES}/batch_1", json_answer(done, status=403), token="sk-stranger")
+    assert await bench.figures() == ("0.00", "0.40")
+
+
 async def test_results_that_break_off_book_nothing_yet(bench):
     await upload(bench, planned(600, 200))
     await create(bench)
@@ -224,6 +232,30 @@ async def test_an_answer_without_an_id_books_the_estimate(bench):
     await upload(bench, planned(600))
     await create(bench, {"object": "batch"})
     assert await bench.figures() == ("0.30", "0.00")
+
+
+@pytest.mark.parametrize("path", [BATCHES, "/shop/batches", MESSAGE_BATCHES])
+async def test_batches_of_others_are_none_of_ours(memory, path):
+    played = await create(memory, {"id": "b1"}, body={"ingredients": ["flour"]}, path=path)
+    assert played.status == 200
+    assert await memory.figures() == ("0.00", "0.00")
+    assert await memory.reader.holds() == []
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG" + bytes(50_000), b'{"messages": []}\n' * 3, b"", b"  \n"])
+async def test_a_file_of_something_else_plans_nothing(memory, content):
+    await upload(memory, content)
+    assert "sums" not in str(vars(memory.reader))
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+async def test_a_file_is_counted_however_it_is_cut(memory, size):
+    body = form(planned(600, 200))
+    app = ScriptedApp(*json_answer({"id": "file-in"}))
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    await call(memory.guard(app), pieces, path="/v1/files", headers=UPLOAD)
+    await create(memory)
+    assert await memory.figures() == ("0.00", "0.40")
 
 
 # Anthropic's.
