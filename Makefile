@@ -61,8 +61,14 @@ commits: $(READY) ## whether commit messages have their form
 
 check: test lint types contracts ## tests, lint, types and contracts
 
-wheel: $(READY) ## build the wheel, and use it in a fresh virtualenv
-	@$(BIN)/python .ci/check_wheel.py
+# With the tools of a release in an environment of their own.
+RELEASE := .venv-release
+
+wheel: $(RELEASE)/.ready ## build sdist and wheel, and use them on every Python that is here, with and without extras
+	@$(RELEASE)/bin/python .ci/check_wheel.py
+
+release: $(RELEASE)/.ready ## the same, and leave them in dist/ with a bill of materials
+	@$(RELEASE)/bin/python .ci/check_wheel.py --keep
 
 coverage: $(READY) ## which lines no test reaches
 	@$(BIN)/coverage erase
@@ -195,7 +201,7 @@ EXTRAS_bench := [otlp]
 	@touch $@
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) $(DOCS) $(DEPLOY) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) $(DOCS) $(DEPLOY) $(RELEASE) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;
