@@ -11,6 +11,8 @@ from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.bedrock import Bedrock
 from budget_middleware.apis.free import is_free_route
 from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.gemini_live import GeminiLive
+from budget_middleware.apis.gemini_live_session import GeminiLiveSession
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.ollama import Ollama
 from budget_middleware.apis.openai_audio import OpenAISpeech, OpenAITranscriptions
@@ -48,6 +50,7 @@ APIS: Final[tuple[Api, ...]] = (
     OpenAIResponses(),
     AnthropicMessages(),
     Gemini(),
+    GeminiLive(),
     OpenAIEmbeddings(),
     OpenAICompletions(),
     OpenAIImages(),
@@ -59,7 +62,7 @@ APIS: Final[tuple[Api, ...]] = (
 )
 
 
-_SESSION_DIALECTS: Final[tuple[SessionDialect, ...]] = (OpenAIResponsesSession(),)
+_SESSION_DIALECTS: Final[tuple[SessionDialect, ...]] = (OpenAIResponsesSession(), GeminiLiveSession())
 
 
 def session_dialect_of(api: Api | None) -> SessionDialect | None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
@@ -150,8 +150,8 @@ class Gemini(JsonApi):
         "/models/", "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
     )
     media = GEMINI_MEDIA
-    ordinary_event = GeminiChunk
-    ordinary_answer = GeminiChunk
+    ordinary_event: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk
+    ordinary_answer: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk
     input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:

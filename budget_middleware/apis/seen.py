@@ -169,7 +169,8 @@ class Seen:
         else:
             output_tokens = usage.output_tokens + tokens_from_text_bytes(self.text_bytes - self.usage_text_bytes)
         if usage is None or not usage.input_tokens:
-            read = replace(self.input_usage or expected_input, output_tokens=output_tokens)
+            sound = {"output_audio_tokens": output_tokens} if self.media == "audio" else {}
+            read = replace(self.input_usage or expected_input, output_tokens=output_tokens, **sound)
             return usage_rules.with_uses(read, self.uses)
         units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
         return usage_rules.with_uses(replace(usage, output_tokens=output_tokens, **units), self.uses)

@@ -25,7 +25,7 @@ and the charge says so. A count above MAX_TOKENS, or one that is no number, is n
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from enum import StrEnum
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -44,6 +44,7 @@ _OUTPUT: Final = (
     "output_image_tokens",
     "output_video_tokens",
 )
+_FIELDS: Final = tuple(field.name for field in fields(Usage))
 _BY_PIECE: Final = tuple(FIELD_BY_PIECE.values())
 _by_piece = attrgetter(*_BY_PIECE)
 # Of these, what may be all that a call is billed for.
@@ -178,6 +179,11 @@ def latest(before: Usage | None, reported: Usage) -> Usage:
     if reported.output_tokens < before.output_tokens:
         kept += _OUTPUT
     return replace(reported, **{name: getattr(before, name) for name in kept}) if kept else reported
+
+
+def sum_of(usage: Usage, other: Usage, *, sign: int = 1) -> Usage:
+    """The usage of two calls together; with a ``sign`` of -1, what the first has more."""
+    return Usage(**{name: max(getattr(usage, name) + sign * getattr(other, name), 0) for name in _FIELDS})
 
 
 def with_uses(usage: Usage, uses: Iterable[tuple[UsageClass, str]]) -> Usage:

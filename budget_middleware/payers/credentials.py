@@ -40,8 +40,9 @@ TOKEN_HEADERS: Final = frozenset(
     }
 )
 TOKEN_QUERY: Final = "key"  # noqa: S105 - the name of a parameter, not a secret
-# Browsers cannot set headers of a handshake: Azure takes a key in the query there, OpenAI among the subprotocols.
-_HANDSHAKE_QUERY: Final = "api-key"
+# Browsers cannot set headers of a handshake: Azure and Google take one in the query there, OpenAI among the
+# subprotocols.
+_HANDSHAKE_QUERIES: Final = ("api-key", "access_token")
 _SUBPROTOCOLS: Final = b"sec-websocket-protocol"
 _KEY_SUBPROTOCOL: Final = b"openai-insecure-api-key."
 _TWO_KEYS: Final = "two API keys that differ"
@@ -50,6 +51,8 @@ _URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
 # A comma is how proxies join two headers of one name.
 _CREDENTIAL: Final = re.compile(rb"(?i) *+(?:(?P<scheme>bearer|basic) ++)?(?P<word>[^\x00-\x20\x7f,]++) *+")
 _OTHER_SCHEME: Final = re.compile(rb" *+[A-Za-z0-9!#$%&'*+.^_`|~-]++ ++[^\x00-\x1f\x7f]+")
+# As Google's SDK sends a token that lives as long as one live session.
+_GOOGLES_TOKEN: Final = re.compile(rb"(?i) *+token ++(auth_tokens/[a-z0-9._~-]{1,256}) *+")
 _NESTED_SCHEME: Final = re.compile(rb"(?i)(?<![A-Za-z0-9_-])(?:bearer|basic) ")
 _SIGNED: Final = re.compile(rb"(?i) *+aws4-")
 # LiteLLM's clients that can only sign send its key as the access key id, with `Bearer` before it.
@@ -122,7 +125,8 @@ def credential_in_query(scope: Scope) -> str:
 
 def _in_handshake(scope: Scope, headers: HeaderTable) -> Iterator[_Found]:
     """The credentials of a WebSocket in places where requests have none."""
-    yield from (_Found(_word(value, _HANDSHAKE_QUERY)) for value in query_values(scope, _HANDSHAKE_QUERY))
+    for field in _HANDSHAKE_QUERIES:
+        yield from (_Found(_word(value, field)) for value in query_values(scope, field))
     for value in headers.all(_SUBPROTOCOLS):
         for name in map(bytes.strip, value.split(b",")):
             if name.startswith(_KEY_SUBPROTOCOL):
@@ -194,6 +198,8 @@ def _read_other_scheme(value: bytes) -> _Found:
         if signature is None:
             raise AmbiguousTokenError("the AWS signature of the request is not well formed")
         return _Found(signature["id"].decode(), must_be_alone=signature["bearer"] is not None)
+    if (token := _GOOGLES_TOKEN.fullmatch(value)) is not None:
+        return _Found(token[1].decode())
     if _OTHER_SCHEME.fullmatch(value) and not _NESTED_SCHEME.search(value):
         return _Found("", must_be_alone=True)
     raise AmbiguousTokenError("the authorization of the request must be one scheme and one word without white space")

@@ -477,6 +477,24 @@ ANSWERS = {
         whole({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}),
         Seen(usage=Usage(input_tokens=9), input_usage=Usage(input_tokens=9), readable=True),
     ),
+    "a live turn": (
+        "gemini-live",
+        EVENTS,
+        as_events(
+            {"serverContent": {"modelTurn": {"parts": [{"text": "hello"}]}}},
+            {
+                "serverContent": {"turnComplete": True},
+                "usageMetadata": {"promptTokenCount": 9, "responseTokenCount": 2},
+            },
+        ),
+        Seen(
+            usage=Usage(input_tokens=9, output_tokens=2),
+            input_usage=Usage(input_tokens=9, output_tokens=2),
+            text_bytes=5,
+            chunks=1,
+            readable=True,
+        ),
+    ),
     "embedded content": ("gemini", JSON, whole({"embedding": {"values": [0.1]}}), Seen(readable=True)),
     "rerank by searches": (
         "rerank",

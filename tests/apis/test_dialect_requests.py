@@ -43,6 +43,8 @@ PATHS = {
     f"{GEMINI}:batchEmbedContents": "gemini",
     "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent": "gemini",
     "/v1beta/models/gemini/gemini-2.5-pro:generateContent": "gemini",
+    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent": "gemini-live",
+    "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent": "gemini-live",
     "/rerank": "rerank",
     "/v2/rerank": "rerank",
     "/api/chat": "ollama",

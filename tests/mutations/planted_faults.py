@@ -2238,6 +2238,36 @@ FAULTS = (
         "return",
     ),
     Fault(
+        "thoughts of a live turn are within its output",
+        "apis/gemini_live.py",
+        "    if thoughts and total == prompt + tools + response:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "of the generations of a live turn the last one is booked",
+        "apis/gemini_live.py",
+        "seen.take_usage(sum_of(before, reported),",
+        "seen.take_usage(reported,",
+    ),
+    Fault(
+        "a usage of a live turn that is read again counts twice",
+        "apis/gemini_live.py",
+        "    if is_later_reading and last is not None:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "sound of a live session asks for nothing",
+        "apis/gemini_live_session.py",
+        "        return () if is_known and not tool_response else",
+        "        return () if (is_known or _blobs_in(spoken)) and not tool_response else",
+    ),
+    Fault(
+        "fields of a live session in snake case are passed over",
+        "apis/gemini_live.py",
+        "return value if value is not None else message.get(_in_snake_case(name))",
+        "return value",
+    ),
+    Fault(
         "a session may hold for any number of calls",
         "sessions/client_side.py",
         "if len(self._lanes) < MOST_CALLS:",

@@ -29,7 +29,7 @@ class Slow(PlayedRequest):
 
 
 def in_hand(guard):
-    return guard._responder._in_hand.current().n_bytes
+    return guard._responder.in_hand.current().n_bytes
 
 
 async def test_f59_the_sum_is_bounded(memory):

@@ -110,7 +110,7 @@ class TestForms:
         assert (played.status, played.headers["x-budget-estimate-usd"]) == (200, "1.44")
         # Message by message, not joined and not copied.
         assert all(mine is theirs for mine, theirs in zip(received, pieces, strict=True))
-        assert guard._responder._in_hand.current().n_bytes == 0
+        assert guard._responder.in_hand.current().n_bytes == 0
 
     async def test_f54_a_form_longer_than_all_bodies_together(self, memory):
         body, headers = form_of(HOUR, field("model", "dear"))
@@ -203,7 +203,7 @@ class TestCompressed:
         played = await call(guard, [body], headers=packed_with(name))
         assert (played.status, app.scopes) == (400, [])
         assert "inflated, it is longer than BUDGET_MAX_BODY_BYTES" in played.json()["error"]["message"]
-        assert guard._responder._in_hand.current().n_bytes == 0
+        assert guard._responder.in_hand.current().n_bytes == 0
 
     @pytest.mark.parametrize(
         ("coding", "body", "why"),

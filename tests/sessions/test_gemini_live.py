@@ -1,0 +1,292 @@
+"""Each turn of Gemini Live is held ahead, followed and booked by its usage."""
+
+import asyncio
+import json
+
+import pytest
+
+from budget_middleware.apis import api_at
+from budget_middleware.apis.gemini_live import usage_of
+from budget_middleware.apis.gemini_live_session import GeminiLiveConversation
+from budget_middleware.core.model import Balance
+from budget_middleware.core.usage import Usage
+from tests.sessions.live import (
+    PATH,
+    SETUP_COMPLETE,
+    TOOL_CALL,
+    TURN_COMPLETE,
+    say,
+    setup,
+    sound,
+    spoken,
+    text,
+    tool_result,
+    turn,
+    usage,
+)
+from tests.sessions.socket import ScriptedProvider, guard_of, opened
+from tests.sessions.test_calls_of_a_session import tokens_of
+
+
+class Live(ScriptedProvider):
+    """Answers `setup` as Google does, and every other message with what its script says of it."""
+
+    def __init__(self, *answers):
+        script = iter(answers)
+        super().__init__(lambda event: [SETUP_COMPLETE] if "setup" in event else next(script, []))
+
+    async def say(self, *messages):
+        for message in messages:
+            await self.send({"type": "websocket.send", "bytes": json.dumps(message).encode()})
+
+
+async def session(provider, prices, store, *, begin=None, **settings):
+    socket = await opened(guard_of(provider, prices, store, **settings), path=PATH)
+    socket.send(begin or setup())
+    assert await socket.event() == SETUP_COMPLETE
+    return socket
+
+
+async def until_turn_complete(socket):
+    while not (await socket.event()).get("serverContent", {}).get("turnComplete"):
+        pass
+
+
+async def received(provider, count):
+    async with asyncio.timeout(30):
+        while len(provider.received) < count:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        PATH,
+        "/gemini" + PATH,
+        "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent",
+        "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained",
+        "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent",
+        "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent",
+    ],
+)
+def test_its_paths(path):
+    api = api_at(path)
+    assert api is not None
+    assert api.name == "gemini-live"
+
+
+async def test_a_turn_is_booked_before_its_end_is_seen(store, prices):
+    socket = await session(Live(turn(250)), prices, store)
+    socket.send(say())
+    await until_turn_complete(socket)
+    assert await tokens_of(store) == Balance(spent=250)
+    await socket.leave()
+
+
+async def test_sound_is_held_for_once_whatever_comes_of_it(store, prices):
+    provider = Live()
+    socket = await session(provider, prices, store)
+    for _ in range(5):
+        socket.send(sound())
+    await received(provider, 6)
+    assert await tokens_of(store) == Balance(reserved=600)
+    await provider.say(*turn(20))
+    await until_turn_complete(socket)
+    assert await tokens_of(store) == Balance(spent=20)
+    socket.send(sound())
+    await received(provider, 7)
+    assert await tokens_of(store) == Balance(spent=20, reserved=600)
+    await socket.leave()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert await tokens_of(store) == Balance(spent=20)
+
+
+@pytest.mark.parametrize(
+    "event", [say(), sound(), {"realtimeInput": {"text": "hello"}}, {"realtime_input": {"text": "hello"}}]
+)
+async def test_a_spent_key_is_told_and_the_provider_hears_nothing(store, prices, event):
+    provider = Live()
+    socket = await session(provider, prices, store, begin=setup(tokens=1_001))
+    socket.send(event)
+    message = await socket.message()
+    assert (message["type"], message["code"]) == ("websocket.close", 1008)
+    assert message["reason"].startswith("The budget of key:")
+    assert len(message["reason"].encode()) <= 123
+    await socket.task
+    assert len(provider.received) == 1
+    assert await tokens_of(store) == Balance()
+
+
+async def test_what_does_not_end_a_turn_of_the_client_asks_for_nothing(store, prices):
+    provider = Live()
+    socket = await session(provider, prices, store)
+    socket.send(say("more follows", is_whole=False))
+    socket.send({"realtimeInput": {"activityStart": {}}})
+    await received(provider, 3)
+    assert await tokens_of(store) == Balance()
+    await socket.leave()
+
+
+async def test_a_turn_that_nobody_asked_for_is_booked(store, prices):
+    provider = Live()
+    socket = await session(provider, prices, store)
+    await provider.say(text())
+    await socket.event()
+    assert await tokens_of(store) == Balance(reserved=600)
+    await provider.say(TURN_COMPLETE | usage(30))
+    await until_turn_complete(socket)
+    assert await tokens_of(store) == Balance(spent=30)
+    await socket.leave()
+
+
+async def test_a_refused_turn_that_nobody_asked_for_ends_the_session(store, prices):
+    provider = Live()
+    socket = await session(provider, prices, store, begin=setup(tokens=1_001))
+    with pytest.raises(Exception, match="closed by its budget"):
+        await provider.say(text(), text())
+    assert (await socket.message())["code"] == 1008
+    await socket.leave()
+
+
+async def test_each_generation_of_a_turn_counts(store, prices):
+    """A tool's result is read by another generation, whose prompt is all that was said before."""
+    first = [TOOL_CALL | usage(10, prompt=100)]
+    socket = await session(Live(first, turn(20, prompt=130)), prices, store, begin=setup("talk", tokens=100))
+    socket.send(say())
+    await socket.event()
+    socket.send(tool_result())
+    await until_turn_complete(socket)
+    # At 1 a token of input and 1.2 a token of output, in thousandths of a dollar.
+    assert (await tokens_of(store)).spent == 100 + 12 + 130 + 24
+    await socket.leave()
+
+
+async def test_a_tool_call_without_usage_is_booked_by_what_was_seen(store, prices):
+    socket = await session(Live([TOOL_CALL], turn(20, prompt=130)), prices, store, begin=setup("talk", tokens=100))
+    socket.send(say("x" * 400))
+    await socket.event()
+    socket.send(tool_result())
+    await until_turn_complete(socket)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    balance = await tokens_of(store)
+    assert balance.reserved == 0
+    assert 100 + 130 + 24 < balance.spent < 100 + 130 + 24 + 30
+    await socket.leave()
+
+
+async def test_a_usage_is_counted_once_however_often_it_is_read(store, prices):
+    messages = [text(), usage(10, prompt=100), text(), usage(15, prompt=100), TURN_COMPLETE | usage(15, prompt=100)]
+    socket = await session(Live(messages), prices, store, begin=setup("talk", tokens=100))
+    socket.send(say())
+    await until_turn_complete(socket)
+    assert (await tokens_of(store)).spent == 100 + 18
+    await socket.leave()
+
+
+async def test_a_usage_behind_its_turn_is_booked_too(store, prices):
+    socket = await session(Live([text("word"), TURN_COMPLETE, usage(20)]), prices, store)
+    socket.send(say())
+    await until_turn_complete(socket)
+    assert "usageMetadata" in await socket.event()
+    assert (await tokens_of(store)).spent == 21
+    await socket.leave()
+
+
+async def test_what_was_said_before_is_part_of_the_next_estimate(store, prices):
+    provider = Live(turn(20, prompt=300))
+    socket = await session(provider, prices, store, begin=setup("talk", tokens=10))
+    socket.send(say())
+    await until_turn_complete(socket)
+    socket.send(sound(1))
+    await received(provider, 3)
+    assert (await tokens_of(store)).reserved == 300 + 20 + 32 + 12
+    await socket.leave()
+
+
+async def test_an_interrupted_turn_ends_with_its_usage(store, prices):
+    messages = [text(), {"serverContent": {"interrupted": True}}, TURN_COMPLETE | usage(7)]
+    socket = await session(Live(messages), prices, store)
+    socket.send(say())
+    await until_turn_complete(socket)
+    assert await tokens_of(store) == Balance(spent=7)
+    await socket.leave()
+
+
+async def test_who_leaves_a_spoken_turn_pays_what_was_spoken(store, prices):
+    begin = setup(tokens=50)
+    begin["setup"]["generationConfig"]["responseModalities"] = ["AUDIO"]
+    socket = await session(Live([spoken(8)]), prices, store, begin=begin, on_abort="partial")
+    socket.send(say())
+    await socket.event()
+    await socket.leave()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert await tokens_of(store) == Balance(spent=200)
+
+
+async def test_a_setup_without_a_model_is_not_free(store, prices):
+    socket = await session(Live(), prices, store, begin={"setup": {}})
+    socket.send(say())
+    assert "names no model" in (await socket.message())["reason"]
+    await socket.leave()
+
+
+async def test_two_setups_are_held_for_at_the_dearest(store, prices):
+    provider = Live()
+    socket = await session(provider, prices, store, begin=setup("plain", tokens=100))
+    socket.send(setup("gift", tokens=100))
+    await socket.event()
+    socket.send(sound())
+    await received(provider, 3)
+    assert (await tokens_of(store)).reserved == 100
+    await socket.leave()
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b"[]", b"{", b"[" * 9_000])
+def test_what_cannot_be_read_may_be_answered(data):
+    (asked,) = GeminiLiveConversation().read_client(data)
+    assert asked.is_maybe
+
+
+@pytest.mark.parametrize(
+    "data", [b"\xff", b"[]", b"null", b"", b'{"usageMetadata": 7}', b'{"serverContent": [1]}', b"[" * 9_000]
+)
+def test_what_the_server_says_may_be_anything(data):
+    assert GeminiLiveConversation().read_server_event(data) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "reads"),
+    [
+        # Thoughts stand beside the total, as a session of a native-audio model was measured.
+        (
+            {"promptTokenCount": 522, "responseTokenCount": 42, "totalTokenCount": 564, "thoughtsTokenCount": 136},
+            Usage(input_tokens=522, output_tokens=178, reasoning_tokens=136),
+        ),
+        (
+            {"promptTokenCount": 522, "responseTokenCount": 42, "totalTokenCount": 564, "thoughtsTokenCount": 30},
+            Usage(input_tokens=522, output_tokens=72, reasoning_tokens=30),
+        ),
+        (
+            {
+                "promptTokenCount": 100,
+                "responseTokenCount": 50,
+                "totalTokenCount": 150,
+                "promptTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 30},
+                    {"modality": "AUDIO", "tokenCount": 60},
+                ],
+                "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}],
+            },
+            Usage(input_tokens=100, output_tokens=50, input_audio_tokens=60, output_audio_tokens=50),
+        ),
+        (
+            {"prompt_token_count": 10, "response_token_count": 5, "total_token_count": 15},
+            Usage(input_tokens=10, output_tokens=5),
+        ),
+    ],
+)
+def test_a_usage_by_its_kinds(counts, reads):
+    assert usage_of({"usageMetadata": counts}) == reads

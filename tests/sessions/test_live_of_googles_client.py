@@ -1,0 +1,114 @@
+"""Google's own client has live sessions through every server, and sees its budget refuse."""
+
+import sys
+import warnings
+from typing import Any
+
+import pytest
+from google import genai
+from google.genai import errors, live, types
+
+from budget_middleware.core.accounts import key_id
+from budget_middleware.core.model import Balance
+from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.retention import Retention
+from tests.e2e.servers import free_port, server_process, wait_for_port
+
+pytestmark = pytest.mark.processes
+
+APP = "tests.sessions.live_gateway:app"
+SERVERS = {
+    "uvicorn, websockets": ["uvicorn", APP, "--ws", "websockets-sansio", "--port"],
+    "uvicorn, wsproto": ["uvicorn", APP, "--ws", "wsproto", "--port"],
+    "hypercorn": ["hypercorn", APP, "--bind"],
+    "granian": ["granian", APP, "--interface", "asgi", "--port"],
+}
+TOKEN = 1_000_000
+CONFIG = types.LiveConnectConfig(response_modalities=[types.Modality.TEXT], max_output_tokens=600)
+
+
+@pytest.fixture(params=SERVERS)
+def gateway(request, tmp_path, server_url, namespace):
+    (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
+    env = {
+        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
+        "BUDGET_LIMITS": "key=1/day",
+        "BUDGET_STORE_URL": server_url,
+        "BUDGET_NAMESPACE": namespace,
+        "BUDGET_ON_ABORT": "partial",
+    }
+    port, log = free_port(), tmp_path / "gateway.log"
+    name, *options = SERVERS[request.param]
+    address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
+    with server_process([sys.executable, "-m", name, *options, address], env=env, log=log) as process:
+        wait_for_port(port, process, log)
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(autouse=True)
+def _without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client takes TLS for granted."""
+    connect: Any = vars(live)["ws_connect"]
+
+    def plainly(uri: str, *, additional_headers: dict[str, str], **_: object) -> object:
+        return connect(uri.replace("wss:", "ws:"), additional_headers=additional_headers)
+
+    monkeypatch.setattr(live, "ws_connect", plainly)
+
+
+@pytest.fixture
+async def tokens_of(server_url, namespace):
+    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
+
+    async def read(key: str) -> Balance:
+        views = await store.counters(f"key:{key_id(key)}")
+        return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
+
+    yield read
+    await store.aclose()
+
+
+def client_of(gateway: str, key: str = "sk-one", version: str = "v1beta") -> genai.Client:
+    return genai.Client(api_key=key, http_options=types.HttpOptions(base_url=gateway, api_version=version))
+
+
+async def whole_turn(session: live.AsyncSession) -> list[Any]:
+    """The messages of a turn, to its end."""
+    messages: list[Any] = [message async for message in session.receive()]
+    assert messages[-1].server_content.turn_complete
+    return messages
+
+
+def said(words: str) -> types.Content:
+    return types.Content(role="user", parts=[types.Part(text=words)])
+
+
+async def test_a_session(gateway, tokens_of):
+    async with client_of(gateway).aio.live.connect(model="plain", config=CONFIG) as session:
+        await session.send_client_content(turns=said("one two three"))
+        messages = await whole_turn(session)
+        assert "".join(message.text or "" for message in messages) == "onetwothree"
+        assert messages[-1].usage_metadata.response_token_count == 3
+        assert await tokens_of("sk-one") == Balance(spent=3)
+        await session.send_realtime_input(audio=types.Blob(data=bytes(3_200), mime_type="audio/pcm;rate=16000"))
+        await whole_turn(session)
+        assert await tokens_of("sk-one") == Balance(spent=6)
+        # Now nothing covers another turn.
+        await session.send_client_content(turns=said(" ".join(["word"] * 500)))
+        await whole_turn(session)
+        assert await tokens_of("sk-one") == Balance(spent=506)
+        await session.send_client_content(turns=said("one more"))
+        with pytest.raises(errors.APIError) as refused:
+            await whole_turn(session)
+        assert (refused.value.code, await tokens_of("sk-one")) == (1008, Balance(spent=506))
+        assert "The budget of key:" in str(refused.value)
+
+
+async def test_an_ephemeral_token_is_a_key_of_its_own(gateway, tokens_of):
+    key = "auth_tokens/0123456789abcdef"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        async with client_of(gateway, key, "v1alpha").aio.live.connect(model="plain", config=CONFIG) as session:
+            await session.send_client_content(turns=said("one two"))
+            await whole_turn(session)
+    assert await tokens_of(key) == Balance(spent=2)
