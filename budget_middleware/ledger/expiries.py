@@ -49,7 +49,7 @@ class Expiries:
             return True
         answer = await self._growing.grow_by_age(hold)
         if answer is None:
-            answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, self._lease_ms, trace)))
+            answer = await self.renew(hold.id, lease_ms=self._lease_ms)
         if answer.status in _RUN_OUT:
             # Its request goes on, and finalizes late: an expired reservation is never revived.
             ids = log_ids(hold.id, hold.reserve_trace)
@@ -58,8 +58,11 @@ class Expiries:
 
     async def extend_to(self, hold: Hold, lease_ms: int) -> bool:
         """Give a reservation one long lease from now on; False if it is not pending any more, or not known."""
-        answer = await self._ask(lambda trace: self._store.extend(Extend(hold.id, lease_ms, trace)))
-        return answer.status is Status.EXTENDED
+        return (await self.renew(hold.id, lease_ms=lease_ms)).status is Status.EXTENDED
+
+    async def renew(self, reservation_id: str, *, lease_ms: int) -> Answer:
+        """One heartbeat, for a reservation of any process."""
+        return await self._ask(lambda trace: self._store.extend(Extend(reservation_id, lease_ms, trace)))
 
     async def sweep(self) -> None:
         """Expire the leases that are over, of any worker."""

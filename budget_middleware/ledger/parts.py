@@ -22,6 +22,7 @@ from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.operator_notes import OperatorNotes
 from budget_middleware.ledger.refusal_log import RefusalLog
 from budget_middleware.ledger.reserving import Reserving
+from budget_middleware.ledger.sending import Sender
 from budget_middleware.ledger.settings_watch import SettingsWatch
 from budget_middleware.ledger.shard_monitors import monitor_of
 from budget_middleware.ledger.spool import Spool
@@ -111,6 +112,7 @@ class LedgerParts:
         self.tickets = Tickets(
             store, leases=self._leases, expiries=self._expiries, endings=self._endings, timeout=timeout
         )
+        self.sender = Sender(store, calls=calls, expiries=self._expiries)
         self._operator_notes = OperatorNotes(store, tasks=tasks, timeout=timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)
         self.learner = Learner(store, timeout=timeout)

@@ -139,7 +139,7 @@ class _Restore:
         async def send(verb: Adjust | Finalize) -> Status:
             nonlocal done
             async with at_once:
-                answer = await (self._store.adjust(verb) if isinstance(verb, Adjust) else self._store.finalize(verb))
+                answer = await self._context.ledger.sender.send(verb)
             done += 1
             self._on_progress(done, total)
             return answer.status

@@ -16,7 +16,7 @@ from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.core.windows import Period
 from budget_middleware.operations.errors import OperationError
-from budget_middleware.operations.migrating import Migration, MigrationReport, Renaming, migrate, renaming_of
+from budget_middleware.operations.migrating import Migration, MigrationReport, Renaming, alone, migrate, renaming_of
 from budget_middleware.operations.migrating import migration as moving
 from budget_middleware.operations.migrating.following import _Journal
 from budget_middleware.stores.base import Store
@@ -555,3 +555,37 @@ async def test_a_lease_of_a_copy_is_renewed(two: Two, now_ms: int, monkeypatch: 
         await mover.rounds(3)
         [after] = await two.destination.holds()
         assert after.deadline_ms >= before.deadline_ms
+
+
+async def test_a_second_migration_to_one_ledger_is_refused_while_the_first_runs(two: Two, now_ms: int):
+    await used(two.source, now_ms)
+    await two.source.reserve(reserve("pending", "0.10", target(at_ms=now_ms)))
+    first = asyncio.create_task(two.move())
+    while not await two.destination.holds() and not first.done():
+        await asyncio.sleep(0)
+    with pytest.raises(OperationError, match=r"another migration to .* is under way; let it end"):
+        await two.move()
+    await two.source.release(release("pending"))
+    assert (await first).is_equal
+    assert (await two.move()).is_equal, "the lease is given up at the end"
+
+
+async def test_a_migration_whose_lease_another_took_ends(two: Two, now_ms: int, monkeypatch: pytest.MonkeyPatch):
+    """As after a machine slept for longer than the lease."""
+    monkeypatch.setattr(alone, "LEASE_MS", 900)
+    await used(two.source, now_ms)
+    await two.source.reserve(reserve("pending", "0.10", target(at_ms=now_ms)))
+    first = asyncio.create_task(two.move())
+    while not await two.destination.holds() and not first.done():
+        await asyncio.sleep(0)
+    while not await two.destination.swap_text(
+        "migration",
+        "lease",
+        before=(await two.destination.texts("migration"))["lease"],
+        after=f"another {now_ms + 60_000}",
+        keep_ms=60_000,
+    ):
+        await asyncio.sleep(0)
+    with pytest.raises(OperationError, match="another migration"):
+        await first
+    assert (await two.destination.texts("migration"))["lease"].startswith("another"), "it is left alone"

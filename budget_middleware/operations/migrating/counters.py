@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -122,7 +121,7 @@ class CounterCopy:
             # An empty journal has the seq 0, which stands for an adjustment that happens once.
             as_of=spent.seq + 1,
         )
-        answer = await self._destination.ask(partial(self._destination.store.adjust, verb))
+        answer = await self._destination.send(verb)
         if answer.status not in (Status.ADJUSTED, Status.DUPLICATE):
             raise OperationError(f"TO_URL: {counter.name} cannot be booked: {answer.status}")
         self._copied[counter] = spent

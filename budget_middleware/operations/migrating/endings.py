@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from functools import partial
 from hashlib import sha256
 
 from budget_middleware.core.answers import Entry
@@ -35,7 +34,7 @@ class EndingCopy:
         # Nothing is booked on them: they say on which shards it may be.
         targets = tuple(map(self._counters.target_of, counters))
         verb = Finalize(id_, targets, NOTHING, reason=ENDED_AT_SOURCE, wants_entries=False)
-        answer = await self._destination.ask(partial(self._destination.store.finalize, verb))
+        answer = await self._destination.send(verb)
         if answer.status is Status.ALREADY_FINALIZED and answer.recorded and answer.recorded.actual != NOTHING:
             await self._take_back(answer.recorded)
 
@@ -49,7 +48,7 @@ class EndingCopy:
                 any_window=True,
                 reason=f"migrated: {twice.id} was booked at both stores",
             )
-            await self._destination.ask(partial(self._destination.store.adjust, verb))
+            await self._destination.send(verb)
 
 
 def released_in(entries: Sequence[Entry]) -> set[str]:

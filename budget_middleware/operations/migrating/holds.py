@@ -9,7 +9,7 @@ from hashlib import sha256
 from budget_middleware.core.model import Reservation, Target
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.verbs import Expire, Grow, Release
+from budget_middleware.core.verbs import Grow, Release
 from budget_middleware.core.windows import is_rolling, window_at
 from budget_middleware.operations.migrating.endings import ENDED_AT_SOURCE
 from budget_middleware.operations.migrating.placing import LEASE_MS, RENEWED_S, Placing
@@ -71,10 +71,10 @@ class HoldCopy:
 
     async def _give_back(self, id_: str, *, is_released: bool) -> None:
         if is_released:
-            await self._destination.ask(partial(self._store.release, Release(id_, reason=ENDED_AT_SOURCE)))
+            await self._destination.send(Release(id_, reason=ENDED_AT_SOURCE))
         else:
             # Its owner may still end it late, perhaps at this store: a release would refuse that.
-            await self._destination.ask(partial(self._store.expire, Expire(id_, reason=ENDED_AT_SOURCE)))
+            await self._destination.ask(partial(self._destination.ledger.expire, id_, reason=ENDED_AT_SOURCE))
 
     async def _hold(self, hold: Reservation) -> None:
         known, now = self._copies.get(hold.id), asyncio.get_running_loop().time()
@@ -90,7 +90,7 @@ class HoldCopy:
 
     async def _grow(self, id_: str, hold: Reservation) -> None:
         verb = Grow(id_, hold.held, LEASE_MS, reason="migrated: it holds more at the old store", wants_entries=False)
-        await self._destination.ask(partial(self._store.grow, verb))
+        await self._destination.send(verb)
         self._remember(id_, hold)
 
     async def _reserve(self, hold: Reservation) -> None:

@@ -2,11 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from functools import partial
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.opening import retention_of
 from budget_middleware.operations.errors import OperationError
+from budget_middleware.operations.migrating.alone import alone
 from budget_middleware.operations.migrating.counters import CounterCopy
 from budget_middleware.operations.migrating.endings import EndingCopy, released_in
 from budget_middleware.operations.migrating.following import Journals
@@ -20,7 +20,6 @@ from budget_middleware.operations.migrating.sides import Side, check_sides, open
 
 ROUND_S = 0.25
 """How often the source is looked at: what it books shows at the destination so much later at most, if it keeps up."""
-_SWEPT = 500
 _SHOWN_UNKNOWN = 5
 _JOURNAL_ROUNDS = 50
 
@@ -60,7 +59,8 @@ async def migrate(asked: Migration, *, on_progress: OnProgress = lambda _: None)
     ) as (source, destination):
         await _require_tokens(asked, source)
         heads = await check_sides(source, destination, is_merge=asked.is_merge)
-        return await _Mover(asked, source, destination, heads.source, on_progress).run()
+        async with alone(destination):
+            return await _Mover(asked, source, destination, heads.source, on_progress).run()
 
 
 async def _require_tokens(asked: Migration, source: Side) -> None:
@@ -147,7 +147,7 @@ class _Mover:
         Holds are read before the journal: what has ended in between is counted twice for a round, never not at all.
         """
         source, is_ours = self._source, self._own_use.is_ours
-        await source.ask(partial(source.store.sweep, at_most=_SWEPT))
+        await source.ask(source.ledger.sweep)
         pending = await source.ask(source.store.holds)
         await self._own_use.give_back_strays(pending)
         holds = [hold for hold in pending if not is_ours(hold.id)]

@@ -146,7 +146,7 @@ class OwnUse:
         self._held.clear()
 
     async def _release(self, id_: str) -> None:
-        await self._source.ask(partial(self._source.store.release, Release(id_, reason=_REASON, wants_entries=False)))
+        await self._source.send(Release(id_, reason=_REASON, wants_entries=False))
 
 
 def _amounts(unit: Unit, amount: int) -> Amounts:

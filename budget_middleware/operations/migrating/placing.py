@@ -6,7 +6,7 @@ from functools import partial
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.units import Amounts
-from budget_middleware.core.verbs import Extend, Reserve
+from budget_middleware.core.verbs import Reserve
 from budget_middleware.operations.migrating.sides import Side
 
 LEASE_MS = 60_000
@@ -40,11 +40,11 @@ class Placing:
             verb = Reserve(
                 id_, targets, held, LEASE_MS, enforce=False, limits_version=self._limits_version, wants_entries=False
             )
-            answer = await self._side.ask(partial(self._side.store.reserve, verb))
+            answer = await self._side.send(verb)
             self.now_ms, self._limits_version = answer.now_ms, answer.limits_version
             if not answer.status.is_transient:
                 return answer
         return None
 
     async def renew(self, id_: str) -> Answer:
-        return await self._side.ask(partial(self._side.store.extend, Extend(id_, LEASE_MS)))
+        return await self._side.ask(partial(self._side.ledger.sender.extend, id_, lease_ms=LEASE_MS))

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.opening import operators_store_of
+from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.sending import Sendable
+from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
 from budget_middleware.settings import Settings, SettingsError, load
@@ -30,11 +32,16 @@ class Side:
     label: str
     settings: Settings
     store: Store
+    ledger: Ledger
 
     @property
     def shown(self) -> str:
         """Which ledger it is, without a password."""
         return f"{redact_url(self.settings.store_url)} ({self.settings.namespace})"
+
+    async def send(self, verb: Sendable) -> Answer:
+        """The answer of a verb, each attempt with a span; OperationError as `ask`."""
+        return await self.ask(lambda: self.ledger.sender.send(verb))
 
     async def ask(self, call: Callable[[], Awaitable[_T]], *, patience_s: float = PATIENCE_S) -> _T:
         """The answer of a call that may be repeated; OperationError once the store has been away for too long."""
@@ -86,9 +93,9 @@ async def open_sides(
     """
     async with AsyncExitStack() as stack:
         source = _opened("FROM_URL", from_url, from_namespace, from_shard_by)
-        stack.push_async_callback(source.store.aclose)
+        stack.push_async_callback(source.ledger.drain)
         destination = _opened("TO_URL", to_url, to_namespace or source.settings.namespace, to_shard_by)
-        stack.push_async_callback(destination.store.aclose)
+        stack.push_async_callback(destination.ledger.drain)
         yield source, destination
 
 
@@ -102,7 +109,8 @@ def _opened(label: str, url: str, namespace: str | None, shard_by: str | None) -
             raise OperationError(
                 f"{label} is {MEMORY_URL}: its counters live in a gateway's process, no other sees them"
             )
-        return Side(label, settings, operators_store_of(settings))
+        store = operators_store_of(settings)
+        return Side(label, settings, store, operators_ledger_of(settings, store))
     except SettingsError as error:
         raise OperationError(f"{label}: {error}") from None
 
