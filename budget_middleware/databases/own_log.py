@@ -34,7 +34,7 @@ def own_log(path: Path) -> Iterator[None]:
                     each.unlink(missing_ok=True)
         yield
         with suppress(OSError):
-            _note(_pair(path), noted)
+            _write_pair(_pair(path), noted)
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def _alone(noted: Path) -> Iterator[None]:
             os.close(file)
 
 
-def _note(pair: bytes, noted: Path) -> None:
+def _write_pair(pair: bytes, noted: Path) -> None:
     file = os.open(noted, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if os.pread(file, len(pair) + 1, 0) != pair:

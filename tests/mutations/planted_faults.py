@@ -2362,7 +2362,7 @@ FAULTS = (
     Fault(
         "leases of an old store that nobody uses any more are not swept",
         "operations/migrating/migration.py",
-        "        await source.ask(partial(source.store.sweep, at_most=_SWEPT))\n",
+        "        await source.ask(source.ledger.sweep)\n",
         "",
     ),
     # The history.
