@@ -10,6 +10,7 @@ FILES = [path for path in TESTS.rglob("*.py") if "__pycache__" not in path.parts
 
 SUITES = {
     "benchmarks": "what the benchmarks, which are no part of the package, say of what they saw",
+    "browser": "a real Chromium that looks at the dashboard",
     "bills": "what whole exchanges are booked at: APIs, prices and request together",
     "e2e": "real workers of real servers",
     "faults": "real workers that lose their server, their network or their lives",

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.admin.access import Access
@@ -12,6 +13,7 @@ from budget_middleware.admin.api import api_router
 from budget_middleware.admin.bodies import BoundedBodies
 from budget_middleware.admin.context import keep_context
 from budget_middleware.admin.gate import Gate
+from budget_middleware.admin.pages import is_entrance, is_page_of, page_routes
 from budget_middleware.admin.problems import add_problem_handlers
 from budget_middleware.admin.security_headers import SecurityHeaders
 from budget_middleware.opening import require_async
@@ -21,7 +23,7 @@ from budget_middleware.settings import SettingsError, load
 
 
 class AdminApp:
-    """The API over one context, which is the caller's to close."""
+    """The API and the pages over one context, which is the caller's to close."""
 
     def __init__(self, context: OperatorContext, *, operator_source: OperatorSource | None = None) -> None:
         self._context = context
@@ -41,10 +43,16 @@ class AdminApp:
         keep_context(routes, context)
         add_problem_handlers(routes, context.settings)
         routes.include_router(api_router)
-        gated: ASGIApp = Gate(routes, self.access)
+        pages = page_routes(context, self.access)
+        routes.router.routes.extend(pages)
+        gated: ASGIApp = Gate(routes, self.access, is_open=is_page_of(pages))
         self._app: ASGIApp = SecurityHeaders(BoundedBodies(gated))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if is_entrance(scope):
+            # Links of the pages are relative to the mount, so that its path has to end with a slash.
+            await RedirectResponse(f"{scope['path']}/")(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
     @asynccontextmanager

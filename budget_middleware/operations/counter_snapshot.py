@@ -14,7 +14,7 @@ from budget_middleware.core.answers import CounterView
 from budget_middleware.core.units import PLACES
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.counters import matches, read_all_counters
+from budget_middleware.operations.counters import matches, read_all_counters, read_counters
 from budget_middleware.operations.rows import CounterRow
 
 _RANKED_AT_ONCE = 500
@@ -117,6 +117,12 @@ _RANKS: dict[CounterOrder, Callable[[RankedCounter], Any]] = {
     CounterOrder.RESERVED: _reserved_first,
     CounterOrder.AVAILABLE: _least_available_first,
 }
+
+
+async def read_account_rows(context: OperatorContext, account: str) -> tuple[int, tuple[CounterRow, ...]]:
+    """The current counters of an account, and the time by the store's clock."""
+    now_ms = (await context.store.head()).now_ms
+    return now_ms, tuple(row for _, row in await read_counters(context, account, include_past=False))
 
 
 async def read_snapshot(context: OperatorContext) -> CounterSnapshot:

@@ -26,11 +26,23 @@ CORE = ("tests/core", "tests/prices")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
 HISTORY = ("tests/history",)
+ADMIN = ("tests/admin",)
 OPERATIONS = ("tests/operations", "tests/cli")
 REQUEST = ("tests/request", "tests/sessions", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
-STAGES = (CORE, STORES, LEDGER, REQUEST, ("tests/stores/test_model.py",), ("tests/simulation",), OPERATIONS, HISTORY)
+STAGES = (
+    CORE,
+    STORES,
+    LEDGER,
+    REQUEST,
+    ("tests/stores/test_model.py",),
+    ("tests/simulation",),
+    OPERATIONS,
+    HISTORY,
+    ADMIN,
+)
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {
+    "admin": ADMIN,
     "core": CORE,
     "stores": STORES,
     "ledger": LEDGER,

@@ -2396,4 +2396,65 @@ FAULTS = (
         "if not (step[0].reservation_id in booked_before or step[0].reason.startswith(counted_before))",
         "if not step[0].reason.startswith(counted_before)",
     ),
+    # The dashboard.
+    Fault(
+        "a form of another site changes something",
+        "admin/pages/visits.py",
+        "    if not is_same_site(request.scope):\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "a form without the token of its session changes something",
+        "admin/pages/visits.py",
+        "    if access.sessions.role_of(cookie) and not (\n",
+        "    if False and not (\n",
+    ),
+    Fault(
+        "the read token changes limits on the page",
+        "admin/pages/visits.py",
+        "    if not visit.operator.may_write:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "signing in leads to another host",
+        "admin/pages/signing_in.py",
+        'not path.startswith(("//", "/\\\\"))',
+        "True",
+    ),
+    Fault(
+        "a name turns around what stands beside it",
+        "admin/pages/hostile_text.py",
+        "if text.isprintable() and len(text) <= _SHOWN_MAX:",
+        "if len(text) <= _SHOWN_MAX:",
+    ),
+    Fault(
+        "what a template shows is not escaped",
+        "admin/pages/rendering.py",
+        "autoescape=True",
+        "autoescape=False",
+    ),
+    Fault(
+        "pages go on after their session",
+        "admin/pages/feed.py",
+        "            while may_stay():\n",
+        "            while True:\n",
+    ),
+    Fault(
+        "a page that falls behind misses what was sent",
+        "admin/pages/feed.py",
+        "if missed > len(self._messages):",
+        "if False:",
+    ),
+    Fault(
+        "a forecast leaves the window's beginning out",
+        "core/forecast.py",
+        "return Forecast(at_end, starts_ms + max(0, limit) * passed_ms // spent)",
+        "return Forecast(at_end, max(0, limit) * passed_ms // spent)",
+    ),
+    Fault(
+        "a preview looks at the limits as they are",
+        "operations/limit_preview.py",
+        "read_counters_of(context, account, await _binding(context, _changed(runtime, account, changes)))",
+        "read_counters_of(context, account, await _binding(context, runtime))",
+    ),
 )
