@@ -9,10 +9,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.admin_mount import AdminMount, admin_mount_of
 from budget_middleware.apis import session_dialect_of
 from budget_middleware.apis.base import Api
+from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
 from budget_middleware.misconfigured import refuse_misconfigured
-from budget_middleware.opening import history_follower_of, ledger_of, own_apis_of, payers_of
+from budget_middleware.opening import ledger_of, own_apis_of, payers_of
 from budget_middleware.operations.operators import OperatorSource
 from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
@@ -32,8 +33,6 @@ from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.notes import Topic
 
-# The next worker goes on where this one stops: what it cannot copy in time, the journal keeps.
-_HISTORY_STOP_S = 2.0
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("budget_middleware")
@@ -83,6 +82,7 @@ class BudgetMiddleware:
             )
             payers = payers_of(loaded, accounts_source=accounts_source, credential_source=credential_source)
             self._set_up(loaded, ledger, payers)
+            self._followers = Followers(loaded, ledger, is_store_given=store is not None)
             self._admin = admin_mount_of(loaded, ledger, operator_source, is_store_given=store is not None)
         except SettingsError as error:
             self._error = error
@@ -91,7 +91,6 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
-        self._history = history_follower_of(settings, ledger.store)
         self._router = Router(settings.routes, own_apis=self._own_apis)
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
@@ -146,6 +145,7 @@ class BudgetMiddleware:
         if not self._hears_of_shutdown:
             self._hears_of_shutdown = True
             call_at_sigterm(self._report_what_may_be_lost)
+            self._followers.start_alerts()
 
     async def _shake_hands(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Meter the calls of a WebSocket whose events are known; others pass, or BUDGET_UNMETERED refuses them."""
@@ -234,13 +234,10 @@ class BudgetMiddleware:
         if self._settings.mode is not Mode.OFF:
             self.ledger.start()
             self._check_store()
-            if self._history:
-                self._history.start()
-                self.ledger.telemetry.metrics.observe_history(self._history.gauges)
+            self._followers.start()
 
     async def _drain(self) -> None:
-        if self._history:
-            await self._history.stop(timeout_s=min(_HISTORY_STOP_S, self._settings.drain_timeout_s))
+        await self._followers.stop()
         await self.ledger.drain(timeout_s=self._settings.drain_timeout_s)
         if self._admin is not None:
             await self._admin.aclose()

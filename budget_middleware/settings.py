@@ -15,6 +15,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from budget_middleware.core.accounts import MASK
+from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limit_grammar import masked_limits
@@ -25,6 +27,7 @@ from budget_middleware.setting_types import (
     TRACE_URL_ACCEPTED,
     Accounts,
     AdminToken,
+    Alerts,
     ExhaustedStatus,
     Flag,
     HeaderName,
@@ -281,6 +284,9 @@ class Settings(BaseModel):
     )
     trace_url: TraceUrl = _setting("", "Where traces are looked up; journal prints each link.", TRACE_URL_ACCEPTED)
     hash_secret: SecretStr = _setting("", "HMAC key under which tokens are hashed.", "any text")
+    alerts: Alerts = _setting(
+        "", "Who is told of thresholds, fast spending, old holds, drift and outages.", ALERTS_ACCEPTED, repr=False
+    )
     admin_token: AdminToken = _setting(
         "",
         "Bearer token of the admin API and dashboard, which exist only when one is set.",
@@ -412,11 +418,16 @@ def _shown_limits(text: str) -> str:
     return text if text.startswith("@") else masked_limits(text)
 
 
+def _shown_alerts(text: str) -> str:
+    return text if text.startswith("@") else MASK
+
+
 # Settings in whose value a secret may stand, and how they are shown.
 _SHOW: Mapping[str, Callable[[str], str]] = {
     "history_url": redact_url,
     "store_url": redact_url,
     "limits": _shown_limits,
+    "alerts": _shown_alerts,
 }
 
 

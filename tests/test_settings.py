@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from budget_middleware import settings
 from budget_middleware.apis import APIS
 from budget_middleware.core.account_sources import parse_sources
+from budget_middleware.core.alert_plan import ALERTS_ACCEPTED, AlertPlan
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
 from budget_middleware.core.limit_grammar import parse_limits
@@ -106,6 +107,7 @@ GOOD = [
     ("exhausted_status", "402", 402),
     ("headers", "off", False),
     ("hash_secret", "any text", SecretStr("any text")),
+    ("alerts", "log; thresholds=80,100; hold=30m; audit=off", AlertPlan((), (80, 100), True, 1_800_000, None)),
     ("admin_token", "s3cret!", SecretStr("s3cret!")),
     ("admin_read_token", "s3cret?", SecretStr("s3cret?")),
     ("admin_path", "/ops/budget", "/ops/budget"),
@@ -228,6 +230,14 @@ BAD = [
     ("body_timeout_s", "never", "BUDGET_BODY_TIMEOUT_S='never': accepted: seconds from 0.1 to 86400"),
     ("exhausted_status", "503", "BUDGET_EXHAUSTED_STATUS='503': accepted: 429, 402"),
     ("headers", "maybe", "BUDGET_HEADERS='maybe': accepted: on, off"),
+    (
+        "alerts",
+        "log; https://h/x; ftp://t0ken@h/",
+        "BUDGET_ALERTS='***': entry 3, which is not repeated here since it may hold a secret: accepted: "
+        + ALERTS_ACCEPTED,
+    ),
+    ("alerts", "thresholds=0", f"BUDGET_ALERTS='***': entry 1, thresholds: accepted: {ALERTS_ACCEPTED}"),
+    ("alerts", "@/nowhere", "BUDGET_ALERTS='@/nowhere': cannot read the file: No such file or directory"),
     ("admin_token", "two words", "BUDGET_ADMIN_TOKEN: accepted: visible ASCII characters, no spaces"),
     ("admin_read_token", "tøken", "BUDGET_ADMIN_READ_TOKEN: accepted: visible ASCII characters, no spaces"),
     (
@@ -340,6 +350,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_SPANS": "counter",
         "BUDGET_LITELLM_PRICES": "auto",
         "BUDGET_UNMETERED": "pass",
+        "BUDGET_ALERTS": "",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_READ_TOKEN": "",
         "BUDGET_ADMIN_PATH": "/budget",

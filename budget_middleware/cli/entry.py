@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from budget_middleware.cli import (
+    alerting,
     auditing,
     changing,
     doctor,
@@ -91,6 +92,7 @@ def _parser() -> Parser:
     reading.add_to(commands)
     explaining.add_to(commands)
     auditing.add_to(commands)
+    alerting.add_to(commands)
     limiting.add_to(commands)
     changing.add_to(commands)
     shadowing.add_to(commands)

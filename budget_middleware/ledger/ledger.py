@@ -43,6 +43,10 @@ class Ledger(LedgerParts):
         """The counters that a request would claim, by the limits known here."""
         return await self._layers.claims(payers, model=model)
 
+    async def claims_of(self, account: str, *, at_version: int) -> tuple[Claim, ...]:
+        """The counters of one account, by limits that are at least of a version that the store has told."""
+        return await self._layers.claims_of(account, at_version=at_version)
+
     def store_time_ms(self) -> int:
         """The store's clock, by its last reply."""
         return self._monitor.time_ms()

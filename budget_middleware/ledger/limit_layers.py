@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from itertools import chain
 from typing import cast
 
-from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of
+from budget_middleware.core.accounts import ABSENT, GLOBAL, MODEL, account_of, parts_of
 from budget_middleware.core.layering import claims_for, joined_claims
 from budget_middleware.core.limit_grammar import parse_amounts
 from budget_middleware.core.limits import Claim, LimitBook, LimitRule, rule_of
@@ -91,6 +91,15 @@ class LimitLayers:
             await self._by_loop.current().reader.look_up(missing)
         # All in one step: they must be of one version.
         return self._joined(payers, models, sourced)
+
+    async def claims_of(self, account: str, *, at_version: int) -> tuple[Claim, ...]:
+        """The counters of one account, by limits that are at least of this version. Raises what `claims` raises."""
+        if self.version < at_version:
+            await self.refresh(self.version)
+        subjects = {kind: None if subject == ABSENT else subject for kind, subject in parts_of(account)}
+        model = subjects.pop(MODEL, None) or ""
+        subjects.pop(GLOBAL, None)
+        return tuple(claim for claim in await self.claims(subjects, model=model) if claim.account == account)
 
     async def _refuse_too_wide(self, payers: Payers, models: Sequence[str]) -> None:
         reader = self._by_loop.current().reader

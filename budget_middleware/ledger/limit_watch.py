@@ -117,6 +117,8 @@ class LimitWatch:
     def _report_crossing(self, crossing: Crossing, span: VerbSpan) -> None:
         (account, period, window, unit), threshold = crossing.counter, crossing.threshold
         self._telemetry.spans.add_event(span, names.ALERT_EVENT, lambda: names.crossing_attributes(crossing))
+        if self._telemetry.has_follower:
+            return
         self._telemetry.metrics.count_alert(
             account=account, mode=threshold.mode, unit=unit, percent=threshold.percent, context=span.context
         )

@@ -26,4 +26,6 @@ class Telemetry:
 
     def __init__(self, *, trace_context: str = PARENT, spans: str = PER_COUNTER) -> None:
         self.metrics = Metrics()
+        # Whether alerts are logged and counted once for all workers, by whichever follows the journal.
+        self.has_follower = False
         self.spans = Spans(self.metrics, trace_context=trace_context, spans=spans)

@@ -115,6 +115,10 @@ class Metrics:
         self._passed = counter(
             "budget.limits.passed", unit="{request}", description="Requests over a limit that refuses nothing."
         )
+        self._raised = counter("budget.alerts.raised", unit="{alert}", description="Alerts by the rule behind them.")
+        self._deliveries = counter(
+            "budget.alerts.deliveries", unit="{delivery}", description="Alerts sent to receivers, by outcome."
+        )
         self._alerts = counter("budget.alerts", unit="{alert}", description="Thresholds of limits that were crossed.")
 
     def look(self, now_s: float) -> bool:
@@ -134,6 +138,8 @@ class Metrics:
         self._grown.add(0, {"model": "other"})
         for mode in ("soft", "shadow"):
             self._passed.add(0, {"kind": "key", "mode": mode, "unit": "usd"})
+        self._raised.add(0, {"rule": "spent"})
+        self._deliveries.add(0, {"shape": "webhook", "outcome": "failed"})
         self._alerts.add(0, {"kind": "key", "mode": "enforce", "unit": "usd", "percent": 100})
 
     @received
@@ -174,6 +180,14 @@ class Metrics:
     def count_alert(self, *, account: str, mode: str, unit: str, percent: int, context: Context | None) -> None:
         limit: dict[str, str | int] = {"kind": kind_of(account), "mode": str(mode), "unit": str(unit)}
         self._alerts.add(1, {**limit, "percent": percent}, context)
+
+    @received
+    def count_raised(self, *, rule: str) -> None:
+        self._raised.add(1, {"rule": str(rule)})
+
+    @received
+    def count_delivery(self, *, shape: str, outcome: str) -> None:
+        self._deliveries.add(1, {"shape": str(shape), "outcome": outcome})
 
     @received
     def count_lost(self) -> None:

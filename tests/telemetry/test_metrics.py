@@ -35,6 +35,8 @@ ALLOWED = {
     "budget.refusals.unlogged": set(),
     "budget.usages.unreconciled": {"kind", "model"},
     "budget.limits.passed": {"kind", "mode", "unit"},
+    "budget.alerts.raised": {"rule"},
+    "budget.alerts.deliveries": {"shape", "outcome"},
     "budget.alerts": {"kind", "mode", "unit", "percent"},
 }
 
@@ -63,6 +65,8 @@ async def test_every_instrument_emits_with_bounded_attributes(
         ledger.telemetry.metrics.count_cost(actual_nanos=nanos("0.05"), estimate_nanos=nanos("0.10"), model="other")
     ledger.telemetry.metrics.count_wait(seconds=1.5, end="admitted", context=None)
     ledger.telemetry.metrics.count_lost()
+    ledger.telemetry.metrics.count_raised(rule="spent")
+    ledger.telemetry.metrics.count_delivery(shape="webhook", outcome="sent")
     ledger.telemetry.metrics.count_unreconciled(kind="no_input", model="other")
     orphan = Hold({"key": "canary-orphan", "team": "canary"}, Amounts(usd=nanos("0.10")))
     await ledger.reserve(orphan)
