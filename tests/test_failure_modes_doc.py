@@ -36,7 +36,7 @@ def test_there_are_no_other_failure_modes():
 
 
 def test_every_row_names_a_test():
-    for head in ("fault", "damaged"):
+    for head in ("fault", "damaged", "trouble"):
         assert all("`test_" in cells[-1] for cells in rows(PAGE, head)), head
 
 
