@@ -20,7 +20,7 @@ from budget_middleware.core.audit import Audit, Report
 from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.demo.callers import ACCOUNTS, LIMITS, OVERSPENDER, Outcome, Tally, call_for
 from budget_middleware.demo.screen import counters_table, stories
-from budget_middleware.demo.servers import Servers, running
+from budget_middleware.demo.servers import ADMIN_PATH, Servers, running
 from budget_middleware.operations.binding import BindingLimits
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.retention import Retention
@@ -100,8 +100,15 @@ def _introduction(servers: Servers) -> str:
             "Two gateways share the counters in a file. Three things to try meanwhile, in another terminal:",
             f"  set -a; . {servers.settings_file}; set +a",
             *lines,
+            _dashboard(servers),
         ]
     )
+
+
+def _dashboard(servers: Servers) -> str:
+    if not servers.admin_token:
+        return "With the extra [admin] there is a dashboard, too."
+    return f"The dashboard: {servers.gateways[0]}{ADMIN_PATH}/ and its token: {servers.admin_token}"
 
 
 def _afterwards() -> str:

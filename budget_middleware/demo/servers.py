@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from budget_middleware.operations.admin_extra import missing_extra
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.opening import open_store
 from budget_middleware.stores.retention import Retention
@@ -19,6 +21,9 @@ from budget_middleware.stores.retention import Retention
 _HERE = Path(__file__).parent
 # A wheel carries the examples beside this file; in a checkout they stand at the top.
 EXAMPLES = next(folder for folder in (_HERE / "examples", _HERE.parents[1] / "examples") if folder.is_dir())
+
+ADMIN_PATH = "/budget"
+"""The default of BUDGET_ADMIN_PATH."""
 
 _NAMESPACE = "demo"
 _START_S = 30
@@ -28,11 +33,15 @@ _LISTENS_AT = re.compile(r"Uvicorn running on (http://\S+)")
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """The addresses of the gateways, the store that they share, and a file that has their settings for a shell."""
+    """The addresses of the gateways, the store that they share, and a file that has their settings for a shell.
+
+    ``admin_token`` opens the dashboard; it is empty where the extra for that is not installed.
+    """
 
     gateways: tuple[str, ...]
     store: Store
     settings_file: Path
+    admin_token: str
 
 
 @contextmanager
@@ -49,13 +58,15 @@ def running(*, limits: str, accounts: str) -> Iterator[Servers]:
             "BUDGET_LIMITS": limits,
             "BUDGET_ACCOUNTS_FILE": str(folder / "accounts.toml"),
         }
+        if not missing_extra():
+            settings["BUDGET_ADMIN_TOKEN"] = secrets.token_hex(16)
         file = folder / "demo.env"
         file.write_text("".join(f"{name}={shlex.quote(text)}\n" for name, text in settings.items()))
         upstream = stack.enter_context(serving("provider:app", {}, log=folder / "provider.log"))
         environment = {**settings, "UPSTREAM_URL": upstream}
         logs = [folder / f"gateway-{number}.log" for number in (1, 2)]
         gateways = [stack.enter_context(serving("gateway:app", environment, log=log)) for log in logs]
-        yield Servers(tuple(gateways), store, file)
+        yield Servers(tuple(gateways), store, file, settings.get("BUDGET_ADMIN_TOKEN", ""))
 
 
 @contextmanager

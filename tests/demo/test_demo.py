@@ -39,6 +39,9 @@ def test_two_gateways_share_a_file():
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert "Two gateways share" in done.stdout
+    assert re.search(
+        r"^The dashboard: http://127\.0\.0\.1:\d+/budget/ and its token: [0-9a-f]{32}$", done.stdout, re.MULTILINE
+    )
     check(done.stdout)
 
 
