@@ -5,7 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.admin.access import Access
@@ -32,7 +34,7 @@ class AdminApp:
             title="budget-middleware",
             summary="What operators ask of a ledger of LLM budgets, and what they may change.",
             version="1",
-            openapi_url="/openapi.json",
+            openapi_url=None,
             # Both load their scripts from elsewhere.
             docs_url=None,
             redoc_url=None,
@@ -43,10 +45,16 @@ class AdminApp:
         keep_context(routes, context)
         add_problem_handlers(routes, context.settings)
         routes.include_router(api_router)
+        routes.add_route("/openapi.json", self._describe, include_in_schema=False)
         pages = page_routes(context, self.access)
         routes.router.routes.extend(pages)
         gated: ASGIApp = Gate(routes, self.access, is_open=is_page_of(pages))
         self._app: ASGIApp = SecurityHeaders(BoundedBodies(gated))
+
+    async def _describe(self, request: Request) -> Response:
+        """The OpenAPI description, which takes a gateway too long to be made in its event loop."""
+        description = await run_in_threadpool(request.app.openapi)
+        return JSONResponse({**description, "servers": [{"url": request.scope.get("root_path") or "/"}]})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_entrance(scope):

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from budget_middleware.operations.context import no_answer
 from budget_middleware.operations.errors import (
@@ -22,6 +23,7 @@ from budget_middleware.settings import Settings, SettingsError
 
 MEDIA_TYPE: Final = "application/problem+json"
 _SHOWN_ERRORS: Final = 20
+_METHODS: Final = ("DELETE", "GET", "POST", "PUT")
 
 
 class Problem(Exception):
@@ -55,7 +57,9 @@ def too_many_wrong_tokens(retry_after_s: float) -> Response:
 def add_problem_handlers(app: FastAPI, settings: Settings) -> None:
     """Answer every exception by a problem."""
 
-    async def answer(_: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 405:
+            return problem_response(405, headers={"allow": ", ".join(_methods_at(request))})
         return _problem_of(error, settings)
 
     for error in (Problem, HTTPException, RequestValidationError, OperationError, StoreRefused, SettingsError):
@@ -88,6 +92,16 @@ def _problem_of(error: Exception, settings: Settings) -> Response:
             return problem_response(500, str(error))
     # Starlette raises it again, and the server logs it.
     return problem_response(500)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods of a path, which may be those of several routes."""
+    routes = request.app.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _one_line(error: Exception) -> str:

@@ -5,12 +5,13 @@ from typing import Any
 
 from budget_middleware.cli.account_story import print_account
 from budget_middleware.cli.output import print_error, print_json, print_line, warn
-from budget_middleware.cli.parsing import add_command, add_trace_url, is_reservation_id, positive, subject
+from budget_middleware.cli.parsing import add_command, add_trace_url, positive, subject
 from budget_middleware.cli.reservation_story import print_reservation
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.account_explanation import explain_account
 from budget_middleware.operations.accounts import warnings_for
 from budget_middleware.operations.context import OperatorContext
+from budget_middleware.operations.inputs import is_reservation_id
 from budget_middleware.operations.reservation_explanation import explain_reservation
 
 

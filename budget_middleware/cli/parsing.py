@@ -3,21 +3,18 @@
 import argparse
 import getpass
 import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from budget_middleware.core.accounts import (
-    WRONG_KEY,
-    compound_of,
-    names_raw_key,
-    parse_account,
-    parse_pattern,
-    parts_of,
-)
-from budget_middleware.core.money import nanos_from_usd
-from budget_middleware.core.units import Unit
 from budget_middleware.operations.exporting import parse_partition
+from budget_middleware.operations.inputs import (
+    read_account,
+    read_amount,
+    read_figure,
+    read_pattern,
+    read_reason,
+    read_subject,
+)
 from budget_middleware.operations.reasons import reason_by
 from budget_middleware.operations.reports import parse_by, parse_per
 from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_template
@@ -25,9 +22,6 @@ from budget_middleware.setting_types import TRACE_URL_ACCEPTED, trace_url_templa
 Run = Callable[[argparse.Namespace], int]
 
 _T = TypeVar("_T")
-
-_FIGURE = re.compile(r"([0-9]{1,15})\s*(tokens|requests)|[0-9eE.+-]+")
-_RESERVATION_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class CommandError(Exception):
@@ -82,37 +76,6 @@ def _checked(parse: Callable[[str], _T]) -> Callable[[str], _T]:
     return convert
 
 
-def _account(text: str) -> str:
-    name = parse_account(text)
-    _refuse_raw_keys(parts_of(name))
-    return name
-
-
-def _pattern(text: str) -> str:
-    parts = parse_pattern(text)
-    _refuse_raw_keys(parts)
-    return compound_of(dict(parts))
-
-
-def _refuse_raw_keys(parts: Iterable[tuple[str, str]]) -> None:
-    if names_raw_key(parts):
-        raise ValueError(WRONG_KEY)
-
-
-def _amount(text: str) -> int:
-    nanos = nanos_from_usd(text.strip())
-    if nanos == 0:
-        raise ValueError(f"{text.strip()!r} changes nothing; accepted is an amount in USD such as -5 or 0.25")
-    return nanos
-
-
-def _figure(text: str) -> tuple[int, Unit]:
-    found = _FIGURE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text.strip()[:40]!r} is not an amount; accepted are 0.25 (USD), 200000tokens, 60requests")
-    return (int(found[1]), Unit(found[2])) if found[2] else (nanos_from_usd(text.strip()), Unit.USD)
-
-
 def _count_from(least: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not (text.strip().isdecimal() and least <= int(text) <= 1_000_000_000):
@@ -148,25 +111,8 @@ def _trace_url(text: str) -> str:
     return template
 
 
-def _subject(text: str) -> str:
-    if _RESERVATION_ID.fullmatch(text):
-        return text
-    try:
-        return _account(text)
-    except ValueError as error:
-        raise ValueError(f"{error}; or a reservation id of 32 hex digits") from None
-
-
-def is_reservation_id(subject: str) -> bool:
-    """Whether a `subject` is that; no account is."""
-    return _RESERVATION_ID.fullmatch(subject) is not None
-
-
 def _reason(text: str) -> str:
-    words = " ".join(text.split())
-    if not words:
-        raise ValueError("an empty reason explains nothing; accepted is any text")
-    return reason_by(_user_name(), words)
+    return reason_by(_user_name(), read_reason(text))
 
 
 def _user_name() -> str:
@@ -176,15 +122,15 @@ def _user_name() -> str:
         return f"uid {os.getuid()}"
 
 
-account = _checked(_account)
+account = _checked(read_account)
 """One account, in its canonical form."""
-pattern = _checked(_pattern)
+pattern = _checked(read_pattern)
 """An account in which `*` stands for any subject, in the form in which limits are stored."""
-subject = _checked(_subject)
+subject = _checked(read_subject)
 """One account, or the id of a reservation."""
-figure = _checked(_figure)
+figure = _checked(read_figure)
 """An amount and its unit, USD where none is named."""
-amount = _checked(_amount)
+amount = _checked(read_amount)
 """Nano-dollars of an amount in USD that is not 0."""
 percent = _checked(_percent)
 """A whole percentage, with or without its sign."""

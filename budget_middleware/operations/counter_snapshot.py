@@ -5,16 +5,19 @@ every page of it, whoever asks. Rows are made of a page alone.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from budget_middleware.core.answers import CounterView
+from budget_middleware.core.model import Counter
 from budget_middleware.core.units import PLACES
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.operations.counters import matches, read_all_counters, read_counters
+from budget_middleware.operations.counters import CounterPlace, matches, place_of, read_all_counters, read_counters
 from budget_middleware.operations.rows import CounterRow
 
 _RANKED_AT_ONCE = 500
@@ -82,6 +85,20 @@ class CounterSnapshot:
         rows = tuple(self._row_of(each.view) for each in chosen[offset : offset + count])
         return CounterPage(rows, len(chosen), len(self.counters))
 
+    def rows_after(
+        self, counter: Counter | None, *, match: str = "", over_percent: int = -1, count: int = 100
+    ) -> tuple[CounterRow, ...]:
+        """Up to ``count`` rows of those that stand after a counter, which need not exist any more; in their order."""
+        start = 0 if counter is None else bisect_right(self.counters, place_of(counter), key=_place)
+        least_ppm = over_percent * _PPM // 100
+        wanted = (
+            each.view
+            for each in self.counters[start:]
+            if each.used_ppm >= least_ppm or over_percent < 0
+            if not match or matches(each.view.counter.account, match)
+        )
+        return tuple(map(self._row_of, islice(wanted, count)))
+
     def _in_order(self, order: CounterOrder, is_reversed: bool) -> Sequence[RankedCounter]:
         if order is CounterOrder.ACCOUNT:
             return self.counters[::-1] if is_reversed else self.counters
@@ -91,6 +108,10 @@ class CounterSnapshot:
             known = sorted(self.counters, key=by, reverse=is_reversed)
             self._ordered[order, is_reversed] = known
         return known
+
+
+def _place(each: RankedCounter) -> CounterPlace:
+    return place_of(each.view.counter)
 
 
 def _used_first(each: RankedCounter) -> int:

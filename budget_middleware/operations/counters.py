@@ -19,6 +19,7 @@ from budget_middleware.operations.rolling import CountedView, counted
 from budget_middleware.operations.rows import CounterRow, counter_row
 
 LimitOf = Callable[[Counter], int | None]
+CounterPlace = tuple[str, PeriodOrder, str, int]
 
 
 async def list_counters(
@@ -109,7 +110,7 @@ async def _read(
     named = limits.exact_accounts if account is None else {account}
     unused = (counter for counter in _limited_counters(named, limits, current) if counter not in known)
     shown += [CountedView(counter, (CounterView(counter, Balance()),)) for counter in unused]
-    return CountedCounters(sorted(shown, key=_reading_order), limit_of, row_of)
+    return CountedCounters(sorted(shown, key=lambda each: place_of(each.counter)), limit_of, row_of)
 
 
 @lru_cache(1_024)
@@ -131,8 +132,9 @@ def _limited_counters(
             yield Counter(name, period, current(period).id, unit)
 
 
-def _reading_order(each: CountedView) -> tuple[str, PeriodOrder, str, int]:
-    account, period, window, unit = each.counter
+def place_of(counter: Counter) -> CounterPlace:
+    """Where a counter stands in the order in which they are read."""
+    account, period, window, unit = counter
     return account, period_order(period), window, PLACES[unit]
 
 

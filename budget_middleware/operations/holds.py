@@ -57,13 +57,15 @@ class ReleasedHold:
 
     changes: tuple[ChangedRow, ...] = ()
     why_not: str = ""
+    is_unknown: bool = False
 
 
 async def release_hold(context: OperatorContext, reservation_id: str, *, reason: str) -> ReleasedHold:
     """Release a pending reservation now and charge nothing. A later finalize of its owner is still booked."""
     answer = await context.ledger.expire(reservation_id, reason=reason)
     if answer.status is not Status.EXPIRED:
-        return ReleasedHold(why_not=_WHY_NOT.get(answer.status, answer.status))
+        why_not = _WHY_NOT.get(answer.status, answer.status)
+        return ReleasedHold(why_not=why_not, is_unknown=answer.status is Status.UNKNOWN)
     # It may have expired other requests' reservations in passing.
     own = (entry for entry in answer.entries if entry.reservation_id == reservation_id)
     return ReleasedHold(tuple(changed_row(entry, reserved=True) for entry in own))

@@ -113,3 +113,36 @@ async def entries_where(store: Store, is_wanted: Callable[[Entry], bool]) -> lis
         async for page in pages_of(journal, name):
             found += filter(is_wanted, page)
     return in_time(found)
+
+
+_PAGES_AT_ONCE = 10
+"""Of an account with few entries so many pages of the journal are read in vain, before the caller is asked again."""
+
+
+async def entries_after(
+    context: OperatorContext,
+    account: str | None = None,
+    *,
+    positions: Mapping[str, int],
+    count: int,
+    trace_url: str | None = None,
+) -> JournalPage:
+    """Up to ``count`` entries (of one account) after these positions, a missing one being the journal's beginning.
+
+    There may be more, and nothing in this page: positions that have moved are where to go on.
+    """
+    journals, after = await journals_of(context.store), dict(positions)
+    found: list[Entry] = []
+    for name, journal in journals.items():
+        after.setdefault(name, 0)
+        for _ in range(_PAGES_AT_ONCE):
+            page = await _page(journal, name, after_seq=after[name]) if len(found) < count else ()
+            for entry in page:
+                if len(found) >= count:
+                    break
+                after[name] = entry.seq
+                if account in (None, entry.counter.account):
+                    found.append(entry)
+            if not page:
+                break
+    return JournalPage(_rows(in_time(found), trace_url), {name: after[name] for name in journals})

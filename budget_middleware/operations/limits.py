@@ -62,7 +62,7 @@ async def set_limits(
     """
     await require_known(context, account, is_new=is_new)
     await context.store.change_limits(account, limits)
-    return await _changed(context, account)
+    return await change_of(context, account)
 
 
 async def raise_limits(
@@ -87,7 +87,7 @@ async def raise_limits(
         }
         # Somebody else may raise it too.
         if await context.store.change_limits(account, changes, at_version=runtime.version) is not None:
-            return await _changed(context, account)
+            return await change_of(context, account)
     raise OperationError("limits are changed too often: nothing was raised, try again")
 
 
@@ -109,13 +109,13 @@ async def clear_limits(context: OperatorContext, account: str, choice: SlotChoic
     if not cleared and not has_fields:
         return LimitsChange(is_done=False)
     await context.store.change_limits(account, {None: None} if choice is every_slot else dict.fromkeys(cleared))
-    change = await _changed(context, account)
+    change = await change_of(context, account)
     if None in slots and None not in cleared and choice is not every_slot:
         return replace(change, warnings=(*change.warnings, f"`none` still lifts all other limits of {account}"))
     return change
 
 
-async def _changed(context: OperatorContext, account: str) -> LimitsChange:
+async def change_of(context: OperatorContext, account: str) -> LimitsChange:
     """What binds by now; of one account also what is left in the current windows."""
     warnings = list(warnings_for(account, context.settings))
     limits = await read_limits_of(context, account)

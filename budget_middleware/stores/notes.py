@@ -13,6 +13,7 @@ class Topic(StrEnum):
     ANSWERED = "answered"  # A model's name, and another that has answered to it and costs more.
     CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.
     SETTINGS = "settings"  # The fingerprint of its settings: see core/fingerprint.py.
+    OPERATOR = "operator"  # What an operator changed that is no counter, and why.
     MIGRATION = "migration"  # The generation of the ledger that this one takes the place of.
 
 

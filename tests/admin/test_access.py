@@ -156,5 +156,5 @@ def test_by_itself_it_needs_a_token_and_a_store_that_others_see(tmp_path):
 async def test_by_itself_it_is_an_app_to_be_mounted(tmp_path, open_client: OpenClient):
     app = admin_app(admin_token=WRITE, store_url=f"sqlite:///{tmp_path}/budget.db")
     assert isinstance(app, AdminApp)
-    assert (await open_client(app, WRITE).get("/api/status")).json() == []
+    assert (await open_client(app, WRITE).get("/api/status")).json()["items"] == []
     await app.aclose()

@@ -101,7 +101,7 @@ async def test_a_handshake_below_the_path_is_refused(gateway, served: RecordingA
 
 async def test_the_path_is_the_operators_to_choose(served: RecordingApp, open_client: OpenClient):
     client = open_client(BudgetMiddleware(served, admin_token=WRITE, admin_path="/ops/money"), WRITE)
-    assert (await client.get("/ops/money/api/status")).json() == []
+    assert (await client.get("/ops/money/api/status")).json()["items"] == []
     assert (await client.get("/budget/api/status")).text == "{}"
 
 

@@ -14,11 +14,14 @@ from budget_middleware.setting_types import SpansPer
 from budget_middleware.settings import Settings, SettingsError, load
 
 
-async def examine(environment: Mapping[str, str]) -> list[Finding]:
-    """Check the settings of this process, and all that they name; ``environment`` has the variables of others."""
+async def examine(environment: Mapping[str, str], settings: Settings | None = None) -> list[Finding]:
+    """Check the settings of this process, and all that they name; ``environment`` has the variables of others.
+
+    ``settings`` are those of a gateway in this process, which its keywords may have changed.
+    """
     with _Warnings() as warnings:
         try:
-            settings = load()
+            settings = settings or load()
         except SettingsError as error:
             failed = Finding("settings", Health.FAIL, str(error), "correct it: no gateway starts with it")
             spans, about_settings = SpansPer.COUNTER, [failed]
