@@ -20,6 +20,8 @@ from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.apis.openai_completions import OpenAICompletions
 from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
 from budget_middleware.apis.openai_images import OpenAIImages
+from budget_middleware.apis.openai_realtime import OpenAIRealtime
+from budget_middleware.apis.openai_realtime_session import OpenAIRealtimeSession
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.openai_responses_session import OpenAIResponsesSession
 from budget_middleware.apis.ordinary import OrdinaryEvent
@@ -59,10 +61,15 @@ APIS: Final[tuple[Api, ...]] = (
     Rerank(),
     Ollama(),
     Bedrock(),
+    OpenAIRealtime(),
 )
 
 
-_SESSION_DIALECTS: Final[tuple[SessionDialect, ...]] = (OpenAIResponsesSession(), GeminiLiveSession())
+_SESSION_DIALECTS: Final[tuple[SessionDialect, ...]] = (
+    OpenAIResponsesSession(),
+    OpenAIRealtimeSession(),
+    GeminiLiveSession(),
+)
 
 
 def session_dialect_of(api: Api | None) -> SessionDialect | None:

@@ -113,6 +113,10 @@ class GeminiLiveConversation:
         """None: the API's own server closes the session too."""
         return None
 
+    def cancel_event(self, call_id: str) -> dict[str, object] | None:  # noqa: ARG002 - there is none
+        """None: what the model says can only be talked over."""
+        return None
+
     def _end_turn(self) -> None:
         self._is_turn_open = self._awaits_tool = self._is_tool_answered = False
 

@@ -20,7 +20,7 @@ from budget_middleware.core.pricing import Usage, UsageClass
 # Speech has some fifteen characters a second, and some three words, which are four tokens; spoken by a model it
 # has about twenty.
 _SPOKEN_TOKENS_PER_CHARACTER: Final = 2
-_HEARD_TOKENS_PER_S: Final = 4
+HEARD_TOKENS_PER_S: Final = 4
 # A second.
 LEAST_AUDIO_BYTES: Final = 8_000
 
@@ -85,7 +85,7 @@ class OpenAITranscriptions(JsonApi):
             ask,
             input=replace(ask.input, audio_ms=count.audio_ms),
             worst_input=replace(ask.worst_input, audio_ms=count.worst_audio_ms),
-            expected_output_tokens=ceil_div(count.audio_ms * _HEARD_TOKENS_PER_S, 1000),
+            expected_output_tokens=ceil_div(count.audio_ms * HEARD_TOKENS_PER_S, 1000),
         )
 
     def read_json(self, document: object, seen: Seen) -> None:

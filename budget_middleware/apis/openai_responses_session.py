@@ -77,6 +77,10 @@ class OpenAIResponsesSession:
         event = {**error_with_type(refusal), "status": refusal.status}
         return {**event, "stream_id": asked.lane} if asked.lane else event
 
+    def cancel_event(self, call_id: str) -> dict[str, object] | None:  # noqa: ARG002 - nothing ends one
+        """None: a response goes on until its connection is closed."""
+        return None
+
 
 def _head_of(data: bytes) -> _Head | None:
     try:

@@ -25,7 +25,9 @@ class ServerEvent(NamedTuple):
     """An event of the server about a call.
 
     Of an event that begins or ends one ``body`` is what the server says of it, and ``call_id`` the server's own id;
-    ``status`` is what HTTP would answer in the place of an error.
+    ``status`` is what HTTP would answer in the place of an error, ``event_id`` the event of the client that an error
+    names. Where the server answers in lanes of its own, ``asked_in`` are those that the call may have been asked for
+    in, the likeliest first. ``model`` is the one that answers, where the answer's own events do not say so.
     """
 
     step: Step
@@ -33,6 +35,9 @@ class ServerEvent(NamedTuple):
     body: Mapping[str, object] = {}
     call_id: str = ""
     status: int = 200
+    event_id: str = ""
+    asked_in: tuple[str, ...] = ()
+    model: str = ""
 
 
 class Asked(NamedTuple):
@@ -71,6 +76,10 @@ class Conversation(Protocol):
 
         ``asked`` is what was refused; of a call that the server has begun by itself it has the lane alone.
         """
+        ...
+
+    def cancel_event(self, call_id: str) -> dict[str, object] | None:
+        """The event of a client by which the server ends a call, and says what it has cost; None if there is none."""
         ...
 
 

@@ -32,6 +32,9 @@ _BY_NAME: Final = {api.name: api for api in APIS}
 _GZIP: Final = b"\x1f\x8b"
 # How the `type` or the `object` of a document begins that only one API has.
 _TYPES: Final = {
+    # Before what begins with less.
+    "response.done": "openai-realtime",
+    "conversation.item.": "openai-realtime",
     "response.": "openai-responses",
     "message": "anthropic-messages",
     "content_block_": "anthropic-messages",

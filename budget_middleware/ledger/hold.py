@@ -32,7 +32,7 @@ class Hold:
     counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
     reservation. ``watches`` are their limits that refuse nothing, and their alerts; ``passed`` are the limits that this
     request went over all the same. ``attributes`` are those of its spans, ``estimate_attributes`` those of its
-    reserve's alone.
+    reserve's alone. Without ``enforces`` no limit refuses it: what it is for has begun.
     ``expected_nanos`` is what the request is expected to cost, of a hold that may be clipped to what is left: see
     ``reserving``. ``is_uncertain`` says that an attempt to reserve got no answer; ``is_local``, that this worker alone
     holds it, for the store is away; ``since_s`` is when it was made, on the monotonic clock.
@@ -51,6 +51,7 @@ class Hold:
     other_models: tuple[str, ...] = ()
     expiry_charge: Amounts = NOTHING
     expected_nanos: int | None = None
+    enforces: bool = True
     context: ParentContext = None
     attributes: LazyAttributes = dict
     estimate_attributes: LazyAttributes = dict

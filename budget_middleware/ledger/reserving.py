@@ -209,7 +209,7 @@ class Reserving:
             hold.counted(hold.asked),
             self._lease_ms,
             expiry_charge=hold.counted(hold.expiry_charge),
-            enforce=self._enforce,
+            enforce=self._enforce and hold.enforces,
             limits_version=limits_version,
             trace=call.span.trace,
             wants_entries=call.span.is_recording,

@@ -127,7 +127,9 @@ def _in_handshake(scope: Scope, headers: HeaderTable) -> Iterator[_Found]:
     """The credentials of a WebSocket in places where requests have none."""
     for field in _HANDSHAKE_QUERIES:
         yield from (_Found(_word(value, field)) for value in query_values(scope, field))
-    for value in headers.all(_SUBPROTOCOLS):
+    # Some servers take the header out of the headers, and others leave the list of it empty.
+    listed = [name.encode("latin-1", "replace") for name in scope.get("subprotocols") or ()]
+    for value in (*headers.all(_SUBPROTOCOLS), *listed):
         for name in map(bytes.strip, value.split(b",")):
             if name.startswith(_KEY_SUBPROTOCOL):
                 found = _read_header(_SUBPROTOCOLS, name.removeprefix(_KEY_SUBPROTOCOL))

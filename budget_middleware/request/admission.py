@@ -22,9 +22,9 @@ from budget_middleware.prices import PriceBook
 from budget_middleware.request.batch_quotes import BatchQuoting
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
-from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.quoting import Quoting, unknown_model_message
 from budget_middleware.request.refusals import is_callers_own, refusal_of
-from budget_middleware.request.shown_model import SHOWN_CHARS, short, shown_model
+from budget_middleware.request.shown_model import short, shown_model
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided
@@ -72,11 +72,19 @@ class Admission:
         self._batches = BatchQuoting(self.quoting, ledger, else_usd=settings.job_estimate_usd)
 
     async def admit(
-        self, api: Api, scope: Scope, body: BodyRead, *, path: str, client: Caller | None = None
+        self,
+        api: Api,
+        scope: Scope,
+        body: BodyRead,
+        *,
+        path: str,
+        client: Caller | None = None,
+        has_begun: bool = False,
     ) -> Admitted | Refused:
         """Estimate and reserve. The caller owes the ledger an ending for an admitted hold.
 
         ``path`` is the reading of its path that the API knows. A ``client`` may wait, and leave (``is_client_gone``).
+        What ``has_begun`` by itself is spent, whatever limits and prices say: only an unclear payer refuses it.
         """
         try:
             ask = self._ask(api, body, path=path, query=scope.get("query_string", b""))
@@ -94,6 +102,7 @@ class Admission:
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
+            enforces=self._enforces and not has_begun,
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
             attributes=partial(
@@ -110,7 +119,7 @@ class Admission:
         is_unpriced = quote.rates is None or quote.unpriced_model
         if is_unpriced and isinstance(decided, Admitted) and self._refuses_unpriced(hold, quote):
             self._ledger.abandon(hold, reason="unpriced")
-            return _refused(400, Reason.UNKNOWN_MODEL, _unknown_model_message(quote, body))
+            return _refused(400, Reason.UNKNOWN_MODEL, unknown_model_message(quote, why_unread=body.why_unread))
         return decided
 
     def count_refused(self, refused: Refused) -> None:
@@ -162,7 +171,7 @@ class Admission:
 
     def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:
         """Whether a limit of money binds a request without a price. The store alone knows, so it follows a reserve."""
-        if self._enforces and any(target.limit is not None and target.unit is Unit.USD for target in hold.targets):
+        if hold.enforces and any(target.limit is not None and target.unit is Unit.USD for target in hold.targets):
             return True
         model = encode_subject(quote.unpriced_model) if quote.unpriced_model else hold.model or "(none named)"
         if self._ledger.add_note(Topic.UNPRICED, model):
@@ -196,10 +205,10 @@ class Admission:
     def _without_store(self, hold: Hold, quote: Quote, error: Exception) -> Admitted | Refused:
         """What the settings say of a request while the store is away."""
         policy, ids = self._settings.on_store_error, log_ids(hold.id, hold.reserve_trace)
-        if self._enforces and policy is OnStoreError.CLOSED:
+        if hold.enforces and policy is OnStoreError.CLOSED:
             self._give_up(hold)
             return _refused(503, Reason.UNAVAILABLE, "The budget store is not available.")
-        rejection = self._ledger.reserve_locally(hold) if self._enforces and policy is OnStoreError.LOCAL else None
+        rejection = self._ledger.reserve_locally(hold) if hold.enforces and policy is OnStoreError.LOCAL else None
         if rejection is not None:
             _log.warning("the store is away, %s is refused by this worker's figures: %s", hold.id, error, extra=ids)
             self._give_up(hold)
@@ -231,17 +240,6 @@ def _refused(status: int, reason: Reason, message: str) -> Refused:
 
 
 _LEFT: Final = _refused(503, Reason.BUSY, "The client has left.")
-
-
-def _unknown_model_message(quote: Quote, body: BodyRead) -> str:
-    ask = quote.ask
-    if quote.unpriced_model:
-        return f"The request names several models, and {short(quote.unpriced_model)!r} has no price here."
-    if body.why_unread and ask.model is None:
-        return body.why_unread
-    if ask.model is None:
-        return "The request names no model that can be read, so it has no price."
-    return f"The model {ask.model[:SHOWN_CHARS]!r} has no price here; budgets cannot be kept without one."
 
 
 def _span_attributes(provider: str, model: str) -> names.Attributes:

@@ -21,6 +21,7 @@ from budget_middleware.request.quote import (
     quote_for,
     tiers_of,
 )
+from budget_middleware.request.shown_model import SHOWN_CHARS, short
 
 LARGEST_THINKING_PRIOR: Final = 4_096
 """A budget for thoughts is a maximum, and mostly far from used up."""
@@ -103,6 +104,18 @@ def _can_be_learned(ask: Ask, rates: Rates) -> bool:
     # Whatever may be drawn or spoken, a model that has one price for all output writes.
     is_written = rates.of(ask.output_unit) is rates.of(UsageClass.OUTPUT)
     return is_written and ask.expected_output_tokens is None and not ask.is_unseen and ask.max_output_tokens != 0
+
+
+def unknown_model_message(quote: Quote, *, why_unread: str) -> str:
+    """Why a request has no price; ``why_unread``: why its body could not be read, if it could not."""
+    ask = quote.ask
+    if quote.unpriced_model:
+        return f"The request names several models, and {short(quote.unpriced_model)!r} has no price here."
+    if why_unread and ask.model is None:
+        return why_unread
+    if ask.model is None:
+        return "The request names no model that can be read, so it has no price."
+    return f"The model {ask.model[:SHOWN_CHARS]!r} has no price here; budgets cannot be kept without one."
 
 
 def learned_quote(

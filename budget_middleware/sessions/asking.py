@@ -55,9 +55,14 @@ class Asking:
         call = await self._admit(body, client=self._waiting_client(body), is_maybe=asked.is_maybe)
         return None if body.is_client_gone else call
 
-    async def admit_unasked(self, body: Mapping[str, object], *, n_bytes: int) -> SessionCall | Refused:
-        """A call that the server has begun: that waits for nothing."""
-        return await self._admit(EventBody(body, headers=self._headers, n_bytes=n_bytes), client=None)
+    async def admit_unasked(
+        self, body: Mapping[str, object], *, n_bytes: int, is_refused: bool = False
+    ) -> SessionCall | Refused:
+        """A call that the server has begun: that waits for nothing. One that ``is_refused`` will be paid all the same,
+        until it is cancelled, so it holds what it may come to.
+        """
+        event_body = EventBody(body, headers=self._headers, n_bytes=n_bytes)
+        return await self._admit(event_body, client=None, has_begun=is_refused)
 
     def _waiting_client(self, body: EventBody) -> WaitingSession | None:
         context = self._context
@@ -68,10 +73,12 @@ class Asking:
         )
 
     async def _admit(
-        self, body: EventBody, *, client: WaitingSession | None, is_maybe: bool = False
+        self, body: EventBody, *, client: WaitingSession | None, is_maybe: bool = False, has_begun: bool = False
     ) -> SessionCall | Refused:
         context = self._context
-        decided = await context.admission.admit(self._api, self._scope, body, path=self._path, client=client)
+        decided = await context.admission.admit(
+            self._api, self._scope, body, path=self._path, client=client, has_begun=has_begun
+        )
         if isinstance(decided, Admitted):
             decided.hold.session_wait = self.client_wait
             return SessionCall(self._api, decided, settings=context.settings, ledger=context.ledger, is_maybe=is_maybe)

@@ -27,6 +27,11 @@ class SessionCall:
         # The server's own id for it, once it has begun.
         self.server_id = ""
         self.is_given_back = False
+        # The client's own id for the event that asked for it.
+        self.event_id = ""
+        # The server was told to cancel it; `is_shown` unless the client has not seen it begin.
+        self.is_cancelled = False
+        self.is_shown = True
         self.seen = Seen()
         self.settlement = Settlement(admitted, seen=self.seen, settings=settings, ledger=ledger)
         self.settlement.status = _SUCCESS

@@ -111,6 +111,8 @@ class ClientSide:
             self._asking.count_refused(call)
         if not isinstance(call, Refused):
             self._refused_ahead.admit(asked)
+            if call is not None:
+                call.event_id = asked.event_id
         elif self._refused_ahead.refuse(asked):
             await self._refuse(call.refusal, asked)
         return None if isinstance(call, Refused) else call

@@ -56,6 +56,10 @@ class Lanes(Generic[_T]):
         """The call that is answered now in a lane."""
         return self._answered.get(lane)
 
+    def waiting(self) -> Iterator[_T]:
+        """The calls that were asked for and have not begun, in their order."""
+        return iter(self._waiting)
+
     def next(self, lane: str) -> _T | None:
         """The call of a lane that the server is to answer next."""
         waiting = self._waiting_in.get(lane) if lane else self._waiting

@@ -6,7 +6,7 @@ Theory of operation. The session stands between the server and the app, as ASGI'
                                                                      the app does not see what was asked for
     client <── _send <── event of the server <────────── app
                   │ begins     the call that its lane waits for; if it waits for none, the server began one by itself:
-                  │            that is admitted now, or the session ends
+                  │            that is admitted now, or cancelled, or the session ends
                   │ goes on    text, usage; grows the hold
                   └ ends       booked before the client sees the end, so that its next call sees what this one has cost
 
@@ -24,23 +24,17 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.session_events import Asked, ServerEvent, SessionDialect, Step
+from budget_middleware.apis.base import Refusal
+from budget_middleware.apis.session_events import Asked, SessionDialect
 from budget_middleware.core.charges import End, OnAbort
-from budget_middleware.request.admission import Refused
-from budget_middleware.request.stopping import (
-    WHY_STOPPED,
-    StreamStoppedError,
-    is_caused_by_stop,
-    stop_refusal,
-    stops_at_limits,
-)
+from budget_middleware.request.stopping import StreamStoppedError, is_caused_by_stop
 from budget_middleware.sessions.asking import Asking, SessionContext
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.sessions.client_side import POLICY_VIOLATION, ClientSide
 from budget_middleware.sessions.event_body import data_of
 from budget_middleware.sessions.inbox import Inbox
 from budget_middleware.sessions.lanes import Lanes
+from budget_middleware.sessions.server_side import ServerSide
 
 _MOST_REASON_BYTES: Final = 123
 
@@ -55,12 +49,20 @@ class Session:
         self._scope = scope
         self._server_send = send
         self._settings = context.settings
-        self._ledger = context.ledger
-        self._stops = stops_at_limits(context.settings)
         self._lanes: Lanes[SessionCall] = Lanes()
         inbox = Inbox(receive, may_interrupt=self._conversation.may_interrupt)
         self._asking = Asking(context, dialect.api, scope, path=path, inbox=inbox)
         self._client = ClientSide(inbox, self._conversation, self._asking, self._lanes, refuse=self._refuse)
+        self._server = ServerSide(
+            inbox,
+            self._conversation,
+            self._asking,
+            self._lanes,
+            settings=context.settings,
+            ledger=context.ledger,
+            refuse=self._refuse,
+            break_off=self._break_off,
+        )
         # The app sends from one task, and a refusal from the task that receives.
         self._sending = asyncio.Lock()
         self._is_client_gone = False
@@ -110,7 +112,7 @@ class Session:
         if message["type"] == "websocket.close":
             self._end_all()
         drains = self._drains()
-        if message["type"] == "websocket.send" and not (self._is_over or await self._follow(data_of(message))):
+        if message["type"] == "websocket.send" and not (self._is_over or await self._server.follow(data_of(message))):
             return
         if not drains:
             await self._pass(message)
@@ -119,86 +121,9 @@ class Session:
         """Whether answers are read to their end though their client has left, which nobody tells the app."""
         return self._is_client_gone and self._settings.on_abort is OnAbort.DRAIN and len(self._lanes) > 0
 
-    async def _follow(self, data: bytes) -> bool:
-        """Take an event of the server; whether the client may see it."""
-        event = self._conversation.read_server_event(data)
-        if event is None:
-            return True
-        if event.step is Step.REFUSED:
-            await self._refuse_next(event)
-            return True
-        call = self._answered(event)
-        if call is None:
-            if event.step is Step.GOES_ON and self._next(event.lane) is None:
-                return True
-            call = await self._begin(event, n_bytes=len(data))
-        if call is None:
-            return False
-        call.read(data)
-        if call.settlement.is_cut:
-            await self._break_off(_CUT, lane=event.lane)
-            call.settlement.report_late_cost()
-            return False
-        if event.step is Step.ENDS:
-            await call.complete()
-            self._lanes.end(call)
-        elif call.is_outgrown:
-            return await self._outgrow(call, lane=event.lane)
-        return True
-
-    def _answered(self, event: ServerEvent) -> SessionCall | None:
-        """The call that is answered in the lane, if the event is about that one still."""
-        call = self._lanes.answered(event.lane)
-        if call is None or event.step is not Step.BEGINS or call.answers_to(event.call_id):
-            return call
-        # A lane has one call at a time, so its end was lost.
-        call.break_off(End.BROKEN)
-        self._lanes.end(call)
-        return None
-
-    async def _begin(self, event: ServerEvent, *, n_bytes: int) -> SessionCall | None:
-        """The call that the server begins to answer; None if nobody asked for it, and it is refused."""
-        call = self._next(event.lane)
-        if call is None:
-            unasked = await self._asking.admit_unasked(event.body, n_bytes=n_bytes)
-            if isinstance(unasked, Refused):
-                await self._break_off(unasked.refusal, lane=event.lane)
-                return None
-            call = unasked
-        call.begin(event.call_id)
-        self._lanes.begin(event.lane, call)
-        return call
-
-    def _next(self, lane: str) -> SessionCall | None:
-        """The call of a lane that the server is to answer next, if the ledger has not ended it meanwhile."""
-        call = self._lanes.next(lane)
-        if call is not None and call.is_maybe and not call.is_open:
-            self._lanes.end(call)
-            return None
-        return call
-
-    async def _refuse_next(self, event: ServerEvent) -> None:
-        """Give up the call that its lane waits for: if this error was about something else, the answer still comes."""
-        call = self._lanes.next(event.lane)
-        if call is not None and not call.is_maybe and self._lanes.answered(event.lane) is None:
-            self._lanes.end(call)
-            await call.fail(event.status)
-
-    async def _outgrow(self, call: SessionCall, *, lane: str) -> bool:
-        """Have more held for a call; False if that passes a limit at which answers are stopped."""
-        if not self._stops:
-            self._ledger.grow(call.hold)
-            return True
-        passed = await self._ledger.grow_and_look(call.hold)
-        if passed is None or call.settlement.charge is not None:
-            return True
-        await call.settlement.stop(why=WHY_STOPPED)
-        await self._break_off(stop_refusal(passed, status=self._settings.exhausted_status), lane=lane)
-        return False
-
-    async def _break_off(self, refusal: Refusal, *, lane: str) -> None:
+    async def _break_off(self, refusal: Refusal, asked: Asked) -> None:
         """Tell the client why, and close: nothing but that stops what the server has begun."""
-        if await self._send_error(refusal, Asked(lane)):
+        if await self._send_error(refusal, asked):
             await self._close(str(refusal.reason))
         else:
             await self._close(refusal.message)
@@ -232,6 +157,3 @@ class Session:
                     raise
             finally:
                 self._asking.client_wait.since_s = None
-
-
-_CUT: Final = Refusal(status=503, reason=Reason.BUSY, message="This gateway has ended the call; ask for it again.")

@@ -298,6 +298,73 @@ ANSWERS = {
         whole({"text": "hello", "duration": 3.5}),
         Seen(input_usage=Usage(audio_ms=3_500), text_bytes=5, chunks=1, readable=True),
     ),
+    "realtime response": (
+        "openai-realtime",
+        JSON,
+        whole(
+            {
+                "type": "response.done",
+                "response": {
+                    "id": "resp_1",
+                    "status": "completed",
+                    "output": [{"type": "message", "content": [{"type": "output_audio", "transcript": "hello"}]}],
+                    "usage": {
+                        "total_tokens": 253,
+                        "input_tokens": 132,
+                        "output_tokens": 121,
+                        "input_token_details": {
+                            "text_tokens": 90,
+                            "audio_tokens": 30,
+                            "image_tokens": 12,
+                            "cached_tokens": 64,
+                            "cached_tokens_details": {"text_tokens": 50, "audio_tokens": 10, "image_tokens": 4},
+                        },
+                        "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+                    },
+                },
+            }
+        ),
+        Seen(
+            usage=Usage(
+                input_tokens=132,
+                output_tokens=121,
+                cached_input_tokens=64,
+                input_audio_tokens=30,
+                cached_audio_tokens=10,
+                input_image_tokens=12,
+                cached_image_tokens=4,
+                output_audio_tokens=91,
+            ),
+            terminal=True,
+        ),
+    ),
+    "realtime response without a usage": (
+        "openai-realtime",
+        JSON,
+        whole(
+            {
+                "type": "response.done",
+                "response": {
+                    "status": "cancelled",
+                    "output": [{"type": "message", "content": [{"type": "output_text", "text": "hello"}]}],
+                    "usage": None,
+                },
+            }
+        ),
+        Seen(text_bytes=5, chunks=1, readable=True, terminal=True),
+    ),
+    "realtime transcription": (
+        "openai-realtime",
+        JSON,
+        whole(
+            {
+                "type": "conversation.item.input_audio_transcription.completed",
+                "transcript": "hello",
+                "usage": {"type": "duration", "seconds": 3.5},
+            }
+        ),
+        Seen(usage=Usage(audio_ms=3_500), text_bytes=5, chunks=1, readable=True, terminal=True),
+    ),
     "subtitles": ("openai-transcriptions", "text/plain", b"1\n00:00 --> 00:01\nhello\n", Seen()),
     "streamed transcription": (
         "openai-transcriptions",

@@ -40,7 +40,7 @@ async def test_a_websocket_keeps_scope_receive_and_send(memory):
     async def app(*arguments):
         seen.append(arguments)
 
-    given = ({"type": "websocket", "path": "/v1/realtime"}, object(), object())
+    given = ({"type": "websocket", "path": "/ws/other"}, object(), object())
     await memory.guard(app)(*given)
     assert all(mine is theirs for mine, theirs in zip(given, seen[0], strict=True))
 

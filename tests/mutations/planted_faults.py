@@ -2209,15 +2209,15 @@ FAULTS = (
     # Sessions.
     Fault(
         "an error about anything ends the answer under way",
-        "sessions/session.py",
+        "sessions/server_side.py",
         "if call is not None and not call.is_maybe and self._lanes.answered(event.lane) is None:",
         "if call := call or self._lanes.answered(event.lane):",
     ),
     Fault(
         "an answer that nobody asked for goes without a hold",
-        "sessions/session.py",
-        "if event.step is Step.GOES_ON and self._next(event.lane) is None:",
-        "if self._next(event.lane) is None:",
+        "sessions/server_side.py",
+        "if event.step is Step.GOES_ON and self._next(event) is None:",
+        "if self._next(event) is None:",
     ),
     Fault(
         "a receive that the app gives up loses the event and its hold",

@@ -229,6 +229,12 @@ class TestHandshakes:
     def test_a_key_among_the_subprotocols(self, names):
         assert token_of(handshake(*names)) == "KEY"
 
+    def test_a_key_that_the_server_has_taken_out_of_the_headers(self):
+        request = {**handshake(), "subprotocols": ["realtime", "openai-insecure-api-key.KEY"]}
+        assert token_of(request) == "KEY"
+        with pytest.raises(AmbiguousTokenError, match="two API keys that differ"):
+            token_of({**request, **handshake(authorization="Bearer OTHER"), "subprotocols": request["subprotocols"]})
+
     def test_a_key_in_the_query_of_azure(self):
         assert token_of(handshake(query=b"api-version=1&api-key=KEY")) == "KEY"
 

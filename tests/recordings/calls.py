@@ -88,6 +88,18 @@ async def _session_of_openai(client: openai.AsyncOpenAI) -> None:
                     break
 
 
+async def _talk_with_openai(client: openai.AsyncOpenAI) -> None:
+    async with client.realtime.connect(model="plain") as connection:
+        await connection.response.create(response={"instructions": "one two", "max_output_tokens": 600})
+        for _ in range(3):
+            await connection.input_audio_buffer.append(audio="AAAA")
+        n_done = 0
+        async for event in connection:
+            n_done += event.type == "response.done"
+            if n_done == 2:
+                break
+
+
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "x"}]}], "inferenceConfig": {"maxTokens": 600}}
 CALLS = (
     Call(
@@ -136,6 +148,15 @@ CALLS = (
         cost_usd="0.000008",
         # Of an input of 0 tokens nothing is believed: it is counted as it was expected.
         usage={"input": 12, "output": 4},
+    ),
+    Call(
+        "openai-realtime",
+        "session",
+        "openai",
+        _of_openai(_talk_with_openai),
+        cost_usd="0.000008",
+        # As expected too: of speech there may be ten seconds in each response.
+        usage={"input": 2, "input_audio": 200, "output": 4},
     ),
     Call(
         "openai-embeddings",

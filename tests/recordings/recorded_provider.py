@@ -1,4 +1,4 @@
-"""The provider that recordings are made with: that of tests/sdk, chat, and responses on a WebSocket."""
+"""The provider that recordings are made with: that of tests/sdk, chat, responses and realtime on a WebSocket."""
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -8,6 +8,7 @@ from starlette.routing import Route, WebSocketRoute
 from tests.apis.cuts import as_events
 from tests.sdk import provider
 from tests.sdk.provider import MODEL, OPENAI_USAGE, TEXT
+from tests.sessions.realtime_gateway import talk
 from tests.sessions.responses_gateway import respond
 
 
@@ -32,6 +33,7 @@ app = Starlette(
     routes=[
         Route("/v1/chat/completions", chat, methods=["POST"]),
         WebSocketRoute("/v1/responses", respond),
+        WebSocketRoute("/v1/realtime", talk),
         *provider.gateway.routes,
     ]
 )

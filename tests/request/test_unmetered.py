@@ -183,8 +183,7 @@ async def test_methods_are_noted_with_the_path(memory):
 # WebSockets.
 
 SOCKETS = [
-    "/v1/realtime",
-    "/realtime",
+    "/v1/realtime/translations",
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
     "/queue",
 ]
@@ -232,7 +231,7 @@ async def test_a_server_without_denial_responses_closes_before_it_accepts(memory
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "websocket", "path": "/v1/realtime", "headers": []}
+    scope = {"type": "websocket", "path": "/queue", "headers": []}
     await memory.guard(app, **REFUSE)(scope, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
     assert app.scopes == []

@@ -17,13 +17,15 @@ class Socket:
     The app answers an event with the events that it returns, in order.
     """
 
-    def __init__(self, guard: BudgetMiddleware, *, token: str = "sk-one", path: str = PATH, **headers: str) -> None:
+    def __init__(
+        self, guard: BudgetMiddleware, *, token: str = "sk-one", path: str = PATH, query: bytes = b"", **headers: str
+    ) -> None:
         named = {"authorization": f"Bearer {token}", **headers}
         self.scope = {
             "type": "websocket",
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
+            "query_string": query,
             "headers": [(name.encode(), value.encode()) for name, value in named.items()],
             "extensions": {"websocket.http.response": {}},
         }
@@ -92,7 +94,7 @@ class ScriptedProvider:
                 await send({"type": "websocket.send", "text": json.dumps(each)})
 
 
-async def opened(guard: BudgetMiddleware, **named: str) -> Socket:
+async def opened(guard: BudgetMiddleware, **named: Any) -> Socket:
     socket = Socket(guard, **named)
     assert (await socket.message())["type"] == "websocket.accept"
     return socket

@@ -1,0 +1,99 @@
+"""What is agreed in a realtime session: by the server's word, and by what its client has asked for and may get.
+
+A `session.update` of the client counts at once where it makes a session dearer, and is forgotten when the server has
+answered it: from then on the server's own `session.updated` says what holds. So nobody speaks to a model without a
+hold because the server has not confirmed yet that it listens, and nobody pays for a model that the server has refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from budget_middleware.apis.openai_realtime_events import MAXIMA, UNBOUNDED
+from budget_middleware.apis.reading import list_of, mapping_of, name_in, text_in
+
+_MISSING: Final = object()
+# Bytes of sound for a second: of PCM at 24 kHz, and of the codecs of telephones.
+_PCM_BYTES: Final = 48_000
+_G711_BYTES: Final = 8_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreed:
+    """The settings of a session that decide what its responses may cost.
+
+    ``answers``: the server answers speech by itself. ``transcriber``: the model that transcribes it; "" for one that
+    is not named, None for none. ``maximum`` is that of the output as it was written, None for as much as there is.
+    """
+
+    model: str = ""
+    # Speech is answered unless a session says otherwise.
+    answers: bool = True
+    transcriber: str | None = None
+    maximum: object = None
+    modalities: object = None
+    instructions: object = None
+    tools: object = None
+    bytes_per_s: int = _PCM_BYTES
+
+    @property
+    def most_output(self) -> int | None:
+        """The maximum, if it is one."""
+        return self.maximum if type(self.maximum) is int and self.maximum > 0 else None
+
+    def maximum_of(self, response: Mapping[str, object]) -> dict[str, object]:
+        """The maximum of a response by each of its names: its own, else that of the session."""
+        own = {name: response[name] for name in MAXIMA if response.get(name) is not None}
+        maxima = own or {MAXIMA[0]: self.most_output}
+        return {name: None if UNBOUNDED in maxima.values() else maxima.get(name) for name in MAXIMA}
+
+    def changed_by(self, session: Mapping[str, object]) -> "Agreed":
+        """The settings after a session object, in today's shape or in that of the beta; what it leaves out stays."""
+        given = mapping_of(mapping_of(session.get("audio")).get("input"))
+        transcription = _either(given, "transcription", session, "input_audio_transcription")
+        detection = _either(given, "turn_detection", session, "turn_detection")
+        maximum = _either(session, MAXIMA[0], session, MAXIMA[1])
+        modalities = _either(session, "output_modalities", session, "modalities")
+        form = _either(given, "format", session, "input_audio_format")
+        return Agreed(
+            model=name_in(session, "model") or self.model,
+            answers=self._answers(session, detection),
+            transcriber=self.transcriber if transcription is _MISSING else _transcriber_of(transcription),
+            maximum=self.maximum if maximum is _MISSING else maximum,
+            modalities=self.modalities if modalities is _MISSING else modalities,
+            instructions=session.get("instructions", self.instructions),
+            tools=session.get("tools", self.tools),
+            bytes_per_s=self.bytes_per_s if form is _MISSING else _bytes_per_s(form),
+        )
+
+    def _answers(self, session: Mapping[str, object], detection: object) -> bool:
+        if session.get("type") == "transcription":
+            return False
+        if detection is _MISSING:
+            # What had no answers as a transcription may have some as a conversation.
+            return self.answers or session.get("type") == "realtime"
+        return detection is not None and mapping_of(detection).get("create_response") is not False
+
+    def dearest_with(self, wished: "Agreed") -> "Agreed":
+        """What may hold while the server has not answered a wish."""
+        both = self.most_output, wished.most_output
+        return replace(
+            wished,
+            answers=self.answers or wished.answers,
+            transcriber=wished.transcriber if self.transcriber is None else self.transcriber,
+            maximum=None if None in both else max(filter(None, both)),
+            modalities=self.modalities if list_of(wished.modalities) == ["text"] else wished.modalities,
+        )
+
+
+def _either(first: Mapping[str, object], name: str, second: Mapping[str, object], other_name: str) -> object:
+    return first[name] if name in first else second.get(other_name, _MISSING)
+
+
+def _transcriber_of(transcription: object) -> str | None:
+    return None if transcription is None else text_in(mapping_of(transcription), "model") or ""
+
+
+def _bytes_per_s(form: object) -> int:
+    kind = text_in(mapping_of(form), "type") or form
+    return _PCM_BYTES if kind in ("audio/pcm", "pcm16") else _G711_BYTES

@@ -1,0 +1,67 @@
+"""The events of OpenAI's realtime API: what tells them apart, in today's shape and in that of the beta."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from budget_middleware.apis.base import Refusal
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
+from budget_middleware.apis.errors import openai_error
+from budget_middleware.apis.reading import mapping_of, parse_body
+
+# Of the client.
+CREATE: Final = "response.create"
+SOUND: Final = "input_audio_buffer.append"
+ITEM_CREATE: Final = "conversation.item.create"
+SESSION_UPDATES: Final = frozenset({"session.update", "transcription_session.update"})
+# Of the server.
+SESSION_CREATED: Final = frozenset({"session.created", "transcription_session.created"})
+SESSION_UPDATED: Final = frozenset({"session.updated", "transcription_session.updated"})
+RESPONSE_CREATED: Final = "response.created"
+RESPONSE_DONE: Final = "response.done"
+TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+
+MAXIMA: Final = ("max_output_tokens", "max_response_output_tokens")
+"""The maximum of the output, by its name and by that of the beta."""
+UNBOUNDED: Final = "inf"
+
+
+class EventHead(msgspec.Struct, gc=False):
+    """What tells events apart; the rest is passed over."""
+
+    type: str
+    event_id: str | float | int | bool | None = None
+    response_id: str | float | int | bool | None = None
+
+
+UNKNOWN: Final = EventHead("")
+
+_read_head = msgspec.json.Decoder(EventHead).decode
+
+
+def head_of(data: bytes) -> EventHead:
+    """What tells an event apart; UNKNOWN where it cannot be read, however lenient one is."""
+    try:
+        return _read_head(data)
+    except (ValueError, RecursionError):
+        event = mapping_of(parse_body(data)) if len(data) <= UNWEIGHED_BYTES else {}
+    kind, event_id, response_id = (event.get(name) for name in ("type", "event_id", "response_id"))
+    if not isinstance(kind, str):
+        return UNKNOWN
+    return EventHead(kind, str(event_id or ""), response_id if isinstance(response_id, str) else None)
+
+
+def begins_anew(response: Mapping[str, object]) -> bool:
+    """Whether a response reads input of its own alone: not the conversation, nor items of it."""
+    items = response.get("input")
+    return isinstance(items, list) and not any(
+        item.get("type") == "item_reference" or item.keys() <= {"id", "type"} for item in map(mapping_of, items)
+    )
+
+
+def error_event(refusal: Refusal, *, event_id: str) -> dict[str, object]:
+    """An `error` of the server about an event of the client."""
+    error = {**mapping_of(openai_error(refusal)["error"]), "event_id": event_id or None}
+    return {"type": "error", "event_id": f"event_{secrets.token_hex(10)}", "error": error}

@@ -1,0 +1,249 @@
+"""OpenAI realtime on a WebSocket, as OpenAI and Azure serve it, in today's shape and in that of the beta.
+
+Theory of operation. A response is a call. It is asked for by `response.create`, or by nobody: with turn detection the
+server answers what it has heard, as it is. So any sound that a client sends may be answered, and the session is told
+so (`Asked.is_maybe`): it holds one response ahead, and another as soon as that has begun.
+
+    response.create ────────────> response.created ──> … ──> response.done      answered under the response's own id,
+    response.create, "none" ────> response.created ──> … ──> response.done      so that several go on side by side
+    sound ── is held ahead ─────> response.created ──> … ──> response.done
+    sound ── is held ahead ─────> …input_audio_transcription.completed          beside it, by a model of its own
+
+What a response may cost nobody says in one place: the model stands in the address or in what the server says of the
+session, the maximum in the session or in the response, and its input is the conversation so far, of which each
+response reports the size. `Agreed` and `_context` keep what is known of these.
+
+Source: the types of OpenAI's SDK, `RealtimeClientEvent` and `RealtimeServerEvent`, and those of its beta.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from budget_middleware.apis.base import Api, Refusal
+from budget_middleware.apis.bounded_answer import is_heavy
+from budget_middleware.apis.openai_realtime import CONTEXT, SPOKEN_MS, OpenAIRealtime
+from budget_middleware.apis.openai_realtime_config import Agreed
+from budget_middleware.apis.openai_realtime_events import (
+    CREATE,
+    ITEM_CREATE,
+    RESPONSE_CREATED,
+    RESPONSE_DONE,
+    SESSION_CREATED,
+    SESSION_UPDATED,
+    SESSION_UPDATES,
+    SOUND,
+    TRANSCRIBED,
+    UNKNOWN,
+    EventHead,
+    begins_anew,
+    error_event,
+    head_of,
+)
+from budget_middleware.apis.openai_realtime_talk import USUAL_SPEECH_MS, Talk
+from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, name_in, parse_body
+from budget_middleware.apis.session_events import Asked, ServerEvent, Step
+from budget_middleware.core.usage import Usage
+
+# The lanes: of the one conversation, of responses beside it, and of transcriptions.
+_TALK: Final = "talk"
+_BESIDE: Final = "beside"
+_HEARD: Final = "heard"
+
+# What transcribes by the second, where nobody has named it.
+_USUAL_TRANSCRIBER: Final = "whisper-1"
+# Of so many responses that have ended a late event is recognised.
+_REMEMBERED: Final = 64
+# More than a server works on side by side.
+_MOST_BEGUN: Final = 1_024
+
+
+class OpenAIRealtimeSession:
+    """`GET …/realtime`, upgraded to a WebSocket."""
+
+    api: Api = OpenAIRealtime()
+
+    def open(self, scope: Mapping[str, Any], *, path: str) -> "RealtimeConversation":  # noqa: ARG002 - the query names the model
+        """A session of the models that its address names, by OpenAI's name for that or by Azure's."""
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+        models = [value for name, value in query if name in ("model", "deployment")]
+        return RealtimeConversation(models, Agreed(answers=("intent", "transcription") not in query))
+
+
+class RealtimeConversation:
+    """One session: what is agreed in it, and how much has been said."""
+
+    may_interrupt = True
+
+    def __init__(self, models: Sequence[str], agreed: Agreed) -> None:
+        # Those that the client has asked for.
+        self._models = tuple(models)
+        self._agreed = agreed
+        # What the client has wished and the server has not answered, in order: the id of the event, and the dearest
+        # that may hold with it.
+        self._wishes: deque[tuple[str, Agreed]] = deque(maxlen=_REMEMBERED)
+        self._talk = Talk()
+        # What sound asks for, while nothing changes that.
+        self._ahead: tuple[Asked, ...] | None = None
+        self._begun: set[str] = set()
+        self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+
+    # From the client.
+
+    def read_client(self, data: bytes) -> Sequence[Asked]:
+        """What an event of the client asks for, or may be answered with."""
+        head = head_of(data)
+        if head.type == SOUND:
+            # In base64.
+            self._talk.add_sound(len(data) * 3 // 4)
+            return self._maybe()
+        if head.type == CREATE:
+            return (self._asked(data, str(head.event_id or "")),)
+        if head.type in SESSION_UPDATES:
+            self._wish(data, str(head.event_id or ""))
+        elif head.type == ITEM_CREATE:
+            self._talk.add_item(data)
+        elif head is UNKNOWN:
+            # It may be sound to an app that takes frames of its own, and an event to one that reads JSON otherwise.
+            return (Asked(_TALK, self._body({}), is_maybe=True),)
+        return ()
+
+    def _maybe(self) -> Sequence[Asked]:
+        if self._ahead is None:
+            known = self._known()
+            talk = (Asked(_TALK, self._body({}), is_maybe=True),) if known.answers else ()
+            heard = (Asked(_HEARD, self._transcription(known), is_maybe=True),) if known.transcriber is not None else ()
+            self._ahead = talk + heard
+        return self._ahead
+
+    def _asked(self, data: bytes, event_id: str) -> Asked:
+        document = UNREADABLE if is_heavy(data) else parse_body(data)
+        response = mapping_of(mapping_of(document).get("response"))
+        lane = _BESIDE if response.get("conversation") == "none" else _TALK
+        body = self._body(response) if document is not UNREADABLE else self._unread_body()
+        return Asked(lane, body, n_bytes=len(data), event_id=event_id)
+
+    def _wish(self, data: bytes, event_id: str) -> None:
+        session = mapping_of(mapping_of(parse_body(data)).get("session"))
+        known = self._known()
+        self._wishes.append((event_id, known.dearest_with(known.changed_by(session))))
+        self._ahead = None
+
+    def _known(self) -> Agreed:
+        return self._wishes[-1][1] if self._wishes else self._agreed
+
+    # What a call is estimated by.
+
+    def _body(self, response: Mapping[str, object]) -> dict[str, object]:
+        """A response, with what it takes from its session."""
+        known = self._known()
+        modalities = response.get("output_modalities") or response.get("modalities") or known.modalities
+        return {
+            "instructions": known.instructions,
+            "tools": known.tools,
+            **{name: value for name, value in response.items() if name != "output_modalities"},
+            **known.maximum_of(response),
+            "modalities": modalities,
+            "model": self._models[0] if self._models else known.model,
+            # What the server may take instead.
+            "models": [*self._models[1:], known.model if self._wishes else None, response.get("model")],
+            CONTEXT: Usage()
+            if begins_anew(response)
+            else self._talk.expected(bytes_per_s=known.bytes_per_s, is_heard=known.answers),
+        }
+
+    def _unread_body(self) -> PartialBody:
+        body = PartialBody(n_texts=0, n_lists=0)
+        body.update(self._body({}))
+        return body
+
+    def _transcription(self, known: Agreed) -> dict[str, object]:
+        return {"model": known.transcriber or known.model, SPOKEN_MS: USUAL_SPEECH_MS}
+
+    # From the server.
+
+    def read_server_event(self, data: bytes) -> ServerEvent | None:
+        """What an event says of a response, or of a transcription."""
+        head = head_of(data)
+        if head.type in (RESPONSE_CREATED, RESPONSE_DONE):
+            return self._response_event(head, mapping_of(mapping_of(parse_body(data)).get("response")))
+        if head.type.startswith("response."):
+            return self._piece(str(head.response_id)) if head.response_id is not None else None
+        if head.type == TRANSCRIBED:
+            return self._transcribed(mapping_of(parse_body(data)))
+        if head.type in SESSION_CREATED or head.type in SESSION_UPDATED:
+            self._agree(head, mapping_of(mapping_of(parse_body(data)).get("session")))
+        elif head.type == "error":
+            return self._error(mapping_of(mapping_of(parse_body(data)).get("error")))
+        return None
+
+    def _transcribed(self, event: Mapping[str, object]) -> ServerEvent:
+        item, known = name_in(event, "item_id") or "", self._known()
+        is_timed = "seconds" in mapping_of(event.get("usage"))
+        model = known.transcriber or (_USUAL_TRANSCRIBER if is_timed else self._agreed.model)
+        return ServerEvent(
+            Step.ENDS,
+            f"{_HEARD} {item}",
+            body=self._transcription(known),
+            call_id=item,
+            asked_in=(_HEARD,),
+            model=model,
+        )
+
+    def _agree(self, head: EventHead, session: Mapping[str, object]) -> None:
+        before, self._agreed = self._agreed, self._agreed.changed_by(session)
+        if head.type in SESSION_UPDATED and self._wishes:
+            self._wishes.popleft()
+            if self._agreed.model not in ("", before.model):
+                self._models = (self._agreed.model,)
+        self._ahead = None
+
+    def _piece(self, id_: str) -> ServerEvent | None:
+        """A piece of a response; one of which the beginning was lost begins with it."""
+        if id_ in self._begun:
+            return ServerEvent(Step.GOES_ON, id_)
+        return None if id_ in self._ended else self._begin(id_)
+
+    def _begin(self, id_: str) -> ServerEvent:
+        if len(self._begun) < _MOST_BEGUN:
+            self._begun.add(id_)
+        return ServerEvent(
+            Step.BEGINS, id_, body=self._body({}), call_id=id_, asked_in=(_TALK, _BESIDE), model=self._agreed.model
+        )
+
+    def _response_event(self, head: EventHead, response: Mapping[str, object]) -> ServerEvent | None:
+        id_ = name_in(response, "id") or ""
+        is_end = head.type == RESPONSE_DONE
+        if is_end and id_ and id_ in self._ended and id_ not in self._begun:
+            # Told twice.
+            return None
+        is_beside = "conversation_id" in response and response["conversation_id"] is None
+        # One beside the conversation may not be told from others.
+        event = self._begin(id_)._replace(asked_in=(_BESIDE, _TALK) if is_beside else (_TALK,))
+        if not is_end:
+            return event
+        self._begun.discard(id_)
+        self._ended.append(id_)
+        if not is_beside:
+            self._talk.take_response(response)
+            self._ahead = None
+        return event._replace(step=Step.ENDS)
+
+    def _error(self, error: Mapping[str, object]) -> ServerEvent:
+        event_id = str(error.get("event_id") or "")
+        if event_id:
+            self._wishes = deque((wish for wish in self._wishes if wish[0] != event_id), maxlen=_REMEMBERED)
+            self._ahead = None
+        status = 500 if error.get("type") == "server_error" else 400
+        return ServerEvent(Step.REFUSED, status=status, event_id=event_id)
+
+    # To both.
+
+    def error_event(self, refusal: Refusal, asked: Asked) -> dict[str, object]:
+        """An `error`, which names the event of the client that it is about."""
+        return error_event(refusal, event_id=asked.event_id)
+
+    def cancel_event(self, call_id: str) -> dict[str, object]:
+        """A `response.cancel`."""
+        return {"type": "response.cancel", "response_id": call_id}

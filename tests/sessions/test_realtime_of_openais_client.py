@@ -1,0 +1,156 @@
+"""OpenAI's own client talks to every server, is heard ahead of its answers, and sees its budget refuse."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import openai
+import pytest
+from openai.lib.azure import AsyncAzureOpenAI
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
+
+from budget_middleware.core.accounts import key_id
+from budget_middleware.core.model import Balance
+from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.retention import Retention
+from tests.e2e.servers import free_port, server_process, wait_for_port
+from tests.sessions.realtime import listening
+
+pytestmark = pytest.mark.processes
+
+APP = "tests.sessions.realtime_gateway:app"
+SERVERS = {
+    "uvicorn, websockets": ["uvicorn", APP, "--ws", "websockets-sansio", "--port"],
+    "uvicorn, wsproto": ["uvicorn", APP, "--ws", "wsproto", "--port"],
+    "hypercorn": ["hypercorn", APP, "--bind"],
+    "granian": ["granian", APP, "--interface", "asgi", "--port"],
+}
+TOKEN = 1_000_000
+
+
+@pytest.fixture(params=SERVERS)
+def gateway(request, tmp_path, server_url, namespace):
+    (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
+    env = {
+        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
+        "BUDGET_LIMITS": "key=1/day",
+        "BUDGET_STORE_URL": server_url,
+        "BUDGET_NAMESPACE": namespace,
+        "BUDGET_ON_ABORT": "partial",
+        "BUDGET_ESTIMATE": "expected",
+        "BUDGET_DEFAULT_OUTPUT_TOKENS": "200",
+    }
+    port, log = free_port(), tmp_path / "gateway.log"
+    name, *options = SERVERS[request.param]
+    address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
+    with server_process([sys.executable, "-m", name, *options, address], env=env, log=log) as process:
+        wait_for_port(port, process, log)
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def client(gateway) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"http://{gateway}/v1", api_key="sk-one") as client:
+        yield client
+
+
+@pytest.fixture
+async def tokens_of(server_url, namespace):
+    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
+
+    async def read(key: str = "sk-one") -> Balance:
+        views = await store.counters(f"key:{key_id(key)}")
+        return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
+
+    yield read
+    await store.aclose()
+
+
+async def next_of(connection, kind):
+    async for event in connection:
+        if event.type == kind:
+            return event
+    raise AssertionError(f"the session ended before {kind}")
+
+
+async def test_responses_are_booked_cancelled_and_refused(client, tokens_of):
+    async with client.realtime.connect(model="plain") as connection:
+        await connection.session.update(session=listening(None))
+        await next_of(connection, "session.updated")
+        await connection.response.create(response={"instructions": "a b c", "max_output_tokens": 600})
+        await next_of(connection, "response.done")
+        assert await tokens_of() == Balance(spent=3)
+
+        await connection.response.create(response={"max_output_tokens": 1_000}, event_id="mine")
+        refused = await next_of(connection, "error")
+        assert (refused.error.code, refused.error.event_id) == ("budget_exhausted", "mine")
+
+        await connection.response.create(response={"instructions": "a …", "max_output_tokens": 600})
+        await next_of(connection, "response.output_text.delta")
+        assert await tokens_of() == Balance(spent=3, reserved=600)
+        await connection.response.cancel()
+        assert (await next_of(connection, "response.done")).response.status == "cancelled"
+        assert await tokens_of() == Balance(spent=5)
+
+        # Its end never comes, and the client leaves.
+        await connection.response.create(response={"instructions": "a b c …", "max_output_tokens": 600})
+        for _ in range(4):
+            await next_of(connection, "response.output_text.delta")
+    async with asyncio.timeout(30):
+        while (await tokens_of()).reserved:
+            await asyncio.sleep(0.01)
+    assert await tokens_of() == Balance(spent=9)
+
+
+async def test_sound_is_held_ahead_and_withheld_when_nothing_is_left(client, tokens_of):
+    async with client.realtime.connect(model="plain") as connection:
+        for _ in range(3):
+            await connection.input_audio_buffer.append(audio="AAAA")
+        await next_of(connection, "response.done")
+        # What is left does not pay for another answer to sound.
+        await connection.response.create(response={"instructions": "word " * 900, "max_output_tokens": 950})
+        await next_of(connection, "response.done")
+        assert await tokens_of() == Balance(spent=902)
+        for _ in range(3):
+            await connection.input_audio_buffer.append(audio="AAAA")
+        assert (await next_of(connection, "error")).error.code == "budget_exhausted"
+        await connection.response.create(response={"instructions": "a", "max_output_tokens": 50})
+        await next_of(connection, "response.done")
+        assert await tokens_of() == Balance(spent=903)
+
+
+async def test_keys_and_models_are_read_where_clients_have_them(gateway, tokens_of):
+    azure = AsyncAzureOpenAI(
+        azure_endpoint=f"http://{gateway}",
+        websocket_base_url=f"ws://{gateway}/openai",
+        api_key="sk-azure",
+        api_version="2025-04-01-preview",
+    )
+    async with azure, azure.realtime.connect(model="plain") as connection:
+        await connection.response.create(response={"instructions": "a b", "max_output_tokens": 600})
+        await next_of(connection, "response.done")
+    assert await tokens_of("sk-azure") == Balance(spent=2)
+    create = '{"type": "response.create", "response": {"instructions": "a b c", "max_output_tokens": 600}}'
+    protocols = [Subprotocol("realtime"), Subprotocol("openai-insecure-api-key.sk-browser")]
+    async with connect(f"ws://{gateway}/v1/realtime?model=plain", subprotocols=protocols) as socket:
+        await socket.send(create)
+        async for message in socket:
+            if "response.done" in str(message):
+                break
+    assert await tokens_of("sk-browser") == Balance(spent=3)
+    async with connect(f"ws://{gateway}/openai/realtime?deployment=plain&api-key=sk-query") as socket:
+        await socket.send(create.encode())
+        async for message in socket:
+            if "response.done" in str(message):
+                break
+    assert await tokens_of("sk-query") == Balance(spent=3)
+
+
+async def test_a_handshake_with_two_keys_is_refused(gateway):
+    protocols = [Subprotocol("realtime"), Subprotocol("openai-insecure-api-key.sk-browser")]
+    url = f"ws://{gateway}/v1/realtime?model=plain&api-key=sk-other"
+    with pytest.raises(InvalidStatus, match=r"HTTP 40[03]"):
+        async with connect(url, subprotocols=protocols):
+            pass
