@@ -113,7 +113,7 @@ class Router:
         batches = batch_api_at(path)
         if batches is not None:
             # Others have batches too.
-            return Route(RouteKind.SHARED, path, batches)
+            return Route(RouteKind.SHARED if batches.name in _FIELDS else RouteKind.METERED, path, batches)
         api = api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None

@@ -8,8 +8,8 @@ _FREE: Final = ends_in(
     r"(?:/moderations"
     r"|/tokenize(?:/count)?|/detokenize|/count_tokens|/count-tokens(?::rawPredict)?|/responses/input_tokens|:countTokens|:computeTokens"
     r"|/responses/[^/]+/cancel"
-    # What a batch of Gemini costs is not known here.
-    r"|/batches/[^/]+/cancel|:batchGenerateContent|:asyncBatchEmbedContent"
+    # What a batch of Gemini's embeddings costs is not known here.
+    r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"
     r"|/files|/uploads(?:/[^/]+/(?:parts|complete|cancel))?"
     r"|/api/show)"
 )

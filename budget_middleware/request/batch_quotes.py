@@ -110,11 +110,12 @@ class BatchQuoting:
         """What a request may cost now; see `Quoting.quote`."""
         if not isinstance(api, BatchApi):
             return self._quoting.quote(ask, account=account)
-        sums = await self._sums(api, body)
+        sums = await self._sums(api, body, model=ask.model)
         nanos = sums.whole_nanos
-        rates = self._ledger.prices.resolve(sums.model) if sums.model else None
+        model = sums.model or ask.model or ""
+        rates = self._ledger.prices.resolve(model) if model else None
         return Quote(
-            Ask(model=sums.model or None, is_unseen=True, input=Usage(input_tokens=sums.input_tokens)),
+            Ask(model=model or None, is_unseen=True, input=Usage(input_tokens=sums.input_tokens)),
             batch_rates(rates) if rates else _NO_RATES,
             max(self._else_nanos if nanos is None else nanos, 1),
             tokens=sums.tokens,
@@ -122,11 +123,11 @@ class BatchQuoting:
             unpriced_model=sums.unpriced_model,
         )
 
-    async def _sums(self, api: BatchApi, body: BodyRead) -> PlannedSums:
+    async def _sums(self, api: BatchApi, body: BodyRead, *, model: str | None) -> PlannedSums:
         file_id = api.input_file(body.document)
         text = await self._ledger.tickets.fact(file_fact(file_id)) if file_id else None
         sums = (unpack_sums(text) if text else None) or PlannedSums()
-        for call in api.planned_calls(body.document, n_bytes=body.length()):
+        for call in api.planned_calls(body.document, model=model, n_bytes=body.length()):
             sums.add(call, self._quoting)
             if sums.requests % _AT_ONCE == 0:
                 await asyncio.sleep(0)

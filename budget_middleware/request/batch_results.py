@@ -9,11 +9,10 @@ Results that break off book nothing: the next reader shows them whole. The lines
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.jobs import BatchState, Look, LookKind, read_batch, read_result
+from budget_middleware.apis.batch_states import BatchState, Look, LookKind, read_batch, read_result
 from budget_middleware.apis.ndjson import LineSplitter
 from budget_middleware.apis.reading import parse_body
 from budget_middleware.apis.seen import Seen
@@ -27,8 +26,6 @@ from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.background import book_job
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
-
-_MOST_OBJECT_BYTES: Final = 1 << 20
 
 _log = logging.getLogger("budget_middleware")
 
@@ -91,7 +88,8 @@ async def pass_and_book_batch(
     if found is None:
         await app(scope, receive, send)
         return
-    reader = _ObjectReader() if look.kind is LookKind.BATCH else _ResultsReader(found, look, ledger, max_line_bytes)
+    is_object = look.kind is LookKind.BATCH
+    reader = _ObjectReader(max_line_bytes) if is_object else _ResultsReader(found, ledger, max_line_bytes)
     status = 0
 
     async def send_and_read(message: Message) -> None:
@@ -109,22 +107,23 @@ async def pass_and_book_batch(
 
 
 class _ObjectReader:
-    """Keeps a batch object, which is short."""
+    """Keeps a batch object, as far as it is no longer than a request may be."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.body = bytearray()
+        self._max_bytes = max_bytes
 
     def feed(self, piece: bytes) -> None:
-        if len(self.body) <= _MOST_OBJECT_BYTES:
+        if len(self.body) <= self._max_bytes:
             self.body += piece
 
 
 class _ResultsReader:
     """Prices the lines of results as they pass."""
 
-    def __init__(self, found: OpenTicket, look: Look, ledger: Ledger, max_line_bytes: int) -> None:
+    def __init__(self, found: OpenTicket, ledger: Ledger, max_line_bytes: int) -> None:
         self.bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
-        self._api = look.api
+        self._api = found.ticket.api
         self._lines = LineSplitter(max_event_bytes=max_line_bytes)
 
     def feed(self, piece: bytes) -> None:
@@ -143,10 +142,11 @@ class _ResultsReader:
 
 
 async def _ticket_of(ledger: Ledger, look: Look) -> OpenTicket | None:
-    if look.kind is not LookKind.FILE:
-        return await ledger.tickets.find(Job(look.api, look.id))
-    batch_id = await ledger.tickets.fact(_output_fact(look.id))
-    return await ledger.tickets.find(Job(look.api, batch_id)) if batch_id else None
+    id_ = look.id if look.kind is not LookKind.FILE else await ledger.tickets.fact(_output_fact(look.id))
+    for api in look.apis if id_ else ():
+        if found := await ledger.tickets.find(Job(api, id_ or "")):
+            return found
+    return None
 
 
 def _output_fact(file_id: str) -> str:
@@ -157,12 +157,13 @@ async def _book(ledger: Ledger, look: Look, found: OpenTicket, reader: _ObjectRe
     if isinstance(reader, _ResultsReader):
         await _book_bill(ledger, found, reader.finish())
         return
-    state = read_batch(look.api, parse_body(reader.body))
+    state = read_batch(found.ticket.api, parse_body(reader.body))
     if state is None or state.id != look.id:
         return
-    if state.is_over and state.seen.usage is not None:
+    if state.is_over and state.seen:
         bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
-        bill.add(state.seen, calls=max(state.done or 1, 1))
+        for seen in state.seen:
+            bill.add(seen, calls=1 if state.is_each else max(state.done or 1, 1))
         await _book_bill(ledger, found, bill)
     elif state.is_over and state.done == 0:
         await book_job(ledger, found, Amounts(requests=1))

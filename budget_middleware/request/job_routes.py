@@ -6,7 +6,8 @@ GET of a batch, its results or its output file, POST that cancels one ──> ba
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.jobs import is_upload, look_at
+from budget_middleware.apis.batch_states import look_at
+from budget_middleware.apis.jobs import is_upload
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.background import is_response_lookup, pass_and_book
 from budget_middleware.request.batch_results import pass_and_book_batch

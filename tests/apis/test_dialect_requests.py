@@ -65,7 +65,6 @@ FREE = [
     f"{BEDROCK}/count-tokens",
     "/v1/batches/batch_1/cancel",
     "/v1/messages/batches/msgbatch_1/cancel",
-    f"{GEMINI}:batchGenerateContent",
     f"{GEMINI}:asyncBatchEmbedContent",
     "/v1/files",
     "/v1/uploads",

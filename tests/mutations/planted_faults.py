@@ -1284,15 +1284,15 @@ FAULTS = (
     ),
     Fault(
         "a batch that still runs is booked",
-        "apis/jobs.py",
+        "apis/batch_states.py",
         '        is_over = batch.get("processing_status") == "ended"\n',
         "        is_over = True\n",
     ),
     Fault(
         "the batches of others are held",
         "routing.py",
-        "            return Route(RouteKind.SHARED, path, batches)\n",
-        "            return Route(RouteKind.METERED, path, batches)\n",
+        "RouteKind.SHARED if batches.name in _FIELDS else RouteKind.METERED, path, batches",
+        "RouteKind.METERED, path, batches",
     ),
     # What is learnt.
     Fault(

@@ -310,3 +310,55 @@ async def test_a_refused_message_batch_looks_as_anthropics_errors_do(bench):
     played = await create(bench, MESSAGES_CREATED, body=message_batch(*[600] * 4), path=MESSAGE_BATCHES)
     assert played.status == 429
     assert played.json()["type"] == "error"
+
+
+# Gemini's.
+
+GEMINI_PATH = "/v1beta/models/plain:batchGenerateContent"
+OPERATION = {"name": "batches/abc", "metadata": {"state": "BATCH_STATE_PENDING"}}
+
+
+def gemini_batch(*maxima):
+    made = [
+        {"request": {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"maxOutputTokens": most}}}
+        for most in maxima
+    ]
+    return {"batch": {"displayName": "b", "inputConfig": {"requests": {"requests": made}}}}
+
+
+def gemini_ended(*output_tokens, state="BATCH_STATE_SUCCEEDED"):
+    answers = [
+        {"response": {"candidates": [], "modelVersion": "plain", "usageMetadata": gemini_usage(tokens)}}
+        for tokens in output_tokens
+    ]
+    output = {"inlinedResponses": {"inlinedResponses": [*answers, {"error": {"code": 3}}]}}
+    return {**OPERATION, "metadata": {"state": state, "output": output}, "done": True, "response": output}
+
+
+def gemini_usage(tokens):
+    return {"promptTokenCount": 9, "candidatesTokenCount": tokens, "totalTokenCount": 9 + tokens}
+
+
+async def test_a_batch_of_gemini_is_held_by_its_requests_and_booked_by_its_answers(bench):
+    await create(bench, OPERATION, body=gemini_batch(600, 200), path=GEMINI_PATH)
+    assert await bench.figures() == ("0.00", "0.40")
+    await look(bench, "/v1beta/batches/abc", {**OPERATION, "metadata": {"state": "BATCH_STATE_RUNNING"}})
+    assert await bench.figures() == ("0.00", "0.40")
+    for _ in range(2):
+        await look(bench, "/v1beta/batches/abc", gemini_ended(100, 200))
+        assert await bench.figures() == ("0.15", "0.00")
+
+
+async def test_a_batch_of_gemini_of_which_nothing_was_answered_costs_nothing(bench):
+    await create(bench, OPERATION, body=gemini_batch(600), path=GEMINI_PATH)
+    await look(bench, "/v1beta/batches/abc", gemini_ended(state="BATCH_STATE_CANCELLED"))
+    assert await bench.figures() == ("0.00", "0.00")
+
+
+async def test_a_batch_of_gemini_whose_answers_are_in_a_file_is_held_on(bench):
+    body = {"batch": {"inputConfig": {"fileName": "files/in"}}}
+    await create(bench, OPERATION, body=body, path=GEMINI_PATH, job_estimate_usd="0.25")
+    output = {"responsesFile": "files/out"}
+    over = {**OPERATION, "metadata": {"state": "BATCH_STATE_SUCCEEDED"}, "response": output}
+    await look(bench, "/v1beta/batches/abc", over)
+    assert await bench.figures() == ("0.00", "0.25")

@@ -12,6 +12,7 @@ _numbers = itertools.count(1)
 _files: dict[str, bytes] = {}
 _batches: dict[str, dict[str, Any]] = {}
 _message_batches: dict[str, list[dict[str, Any]]] = {}
+_gemini_batches: dict[str, list[dict[str, Any]]] = {}
 _OUTPUT_TOKENS = 100
 _USAGE = {"prompt_tokens": 10, "completion_tokens": _OUTPUT_TOKENS, "total_tokens": 10 + _OUTPUT_TOKENS}
 
@@ -43,6 +44,8 @@ async def create(request: Request) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """It is done as soon as somebody asks; the older form of the object, which names no usage."""
+    if request.path_params["id"] in _gemini_batches:
+        return await retrieve_gemini(request)
     batch = _batches[request.path_params["id"]]
     if batch["status"] == "validating":
         calls = [json.loads(line) for line in _files[batch["input_file_id"]].splitlines()]
@@ -101,11 +104,28 @@ async def message_results(request: Request) -> Response:
     return Response("\n".join(map(json.dumps, lines)) + "\n", media_type="application/x-jsonl")
 
 
+async def create_gemini(request: Request) -> Response:
+    id_ = f"gemini{next(_numbers)}"
+    asked = await request.json()
+    _gemini_batches[id_] = asked["batch"]["inputConfig"]["requests"]["requests"]
+    return JSONResponse({"name": f"batches/{id_}", "metadata": {"state": "BATCH_STATE_PENDING"}})
+
+
+async def retrieve_gemini(request: Request) -> Response:
+    id_ = request.path_params["id"]
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": _OUTPUT_TOKENS}
+    content = {"role": "model", "parts": [{"text": "x"}]}
+    answer = {"candidates": [{"content": content}], "modelVersion": "test-model", "usageMetadata": usage}
+    output = {"inlinedResponses": {"inlinedResponses": [{"response": answer} for _ in _gemini_batches[id_]]}}
+    metadata = {"state": "BATCH_STATE_SUCCEEDED", "output": output}
+    return JSONResponse({"name": f"batches/{id_}", "metadata": metadata, "done": True, "response": output})
+
+
 ROUTES = [
     Route("/v1/files", upload, methods=["POST"]),
     Route("/v1/files/{id}/content", content),
     Route("/v1/batches", create, methods=["POST"]),
-    Route("/v1/batches/{id}", retrieve),
+    Route("/{version}/batches/{id}", retrieve),
     Route("/v1/messages/batches", create_messages, methods=["POST"]),
     Route("/v1/messages/batches/{id}/results", message_results),
     Route("/v1/messages/batches/{id}", retrieve_messages),

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware import BudgetMiddleware
 from tests.apis.cuts import as_events, as_frames, as_lines
 from tests.sdk.batch_provider import ROUTES as BATCHES
+from tests.sdk.batch_provider import create_gemini
 
 MODEL = "test-model"
 OUTPUT_TOKENS = 100
@@ -149,6 +150,8 @@ async def gemini(request: Request) -> Response:
     match method:
         case "generateContent":
             return JSONResponse(content_object(TEXT, usageMetadata=GEMINI_USAGE))
+        case "batchGenerateContent":
+            return await create_gemini(request)
         case "countTokens":
             return JSONResponse({"totalTokens": 10})
         case _ if request.query_params.get("alt") == "sse":

@@ -1,4 +1,4 @@
-"""OpenAI's and Anthropic's own clients run a batch through the guard, at a real server."""
+"""OpenAI's, Anthropic's and Google's own clients run a batch through the guard, at a real server."""
 
 import json
 
@@ -6,6 +6,8 @@ import anthropic
 import openai
 import pytest
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+from google import genai
+from google.genai import types
 
 from tests.sdk.provider import MODEL
 
@@ -62,3 +64,18 @@ async def test_a_batch_of_anthropic_is_held_by_its_requests_and_booked_by_its_re
             (succeeded,) = [each.result for each in results if each.result.type == "succeeded"]
             assert succeeded.message.usage.output_tokens == 100
             assert left_of("sk-ant-batch") == "0.99995"
+
+
+async def test_a_batch_of_gemini_is_held_by_its_requests_and_booked_by_its_answers(gateway_url, left_of):
+    options = types.HttpOptions(base_url=gateway_url)
+    client = genai.Client(api_key="sk-gemini-batch", http_options=options)
+    request = types.InlinedRequest(
+        contents=[types.Content(role="user", parts=[types.Part(text="x")])],
+        config=types.GenerateContentConfig(max_output_tokens=600),
+    )
+    created = await client.aio.batches.create(model=MODEL, src=[request])
+    assert left_of("sk-gemini-batch") == "0.9997"
+    for _ in range(2):
+        done = await client.aio.batches.get(name=str(created.name))
+        assert done.state is types.JobState.JOB_STATE_SUCCEEDED
+        assert left_of("sk-gemini-batch") == "0.99995"

@@ -1,0 +1,140 @@
+"""Batches: what answers about one show later.
+
+    GET /batches/ID ──> BatchState: whether it is over, and perhaps a usage of all calls together (OpenAI)
+    GET /files/ID/content, GET /messages/batches/ID/results ──> a line of JSON for each call, read by `read_result`
+    GET /batches/ID ──> BatchState, with each answer in it (Gemini)
+
+A `Look` is a request for one of these.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum, auto
+from typing import Final, NamedTuple
+
+from budget_middleware.apis.base import Api
+from budget_middleware.apis.jobs import ANTHROPIC_BATCH, BATCHED, GEMINI, GEMINI_BATCH, MESSAGES, OPENAI_BATCH
+from budget_middleware.apis.openai_usage import read_openai_usage
+from budget_middleware.apis.paths import ends_in
+from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
+from budget_middleware.apis.seen import Seen
+from budget_middleware.core.usage import Usage
+
+_ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled", "canceled"})
+_GEMINI_ENDED: Final = re.compile(r"(?:BATCH|JOB)_STATE_(?:SUCCEEDED|FAILED|CANCELLED|EXPIRED)")
+
+
+class LookKind(Enum):
+    """What an answer about a batch is."""
+
+    BATCH = auto()
+    RESULTS = auto()
+    # The results of a batch, under the id of their file.
+    FILE = auto()
+
+
+class Look(NamedTuple):
+    """A request whose answer may show what a batch has used."""
+
+    kind: LookKind
+    # Those of which it may be.
+    apis: tuple[str, ...]
+    id: str
+
+
+_LOOKS: Final = (
+    (ends_in(r"/messages/batches/(?P<id>[^/]+)/results"), LookKind.RESULTS, (ANTHROPIC_BATCH,)),
+    (ends_in(r"/messages/batches/(?P<id>[^/]+)(?P<cancel>/cancel)?"), LookKind.BATCH, (ANTHROPIC_BATCH,)),
+    (
+        ends_in(r"(?<!/messages)/batches/(?P<id>[^/:]+)(?P<cancel>[/:]cancel)?"),
+        LookKind.BATCH,
+        # Their paths are the same.
+        (OPENAI_BATCH, GEMINI_BATCH),
+    ),
+    (ends_in(r"/files/(?P<id>[^/]+)/content"), LookKind.FILE, (OPENAI_BATCH,)),
+)
+
+
+def look_at(method: str, path: str) -> Look | None:
+    """What a request looks at: a GET at a batch or its results, a POST at one that it cancels."""
+    for pattern, kind, apis in _LOOKS:
+        found = pattern.search(path)
+        if found is not None:
+            is_cancel = kind is LookKind.BATCH and found["cancel"] is not None
+            return Look(kind, apis, found["id"]) if is_cancel is (method == "POST") else None
+    return None
+
+
+class BatchState(NamedTuple):
+    """What a batch object says of itself. ``done``: how many calls were answered, where it says so.
+
+    ``seen`` has what it shows of their usage: that of all calls together, or of each (``is_each``).
+    """
+
+    id: str
+    is_over: bool
+    done: int | None
+    output_file: str = ""
+    seen: Sequence[Seen] = ()
+    is_each: bool = False
+
+
+def read_batch(api: str, document: object) -> BatchState | None:
+    """The state of a batch; None for what is no batch object."""
+    batch = mapping_of(document)
+    if api == GEMINI_BATCH:
+        return _gemini_state(batch)
+    id_, counts, seen = name_in(batch, "id"), mapping_of(batch.get("request_counts")), Seen()
+    if not id_:
+        return None
+    if api == ANTHROPIC_BATCH:
+        is_over = batch.get("processing_status") == "ended"
+        return BatchState(id_, is_over, token_count(counts.get("succeeded")))
+    is_over = batch.get("status") in _ENDED
+    read_openai_usage(batch, seen)
+    shown = (seen,) if is_over and seen.usage not in (None, Usage()) else ()
+    return BatchState(id_, is_over, token_count(counts.get("completed")), name_in(batch, "output_file_id") or "", shown)
+
+
+def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
+    name, metadata = name_in(operation, "name"), mapping_of(operation.get("metadata"))
+    if not name:
+        return None
+    output = mapping_of(operation.get("response") or metadata.get("output"))
+    inlined = list_of(mapping_of(output.get("inlinedResponses")).get("inlinedResponses"))
+    seen: list[Seen] = []
+    for answer in inlined:
+        if "response" in mapping_of(answer):
+            seen.append(Seen())
+            GEMINI.read_json(mapping_of(answer)["response"], seen[-1])
+    is_over = _GEMINI_ENDED.fullmatch(str(metadata.get("state"))) is not None
+    # Where there is a file of them, they are not shown here.
+    done = None if output.keys() - {"inlinedResponses"} else len(seen)
+    return BatchState(name.rpartition("/")[2], is_over, done, seen=seen, is_each=True)
+
+
+def read_result(api: str, line: bytes) -> Seen | None:
+    """What one call of a batch has used, by its line of the results; None for one that was not answered."""
+    result: Mapping[str, object] = mapping_of(parse_body(line))
+    seen = Seen()
+    if api == ANTHROPIC_BATCH:
+        outcome = mapping_of(result.get("result"))
+        if outcome.get("type") in ("errored", "canceled", "expired"):
+            return None
+        MESSAGES.read_json(outcome.get("message"), seen)
+        return seen
+    response = mapping_of(result.get("response"))
+    body = mapping_of(response.get("body"))
+    status = response.get("status_code")
+    if result and (not response or (isinstance(status, int) and status >= 300)):
+        return None
+    _OF_OBJECT.get(str(body.get("object")), BATCHED[0]).read_json(body, seen)
+    return seen
+
+
+_OF_OBJECT: Final[Mapping[str, Api]] = {
+    "chat.completion": BATCHED[0],
+    "response": BATCHED[1],
+    "list": BATCHED[2],
+    "text_completion": BATCHED[3],
+}
