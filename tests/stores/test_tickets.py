@@ -157,3 +157,21 @@ async def test_operators_see_the_job_but_never_a_secret(open_worker: OpenLedger,
     assert {id_: ticket.job for id_, ticket in tickets.items()} == {shown.id: "batch_1", secret.id: "sess_1"}
     assert await ledger.tickets.find(Job("openai-realtime", "ek_secret")) is not None
     assert await ledger.tickets.find(Job("openai-realtime", "sess_1")) is None
+
+
+async def test_its_counters_outlive_their_windows_as_long_as_it_holds(
+    open_worker: OpenLedger, store: Store, clock: MovableClock
+):
+    """A day's counter is forgotten after 35 days; a deadline may be later than that."""
+    ledger = open_worker()
+    hold = Hold({"key": "a"}, Amounts(usd=60 * CENT))
+    await ledger.reserve(hold)
+    assert await ledger.tickets.keep(hold, JOB, deadline_s=60 * DAY_S)
+    clock.advance(s=59 * DAY_S)
+    other = open_worker()
+    await other.sweep()
+    found = await other.tickets.find(JOB)
+    assert found is not None
+    assert await figures(store) == ("0.00", "0.60")
+    await other.tickets.book(found, Amounts(usd=10 * CENT), reason="usage")
+    assert await figures(store) == ("0.10", "0.00")
