@@ -2238,6 +2238,12 @@ FAULTS = (
         "return",
     ),
     Fault(
+        "a session's client that does not read is waited for for ever",
+        "sessions/session.py",
+        "            self._asking.client_wait.since_s = monotonic()\n",
+        "",
+    ),
+    Fault(
         "thoughts of a live turn are within its output",
         "apis/gemini_live.py",
         "    if thoughts and total == prompt + tools + response:\n",

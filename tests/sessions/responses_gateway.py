@@ -16,7 +16,8 @@ async def respond(socket: WebSocket) -> None:
     number = 0
     try:
         while True:
-            event = json.loads((await socket.receive())["text"])
+            message = await socket.receive()
+            event = json.loads(message.get("text") or message["bytes"])
             number += 1
             id_, lane = f"resp_{number}", event.get("stream_id", "")
             await socket.send_json(created(id_, lane=lane, tokens=event.get("max_output_tokens")))

@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.core.model import Balance
 from tests.sessions.responses import completed, create, created, delta
-from tests.sessions.socket import ScriptedProvider, guard_of, opened
+from tests.sessions.socket import ScriptedProvider, Socket, guard_of, opened
 from tests.sessions.test_calls_of_a_session import tokens_of
 
 
@@ -109,3 +109,30 @@ async def test_what_comes_between_two_answers_breaks_neither(store, prices):
     await socket.until("response.completed")
     assert await tokens_of(store) == Balance(spent=50)
     await socket.leave()
+
+
+class StallingSocket(Socket):
+    """A client that reads three messages, and then none until it may."""
+
+    may_read = asyncio.Event()
+
+    async def _take(self, message):
+        if len(self.sent) == 3:
+            await self.may_read.wait()
+        await super()._take(message)
+
+
+async def test_a_client_that_stops_reading_is_not_waited_for_for_ever(store, prices):
+    provider = ScriptedProvider(lambda event: [created(), *[delta()] * 5])
+    guard = guard_of(provider, prices, store, on_abort="partial", idle_hold_s="0.1")
+    socket = StallingSocket(guard)
+    assert (await socket.message())["type"] == "websocket.accept"
+    socket.send(create())
+    async with asyncio.timeout(30):
+        while (await tokens_of(store)) != Balance(spent=2):
+            await asyncio.sleep(0.01)
+    socket.may_read.set()
+    assert [event["type"] for event in await socket.until("error")][-2:] == ["response.output_text.delta", "error"]
+    assert (await socket.message())["code"] == 1008
+    await socket.leave()
+    assert await tokens_of(store) == Balance(spent=2)

@@ -1,6 +1,5 @@
 """Google's own client has live sessions through every server, and sees its budget refuse."""
 
-import sys
 import warnings
 from typing import Any
 
@@ -8,41 +7,21 @@ import pytest
 from google import genai
 from google.genai import errors, live, types
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.retention import Retention
-from tests.e2e.servers import free_port, server_process, wait_for_port
+from tests.sessions.serving import SERVERS, served, tokens_in
 
 pytestmark = pytest.mark.processes
 
 APP = "tests.sessions.live_gateway:app"
-SERVERS = {
-    "uvicorn, websockets": ["uvicorn", APP, "--ws", "websockets-sansio", "--port"],
-    "uvicorn, wsproto": ["uvicorn", APP, "--ws", "wsproto", "--port"],
-    "hypercorn": ["hypercorn", APP, "--bind"],
-    "granian": ["granian", APP, "--interface", "asgi", "--port"],
-}
-TOKEN = 1_000_000
 CONFIG = types.LiveConnectConfig(response_modalities=[types.Modality.TEXT], max_output_tokens=600)
 
 
 @pytest.fixture(params=SERVERS)
 def gateway(request, tmp_path, server_url, namespace):
-    (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
-    env = {
-        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
-        "BUDGET_LIMITS": "key=1/day",
-        "BUDGET_STORE_URL": server_url,
-        "BUDGET_NAMESPACE": namespace,
-        "BUDGET_ON_ABORT": "partial",
-    }
-    port, log = free_port(), tmp_path / "gateway.log"
-    name, *options = SERVERS[request.param]
-    address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
-    with server_process([sys.executable, "-m", name, *options, address], env=env, log=log) as process:
-        wait_for_port(port, process, log)
-        yield f"http://127.0.0.1:{port}"
+    with served(APP, request.param, tmp_path, store_url=server_url, namespace=namespace) as gateway:
+        yield f"http://{gateway.address}"
 
 
 @pytest.fixture(autouse=True)
@@ -59,12 +38,7 @@ def _without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def tokens_of(server_url, namespace):
     store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-
-    async def read(key: str) -> Balance:
-        views = await store.counters(f"key:{key_id(key)}")
-        return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
-
-    yield read
+    yield tokens_in(store)
     await store.aclose()
 
 

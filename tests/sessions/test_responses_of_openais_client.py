@@ -1,46 +1,25 @@
 """OpenAI's own client has responses on a WebSocket of every server, and sees its budget refuse."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 
 import openai
 import pytest
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.retention import Retention
-from tests.e2e.servers import free_port, server_process, wait_for_port
+from tests.sessions.serving import SERVERS, served, tokens_in
 
 pytestmark = pytest.mark.processes
 
 APP = "tests.sessions.responses_gateway:app"
-SERVERS = {
-    "uvicorn, websockets": ["uvicorn", APP, "--ws", "websockets-sansio", "--port"],
-    "uvicorn, wsproto": ["uvicorn", APP, "--ws", "wsproto", "--port"],
-    "hypercorn": ["hypercorn", APP, "--bind"],
-    "granian": ["granian", APP, "--interface", "asgi", "--port"],
-}
-TOKEN = 1_000_000
 
 
 @pytest.fixture(params=SERVERS)
 def gateway(request, tmp_path, server_url, namespace):
-    (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
-    env = {
-        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
-        "BUDGET_LIMITS": "key=1/day",
-        "BUDGET_STORE_URL": server_url,
-        "BUDGET_NAMESPACE": namespace,
-        "BUDGET_ON_ABORT": "partial",
-    }
-    port, log = free_port(), tmp_path / "gateway.log"
-    name, *options = SERVERS[request.param]
-    address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
-    with server_process([sys.executable, "-m", name, *options, address], env=env, log=log) as process:
-        wait_for_port(port, process, log)
-        yield f"http://127.0.0.1:{port}/v1"
+    with served(APP, request.param, tmp_path, store_url=server_url, namespace=namespace) as gateway:
+        yield f"http://{gateway.address}/v1"
 
 
 @pytest.fixture
@@ -52,12 +31,7 @@ async def client(gateway) -> AsyncIterator[openai.AsyncOpenAI]:
 @pytest.fixture
 async def tokens_of_key(server_url, namespace):
     store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-
-    async def read() -> Balance:
-        views = await store.counters(f"key:{key_id('sk-one')}")
-        return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
-
-    yield read
+    yield lambda: tokens_in(store)("sk-one")
     await store.aclose()
 
 

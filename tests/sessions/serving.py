@@ -1,0 +1,61 @@
+"""A gateway of this directory on each server that speaks WebSockets, and what its keys have come to."""
+
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from budget_middleware.core.accounts import key_id
+from budget_middleware.core.model import Balance
+from budget_middleware.stores.redis import RedisStore
+from tests.e2e.servers import ServerProcess, free_port, server_process, wait_for_port
+
+SERVERS = {
+    "uvicorn, websockets": ["uvicorn", "--ws", "websockets-sansio", "--port"],
+    "uvicorn, wsproto": ["uvicorn", "--ws", "wsproto", "--port"],
+    "hypercorn": ["hypercorn", "--bind"],
+    "granian": ["granian", "--interface", "asgi", "--port"],
+}
+TOKEN = 1_000_000
+
+TokensOf = Callable[[str], Coroutine[Any, Any, Balance]]
+
+
+class Served(NamedTuple):
+    """Where a gateway listens, and its process."""
+
+    address: str
+    process: ServerProcess
+
+
+@contextmanager
+def served(
+    app: str, server: str, tmp_path: Path, *, store_url: str, namespace: str, **settings: str
+) -> Iterator[Served]:
+    """Serve an app under a limit of 1,000 tokens a key."""
+    (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
+    env = {
+        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
+        "BUDGET_LIMITS": "key=1/day",
+        "BUDGET_STORE_URL": store_url,
+        "BUDGET_NAMESPACE": namespace,
+        "BUDGET_ON_ABORT": "partial",
+        **settings,
+    }
+    port, log = free_port(), tmp_path / "gateway.log"
+    name, *options = SERVERS[server]
+    address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
+    with server_process([sys.executable, "-m", name, app, *options, address], env=env, log=log) as process:
+        wait_for_port(port, process, log)
+        yield Served(f"127.0.0.1:{port}", process)
+
+
+def tokens_in(store: RedisStore) -> TokensOf:
+    """What a key has spent and holds, in tokens."""
+
+    async def read(key: str) -> Balance:
+        views = await store.counters(f"key:{key_id(key)}")
+        return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
+
+    return read
