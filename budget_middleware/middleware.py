@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.admin_mount import AdminMount, admin_mount_of
 from budget_middleware.apis import session_dialect_of
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.json_rpc import rpc_apis
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
@@ -91,7 +92,8 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
-        self._router = Router(settings.routes, own_apis=self._own_apis)
+        priced = rpc_apis(ledger.prices.has_price_of_call)
+        self._router = Router(settings.routes, own_apis=(*self._own_apis, *priced))
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._jobs = JobRoutes(self._app, settings=settings, ledger=ledger, quoting=admission.quoting)

@@ -36,6 +36,7 @@ class Usage:
     audio_ms: int = 0
     images: int = 0
     rerank_searches: int = 0
+    calls: int = 0
     web_searches: int = 0
     social_searches: int = 0
     grounded_requests: int = 0
@@ -81,6 +82,7 @@ class UsageClass(FastStrEnum):
     AUDIO_MS = "audio_hour"
     IMAGE = "image"
     RERANK_SEARCH = "rerank_search"
+    CALL = "call"
     WEB_SEARCH = "web_search"
     SOCIAL_SEARCH = "social_search"
     GROUNDED_REQUEST = "grounded_request"
@@ -108,6 +110,7 @@ FIELD_BY_PIECE: Final = {
     UsageClass.AUDIO_MS: "audio_ms",
     UsageClass.IMAGE: "images",
     UsageClass.RERANK_SEARCH: "rerank_searches",
+    UsageClass.CALL: "calls",
     **FIELD_OF_TOOL,
 }
 """What is counted beside input and output tokens -> its field of a usage."""

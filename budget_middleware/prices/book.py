@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
-from budget_middleware.core.pricing import Rates
+from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.published import PriceList, load_published, newest_list, pinned_to
@@ -101,6 +101,11 @@ class PriceBook:
         with pinned_to(self._moment.price_list):
             alone = [resolve(model, (source,), at=self._moment.at, provider=provider) for source in self._lists]
         return (counts, *(other for other in alone if other is not None and other.source != counts.source))
+
+    def has_price_of_call(self, name: str) -> bool:
+        """Whether the operator has set what one call of a tool or an agent costs."""
+        found = self.find(name)
+        return found is not None and found.source in _OPERATORS and UsageClass.CALL in found.rates.by_unit
 
     def targets_of(self, model: str) -> tuple[str, ...]:
         """The models of which one answers to a router's name, as the operator lists them; none for any other name."""

@@ -175,6 +175,9 @@ def _router(model: str, entry: Mapping[str, object]) -> OneOf:
 def _checked(own: Mapping[str, OwnPrice]) -> Mapping[str, OwnPrice]:
     """As given; ValueError for an alias of a model without prices, and for one of another alias."""
     for model, price in own.items():
+        whole, slash, _ = model.partition("/")
+        if slash and isinstance(price, Rates) and UsageClass.CALL in price.by_unit and whole not in own:
+            refuse(model, "call", None, f"a price of a call of {whole!r} too, for what else it calls")
         if isinstance(price, SameAs) and not _has_prices(price.model, own):
             refuse(model, _SAME_AS, price.model, "a model that has prices here or in the built-in book")
         if isinstance(price, OneOf):

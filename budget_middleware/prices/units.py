@@ -22,6 +22,7 @@ SELLS_BY: Final = frozenset(
         UsageClass.AUDIO_MS,
         UsageClass.IMAGE,
         UsageClass.RERANK_SEARCH,
+        UsageClass.CALL,
     }
 )
 
@@ -42,7 +43,7 @@ class OneOf:
 
 PER: Final[Mapping[UsageClass, int]] = {
     UsageClass.AUDIO_MS: 3_600_000,
-    **dict.fromkeys((UsageClass.IMAGE, UsageClass.RERANK_SEARCH, *FEES), 1),
+    **dict.fromkeys((UsageClass.IMAGE, UsageClass.RERANK_SEARCH, UsageClass.CALL, *FEES), 1),
 }
 """Of so many of the unit is a price of the own file, and of our own lists, where it is not a million."""
 

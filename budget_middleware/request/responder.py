@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
-from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.apis.json_rpc import RpcApi
+from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
@@ -99,6 +100,13 @@ class BudgetResponder:
         if body.refusal is not None and self._settings.mode is Mode.ENFORCE:
             await self._refuse(api, Refused(body.refusal), send)
             return
+        if isinstance(api, RpcApi):
+            is_read = body.document is not UNREADABLE and not isinstance(body.document, PartialBody)
+            api = bound = api.bind(body.text if is_read else b"", path=route.path, n_bytes=body.length())
+            if bound.is_free:
+                free = route._replace(kind=RouteKind.FREE, api=None)
+                await self._unmetered.respond(free, scope, body.replay_then(receive), send)
+                return
         if not is_call(route, scope, document=body.document, n_bytes=body.length()):
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)

@@ -9,14 +9,16 @@ import pytest
 from budget_middleware import BudgetMiddleware
 from budget_middleware.apis import _SESSION_DIALECTS, APIS
 from budget_middleware.apis.jobs import BATCH_APIS
+from budget_middleware.apis.json_rpc import rpc_apis
 from budget_middleware.routing import RouteKind, Router
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.recordings.recording_files import PRICES, recordings
 
 PAGE = Path(__file__).parents[2] / "docs" / "apis.md"
-ROUTER = Router(())
 BATCHES = {api.name for api in BATCH_APIS}
+RPC_APIS = tuple(rpc_apis(lambda _: True))
+ROUTER = Router((), own_apis=RPC_APIS)
 NO_API = {"free": RouteKind.FREE, "unmetered": RouteKind.UNKNOWN}
 
 
@@ -46,7 +48,7 @@ CASES = [(row.api, path) for row in ROWS.values() for path in row.paths]
 
 def test_every_api_has_a_row_and_every_row_an_api():
     sessions = {dialect.api.name for dialect in _SESSION_DIALECTS}
-    assert ROWS.keys() - NO_API.keys() == {api.name for api in APIS} | sessions | BATCHES
+    assert ROWS.keys() - NO_API.keys() == {api.name for api in (*APIS, *RPC_APIS)} | sessions | BATCHES
     assert {row.api for row in ROWS.values() if "session" in row.wires} == sessions
 
 

@@ -24,6 +24,7 @@ COUNTED_IN = {
     UsageClass.AUDIO_MS: ("audio_ms",),
     UsageClass.IMAGE: ("images",),
     UsageClass.RERANK_SEARCH: ("rerank_searches",),
+    UsageClass.CALL: ("calls",),
     **{unit: (name,) for unit, name in FIELD_OF_TOOL.items()},
 }
 

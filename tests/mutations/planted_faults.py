@@ -1429,6 +1429,36 @@ FAULTS = (
         "return self._quote.rates",
     ),
     Fault(
+        "a message with more fields than its kind has is free",
+        "apis/json_rpc.py",
+        "return message.keys() <= _REQUEST_FIELDS and isinstance(method, str) and method in self._rpc.free",
+        "return isinstance(method, str) and method in self._rpc.free",
+    ),
+    Fault(
+        "a batch of calls is one call",
+        "apis/json_rpc.py",
+        "usage = Usage(calls=self._asked.total())",
+        "usage = Usage(calls=1)",
+    ),
+    Fault(
+        "a call that the server did not do is booked",
+        "apis/json_rpc.py",
+        "self._models[models.pop()] -= 1",
+        "models.pop()",
+    ),
+    Fault(
+        "of a field that comes twice the last one counts",
+        "apis/json_rpc.py",
+        "self._is_unclear |= len(read) > len(set(read))",
+        "self._is_unclear |= False",
+    ),
+    Fault(
+        "an error without an id takes back what was done",
+        "apis/json_rpc.py",
+        "if self._is_rejected and not self._n_results",
+        "if self._is_rejected",
+    ),
+    Fault(
         "who has answered is not remembered",
         "request/lessons.py",
         "ledger.answering.add(quote.ask.model, answered.model, rank=price_rank(answered.rates), account=account)",

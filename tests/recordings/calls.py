@@ -100,6 +100,18 @@ async def _talk_with_openai(client: openai.AsyncOpenAI) -> None:
                 break
 
 
+async def _tools(url: str) -> None:
+    """What a client of MCP says: who it is, what there is, and two calls."""
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
+        accept = {"accept": "application/json, text/event-stream"}
+        methods = ("initialize", "tools/list", "tools/call", "tools/call")
+        for id_, (method, name) in enumerate(zip(methods, ("", "", "search", "echo"), strict=True)):
+            params = {"name": name, "arguments": {"q": "x"}} if name else {}
+            message = {"jsonrpc": "2.0", "id": id_, "method": method, "params": params}
+            (await client.post("/mcp", json=message, headers=accept)).raise_for_status()
+
+
+A2A_MESSAGE = {"message": {"role": "user", "messageId": "m", "parts": [{"kind": "text", "text": "x"}]}}
 CONVERSE = {"messages": [{"role": "user", "content": [{"text": "x"}]}], "inferenceConfig": {"maxTokens": 600}}
 CALLS = (
     Call(
@@ -199,5 +211,22 @@ CALLS = (
     ),
     Call("ollama", "stream", "httpx", _by_httpx("/api/chat", model=MODEL, messages=MESSAGES)),
     Call("bedrock", "document", "httpx", _by_httpx(f"/model/{MODEL}/converse", **CONVERSE)),
+    Call("mcp", "stream", "httpx", _tools, cost_usd="0.006", usage={"call": 2}),
+    Call(
+        "a2a",
+        "document",
+        "httpx",
+        _by_httpx("/a2a/planner", jsonrpc="2.0", id=1, method="message/send", params=A2A_MESSAGE),
+        cost_usd="0.05",
+        usage={"call": 1},
+    ),
+    Call(
+        "a2a",
+        "stream",
+        "httpx",
+        _by_httpx("/a2a/planner", jsonrpc="2.0", id=1, method="message/stream", params=A2A_MESSAGE),
+        cost_usd="0.05",
+        usage={"call": 1},
+    ),
     Call("bedrock", "stream", "httpx", _by_httpx(f"/model/{MODEL}/converse-stream", **CONVERSE)),
 )

@@ -29,8 +29,31 @@ async def chat(request: Request) -> Response:
     )
 
 
+async def tool(request: Request) -> Response:
+    """A server of MCP that answers `tools/call` by events, and all else by a document."""
+    asked = await request.json()
+    answer = {"jsonrpc": "2.0", "id": asked.get("id"), "result": {"content": [{"type": "text", "text": TEXT}]}}
+    if asked["method"] != "tools/call":
+        return JSONResponse(answer)
+    progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1, "progressToken": 1}}
+    return provider.stream(request, as_events(progress), as_events(answer))
+
+
+async def agent(request: Request) -> Response:
+    """An agent of A2A, whose task is completed at once."""
+    asked = await request.json()
+    task = {"id": "t", "contextId": "c", "kind": "task", "status": {"state": "completed"}}
+    answer = {"jsonrpc": "2.0", "id": asked["id"], "result": task}
+    if asked["method"] == "message/send":
+        return JSONResponse(answer)
+    working = {"kind": "status-update", "taskId": "t", "status": {"state": "working"}, "final": False}
+    return provider.stream(request, as_events({**answer, "result": working}), as_events(answer))
+
+
 app = Starlette(
     routes=[
+        Route("/mcp", tool, methods=["POST"]),
+        Route("/a2a/planner", agent, methods=["POST"]),
         Route("/v1/chat/completions", chat, methods=["POST"]),
         WebSocketRoute("/v1/responses", respond),
         WebSocketRoute("/v1/realtime", talk),
