@@ -10,6 +10,7 @@ from budget_middleware.admin_mount import AdminMount, admin_mount_of
 from budget_middleware.apis import session_dialect_of
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.json_rpc import rpc_apis
+from budget_middleware.apis.openai_realtime_direct import as_posted
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
@@ -130,7 +131,9 @@ class BudgetMiddleware:
 
     async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._router.route_of(scope)
-        if route.api is not None and self._is_clear(route):
+        if (api := as_posted(route.api)) is not route.api:
+            route = route._replace(api=api)
+        if route.api is not None and self._is_clear(route) and not self._unmetered.refuses_direct(route):
             self._watch_worker()
             await self._responder.respond(route, self._unshared(scope), receive, send)
         else:

@@ -22,6 +22,7 @@ from starlette.types import Scope
 from budget_middleware.apis import APIS, api_at, is_free_route
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.jobs import ANTHROPIC_BATCH, OPENAI_BATCH, batch_api_at
+from budget_middleware.apis.openai_realtime_direct import realtime_direct_at
 from budget_middleware.apis.paths import ends_in, is_plain, readings_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.setting_types import RouteRule
@@ -110,6 +111,9 @@ class Router:
         for api in self._own_apis:
             if api.matches(path):
                 return Route(RouteKind.METERED, path, api)
+        direct = realtime_direct_at(path)
+        if direct is not None:
+            return Route(RouteKind.METERED, path, direct)
         batches = batch_api_at(path)
         if batches is not None:
             # Others have batches too.

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from budget_middleware.apis.openai_realtime_direct import RealtimeDirect
 from budget_middleware.core.accounts import MASK
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
 from budget_middleware.core.charges import OnAbort, OnExpire
@@ -248,6 +249,11 @@ class Settings(BaseModel):
     routes: Routes = _setting("", "More or fewer metered routes than the built-in ones.", ROUTES_ACCEPTED)
     unmetered: Unmetered = _setting(
         "pass", "POSTs and WebSocket handshakes on no known route: served, or answered 403.", "pass, refuse"
+    )
+    realtime_direct: RealtimeDirect = _setting(
+        "refuse",
+        "Realtime sessions around the gateway (secrets, WebRTC): answered 403, or held as jobs of no known cost.",
+        "refuse, hold",
     )
     max_body_bytes: int = _number(
         "10000000",

@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from budget_middleware import settings
 from budget_middleware.apis import APIS
+from budget_middleware.apis.openai_realtime_direct import RealtimeDirect
 from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED, AlertPlan
 from budget_middleware.core.charges import OnAbort, OnExpire
@@ -95,6 +96,7 @@ GOOD = [
     ("litellm_prices", "installed", LiteLLMPrices.INSTALLED),
     ("litellm_prices", "off", LiteLLMPrices.OFF),
     ("unmetered", "refuse", Unmetered.REFUSE),
+    ("realtime_direct", "hold", RealtimeDirect.HOLD),
     ("cost_header", "X-Cost", "x-cost"),
     (
         "routes",
@@ -215,6 +217,7 @@ BAD = [
     ("trace_context", "child", "BUDGET_TRACE_CONTEXT='child': accepted: parent, link, ignore"),
     ("spans", "request", "BUDGET_SPANS='request': accepted: counter, verb"),
     ("unmetered", "block", "BUDGET_UNMETERED='block': accepted: pass, refuse"),
+    ("realtime_direct", "pass", "BUDGET_REALTIME_DIRECT='pass': accepted: refuse, hold"),
     ("routes", "-/*", "BUDGET_ROUTES='-/*': '-/*': accepted is a path with a segment besides *"),
     ("trace_url", "http://jaeger/trace", f"BUDGET_TRACE_URL='http://jaeger/trace': accepted: {TRACE_URL}"),
     ("trace_url", "jaeger/{trace_id}", f"BUDGET_TRACE_URL='jaeger/{{trace_id}}': accepted: {TRACE_URL}"),
@@ -350,6 +353,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_SPANS": "counter",
         "BUDGET_LITELLM_PRICES": "auto",
         "BUDGET_UNMETERED": "pass",
+        "BUDGET_REALTIME_DIRECT": "refuse",
         "BUDGET_ALERTS": "",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_READ_TOKEN": "",

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.base import Api, Reason, Refusal
+from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, is_direct
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
@@ -34,6 +35,14 @@ _HEADERS_OF: Final = {b"anthropic-version": "anthropic-messages", b"x-goog-api-k
 _log = logging.getLogger("budget_middleware")
 
 
+_DIRECT: Final = Refusal(
+    status=403,
+    reason=Reason.UNMETERED,
+    message="Realtime sessions that go around this gateway are refused here (BUDGET_REALTIME_DIRECT=refuse); open one "
+    "through it, on a WebSocket.",
+)
+
+
 class UnmeteredRequests:
     """Passes requests on to the app without a reservation, or refuses them."""
 
@@ -42,7 +51,12 @@ class UnmeteredRequests:
         self._ledger = ledger
         self._enforces = settings.mode is Mode.ENFORCE
         self._refuses = self._enforces and settings.unmetered is Unmetered.REFUSE
+        self._refuses_direct = self._enforces and settings.realtime_direct is RealtimeDirect.REFUSE
         self._refused: set[str] = set()
+
+    def refuses_direct(self, route: Route) -> bool:
+        """Whether a request is refused because what it creates goes around the gateway."""
+        return self._refuses_direct and is_direct(route.api)
 
     async def respond(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request of a route that is not metered, or refuse it."""
@@ -63,6 +77,8 @@ class UnmeteredRequests:
                 reason=Reason.BAD_REQUEST,
                 message="The path of the request could be read in several ways, which name different models or APIs.",
             )
+        if self.refuses_direct(route):
+            return _DIRECT
         method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
         if method in _COSTS_NOTHING:
             return None
