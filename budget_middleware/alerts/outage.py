@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from budget_middleware.alerts.courier import pause_ms, send
 from budget_middleware.alerts.posting import Answered
@@ -29,13 +29,21 @@ class OutageWatch:
     """Watches whether the store answers one worker."""
 
     def __init__(
-        self, receivers: Sequence[Receiver], *, name: str, worker: str, telemetry: Telemetry, timeout_s: float
+        self,
+        receivers: Sequence[Receiver],
+        *,
+        name: str,
+        worker: str,
+        telemetry: Telemetry,
+        timeout_s: float,
+        now_s: Callable[[], float] = time.time,
     ) -> None:
         self._receivers = receivers
         self._name = name
         self._worker = worker
         self._telemetry = telemetry
         self._timeout_s = timeout_s
+        self._now_s = now_s
         self._away_since_s: float | None = None
         self._is_told = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -48,7 +56,7 @@ class OutageWatch:
 
     def see_away(self) -> None:
         """The store does not answer; to be called now and then, as long as that is so."""
-        now_s = time.time()
+        now_s = self._now_s()
         if self._away_since_s is None:
             self._away_since_s = now_s
         if self._is_told or now_s - self._away_since_s < AWAY_S:

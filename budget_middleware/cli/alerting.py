@@ -3,14 +3,12 @@
 from argparse import Namespace
 from typing import Any
 
-from budget_middleware.cli.output import columns, print_error, print_json, print_line, print_rows
+from budget_middleware.cli.output import print_error, print_json, print_line, print_rows
 from budget_middleware.cli.parsing import account, add_command
 from budget_middleware.cli.running import on_state
 from budget_middleware.operations.alerts import AlertState, read_alerts, send_trial
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.wording import counted
-
-_COLUMNS = ("time", "rule", "state", "summary")
 
 
 def add_to(commands: Any) -> None:
@@ -37,7 +35,7 @@ async def _list(context: OperatorContext, arguments: Namespace) -> int:
         return 0
     if report.alerts:
         for row in reversed(report.alerts):
-            print_line("  ".join(map(str, columns(row, _COLUMNS).values())))
+            print_line(f"{row.time}  {row.rule}  {row.state}  {row.summary}")
             for delivery in row.deliveries:
                 if delivery.why:
                     again = f", again at {delivery.next_at}" if delivery.next_at else ""

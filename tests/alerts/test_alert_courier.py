@@ -110,9 +110,13 @@ async def test_alerts_of_one_account_come_in_order_and_one_that_fails_holds_up_n
         ("key:ab", "50"),
         ("key:cd", "50"),
     ]
+    # What is new of others does not bring it back before its time.
+    await crossed_by(store, "ef")
+    await follow(follower)
+    assert [account_of(taken) for taken in receiver.taken[2:]] == ["key:ef"]
     clock.advance(s=2)
     await follow(follower)
-    assert [(account_of(taken), taken.json["facts"]["percent"]) for taken in receiver.taken[2:]] == [
+    assert [(account_of(taken), taken.json["facts"]["percent"]) for taken in receiver.taken[3:]] == [
         ("key:ab", "50"),
         ("key:ab", "100"),
     ]

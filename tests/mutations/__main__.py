@@ -26,6 +26,7 @@ CORE = ("tests/core", "tests/prices")
 STORES = ("tests/stores", "--ignore=tests/stores/test_model.py")
 LEDGER = ("tests/test_shared_timeout.py", "tests/ledger", "tests/telemetry")
 HISTORY = ("tests/history",)
+ALERTS = ("tests/alerts",)
 ADMIN = ("tests/admin",)
 OPERATIONS = ("tests/operations", "tests/cli")
 REQUEST = ("tests/request", "tests/sessions", "tests/bills", "tests/middleware", "tests/apis", "tests/payers")
@@ -38,11 +39,13 @@ STAGES = (
     ("tests/simulation",),
     OPERATIONS,
     HISTORY,
+    ALERTS,
     ADMIN,
 )
 PROCESSES = ("tests/e2e", "tests/faults", "tests/overload")
 NEAREST = {
     "admin": ADMIN,
+    "alerts": ALERTS,
     "core": CORE,
     "stores": STORES,
     "ledger": LEDGER,
