@@ -16,6 +16,7 @@ from google.genai import types
 
 from tests.recordings.recording_files import KEY
 from tests.sdk.provider import MODEL
+from tests.sessions.live import live_without_tls
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1024).to_bytes(4) * 2
@@ -69,6 +70,18 @@ def _of_google(*, stream: bool) -> Callable[[str], Awaitable[object]]:
         await client.aclose()
 
     return run
+
+
+async def _live_of_google(url: str) -> None:
+    client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url, api_version="v1beta")).aio
+    config = types.LiveConnectConfig(response_modalities=[types.Modality.TEXT], max_output_tokens=600)
+    with live_without_tls():
+        async with client.live.connect(model="plain", config=config) as session:
+            for words in ("one", "one two three"):
+                turn = types.Content(role="user", parts=[types.Part(text=words)])
+                await session.send_client_content(turns=turn)
+                async for _ in session.receive():
+                    pass
 
 
 def _by_httpx(path: str, **fields: object) -> Callable[[str], Awaitable[object]]:
@@ -201,6 +214,16 @@ CALLS = (
     Call("anthropic-messages", "stream", "anthropic", _of_anthropic(stream=True)),
     Call("gemini", "document", "google-genai", _of_google(stream=False)),
     Call("gemini", "stream", "google-genai", _of_google(stream=True)),
+    Call(
+        "gemini-live",
+        "session",
+        "google-genai",
+        _live_of_google,
+        cost_usd="0.000008",
+        # The first prompt is reported as 0, which is not believed.
+        usage={"input": 6, "output": 4},
+        app="tests.sessions.live_gateway:bare",
+    ),
     Call(
         "rerank",
         "document",

@@ -44,4 +44,5 @@ async def health(_: object) -> PlainTextResponse:
 
 paths = [PATH, PATH.replace("v1beta", "v1alpha") + "Constrained"]
 routes = [*(WebSocketRoute(path, converse) for path in paths), Route("/", health)]
-app = BudgetMiddleware(Starlette(routes=routes))
+bare = Starlette(routes=routes)
+app = BudgetMiddleware(bare)

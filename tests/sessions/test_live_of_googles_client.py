@@ -1,6 +1,7 @@
 """Google's own client has live sessions through every server, and sees its budget refuse."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from google.genai import errors, live, types
 from budget_middleware.core.model import Balance
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.retention import Retention
+from tests.sessions.live import live_without_tls
 from tests.sessions.serving import SERVERS, served, tokens_in
 
 pytestmark = pytest.mark.processes
@@ -25,14 +27,9 @@ def gateway(request, tmp_path, server_url, namespace):
 
 
 @pytest.fixture(autouse=True)
-def _without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client takes TLS for granted."""
-    connect: Any = vars(live)["ws_connect"]
-
-    def plainly(uri: str, *, additional_headers: dict[str, str], **_: object) -> object:
-        return connect(uri.replace("wss:", "ws:"), additional_headers=additional_headers)
-
-    monkeypatch.setattr(live, "ws_connect", plainly)
+def _without_tls() -> Iterator[None]:
+    with live_without_tls():
+        yield
 
 
 @pytest.fixture
