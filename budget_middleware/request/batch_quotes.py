@@ -21,6 +21,7 @@ from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.shown_model import short
 
 FILE_KEPT_MS: Final = 30 * 86_400_000
 """How long the sums of an uploaded file are kept; providers keep the files of batches about as long."""
@@ -61,13 +62,13 @@ class PlannedSums:
         quote = quoting.quote(replace(ask, modes=(*ask.modes, _BATCH)), account="") if ask else None
         if quote is None or quote.rates is None:
             self.unread += 1
-            self.unpriced_model = self.unpriced_model or (quote.model if quote else "")
+            self.unpriced_model = self.unpriced_model or short(quote.model if quote else "")
             return
         has_own = _BATCH in quote.rates.by_mode or _BATCH in quote.rates.basis_points_by_mode
         self.nanos += quote.estimate_nanos if has_own else ceil_div(quote.estimate_nanos, 2)
         self.tokens += quote.tokens
         self.input_tokens += quote.ask.input.input_tokens
-        self.model = self.model or quote.model
+        self.model = self.model or short(quote.model)
 
     @property
     def whole_nanos(self) -> int | None:

@@ -27,7 +27,7 @@ from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
-from budget_middleware.request.shown_model import shown_model
+from budget_middleware.request.shown_model import short, shown_model
 from budget_middleware.settings import Settings
 from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
@@ -163,7 +163,7 @@ class Settlement:
     def _keep_for_job(self, otherwise: Finalize) -> AnswerFuture:
         """Keep the hold for work that goes on after the answer, or end it as it would be otherwise."""
         assert self._seen.job is not None
-        job, hold, details = Job(*self._seen.job), self._admitted.hold, {"model": self._admitted.quote.model}
+        job, hold, details = Job(*self._seen.job), self._admitted.hold, {"model": short(self._admitted.quote.model)}
         deadline_s, attributes = self._job_deadline_s, self._usage_attributes
         return keep_for_job(self._ledger, hold, otherwise, job, deadline_s, details=details, attributes=attributes)
 
