@@ -144,6 +144,7 @@ class AlertFollower:
     async def _look(self) -> bool:
         journals = await journals_of(self._store)
         now_ms = await self._store_time_ms()
+        self._outage.see_answer()
         loop_s = asyncio.get_running_loop().time()
         if not self.has_lease or loop_s >= self._renew_at_s:
             had_lease, self.has_lease = self.has_lease, await self._board.take_lease(now_ms)

@@ -1,5 +1,6 @@
 """Looks at entries of a journal by the limits of their counters, and says which alerts they set off."""
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.targets import target_in
 
 KNOWN_MAX = 4_096
+KNOWN_S = 60.0
 ACTIVE_MAX = 10_000
 """Of so many counters that were booked on last it is looked how fast they spend."""
 
@@ -52,6 +54,7 @@ class Watcher:
         self._percents = percents
         self._claims: dict[str, tuple[Claim, ...]] = {}
         self._limits_version = -1
+        self._forget_at_s = 0.0
         self.active: OrderedDict[Counter, Active] = OrderedDict()
 
     async def look_at(self, entries: Sequence[Entry], *, limits_version: int) -> list[Due]:
@@ -152,6 +155,9 @@ class Watcher:
         return _Watched(watches[0].thresholds if watches else (), target.limit, window)
 
     def _forget_unless(self, limits_version: int) -> None:
-        if limits_version != self._limits_version:
+        # A user's own source of limits has no version.
+        now_s = time.monotonic()
+        if limits_version != self._limits_version or now_s >= self._forget_at_s:
             self._limits_version = limits_version
+            self._forget_at_s = now_s + KNOWN_S
             self._claims.clear()

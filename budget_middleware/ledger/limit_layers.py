@@ -93,13 +93,22 @@ class LimitLayers:
         return self._joined(payers, models, sourced)
 
     async def claims_of(self, account: str, *, at_version: int) -> tuple[Claim, ...]:
-        """The counters of one account, by limits that are at least of this version. Raises what `claims` raises."""
+        """The counters of one account, by limits that are at least of this version. Raises what `claims` raises.
+
+        Where the user's source fails they are by what it said last.
+        """
         if self.version < at_version:
             await self.refresh(self.version)
         subjects = {kind: None if subject == ABSENT else subject for kind, subject in parts_of(account)}
         model = subjects.pop(MODEL, None) or ""
         subjects.pop(GLOBAL, None)
-        return tuple(claim for claim in await self.claims(subjects, model=model) if claim.account == account)
+        try:
+            claims = await self.claims(subjects, model=model)
+        except StoreUnavailable:
+            if self._source is None:
+                raise
+            claims = self.claims_without_store(subjects, model=model)
+        return tuple(claim for claim in claims if claim.account == account)
 
     async def _refuse_too_wide(self, payers: Payers, models: Sequence[str]) -> None:
         reader = self._by_loop.current().reader

@@ -28,6 +28,8 @@ from budget_middleware.stores.runtime_limits import (
 )
 from budget_middleware.stores.table_store import TableStore
 
+TEXTS_FORGOTTEN_EVERY_MS = 60_000
+
 
 class MemoryStore(TableStore, LimitChanges):
     """Counters of this process only; they are forgotten when it ends.
@@ -52,6 +54,7 @@ class MemoryStore(TableStore, LimitChanges):
         self._refusals: deque[LoggedRefusal] = deque(maxlen=kept.refusals_max)
         self._shadow_days: dict[str, ShadowDay] = {}
         self._texts: dict[tuple[str, str], tuple[str, int]] = {}
+        self._forget_texts_ms = 0
 
     async def learn(self, sums_by_group: Mapping[AnswerGroup, Sums]) -> Mapping[AnswerGroup, Sums]:
         with self._transaction:
@@ -184,10 +187,11 @@ class MemoryStore(TableStore, LimitChanges):
     async def swap_text(self, shelf: str, name: str, *, before: str | None, after: str | None, keep_ms: int) -> bool:
         with self._transaction:
             now_ms = self._clock_ms()
-            for past in [each for each, (_, until_ms) in self._texts.items() if until_ms <= now_ms]:
-                del self._texts[past]
-            known, _ = self._texts.get((shelf, name), (None, 0))
-            if known != before:
+            if now_ms >= self._forget_texts_ms:
+                self._texts = {each: kept for each, kept in self._texts.items() if kept[1] > now_ms}
+                self._forget_texts_ms = now_ms + TEXTS_FORGOTTEN_EVERY_MS
+            known, until_ms = self._texts.get((shelf, name), (None, 0))
+            if (known if until_ms > now_ms else None) != before:
                 return False
             self._texts.pop((shelf, name), None)
             if after is not None:

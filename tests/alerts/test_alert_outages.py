@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from budget_middleware.alerts.follower import AlertFollower
 from budget_middleware.alerts.outage import OutageWatch
-from budget_middleware.core.alert_plan import Receiver, Shape
+from budget_middleware.core.alert_plan import Receiver, Shape, parse_alerts
 from budget_middleware.core.windows import Period
 from budget_middleware.followers import Followers
+from budget_middleware.ledger import Ledger
 from budget_middleware.opening import ledger_of
 from budget_middleware.settings import load
 from budget_middleware.stores.errors import StoreUnavailable
@@ -19,7 +21,7 @@ from budget_middleware.stores.sharded.shard_map import ShardMap
 from budget_middleware.stores.sharded.store import ShardedStore
 from budget_middleware.telemetry import Telemetry
 from tests.alerts.conftest import follow
-from tests.stores.verbs import DAY_MS, finalize, target
+from tests.stores.verbs import DAY_MS, UTC, finalize, target
 
 
 async def test_a_store_that_is_away_is_told_once_an_outage(receiver, caplog):
@@ -91,6 +93,27 @@ async def test_a_store_that_was_emptied_is_told_and_watched_from_there_on(clock,
     await emptied.finalize(finalize("r2", "4.00", target("key:ab", period=Period.DAY)))
     await follow(follower)
     assert [taken.json["rule"] for taken in receiver.taken] == ["journal_gap", "spent"]
+
+
+async def test_a_source_of_limits_that_fails_for_one_account_holds_up_no_other(clock, receiver):
+    """Accounts come from clients, and what a user's own code makes of one must not end all alerts."""
+
+    async def limits_source(account: str) -> str | None:
+        if account == "key:bad":
+            raise KeyError(account)
+        return "10/day!alert=50" if account == "key:ab" else None
+
+    store = MemoryStore(clock_ms=clock)
+    plan = parse_alerts(f"{receiver.url}; audit=off")
+    assert plan is not None
+    ledger = Ledger(store, limits_source=limits_source)
+    follower = AlertFollower(ledger, plan, name="budget", timezone=UTC, lease_ms=60_000)
+    await follow(follower)
+    await store.finalize(finalize("r1", "5.00", target("key:bad", period=Period.DAY)))
+    await store.finalize(finalize("r2", "5.00", target("key:ab", period=Period.DAY)))
+    await follow(follower)
+    assert [taken.json["account"] for taken in receiver.taken] == ["key:ab"]
+    await follower.stop(timeout_s=5)
 
 
 @pytest.mark.parametrize("shards", [2, 4])
