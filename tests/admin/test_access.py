@@ -1,5 +1,7 @@
 """Who may use the admin API: nobody without a token, none but writers for a change, and nobody by guessing."""
 
+from typing import Any
+
 import httpx
 import pytest
 
@@ -58,6 +60,14 @@ async def test_a_reader_changes_nothing(reader: httpx.AsyncClient, method: str):
     answer = await reader.request(method, "/budget/api/limits/key", json={})
     assert answer.status_code == 403
     assert answer.json()["detail"] == "this token reads; a change needs the other one"
+
+
+@pytest.mark.parametrize("header", ["Bearer ", "Bearer", "Basic eDp5", ""])
+async def test_a_token_that_is_not_set_is_nobodys(served: RecordingApp, open_client: OpenClient, header: str):
+    some: list[dict[str, Any]] = [{"admin_read_token": READ}, {"admin_token": WRITE}]
+    for settings in some:
+        client = open_client(BudgetMiddleware(served, **settings))
+        assert (await client.get(STATUS, headers={"authorization": header})).status_code == 401
 
 
 async def test_a_client_that_guesses_is_not_looked_at_any_more(stranger: httpx.AsyncClient):

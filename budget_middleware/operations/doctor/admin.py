@@ -22,7 +22,8 @@ def _finding(settings: Settings) -> Finding:
         return Finding("admin", Health.FAIL, f"the admin API stops the gateway: {missing}", "install it")
     tokens = {"BUDGET_ADMIN_TOKEN": settings.admin_token, "BUDGET_ADMIN_READ_TOKEN": settings.admin_read_token}
     if short := [name for name, token in tokens.items() if _is_short(token)]:
-        message = f"{' and '.join(short)} has fewer than {SHORT_CHARS} characters: it may be guessed"
+        have = "has" if len(short) == 1 else "have"
+        message = f"{' and '.join(short)} {have} fewer than {SHORT_CHARS} characters: it may be guessed"
         return Finding("admin", Health.WARN, message, "set what `openssl rand -hex 32` prints")
     may = "reads" if not settings.admin_token.get_secret_value() else "reads and writes"
     return Finding("admin", Health.OK, f"the admin API at {settings.admin_path} {may}")
