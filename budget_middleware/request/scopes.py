@@ -22,9 +22,10 @@ def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:
     return {**scope, "state": state, _METERED: handle.reservation_id != ""}
 
 
-def as_metered(scope: Scope) -> Scope:
-    """The scope of a session for the app: there is no handle, for it has many reservations."""
-    return {**scope, _METERED: True}
+def of_session(scope: Scope, handles: object) -> Scope:
+    """The scope of a session for the app, with what has the handles of its calls in the place of one handle."""
+    # Some servers share one state among all.
+    return {**scope, "state": {**(scope.get("state") or {}), HANDLE: handles}, _METERED: True}
 
 
 def is_metered(scope: Scope) -> bool:

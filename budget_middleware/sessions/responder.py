@@ -11,7 +11,6 @@ from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.refusals import refuse_handshake
-from budget_middleware.request.scopes import as_metered
 from budget_middleware.sessions.asking import SessionContext
 from budget_middleware.sessions.event_body import EventBody
 from budget_middleware.sessions.session import Session
@@ -49,5 +48,5 @@ class SessionResponder:
             self._admission.count_refused(payers)
             await refuse_handshake(dialect.api, payers.refusal, scope, receive=receive, send=send)
             return
-        session = Session(self._context, dialect, as_metered(scope), path=path, receive=receive, send=send)
+        session = Session(self._context, dialect, scope, path=path, receive=receive, send=send)
         await session.run(self._app)

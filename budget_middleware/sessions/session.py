@@ -27,11 +27,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from budget_middleware.apis.base import Refusal
 from budget_middleware.apis.session_events import Asked, SessionDialect
 from budget_middleware.core.charges import End, OnAbort
+from budget_middleware.request.scopes import of_session
 from budget_middleware.request.stopping import StreamStoppedError, is_caused_by_stop
 from budget_middleware.sessions.asking import Asking, SessionContext
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.sessions.client_side import POLICY_VIOLATION, ClientSide
 from budget_middleware.sessions.event_body import data_of
+from budget_middleware.sessions.handles import SessionHandles
 from budget_middleware.sessions.inbox import Inbox
 from budget_middleware.sessions.lanes import Lanes
 from budget_middleware.sessions.server_side import ServerSide
@@ -46,10 +48,10 @@ class Session:
         self, context: SessionContext, dialect: SessionDialect, scope: Scope, *, path: str, receive: Receive, send: Send
     ) -> None:
         self._conversation = dialect.open(scope, path=path)
-        self._scope = scope
         self._server_send = send
         self._settings = context.settings
         self._lanes: Lanes[SessionCall] = Lanes()
+        self._scope = of_session(scope, SessionHandles(self._lanes))
         inbox = Inbox(receive, may_interrupt=self._conversation.may_interrupt)
         self._asking = Asking(context, dialect.api, scope, path=path, inbox=inbox)
         self._client = ClientSide(inbox, self._conversation, self._asking, self._lanes, refuse=self._refuse)

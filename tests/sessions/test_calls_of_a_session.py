@@ -267,3 +267,29 @@ class TestTheHandshake:
         await socket.until("response.completed")
         assert await tokens_of(store) == Balance(spent=20)
         await socket.leave()
+
+
+async def test_an_app_adds_to_the_call_that_it_answers(store, prices):
+    handles = []
+
+    async def app(scope, receive, send):
+        budget = scope["state"]["budget"]
+        assert budget.call() is None
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+        handles.append(budget.call("left"))
+        assert budget.call("right") is None
+        handles[0].add_cost("0.1")
+        for event in whole(20, lane="left"):
+            await send({"type": "websocket.send", "text": json.dumps(event)})
+        assert budget.call("left") is None
+        await receive()
+
+    socket = await opened(guard_of(app, prices, store))
+    socket.send(create(lane="left"))
+    await socket.until("response.completed")
+    assert await tokens_of(store) == Balance(spent=120)
+    with pytest.raises(RuntimeError, match="has ended"):
+        handles[0].add_cost("0.1")
+    await socket.leave()
