@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.admin.access import Access
@@ -15,7 +15,7 @@ from budget_middleware.admin.api import api_router
 from budget_middleware.admin.bodies import BoundedBodies
 from budget_middleware.admin.context import keep_context
 from budget_middleware.admin.gate import Gate
-from budget_middleware.admin.pages import is_entrance, is_page_of, page_routes
+from budget_middleware.admin.pages import is_page_of, page_routes, with_slash
 from budget_middleware.admin.problems import add_problem_handlers
 from budget_middleware.admin.security_headers import SecurityHeaders
 from budget_middleware.opening import require_async
@@ -49,7 +49,7 @@ class AdminApp:
         pages = page_routes(context, self.access)
         routes.router.routes.extend(pages)
         gated: ASGIApp = Gate(routes, self.access, is_open=is_page_of(pages))
-        self._app: ASGIApp = SecurityHeaders(BoundedBodies(gated))
+        self._app: ASGIApp = SecurityHeaders(with_slash(BoundedBodies(gated)))
 
     async def _describe(self, request: Request) -> Response:
         """The OpenAPI description, which takes a gateway too long to be made in its event loop."""
@@ -57,10 +57,6 @@ class AdminApp:
         return JSONResponse({**description, "servers": [{"url": request.scope.get("root_path") or "/"}]})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if is_entrance(scope):
-            # Links of the pages are relative to the mount, so that its path has to end with a slash.
-            await RedirectResponse(f"{scope['path']}/")(scope, receive, send)
-            return
         await self._app(scope, receive, send)
 
     @asynccontextmanager

@@ -9,7 +9,7 @@ from tests.admin.admin_gateway import READ, WRITE
 from tests.admin.conftest import OpenClient
 from tests.admin.pages_client import csrf_of, signed_in
 
-PAGES = ["/", "/account?name=key:0123456789abcdef", "/reservations", "/refusals", "/limits", "/doctor"]
+PAGES = ["/", "/account?name=key:0123456789abcdef", "/reservations", "/refusals", "/limits", "/alerts", "/doctor"]
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ async def test_a_form_sets_a_limit(browser: httpx.AsyncClient):
     answer = await browser.post("/budget/limits", data={**SET, "csrf": csrf})
     assert (answer.status_code, answer.headers["location"]) == (303, "/budget/limits?done=set")
     assert "5.00/month" in await limits_of(browser)
+    assert "by admin token: a test" in await limits_of(browser), "who changed it, and why, is kept"
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ async def test_no_page_needs_anything_from_elsewhere(browser: httpx.AsyncClient)
 async def test_the_mount_itself_leads_to_its_slash(stranger: httpx.AsyncClient):
     answer = await stranger.get("/budget")
     assert (answer.status_code, answer.headers["location"]) == (307, "/budget/")
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_the_api_still_answers_strangers_401(stranger: httpx.AsyncClient):

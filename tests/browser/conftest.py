@@ -52,7 +52,7 @@ def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _wait_until_served(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

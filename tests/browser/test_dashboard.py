@@ -14,7 +14,7 @@ from tests.browser.conftest import AXE
 pytestmark = pytest.mark.browser
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-PAGES = ["/", "/account?name=team:search", "/reservations", "/refusals", "/limits", "/doctor"]
+PAGES = ["/", "/account?name=team:search", "/reservations", "/refusals", "/limits", "/alerts", "/doctor"]
 WIDE, NARROW = {"width": 1180, "height": 900}, {"width": 360, "height": 740}
 
 

@@ -7,16 +7,20 @@ from typing import Any
 from starlette.responses import Response
 
 from budget_middleware.admin.pages.visits import Refused, Visit, reason_of, text_of
-from budget_middleware.core.accounts import canonical_pattern
 from budget_middleware.core.limit_arguments import every_slot, parse_choice
 from budget_middleware.core.limit_grammar import ACCEPTED_LIMITS, parse_amounts
+from budget_middleware.core.limit_texts import limit_text
 from budget_middleware.core.limits import SlotTerms
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import Unconfirmed
+from budget_middleware.operations.inputs import read_pattern
 from budget_middleware.operations.limit_preview import preview_limits
 from budget_middleware.operations.limits import clear_limits, list_limits, set_limits
+from budget_middleware.operations.operator_changes import list_operator_changes, note_change
+from budget_middleware.operations.reasons import reason_by
 
 _SHOWN_MAX = 500
+_CHANGES_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ async def change_limits(visit: Visit, context: OperatorContext, form: Mapping[st
     )
     what = text_of(form, "what")
     try:
-        account = canonical_pattern(asked.account)
+        account = read_pattern(asked.account)
         if what == "clear":
             return await _clear(visit, context, account, form)
         limits = _limits(asked.limits)
@@ -67,14 +71,16 @@ def _limits(text: str) -> SlotTerms:
 async def _set(
     visit: Visit, context: OperatorContext, account: str, limits: SlotTerms, form: Mapping[str, Any]
 ) -> Response:
-    reason_of(form)
+    reason = reason_by(visit.operator.name, reason_of(form))
+    await note_change(context, f"{account}={'; '.join(limit_text(*each) for each in limits.items())}", reason=reason)
     await set_limits(context, account, limits, is_new=form.get("is_new") == "1")
     return visit.go_to("/limits", done="set")
 
 
 async def _clear(visit: Visit, context: OperatorContext, account: str, form: Mapping[str, Any]) -> Response:
-    reason_of(form)
+    reason = reason_by(visit.operator.name, reason_of(form))
     which = text_of(form, "which")
+    await note_change(context, f"{account}: {which or 'every limit'} cleared", reason=reason)
     change = await clear_limits(context, account, parse_choice(which) if which else every_slot)
     if not change.is_done:
         raise ValueError(f"{account} has no runtime limit {which}".strip())
@@ -93,11 +99,13 @@ async def _page(
     needs_new: bool = False,
 ) -> Response:
     rows = await list_limits(context)
+    changes = await list_operator_changes(context)
     return visit.page(
         "limits.html",
         status=status,
         rows=rows[:_SHOWN_MAX],
         total=len(rows),
+        changes=changes[: -_CHANGES_MAX - 1 : -1],
         environment=context.settings.limits,
         asked=asked,
         mistake=mistake,

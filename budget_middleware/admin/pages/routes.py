@@ -8,21 +8,22 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.admin.access import Access
+from budget_middleware.admin.context import snapshot_of
 from budget_middleware.admin.pages.accounts_page import accounts_page
 from budget_middleware.admin.pages.feed import Feed
 from budget_middleware.admin.pages.limits_page import change_limits, limits_page
 from budget_middleware.admin.pages.live_parts import LiveParts
 from budget_middleware.admin.pages.rendering import STATIC_FILES
 from budget_middleware.admin.pages.signing_in import sign_in, sign_out
-from budget_middleware.admin.pages.snapshots import Snapshots
-from budget_middleware.admin.pages.subjects import HOLDS_MAX, account_story, latest_changes, shown_refusals
+from budget_middleware.admin.pages.subjects import ALERTS_MAX, HOLDS_MAX, account_story, latest_changes, shown_refusals
 from budget_middleware.admin.pages.visits import Refused, Visit, base_of, form_of, reason_of, text_of, visit_of
 from budget_middleware.admin.sessions import COOKIE
 from budget_middleware.core.accounts import parse_account
 from budget_middleware.operations.accounts import warnings_for
+from budget_middleware.operations.alerts import read_alerts
 from budget_middleware.operations.context import OperatorContext, no_answer, require_ready
 from budget_middleware.operations.doctor import Health, examine, next_step
 from budget_middleware.operations.errors import OperationError, StoreRefused, StoreUnavailable
@@ -44,10 +45,15 @@ def is_page_of(routes: Iterable[Route]) -> Callable[[str], bool]:
     return lambda path: path in paths or path.startswith(_STATIC)
 
 
-def is_entrance(scope: Scope) -> bool:
-    """Whether a browser asks for the mount itself, without a slash."""
-    root = str(scope.get("root_path") or "").rstrip("/")
-    return bool(root) and scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] == root
+def with_slash(app: ASGIApp) -> ASGIApp:
+    """Leads a browser that asks for the mount itself to its slash: the links of the pages are relative to it."""
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        root = str(scope.get("root_path") or "").rstrip("/")
+        is_entrance = root and scope["type"] == "http" and scope["method"] in {"GET", "HEAD"} and scope["path"] == root
+        await (RedirectResponse(f"{root}/") if is_entrance else app)(scope, receive, send)
+
+    return respond
 
 
 def page_routes(context: OperatorContext, access: Access) -> list[Route]:
@@ -55,12 +61,11 @@ def page_routes(context: OperatorContext, access: Access) -> list[Route]:
 
 
 class _Pages:
-    """What the pages of one worker share: a snapshot of all counters, and a feed of what changes."""
+    """What the pages of one worker share: a feed of what changes."""
 
     def __init__(self, context: OperatorContext, access: Access) -> None:
         self._context = context
         self._access = access
-        self._snapshots = Snapshots(context)
         live = LiveParts(context)
         self._feed = Feed(live.look)
 
@@ -75,6 +80,7 @@ class _Pages:
             Route("/refusals", self._behind_login(self._refusals), methods=get),
             Route("/limits", self._behind_login(self._limits), methods=get),
             Route("/limits", self._behind_login(self._change_limits), methods=post),
+            Route("/alerts", self._behind_login(self._alerts), methods=get),
             Route("/doctor", self._behind_login(self._doctor), methods=get),
             Route("/events", self._events, methods=get),
             Route("/sign-in", self._sign_in, methods=["GET", "POST"]),
@@ -108,7 +114,7 @@ class _Pages:
         return handle
 
     async def _accounts(self, visit: Visit) -> Response:
-        snapshot = await self._snapshots.latest()
+        snapshot = await snapshot_of(visit.request).read()
         entries = await latest_changes(self._context)
         return accounts_page(visit, snapshot, entries, timezone=self._context.settings.timezone)
 
@@ -143,7 +149,7 @@ class _Pages:
         form = await form_of(visit, self._access)
         reason = reason_by(visit.operator.name, reason_of(form))
         released = await release_hold(self._context, text_of(form, "id"), reason=reason)
-        self._snapshots.forget()
+        snapshot_of(visit.request).forget()
         if released.why_not:
             raise OperationError(f"It was not released: {released.why_not}.")
         return visit.go_to("/reservations", done="released")
@@ -159,15 +165,19 @@ class _Pages:
     async def _change_limits(self, visit: Visit) -> Response:
         form = await form_of(visit, self._access)
         response = await change_limits(visit, self._context, form)
-        self._snapshots.forget()
+        snapshot_of(visit.request).forget()
         return response
 
     async def _doctor(self, visit: Visit) -> Response:
-        findings = await examine(os.environ)
+        findings = await examine(os.environ, self._context.settings)
         found = {finding.status for finding in findings}
         worst = next((each for each in (Health.FAIL, Health.WARN) if each in found), Health.OK)
         step = next_step(findings, os.environ)
         return visit.page("doctor.html", findings=findings, worst=worst, next_step=step)
+
+    async def _alerts(self, visit: Visit) -> Response:
+        report = await read_alerts(self._context)
+        return visit.page("alerts.html", report=report, alerts=report.alerts[:ALERTS_MAX])
 
     async def _events(self, request: Request) -> Response:
         visit = visit_of(request, self._access, self._context.settings)

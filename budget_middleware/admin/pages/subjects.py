@@ -20,6 +20,7 @@ from budget_middleware.operations.refusal_remedies import Remedies, remedies_for
 from budget_middleware.operations.refusals import list_refusals
 from budget_middleware.operations.rows import LinkedEntryRow, RefusalRow
 
+ALERTS_MAX: Final = 200
 HOLDS_MAX: Final = 200
 REFUSALS_MAX: Final = 100
 ENTRIES_MAX: Final = 25
