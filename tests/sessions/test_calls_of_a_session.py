@@ -140,11 +140,14 @@ async def test_an_error_about_something_else_frees_no_answer(store, prices):
 
 
 async def test_an_error_within_an_answer_ends_nothing(store, prices):
-    answers = iter([[created()], [error(400), completed(20)]])
-    socket = await opened(guard_of(ScriptedProvider(lambda event: next(answers)), prices, store))
-    socket.send(create())
+    answers = iter([[created()], [error(400)]])
+    provider = ScriptedProvider(lambda event: next(answers))
+    socket = await opened(guard_of(provider, prices, store))
+    socket.send(create(tokens=600))
     socket.send({"type": "nonsense"})
-    await socket.until("response.completed")
+    await socket.until("error")
+    assert await tokens_of(store) == Balance(reserved=600)
+    await provider.send({"type": "websocket.send", "text": json.dumps(completed(20))})
     assert await tokens_of(store) == Balance(spent=20)
     await socket.leave()
 
