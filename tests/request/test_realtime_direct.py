@@ -22,7 +22,7 @@ SECRET = {"value": "ek_secret", "expires_at": 1, "session": {"id": "sess_1", "ty
 
 
 @pytest.mark.parametrize("path", CREATING)
-async def test_they_are_refused(memory, path):
+async def test_f68_sessions_around_the_gateway_are_refused(memory, path):
     app = ScriptedApp(*json_answer(SECRET))
     answer = await call(memory.guard(app), {"session": {"model": "plain"}}, path=path, headers=bearer())
     assert answer.status == 403
@@ -43,7 +43,7 @@ async def test_what_ends_one_passes(memory, path):
     assert (await call(memory.guard(app), {}, path=path, headers=bearer())).status == 200
 
 
-async def test_one_is_held_as_a_job(memory):
+async def test_f68_one_is_held_as_a_job(memory):
     guard = memory.guard(ScriptedApp(*json_answer(SECRET)), limits="key=5/day", realtime_direct="hold")
     answer = await call(guard, {"session": {"model": "plain"}}, path="/v1/realtime/client_secrets", headers=bearer())
     assert answer.status == 200

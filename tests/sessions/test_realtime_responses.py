@@ -211,7 +211,7 @@ class TestUnasked:
         assert await tokens_of(store) == Balance(reserved=400)
         await socket.leave()
 
-    async def test_a_spent_key_is_not_listened_to(self, store, prices):
+    async def test_f67_a_spent_key_is_not_listened_to(self, store, prices):
         provider = scripted()
         guard = guard_of(provider, prices, store, estimate="expected", default_output_tokens="1001")
         socket = await talk(guard)
@@ -255,7 +255,7 @@ class TestUnasked:
         assert await tokens_of(store) == Balance(reserved=200)
         await socket.leave()
 
-    async def test_one_that_is_refused_is_cancelled_and_booked(self, store, prices):
+    async def test_f67_one_that_is_refused_is_cancelled_and_booked(self, store, prices):
         """As after a silence: nothing that the client sends comes before it."""
         provider = ScriptedProvider(lambda event: [done(30, status="cancelled")] if "cancel" in event["type"] else [])
         guard = guard_of(provider, prices, store, estimate="expected", default_output_tokens="1001")
