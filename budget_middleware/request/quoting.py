@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from budget_middleware.apis.base import Ask
@@ -81,10 +82,12 @@ class Quoting:
             self._prices.resolve(target, provider=ask.provider, moment=moment)
             for target in self._prices.targets_of(model)
         ]
-        for answered in self._answering.of(model, account=account) if self._answering is not None else ():
-            found += self._prices.resolve_answer(
-                answered, asked=model, provider=ask.provider, moment=moment, is_only_name=True
-            )
+        known = self._answering.of(model, account=account) if self._answering is not None else ()
+        if known:
+            resolve = partial(self._prices.resolve_answer, asked=model, provider=ask.provider, moment=moment)
+            for answered in known:
+                # Where the operator has set what the name costs, only what a gateway called a fallback was remembered.
+                found += resolve(answered, is_only_name=True) or resolve(answered, is_only_name=False)
         return [rates for rates in found if rates is not None]
 
     def _quote_at(self, rates: Rates | None, ask: Ask, account: str, moment: Moment) -> Quote:

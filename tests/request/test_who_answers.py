@@ -24,6 +24,8 @@ input = 0
 output = 1000
 [models."model-router"]
 one_of = ["cheap", "plain"]
+[models.smart]
+one_of = ["gpt-4o", "gpt-4o-mini"]
 [models."arn:aws:bedrock:eu-central-1:1:application-inference-profile/p1"]
 one_of = ["cheap", "plain"]
 """
@@ -141,6 +143,13 @@ async def test_a_fallback_of_litellm_costs_what_answers_although_the_name_has_a_
     assert await memory.figures() == (spent, "0.00")
 
 
+async def test_a_fallback_of_litellm_is_held_too_although_the_name_has_a_price(memory: Bench):
+    app = ScriptedApp(*answer("gpt-4o", headers=[(b"x-litellm-attempted-fallbacks", b"1")]))
+    guard = memory.guard(app, **{**FIXED, "limits": "key=0.001/month"})
+    statuses = [(await call(guard, ask(600, model="gift"), headers=bearer())).status for _ in range(2)]
+    assert statuses == [200, 429]
+
+
 @pytest.mark.parametrize("models", [("gift", "plain"), ("plain", "gift"), ("plain", "cheap"), ("cheap", "plain")])
 async def test_of_several_models_that_a_stream_names_the_most_expensive_counts(memory: Bench, models: tuple[str, str]):
     events = event_stream(*(delta(model=model) for model in models), usage_event(600, model=models[-1]), "[DONE]")
@@ -164,6 +173,13 @@ async def test_a_hold_of_a_router_is_that_of_its_most_expensive_model(memory: Be
     assert (played.status, played.headers["x-budget-estimate-usd"]) == (200, "0.60")
     # And is billed as what has answered.
     assert await memory.figures() == ("0.006", "0.00")
+
+
+async def test_a_router_of_published_models_is_billed_as_what_has_answered(memory: Bench):
+    guard = memory.guard(ScriptedApp(*answer("gpt-4o-mini-2024-07-18", usage=usage(600, 1_000))), **FIXED)
+    played = await call(guard, ask(600, model="smart"), headers=bearer())
+    assert played.headers["x-budget-estimate-usd"].startswith("0.0060")
+    assert await memory.figures() == ("0.00051", "0.00")
 
 
 @pytest.mark.parametrize("answered", ["model-router", "nobodys", ""])
