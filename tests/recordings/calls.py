@@ -154,6 +154,16 @@ CALLS = (
         _of_openai(lambda client: client.completions.create(model=MODEL, prompt="x", max_tokens=600)),
     ),
     Call(
+        "openai-completions",
+        "stream",
+        "openai",
+        _of_openai(
+            lambda client: client.completions.create(
+                model=MODEL, prompt="x", max_tokens=600, stream=True, stream_options={"include_usage": True}
+            )
+        ),
+    ),
+    Call(
         "openai-responses",
         "document",
         "openai",
@@ -232,6 +242,7 @@ CALLS = (
         cost_usd="0.001",
         usage={"rerank_search": 1},
     ),
+    Call("ollama", "document", "httpx", _by_httpx("/api/chat", model=MODEL, messages=MESSAGES, stream=False)),
     Call("ollama", "stream", "httpx", _by_httpx("/api/chat", model=MODEL, messages=MESSAGES)),
     Call("bedrock", "document", "httpx", _by_httpx(f"/model/{MODEL}/converse", **CONVERSE)),
     Call("mcp", "stream", "httpx", _tools, cost_usd="0.006", usage={"call": 2}),

@@ -29,6 +29,26 @@ async def chat(request: Request) -> Response:
     )
 
 
+async def completions(request: Request) -> Response:
+    if not (await request.json()).get("stream"):
+        return await provider.completions(request)
+    named = {"id": "c", "object": "text_completion", "created": 0, "model": MODEL}
+    choice = {"index": 0, "text": TEXT, "finish_reason": None, "logprobs": None}
+    return provider.stream(
+        request,
+        as_events({**named, "choices": [choice]}),
+        as_events({**named, "choices": [], "usage": OPENAI_USAGE}) + b"data: [DONE]\n\n",
+    )
+
+
+async def ollama(request: Request) -> Response:
+    if (await request.json()).get("stream", True):
+        return await provider.ollama(request)
+    message = {"role": "assistant", "content": TEXT}
+    counts = {"prompt_eval_count": 10, "eval_count": provider.OUTPUT_TOKENS}
+    return JSONResponse({"model": MODEL, "message": message, "done": True, **counts})
+
+
 async def tool(request: Request) -> Response:
     """A server of MCP that answers `tools/call` by events, and all else by a document."""
     asked = await request.json()
@@ -52,6 +72,8 @@ async def agent(request: Request) -> Response:
 
 app = Starlette(
     routes=[
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/api/chat", ollama, methods=["POST"]),
         Route("/mcp", tool, methods=["POST"]),
         Route("/a2a/planner", agent, methods=["POST"]),
         Route("/v1/chat/completions", chat, methods=["POST"]),

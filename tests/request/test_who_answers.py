@@ -99,6 +99,15 @@ async def test_a_spent_key_cannot_go_on_by_a_free_name_that_falls_back(bench: Be
     assert await bench.figures() == ("0.60", "0.00")
 
 
+async def test_another_worker_and_a_restarted_one_know_it_too(bench: Bench):
+    one = bench.guard(ScriptedApp(*answer("plain")), **FIXED)
+    assert (await call(one, ask(600, model="gift"), headers=bearer())).status == 200
+    await bench.settle()
+    other = bench.guard(ScriptedApp(*answer("plain")), **FIXED)
+    await other.ledger.answering.read()
+    assert (await call(other, ask(600, model="gift"), headers=bearer())).status == 429
+
+
 async def test_what_is_really_free_stays_so_when_the_budget_is_spent(bench: Bench):
     guard = bench.guard(ScriptedApp(*answer("plain")), **FIXED)
     assert (await call(guard, ask(1000, model="plain"), headers=bearer())).status == 200
