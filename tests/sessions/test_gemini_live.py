@@ -176,6 +176,15 @@ async def test_a_tool_call_without_usage_is_booked_by_what_was_seen(store, price
     await socket.leave()
 
 
+async def test_generations_within_a_turn_add_up(store, prices):
+    messages = [text(), usage(10, prompt=100), text(), TURN_COMPLETE | usage(20, prompt=130)]
+    socket = await session(Live(messages), prices, store, begin=setup("talk", tokens=100))
+    socket.send(say())
+    await until_turn_complete(socket)
+    assert (await tokens_of(store)).spent == 100 + 12 + 130 + 24
+    await socket.leave()
+
+
 async def test_a_usage_is_counted_once_however_often_it_is_read(store, prices):
     messages = [text(), usage(10, prompt=100), text(), usage(15, prompt=100), TURN_COMPLETE | usage(15, prompt=100)]
     socket = await session(Live(messages), prices, store, begin=setup("talk", tokens=100))
