@@ -5,7 +5,7 @@ import json
 import pytest
 
 from budget_middleware.core.model import Balance
-from tests.sessions.responses import completed, create, created, delta
+from tests.sessions.responses import completed, create, created, delta, error
 from tests.sessions.socket import ScriptedProvider, guard_of, opened
 from tests.sessions.test_calls_of_a_session import tokens_of
 
@@ -75,4 +75,15 @@ async def test_what_is_too_long_to_be_read_with_care_counts_as_a_call(store, pri
     socket.send(with_field(f'"metadata": NaN, "instructions": "{"word " * 20_000}"'))
     assert (await socket.event())["status"] in {400, 429}
     assert provider.received == []
+    await socket.leave()
+
+
+async def test_an_error_within_an_answer_gives_nothing_back(store, prices):
+    answers = iter([[created()], [error(400)]])
+    provider = ScriptedProvider(lambda event: next(answers))
+    socket = await opened(guard_of(provider, prices, store, on_abort="release"))
+    socket.send(create(tokens=600))
+    socket.send({"type": "nonsense"})
+    await socket.until("error")
+    assert await tokens_of(store) == Balance(reserved=600)
     await socket.leave()
