@@ -22,7 +22,7 @@ from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
 from budget_middleware.request.cors import CorsWatch
-from budget_middleware.request.job_routes import JobRoutes
+from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests, template_of

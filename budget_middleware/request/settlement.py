@@ -22,8 +22,8 @@ from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.request.admission import Admitted
-from budget_middleware.request.background import keep_for_job
 from budget_middleware.request.bill import Bill, usage_attributes
+from budget_middleware.request.jobs.background import keep_for_job
 from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
 from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES

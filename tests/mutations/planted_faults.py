@@ -1254,7 +1254,7 @@ FAULTS = (
     ),
     Fault(
         "an error that a stranger gets books a job",
-        "request/batch_results.py",
+        "request/jobs/batch_results.py",
         '"http.response.body" and status == 200:',
         '"http.response.body":',
     ),
@@ -1272,13 +1272,13 @@ FAULTS = (
     ),
     Fault(
         "results that break off are booked",
-        "request/batch_results.py",
+        "request/jobs/batch_results.py",
         'if not message.get("more_body", False):',
         "if True:",
     ),
     Fault(
         "a call of a batch that shows no usage is free",
-        "request/batch_results.py",
+        "request/jobs/batch_results.py",
         "    if bill.unclear:\n",
         "    if False:\n",
     ),

@@ -6,7 +6,7 @@ import pytest
 
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.statuses import Op
-from budget_middleware.request.background import is_response_lookup
+from budget_middleware.request.jobs.background import is_response_lookup
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import ScriptedApp, call, client_gone, event, json_answer
 from tests.request.wire import DONE, KEY, LAST, STREAM_START, bearer

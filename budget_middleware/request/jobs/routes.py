@@ -9,10 +9,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.apis.batch_states import look_at
 from budget_middleware.apis.jobs import is_upload
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.background import is_response_lookup, pass_and_book
-from budget_middleware.request.batch_results import pass_and_book_batch
+from budget_middleware.request.jobs.background import is_response_lookup, pass_and_book
+from budget_middleware.request.jobs.batch_results import pass_and_book_batch
+from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.quoting import Quoting
-from budget_middleware.request.uploads import pass_upload
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 

@@ -23,8 +23,8 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
-from budget_middleware.request.background import book_job
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
+from budget_middleware.request.jobs.background import book_job
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _log = logging.getLogger("budget_middleware")
