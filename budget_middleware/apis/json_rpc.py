@@ -8,6 +8,7 @@ read in two ways is refused.
 
     request ── bind ──> RpcCalls: how many calls, of which tools or agents ──> held at the most expensive of them
     answer  ── ids of errors ──> each such call is given back; all others are booked, each at its own price
+                                 (see `json_rpc_ids`: an error takes back no call that it may not be about)
 
 Answers name calls by id alone, so the dialect of a request remembers them: there is one `RpcCalls` a request, made by
 the `RpcApi` that all requests share. A call is booked unless the server says by an error that it was not done; the
@@ -22,6 +23,7 @@ from typing import Final, NamedTuple
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.json_rpc_ids import CallsById
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
 from budget_middleware.apis.seen import Seen
@@ -112,15 +114,16 @@ class RpcCalls(RpcApi):
         self._is_unclear = False
         # The models of the calls that are not known to have failed, and those that an answer can name.
         self._models: Counter[str] = Counter()
-        self._by_id: dict[str, list[str]] = {}
+        self._by_id = CallsById()
         self._id: object = None
         self._n_results = 0
-        self._is_rejected = False
+        self._is_alone = self._is_rejected = False
         document = self._parse(raw) if raw else UNREADABLE
         self._is_read = document is not UNREADABLE
         if not self._is_read:
             self._models[self._model_of(None)] = max(1, n_bytes // _LEAST_CALL_BYTES if n_bytes else 1)
         else:
+            self._is_alone = isinstance(document, dict)
             self._count(document)
         self._asked = self._models.copy()
 
@@ -136,7 +139,7 @@ class RpcCalls(RpcApi):
 
     def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
         """An object; some servers ignore the case of names, and which of two counts nobody knows."""
-        names = [name.lower() for name, _ in pairs]
+        names = [name.casefold() for name, _ in pairs]
         read = [name for name in names if name in _READ_FIELDS]
         self._is_unclear |= len(read) > len(set(read))
         return dict(pairs)
@@ -147,7 +150,9 @@ class RpcCalls(RpcApi):
             message = stack.pop()
             if isinstance(message, list):
                 stack += message
-            elif not self._costs_nothing(message):
+            elif self._costs_nothing(message):
+                self._by_id.add(mapping_of(message).get("id"), None)
+            else:
                 self._add(message)
 
     def _costs_nothing(self, message: object) -> bool:
@@ -162,9 +167,8 @@ class RpcCalls(RpcApi):
         fields = mapping_of(message)
         model = self._model_of(text_in(mapping_of(fields.get("params")), "name"))
         self._models[model] += 1
-        if "id" in fields:
-            self._id = fields["id"]
-            self._by_id.setdefault(_key(fields["id"]), []).append(model)
+        self._id = fields.get("id")
+        self._by_id.add(self._id, model)
 
     def _model_of(self, tool: str | None) -> str:
         """What a call is priced by: the name of its tool or agent if that has a price, else the protocol's."""
@@ -186,27 +190,26 @@ class RpcCalls(RpcApi):
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read one answer or a batch of them. What is no error leaves its call booked."""
+        self._read(document, seen, is_whole=True)
+
+    def _read(self, document: object, seen: Seen, *, is_whole: bool) -> None:
         answers = [mapping_of(each) for each in (document if isinstance(document, list) else [document])]
         answers = [answer for answer in answers if ("result" in answer) != ("error" in answer)]
         for answer in answers:
             if "result" in answer:
                 self._n_results += 1
             else:
-                self._take_back(answer.get("id"))
+                self._models -= Counter(self._by_id.take(answer.get("id")))
+                self._is_rejected |= answer.get("id") is None and (is_whole or self._is_alone)
         if answers:
             self._report(seen)
 
-    def _take_back(self, id_: object) -> None:
-        """The call with this id was not done. An error without an id is about all of them, if nothing else comes."""
-        models = self._by_id.get(_key(id_), [])
-        if models:
-            self._models[models.pop()] -= 1
-            self._models += Counter()
-        self._is_rejected |= id_ is None
-
     def _report(self, seen: Seen) -> None:
         seen.readable = True
-        done = Counter[str]() if self._is_rejected and not self._n_results else self._models
+        done = self._models
+        if self._is_rejected and not self._n_results:
+            # Of the whole body: what has an id would have been answered under that, and what has none is never.
+            done = Counter() if self._is_alone else done - Counter(self._by_id.left())
         if not self._is_read:
             seen.usage = Usage(calls=min(self._n_results, self._asked.total()))
         elif len(self._asked) == 1:
@@ -219,7 +222,7 @@ class RpcCalls(RpcApi):
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002
         """An event is an answer, or says how far one is."""
-        self.read_json(parse_body(data), seen)
+        self._read(parse_body(data), seen, is_whole=False)
         return data
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:
@@ -242,8 +245,3 @@ def rpc_error(refusal: Refusal, id_: object) -> dict[str, object]:
 def _agent_in(rpc: _Rpc, path: str) -> str | None:
     found = rpc.path.search(path)
     return found["agent"] if found is not None and "agent" in rpc.path.groupindex else None
-
-
-def _key(id_: object) -> str:
-    """An id, which may be anything, as a key."""
-    return json.dumps(id_, sort_keys=True)

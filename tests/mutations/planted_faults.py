@@ -1443,8 +1443,14 @@ FAULTS = (
     Fault(
         "a call that the server did not do is booked",
         "apis/json_rpc.py",
-        "self._models[models.pop()] -= 1",
-        "models.pop()",
+        'self._models -= Counter(self._by_id.take(answer.get("id")))',
+        "pass",
+    ),
+    Fault(
+        "an error takes back a call whose id is another's too",
+        "apis/json_rpc_ids.py",
+        "None if key in self._models else model",
+        "model",
     ),
     Fault(
         "of a field that comes twice the last one counts",

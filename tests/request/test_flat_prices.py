@@ -87,6 +87,38 @@ async def test_a_call_is_booked_unless_the_server_says_that_it_was_not_done(
     assert await booked(memory, body, answer) == spent
 
 
+NOTICE = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "search"}}
+REJECTED_LIST = {"jsonrpc": "1.0", "id": None, "method": "tools/list"}
+
+
+@pytest.mark.parametrize(
+    ("body", "answer", "spent"),
+    [
+        # An error without an id is about one message; a notification beside it is done, and never answered.
+        ([1, NOTICE], [error(None)], "0.50"),
+        ([REJECTED_LIST, NOTICE], [error(None)], "0.40"),
+        ([tool("echo", None), {**NOTICE, "id": None}], [error(None)], "0.50"),
+        # Two messages under one id, which an error may be about either of.
+        ([tool("free-tool", 7), tool("search", 7)], [error(7), result(7)], "0.40"),
+        ([tool("free-tool", 1.0), tool("search", 1)], [error(1), result(1)], "0.40"),
+        ([tool("free-tool", "1"), tool("search", 1)], [error(1), result(1)], "0.40"),
+        ([{"jsonrpc": "2.0", "id": 7, "method": "tools/list"}, tool("search", 7)], [error(7), result(7)], "0.40"),
+        ([tool("free-tool", True), tool("search", 1)], [error(1), result(True)], "0.00"),
+    ],
+)
+async def test_an_error_takes_back_no_call_that_it_may_not_be_about(memory: Bench, body: Any, answer: Any, spent: str):
+    assert await booked(memory, body, answer) == spent
+
+
+async def test_an_event_with_an_error_without_an_id_takes_back_nothing_of_a_batch(memory: Bench):
+    """The client may leave once it has come, and the server still does the rest."""
+    begin = start(content_type="text/event-stream")
+    app = ScriptedApp(begin, event(error(None)), ConnectionError("gone"))
+    batch = as_body([1, tool("search", 2)])
+    await call(memory.guard(app), batch, path=MCP, headers=bearer())
+    assert await memory.figures() == ("0.50", "0.00")
+
+
 @pytest.mark.parametrize(
     "method",
     ["initialize", "ping", "tools/list", "resources/list", "prompts/list", "notifications/initialized"],
@@ -138,6 +170,8 @@ async def test_what_is_odd_is_a_call(memory: Bench, name: str):
         '{"jsonrpc":"2.0","id":1,"method":"ping","METHOD":"tools/call"}',
         '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"free-tool","name":"search"}}',
         '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"free-tool","Name":"search"}}',
+        # To some servers a long s is an s.
+        '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"free-tool"},"param\\u017f":{"name":"search"}}',
     ],
 )
 async def test_a_field_twice_is_refused(memory: Bench, text: str):
