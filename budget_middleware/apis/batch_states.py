@@ -108,8 +108,9 @@ def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
             seen.append(Seen())
             GEMINI.read_json(mapping_of(answer)["response"], seen[-1])
     is_over = _GEMINI_ENDED.fullmatch(str(metadata.get("state"))) is not None
-    # Where there is a file of them, they are not shown here.
-    done = None if output.keys() - {"inlinedResponses"} else len(seen)
+    # Where there is a file of them, they are not shown here; and one that has succeeded has some.
+    is_shown = inlined or not str(metadata.get("state")).endswith("_SUCCEEDED")
+    done = len(seen) if is_shown and not output.keys() - {"inlinedResponses"} else None
     return BatchState(name.rpartition("/")[2], is_over, done, seen=seen, is_each=True)
 
 

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
+from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.jobs import GEMINI_BATCH
 from budget_middleware.apis.json_rpc import RpcApi
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.event_loops import PerEventLoop
@@ -27,6 +29,7 @@ from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.clamping import affordable_tokens
 from budget_middleware.request.exchange import Exchange
+from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.limit_headers import rate_limit_headers
 from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, retry_headers, send_refusal
@@ -166,4 +169,6 @@ def _for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | No
     if rewritten is not None:
         body.rewrite(rewritten)
         scope = with_body_length(scope, len(rewritten))
+    if api.name in (Gemini.name, GEMINI_BATCH):
+        scope = without_field_mask(scope)
     return asking is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))

@@ -1283,6 +1283,18 @@ FAULTS = (
         "    if False:\n",
     ),
     Fault(
+        "an answer may leave out what it has cost",
+        "request/field_masks.py",
+        "if _name(field) not in _NAMES",
+        "if True",
+    ),
+    Fault(
+        "a batch that has succeeded and shows no answer is free",
+        "apis/batch_states.py",
+        "is_shown = inlined or not",
+        "is_shown = True or not",
+    ),
+    Fault(
         "a batch that still runs is booked",
         "apis/batch_states.py",
         '        is_over = batch.get("processing_status") == "ended"\n',

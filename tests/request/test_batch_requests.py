@@ -362,3 +362,19 @@ async def test_a_batch_of_gemini_whose_answers_are_in_a_file_is_held_on(bench):
     over = {**OPERATION, "metadata": {"state": "BATCH_STATE_SUCCEEDED"}, "response": output}
     await look(bench, "/v1beta/batches/abc", over)
     assert await bench.figures() == ("0.00", "0.25")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        # Google's servers leave out of an answer whatever `fields` does not name.
+        {},
+        {"output": {}},
+        {"output": {"inlinedResponses": {}}},
+    ],
+)
+async def test_a_batch_of_gemini_that_has_succeeded_and_shows_no_answer_is_held_on(bench, shown):
+    await create(bench, OPERATION, body=gemini_batch(600), path=GEMINI_PATH)
+    over = {"name": "batches/abc", "metadata": {"state": "BATCH_STATE_SUCCEEDED", **shown}, "done": True}
+    await look(bench, "/v1beta/batches/abc", over)
+    assert await bench.figures() == ("0.00", "0.30")

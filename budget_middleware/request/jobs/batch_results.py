@@ -24,6 +24,7 @@ from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
+from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
@@ -102,6 +103,7 @@ async def pass_and_book_batch(
                 await _book(ledger, look, found, reader)
         await send(message)
 
+    scope = without_field_mask(scope)
     plain = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
     await app({**scope, "headers": plain}, receive, send_and_read)
 
