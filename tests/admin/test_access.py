@@ -8,7 +8,7 @@ import pytest
 from budget_middleware import BudgetMiddleware, Operator, SettingsError
 from budget_middleware.admin import AdminApp, admin_app
 from budget_middleware.admin.access import Access
-from budget_middleware.admin.sessions import COOKIE, SESSION_S, Sessions
+from budget_middleware.admin.sessions import COOKIE, LONGEST_SESSION_S, RENEWED_EVERY_S, SESSION_S, Sessions
 from budget_middleware.admin.wrong_tokens import CLIENTS_MAX, TRIES, TRY_AGAIN_S, TooManyWrongTokens, WrongTokens
 from budget_middleware.settings import load
 from budget_middleware.testing import MovableClock
@@ -117,6 +117,25 @@ def test_a_session_is_its_cookie_and_ends():
     assert Sessions(key=b"j" * 32, clock=lambda: clock() / 1000).role_of(cookie) is None
     assert sessions.is_csrf_token(sessions.csrf_token(cookie), cookie)
     assert not sessions.is_csrf_token(sessions.csrf_token(sessions.begin("read")), cookie)
+    clock.advance(s=SESSION_S)
+    assert (sessions.role_of(cookie), sessions.renewed(cookie)) == (None, None)
+
+
+def test_a_session_that_is_used_goes_on_with_the_same_forms_until_its_longest():
+    clock = MovableClock(1_000_000_000)
+    sessions = Sessions(key=b"k" * 32, clock=lambda: clock() / 1000)
+    first = cookie = sessions.begin("write")
+    clock.advance(s=RENEWED_EVERY_S - 1)
+    assert sessions.renewed(cookie) is None
+    for _ in range(LONGEST_SESSION_S // (SESSION_S // 2) - 2):
+        clock.advance(s=SESSION_S // 2)
+        renewed = sessions.renewed(cookie)
+        assert renewed is not None
+        cookie = renewed
+    assert (sessions.role_of(first), sessions.role_of(cookie)) == (None, "write")
+    assert sessions.csrf_token(cookie) == sessions.csrf_token(first)
+    clock.advance(s=SESSION_S - RENEWED_EVERY_S)
+    assert sessions.renewed(cookie) is None
     clock.advance(s=SESSION_S)
     assert sessions.role_of(cookie) is None
 

@@ -1,10 +1,13 @@
 """Who sees a page and who may change something there: signed in, from our own page, with the token of its form."""
 
+import hashlib
+import time
+
 import httpx
 import pytest
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.admin.sessions import COOKIE
+from budget_middleware.admin.sessions import COOKIE, SESSION_S, Sessions
 from tests.admin.admin_gateway import READ, WRITE
 from tests.admin.conftest import OpenClient
 from tests.admin.pages_client import csrf_of, signed_in
@@ -54,10 +57,24 @@ async def test_a_wrong_token_is_no_way_in_and_is_not_repeated(stranger: httpx.As
 
 async def test_a_session_that_is_over_leads_to_sign_in(gateway: BudgetMiddleware, open_client: OpenClient):
     client = open_client(gateway)
-    client.cookies.set(COOKIE, f"write.1.{'0' * 32}.{'0' * 64}")
+    client.cookies.set(COOKIE, f"write.1.2.{'0' * 32}.{'0' * 64}")
     assert (await client.get("/budget/limits")).status_code == 303
     assert (await client.get("/budget/events")).status_code == 401
     assert (await client.post("/budget/limits", data={"what": "set"})).status_code == 303
+
+
+async def test_a_page_renews_the_session_of_whoever_loads_it(gateway: BudgetMiddleware, open_client: OpenClient):
+    key = hashlib.sha256(f"{WRITE} {READ}".encode()).digest()
+    half_an_hour_ago = Sessions(key=key, clock=lambda: time.time() - SESSION_S / 2)
+    client = open_client(gateway)
+    client.cookies.set(COOKIE, half_an_hour_ago.begin("write"), domain="gateway.local", path="/budget")
+    page = await client.get("/budget/limits")
+    (cookie,) = page.headers.get_list("set-cookie")
+    assert "httponly" in cookie.lower()
+    again = await client.get("/budget/limits")
+    assert (again.status_code, again.headers.get_list("set-cookie")) == (200, [])
+    answer = await client.post("/budget/limits", data={**SET, "csrf": csrf_of(page)})
+    assert answer.headers["location"] == "/budget/limits?done=set"
 
 
 async def test_whoever_signs_out_is_out(browser: httpx.AsyncClient):

@@ -2536,6 +2536,24 @@ FAULTS = (
         "autoescape=False",
     ),
     Fault(
+        "nobody's session is renewed",
+        "admin/pages/routes.py",
+        "                set_session(response, request, renewed)\n",
+        "                pass\n",
+    ),
+    Fault(
+        "a session is renewed for ever",
+        "admin/sessions.py",
+        "session.began_s + LONGEST_SESSION_S)",
+        "int(self._clock()) + SESSION_S)",
+    ),
+    Fault(
+        "a renewed session rejects the forms of its pages",
+        "admin/sessions.py",
+        "session._replace(expires_s=expires_s)",
+        "session._replace(expires_s=expires_s, nonce=secrets.token_hex(16))",
+    ),
+    Fault(
         "pages go on after their session",
         "admin/pages/feed.py",
         "            while may_stay():\n",
@@ -2667,8 +2685,8 @@ FAULTS = (
     Fault(
         "a session that is over goes on",
         "admin/sessions.py",
-        "if not is_ours or int(found[2]) <= self._clock():",
-        "if not is_ours:",
+        "session if session.expires_s > self._clock() else None",
+        "session",
     ),
     Fault(
         "another site changes limits by an operator's cookie",

@@ -17,7 +17,7 @@ from budget_middleware.admin.pages.feed import Feed
 from budget_middleware.admin.pages.limits_page import change_limits, limits_page
 from budget_middleware.admin.pages.live_parts import LiveParts
 from budget_middleware.admin.pages.rendering import STATIC_FILES
-from budget_middleware.admin.pages.signing_in import sign_in, sign_out
+from budget_middleware.admin.pages.signing_in import set_session, sign_in, sign_out
 from budget_middleware.admin.pages.subjects import ALERTS_MAX, HOLDS_MAX, account_story, latest_changes, shown_refusals
 from budget_middleware.admin.pages.visits import Refused, Visit, base_of, form_of, reason_of, text_of, visit_of
 from budget_middleware.admin.sessions import COOKIE
@@ -89,7 +89,7 @@ class _Pages:
         ]
 
     def _behind_login(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """The handler for an operator; for others the way to sign in. What goes wrong is told on a page."""
+        """The handler for an operator, whose session it renews; for others the way to sign in."""
 
         async def handle(request: Request) -> Response:
             visit = visit_of(request, self._access, self._context.settings)
@@ -98,20 +98,26 @@ class _Pages:
                 query = f"?{request.url.query}" if request.url.query else ""
                 back = f"?next={quote(wanted + query, safe='')}" if request.method == "GET" and wanted != "/" else ""
                 return RedirectResponse(f"{base_of(request)}/sign-in{back}", 303)
-            try:
-                await require_ready(self._context)
-                response = await handler(visit)
-            except StoreUnavailable as error:
-                why = no_answer(self._context.settings, error)
-                return visit.page("trouble.html", status=503, title="The store does not answer", why=why)
-            except StoreRefused as error:
-                return visit.page("trouble.html", status=503, title="The store refused", why=str(error))
-            except (Refused, OperationError) as error:
-                status = error.status if isinstance(error, Refused) else 422
-                return visit.page("trouble.html", status=status, title="Nothing was changed", why=str(error))
+            response = await self._answer(visit, handler)
+            if renewed := self._access.sessions.renewed(request.cookies.get(COOKIE, "")):
+                set_session(response, request, renewed)
             return response
 
         return handle
+
+    async def _answer(self, visit: Visit, handler: Handler) -> Response:
+        """The handler's answer; what goes wrong is told on a page."""
+        try:
+            await require_ready(self._context)
+            return await handler(visit)
+        except StoreUnavailable as error:
+            why = no_answer(self._context.settings, error)
+            return visit.page("trouble.html", status=503, title="The store does not answer", why=why)
+        except StoreRefused as error:
+            return visit.page("trouble.html", status=503, title="The store refused", why=str(error))
+        except (Refused, OperationError) as error:
+            status = error.status if isinstance(error, Refused) else 422
+            return visit.page("trouble.html", status=status, title="Nothing was changed", why=str(error))
 
     async def _accounts(self, visit: Visit) -> Response:
         snapshot = await snapshot_of(visit.request).read()

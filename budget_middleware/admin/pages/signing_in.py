@@ -1,4 +1,4 @@
-"""The form that signs in with a token, and the end of a session."""
+"""The form that signs in with a token, the cookie of a session, and its end."""
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -29,19 +29,25 @@ async def sign_in(request: Request, access: Access, settings: Settings) -> Respo
     if operator is None:
         return _form(request, settings, wanted, status=401, mistake="That is not the token.")
     response = RedirectResponse(f"{base_of(request)}{wanted}", 303)
+    set_session(response, request, access.sessions.begin("write" if operator.may_write else "read"))
+    return response
+
+
+def set_session(response: Response, request: Request, cookie: str) -> None:
+    """Hand a browser the cookie of its session, for our pages alone."""
     response.set_cookie(
         COOKIE,
-        access.sessions.begin("write" if operator.may_write else "read"),
+        cookie,
         max_age=SESSION_S,
         path=base_of(request) or "/",
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
     )
-    return response
 
 
 async def sign_out(request: Request, access: Access) -> Response:
+    """Ends a session if its own page asks for that; leads to the form either way."""
     response = RedirectResponse(f"{base_of(request)}/sign-in", 303)
     try:
         await own_form_of(request, access)
