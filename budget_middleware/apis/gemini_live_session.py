@@ -16,7 +16,10 @@ Source: the types of Google's SDK, `LiveClientMessage` and `LiveServerMessage`; 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from budget_middleware.apis.base import Api, Refusal
+from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.gemini_live import FRAME_TOKENS, HEARD, GeminiLive, field_of, heard_tokens, usage_of
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body, text_in
@@ -59,9 +62,11 @@ class GeminiLiveConversation:
 
     def read_client(self, data: bytes) -> Sequence[Asked]:
         """The turn that a message may lead to."""
-        document = parse_body(data)
+        document = UNREADABLE if is_heavy(data) else parse_body(data)
         if document is UNREADABLE or not isinstance(document, dict):
             # Others may be able to read it.
+            if model := _model_in(data):
+                self._take_setup({**self._setup, "model": model})
             self._hear(Usage(input_tokens=len(data)))
             return (self._asked(is_maybe=True),)
         setup = field_of(document, "setup")
@@ -148,6 +153,27 @@ class GeminiLiveConversation:
     def _hear(self, usage: Usage) -> None:
         if usage.input_tokens:
             self._sent = sum_of(self._sent, usage)
+
+
+class _SetupHead(msgspec.Struct, gc=False):
+    model: str = ""
+
+
+class _Head(msgspec.Struct, gc=False):
+    """Of a message that has too many values what it costs by; the rest is passed over."""
+
+    setup: _SetupHead | None = None
+
+
+_read_head = msgspec.json.Decoder(_Head).decode
+
+
+def _model_in(data: bytes) -> str:
+    try:
+        setup = _read_head(data).setup
+    except (ValueError, RecursionError):
+        return ""
+    return setup.model if setup is not None else ""
 
 
 def _blobs_in(spoken: Mapping[str, object]) -> list[object]:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.openai_realtime_events import MAXIMA, UNBOUNDED
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, text_in
+from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, text_in
 
 _MISSING: Final = object()
 # Bytes of sound for a second: of PCM at 24 kHz, and of the codecs of telephones.
@@ -46,6 +47,12 @@ class Agreed:
         own = {name: response[name] for name in MAXIMA if response.get(name) is not None}
         maxima = own or {MAXIMA[0]: self.most_output}
         return {name: None if UNBOUNDED in maxima.values() else maxima.get(name) for name in MAXIMA}
+
+    def changed_by_event(self, data: bytes) -> "Agreed":
+        """The settings after an event with a session object; one of too many values to be read may say anything."""
+        if is_heavy(data):
+            return replace(self, answers=True, transcriber=self.transcriber or "", maximum=None)
+        return self.changed_by(mapping_of(mapping_of(parse_body(data)).get("session")))
 
     def changed_by(self, session: Mapping[str, object]) -> "Agreed":
         """The settings after a session object, in today's shape or in that of the beta; what it leaves out stays."""

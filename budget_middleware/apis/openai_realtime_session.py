@@ -23,6 +23,7 @@ from urllib.parse import parse_qsl
 
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_realtime import CONTEXT, SPOKEN_MS, OpenAIRealtime
 from budget_middleware.apis.openai_realtime_config import Agreed
 from budget_middleware.apis.openai_realtime_events import (
@@ -55,8 +56,7 @@ _HEARD: Final = "heard"
 _USUAL_TRANSCRIBER: Final = "whisper-1"
 # Of so many responses that have ended a late event is recognised.
 _REMEMBERED: Final = 64
-# More than a server works on side by side.
-_MOST_BEGUN: Final = 1_024
+_MOST_BEGUN: Final = 1_024  # More than a server works on side by side.
 
 
 class OpenAIRealtimeSession:
@@ -125,9 +125,10 @@ class RealtimeConversation:
         return Asked(lane, body, n_bytes=len(data), event_id=event_id)
 
     def _wish(self, data: bytes, event_id: str) -> None:
-        session = mapping_of(mapping_of(parse_body(data)).get("session"))
         known = self._known()
-        self._wishes.append((event_id, known.dearest_with(known.changed_by(session))))
+        if len(data) > UNWEIGHED_BYTES:  # Of long texts one is kept at most, until the server answers.
+            self._wishes.clear()
+        self._wishes.append((event_id, known.dearest_with(known.changed_by_event(data))))
         self._ahead = None
 
     def _known(self) -> Agreed:
@@ -173,7 +174,7 @@ class RealtimeConversation:
         if head.type == TRANSCRIBED:
             return self._transcribed(mapping_of(parse_body(data)))
         if head.type in SESSION_CREATED or head.type in SESSION_UPDATED:
-            self._agree(head, mapping_of(mapping_of(parse_body(data)).get("session")))
+            self._agree(head, data)
         elif head.type == "error":
             return self._error(mapping_of(mapping_of(parse_body(data)).get("error")))
         return None
@@ -191,8 +192,8 @@ class RealtimeConversation:
             model=model,
         )
 
-    def _agree(self, head: EventHead, session: Mapping[str, object]) -> None:
-        before, self._agreed = self._agreed, self._agreed.changed_by(session)
+    def _agree(self, head: EventHead, data: bytes) -> None:
+        before, self._agreed = self._agreed, self._agreed.changed_by_event(data)
         if head.type in SESSION_UPDATED and self._wishes:
             self._wishes.popleft()
             if self._agreed.model not in ("", before.model):

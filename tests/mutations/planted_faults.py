@@ -1283,6 +1283,18 @@ FAULTS = (
         "    if False:\n",
     ),
     Fault(
+        "a session keeps all long updates that its server has not answered",
+        "apis/openai_realtime_session.py",
+        "            self._wishes.clear()\n",
+        "            pass\n",
+    ),
+    Fault(
+        "a message of very many values is made objects of",
+        "apis/gemini_live_session.py",
+        "UNREADABLE if is_heavy(data) else parse_body(data)",
+        "parse_body(data)",
+    ),
+    Fault(
         "an answer may leave out what it has cost",
         "request/field_masks.py",
         "if _name(field) not in _NAMES",
