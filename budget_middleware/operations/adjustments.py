@@ -89,7 +89,7 @@ async def _adjusted_counters(context: OperatorContext, account: str, window: str
 
 async def _periods_in_use(context: OperatorContext, account: str, *, limited: list[Period]) -> list[Period]:
     current = await _current_windows(context)
-    counters = counted(await context.store.counters(account), current)
+    counters = await counted(await context.store.counters(account), current)
     in_use = {each.period for each in counters if each.unit is Unit.USD and current(each.period).id == each.window}
     # A credit given to what has lapsed could be spent: it is given only where an operator names that window.
     lasting = {period for period in (*in_use, *limited) if not has_lapsed(current(period))}
@@ -106,7 +106,7 @@ async def _require_usual_size(
 ) -> None:
     current = await _current_windows(context)
     targets = counters.named or [Target(claim.account, current(claim.period), claim.limit) for claim in counters.claims]
-    known = counted(await context.store.counters(account), current)
+    known = await counted(await context.store.counters(account), current)
     largest_nanos = _largest_size(
         [(target.counter, target.limit) for target in targets], [each.view for each in known.values()]
     )

@@ -4,7 +4,6 @@ Reading and ranking all counters is work in proportion to them, so a face keeps 
 every page of it, whoever asks. Rows are made of a page alone.
 """
 
-import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +17,9 @@ from budget_middleware.core.units import PLACES
 from budget_middleware.operations.binding import read_limits
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counters import CounterPlace, matches, place_of, read_all_counters, read_counters
+from budget_middleware.operations.pieces import in_pieces
 from budget_middleware.operations.rows import CounterRow
 
-_RANKED_AT_ONCE = 500
-"""Ranking may happen in a gateway's event loop, whose requests are let through after so many counters."""
 _PPM = 1_000_000
 
 
@@ -151,12 +149,11 @@ async def read_snapshot(context: OperatorContext) -> CounterSnapshot:
     now_ms = (await context.store.head()).now_ms
     read = await read_all_counters(context, await read_limits(context))
     ranked: list[RankedCounter] = []
-    for start in range(0, len(read.shown), _RANKED_AT_ONCE):
-        for each in read.shown[start : start + _RANKED_AT_ONCE]:
+    async for piece in in_pieces(read.shown):
+        for each in piece:
             view = each.view
             limit = read.limit_of(view.counter)
             ranked.append(RankedCounter(view, limit, _used_ppm(view, limit)))
-        await asyncio.sleep(0)
     return CounterSnapshot(now_ms, ranked, read.row_of)
 
 

@@ -1,5 +1,6 @@
 """The counters: what is spent, reserved and still available, and which of many are shown."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -15,6 +16,7 @@ from budget_middleware.core.windows import LAPSED, Window, previous_window, wind
 from budget_middleware.operations.binding import BindingLimits, read_limits, read_limits_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.limit_rows import terms_text
+from budget_middleware.operations.pieces import in_pieces
 from budget_middleware.operations.rolling import CountedView, counted
 from budget_middleware.operations.rows import CounterRow, counter_row
 
@@ -105,12 +107,27 @@ async def _read(
         terms = terms_text(limits.all_of(counter), zone)
         return counter_row(view, by_mode, zone, pattern=limits.pattern(counter), terms=terms)
 
-    known = counted(await context.store.counters(account), current)
-    shown = [each for each in known.values() if include_past or current(each.counter.period).id == each.counter.window]
+    known = await counted(await context.store.counters(account), current)
+    shown: list[CountedView] = []
+    async for piece in in_pieces(known.values()):
+        shown += (each for each in piece if include_past or current(each.counter.period).id == each.counter.window)
     named = limits.exact_accounts if account is None else {account}
     unused = (counter for counter in _limited_counters(named, limits, current) if counter not in known)
     shown += [CountedView(counter, (CounterView(counter, Balance()),)) for counter in unused]
-    return CountedCounters(sorted(shown, key=lambda each: place_of(each.counter)), limit_of, row_of)
+    return CountedCounters(await _in_place(shown), limit_of, row_of)
+
+
+async def _in_place(shown: Iterable[CountedView]) -> list[CountedView]:
+    """In their reading order. Names of accounts are sorted in no time, and then the counters of each by themselves."""
+    of_account: defaultdict[str, list[CountedView]] = defaultdict(list)
+    async for piece in in_pieces(shown):
+        for each in piece:
+            of_account[each.counter.account].append(each)
+    ordered: list[CountedView] = []
+    async for accounts in in_pieces(sorted(of_account)):
+        for account in accounts:
+            ordered += sorted(of_account[account], key=lambda each: place_of(each.counter))
+    return ordered
 
 
 @lru_cache(1_024)

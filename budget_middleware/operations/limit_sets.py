@@ -2,9 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from budget_middleware.core.accounts import GLOBAL, parts_of
@@ -18,6 +17,7 @@ from budget_middleware.operations.errors import Confirmation, OperationError, Un
 from budget_middleware.operations.limit_rows import LimitRow
 from budget_middleware.operations.limits import LimitsChange, binding_limits, change_of
 from budget_middleware.operations.operator_changes import note_change
+from budget_middleware.operations.pieces import in_pieces
 
 _TRIES_MAX: Final = 5
 _AT_ONCE: Final = 64
@@ -86,18 +86,10 @@ async def replace_limits_of_many(
     first, *_ = limits_by_account
     more = f" and {len(limits_by_account) - 1} more accounts" if len(limits_by_account) > 1 else ""
     await note_change(context, f"{first}={_text_of(limits_by_account[first])}{more}", reason=reason)
-    async for batch in _batches(limits_by_account):
+    async for batch in in_pieces(limits_by_account.items(), _AT_ONCE):
         changes = (context.store.change_limits(account, _replacement(limits)) for account, limits in batch)
         await asyncio.gather(*changes)
     return len(limits_by_account)
-
-
-async def _batches(limits_by_account: Mapping[str, SlotTerms]) -> AsyncIterator[Sequence[tuple[str, SlotTerms]]]:
-    left = iter(limits_by_account.items())
-    while batch := list(islice(left, _AT_ONCE)):
-        yield batch
-        # A gateway's requests go between.
-        await asyncio.sleep(0)
 
 
 async def _require_all_known(context: OperatorContext, accounts: Iterable[str]) -> None:

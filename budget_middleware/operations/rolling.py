@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from budget_middleware.core.answers import CounterView
 from budget_middleware.core.model import Balance, Counter
 from budget_middleware.core.windows import Period, Window, buckets_before, is_rolling
+from budget_middleware.operations.pieces import in_pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,21 @@ class CountedView:
         return CounterView(self.counter, Balance(spent, reserved), sum(part.adjusted for part in self.parts))
 
 
-def counted(views: Iterable[CounterView], window_now: Callable[[Period], Window]) -> dict[Counter, CountedView]:
+async def counted(views: Iterable[CounterView], window_now: Callable[[Period], Window]) -> dict[Counter, CountedView]:
     """By counter; the current bucket of a rolling period stands for all that its limit counts."""
     parts: defaultdict[Counter, list[CounterView]] = defaultdict(list)
     counted_ids: dict[Period, frozenset[str]] = {}
-    for view in views:
-        counter = view.counter
-        if is_rolling(counter.period):
-            current = window_now(counter.period)
-            if counter.period not in counted_ids:
-                counted_ids[counter.period] = frozenset(each.id for each in (*buckets_before(current), current))
-            if counter.window in counted_ids[counter.period]:
-                counter = counter._replace(window=current.id)
-        parts[counter].append(view)
-    return {counter: CountedView(counter, tuple(of_it)) for counter, of_it in parts.items()}
+    async for piece in in_pieces(views):
+        for view in piece:
+            counter = view.counter
+            if is_rolling(counter.period):
+                current = window_now(counter.period)
+                if counter.period not in counted_ids:
+                    counted_ids[counter.period] = frozenset(each.id for each in (*buckets_before(current), current))
+                if counter.window in counted_ids[counter.period]:
+                    counter = counter._replace(window=current.id)
+            parts[counter].append(view)
+    found: dict[Counter, CountedView] = {}
+    async for grouped in in_pieces(parts.items()):
+        found.update((counter, CountedView(counter, tuple(of_it))) for counter, of_it in grouped)
+    return found

@@ -2749,6 +2749,12 @@ FAULTS = (
         "",
     ),
     Fault(
+        "a snapshot of many counters holds up requests",
+        "operations/pieces.py",
+        "        if len(piece) == size:\n",
+        "        if False:\n",
+    ),
+    Fault(
         "a page of counters begins with the last one of the page before",
         "operations/counter_snapshot.py",
         "bisect_right(self.counters, place_of(counter), key=_place)",
