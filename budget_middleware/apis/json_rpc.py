@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Ask, Refusal
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.json_rpc_ids import CallsById
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
@@ -120,6 +121,7 @@ class RpcCalls(RpcApi):
         self._is_alone = self._is_rejected = False
         document = self._parse(raw) if raw else UNREADABLE
         self._is_read = document is not UNREADABLE
+        self._is_long = n_bytes > UNWEIGHED_BYTES  # It may have notifications, which are done and never answered.
         if not self._is_read:
             self._models[self._model_of(None)] = max(1, n_bytes // _LEAST_CALL_BYTES if n_bytes else 1)
         else:
@@ -211,7 +213,8 @@ class RpcCalls(RpcApi):
             # Of the whole body: what has an id would have been answered under that, and what has none is never.
             done = Counter() if self._is_alone else done - Counter(self._by_id.left())
         if not self._is_read:
-            seen.usage = Usage(calls=min(self._n_results, self._asked.total()))
+            n_calls = self._asked.total()
+            seen.usage = Usage(calls=n_calls if self._is_long else min(self._n_results, n_calls))
         elif len(self._asked) == 1:
             seen.usage = Usage(calls=done.total())
         else:

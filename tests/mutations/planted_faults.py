@@ -1471,6 +1471,12 @@ FAULTS = (
         "pass",
     ),
     Fault(
+        "of a batch that is too long to be read what is answered is booked",
+        "apis/json_rpc.py",
+        "n_calls if self._is_long else min",
+        "min",
+    ),
+    Fault(
         "an error takes back a call whose id is another's too",
         "apis/json_rpc_ids.py",
         "None if key in self._models else model",
