@@ -210,6 +210,9 @@ async def test_switched_off_nothing_is_read(memory):
     [
         ("/v1/responses/resp_1", True),
         ("/responses/resp_1/", True),
+        ("/responses/", False),
+        ("//", False),
+        ("/cancel/", False),
         ("/v1/responses/resp_1/cancel", True),
         ("/v1/responses", False),
         ("/v1/responses/", False),

@@ -32,8 +32,8 @@ _RESPONSES: Final = OpenAIResponses()
 
 def is_response_lookup(path: str) -> bool:
     """Whether a GET of this path, or a POST to it, answers with the state of one response."""
-    *_, kind, response = path.rstrip("/").removesuffix("/cancel").rsplit("/", 2) if path.count("/") > 1 else ("", "")
-    return kind == "responses" and response != ""
+    before, _, response = path.rstrip("/").removesuffix("/cancel").rpartition("/")
+    return before.endswith("/responses") and response != ""
 
 
 def keep_for_job(
