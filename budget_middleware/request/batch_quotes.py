@@ -36,8 +36,11 @@ _NO_RATES: Final = Rates(model="", by_unit={})
 
 def batch_rates(rates: Rates) -> Rates:
     """The rates of a model in batches: those that the price book has for them, else half of all."""
-    has_own = _BATCH in rates.by_mode or _BATCH in rates.basis_points_by_mode
-    return rates.in_modes((_BATCH,)) if has_own else rates.times(_HALF)
+    return rates.in_modes((_BATCH,)) if _has_own_batch_price(rates) else rates.times(_HALF)
+
+
+def _has_own_batch_price(rates: Rates) -> bool:
+    return _BATCH in rates.by_mode or _BATCH in rates.basis_points_by_mode
 
 
 @dataclass(slots=True)
@@ -64,8 +67,8 @@ class PlannedSums:
             self.unread += 1
             self.unpriced_model = self.unpriced_model or short(quote.model if quote else "")
             return
-        has_own = _BATCH in quote.rates.by_mode or _BATCH in quote.rates.basis_points_by_mode
-        self.nanos += quote.estimate_nanos if has_own else ceil_div(quote.estimate_nanos, 2)
+        has_own_price = _has_own_batch_price(quote.rates)
+        self.nanos += quote.estimate_nanos if has_own_price else ceil_div(quote.estimate_nanos, 2)
         self.tokens += quote.tokens
         self.input_tokens += quote.ask.input.input_tokens
         self.model = self.model or short(quote.model)

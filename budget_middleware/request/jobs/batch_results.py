@@ -26,6 +26,7 @@ from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _log = logging.getLogger("budget_middleware")
@@ -90,7 +91,7 @@ async def pass_and_book_batch(
         await app(scope, receive, send)
         return
     is_object = look.kind is LookKind.BATCH
-    reader = _ObjectReader(max_line_bytes) if is_object else _ResultsReader(found, ledger, max_line_bytes)
+    reader = KeptAnswer(max_line_bytes) if is_object else _ResultsReader(found, ledger, max_line_bytes)
     status = 0
 
     async def send_and_read(message: Message) -> None:
@@ -103,21 +104,7 @@ async def pass_and_book_batch(
                 await _book(ledger, look, found, reader)
         await send(message)
 
-    scope = without_field_mask(scope)
-    plain = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
-    await app({**scope, "headers": plain}, receive, send_and_read)
-
-
-class _ObjectReader:
-    """Keeps a batch object, as far as it is no longer than a request may be."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self.body = bytearray()
-        self._max_bytes = max_bytes
-
-    def feed(self, piece: bytes) -> None:
-        if len(self.body) <= self._max_bytes:
-            self.body += piece
+    await app(with_plain_answer(without_field_mask(scope)), receive, send_and_read)
 
 
 class _ResultsReader:
@@ -155,7 +142,7 @@ def _output_fact(file_id: str) -> str:
     return fact_name("output", file_id)
 
 
-async def _book(ledger: Ledger, look: Look, found: OpenTicket, reader: _ObjectReader | _ResultsReader) -> None:
+async def _book(ledger: Ledger, look: Look, found: OpenTicket, reader: KeptAnswer | _ResultsReader) -> None:
     if isinstance(reader, _ResultsReader):
         await _book_bill(ledger, found, reader.finish())
         return

@@ -14,6 +14,7 @@ from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, PlannedSums, file_fact
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
@@ -80,7 +81,7 @@ async def pass_upload(
         await app(scope, receive, send)
         return
     reader: UploadReader | None = UploadReader(boundary, quoting, max_line_bytes=max_line_bytes)
-    status, answer = 0, bytearray()
+    status, answer = 0, KeptAnswer(_MOST_ANSWER_BYTES)
 
     async def receive_and_read() -> Message:
         nonlocal reader
@@ -97,19 +98,18 @@ async def pass_upload(
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
-        elif message["type"] == "http.response.body" and len(answer) <= _MOST_ANSWER_BYTES:
-            answer.extend(message.get("body", b""))
+        elif message["type"] == "http.response.body":
+            answer.feed(bytes(message.get("body", b"")))
             if not message.get("more_body", False) and status == 200 and reader is not None and reader.sums.requests:
                 # Before the client hears of it: it may create the batch at once, at another worker.
-                await _keep(ledger, bytes(answer), reader.sums)
+                await _keep(ledger, answer, reader.sums)
         await send(message)
 
-    plain = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
-    await app({**scope, "headers": plain}, receive_and_read, send_and_keep)
+    await app(with_plain_answer(scope), receive_and_read, send_and_keep)
 
 
-async def _keep(ledger: Ledger, answer: bytes, sums: PlannedSums) -> None:
-    file_id = name_in(mapping_of(parse_body(answer)), "id")
+async def _keep(ledger: Ledger, answer: KeptAnswer, sums: PlannedSums) -> None:
+    file_id = name_in(mapping_of(parse_body(answer.body)), "id")
     if not file_id:
         return
     try:
