@@ -35,7 +35,9 @@ EVERY_S = 1.0
 CATCH_UP_S = 0.01
 """Between two pages: requests in this event loop go first."""
 
-STAND_BY_S = LEASE_MS / 3000
+RENEW_S = LEASE_MS / 3000
+"""So often the lease is renewed, so that one renewal may fail, and asked for by those that stand by."""
+
 _GAP_TOLD_MS = 7 * 86_400_000
 _LONGEST_PAUSE_S = 30.0
 
@@ -115,7 +117,7 @@ class AlertFollower:
             is_behind = await self._look()
         except StandBackError:
             self._lose_lease()
-            return STAND_BY_S
+            return RENEW_S
         except _FAULTS as error:
             if isinstance(error, StoreUnavailable | TimeoutError | OSError):
                 self._outage.see_away()
@@ -128,7 +130,7 @@ class AlertFollower:
         self._outage.see_answer()
         self._n_failed = 0
         if not self.has_lease:
-            return STAND_BY_S
+            return RENEW_S
         return CATCH_UP_S if is_behind else EVERY_S
 
     def _pause_s(self) -> float:
@@ -148,7 +150,7 @@ class AlertFollower:
         loop_s = asyncio.get_running_loop().time()
         if not self.has_lease or loop_s >= self._renew_at_s:
             had_lease, self.has_lease = self.has_lease, await self._board.take_lease(now_ms)
-            self._renew_at_s = loop_s + LEASE_MS / 3000
+            self._renew_at_s = loop_s + RENEW_S
             if not self.has_lease:
                 self._lose_lease()
                 return False

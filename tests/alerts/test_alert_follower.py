@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from budget_middleware.alerts.board import LEASE_MS
-from budget_middleware.alerts.follower import EVERY_S, STAND_BY_S, AlertFollower
+from budget_middleware.alerts.follower import EVERY_S, RENEW_S, AlertFollower
 from budget_middleware.alerts.queue import Sending, read_queue
 from budget_middleware.core.model import Counter
 from budget_middleware.core.units import Unit
@@ -124,9 +124,9 @@ async def test_who_has_the_lease_tells_and_another_goes_on_where_it_dies(open_st
     store = open_store()
     first, second = make_follower(store, owner="one"), make_follower(open_store(), owner="two")
     await follow(first)
-    assert await follow(second) == STAND_BY_S
+    assert await follow(second) == RENEW_S
     await store.finalize(finalize("r1", "5.00", KEY))
-    assert await follow(second) == STAND_BY_S
+    assert await follow(second) == RENEW_S
     assert receiver.taken == []
     # It dies: nobody gives the lease up, and time passes.
     clock.advance(ms=LEASE_MS)
@@ -134,7 +134,7 @@ async def test_who_has_the_lease_tells_and_another_goes_on_where_it_dies(open_st
     assert told(receiver) == [("spent", "key:ab", "50")]
     # It was only paused, and comes back.
     first._renew_at_s = 0.0
-    assert await follow(first) == STAND_BY_S
+    assert await follow(first) == RENEW_S
     assert len(receiver.taken) == 1
 
 
@@ -146,7 +146,7 @@ async def test_two_that_both_think_they_have_the_lease_tell_nothing_twice(open_s
     second._board._known = dict(first._board._known)
     await store.finalize(finalize("r1", "12.00", KEY))
     await follow(first)
-    assert await follow(second) == STAND_BY_S
+    assert await follow(second) == RENEW_S
     assert told(receiver) == [("spent", "key:ab", "50"), ("spent", "key:ab", "100")]
 
 

@@ -11,6 +11,8 @@ from budget_middleware.operations.migrating.sides import Side
 LEASE_MS = 60_000
 """After one that was killed the next may begin so much later, at most."""
 
+_RENEW_S = LEASE_MS / 3000
+
 _SHELF, _NAME = "migration", "lease"
 
 
@@ -67,7 +69,7 @@ class _Lease:
         """Renew it; cancel the block once that is impossible."""
         try:
             while True:
-                await asyncio.sleep(LEASE_MS / 3000)
+                await asyncio.sleep(_RENEW_S)
                 await self.take()
         except OperationError:
             self.is_lost = True
