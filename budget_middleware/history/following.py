@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from budget_middleware.databases.errors import DatabaseFault
 from budget_middleware.history.connections import HistoryDatabase
 from budget_middleware.history.copiers import Copiers
-from budget_middleware.history.copying import LEASE_MS, Copied, Lag
+from budget_middleware.history.copying import RENEW_S, Copied, Lag
 from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.one_thread import OneThread
 from budget_middleware.stores.base import Store
@@ -112,7 +112,7 @@ class HistoryFollower:
         self._warn_if_far_behind()
         if copied.is_behind:
             return CATCH_UP_S
-        return EVERY_S if self._copiers and self._copiers.ledgers else LEASE_MS / 3000
+        return EVERY_S if self._copiers and self._copiers.ledgers else RENEW_S
 
     async def _copy(self) -> Copied:
         if self._copiers is None:

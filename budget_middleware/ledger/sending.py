@@ -31,6 +31,7 @@ class Sender:
         self._expiries = expiries
 
     async def send(self, verb: Sendable) -> Answer:
+        """The store's answer to one attempt, whose span links to the one of the reserve."""
         op = _OPS[type(verb)]
         reason = "" if isinstance(verb, Reserve) else verb.reason
         call = self._calls.begin(
