@@ -184,7 +184,7 @@ async def test_methods_are_noted_with_the_path(memory):
 
 SOCKETS = [
     "/v1/realtime/translations",
-    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent",
+    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateMusic",
     "/queue",
 ]
 
@@ -208,8 +208,12 @@ def test_a_handshake_passes_is_counted_and_logged(prices, caplog, path):
 
 @pytest.mark.parametrize("path", SOCKETS)
 def test_a_handshake_is_refused(prices, path):
-    with sockets(prices, **REFUSE) as client, pytest.raises(WebSocketDenialResponse) as denied:
-        client.websocket_connect(path, headers=bearer()).__enter__()
+    with (
+        sockets(prices, **REFUSE) as client,
+        pytest.raises(WebSocketDenialResponse) as denied,
+        client.websocket_connect(path, headers=bearer()),
+    ):
+        pytest.fail("it was let in")
     assert denied.value.status_code == 403
     assert "BUDGET_UNMETERED" in denied.value.json()["error"]["message"]
 
