@@ -91,7 +91,7 @@ class Bedrock(JsonApi):
     name = "bedrock"
     provider = "aws.bedrock"
     path = ends_in_after(
-        "/model/", "(?P<model>.+)/(?=[a-z])(?:invoke|invoke-with-response-stream|converse|converse-stream)"
+        ("/model/",), "(?P<model>.+)/(?=[a-z])(?:invoke|invoke-with-response-stream|converse|converse-stream)"
     )
     media = ANTHROPIC_MEDIA
     ordinary_event = ContentDelta

@@ -146,8 +146,10 @@ class Gemini(JsonApi):
 
     name = "gemini"
     provider = "gcp.gemini"
+    # A tuned model, or an endpoint of one's own, stands where the model does.
     path = ends_in_after(
-        "/models/", "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
+        ("/models/", "/tunedModels/", "/dynamic/", "/endpoints/"),
+        "(?P<model>.+):(?=[a-z])(?:generateContent|streamGenerateContent|embedContent|batchEmbedContents)",
     )
     media = GEMINI_MEDIA
     ordinary_event: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk

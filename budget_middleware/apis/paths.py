@@ -34,9 +34,13 @@ def ends_in(route: str) -> re.Pattern[str]:
     return re.compile(rf"{route}/*+\Z", _FLAGS)
 
 
-def ends_in_after(start: str, route: str) -> re.Pattern[str]:
-    """The same where `start` comes first, and the route may hold anything: only the first `start` is looked at."""
-    return re.compile(rf"\A(?>.*?{start}){route}/*+\Z", _FLAGS)
+def ends_in_after(starts: Sequence[str], route: str) -> re.Pattern[str]:
+    """The same behind one of `starts`, where the route may hold anything.
+
+    Only one place is looked at: where a path has the earliest of `starts` for the first time.
+    """
+    before = "|".join(f".*?{start}" for start in starts)
+    return re.compile(rf"\A(?>{before}){route}/*+\Z", _FLAGS)
 
 
 def readings_of(path: str, *, raw_path: bytes = b"", root_path: str = "") -> tuple[str, ...] | None:

@@ -74,6 +74,24 @@ def test_a_route_is_metered_however_it_is_spelled(prefix, path):
     assert (route.kind, route.api and route.api.name) == (RouteKind.METERED, "openai-chat")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1beta/models/gemini-pro:generateContent",
+        "/v1beta/tunedModels/mine:generateContent",
+        "/v1beta/dynamic/mine:streamGenerateContent",
+        "/v1/projects/p/locations/l/endpoints/123:generateContent",
+        "/endpoints/llm/v1beta/models/gemini-pro:generateContent",
+    ],
+)
+def test_a_model_of_ones_own_is_metered_as_others(path):
+    route = route_of(path)
+    assert (route.kind, route.api and route.api.name) == (RouteKind.METERED, "gemini")
+    assert route.api is not None
+    ask = route.api.read_request({"contents": "hi"}, path=path, n_bytes=20)
+    assert ask.model == path.rsplit("/", 1)[1].split(":")[0]
+
+
 def test_what_is_only_like_it_is_not():
     for path in ("/v1/chat/completions/chatcmpl-1", "/v1/chat/completionsx", "/chat/%63", "/..", "/%", "/a%zz?", "/?"):
         assert route_of(path).kind is RouteKind.UNKNOWN
