@@ -30,6 +30,8 @@ _LINES: Final = b"application/x-ndjson"
 _FRAMES: Final = b"application/vnd.amazon.eventstream"
 _BY_NAME: Final = {api.name: api for api in APIS}
 _GZIP: Final = b"\x1f\x8b"
+_LIVE: Final = "gemini-live"
+"""Takes a document of any shape for a message of a session, so it is tried only where the shape is its own."""
 # How the `type` or the `object` of a document begins that only one API has.
 _TYPES: Final = {
     # Before what begins with less.
@@ -49,6 +51,9 @@ _OBJECTS: Final = {
 }
 # Fields that only one API has, whatever they hold. The first that is there decides.
 _FIELDS: Final = {
+    # Before the usage that both have.
+    "serverContent": _LIVE,
+    "toolCall": _LIVE,
     "usageMetadata": "gemini",
     "candidates": "gemini",
     "promptFeedback": "gemini",
@@ -86,7 +91,7 @@ def read_saved_answer(file: str, *, api: str) -> SavedAnswer:
     content_type = _content_type_of(headers, body)
     documents = _documents_in(body, content_type)
     found = given or _api_of(documents)
-    candidates = [found] if found else [*APIS]
+    candidates = [found] if found else [api for api in APIS if api.name != _LIVE]
     read = [_read(candidate, headers, body, content_type) for candidate in candidates]
     understood = [answer for answer in read if _has_content(answer.seen)]
     if not understood:

@@ -331,7 +331,13 @@ class TestBadAnswers:
         )
         app = ScriptedApp(start(content_type=content_type), chunk(body[:7]), chunk(body[7:], is_last=True))
         played, held, figures = await booked(
-            memory, app, {"model": "plain"}, path, limits="key=90/month", routes=f"/x/y={api.name}"
+            memory,
+            app,
+            {"model": "plain"},
+            path,
+            limits="key=90/month",
+            routes=f"/x/y={api.name}",
+            realtime_direct="hold",
         )
         assert (played.status, played.body) == (200, body)
         assert held is not None
