@@ -557,7 +557,10 @@ async def test_a_lease_of_a_copy_is_renewed(two: Two, now_ms: int, monkeypatch: 
         assert after.deadline_ms >= before.deadline_ms
 
 
-async def test_a_second_migration_to_one_ledger_is_refused_while_the_first_runs(two: Two, now_ms: int):
+async def test_a_second_migration_to_one_ledger_is_refused_while_the_first_runs(
+    two: Two, now_ms: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(alone, "_RENEW_S", 0.05)
     await used(two.source, now_ms)
     await two.source.reserve(reserve("pending", "0.10", target(at_ms=now_ms)))
     first = asyncio.create_task(two.move())
@@ -572,7 +575,7 @@ async def test_a_second_migration_to_one_ledger_is_refused_while_the_first_runs(
 
 async def test_a_migration_whose_lease_another_took_ends(two: Two, now_ms: int, monkeypatch: pytest.MonkeyPatch):
     """As after a machine slept for longer than the lease."""
-    monkeypatch.setattr(alone, "LEASE_MS", 900)
+    monkeypatch.setattr(alone, "_RENEW_S", 0.3)
     await used(two.source, now_ms)
     await two.source.reserve(reserve("pending", "0.10", target(at_ms=now_ms)))
     first = asyncio.create_task(two.move())
@@ -589,3 +592,12 @@ async def test_a_migration_whose_lease_another_took_ends(two: Two, now_ms: int, 
     with pytest.raises(OperationError, match="another migration"):
         await first
     assert (await two.destination.texts("migration"))["lease"].startswith("another"), "it is left alone"
+
+
+async def test_a_migration_waits_for_the_lease_of_one_that_was_killed(two: Two, now_ms: int):
+    await used(two.source, now_ms)
+    head = await two.destination.head()
+    await two.destination.swap_text(
+        "migration", "lease", before=None, after=f"killed {head.now_ms + 300}", keep_ms=60_000
+    )
+    assert (await two.move()).is_equal

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager, suppress
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating.sides import Side
 
-LEASE_MS = 60_000
-"""After one that was killed the next may begin so much later, at most."""
+LEASE_MS = 15_000
+"""After one that was killed the next begins so much later, at most."""
 
+_LOOKS_EVERY_S = 0.2
 _RENEW_S = LEASE_MS / 3000
 
 _SHELF, _NAME = "migration", "lease"
@@ -20,7 +21,7 @@ _SHELF, _NAME = "migration", "lease"
 async def alone(destination: Side) -> AsyncIterator[None]:
     """Hold the destination's lease in the block. OperationError while another migration has it, or once one took it."""
     lease = _Lease(destination)
-    await lease.take()
+    await lease.take_from_the_dead()
     block = asyncio.current_task()
     assert block is not None, "it is asked for in a task"
     renewing = asyncio.create_task(lease.keep(block))
@@ -36,10 +37,7 @@ async def alone(destination: Side) -> AsyncIterator[None]:
 
 
 def _taken(destination: Side) -> str:
-    return (
-        f"TO_URL: another migration to {destination.shown} is under way; let it end, or if it was killed, try again"
-        f" in {LEASE_MS // 1000} s"
-    )
+    return f"TO_URL: another migration to {destination.shown} is under way; let it end, or interrupt it"
 
 
 class _Lease:
@@ -51,17 +49,30 @@ class _Lease:
         self._owner = secrets.token_hex(8)
         self._text: str | None = None
 
+    async def take_from_the_dead(self) -> None:
+        """Take it, if need be once that of a killed migration has run out. OperationError once another's is renewed."""
+        seen = await self._known()
+        while True:
+            try:
+                await self.take()
+            except OperationError:
+                if await self._known() not in (seen, None):
+                    raise
+            else:
+                return
+            await asyncio.sleep(_LOOKS_EVERY_S)
+
     async def take(self) -> None:
         """Take it or renew it. OperationError where it is another's."""
         store, now_ms = self._destination.store, await self._now_ms()
-        known = (await self._destination.ask(lambda: store.texts(_SHELF))).get(_NAME)
+        known = await self._known()
         owner, _, until_ms = (known or "").partition(" ")
         mine = f"{self._owner} {now_ms + LEASE_MS}"
         if owner and owner != self._owner and (self._text is not None or int(until_ms) > now_ms):
             raise OperationError(_taken(self._destination))
         await self._destination.ask(lambda: store.swap_text(_SHELF, _NAME, before=known, after=mine, keep_ms=LEASE_MS))
         # Where the answer was lost, the text that is there says who was first.
-        if (await self._destination.ask(lambda: store.texts(_SHELF))).get(_NAME) != mine:
+        if await self._known() != mine:
             raise OperationError(_taken(self._destination))
         self._text = mine
 
@@ -82,6 +93,9 @@ class _Lease:
             await self._destination.ask(
                 lambda: store.swap_text(_SHELF, _NAME, before=self._text, after=None, keep_ms=0), patience_s=0
             )
+
+    async def _known(self) -> str | None:
+        return (await self._destination.ask(lambda: self._destination.store.texts(_SHELF))).get(_NAME)
 
     async def _now_ms(self) -> int:
         return (await self._destination.ask(self._destination.store.head)).now_ms
