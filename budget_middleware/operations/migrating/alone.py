@@ -12,6 +12,7 @@ LEASE_MS = 15_000
 """After one that was killed the next begins so much later, at most."""
 
 _LOOKS_EVERY_S = 0.2
+_ENDS_WITHIN_S = 2.0
 _RENEW_S = LEASE_MS / 3000
 
 _SHELF, _NAME = "migration", "lease"
@@ -24,7 +25,8 @@ async def alone(destination: Side) -> AsyncIterator[None]:
     await lease.take_from_the_dead()
     block = asyncio.current_task()
     assert block is not None, "it is asked for in a task"
-    renewing = asyncio.create_task(lease.keep(block))
+    is_over = asyncio.Event()
+    renewing = asyncio.create_task(lease.keep(block, is_over))
     try:
         yield
     except asyncio.CancelledError:
@@ -32,6 +34,9 @@ async def alone(destination: Side) -> AsyncIterator[None]:
             raise OperationError(_taken(destination)) from None
         raise
     finally:
+        is_over.set()
+        # A renewal that is cut off may leave a connection behind.
+        await asyncio.wait((renewing,), timeout=_ENDS_WITHIN_S)
         renewing.cancel()
         await lease.give_up()
 
@@ -76,15 +81,18 @@ class _Lease:
             raise OperationError(_taken(self._destination))
         self._text = mine
 
-    async def keep(self, block: "asyncio.Task[object]") -> None:
-        """Renew it; cancel the block once that is impossible."""
+    async def keep(self, block: "asyncio.Task[object]", is_over: asyncio.Event) -> None:
+        """Renew it until the block is over; cancel the block once that is impossible."""
         try:
-            while True:
-                await asyncio.sleep(_RENEW_S)
-                await self.take()
+            while not is_over.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(is_over.wait(), _RENEW_S)
+                if not is_over.is_set():
+                    await self.take()
         except OperationError:
-            self.is_lost = True
-            block.cancel()
+            if not is_over.is_set():
+                self.is_lost = True
+                block.cancel()
 
     async def give_up(self) -> None:
         store = self._destination.store
