@@ -3,11 +3,11 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from starlette.responses import JSONResponse, Response
 
@@ -19,6 +19,8 @@ _UNITS: Final = "|".join(Unit)
 _FIGURE_TEXT: Final = {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
 _CURSOR_CHARS_MAX: Final = 4_000
 
+_Row = TypeVar("_Row")
+
 
 def answer(value: Any, *, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
     """A row of operations, or whatever holds rows, as every face says it in JSON."""
@@ -28,6 +30,17 @@ def answer(value: Any, *, headers: Mapping[str, str] | None = None, status: int 
 def page(items: Sequence[Any], next_: Sequence[Any] | Mapping[str, Any] | None, **more: Any) -> Response:
     """Some items, and where the next ones begin; None where there are no more."""
     return answer({"items": items, "next_cursor": None if next_ is None else pack_cursor(next_), **more})
+
+
+def page_by_key(
+    rows: Sequence[_Row], *, key: Callable[[_Row], tuple[str, str]], cursor: str | None, limit: int
+) -> Response:
+    """The rows behind the last one of the page before; they are in the order of their keys."""
+    if cursor:
+        after = tuple(unpack_cursor(cursor, str, str))
+        rows = [row for row in rows if key(row) > after]
+    items = rows[:limit]
+    return page(items, key(items[-1]) if len(items) < len(rows) else None)
 
 
 def pack_cursor(value: Sequence[Any] | Mapping[str, Any]) -> str:

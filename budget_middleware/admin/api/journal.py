@@ -9,7 +9,7 @@ from starlette.responses import Response
 from budget_middleware.admin.context import Context
 from budget_middleware.admin.parameters import Account, Count, Cursor, Strict
 from budget_middleware.admin.problems import Problem
-from budget_middleware.admin.rows import documented, page, page_schema, unpack_cursor
+from budget_middleware.admin.rows import documented, page, page_by_key, page_schema, unpack_cursor
 from budget_middleware.operations.holds import HoldRow, list_holds
 from budget_middleware.operations.journal import entries_after, latest_entries
 from budget_middleware.operations.operator_changes import OperatorChange, list_operator_changes
@@ -91,12 +91,12 @@ async def holds(context: Context, query: Annotated[OfAccount, Query()]) -> Respo
 )
 async def refusals(context: Context, query: Annotated[OfAccount, Query()]) -> Response:
     rows = await list_refusals(context, query.account, trace_url=context.settings.trace_url)
-    rows.sort(key=lambda row: (row.time, row.reservation_id))
-    if query.cursor:
-        time, id_ = unpack_cursor(query.cursor, str, str)
-        rows = [row for row in rows if (row.time, row.reservation_id) > (time, id_)]
-    items = rows[: query.limit]
-    return page(items, [items[-1].time, items[-1].reservation_id] if len(items) < len(rows) else None)
+    rows.sort(key=_when)
+    return page_by_key(rows, key=_when, cursor=query.cursor, limit=query.limit)
+
+
+def _when(row: RefusalRow) -> tuple[str, str]:
+    return row.time, row.reservation_id
 
 
 @router.get(

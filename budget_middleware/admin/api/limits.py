@@ -10,7 +10,7 @@ from starlette.responses import Response
 from budget_middleware.admin.context import By, ChangingContext, Context
 from budget_middleware.admin.parameters import Change, Count, Cursor, Limits, Pattern, Strict, limits_of
 from budget_middleware.admin.problems import Problem
-from budget_middleware.admin.rows import answer, documented, page, page_schema, schema_of, unpack_cursor
+from budget_middleware.admin.rows import answer, documented, page_by_key, page_schema, schema_of
 from budget_middleware.core.limits import SlotTerms
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.inputs import read_pattern
@@ -47,11 +47,7 @@ class LimitsQuery(Strict):
 )
 async def limits(context: Context, query: Annotated[LimitsQuery, Query()]) -> Response:
     rows = sorted(await list_limits(context), key=_key)
-    if query.cursor:
-        account, text = unpack_cursor(query.cursor, str, str)
-        rows = [row for row in rows if _key(row) > (account, text)]
-    items = rows[: query.limit]
-    return page(items, _key(items[-1]) if len(items) < len(rows) else None)
+    return page_by_key(rows, key=_key, cursor=query.cursor, limit=query.limit)
 
 
 def _key(row: LimitRow) -> tuple[str, str]:
