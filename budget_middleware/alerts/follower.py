@@ -27,6 +27,7 @@ from budget_middleware.alerts.watching import Due, Watcher
 from budget_middleware.core.alert_plan import AlertPlan
 from budget_middleware.core.alerts import Alert, AlertRule, gap_alert
 from budget_middleware.ledger import Ledger
+from budget_middleware.repeated_look import RepeatedLook
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.journals import journals_of
@@ -74,7 +75,7 @@ class AlertFollower:
         self._offset_ms = 0
         self._renew_at_s = 0.0
         self._generations: dict[str, str] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._looking = RepeatedLook(self.look)
         self._n_failed = 0
         self.has_lease = False
 
@@ -83,16 +84,11 @@ class AlertFollower:
         return time.time_ns() // 1_000_000 + self._offset_ms
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._follow())
+        self._looking.start()
 
     async def stop(self, *, timeout_s: float) -> None:
         """Look once more, within that time, and leave the lease to others."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._looking.stop()
         with suppress(*_FAULTS, StandBackError):
             async with asyncio.timeout(timeout_s):
                 if self.has_lease and self._n_failed == 0:
@@ -106,10 +102,6 @@ class AlertFollower:
             async with asyncio.timeout(timeout_s):
                 if self.has_lease:
                     await self._board.give_up_lease()
-
-    async def _follow(self) -> None:
-        while True:  # noqa: ASYNC110 - another process's entries set no event of ours
-            await asyncio.sleep(await self.look())
 
     async def look(self) -> float:
         """Tell what there is to tell, of a page of each journal; how many seconds to wait before the next look."""

@@ -19,6 +19,7 @@ from budget_middleware.history.copiers import Copiers
 from budget_middleware.history.copying import RENEW_S, Copied, Lag
 from budget_middleware.history.forgetting import forget_before
 from budget_middleware.history.one_thread import OneThread
+from budget_middleware.repeated_look import RepeatedLook
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry import HistoryGauges
@@ -59,7 +60,7 @@ class HistoryFollower:
         self._days = days
         self._thread = OneThread()
         self._copiers: Copiers | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._looking = RepeatedLook(self.look)
         self._n_failed = 0
         self._is_warned = False
         self._forget_at_s = 0.0
@@ -71,16 +72,11 @@ class HistoryFollower:
         return self._copiers.lag if self._copiers else Lag()
 
     def start(self) -> None:
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._follow())
+        self._looking.start()
 
     async def stop(self, *, timeout_s: float) -> None:
         """Copy what is there, within that time, and leave the lease to others."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await self._looking.stop()
         with suppress(*_FAULTS):
             async with asyncio.timeout(timeout_s):
                 if self._n_failed == 0:
@@ -91,10 +87,6 @@ class HistoryFollower:
         if self._copiers:
             await self._thread.run(self._copiers.database.close)
         self._thread.close()
-
-    async def _follow(self) -> None:
-        while True:  # noqa: ASYNC110 - another process's entries set no event of ours
-            await asyncio.sleep(await self.look())
 
     async def look(self) -> float:
         """Copy what is there, a page of it; how many seconds to wait before the next look."""
