@@ -19,7 +19,7 @@ from budget_middleware.apis.base import Ask
 from budget_middleware.apis.gemini import Gemini
 from budget_middleware.apis.gemini_usage import read_gemini_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import list_of, mapping_of, parse_body, text_in, token_count
+from budget_middleware.apis.reading import bytes_of_base64, list_of, mapping_of, parse_body, text_in, token_count
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.usage_rules import sum_of
 from budget_middleware.core.money import ceil_div
@@ -36,7 +36,6 @@ _OUT_TOKENS_PER_S: Final = 25
 _IN_HZ: Final = 16_000
 _OUT_HZ: Final = 24_000
 _BYTES_PER_SAMPLE: Final = 2
-_BYTES_PER_TOKEN: Final = 4
 _RATE: Final = re.compile(r"rate=([0-9]{4,6})(?![0-9])")
 # How the usage of a turn is called, and that of an answer on HTTP.
 _AS_ON_HTTP: Final = {"responseTokenCount": "candidatesTokenCount", "responseTokensDetails": "candidatesTokensDetails"}
@@ -73,8 +72,7 @@ class GeminiLive(Gemini):
             super().read_json({"candidates": [{"content": each} for each in read]}, seen)
         if grounding := mapping_of(field_of(content, "groundingMetadata")):
             super().read_json({"candidates": [{"groundingMetadata": grounding}]}, seen)
-        # Sound counts by its length, as so much text as makes as many tokens: a long answer outgrows its hold.
-        seen.take_text(_BYTES_PER_TOKEN * sum(_spoken_tokens(field_of(part, "inlineData")) for part in parts))
+        seen.take_sound(sum(_spoken_tokens(field_of(part, "inlineData")) for part in parts))
         _take_usage(mapping_of(field_of(message, "usageMetadata")), seen)
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002 - it comes unasked
@@ -110,7 +108,7 @@ def _tokens_of_sound(blob: object, *, hz: int, tokens_per_s: int) -> int:
     """The tokens of plain samples in base64."""
     data, kind = text_in(mapping_of(blob), "data") or "", str(field_of(mapping_of(blob), "mimeType"))
     rate = int(found[1]) if (found := _RATE.search(kind)) else hz
-    return ceil_div((len(data) * 3 // 4 - data[-2:].count("=")) * tokens_per_s, rate * _BYTES_PER_SAMPLE)
+    return ceil_div(bytes_of_base64(data) * tokens_per_s, rate * _BYTES_PER_SAMPLE)
 
 
 def _read_usage(usage: Mapping[str, object], seen: Seen) -> None:

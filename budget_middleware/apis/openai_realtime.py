@@ -13,7 +13,7 @@ from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_audio import HEARD_TOKENS_PER_S
-from budget_middleware.apis.openai_realtime_events import MAXIMA, RESPONSE_DONE, TRANSCRIBED
+from budget_middleware.apis.openai_realtime_events import MAXIMA, RESPONSE_DONE, SPOKEN, TRANSCRIBED
 from budget_middleware.apis.openai_realtime_talk import sum_of
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.output import OutputFields
@@ -28,8 +28,6 @@ CONTEXT: Final = "context"
 SPOKEN_MS: Final = "spoken_ms"
 """The field of a transcription that holds how much speech is expected."""
 
-# Events with base64, which is no text.
-_SOUND: Final = (".audio.delta", ".output_audio.delta")
 _ITEM: Final = OutputFields(
     texts=("name", "arguments", "output"),
     silent=(
@@ -94,8 +92,9 @@ class OpenAIRealtime(JsonApi):
             seen.terminal = True
         elif kind == RESPONSE_DONE:
             self._read_end(response, seen)
-        elif kind.endswith(_SOUND):
-            seen.has_unread_output = True
+        elif kind.endswith(SPOKEN):
+            # How long it is the session tells, which knows its form.
+            seen.media = "audio"
         elif kind.endswith(".delta"):
             seen.take_text(text_bytes_of(event.get("delta")))
 

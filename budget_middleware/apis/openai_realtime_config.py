@@ -25,6 +25,7 @@ class Agreed:
 
     ``answers``: the server answers speech by itself. ``transcriber``: the model that transcribes it; "" for one that
     is not named, None for none. ``maximum`` is that of the output as it was written, None for as much as there is.
+    ``bytes_per_s`` are those of the sound that is heard, ``spoken_bytes_per_s`` of that which is said.
     """
 
     model: str = ""
@@ -36,6 +37,7 @@ class Agreed:
     instructions: object = None
     tools: object = None
     bytes_per_s: int = _PCM_BYTES
+    spoken_bytes_per_s: int = _PCM_BYTES
 
     @property
     def most_output(self) -> int | None:
@@ -62,6 +64,7 @@ class Agreed:
         maximum = _either(session, MAXIMA[0], session, MAXIMA[1])
         modalities = _either(session, "output_modalities", session, "modalities")
         form = _either(given, "format", session, "input_audio_format")
+        spoken = _spoken_form_of(session)
         return Agreed(
             model=name_in(session, "model") or self.model,
             answers=self._answers(session, detection),
@@ -71,7 +74,13 @@ class Agreed:
             instructions=session.get("instructions", self.instructions),
             tools=session.get("tools", self.tools),
             bytes_per_s=self.bytes_per_s if form is _MISSING else _bytes_per_s(form),
+            spoken_bytes_per_s=self.spoken_bytes_per_s if spoken is _MISSING else _bytes_per_s(spoken),
         )
+
+    def spoken_bytes_per_s_of(self, response: Mapping[str, object]) -> int:
+        """The bytes that a second of a response's sound has: by its own form, else by that of the session."""
+        spoken = _spoken_form_of(response)
+        return self.spoken_bytes_per_s if spoken is _MISSING else _bytes_per_s(spoken)
 
     def _answers(self, session: Mapping[str, object], detection: object) -> bool:
         if session.get("type") == "transcription":
@@ -95,6 +104,10 @@ class Agreed:
 
 def _either(first: Mapping[str, object], name: str, second: Mapping[str, object], other_name: str) -> object:
     return first[name] if name in first else second.get(other_name, _MISSING)
+
+
+def _spoken_form_of(session: Mapping[str, object]) -> object:
+    return _either(mapping_of(mapping_of(session.get("audio")).get("output")), "format", session, "output_audio_format")
 
 
 def _transcriber_of(transcription: object) -> str | None:

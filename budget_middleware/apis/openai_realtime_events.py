@@ -9,7 +9,7 @@ import msgspec
 from budget_middleware.apis.base import Refusal
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.errors import openai_error
-from budget_middleware.apis.reading import mapping_of, parse_body
+from budget_middleware.apis.reading import bytes_of_base64, mapping_of, parse_body
 
 # Of the client.
 CREATE: Final = "response.create"
@@ -21,6 +21,8 @@ SESSION_CREATED: Final = frozenset({"session.created", "transcription_session.cr
 SESSION_UPDATED: Final = frozenset({"session.updated", "transcription_session.updated"})
 RESPONSE_CREATED: Final = "response.created"
 RESPONSE_DONE: Final = "response.done"
+SPOKEN: Final = (".audio.delta", ".output_audio.delta")
+"""How the types of events end that have sound in base64."""
 TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
 
 MAXIMA: Final = ("max_output_tokens", "max_response_output_tokens")
@@ -38,6 +40,13 @@ class EventHead(msgspec.Struct, gc=False):
 
 UNKNOWN: Final = EventHead("")
 
+
+class _SoundEvent(msgspec.Struct, gc=False):
+    delta: str = ""
+
+
+_read_sound_event = msgspec.json.Decoder(_SoundEvent).decode
+
 _read_head = msgspec.json.Decoder(EventHead).decode
 
 
@@ -51,6 +60,15 @@ def head_of(data: bytes) -> EventHead:
     if not isinstance(kind, str):
         return UNKNOWN
     return EventHead(kind, str(event_id or ""), response_id if isinstance(response_id, str) else None)
+
+
+def sound_bytes_of(data: bytes) -> int:
+    """The length of the sound in an event of the server; of what cannot be read as it, the most that it can be."""
+    try:
+        sound = _read_sound_event(data).delta
+    except (ValueError, RecursionError):
+        return len(data) * 3 // 4
+    return max(0, bytes_of_base64(sound))
 
 
 def begins_anew(response: Mapping[str, object]) -> bool:

@@ -25,6 +25,7 @@ from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_realtime import CONTEXT, SPOKEN_MS, OpenAIRealtime
+from budget_middleware.apis.openai_realtime_begun import BegunResponses
 from budget_middleware.apis.openai_realtime_config import Agreed
 from budget_middleware.apis.openai_realtime_events import (
     CREATE,
@@ -35,6 +36,7 @@ from budget_middleware.apis.openai_realtime_events import (
     SESSION_UPDATED,
     SESSION_UPDATES,
     SOUND,
+    SPOKEN,
     TRANSCRIBED,
     UNKNOWN,
     EventHead,
@@ -54,9 +56,8 @@ _HEARD: Final = "heard"
 
 # What transcribes by the second, where nobody has named it.
 _USUAL_TRANSCRIBER: Final = "whisper-1"
-# Of so many responses that have ended a late event is recognised.
-_REMEMBERED: Final = 64
-_MOST_BEGUN: Final = 1_024  # More than a server works on side by side.
+# So many wishes of a client are kept until the server answers them.
+_MOST_WISHES: Final = 64
 
 
 class OpenAIRealtimeSession:
@@ -80,14 +81,12 @@ class RealtimeConversation:
         # Those that the client has asked for.
         self._models = tuple(models)
         self._agreed = agreed
-        # What the client has wished and the server has not answered, in order: the id of the event, and the dearest
-        # that may hold with it.
-        self._wishes: deque[tuple[str, Agreed]] = deque(maxlen=_REMEMBERED)
+        # What was wished and is not answered, in order: the id of the event, and the dearest that may hold with it.
+        self._wishes: deque[tuple[str, Agreed]] = deque(maxlen=_MOST_WISHES)
         self._talk = Talk()
         # What sound asks for, while nothing changes that.
         self._ahead: tuple[Asked, ...] | None = None
-        self._begun: set[str] = set()
-        self._ended: deque[str] = deque(maxlen=_REMEMBERED)
+        self._begun = BegunResponses()
 
     # From the client.
 
@@ -170,7 +169,7 @@ class RealtimeConversation:
         if head.type in (RESPONSE_CREATED, RESPONSE_DONE):
             return self._response_event(head, mapping_of(mapping_of(parse_body(data)).get("response")))
         if head.type.startswith("response."):
-            return self._piece(str(head.response_id)) if head.response_id is not None else None
+            return self._piece(head, data) if head.response_id is not None else None
         if head.type == TRANSCRIBED:
             return self._transcribed(mapping_of(parse_body(data)))
         if head.type in SESSION_CREATED or head.type in SESSION_UPDATED:
@@ -200,15 +199,17 @@ class RealtimeConversation:
                 self._models = (self._agreed.model,)
         self._ahead = None
 
-    def _piece(self, id_: str) -> ServerEvent | None:
+    def _piece(self, head: EventHead, data: bytes) -> ServerEvent | None:
         """A piece of a response; one of which the beginning was lost begins with it."""
-        if id_ in self._begun:
-            return ServerEvent(Step.GOES_ON, id_)
-        return None if id_ in self._ended else self._begin(id_)
+        id_ = str(head.response_id)
+        if self._begun.has_ended(id_):
+            return None
+        event = ServerEvent(Step.GOES_ON, id_) if id_ in self._begun else self._begin(id_, {})
+        is_sound = head.type.endswith(SPOKEN)
+        return event._replace(spoken_tokens=self._begun.spoken_tokens(id_, data)) if is_sound else event
 
-    def _begin(self, id_: str) -> ServerEvent:
-        if len(self._begun) < _MOST_BEGUN:
-            self._begun.add(id_)
+    def _begin(self, id_: str, response: Mapping[str, object]) -> ServerEvent:
+        self._begun.begin(id_, bytes_per_s=self._agreed.spoken_bytes_per_s_of(response))
         return ServerEvent(
             Step.BEGINS, id_, body=self._body({}), call_id=id_, asked_in=(_TALK, _BESIDE), model=self._agreed.model
         )
@@ -216,16 +217,15 @@ class RealtimeConversation:
     def _response_event(self, head: EventHead, response: Mapping[str, object]) -> ServerEvent | None:
         id_ = name_in(response, "id") or ""
         is_end = head.type == RESPONSE_DONE
-        if is_end and id_ and id_ in self._ended and id_ not in self._begun:
+        if is_end and id_ and self._begun.has_ended(id_):
             # Told twice.
             return None
         is_beside = "conversation_id" in response and response["conversation_id"] is None
         # One beside the conversation may not be told from others.
-        event = self._begin(id_)._replace(asked_in=(_BESIDE, _TALK) if is_beside else (_TALK,))
+        event = self._begin(id_, response)._replace(asked_in=(_BESIDE, _TALK) if is_beside else (_TALK,))
         if not is_end:
             return event
-        self._begun.discard(id_)
-        self._ended.append(id_)
+        self._begun.end(id_)
         if not is_beside:
             self._talk.take_response(response)
             self._ahead = None
@@ -234,7 +234,7 @@ class RealtimeConversation:
     def _error(self, error: Mapping[str, object]) -> ServerEvent:
         event_id = str(error.get("event_id") or "")
         if event_id:
-            self._wishes = deque((wish for wish in self._wishes if wish[0] != event_id), maxlen=_REMEMBERED)
+            self._wishes = deque((wish for wish in self._wishes if wish[0] != event_id), maxlen=_MOST_WISHES)
             self._ahead = None
         status = 500 if error.get("type") == "server_error" else 400
         return ServerEvent(Step.REFUSED, status=status, event_id=event_id)

@@ -139,6 +139,11 @@ def name_in(source: Mapping[str, object], field: str) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME else None
 
 
+def bytes_of_base64(text: str) -> int:
+    """How many bytes a text in base64 stands for."""
+    return len(text) * 3 // 4 - text[-2:].count("=")
+
+
 def text_in(source: Mapping[str, object], field: str) -> str | None:
     """A text that is not empty, however long; None for anything else."""
     value = source.get(field)

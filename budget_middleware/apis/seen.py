@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import Final
 
 from budget_middleware.apis import usage_rules
-from budget_middleware.core.estimate import output_tokens_seen, tokens_from_text_bytes
+from budget_middleware.core.estimate import BYTES_PER_TOKEN, output_tokens_seen, tokens_from_text_bytes
 from budget_middleware.core.outcome import Finish, Outcome, finish_of, outcome_of
 from budget_middleware.core.pricing import Usage, UsageClass
 
@@ -197,6 +197,11 @@ class Seen:
         known_form = isinstance(name, str) and TOOL_NAME.fullmatch(name) is not None
         if len(self.unknown_tools) < MAX_UNKNOWN_TOOLS:
             self.unknown_tools |= {str(name) if known_form else "a tool"}
+
+    def take_sound(self, n_tokens: int) -> None:
+        """Add so many tokens of sound, as so much text as makes as many: a long answer outgrows its hold."""
+        if n_tokens:
+            self.take_text(n_tokens * BYTES_PER_TOKEN)
 
     def take_text(self, n_bytes: int) -> None:
         """Add so many bytes of generated text, which came in one piece."""

@@ -28,6 +28,7 @@ class ServerEvent(NamedTuple):
     ``status`` is what HTTP would answer in the place of an error, ``event_id`` the event of the client that an error
     names. Where the server answers in lanes of its own, ``asked_in`` are those that the call may have been asked for
     in, the likeliest first. ``model`` is the one that answers, where the answer's own events do not say so.
+    ``spoken_tokens`` are those of the sound in it, whose form the session alone knows.
     """
 
     step: Step
@@ -38,6 +39,7 @@ class ServerEvent(NamedTuple):
     event_id: str = ""
     asked_in: tuple[str, ...] = ()
     model: str = ""
+    spoken_tokens: int = 0
 
 
 class Asked(NamedTuple):

@@ -66,9 +66,10 @@ class SessionCall:
         self.server_id = self.server_id or server_id
         return self.server_id == server_id
 
-    def read(self, data: bytes) -> None:
-        """Take an event of the answer."""
+    def read(self, data: bytes, *, spoken_tokens: int = 0) -> None:
+        """Take an event of the answer, and the tokens of the sound in it."""
         self.settlement.output_began = True
+        self.seen.take_sound(spoken_tokens)
         self._events.read(data, self.seen, hide_usage=False)
         self.seen.has_unread_output |= self._events.has_cut
         self.seen.readable &= not self._events.has_cut

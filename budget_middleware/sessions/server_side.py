@@ -66,7 +66,7 @@ class ServerSide:
             return False
         if event.model:
             call.seen.take_model(event.model)
-        call.read(data)
+        call.read(data, spoken_tokens=event.spoken_tokens)
         if call.settlement.is_cut:
             await self._break_off(_CUT, Asked(event.lane))
             call.settlement.report_late_cost()

@@ -2366,8 +2366,20 @@ FAULTS = (
     Fault(
         "a late event begins a response that has ended",
         "apis/openai_realtime_session.py",
-        "        return None if id_ in self._ended else self._begin(id_)\n",
-        "        return self._begin(id_)\n",
+        "        if self._begun.has_ended(id_):\n            return None\n        event",
+        "        event",
+    ),
+    Fault(
+        "what a response says does not count",
+        "apis/openai_realtime_session.py",
+        "event._replace(spoken_tokens=self._begun.spoken_tokens(id_, data)) if is_sound else event",
+        "event",
+    ),
+    Fault(
+        "sound of telephones counts as if it had the bytes of other sound",
+        "apis/openai_realtime_begun.py",
+        "self._bytes_per_s.get(id_, _FEWEST_BYTES_PER_S)",
+        "48_000",
     ),
     Fault(
         "an error about another event frees a response",

@@ -294,13 +294,13 @@ class TestEnds:
         await socket.leave()
         assert await settled(store) == Balance(spent=40)
 
-    async def test_sound_without_an_end_is_booked_at_its_estimate(self, store, prices):
+    async def test_sound_without_an_end_is_booked_by_its_length(self, store, prices):
         provider = scripted([created(), spoken()])
         socket = await talk(guard_of(provider, prices, store, on_abort="partial"))
         socket.send(create(tokens=600))
         await socket.until("response.output_audio.delta")
         await socket.leave()
-        assert await settled(store) == Balance(spent=600)
+        assert await settled(store) == Balance(spent=1)
 
     async def test_a_beginning_that_is_lost_changes_nothing(self, store, prices):
         provider = scripted([delta(), done(20)])
