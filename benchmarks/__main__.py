@@ -23,6 +23,7 @@ from benchmarks import (
     spans,
     streams,
     topologies,
+    walk,
 )
 
 _COMMANDS = {
@@ -30,6 +31,7 @@ _COMMANDS = {
     "compare": compare,
     "latency": latency,
     "inprocess": inprocess,
+    "walk": walk,
     "scripts": scripts,
     "sizes": sizes,
     "saturation": saturation,

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.checkouts import HERE, OTHER, add_beside, command_of, environment_of
 from benchmarks.results import keep, machine, told
@@ -55,13 +56,13 @@ def run(options: argparse.Namespace) -> None:
     with ExitStack() as stack:
         url = redis_url(stack.enter_context(redis_server()))
         visited = {
-            says: stack.enter_context(_process(code, way, url, requests=options.requests))
+            says: stack.enter_context(process_of(code, way, url, requests=options.requests))
             for says, (code, way) in ways.items()
         }
         kept: list[Visit] = []
         for number in range(options.rounds):
             progress(f"inprocess, round {number + 1}/{options.rounds}")
-            kept += [Visit(says, number, *_visit(process)) for says, process in visited.items()]
+            kept += [Visit(says, number, *process.ask("")) for says, process in visited.items()]
     progress("")
     print(f"\n{tell(kept)}")
     kept_options = {"requests": options.requests, "rounds": options.rounds}
@@ -83,22 +84,28 @@ def _says(figures: Sequence[Visit]) -> list[str]:
     return [visit.says for visit in figures]
 
 
+class Process:
+    """A process of `visited`, which does something for each line that it is given."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def ask(self, line: str) -> Any:
+        """What it answers to a line."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit("a process that was measured has ended")
+        return json.loads(answer)
+
+
 @contextmanager
-def _process(code: Path, way: str, url: str, *, requests: int) -> Iterator["subprocess.Popen[str]"]:
+def process_of(code: Path, way: str, url: str, *, requests: int) -> Iterator[Process]:
     command, pipe = command_of("visited.py", way, url, requests), subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment_of(code), text=True) as process:
-        yield process
+        yield Process(process)
         assert process.stdin is not None
         process.stdin.close()
-
-
-def _visit(process: "subprocess.Popen[str]") -> tuple[float, float]:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-    line = process.stdout.readline()
-    if not line:
-        sys.exit("a process that was measured has ended")
-    calls, cpu_us = json.loads(line)
-    return calls, cpu_us

@@ -1,22 +1,30 @@
-"""One way of serving requests without HTTP, measured at each line on stdin. `inprocess` runs it by its path.
+"""One way of serving requests without HTTP, measured at each line on stdin: `inprocess` and `walk` run it.
 
 PYTHONPATH says whose code is measured: that of this checkout or of another one, with its own apps and settings.
 """
 
 import asyncio
 import cProfile
+import inspect
 import json
 import logging
 import os
 import pstats
 import sys
 import time
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
 IN_FLIGHT = 32
 _WARM_UP = 400
+_WALKS = 5
+_RESUMABLE = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+Frame = tuple[int, str, str]
+"""A call: how deep, in which file, of which function."""
 
 
 def main() -> None:
@@ -35,12 +43,40 @@ async def _measure(way: str, requests: int) -> None:
     await ask.all(app, requests)
     profile.disable()
     calls = pstats.Stats(profile).total_calls / requests  # type: ignore[attr-defined]  # Its stub forgets it.
-    while sys.stdin.readline():
+    while line := sys.stdin.readline():
+        if line.strip() == "walk":
+            print(json.dumps([await _walk(app, ask) for _ in range(_WALKS)]), flush=True)
+            continue
         before_s = time.process_time()
         await ask.all(app, requests)
         print(json.dumps([calls, 1e6 * (time.process_time() - before_s) / requests]), flush=True)
     if hasattr(app, "ledger"):
         await app.ledger.drain()
+
+
+async def _walk(app: ASGIApp, ask: "_Asking") -> list[Frame]:
+    """Every call of a function of the middleware that one request makes, in their order."""
+    import budget_middleware
+
+    package = str(Path(budget_middleware.__file__).parent) + os.sep
+    frames: list[Frame] = []
+    depth, resumable = 0, []
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal depth
+        code = frame.f_code
+        if event in ("call", "return") and code.co_filename.startswith(package):
+            if event == "call":
+                again = " (goes on)" if frame in resumable else ""
+                frames.append((depth, code.co_filename.removeprefix(package), code.co_qualname + again))
+                if code.co_flags & _RESUMABLE:
+                    resumable.append(frame)
+            depth += 1 if event == "call" else -1
+
+    sys.setprofile(watch)
+    await ask.all(app, 1)
+    sys.setprofile(None)
+    return frames
 
 
 def _app(way: str) -> ASGIApp:
