@@ -93,7 +93,7 @@ class AnswerReader:
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
         self.headers = HeaderTable(headers)
-        self.seen.is_from_cache = any(map(self._reports_cache_hit, self.headers.among(_CACHE_HEADERS)))
+        self.seen.is_from_cache = any(map(self._reports_cache_hit, self.headers.keys() & _CACHE_HEADERS))
         encoding = self._header(b"content-encoding")
         # An error has no usage, and what is encoded otherwise cannot be read without more libraries.
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
@@ -114,7 +114,7 @@ class AnswerReader:
         return [pair for pair in headers if pair[0].lower() not in dropped] if self._hide_usage else headers
 
     def _reports_cache_hit(self, name: bytes) -> bool:
-        value = self.headers.first(name).strip().lower()
+        value = self.headers.get(name, b"").strip().lower()
         return value in _HITS or (name == _CACHE_KEY and value != b"")
 
     def _header(self, name: bytes) -> bytes:

@@ -220,10 +220,10 @@ def _usage_of(reported: Mapping[str, object]) -> Usage | None:
 
 def usage_in_headers(headers: HeaderTable) -> Usage | None:
     """The usage of an invoked model whose own answer may report none; None where there is none in the headers."""
-    if not headers.first(_HEADER % b"input"):
+    if not headers.get(_HEADER % b"input", b""):
         return None
     fresh, output, cached, written = (
-        token_count(_number(headers.first(_HEADER % kind)))
+        token_count(_number(headers.get(_HEADER % kind, b"")))
         for kind in (b"input", b"output", b"cache-read-input", b"cache-write-input")
     )
     if fresh is None:

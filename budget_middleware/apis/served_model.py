@@ -15,14 +15,14 @@ _FALLBACKS: Final = b"x-litellm-attempted-fallbacks"
 
 def served_model_in(headers: HeaderTable) -> str:
     """The model that the headers of an answer name; empty if they name none."""
-    found = headers.among(_ANY)
+    found = headers.keys() & _ANY
     if not found:
         return ""
-    values = [headers.first(name).strip() for name in _NAMES]
+    values = [headers.get(name, b"").strip() for name in _NAMES]
     return next((value.decode() for value in values if len(value) <= MAX_NAME and _MODEL.fullmatch(value)), "")
 
 
 def has_fallen_back(headers: HeaderTable) -> bool:
     """Whether the headers say that another model than the one that was asked had to answer."""
-    tries = headers.first(_FALLBACKS).strip()
+    tries = headers.get(_FALLBACKS, b"").strip()
     return tries.isdigit() and tries.strip(b"0") != b""

@@ -46,7 +46,7 @@ def price_answer(file: str, *, model: str, api: str, in_json: bool) -> int:
 
 def _billed(answer: SavedAnswer, quote: Quote, book: PriceBook) -> tuple[Bill, Charge]:
     bill = Bill(quote, book)
-    bill.reported_nanos = reported_cost(answer.reader.headers.first(load().cost_header.encode()).strip())
+    bill.reported_nanos = reported_cost(answer.reader.headers.get(load().cost_header.encode(), b"").strip())
     evidence = bill.evidence(answer.seen, end=End.COMPLETE, is_error=False, output_began=True)
     charge = charge_of(evidence, on_abort=OnAbort.PARTIAL)
     return bill, charge

@@ -86,7 +86,7 @@ def credential_of(scope: Scope, headers: HeaderTable) -> str:
     """The request's credential, "" if it has none. Raises AmbiguousTokenError. ``headers`` are those of the scope."""
     found = [
         each
-        for name in headers.among(TOKEN_HEADERS)
+        for name in headers.keys() & TOKEN_HEADERS
         for value in headers.all(name)
         if (each := _read_header(name, value)) is not None
     ]

@@ -209,7 +209,7 @@ class RequestBody:
         except (CannotInflateError, TooManyValuesError) as error:
             self.why_unread = f"The request cannot be read: {error}."
         else:
-            if self._may_be_form and is_urlencoded(self.headers.first(b"content-type")):
+            if self._may_be_form and is_urlencoded(self.headers.get(b"content-type", b"")):
                 self.document = _one_reading(self.text, self.document)
 
     async def _inflate(self) -> None:
@@ -233,7 +233,7 @@ class RequestBody:
             raise TooManyBodiesError
 
     def _announced(self) -> int:
-        announced = self.headers.first(b"content-length")
+        announced = self.headers.get(b"content-length", b"")
         # int() would take signs, underscores and other alphabets' digits.
         return int(announced) if announced.isdigit() and len(announced) < _MAX_DIGITS else 0
 

@@ -196,10 +196,12 @@ class Exchange:
         if inner.is_guarded:
             self._settlement.inner, headers = inner, without_guards_headers(headers)
         self._held_start = {**message, "headers": headers}
-        if by_name.first(b"content-type").strip().lower().startswith(_EVENT_STREAM):
+        if by_name.get(b"content-type", b"").strip().lower().startswith(_EVENT_STREAM):
             return True
         # A stream's headers are sent before its cost is known.
-        self._settlement.bill.reported_nanos = reported_cost(by_name.first(self._settings.cost_header.encode()).strip())
+        self._settlement.bill.reported_nanos = reported_cost(
+            by_name.get(self._settings.cost_header.encode(), b"").strip()
+        )
         return False
 
     async def _ask_for_inner(self, inner: InnerAnswer) -> None:

@@ -80,14 +80,14 @@ class InnerAnswer:
         self.cost = b""
         self.is_guarded = False
         for id_name, ledger_name, cost_name in _ID_LEDGER_COST:
-            id_ = headers.first(id_name)
+            id_ = headers.get(id_name, b"")
             if not id_:
                 continue
             self.is_guarded = True
             own = mark()
-            if own and hmac.compare_digest(headers.first(ledger_name), own) and _ID.fullmatch(id_):
+            if own and hmac.compare_digest(headers.get(ledger_name, b""), own) and _ID.fullmatch(id_):
                 self.reservation_id = id_.decode()
-                self.cost = headers.first(cost_name)
+                self.cost = headers.get(cost_name, b"")
 
 
 def without_guards_headers(headers: Headers) -> Headers:

@@ -126,6 +126,6 @@ def _api_of(route: Route, scope: Scope) -> Api:
     """The API in whose shape a caller expects an error, OpenAI's if nothing shows it."""
     if route.api is not None:
         return route.api
-    found = HeaderTable(scope["headers"]).among(frozenset(_HEADERS_OF))
+    found = HeaderTable(scope["headers"]).keys() & frozenset(_HEADERS_OF)
     name = next((_HEADERS_OF[header] for header in found), APIS[0].name)
     return next(api for api in APIS if api.name == name)

@@ -26,7 +26,7 @@ def terms_of(headers: HeaderTable, settings: Settings) -> Terms:
     Neither header can be wrong enough to refuse a request: a time that is none is not asked for, a priority that is
     none is the lowest of all.
     """
-    asked = headers.first(WAIT_HEADER).strip()
+    asked = headers.get(WAIT_HEADER, b"").strip()
     asked_s = float(asked) if _SECONDS.fullmatch(asked) else math.inf
     return Terms(min(settings.wait_s, asked_s), _priority(headers, settings.priority))
 
