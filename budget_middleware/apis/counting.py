@@ -75,21 +75,17 @@ class Count:
     # Those that are not plain ASCII.
     texts: list[str] = field(default_factory=list)
 
-    @property
-    def is_nothing(self) -> bool:
-        """Nothing has been found that a model could read."""
-        return not (self.text_bytes or self.tokens or self.image_tokens or self.audio_ms)
-
     def complete(self, n_bytes: int) -> None:
         """Count by the length of the body, of `n_bytes`, what was not counted: input of a shape that is not known, and
         more of it than there was time for.
         """
-        if self.work_left < 0 or self.is_nothing:
+        is_nothing = not (self.text_bytes or self.tokens or self.image_tokens or self.audio_ms)
+        if self.work_left < 0 or is_nothing:
             self.text_bytes = max(self.text_bytes, n_bytes - self.media_bytes)
 
     def expected(self) -> Usage:
         """The input that is expected."""
-        audio_tokens = ceil_div(self.audio_ms * self.rules.audio_tokens_per_s, 1000)
+        audio_tokens = ceil_div(self.audio_ms * self.rules.audio_tokens_per_s, 1000) if self.audio_ms else 0
         text_tokens = tokens_from_text_bytes(self.text_bytes) + self.tokens
         return Usage(
             input_tokens=text_tokens + self.image_tokens + audio_tokens,
@@ -102,7 +98,7 @@ class Count:
 
         In UTF-16 a text has fewer bytes than the tokenizer will be given.
         """
-        audio_tokens = ceil_div(self.worst_audio_ms * self.rules.audio_tokens_per_s, 1000)
+        audio_tokens = ceil_div(self.worst_audio_ms * self.rules.audio_tokens_per_s, 1000) if self.worst_audio_ms else 0
         tokens = max(self.text_bytes, n_bytes - self.media_bytes) + self.worst_image_tokens + audio_tokens
         return Usage(
             input_tokens=tokens,
@@ -141,11 +137,13 @@ def count_input(value: object, rules: MediaRules, *, texts: Iterable[object] = (
             elif isinstance(item, dict):
                 _count_object(item, count, stack, below)
             elif isinstance(item, list):
-                if not _count_tokens(item, count):
+                count.work_left -= _WORK_OF_CONTAINER + len(item)
+                if not (item and type(item[0]) is int and _count_tokens(item, count)):
                     stack.append(item)
             elif type(item) is int or type(item) is float:
                 count.tokens += 1
-    _count_plain(below, count)
+    if below:
+        _count_plain(below, count)
     return count
 
 
@@ -161,7 +159,11 @@ def _count_object(item: Mapping[str, object], count: Count, stack: list[Iterable
         if key in held:
             continue
         if isinstance(child, str):
-            _count_text(child, count)
+            # As nearly all are: see `_count_text`.
+            if child.isascii() and not child.startswith("data:"):
+                count.text_bytes += len(child)
+            else:
+                _count_text(child, count)
         elif key in _WAYS_TO_MEDIA:
             stack.append((child,))
         elif type(child) in MAY_HOLD_TEXT:
@@ -185,7 +187,8 @@ def _count_plain(values: list[object], count: Count) -> None:
                 # Numbers in an object are few bytes beside their names.
                 stack.append([child for child in item.values() if type(child) in MAY_HOLD_TEXT])
             elif isinstance(item, list):
-                if not _count_tokens(item, count):
+                count.work_left -= _WORK_OF_CONTAINER + len(item)
+                if not (item and type(item[0]) is int and _count_tokens(item, count)):
                     stack.append(item)
             elif type(item) is int or type(item) is float:
                 count.tokens += 1
@@ -193,8 +196,7 @@ def _count_plain(values: list[object], count: Count) -> None:
 
 def _count_tokens(items: list[object], count: Count) -> bool:
     """Count a list of nothing but whole numbers, each of which is a token; whether it is one."""
-    count.work_left -= _WORK_OF_CONTAINER + len(items)
-    is_tokens = bool(items) and type(items[0]) is int and set(map(type, items)) == {int}
+    is_tokens = set(map(type, items)) == {int}
     count.tokens += len(items) if is_tokens else 0
     return is_tokens
 

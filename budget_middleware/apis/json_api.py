@@ -95,7 +95,7 @@ class JsonApi:
         count = self.count(body)
         count.complete(n_bytes)
         return Ask(
-            service_tier=text_in(body, "service_tier"),
+            service_tier=text_in(body, "service_tier") if "service_tier" in body else None,
             input=count.expected(),
             worst_input=count.at_worst(n_bytes),
             hides_input=count.hides_input,
@@ -109,18 +109,18 @@ class JsonApi:
 
     def count(self, body: Mapping[str, object]) -> Count:
         """Count what is sent to the model."""
-        is_mini = self.media is OPENAI_MEDIA and "4o-mini" in (text_in(body, "model") or "")
-        media = GPT_4O_MINI_MEDIA if is_mini else self.media
-        inputs = [body[field] for field in self.input_fields if field in body]
-        return count_input(inputs, media, texts=self.texts_in(body))
+        media, model = self.media, body.get("model")
+        if media is OPENAI_MEDIA and isinstance(model, str) and "4o-mini" in model:
+            media = GPT_4O_MINI_MEDIA
+        return count_input(list(map(body.get, self.input_fields)), media, texts=self.texts_in(body))
 
     def texts_in(self, body: Mapping[str, object]) -> list[object]:
         """The values that are text alone: of all fields that are neither input with media nor known as not sent."""
-        return [
-            value
-            for field, value in body.items()
-            if field not in UNSENT_FIELDS and field not in self.input_fields and type(value) in MAY_HOLD_TEXT
-        ]
+        texts = []
+        for field, value in body.items():
+            if field not in UNSENT_FIELDS and field not in self.input_fields and type(value) in MAY_HOLD_TEXT:
+                texts.append(value)
+        return texts
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:  # noqa: ARG002 - most name some
         """The most tokens of one choice, where the request names it."""
@@ -128,6 +128,8 @@ class JsonApi:
 
     def thinking_tokens(self, body: Mapping[str, object]) -> int:
         """The budget for thoughts that the request sets, as Anthropic or OpenRouter call it; 0 if there is none."""
+        if "thinking" not in body and "reasoning" not in body:
+            return 0
         holders = [mapping_of(body[field]) for field in ("thinking", "reasoning") if field in body]
         return max([largest_count(holder, "budget_tokens", "max_tokens") for holder in holders], default=0)
 

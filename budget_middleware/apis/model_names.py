@@ -38,7 +38,9 @@ def names_of(body: Mapping[str, object], *, path: str, query: bytes, pattern: re
     BadRequestError where the path, the body and the query name too many.
     """
     in_path, is_its_place = model_in_path(pattern, path)
-    in_body = text_in(body, "model")
+    in_body = body.get("model")
+    if not isinstance(in_body, str) or not in_body:
+        in_body = None
     if not query and in_path is None and _FALLBACKS[0] not in body and _FALLBACKS[1] not in body:
         return Names(in_body)
     in_query = [value for name, value in _fields(query) if name == "model" and value]

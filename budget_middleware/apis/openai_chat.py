@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import ClassVar, Final
 
 import msgspec
@@ -32,6 +31,8 @@ from budget_middleware.core.pricing import UsageClass
 
 # The values of an object, as they are written.
 _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# The fields that make more of a call than its messages say.
+_CHANGE_THE_PRICE: Final = frozenset({"modalities", "tools", "web_search_options", "plugins", "speed", "inference_geo"})
 # What OpenAI accepts as `n`; more choices than that are a slip or an attack.
 MAX_CHOICES: Final = 128
 
@@ -87,16 +88,21 @@ class OpenAIChat(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; an answer that may be spoken is reserved at the price of audio."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
+        ask.hides_input |= _has_spoken(body)
+        # Nearly every request has none of them.
+        if _CHANGE_THE_PRICE.isdisjoint(body):
+            return ask
         if "audio" in list_of(body.get("modalities")):
-            ask = replace(ask, output_unit=UsageClass.OUTPUT_AUDIO)
+            ask.output_unit = UsageClass.OUTPUT_AUDIO
         if body.get("tools") or body.get("web_search_options") is not None:
-            ask = replace(ask, tools=declared_tools(body), modes=modes_of(body))
+            ask.tools, ask.modes = declared_tools(body), modes_of(body)
         # Claude's, which gateways pass on.
         if body.get("speed") == "fast":
-            ask = replace(ask, service_tier="fast")
+            ask.service_tier = "fast"
         if region := text_in(body, "inference_geo"):
-            ask = replace(ask, modes=(*ask.modes, region))
-        return replace(ask, hides_input=True) if _hides_input(body) else ask
+            ask.modes += (region,)
+        ask.hides_input |= _is_given_more_input(body)
+        return ask
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The larger of the two names."""
@@ -104,7 +110,7 @@ class OpenAIChat(JsonApi):
 
     def choices(self, body: Mapping[str, object]) -> int:
         """The number `n`."""
-        return whole_number(body, "n", at_most=MAX_CHOICES) or 1
+        return (whole_number(body, "n", at_most=MAX_CHOICES) or 1) if "n" in body else 1
 
     def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:
         """Set `stream_options.include_usage` where a stream does not ask; other bytes stay if they can."""
@@ -199,11 +205,18 @@ def _read_parts(parts: list[object], seen: Seen) -> int:
     return sum(_PART.read(part, seen) if isinstance(part, dict) else text_bytes_of(part) for part in parts)
 
 
-def _hides_input(body: Mapping[str, object]) -> bool:
-    """Whether the model reads what it said aloud before, or what tools of the provider find."""
-    for message in list_of(body.get("messages")):
-        if isinstance(message, dict) and message.get("audio"):
-            return True
+def _has_spoken(body: Mapping[str, object]) -> bool:
+    """Whether the model reads what it said aloud before."""
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        for message in messages:
+            if isinstance(message, dict) and message.get("audio"):
+                return True
+    return False
+
+
+def _is_given_more_input(body: Mapping[str, object]) -> bool:
+    """Whether the model reads what tools of the provider find."""
     reads_more_input = body.get("web_search_options") is not None or body.get("plugins") is not None
     return reads_more_input or has_server_tools(body.get("tools"))
 

@@ -77,7 +77,7 @@ def largest(body: Mapping[str, object], *fields: str) -> int | None:
     """The largest of the numbers that a request names. Which of them a gateway prefers is not ours to know."""
     most = None
     for field in fields:
-        number = whole_number(body, field)
+        number = whole_number(body, field) if field in body else None
         if number is not None and (most is None or number > most):
             most = number
     return most
