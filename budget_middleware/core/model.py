@@ -11,7 +11,7 @@ names, since a frozen class takes several times as long to fill.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.statuses import State
@@ -107,6 +107,31 @@ class Target:
     # Made once: what follows from a request's targets is looked up by them, several times a request.
     def __hash__(self) -> int:
         return self._hash
+
+
+_T = TypeVar("_T")
+
+KNOWN_TARGETS_MAX: Final = 4_096
+
+
+class OncePerTargets(Generic[_T]):
+    """What follows from the targets of a request, made once: most requests bring the same tuple as one before.
+
+    It is found by the identity of the tuple: to hash targets takes longer than most of what is made.
+    """
+
+    def __init__(self, make: Callable[[tuple[Target, ...]], _T]) -> None:
+        self._make = make
+        self._known: dict[int, tuple[tuple[Target, ...], _T]] = {}
+
+    def __call__(self, targets: tuple[Target, ...]) -> _T:
+        known = self._known.get(id(targets))
+        if known is None:
+            if len(self._known) >= KNOWN_TARGETS_MAX:
+                self._known.clear()
+            # With the tuple, so that no other one can have its id meanwhile.
+            known = self._known[id(targets)] = targets, self._make(targets)
+        return known[1]
 
 
 class Balance(NamedTuple):

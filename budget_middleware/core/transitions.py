@@ -19,12 +19,11 @@ tables of a store, the Lua scripts repeat it, and one conformance suite holds th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from operator import sub
 from types import MappingProxyType
 from typing import NamedTuple
 
-from budget_middleware.core.model import Adjustment, Balance, Rejection, Reservation, Target
+from budget_middleware.core.model import Adjustment, Balance, OncePerTargets, Rejection, Reservation, Target
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.core.verbs import Adjust, Extend, Finalize, Grow, Release, Reserve, Transfer
@@ -266,7 +265,7 @@ def _over(
     )
 
 
-@lru_cache(4_096)
+@OncePerTargets
 def _without_limits(targets: tuple[Target, ...]) -> tuple[Target, ...]:
     return tuple([Target(target.account, target.window, None, target.unit, target.carry) for target in targets])
 

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from budget_middleware.core.answers import Entry
-from budget_middleware.core.model import Carry, Counter, Reservation, Target
+from budget_middleware.core.model import Carry, Counter, OncePerTargets, Reservation, Target
 from budget_middleware.core.statuses import OPS, State, Status
 from budget_middleware.core.units import NOTHING, Amounts, Unit
 from budget_middleware.core.windows import Period, Window
@@ -75,7 +75,7 @@ def unpack_amounts(text: str) -> Amounts:
 # Targets.
 
 
-@lru_cache(4_096)
+@OncePerTargets
 def pack_targets(targets: tuple[Target, ...]) -> str:
     return "\n".join(map(_packed_target, targets))
 

@@ -1087,10 +1087,10 @@ FAULTS = (
     Fault(
         "a reply that nobody waits for goes to the next",
         "stores/redis/wire.py",
-        "                if not waiting.done():\n                    waiting.set_result(reply)\n",
+        "                waiting.take_reply(reply)\n",
         "                while waiting.done():\n"
         "                    _, waiting = self._waiting.popleft()\n"
-        "                waiting.set_result(reply)\n",
+        "                waiting.take_reply(reply)\n",
     ),
     Fault(
         "a wire that broke is used again",
@@ -1121,7 +1121,7 @@ FAULTS = (
         "a new primary is not looked for",
         "stores/redis/place.py",
         "server = await self.topology.server(self.slot)\n        try:",
-        "server = self.topology.known_server(self.slot) or await self.topology.server(self.slot)\n        try:",
+        "server = self.topology.by_slot.get(self.slot) or await self.topology.server(self.slot)\n        try:",
     ),
     Fault(
         "a write counts before replicas have it",

@@ -1,15 +1,16 @@
 """Sends the verbs of a store to its server in batches, and interprets the replies.
 
-Theory of operation. The verbs that requests send in one turn of the event loop go in one script call, a `Batch`. Calls
-go down one path, replies come up one path, and only this module decides what a reply means:
+Theory of operation. The verbs that requests send in one turn of the event loop go in one script call, a `Batch`, which
+gives each its part of the reply. What any other reply means, only this module decides:
 
     verb ──> _ask ──> Batch ──> _send ──────────────────> Wire
                         │         └ _deliver (a task): no wire yet, or the server lacks the script
-    reply <── share <── _take_reply <──────────────────── Wire
-                          ├ no such script or function: nothing was applied; delivered again with the script's text
-                          ├ the ledger is at another node: nothing was applied; delivered again, there
-                          ├ an error: StoreRefused for all; the link leaves a server that cannot do the work
-                          └ not the reply to this call: the connection cannot be trusted, and is closed
+    reply <────────── Batch <──────────────────────────── Wire
+                        └ _take_other: what is no reply to this call
+                            ├ no such script or function: nothing was applied; delivered again with the script's text
+                            ├ the ledger is at another node: nothing was applied; delivered again, there
+                            ├ an error: StoreRefused for all; the link leaves a server that cannot do the work
+                            └ a reply to another call: the connection cannot be trusted, and is closed
 
 A single verb on an idle wire is sent at once. Otherwise verbs wait for the end of this turn of the event loop, or for
 TOGETHER_MAX of them: one call with sixteen verbs costs the server far less than sixteen calls.
@@ -146,7 +147,7 @@ class RedisLink:
             if len(batch.waiting) == TOGETHER_MAX:
                 self._send(gathered)
             return reply
-        batch = Batch(self._take_reply)
+        batch = Batch(self._refusal_of, self._take_other)
         reply = batch.add(verb)
         gathered.batch = batch
         wire = self._place.ready_wire if gathered.was_alone else None
@@ -165,14 +166,11 @@ class RedisLink:
         command = None if wire is None else wire.commands.get(script.digest)
         if wire is not None and command is not None:
             self._send_on(wire, batch, *command, *self._words(batch))
-            self._place.ask_role(wire)
         else:
             self._deliver_in_task(batch)
 
-    def _take_reply(self, batch: Batch, reply: Reply) -> None:
-        if batch.is_answered_by(reply):
-            batch.share(reply, refusal=self._refusal_of)
-        elif batch.is_repeatable and (is_unknown_script(reply) or refuses_function(reply)):
+    def _take_other(self, batch: Batch, reply: Reply) -> None:
+        if batch.is_repeatable and (is_unknown_script(reply) or refuses_function(reply)):
             batch.is_repeatable = False
             self._forget_function()
             self._deliver_in_task(batch)
@@ -180,13 +178,13 @@ class RedisLink:
             self._place.redirect(reply)
             self._deliver_in_task(batch)
         elif isinstance(reply, hiredis.ReplyError):
-            batch.set_exception(self._refusal_of(str(reply)))
+            batch.fail(self._refusal_of(str(reply)))
         elif isinstance(reply, list):
             stray = "a reply came that belongs to another call"
             self._place.hang_up(stray)
-            batch.set_exception(StoreUnavailable(stray))
+            batch.fail(StoreUnavailable(stray))
         else:
-            batch.set_exception(StoreUnavailable(str(reply)))
+            batch.fail(StoreUnavailable(str(reply)))
 
     def _deliver_in_task(self, batch: Batch) -> None:
         """It may take a connection first, and the text of the script."""
@@ -217,15 +215,15 @@ class RedisLink:
 
     async def _deliver(self, batch: Batch) -> None:
         try:
-            self._take_reply(batch, await self._evaluate(self._request_script, self._words(batch)))
+            batch.take_reply(await self._evaluate(self._request_script, self._words(batch)))
         except (StoreUnavailable, StoreRefused) as error:
-            batch.set_exception(error)
+            batch.fail(error)
 
     async def _call(self, *verb: str) -> VerbReply:
         """Send one other verb (its name, trace and arguments). Raises StoreUnavailable or StoreRefused."""
-        batch = Batch(self._take_reply)
+        batch = Batch(self._refusal_of, self._take_other)
         reply = batch.add(verb)
-        self._take_reply(batch, await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
+        batch.take_reply(await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
         return reply.result()
 
     def _words(self, batch: Batch) -> tuple[str, ...]:
@@ -237,11 +235,11 @@ class RedisLink:
 
     def _offer_function(self, wire: Wire, script: Script) -> None:
         if script is self._request_script:
-            no_verbs = Batch(self._take_reply)
+            no_verbs = Batch(self._refusal_of, self._take_other)
             self._start(offer(wire, script, no_verbs=self._words(no_verbs), answer=[no_verbs.token]))
 
 
 def _fail_if_cancelled(batch: Batch, delivered: "asyncio.Task[None]") -> None:
     # By an event loop that closes, perhaps before the first step: the caller may try once more.
     if delivered.cancelled():
-        batch.set_exception(StoreUnavailable("the event loop closes"))
+        batch.fail(StoreUnavailable("the event loop closes"))

@@ -30,7 +30,7 @@ class Place:
     @property
     def ready_wire(self) -> Wire | None:
         """The wire of this event loop, if one may be used at once."""
-        server = self.topology.known_server(self.slot)
+        server = self.topology.by_slot.get(self.slot)
         return None if server is None else server.ready_wire
 
     @property
@@ -51,7 +51,7 @@ class Place:
     def location(self) -> Location:
         """As far as it is known now."""
         kind, primaries = self.topology.url.kind, len(self.topology.primaries)
-        server = self.topology.known_server(self.slot)
+        server = self.topology.by_slot.get(self.slot)
         address = self.topology.address_of(server) if server is not None else None
         where = f"the primary is {address}" if address is not None else "one server"
         if kind is Kind.CLUSTER:
@@ -83,24 +83,24 @@ class Place:
         return self.topology.redirect(self.slot, reply)
 
     def hang_up(self, why: str) -> None:
-        if (server := self.topology.known_server(self.slot)) is not None:
+        if (server := self.topology.by_slot.get(self.slot)) is not None:
             server.hang_up(why)
 
     def leave(self, why: str) -> None:
         """Ask anew who serves the ledger before the next call."""
-        if (server := self.topology.known_server(self.slot)) is not None:
+        if (server := self.topology.by_slot.get(self.slot)) is not None:
             server.leave(why)
             self.topology.forget(self.slot)
 
     def ask_role(self, wire: Wire) -> None:
-        if (server := self.topology.known_server(self.slot)) is not None:
+        if (server := self.topology.by_slot.get(self.slot)) is not None:
             server.ask_role(wire)
 
     async def aclose(self) -> None:
         await self.topology.aclose()
 
     def _known_server(self) -> Server:
-        server = self.topology.known_server(self.slot)
+        server = self.topology.by_slot.get(self.slot)
         if server is None:
             raise StoreUnavailable("nobody has asked yet which server has the ledger")
         return server

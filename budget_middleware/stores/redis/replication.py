@@ -8,11 +8,12 @@ that is away hold. Verbs that may not be repeated (`learn`, `shadow`) do not wai
 """
 
 import asyncio
+from collections.abc import Callable
 
 import hiredis
 
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.stores.redis.wire import Reply, Waiter, Wire
+from budget_middleware.stores.redis.wire import Reply, ReplyFuture, Waiter, Wire
 
 WAITED = 0.5
 """Of the time-out: so long replicas may take."""
@@ -21,24 +22,24 @@ _IS_A_REPLICA = "cannot be used with replica"
 
 
 class Replication:
-    """The replicas that acknowledge a write before it counts; 0: none."""
+    """The replicas that acknowledge a write before it counts; 0: none.
+
+    ``send`` sends a call that writes; its waiter gets the reply once it has been replicated, StoreUnavailable else.
+    """
 
     def __init__(self, replicas: int, *, timeout_s: float) -> None:
         self.replicas = replicas
         self.wait_ms = max(1, round(WAITED * timeout_s * 1000))
+        self.send: Callable[..., None] = self._send_and_wait if replicas else Wire.send
 
-    def send(self, wire: Wire, waiter: Waiter, *words: str) -> None:
-        """Send a call that writes; ``waiter`` gets its reply once it has been replicated, StoreUnavailable else."""
-        if not self.replicas:
-            wire.send(waiter, *words)
-            return
+    def _send_and_wait(self, wire: Wire, waiter: Waiter, *words: str) -> None:
         reply = _FirstReply(waiter)
         wire.send(reply, *words)
         wire.send(_Acknowledgement(reply, self), "WAIT", str(self.replicas), str(self.wait_ms))
 
     def call(self, wire: Wire, *words: str) -> "asyncio.Future[Reply]":
         """The same as a future; an error of the server is a reply."""
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        reply = ReplyFuture()
         self.send(wire, reply, *words)
         return reply
 
@@ -55,11 +56,11 @@ class _FirstReply:
     def done(self) -> bool:
         return self.waiter.done()
 
-    def set_result(self, reply: Reply) -> None:
+    def take_reply(self, reply: Reply) -> None:
         self.reply = reply
 
-    def set_exception(self, error: Exception) -> None:
-        self.waiter.set_exception(error)
+    def fail(self, error: Exception) -> None:
+        _fail(self.waiter, error)
 
 
 class _Acknowledgement:
@@ -74,16 +75,21 @@ class _Acknowledgement:
     def done(self) -> bool:
         return self._first.waiter.done()
 
-    def set_result(self, count: Reply) -> None:
+    def take_reply(self, count: Reply) -> None:
         reply, wanted = self._first.reply, self._replication.replicas
         is_applied = not isinstance(reply, hiredis.ReplyError) and _IS_A_REPLICA not in str(count)
         if is_applied and isinstance(count, int) and count < wanted:
             late = f"{count} of {wanted} replicas have it after {self._replication.wait_ms} ms"
-            self.set_exception(StoreUnavailable(f"{late} (BUDGET_REPLICAS={wanted})"))
+            self.fail(StoreUnavailable(f"{late} (BUDGET_REPLICAS={wanted})"))
         elif is_applied and not isinstance(count, int):
-            self.set_exception(StoreUnavailable(f"BUDGET_REPLICAS={wanted}, and WAIT is refused: {count}"))
+            self.fail(StoreUnavailable(f"BUDGET_REPLICAS={wanted}, and WAIT is refused: {count}"))
         else:
-            self._first.waiter.set_result(reply)
+            self._first.waiter.take_reply(reply)
 
-    def set_exception(self, error: Exception) -> None:
-        self._first.waiter.set_exception(error)
+    def fail(self, error: Exception) -> None:
+        _fail(self._first.waiter, error)
+
+
+def _fail(waiter: Waiter, error: Exception) -> None:
+    if not waiter.done():
+        waiter.fail(error)

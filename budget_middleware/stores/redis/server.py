@@ -21,8 +21,8 @@ MAX_CONNECTIONS = 8
 
 
 ROLE_EVERY_S = 1.0
-"""A server may be demoted with its connections left up: it is asked so often for its role. Refusals write nothing, so a
-replica would go on refusing, with the figures of the past."""
+"""A server may be demoted with its connections left up: while it is used, it is asked so often for its role. Refusals
+write nothing, so a replica would go on refusing, with the figures of the past."""
 
 _log = logging.getLogger("budget_middleware")
 
@@ -75,7 +75,7 @@ class Server:
             # A task, for all who come meanwhile wait for the same wire, and any of them may be cancelled.
             dialing = dial(self._url, time_limit=self._dial_timeout, silence=lines.silence)
             lines.dialing = asyncio.get_running_loop().create_task(dialing)
-            lines.dialing.add_done_callback(lambda dialed: _take(lines, dialed))
+            lines.dialing.add_done_callback(lambda dialed: self._take(lines, dialed))
         return await asyncio.shield(lines.dialing)
 
     # Any, because redis-py types every reply as whatever any version and option of it may give.
@@ -127,6 +127,15 @@ class Server:
         if lines.client is not None:
             await lines.client.aclose(close_connection_pool=True)
 
+    def _take(self, lines: _Lines, dialed: "asyncio.Task[Wire]") -> None:
+        lines.dialing = None
+        # Looked at even if nobody waits any more: else asyncio reports an exception that nobody saw.
+        if not dialed.cancelled() and dialed.exception() is None:
+            if lines.wire is not None:
+                lines.wire.retire()
+            lines.wire = dialed.result()
+            lines.wire.on_tick = self.ask_role
+
     def _new_client(self) -> Any:
         pool = BlockingConnectionPool.from_url(
             self._url,
@@ -150,18 +159,9 @@ class _RoleCheck:
         """Nobody else can end the wait."""
         return False
 
-    def set_result(self, role: Reply) -> None:
+    def take_reply(self, role: Reply) -> None:
         if fault := fault_of_role(role):
             self._server.leave(fault.cause)
 
-    def set_exception(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """The other calls of the wire fail too."""
-
-
-def _take(lines: _Lines, dialed: "asyncio.Task[Wire]") -> None:
-    lines.dialing = None
-    # Looked at even if nobody waits any more: else asyncio reports an exception that nobody saw.
-    if not dialed.cancelled() and dialed.exception() is None:
-        if lines.wire is not None:
-            lines.wire.retire()
-        lines.wire = dialed.result()

@@ -73,8 +73,9 @@ class Topology:
         self._time_limit = SharedTimeout(timeout_s)
         self._servers: dict[Address, Server] = {}
         self._only = Server(url, timeout_s=timeout_s) if self.url.kind is Kind.SERVER else None
-        # Of the slots that somebody has asked for; and those of which a node has just said it.
-        self._by_slot: dict[int, Server] = {}
+        self.by_slot: dict[int, Server] = {0: self._only} if self._only is not None else {}
+        """Who serves a slot, as far as that is known: of those that somebody has asked for."""
+        # Those of which a node has just said it.
         self._redirected: set[int] = set()
         self._question = Question(self.url)
         self._lookups = PerEventLoop(_Lookups)
@@ -87,10 +88,6 @@ class Topology:
     def is_cluster(self) -> bool:
         return self.url.kind is Kind.CLUSTER
 
-    def known_server(self, slot: int) -> Server | None:
-        """Who serves a slot, as far as that is known."""
-        return self._only or self._by_slot.get(slot)
-
     async def server(self, slot: int) -> Server:
         """Who serves a slot, asked anew. WrongServer where nobody does, StoreUnavailable where nobody says."""
         if self._only is not None:
@@ -98,7 +95,7 @@ class Topology:
         if slot in self._redirected:
             # Others may not have heard of it yet. If it is wrong, the next call finds out.
             self._redirected.discard(slot)
-            return self._by_slot[slot]
+            return self.by_slot[slot]
         lookups = self._lookups.current()
         if lookups.task is None:
             # A task, for all who come meanwhile wait for the same answer, and any of them may be cancelled.
@@ -106,9 +103,9 @@ class Topology:
             lookups.task.add_done_callback(lambda done: _end(lookups, done))
         for range_ in await asyncio.shield(lookups.task):
             if range_.first <= slot <= range_.last:
-                self._by_slot[slot] = self._server_at(range_.primary)
-                return self._by_slot[slot]
-        self._by_slot.pop(slot, None)
+                self.by_slot[slot] = self._server_at(range_.primary)
+                return self.by_slot[slot]
+        self.by_slot.pop(slot, None)
         raise wrong_server(
             "CLUSTER SLOTS",
             Fault(
@@ -125,10 +122,10 @@ class Topology:
 
     def redirect(self, slot: int, reply: Reply) -> bool:
         """Believe a node that says who serves a slot; whether it does."""
-        asked = self.address_of(self._by_slot.get(slot)) or self.url.seeds[0]
+        asked = self.address_of(self.by_slot.get(slot)) or self.url.seeds[0]
         if (address := redirected_to(reply, asked=asked)) is None:
             return False
-        self._by_slot[slot] = self._server_at(address)
+        self.by_slot[slot] = self._server_at(address)
         self._redirected.add(slot)
         return True
 
@@ -137,13 +134,14 @@ class Topology:
         return next((address for address, each in self._servers.items() if each is server), None)
 
     def forget(self, slot: int) -> None:
-        """Who serves a slot is not sure any more."""
-        self._by_slot.pop(slot, None)
-        self._redirected.discard(slot)
+        """Who serves a slot is not sure any more, where that is looked up."""
+        if self._only is None:
+            self.by_slot.pop(slot, None)
+            self._redirected.discard(slot)
 
     def is_silent(self, slot: int) -> bool:
         """Whether who serves it, or who was asked for that, has let this event loop wait for a whole time-out."""
-        server = self.known_server(slot)
+        server = self.by_slot.get(slot)
         if server is not None and (self._only is not None or server.is_silent or server.ready_wire is not None):
             return server.is_silent
         return self._lookups.current().silence.is_on

@@ -21,6 +21,7 @@ silence begins when it is sent; the time that its caller had waited before does 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import hiredis
@@ -39,11 +40,22 @@ NO_REPLY = object()
 
 
 class Waiter(Protocol):
-    """Receives a reply: a future, or a batch that distributes it."""
+    """Receives a reply, also when nobody wants it any more (``done``)."""
 
     def done(self) -> bool: ...
-    def set_result(self, reply: Reply, /) -> None: ...
-    def set_exception(self, error: Exception, /) -> None: ...
+    def take_reply(self, reply: Reply) -> None: ...
+    def fail(self, error: Exception) -> None: ...
+
+
+class ReplyFuture(asyncio.Future[Reply]):
+    """Waits for the reply to a call of its own."""
+
+    def take_reply(self, reply: Reply) -> None:
+        if not self.done():
+            self.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        self.set_exception(error)
 
 
 class Silence:
@@ -58,12 +70,13 @@ class Silence:
 class Wire(asyncio.Protocol):
     """A protocol to be connected by an event loop; ``timeout_s`` bounds every reply.
 
-    ``silence`` is that of the server, and noted here.
+    ``silence`` is that of the server, and noted here. While it is in use, ``on_tick`` is called ten times a time-out.
     """
 
     def __init__(self, *, timeout_s: float, silence: Silence | None = None) -> None:
         self._is_late = self._is_retired = False
         self._silence = silence or Silence()
+        self.on_tick: Callable[[Wire], None] | None = None
         # The command for each script that was sent whole on this wire, so that the server knows it, by its digest.
         self.commands: dict[str, tuple[str, str]] = {}
         self._timeout_s = timeout_s
@@ -91,7 +104,7 @@ class Wire(asyncio.Protocol):
 
         It raises StoreUnavailable where no reply comes. UnicodeEncodeError for words that cannot be sent.
         """
-        reply: asyncio.Future[Reply] = self._loop.create_future()
+        reply = ReplyFuture(loop=self._loop)
         self.send(reply, *words)
         return reply
 
@@ -124,6 +137,8 @@ class Wire(asyncio.Protocol):
 
     def _look(self) -> bool:
         """Let the loop read before a silence is believed; whether replies are owed still."""
+        if self.on_tick is not None and self.is_usable:
+            self.on_tick(self)
         if not self._waiting:
             return False
         if self._seems_late and not self._is_settling:
@@ -166,8 +181,7 @@ class Wire(asyncio.Protocol):
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not NO_REPLY:
                 _, waiting = self._waiting.popleft()
-                if not waiting.done():
-                    waiting.set_result(reply)
+                waiting.take_reply(reply)
             if self._is_retired and not self._waiting:
                 self.break_off("nobody waits for replies any more")
         except (hiredis.ProtocolError, IndexError) as error:
@@ -179,4 +193,4 @@ class Wire(asyncio.Protocol):
 
 def _fail(reply: Waiter, why: str) -> None:
     if not reply.done():
-        reply.set_exception(StoreUnavailable(why))
+        reply.fail(StoreUnavailable(why))
