@@ -79,6 +79,7 @@ class Exchange:
         self._limit_stop = LimitStop(
             self._hold, reader=self._reader, settlement=self._settlement, settings=settings, ledger=ledger
         )
+        self._inner: InnerAnswer | None = None
         self._held_start: Message | None = None
         self._has_trailers = False
         self._has_unread_body = body.has_more
@@ -167,8 +168,8 @@ class Exchange:
                     return
             case "http.response.start":
                 is_stream = self._start(message)
-                if self._settlement.inner is not None:
-                    await self._ask_for_inner(self._settlement.inner)
+                if self._inner is not None:
+                    await self._ask_for_inner(self._inner)
                 if is_stream:  # Else it is held for the first body message: the cost of a whole body is in the headers.
                     await self._send(self._released_start())
                 return
@@ -194,7 +195,7 @@ class Exchange:
         by_name = self._reader.headers
         inner = InnerAnswer(by_name, mark=self._ledger_mark)
         if inner.is_guarded:
-            self._settlement.inner, headers = inner, without_guards_headers(headers)
+            self._inner, headers = inner, without_guards_headers(headers)
         self._held_start = {**message, "headers": headers}
         if by_name.get(b"content-type", b"").strip().lower().startswith(_EVENT_STREAM):
             return True
@@ -209,7 +210,9 @@ class Exchange:
         if not inner.reservation_id:
             return
         outer, found = [await self._ledger.look_up(id_) for id_ in (self._hold.id, inner.reservation_id)]
-        if not books_for(outer, found):
+        if books_for(outer, found):
+            self._settlement.inner_id = inner.reservation_id
+        else:
             inner.reservation_id, inner.cost = "", b""
 
     def _read(self, message: Message) -> tuple[Message, bool] | None:
@@ -253,7 +256,7 @@ class Exchange:
         return start
 
     def _budget_headers(self, answer: Answer | None) -> Headers:
-        hold, charge, inner = self._hold, self._settlement.charge, self._settlement.inner
+        hold, charge, inner = self._hold, self._settlement.charge, self._inner
         inner_cost = inner.cost if inner is not None else b""
         headers = budget_headers(
             hold.id,

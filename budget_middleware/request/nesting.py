@@ -17,12 +17,12 @@ is asked for the inner reservation, and the outer guard believes it only if
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from logging import getLogger
 from typing import Final
 
-from budget_middleware.core.model import Reservation
+from budget_middleware.core.model import Reservation, Target
 from budget_middleware.core.statuses import State
 from budget_middleware.headers import Headers, HeaderTable
 from budget_middleware.ledger import Ledger
@@ -99,17 +99,22 @@ def books_for(outer: Reservation | None, inner: Reservation | None) -> bool:
     """Whether the inner reservation pays for the call that the outer one was made for."""
     if outer is None or inner is None or outer.id == inner.id:
         return False
-    if inner.state not in _PAID or inner.created_ms < outer.created_ms:
+    return inner.created_ms >= outer.created_ms and pays_for(outer.targets, inner)
+
+
+def pays_for(targets: Sequence[Target], inner: Reservation) -> bool:
+    """Whether the inner reservation holds or has booked something, and is charged to all of these."""
+    if inner.state not in _PAID:
         return False
-    missing = _payers(outer) - _payers(inner)
-    if missing and _payers(outer) & _payers(inner):
+    ours, theirs = _payers(targets), _payers(inner.targets)
+    if ours - theirs and ours & theirs:
         _warn_of_shared_accounts()
-    return not missing
+    return ours <= theirs
 
 
-def _payers(reservation: Reservation) -> frozenset[tuple[str, str]]:
+def _payers(targets: Sequence[Target]) -> frozenset[tuple[str, str]]:
     # Not the window: it may have turned between the two.
-    return frozenset((target.account, target.window.period) for target in reservation.targets)
+    return frozenset((target.account, target.window.period) for target in targets)
 
 
 @cache

@@ -25,7 +25,6 @@ from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import Bill, usage_attributes
 from budget_middleware.request.jobs.background import keep_for_job
 from budget_middleware.request.lessons import learn_from_answer, remember_who_answered
-from budget_middleware.request.nesting import InnerAnswer
 from budget_middleware.request.refusals import AUTHENTICATION_STATUSES
 from budget_middleware.request.shown_model import short, shown_model
 from budget_middleware.settings import Settings
@@ -39,16 +38,17 @@ _log = logging.getLogger("budget_middleware")
 class Settlement:
     """Ends one admitted request, once.
 
-    The exchange fills in what it sees: the answer's ``status``, what it says of an ``inner`` guard, and whether
-    ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the ledger ended it, or it was
-    stopped at a limit, and the answer must not go on. ``is_kept``: its hold is kept for a job, whose cost is not known.
+    The exchange fills in what it sees: the answer's ``status``, ``inner_id`` (the reservation of a guard behind us that
+    books the call), and whether ``output_began``. ``charge`` is what was decided when the ending began. ``is_cut``: the
+    ledger ended it, or it was stopped at a limit, and the answer must not go on. ``is_kept``: its hold is kept for a
+    job, whose cost is not known.
     """
 
     def __init__(self, admitted: Admitted, *, seen: Seen, settings: Settings, ledger: Ledger) -> None:
         self.handle = BudgetHandle(admitted.hold.id, ledger.prices, tokens_counted=ledger.tokens_counted)
         self.bill = Bill(admitted.quote, ledger.prices)
         self.status = 0
-        self.inner: InnerAnswer | None = None
+        self.inner_id = ""
         self.output_began = False
         self.charge: Charge | None = None
         self.is_cut = self.is_kept = False
@@ -220,7 +220,7 @@ class Settlement:
             end=end,
             is_error=self.status >= 300,
             output_began=self.output_began,
-            inner_id=self.inner.reservation_id if self.inner is not None else "",
+            inner_id=self.inner_id,
             app_added=app_added,
         )
 

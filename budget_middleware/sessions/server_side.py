@@ -19,6 +19,7 @@ from budget_middleware.sessions.asking import Asking
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.sessions.inbox import Inbox
 from budget_middleware.sessions.lanes import Lanes
+from budget_middleware.sessions.nesting import EventNames, SessionNesting
 from budget_middleware.settings import Settings
 
 Tell = Callable[[Refusal, Asked], Awaitable[None]]
@@ -36,6 +37,7 @@ class ServerSide:
         *,
         settings: Settings,
         ledger: Ledger,
+        nesting: SessionNesting,
         refuse: Tell,
         break_off: Tell,
     ) -> None:
@@ -44,13 +46,14 @@ class ServerSide:
         self._asking = asking
         self._lanes = lanes
         self._ledger = ledger
+        self._nesting = nesting
         self._stops = stops_at_limits(settings)
         self._exhausted_status = settings.exhausted_status
         self._refuse = refuse
         self._break_off = break_off
 
-    async def follow(self, data: bytes) -> bool:
-        """Take an event of the server; whether the client may see it."""
+    async def follow(self, data: bytes, names: EventNames) -> bool:
+        """Take an event of the server, and what it has ``names`` of; whether the client may see it."""
         event = self._conversation.read_server_event(data)
         if event is None:
             return True
@@ -61,7 +64,7 @@ class ServerSide:
         if call is None:
             if event.step is Step.GOES_ON and self._next(event) is None:
                 return True
-            call = await self._begin(event, n_bytes=len(data))
+            call = await self._begin(event, names, n_bytes=len(data))
         if call is None:
             return False
         if event.model:
@@ -89,7 +92,7 @@ class ServerSide:
         self._lanes.end(call)
         return None
 
-    async def _begin(self, event: ServerEvent, *, n_bytes: int) -> SessionCall | None:
+    async def _begin(self, event: ServerEvent, names: EventNames, *, n_bytes: int) -> SessionCall | None:
         """The call that the server begins to answer; None if nobody asked for it, and the session ends with it."""
         call = self._next(event)
         if call is None:
@@ -98,6 +101,7 @@ class ServerSide:
         if call is not None:
             call.begin(event.call_id)
             self._lanes.begin(event.lane, call)
+            await self._nesting.begin(call, names)
         return call
 
     def _next(self, event: ServerEvent) -> SessionCall | None:

@@ -36,6 +36,7 @@ from budget_middleware.sessions.event_body import data_of
 from budget_middleware.sessions.handles import SessionHandles
 from budget_middleware.sessions.inbox import Inbox
 from budget_middleware.sessions.lanes import Lanes
+from budget_middleware.sessions.nesting import SessionNesting
 from budget_middleware.sessions.server_side import ServerSide
 
 _MOST_REASON_BYTES: Final = 123
@@ -51,7 +52,8 @@ class Session:
         self._server_send = send
         self._settings = context.settings
         self._lanes: Lanes[SessionCall] = Lanes()
-        self._scope = of_session(scope, SessionHandles(self._lanes))
+        self._nesting = SessionNesting(context.ledger, context.settings, scope)
+        self._scope = of_session(self._nesting.asks_inner(scope), SessionHandles(self._lanes))
         inbox = Inbox(receive, may_interrupt=self._conversation.may_interrupt)
         self._asking = Asking(context, dialect.api, scope, path=path, inbox=inbox)
         self._client = ClientSide(inbox, self._conversation, self._asking, self._lanes, refuse=self._refuse)
@@ -62,6 +64,7 @@ class Session:
             self._lanes,
             settings=context.settings,
             ledger=context.ledger,
+            nesting=self._nesting,
             refuse=self._refuse,
             break_off=self._break_off,
         )
@@ -114,8 +117,11 @@ class Session:
         if message["type"] == "websocket.close":
             self._end_all()
         drains = self._drains()
-        if message["type"] == "websocket.send" and not (self._is_over or await self._server.follow(data_of(message))):
-            return
+        if message["type"] == "websocket.send":
+            message, names = self._nesting.read(message)
+            if not (self._is_over or await self._server.follow(data_of(message), names)):
+                return
+            message = self._nesting.write(message, names)
         if not drains:
             await self._pass(message)
 

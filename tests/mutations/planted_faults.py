@@ -2417,6 +2417,30 @@ FAULTS = (
         "            if len(calls) == len(asked) and not self.is_over:",
         "            if not self.is_over:",
     ),
+    Fault(
+        "a name of an inner reservation is believed without its proof",
+        "sessions/nesting.py",
+        "        if not (is_proven and ",
+        "        if not (",
+    ),
+    Fault(
+        "a name of an inner reservation counts twice",
+        "sessions/nesting.py",
+        "        self._n_read = int(count)\n",
+        "",
+    ),
+    Fault(
+        "an inner reservation pays for whichever accounts",
+        "request/nesting.py",
+        "    return ours <= theirs\n",
+        "    return True\n",
+    ),
+    Fault(
+        "the client's own number of an outer session goes to the app",
+        "sessions/nesting.py",
+        "if pair[0].lower() != OUTER_SESSION]",
+        "]",
+    ),
     # Databases.
     Fault(
         "a copy gets the log of the file whose place it has taken",

@@ -51,11 +51,11 @@ def served(
         yield Served(f"127.0.0.1:{port}", process)
 
 
-def tokens_in(store: RedisStore) -> TokensOf:
+def tokens_in(store: RedisStore, *, secret: str = "") -> TokensOf:
     """What a key has spent and holds, in tokens."""
 
     async def read(key: str) -> Balance:
-        views = await store.counters(f"key:{key_id(key)}")
+        views = await store.counters(f"key:{key_id(key, secret=secret)}")
         return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
 
     return read
