@@ -12,13 +12,14 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_by_copying
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
-from budget_middleware.telemetry import otlp_exporter
+from budget_middleware.telemetry import otlp_exporter, wire_format
 from budget_middleware.telemetry.otlp_exporter import BudgetOTLPSpanExporter, encode
 from budget_middleware.telemetry.span_encoding import encode_spans
 from tests.telemetry.otlp import receiver
@@ -77,14 +78,18 @@ def made(*facts: dict[str, Any], limits: SpanLimits | None = None) -> Sequence[R
     return exporter.get_finished_spans()
 
 
-def parsed(request: ExportTraceServiceRequest) -> ExportTraceServiceRequest:
-    return ExportTraceServiceRequest.FromString(request.SerializeToString())
+def parsed(data: bytes) -> ExportTraceServiceRequest:
+    return ExportTraceServiceRequest.FromString(data)
+
+
+def expected(spans: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+    return parsed(encode_by_copying(spans).SerializeToString())
 
 
 @given(st.lists(attributes, min_size=1, max_size=13))
 def test_the_request_is_that_of_the_other_encoder(facts: list[dict[str, Any]]):
     spans = made(*facts)
-    assert parsed(encode_spans(spans)) == parsed(encode_by_copying(spans))
+    assert parsed(encode_spans(spans)) == expected(spans)
 
 
 def test_what_was_dropped_is_counted_alike():
@@ -92,16 +97,16 @@ def test_what_was_dropped_is_counted_alike():
     limits = SpanLimits(max_attributes=2, max_events=1, max_links=1, max_event_attributes=1, max_link_attributes=1)
     spans = made(*facts, limits=limits)
     assert {span.dropped_events for span in spans} > {0, 1}
-    assert parsed(encode_spans(spans)) == parsed(encode_by_copying(spans))
+    assert parsed(encode_spans(spans)) == expected(spans)
 
 
 @pytest.mark.parametrize("wrong", [2**63, "\ud800", [1, 2**63], {"deep": "\ud800"}])
 def test_an_attribute_that_otlp_cannot_hold_is_left_out_and_the_others_stay(wrong: object, caplog):
     spans = made({"first": 1, "wrong": wrong, "last": "x"})
-    request = encode_spans(spans)
+    request = parsed(encode_spans(spans))
     (span,) = request.resource_spans[0].scope_spans[0].spans
     assert [pair.key for pair in span.attributes] == ["first", "last"]
-    assert parsed(request) == parsed(encode_by_copying(spans))
+    assert request == expected(spans)
     assert "attribute wrong cannot be exported" in caplog.text
 
 
@@ -110,6 +115,23 @@ def test_spans_that_it_fails_on_are_encoded_as_without_it(monkeypatch: pytest.Mo
     spans = made({"a": 1})
     assert encode(spans) == encode_by_copying(spans)
     assert "encoded by OpenTelemetry's own encoder" in caplog.text
+
+
+def test_a_version_that_asks_for_more_than_the_bytes_gets_the_message():
+    request = encode(made({"a": 1}))
+    assert request.ByteSize() == len(request.SerializePartialToString())
+    assert request.resource_spans[0].resource.attributes[0].key == "service.name"
+
+
+@given(st.integers(0, 2**63 - 1))
+def test_a_number_is_written_as_protobuf_does(number: int):
+    assert wire_format.varint(number) == AnyValue(int_value=number).SerializeToString()[1:]
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 127, 128, 511, 512, 513, 70_000])
+def test_a_text_of_any_length_arrives(n_bytes: int):
+    spans = made({"text": "x" * n_bytes, "x" * (n_bytes or 1): "é"})
+    assert parsed(encode_spans(spans)) == expected(spans)
 
 
 def test_the_exporter_sends_it(monkeypatch: pytest.MonkeyPatch):
