@@ -24,15 +24,16 @@ class DeclaredTool(NamedTuple):
 class Ask:
     """What a request says of itself: the input it is expected to use, and at worst; the rest is as named in it.
 
-    `provider` is the one of the price book to look at, where the API serves no other. `max_output_tokens` is for
-    each choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or
-    as the settings say; `thinking_tokens` of it may be thought, if the request sets such a budget. With `hides_input`
-    there is more input than the request shows, such as a stored conversation: it is not expected to count, but at
-    worst fills the model's context window. `texts` are those of the input that are not plain ASCII, of which a
-    tokenizer may make more than their bytes. `is_unseen`: the work goes on whether or not anybody waits, and what it
-    cost may never be reported. `other_models` are those that some gateway takes for this request instead of `model`,
-    `maybe_models` what only may be the name of one. `modes` are what else may change its price (a region, a size), the
-    general ones first; `tools` those that the provider bills by the use.
+    `provider` is the one of the price book to look at, where the API serves no other. `max_output_tokens` is for each
+    choice, and billed as `output_unit`; where it is not named, so much as `expected_output_tokens` may come, or as the
+    settings say; `thinking_tokens` of it may be thought, if the request sets such a budget. What its answer says as
+    sound is counted while it comes if it `counts_sound`. With `hides_input` there is more input than the request shows,
+    such as a stored conversation: it is not expected to count, but at worst fills the model's context window. `texts`
+    are those of the input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`:
+    the work goes on whether or not anybody waits, and what it cost may never be reported. `other_models` are those that
+    some gateway takes for this request instead of `model`, `maybe_models` what only may be the name of one. `modes` are
+    what else may change its price (a region, a size), the general ones first; `tools` those that the provider bills by
+    the use.
     """
 
     model: str | None = None
@@ -47,6 +48,7 @@ class Ask:
     thinking_tokens: int = 0
     expected_output_tokens: int | None = None
     output_unit: UsageClass = UsageClass.OUTPUT
+    counts_sound: bool = False
     choices: int = 1
     is_unseen: bool = False
     other_models: tuple[str, ...] = ()

@@ -59,7 +59,7 @@ class GeminiLive(Gemini):
         if isinstance(heard, Usage):
             ask = replace(ask, input=sum_of(ask.input, heard), worst_input=sum_of(ask.worst_input, heard))
         # A session that is resumed has a conversation before it, and the client goes on speaking after the hold.
-        return replace(ask, hides_input=True)
+        return replace(ask, hides_input=True, counts_sound=True)
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read a message of the server."""

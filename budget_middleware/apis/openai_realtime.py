@@ -69,6 +69,7 @@ class OpenAIRealtime(JsonApi):
             # Instructions of the provider's own, and a conversation that this session may not have seen begin.
             hides_input=True,
             output_unit=UsageClass.OUTPUT if is_text else UsageClass.OUTPUT_AUDIO,
+            counts_sound=True,
         )
 
     def _read_transcription(self, spoken_ms: int) -> Ask:

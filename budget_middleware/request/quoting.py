@@ -105,8 +105,8 @@ class Quoting:
 def _can_be_learned(ask: Ask, rates: Rates) -> bool:
     """Not where an API has a rule of its own, nor where no output is asked for, nor where a bill may never be seen."""
     # Whatever may be drawn or spoken, a model that has one price for all output writes.
-    is_written = rates.of(ask.output_unit) is rates.of(UsageClass.OUTPUT)
-    return is_written and ask.expected_output_tokens is None and not ask.is_unseen and ask.max_output_tokens != 0
+    is_seen = ask.counts_sound or rates.of(ask.output_unit) is rates.of(UsageClass.OUTPUT)
+    return is_seen and ask.expected_output_tokens is None and not ask.is_unseen and ask.max_output_tokens != 0
 
 
 def unknown_model_message(quote: Quote, *, why_unread: str) -> str:
@@ -145,7 +145,7 @@ def learned_quote(
     uses = ask.expected_uses
     cost, held, held_nanos = _NO_COST, _NO_COST, -1
     for tier in tiers_of(ask, rates):
-        tier_cost = cost_by_output(tier, ask.input, uses=uses)
+        tier_cost = cost_by_output(tier, ask.input, output_unit=ask.output_unit, uses=uses)
         fixed, per_token = tier_cost
         fixed_held = input_to_hold(expected, fixed, spreads=spreads, output_spread=per_token * spread_tokens)
         if fixed_held > _USUAL_RATIO * fixed:

@@ -2376,6 +2376,12 @@ FAULTS = (
         "event",
     ),
     Fault(
+        "what has a price for sound of its own never holds more",
+        "request/quoting.py",
+        "is_seen = ask.counts_sound or",
+        "is_seen =",
+    ),
+    Fault(
         "sound of telephones counts as if it had the bytes of other sound",
         "apis/openai_realtime_begun.py",
         "self._bytes_per_s.get(id_, _FEWEST_BYTES_PER_S)",

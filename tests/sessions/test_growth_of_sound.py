@@ -57,6 +57,15 @@ async def test_its_length_goes_by_the_format_of_the_session(store, prices, kind)
     assert (await held_for(store, prices, event, agreed=agreed)).reserved == 200
 
 
+@pytest.mark.parametrize("price", [{"audio": 1_000}, {"text": 200, "audio": 1_000}], ids=["one price", "two prices"])
+async def test_it_is_held_at_the_price_of_sound(store, prices, tmp_path, price):
+    path = tmp_path / "spoken.toml"
+    text = price.get("text", price["audio"])
+    path.write_text(f"[models.plain]\ninput = 0\noutput = {text}\noutput_audio = {price['audio']}\n")
+    agreed = session(output_modalities=["audio"])
+    assert (await held_for(store, str(path), spoken(6), agreed=agreed)).reserved == 200
+
+
 async def test_so_it_does_in_the_beta(store, prices):
     agreed = {"model": "plain", "output_audio_format": "g711_ulaw"}
     event = spoken(6, kind="response.audio.delta", bytes_per_s=8_000)
