@@ -20,10 +20,12 @@ from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.apis.openai_completions import OpenAICompletions
 from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
 from budget_middleware.apis.openai_images import OpenAIImages
+from budget_middleware.apis.openai_live import OpenAILive, OpenAILiveSession
 from budget_middleware.apis.openai_realtime import OpenAIRealtime
 from budget_middleware.apis.openai_realtime_session import OpenAIRealtimeSession
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.openai_responses_session import OpenAIResponsesSession
+from budget_middleware.apis.openai_translations import OpenAITranslations, OpenAITranslationsSession
 from budget_middleware.apis.ordinary import OrdinaryEvent
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.rerank import Rerank
@@ -62,12 +64,16 @@ APIS: Final[tuple[Api, ...]] = (
     Ollama(),
     Bedrock(),
     OpenAIRealtime(),
+    OpenAITranslations(),
+    OpenAILive(),
 )
 
 
 _SESSION_DIALECTS: Final[tuple[SessionDialect, ...]] = (
     OpenAIResponsesSession(),
     OpenAIRealtimeSession(),
+    OpenAITranslationsSession(),
+    OpenAILiveSession(),
     GeminiLiveSession(),
 )
 

@@ -47,7 +47,9 @@ class GeminiLive(Gemini):
     name = "gemini-live"
     path = ends_in(
         r"/(?:google\.ai\.generativelanguage\.v[0-9a-z]{1,12}\.GenerativeService[./]BidiGenerateContent(?:Constrained)?"
-        r"|google\.cloud\.aiplatform\.v[0-9a-z]{1,12}\.LlmBidiService/BidiGenerateContent)"
+        r"|google\.cloud\.aiplatform\.v[0-9a-z]{1,12}\.LlmBidiService/BidiGenerateContent"
+        # LiteLLM's names for the latter.
+        r"|vertex[_-]ai/live)"
     )
     ordinary_event = None
     ordinary_answer = None

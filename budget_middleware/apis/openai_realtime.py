@@ -20,6 +20,7 @@ from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body, text_in
 from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, time_to_ask
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage, UsageClass
 
@@ -59,6 +60,8 @@ class OpenAIRealtime(JsonApi):
         spoken_ms = body.get(SPOKEN_MS)
         if isinstance(spoken_ms, int):
             return self._read_transcription(spoken_ms)
+        if TIME_MS in body:
+            return time_to_ask(SLICE_MS)
         context = body.get(CONTEXT)
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         if isinstance(context, Usage):

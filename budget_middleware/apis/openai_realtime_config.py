@@ -5,15 +5,19 @@ answered it: from then on the server's own `session.updated` says what holds. So
 hold because the server has not confirmed yet that it listens, and nobody pays for a model that the server has refused.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from budget_middleware.apis.bounded_answer import is_heavy
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_realtime_events import MAXIMA, UNBOUNDED
 from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, text_in
 
 _MISSING: Final = object()
+# So many wishes of a client are kept until the server answers them.
+_MOST_WISHES: Final = 64
 # Bytes of sound for a second: of PCM at 24 kHz, and of the codecs of telephones.
 _PCM_BYTES: Final = 48_000
 _G711_BYTES: Final = 8_000
@@ -100,6 +104,44 @@ class Agreed:
             maximum=None if None in both else max(filter(None, both)),
             modalities=self.modalities if list_of(wished.modalities) == ["text"] else wished.modalities,
         )
+
+
+class Agreement:
+    """What is agreed, and what the client has wished and the server has not answered."""
+
+    def __init__(self, agreed: Agreed) -> None:
+        self.agreed = agreed
+        # In order: the id of the event, and the dearest that may hold with it.
+        self._wishes: deque[tuple[str, Agreed]] = deque(maxlen=_MOST_WISHES)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a wish has not been answered."""
+        return bool(self._wishes)
+
+    @property
+    def known(self) -> Agreed:
+        """The dearest that may hold."""
+        return self._wishes[-1][1] if self._wishes else self.agreed
+
+    def wish(self, data: bytes, event_id: str) -> None:
+        """The client wishes something."""
+        known = self.known
+        if len(data) > UNWEIGHED_BYTES:  # Of long texts one is kept at most, until the server answers.
+            self._wishes.clear()
+        self._wishes.append((event_id, known.dearest_with(known.changed_by_event(data))))
+
+    def confirm(self, data: bytes, *, is_answer: bool) -> bool:
+        """The server says what holds; whether that gives the session another model, as an answer to a wish."""
+        before, self.agreed = self.agreed, self.agreed.changed_by_event(data)
+        if not (is_answer and self._wishes):
+            return False
+        self._wishes.popleft()
+        return self.agreed.model not in ("", before.model)
+
+    def reject(self, event_id: str) -> None:
+        """The server answers a wish with an error."""
+        self._wishes = deque((wish for wish in self._wishes if wish[0] != event_id), maxlen=_MOST_WISHES)
 
 
 def _either(first: Mapping[str, object], name: str, second: Mapping[str, object], other_name: str) -> object:

@@ -9,7 +9,9 @@ from typing import Final
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.jobs import BatchApi
+from budget_middleware.apis.openai_live import OpenAILive
 from budget_middleware.apis.openai_realtime import OpenAIRealtime
+from budget_middleware.apis.openai_translations import OpenAITranslations
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, name_in
 from budget_middleware.apis.seen import Seen
@@ -23,12 +25,13 @@ class RealtimeDirect(StrEnum):
 
 
 class OpenAIRealtimeDirect(BatchApi):
-    """`POST …/realtime/client_secrets`, `…/sessions`, `…/calls`; in the beta an offer of WebRTC to `…/realtime`."""
+    """`POST …/realtime/client_secrets`, `…/sessions`, `…/calls`, `…/live/sessions`; in the beta an offer to it."""
 
     name = "openai-realtime-direct"
     provider = "openai"
     path = ends_in(
-        r"/realtime(?:(?:/translations)?/(?:client_secrets|sessions|transcription_sessions|calls)|/calls/[^/]+/accept)"
+        r"(?:/realtime(?:(?:/translations)?/(?:client_secrets|sessions|transcription_sessions|calls)|/calls/[^/]+/accept)"
+        r"|/live/(?:client_secrets|sessions/[^/]+/accept))"
     )
 
     def read_json(self, document: object, seen: Seen) -> None:
@@ -38,6 +41,7 @@ class OpenAIRealtimeDirect(BatchApi):
 
 
 _DIRECT: Final = OpenAIRealtimeDirect()
+_SPOKEN: Final = frozenset({OpenAIRealtime.name, OpenAITranslations.name, OpenAILive.name})
 
 
 def realtime_direct_at(path: str) -> Api | None:
@@ -47,7 +51,7 @@ def realtime_direct_at(path: str) -> Api | None:
 
 def as_posted(api: Api | None) -> Api | None:
     """The API of a POST where sessions have this one: an offer of WebRTC."""
-    return _DIRECT if api is not None and api.name == OpenAIRealtime.name else api
+    return _DIRECT if api is not None and api.name in _SPOKEN else api
 
 
 def is_direct(api: Api | None) -> bool:

@@ -42,6 +42,7 @@ UNKNOWN: Final = EventHead("")
 
 
 class _SoundEvent(msgspec.Struct, gc=False):
+    audio: str = ""
     delta: str = ""
 
 
@@ -63,9 +64,10 @@ def head_of(data: bytes) -> EventHead:
 
 
 def sound_bytes_of(data: bytes) -> int:
-    """The length of the sound in an event of the server; of what cannot be read as it, the most that it can be."""
+    """The length of the sound in an event of either side; of what cannot be read as it, the most that it can be."""
     try:
-        sound = _read_sound_event(data).delta
+        event = _read_sound_event(data)
+        sound = event.audio or event.delta
     except (ValueError, RecursionError):
         return len(data) * 3 // 4
     return max(0, bytes_of_base64(sound))

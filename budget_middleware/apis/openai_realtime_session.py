@@ -16,17 +16,15 @@ response reports the size. `Agreed` and `_context` keep what is known of these.
 Source: the types of OpenAI's SDK, `RealtimeClientEvent` and `RealtimeServerEvent`, and those of its beta.
 """
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
-from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.openai_realtime import CONTEXT, SPOKEN_MS, OpenAIRealtime
 from budget_middleware.apis.openai_realtime_begun import BegunResponses
-from budget_middleware.apis.openai_realtime_config import Agreed
+from budget_middleware.apis.openai_realtime_config import Agreed, Agreement
 from budget_middleware.apis.openai_realtime_events import (
     CREATE,
     ITEM_CREATE,
@@ -47,17 +45,17 @@ from budget_middleware.apis.openai_realtime_events import (
 from budget_middleware.apis.openai_realtime_talk import USUAL_SPEECH_MS, Talk
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, name_in, parse_body
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
+from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, SessionTime
 from budget_middleware.core.usage import Usage
 
-# The lanes: of the one conversation, of responses beside it, and of transcriptions.
+# The lanes: of the one conversation, of responses beside it, of transcriptions, and of the time that some bill.
 _TALK: Final = "talk"
 _BESIDE: Final = "beside"
 _HEARD: Final = "heard"
+_TIME: Final = "time"
 
 # What transcribes by the second, where nobody has named it.
 _USUAL_TRANSCRIBER: Final = "whisper-1"
-# So many wishes of a client are kept until the server answers them.
-_MOST_WISHES: Final = 64
 
 
 class OpenAIRealtimeSession:
@@ -80,9 +78,8 @@ class RealtimeConversation:
     def __init__(self, models: Sequence[str], agreed: Agreed) -> None:
         # Those that the client has asked for.
         self._models = tuple(models)
-        self._agreed = agreed
-        # What was wished and is not answered, in order: the id of the event, and the dearest that may hold with it.
-        self._wishes: deque[tuple[str, Agreed]] = deque(maxlen=_MOST_WISHES)
+        self._agreement = Agreement(agreed)
+        self._time = SessionTime(by_clock=True, if_priced=True)
         self._talk = Talk()
         # What sound asks for, while nothing changes that.
         self._ahead: tuple[Asked, ...] | None = None
@@ -91,7 +88,14 @@ class RealtimeConversation:
     # From the client.
 
     def read_client(self, data: bytes) -> Sequence[Asked]:
-        """What an event of the client asks for, or may be answered with."""
+        """What an event of the client asks for, or may be answered with; before that the time of the session."""
+        time = self._time.next_slice() if self._agreement.known.answers else None
+        asked = self._read_client(data)
+        if time is None:
+            return asked
+        return (Asked(_TIME, self._body({TIME_MS: SLICE_MS}), is_maybe=True, time=time), *asked)
+
+    def _read_client(self, data: bytes) -> Sequence[Asked]:
         head = head_of(data)
         if head.type == SOUND:
             # In base64.
@@ -100,7 +104,8 @@ class RealtimeConversation:
         if head.type == CREATE:
             return (self._asked(data, str(head.event_id or "")),)
         if head.type in SESSION_UPDATES:
-            self._wish(data, str(head.event_id or ""))
+            self._agreement.wish(data, str(head.event_id or ""))
+            self._ahead = None
         elif head.type == ITEM_CREATE:
             self._talk.add_item(data)
         elif head is UNKNOWN:
@@ -110,7 +115,7 @@ class RealtimeConversation:
 
     def _maybe(self) -> Sequence[Asked]:
         if self._ahead is None:
-            known = self._known()
+            known = self._agreement.known
             talk = (Asked(_TALK, self._body({}), is_maybe=True),) if known.answers else ()
             heard = (Asked(_HEARD, self._transcription(known), is_maybe=True),) if known.transcriber is not None else ()
             self._ahead = talk + heard
@@ -123,21 +128,11 @@ class RealtimeConversation:
         body = self._body(response) if document is not UNREADABLE else self._unread_body()
         return Asked(lane, body, n_bytes=len(data), event_id=event_id)
 
-    def _wish(self, data: bytes, event_id: str) -> None:
-        known = self._known()
-        if len(data) > UNWEIGHED_BYTES:  # Of long texts one is kept at most, until the server answers.
-            self._wishes.clear()
-        self._wishes.append((event_id, known.dearest_with(known.changed_by_event(data))))
-        self._ahead = None
-
-    def _known(self) -> Agreed:
-        return self._wishes[-1][1] if self._wishes else self._agreed
-
     # What a call is estimated by.
 
     def _body(self, response: Mapping[str, object]) -> dict[str, object]:
         """A response, with what it takes from its session."""
-        known = self._known()
+        known = self._agreement.known
         modalities = response.get("output_modalities") or response.get("modalities") or known.modalities
         return {
             "instructions": known.instructions,
@@ -147,7 +142,7 @@ class RealtimeConversation:
             "modalities": modalities,
             "model": self._models[0] if self._models else known.model,
             # What the server may take instead.
-            "models": [*self._models[1:], known.model if self._wishes else None, response.get("model")],
+            "models": [*self._models[1:], known.model if self._agreement.is_open else None, response.get("model")],
             CONTEXT: Usage()
             if begins_anew(response)
             else self._talk.expected(bytes_per_s=known.bytes_per_s, is_heard=known.answers),
@@ -179,9 +174,9 @@ class RealtimeConversation:
         return None
 
     def _transcribed(self, event: Mapping[str, object]) -> ServerEvent:
-        item, known = name_in(event, "item_id") or "", self._known()
+        item, known = name_in(event, "item_id") or "", self._agreement.known
         is_timed = "seconds" in mapping_of(event.get("usage"))
-        model = known.transcriber or (_USUAL_TRANSCRIBER if is_timed else self._agreed.model)
+        model = known.transcriber or (_USUAL_TRANSCRIBER if is_timed else self._agreement.agreed.model)
         return ServerEvent(
             Step.ENDS,
             f"{_HEARD} {item}",
@@ -192,11 +187,9 @@ class RealtimeConversation:
         )
 
     def _agree(self, head: EventHead, data: bytes) -> None:
-        before, self._agreed = self._agreed, self._agreed.changed_by_event(data)
-        if head.type in SESSION_UPDATED and self._wishes:
-            self._wishes.popleft()
-            if self._agreed.model not in ("", before.model):
-                self._models = (self._agreed.model,)
+        if self._agreement.confirm(data, is_answer=head.type in SESSION_UPDATED):
+            self._models = (self._agreement.agreed.model,)
+            self._time = SessionTime(by_clock=True, if_priced=True)
         self._ahead = None
 
     def _piece(self, head: EventHead, data: bytes) -> ServerEvent | None:
@@ -209,10 +202,9 @@ class RealtimeConversation:
         return event._replace(spoken_tokens=self._begun.spoken_tokens(id_, data)) if is_sound else event
 
     def _begin(self, id_: str, response: Mapping[str, object]) -> ServerEvent:
-        self._begun.begin(id_, bytes_per_s=self._agreed.spoken_bytes_per_s_of(response))
-        return ServerEvent(
-            Step.BEGINS, id_, body=self._body({}), call_id=id_, asked_in=(_TALK, _BESIDE), model=self._agreed.model
-        )
+        self._begun.begin(id_, bytes_per_s=self._agreement.agreed.spoken_bytes_per_s_of(response))
+        model = self._agreement.agreed.model
+        return ServerEvent(Step.BEGINS, id_, self._body({}), id_, asked_in=(_TALK, _BESIDE), model=model)
 
     def _response_event(self, head: EventHead, response: Mapping[str, object]) -> ServerEvent | None:
         id_ = name_in(response, "id") or ""
@@ -234,7 +226,7 @@ class RealtimeConversation:
     def _error(self, error: Mapping[str, object]) -> ServerEvent:
         event_id = str(error.get("event_id") or "")
         if event_id:
-            self._wishes = deque((wish for wish in self._wishes if wish[0] != event_id), maxlen=_MOST_WISHES)
+            self._agreement.reject(event_id)
             self._ahead = None
         status = 500 if error.get("type") == "server_error" else 400
         return ServerEvent(Step.REFUSED, status=status, event_id=event_id)

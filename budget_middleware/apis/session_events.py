@@ -9,6 +9,8 @@ from enum import Enum, auto
 from typing import Any, NamedTuple, Protocol
 
 from budget_middleware.apis.base import Api, Refusal
+from budget_middleware.apis.reading import name_in
+from budget_middleware.apis.session_time import TimeSlice
 
 
 class Step(Enum):
@@ -48,6 +50,7 @@ class Asked(NamedTuple):
     ``body`` is what the call is estimated by, as a request's would be, with its length; None: the event itself.
     ``is_maybe``: the server decides by itself whether it answers, as it does to sound that it listens to. Of such a
     call one is held ahead in a lane, if no other is open there. ``event_id`` is the client's own id for its event.
+    ``time``: the call is for this part of the session's time, and begins as soon as it is admitted.
     """
 
     lane: str = ""
@@ -55,6 +58,12 @@ class Asked(NamedTuple):
     n_bytes: int = 0
     is_maybe: bool = False
     event_id: str = ""
+    time: TimeSlice | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that ``body`` names first; "" if it names none."""
+        return name_in(self.body or {}, "model") or ""
 
 
 class Conversation(Protocol):

@@ -7,6 +7,7 @@ from starlette.types import Scope
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.session_events import Asked
+from budget_middleware.core.usage import UsageClass
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import ClientWait, Ledger
@@ -63,6 +64,17 @@ class Asking:
         """
         event_body = EventBody(body, headers=self._headers, n_bytes=n_bytes)
         return await self._admit(event_body, client=None, has_begun=is_refused)
+
+    def costs_something(self, asked: Asked) -> bool:
+        """Whether what is asked for has a price: the time of most sessions has none."""
+        if asked.time is None or not asked.time.if_priced:
+            return True
+        rates = self._context.ledger.prices.resolve(asked.model)
+        if rates is not None and UsageClass.AUDIO_MS in rates.by_unit:
+            return True
+        if asked.model:
+            asked.time.forgo()
+        return False
 
     def _waiting_client(self, body: EventBody) -> WaitingSession | None:
         context = self._context

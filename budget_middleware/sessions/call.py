@@ -5,6 +5,7 @@ from typing import Final
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.event_reader import EventReader
 from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.session_time import TimeSlice
 from budget_middleware.core.charges import End
 from budget_middleware.ledger import Hold, Ledger
 from budget_middleware.request.admission import Admitted
@@ -27,6 +28,8 @@ class SessionCall:
         # The server's own id for it, once it has begun.
         self.server_id = ""
         self.is_given_back = False
+        # What it is for, if it is for time of the session.
+        self.time: TimeSlice | None = None
         # The client's own id for the event that asked for it.
         self.event_id = ""
         # The server was told to cancel it; `is_shown` unless the client has not seen it begin.
@@ -46,6 +49,27 @@ class SessionCall:
         if self.is_maybe:
             self.is_maybe = False
             self.hold.abort = self.settlement.cut_off
+
+    def begin_time(self, time: TimeSlice, *, model: str) -> None:
+        """From now on this time passes, which the call is for, and this model is billed."""
+        self.begin("")
+        self.seen.take_model(model)
+        self.time = time
+        self.hold.abort = self._cut_time
+        time.begin()
+
+    def _cut_time(self, end: End) -> None:  # noqa: ARG002 - what has passed is known, whatever ends it
+        self._take_time()
+        self.settlement.cut_off(End.COMPLETE)
+
+    def _take_time(self) -> None:
+        if self.time is not None:
+            self.seen.take_usage(self.time.end())
+
+    @property
+    def ends_with_client(self) -> bool:
+        """Whether nothing more comes of it once its client has left."""
+        return self.is_maybe or self.time is not None
 
     @property
     def is_open(self) -> bool:
@@ -81,6 +105,7 @@ class SessionCall:
 
     async def complete(self) -> None:
         """End it, its answer being whole, and wait for the store: the next call is to see what this one has cost."""
+        self._take_time()
         await self.settlement.end(End.COMPLETE)
 
     async def fail(self, status: int) -> None:
@@ -91,6 +116,7 @@ class SessionCall:
     def break_off(self, end: End) -> None:
         """Begin its ending in a task of the ledger's own; nothing if it has begun."""
         if not self.is_maybe:
-            self.settlement.begin(end)
+            self._take_time()
+            self.settlement.begin(end if self.time is None else End.COMPLETE)
         elif self.is_open:
             self.give_back("the session ended before it began")

@@ -25,8 +25,9 @@ MOST_CALLS: Final = 256
 
 
 class ClientSide:
-    """Gives the app the client's messages; ``refuse`` tells the client of a call that is refused.
+    """Gives the app the client's messages.
 
+    ``refuse`` tells the client of a call that is refused, ``break_off`` closes the session as well.
     ``is_over``: the session has ended, and nothing more is admitted.
     """
 
@@ -38,6 +39,7 @@ class ClientSide:
         lanes: Lanes[SessionCall],
         *,
         refuse: Callable[[Refusal, Asked], Awaitable[None]],
+        break_off: Callable[[Refusal, Asked], Awaitable[None]],
     ) -> None:
         self.is_over = False
         self._inbox = inbox
@@ -45,6 +47,9 @@ class ClientSide:
         self._asking = asking
         self._lanes = lanes
         self._refuse = refuse
+        self._break_off = break_off
+        # Tells when the time is over that is held for; the message that it makes is no client's.
+        self._timer: asyncio.TimerHandle | None = None
         self._refused_ahead = RefusedAhead(monotonic)
         # Outlives a receive that the app gives up: such a receive would lose the event, and its hold.
         self._admitting: asyncio.Task[Message | None] | None = None
@@ -53,18 +58,27 @@ class ClientSide:
         """The next message for the app."""
         while not self.is_over:
             if self._admitting is not None:
-                if (admitted := await self._admitted(self._admitting)) is not None:
+                admitted = await self._admitted(self._admitting)
+                if admitted is not None and admitted["type"] != _TIME_IS_OVER:
                     return admitted
                 continue
             message = await self._inbox.next()
-            if message["type"] != "websocket.receive":
+            asked = self._asked_by(message)
+            if not asked and message["type"] != _TIME_IS_OVER:
                 return message
-            asked = [each for each in self._conversation.read_client(data_of(message)) if not self._is_held(each)]
-            if not asked:
-                return message
-            if not self._refused_ahead.withholds(asked):
+            if asked and not self._refused_ahead.withholds(asked):
                 self._admitting = asyncio.create_task(self._admit(message, asked))
         return {"type": "websocket.disconnect", "code": POLICY_VIOLATION, "reason": ""}
+
+    def _asked_by(self, message: Message) -> list[Asked]:
+        if message["type"] == _TIME_IS_OVER:
+            over: Asked = message["asked"]
+            time = over.time.following() if over.time is not None else None
+            return [over._replace(time=time)] if time is not None else []
+        if message["type"] != "websocket.receive":
+            return []
+        asked = self._conversation.read_client(data_of(message))
+        return [each for each in asked if not self._is_held(each) and self._asking.costs_something(each)]
 
     async def _admitted(self, admitting: "asyncio.Task[Message | None]") -> Message | None:
         await asyncio.wait((admitting,))
@@ -78,11 +92,15 @@ class ClientSide:
         self._inbox.close()
         if self._admitting is not None:
             self._admitting.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _is_held(self, asked: Asked) -> bool:
         """Whether a call that is open in its lane is held for what may be answered."""
+        if not asked.is_maybe or asked.time is not None:
+            return False
         ahead = self._lanes.ahead(asked.lane)
-        return asked.is_maybe and ((ahead is not None and ahead.is_open) or self._lanes.is_busy(asked.lane))
+        return (ahead is not None and ahead.is_open) or self._lanes.is_busy(asked.lane)
 
     async def _admit(self, message: Message, asked: Sequence[Asked]) -> Message | None:
         """An event that asks for calls, if all of them are admitted."""
@@ -95,15 +113,29 @@ class ClientSide:
             if len(calls) == len(asked) and not self.is_over:
                 while calls:
                     each, call = calls.pop(0)
-                    add = self._lanes.keep_ahead if each.is_maybe else self._lanes.add
-                    add(each.lane, call)
+                    self._add(each, call)
                 return message
         finally:
             for _, call in calls:
                 call.give_back("the app did not see what asked for it")
         return None
 
+    def _add(self, asked: Asked, call: SessionCall) -> None:
+        if asked.time is None:
+            add = self._lanes.keep_ahead if asked.is_maybe else self._lanes.add
+            add(asked.lane, call)
+            return
+        call.begin_time(asked.time, model=asked.model)
+        self._lanes.begin(asked.lane, call)
+        if asked.time.by_clock:
+            message = {"type": _TIME_IS_OVER, "asked": asked}
+            self._timer = asyncio.get_running_loop().call_later(asked.time.left_s, self._inbox.inject, message)
+
     async def _admit_one(self, asked: Asked, data: bytes) -> SessionCall | None:
+        if asked.time is not None and (before := self._lanes.answered(asked.lane)) is not None:
+            # Its time is over.
+            self._lanes.end(before)
+            await before.complete()
         if len(self._lanes) < MOST_CALLS:
             call = await self._asking.admit_asked(asked, data)
         else:
@@ -113,10 +145,14 @@ class ClientSide:
             self._refused_ahead.admit(asked)
             if call is not None:
                 call.event_id = asked.event_id
+        elif asked.time is not None and asked.time.by_clock:
+            # It goes on passing, and costs, until the session is closed.
+            await self._break_off(call.refusal, asked)
         elif self._refused_ahead.refuse(asked):
             await self._refuse(call.refusal, asked)
         return None if isinstance(call, Refused) else call
 
 
+_TIME_IS_OVER: Final = "budget.time_is_over"
 _TOO_MANY = f"{MOST_CALLS} calls of this session have not ended; wait for one of them."
 _TOO_MANY_CALLS: Final = Refused(Refusal(status=503, reason=Reason.BUSY, message=_TOO_MANY))

@@ -56,7 +56,9 @@ class Session:
         self._scope = of_session(self._nesting.asks_inner(scope), SessionHandles(self._lanes))
         inbox = Inbox(receive, may_interrupt=self._conversation.may_interrupt)
         self._asking = Asking(context, dialect.api, scope, path=path, inbox=inbox)
-        self._client = ClientSide(inbox, self._conversation, self._asking, self._lanes, refuse=self._refuse)
+        self._client = ClientSide(
+            inbox, self._conversation, self._asking, self._lanes, refuse=self._refuse, break_off=self._break_off
+        )
         self._server = ServerSide(
             inbox,
             self._conversation,
@@ -104,7 +106,7 @@ class Session:
         self._is_client_gone = True
         if self._settings.on_abort is OnAbort.DRAIN:
             for call in self._lanes:
-                if call.is_maybe:
+                if call.ends_with_client:
                     call.break_off(End.CLIENT_GONE)
                 else:
                     await call.settlement.wait_until_begun()

@@ -1284,7 +1284,7 @@ FAULTS = (
     ),
     Fault(
         "a session keeps all long updates that its server has not answered",
-        "apis/openai_realtime_session.py",
+        "apis/openai_realtime_config.py",
         "            self._wishes.clear()\n",
         "            pass\n",
     ),
@@ -2382,6 +2382,36 @@ FAULTS = (
         "is_seen =",
     ),
     Fault(
+        "time of a session that is over goes on in the same hold",
+        "sessions/client_side.py",
+        "            await before.complete()\n",
+        "            pass\n",
+    ),
+    Fault(
+        "whoever leaves a session by time pays by the abort rule",
+        "sessions/call.py",
+        "self.settlement.begin(end if self.time is None else End.COMPLETE)",
+        "self.settlement.begin(end)",
+    ),
+    Fault(
+        "time that passes by itself goes on when it is refused",
+        "sessions/client_side.py",
+        "        elif asked.time is not None and asked.time.by_clock:\n",
+        "        elif False:\n",
+    ),
+    Fault(
+        "sound that was refused is booked",
+        "apis/session_time.py",
+        "        if last is None or not last.is_admitted:\n",
+        "        if last is None:\n",
+    ),
+    Fault(
+        "a model by the minute talks for the price of its tokens",
+        "sessions/asking.py",
+        "rates is not None and UsageClass.AUDIO_MS in rates.by_unit",
+        "False",
+    ),
+    Fault(
         "sound of telephones counts as if it had the bytes of other sound",
         "apis/openai_realtime_begun.py",
         "self._bytes_per_s.get(id_, _FEWEST_BYTES_PER_S)",
@@ -2395,9 +2425,9 @@ FAULTS = (
     ),
     Fault(
         "what a client wishes of its session does not count",
-        "apis/openai_realtime_session.py",
-        "        return self._wishes[-1][1] if self._wishes else self._agreed\n",
-        "        return self._agreed\n",
+        "apis/openai_realtime_config.py",
+        "        return self._wishes[-1][1] if self._wishes else self.agreed\n",
+        "        return self.agreed\n",
     ),
     Fault(
         "a key among the subprotocols that a server took out of the headers is not read",
@@ -2408,7 +2438,7 @@ FAULTS = (
     Fault(
         "an offer of WebRTC is a request of the session's API",
         "apis/openai_realtime_direct.py",
-        "    return _DIRECT if api is not None and api.name == OpenAIRealtime.name else api\n",
+        "    return _DIRECT if api is not None and api.name in _SPOKEN else api\n",
         "    return api\n",
     ),
     Fault(

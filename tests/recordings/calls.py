@@ -5,6 +5,7 @@ To add yours, append a `Call` to CALLS (``app`` is the fake provider, ``module:n
 which are 0.00001 and 0.0002 USD.
 """
 
+import base64
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from tests.sessions.live import live_without_tls
 
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1024).to_bytes(4) * 2
+# A tenth of a second.
+SOUND = base64.b64encode(bytes(4_800)).decode()
 TOKENS = {"input": 10, "output": 100}
 
 
@@ -113,6 +116,26 @@ async def _talk_with_openai(client: openai.AsyncOpenAI) -> None:
                 break
 
 
+async def _translate_with_openai(client: openai.AsyncOpenAI) -> None:
+    async with client.realtime.translations.connect(model="interpreter") as connection:
+        for _ in range(2):
+            await connection.session.input_audio_buffer.append(audio=SOUND)
+            await connection.recv()
+        await connection.recv()
+        await connection.session.close()
+        await connection.recv()
+
+
+async def _live_with_openai(client: openai.AsyncOpenAI) -> None:
+    async with client.live.connect() as connection:
+        await connection.session.start(session={"model": "host"})
+        await connection.recv()
+        await connection.session.input_audio.append(audio=SOUND)
+        await connection.recv()
+        await connection.session.close()
+        await connection.recv()
+
+
 async def _tools(url: str) -> None:
     """What a client of MCP says: who it is, what there is, and two calls."""
     async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
@@ -192,6 +215,24 @@ CALLS = (
         cost_usd="0.000008",
         # As expected too: of speech there may be ten seconds in each response.
         usage={"input": 2, "input_audio": 200, "output": 4},
+    ),
+    Call(
+        "openai-translations",
+        "session",
+        "openai",
+        _of_openai(_translate_with_openai),
+        cost_usd="0.002",
+        usage={"audio_hour": 200},
+        app="tests.sessions.timed_gateway:bare",
+    ),
+    Call(
+        "openai-live",
+        "session",
+        "openai",
+        _of_openai(_live_with_openai),
+        cost_usd="0.03",
+        usage={"audio_hour": 3_000},
+        app="tests.sessions.timed_gateway:bare",
     ),
     Call(
         "openai-embeddings",

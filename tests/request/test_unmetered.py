@@ -183,7 +183,7 @@ async def test_methods_are_noted_with_the_path(memory):
 # WebSockets.
 
 SOCKETS = [
-    "/v1/realtime/translations",
+    "/v1/text-to-speech/voice/stream-input",
     "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateMusic",
     "/queue",
 ]

@@ -1,0 +1,140 @@
+"""OpenAI's live sessions: billed by their time, from the first event to the end, whoever speaks.
+
+    session.start ── holds the first slice of time ──> session.started ──> … session.usage.updated … ──> session.closed
+    response.event ─ a response that the session has delegated to another model: a call beside it, by its own usage
+
+The server says how much time it bills; until then, and where it does not, the clock does. Time passes by itself, so a
+slice that is refused closes the session (1008).
+Source: the types of OpenAI's SDK, `openai.types.live`.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import msgspec
+
+from budget_middleware.apis.base import Api, Ask, Refusal
+from budget_middleware.apis.bounded_answer import is_heavy
+from budget_middleware.apis.json_api import JsonApi
+from budget_middleware.apis.openai_realtime_events import error_event, head_of
+from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.paths import ends_in
+from budget_middleware.apis.reading import mapping_of, milliseconds, name_in, parse_body
+from budget_middleware.apis.seen import Seen
+from budget_middleware.apis.session_events import Asked, ServerEvent, Step
+from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, SessionTime, time_to_ask
+
+_START: Final = "session.start"
+_STARTED: Final = "session.started"
+_USAGE: Final = "session.usage.updated"
+_CLOSED: Final = "session.closed"
+_DELEGATED: Final = "response.event"
+_STEPS: Final = {
+    "response.created": Step.BEGINS,
+    "response.queued": Step.BEGINS,
+    "response.completed": Step.ENDS,
+    "response.incomplete": Step.ENDS,
+    "response.failed": Step.ENDS,
+}
+# The lane of the session's own time; responses have the name of their delegation behind another word.
+_TIME: Final = "time"
+_RESPONSES: Final = OpenAIResponses()
+
+
+class _Delegated(msgspec.Struct, gc=False):
+    """An event that has one of a response in it."""
+
+    event: msgspec.Raw
+
+
+_read_delegated = msgspec.json.Decoder(_Delegated).decode
+
+
+class OpenAILive(JsonApi):
+    """`GET …/live/sessions`, upgraded to a WebSocket, a fork of such a session, or a second socket on one."""
+
+    name = "openai-live"
+    provider = "openai"
+    path = ends_in("/live/sessions(?:/[^/]+/(?:fork|attach))?")
+
+    def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
+        """A slice of time, or a response that was delegated."""
+        if TIME_MS in body:
+            return time_to_ask(SLICE_MS)
+        return _RESPONSES.read_ask(body, path=path, n_bytes=n_bytes)
+
+    def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:
+        """Read an event of a response that was delegated."""
+        with suppress(ValueError, RecursionError):
+            _RESPONSES.read_event(bytes(_read_delegated(data).event), seen, hide_usage=hide_usage)
+        return data
+
+
+class OpenAILiveSession:
+    """`GET …/live/sessions`, upgraded to a WebSocket."""
+
+    api: Api = OpenAILive()
+
+    def open(self, scope: Mapping[str, Any], *, path: str) -> "LiveConversation":  # noqa: ARG002 - the first event says all
+        """A session of which nothing is known yet."""
+        return LiveConversation()
+
+
+class LiveConversation:
+    """One session: its model, and its time."""
+
+    may_interrupt = True
+
+    def __init__(self) -> None:
+        self._model = ""
+        self._time = SessionTime(by_clock=True)
+
+    def read_client(self, data: bytes) -> Sequence[Asked]:
+        """The time of the session, which the first event asks for, whatever it is."""
+        head = head_of(data)
+        if head.type == _START and not is_heavy(data):
+            self._model = name_in(_session_in(data), "model") or self._model
+        time_slice = self._time.next_slice()
+        if time_slice is None:
+            return ()
+        body = {"model": self._model, TIME_MS: SLICE_MS}
+        return (Asked(_TIME, body, is_maybe=True, event_id=str(head.event_id or ""), time=time_slice),)
+
+    def read_server_event(self, data: bytes) -> ServerEvent | None:
+        """What an event says of a response that was delegated; of the time that is billed it is noted."""
+        kind = head_of(data).type
+        if kind == _DELEGATED:
+            return _delegated(mapping_of(parse_body(data)))
+        if kind == _STARTED:
+            self._model = name_in(_session_in(data), "model") or self._model
+        elif kind in (_USAGE, _CLOSED):
+            usage = mapping_of(mapping_of(parse_body(data)).get("usage"))
+            billed_ms = milliseconds(usage.get("seconds"))
+            if billed_ms is not None:
+                self._time.correct(billed_ms, is_over=kind == _CLOSED)
+        return None
+
+    def error_event(self, refusal: Refusal, asked: Asked) -> dict[str, object]:
+        """An `error`, which names the event of the client that it is about."""
+        event = error_event(refusal, event_id=asked.event_id)
+        return {**event, "client_event_id": asked.event_id} if asked.event_id else event
+
+    def cancel_event(self, call_id: str) -> dict[str, object] | None:  # noqa: ARG002 - there is none
+        """None: a session goes on until it is closed."""
+        return None
+
+
+def _session_in(data: bytes) -> Mapping[str, object]:
+    return mapping_of(mapping_of(parse_body(data)).get("session"))
+
+
+def _delegated(event: Mapping[str, object]) -> ServerEvent | None:
+    inner = mapping_of(event.get("event"))
+    kind = name_in(inner, "type") or ""
+    response = mapping_of(inner.get("response"))
+    if not kind.startswith("response."):
+        return None
+    lane = f"delegated {name_in(event, 'delegation_id') or ''}"
+    body = {name: response[name] for name in ("model", "max_output_tokens", "service_tier") if name in response}
+    return ServerEvent(_STEPS.get(kind, Step.GOES_ON), lane, body=body, call_id=name_in(response, "id") or "")
