@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from budget_middleware.apis import APIS, api_at, is_free_route
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.job_looks import job_api_at
 from budget_middleware.apis.jobs import ANTHROPIC_BATCH, OPENAI_BATCH, batch_api_at
 from budget_middleware.apis.openai_realtime_direct import realtime_direct_at
 from budget_middleware.apis.paths import ends_in, is_plain, readings_of
@@ -43,6 +44,8 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "anthropic-messages": _ALWAYS | {"messages", "system", "max_tokens", "max_tokens_to_sample"},
     ANTHROPIC_BATCH: frozenset({"requests"}),
     OPENAI_BATCH: frozenset({"input_file_id"}),
+    "openai-videos": frozenset({"prompt", "model", "input_reference", "seconds"}),
+    "openai-evals": frozenset({"data_source"}),
     "openai-responses": _ALWAYS
     | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},
 }
@@ -118,6 +121,9 @@ class Router:
         if batches is not None:
             # Others have batches too.
             return Route(RouteKind.SHARED if batches.name in _FIELDS else RouteKind.METERED, path, batches)
+        job = job_api_at(path)
+        if job is not None:
+            return Route(RouteKind.SHARED if job.name in _FIELDS else RouteKind.METERED, path, job)
         api = api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None

@@ -9,6 +9,7 @@ _FREE: Final = ends_in(
     r"|/tokenize(?:/count)?|/detokenize|/count_tokens|/count-tokens(?::rawPredict)?|/responses/input_tokens|:countTokens|:computeTokens"
     r"|/responses/[^/]+/cancel"
     # What a batch of Gemini's embeddings costs is not known here.
+    r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
     r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"
     r"|/files|/uploads(?:/[^/]+/(?:parts|complete|cancel))?"
     r"|/api/show)"

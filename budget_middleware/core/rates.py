@@ -98,6 +98,8 @@ class Rates:
     expected_output_tokens: int | None = None
     # A shorter recording costs as much as one of this length.
     least_audio_ms: int = 0
+    # So much is held for a job at most, and where its request does not show what it will cost.
+    hold_at_most_nanos: int | None = None
     # The price list that the rates are from, and of some units and modes another one.
     source: str = field(default="", compare=False)
     other_sources: Mapping[str, str] = field(default_factory=dict, compare=False)

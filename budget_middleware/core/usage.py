@@ -37,6 +37,9 @@ class Usage:
     images: int = 0
     rerank_searches: int = 0
     calls: int = 0
+    video_ms: int = 0
+    training_tokens: int = 0
+    training_ms: int = 0
     web_searches: int = 0
     social_searches: int = 0
     grounded_requests: int = 0
@@ -83,6 +86,9 @@ class UsageClass(FastStrEnum):
     IMAGE = "image"
     RERANK_SEARCH = "rerank_search"
     CALL = "call"
+    VIDEO_MS = "video_second"
+    TRAINING = "training"
+    TRAINING_MS = "training_hour"
     WEB_SEARCH = "web_search"
     SOCIAL_SEARCH = "social_search"
     GROUNDED_REQUEST = "grounded_request"
@@ -111,6 +117,9 @@ FIELD_BY_PIECE: Final = {
     UsageClass.IMAGE: "images",
     UsageClass.RERANK_SEARCH: "rerank_searches",
     UsageClass.CALL: "calls",
+    UsageClass.VIDEO_MS: "video_ms",
+    UsageClass.TRAINING: "training_tokens",
+    UsageClass.TRAINING_MS: "training_ms",
     **FIELD_OF_TOOL,
 }
 """What is counted beside input and output tokens -> its field of a usage."""

@@ -125,6 +125,12 @@ class Tickets:
         except _NO_ANSWER:
             return None
 
+    async def details_of(self, job: Job) -> Mapping[str, object] | None:
+        """What was kept with the ticket of a job, booked or not; None if there is none, or no answer in time."""
+        text = await self.fact(job.fact_name)
+        ticket = unpack_ticket(text) if text is not None else None
+        return ticket.details if ticket is not None else None
+
     async def find(self, job: Job) -> OpenTicket | None:
         """The ticket of a job; None if there is none, if it is booked, or if the store does not answer in time."""
         text = await self.fact(job.fact_name)

@@ -1,6 +1,6 @@
 """A bill as rows. Its lines (one for each class), amounts and rounding add up to exactly the booked amount."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +13,12 @@ from budget_middleware.operations.values import NOT_IN_JSON
 _FEMTOS_PER_USD: Final = 10**15
 _MILLION: Final = 1_000_000
 _HOUR_MS: Final = 3_600_000
-_TOKENS: Final = frozenset(UsageClass) - FIELD_BY_PIECE.keys() - {UsageClass.REQUEST}
+_TOKENS: Final = frozenset(UsageClass) - FIELD_BY_PIECE.keys() - {UsageClass.REQUEST} | {UsageClass.TRAINING}
+_BY_TIME: Final[Mapping[str, tuple[int, str]]] = {
+    UsageClass.AUDIO_MS: (_HOUR_MS, "hour, counted in ms"),
+    UsageClass.TRAINING_MS: (_HOUR_MS, "hour, counted in ms"),
+    UsageClass.VIDEO_MS: (1_000, "second, counted in ms"),
+}
 _NOTES: Final = {
     AmountKind.GATEWAY_COST: "Booked at the cost that the gateway's header names; the usage is only counted.",
     AmountKind.PROVIDER_COST: "Booked at the cost that the answer itself names; the usage is only counted.",
@@ -130,7 +135,7 @@ def _sold_by(unit: str) -> tuple[int, str]:
         return _MILLION, "1M tokens"
     if unit == UsageClass.CHARACTER:
         return _MILLION, "1M characters"
-    return (_HOUR_MS, "hour, counted in ms") if unit == UsageClass.AUDIO_MS else (1, "each")
+    return _BY_TIME.get(unit, (1, "each"))
 
 
 def usd_from_femtos(femtos: int) -> str:

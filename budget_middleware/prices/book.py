@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 
+from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.pricing import Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
 from budget_middleware.prices.price_map import rates_of_price_map
 from budget_middleware.prices.published import PriceList, load_published, newest_list, pinned_to
 from budget_middleware.prices.resolving import BuiltIn, Found, Source, resolve
 from budget_middleware.prices.spelling import as_answered, is_own_server, is_same_model
-from budget_middleware.prices.units import MAX_CACHED, OneOf, OwnPrice, SameAs, exact_number, price_rank
+from budget_middleware.prices.units import JOB_UNITS, MAX_CACHED, OneOf, OwnPrice, SameAs, exact_number, price_rank
 from budget_middleware.prices.unknown import UnknownModel
 
 # Model names come from clients: longer ones are not looked up.
@@ -106,6 +107,29 @@ class PriceBook:
         """Whether the operator has set what one call of a tool or an agent costs."""
         found = self.find(name)
         return found is not None and found.source in _OPERATORS and UsageClass.CALL in found.rates.by_unit
+
+    def price_of_job(
+        self, kind: JobKind, model: str, *, provider: str = "", moment: Moment | None = None
+    ) -> Rates | None:
+        """What a job of a kind costs with a model; None for one that nobody sells.
+
+        It is the operator's price of the two (`videos/sora-2`), else the price of the model, else the operator's of the
+        kind; so is what is held at most. The name stays that of the model, whose limits bind.
+        """
+        sold = self.find(model, provider=provider, moment=moment) if model else None
+        of_both = self._set_by_operator(f"{kind}/{model}", moment) if model else None
+        of_model = sold.rates if sold else None
+        in_order = [rates for rates in (of_both, of_model, self._set_by_operator(kind, moment)) if rates]
+        priced = next((rates for rates in in_order if not rates.by_unit.keys().isdisjoint(JOB_UNITS)), None)
+        most = next((rates.hold_at_most_nanos for rates in in_order if rates.hold_at_most_nanos is not None), None)
+        if priced is None and most is None:
+            return None
+        rates = priced or Rates(model="", by_unit={})
+        return replace(rates, model=sold.rates.model if sold else model, hold_at_most_nanos=most)
+
+    def _set_by_operator(self, name: str, moment: Moment | None) -> Rates | None:
+        found = self.find(name, moment=moment)
+        return found.rates if found is not None and found.source in _OPERATORS else None
 
     def targets_of(self, model: str) -> tuple[str, ...]:
         """The models of which one answers to a router's name, as the operator lists them; none for any other name."""

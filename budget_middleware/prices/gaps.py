@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Rate, Rates, UsageClass
+from budget_middleware.prices.job_prices import TRAINING_USD, VIDEO_USD
 from budget_middleware.prices.units import MILLION, PER, nanos_per_million
 
 _Key = tuple[str, str]
@@ -199,6 +200,7 @@ MISSING: Final = (
     # These search with each request.
     Missing("openai", "gpt-4o(?:-mini)?-search-preview", {UsageClass.REQUEST: "0.025"}),
     Missing("openai", "gpt-5-search-api", {UsageClass.REQUEST: "0.01"}),
+    *[Missing("openai", models, {unit: usd}) for models, unit, usd in TRAINING_USD],
     # The preview of the tool, with models that do not reason.
     Missing("openai", "gpt-4o|gpt-4.1", by_mode={"web_search_preview": {UsageClass.WEB_SEARCH: "0.025"}}),
     Missing(
@@ -306,12 +308,12 @@ def _other(key: _Key, usd: Mapping[UsageClass, str]) -> Rates:
     return Rates(model=key[1], provider=key[0], by_unit=by_unit)
 
 
-def _image(key: _Key, usd: str, usd_by_mode: Mapping[str, str]) -> Rates:
+def _by_size(key: _Key, unit: UsageClass, usd: str, usd_by_mode: Mapping[str, str]) -> Rates:
     return Rates(
         model=key[1],
         provider=key[0],
-        by_unit={UsageClass.IMAGE: rate_of(UsageClass.IMAGE, usd)},
-        by_mode={mode: {UsageClass.IMAGE: rate_of(UsageClass.IMAGE, price)} for mode, price in usd_by_mode.items()},
+        by_unit={unit: rate_of(unit, usd)},
+        by_mode={mode: {unit: rate_of(unit, price)} for mode, price in usd_by_mode.items()},
     )
 
 
@@ -319,6 +321,7 @@ _RATES: Final = {
     **{key: _rates(key, dict(zip(_TEXT, usd, strict=True))) for key, usd in _TEXT_USD.items()},
     **{key: _rates(key, {UsageClass.INPUT: usd}) for key, usd in _INPUT_USD.items()},
     **{key: _other(key, usd) for key, usd in _OTHER_USD.items()},
-    **{key: _image(key, *usd) for key, usd in _IMAGE_USD.items()},
+    **{key: _by_size(key, UsageClass.IMAGE, *usd) for key, usd in _IMAGE_USD.items()},
+    **{key: _by_size(key, UsageClass.VIDEO_MS, *usd) for key, usd in VIDEO_USD.items()},
     **{key: _tiered(key, usd) for key, usd in _TIERED_USD.items()},
 }

@@ -2,15 +2,15 @@
 
 The dearest model asks 600 USD per million tokens. A higher number is mostly a price per million where one per token
 is asked for, or per thousand where one per million is, and would spend a budget with the first call. So no *ordinary
-call* (1,000 tokens or characters, 100 seconds of sound, one of anything else) may cost more than 2 USD by its rate,
-unless the entry says that it is meant: `allow_high_prices = true`.
+call* (1,000 tokens or characters, 100 seconds of sound, a second of video, half a minute of training, one of anything
+else) may cost more than 2 USD by its rate, unless the entry says that it is meant: `allow_high_prices = true`.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NoReturn
 
-from budget_middleware.core.money import MAX_USD
+from budget_middleware.core.money import MAX_USD, nanos_from_usd
 from budget_middleware.core.pricing import UsageClass
 from budget_middleware.prices.units import MILLION, PER, nanos_per_million
 
@@ -21,6 +21,8 @@ MAX_TOKENS: Final = 1_000_000_000
 
 _ORDINARY: Final[Mapping[UsageClass, int]] = {
     UsageClass.AUDIO_MS: 100_000,
+    UsageClass.VIDEO_MS: 1_000,
+    UsageClass.TRAINING_MS: 30_000,
     **{unit: 1 for unit, per in PER.items() if per == 1},
 }
 _ORDINARY_TOKENS: Final = 1_000
@@ -51,6 +53,16 @@ def price_in(
         unless = f", and up to {most:f} beside {ALLOW_HIGH} = true" if is_too_high else ""
         refuse(model, named or field, entry[field], f"a number of 0 to {ceiling:f}, in USD per {per}{unless}")
     return nanos_per_million(usd, per=per)
+
+
+def amount_in(model: str, entry: Mapping[str, object], field: str) -> int | None:
+    """An amount in USD, in nano-dollars; None where there is none."""
+    if field not in entry:
+        return None
+    usd = number_of(entry[field])
+    if usd is None or not 0 < usd <= MAX_USD:
+        refuse(model, field, entry[field], f"an amount above 0 and up to {MAX_USD} USD")
+    return max(nanos_from_usd(usd), 1)
 
 
 def allows_high_in(model: str, entry: Mapping[str, object]) -> bool:

@@ -1,6 +1,5 @@
 """The operator's own prices: a TOML file, or a price map in LiteLLM's JSON shape."""
 
-import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -10,20 +9,29 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from budget_middleware.core.job_kinds import JobKind, is_job_name
 from budget_middleware.core.pricing import Rate, Rates, UsageClass
 from budget_middleware.prices.gaps import Gaps
-from budget_middleware.prices.numbers import ALLOW_HIGH, allows_high_in, count_in, factor_of, price_in, refuse
-from budget_middleware.prices.price_map import rates_of_price_map
+from budget_middleware.prices.numbers import (
+    ALLOW_HIGH,
+    allows_high_in,
+    amount_in,
+    count_in,
+    factor_of,
+    price_in,
+    refuse,
+)
+from budget_middleware.prices.own_map import lines_of, price_map_entries
 from budget_middleware.prices.resolving import BuiltIn, resolve
-from budget_middleware.prices.units import MILLION, PER, SELLS_BY, OneOf, OwnPrice, SameAs
+from budget_middleware.prices.units import JOB_UNITS, MILLION, PER, SELLS_BY, OneOf, OwnPrice, SameAs
 
-_SHAPE: Final = 'as in {"MODEL": {"input_cost_per_token": 0.0000025, "output_cost_per_token": 0.00001}}'
 _SAME_AS: Final = "same_as"
 _ONE_OF: Final = "one_of"
 _MOST_TARGETS: Final = 50
 _TIMES: Final = "times"
 _MODE: Final = re.compile("[a-z0-9][a-z0-9_./-]{0,39}")
 _COUNTS: Final = ("max_output_tokens", "context_window", "expected_output_tokens")
+_HOLD_AT_MOST: Final = "hold_at_most"
 
 
 def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
@@ -39,7 +47,7 @@ def load_prices(path: str | Path) -> Mapping[str, OwnPrice]:
         text = Path(path).read_text(encoding="utf-8-sig")
         # No TOML document begins with a brace, and none of ours with an array.
         is_json = text.lstrip().startswith("{") or Path(path).suffix.lower() == ".json"
-        read = _price_map_entries if is_json else _toml_entries
+        read = price_map_entries if is_json else _toml_entries
         return _checked(_without_duplicates(read(text), text))
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
@@ -52,19 +60,13 @@ def _without_duplicates(entries: Iterator[tuple[str, OwnPrice]], text: str) -> M
     for model, price in entries:
         other = by_lower.setdefault(model.lower(), model)
         if other in own and own[other] != _renamed(price, other):
-            (one, *_), (two, *_) = _lines_of(other, text), _lines_of(model, text)
+            (one, *_), (two, *_) = lines_of(other, text), lines_of(model, text)
             raise ValueError(
                 f"models {other!r} (line {one}) and {model!r} (line {two}) are one name with two prices;"
                 " accepted is one of them"
             )
         own[model] = price
     return own
-
-
-def _lines_of(name: str, text: str) -> list[int | str]:
-    """The lines of a file in which a name stands by itself."""
-    alone = re.compile(rf"(?<![\w/-]){re.escape(name)}(?![\w./:-])")
-    return [number for number, line in enumerate(text.splitlines(), 1) if alone.search(line)] or ["unknown"]
 
 
 def _renamed(price: OwnPrice, model: str) -> OwnPrice:
@@ -77,7 +79,7 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
     if document or not isinstance(models, dict):
         raise ValueError('accepted are tables [models."NAME"] only')
     for model, entry in models.items():
-        accepted = (*UsageClass, *_COUNTS, ALLOW_HIGH)
+        accepted = (*UsageClass, *_COUNTS, _HOLD_AT_MOST, ALLOW_HIGH)
         if not isinstance(entry, dict):
             refuse(model, "its value", entry, "a table of prices")
         if _SAME_AS in entry:
@@ -89,9 +91,7 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
         modes = {field: entry.pop(field) for field in list(entry) if _is_mode(field, entry[field])}
         for field in (field for field in entry if field not in accepted):
             refuse(model, field, entry[field], f"one of the fields {', '.join(accepted)}")
-        missing = [unit for unit in (UsageClass.INPUT, UsageClass.OUTPUT) if unit not in entry]
-        if missing and not entry.keys() & (SELLS_BY - {UsageClass.INPUT, UsageClass.OUTPUT}):
-            refuse(model, missing[0], None, "a price for both input and output")
+        _check_units(model, entry)
         allows_high = allows_high_in(model, entry)
         output, window, expected = (count_in(model, entry, field) for field in _COUNTS)
         yield (
@@ -110,8 +110,23 @@ def _toml_entries(text: str) -> Iterator[tuple[str, OwnPrice]]:
                 max_output_tokens=output,
                 context_window=window,
                 expected_output_tokens=expected,
+                hold_at_most_nanos=amount_in(model, entry, _HOLD_AT_MOST),
             ),
         )
+
+
+def _check_units(model: str, entry: Mapping[str, object]) -> None:
+    """ValueError for prices that no call, or no job of the kind that the name says, could be billed by."""
+    if is_job_name(model):
+        if not entry.keys() & {*JOB_UNITS, _HOLD_AT_MOST}:
+            refuse(model, _HOLD_AT_MOST, None, f"{', '.join(sorted(JOB_UNITS))} or {_HOLD_AT_MOST}, for jobs")
+        return
+    missing = [unit for unit in (UsageClass.INPUT, UsageClass.OUTPUT) if unit not in entry]
+    if missing and not entry.keys() & (SELLS_BY - {UsageClass.INPUT, UsageClass.OUTPUT}):
+        refuse(model, missing[0], None, "a price for both input and output")
+    if _HOLD_AT_MOST in entry and not entry.keys() & JOB_UNITS:
+        kinds = ", ".join(f"{kind}/{model}" for kind in JobKind)
+        refuse(model, _HOLD_AT_MOST, entry[_HOLD_AT_MOST], f"it beside a price of jobs, or in one of {kinds}")
 
 
 def _toml(text: str) -> dict[str, Any]:
@@ -120,12 +135,16 @@ def _toml(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         # The parser names the place of the second alone.
         twice = re.search(r"\('models', '([^']+)'\) twice", str(error))
-        lines = " and ".join(map(str, _lines_of(twice[1], text)[:2])) if twice else ""
+        lines = " and ".join(map(str, lines_of(twice[1], text)[:2])) if twice else ""
         raise ValueError(f"{error}{f'; it stands in lines {lines}' if lines else ''}") from None
 
 
 def _is_mode(field: str, value: object) -> bool:
-    return isinstance(value, dict) and field not in (*UsageClass, *_COUNTS) and _MODE.fullmatch(field) is not None
+    return (
+        isinstance(value, dict)
+        and field not in (*UsageClass, *_COUNTS, _HOLD_AT_MOST)
+        and _MODE.fullmatch(field) is not None
+    )
 
 
 def _toml_rates(
@@ -176,7 +195,8 @@ def _checked(own: Mapping[str, OwnPrice]) -> Mapping[str, OwnPrice]:
     """As given; ValueError for an alias of a model without prices, and for one of another alias."""
     for model, price in own.items():
         whole, slash, _ = model.partition("/")
-        if slash and isinstance(price, Rates) and UsageClass.CALL in price.by_unit and whole not in own:
+        is_call = isinstance(price, Rates) and UsageClass.CALL in price.by_unit
+        if slash and is_call and whole not in own and not is_job_name(model):
             refuse(model, "call", None, f"a price of a call of {whole!r} too, for what else it calls")
         if isinstance(price, SameAs) and not _has_prices(price.model, own):
             refuse(model, _SAME_AS, price.model, "a model that has prices here or in the built-in book")
@@ -192,44 +212,3 @@ def _has_prices(model: str, own: Mapping[str, OwnPrice]) -> bool:
     if model in own:
         return isinstance(own[model], Rates)
     return resolve(model, (BuiltIn(), Gaps()), at=datetime.now(UTC)) is not None
-
-
-def _price_map_entries(text: str) -> Iterator[tuple[str, Rates]]:
-    document = json.loads(text, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=_Object)
-    if not isinstance(document, _Object):
-        raise ValueError(f"accepted is an object of models, {_SHAPE}")  # noqa: TRY004 - it is the file that is wrong
-    if document.twice:
-        lines = " and ".join(str(line) for line in _lines_of(next(iter(document.twice)), text)[:2])
-        raise ValueError(f"{_duplicate_message(document)}, in lines {lines}; accepted is one of them")
-    n_priced = 0
-    for model, entry in document.items():
-        if model == "sample_spec":
-            continue
-        if not isinstance(entry, _Object):
-            refuse(model, "its value", entry, "an object of prices")
-        if entry.twice:
-            raise ValueError(f"model {model!r}: {_duplicate_message(entry)}; accepted is one of them")
-        if rates := rates_of_price_map(model, entry):
-            n_priced += 1
-            yield model, rates
-    if document and not n_priced:
-        raise ValueError(f"none of its entries has a known price; accepted is {_SHAPE}")
-
-
-class _Object(dict[str, object]):
-    """A JSON object that knows which of its fields stands twice, of which JSON would take the last in silence."""
-
-    def __init__(self, pairs: list[tuple[str, object]]) -> None:
-        super().__init__(pairs)
-        self.twice: dict[str, tuple[object, object]] = {}
-        if len(self) < len(pairs):
-            first: dict[str, object] = {}
-            for name, value in pairs:
-                if first.setdefault(name, value) != value:
-                    self.twice.setdefault(name, (first[name], value))
-
-
-def _duplicate_message(found: _Object) -> str:
-    name, values = next(iter(found.twice.items()))
-    one, other = (str(value)[:80] for value in values)
-    return f"{name!r} is given twice, as {one} and as {other}"

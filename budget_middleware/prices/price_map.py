@@ -35,7 +35,7 @@ _PRICE_MAP: Final = {
     UsageClass.CODE_CONTAINER: "code_interpreter_cost_per_session",
     UsageClass.MAPS_REQUEST: "google_maps_grounding_cost_per_query",
 }
-_PRICE_MAP_PER: Final = {UsageClass.AUDIO_MS: 1_000, UsageClass.FILE_SEARCH: 1_000}
+_PRICE_MAP_PER: Final = {UsageClass.AUDIO_MS: 1_000, UsageClass.VIDEO_MS: 1_000, UsageClass.FILE_SEARCH: 1_000}
 _PRICE_MAP_TIER: Final = re.compile(
     r"(?P<price>\w+)_above_(?P<thousands>[0-9]{1,6})k_tokens(?P<mode>(?:_flex|_priority|_batches|_ultrafast)?)"
 )
@@ -46,12 +46,15 @@ _PRICE_MAP_SEARCH: Final = "search_context_cost_per_query"
 _TIERS: Final = "tiered_pricing"
 _SEARCH_SIZES: Final = ("low", "medium", "high")
 _PRICE_OF_IMAGE: Final = "input_cost_per_image"
+# The first that an entry has; other models have a field of the same name for sound.
+_PRICES_OF_VIDEO: Final = ("output_cost_per_video_per_second", "output_cost_per_second")
+_VIDEO_SIZE: Final = re.compile("(?:output_cost_per_video_per_second|output_cost_per_second)_([0-9]{1,4}[pk])")
 
 
 def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
     """The rates of an entry of a price map, None if it prices nothing known here; ValueError for what is no price."""
     entry = _with_tiers(model, entry)
-    by_unit = _price_map_rates(model, entry, "")
+    by_unit = {**_price_map_rates(model, entry, ""), **_price_of_video(model, entry)}
     sells_by = by_unit.keys() & SELLS_BY
     if not sells_by or (sells_by < {UsageClass.INPUT, UsageClass.OUTPUT}):
         return None
@@ -61,11 +64,34 @@ def rates_of_price_map(model: str, entry: Mapping[str, object]) -> Rates | None:
         model=model,
         provider=str(entry.get("litellm_provider", "")),
         by_unit={**search, **by_unit},
-        by_mode={mode: rates for mode, rates in {**by_mode, **search_by_mode}.items() if rates},
+        by_mode={
+            mode: rates
+            for mode, rates in {**by_mode, **search_by_mode, **_video_by_size(model, entry)}.items()
+            if rates
+        },
         basis_points_by_mode=_price_map_factors(model, entry),
         max_output_tokens=count_in(model, entry, "max_output_tokens"),
         context_window=count_in(model, entry, "max_input_tokens"),
     )
+
+
+def _price_of_video(model: str, entry: Mapping[str, object]) -> Mapping[UsageClass, Rate]:
+    """The price of a second of video, where that is what the model makes."""
+    field = next((name for name in _PRICES_OF_VIDEO if entry.get(name) is not None), None)
+    if field is None or entry.get("mode") != "video_generation":
+        return {}
+    return {UsageClass.VIDEO_MS: _price_map_rate(model, entry, UsageClass.VIDEO_MS, "", field)}
+
+
+def _video_by_size(model: str, entry: Mapping[str, object]) -> Mapping[str, Mapping[UsageClass, Rate]]:
+    """The prices of videos of other sizes."""
+    if entry.get("mode") != "video_generation":
+        return {}
+    sizes = {found[1]: name for name in entry if entry[name] is not None and (found := _VIDEO_SIZE.fullmatch(name))}
+    return {
+        size: {UsageClass.VIDEO_MS: _price_map_rate(model, entry, UsageClass.VIDEO_MS, "", name)}
+        for size, name in sizes.items()
+    }
 
 
 def _with_tiers(model: str, entry: Mapping[str, object]) -> Mapping[str, object]:

@@ -83,7 +83,7 @@ CLAIMS: Final = tuple(
     (re.compile(pattern), providers)
     for pattern, providers in (
         (r"ft:(?:gpt-|o\d|davinci|babbage)", ("openai",)),
-        (r"(?:chat)?gpt-(?!oss)|o[1345](?:-|$)|codex-|computer-use|tts-1|whisper-1$|dall-e", ("openai",)),
+        (r"(?:chat)?gpt-(?!oss)|o[1345](?:-|$)|codex-|computer-use|tts-1|whisper-1$|dall-e|sora-", ("openai",)),
         (r"text-(?:embedding-(?:3|ada)|davinci|curie|ada)|davinci-002|babbage-002|omni-moderation", ("openai",)),
         (r"claude-[\w.-]+@", ("google", "anthropic")),
         (r"claude-", ("anthropic",)),

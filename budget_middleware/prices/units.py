@@ -23,8 +23,13 @@ SELLS_BY: Final = frozenset(
         UsageClass.IMAGE,
         UsageClass.RERANK_SEARCH,
         UsageClass.CALL,
+        UsageClass.VIDEO_MS,
     }
 )
+
+
+JOB_UNITS: Final = frozenset({UsageClass.CALL, UsageClass.VIDEO_MS, UsageClass.TRAINING, UsageClass.TRAINING_MS})
+"""What jobs are sold by, beside the tokens of calls that they make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,8 @@ class OneOf:
 
 PER: Final[Mapping[UsageClass, int]] = {
     UsageClass.AUDIO_MS: 3_600_000,
+    UsageClass.VIDEO_MS: 1_000,
+    UsageClass.TRAINING_MS: 3_600_000,
     **dict.fromkeys((UsageClass.IMAGE, UsageClass.RERANK_SEARCH, UsageClass.CALL, *FEES), 1),
 }
 """Of so many of the unit is a price of the own file, and of our own lists, where it is not a million."""

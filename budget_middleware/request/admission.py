@@ -93,7 +93,7 @@ class Admission:
         payers = await self.find_payers(scope, body)
         if isinstance(payers, Refused):
             return payers
-        quote = await self._batches.quote(api, ask, body, account=first_account(payers))
+        quote = await self._batches.quote(api, ask, body, path=path, account=first_account(payers))
         hold = Hold(
             payers,
             # A job is in flight elsewhere, perhaps for days.

@@ -12,6 +12,7 @@ from typing import Final
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask
+from budget_middleware.apis.created_jobs import JobApi
 from budget_middleware.apis.jobs import BatchApi, PlannedCall
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
 from budget_middleware.core.pricing import Rates
@@ -19,6 +20,7 @@ from budget_middleware.core.usage import Usage
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead
+from budget_middleware.request.job_quotes import JobQuoting
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.request.shown_model import short
@@ -103,15 +105,21 @@ def file_fact(file_id: str) -> str:
 
 
 class BatchQuoting:
-    """Quotes batches by their calls, others as ever. ``else_usd`` is held for a batch of which nothing is known."""
+    """Quotes batches by their calls, other jobs by what they make, and what is no job as ever.
+
+    ``else_usd`` is held for a job of which nothing is known.
+    """
 
     def __init__(self, quoting: Quoting, ledger: Ledger, *, else_usd: float) -> None:
         self._quoting = quoting
         self._ledger = ledger
         self._else_nanos = round(else_usd * NANOS_PER_USD)
+        self._jobs = JobQuoting(ledger, else_nanos=self._else_nanos)
 
-    async def quote(self, api: Api, ask: Ask, body: BodyRead, *, account: str) -> Quote:
+    async def quote(self, api: Api, ask: Ask, body: BodyRead, *, path: str, account: str) -> Quote:
         """What a request may cost now; see `Quoting.quote`."""
+        if isinstance(api, JobApi):
+            return await self._jobs.quote(api, ask, body, path=path)
         if not isinstance(api, BatchApi):
             return self._quoting.quote(ask, account=account)
         sums = await self._sums(api, body, model=ask.model)

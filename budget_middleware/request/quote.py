@@ -1,7 +1,7 @@
 """What a request may cost: what answers usually come to, what a fixed rule expects, or the most that it can come to."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -55,6 +55,8 @@ class Quote(NamedTuple):
     fixed_femtos: int = 0
     expected_femtos: float | None = None
     group: tuple[str, str] | None = None
+    # What is kept of a job beside its model, if it becomes one.
+    job: Mapping[str, object] | None = None
 
     @property
     def expected_nanos(self) -> int:

@@ -163,7 +163,8 @@ class Settlement:
     def _keep_for_job(self, otherwise: Finalize) -> AnswerFuture:
         """Keep the hold for work that goes on after the answer, or end it as it would be otherwise."""
         assert self._seen.job is not None
-        job, hold, details = Job(*self._seen.job), self._admitted.hold, {"model": short(self._admitted.quote.model)}
+        job, hold, quote = Job(*self._seen.job), self._admitted.hold, self._admitted.quote
+        details = {"model": short(quote.model), **(quote.job or {})}
         deadline_s, attributes = self._job_deadline_s, self._usage_attributes
         return keep_for_job(self._ledger, hold, otherwise, job, deadline_s, details=details, attributes=attributes)
 

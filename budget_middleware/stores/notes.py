@@ -9,6 +9,7 @@ class Topic(StrEnum):
 
     UNMETERED = "unmetered"  # A route, as a template, at which no LLM API of ours is.
     UNPRICED = "unpriced"  # A model that was served without a price, or a tool or a mode of one.
+    JOBS = "jobs"  # A kind of job, and a model, of which a job was created that has no price.
     USAGE = "usage"  # A model, why a usage of it contradicts itself, and the names of its fields.
     ANSWERED = "answered"  # A model's name, and another that has answered to it and costs more.
     CORS = "cors"  # A route whose preflights a CORS layer inside of the middleware answers.

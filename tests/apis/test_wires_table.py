@@ -8,6 +8,7 @@ import pytest
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.apis import _SESSION_DIALECTS, APIS
+from budget_middleware.apis.job_looks import JOB_APIS
 from budget_middleware.apis.jobs import BATCH_APIS
 from budget_middleware.apis.json_rpc import rpc_apis
 from budget_middleware.routing import RouteKind, Router
@@ -16,7 +17,7 @@ from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.recordings.recording_files import PRICES, recordings
 
 PAGE = Path(__file__).parents[2] / "docs" / "apis.md"
-BATCHES = {api.name for api in BATCH_APIS}
+JOBS = {api.name for api in (*BATCH_APIS, *JOB_APIS)}
 RPC_APIS = tuple(rpc_apis(lambda _: True))
 ROUTER = Router((), own_apis=RPC_APIS)
 NO_API = {"free": RouteKind.FREE, "unmetered": RouteKind.UNKNOWN}
@@ -48,15 +49,15 @@ CASES = [(row.api, path) for row in ROWS.values() for path in row.paths]
 
 def test_every_api_has_a_row_and_every_row_an_api():
     sessions = {dialect.api.name for dialect in _SESSION_DIALECTS}
-    assert ROWS.keys() - NO_API.keys() == {api.name for api in (*APIS, *RPC_APIS)} | sessions | BATCHES
+    assert ROWS.keys() - NO_API.keys() == {api.name for api in (*APIS, *RPC_APIS)} | sessions | JOBS
     assert {row.api for row in ROWS.values() if "session" in row.wires} == sessions
 
 
 def test_every_wire_of_the_table_is_known_and_every_recorded_one_in_it():
     recorded = {(each.api, each.wire) for each in recordings().values()}
     assert recorded <= {(row.api, wire) for row in ROWS.values() for wire in row.wires}
-    # A batch is several requests, which tests/sdk plays with real clients.
-    assert {row.api for row in ROWS.values()} - NO_API.keys() - BATCHES == {api for api, _ in recorded}
+    # A job is several requests, which tests/sdk plays with real clients.
+    assert {row.api for row in ROWS.values()} - NO_API.keys() - JOBS == {api for api, _ in recorded}
 
 
 @pytest.mark.parametrize(("api", "path"), CASES)
@@ -65,7 +66,7 @@ def test_a_request_of_the_table_goes_where_it_says(api: str, path: str):
     if api in NO_API:
         assert route.kind is NO_API[api]
     else:
-        assert route.kind is RouteKind.METERED or (api in BATCHES and route.kind is RouteKind.SHARED)
+        assert route.kind is RouteKind.METERED or (api in JOBS and route.kind is RouteKind.SHARED)
         assert route.api is not None
         assert route.api.name == api
 
@@ -82,7 +83,8 @@ async def test_a_spent_budget_refuses_it_in_the_shape_that_it_says(api: str, pat
         "documents": ["x"],
         "max_tokens": 600,
     }
-    body |= {"input_file_id": "file-1", "requests": [{"custom_id": "c", "params": {}}]} if api in BATCHES else {}
+    if api in JOBS:
+        body |= {"input_file_id": "file-1", "requests": [{"custom_id": "c", "params": {}}], "data_source": {}}
     played = await call(guard, body, path=path, headers={"authorization": "Bearer sk-one"})
     assert played.status == 429
     assert ROWS[api].refused

@@ -75,7 +75,13 @@ def test_what_is_booked_is_rounded_to_the_nano_dollar(cli: RunCli, prices: str):
 
 def test_whatever_has_tokens_in_it_is_shown_by_the_million():
     by_the_piece = {unit for unit in UsageClass if _sold_by(unit)[1] == "each"}
-    assert by_the_piece == {*FIELD_BY_PIECE, UsageClass.REQUEST} - {UsageClass.CHARACTER, UsageClass.AUDIO_MS}
+    assert by_the_piece == {*FIELD_BY_PIECE, UsageClass.REQUEST} - {
+        UsageClass.CHARACTER,
+        UsageClass.AUDIO_MS,
+        UsageClass.VIDEO_MS,
+        UsageClass.TRAINING,
+        UsageClass.TRAINING_MS,
+    }
     assert _sold_by(UsageClass.INPUT_VIDEO) == (1_000_000, "1M tokens")
     assert _sold_by("of a later version") == (1, "each")
 

@@ -1318,6 +1318,72 @@ FAULTS = (
         "RouteKind.SHARED if batches.name in _FIELDS else RouteKind.METERED, path, batches",
         "RouteKind.METERED, path, batches",
     ),
+    Fault(
+        "a video that still is made is booked",
+        "request/jobs/job_states.py",
+        "if found is not None and state.stage is not Stage.RUNNING:",
+        "if found is not None:",
+    ),
+    Fault(
+        "a video that has failed costs what was planned",
+        "request/jobs/job_states.py",
+        "    if not used and state.stage is Stage.FREE:\n",
+        "    if False:\n",
+    ),
+    Fault(
+        "an error that a stranger gets books a video",
+        "request/jobs/job_states.py",
+        '"http.response.body" and status == 200:',
+        '"http.response.body":',
+    ),
+    Fault(
+        "the answer about another job books this one",
+        "request/jobs/job_states.py",
+        "(look.id and state.id and state.id != look.id)",
+        "False",
+    ),
+    Fault(
+        "a job without a price is free",
+        "request/job_quotes.py",
+        "most or self._else_nanos",
+        "most or 0",
+    ),
+    Fault(
+        "what shows no usage that has a price is free",
+        "request/jobs/job_states.py",
+        "        nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)\n",
+        "        pass\n",
+    ),
+    Fault(
+        "an extension costs what it extends too",
+        "request/jobs/job_states.py",
+        'if shown and not details.get("exact"):',
+        "if shown:",
+    ),
+    Fault(
+        "videos that were blocked cost as those that were made",
+        "request/jobs/job_states.py",
+        "planned.video_ms * state.pieces // pieces",
+        "planned.video_ms",
+    ),
+    Fault(
+        "training that was cancelled is free",
+        "apis/training.py",
+        'Stage.STOPPED if status in ("cancelled", "canceled") else',
+        'Stage.FREE if status in ("cancelled", "canceled") else',
+    ),
+    Fault(
+        "the operator's price of a kind comes before that of the model",
+        "prices/book.py",
+        "for rates in (of_both, of_model, self._set_by_operator(kind, moment)) if rates",
+        "for rates in (self._set_by_operator(kind, moment), of_both, of_model) if rates",
+    ),
+    Fault(
+        "the videos of others are held",
+        "routing.py",
+        "RouteKind.SHARED if job.name in _FIELDS else RouteKind.METERED, path, job",
+        "RouteKind.METERED, path, job",
+    ),
     # What is learnt.
     Fault(
         "answers that were cut off are learnt from",

@@ -19,6 +19,12 @@ output = 0
 [models."dear-model"]
 image = 0.2
 audio_hour = 60
+[models.film]
+video_second = 0.01
+[models.dear-film]
+video_second = 0.5
+[models."fine-tuning/pupil"]
+training = 1000
 """
 
 

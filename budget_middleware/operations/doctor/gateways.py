@@ -14,6 +14,10 @@ _MEANINGS: Final = {
         "served without a price, booked at 0",
         "price it in BUDGET_PRICES, or set BUDGET_UNKNOWN_MODEL",
     ),
+    Topic.JOBS: (
+        "jobs have no price, so BUDGET_JOB_ESTIMATE_USD is held and booked for each",
+        "price them in BUDGET_PRICES under that name, by video_second, training, training_hour, call or hold_at_most",
+    ),
     Topic.USAGE: (
         "a usage contradicts itself, booked at the larger reading",
         "compare with the provider's bill, and have the gateway pass the usage on as it came",

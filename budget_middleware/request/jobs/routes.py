@@ -2,15 +2,18 @@
 
 POST /files ──> uploads              GET, POST of a background response ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
+GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.batch_states import look_at
+from budget_middleware.apis.job_looks import job_look_at
 from budget_middleware.apis.jobs import is_upload
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.background import is_response_lookup, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
+from budget_middleware.request.jobs.job_states import pass_and_book_job
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.setting_types import Mode
@@ -38,6 +41,8 @@ class JobRoutes:
         elif method == "POST" and is_upload(path):
             quoting = self._quoting
             await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
+        elif job_look := job_look_at(method, path):
+            await pass_and_book_job(app, scope, receive, send, look=job_look, ledger=ledger, max_body_bytes=max_bytes)
         elif look := look_at(method, path):
             await pass_and_book_batch(app, scope, receive, send, look=look, ledger=ledger, max_line_bytes=max_bytes)
         else:

@@ -1,4 +1,7 @@
-"""Uploaded files: the calls of a batch are counted while they pass through, and their sums kept under the file's id."""
+"""Uploaded files: what a job may cost that reads one is kept under the file's id, while the file passes through.
+
+Of the calls of a batch these are their sums, of what a model is trained on its length.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -14,12 +17,14 @@ from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, PlannedSums, file_fact
+from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 # A file object has a few hundred bytes.
 _MOST_ANSWER_BYTES: Final = 65_536
+_TRAINING: Final = "fine-tune"
 
 _log = logging.getLogger("budget_middleware")
 
@@ -34,10 +39,11 @@ class UploadReader(FormReader):
         self._lines = LineSplitter(max_event_bytes=max_line_bytes)
         # Until its beginning, or a line, shows that the file is of something else.
         self.may_plan = True
+        self.training_bytes = 0
 
     def _take_data(self, data: bytes, start: int, end: int) -> None:
         super()._take_data(data, start, end)
-        if not (self._part.is_file and self.may_plan):
+        if not (self._part.is_file and self.may_plan) or self.is_training:
             return
         if self._part.n_bytes == end - start and data[start:end].lstrip()[:1] not in (b"{", b""):
             self.may_plan = False
@@ -45,9 +51,16 @@ class UploadReader(FormReader):
             self._read(self._lines.feed(bytes(data[start:end])))
 
     def _end_part(self) -> None:
-        if self._part.is_file and self.may_plan:
+        if self._part.is_file and self.may_plan and not self.is_training:
             self._read(self._lines.flush())
         super()._end_part()
+        if self._part.is_file and self.is_training:
+            self.training_bytes += self._part.n_bytes
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the form says, before its file, that a model is to be trained on it."""
+        return self._form.get("purpose") == _TRAINING
 
     def _read(self, lines: Sequence[Event]) -> None:
         for line in lines:
@@ -100,19 +113,24 @@ async def pass_upload(
             status = message["status"]
         elif message["type"] == "http.response.body":
             answer.feed(bytes(message.get("body", b"")))
-            if not message.get("more_body", False) and status == 200 and reader is not None and reader.sums.requests:
-                # Before the client hears of it: it may create the batch at once, at another worker.
-                await _keep(ledger, answer, reader.sums)
+            if not message.get("more_body", False) and status == 200 and reader is not None:
+                # Before the client hears of it: it may create the job at once, at another worker.
+                await _keep(ledger, answer, reader)
         await send(message)
 
     await app(with_plain_answer(scope), receive_and_read, send_and_keep)
 
 
-async def _keep(ledger: Ledger, answer: KeptAnswer, sums: PlannedSums) -> None:
+async def _keep(ledger: Ledger, answer: KeptAnswer, reader: UploadReader) -> None:
+    if not (reader.sums.requests or reader.training_bytes):
+        return
     file_id = name_in(mapping_of(parse_body(answer.body)), "id")
     if not file_id:
         return
+    fact = (file_fact(file_id), reader.sums.packed())
+    if reader.training_bytes:
+        fact = (training_fact(file_id), str(reader.training_bytes))
     try:
-        await ledger.tickets.keep_fact(file_fact(file_id), sums.packed(), keep_ms=FILE_KEPT_MS)
+        await ledger.tickets.keep_fact(*fact, keep_ms=FILE_KEPT_MS)
     except (StoreUnavailable, StoreRefused, TimeoutError) as error:
         _log.warning("what an uploaded file plans is not known to the store: %s", error)

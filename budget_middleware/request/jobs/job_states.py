@@ -1,0 +1,129 @@
+"""Answers about videos, training and evaluations: once a job is over, what it has used is booked on its ticket.
+
+GET /videos/ID ──> over, with what it shows ──> booked at its price; what it does not show, as it was planned
+                   failed, and nothing is charged for that ──> released
+GET /videos/ID/content ──> the video itself: it is done
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis.created_jobs import JobApi, JobLook, JobState, Stage
+from budget_middleware.apis.reading import parse_body
+from budget_middleware.core.bill import Amount, AmountKind
+from budget_middleware.core.bill_packing import PricedCall, pack
+from budget_middleware.core.job_kinds import JobKind
+from budget_middleware.core.pricing import Rates, Usage, breakdown, sum_nanos
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.usage import tokens_of
+from budget_middleware.ledger import Job, Ledger, OpenTicket
+from budget_middleware.prices import PriceBook
+from budget_middleware.prices.units import JOB_UNITS
+from budget_middleware.request.field_masks import without_field_mask
+from budget_middleware.request.job_quotes import is_priced, planned_modes, planned_usage
+from budget_middleware.request.jobs.background import book_job
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
+
+# Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
+_MOST_BYTES: Final = 1_000_000
+
+_log = logging.getLogger("budget_middleware")
+
+
+async def pass_and_book_job(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, look: JobLook, ledger: Ledger, max_body_bytes: int
+) -> None:
+    """Let the app answer what it has of a job; if that is over, book what it has used."""
+    found = await ledger.tickets.find(Job(look.api.name, look.id)) if look.id else None
+    if look.id and found is None:
+        await app(scope, receive, send)
+        return
+    answer, status = KeptAnswer(min(max_body_bytes, _MOST_BYTES)), 0
+
+    async def send_and_read(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        elif message["type"] == "http.response.body" and status == 200:
+            if not look.shows_result:
+                answer.feed(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                await _book(ledger, look, found, answer)
+        await send(message)
+
+    await app(with_plain_answer(without_field_mask(scope)), receive, send_and_read)
+
+
+async def _book(ledger: Ledger, look: JobLook, found: OpenTicket | None, answer: KeptAnswer) -> None:
+    state = JobState(look.id, Stage.DONE) if look.shows_result else look.api.state(parse_body(answer.body))
+    if state is None or (look.id and state.id and state.id != look.id):
+        return
+    found = found or await ledger.tickets.find(Job(look.api.name, state.id))
+    if found is not None and state.stage is not Stage.RUNNING:
+        await book_state(ledger, look.api, found, state)
+
+
+async def book_state(ledger: Ledger, api: JobApi, found: OpenTicket, state: JobState) -> None:
+    """Book a job that is over; see `JobState`."""
+    if state.cost_nanos is not None and (state.cost_nanos or state.stage is Stage.FREE):
+        bill = pack(nanos=state.cost_nanos, amounts=(Amount(AmountKind.PROVIDER_COST, state.cost_nanos),))
+        await book_job(ledger, found, Amounts(state.cost_nanos, requests=1), bill=bill)
+        return
+    used = _used(api, state, found.ticket.details)
+    if not used and state.stage is Stage.FREE:
+        await book_job(ledger, found, Amounts(requests=1))
+        return
+    calls = [_priced(ledger.prices, api, found, state, each) for each in used]
+    nanos = sum_nanos([line for call in calls for line in call.lines])
+    if not calls or any(call.rates is None for call in calls):
+        # What is not understood is never free.
+        nanos = max(nanos, (found.reservation.asked or found.reservation.held).usd)
+        _log.warning("%s shows no usage that has a price: booked at its estimate", found.ticket.job)
+        bill = pack(nanos=nanos, amounts=(Amount(AmountKind.ESTIMATE, nanos),))
+    else:
+        bill = pack(nanos=nanos, calls=calls)
+    tokens = sum(tokens_of(usage, ledger.tokens_counted) for _, usage in used)
+    await book_job(ledger, found, Amounts(nanos, tokens, requests=1), bill=bill)
+
+
+def _used(api: JobApi, state: JobState, details: Mapping[str, object]) -> Sequence[tuple[str, Usage]]:
+    """What it shows that was used, by the model; where it is done and does not show it, what was planned."""
+    shown = [(model, usage) for model, usage in state.used if usage != Usage()]
+    if state.stage is not Stage.DONE or api.kind is JobKind.EVALS:
+        return shown
+    if shown and not details.get("exact"):
+        return [(model, replace(usage, calls=1)) for model, usage in shown]
+    planned, pieces = planned_usage(details), details.get("pieces", 1)
+    if state.pieces is not None and type(pieces) is int and pieces > state.pieces:
+        planned = replace(planned, video_ms=planned.video_ms * state.pieces // pieces)
+    return [(state.used[0][0] if state.used else "", planned)]
+
+
+def _priced(prices: PriceBook, api: JobApi, found: OpenTicket, state: JobState, used: tuple[str, Usage]) -> PricedCall:
+    """What was used at its price; without rates, if there is none."""
+    model, usage = used
+    details = found.ticket.details
+    rates = prices.resolve(model) if api.kind is JobKind.EVALS else _rates_of(prices, api, details, model)
+    if rates is None or not is_priced(rates, usage):
+        return PricedCall(None, ())
+    rates = rates.in_modes(state.modes or planned_modes(details))
+    return PricedCall(rates, breakdown(rates, usage))
+
+
+def _rates_of(prices: PriceBook, api: JobApi, details: Mapping[str, object], answered: str) -> Rates | None:
+    """The price of the model that was asked for, or of the one that worked where that is another, or none was named."""
+    asked = str(details.get("model") or "")
+    if not details.get("named") and answered:
+        return prices.price_of_job(api.kind, answered, provider=api.provider)
+    if answered and answered != asked:
+        others = prices.resolve_answer(
+            answered, asked=asked, provider=api.provider, moment=prices.moment, is_only_name=True
+        )
+        for rates in others:
+            if not rates.by_unit.keys().isdisjoint(JOB_UNITS):
+                return rates
+    return prices.price_of_job(api.kind, asked, provider=api.provider)
