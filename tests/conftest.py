@@ -1,15 +1,17 @@
 """What every test may ask for: a real server, a namespace of its own, an environment with one setting."""
 
+import gc
 import importlib.metadata
 import os
 import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from uuid import uuid4
 
 import hypothesis
@@ -25,8 +27,15 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=False, pri
 hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("ci"), max_examples=20)
 hypothesis.settings.load_profile("ci")
 
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.default_int_handler(number, frame)
+
+
 # A shell that runs the tests in its background ignores SIGINT, and so would the processes that some of them interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# It is a function of our own because asyncio replaces Python's for each run of an event loop, which costs more CPU than
+# many a test and its fixtures.
+signal.signal(signal.SIGINT, _interrupt)
 
 MOST_BYTES = 6 * 2**30
 """What one process may write to: a test that runs away gets a MemoryError, and the machine keeps its memory.
@@ -47,6 +56,17 @@ os.environ[STORE_URL] = "memory://"
 GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
 SESSION = f"test-{uuid4().hex[:8]}"
 
+REMOVE = """
+local cursor = "0"
+repeat
+  local found = redis.call("SCAN", cursor, "MATCH", ARGV[1], "COUNT", 10000)
+  cursor = found[1]
+  for _, key in ipairs(found[2]) do redis.call("UNLINK", key) end
+until cursor == "0"
+"""
+_removals: list[Callable[..., object]] = []
+"""Removes keys of the session's server, if any test has asked for one."""
+
 
 # The Redis client asks for its own version with each connection, and that parses the metadata of a package anew.
 importlib.metadata.version = cache(importlib.metadata.version)  # type: ignore[misc, assignment]
@@ -59,6 +79,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--fast"):
         hypothesis.settings.load_profile("fast")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all modules stay until the end: no garbage collection needs to look at them again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
@@ -91,12 +117,15 @@ _SERVERS = frozenset({"server_url", "empty_server_url", "server", "postgres", "o
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """The store URL of a real server: the given one, else our own Valkey, as long as the session lives."""
-    if GIVEN_SERVER_URL:
-        yield GIVEN_SERVER_URL
-        _remove_session_keys(GIVEN_SERVER_URL)
-    else:
-        with _own_server() as url:
-            yield url
+    with (
+        _own_server() if not GIVEN_SERVER_URL else nullcontext(GIVEN_SERVER_URL) as url,
+        redis.Redis.from_url(url) as client,
+    ):
+        remove = client.register_script(REMOVE)
+        _removals.append(remove)
+        yield url
+        _removals.remove(remove)
+        remove(args=[f"*{SESSION}*"])
 
 
 @pytest.fixture
@@ -127,9 +156,15 @@ def _own_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def namespace() -> str:
-    """A prefix for store keys that no other test uses."""
-    return f"{SESSION}-{uuid4().hex[:8]}"
+def namespace() -> Iterator[str]:
+    """A prefix for store keys that no other test uses.
+
+    Its keys are removed after the test, for each listing of counters scans all keys of the server.
+    """
+    name = f"{SESSION}-{uuid4().hex[:8]}"
+    yield name
+    for remove in _removals:
+        remove(args=[f"*{name}*"])
 
 
 @pytest.fixture(autouse=True)
@@ -137,9 +172,3 @@ def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = {EXACT_ESTIMATES, STORE_URL}
     for variable in [name for name in os.environ if name.startswith("BUDGET_") and name not in kept]:
         monkeypatch.delenv(variable)
-
-
-def _remove_session_keys(url: str) -> None:
-    with redis.Redis.from_url(url) as client:
-        for key in client.scan_iter(f"*{SESSION}*", count=1000):
-            client.unlink(key)

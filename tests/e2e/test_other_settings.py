@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.demo.servers import serving
+from budget_middleware.stores.notes import Topic
+from budget_middleware.stores.redis import RedisStore
 from tests.faults.waiting import until
 
 pytestmark = pytest.mark.processes
@@ -24,13 +26,16 @@ async def test_a_gateway_with_another_secret_and_time_zone_says_so(server_url: s
         return "BUDGET_HASH_SECRET, BUDGET_TIMEZONE of this process differ" in log.read_text()
 
     async def is_noted() -> bool:
-        return "gateways     agree" in _doctor(one)
+        return any(note.topic is Topic.SETTINGS for note in await store.notes())
 
+    store = RedisStore(server_url, namespace=namespace, timeout_s=10)
     with serving("gateway:app", one, log=tmp_path / "one.log"):
         await until(is_noted)
+        assert "gateways     agree" in _doctor(one)
         with serving("gateway:app", two, log=log):
             await until(is_told)
             assert "BUDGET_HASH_SECRET, BUDGET_TIMEZONE differ between gateways that run now" in _doctor(one)
+    await store.aclose()
     assert "canary" not in log.read_text() + _doctor(two)
 
 

@@ -80,7 +80,11 @@ class SideBySide(RuleBasedStateMachine):
 
     def both(self, ask: Callable[[Store], Awaitable[T]]) -> T:
         """Asks both stores the same; they must say the same."""
-        from_memory, from_other = self.run(ask(self.memory)), self.run(ask(self.other))
+
+        async def ask_both() -> tuple[T, T]:
+            return await ask(self.memory), await ask(self.other)
+
+        from_memory, from_other = self.run(ask_both())
         if isinstance(from_memory, Answer):
             from_memory, from_other = from_memory._replace(generation=""), from_other._replace(generation="")
         assert from_memory == from_other

@@ -1,5 +1,6 @@
 """What came to nothing leaves the journal for a short set of its own, and pushes nothing of others out (F57)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -176,8 +177,8 @@ async def in_use(empty_server_url: str, clock: MovableClock) -> AsyncIterator[Cl
     """A store in use: two thousand keys have spent something, and the journal is full."""
     retention = Retention(journal_max=4_000)
     store = ClockedRedisStore(empty_server_url, namespace="in-use", clock_ms=clock, retention=retention)
-    for number in range(2_000):
-        await used(store, f"used{number}", *both(f"user{number}"))
+    for first in range(0, 2_000, 50):
+        await asyncio.gather(*(used(store, f"used{n}", *both(f"user{n}")) for n in range(first, first + 50)))
     yield store
     await store.aclose()
 
@@ -192,12 +193,15 @@ async def test_f56_the_store_is_back_where_it_was_one_remembering_later(in_use: 
     """2,000 tokens here; what is left does not depend on how many there were."""
     client, prefix = in_use._client(), in_use._prefix
     before, others = await used_bytes(in_use), {key async for key in client.scan_iter(match=f"{prefix}[^r]*")}
-    for number in range(2_000):
+
+    async def pass_by(number: int) -> None:
         await in_use.reserve(reserve(f"x{number}", "0.02", *both(f"random{number:08}")))
         await in_use.release(release(f"x{number}"))
+
+    for first in range(0, 2_000, 20):
         # Among others' requests, so that no part of the journal is all theirs.
-        if number % 20 == 0:
-            await used(in_use, f"more{number}", *both("user1"))
+        await used(in_use, f"more{first}", *both("user1"))
+        await asyncio.gather(*map(pass_by, range(first, first + 20)))
     assert not [key async for key in client.scan_iter(match=f"{prefix}*random*")], "no counter is left at any time"
     assert {key async for key in client.scan_iter(match=f"{prefix}[^r]*")} - others == {f"{prefix}voided"}
     remembered = await used_bytes(in_use)
@@ -213,8 +217,10 @@ async def test_f56_the_store_is_back_where_it_was_one_remembering_later(in_use: 
 async def used_bytes(store: ClockedRedisStore) -> int:
     """What the ledger's keys take, by the server's own account: its total also has buffers of connections."""
     client = store._client()
-    sizes = [await client.memory_usage(key, samples=0) async for key in client.scan_iter(match=f"{store._prefix}*")]
-    return sum(size or 0 for size in sizes)
+    async with client.pipeline(transaction=False) as pipeline:
+        async for key in client.scan_iter(match=f"{store._prefix}*", count=1_000):
+            pipeline.memory_usage(key, samples=0)
+        return sum(size or 0 for size in await pipeline.execute())
 
 
 @pytest.mark.parametrize("make_store", ["memory"], indirect=True)
