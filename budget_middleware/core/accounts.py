@@ -84,6 +84,7 @@ def compound_of(subjects: Mapping[str, str]) -> str:
     return account_of("+".join(kinds), "+".join(subjects[kind] for kind in kinds))
 
 
+@lru_cache(4_096)
 def kind_of(account: str) -> str:
     """The kind of an account; of a compound its kinds, joined with `+`."""
     return account.partition(":")[0]

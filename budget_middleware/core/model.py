@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.statuses import State
 from budget_middleware.core.units import NOTHING, PLACES, Amounts, Unit
@@ -139,6 +140,9 @@ class Balance(NamedTuple):
 
     spent: int = 0
     reserved: int = 0
+
+
+balance_of = maker_of(Balance)
 
 
 class Reservation(NamedTuple):

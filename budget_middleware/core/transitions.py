@@ -23,6 +23,7 @@ from operator import sub
 from types import MappingProxyType
 from typing import NamedTuple
 
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.model import Adjustment, Balance, OncePerTargets, Rejection, Reservation, Target
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import NOTHING, Amounts
@@ -77,6 +78,9 @@ class Posting(NamedTuple):
     target: Target
     spent: int
     reserved: int
+
+
+_posting_of = maker_of(Posting)
 
 
 class Decision(NamedTuple):
@@ -340,5 +344,5 @@ def postings(before: Reservation | None, after: Reservation) -> tuple[Posting, .
         spent = booked[place] - booked_before[place]
         reserved = held[place] - held_before[place]
         if spent or reserved:
-            posted.append(Posting(target, spent, reserved))
+            posted.append(_posting_of((target, spent, reserved)))
     return tuple(posted)

@@ -30,11 +30,13 @@ class CountersRead:
         return balances
 
     def read_of(self, targets: Sequence[Target]) -> dict[Counter, Balance | None]:
-        """The same of targets. Most often all of them are read: every verb asks several times."""
-        balances = self._balances
+        """The same of targets. Every verb asks several times."""
+        balances, unread = self._balances, []
         for target in targets:
             if target.counter not in balances:
-                return self.read([target.counter for target in targets])
+                unread.append(target.counter)  # noqa: PERF401 - most often all are read by now
+        if unread:
+            balances.update(zip(unread, self._tables.balances(unread), strict=True))
         return balances
 
     def own(self, counter: Counter) -> Balance:
@@ -43,11 +45,9 @@ class CountersRead:
 
     def compared(self, targets: Sequence[Target]) -> list[Balance]:
         """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
-        balances, compared = self._balances, list[Balance]()
+        balances, compared = self.read_of(targets), list[Balance]()
         for target in targets:
             counter = target.counter
-            if counter not in balances:
-                self.read([each.counter for each in targets])
             compared.append(balances[counter] or EMPTY if target.series is counter else self._sum(target.series))
         return compared
 

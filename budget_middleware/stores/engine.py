@@ -9,9 +9,6 @@ The caller holds the lock or transaction that makes the verb atomic, and passes 
 database rolls it back; tables that cannot do so keep the leases that expired in passing, as the Redis scripts do.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from budget_middleware.core import transitions
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Adjustment
@@ -37,16 +34,18 @@ class Engine:
             self._tables, self._retention, now_ms=now_ms, trace=verb.trace, wants_entries=verb.wants_entries
         )
         known = call.open(verb.id, verb.targets)
-        with _refused_where_full():
+        try:
             decision = transitions.reserve(
                 known,
                 verb,
                 balances=call.counters.compared(verb.targets),
                 limits_version=call.meta.limits_version,
-                leases_due=call.leases_due(verb.targets),
+                leases_due=call.some_are_due and call.leases_due(verb.targets),
                 now_ms=now_ms,
                 bound=call.counters.bound(verb.targets),
             )
+        except transitions.CounterFull as error:
+            raise StoreRefused(str(error)) from error
         call.apply(Op.RESERVE, verb.id, decision)
         held = decision.becomes or known
         return call.answer(decision, verb.id, targets=held.targets if held else ())
@@ -85,8 +84,10 @@ class Engine:
         )
         known = call.open(verb.id)
         targets = known.targets if known else ()
-        with _refused_where_full():
+        try:
             decision = transitions.grow(known, verb, balances=call.counters.compared(targets), now_ms=now_ms)
+        except transitions.CounterFull as error:
+            raise StoreRefused(str(error)) from error
         call.apply(Op.GROW, verb.id, decision, reason=verb.reason)
         return call.answer(decision, verb.id, targets=targets)
 
@@ -156,11 +157,3 @@ class Engine:
 
     def head(self, *, now_ms: int) -> Answer:
         return EngineCall(self._tables, self._retention, now_ms=now_ms).answer(Decision(Status.UNKNOWN))
-
-
-@contextmanager
-def _refused_where_full() -> Iterator[None]:
-    try:
-        yield
-    except transitions.CounterFull as error:
-        raise StoreRefused(str(error)) from error

@@ -4,13 +4,15 @@ See ``engine`` for its theory of operation.
 """
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 from budget_middleware.core import transitions
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.model import Balance, Counter, Reservation, Target
+from budget_middleware.core.model import Balance, Counter, Reservation, Target, balance_of
 from budget_middleware.core.statuses import BOOKED_BY_HAND, RETURNS_RECORDED, Op, State, Status, may_book
 from budget_middleware.core.transitions import Decision, Posting
+from budget_middleware.core.units import Unit
 from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.stores.base import SWEPT_PER_VERB
 from budget_middleware.stores.counters_read import EMPTY, CountersRead
@@ -18,6 +20,7 @@ from budget_middleware.stores.retention import FORGOTTEN_EARLY, Retention
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
 _UNTOUCHED = ByHand()
+_target_of = attrgetter("target")
 
 
 class EngineCall:
@@ -26,7 +29,6 @@ class EngineCall:
     def __init__(
         self, tables: Tables, retention: Retention, *, now_ms: int, trace: str = "", wants_entries: bool = True
     ) -> None:
-        tables.forget(now_ms)
         self._tables = tables
         self._retention = retention
         self._trace = trace
@@ -34,25 +36,25 @@ class EngineCall:
         self._wants_entries = wants_entries
         self._entries: list[Entry] = []
         self.counters = CountersRead(tables, now_ms=now_ms)
-        self.meta = tables.meta()
+        # Where none is due in the whole store, which is nearly always so, none is on any counter.
+        self.meta, self.some_are_due = tables.open(now_ms)
         self._seq_before = self.meta.seq
         if self.meta.forget_voided_ms and now_ms >= self.meta.forget_voided_ms:
             self.meta = self.meta._replace(forget_voided_ms=0)
             tables.put_meta(self.meta)
             tables.trim_voided(at_most=0)
-        # Rarely so; where none is due in the whole store, none is on any counter.
-        self._some_are_due = bool(tables.due(now_ms, at_most=1))
 
     def open(self, reservation_id: str, targets: Sequence[Target] = ()) -> Reservation | None:
         """What is known of an id, after it has expired if its lease is over, and then due ones on its counters."""
         known = self._tables.reservation(reservation_id)
-        if known is not None and known.is_due(self._now_ms):
-            known = self.expire_due(known)
-        self.expire_due_on(known.targets or targets if known else targets)
+        if self.some_are_due:
+            if known is not None and known.is_due(self._now_ms):
+                known = self.expire_due(known)
+            self.expire_due_on(known.targets or targets if known else targets)
         return known
 
     def expire_due_on(self, targets: Sequence[Target]) -> None:
-        if not self._some_are_due:
+        if not self.some_are_due:
             return
         left = SWEPT_PER_VERB
         for target in targets:
@@ -62,9 +64,9 @@ class EngineCall:
             left -= len(due)
 
     def leases_due(self, targets: Sequence[Target]) -> bool:
-        if not self._some_are_due:
-            return False
-        return any(self._tables.due(self._now_ms, at_most=1, on=target.series) for target in targets)
+        return self.some_are_due and any(
+            self._tables.due(self._now_ms, at_most=1, on=target.series) for target in targets
+        )
 
     def expire_due(self, reservation: Reservation) -> Reservation | None:
         decision = transitions.expire_due(reservation)
@@ -83,44 +85,47 @@ class EngineCall:
         forgets: bool = False,
     ) -> None:
         becomes, postings = decision.becomes, decision.postings
+        booked_on = tuple(map(_target_of, postings))
+        is_pending = becomes is not None and becomes.state is State.PENDING
         if becomes is not None:
-            forget_ms = 0 if forgets else self._forget_ms(becomes, decision.status)
+            forget_ms = None if is_pending else 0 if forgets else self._forget_ms(becomes, decision.status)
             self._tables.put(becomes, forget_ms=forget_ms)
         if postings:
-            figures = self._book(postings)
+            figures = self._book(op, booked_on, postings)
             if decision.status in BOOKED_BY_HAND:
                 self._add_to_adjusted(postings)
-            step = (op, id_, decision)
-            self._append_step(*step, figures=figures, reserve_trace=reserve_trace, reason=reason, bill=bill)
-            # A repaired counter was wrong, and the totals need not be.
-            if op is not Op.ADJUST:
-                self._add_to_totals(postings)
-        if becomes is None:
-            self._retain_or_drop([target for target, _, _ in postings])
-        elif becomes.state is not State.PENDING:
-            self._retain_or_drop(becomes.targets)
+            step = (op, id_, decision, booked_on, figures)
+            self._append_step(*step, reserve_trace=reserve_trace, reason=reason, bill=bill)
+        if not is_pending:
+            self._retain_or_drop(booked_on if becomes is None else becomes.targets)
 
-    def _forget_ms(self, reservation: Reservation, status: Status) -> int | None:
-        if reservation.state is State.PENDING:
-            return None
+    def _forget_ms(self, reservation: Reservation, status: Status) -> int:
         if reservation.state is State.EXPIRED:
             return self._now_ms + self._retention.remember_expired_ms
         if status in FORGOTTEN_EARLY:
             return self._now_ms + self._retention.remember_released_ms
         return self._now_ms + self._retention.remember_ms
 
-    def _book(self, postings: Sequence[Posting]) -> tuple[int, ...]:
-        """Change the counters; the four figures of each, as the journal has them."""
-        known = self.counters.read_of([target for target, _, _ in postings])
+    def _book(self, op: Op, targets: tuple[Target, ...], postings: Sequence[Posting]) -> tuple[int, ...]:
+        """Change the counters and the totals; the four figures of each counter, as the journal has them."""
+        known = self.counters.read_of(targets)
         booked: dict[Counter, Balance] = {}
         figures: list[int] = []
+        held: dict[tuple[Unit, str], int] = {}
         for target, spent_delta, reserved_delta in postings:
-            spent, reserved = known[target.counter] or EMPTY
+            counter = target.counter
+            spent, reserved = known[counter] or EMPTY
             spent += spent_delta
             reserved += reserved_delta
-            known[target.counter] = booked[target.counter] = Balance(spent, reserved)
+            known[counter] = booked[counter] = balance_of((spent, reserved))
             figures += (spent_delta, reserved_delta, spent, reserved)
+            if reserved_delta:
+                # Once an account, whatever its periods.
+                held[target.unit, target.account] = reserved_delta
         self._tables.book(booked)
+        # A repaired counter was wrong, and the totals need not be.
+        if held and op is not Op.ADJUST:
+            self._tables.add_to_totals([((unit, kind_of(account)), held[unit, account]) for unit, account in held])
         return tuple(figures)
 
     def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
@@ -154,14 +159,15 @@ class EngineCall:
         op: Op,
         id_: str,
         decision: Decision,
-        *,
+        targets: tuple[Target, ...],
         figures: tuple[int, ...],
+        *,
         reserve_trace: str,
         reason: str,
         bill: str,
     ) -> None:
         """Append one journal step with all postings."""
-        before, count, status = self.meta, len(decision.postings), decision.status
+        before, count, status = self.meta, len(targets), decision.status
         is_voided = status is Status.RELEASED
         self.meta = Meta(
             before.generation,
@@ -171,7 +177,7 @@ class EngineCall:
             entries=before.entries + (-self._tables.void(id_) if is_voided else count),
             forget_voided_ms=self._now_ms + self._retention.remember_ms if is_voided else before.forget_voided_ms,
         )
-        targets = self.counters.bound(tuple([target for target, _, _ in decision.postings]))
+        targets = self.counters.bound(targets)
         if decision.becomes is not None and targets == decision.becomes.targets:
             # Many steps have the same: a journal that shares them is smaller, and gives a full garbage collection less.
             targets = decision.becomes.targets
@@ -190,20 +196,13 @@ class EngineCall:
             reason=reason,
             bill=bill,
         )
-        self._tables.append(step, is_voided=is_voided)
-        self._tables.put_meta(self.meta)
+        self._tables.append(step, self.meta, is_voided=is_voided)
         if is_voided:
             self._tables.trim_voided(at_most=self._retention.voided_max)
-        else:
+        elif self.meta.entries > self._retention.journal_max:
             self._tables.trim(entries=self.meta.entries - self._retention.journal_max)
         if self._wants_entries or op is Op.EXPIRE:
             self._entries += step.journal_entries()
-
-    def _add_to_totals(self, postings: Sequence[Posting]) -> None:
-        # Once an account, whatever its periods.
-        held = {(target.unit, target.account): reserved for target, _, reserved in postings if reserved}
-        if held:
-            self._tables.add_to_totals([((unit, kind_of(account)), held[unit, account]) for unit, account in held])
 
     def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
         return Answer(

@@ -89,7 +89,7 @@ class MemoryStore(TableStore, LimitChanges):
 
     async def limit_news(self, patterns: Sequence[str], *, since_version: int) -> LimitNews:
         with self._transaction:
-            generation = self._tables.meta().generation
+            generation = self._tables.meta.generation
             return self._limits.news(patterns, since_version=since_version, generation=generation)
 
     async def index_limits(self) -> bool:
@@ -97,7 +97,7 @@ class MemoryStore(TableStore, LimitChanges):
 
     async def write_back_limits(self, known: KnownLimits) -> WrittenBack:
         with self._transaction:
-            generation, token = self._tables.meta().generation, secrets.token_hex(8)
+            generation, token = self._tables.meta.generation, secrets.token_hex(8)
             written = self._limits.write_back(known, generation=generation, token=token, now_ms=self._clock_ms())
             self._put_limits_version()
             return written
@@ -112,7 +112,7 @@ class MemoryStore(TableStore, LimitChanges):
 
     def _put_limits_version(self) -> int:
         """Where a reserve is held to it."""
-        self._tables.put_meta(self._tables.meta()._replace(limits_version=self._limits.version))
+        self._tables.put_meta(self._tables.meta._replace(limits_version=self._limits.version))
         return self._limits.version
 
     # What is kept for operators.

@@ -17,6 +17,7 @@ from budget_middleware.stores.tables import ByHand, CounterRow, Kind, Meta, Step
 
 _UNTOUCHED = ByHand()
 _last_seq = attrgetter("last_seq")
+_lease = attrgetter("deadline_ms", "id")
 
 _LEAVES_PENDING = frozenset({Op.GROW, Op.ADJUST, Op.TRANSFER})
 
@@ -32,11 +33,12 @@ class MemoryTables:
     """
 
     def __init__(self) -> None:
-        self._meta = Meta(generation=secrets.token_hex(8))
+        self.meta = Meta(generation=secrets.token_hex(8))
         self._pending: dict[str, Reservation] = {}
         self._ended: dict[str, _Ended] = {}
         self._leases: Deadlines[str] = Deadlines()
-        self._leases_on: defaultdict[Counter, Deadlines[str]] = defaultdict(Deadlines)
+        # The ids of what is pending, by the series that it holds on.
+        self._held_on: defaultdict[Counter, set[str]] = defaultdict(set)
         self._adjustments: dict[str, Adjustment] = {}
         self._balances: dict[Counter, Balance] = {}
         self._by_hand: dict[Counter, ByHand] = {}
@@ -49,11 +51,18 @@ class MemoryTables:
         self._forget_adjustments: Deadlines[str] = Deadlines()
         self._forget_counters: Deadlines[Counter] = Deadlines()
 
-    def meta(self) -> Meta:
-        return self._meta
+    def open(self, now_ms: int) -> tuple[Meta, bool]:
+        # Most often nothing is over.
+        if (
+            self._forget_ended.first_ms <= now_ms
+            or self._forget_adjustments.first_ms <= now_ms
+            or self._forget_counters.first_ms <= now_ms
+        ):
+            self.forget(now_ms)
+        return self.meta, self._leases.first_ms <= now_ms and self._leases.first_due(now_ms) is not None
 
     def put_meta(self, meta: Meta) -> None:
-        self._meta = meta
+        self.meta = meta
 
     # Reservations.
 
@@ -70,28 +79,30 @@ class MemoryTables:
             self._pending[id_] = reservation
             self._leases.set(id_, reservation.deadline_ms)
             for target in reservation.targets:
-                self._leases_on[target.series].set(id_, reservation.deadline_ms)
+                self._held_on[target.series].add(id_)
             return
         self._ended[id_] = _packed(reservation)
         if forget_ms is not None:
             self._forget_ended.set(id_, forget_ms)
         if self._pending.pop(id_, None) is not None:
-            self._drop_leases(reservation)
-
-    def _drop_leases(self, reservation: Reservation) -> None:
-        self._leases.discard(reservation.id)
-        for target in reservation.targets:
-            self._leases_on[target.series].discard(reservation.id)
+            del self._leases[id_]
+            for target in reservation.targets:
+                self._held_on[target.series].discard(id_)
 
     def due(self, now_ms: int, *, at_most: int, on: Counter | None = None) -> Sequence[Reservation]:
-        leases = self._leases if on is None else self._leases_on.get(on)
-        return [self._pending[id_] for id_ in leases.due(now_ms, at_most=at_most)] if leases is not None else ()
+        if on is None:
+            return [self._pending[id_] for id_ in self._leases.due(now_ms, at_most=at_most)]
+        held = self._held_on.get(on, ())
+        # Of all that are due and all that are held on it, the fewer are looked at.
+        due = self._leases.due(now_ms, at_most=len(held))
+        found = [self._pending[id_] for id_ in (due if len(due) < len(held) else held) if id_ in held]
+        return sorted([each for each in found if each.is_due(now_ms)], key=_lease)[:at_most]
 
     def pending(self, on: Counter | None = None) -> Collection[Reservation]:
         if on is None:
             return self._pending.values()
         series = series_of(on)
-        held = [self._pending[id_] for id_ in self._leases_on.get(series, ())]
+        held = [self._pending[id_] for id_ in self._held_on.get(series, ())]
         if series is on:
             return held
         return [each for each in held if any(target.counter == on for target in each.targets)]
@@ -121,16 +132,19 @@ class MemoryTables:
         self._balances.setdefault(counter, Balance())
 
     def retain(self, until_ms: Mapping[Counter, int]) -> None:
+        known = self._forget_counters
         for counter, time_ms in until_ms.items():
-            self._forget_counters.set(counter, time_ms)
+            # Most often it is what it was.
+            if known.get(counter) != time_ms:
+                known.set(counter, time_ms)
 
     def drop_counter(self, counter: Counter) -> None:
-        self._forget_counters.discard(counter)
+        self._forget_counters.pop(counter, None)
         self._balances.pop(counter, None)
         self._by_hand.pop(counter, None)
         series = series_of(counter)
-        if not self._leases_on.get(series, True):
-            del self._leases_on[series]
+        if not self._held_on.get(series, True):
+            del self._held_on[series]
 
     def all_counters(self) -> Mapping[Counter, CounterRow]:
         return {counter: CounterRow(balance, self.by_hand(counter)) for counter, balance in self._balances.items()}
@@ -144,7 +158,8 @@ class MemoryTables:
 
     # The journal.
 
-    def append(self, step: Step, *, is_voided: bool) -> None:
+    def append(self, step: Step, meta: Meta, *, is_voided: bool) -> None:
+        self.meta = meta
         (self._voided if is_voided else self._steps).append(step)
         if step.op is Op.RESERVE:
             self._reserved_at[step.reservation_id] = step.last_seq
@@ -191,7 +206,8 @@ class MemoryTables:
 def _packed(reservation: Reservation) -> _Ended:
     asked = reservation.asked
     return (
-        reservation.state.value,
+        # What `value` is, which takes two calls of Python.
+        reservation.state._value_,
         pack_targets(reservation.targets),
         None if asked is None else tuple(asked),
         tuple(reservation.expiry_charge),

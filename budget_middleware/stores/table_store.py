@@ -103,7 +103,7 @@ class TableStore:
 
     async def proofs(self) -> Sequence[CounterProof]:
         with self._transaction:
-            seq = self._tables.meta().seq
+            seq = self._tables.meta.seq
             return counter_proofs(self._tables.all_counters(), self._tables.pending(), seq=seq)
 
     async def damage(self, *, mend: bool = False) -> Sequence[Damage]:

@@ -102,7 +102,10 @@ Kind = tuple[Unit, str]
 class Tables(Protocol):
     """The primitives that verbs need, each one statement or a few for a database. Collections are read at once."""
 
-    def meta(self) -> Meta: ...
+    def open(self, now_ms: int) -> tuple[Meta, bool]:
+        """A verb begins: `forget` what is over; the meta row, and whether any lease may be."""
+        ...
+
     def put_meta(self, meta: Meta) -> None: ...
 
     # Reservations. One is pending, and found by `due` and `pending`, as long as its state says so.
@@ -149,7 +152,10 @@ class Tables(Protocol):
 
     # The journal. Steps that were voided lie apart, but are read with the others.
 
-    def append(self, step: Step, *, is_voided: bool) -> None: ...
+    def append(self, step: Step, meta: Meta, *, is_voided: bool) -> None:
+        """Append a step, with what the meta row is after it."""
+        ...
+
     def void(self, reservation_id: str) -> int:
         """Put the step of its reserve, if there is one, with those that are voided; how many entries that has."""
         ...
@@ -169,6 +175,8 @@ class Tables(Protocol):
 
 class BrowsableTables(Tables, Protocol):
     """And those that operators need."""
+
+    meta: Meta
 
     def pending(self, on: Counter | None = None) -> Collection[Reservation]:
         """All that are pending (on a counter), due ones too."""

@@ -521,8 +521,8 @@ FAULTS = (
     Fault(
         "what is carried over is not in the journal",
         "stores/engine_call.py",
-        "targets = self.counters.bound(tuple([target for target, _, _ in decision.postings]))",
-        "targets = tuple([target for target, _, _ in decision.postings])",
+        "        targets = self.counters.bound(targets)\n",
+        "",
     ),
     Fault(
         "what is carried over is that of the call before in Lua",
@@ -1848,7 +1848,8 @@ FAULTS = (
     Fault(
         "the engine lets a due reservation be ended in time",
         "stores/engine_call.py",
-        "        if known is not None and known.is_due(self._now_ms):\n            known = self.expire_due(known)\n",
+        "            if known is not None and known.is_due(self._now_ms):\n"
+        "                known = self.expire_due(known)\n",
         "",
     ),
     Fault(

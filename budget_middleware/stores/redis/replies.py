@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from budget_middleware.core.answers import Answer, Entry
-from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target
+from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target, balance_of
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.statuses import RETURNS_RECORDED, Status
 from budget_middleware.core.units import NOTHING, Amounts
@@ -47,7 +47,7 @@ def answer_of(
         _rejection(rejection, targets, asked) if rejection else None,
         tuple(_entries_of(records)) if records else (),
         written,
-        tuple(map(Balance, balances, balances)),
+        tuple(map(balance_of, zip(balances, balances, strict=True))),
     )
 
 

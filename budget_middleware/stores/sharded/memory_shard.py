@@ -34,7 +34,7 @@ class MemoryShard(MemoryStore):
 
     async def follow_limits(self, version: int, *, instead_of: int | None = None) -> Answer:
         with self._transaction:
-            meta = self._tables.meta()
+            meta = self._tables.meta
             is_newer = instead_of is None and version > meta.limits_version
             if is_newer or instead_of == meta.limits_version:
                 self._tables.put_meta(meta._replace(limits_version=version))
@@ -42,7 +42,7 @@ class MemoryShard(MemoryStore):
 
     async def record_shards(self, spec: str, *, again: bool = False) -> RecordedShards:
         with self._transaction:
-            seq = self._tables.meta().seq
+            seq = self._tables.meta.seq
             if not self._shards and (again or seq == 0):
                 self._shards = spec
             return RecordedShards(self._shards, seq)

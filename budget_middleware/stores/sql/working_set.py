@@ -16,7 +16,7 @@ from budget_middleware.stores.sql.changes import Changes
 from budget_middleware.stores.sql.counter_set import CounterSet
 from budget_middleware.stores.sql.reservation_set import ReservationSet
 from budget_middleware.stores.sql.step_set import StepSet
-from budget_middleware.stores.tables import Meta
+from budget_middleware.stores.tables import Meta, Step
 
 
 class WorkingSet:
@@ -37,18 +37,23 @@ class WorkingSet:
         self.balances, self.book, self.retain = counters.balances, counters.book, counters.retain
         self.by_hand, self.put_by_hand = counters.by_hand, counters.put_by_hand
         self.drop_counter, self.add_to_totals = counters.drop_counter, counters.add_to_totals
-        self.append, self.void = steps.append, steps.void
+        self.void = steps.void
         self.trim, self.trim_voided = steps.trim, steps.trim_voided
 
     @property
     def now_ms(self) -> int:
         return self._reservations.now_ms
 
-    def meta(self) -> Meta:
-        return self._meta
+    def open(self, now_ms: int) -> tuple[Meta, bool]:
+        self.forget(now_ms)
+        return self._meta, bool(self.due(now_ms, at_most=1))
 
     def put_meta(self, meta: Meta) -> None:
         self._meta = meta
+
+    def append(self, step: Step, meta: Meta, *, is_voided: bool) -> None:
+        self._meta = meta
+        self._steps.append(step, is_voided=is_voided)
 
     def take(self, wanted: Wanted, loaded: Loaded) -> Wanted | None:
         """Know what was asked for, and was read now; what has to be read beside it, if anything."""
