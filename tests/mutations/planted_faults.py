@@ -599,6 +599,18 @@ FAULTS = (
         "",
     ),
     Fault(
+        "trimming takes what was voided for entries of the journal",
+        "stores/lua/_journal.lua",
+        "math.min(at - at_its_end + entries - JOURNAL_MAX, ",
+        "math.min(seq - JOURNAL_MAX, ",
+    ),
+    Fault(
+        "trimming stops before the journal is short enough",
+        "stores/lua/_journal.lua",
+        "math.min(at - at_its_end + entries - JOURNAL_MAX, ",
+        "math.min(entries - JOURNAL_MAX, ",
+    ),
+    Fault(
         "what came to nothing is kept without a bound",
         "stores/lua/_journal.lua",
         "  call('ZREMRANGEBYRANK', VOIDED, '0', whole(-VOIDED_MAX - 1))\n",

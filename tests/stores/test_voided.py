@@ -169,6 +169,16 @@ async def test_f57_a_reservation_that_does_not_know_its_record_is_released(short
     assert (await short.damage(), (await audit_report(short)).drift) == ([], ())
 
 
+async def test_a_journal_among_which_others_were_voided_is_as_long_as_any(short: Store):
+    for number in range(60):
+        await used(short, f"used{number}", KEY, GLOBAL)
+        await short.reserve(reserve(f"x{number}", "0.02"))
+        await short.release(release(f"x{number}"))
+    kept = [entry for entry in await whole_journal(short) if not entry.reservation_id.startswith("x")]
+    assert kept[-1].seq == 60 * 6 - 2
+    assert JOURNAL_MAX <= len(kept) <= JOURNAL_MAX + JOURNAL_MAX // 16 + 1
+
+
 # What a real server has of a flood.
 
 

@@ -71,7 +71,7 @@ local function read_kept(words)
   REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, counters_ms, journal_max, voided_max =
     match(words, '^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   KEPT, COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX = words, tonumber(counters_ms), tonumber(journal_max), tonumber(voided_max)
-  TRIM_EVERY = math.max(1, math.min(64, math.floor(JOURNAL_MAX / 16)))
+  TRIM_EVERY = math.max(1, math.min(256, math.floor(JOURNAL_MAX / 16)))
 end
 
 local function begin_call(keys, args)

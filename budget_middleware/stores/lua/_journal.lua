@@ -8,19 +8,26 @@
 -- short and lasts no longer than a finished id, so that many of them push nothing else out of the journal.
 -- Bookings are numbered in a row, so that an audit sees whether one is missing, however many voided ones are.
 
--- Drops records of which every entry is older than the last JOURNAL_MAX. At most some hundred a call: after the setting was
--- lowered it takes several.
+local TRIMMED_AT_ONCE = 256
+
+-- Drops records of which every entry is older than the last JOURNAL_MAX. Only the oldest is read. It says how many seqs before
+-- it belong to records that were voided; before the others there are as many or more, so a seq tells which of them are too old
+-- for sure. At most some thousand a call: after the setting was lowered it takes several.
 local function trim_journal()
   write_waiting(JOURNAL)
   for _ = 1, 8 do
-    local oldest, dropped = call('ZRANGE', JOURNAL, '0', '31'), 0
-    for _, record in ipairs(oldest) do
-      local _, _, at_its_end = read_head(record)
-      if at_its_end and at_its_end > entries - JOURNAL_MAX then break end
-      dropped = dropped + 1
+    local oldest = call('ZRANGE', JOURNAL, '0', '0')[1]
+    if not oldest then return end
+    local at, _, at_its_end = read_head(oldest)
+    if not at then
+      -- Nobody can read it.
+      call('ZREMRANGEBYRANK', JOURNAL, '0', '0')
+    elseif at_its_end > entries - JOURNAL_MAX then
+      return
+    else
+      local last = math.min(at - at_its_end + entries - JOURNAL_MAX, at + TRIMMED_AT_ONCE)
+      call('ZREMRANGEBYSCORE', JOURNAL, '-inf', whole(last))
     end
-    if dropped > 0 then call('ZREMRANGEBYRANK', JOURNAL, '0', whole(dropped - 1)) end
-    if dropped < 32 then return end
   end
 end
 
