@@ -38,6 +38,10 @@ class GeminiLiveSession:
 
     api: Api = GeminiLive()
 
+    def model_ahead(self, scope: Mapping[str, Any]) -> str:  # noqa: ARG002 - it is not in the address
+        """Every session is paid for, and `setup` names its model."""
+        return ""
+
     def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:  # noqa: ARG002 - `setup` says all
         """A conversation of which nothing is known yet."""
         return GeminiLiveConversation()

@@ -76,6 +76,10 @@ class OpenAILiveSession:
 
     api: Api = OpenAILive()
 
+    def model_ahead(self, scope: Mapping[str, Any]) -> str:  # noqa: ARG002 - it is not in the address
+        """Every session is paid for, and `session.start` names its model."""
+        return ""
+
     def open(self, scope: Mapping[str, Any], *, path: str) -> "LiveConversation":  # noqa: ARG002 - the first event says all
         """A session of which nothing is known yet."""
         return LiveConversation()

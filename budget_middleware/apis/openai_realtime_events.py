@@ -2,7 +2,8 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -71,6 +72,16 @@ def sound_bytes_of(data: bytes) -> int:
     except (ValueError, RecursionError):
         return len(data) * 3 // 4
     return max(0, bytes_of_base64(sound))
+
+
+def query_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The fields of the address of a handshake."""
+    return parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+
+
+def models_in_query(scope: Mapping[str, Any]) -> list[str]:
+    """The models that the address of a handshake names, by OpenAI's name for that or by Azure's."""
+    return [value for name, value in query_of(scope) if name in ("model", "deployment")]
 
 
 def begins_anew(response: Mapping[str, object]) -> bool:

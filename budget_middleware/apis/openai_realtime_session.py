@@ -18,7 +18,6 @@ Source: the types of OpenAI's SDK, `RealtimeClientEvent` and `RealtimeServerEven
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
@@ -41,6 +40,8 @@ from budget_middleware.apis.openai_realtime_events import (
     begins_anew,
     error_event,
     head_of,
+    models_in_query,
+    query_of,
 )
 from budget_middleware.apis.openai_realtime_talk import USUAL_SPEECH_MS, Talk
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, name_in, parse_body
@@ -63,11 +64,14 @@ class OpenAIRealtimeSession:
 
     api: Api = OpenAIRealtime()
 
+    def model_ahead(self, scope: Mapping[str, Any]) -> str | None:
+        """That of the address."""
+        return next(iter(models_in_query(scope)), None)
+
     def open(self, scope: Mapping[str, Any], *, path: str) -> "RealtimeConversation":  # noqa: ARG002 - the query names the model
         """A session of the models that its address names, by OpenAI's name for that or by Azure's."""
-        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
-        models = [value for name, value in query if name in ("model", "deployment")]
-        return RealtimeConversation(models, Agreed(answers=("intent", "transcription") not in query))
+        is_transcription = ("intent", "transcription") in query_of(scope)
+        return RealtimeConversation(models_in_query(scope), Agreed(answers=not is_transcription))
 
 
 class RealtimeConversation:

@@ -47,6 +47,10 @@ class OpenAIResponsesSession:
     api: Api = OpenAIResponses()
     may_interrupt = False
 
+    def model_ahead(self, scope: Mapping[str, Any]) -> str | None:  # noqa: ARG002 - it is not in the address
+        """Each response names its own."""
+        return None
+
     def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:  # noqa: ARG002 - nothing is remembered
         """Each event says all by itself."""
         return self

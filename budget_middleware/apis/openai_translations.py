@@ -8,7 +8,6 @@ Source: the types of OpenAI's SDK, `RealtimeTranslationClientEvent` and `Realtim
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.json_api import JsonApi
@@ -19,6 +18,7 @@ from budget_middleware.apis.openai_realtime_events import (
     SESSION_UPDATES,
     error_event,
     head_of,
+    models_in_query,
     sound_bytes_of,
 )
 from budget_middleware.apis.paths import ends_in
@@ -56,10 +56,13 @@ class OpenAITranslationsSession:
 
     api: Api = OpenAITranslations()
 
+    def model_ahead(self, scope: Mapping[str, Any]) -> str | None:
+        """That of the address."""
+        return next(iter(models_in_query(scope)), None)
+
     def open(self, scope: Mapping[str, Any], *, path: str) -> "TranslationConversation":  # noqa: ARG002 - see the query
         """A session of the models that its address names."""
-        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
-        return TranslationConversation([value for name, value in query if name in ("model", "deployment")])
+        return TranslationConversation(models_in_query(scope))
 
 
 class TranslationConversation:

@@ -102,6 +102,10 @@ class SessionDialect(Protocol):
         """Reads what a call asks for, and the events of its answer."""
         ...
 
+    def model_ahead(self, scope: Mapping[str, Any]) -> str | None:
+        """The model that a handshake names; "" where none can be named so early, None where it may be any later."""
+        ...
+
     def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:
         """A new session, by the scope of its handshake; ``path`` is the reading of its path that the API knows."""
         ...

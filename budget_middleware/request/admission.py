@@ -200,7 +200,7 @@ class Admission:
             return Admitted(hold, quote, answer.balances)
         if answer.rejection is None:
             return _refused(503, Reason.UNAVAILABLE, f"The budget store answered {answer.status}.")
-        return self._rejected(hold, answer.rejection)
+        return self.refused_by(hold, answer.rejection)
 
     def _without_store(self, hold: Hold, quote: Quote, error: Exception) -> Admitted | Refused:
         """What the settings say of a request while the store is away."""
@@ -212,7 +212,7 @@ class Admission:
         if rejection is not None:
             _log.warning("the store is away, %s is refused by this worker's figures: %s", hold.id, error, extra=ids)
             self._give_up(hold)
-            return self._rejected(hold, rejection)
+            return self.refused_by(hold, rejection)
         _log.warning("the store is away, %s is served unprotected: %s", hold.id, error, extra=ids)
         return Admitted(hold, quote, is_unprotected=True)
 
@@ -223,7 +223,8 @@ class Admission:
         else:
             self._ledger.forget(hold)
 
-    def _rejected(self, hold: Hold, rejection: Rejection) -> Refused:
+    def refused_by(self, hold: Hold, rejection: Rejection) -> Refused:
+        """The refusal of a hold that a limit rejects."""
         claimed_kinds = self._payers.claimed_kinds
         shows_figures = is_callers_own(rejection.target.account, claimed_kinds=claimed_kinds)
         refusal = refusal_of(

@@ -1,9 +1,12 @@
 """One handshake: refuses a caller for whom nobody can be charged, else runs the session."""
 
+from collections.abc import Mapping
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.apis.session_events import SessionDialect
+from budget_middleware.core.payers import PayerSubjects
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
@@ -13,6 +16,7 @@ from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.refusals import refuse_handshake
 from budget_middleware.sessions.asking import SessionContext
 from budget_middleware.sessions.event_body import EventBody
+from budget_middleware.sessions.handshakes import find_spent
 from budget_middleware.sessions.session import Session
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
@@ -40,13 +44,22 @@ class SessionResponder:
             waits=settings.wait_s > 0 and settings.mode is Mode.ENFORCE,
         )
 
+    async def _find_spent(
+        self, payers: Mapping[str, PayerSubjects], dialect: SessionDialect, scope: Scope
+    ) -> Refused | None:
+        if self._context.settings.mode is not Mode.ENFORCE:
+            return None
+        model = dialect.model_ahead(scope)
+        return await find_spent(payers, model=model, admission=self._admission, ledger=self._context.ledger)
+
     async def respond(self, dialect: SessionDialect, scope: Scope, receive: Receive, send: Send, *, path: str) -> None:
         """Run a session, or refuse its handshake. ``path`` is the reading of its path that the dialect knows."""
         nothing_asked = EventBody(UNREADABLE, headers=HeaderTable(scope["headers"]), n_bytes=0)
         payers = await self._admission.find_payers(scope, nothing_asked)
-        if isinstance(payers, Refused):
-            self._admission.count_refused(payers)
-            await refuse_handshake(dialect.api, payers.refusal, scope, receive=receive, send=send)
+        refused = payers if isinstance(payers, Refused) else await self._find_spent(payers, dialect, scope)
+        if refused is not None:
+            self._admission.count_refused(refused)
+            await refuse_handshake(dialect.api, refused.refusal, scope, receive=receive, send=send)
             return
         session = Session(self._context, dialect, scope, path=path, receive=receive, send=send)
         await session.run(self._app)

@@ -2491,6 +2491,24 @@ FAULTS = (
         "False",
     ),
     Fault(
+        "a spent key may not use a free model on a session",
+        "sessions/handshakes.py",
+        "rates is None or rates.is_free",
+        "rates is None",
+    ),
+    Fault(
+        "budget that is only held refuses a handshake",
+        "sessions/handshakes.py",
+        "return refused if refused.refusal.reason is Reason.SPENT else None",
+        "return refused",
+    ),
+    Fault(
+        "a handshake keeps what it has looked with",
+        "sessions/handshakes.py",
+        "        ledger.release(hold, reason=\"looked whether anything is left\")\n",
+        "",
+    ),
+    Fault(
         "sound of telephones counts as if it had the bytes of other sound",
         "apis/openai_realtime_begun.py",
         "self._bytes_per_s.get(id_, _FEWEST_BYTES_PER_S)",
