@@ -93,7 +93,7 @@ class BudgetMiddleware:
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
         self.ledger = ledger
-        priced = rpc_apis(ledger.prices.has_price_of_call)
+        priced = rpc_apis(ledger.prices.has_price_of_call, ledger.prices.priced_calls)
         self._router = Router(settings.routes, own_apis=(*self._own_apis, *priced))
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)

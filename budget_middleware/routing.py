@@ -81,7 +81,8 @@ class Router:
 
     def __init__(self, rules: Sequence[RouteRule], *, own_apis: Sequence[Api] = ()) -> None:
         self._own_apis = own_apis
-        self._rules = [(_pattern(rule), next((api for api in APIS if api.name == rule.api), None)) for rule in rules]
+        known = {api.name: api for api in (*own_apis, *APIS)}
+        self._rules = [(_pattern(rule), rule, known.get(rule.api or "")) for rule in rules]
         self._remembered = lru_cache(_REMEMBERED)(self._find)
 
     def route_of(self, scope: Scope) -> Route:
@@ -108,9 +109,12 @@ class Router:
         return costliest if len(calls) <= 1 else costliest._replace(kind=RouteKind.UNCLEAR)
 
     def _decide(self, path: str) -> Route:
-        for pattern, api in self._rules:
+        for pattern, rule, api in self._rules:
+            if pattern.search(path) and api is not None:
+                return Route(RouteKind.METERED, path, api)
             if pattern.search(path):
-                return Route(RouteKind.EXEMPT if api is None else RouteKind.METERED, path, api)
+                # An API whose calls have no price is unknown.
+                return Route(RouteKind.EXEMPT if rule.api is None else RouteKind.UNKNOWN, path)
         for api in self._own_apis:
             if api.matches(path):
                 return Route(RouteKind.METERED, path, api)

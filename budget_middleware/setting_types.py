@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from budget_middleware.apis import APIS
+from budget_middleware.apis.rpc_protocols import RPC_PROTOCOLS
 from budget_middleware.core.account_sources import AccountSource, parse_sources
 from budget_middleware.core.accounts import WRONG_KEY
 from budget_middleware.core.alert_plan import AlertPlan, parse_alerts
@@ -35,7 +36,7 @@ from budget_middleware.stores.sharded.shard_map import ShardMap, parse_shard_by
 TRACE_URL_ACCEPTED = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 
 _HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_API_NAMES = tuple(api.name for api in APIS)
+_API_NAMES = (*(api.name for api in APIS), *(protocol.name for protocol in RPC_PROTOCOLS))
 ROUTES_ACCEPTED = f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(_API_NAMES)}"
 
 

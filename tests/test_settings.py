@@ -124,7 +124,8 @@ SQLITE_FORM = "accepted: sqlite:///PATH below the working directory, or sqlite:/
 NAMES = "1 to 64 characters of A-Z a-z 0-9 . _ : / ~ -"
 TRACE_URL = "an http(s) address with {trace_id} in it, and {span_id} if wanted"
 ROUTES = (
-    f"/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: {', '.join(api.name for api in APIS)}"
+    "/PATH/SUFFIX=API for one more, -/PATH/SUFFIX for one less, by ';'; API: "
+    f"{', '.join(api.name for api in APIS)}, mcp, a2a"
 )
 ZONES = "a name of the IANA time zone database, such as Europe/Berlin"
 

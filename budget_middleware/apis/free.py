@@ -11,6 +11,8 @@ _FREE: Final = ends_in(
     # What a batch of Gemini's embeddings costs is not known here.
     r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
     r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"
+    # What an agent is told of a task (A2A).
+    r"|/tasks/[^/:]+:(?:cancel|subscribe)|/tasks/[^/]+/pushNotificationConfigs"
     r"|/files|/uploads(?:/[^/]+/(?:parts|complete|cancel))?"
     r"|/api/show)"
 )

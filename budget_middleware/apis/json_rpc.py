@@ -10,23 +10,25 @@ read in two ways is refused.
     answer  ── ids of errors ──> each such call is given back; all others are booked, each at its own price
                                  (see `json_rpc_ids`: an error takes back no call that it may not be about)
 
+Of a body that cannot be read nobody knows which tools it calls, so each of its calls may be of the most expensive one.
+Work goes on when a client leaves (MCP says so of tools, A2A's tasks are asked for later): leaving early saves nothing.
+
 Answers name calls by id alone, so the dialect of a request remembers them: there is one `RpcCalls` a request, made by
 the `RpcApi` that all requests share. A call is booked unless the server says by an error that it was not done; the
 error that a tool itself reports (`isError`) comes from a tool that ran.
 """
 
-import json
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Ask, Refusal
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES
 from budget_middleware.apis.json_rpc_ids import CallsById
-from budget_middleware.apis.paths import ends_in
+from budget_middleware.apis.json_rpc_messages import Messages
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, parse_body, text_in
+from budget_middleware.apis.rpc_protocols import RPC_PROTOCOLS, RpcProtocol
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.usage import Usage
@@ -36,39 +38,16 @@ IsPriced = Callable[[str], bool]
 # Of a body that is not read the calls are counted by its length: each takes so many bytes at least.
 _LEAST_CALL_BYTES: Final = 20
 _MOST_NAMES: Final = 16
-_READ_FIELDS: Final = frozenset({"jsonrpc", "id", "method", "params", "name"})
-_REQUEST_FIELDS: Final = frozenset({"jsonrpc", "id", "method", "params"})
-_ANSWER_FIELDS: Final = frozenset({"jsonrpc", "id", "result", "error"})
 # JSON-RPC leaves these to servers: not done, for reasons of the server's own.
 _REFUSED_CODE: Final = -32_000
+_TOO_MANY_REQUESTS: Final = 429
 
 
-class _Rpc(NamedTuple):
-    """A protocol: the paths of its calls, and the methods that cost nothing."""
+class PricedCalls(NamedTuple):
+    """Which calls of a protocol have prices, by their names as models, and which of them are the ``most_expensive``."""
 
-    name: str
-    path: re.Pattern[str]
-    free: frozenset[str]
-
-
-_MCP: Final = _Rpc(
-    "mcp",
-    ends_in(r"/mcp(?:/[^/]+)?"),
-    frozenset({
-        *("initialize", "ping", "tools/list", "prompts/list", "resources/list", "resources/templates/list"),
-        *("logging/setLevel", "resources/subscribe", "resources/unsubscribe", "notifications/initialized"),
-        *("notifications/cancelled", "notifications/progress", "notifications/roots/list_changed"),
-    }),
-)  # fmt: skip
-_A2A: Final = _Rpc(
-    "a2a",
-    ends_in(r"/a2a/(?P<agent>[^/]+)(?:/message/(?:send|stream))?"),
-    frozenset({
-        *("tasks/get", "tasks/list", "tasks/cancel", "tasks/resubscribe", "agent/getAuthenticatedExtendedCard"),
-        *("tasks/pushNotificationConfig/set", "tasks/pushNotificationConfig/get"),
-        *("tasks/pushNotificationConfig/list", "tasks/pushNotificationConfig/delete"),
-    }),
-)  # fmt: skip
+    is_priced: IsPriced
+    most_expensive: tuple[str, ...] = ()
 
 
 class RpcApi:
@@ -77,21 +56,22 @@ class RpcApi:
     ordinary_event = None
     ordinary_answer = None
 
-    def __init__(self, rpc: _Rpc, is_priced: IsPriced) -> None:
+    def __init__(self, rpc: RpcProtocol, priced: PricedCalls) -> None:
         self.name = self.provider = rpc.name
         self._rpc = rpc
-        self._is_priced = is_priced
+        self._priced = priced
 
     def matches(self, path: str) -> bool:
-        return self._rpc.path.search(path) is not None
+        return self._rpc.path.search(path) is not None or self._rpc.rest_path.search(path) is not None
 
     def bind(self, raw: bytes, *, path: str, n_bytes: int) -> "RpcCalls":
         """The dialect of one request and its answer. ``raw`` is empty where too many values, or none, could be read."""
-        return RpcCalls(self._rpc, self._is_priced, raw, path=path, n_bytes=n_bytes)
+        kind = RestCall if self._rpc.rest_path.search(path) is not None else RpcCalls
+        return kind(self._rpc, self._priced, raw, path=path, n_bytes=n_bytes)
 
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:  # noqa: ARG002
         """What a request is at least, for whoever compares readings of a path."""
-        return RpcCalls(self._rpc, self._is_priced, b"", path=path, n_bytes=0).read_request(body, path=path, n_bytes=0)
+        return RpcCalls(self._rpc, self._priced, b"", path=path, n_bytes=0).read_request(body, path=path, n_bytes=0)
 
     def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:  # noqa: ARG002 - there is none
         return None
@@ -109,74 +89,56 @@ class RpcApi:
 class RpcCalls(RpcApi):
     """The calls of one request. ``is_free``: it has none."""
 
-    def __init__(self, rpc: _Rpc, is_priced: IsPriced, raw: bytes, *, path: str, n_bytes: int) -> None:
-        super().__init__(rpc, is_priced)
-        self._agent = _agent_in(rpc, path)
-        self._is_unclear = False
+    def __init__(self, rpc: RpcProtocol, priced: PricedCalls, raw: bytes, *, path: str, n_bytes: int) -> None:
+        super().__init__(rpc, priced)
+        self._agent = rpc.agent_at(path)
+        has_free = rpc.names_call is None or rpc.names_call.search(path) is None
+        messages = Messages(raw, is_free=lambda method: has_free and method in rpc.free)
+        self._is_unclear = messages.is_unclear
+        self._is_alone = messages.is_alone
+        self._is_read = messages.is_read
+        self._is_long = n_bytes > UNWEIGHED_BYTES  # It may have notifications, which are done and never answered.
         # The models of the calls that are not known to have failed, and those that an answer can name.
         self._models: Counter[str] = Counter()
         self._by_id = CallsById()
         self._id: object = None
         self._n_results = 0
-        self._is_alone = self._is_rejected = False
-        document = self._parse(raw) if raw else UNREADABLE
-        self._is_read = document is not UNREADABLE
-        self._is_long = n_bytes > UNWEIGHED_BYTES  # It may have notifications, which are done and never answered.
-        if not self._is_read:
-            self._models[self._model_of(None)] = max(1, n_bytes // _LEAST_CALL_BYTES if n_bytes else 1)
+        self._is_rejected = False
+        # What a body may call that cannot be read, the most expensive first. An empty one names no tool.
+        is_known = self._is_read or not n_bytes or not rpc.has_tools
+        self._unread: Sequence[str] = (self._model_of(None),) if is_known else priced.most_expensive
+        if self._is_read:
+            self._count(messages)
         else:
-            self._is_alone = isinstance(document, dict)
-            self._count(document)
+            self._models[self._unread[0]] = self._most_calls(n_bytes)
         self._asked = self._models.copy()
+
+    def _most_calls(self, n_bytes: int) -> int:
+        """How many calls a body that cannot be read may have."""
+        return max(1, n_bytes // _LEAST_CALL_BYTES)
 
     @property
     def is_free(self) -> bool:
         return not self._asked and not self._is_unclear
 
-    def _parse(self, raw: bytes) -> object:
-        try:
-            return json.loads(raw, object_pairs_hook=self._object)
-        except (ValueError, RecursionError):
-            return UNREADABLE
-
-    def _object(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
-        """An object; some servers ignore the case of names, and which of two counts nobody knows."""
-        names = [name.casefold() for name, _ in pairs]
-        read = [name for name in names if name in _READ_FIELDS]
-        self._is_unclear |= len(read) > len(set(read))
-        return dict(pairs)
-
-    def _count(self, document: object) -> None:
-        stack = [document]
-        while stack:
-            message = stack.pop()
-            if isinstance(message, list):
-                stack += message
-            elif self._costs_nothing(message):
-                self._by_id.add(mapping_of(message).get("id"), None)
+    def _count(self, messages: Messages) -> None:
+        for message in messages.all():
+            if message.is_call:
+                self._add(message.id, message.tool)
             else:
-                self._add(message)
+                self._by_id.add(message.id, None)
 
-    def _costs_nothing(self, message: object) -> bool:
-        if not isinstance(message, dict):
-            return False
-        if message.keys() <= _ANSWER_FIELDS and ("result" in message or "error" in message):
-            return True
-        method = message.get("method")
-        return message.keys() <= _REQUEST_FIELDS and isinstance(method, str) and method in self._rpc.free
-
-    def _add(self, message: object) -> None:
-        fields = mapping_of(message)
-        model = self._model_of(text_in(mapping_of(fields.get("params")), "name"))
+    def _add(self, id_: object, tool: str | None) -> None:
+        model = self._model_of(tool)
         self._models[model] += 1
-        self._id = fields.get("id")
-        self._by_id.add(self._id, model)
+        self._id = id_
+        self._by_id.add(id_, model)
 
     def _model_of(self, tool: str | None) -> str:
         """What a call is priced by: the name of its tool or agent if that has a price, else the protocol's."""
-        named = self._agent or tool
+        named = tool if self._rpc.has_tools else self._agent
         model = f"{self._rpc.name}/{named}"
-        return model if named and self._is_priced(model) else self._rpc.name
+        return model if named and self._priced.is_priced(model) else self._rpc.name
 
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:  # noqa: ARG002
         """So many calls, each held at the most expensive of them."""
@@ -187,8 +149,17 @@ class RpcCalls(RpcApi):
         if len(self._asked) > _MOST_NAMES and refuses:
             raise BadRequestError(f"a batch calls more than {_MOST_NAMES} tools that have prices of their own")
         model, *others = self._asked or {self._rpc.name: 1}
+        if not self._is_read:
+            others = list(self._unread[1:])
         usage = Usage(calls=self._asked.total())
-        return Ask(model=model, other_models=tuple(others), input=usage, worst_input=usage, max_output_tokens=0)
+        return Ask(
+            model=model,
+            other_models=tuple(others),
+            input=usage,
+            worst_input=usage,
+            max_output_tokens=0,
+            outlives_client=True,
+        )
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Read one answer or a batch of them. What is no error leaves its call booked."""
@@ -234,17 +205,36 @@ class RpcCalls(RpcApi):
         return rpc_error(refusal, self._id if is_one and isinstance(self._id, str | int | float) else None)
 
 
-def rpc_apis(is_priced: IsPriced) -> Iterator[RpcApi]:
-    """The protocols whose calls have a price."""
-    return (RpcApi(rpc, is_priced) for rpc in (_MCP, _A2A) if is_priced(rpc.name))
+class RestCall(RpcCalls):
+    """A request that is one call, whatever its body says: an answer without an error of HTTP has done it."""
+
+    def _count(self, messages: Messages) -> None:
+        self._add(None, text_in(mapping_of(messages.document), "name"))
+
+    def _most_calls(self, n_bytes: int) -> int:  # noqa: ARG002
+        return 1
+
+    def _read(self, document: object, seen: Seen, *, is_whole: bool) -> None:  # noqa: ARG002
+        self._n_results = 1
+        self._report(seen)
+
+    def error_body(self, refusal: Refusal) -> dict[str, object]:
+        """As Google's APIs say it, and with it A2A."""
+        data = {"reason": str(refusal.reason)}
+        status = "RESOURCE_EXHAUSTED" if refusal.status == _TOO_MANY_REQUESTS else "FAILED_PRECONDITION"
+        return {"error": {"code": refusal.status, "status": status, "message": refusal.message, "data": data}}
+
+
+def rpc_apis(is_priced: IsPriced, priced_calls: Callable[[str], Sequence[str]]) -> Iterator[RpcApi]:
+    """The protocols whose calls have a price. ``priced_calls``: the names of a protocol's, the most expensive first."""
+    for rpc in RPC_PROTOCOLS:
+        if is_priced(rpc.name):
+            # A tool without a price of its own costs what the protocol does.
+            most_expensive = dict.fromkeys((*priced_calls(rpc.name), rpc.name))
+            yield RpcApi(rpc, PricedCalls(is_priced, tuple(most_expensive)[:_MOST_NAMES]))
 
 
 def rpc_error(refusal: Refusal, id_: object) -> dict[str, object]:
     """The refusal as JSON-RPC's errors look."""
     data = {"reason": str(refusal.reason)}
     return {"jsonrpc": "2.0", "id": id_, "error": {"code": _REFUSED_CODE, "message": refusal.message, "data": data}}
-
-
-def _agent_in(rpc: _Rpc, path: str) -> str | None:
-    found = rpc.path.search(path)
-    return found["agent"] if found is not None and "agent" in rpc.path.groupindex else None

@@ -60,6 +60,8 @@ class Evidence:
     estimate_nanos: int
     # The work goes on after the answer, as in the background: what was seen of it is not what it costs.
     goes_on: bool = False
+    # The work is done once it has begun, and its cost is known, whoever reads the answer.
+    outlives_client: bool = False
     # The reservation of another guard on the same ledger, which books this very call.
     inner_id: str = ""
     outcome: Outcome = Outcome.UNKNOWN
@@ -157,6 +159,8 @@ def _estimated_charge(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
         return Charge(seen_nanos, "estimated_complete")
     if on_abort is OnAbort.RELEASE:
         return Charge(0, "aborted_release")
+    if evidence.outlives_client and (evidence.output_began or evidence.end is not End.BROKEN):
+        return Charge(evidence.estimate_nanos, "estimated_full")
     # An upstream that breaks by itself has done what was seen of its work, whatever clients pay for leaving.
     if not (has_failed_late or (evidence.end is End.BROKEN and evidence.output_began)):
         if on_abort is OnAbort.INPUT:

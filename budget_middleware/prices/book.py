@@ -131,6 +131,12 @@ class PriceBook:
         found = self.find(name, moment=moment)
         return found.rates if found is not None and found.source in _OPERATORS else None
 
+    def priced_calls(self, name: str) -> tuple[str, ...]:
+        """The operator's names of a protocol's calls (`name`, `name/...`) with a price, the most expensive first."""
+        called = [own for own in self._own if f"{own.lower()}/".startswith(f"{name}/") and self.has_price_of_call(own)]
+        rates = {own: self.resolve(own) or Rates(model="", by_unit={}) for own in called}
+        return tuple(sorted(rates, key=lambda own: -rates[own].of(UsageClass.CALL).nanos_per_million))
+
     def targets_of(self, model: str) -> tuple[str, ...]:
         """The models of which one answers to a router's name, as the operator lists them; none for any other name."""
         price = self._own_price(model)

@@ -91,6 +91,7 @@ class Bill:
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
             estimate_nanos=self._quote.expected_nanos,
             goes_on=seen.continues_unread,
+            outlives_client=self._quote.ask.outlives_client,
             inner_id=inner_id,
             is_unreconciled=bool(self.contradiction),
             outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),

@@ -106,7 +106,8 @@ class BudgetResponder:
         if isinstance(api, RpcApi):
             is_read = body.document is not UNREADABLE and not isinstance(body.document, PartialBody)
             api = bound = api.bind(body.text if is_read else b"", path=route.path, n_bytes=body.length())
-            if bound.is_free:
+            # A session of MCP is ended by a DELETE.
+            if bound.is_free or (scope["method"] == "DELETE" and not body.length()):
                 free = route._replace(kind=RouteKind.FREE, api=None)
                 await self._unmetered.respond(free, scope, body.replay_then(receive), send)
                 return

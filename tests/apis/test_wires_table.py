@@ -18,7 +18,7 @@ from tests.recordings.recording_files import PRICES, recordings
 
 PAGE = Path(__file__).parents[2] / "docs" / "apis.md"
 JOBS = {api.name for api in (*BATCH_APIS, *JOB_APIS)}
-RPC_APIS = tuple(rpc_apis(lambda _: True))
+RPC_APIS = tuple(rpc_apis(lambda _: True, lambda name: (name,)))
 ROUTER = Router((), own_apis=RPC_APIS)
 NO_API = {"free": RouteKind.FREE, "unmetered": RouteKind.UNKNOWN}
 

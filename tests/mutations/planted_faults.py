@@ -1532,9 +1532,9 @@ FAULTS = (
     ),
     Fault(
         "a message with more fields than its kind has is free",
-        "apis/json_rpc.py",
-        "return message.keys() <= _REQUEST_FIELDS and isinstance(method, str) and method in self._rpc.free",
-        "return isinstance(method, str) and method in self._rpc.free",
+        "apis/json_rpc_messages.py",
+        "return message.keys() <= _REQUEST_FIELDS and isinstance(method, str)",
+        "return isinstance(method, str)",
     ),
     Fault(
         "a batch of calls is one call",
@@ -1562,9 +1562,27 @@ FAULTS = (
     ),
     Fault(
         "of a field that comes twice the last one counts",
+        "apis/json_rpc_messages.py",
+        "self.is_unclear |= len(read) > len(set(read))",
+        "self.is_unclear |= False",
+    ),
+    Fault(
+        "what cannot be read is priced at the protocol's own price",
         "apis/json_rpc.py",
-        "self._is_unclear |= len(read) > len(set(read))",
-        "self._is_unclear |= False",
+        " else priced.most_expensive\n",
+        " else (rpc.name,)\n",
+    ),
+    Fault(
+        "who calls a tool and leaves pays nothing",
+        "core/charges.py",
+        "    if evidence.outlives_client and ",
+        "    if False and ",
+    ),
+    Fault(
+        "a path that names a call is free by its body",
+        "apis/json_rpc.py",
+        "rpc.names_call is None or rpc.names_call.search(path) is None",
+        "True",
     ),
     Fault(
         "an error without an id takes back what was done",

@@ -121,7 +121,16 @@ async def test_an_event_with_an_error_without_an_id_takes_back_nothing_of_a_batc
 
 @pytest.mark.parametrize(
     "method",
-    ["initialize", "ping", "tools/list", "resources/list", "prompts/list", "notifications/initialized"],
+    [
+        "initialize",
+        "server/discover",
+        "ping",
+        "tools/list",
+        "tasks/result",
+        "resources/list",
+        "prompts/list",
+        "notifications/initialized",
+    ],
 )
 @pytest.mark.parametrize("id_", [1, None])
 async def test_what_only_asks_what_there_is_costs_nothing_with_a_spent_budget(memory: Bench, method: str, id_: Any):
@@ -151,7 +160,8 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "a batch in a batch": ([[tool("search", 1)], [[tool("echo", 2)]]], "0.50"),
     "no object": ([1, "tools/list", None], "0.30"),
     "free ones beside it": ([{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, tool("search", 2)], "0.40"),
-    "no JSON": (b"tools" * 10, "0.10"),
+    # It may call the most expensive of all.
+    "no JSON": (b"tools" * 10, "0.40"),
     "nothing": (b"", "0.10"),
 }
 
@@ -198,7 +208,7 @@ async def test_a_batch_that_is_too_long_to_be_read_counts_by_its_length(memory: 
     assert played.status == status
     # Also those that the server answers: which of the others are notifications, done and never answered, nobody reads.
     n_calls = len(as_body(batch)) // 20 if status == 200 else 0
-    assert await memory.figures() == (f"{n_calls / 10:.2f}", "0.00")
+    assert await memory.figures() == (f"{n_calls * 0.4:.2f}", "0.00")
 
 
 async def test_a_batch_that_costs_more_than_is_left_does_not_reach_the_server(memory: Bench):
@@ -255,10 +265,112 @@ def message(method: str = "message/send", **fields: object) -> dict[str, Any]:
         ("/v1/a2a/other/message/stream", "message/stream", "0.25"),
         ("/a2a/planner", "SendMessage", "0.50"),
         ("/a2a/planner", "tasks/get", "0.00"),
+        ("/a2a/planner", "GetTask", "0.00"),
+        ("/a2a/planner", "SubscribeToTask", "0.00"),
+        ("/a2a/planner", "SendStreamingMessage", "0.50"),
+        ("/a2a", "message/send", "0.25"),
+        # Some gateway may go by the path.
+        ("/a2a/planner/message/send", "tasks/get", "0.50"),
     ],
 )
 async def test_agents(memory: Bench, path: str, method: str, spent: str):
     assert await booked(memory, message(method), result(), path=path) == spent
+
+
+async def test_an_agent_is_the_one_in_the_path(memory: Bench):
+    named = message(params={"name": "planner", "message": {}})
+    assert await booked(memory, named, result(), path="/a2a/other") == "0.25"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "spent"),
+    [
+        ("/v1/message:send", {"message": {}}, "0.25"),
+        ("/message:stream", {"message": {}}, "0.25"),
+        ("/a2a/planner/v1/message:send", {"message": {}}, "0.50"),
+        ("/a2a/planner/tenant/message:send", {"message": {}}, "0.50"),
+        ("/v1/message%3Asend", {"message": {}}, "0.25"),
+        ("/v1/message:send", [{"message": {}}], "0.25"),
+        ("/v1/message:send", b"no JSON, and rather long" * 9, "0.25"),
+        ("/v1/tasks/7:cancel", {}, "0.00"),
+        ("/v1/tasks/7:subscribe", {}, "0.00"),
+        ("/tasks/7/pushNotificationConfigs", {}, "0.00"),
+        ("/mcp-rest/tools/call", {"server_id": "x", "name": "search", "arguments": {}}, "0.40"),
+        ("/mcp-rest/tools/call", {"name": "other"}, "0.10"),
+        ("/mcp-rest/tools/call", b"name=search", "0.40"),
+    ],
+)
+async def test_a_request_of_the_rest_binding_is_a_call(memory: Bench, path: str, body: Any, spent: str):
+    assert await booked(memory, body, {"task": {}}, path=path) == spent
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 500])
+async def test_a_request_of_the_rest_binding_that_fails_costs_nothing(memory: Bench, status: int):
+    app = ScriptedApp(*json_answer({"error": {"code": status}}, status=status))
+    guard = memory.guard(app)
+    assert (await call(guard, {"message": {}}, path="/v1/message:send", headers=bearer())).status == status
+    assert await memory.figures() == ("0.00", "0.00")
+
+
+async def test_a_refusal_of_the_rest_binding_is_an_error_of_googles(memory: Bench):
+    guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=0.01/month")
+    refused = await call(guard, {"message": {}}, path="/v1/message:send", headers=bearer())
+    error = refused.json()["error"]
+    assert (refused.status, error["code"], error["status"]) == (429, 429, "RESOURCE_EXHAUSTED")
+    assert error["data"] == {"reason": "spent"}
+
+
+@pytest.mark.parametrize(("on_abort", "spent"), [("partial", "0.40"), ("input", "0.40"), ("release", "0.00")])
+@pytest.mark.parametrize("sent", [[], [start(content_type="text/event-stream")]], ids=["nothing", "a start"])
+async def test_a_client_that_leaves_before_the_answer_pays(memory: Bench, sent: list[Any], on_abort: str, spent: str):
+    """The tool runs on, and its result is there for a GET with the Last-Event-ID, or for `tasks/get`."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for each in sent:
+            await send(each)
+
+    guard = memory.guard(app, limits="key=9/month", on_abort=on_abort)
+    await call(guard, tool("search"), path=MCP, headers=bearer())
+    assert await memory.figures() == (spent, "0.00")
+
+
+async def test_an_app_that_fails_before_its_answer_is_not_paid(memory: Bench):
+    guard = memory.guard(ScriptedApp(RuntimeError("no server")), limits="key=9/month")
+    await call(guard, tool("search"), path=MCP, headers=bearer())
+    assert await memory.figures() == ("0.00", "0.00")
+
+
+async def test_a_session_is_ended_with_a_spent_budget(memory: Bench):
+    guard = memory.guard(ScriptedApp(start(200), chunk(is_last=True)), limits="key=0.01/month")
+    assert (await call(guard, b"", method="DELETE", path=MCP, headers=bearer())).status == 200
+    assert await memory.figures() == ("0.00", "0.00")
+
+
+async def test_what_cannot_be_read_may_call_the_tool_that_a_limit_binds(memory: Bench):
+    guard = memory.guard(ScriptedApp(*json_answer(result())), limits="model:mcp/search=0.3/day; key=9/month")
+    assert (await call(guard, b"no JSON", path=MCP, headers=bearer())).status == 429
+    assert (await call(guard, tool(), path=MCP, headers=bearer())).status == 200
+
+
+@pytest.mark.parametrize(
+    ("routes", "path", "spent"),
+    [
+        ("/weather=mcp", "/tools/weather", "0.10"),
+        ("/agents/*=a2a", "/agents/planner", "0.25"),
+        ("-/mcp", MCP, "0.00"),
+    ],
+)
+async def test_routes_of_the_operators_own(memory: Bench, routes: str, path: str, spent: str):
+    guard = memory.guard(ScriptedApp(*json_answer(result())), limits="key=9/month", routes=routes)
+    assert (await call(guard, tool(), path=path, headers=bearer())).status == 200
+    assert await memory.figures() == (spent, "0.00")
+
+
+async def test_a_route_of_the_operators_own_without_a_price_is_unmetered(tmp_path, memory: Bench):
+    path = tmp_path / "none.toml"
+    path.write_text("[models.plain]\ninput = 0\noutput = 1\n")
+    guard = memory.guard(ScriptedApp(), prices=str(path), unmetered="refuse", routes="/weather=mcp")
+    assert (await call(guard, tool(), path="/weather", headers=bearer())).status == 403
 
 
 async def test_a_stream_of_an_agent_is_one_call(memory: Bench):
