@@ -171,7 +171,7 @@ class Endings:
             reserve_trace=hold.reserve_trace,
             attributes=attributes,
         )
-        return OwedEnding(hold, ending, attributes, time.monotonic(), call)
+        return OwedEnding(hold, ending, time.monotonic(), call)
 
     async def _until_answered(self, owed: OwedEnding, *, pauses_first: bool = False) -> None:
         """Try until the store answers, or until there is no more to be tried."""

@@ -31,11 +31,10 @@ nothing more can be tried. Cancelling the wait for it does not cancel the ending
 
 @dataclass(slots=True, eq=False)
 class OwedEnding:
-    """An ending on its way to the store. ``attributes`` are those of its span."""
+    """An ending on its way to the store."""
 
     hold: Hold
     ending: Ending
-    attributes: LazyAttributes
     since_s: float  # On the monotonic clock: a replay is as old as its first attempt.
     call: VerbCall
     waiter: AnswerFuture | None = None
@@ -139,7 +138,7 @@ class AnsweredEndings:
 
     def add(self, owed: OwedEnding) -> None:
         ending = owed.ending
-        attributes = owed.attributes() if owed.call.span.is_recording else None
+        attributes = owed.call.span.attributes if owed.call.span.is_recording else None
         booked: tuple[tuple[Target, ...], Amounts | None, str, str]
         if isinstance(ending, Finalize):
             booked = ending.targets, ending.actual, ending.reason, ending.bill

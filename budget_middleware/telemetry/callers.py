@@ -12,6 +12,7 @@ from typing import Final
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import Link, SpanContext
 
 PARENT: Final = "parent"
@@ -41,5 +42,19 @@ def links_in(context: Context | None) -> list[Link]:
     return [Link(foreign)] if isinstance(foreign, SpanContext) else []
 
 
+class _HeaderGetter(Getter[Headers]):
+    """Reads the few headers that a propagator asks for, where they are."""
+
+    def get(self, carrier: Headers, key: str) -> list[str] | None:
+        sought = key.lower().encode("latin-1")
+        return [value.decode("latin-1") for name, value in carrier if name == sought] or None
+
+    def keys(self, carrier: Headers) -> list[str]:
+        return [name.decode("latin-1") for name, _ in carrier]
+
+
+_GETTER: Final = _HeaderGetter()
+
+
 def _extract(headers: Headers, *, into: Context | None = None) -> Context:
-    return propagate.extract({name.decode("latin-1"): value.decode("latin-1") for name, value in headers}, into)
+    return propagate.extract(headers, into, getter=_GETTER)

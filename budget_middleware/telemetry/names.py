@@ -3,7 +3,7 @@
 A subject never stands in a span name or in a metric's attribute.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Entry
@@ -156,33 +156,52 @@ def amounts_attributes(name: str, amounts: Amounts) -> Attributes:
 
 def counter_attributes(entry: Entry) -> Attributes:
     """What a counter span says of its journal entry; the journal keeps the exact amounts."""
-    unit = entry.counter.unit
+    account, period, window, unit = entry.counter
     attributes: dict[str, str | int | float | bool] = {
         OP: str(entry.op),
-        ACCOUNT: entry.counter.account,
-        ACCOUNT_KIND: kind_of(entry.counter.account),
-        PERIOD: str(entry.counter.period),
-        WINDOW: entry.counter.window,
+        ACCOUNT: account,
+        ACCOUNT_KIND: kind_of(account),
+        PERIOD: str(period),
+        WINDOW: window,
         UNIT: str(unit),
         RESERVATION_ID: entry.reservation_id,
         STATUS: str(entry.status),
         JOURNAL_SEQ: entry.seq,
+        **(_money_of(entry) if unit is Unit.USD else _figures_of(entry)),
     }
     if entry.shard:
         attributes[JOURNAL_SHARD] = entry.shard
-    figures: Sequence[float] = (
+    return attributes
+
+
+def _money_of(entry: Entry) -> dict[str, float]:
+    # As `_figures_of`, written out: most counters are of money, and of each of its entries spans are made.
+    spent, spent_delta, reserved, reserved_delta = entry.spent, entry.spent_delta, entry.reserved, entry.reserved_delta
+    figures = {
+        SPENT_BEFORE_USD: (spent - spent_delta) / NANOS_PER_USD,
+        SPENT_DELTA_USD: spent_delta / NANOS_PER_USD,
+        SPENT_AFTER_USD: spent / NANOS_PER_USD,
+        RESERVED_BEFORE_USD: (reserved - reserved_delta) / NANOS_PER_USD,
+        RESERVED_DELTA_USD: reserved_delta / NANOS_PER_USD,
+        RESERVED_AFTER_USD: reserved / NANOS_PER_USD,
+    }
+    if entry.limit is not None:
+        figures[LIMIT_USD] = entry.limit / NANOS_PER_USD
+    return figures
+
+
+def _figures_of(entry: Entry) -> dict[str, int]:
+    figures = [
         entry.spent_before,
         entry.spent_delta,
         entry.spent,
         entry.reserved_before,
         entry.reserved_delta,
         entry.reserved,
-        *(() if entry.limit is None else (entry.limit,)),
-    )
-    if unit is Unit.USD:
-        figures = [nanos / NANOS_PER_USD for nanos in figures]
-    attributes.update(zip(_FIGURES_IN[unit], figures, strict=False))
-    return attributes
+    ]
+    if entry.limit is not None:
+        figures.append(entry.limit)
+    return dict(zip(_FIGURES_IN[entry.counter.unit], figures, strict=False))
 
 
 def rejection_attributes(rejection: Rejection) -> Attributes:

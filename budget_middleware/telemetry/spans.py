@@ -20,7 +20,7 @@ from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes
 from budget_middleware.telemetry.harmless import harmless
 from budget_middleware.telemetry.metrics import Metrics
-from budget_middleware.telemetry.names import LazyAttributes
+from budget_middleware.telemetry.names import Attributes, LazyAttributes
 from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 
 ParentContext = Context | None
@@ -64,8 +64,8 @@ _START: Final = _Start()
 class VerbSpan:
     """The span around one verb's store call; ``trace`` (a traceparent) goes into the journal.
 
-    ``since`` is how far the journal was before the call, as far as was known. ``recorded`` are the shards and seqs of
-    the entries that were recorded already.
+    ``since`` is how far the journal was before the call, as far as was known. ``attributes`` are those that it began
+    with. ``recorded`` are the shards and seqs of the entries that were recorded already.
     """
 
     op: Op
@@ -74,6 +74,7 @@ class VerbSpan:
     since: Position
     started_ns: int
     is_recording: bool
+    attributes: Attributes = field(default_factory=dict)
     is_ended: bool = False
     recorded: set[tuple[str, int]] = field(default_factory=set)
 
@@ -156,16 +157,19 @@ class Spans:
     @harmless
     def record_entries(self, verb: VerbSpan, entries: Sequence[Entry], *, ended_ns: int | None = None) -> None:
         """Record each journal entry that ``verb``'s call wrote, once; best before the verb's span ends."""
-        unrecorded = [entry for entry in entries if (entry.shard, entry.seq) not in verb.recorded]
-        expired = {entry.reservation_id for entry in unrecorded if entry.op is Op.EXPIRE}
+        recorded, unrecorded = verb.recorded, entries
+        n_before = len(recorded)
+        if n_before:
+            unrecorded = [entry for entry in entries if (entry.shard, entry.seq) not in recorded]
+        expired = [entry for entry in unrecorded if entry.op is Op.EXPIRE]
         if expired:
-            self._metrics.count_expired(len(expired))
+            self._metrics.count_expired(len({entry.reservation_id for entry in expired}))
         if not verb.is_recording:
             return
-        ended_ns, n_before = ended_ns or time.time_ns(), len(verb.recorded)
-        verb.recorded.update((entry.shard, entry.seq) for entry in unrecorded)
+        recorded.update([(entry.shard, entry.seq) for entry in unrecorded])
+        ended_ns = ended_ns or time.time_ns()
         if expired and verb.op is not Op.EXPIRE:
-            self._record_swept(verb, [entry for entry in unrecorded if entry.op is Op.EXPIRE], ended_ns)
+            self._record_swept(verb, expired, ended_ns)
         own = [entry for entry in unrecorded if entry.op is verb.op or _is_undone(entry, verb)]
         self._changes.record(Written(verb.span, own, verb.started_ns, ended_ns, n_before))
 
@@ -227,14 +231,14 @@ def _begin(
     attributes: LazyAttributes,
 ) -> VerbSpan:
     started_ns = time.time_ns()
-    given = {names.RESERVATION_ID: reservation_id} if reservation_id else {}
+    given = {names.RESERVATION_ID: reservation_id, **attributes()} if reservation_id else attributes()
     span = tracer.start_span(
         _NAMES[op],
         context=context,
         kind=SpanKind.INTERNAL,
-        attributes={**given, **attributes()},
+        attributes=given,
         links=[*links_to([reserve_trace]), *links_in(context)],
         start_time=started_ns,
     )
     traceparent = traceparent_of(span.get_span_context())
-    return VerbSpan(op, span, traceparent, since, started_ns, span.is_recording())
+    return VerbSpan(op, span, traceparent, since, started_ns, span.is_recording(), given)
