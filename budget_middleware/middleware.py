@@ -94,7 +94,7 @@ class BudgetMiddleware:
         self._settings = settings
         self.ledger = ledger
         priced = rpc_apis(ledger.prices.has_price_of_call, ledger.prices.priced_calls)
-        self._router = Router(settings.routes, own_apis=(*self._own_apis, *priced))
+        self._router = Router(settings.route_rules, own_apis=(*self._own_apis, *priced))
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._jobs = JobRoutes(self._app, settings=settings, ledger=ledger, quoting=admission.quoting)

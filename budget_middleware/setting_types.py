@@ -24,12 +24,14 @@ from pydantic import (
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.rpc_protocols import RPC_PROTOCOLS
+from budget_middleware.apis.webhooks import WebhookPath, parse_webhooks
 from budget_middleware.core.account_sources import AccountSource, parse_sources
 from budget_middleware.core.accounts import WRONG_KEY
 from budget_middleware.core.alert_plan import AlertPlan, parse_alerts
 from budget_middleware.core.limit_grammar import parse_limits
 from budget_middleware.core.limits import LimitRule, names_no_key
 from budget_middleware.prices import UnknownModel, parse_unknown_model
+from budget_middleware.setting_files import text_or_file
 from budget_middleware.store_urls import checked_store_url
 from budget_middleware.stores.sharded.shard_map import ShardMap, parse_shard_by
 
@@ -163,15 +165,8 @@ def _on_hashed_keys(rules: tuple[LimitRule, ...]) -> tuple[LimitRule, ...]:
 
 
 def _alerts(value: str) -> AlertPlan | None:
-    if not value.startswith("@"):
-        return parse_alerts(value)
-    try:
-        plan = parse_alerts(Path(value[1:]).read_text(encoding="utf-8"))
-    except OSError as unreadable:
-        raise ValueError(f"cannot read the file: {unreadable.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("the file is not UTF-8 text") from None
-    if plan is None:
+    plan = parse_alerts(text_or_file(value))
+    if plan is None and value.startswith("@"):
         raise ValueError("the file names nobody to be told; accepted: a file of at least one entry")
     return plan
 
@@ -235,6 +230,7 @@ StoreUrl = Annotated[str, _parsed_by(checked_store_url)]
 Limits = Annotated[tuple[LimitRule, ...], _parsed_by(_limits)]
 Accounts = Annotated[tuple[AccountSource, ...], _parsed_by(parse_sources)]
 Alerts = Annotated[AlertPlan | None, _parsed_by(_alerts)]
+Webhooks = Annotated[tuple[WebhookPath, ...], _parsed_by(lambda value: parse_webhooks(text_or_file(value)))]
 Routes = Annotated[tuple[RouteRule, ...], _parsed_by(_routes)]
 UnknownModelPrice = Annotated[UnknownModel, _parsed_by(parse_unknown_model)]
 Zone = Annotated[ZoneInfo, _parsed_by(_zone)]

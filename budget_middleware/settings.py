@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic_core import ErrorDetails
 
 from budget_middleware.apis.openai_realtime_direct import RealtimeDirect
+from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED
 from budget_middleware.core.accounts import MASK
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
 from budget_middleware.core.charges import OnAbort, OnExpire
@@ -40,6 +41,7 @@ from budget_middleware.setting_types import (
     OptionalFile,
     OptionalFolder,
     Priority,
+    RouteRule,
     Routes,
     Seconds,
     ShardBy,
@@ -52,6 +54,7 @@ from budget_middleware.setting_types import (
     TraceUrl,
     UnknownModelPrice,
     Unmetered,
+    Webhooks,
     Zone,
     redact_url,
 )
@@ -238,6 +241,12 @@ class Settings(BaseModel):
         60,
         5184000,
     )
+    webhooks: Webhooks = _setting(
+        "",
+        "Paths at which providers' webhooks arrive, with their secrets: a signed one counts.",
+        WEBHOOKS_ACCEPTED,
+        repr=False,
+    )
     on_expire: OnExpire = _setting(
         "release", "What an expired reservation is charged until its late ending.", "release, input, estimate"
     )
@@ -307,6 +316,11 @@ class Settings(BaseModel):
         "a path such as /budget, without a trailing slash",
         pattern=r"^(/[A-Za-z0-9._~-]+)+$",
     )
+
+    @property
+    def route_rules(self) -> tuple[RouteRule, ...]:
+        """The rules of routes; webhooks are answered by the app, and are never metered nor refused."""
+        return (*[RouteRule(path, api=None) for path, _ in self.webhooks], *self.routes)
 
     @property
     def has_admin_token(self) -> bool:
@@ -424,7 +438,7 @@ def _shown_limits(text: str) -> str:
     return text if text.startswith("@") else masked_limits(text)
 
 
-def _shown_alerts(text: str) -> str:
+def _shown_secrets(text: str) -> str:
     return text if text.startswith("@") else MASK
 
 
@@ -433,7 +447,8 @@ _SHOW: Mapping[str, Callable[[str], str]] = {
     "history_url": redact_url,
     "store_url": redact_url,
     "limits": _shown_limits,
-    "alerts": _shown_alerts,
+    "alerts": _shown_secrets,
+    "webhooks": _shown_secrets,
 }
 
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 from budget_middleware import settings
 from budget_middleware.apis import APIS
 from budget_middleware.apis.openai_realtime_direct import RealtimeDirect
+from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED, WebhookPath
 from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED, AlertPlan
 from budget_middleware.core.charges import OnAbort, OnExpire
@@ -110,6 +111,7 @@ GOOD = [
     ("headers", "off", False),
     ("hash_secret", "any text", SecretStr("any text")),
     ("alerts", "log; thresholds=80,100; hold=30m; audit=off", AlertPlan((), (80, 100), True, 1_800_000, None)),
+    ("webhooks", f"/h=whsec_{'a2tr' * 6}", (WebhookPath("/h", b"kkk" * 6),)),
     ("admin_token", "s3cret!", SecretStr("s3cret!")),
     ("admin_read_token", "s3cret?", SecretStr("s3cret?")),
     ("admin_path", "/ops/budget", "/ops/budget"),
@@ -242,6 +244,15 @@ BAD = [
     ),
     ("alerts", "thresholds=0", f"BUDGET_ALERTS='***': entry 1, thresholds: accepted: {ALERTS_ACCEPTED}"),
     ("alerts", "@/nowhere", "BUDGET_ALERTS='@/nowhere': cannot read the file: No such file or directory"),
+    *[
+        (
+            "webhooks",
+            f"/a=whsec_{'a2tr' * 6}; {entry}",
+            f"BUDGET_WEBHOOKS='***': entry 2, which may hold a secret: accepted: {WEBHOOKS_ACCEPTED}",
+        )
+        for entry in ("/b", "/b=whsec_a2tr", "/b=a2tra2tra2tra2tra2tra2tr", "/b=whsec_!", f"b=whsec_{'a2tr' * 6}")
+    ],
+    ("webhooks", "@/nowhere", "BUDGET_WEBHOOKS='@/nowhere': cannot read the file: No such file or directory"),
     ("admin_token", "two words", "BUDGET_ADMIN_TOKEN: accepted: visible ASCII characters, no spaces"),
     ("admin_read_token", "tøken", "BUDGET_ADMIN_READ_TOKEN: accepted: visible ASCII characters, no spaces"),
     (
@@ -340,6 +351,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_ON_ABORT": "partial",
         "BUDGET_JOB_ESTIMATE_USD": "1",
         "BUDGET_JOB_DEADLINE_S": "172800",
+        "BUDGET_WEBHOOKS": "",
         "BUDGET_ON_EXPIRE": "release",
         "BUDGET_COST_HEADER": "x-litellm-response-cost",
         "BUDGET_ROUTES": "",

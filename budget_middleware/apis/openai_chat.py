@@ -20,6 +20,7 @@ from budget_middleware.apis.reading import (
     list_of,
     mapping_of,
     may_be_true,
+    name_in,
     parse_body,
     text_in,
     whole_number,
@@ -28,6 +29,9 @@ from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.tools import declared_tools, modes_of, take_called, take_executed
 from budget_middleware.core.outcome import Finish
 from budget_middleware.core.pricing import UsageClass
+
+DEFERRED: Final = "xai-deferred"
+"""How a ticket names the API of a deferred completion."""
 
 # The values of an object, as they are written.
 _TOP_LEVEL: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -126,8 +130,11 @@ class OpenAIChat(JsonApi):
         return _with_options(raw, body, {**mapping_of(options), "include_usage": True})
 
     def read_json(self, document: object, seen: Seen) -> None:
-        """Read a whole completion."""
-        self._read(mapping_of(document), seen)
+        """Read a whole completion, or the id of one that is deferred: xAI answers with that alone."""
+        answer = mapping_of(document)
+        self._read(answer, seen)
+        if answer.keys() == {"request_id"} and (id_ := name_in(answer, "request_id")):
+            seen.job, seen.continues_unread = (DEFERRED, id_), True
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:
         """Read a chunk. Hidden are the one that says nothing but usage, and `"usage": null` in the others."""

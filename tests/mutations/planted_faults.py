@@ -1396,6 +1396,30 @@ FAULTS = (
         "RouteKind.SHARED if job.name in _FIELDS else RouteKind.METERED, path, job",
         "RouteKind.METERED, path, job",
     ),
+    Fault(
+        "an unsigned webhook releases a job",
+        "request/jobs/webhooks.py",
+        "if is_signed(headers, body, keys=keys, now_s=time.time()):",
+        "if True:",
+    ),
+    Fault(
+        "a webhook counts however old it is",
+        "apis/webhooks.py",
+        " or abs(now_s - int(timestamp)) > TOLERANCE_S:",
+        ":",
+    ),
+    Fault(
+        "the signature of any body counts",
+        "apis/webhooks.py",
+        'signed = b".".join((id_, timestamp, body))',
+        'signed = b".".join((id_, timestamp))',
+    ),
+    Fault(
+        "an expired batch is released by its webhook",
+        "apis/webhooks.py",
+        '**{f"batch.{word}": (OPENAI_BATCH, None) for',
+        '**{f"batch.{word}": (OPENAI_BATCH, Stage.FREE) for',
+    ),
     # What is learnt.
     Fault(
         "answers that were cut off are learnt from",
@@ -2523,7 +2547,7 @@ FAULTS = (
     Fault(
         "a handshake keeps what it has looked with",
         "sessions/handshakes.py",
-        "        ledger.release(hold, reason=\"looked whether anything is left\")\n",
+        '        ledger.release(hold, reason="looked whether anything is left")\n',
         "",
     ),
     Fault(

@@ -236,8 +236,23 @@ async def test_f51_its_own_maximum_holds_less(memory):
 
 
 async def test_f51_a_deferred_completion_too(memory):
-    """xAI answers with the id of a request whose result is asked for later."""
+    """xAI answers with the id of a request whose result is asked for later: held until that shows its usage."""
     body = {"model": "writer", "messages": [], "deferred": True}
     guard = memory.guard(ScriptedApp(*json_answer({"request_id": "x"})), limits="key=100/month")
     assert held(await call(guard, body, headers=bearer())) == "15.36"
-    assert await memory.figures() == ("15.36", "0.00")
+    assert await memory.figures() == ("0.00", "15.36")
+    usage = {"prompt_tokens": 0, "completion_tokens": 1_000, "total_tokens": 1_000}
+    done = {"id": "c", "model": "writer", "choices": [{"message": {"content": "x"}}], "usage": usage}
+    for status, figures in ((202, ("0.00", "15.36")), (403, ("0.00", "15.36")), (200, ("0.12", "0.00"))):
+        guard = memory.guard(ScriptedApp(*json_answer(done, status=status)), limits="key=100/month")
+        played = await call(guard, path="/v1/chat/deferred-completion/x", method="GET", headers=bearer("sk-two"))
+        assert played.json() == done
+        assert await memory.figures() == figures
+
+
+async def test_an_answer_that_names_a_request_beside_other_things_is_not_deferred(memory):
+    body = {"model": "writer", "messages": [], "deferred": True}
+    answer = {"request_id": "x", "error": {"message": "no"}}
+    guard = memory.guard(ScriptedApp(*json_answer(answer)), limits="key=100/month")
+    await call(guard, body, headers=bearer())
+    assert await memory.figures() == ("0.00", "0.00")

@@ -3,6 +3,8 @@
     POST /responses {"background": true} ──> queued, no usage ──> held at the estimate, until the job's deadline
     GET  /responses/ID, POST /responses/ID/cancel ──> done, with its usage ──> booked, once
 
+So it is with xAI's deferred completions: {"deferred": true} ──> {"request_id"}, GET /chat/deferred-completion/ID.
+
 Whichever worker sees the usage finds the ticket by the response's id (`ledger/tickets.py`), and books on the counters
 of whoever created it. What is never seen books what its reserve named for the deadline (`deadline_charge`).
 """
@@ -15,7 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.base import Ask
+from budget_middleware.apis.openai_chat import DEFERRED, OpenAIChat
 from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import USAGE, Charge, End
@@ -28,12 +32,20 @@ from budget_middleware.request.quote import Quote
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
+_CHAT: Final = OpenAIChat()
+_DEFERRED: Final = ends_in("/chat/deferred-completion/([^/]+)")
 
 
 def is_response_lookup(path: str) -> bool:
     """Whether a GET of this path, or a POST to it, answers with the state of one response."""
     before, _, response = path.rstrip("/").removesuffix("/cancel").rpartition("/")
     return before.endswith("/responses") and response != ""
+
+
+def deferred_at(path: str) -> Job | None:
+    """The deferred completion that a GET of this path asks for, if it asks for one."""
+    found = _DEFERRED.search(path)
+    return Job(DEFERRED, found[1]) if found is not None else None
 
 
 def keep_for_job(
@@ -70,10 +82,20 @@ def keep_for_job(
 
 
 async def pass_and_book(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, ledger: Ledger, max_body_bytes: int
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    ledger: Ledger,
+    max_body_bytes: int,
+    deferred: Job | None = None,
 ) -> None:
-    """Let the app answer what it has of a response; if that reports its usage, book what is held for it."""
-    reader = AnswerReader(_RESPONSES, hide_usage=False, max_body_bytes=max_body_bytes)
+    """Let the app answer what it has of a response; if that reports its usage, book what is held for it.
+
+    A ``deferred`` completion does not name its job.
+    """
+    reader = AnswerReader(_RESPONSES if deferred is None else _CHAT, hide_usage=False, max_body_bytes=max_body_bytes)
     status, is_over = 0, False
 
     async def send_and_read(message: Message) -> None:
@@ -86,17 +108,18 @@ async def pass_and_book(
             is_last = not message.get("more_body", False)
             reader.feed(bytes(message.get("body", b"")), last=is_last)
             is_over = is_last or reader.seen.terminal
-            if is_over and reader.seen.job is not None and status == 200:
-                ledger.run_in_background(_book(ledger, reader.seen))
+            job = deferred or (Job(*reader.seen.job) if reader.seen.job is not None else None)
+            if is_over and job is not None and status == 200:
+                ledger.run_in_background(_book(ledger, job, reader.seen))
         await send(message)
 
     await app(scope, receive, send_and_read)
 
 
-async def _book(ledger: Ledger, seen: Seen) -> None:
-    if seen.job is None or seen.continues_unread:
+async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:
+    if seen.continues_unread:
         return
-    found = await ledger.tickets.find(Job(*seen.job))
+    found = await ledger.tickets.find(job)
     if found is None:
         return
     estimate_nanos = (found.reservation.asked or found.reservation.held).usd

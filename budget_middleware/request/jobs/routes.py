@@ -1,7 +1,8 @@
 """Requests that cost nothing themselves, and plan a job or show what one has used: each goes to whoever reads it.
 
-POST /files ──> uploads              GET, POST of a background response ──> background
+POST /files ──> uploads              GET, POST of a background response, GET of a deferred completion ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
+POST of a webhook ──> webhooks
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
@@ -11,10 +12,11 @@ from budget_middleware.apis.batch_states import look_at
 from budget_middleware.apis.job_looks import job_look_at
 from budget_middleware.apis.jobs import is_upload
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.jobs.background import is_response_lookup, pass_and_book
+from budget_middleware.request.jobs.background import deferred_at, is_response_lookup, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
 from budget_middleware.request.jobs.job_states import pass_and_book_job
 from budget_middleware.request.jobs.uploads import pass_upload
+from budget_middleware.request.jobs.webhooks import Webhooks
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
@@ -29,6 +31,7 @@ class JobRoutes:
         self._quoting = quoting
         self._reads = settings.mode is not Mode.OFF
         self._max_bytes = settings.max_body_bytes
+        self._webhooks = Webhooks(settings.webhooks, ledger)
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request to the app, and read of it and of its answer what jobs hang on."""
@@ -36,8 +39,12 @@ class JobRoutes:
         method, path = scope.get("method", ""), scope["path"]
         if not self._reads or scope["type"] != "http" or method not in ("GET", "POST"):
             await app(scope, receive, send)
+        elif method == "POST" and self._webhooks.take(path):
+            await self._webhooks.pass_and_read(app, scope, receive, send)
         elif is_response_lookup(path):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes)
+        elif method == "GET" and (deferred := deferred_at(path)):
+            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, deferred=deferred)
         elif method == "POST" and is_upload(path):
             quoting = self._quoting
             await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
