@@ -23,6 +23,8 @@ from budget_middleware.apis import APIS, api_at, is_free_route
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.job_looks import job_api_at
 from budget_middleware.apis.jobs import ANTHROPIC_BATCH, OPENAI_BATCH, batch_api_at
+from budget_middleware.apis.json_rpc import RpcApi
+from budget_middleware.apis.json_rpc_messages import may_be_rpc
 from budget_middleware.apis.openai_realtime_direct import realtime_direct_at
 from budget_middleware.apis.paths import ends_in, is_plain, readings_of
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
@@ -117,7 +119,8 @@ class Router:
                 return Route(RouteKind.EXEMPT if rule.api is None else RouteKind.UNKNOWN, path)
         for api in self._own_apis:
             if api.matches(path):
-                return Route(RouteKind.METERED, path, api)
+                is_shared = isinstance(api, RpcApi) and api.is_shared_at(path)
+                return Route(RouteKind.SHARED if is_shared else RouteKind.METERED, path, api)
         direct = realtime_direct_at(path)
         if direct is not None:
             return Route(RouteKind.METERED, path, direct)
@@ -143,6 +146,8 @@ def _pattern(rule: RouteRule) -> re.Pattern[str]:
 
 def is_call(route: Route, scope: Scope, *, document: object, n_bytes: int) -> bool:
     """Whether a body makes a request at a shared path a call of the API there; what cannot be read does."""
+    if route.kind is RouteKind.SHARED and isinstance(route.api, RpcApi):
+        return n_bytes > 0 and may_be_rpc(document)
     fields = _FIELDS.get(route.api.name) if route.api is not None else None
     if route.kind is not RouteKind.SHARED or fields is None:
         return True

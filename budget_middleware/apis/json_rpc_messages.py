@@ -7,8 +7,14 @@ from typing import Final, NamedTuple
 from budget_middleware.apis.reading import UNREADABLE, mapping_of, text_in
 
 _READ_FIELDS: Final = frozenset({"jsonrpc", "id", "method", "params", "name"})
+_CALL_FIELDS: Final = frozenset({"jsonrpc", "method", "params", "arguments"})
 _REQUEST_FIELDS: Final = frozenset({"jsonrpc", "id", "method", "params"})
 _ANSWER_FIELDS: Final = frozenset({"jsonrpc", "id", "result", "error"})
+
+
+def may_be_rpc(document: object) -> bool:
+    """Whether some server may take a body for JSON-RPC: it is no object, or has a field of a call."""
+    return not isinstance(document, dict) or any(name.casefold() in _CALL_FIELDS for name in document)
 
 
 class Message(NamedTuple):
@@ -56,7 +62,8 @@ class Messages:
                 continue
             fields = mapping_of(message)
             is_call = not self._costs_nothing(message)
-            tool = text_in(mapping_of(fields.get("params")), "name") if is_call else None
+            # Some routes take the parameters alone.
+            tool = text_in(mapping_of(fields.get("params")), "name") or text_in(fields, "name")
             found.append(Message(fields.get("id"), is_call, tool))
         return found
 

@@ -13,12 +13,15 @@ from budget_middleware.apis.paths import ends_in
 class RpcProtocol(NamedTuple):
     """``path`` and ``rest_path`` are those of JSON-RPC and of the REST binding; either may name the ``agent``.
 
+    ``shared_path``: further ones that some gateway serves the protocol at, and others something else. LiteLLM's servers
+    have names with slashes in them, and take whatever stands behind `/mcp`.
     At a path that ``names_call`` even a message that would be free elsewhere may be taken for a call. ``has_tools``: a
     call names what it calls in its parameters.
     """
 
     name: str
     path: re.Pattern[str]
+    shared_path: re.Pattern[str]
     rest_path: re.Pattern[str]
     names_call: re.Pattern[str] | None
     free: frozenset[str]
@@ -26,15 +29,25 @@ class RpcProtocol(NamedTuple):
 
     def agent_at(self, path: str) -> str | None:
         """The agent that a path names."""
-        for pattern in (self.path, self.rest_path):
+        for pattern in (self.path, self.rest_path, self.shared_path):
             if "agent" in pattern.groupindex and (found := pattern.search(path)) is not None:
                 return found["agent"]
         return None
 
+    def is_at(self, path: str) -> bool:
+        """Whether a request to this path may be a call."""
+        return any(pattern.search(path) for pattern in (self.path, self.rest_path, self.shared_path))
+
+    def is_shared_at(self, path: str) -> bool:
+        """Whether the body has to say so."""
+        return self.path.search(path) is None and self.rest_path.search(path) is None
+
 
 MCP: Final = RpcProtocol(
     name="mcp",
-    path=ends_in(r"/mcp(?:/[^/]+)?"),
+    path=ends_in("/mcp"),
+    # Also that of the transport before streamable HTTP, whose answers come by a GET.
+    shared_path=ends_in(r"(?:/mcp/.+|/sse/messages)"),
     # LiteLLM's.
     rest_path=ends_in("/mcp-rest/tools/call"),
     names_call=None,
@@ -51,6 +64,7 @@ MCP: Final = RpcProtocol(
 A2A: Final = RpcProtocol(
     name="a2a",
     path=ends_in(r"/a2a(?:/(?P<agent>[^/]+)(?:/message/(?:send|stream))?)?"),
+    shared_path=ends_in("/a2a/(?P<agent>[^/]+)/.+"),
     # With a version or a tenant before it.
     rest_path=ends_in(r"(?:/a2a/(?P<agent>[^/]+)(?:/[^/]+){0,2})?/message:(?:send|stream)"),
     names_call=ends_in("/message/(?:send|stream)"),

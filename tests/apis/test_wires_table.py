@@ -19,6 +19,7 @@ from tests.recordings.recording_files import PRICES, recordings
 PAGE = Path(__file__).parents[2] / "docs" / "apis.md"
 JOBS = {api.name for api in (*BATCH_APIS, *JOB_APIS)}
 RPC_APIS = tuple(rpc_apis(lambda _: True, lambda name: (name,)))
+RPC_NAMES = {api.name for api in RPC_APIS}
 ROUTER = Router((), own_apis=RPC_APIS)
 NO_API = {"free": RouteKind.FREE, "unmetered": RouteKind.UNKNOWN}
 
@@ -66,7 +67,8 @@ def test_a_request_of_the_table_goes_where_it_says(api: str, path: str):
     if api in NO_API:
         assert route.kind is NO_API[api]
     else:
-        assert route.kind is RouteKind.METERED or (api in JOBS and route.kind is RouteKind.SHARED)
+        may_be_shared = api in JOBS or path == "/mcp/SERVER"
+        assert route.kind is RouteKind.METERED or (may_be_shared and route.kind is RouteKind.SHARED)
         assert route.api is not None
         assert route.api.name == api
 
@@ -85,6 +87,8 @@ async def test_a_spent_budget_refuses_it_in_the_shape_that_it_says(api: str, pat
     }
     if api in JOBS:
         body |= {"input_file_id": "file-1", "requests": [{"custom_id": "c", "params": {}}], "data_source": {}}
+    if api in RPC_NAMES:
+        body |= {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
     played = await call(guard, body, path=path, headers={"authorization": "Bearer sk-one"})
     assert played.status == 429
     assert ROWS[api].refused

@@ -1603,6 +1603,12 @@ FAULTS = (
         "    if False and ",
     ),
     Fault(
+        "what stands below /mcp is never a call",
+        "routing.py",
+        "return n_bytes > 0 and may_be_rpc(document)",
+        "return False",
+    ),
+    Fault(
         "a path that names a call is free by its body",
         "apis/json_rpc.py",
         "rpc.names_call is None or rpc.names_call.search(path) is None",

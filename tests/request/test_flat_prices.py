@@ -248,9 +248,41 @@ async def test_an_answer_without_a_body(memory: Bench, status: int, spent: str):
     assert await memory.figures() == (spent, "0.00")
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/mcp/github", "/github/mcp", "/v1/mcp", "/gateway/%6dcp"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/mcp",
+            "/mcp/",
+            "/mcp/github",
+            "/github/mcp",
+            "/v1/mcp",
+            "/gateway/%6dcp",
+            "/mcp/sse/messages",
+            "/sse/messages",
+        ),
+        # LiteLLM's servers have slashes in their names, and take whatever follows them.
+        *("/mcp/team/github", "/mcp/github/chat/completions", "/github/mcp/x/y"),
+    ],
+)
 async def test_paths_of_mcp(memory: Bench, path: str):
     assert await booked(memory, tool(), result(), path=path.replace("%6d", "m")) == "0.10"
+
+
+@pytest.mark.parametrize(
+    ("body", "spent"),
+    [
+        # What manages servers is somebody else's.
+        ({"server_name": "github", "url": "https://x"}, "0.00"),
+        (b"", "0.00"),
+        ({"JSONRPC": "2.0", "METHOD": "tools/call"}, "0.10"),
+        ([{"server_name": "github"}], "0.10"),
+        ({"name": "search", "arguments": {}}, "0.40"),
+        (b"no JSON", "0.40"),
+    ],
+)
+async def test_below_mcp_the_body_says_whether_it_is_a_call(memory: Bench, body: Any, spent: str):
+    assert await booked(memory, body, result(), path="/v1/mcp/server") == spent
 
 
 def message(method: str = "message/send", **fields: object) -> dict[str, Any]:
