@@ -34,6 +34,11 @@ class HeaderTable(dict[bytes, bytes]):
         self.update({name: found[0] for name, found in values.items()})
         self._repeated = values
 
+    def joined(self, name: bytes) -> bytes:
+        """All values of a header in one, in lower case and without blanks around them; empty where there is none."""
+        values = self._repeated.get(name)
+        return b",".join([value.strip().lower() for value in values]) if values else self.get(name, b"").strip().lower()
+
     def all(self, name: bytes) -> Sequence[bytes]:
         """All values of a header, in their order."""
         if name not in self:

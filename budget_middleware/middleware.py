@@ -10,7 +10,7 @@ from budget_middleware.admin_mount import AdminMount, admin_mount_of
 from budget_middleware.apis import session_dialect_of
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.json_rpc import rpc_apis
-from budget_middleware.apis.openai_realtime_direct import as_posted
+from budget_middleware.apis.openai_realtime_direct import SESSION_APIS, as_posted
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import BudgetHandle, Ledger, LimitsSource
 from budget_middleware.lifespan import Lifespan, call_at_sigterm
@@ -26,7 +26,7 @@ from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests, template_of
-from budget_middleware.routing import Route, RouteKind, Router
+from budget_middleware.routing import RouteKind, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.sessions.responder import SessionResponder
 from budget_middleware.setting_types import Mode, StoreCheck
@@ -92,6 +92,8 @@ class BudgetMiddleware:
 
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
+        # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
+        self._refuses_unclear = settings.mode is not Mode.SHADOW
         self.ledger = ledger
         priced = rpc_apis(ledger.prices.has_price_of_call, ledger.prices.priced_calls)
         self._router = Router(settings.route_rules, own_apis=(*self._own_apis, *priced))
@@ -107,6 +109,33 @@ class BudgetMiddleware:
             _log.warning("BUDGET_LIMITS: %s", warning)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Meter a call of an LLM API. All else, and all while this does nothing, goes through `_respond_otherwise`."""
+        if (
+            scope["type"] != "http"
+            or scope["method"] in _FREE_METHODS
+            or self._error is not None
+            or self._settings.mode is Mode.OFF
+            or is_metered(scope)
+            or (self._admin is not None and self._admin.takes(scope))
+        ):
+            await self._respond_otherwise(scope, receive, send)
+            return
+        route = self._router.route_of(scope)
+        api = route.api
+        if api is not None and api.name in SESSION_APIS:
+            api = as_posted(api)
+            route = route._replace(api=api)
+        is_unclear = route.kind is RouteKind.UNCLEAR and self._refuses_unclear
+        if api is None or is_unclear or api is self._unmetered.refused_api:
+            await self._unmetered.respond(route, scope, receive, send)
+            return
+        if not (self._is_store_checked and self._hears_of_shutdown):
+            self._watch_worker()
+        if scope.get("state") is self._lifespan_state:
+            scope = self._unshared(scope)
+        await self._responder.respond(route, scope, receive, send)
+
+    async def _respond_otherwise(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
         elif self._admin is not None and self._admin.takes(scope):
@@ -122,26 +151,10 @@ class BudgetMiddleware:
             await self._app(scope, receive, send)
         elif self._error is not None:
             await self._refuse_misconfigured(scope, receive, send)
-        elif self._settings.mode is Mode.OFF:
-            # The app may add to its handle: switched off, nothing of it is booked.
+        else:
+            # Switched off. The app may add to its handle: nothing of it is booked.
             handle = BudgetHandle("", self.ledger.prices)
             await self._app(with_handle(self._unshared(scope), handle), receive, send)
-        else:
-            await self._guard(scope, receive, send)
-
-    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._router.route_of(scope)
-        if (api := as_posted(route.api)) is not route.api:
-            route = route._replace(api=api)
-        if route.api is not None and self._is_clear(route) and not self._unmetered.refuses_direct(route):
-            self._watch_worker()
-            await self._responder.respond(route, self._unshared(scope), receive, send)
-        else:
-            await self._unmetered.respond(route, scope, receive, send)
-
-    def _is_clear(self, route: Route) -> bool:
-        # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
-        return route.kind is not RouteKind.UNCLEAR or self._settings.mode is Mode.SHADOW
 
     def _watch_worker(self) -> None:
         """With the first metered request, where no lifespan has done so: look at the store, and for a shutdown."""
@@ -162,7 +175,7 @@ class BudgetMiddleware:
             return
         route = self._router.route_of(scope)
         dialect = session_dialect_of(route.api)
-        if dialect is not None and self._is_clear(route):
+        if dialect is not None and not (route.kind is RouteKind.UNCLEAR and self._refuses_unclear):
             self._watch_worker()
             await self._sessions.respond(dialect, scope, receive, send, path=route.path)
         else:

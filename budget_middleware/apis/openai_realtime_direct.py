@@ -40,19 +40,17 @@ class OpenAIRealtimeDirect(BatchApi):
         super().read_json({"id": name_in(mapping_of(answer.get("session")), "id") or name_in(answer, "id")}, seen)
 
 
-_DIRECT: Final = OpenAIRealtimeDirect()
-_SPOKEN: Final = frozenset({OpenAIRealtime.name, OpenAITranslations.name, OpenAILive.name})
+REALTIME_DIRECT: Final = OpenAIRealtimeDirect()
+
+SESSION_APIS: Final = frozenset({OpenAIRealtime.name, OpenAITranslations.name, OpenAILive.name})
+"""The names of the APIs of the sessions themselves, on a WebSocket."""
 
 
 def realtime_direct_at(path: str) -> Api | None:
     """The API of a POST to this path, if it creates a session that goes around the gateway."""
-    return _DIRECT if _DIRECT.matches(path) else None
+    return REALTIME_DIRECT if REALTIME_DIRECT.matches(path) else None
 
 
 def as_posted(api: Api | None) -> Api | None:
     """The API of a POST where sessions have this one: an offer of WebRTC."""
-    return _DIRECT if api is not None and api.name in _SPOKEN else api
-
-
-def is_direct(api: Api | None) -> bool:
-    return api is _DIRECT
+    return REALTIME_DIRECT if api is not None and api.name in SESSION_APIS else api

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from budget_middleware.core.money import MAX_NANOS, ceil_div, half_even_div
+from budget_middleware.core.money import MAX_NANOS, half_even_div
 from budget_middleware.core.rates import FREE, Rate, Rates
 from budget_middleware.core.usage import FIELD_OF_TOOL, Counts, Usage, UsageClass, counts_of
 
@@ -25,6 +25,7 @@ __all__ = [
     "breakdown",
     "cost_by_output",
     "cost_nanos",
+    "counts_of_tools",
     "estimate_nanos",
     "sum_nanos",
     "unpriced_uses",
@@ -44,7 +45,8 @@ BILLED_INSTEAD: Final = {
     UsageClass.CODE_CONTAINER: frozenset({UsageClass.CODE_EXECUTION}),
     UsageClass.CODE_EXECUTION: frozenset({UsageClass.CODE_CONTAINER}),
 }
-_counts_of_tools = attrgetter(*FIELD_OF_TOOL.values())
+counts_of_tools = attrgetter(*FIELD_OF_TOOL.values())
+"""How often a usage has used each tool of a provider."""
 
 
 @dataclass(slots=True)
@@ -63,9 +65,14 @@ class Line:
 
 def breakdown(rates: Rates, usage: Usage) -> tuple[Line, ...]:
     """The bill, line by line, without empty lines; `cost_nanos` is its sum, rounded once."""
-    return tuple(
-        [Line(unit, count, rates.of(unit).at(usage.input_tokens)) for unit, count in _counts(rates, usage) if count]
-    )
+    lines = []
+    for unit, count in _counts(rates, usage):
+        if count:
+            rate = rates.of(unit)
+            # Most have no tiers.
+            nanos_per_million = rate.at(usage.input_tokens) if rate.tiers else rate.nanos_per_million
+            lines.append(Line(unit, count, nanos_per_million))
+    return tuple(lines)
 
 
 def sum_nanos(lines: Iterable[Line]) -> int:
@@ -93,7 +100,8 @@ class CostByOutput(NamedTuple):
 
     def nanos(self, output_tokens: int) -> int:
         """In nano-dollars, rounded up, at most MAX_NANOS."""
-        return min(ceil_div(self.fixed_femtos + output_tokens * self.femtos_per_token, FEMTOS_PER_NANO), MAX_NANOS)
+        femtos = self.fixed_femtos + output_tokens * self.femtos_per_token
+        return min(-(-femtos // FEMTOS_PER_NANO), MAX_NANOS)
 
 
 def estimate_nanos(
@@ -133,23 +141,18 @@ def cost_by_output(
 
 def _dearest_rate(rates: Rates, unit: UsageClass, input_tokens: int, input_may_become: tuple[UsageClass, ...]) -> int:
     rate = rates.of(unit)
-    nanos_per_million = rate.at(input_tokens)
-    for other in _others(unit, input_may_become):
+    nanos_per_million = rate.at(input_tokens) if rate.tiers else rate.nanos_per_million
+    others = _OUTPUT_MAY_BECOME if unit in _OUTPUT else input_may_become if unit in _FRESH_INPUT else ()
+    for other in others:
         # Nearly always it is the same one.
         if (other_rate := rates.of(other)) is not rate:
             nanos_per_million = max(nanos_per_million, other_rate.at(input_tokens))
     return nanos_per_million
 
 
-def _others(unit: UsageClass, input_may_become: tuple[UsageClass, ...]) -> tuple[UsageClass, ...]:
-    if unit in _FRESH_INPUT:
-        return input_may_become
-    return _OUTPUT_MAY_BECOME if unit in _OUTPUT else ()
-
-
 def unpriced_uses(rates: Rates, usage: Usage) -> tuple[UsageClass, ...]:
     """What tools of the provider were used by for which the model has no price: it is missing from the bill."""
-    if not any(_counts_of_tools(usage)) or rates.is_free:
+    if not any(counts_of_tools(usage)) or rates.is_free:
         return ()
     used = [unit for unit, field in FIELD_OF_TOOL.items() if getattr(usage, field)]
     billed = rates.by_unit.keys() & {*used, UsageClass.REQUEST}

@@ -107,6 +107,8 @@ class Rates:
     # of what it is part of, and of those that have a price the price list that it is from.
     of: Callable[[UsageClass], Rate] = field(init=False, repr=False, compare=False)
     source_by_unit: Mapping[UsageClass, str] = field(init=False, repr=False, compare=False)
+    # The most output tokens that one answer of this model can have, where that is known.
+    output_ceiling: int | None = field(init=False, repr=False, compare=False)
     _is_known_mode: Callable[[str | None], TypeGuard[str]] = field(init=False, repr=False, compare=False)
     # As many as there are combinations of modes with a price of their own, which are few.
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
@@ -119,6 +121,8 @@ class Rates:
         }
         object.__setattr__(self, "of", rates.__getitem__)
         object.__setattr__(self, "source_by_unit", sources)
+        ceiling = self.context_window if self.max_output_tokens is None else self.max_output_tokens
+        object.__setattr__(self, "output_ceiling", ceiling)
         modes = frozenset({*self.by_mode, *self.basis_points_by_mode}) - {""}
         object.__setattr__(self, "_is_known_mode", modes.__contains__)
         object.__setattr__(self, "_in_modes", {})
@@ -167,8 +171,3 @@ class Rates:
     def is_free(self) -> bool:
         """Whether every unit costs nothing."""
         return all(rate.is_free for rate in self.by_unit.values())
-
-    @property
-    def output_ceiling(self) -> int | None:
-        """The most output tokens that one answer of this model can have, where that is known."""
-        return self.context_window if self.max_output_tokens is None else self.max_output_tokens

@@ -8,9 +8,10 @@ from typing import Final
 from budget_middleware.core.fast_enum import FastStrEnum
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Usage:
-    """What one call used, no count negative; never changed once made. (To forbid that would take five times as long.)
+    """What one call used, no count negative; never changed once made. (To forbid that would take five times as long,
+    and fields by keyword only twice.)
 
     `input_tokens` and `output_tokens` include the tokens of their kinds: cached, written to a cache (of these,
     for an hour), audio, images; reasoning. What is not counted in them stands beside them. A model is billed
@@ -132,23 +133,29 @@ _counts_by_piece = attrgetter(*FIELD_BY_PIECE.values())
 
 def counts_of(usage: Usage) -> Counts:
     """How many of each unit a usage comes to. Zeros may be among them."""
-    counts = _input_tokens(usage) + _output_tokens(usage)
-    if any(by_piece := _counts_by_piece(usage)):
-        counts += tuple(zip(_UNITS_BY_PIECE, by_piece, strict=True))
-    return counts
-
-
-def _input_tokens(usage: Usage) -> Counts:
-    """Each token in one unit. A part larger than its whole is cut to it, so that no count is negative."""
-    whole = usage.input_tokens
-    if not (
+    counts: Counts
+    if (
         usage.cached_input_tokens
         or usage.cache_write_tokens
         or usage.input_audio_tokens
         or usage.input_image_tokens
         or usage.input_video_tokens
     ):
-        return ((UsageClass.INPUT, whole),)
+        counts = _kinds_of_input(usage)
+    else:
+        counts = ((UsageClass.INPUT, usage.input_tokens),)
+    if usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens or usage.output_video_tokens:
+        counts += _kinds_of_output(usage)
+    else:
+        counts += ((UsageClass.OUTPUT, usage.output_tokens),)
+    if any(by_piece := _counts_by_piece(usage)):
+        counts += tuple(zip(_UNITS_BY_PIECE, by_piece, strict=True))
+    return counts
+
+
+def _kinds_of_input(usage: Usage) -> Counts:
+    """Each token in one unit. A part larger than its whole is cut to it, so that no count is negative."""
+    whole = usage.input_tokens
     cached = min(usage.cached_input_tokens, whole)
     written = min(usage.cache_write_tokens, whole - cached)
     written_1h = min(usage.cache_write_1h_tokens, written)
@@ -177,11 +184,7 @@ def _input_tokens(usage: Usage) -> Counts:
     )
 
 
-def _output_tokens(usage: Usage) -> Counts:
-    if not (
-        usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens or usage.output_video_tokens
-    ):
-        return ((UsageClass.OUTPUT, usage.output_tokens),)
+def _kinds_of_output(usage: Usage) -> Counts:
     reasoning = min(usage.reasoning_tokens, usage.output_tokens)
     audio = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
     image = min(usage.output_image_tokens, usage.output_tokens - reasoning - audio)

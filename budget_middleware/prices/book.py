@@ -87,7 +87,7 @@ class PriceBook:
 
         A published model is looked up at the `provider` that its name begins with, then at the one given.
         """
-        found = self.find(model, provider=provider, moment=moment)
+        found = self._known_at(model, provider, moment or self.moment) if len(model) <= MAX_MODEL_NAME else None
         return found.rates if found else self._unknown.rates
 
     def find(self, model: str, *, provider: str = "", moment: Moment | None = None) -> Found | None:
@@ -139,7 +139,7 @@ class PriceBook:
 
     def targets_of(self, model: str) -> tuple[str, ...]:
         """The models of which one answers to a router's name, as the operator lists them; none for any other name."""
-        price = self._own_price(model)
+        price = self._own_price(model) if self._own else None
         return price.models if isinstance(price, OneOf) else ()
 
     def resolve_answer(

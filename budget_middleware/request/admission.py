@@ -9,6 +9,8 @@ from starlette.types import Scope
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask, Reason, Refusal
+from budget_middleware.apis.created_jobs import JobApi
+from budget_middleware.apis.jobs import BatchApi
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, deadline_charge, expiry_charge
@@ -24,7 +26,7 @@ from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting, unknown_model_message
 from budget_middleware.request.refusals import is_callers_own, refusal_of
-from budget_middleware.request.shown_model import short, shown_model
+from budget_middleware.request.shown_model import SHOWN_CHARS, shown_model
 from budget_middleware.setting_types import Mode, OnStoreError
 from budget_middleware.settings import Settings
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, StoreUndecided
@@ -93,12 +95,16 @@ class Admission:
         payers = await self.find_payers(scope, body)
         if isinstance(payers, Refused):
             return payers
-        quote = await self._batches.quote(api, ask, body, path=path, account=first_account(payers))
+        if isinstance(api, BatchApi | JobApi):
+            quote = await self._batches.quote(api, ask, body, path=path)
+        else:
+            quote = self.quoting.quote(ask, account=first_account(payers))
+        model, asked_model = quote.model, quote.ask.model
         hold = Hold(
             payers,
             # A job is in flight elsewhere, perhaps for days.
             Amounts(quote.estimate_nanos, quote.tokens, requests=1, inflight=0 if ask.is_unseen else 1),
-            model=encode_subject(quote.model) if quote.model else "",
+            model=encode_subject(model) if model else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
@@ -108,7 +114,7 @@ class Admission:
             attributes=partial(
                 _span_attributes,
                 (quote.rates.provider if quote.rates else "") or api.provider,
-                short(quote.ask.model),
+                asked_model[:SHOWN_CHARS] if asked_model else "",
             ),
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
         )
@@ -140,24 +146,18 @@ class Admission:
     async def find_payers(self, scope: Scope, body: BodyRead) -> Mapping[str, PayerSubjects] | Refused:
         """Who pays for a request, as far as its body is read."""
         try:
-            return await self._payers_of(scope, body)
+            return await self._payers.payers_of(scope, body.headers, body.document, refuses_many_tags=self._enforces)
         except TooManyTagsError as error:
             return _refused(400, Reason.BAD_REQUEST, f"{error}.")
-        except AmbiguousTokenError as error:
-            return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
-        except UnclearPayerError:
+        except UnclearPayerError as error:
+            _log.warning("cannot determine who pays for a request: %s", error)
+            if not self._enforces:
+                return self._payers.no_payers()
+            if isinstance(error, AmbiguousTokenError):
+                return _refused(400, Reason.AMBIGUOUS_CREDENTIALS, f"{error}.")
             return _refused(
                 503, Reason.UNAVAILABLE, "This gateway cannot determine who pays for this request at the moment."
             )
-
-    async def _payers_of(self, scope: Scope, body: BodyRead) -> Mapping[str, PayerSubjects]:
-        try:
-            return await self._payers.payers_of(scope, body.headers, body.document, refuses_many_tags=self._enforces)
-        except UnclearPayerError as error:
-            _log.warning("cannot determine who pays for a request: %s", error)
-            if self._enforces:
-                raise
-            return self._payers.no_payers()
 
     def _ask(self, api: Api, body: BodyRead, *, path: str, query: bytes) -> Ask:
         n_bytes = body.length()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Api, Ask
+from budget_middleware.apis.base import Ask
 from budget_middleware.apis.created_jobs import JobApi
 from budget_middleware.apis.jobs import BatchApi, PlannedCall
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
@@ -105,7 +105,7 @@ def file_fact(file_id: str) -> str:
 
 
 class BatchQuoting:
-    """Quotes batches by their calls, other jobs by what they make, and what is no job as ever.
+    """Quotes batches by their calls, and other jobs by what they make.
 
     ``else_usd`` is held for a job of which nothing is known.
     """
@@ -116,12 +116,10 @@ class BatchQuoting:
         self._else_nanos = round(else_usd * NANOS_PER_USD)
         self._jobs = JobQuoting(ledger, else_nanos=self._else_nanos)
 
-    async def quote(self, api: Api, ask: Ask, body: BodyRead, *, path: str, account: str) -> Quote:
-        """What a request may cost now; see `Quoting.quote`."""
+    async def quote(self, api: BatchApi | JobApi, ask: Ask, body: BodyRead, *, path: str) -> Quote:
+        """What a job may cost now; see `Quoting.quote` for any other request."""
         if isinstance(api, JobApi):
             return await self._jobs.quote(api, ask, body, path=path)
-        if not isinstance(api, BatchApi):
-            return self._quoting.quote(ask, account=account)
         sums = await self._sums(api, body, model=ask.model)
         nanos = sums.whole_nanos
         model = sums.model or ask.model or ""

@@ -33,6 +33,7 @@ from budget_middleware.apis.inflating import CannotInflateError, codings_of, inf
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
 from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError
+from budget_middleware.request.deadlines import Wait
 
 _T = TypeVar("_T")
 
@@ -74,10 +75,12 @@ class RequestBody:
         self._max_bytes = max_bytes
         self._in_hand = in_hand
         self._fields = fields
-        encodings = headers.all(b"content-encoding")
-        self._codings = codings_of(encodings) if encodings else ()
+        self._codings = codings_of(headers.all(b"content-encoding")) if b"content-encoding" in headers else ()
         # Few are forms, and all types of forms have that word in them.
-        self._may_be_form = b"form" in b",".join(headers.all(b"content-type")).lower()
+        self._may_be_form = b"form" in headers.joined(b"content-type")
+        announced = headers.get(b"content-length", b"")
+        # int() would take signs, underscores and other alphabets' digits.
+        self._announced = int(announced) if announced.isdigit() and len(announced) < _MAX_DIGITS else 0
         # What the app has not taken yet, as it came; and how much of it, and of `text`, counts as in hand.
         self._messages: deque[bytes] = deque()
         self._n_read = 0
@@ -114,7 +117,7 @@ class RequestBody:
     def length(self) -> int:
         """The body's length in bytes, before it is replayed: what was read, or what the client announced if more."""
         n_bytes = max(self._n_read, len(self.text))
-        return max(n_bytes, self._announced()) if self.has_more else n_bytes
+        return max(n_bytes, self._announced) if self.has_more else n_bytes
 
     def rewrite(self, text: bytes) -> None:
         """Give the app another text than the one that was read."""
@@ -129,7 +132,9 @@ class RequestBody:
         self.text, self.document = b"", UNREADABLE
         message = self._messages.popleft() if self._messages else b""
         self._is_replayed = not self._messages
-        self._give_back(self._n_taken if self._is_replayed else len(message))
+        n_bytes = self._n_taken if self._is_replayed else len(message)
+        self._n_taken -= n_bytes
+        self._in_hand.give_back(n_bytes)
         return {"type": "http.request", "body": message, "more_body": self.has_more or not self._is_replayed}
 
     def replay_then(self, receive: Receive) -> Receive:
@@ -158,10 +163,12 @@ class RequestBody:
         """Give back what is still in hand."""
         self._messages.clear()
         self.text = b""
-        self._give_back(self._n_taken)
+        if self._n_taken:
+            self._in_hand.give_back(self._n_taken)
+            self._n_taken = 0
 
     async def _read_messages(self, form: FormReader | None) -> None:
-        wait = self._in_hand.deadlines.wait()
+        wait = Wait(self._in_hand.deadlines)
         try:
             while self.has_more and (form is not None or self._n_read <= self._max_bytes):
                 message = await self._receive()
@@ -174,7 +181,8 @@ class RequestBody:
                 self._n_read += len(body)
                 # Kept in any case: in shadow mode the app gets it.
                 self._messages.append(body)
-                self._take(len(body))
+                self._in_hand.take(len(body))
+                self._n_taken += len(body)
                 if form is not None:
                     await self._feed(form, body)
                 if self.has_more:
@@ -204,8 +212,10 @@ class RequestBody:
             if form is not None:
                 await self._feed(form, self.text)
                 self.document = form.finish()
+            elif len(self.text) <= UNWEIGHED_BYTES:
+                self.document = parse_body(self.text)
             else:
-                self.document = await parse(self.text, fields=self._fields)
+                self.document = await _in_steps(parse_in_steps(self.text, fields=self._fields))
         except (CannotInflateError, TooManyValuesError) as error:
             self.why_unread = f"The request cannot be read: {error}."
         else:
@@ -219,32 +229,18 @@ class RequestBody:
             raise CannotInflateError("its header says that it is compressed, but it is plain JSON")
         pieces = []
         for piece in inflate(packed, self._codings, max_bytes=self._max_bytes):
-            self._take(len(piece))
+            self._in_hand.take(len(piece))
+            self._n_taken += len(piece)
             pieces.append(piece)
             await asyncio.sleep(0)
         self.text = b"".join(pieces)
 
     def _require_room(self, *, whole: bool) -> None:
         """Refuse at once what there is no room for, so far as its length is known."""
-        announced = self._announced()
-        if whole and announced > self._in_hand.max_bytes:
+        if whole and self._announced > self._in_hand.max_bytes:
             raise UnclearFormError("the form is longer than BUDGET_MAX_BODIES_BYTES")
-        if self._in_hand.n_bytes + min(announced, self._max_bytes) > self._in_hand.max_bytes:
+        if self._in_hand.n_bytes + min(self._announced, self._max_bytes) > self._in_hand.max_bytes:
             raise TooManyBodiesError
-
-    def _announced(self) -> int:
-        announced = self.headers.get(b"content-length", b"")
-        # int() would take signs, underscores and other alphabets' digits.
-        return int(announced) if announced.isdigit() and len(announced) < _MAX_DIGITS else 0
-
-    def _take(self, n_bytes: int) -> None:
-        self._in_hand.take(n_bytes)
-        self._n_taken += n_bytes
-
-    def _give_back(self, n_bytes: int) -> None:
-        if n_bytes:
-            self._n_taken -= n_bytes
-            self._in_hand.give_back(n_bytes)
 
 
 async def parse(text: bytes, *, fields: tuple[str, ...] = ()) -> object:

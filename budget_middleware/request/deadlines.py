@@ -16,32 +16,27 @@ class Deadlines:
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self.waits: set[Wait] = set()
-        self._is_watched = False
+        self.is_watched = False
 
-    def wait(self) -> "Wait":
-        """A wait of the current task, which begins now; `end` must be called."""
-        loop = asyncio.get_running_loop()
-        wait = Wait(self, loop)
-        self.waits.add(wait)
-        if not self._is_watched:
-            self._watch(loop)
-        return wait
-
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_watched = True
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at the waits periodically, as long as there are any."""
+        self.is_watched = True
         loop.call_later(self.timeout_s * _LATENESS, self._check, loop)
 
     def _check(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_watched = False
+        self.is_watched = False
         now_s = loop.time()
         for wait in [wait for wait in self.waits if wait.until_s <= now_s]:
             wait.give_up()
         if self.waits:
-            self._watch(loop)
+            self.watch(loop)
 
 
 class Wait:
-    """What one task waits for; `until_s` is its deadline by the loop's clock, `since_s` when it began."""
+    """What the current task waits for from now on, until `end` is called.
+
+    `until_s` is its deadline by the loop's clock, `since_s` when it began.
+    """
 
     __slots__ = (
         "_cancellations_before",
@@ -54,7 +49,8 @@ class Wait:
         "until_s",
     )
 
-    def __init__(self, deadlines: Deadlines, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
+        loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None, "what is bounded is awaited in a task"
         self._task: asyncio.Task[Any] = task
@@ -65,6 +61,9 @@ class Wait:
         self.timeout_s = deadlines.timeout_s
         self.since_s = loop.time()
         self.until_s = self.since_s + self.timeout_s
+        deadlines.waits.add(self)
+        if not deadlines.is_watched:
+            deadlines.watch(loop)
 
     def progress(self, *, latest_s: float) -> None:
         """There is progress: the wait may go on for as long again, but not beyond `latest_s` from its beginning."""

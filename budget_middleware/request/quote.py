@@ -173,6 +173,8 @@ def tiers_of(ask: Ask, rates: Rates | None) -> Sequence[Rates]:
     """
     if rates is None:
         return ()
+    if ask.service_tier is None and not ask.modes:
+        return (rates,)
     standard = rates.in_modes(ask.modes) if ask.modes else rates
     tier = rates.in_modes((ask.service_tier, *ask.modes))
     return (standard,) if tier is standard else (standard, tier)

@@ -1,15 +1,15 @@
 """Quotes by what was learnt from answers, and by a fixed rule where nothing can be."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final
 
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan, output_ceiling
 from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
-from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
 from budget_middleware.ledger import AnsweringModels, Learner
 from budget_middleware.prices import Moment, PriceBook
@@ -30,6 +30,8 @@ LARGEST_THINKING_PRIOR: Final = 4_096
 # Inputs whose estimates are off by more than this are bounded by what the model can take.
 _USUAL_RATIO: Final = 2
 _NO_COST: Final = CostByOutput(0, 0)
+# The price book's names are short, and those in use are few.
+_subject_of_model = lru_cache(1_024)(encode_subject)
 
 
 class Quoting:
@@ -76,13 +78,13 @@ class Quoting:
             return quote
         return held_at_most_expensive(quote, [self._quote_at(rates, ask, account, moment) for rates in others])
 
-    def _rates_of_others(self, ask: Ask, model: str, account: str, moment: Moment) -> list[Rates]:
+    def _rates_of_others(self, ask: Ask, model: str, account: str, moment: Moment) -> Sequence[Rates]:
         """What the models cost that may answer to a name: by the operator's list, and by who has answered to it."""
-        found = [
-            self._prices.resolve(target, provider=ask.provider, moment=moment)
-            for target in self._prices.targets_of(model)
-        ]
+        targets = self._prices.targets_of(model)
         known = self._answering.of(model, account=account) if self._answering is not None else ()
+        if not targets and not known:
+            return ()
+        found = [self._prices.resolve(target, provider=ask.provider, moment=moment) for target in targets]
         if known:
             resolve = partial(self._prices.resolve_answer, asked=model, provider=ask.provider, moment=moment)
             for answered in known:
@@ -93,7 +95,7 @@ class Quoting:
     def _quote_at(self, rates: Rates | None, ask: Ask, account: str, moment: Moment) -> Quote:
         if rates is None or not self._is_learned or not _can_be_learned(ask, rates):
             return quote_for(ask, rates, default_output_tokens=self._default_output_tokens, by=self._by, moment=moment)
-        group = encode_subject(rates.model or OTHER_MODEL), account
+        group = _subject_of_model(rates.model or OTHER_MODEL), account
         prior_tokens = rates.expected_output_tokens or self._default_output_tokens
         expected = self._learner.expectation(group, prior_tokens=prior_tokens)
         if expected.basis is Basis.PRIOR and ask.thinking_tokens:
@@ -142,7 +144,7 @@ def learned_quote(
     held_tokens = tokens_to_hold(expected, spreads=spreads, at_most=at_most) * ask.choices
     mean_tokens = min(math.ceil(expected.mean_tokens), at_most) * ask.choices
     spread_tokens = expected.spread_tokens * ask.choices
-    uses = ask.expected_uses
+    uses = ask.expected_uses if ask.tools else ()
     cost, held, held_nanos = _NO_COST, _NO_COST, -1
     for tier in tiers_of(ask, rates):
         tier_cost = cost_by_output(tier, ask.input, output_unit=ask.output_unit, uses=uses)
@@ -175,7 +177,7 @@ def learned_quote(
 def _input_tokens(ask: Ask, expected: Expectation, cost: CostByOutput, held: CostByOutput) -> tuple[int, int]:
     """What is held and what is expected of the input in tokens: as much more than was counted as of its cost."""
     tokens = ask.input.input_tokens
-    held_tokens = ceil_div(tokens * held.fixed_femtos, cost.fixed_femtos) if cost.fixed_femtos else tokens
+    held_tokens = -(-tokens * held.fixed_femtos // cost.fixed_femtos) if cost.fixed_femtos else tokens
     return held_tokens, min(math.ceil(tokens * expected.input_ratio), held_tokens)
 
 

@@ -24,7 +24,7 @@ from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.payers.payers import fields_of_the_body
-from budget_middleware.request.admission import Admission, Refused
+from budget_middleware.request.admission import Admission, Admitted, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
 from budget_middleware.request.clamping import affordable_tokens
@@ -92,17 +92,42 @@ class BudgetResponder:
         )
         try:
             await body.read()
-            if not body.is_client_gone:
-                await self._respond(route, scope, body, receive=receive, send=send)
+            if body.is_client_gone:
+                return
+            allowed = await self._admit(route, scope, body, receive=receive, send=send)
+            if allowed is None:
+                return
+            started = time.monotonic()
+            try:
+                api, admitted = allowed
+                at_most = affordable_tokens(admitted) if self._clamps else None
+                hides_usage, scope = _for_the_app(api, scope, body, at_most=at_most)
+                exchange = Exchange(
+                    api,
+                    admitted,
+                    body=body,
+                    receive=receive,
+                    send=send,
+                    hides_usage=hides_usage,
+                    settings=self._settings,
+                    ledger=self._ledger,
+                    ledger_mark=self._ledger_mark,
+                )
+                await exchange.run(self._app, scope)
+            finally:
+                self._call_times.add(time.monotonic() - started)
         finally:
             body.close()
 
-    async def _respond(self, route: Route, scope: Scope, body: RequestBody, *, receive: Receive, send: Send) -> None:
+    async def _admit(
+        self, route: Route, scope: Scope, body: RequestBody, *, receive: Receive, send: Send
+    ) -> tuple[Api, Admitted] | None:
+        """Have the call admitted, with the API that reads it; None if the request is answered, or its client gone."""
         api = route.api
         assert api is not None
         if body.refusal is not None and self._settings.mode is Mode.ENFORCE:
             await self._refuse(api, Refused(body.refusal), send)
-            return
+            return None
         if isinstance(api, RpcApi):
             is_read = body.document is not UNREADABLE and not isinstance(body.document, PartialBody)
             api = bound = api.bind(body.text if is_read else b"", path=route.path, n_bytes=body.length())
@@ -110,36 +135,19 @@ class BudgetResponder:
             if bound.is_free or (scope["method"] == "DELETE" and not body.length()):
                 free = route._replace(kind=RouteKind.FREE, api=None)
                 await self._unmetered.respond(free, scope, body.replay_then(receive), send)
-                return
-        if not is_call(route, scope, document=body.document, n_bytes=body.length()):
+                return None
+        if route.kind is RouteKind.SHARED and not is_call(route, scope, document=body.document, n_bytes=body.length()):
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
-            return
+            return None
         client = WaitingClient(body, receive, self._settings) if self._waits else None
         admitted = await self._admission.admit(api, scope, body, path=route.path, client=client)
         if body.is_client_gone:
-            return  # It left while it waited.
+            return None  # It left while it waited.
         if isinstance(admitted, Refused):
             await self._refuse(api, admitted, send)
-            return
-        started = time.monotonic()
-        try:
-            at_most = affordable_tokens(admitted) if self._clamps else None
-            hides_usage, scope = _for_the_app(api, scope, body, at_most=at_most)
-            exchange = Exchange(
-                api,
-                admitted,
-                body=body,
-                receive=receive,
-                send=send,
-                hides_usage=hides_usage,
-                settings=self._settings,
-                ledger=self._ledger,
-                ledger_mark=self._ledger_mark,
-            )
-            await exchange.run(self._app, scope)
-        finally:
-            self._call_times.add(time.monotonic() - started)
+            return None
+        return api, admitted
 
     async def _refuse(self, api: Api, refused: Refused, send: Send) -> None:
         self._admission.count_refused(refused)
@@ -172,4 +180,6 @@ def _for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | No
         scope = with_body_length(scope, len(rewritten))
     if api.name in (Gemini.name, GEMINI_BATCH):
         scope = without_field_mask(scope)
-    return asking is not None, with_readable_answer(scope, body.headers.all(b"accept-encoding"))
+    if b"accept-encoding" in body.headers:
+        scope = with_readable_answer(scope, body.headers.all(b"accept-encoding"))
+    return asking is not None, scope

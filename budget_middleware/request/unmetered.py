@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis import APIS
 from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, is_direct
+from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, RealtimeDirect
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.refusals import refuse_handshake, retry_headers, send_refusal
@@ -51,12 +51,10 @@ class UnmeteredRequests:
         self._ledger = ledger
         self._enforces = settings.mode is Mode.ENFORCE
         self._refuses = self._enforces and settings.unmetered is Unmetered.REFUSE
-        self._refuses_direct = self._enforces and settings.realtime_direct is RealtimeDirect.REFUSE
+        # Whose requests are refused because what they create goes around the gateway.
+        refuses_direct = self._enforces and settings.realtime_direct is RealtimeDirect.REFUSE
+        self.refused_api = REALTIME_DIRECT if refuses_direct else None
         self._refused: set[str] = set()
-
-    def refuses_direct(self, route: Route) -> bool:
-        """Whether a request is refused because what it creates goes around the gateway."""
-        return self._refuses_direct and is_direct(route.api)
 
     async def respond(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request of a route that is not metered, or refuse it."""
@@ -77,7 +75,7 @@ class UnmeteredRequests:
                 reason=Reason.BAD_REQUEST,
                 message="The path of the request could be read in several ways, which name different models or APIs.",
             )
-        if self.refuses_direct(route):
+        if route.api is not None and route.api is self.refused_api:
             return _DIRECT
         method = _WEBSOCKET if scope["type"] == "websocket" else scope["method"]
         if method in _COSTS_NOTHING:

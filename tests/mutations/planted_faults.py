@@ -1200,7 +1200,7 @@ FAULTS = (
     Fault(
         "what a body took is not given back",
         "request/body.py",
-        "            self._in_hand.give_back(n_bytes)\n",
+        "        self._in_hand.give_back(n_bytes)\n",
         "",
     ),
     Fault(
@@ -2066,7 +2066,7 @@ FAULTS = (
         "headers are found in the case they came in",
         "headers.py",
         'if len(self._first) != len(headers) or not b"".join(self._first).islower():',
-        "if len(self._first) != len(headers):",
+        "if len(self) != len(headers):",
     ),
     Fault(
         "an object is text alone, whatever its type",
@@ -2583,7 +2583,7 @@ FAULTS = (
     Fault(
         "an offer of WebRTC is a request of the session's API",
         "apis/openai_realtime_direct.py",
-        "    return _DIRECT if api is not None and api.name in _SPOKEN else api\n",
+        "    return REALTIME_DIRECT if api is not None and api.name in SESSION_APIS else api\n",
         "    return api\n",
     ),
     Fault(
