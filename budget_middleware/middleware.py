@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,11 +22,11 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceSource
 from budget_middleware.request.admission import Admission
-from budget_middleware.request.cors import CorsWatch
+from budget_middleware.request.cors import CorsWatch, report_inner_layer
 from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import is_metered, with_handle
-from budget_middleware.request.unmetered import UnmeteredRequests, template_of
+from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.routing import RouteKind, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.sessions.responder import SessionResponder
@@ -33,7 +34,6 @@ from budget_middleware.setting_types import Mode, StoreCheck
 from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
-from budget_middleware.stores.notes import Topic
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -100,7 +100,7 @@ class BudgetMiddleware:
         self._unmetered = UnmeteredRequests(self._pass, settings=settings, ledger=ledger)
         admission = Admission(settings, ledger=ledger, payers=payers, prices=ledger.prices)
         self._jobs = JobRoutes(self._app, settings=settings, ledger=ledger, quoting=admission.quoting)
-        self._cors = CorsWatch(self._report_inner_cors)
+        self._cors = CorsWatch(partial(report_inner_layer, router=self._router, ledger=ledger))
         self._responder = BudgetResponder(
             self._app, settings=settings, ledger=ledger, admission=admission, unmetered=self._unmetered
         )
@@ -143,7 +143,7 @@ class BudgetMiddleware:
         elif scope["type"] == "websocket":
             await self._shake_hands(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
-            if self._error is None and scope.get("method") == "OPTIONS":
+            if scope.get("method") == "OPTIONS" and self._error is None and self._settings.mode is not Mode.OFF:
                 send = self._cors.watch(scope, send)
             await self._pass(scope, receive, send)
         elif is_metered(scope):
@@ -201,17 +201,6 @@ class BudgetMiddleware:
         if not self._was_stacked:
             self._was_stacked = True
             _log.warning("BudgetMiddleware is stacked twice: the outer one meters, this one does nothing; remove one")
-
-    def _report_inner_cors(self, path: str) -> bool:
-        """Tell of a CORS layer inside of us; whether it is one for an API that is metered."""
-        if self._settings.mode is Mode.OFF or self._router.route_of({"path": path}).api is None:
-            return False
-        if self.ledger.add_note(Topic.CORS, template_of(path)):
-            _log.warning(
-                "a CORS layer stands inside BudgetMiddleware: refusals have no CORS headers, and a browser reports"
-                " them as network errors; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
-            )
-        return True
 
     def _check_store(self) -> None:
         """Once a worker, beside its requests: at its start, or with its first request where there is no lifespan."""

@@ -32,7 +32,7 @@ from itertools import chain
 from typing import Final
 
 from budget_middleware.apis.base import Api, Refusal
-from budget_middleware.apis.bedrock import usage_in_headers
+from budget_middleware.apis.bedrock import USAGE_HEADER, usage_in_headers
 from budget_middleware.apis.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.event_reader import EventReader
 from budget_middleware.apis.framing import Framing, framing_of, splitter_of
@@ -41,7 +41,7 @@ from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ordinary import OrdinaryEvent, OrdinaryReader
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.served_model import has_fallen_back, served_model_in
+from budget_middleware.apis.served_model import NAMING_HEADERS, has_fallen_back, served_model_in
 from budget_middleware.apis.splitting import MAX_EVENT_BYTES, Event, Splitter
 from budget_middleware.apis.sse import EventSplitter, data_of_plain_event, plain_events
 from budget_middleware.apis.stream_errors import error_event
@@ -58,6 +58,8 @@ _CACHE_KEY: Final = b"x-litellm-cache-key"
 _CACHE_HEADERS: Final = frozenset({
     *(_CACHE_KEY, b"x-openrouter-cache-status", b"x-portkey-cache-status", b"cf-aig-cache-status", b"helicone-cache")
 })  # fmt: skip
+# Most answers have none of these.
+_TELLING_HEADERS: Final = _CACHE_HEADERS | NAMING_HEADERS | {USAGE_HEADER}
 _HITS: Final = frozenset({b"hit", b"semantic hit"})
 
 
@@ -85,27 +87,33 @@ class AnswerReader:
         self._body = bytearray()
         self._first_byte = b""
         self._misses_text = False
-        self._events = EventReader(api)
-        self._ordinary = self._events.ordinary
+        # Of a stream.
+        self._events: EventReader | None = None
+        self._ordinary: OrdinaryReader | None = None
         # The next chunk does not begin in the midst of an event, and nothing stands between it and its reader.
         self._may_pass = False
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
         self.headers = HeaderTable(headers)
-        self.seen.is_from_cache = any(map(self._reports_cache_hit, self.headers.keys() & _CACHE_HEADERS))
-        encoding = self._header(b"content-encoding")
+        says_more = not _TELLING_HEADERS.isdisjoint(self.headers)
+        if says_more:
+            self.seen.is_from_cache = any(map(self._reports_cache_hit, self.headers.keys() & _CACHE_HEADERS))
+        encoding = self.headers.joined(b"content-encoding") if b"content-encoding" in self.headers else b""
         # An error has no usage, and what is encoded otherwise cannot be read without more libraries.
         if not 200 <= status < 300 or encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
             self._hide_usage = False
             return headers
-        self.seen.header_usage = usage_in_headers(self.headers)
-        self.seen.served_model = served_model_in(self.headers)
-        self.seen.has_fallen_back = has_fallen_back(self.headers)
-        self._framing = framing_of(self._header(b"content-type"))
-        self._splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
+        if says_more:
+            self.seen.header_usage = usage_in_headers(self.headers)
+            self.seen.served_model = served_model_in(self.headers)
+            self.seen.has_fallen_back = has_fallen_back(self.headers)
+        self._framing = framing_of(self.headers.joined(b"content-type"))
+        splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
+        if splitter is not None:
+            self._split(splitter)
         # An unknown body may turn out to be a stream; then no header may describe its bytes.
-        is_free = self._framing is Framing.UNKNOWN and not encoding and not self._header(b"content-length")
+        is_free = self._framing is Framing.UNKNOWN and not encoding and not self.headers.joined(b"content-length")
         self._hide_usage = self._hide_usage and (is_free or self._framing is Framing.EVENTS)
         dropped: tuple[bytes, ...] = _OF_THE_BODY
         if encoding in (b"gzip", b"x-gzip"):
@@ -117,10 +125,11 @@ class AnswerReader:
         value = self.headers.get(name, b"").strip().lower()
         return value in _HITS or (name == _CACHE_KEY and value != b"")
 
-    def _header(self, name: bytes) -> bytes:
-        """The values of a header, lower-cased and joined; empty where there is none."""
-        values = self.headers.all(name)
-        return b",".join([value.strip().lower() for value in values]) if values else b""
+    def _split(self, splitter: Splitter) -> None:
+        """From now on the body is a stream of events."""
+        self._splitter = splitter
+        self._events = EventReader(self._api)
+        self._ordinary = self._events.ordinary
 
     def pass_ordinary(self, chunk: object) -> bytes | None:
         """The bytes to forward now of a chunk that consists of ordinary events; None if it is to be fed.
@@ -169,7 +178,15 @@ class AnswerReader:
         """Take the next bytes of the body; return those to forward now."""
         if self._framing is Framing.OPAQUE:
             return chunk
-        if last and self._is_whole_object(chunk):
+        if (
+            last
+            and self._framing is Framing.JSON
+            and chunk.startswith(b"{")
+            and not self._body
+            and self._inflater is None
+            and len(chunk) <= self._max_body_bytes
+        ):
+            # As nearly every answer that is no stream: one document in one chunk.
             self._read_body(chunk)
             return chunk
         pieces: Iterable[bytes] = (chunk,) if self._inflater is None else self._inflater.feed(chunk)
@@ -187,7 +204,7 @@ class AnswerReader:
     @property
     def can_be_stopped(self) -> bool:
         """Whether an error may follow the events so far: all of them were read, and nothing describes the bytes."""
-        is_as_sent = self._inflater is None and not self._header(b"content-length")
+        is_as_sent = self._inflater is None and not self.headers.joined(b"content-length")
         return self._splitter is not None and (self._hide_usage or is_as_sent) and not self._misses_text
 
     def stopped_after(self, forwarded: bytes, refusal: Refusal) -> bytes:
@@ -206,7 +223,8 @@ class AnswerReader:
             for event in splitter.flush():
                 forwarded += self._read_event(event)
         is_broken = self._inflater is not None and self._inflater.broken
-        self._misses_text |= splitter.skipped or is_broken or self._events.has_cut
+        has_cut = self._events is not None and self._events.has_cut
+        self._misses_text |= splitter.skipped or is_broken or has_cut
         # What was skipped may have been output.
         self.seen.has_unread_output |= self._misses_text
         self.seen.readable &= not self._misses_text
@@ -217,6 +235,7 @@ class AnswerReader:
         raw, data = event
         if data is None:
             return raw
+        assert self._events is not None, "what is split has a reader"
         shown = self._events.read(data, self.seen, hide_usage=self._hide_usage)
         if shown is None:
             return b""
@@ -235,23 +254,13 @@ class AnswerReader:
             self._first_byte = self._first_byte or piece.lstrip(_JSON_BLANKS)[:1]
             if self._first_byte == b"[":
                 self._hide_usage = False
-                self._splitter = ArraySplitter(max_event_bytes=self._max_event_bytes)
+                self._split(ArraySplitter(max_event_bytes=self._max_event_bytes))
                 return chain((bytes(self._body),), rest)
             if self._framing is Framing.UNKNOWN and self._first_byte in _EVENT_STARTS:
                 # The blanks that came before were forwarded, and say nothing.
-                self._splitter = EventSplitter(max_event_bytes=self._max_event_bytes)
+                self._split(EventSplitter(max_event_bytes=self._max_event_bytes))
                 return chain((piece,), rest)
         return ()
-
-    def _is_whole_object(self, chunk: bytes) -> bool:
-        """Whether the chunk is a whole JSON document, and nothing that has to be split."""
-        return (
-            self._framing is Framing.JSON
-            and chunk.startswith(b"{")
-            and not self._body
-            and self._inflater is None
-            and len(chunk) <= self._max_body_bytes
-        )
 
     def _read_body(self, body: bytes | bytearray) -> None:
         kind = self._api.ordinary_answer

@@ -47,6 +47,8 @@ _EVENTS: Final = ("contentBlockDelta", "contentBlockStart", "messageStop", "meta
 _END_REASONS: Final = ("stopReason", "stop_reason", "finish_reason", "completionReason")
 # In the headers of an invocation.
 _HEADER: Final = b"x-amzn-bedrock-%b-token-count"
+USAGE_HEADER: Final = _HEADER % b"input"
+"""Without it there is no usage in the headers."""
 _MOST_DIGITS: Final = 19
 _METRICS: Final = "amazon-bedrock-invocationMetrics"
 
@@ -220,7 +222,7 @@ def _usage_of(reported: Mapping[str, object]) -> Usage | None:
 
 def usage_in_headers(headers: HeaderTable) -> Usage | None:
     """The usage of an invoked model whose own answer may report none; None where there is none in the headers."""
-    if not headers.get(_HEADER % b"input", b""):
+    if not headers.get(USAGE_HEADER):
         return None
     fresh, output, cached, written = (
         token_count(_number(headers.get(_HEADER % kind, b"")))

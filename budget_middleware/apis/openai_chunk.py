@@ -51,7 +51,9 @@ class _Message(EventPart, forbid_unknown_fields=True):
 
     def text_bytes(self) -> int:
         """The bytes of generated text."""
-        n_bytes = utf8_bytes(self.content) if self.content else 0
+        content, n_bytes = self.content, 0
+        if content:
+            n_bytes = len(content) if content.isascii() else utf8_bytes(content)
         # Nearly every message of a stream has content alone.
         if self.reasoning_content or self.reasoning or self.refusal:
             for text in (self.reasoning_content, self.reasoning, self.refusal):
@@ -108,16 +110,22 @@ class _Usage(EventPart, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         adds_up = self.total_tokens == self.prompt_tokens + self.completion_tokens
-        if not (adds_up and self.cached() <= self.prompt_tokens and self.reasoning() <= self.completion_tokens):
+        of_input, of_output = self.prompt_tokens_details, self.completion_tokens_details
+        if (
+            not adds_up
+            or (of_input is not None and (of_input.cached_tokens or 0) > self.prompt_tokens)
+            or (of_output is not None and (of_output.reasoning_tokens or 0) > self.completion_tokens)
+        ):
             raise ValueError
 
-    def cached(self) -> int:
-        details = self.prompt_tokens_details
-        return (details.cached_tokens or 0) if details is not None else 0
-
-    def reasoning(self) -> int:
-        details = self.completion_tokens_details
-        return (details.reasoning_tokens or 0) if details is not None else 0
+    def as_usage(self) -> Usage:
+        of_input, of_output = self.prompt_tokens_details, self.completion_tokens_details
+        return Usage(
+            input_tokens=self.prompt_tokens,
+            output_tokens=self.completion_tokens,
+            cached_input_tokens=(of_input.cached_tokens or 0) if of_input is not None else 0,
+            reasoning_tokens=(of_output.reasoning_tokens or 0) if of_output is not None else 0,
+        )
 
 
 class Completion(OrdinaryEvent, FailureFields, kw_only=True):
@@ -153,14 +161,7 @@ class Completion(OrdinaryEvent, FailureFields, kw_only=True):
             seen.service_tier = self.service_tier
         usage = self.usage
         if usage.__class__ is _Usage:
-            seen.take_usage(
-                Usage(
-                    input_tokens=usage.prompt_tokens,
-                    output_tokens=usage.completion_tokens,
-                    cached_input_tokens=usage.cached(),
-                    reasoning_tokens=usage.reasoning(),
-                )
-            )
+            seen.take_usage(usage.as_usage())
 
 
 class Chunk(Completion, kw_only=True):

@@ -98,7 +98,7 @@ class Seen:
         """
         if reported is not None:
             self.contradiction = contradiction
-            self.usage = usage_rules.latest(self.usage, reported)
+            self.usage = reported if self.usage is None else usage_rules.latest(self.usage, reported)
             self.usage_text_bytes = self.text_bytes
 
     def take_cost(self, reported_nanos: int | None, *, is_sure: bool = False) -> None:
@@ -153,7 +153,8 @@ class Seen:
             usage = self.header_usage
             if usage is None or not self._is_whole(usage, is_reported_last=True):
                 return None
-        usage = usage_rules.with_uses(usage, self.uses)
+        if self.uses:
+            usage = usage_rules.with_uses(usage, self.uses)
         if not any(_not_tokens(usage)) and not any(_not_tokens(expected_input)):
             return usage
         reported = [name for name in NOT_TOKENS if getattr(usage, name)]

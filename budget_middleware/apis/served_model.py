@@ -11,6 +11,8 @@ _NAMES: Final = (b"x-ms-served-model", b"x-litellm-model-group", b"x-kong-llm-mo
 _ANY: Final = frozenset(_NAMES)
 _MODEL: Final = re.compile(rb"[!-~]+")
 _FALLBACKS: Final = b"x-litellm-attempted-fallbacks"
+NAMING_HEADERS: Final = _ANY | {_FALLBACKS}
+"""All headers that are read here."""
 
 
 def served_model_in(headers: HeaderTable) -> str:

@@ -31,14 +31,13 @@ class PricedCall(NamedTuple):
     lines: Sequence[Line]
     is_billed: bool = True
 
-    @property
-    def sources(self) -> list[str]:
+    def sources(self) -> Sequence[str]:
         """The price lists that its rates are from."""
         rates = self.rates
         if rates is None or not self.is_billed:
-            return []
+            return ()
         if not rates.other_sources:
-            return [rates.source]
+            return (rates.source,)
         sources = rates.source_by_unit
         return [sources[line.unit] for line in self.lines if line.unit in sources]
 
@@ -56,7 +55,7 @@ def pack(
     """The bill of so many nano-dollars in one line of ASCII, of at most MAX_PACKED letters."""
     text = f'{{"v":1,"nanos":{nanos}'
     if calls:
-        text += f',"calls":[{",".join([_packed_call(call) for call in calls])}]'
+        text += f',"calls":[{",".join(map(_packed_call, calls))}]'
     if amounts:
         text += f',"amounts":{_encode(amounts)}'
     if contradiction:
@@ -67,17 +66,19 @@ def pack(
 def _packed_call(call: PricedCall) -> str:
     rates, lines, is_billed = call
     if rates is None or not is_billed:
-        rows = [f'["{line.unit}",{line.count},null]' for line in lines]
+        without_rates = [f'["{line.unit}",{line.count},null]' for line in lines]
         names = (rates.model, rates.provider) if rates else ("", "")
-        return f"{_call_head(*names, '')}{','.join(rows)}]}}"
+        return f"{_call_head(*names, '')}{','.join(without_rates)}]}}"
     own, sources = rates.source, rates.source_by_unit
-    rows = [
-        f'["{line.unit}",{line.count},{line.nanos_per_million}]'
-        if sources.get(line.unit, own) == own and (line.nanos_per_million or line.unit in sources)
-        else _packed_line(line, sources.get(line.unit))
-        for line in lines
-    ]
-    return f"{_call_head(rates.model, rates.provider, rates.source)}{','.join(rows)}]}}"
+    # Grown by a loop: a comprehension is one more call in Python 3.11.
+    rows = ""
+    for line in lines:
+        source = sources.get(line.unit, own if line.nanos_per_million else None)
+        if source == own:
+            rows += f'["{line.unit}",{line.count},{line.nanos_per_million}],'
+        else:
+            rows += f"{_packed_line(line, source)},"
+    return f"{_call_head(rates.model, rates.provider, own)}{rows[:-1]}]}}"
 
 
 def _packed_line(line: Line, source: str | None) -> str:

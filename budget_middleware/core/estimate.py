@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from budget_middleware.core.money import ceil_div
-
 # Tokenizers come to about four bytes a token for English text and code; other scripts take two or three bytes
 # a character and a token for each one or two. Close enough to hold by: the cost is booked from the usage.
 BYTES_PER_TOKEN: Final = 4
@@ -46,7 +44,7 @@ class EstimateBy(StrEnum):
 
 def tokens_from_text_bytes(n_bytes: int) -> int:
     """The expected tokens of so many bytes of UTF-8 text. No tokenizer makes more tokens than bytes are given to it."""
-    return ceil_div(n_bytes, BYTES_PER_TOKEN)
+    return -(-n_bytes // BYTES_PER_TOKEN)
 
 
 def tokens_from_normalizing(texts: Iterable[str]) -> int:

@@ -84,13 +84,14 @@ class _Found(NamedTuple):
 
 def credential_of(scope: Scope, headers: HeaderTable) -> str:
     """The request's credential, "" if it has none. Raises AmbiguousTokenError. ``headers`` are those of the scope."""
-    found = [
-        each
-        for name in headers.keys() & TOKEN_HEADERS
-        for value in headers.all(name)
-        if (each := _read_header(name, value)) is not None
-    ]
-    found += [_Found(_word(value)) for value in query_values(scope, TOKEN_QUERY)]
+    found: list[_Found] = []
+    for name in headers.keys() & TOKEN_HEADERS:
+        for value in headers.all(name):
+            each = _read_header(name, value)
+            if each is not None:
+                found.append(each)
+    if scope.get("query_string"):
+        found += [_Found(_word(value)) for value in query_values(scope, TOKEN_QUERY)]
     if scope["type"] == "websocket":
         found += _in_handshake(scope, headers)
     if len(found) == 1:

@@ -77,7 +77,7 @@ def _reader(source: Source) -> Callable[[Request], str]:
             header = name.encode("latin-1")
             if _is_token(source):
                 return lambda request: credential_in(header, request.headers)
-            return lambda request: _only_text(request.headers.all(header), name)
+            return lambda request: _only_text(request.headers.all(header), name) if header in request.headers else ""
         case Origin.QUERY:
             if _is_token(source):
                 return lambda request: credential_in_query(request.scope)

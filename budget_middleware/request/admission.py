@@ -99,23 +99,19 @@ class Admission:
             quote = await self._batches.quote(api, ask, body, path=path)
         else:
             quote = self.quoting.quote(ask, account=first_account(payers))
-        model, asked_model = quote.model, quote.ask.model
+        provider = (quote.rates.provider if quote.rates else "") or api.provider
         hold = Hold(
             payers,
             # A job is in flight elsewhere, perhaps for days.
             Amounts(quote.estimate_nanos, quote.tokens, requests=1, inflight=0 if ask.is_unseen else 1),
-            model=encode_subject(model) if model else "",
+            model=encode_subject(model) if (model := quote.model) else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
             enforces=self._enforces and not has_begun,
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
             # An ending may be owed for long, and its hold is kept so long: no more of the request is kept with it.
-            attributes=partial(
-                _span_attributes,
-                (quote.rates.provider if quote.rates else "") or api.provider,
-                asked_model[:SHOWN_CHARS] if asked_model else "",
-            ),
+            attributes=partial(_span_attributes, provider, (quote.ask.model or "")[:SHOWN_CHARS]),
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
         )
         decided = await self._reserve(hold, quote, client)

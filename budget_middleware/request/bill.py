@@ -17,6 +17,7 @@ from budget_middleware.core.pricing import (
     Usage,
     UsageClass,
     breakdown,
+    counts_of_tools,
     sum_nanos,
     unpriced_uses,
 )
@@ -42,6 +43,7 @@ _UNITS: Final = {
     "rerank_searches": UsageClass.RERANK_SEARCH,
 }
 # The modes that cost more wherever they have a price at all.
+_NO_MODES: Final = (None,)
 _PREMIUM_MODES: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
 
 
@@ -114,7 +116,7 @@ class Bill:
             return self._accept_cost(AmountKind.PROVIDER_COST, seen.cost_nanos, rates, seen)
         # A response that is still worked on may report the usage so far, or zeros.
         usage = None if seen.continues_unread else seen.whole_usage(self._quote.ask.input)
-        if usage is None or _is_unsold(seen.usage, rates):
+        if usage is None or (seen.usage is not None and seen.usage.images and _is_unsold(seen.usage, rates)):
             # Zeros are no usage of an answer with text; if the app reported its calls, they say that there is no more.
             return 0 if app_added and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
@@ -131,15 +133,13 @@ class Bill:
 
     def _billed_nanos(self, rates: Rates | None, usage: Usage) -> int:
         """The cost of a call, which is noted for the bill."""
-        lines = breakdown(rates or _NO_RATES, usage)
-        if rates is not None:
+        lines = shown = breakdown(rates or _NO_RATES, usage)
+        # Few calls use a tool of the provider.
+        if rates is not None and any(counts_of_tools(usage)):
             missing = unpriced_uses(rates, usage)
             self.unpriced.update(missing)
-            shown = [
-                line for line in lines if line.unit not in BILLED_INSTEAD or line.unit in {*rates.by_unit, *missing}
-            ]
-        else:
-            shown = list(lines)
+            priced = {*rates.by_unit, *missing}
+            shown = tuple(line for line in lines if line.unit not in BILLED_INSTEAD or line.unit in priced)
         if shown:
             self._calls.append(PricedCall(rates, shown))
         return sum_nanos(lines)
@@ -148,7 +148,9 @@ class Bill:
         self.contradiction = seen.contradiction
         billed_at = self._in_modes(rates, seen)
         completed = with_expected_input(usage, self._quote.ask.input)
-        completed_nanos = self._billed_nanos(billed_at, _without_guesses(completed, seen.usage, rates))
+        # What is wholly reported has no guesses in it.
+        sure = completed if completed is seen.usage else _without_guesses(completed, seen.usage, rates)
+        completed_nanos = self._billed_nanos(billed_at, sure)
         if completed is not usage and completed_nanos > sum_nanos(breakdown(billed_at or _NO_RATES, usage)):
             self.contradiction = self.contradiction or f"{Contradiction.NO_INPUT}: output alone"
         return completed_nanos
@@ -174,6 +176,8 @@ class Bill:
             self._quote.ask.service_tier if self._quote.ask.service_tier in _PREMIUM_MODES else None
         )
         modes = (tier, *(seen.modes or self._quote.ask.modes))
+        if modes == _NO_MODES and not seen.unknown_tools:
+            return rates
         if seen.unknown_tools or not _PREMIUM_MODES.isdisjoint(modes):
             self.unpriced |= {*seen.unknown_tools, *_unpriced_modes(rates, modes)}
         return rates.in_modes(modes)
@@ -190,8 +194,10 @@ class Bill:
         return self._who.rates_of(model, used) or rates
 
     def is_by_quoted_model(self, seen: Seen) -> bool:
-        """Whether the model that was quoted has answered. It may name a version of itself, which costs as much."""
-        quoted, answered = self._quote.rates, self._who.answered(seen)
+        """Whether the model that was quoted has answered, by the last evidence. It may name a version of itself, which
+        costs as much.
+        """
+        quoted, answered = self._quote.rates, self.answered
         is_only_name = not self._quote.other_models
         if quoted is None or answered is None:
             return is_only_name or bool(seen.model)
@@ -249,17 +255,19 @@ class Bill:
         """
         calls, amounts = self._packed
         counts: dict[str, int] = {}
-        sources: list[str] = []
+        sources: dict[str, None] = {}
         for call in calls:
             for line in call.lines:
                 counts[line.unit] = counts.get(line.unit, 0) + line.count
-            sources += call.sources
+            sources.update(dict.fromkeys(call.sources()))
         for kind, _ in amounts:
-            sources.append(kind)
-        usage = ", ".join([f"{unit}={count}" for unit, count in counts.items()])
-        headers = [(b"x-budget-usage", usage.encode())] if usage else []
+            sources[kind] = None
+        headers: Headers = []
+        if counts:
+            usage = ", ".join(map("{}={}".format, counts, counts.values()))
+            headers.append((b"x-budget-usage", usage.encode()))
         if sources:
-            headers.append((b"x-budget-price-source", ", ".join(dict.fromkeys(sources)).encode()))
+            headers.append((b"x-budget-price-source", ", ".join(sources).encode()))
         return headers
 
     def _items(self, charge: Charge, *, nanos: int) -> tuple[Sequence[PricedCall], Sequence[Amount]]:

@@ -6,13 +6,21 @@ preflight: a layer outside answers it before us, a layer inside lets it come thr
 and other requests pay nothing.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from starlette.types import Message, Scope, Send
 
+from budget_middleware.ledger import Ledger
+from budget_middleware.request.unmetered import template_of
+from budget_middleware.routing import Router
+from budget_middleware.stores.notes import Topic
+
 _ASKS: Final = b"access-control-request-method"
 _ALLOWS: Final = b"access-control-allow-origin"
+
+_log = logging.getLogger("budget_middleware")
 
 
 class CorsWatch:
@@ -37,3 +45,15 @@ class CorsWatch:
     def _check(self, path: str, message: Message) -> None:
         if any(bytes(name).lower() == _ALLOWS for name, _ in message.get("headers", ())):
             self._has_reported = self._on_inner_layer(path)
+
+
+def report_inner_layer(path: str, *, router: Router, ledger: Ledger) -> bool:
+    """Tell of a CORS layer inside of us; whether it is one for an API that is metered."""
+    if router.route_of({"path": path}).api is None:
+        return False
+    if ledger.add_note(Topic.CORS, template_of(path)):
+        _log.warning(
+            "a CORS layer stands inside BudgetMiddleware: refusals have no CORS headers, and a browser reports"
+            " them as network errors; add CORSMiddleware after BudgetMiddleware (docs/gateways.md, Browsers)"
+        )
+    return True

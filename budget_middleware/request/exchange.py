@@ -15,6 +15,7 @@ So it does after a stream was stopped at a limit, whose client gets its API's er
 """
 
 import asyncio
+from collections.abc import Awaitable
 from time import monotonic
 from typing import Final
 
@@ -25,12 +26,13 @@ from budget_middleware.apis.base import Api
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import End, OnAbort
 from budget_middleware.headers import Headers
-from budget_middleware.ledger import Ledger
+from budget_middleware.ledger import AnswerFuture, Ledger
 from budget_middleware.request.admission import Admitted
 from budget_middleware.request.bill import reported_cost
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.limit_headers import rate_limit_headers, without_same
 from budget_middleware.request.nesting import (
+    GUARDS_HEADERS,
     LEDGER_HEADER,
     InnerAnswer,
     LedgerMark,
@@ -76,9 +78,8 @@ class Exchange:
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._seen = self._reader.seen
         self._growth = self._hold.growth
-        self._limit_stop = LimitStop(
-            self._hold, reader=self._reader, settlement=self._settlement, settings=settings, ledger=ledger
-        )
+        # Made for an answer that outgrows its hold.
+        self._limit_stop: LimitStop | None = None
         self._inner: InnerAnswer | None = None
         self._held_start: Message | None = None
         self._has_trailers = False
@@ -94,7 +95,7 @@ class Exchange:
             raise
         except BaseException as error:
             await self._end(End.CLIENT_GONE if self._is_client_gone else End.BROKEN)
-            if not (self._limit_stop.has_stopped and is_caused_by_stop(error)):
+            if self._limit_stop is None or not (self._limit_stop.has_stopped and is_caused_by_stop(error)):
                 raise
         if self._settlement.charge is None:
             # A client that leaves shows up as an ordinary return without a last message.
@@ -164,7 +165,8 @@ class Exchange:
                 if read is None:
                     return
                 message, is_last = read
-                if not is_last and self._limit_stop.is_outgrown() and await self._outgrow(message.get("body", b"")):
+                is_outgrown = not is_last and self._growth is not None and self._growth.shows_more()
+                if is_outgrown and await self._outgrow(message.get("body", b"")):
                     return
             case "http.response.start":
                 is_stream = self._start(message)
@@ -183,19 +185,23 @@ class Exchange:
                 return
         answer = await self._end(End.COMPLETE) if is_last else None
         if self._held_start is not None:
-            await self._send(self._released_start(answer))
-        await self._send(message)
+            await self._send(self._released_start(answer), message)
+        else:
+            await self._send(message)
 
     def _start(self, message: Message) -> bool:
         """Take the answer's start, to be sent when it is released; whether that is at once, as a stream's is."""
         self._settlement.status = message["status"]
         self._has_trailers = message.get("trailers", False)
-        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
+        headers: Headers = []
+        for name, value in message.get("headers", ()):
+            headers.append((bytes(name), bytes(value)))
         headers = self._reader.begin(message["status"], headers)
         by_name = self._reader.headers
-        inner = InnerAnswer(by_name, mark=self._ledger_mark)
-        if inner.is_guarded:
-            self._inner, headers = inner, without_guards_headers(headers)
+        if not GUARDS_HEADERS.isdisjoint(by_name):
+            inner = InnerAnswer(by_name, mark=self._ledger_mark)
+            if inner.is_guarded:
+                self._inner, headers = inner, without_guards_headers(headers)
         self._held_start = {**message, "headers": headers}
         if by_name.get(b"content-type", b"").strip().lower().startswith(_EVENT_STREAM):
             return True
@@ -233,6 +239,14 @@ class Exchange:
 
     async def _outgrow(self, chunk: bytes) -> bool:
         """Have more held for the answer; whether it was stopped instead, after the events so far."""
+        if self._limit_stop is None:
+            self._limit_stop = LimitStop(
+                self._hold,
+                reader=self._reader,
+                settlement=self._settlement,
+                settings=self._settings,
+                ledger=self._ledger,
+            )
         stopped = await self._limit_stop.outgrow(chunk)
         if stopped is None:
             return False
@@ -276,15 +290,16 @@ class Exchange:
         now_ms = self._ledger.store_time_ms()
         return headers + rate_limit_headers(hold.targets, balances, now_ms=now_ms, api=self._api_name)
 
-    async def _send(self, message: Message) -> None:
-        self._hold.waits_since_s = monotonic()
-        try:
-            await self._server_send(message)
-        except OSError:
-            if self._ends_with_client():
-                raise
-        finally:
-            self._hold.waits_since_s = None
+    async def _send(self, *messages: Message) -> None:
+        for message in messages:
+            self._hold.waits_since_s = monotonic()
+            try:
+                await self._server_send(message)
+            except OSError:
+                if self._ends_with_client():
+                    raise
+            finally:
+                self._hold.waits_since_s = None
 
     def _refuse_to_send(self, message: Message) -> None:
         """Stop an app whose answer was cut, at its first body message: a cost that this reports can still be logged."""
@@ -294,7 +309,8 @@ class Exchange:
         if message["type"] == "http.response.body":
             self._read(message)
             self._settlement.report_late_cost()
-        self._limit_stop.raise_if_stopped()
+        if self._limit_stop is not None:
+            self._limit_stop.raise_if_stopped()
         raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, since its hold has ended")
 
     def _ends_with_client(self) -> bool:
@@ -304,12 +320,15 @@ class Exchange:
 
     # The ending.
 
-    async def _end(self, end: End) -> Answer | None:
+    def _end(self, end: End) -> Awaitable[Answer | None]:
         """Begin the ending and wait for its answer, at most the store's time-out; nothing if it has begun before."""
         if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
             end = End.CLIENT_GONE
         if end is End.COMPLETE:
-            return await self._settlement.end(end)
+            return self._settlement.end(end)
         # Who was cancelled may be so again at each await: this ending goes on without the request.
-        ending = self._settlement.begin(end)
-        return await ending if ending is not None else None
+        return _answer_to(self._settlement.begin(end))
+
+
+async def _answer_to(ending: AnswerFuture | None) -> Answer | None:
+    return await ending if ending is not None else None

@@ -33,6 +33,8 @@ _PREFIXES: Final = (b"", b"llm_provider-")
 _ID_LEDGER_COST: Final = tuple(
     (prefix + b"x-budget-reservation-id", prefix + LEDGER_HEADER, prefix + b"x-budget-cost-usd") for prefix in _PREFIXES
 )
+GUARDS_HEADERS: Final = frozenset(id_name for id_name, _, _ in _ID_LEDGER_COST)
+"""An answer without any of these has passed no other guard."""
 _OURS: Final = tuple(prefix + name for prefix in _PREFIXES for name in (b"x-budget-", b"ratelimit"))
 _ID: Final = re.compile(rb"[0-9a-f]{32}")
 _PAID: Final = frozenset({State.PENDING, State.FINALIZED})

@@ -107,12 +107,16 @@ class Settlement:
         hold.abort = hold.growth = None
         added_nanos = self.handle.end()
         evidence = self._evidence(end, app_added=added_nanos > 0)
-        charge = charge_of(evidence, on_abort=self._on_abort).with_added(added_nanos)
+        charge = charge_of(evidence, on_abort=self._on_abort)
+        if added_nanos:
+            charge = charge.with_added(added_nanos)
         self.charge = charge
         self.is_kept = charge.reason == GOES_ON and self._seen.job is not None and not self._admitted.is_unprotected
         if self._has_begun is not None:
             self._has_begun.set()
-        self._count(charge, end)
+        # Its reserve has looked for a receiver.
+        if self._ledger.telemetry.metrics.is_received:
+            self._count(charge, end)
         if charge.reason == USAGE and end is End.COMPLETE and 200 <= self.status < 300:
             learn_from_answer(self._admitted, seen=self._seen, bill=self.bill, ledger=self._ledger)
         if self.bill.answered is not None:
@@ -122,7 +126,8 @@ class Settlement:
         if self.bill.unpriced:
             self._report_unpriced()
         # The ledger asks for entries where somebody records a span, which is not known yet.
-        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, self._who_answered())))
+        who = self._who_answered() if self.bill.answered is not None else ""
+        reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who)))
         is_release = charge.is_release
         if is_release and not self._counts_all_the_same(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
@@ -227,9 +232,6 @@ class Settlement:
 
     def _count(self, charge: Charge, end: End) -> None:
         metrics = self._ledger.telemetry.metrics
-        # Its reserve has looked for a receiver.
-        if not metrics.is_received:
-            return
         quote = self._admitted.quote
         status = names.UNPROTECTED if self._admitted.is_unprotected else str(end)
         model, context = quote.metric_model, self._admitted.hold.context

@@ -29,17 +29,12 @@ class LimitStop:
     ) -> None:
         self.has_stopped = False
         self._hold = hold
-        self._growth = hold.growth
         self._reader = reader
         self._seen = reader.seen
         self._settlement = settlement
         self._settings = settings
         self._ledger = ledger
         self._stops = stops_at_limits(settings)
-
-    def is_outgrown(self) -> bool:
-        """Whether the answer has come to more tokens than are held for it."""
-        return self._growth is not None and self._growth.shows_more()
 
     async def outgrow(self, chunk: bytes) -> tuple[bytes, Answer | None] | None:
         """Have more held. If that passes a limit, end the answer after the events of ``chunk``: the last bytes of it,

@@ -1188,8 +1188,8 @@ FAULTS = (
     Fault(
         "the answer does not wait for its ending",
         "request/exchange.py",
-        "            return await self._settlement.end(end)\n",
-        "            self._settlement.begin(end)\n            return None\n",
+        "            return self._settlement.end(end)\n",
+        "            self._settlement.begin(end)\n            return _answer_to(None)\n",
     ),
     Fault(
         "a body is kept while it is answered",
@@ -2065,7 +2065,7 @@ FAULTS = (
     Fault(
         "headers are found in the case they came in",
         "headers.py",
-        'if len(self._first) != len(headers) or not b"".join(self._first).islower():',
+        'if len(self) != len(headers) or not b"".join(self).islower():',
         "if len(self) != len(headers):",
     ),
     Fault(
