@@ -20,7 +20,7 @@ class DeclaredTool(NamedTuple):
     at_worst: int = 1
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Ask:
     """What a request says of itself: the input it is expected to use, and at worst; the rest is as named in it.
 

@@ -31,15 +31,18 @@ class PricedCall(NamedTuple):
     lines: Sequence[Line]
     is_billed: bool = True
 
-    def sources(self) -> Sequence[str]:
-        """The price lists that its rates are from."""
-        rates = self.rates
-        if rates is None or not self.is_billed:
-            return ()
-        if not rates.other_sources:
-            return (rates.source,)
-        sources = rates.source_by_unit
-        return [sources[line.unit] for line in self.lines if line.unit in sources]
+    def sources(self) -> dict[str, None]:
+        """The price lists that its rates are from, each once."""
+        found: dict[str, None] = {}
+        if self.rates is not None and self.is_billed:
+            by_unit, other_sources = self.rates.source_by_unit, self.rates.other_sources
+            if not other_sources:
+                found[self.rates.source] = None
+            else:
+                for line in self.lines:
+                    if line.unit in by_unit:
+                        found[by_unit[line.unit]] = None
+        return found
 
 
 def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:

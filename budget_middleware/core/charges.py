@@ -41,7 +41,7 @@ class End(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Evidence:
     """What is known at the end of a request; amounts in nano-dollars.
 

@@ -259,12 +259,14 @@ class Bill:
         for call in calls:
             for line in call.lines:
                 counts[line.unit] = counts.get(line.unit, 0) + line.count
-            sources.update(dict.fromkeys(call.sources()))
+            sources |= call.sources()
         for kind, _ in amounts:
             sources[kind] = None
         headers: Headers = []
         if counts:
-            usage = ", ".join(map("{}={}".format, counts, counts.values()))
+            usage = ""
+            for unit, count in counts.items():
+                usage += f"{', ' if usage else ''}{unit}={count}"
             headers.append((b"x-budget-usage", usage.encode()))
         if sources:
             headers.append((b"x-budget-price-source", ", ".join(sources).encode()))

@@ -93,7 +93,7 @@ class RequestBody:
         try:
             boundary = boundary_of(self.headers.all(b"content-type")) if self._may_be_form else None
             form = FormReader(boundary) if boundary is not None else None
-            self._require_room(whole=form is not None)
+            self._require_room(is_form=form is not None)
             await self._read_messages(form if not self._codings else None)
             if self.is_client_gone:
                 return
@@ -235,9 +235,9 @@ class RequestBody:
             await asyncio.sleep(0)
         self.text = b"".join(pieces)
 
-    def _require_room(self, *, whole: bool) -> None:
+    def _require_room(self, *, is_form: bool) -> None:
         """Refuse at once what there is no room for, so far as its length is known."""
-        if whole and self._announced > self._in_hand.max_bytes:
+        if is_form and self._announced > self._in_hand.max_bytes:
             raise UnclearFormError("the form is longer than BUDGET_MAX_BODIES_BYTES")
         if self._in_hand.n_bytes + min(self._announced, self._max_bytes) > self._in_hand.max_bytes:
             raise TooManyBodiesError

@@ -47,6 +47,7 @@ from budget_middleware.request.stopping import LimitStop, is_caused_by_stop
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"
+_BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 
 
 class Exchange:
@@ -128,26 +129,35 @@ class Exchange:
         return {"type": "http.disconnect"} if self._settlement.is_cut else message
 
     async def _send_and_meter(self, message: Message) -> None:
-        """The app's ``send``: passes every message on, and begins the ending with the one that completes the answer."""
-        if self._settlement.is_cut:
-            self._refuse_to_send(message)
+        """The app's ``send``: passes every message on; one that completes the answer waits for the ending, so that the
+        next request sees it.
+        """
+        if self._settlement.is_cut or message["type"] not in _BODIES:
+            await self._send_other(message)
             return
-        passed = None
+        growth, seen, passed = self._growth, self._seen, None
         if self._held_start is None and message.get("more_body"):
             # A chunk in the middle of a stream, as nearly all messages are: straight on, if it is an ordinary one.
             passed = self._reader.pass_ordinary(message.get("body"))
-        if passed is None:
-            await self._meter(message)
+        if passed is not None:
+            is_last = False
+            is_outgrown = growth is not None and (
+                seen.text_bytes > growth.grows_at_bytes or seen.chunks > growth.grows_at_tokens
+            )
+            if passed is not message["body"]:
+                message = {**message, "body": passed}
+        else:
+            read = self._read(message)
+            if read is None:
+                return
+            message, is_last = read
+            is_outgrown = not is_last and growth is not None and growth.shows_more()
+        if is_outgrown and await self._outgrow(message.get("body", b"")):
             return
-        growth, seen = self._growth, self._seen
-        if (
-            growth is not None
-            and (seen.text_bytes > growth.grows_at_bytes or seen.chunks > growth.grows_at_tokens)
-            and await self._outgrow(passed)
-        ):
+        answer = await self._end(End.COMPLETE) if is_last else None
+        if self._held_start is not None:
+            await self._send(self._released_start(answer), message)
             return
-        if passed is not message["body"]:
-            message = {**message, "body": passed}
         self._hold.waits_since_s = monotonic()
         try:
             await self._server_send(message)
@@ -157,17 +167,12 @@ class Exchange:
         finally:
             self._hold.waits_since_s = None
 
-    async def _meter(self, message: Message) -> None:
-        """Send a message; one that completes the answer waits for the ending, so that the next request sees it."""
+    async def _send_other(self, message: Message) -> None:
+        """Send a start, when it is due, or what comes in place of a body or after it, which may complete the answer."""
+        if self._settlement.is_cut:
+            self._refuse_to_send(message)
+            return
         match message["type"]:
-            case "http.response.body" | "http.response.zerocopysend":
-                read = self._read(message)
-                if read is None:
-                    return
-                message, is_last = read
-                is_outgrown = not is_last and self._growth is not None and self._growth.shows_more()
-                if is_outgrown and await self._outgrow(message.get("body", b"")):
-                    return
             case "http.response.start":
                 is_stream = self._start(message)
                 if self._inner is not None:
@@ -185,9 +190,8 @@ class Exchange:
                 return
         answer = await self._end(End.COMPLETE) if is_last else None
         if self._held_start is not None:
-            await self._send(self._released_start(answer), message)
-        else:
-            await self._send(message)
+            await self._send(self._released_start(answer))
+        await self._send(message)
 
     def _start(self, message: Message) -> bool:
         """Take the answer's start, to be sent when it is released; whether that is at once, as a stream's is."""

@@ -12,6 +12,7 @@ since the first ending of a reservation is the only one.
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
@@ -89,14 +90,14 @@ class Settlement:
             return self._keep_for_job(verb)
         return self._ledger.begin_ending(self._admitted.hold, verb, attributes=self._usage_attributes)
 
-    async def end(self, end: End) -> Answer | None:
-        """Begin the ending and wait for its answer, at most the store's time-out; None if it has begun before."""
+    def end(self, end: End) -> Awaitable[Answer | None]:
+        """Begin the ending; to be awaited at once, at most for the store's time-out. None if it has begun before."""
         verb = self._decide(end)
         if verb is None:
-            return None
+            return _no_answer()
         if self.is_kept and isinstance(verb, Finalize):
-            return await self._keep_for_job(verb)
-        return await self._ledger.end(self._admitted.hold, verb, attributes=self._usage_attributes)
+            return self._keep_for_job(verb)
+        return self._ledger.end(self._admitted.hold, verb, attributes=self._usage_attributes)
 
     def _decide(self, end: End) -> Ending | None:
         """The verb that ends the hold, by the one charge that is decided for it; None if it was decided before."""
@@ -239,3 +240,7 @@ class Settlement:
         if not self.is_kept:
             estimate_nanos = quote.estimate_nanos
             metrics.count_cost(actual_nanos=charge.nanos, estimate_nanos=estimate_nanos, model=model, context=context)
+
+
+async def _no_answer() -> None:
+    return None
