@@ -19,7 +19,7 @@ omitted sum come to ``nanos`` but for the rounding to whole nano-dollars; ``rest
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -109,15 +109,22 @@ class ItemizedBill:
     def counts(self) -> Mapping[str, int]:
         """How many of each class there were, in all calls."""
         counts: dict[str, int] = {}
-        for line in self.lines:
-            counts[line.unit] = counts.get(line.unit, 0) + line.count
+        for call in self.calls:
+            for line in call.lines:
+                counts[line.unit] = counts.get(line.unit, 0) + line.count
         return counts
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Where the figures come from: the price lists of its rates, then what was booked without one."""
-        of_rates = [line.source for line in self.lines if line.nanos_per_million is not None and line.source]
-        return tuple(dict.fromkeys([*of_rates, *(str(kind) for kind, _ in self.amounts)]))
+        found = [
+            line.source
+            for call in self.calls
+            for line in call.lines
+            if line.nanos_per_million is not None and line.source
+        ]
+        found += [str(kind) for kind, _ in self.amounts]
+        return tuple(dict.fromkeys(found))
 
 
 def unpack(packed: str) -> ItemizedBill | None:
@@ -127,8 +134,8 @@ def unpack(packed: str) -> ItemizedBill | None:
         omitted_lines, omitted_femtos = document.get("omitted", (0, 0))
         return ItemizedBill(
             nanos=int(document["nanos"]),
-            calls=tuple(map(_unpacked_call, document.get("calls", ()))),
-            amounts=tuple(Amount(str(kind), int(nanos)) for kind, nanos in document.get("amounts", ())),
+            calls=tuple([_unpacked_call(call) for call in document.get("calls", ())]),
+            amounts=tuple([Amount(str(kind), int(nanos)) for kind, nanos in document.get("amounts", ())]),
             contradiction=str(document.get("doubt", "")),
             omitted_lines=int(omitted_lines),
             omitted_femtos=int(omitted_femtos),
@@ -143,13 +150,12 @@ def _unpacked_call(document: Mapping[str, Any]) -> BilledCall:
     return BilledCall(
         str(document.get("model", "")),
         source,
-        tuple(_unpacked_lines(document["lines"], source)),
+        tuple([_unpacked_line(*line, source=source) for line in document["lines"]]),
         provider=str(document.get("provider", "")),
     )
 
 
-def _unpacked_lines(lines: Iterable[Any], source: str) -> Iterable[BillLine]:
-    for unit, count, rate, *other in lines:
-        nanos_per_million = None if rate is None else int(rate)
-        source_name = str(other[0]) if other else source
-        yield BillLine(str(unit), int(count), nanos_per_million, source_name if nanos_per_million is not None else "")
+def _unpacked_line(unit: Any, count: Any, rate: Any, *other: Any, source: str) -> BillLine:
+    if rate is None:
+        return BillLine(str(unit), int(count), None, "")
+    return BillLine(str(unit), int(count), int(rate), str(other[0]) if other else source)

@@ -123,8 +123,8 @@ def bill_attributes(packed: str) -> Attributes:
     attributes: dict[str, str | int | float | bool] = {
         USAGE_OF_CLASS.replace("<class>", unit): count for unit, count in bill.counts.items()
     }
-    if bill.sources:
-        attributes[PRICE_SOURCE] = ", ".join(bill.sources)
+    if sources := bill.sources:
+        attributes[PRICE_SOURCE] = ", ".join(sources)
     return attributes
 
 
@@ -142,16 +142,17 @@ _FIGURES = (
     RESERVED_AFTER_USD,
     LIMIT_USD,
 )
+_COUNTED = tuple(Unit)[1:]
 _FIGURES_IN = {unit: tuple(in_unit(name, unit) for name in _FIGURES) for unit in Unit}
 
 
 def amounts_attributes(name: str, amounts: Amounts) -> Attributes:
     """An amount of money under its name, and those of other units that are not 0 under theirs."""
-    return {
-        in_unit(name, unit): figure_number(figure, unit)
-        for unit, figure in zip(Unit, amounts, strict=True)
-        if figure or unit is Unit.USD
-    }
+    attributes: dict[str, float] = {name: amounts.usd / NANOS_PER_USD}
+    others = amounts[1:]
+    if any(others):
+        attributes |= {in_unit(name, unit): count for unit, count in zip(_COUNTED, others, strict=True) if count}
+    return attributes
 
 
 def counter_attributes(entry: Entry) -> Attributes:

@@ -6,6 +6,7 @@ Without a provider nothing is built. Attributes are made only for those who read
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Final, Protocol
 
@@ -43,7 +44,13 @@ def has_tracer_provider() -> bool:
 
     None, because it cannot be known, where the environment names a provider that cannot be loaded.
     """
-    return not isinstance(trace.get_tracer_provider(), _NO_PROVIDERS)
+    return not _goes_nowhere(type(trace.get_tracer_provider()))
+
+
+@cache
+def _goes_nowhere(provider: type) -> bool:
+    # Providers are abstract classes' children, which `isinstance` is slow to tell apart; every request asks.
+    return issubclass(provider, _NO_PROVIDERS)
 
 
 class Position(Protocol):
