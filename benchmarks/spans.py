@@ -18,15 +18,24 @@ from benchmarks.terminal import progress
 
 NONE, TODAY, BEFORE = "no provider", "counter, otlp", "the other checkout: counter, otlp"
 _WAYS = {
-    NONE: ("none", "nowhere"),
-    "counter, made and dropped": ("counter", "nowhere"),
-    TODAY: ("counter", "otlp"),
-    "counter, budget_otlp": ("counter", "budget_otlp"),
-    "verb, made and dropped": ("verb", "nowhere"),
-    "verb, otlp": ("verb", "otlp"),
-    "verb, budget_otlp": ("verb", "budget_otlp"),
+    NONE: ("guard", "none", "nowhere"),
+    "counter, made and dropped": ("guard", "counter", "nowhere"),
+    "the SDK alone, same spans and attributes, dropped": ("sdk", "counter", "nowhere"),
+    TODAY: ("guard", "counter", "otlp"),
+    "counter, budget_otlp": ("guard", "counter", "budget_otlp"),
+    "the SDK alone, same spans, budget_otlp": ("sdk", "counter", "budget_otlp"),
+    "verb, made and dropped": ("guard", "verb", "nowhere"),
+    "the SDK alone, same spans and events, dropped": ("sdk", "verb", "nowhere"),
+    "verb, otlp": ("guard", "verb", "otlp"),
+    "verb, budget_otlp": ("guard", "verb", "budget_otlp"),
+    "the SDK alone, same spans and events, budget_otlp": ("sdk", "verb", "budget_otlp"),
 }
-_BESIDE = {"the other checkout: no provider": _WAYS[NONE], BEFORE: _WAYS[TODAY]}
+_BESIDE = {
+    "the other checkout: no provider": _WAYS[NONE],
+    BEFORE: _WAYS[TODAY],
+    "the other checkout: counter, budget_otlp": _WAYS["counter, budget_otlp"],
+    "the other checkout: verb, budget_otlp": _WAYS["verb, budget_otlp"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,7 @@ def _added(costs: Sequence[float], without: Sequence[float]) -> list[float]:
     return [cost - none for cost, none in zip(costs, without, strict=True)]
 
 
-def _measure(code: Path, way: tuple[str, str], options: argparse.Namespace) -> float:
+def _measure(code: Path, way: tuple[str, str, str], options: argparse.Namespace) -> float:
     """Run this checkout's measurement on the code of another.
 
     The figure is that which a tenth of the visits stay below: short visits that others at work did not disturb.

@@ -2,21 +2,27 @@
 
 There is no HTTP and no store's server, so that all of the CPU time is the process's own. Every trace is sampled, the
 queue is so long that no span is dropped, and what is measured ends when the last span has been exported.
+
+The SDK alone (`sdk`) is the floor: the guard has no provider, and after each request an SDK's tracer makes the spans
+that a guard would have made, from what another process has recorded, with all of their attributes given at once.
 """
 
 import asyncio
 import json
 import logging
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Link, SpanContext
 from starlette.types import Message, Scope
 
 from benchmarks.answers import CHAT, PATH
@@ -50,24 +56,101 @@ def _exporter(name: str) -> Exporter:
     return Exporter(lambda spans: encode(spans).SerializePartialToString())
 
 
+class Recorded(NamedTuple):
+    """A span of a request: its name, attributes, links and events, and the spans below it."""
+
+    name: str
+    attributes: dict[str, Any]
+    n_links: int
+    events: list[tuple[str, dict[str, Any]]]
+    below: list[tuple[str, dict[str, Any]]]
+
+
 def main() -> None:
-    """`python traced.py none|counter|verb nowhere|otlp|budget_otlp REQUESTS VISITS`."""
+    """`python traced.py guard|sdk none|counter|verb nowhere|otlp|budget_otlp REQUESTS VISITS`, or `record SPANS`."""
     logging.disable()  # It says that memory:// is one process's own.
-    spans, exporter, requests, visits = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    provider = None
+    who, spans = sys.argv[1:3]
+    if who == "record":
+        print(json.dumps(asyncio.run(_record(spans))))
+        return
+    exporter, requests, visits = sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+    provider, make = None, None
     if spans != "none":
-        os.environ["BUDGET_SPANS"] = spans
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(_exporter(exporter), 1 << 20))
-        trace.set_tracer_provider(provider)
-    print(json.dumps(asyncio.run(_visit(provider, requests, visits))))
+        if who == "sdk":
+            make = _maker(provider, spans)
+        else:
+            os.environ["BUDGET_SPANS"] = spans
+            trace.set_tracer_provider(provider)
+    print(json.dumps(asyncio.run(_visit(provider, requests, visits, make=make))))
 
 
-async def _visit(provider: TracerProvider | None, requests: int, visits: int) -> list[float]:
-    """Microseconds of CPU time a request, of each visit."""
+async def _record(spans: str) -> list[Recorded]:
+    """The spans of one request."""
+    os.environ["BUDGET_SPANS"] = spans
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    guarded = _guarded()
+    await _ask(guarded)
+    exporter.clear()
+    await _ask(guarded)
+    made = exporter.get_finished_spans()
+    await guarded.ledger.drain()
+    return [
+        Recorded(
+            verb.name,
+            dict(verb.attributes or {}),
+            len(verb.links),
+            [(event.name, dict(event.attributes or {})) for event in verb.events],
+            [
+                (span.name, dict(span.attributes or {}))
+                for span in made
+                if span.parent is not None and span.parent.span_id == verb.context.span_id
+            ],
+        )
+        for verb in made
+        if verb.parent is None
+    ]
+
+
+def _maker(provider: TracerProvider, spans: str) -> Callable[[], None]:
+    """Makes the spans of one request, by the SDK alone."""
+    printed = subprocess.run([sys.executable, __file__, "record", spans], check=True, capture_output=True).stdout
+    verbs, tracer = [Recorded(*each) for each in json.loads(printed)], provider.get_tracer("benchmarks")
+    link = Link(SpanContext(1, 2, is_remote=True))
+
+    def make() -> None:
+        for verb in verbs:
+            started_ns = time.time_ns()
+            links = [link] * verb.n_links
+            span = tracer.start_span(verb.name, attributes=verb.attributes, links=links, start_time=started_ns)
+            ended_ns = time.time_ns()
+            for name, attributes in verb.events:
+                span.add_event(name, attributes, ended_ns)
+            context = trace.set_span_in_context(span)
+            for name, attributes in verb.below:
+                below = tracer.start_span(name, context=context, attributes=attributes, start_time=started_ns)
+                below.end(ended_ns)
+            span.end()
+
+    return make
+
+
+def _guarded() -> Any:
+    # Not before the environment is set.
     from budget_middleware import BudgetMiddleware
 
-    guarded = BudgetMiddleware(bare, store_url="memory://", **settings_for(3))
+    return BudgetMiddleware(bare, store_url="memory://", **settings_for(3))
+
+
+async def _visit(
+    provider: TracerProvider | None, requests: int, visits: int, *, make: Callable[[], None] | None = None
+) -> list[float]:
+    """Microseconds of CPU time a request, of each visit."""
+    guarded = _guarded()
     found: list[float] = []
     for number in range(visits + 1):
         before_s = time.process_time()
@@ -76,6 +159,8 @@ async def _visit(provider: TracerProvider | None, requests: int, visits: int) ->
         async def one(rest: object = rest) -> None:
             for _ in rest:  # type: ignore[attr-defined]
                 await _ask(guarded)
+                if make is not None:
+                    make()
 
         await asyncio.gather(*(one() for _ in range(IN_FLIGHT)))
         if provider is not None:
