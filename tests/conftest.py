@@ -82,9 +82,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests and all modules stay until the end: no garbage collection needs to look at them again."""
+    """Thousands of tests and all modules stay until the end: no garbage collection needs to look at them again.
+
+    And tests make many objects that live as long as they do: collections wait until there are more than Python's 700.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:

@@ -44,6 +44,7 @@ class Life:
     server: asyncio.Task[None]
     is_open: bool = True
     requests: dict[int, asyncio.Task[Any]] = field(default_factory=dict)
+    killed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class World:
@@ -192,6 +193,8 @@ class World:
 
     def kill(self, life: Life) -> None:
         life.process.is_killed = True
+        if not life.killed.done():
+            life.killed.set_result(None)
         self._end(life)
 
     def _end(self, life: Life) -> None:
@@ -224,8 +227,7 @@ class World:
                     task.cancel()
         self.tell(life.process.name, "drains")
         life.lifespan.end()
-        while not life.server.done() and not life.process.is_killed:
-            await asyncio.sleep(0.001)
+        await asyncio.wait([life.server, life.killed], return_when=asyncio.FIRST_COMPLETED)
         if not life.process.is_killed:
             self._end(life)
 
