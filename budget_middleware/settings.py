@@ -261,8 +261,15 @@ class Settings(BaseModel):
     )
     realtime_direct: RealtimeDirect = _setting(
         "refuse",
-        "Realtime sessions around the gateway (secrets, WebRTC): answered 403, or held as jobs of no known cost.",
+        "Realtime sessions around the gateway (secrets, WebRTC): answered 403, or held at their ceiling.",
         "refuse, hold",
+    )
+    realtime_direct_s: Seconds = _number(
+        "3600",
+        "So long a realtime session around the gateway is taken to last, for what it holds.",
+        "seconds",
+        1,
+        86400,
     )
     max_body_bytes: int = _number(
         "10000000",

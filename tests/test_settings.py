@@ -98,6 +98,7 @@ GOOD = [
     ("litellm_prices", "off", LiteLLMPrices.OFF),
     ("unmetered", "refuse", Unmetered.REFUSE),
     ("realtime_direct", "hold", RealtimeDirect.HOLD),
+    ("realtime_direct_s", "1800", 1_800),
     ("cost_header", "X-Cost", "x-cost"),
     (
         "routes",
@@ -221,6 +222,7 @@ BAD = [
     ("spans", "request", "BUDGET_SPANS='request': accepted: counter, verb"),
     ("unmetered", "block", "BUDGET_UNMETERED='block': accepted: pass, refuse"),
     ("realtime_direct", "pass", "BUDGET_REALTIME_DIRECT='pass': accepted: refuse, hold"),
+    ("realtime_direct_s", "0", "BUDGET_REALTIME_DIRECT_S='0': accepted: seconds from 1 to 86400"),
     ("routes", "-/*", "BUDGET_ROUTES='-/*': '-/*': accepted is a path with a segment besides *"),
     ("trace_url", "http://jaeger/trace", f"BUDGET_TRACE_URL='http://jaeger/trace': accepted: {TRACE_URL}"),
     ("trace_url", "jaeger/{trace_id}", f"BUDGET_TRACE_URL='jaeger/{{trace_id}}': accepted: {TRACE_URL}"),
@@ -367,6 +369,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_LITELLM_PRICES": "auto",
         "BUDGET_UNMETERED": "pass",
         "BUDGET_REALTIME_DIRECT": "refuse",
+        "BUDGET_REALTIME_DIRECT_S": "3600",
         "BUDGET_ALERTS": "",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_READ_TOKEN": "",

@@ -37,6 +37,7 @@ from budget_middleware.apis.bounded_answer import is_heavy, lightened
 from budget_middleware.apis.event_reader import EventReader
 from budget_middleware.apis.framing import Framing, framing_of, splitter_of
 from budget_middleware.apis.inflater import Inflater
+from budget_middleware.apis.jobs import BatchApi
 from budget_middleware.apis.json_array import ArraySplitter
 from budget_middleware.apis.ordinary import OrdinaryEvent, OrdinaryReader
 from budget_middleware.apis.reading import UNREADABLE, parse_body
@@ -59,7 +60,7 @@ _CACHE_HEADERS: Final = frozenset({
     *(_CACHE_KEY, b"x-openrouter-cache-status", b"x-portkey-cache-status", b"cf-aig-cache-status", b"helicone-cache")
 })  # fmt: skip
 # Most answers have none of these.
-_TELLING_HEADERS: Final = _CACHE_HEADERS | NAMING_HEADERS | {USAGE_HEADER}
+_TELLING_HEADERS: Final = _CACHE_HEADERS | NAMING_HEADERS | {USAGE_HEADER, b"location"}
 _HITS: Final = frozenset({b"hit", b"semantic hit"})
 
 
@@ -108,6 +109,8 @@ class AnswerReader:
             self.seen.header_usage = usage_in_headers(self.headers)
             self.seen.served_model = served_model_in(self.headers)
             self.seen.has_fallen_back = has_fallen_back(self.headers)
+            if isinstance(self._api, BatchApi) and b"location" in self.headers:
+                self._api.read_location(self.headers[b"location"].decode("latin-1"), self.seen)
         self._framing = framing_of(self.headers.joined(b"content-type"))
         splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
         if splitter is not None:

@@ -59,6 +59,9 @@ class BatchApi(JsonApi):
         if id_ := name_in(mapping_of(document), "id"):
             seen.job = self.name, id_
 
+    def read_location(self, location: str, seen: Seen) -> None:
+        """Take what the header `location` of its answer says."""
+
     def input_file(self, body: object) -> str:  # noqa: ARG002 - most have none
         """The id of the file that has its calls; "" if the request has them itself."""
         return ""

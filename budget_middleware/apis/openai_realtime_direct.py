@@ -1,19 +1,22 @@
 """Realtime sessions that go around the gateway: it only sees that somebody gets a secret for one, or an address.
 
 With an ephemeral secret, or over WebRTC, a browser talks to the provider itself, and no usage comes by here. So what
-creates such a session is refused, or a job of which nothing is known: BUDGET_REALTIME_DIRECT.
+creates such a session is refused, or a job that holds what the session may cost: BUDGET_REALTIME_DIRECT.
 """
 
+import re
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.jobs import BatchApi
 from budget_middleware.apis.openai_live import OpenAILive
 from budget_middleware.apis.openai_realtime import OpenAIRealtime
+from budget_middleware.apis.openai_realtime_config import Agreed
 from budget_middleware.apis.openai_translations import OpenAITranslations
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import mapping_of, name_in
+from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
 from budget_middleware.apis.seen import Seen
 
 
@@ -22,6 +25,17 @@ class RealtimeDirect(StrEnum):
 
     REFUSE = "refuse"
     HOLD = "hold"
+
+
+class PlannedSession(NamedTuple):
+    """What the request for a session says of its cost. ``lives_s``: so long its secret may open one."""
+
+    model: str = ""
+    transcriber: str = ""
+    max_output_tokens: int | None = None
+    only_writes: bool = False
+    only_transcribes: bool = False
+    lives_s: int = 0
 
 
 class OpenAIRealtimeDirect(BatchApi):
@@ -39,11 +53,44 @@ class OpenAIRealtimeDirect(BatchApi):
         answer = mapping_of(document)
         super().read_json({"id": name_in(mapping_of(answer.get("session")), "id") or name_in(answer, "id")}, seen)
 
+    def read_location(self, location: str, seen: Seen) -> None:
+        """Take the id of a call, which an answer of WebRTC has in its address alone."""
+        if found := _CALL.search(location):
+            super().read_json({"id": found[1]}, seen)
 
+    def session_of(self, body: object, *, model: str) -> PlannedSession:
+        """The session that a request asks for; ``model`` is the one that its address names."""
+        fields = mapping_of(body)
+        given = fields.get("session", fields)
+        # In a form it is a text.
+        session = mapping_of(parse_body(given.encode()) if isinstance(given, str) else given)
+        agreed = Agreed(model=model).changed_by(session)
+        is_heard_only = session.get("type") == "transcription" or (
+            agreed.transcriber is not None and not (agreed.model or "type" in session)
+        )
+        return PlannedSession(
+            agreed.model,
+            agreed.transcriber or "",
+            max_output_tokens=agreed.most_output,
+            only_writes=list_of(agreed.modalities) == ["text"],
+            only_transcribes=is_heard_only,
+            lives_s=_life_of(fields),
+        )
+
+
+# Of a secret, by OpenAI's rule.
+_USUAL_LIFE_S: Final = 600
+_LONGEST_LIFE_S: Final = 7_200
+_CALL: Final = re.compile(r"/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/*(?:[?#]|\Z)")
 REALTIME_DIRECT: Final = OpenAIRealtimeDirect()
 
 SESSION_APIS: Final = frozenset({OpenAIRealtime.name, OpenAITranslations.name, OpenAILive.name})
 """The names of the APIs of the sessions themselves, on a WebSocket."""
+
+
+def _life_of(fields: Mapping[str, object]) -> int:
+    seconds = token_count(mapping_of(fields.get("expires_after")).get("seconds"))
+    return _USUAL_LIFE_S if seconds is None else min(seconds, _LONGEST_LIFE_S)
 
 
 def realtime_direct_at(path: str) -> Api | None:

@@ -71,7 +71,9 @@ class Admission:
             default_output_tokens=settings.default_output_tokens,
             answering=ledger.answering,
         )
-        self._batches = BatchQuoting(self.quoting, ledger, else_usd=settings.job_estimate_usd)
+        self._batches = BatchQuoting(
+            self.quoting, ledger, else_usd=settings.job_estimate_usd, session_s=settings.realtime_direct_s
+        )
 
     async def admit(
         self,

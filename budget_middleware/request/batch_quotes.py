@@ -7,6 +7,7 @@ BUDGET_JOB_ESTIMATE_USD.
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Ask
 from budget_middleware.apis.created_jobs import JobApi
 from budget_middleware.apis.jobs import BatchApi, PlannedCall
+from budget_middleware.apis.openai_realtime_direct import OpenAIRealtimeDirect
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
 from budget_middleware.core.pricing import Rates
 from budget_middleware.core.usage import Usage
@@ -23,6 +25,7 @@ from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.job_quotes import JobQuoting
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
+from budget_middleware.request.session_quotes import session_nanos
 from budget_middleware.request.shown_model import short
 
 FILE_KEPT_MS: Final = 30 * 86_400_000
@@ -107,19 +110,22 @@ def file_fact(file_id: str) -> str:
 class BatchQuoting:
     """Quotes batches by their calls, and other jobs by what they make.
 
-    ``else_usd`` is held for a job of which nothing is known.
+    ``else_usd`` is held for a job of which nothing is known; sessions around the gateway last ``session_s``.
     """
 
-    def __init__(self, quoting: Quoting, ledger: Ledger, *, else_usd: float) -> None:
+    def __init__(self, quoting: Quoting, ledger: Ledger, *, else_usd: float, session_s: float) -> None:
         self._quoting = quoting
         self._ledger = ledger
         self._else_nanos = round(else_usd * NANOS_PER_USD)
+        self._session_s = math.ceil(session_s)
         self._jobs = JobQuoting(ledger, else_nanos=self._else_nanos)
 
     async def quote(self, api: BatchApi | JobApi, ask: Ask, body: BodyRead, *, path: str) -> Quote:
         """What a job may cost now; see `Quoting.quote` for any other request."""
         if isinstance(api, JobApi):
             return await self._jobs.quote(api, ask, body, path=path)
+        if isinstance(api, OpenAIRealtimeDirect):
+            return self._quote_session(api, ask, body)
         sums = await self._sums(api, body, model=ask.model)
         nanos = sums.whole_nanos
         model = sums.model or ask.model or ""
@@ -131,6 +137,18 @@ class BatchQuoting:
             tokens=sums.tokens,
             mean_tokens=sums.tokens,
             unpriced_model=sums.unpriced_model,
+        )
+
+    def _quote_session(self, api: OpenAIRealtimeDirect, ask: Ask, body: BodyRead) -> Quote:
+        session = api.session_of(body.document, model=ask.model or "")
+        nanos = session_nanos(session, self._ledger.prices, seconds=self._session_s)
+        model = session.transcriber if session.only_transcribes else session.model
+        rates = self._ledger.prices.resolve(model) if model else None
+        return Quote(
+            Ask(model=model or None, is_unseen=True),
+            rates or _NO_RATES,
+            self._else_nanos if nanos is None else nanos,
+            job_deadline_s=self._session_s + session.lives_s,
         )
 
     async def _sums(self, api: BatchApi, body: BodyRead, *, model: str | None) -> PlannedSums:

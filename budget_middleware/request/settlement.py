@@ -171,7 +171,7 @@ class Settlement:
         assert self._seen.job is not None
         job, hold, quote = Job(*self._seen.job), self._admitted.hold, self._admitted.quote
         details = {"model": short(quote.model), **(quote.job or {})}
-        deadline_s, attributes = self._job_deadline_s, self._usage_attributes
+        deadline_s, attributes = quote.job_deadline_s or self._job_deadline_s, self._usage_attributes
         return keep_for_job(self._ledger, hold, otherwise, job, deadline_s, details=details, attributes=attributes)
 
     def _usage_attributes(self) -> names.Attributes:

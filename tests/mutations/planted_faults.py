@@ -2557,6 +2557,24 @@ FAULTS = (
         "",
     ),
     Fault(
+        "a session around the gateway reads nothing again",
+        "request/session_quotes.py",
+        "    again = _read_again(",
+        "    again = 0 * _read_again(",
+    ),
+    Fault(
+        "the hold of a session around the gateway waits as long as that of a batch",
+        "request/settlement.py",
+        "quote.job_deadline_s or self._job_deadline_s",
+        "self._job_deadline_s",
+    ),
+    Fault(
+        "a call of WebRTC is booked when it begins",
+        "apis/openai_realtime_direct.py",
+        "        if found := _CALL.search(location):\n",
+        "        if (found := _CALL.search(location)) and False:\n",
+    ),
+    Fault(
         "sound of telephones counts as if it had the bytes of other sound",
         "apis/openai_realtime_begun.py",
         "self._bytes_per_s.get(id_, _FEWEST_BYTES_PER_S)",

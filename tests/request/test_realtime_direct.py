@@ -44,11 +44,12 @@ async def test_what_ends_one_passes(memory, path):
 
 
 async def test_f68_one_is_held_as_a_job(memory):
-    guard = memory.guard(ScriptedApp(*json_answer(SECRET)), limits="key=5/day", realtime_direct="hold")
+    guard = memory.guard(ScriptedApp(*json_answer(SECRET)), limits="key=90/day", realtime_direct="hold")
     answer = await call(guard, {"session": {"model": "plain"}}, path="/v1/realtime/client_secrets", headers=bearer())
     assert answer.status == 200
     await memory.settle()
-    assert await memory.figures() == ("0.00", "1.00")
+    # An hour of 20 tokens a second.
+    assert await memory.figures() == ("0.00", "72.00")
 
 
 async def test_one_without_an_id_is_booked(memory):
@@ -57,6 +58,108 @@ async def test_one_without_an_id_is_booked(memory):
     await call(guard, b"v=0\r\n", path="/v1/realtime/calls", headers={**bearer(), "content-type": "application/sdp"})
     await memory.settle()
     assert await memory.figures() == ("2.00", "0.00")
+
+
+# Per second: 10 tokens heard at .1, 20 spoken at 1, in dollars; the window is a turn long.
+SPOKEN = """
+[models.voice]
+input = 0
+output = 500
+output_audio = 1000
+[models.hearing]
+input = 0
+input_audio = 100
+output = 0
+[models.hourly]
+audio_hour = 36
+[models.reader]
+input = 1000
+cached_audio = 100
+output = 0
+context_window = 600
+"""
+SECRETS, CALLS = "/v1/realtime/client_secrets", "/v1/realtime/calls"
+
+
+@pytest.fixture
+def held(memory, tmp_path):
+    path = tmp_path / "spoken.toml"
+    path.write_text(SPOKEN)
+
+    async def hold(body, *, path=SECRETS, answer=None, query=b"", headers=None):
+        settings = {"limits": "key=90/day", "realtime_direct": "hold", "realtime_direct_s": "100"}
+        guard = memory.guard(
+            ScriptedApp(*(answer or json_answer(SECRET))), prices=str(tmp_path / "spoken.toml"), **settings
+        )
+        answered = await call(
+            guard, body, path=path, headers={**bearer(), **(headers or {})}, scope={"query_string": query}
+        )
+        assert answered.status < 300
+        await memory.settle()
+        return await memory.figures()
+
+    return hold
+
+
+SESSIONS = {
+    "a voice": ({"model": "voice"}, "2.00"),
+    "one with a maximum": ({"model": "voice", "max_output_tokens": 100}, "1.00"),
+    "one that may say as much as it likes": ({"model": "voice", "max_output_tokens": "inf"}, "2.00"),
+    "one that writes": ({"model": "voice", "output_modalities": ["text"]}, "1.00"),
+    "one that is transcribed": (
+        {"model": "voice", "audio": {"input": {"transcription": {"model": "hearing"}}}},
+        "2.10",
+    ),
+    "a transcription": ({"type": "transcription", "audio": {"input": {"transcription": {"model": "hearing"}}}}, "0.10"),
+    "by the hour": ({"type": "translation", "model": "hourly"}, "1.00"),
+    # It hears 1,000 tokens. Ten turns read 0, 300, and eight times 600 tokens again: 5,100 at a tenth of the price.
+    "one that reads again what was said": ({"model": "reader"}, "1.51"),
+    "no model": ({}, "1.00"),
+    "one without a price": ({"model": "unheard-of"}, "1.00"),
+    "one whose transcription has no price": (
+        {"model": "voice", "audio": {"input": {"transcription": {"model": "unheard-of"}}}},
+        "1.00",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+async def test_f68_a_session_is_held_at_its_ceiling(held, name):
+    session, usd = SESSIONS[name]
+    assert await held({"session": session, "expires_after": {"seconds": 60}}) == ("0.00", usd)
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime/sessions", "/v1/realtime/calls/rtc_1/accept", "/v1/live/sessions"])
+async def test_its_fields_may_stand_by_themselves(held, path):
+    assert await held({"model": "voice"}, path=path) == ("0.00", "2.00")
+
+
+LOCATED = (
+    {
+        "type": "http.response.start",
+        "status": 201,
+        "headers": [(b"content-type", b"application/sdp"), (b"location", b"/v1/realtime/calls/rtc_Abc1")],
+    },
+    {"type": "http.response.body", "body": b"v=0\r\n"},
+)
+
+
+async def test_an_answer_of_webrtc_is_a_job_by_its_address(held, memory):
+    form = b"\r\n".join([
+        b"--x", b'content-disposition: form-data; name="sdp"', b"", b"v=0",
+        b"--x", b'content-disposition: form-data; name="session"', b"", b'{"type": "realtime", "model": "voice"}',
+        b"--x--", b"",
+    ])  # fmt: skip
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert await held(form, path=CALLS, answer=LOCATED, headers=headers) == ("0.00", "2.00")
+    (ticket,) = await memory.reader.holds()
+    # A hundred seconds, and ten minutes in which a secret may open it.
+    assert ticket.deadline_ms - ticket.created_ms <= 700_000
+
+
+async def test_so_is_one_whose_model_stands_in_its_own(held):
+    headers = {"content-type": "application/sdp"}
+    assert await held(b"v=0\r\n", path=CALLS, answer=LOCATED, query=b"model=voice", headers=headers) == ("0.00", "2.00")
 
 
 async def test_a_spent_key_gets_none(memory):
