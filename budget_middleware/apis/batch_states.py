@@ -2,7 +2,8 @@
 
     GET /batches/ID ──> BatchState: whether it is over, and perhaps a usage of all calls together (OpenAI)
     GET /files/ID/content, GET /messages/batches/ID/results ──> a line of JSON for each call, read by `read_result`
-    GET /batches/ID ──> BatchState, with each answer in it (Gemini)
+    GET /batches/ID ──> BatchState, with each answer in it (Gemini), or with the name of their file
+    GET /files/ID:download ──> a line of JSON for each call (Gemini)
 
 A `Look` is a request for one of these.
 """
@@ -52,6 +53,7 @@ _LOOKS: Final = (
         (OPENAI_BATCH, GEMINI_BATCH),
     ),
     (ends_in(r"/files/(?P<id>[^/]+)/content"), LookKind.FILE, (OPENAI_BATCH,)),
+    (ends_in(r"/files/(?P<id>[^/:]+):download"), LookKind.FILE, (GEMINI_BATCH,)),
 )
 
 
@@ -111,7 +113,8 @@ def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
     # Where there is a file of them, they are not shown here; and one that has succeeded has some.
     is_shown = inlined or not str(metadata.get("state")).endswith("_SUCCEEDED")
     done = len(seen) if is_shown and not output.keys() - {"inlinedResponses"} else None
-    return BatchState(name.rpartition("/")[2], is_over, done, seen=seen, is_each=True)
+    file = (name_in(output, "responsesFile") or "").rpartition("/")[2]
+    return BatchState(name.rpartition("/")[2], is_over, done, file, seen, is_each=True)
 
 
 def read_result(api: str, line: bytes) -> Seen | None:
@@ -125,6 +128,11 @@ def read_result(api: str, line: bytes) -> Seen | None:
         MESSAGES.read_json(outcome.get("message"), seen)
         return seen
     response = mapping_of(result.get("response"))
+    if api == GEMINI_BATCH:
+        if response or "error" not in result:
+            GEMINI.read_json(response, seen)
+            return seen
+        return None
     body = mapping_of(response.get("body"))
     status = response.get("status_code")
     if result and (not response or (isinstance(status, int) and status >= 300)):

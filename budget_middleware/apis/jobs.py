@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Final, NamedTuple
 
 from budget_middleware.apis.anthropic_messages import AnthropicMessages
+from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.errors import anthropic_error, google_error
 from budget_middleware.apis.gemini import Gemini
@@ -66,6 +67,10 @@ class BatchApi(JsonApi):
         """The id of the file that has its calls; "" if the request has them itself."""
         return ""
 
+    def file_of_any_model(self, body: object) -> str:  # noqa: ARG002 - most have none
+        """The name of a file whose calls name no model: the request does."""
+        return ""
+
     def planned_calls(self, body: object, *, model: str | None, n_bytes: int) -> Iterator[PlannedCall]:  # noqa: ARG002
         """The calls that the request of so many bytes has itself. ``model`` is the one that its path names."""
         yield from ()
@@ -114,8 +119,14 @@ class GeminiBatches(BatchApi):
         """Take the last segment of its name, `batches/ID`."""
         super().read_json({"id": (name_in(mapping_of(document), "name") or "").rpartition("/")[2]}, seen)
 
+    def file_of_any_model(self, body: object) -> str:
+        """The name of the uploaded file."""
+        batch = mapping_of(mapping_of(body).get("batch"))
+        source = mapping_of(batch.get("inputConfig") or batch.get("input_config"))
+        return name_in(source, "fileName") or name_in(source, "file_name") or ""
+
     def planned_calls(self, body: object, *, model: str | None, n_bytes: int) -> Iterator[PlannedCall]:
-        """The requests that are inlined; of a file nothing is known."""
+        """The requests that are inlined."""
         batch = mapping_of(mapping_of(body).get("batch"))
         source = mapping_of(batch.get("inputConfig") or batch.get("input_config"))
         requests = list_of(mapping_of(source.get("requests")).get("requests"))
@@ -150,6 +161,17 @@ def planned_in(line: bytes) -> PlannedCall | None:
     url = document.get("url")
     path = url if isinstance(url, str) else ""
     return PlannedCall(_batched_at(path), path, document["body"], len(line))
+
+
+def read_google_line(line: bytes) -> Ask | None:
+    """The call that a line of a file of Gemini's plans, without its model; None for what is none."""
+    asked = mapping_of(parse_body(line)).get("request")
+    if not isinstance(asked, dict):
+        return None
+    try:
+        return GEMINI.read_request(asked, path="/v1beta/models/any:generateContent", n_bytes=len(line))
+    except BadRequestError:
+        return None
 
 
 def _batched_at(path: str) -> Api | None:

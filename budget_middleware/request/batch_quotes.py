@@ -22,6 +22,7 @@ from budget_middleware.core.usage import Usage
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.body_read import BodyRead
+from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
 from budget_middleware.request.job_quotes import JobQuoting
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
@@ -77,6 +78,23 @@ class PlannedSums:
         self.tokens += quote.tokens
         self.input_tokens += quote.ask.input.input_tokens
         self.model = self.model or short(quote.model)
+
+    def add_plan(self, plan: FilePlan, quoting: Quoting, *, model: str | None) -> None:
+        """Add the calls of a file that names no model, as if all were of their mean length."""
+        self.requests += plan.requests
+        self.unread += plan.unread
+        for n_calls, ask in plan.asks(model):
+            quote = quoting.quote(ask, account="")
+            if quote.rates is None:
+                self.unread += n_calls
+                self.unpriced_model = self.unpriced_model or short(quote.model)
+                continue
+            has_own_price = _has_own_batch_price(quote.rates)
+            nanos = quote.estimate_nanos if has_own_price else ceil_div(quote.estimate_nanos, 2)
+            self.nanos = min(self.nanos + nanos * n_calls, MAX_NANOS)
+            self.tokens += quote.tokens * n_calls
+            self.input_tokens += ask.input.input_tokens * n_calls
+            self.model = self.model or short(quote.model)
 
     @property
     def whole_nanos(self) -> int | None:
@@ -155,6 +173,10 @@ class BatchQuoting:
         file_id = api.input_file(body.document)
         text = await self._ledger.tickets.fact(file_fact(file_id)) if file_id else None
         sums = (unpack_sums(text) if text else None) or PlannedSums()
+        if name := api.file_of_any_model(body.document):
+            text = await self._ledger.tickets.fact(google_file_fact(name))
+            if plan := unpack_plan(text) if text else None:
+                sums.add_plan(plan, self._quoting, model=model)
         for call in api.planned_calls(body.document, model=model, n_bytes=body.length()):
             sums.add(call, self._quoting)
             if sums.requests % _AT_ONCE == 0:

@@ -1420,6 +1420,18 @@ FAULTS = (
         '**{f"batch.{word}": (OPENAI_BATCH, None) for',
         '**{f"batch.{word}": (OPENAI_BATCH, Stage.FREE) for',
     ),
+    Fault(
+        "a call that two pieces of an upload share is counted twice",
+        "request/jobs/google_uploads.py",
+        "        self._skips_first = plan.is_cut\n",
+        "        self._skips_first = False\n",
+    ),
+    Fault(
+        "calls of a file that name no maximum are free",
+        "request/file_plans.py",
+        "(read - self.capped, like))",
+        "(0, like))",
+    ),
     # What is learnt.
     Fault(
         "answers that were cut off are learnt from",

@@ -1,5 +1,6 @@
 """OpenAI's, Anthropic's and Google's own clients run a batch through the guard, at a real server."""
 
+import io
 import json
 
 import anthropic
@@ -79,3 +80,20 @@ async def test_a_batch_of_gemini_is_held_by_its_requests_and_booked_by_its_answe
         done = await client.aio.batches.get(name=str(created.name))
         assert done.state is types.JobState.JOB_STATE_SUCCEEDED
         assert left_of("sk-gemini-batch") == "0.99995"
+
+
+async def test_a_batch_of_gemini_by_a_file_is_held_by_its_lines_and_booked_by_its_answers(gateway_url, left_of):
+    call = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "generationConfig": {"maxOutputTokens": 600}}
+    calls = "\n".join(json.dumps({"key": f"k{n}", "request": call}) for n in range(2)).encode()
+    client = genai.Client(api_key="sk-gemini-file", http_options=types.HttpOptions(base_url=gateway_url))
+    config = types.UploadFileConfig(mime_type="jsonl", display_name="calls")
+    file = await client.aio.files.upload(file=io.BytesIO(calls), config=config)
+    created = await client.aio.batches.create(model=MODEL, src=str(file.name))
+    assert left_of("sk-gemini-file") == "0.9994"
+    for left in ("0.9994", "0.9999"):
+        done = await client.aio.batches.get(name=str(created.name))
+        assert left_of("sk-gemini-file") == left
+        assert done.dest is not None
+        answers = await client.aio.files.download(file=str(done.dest.file_name))
+        assert len(answers.splitlines()) == 2
+        assert left_of("sk-gemini-file") == "0.9999"

@@ -1,6 +1,7 @@
 """Requests that cost nothing themselves, and plan a job or show what one has used: each goes to whoever reads it.
 
-POST /files ──> uploads              GET, POST of a background response, GET of a deferred completion ──> background
+POST /files ──> uploads, or a piece of one to Google ──> google_uploads
+GET, POST of a background response, GET of a deferred completion ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
 POST of a webhook ──> webhooks
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
@@ -14,6 +15,7 @@ from budget_middleware.apis.jobs import is_upload
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.background import deferred_at, is_response_lookup, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
+from budget_middleware.request.jobs.google_uploads import pass_piece, piece_of
 from budget_middleware.request.jobs.job_states import pass_and_book_job
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.jobs.webhooks import Webhooks
@@ -45,6 +47,8 @@ class JobRoutes:
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes)
         elif method == "GET" and (deferred := deferred_at(path)):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, deferred=deferred)
+        elif method == "POST" and is_upload(path) and (piece := piece_of(scope)):
+            await pass_piece(app, scope, receive, send, piece=piece, ledger=ledger, max_line_bytes=max_bytes)
         elif method == "POST" and is_upload(path):
             quoting = self._quoting
             await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
