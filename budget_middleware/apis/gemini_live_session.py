@@ -9,6 +9,9 @@ the conversation up to there, as the last usage counted it, and what was said si
     ENDS     `turnComplete`; or a usage behind a `toolCall`, for what the model says to its result is another generation
     neither  `setupComplete`, `goAway`, transcriptions of the client, handles to resume a session
 
+A conversation goes on in another session by a handle (`sessionResumption`): what it has used last is known by that to
+each session of a worker, so that it is held with all that was said, and booked for nothing that was booked before.
+
 The API has no error for a single turn: a refusal closes the session (1008), with the reason.
 Source: the types of Google's SDK, `LiveClientMessage` and `LiveServerMessage`; both ways to write a field are read.
 """
@@ -22,6 +25,7 @@ from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.gemini_live import FRAME_TOKENS, HEARD, GeminiLive, field_of, heard_tokens, usage_of
+from budget_middleware.apis.gemini_live_resumption import ResumableConversations
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body, text_in
 from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.usage_rules import sum_of
@@ -38,13 +42,16 @@ class GeminiLiveSession:
 
     api: Api = GeminiLive()
 
+    def __init__(self) -> None:
+        self._resumable = ResumableConversations()
+
     def model_ahead(self, scope: Mapping[str, Any]) -> str:  # noqa: ARG002 - it is not in the address
         """Every session is paid for, and `setup` names its model."""
         return ""
 
     def open(self, scope: Mapping[str, Any], *, path: str) -> Conversation:  # noqa: ARG002 - `setup` says all
-        """A conversation of which nothing is known yet."""
-        return GeminiLiveConversation()
+        """A conversation of which nothing is known before its setup."""
+        return GeminiLiveConversation(self._resumable)
 
 
 class GeminiLiveConversation:
@@ -52,7 +59,11 @@ class GeminiLiveConversation:
 
     may_interrupt = False
 
-    def __init__(self) -> None:
+    def __init__(self, resumable: ResumableConversations) -> None:
+        self._resumable = resumable
+        # What the conversation has used last, where it was resumed and has said nothing since.
+        self._used_before: Usage | None = None
+        self._last_used: Usage | None = None
         self._setup: dict[str, object] = {}
         self._models: list[str] = []
         # The conversation as the last usage counted it, and what the client has sent since.
@@ -76,6 +87,7 @@ class GeminiLiveConversation:
         setup = field_of(document, "setup")
         if setup is not None:
             self._take_setup(mapping_of(setup))
+            self._resume(mapping_of(setup))
         content = mapping_of(field_of(document, "clientContent"))
         tool_response, spoken = field_of(document, "toolResponse"), mapping_of(field_of(document, "realtimeInput"))
         self._hear_text(field_of(content, "turns"), tool_response, spoken.get("text"))
@@ -96,8 +108,15 @@ class GeminiLiveConversation:
         calls_tool = bool(field_of(message, "toolCall"))
         has_output = calls_tool or bool(field_of(content, "modelTurn") or field_of(content, "outputTranscription"))
         usage = usage_of(message)
+        if usage is not None and usage == self._used_before and not has_output:
+            # Told once more to who resumes: a prompt grows with each generation.
+            return None
         if usage is not None:
-            self._context, self._sent = _said(usage), Usage()
+            self._context, self._sent, self._last_used = _said(usage), Usage(), usage
+        if has_output or usage is not None:
+            self._used_before = None
+        if update := mapping_of(field_of(message, "sessionResumptionUpdate")):
+            self._resumable.keep(text_in(update, "newHandle") or text_in(update, "new_handle"), self._last_used)
         ends = bool(field_of(content, "turnComplete")) or (usage is not None and (calls_tool or self._awaits_tool))
         if has_output and self._is_tool_answered:
             # The answer to a tool's result, while the generation that has called it has reported no usage.
@@ -125,6 +144,12 @@ class GeminiLiveConversation:
     def cancel_event(self, call_id: str) -> dict[str, object] | None:  # noqa: ARG002 - there is none
         """None: what the model says can only be talked over."""
         return None
+
+    def _resume(self, setup: Mapping[str, object]) -> None:
+        handle = text_in(mapping_of(field_of(setup, "sessionResumption")), "handle")
+        self._used_before = self._last_used = used = self._resumable.find(handle)
+        if used is not None:
+            self._context = _said(used)
 
     def _end_turn(self) -> None:
         self._is_turn_open = self._awaits_tool = self._is_tool_answered = False

@@ -2587,6 +2587,18 @@ FAULTS = (
         "        if (found := _CALL.search(location)) and False:\n",
     ),
     Fault(
+        "a usage that is told again to who resumes is booked again",
+        "apis/gemini_live_session.py",
+        "        if usage is not None and usage == self._used_before and not has_output:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "a resumed session forgets what was said",
+        "apis/gemini_live_session.py",
+        "            self._context = _said(used)\n",
+        "            pass\n",
+    ),
+    Fault(
         "sound of telephones counts as if it had the bytes of other sound",
         "apis/openai_realtime_begun.py",
         "self._bytes_per_s.get(id_, _FEWEST_BYTES_PER_S)",

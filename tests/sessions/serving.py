@@ -1,7 +1,7 @@
 """A gateway of this directory on each server that speaks WebSockets, and what its keys have come to."""
 
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,9 +31,16 @@ class Served(NamedTuple):
 
 @contextmanager
 def served(
-    app: str, server: str, tmp_path: Path, *, store_url: str, namespace: str, **settings: str
+    app: str,
+    server: str,
+    tmp_path: Path,
+    *,
+    store_url: str,
+    namespace: str,
+    further: Sequence[str] = (),
+    **settings: str,
 ) -> Iterator[Served]:
-    """Serve an app under a limit of 1,000 tokens a key."""
+    """Serve an app under a limit of 1,000 tokens a key; ``further`` are more options of the server."""
     (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
     env = {
         "BUDGET_PRICES": str(tmp_path / "prices.toml"),
@@ -45,6 +52,7 @@ def served(
     }
     port, log = free_port(), tmp_path / "gateway.log"
     name, *options = SERVERS[server]
+    options = [*further, *options]
     address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
     with server_process([sys.executable, "-m", name, app, *options, address], env=env, log=log) as process:
         wait_for_port(port, process, log)

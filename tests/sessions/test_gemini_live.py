@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.apis import api_at
 from budget_middleware.apis.gemini_live import usage_of
-from budget_middleware.apis.gemini_live_session import GeminiLiveConversation
+from budget_middleware.apis.gemini_live_session import GeminiLiveSession
 from budget_middleware.core.model import Balance
 from budget_middleware.core.usage import Usage
 from tests.sessions.live import (
@@ -255,7 +255,7 @@ async def test_two_setups_are_held_for_at_the_dearest(store, prices):
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"[]", b"{", b"[" * 9_000])
 def test_what_cannot_be_read_may_be_answered(data):
-    (asked,) = GeminiLiveConversation().read_client(data)
+    (asked,) = GeminiLiveSession().open({}, path=PATH).read_client(data)
     assert asked.is_maybe
 
 
@@ -263,7 +263,7 @@ def test_what_cannot_be_read_may_be_answered(data):
     "data", [b"\xff", b"[]", b"null", b"", b'{"usageMetadata": 7}', b'{"serverContent": [1]}', b"[" * 9_000]
 )
 def test_what_the_server_says_may_be_anything(data):
-    assert GeminiLiveConversation().read_server_event(data) is None
+    assert GeminiLiveSession().open({}, path=PATH).read_server_event(data) is None
 
 
 @pytest.mark.parametrize(

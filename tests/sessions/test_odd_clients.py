@@ -86,6 +86,31 @@ async def test_frames_of_every_kind_and_clients_that_vanish(gateway, store):
     await ended_at_all(store)
 
 
+PINGS = {
+    "uvicorn, websockets": ("--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.2"),
+    "uvicorn, wsproto": ("--ws-ping-interval", "0.2", "--ws-ping-timeout", "0.2"),
+    "hypercorn": ("--websocket-ping-interval", "1"),
+}
+
+
+@pytest.mark.parametrize("server", PINGS)
+async def test_a_client_that_answers_no_pings(server, tmp_path, server_url, namespace, store):
+    named = {"store_url": server_url, "namespace": namespace}
+    with served(APP, server, tmp_path, further=PINGS[server], **named) as gateway:
+        connection = await connect(gateway, ping_interval=None)
+        await connection.send(json.dumps(create(tokens=100, input="a b c", store=False)))
+        for _ in range(3):
+            await until(connection, "response.output_text.delta")
+        # What is not read is not answered either.
+        connection.transport.pause_reading()
+        if server == "hypercorn":
+            # It asks, and does not mind: nobody can tell such a client from one that listens, until it is gone.
+            assert (await tokens_in(store)(KEY)).reserved == 100
+            connection.transport.abort()
+        await ended(store, 3)
+        connection.transport.abort()
+
+
 async def ended_at_all(store):
     read = tokens_in(store)
     async with asyncio.timeout(30):
