@@ -107,7 +107,7 @@ class Tickets:
             if not await self.keep_fact(job.fact_name, ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS):
                 return False
             with suppress(*_NO_ANSWER):  # Only operators look at it.
-                await self.keep_fact(_name_of_ticket(hold.id), ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS)
+                await self.keep_fact(ticket_fact(hold.id), ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS)
             return await self._expiries.extend_to(hold, lease_ms)
         except _NO_ANSWER:
             return False
@@ -172,7 +172,7 @@ def _hold_of(found: OpenTicket) -> Hold:
 
 async def tickets_of(store: Store, reservation_ids: Sequence[str]) -> Mapping[str, JobTicket]:
     """The tickets among reservations, by their ids; raises as the store does."""
-    names = {_name_of_ticket(id_): id_ for id_ in reservation_ids}
+    names = {ticket_fact(id_): id_ for id_ in reservation_ids}
     found = {names[name]: unpack_ticket(text) for name, text in (await store.kept_facts(list(names))).items()}
     return {id_: ticket for id_, ticket in found.items() if ticket is not None}
 
@@ -193,5 +193,6 @@ def unpack_ticket(text: str) -> JobTicket | None:
         return None
 
 
-def _name_of_ticket(reservation_id: str) -> str:
+def ticket_fact(reservation_id: str) -> str:
+    """The name of the fact by which operators find the job of a reservation."""
     return fact_name("ticket", reservation_id)

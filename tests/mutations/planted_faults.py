@@ -1432,6 +1432,24 @@ FAULTS = (
         "(read - self.capped, like))",
         "(0, like))",
     ),
+    Fault(
+        "a migration waits for the tickets of jobs",
+        "operations/migrating/migration.py",
+        "is_quiet = not await self._tickets.without_tickets(holds)",
+        "is_quiet = not holds",
+    ),
+    Fault(
+        "a job that was booked at both stores in the midst of its move is booked twice",
+        "operations/migrating/tickets.py",
+        "if released.status not in (Status.RELEASED, Status.ALREADY_RELEASED):",
+        "if False:",
+    ),
+    Fault(
+        "a ticket that was moved is free at its deadline",
+        "operations/migrating/tickets.py",
+        "lease_ms=lease_ms, expiry_charge=hold.expiry_charge",
+        "lease_ms=lease_ms",
+    ),
     # What is learnt.
     Fault(
         "answers that were cut off are learnt from",

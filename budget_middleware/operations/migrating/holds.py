@@ -10,9 +10,8 @@ from budget_middleware.core.model import Reservation, Target
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Grow, Release
-from budget_middleware.core.windows import is_rolling, window_at
 from budget_middleware.operations.migrating.endings import ENDED_AT_SOURCE
-from budget_middleware.operations.migrating.placing import LEASE_MS, RENEWED_S, Placing
+from budget_middleware.operations.migrating.placing import LEASE_MS, RENEWED_S, Placing, placeable
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side
 
@@ -111,10 +110,4 @@ class HoldCopy:
         self._copies[hold.id] = _Copy(id_, hold.held, asyncio.get_running_loop().time())
 
     def _targets_of(self, hold: Reservation, now_ms: int) -> tuple[Target, ...]:
-        """Its counters at the destination, without limits. A past window limits nobody, but a bucket still counts."""
-        timezone, targets = self._destination.settings.timezone, []
-        for target in hold.targets:
-            current = window_at(target.window.period, time_ms=now_ms, timezone=timezone)
-            if current.id == target.window.id or is_rolling(current.period):
-                targets.append(Target(self._renaming.account(target.account), current, None, target.unit))
-        return tuple(targets)
+        return placeable(hold, self._renaming, timezone=self._destination.settings.timezone, now_ms=now_ms)

@@ -17,6 +17,7 @@ from budget_middleware.operations.migrating.progress import OnProgress, Phase, P
 from budget_middleware.operations.migrating.proof import MigrationReport, prove
 from budget_middleware.operations.migrating.renaming import Renaming
 from budget_middleware.operations.migrating.sides import Side, check_sides, open_sides
+from budget_middleware.operations.migrating.tickets import TicketMove
 
 ROUND_S = 0.25
 """How often the source is looked at: what it books shows at the destination so much later at most, if it keeps up."""
@@ -94,6 +95,7 @@ class _Mover:
         self._counters = CounterCopy(source, destination, renaming, generation=head.generation, on_progress=on_progress)
         self._endings = EndingCopy(destination, self._counters)
         self._holds = HoldCopy(destination, renaming)
+        self._tickets = TicketMove(source, destination, renaming)
         self._limits = LimitCopy(source, destination, renaming)
         self._own_use = OwnUse(source, destination, renaming, self._counters)
         self._released: set[str] = set()
@@ -105,10 +107,13 @@ class _Mover:
         await self._limits.copy(version=(await self._source.ask(self._source.store.head)).limits_version)
         await self._copy_endings()
         await self._holds.give_back_strays(self._source)
+        await self._tickets.end_strays()
         await self._counters.copy_all(Phase.COPYING)
         await self._own_use.count_anew()
         while True:
             await self._follow_until_quiet()
+            if await self._tickets.hand_over(await self._source.ask(self._source.store.holds)):
+                continue  # That they were released is news.
             # What came in between was news, after all.
             if not await self._counters.copy_all(Phase.PROVING):
                 await self._own_use.give_back()
@@ -155,7 +160,7 @@ class _Mover:
         await self._journals.require_same()
         await self._limits.copy(version=head.limits_version)
         await self._holds.copy(holds)
-        is_quiet = not holds
+        is_quiet = not await self._tickets.without_tickets(holds)
         async for page in self._journals.pages():
             is_quiet = is_quiet and all(is_ours(entry.reservation_id) for entry in page)
             await self._counters.copy_entries(page)

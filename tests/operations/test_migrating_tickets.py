@@ -1,0 +1,153 @@
+"""Tickets of jobs are handed over by a migration: found at the destination by their job, and booked once."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.money import usd_from_nanos
+from budget_middleware.core.statuses import State, Status
+from budget_middleware.core.units import Amounts
+from budget_middleware.ledger import Hold, Job, Ledger
+from budget_middleware.ledger.tickets import tickets_of
+from budget_middleware.operations.migrating import Migration, migrate
+from budget_middleware.operations.migrating import migration as moving
+from budget_middleware.operations.migrating import tickets as handing_over
+from budget_middleware.stores.redis import RedisStore
+from tests.stores.audit import audit
+
+JOB = Job("openai-videos", "video_1")
+DAY_S = 86_400
+CENT = 10_000_000
+
+
+@dataclass
+class Two:
+    """Two ledgers in one server, each with a gateway."""
+
+    source: Ledger
+    destination: Ledger
+    asked: Migration
+
+    async def figures(self, ledger: Ledger) -> tuple[str, str]:
+        """Spent and reserved."""
+        balances = [view.balance for view in await ledger.store.counters()]
+        return usd_from_nanos(sum(each.spent for each in balances)), usd_from_nanos(
+            sum(each.reserved for each in balances)
+        )
+
+
+@pytest.fixture
+async def two(server_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
+    monkeypatch.setattr(moving, "ROUND_S", 0.005)
+    ledgers = [
+        Ledger(
+            RedisStore(server_url, namespace=name, timeout_s=10), limits=parse_limits("key=5/month"), store_timeout_s=10
+        )
+        for name in (namespace, f"{namespace}-new")
+    ]
+    yield Two(ledgers[0], ledgers[1], Migration(server_url, server_url, namespace, f"{namespace}-new", quiet_s=0.02))
+    for ledger in ledgers:
+        await audit(ledger.store)
+        await ledger.drain()
+        await ledger.store.aclose()
+
+
+async def keep(ledger: Ledger, job: Job = JOB, *, cents: int = 60) -> Hold:
+    hold = Hold({"key": "a"}, Amounts(usd=cents * CENT), expiry_charge=Amounts(usd=cents * CENT))
+    assert (await ledger.reserve(hold)).status is Status.RESERVED
+    assert await ledger.tickets.keep(hold, job, deadline_s=2 * DAY_S, details={"model": "film", "video_ms": 8_000})
+    return hold
+
+
+async def test_a_ticket_goes_on_at_the_destination_and_is_booked_there_once(two: Two):
+    hold = await keep(two.source)
+    assert (await migrate(two.asked)).is_equal
+    assert await two.figures(two.source) == ("0.00", "0.00")
+    assert await two.figures(two.destination) == ("0.00", "0.60")
+    assert await two.source.tickets.find(JOB) is None
+    found = await two.destination.tickets.find(JOB)
+    assert found is not None
+    assert found.ticket.details == {"model": "film", "video_ms": 8_000, "moved_from": hold.id}
+    kept, moved = found.reservation, await two.source.store.reservation(hold.id)
+    assert kept.expiry_charge == Amounts(usd=60 * CENT)
+    assert abs(kept.deadline_ms - kept.created_ms - 2 * DAY_S * 1000) < 60_000
+    assert moved is not None
+    assert moved.state is State.RELEASED
+    assert list(await tickets_of(two.destination.store, [kept.id])) == [kept.id]
+    for _ in range(2):
+        await two.destination.tickets.book(found, Amounts(usd=25 * CENT, requests=1), reason="usage")
+        assert await two.figures(two.destination) == ("0.25", "0.00")
+
+
+async def test_one_that_was_booked_before_is_not_handed_over(two: Two):
+    await keep(two.source)
+    found = await two.source.tickets.find(JOB)
+    assert found is not None
+    await two.source.tickets.book(found, Amounts(usd=25 * CENT, requests=1), reason="usage")
+    assert (await migrate(two.asked)).is_equal
+    assert await two.figures(two.destination) == ("0.25", "0.00")
+    assert await two.destination.tickets.find(JOB) is None
+
+
+def cut_off(*_: object, **__: object) -> None:
+    raise RuntimeError("cut off")
+
+
+CUTS = {"the reserve": (handing_over.TicketMove, "_keep_facts"), "its facts": (handing_over, "Release")}
+
+
+@pytest.mark.parametrize("cut_after", CUTS)
+async def test_a_hand_over_that_is_cut_off_is_done_again(two: Two, monkeypatch: pytest.MonkeyPatch, cut_after: str):
+    await keep(two.source)
+    with monkeypatch.context() as patched:
+        patched.setattr(*(CUTS[cut_after]), cut_off)
+        with pytest.raises(RuntimeError, match="cut off"):
+            await migrate(two.asked)
+    assert (await migrate(two.asked)).is_equal
+    assert await two.figures(two.source) == ("0.00", "0.00")
+    assert await two.figures(two.destination) == ("0.00", "0.60")
+
+
+async def test_a_job_that_is_booked_at_the_source_in_the_midst_of_it_is_booked_once(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+):
+    await keep(two.source)
+    keep_facts = handing_over.TicketMove._keep_facts
+
+    async def book_meanwhile(self: handing_over.TicketMove, *arguments: object, **options: object) -> None:
+        await keep_facts(self, *arguments, **options)  # type: ignore[arg-type]
+        found = await two.source.tickets.find(JOB)
+        assert found is not None
+        await two.source.tickets.book(found, Amounts(usd=25 * CENT, requests=1), reason="usage")
+
+    monkeypatch.setattr(handing_over.TicketMove, "_keep_facts", book_meanwhile)
+    assert (await migrate(two.asked)).is_equal
+    assert await two.figures(two.destination) == ("0.25", "0.00")
+    assert await two.destination.tickets.find(JOB) is None
+
+
+async def test_one_that_was_cut_off_and_booked_at_the_source_is_ended_by_the_next_run(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+):
+    await keep(two.source)
+    with monkeypatch.context() as patched:
+        patched.setattr(handing_over, "Release", cut_off)
+        with pytest.raises(RuntimeError, match="cut off"):
+            await migrate(two.asked)
+    found = await two.source.tickets.find(JOB)
+    assert found is not None
+    await two.source.tickets.book(found, Amounts(usd=25 * CENT, requests=1), reason="usage")
+    assert (await migrate(two.asked)).is_equal
+    assert await two.figures(two.destination) == ("0.25", "0.00")
+    assert await two.destination.tickets.find(JOB) is None
+
+
+async def test_several_jobs_go_over(two: Two):
+    for n in range(20):
+        await keep(two.source, Job("openai-batches", f"batch_{n}"), cents=1)
+    assert (await migrate(two.asked)).is_equal
+    assert await two.figures(two.destination) == ("0.00", "0.20")
+    for n in range(20):
+        assert await two.destination.tickets.find(Job("openai-batches", f"batch_{n}")) is not None
