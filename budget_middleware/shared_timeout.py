@@ -44,18 +44,16 @@ class SharedTimeout:
 
         ``on_timeout`` is called just before, for callers that must not wait until the cancelled work has come back.
         """
-        return self._waits.current().begin(asyncio.get_running_loop(), on_timeout)
+        return Wait(self._waits.current(), on_timeout)
 
 
 class Wait:
-    """A wait of the current task, from when it is made; ``task`` is None once it is over."""
+    """A wait of the current task, from when it is entered; ``task`` is None once it is over."""
 
     __slots__ = ("_cancellations_before", "_is_given_up", "_on_timeout", "_waits", "since_s", "task")
 
-    def __init__(
-        self, waits: "_Waits", loop: asyncio.AbstractEventLoop, on_timeout: Callable[[], object] | None
-    ) -> None:
-        task = asyncio.current_task(loop)
+    def __init__(self, waits: "_Waits", on_timeout: Callable[[], object] | None) -> None:
+        task = asyncio.current_task()
         assert task is not None, "what is bounded is awaited in a task"
         self.task: asyncio.Task[Any] | None = task
         self.since_s = waits.clock.now_s
@@ -83,6 +81,14 @@ class Wait:
             self.task.cancel()
 
     def __enter__(self) -> Self:
+        waits = self._waits
+        queue, clock = waits.queue, waits.clock
+        # Nearly always the first is the one that has just ended.
+        while queue and queue[0][1].task is None:
+            queue.popleft()
+        queue.append((self.since_s, self))
+        if not clock.is_ticking:
+            clock.start(asyncio.get_running_loop())
         return self
 
     def __exit__(
@@ -107,7 +113,7 @@ class _Waits:
         self.clock = LoopClock(tick_s=timeout_s / TICKS_PER_TIMEOUT, on_tick=self._look, counts_steps=True)
         self._is_silent = is_silent
         # With when each had begun: one that was renewed since stands further behind, too.
-        self._queue: deque[tuple[float, Wait]] = deque()
+        self.queue: deque[tuple[float, Wait]] = deque()
         # When a wait last succeeded that had waited for others.
         self._progress_s = float("-inf")
         # When a wait was last due and the other side was not silent.
@@ -116,19 +122,9 @@ class _Waits:
         self._overtakes_s = float("-inf")
         self._is_settling = False
 
-    def begin(self, loop: asyncio.AbstractEventLoop, on_timeout: Callable[[], object] | None) -> Wait:
-        queue, wait = self._queue, Wait(self, loop, on_timeout)
-        # Nearly always the first is the one that has just ended.
-        if queue and queue[0][1].task is None:
-            self._drop_those_over()
-        queue.append((wait.since_s, wait))
-        if not self.clock.is_ticking:
-            self.clock.start(loop)
-        return wait
-
     def renew(self, wait: Wait) -> None:
         wait.since_s = self.clock.now_s
-        self._queue.append((wait.since_s, wait))
+        self.queue.append((wait.since_s, wait))
 
     def record_success(self, wait: Wait) -> None:
         if self.clock.now_s - wait.since_s >= QUEUED * self.timeout_s:
@@ -142,27 +138,27 @@ class _Waits:
         return since_s + self.timeout_s + self.clock.tick_s - self.clock.now_s
 
     def _drop_those_over(self) -> None:
-        queue = self._queue
+        queue = self.queue
         while queue and (queue[0][1].task is None or queue[0][1].since_s != queue[0][0]):
             queue.popleft()
 
     def _is_first_due(self) -> bool:
         self._drop_those_over()
-        if not self._queue or self.clock.now_s - self._heard_s < self.timeout_s:
+        if not self.queue or self.clock.now_s - self._heard_s < self.timeout_s:
             return False
         # The sum of many ticks is a little off.
-        return self.left_s(self._queue[0][1]) < self.clock.tick_s / 2
+        return self.left_s(self.queue[0][1]) < self.clock.tick_s / 2
 
     def _look(self) -> bool:
         """Let the loop read before those that are due are given up; whether anybody waits."""
         if self._is_first_due() and not self._is_settling:
             self._is_settling = True
             after_polling(asyncio.get_running_loop(), self._give_up_due)
-        return bool(self._queue)
+        return bool(self.queue)
 
     def _give_up_due(self) -> None:
         self._is_settling = False
         if self._is_first_due() and not self._is_silent():
             self._heard_s = self.clock.now_s
         while self._is_first_due():
-            self._queue.popleft()[1].give_up()
+            self.queue.popleft()[1].give_up()

@@ -89,7 +89,7 @@ async def test_both_at_once_are_a_cancellation():
     await asyncio.sleep(0)
     (waits,) = timeout._waits.values()
     task.cancel()
-    waits._queue[0][1].give_up()
+    waits.queue[0][1].give_up()
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -121,7 +121,7 @@ async def test_nothing_is_left_of_what_is_over():
     for number in range(1_000):
         await bound(timeout, value(number))
     (waits,) = timeout._waits.values()
-    assert len(waits._queue) <= 1
+    assert len(waits.queue) <= 1
 
 
 def block(seconds: float) -> None:

@@ -63,10 +63,10 @@ class Status(FastStrEnum):
     @property
     def is_transient(self) -> bool:
         """Whether the same verb, refreshed, may be decided at the next try."""
-        return self in _TRANSIENT
+        return self in TRANSIENT
 
 
-_TRANSIENT = frozenset({Status.STALE_WINDOW, Status.STALE_LIMITS, Status.LEASES_DUE})
+TRANSIENT = frozenset({Status.STALE_WINDOW, Status.STALE_LIMITS, Status.LEASES_DUE})
 
 
 OPS: Mapping[Status, Op] = MappingProxyType(

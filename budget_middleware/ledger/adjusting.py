@@ -71,7 +71,8 @@ async def transfer(
 
 
 def _begin(op: Op, id_: str, amount: Amounts, reason: str, calls: VerbCalls) -> VerbCall:
-    return calls.begin(
+    return VerbCall(
+        calls,
         op,
         reservation_id=id_,
         attributes=lambda: {**names.amounts_attributes(names.AMOUNT_USD, amount), names.REASON: reason},

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from budget_middleware.core.answers import Answer
+from budget_middleware.core.statuses import TRANSIENT
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.errors import StoreUnavailable, StoreUndecided, WrongServer
 
@@ -50,7 +51,7 @@ async def until_decided(attempt: Callable[[], Awaitable[Answer]], *, time_limit:
                     await asyncio.sleep(pause_s)
                     pause_s *= 2
                 else:
-                    if not answer.status.is_transient:
+                    if answer.status not in TRANSIENT:
                         return answer
                     n_undecided += 1
                     if n_undecided >= UNDECIDED_ANSWERS and time.monotonic() - started_s >= UNDECIDED_S:

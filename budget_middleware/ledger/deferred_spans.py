@@ -31,29 +31,32 @@ class _Deferred(NamedTuple):
 
 
 class DeferredSpans:
-    """Records the entries of deferred spans, so that each change of a counter is recorded once."""
+    """Records the entries of deferred spans, so that each change of a counter is recorded once.
+
+    ``waiting`` are those that the next answer is to have searched.
+    """
 
     def __init__(self, *, monitor: Monitor, telemetry: Telemetry, tasks: OwnedTasks) -> None:
         self._monitor = monitor
         self._telemetry = telemetry
         self._tasks = tasks
-        self._waiting: list[_Deferred] = []
+        self.waiting: list[_Deferred] = []
         self._searched: list[_Deferred] = []
 
     def defer(self, span: VerbSpan) -> None:
         """Let the next answer have the journal searched for the span's entries."""
         if span.is_recording:
-            self._waiting.append(_Deferred(span, time.monotonic()))
+            self.waiting.append(_Deferred(span, time.monotonic()))
 
     def retry(self) -> None:
         """Let the next answer have the journal searched for what was applied since, long after it was given up."""
         searched, self._searched = self._searched, []
-        self._waiting += searched
+        self.waiting += searched
 
     def export(self) -> None:
         """Search the journal now, in a task of the ledger's own."""
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
             self._tasks.spawn(self._export(waiting))
 
     async def _export(self, deferred: Sequence[_Deferred]) -> None:
@@ -64,7 +67,7 @@ class DeferredSpans:
             for shard, monitor in self._monitor.by_shard().items():
                 await self._search(shard, monitor, spans, found)
         except (StoreUnavailable, StoreRefused):
-            self._waiting += deferred
+            self.waiting += deferred
             return
         # Of a call to several shards one may show its part, and another only later.
         has_one_journal = "" in self._monitor.by_shard()

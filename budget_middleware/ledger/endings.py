@@ -49,7 +49,7 @@ from budget_middleware.ledger.owed import (
 from budget_middleware.ledger.spool import Spool
 from budget_middleware.ledger.spool_lines import now_ms
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout, Wait
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer
@@ -164,7 +164,8 @@ class Endings:
             await self._until_answered(owed)
 
     def _owe(self, hold: Hold, ending: Ending, attributes: LazyAttributes) -> OwedEnding:
-        call = self._calls.begin(
+        call = VerbCall(
+            self._calls,
             ending.op,
             reservation_id=hold.id,
             context=hold.context,
@@ -224,20 +225,18 @@ class Endings:
     def _complete(self, owed: OwedEnding, answer: Answer) -> None:
         self._local.acknowledge(owed.ending.id)
         self._local.record(owed.targets, answer.balances)
-        self._calls.waiting.wake(owed.targets)
+        if self._calls.waiting.is_used:
+            self._calls.waiting.wake(owed.targets)
         # Unless this is a replay, a copy of the call may have come first, whose reply was lost.
         is_overtaken = answer.status in RETURNS_RECORDED and not owed.is_replay
         owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
         if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
-            _log.error(
-                "not booked: it came too late to rule out that it was booked before: %s",
-                owed.ending,
-                extra=owed.log_ids,
-            )
+            late = "not booked: it came too late to rule out that it was booked before: %s"
+            _log.error(late, owed.ending, extra=owed.log_ids)
             self._spool.set_aside(owed.spooled)
         else:
-            if len(self._spool):
+            if owed.was_tried:
                 self._spool.remove(owed.spooled)
             self._answered.add(owed)
             if owed.call.is_uncertain and not answer.written:

@@ -10,7 +10,7 @@ from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Expire, Extend
 from budget_middleware.ledger.growing import Growing
 from budget_middleware.ledger.hold import Hold
-from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
@@ -85,7 +85,7 @@ class Expiries:
     ) -> Answer:
         """The span of a call that no operator asked for is ended, and so exported, only if it did expire leases."""
         attributes = names.because(reason) if reason else dict
-        call = self._calls.begin(Op.EXPIRE, reservation_id=reservation_id, attributes=attributes)
+        call = VerbCall(self._calls, Op.EXPIRE, reservation_id=reservation_id, attributes=attributes)
         try:
             with self._timeout.timeout():
                 answer = await call.ask(verb(call.span.trace))

@@ -15,7 +15,7 @@ from budget_middleware.ledger.growth import Growth
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.local_ledger import LocalLedger
 from budget_middleware.ledger.tasks import OwnedTasks
-from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
@@ -125,7 +125,8 @@ class Growing:
         """Ask the store to hold the wanted amount and renew the lease. Raises StoreUnavailable or StoreRefused."""
         wanted = Amounts(usd=growth.wanted_nanos, tokens=growth.wanted_tokens)
         verb = Grow(hold.id, hold.counted(wanted), self._lease_ms, reason=growth.reason)
-        call = self._calls.begin(
+        call = VerbCall(
+            self._calls,
             Op.GROW,
             reservation_id=hold.id,
             context=hold.context,

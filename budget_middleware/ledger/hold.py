@@ -30,7 +30,8 @@ class Hold:
     ``asked`` has an amount of each unit. The store hears of those that some counter of the request is in: `counted`.
     ``other_models`` are those that may serve it too: their limits bind it as those of ``model``. ``targets`` are the
     counters as last sent to the store: enough to book the cost even if the store never saw, or has lost, the
-    reservation. ``watches`` are their limits that refuse nothing, and their alerts; ``passed`` are the limits that this
+    reservation. ``limits_version`` is that of their limits. ``watches`` are those that refuse nothing, and their
+    alerts; ``passed`` are the limits that this
     request went over all the same. ``attributes`` are those of its spans, ``estimate_attributes`` those of its
     reserve's alone. Without ``enforces`` no limit refuses it: what it is for has begun.
     ``expected_nanos`` is what the request is expected to cost, of a hold that may be clipped to what is left: see
@@ -58,6 +59,7 @@ class Hold:
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     targets: tuple[Target, ...] = ()
     watches: tuple[Watch, ...] = ()
+    limits_version: int = 0
     passed: tuple[Passed, ...] = ()
     reserve_trace: str = ""
     is_uncertain: bool = False

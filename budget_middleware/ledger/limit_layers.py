@@ -143,18 +143,18 @@ class LimitLayers:
         cache = self._by_loop.current().reader.cache
         return cache.missing(cache.patterns(payers, model=model))
 
-    def known_claims(self, payers: Payers, *, model: str) -> tuple[Claim, ...] | None:
-        """As ``claims``, without the user's source; None if something has to be looked up."""
+    def known_claims(self, payers: Payers, *, model: str) -> tuple[tuple[Claim, ...], int] | None:
+        """As ``claims``, without the user's source, and their version; None if something has to be looked up."""
         loop_limits = self._by_loop.current()
         key = (model, *payers.items())
         known = loop_limits.known.get(key)
-        if known is not None and known.epoch == loop_limits.reader.cache.epoch:
-            return known.claims
-        return self._checked_claims(loop_limits, key, known, payers, model)
+        if known is None or known.epoch != loop_limits.reader.cache.epoch:
+            known = self._checked_claims(loop_limits, key, known, payers, model)
+        return None if known is None else (known.claims, loop_limits.reader.version)
 
     def _checked_claims(
         self, loop_limits: _LoopLimits, key: tuple[object, ...], known: _Known | None, payers: Payers, model: str
-    ) -> tuple[Claim, ...] | None:
+    ) -> _Known | None:
         """After a change of some limits: the claims that were made before, if these are not among them."""
         cache = loop_limits.reader.cache
         if cache.is_too_wide(payers, model=model):
@@ -165,13 +165,13 @@ class LimitLayers:
             return None
         if known is not None and known.patterns == patterns and known.rules == rules:
             known.epoch = cache.epoch
-            return known.claims
+            return known
         found = cast("tuple[Rules, ...]", rules)
         claims = claims_for(payers, layers=[LimitBook(chain.from_iterable(found)), self._environment], model=model)
         if len(loop_limits.known) >= KNOWN_MAX:
             loop_limits.known.clear()
-        loop_limits.known[key] = _Known(claims, patterns=patterns, rules=found, epoch=cache.epoch)
-        return claims
+        known = loop_limits.known[key] = _Known(claims, patterns=patterns, rules=found, epoch=cache.epoch)
+        return known
 
     def _runtime_book(self, payers: Payers, model: str) -> LimitBook:
         cache = self._by_loop.current().reader.cache

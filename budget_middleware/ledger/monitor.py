@@ -98,28 +98,23 @@ class StoreMonitor:
     def record_reply(self, answer: Answer, before: StorePosition, *, now_s: float) -> None:
         """Learn from a reply. ``before`` is what had been seen when its call began."""
         self._clock_offset_ms = answer.now_ms - time.time_ns() // 1_000_000
-        if self._follow(answer, before):
+        seen = self.seen
+        if answer.generation != seen.generation:
+            # A late answer of a generation that is over looks like another loss. So it is treated: what it acknowledged
+            # is gone too, and the next answer of the living one has it sent again.
+            self.seen = StorePosition(answer.generation, answer.seq)
+            has_lost = bool(seen.generation)
+        else:
+            # Answers overtake each other: only a seq below what was known before the call proves lost writes. What
+            # this call itself wrote would hide them, so it does not count.
+            found_seq = answer.seq - answer.written
+            has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
+            if answer.seq > seen.seq or has_lost:
+                self.seen = StorePosition(seen.generation, answer.seq)
+        if has_lost:
             self._record_loss()
         if answer.written:
             self._remember(Mark(answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED), now_s)
-
-    def _follow(self, answer: Answer, before: StorePosition) -> bool:
-        """Remember how far the store is; True: it has lost writes.
-
-        A late answer of a generation that is over looks like another loss. So it is treated: what it
-        acknowledged is gone too, and the next answer of the living one has it sent again.
-        """
-        seen = self.seen
-        if answer.generation != seen.generation:
-            self.seen = StorePosition(answer.generation, answer.seq)
-            return bool(seen.generation)
-        # Answers overtake each other: only a seq below what was known before the call proves lost writes. What
-        # this call itself wrote would hide them, so it does not count.
-        found_seq = answer.seq - answer.written
-        has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
-        if answer.seq > seen.seq or has_lost:
-            self.seen = StorePosition(seen.generation, answer.seq)
-        return has_lost
 
     def _remember(self, mark: Mark, now_s: float) -> None:
         if now_s - self._replied_s > SILENCE_S:

@@ -11,7 +11,7 @@ of several that try it one is admitted, and no budget is promised twice.
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 
 from budget_middleware.core.answers import Answer
@@ -72,16 +72,22 @@ class Reserving:
         self._leases.add(hold)
         started_s, metrics = time.monotonic(), self._calls.telemetry.metrics
         metrics.look(started_s)
-        call = self._calls.begin(
-            Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
+        call = VerbCall(
+            self._calls, Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
         )
         hold.reserve_trace = call.span.trace
         status, attributes, answer, asked = "cancelled", _NO_ATTRIBUTES, None, hold.asked
         try:
-            answer = await self._decide(hold, call, ticket)
+            if ticket is not None:
+                await self._wait_behind_others(hold, ticket)
+            answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
+            if answer.rejection is not None:
+                answer = await self._ask_again(hold, call, ticket, answer)
             status = answer.status
             if answer.rejection is not None:
                 attributes = partial(names.rejection_attributes, answer.rejection)
+            if (hold.watches or answer.rejection is not None) and answer.admits:
+                hold.passed = self._calls.limit_watch.judge(hold, answer, call.span)
         except (StoreUnavailable, StoreRefused) as error:
             status, attributes = names.UNPROTECTED, names.because(str(error))
             self._extend_uncertain(hold, call, error, started_s=started_s if ticket is None else ticket.asked_s)
@@ -97,8 +103,7 @@ class Reserving:
             if ticket is not None:
                 ticket.close(answer)
                 attributes = self._record_wait(ticket, attributes, call)
-            if hold.asked is not asked or hold.counts_more_than_money:
-                attributes = partial(_with_estimate, hold.counted(hold.asked), attributes)
+            attributes = partial(_with_estimate, hold, asked, attributes)
             # A copy of the call may have come first, and nobody got its entries.
             call.finish(status, attributes, is_overtaken=status is Status.DUPLICATE)
             if metrics.is_received:
@@ -107,24 +112,23 @@ class Reserving:
         self._extend_or_release(hold, answer)
         return answer
 
-    async def _decide(self, hold: Hold, call: VerbCall, ticket: Ticket | None) -> Answer:
-        """What the store decides; where the request may wait for what is only held, when it has waited for that."""
-        if ticket is not None:
-            # A look in passing: whose limits have to be looked up first asks the store, and waits after that.
-            claims = self._layers.known_claims(hold.payers, model=hold.model) if any(hold.asked) else None
-            asked = hold.asked
-            await ticket.wait_behind_others(claim.account for claim in claims or () if asked.of(claim.unit))
+    async def _wait_behind_others(self, hold: Hold, ticket: Ticket) -> None:
+        # A look in passing: whose limits have to be looked up first asks the store, and waits after that.
+        known = self._layers.known_claims(hold.payers, model=hold.model) if any(hold.asked) else None
+        claims = () if known is None else known[0]
+        await ticket.wait_behind_others(claim.account for claim in claims if hold.asked.of(claim.unit))
+
+    async def _ask_again(self, hold: Hold, call: VerbCall, ticket: Ticket | None, answer: Answer) -> Answer:
+        """After a refusal: when the request has waited for what is only held, or for the rest of the limit."""
         while True:
-            answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
             if ticket is not None and await ticket.may_ask_again(answer):
                 # It begins to hold something only now.
                 hold.since_s = ticket.asked_s
             elif not call.is_uncertain and (left_nanos := _usable_rest(hold, answer)):
                 hold.asked = hold.asked._replace(usd=left_nanos)
             else:
-                if answer.admits and (hold.watches or answer.rejection is not None):
-                    hold.passed = self._calls.limit_watch.judge(hold, answer, call.span)
                 return answer
+            answer = await until_decided(partial(self._attempt, hold, call), time_limit=self._timeout)
 
     def _record_wait(self, ticket: Ticket, attributes: LazyAttributes, call: VerbCall) -> LazyAttributes:
         """Count how a wait ended; the attributes of the span with it."""
@@ -172,24 +176,42 @@ class Reserving:
     def _release(self, hold: Hold, reason: str) -> None:
         self._endings.begin(hold, Release(hold.id, reason=reason, wants_entries=False))
 
-    async def _attempt(self, hold: Hold, call: VerbCall) -> Answer:
+    def _attempt(self, hold: Hold, call: VerbCall) -> Awaitable[Answer]:
         is_allowed = self._calls.breaker.allows()
-        may_be_known = not (self._layers.has_source or hold.other_models)
-        claims = self._layers.known_claims(hold.payers, model=hold.model) if may_be_known else None
-        if claims is None:
-            claims = await self._claims(hold, may_ask=is_allowed)
+        may_be_known = not (self._layers.has_source or hold.other_models or call.status is Status.STALE_LIMITS)
+        known = self._layers.known_claims(hold.payers, model=hold.model) if may_be_known else None
+        if known is None:
+            return self._look_up_and_ask(hold, call, is_allowed=is_allowed)
+        return self._ask(hold, call, *known, is_allowed=is_allowed)
+
+    async def _look_up_and_ask(self, hold: Hold, call: VerbCall, *, is_allowed: bool) -> Answer:
+        if call.status is Status.STALE_LIMITS:
+            await self._layers.refresh(hold.limits_version)
+        claims = await self._claims(hold, may_ask=is_allowed)
         # In the same step as the claims: what is looked up may be of a newer version.
-        version = self._layers.version
+        return await self._ask(hold, call, claims, self._layers.version, is_allowed=is_allowed)
+
+    def _ask(
+        self, hold: Hold, call: VerbCall, claims: tuple[Claim, ...], limits_version: int, *, is_allowed: bool
+    ) -> Awaitable[Answer]:
         chosen = self._chooser.choose(claims, now_ms=self._calls.monitor.time_ms())
-        hold.targets, hold.watches = chosen.targets, chosen.watches
+        hold.targets, hold.watches, hold.limits_version = chosen.targets, chosen.watches, limits_version
         if chosen.watches:
-            self._calls.limit_watch.remember(chosen.watches, limits_version=version)
+            self._calls.limit_watch.remember(chosen.watches, limits_version=limits_version)
         if not is_allowed:
             raise StoreAway("the store is away, and was not asked")
-        answer = await call.ask(self._store.reserve(self._verb(hold, call, limits_version=version)))
-        if answer.status is Status.STALE_LIMITS:
-            await self._layers.refresh(version)
-        return answer
+        verb = Reserve(
+            hold.id,
+            hold.targets,
+            hold.counted(hold.asked),
+            self._lease_ms,
+            expiry_charge=hold.counted(hold.expiry_charge),
+            enforce=self._enforce and hold.enforces,
+            limits_version=limits_version,
+            trace=call.span.trace,
+            wants_entries=call.span.is_recording,
+        )
+        return call.ask(self._store.reserve(verb))
 
     async def _claims(self, hold: Hold, *, may_ask: bool) -> tuple[Claim, ...]:
         try:
@@ -202,27 +224,16 @@ class Reserving:
             hold.targets = hold.targets or self.targets(claims)
             raise
 
-    def _verb(self, hold: Hold, call: VerbCall, *, limits_version: int) -> Reserve:
-        return Reserve(
-            hold.id,
-            hold.targets,
-            hold.counted(hold.asked),
-            self._lease_ms,
-            expiry_charge=hold.counted(hold.expiry_charge),
-            enforce=self._enforce and hold.enforces,
-            limits_version=limits_version,
-            trace=call.span.trace,
-            wants_entries=call.span.is_recording,
-        )
-
     def targets(self, claims: Iterable[Claim]) -> tuple[Target, ...]:
         """The counters of claims in the windows of now."""
         return self._chooser.targets(claims, now_ms=self._calls.monitor.time_ms())
 
 
-def _with_estimate(asked: Amounts, attributes: LazyAttributes) -> names.Attributes:
-    """Those of a reserve, with what it asked for in the end: in which units, and how much of each."""
-    return {**names.amounts_attributes(names.ESTIMATE_USD, asked), **attributes()}
+def _with_estimate(hold: Hold, asked: Amounts, attributes: LazyAttributes) -> names.Attributes:
+    """Those of a reserve, with what it asked for in the end if the span does not say that: in which units, how much."""
+    if hold.asked is asked and not hold.counts_more_than_money:
+        return attributes()
+    return {**names.amounts_attributes(names.ESTIMATE_USD, hold.counted(hold.asked)), **attributes()}
 
 
 def _usable_rest(hold: Hold, answer: Answer) -> int:

@@ -7,7 +7,7 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.core.statuses import Op
 from budget_middleware.core.verbs import Adjust, Finalize, Grow, Release, Reserve
 from budget_middleware.ledger.expiries import Expiries
-from budget_middleware.ledger.verb_call import VerbCalls
+from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import has_tracer_provider, names
 
@@ -34,7 +34,8 @@ class Sender:
         """The store's answer to one attempt, whose span links to the one of the reserve."""
         op = _OPS[type(verb)]
         reason = "" if isinstance(verb, Reserve) else verb.reason
-        call = self._calls.begin(
+        call = VerbCall(
+            self._calls,
             op,
             reservation_id=verb.id,
             reserve_trace=await self._reserve_trace(verb),

@@ -3,7 +3,7 @@
 Theory of operation. Reserve, finalize, release, adjust, extend, expire and sweep differ in what they ask, in how often
 they try, and in what a failure means. What they have in common is a `VerbCall`:
 
-    call = calls.begin(op, ...)          the span begins; its trace goes into the verb
+    call = VerbCall(calls, op, ...)      the span begins; its trace goes into the verb
       await call.ask(store.verb(...))    one attempt, perhaps one of several
         no answer  ->  the call is uncertain: the store may have applied the attempt
         an answer  ->  the metric of the call, the breaker, the changes of counters for the span, the store's clock,
@@ -21,7 +21,7 @@ from collections.abc import Awaitable
 
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.modes import Watch
-from budget_middleware.core.statuses import Op
+from budget_middleware.core.statuses import Op, Status
 from budget_middleware.ledger.breaker import Breaker
 from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.limit_watch import LimitWatch
@@ -32,7 +32,7 @@ from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry
 
 
 class VerbCalls:
-    """Begins the calls of one ledger, and holds what they share."""
+    """What the calls of one ledger share."""
 
     def __init__(
         self, *, monitor: Monitor, deferred_spans: DeferredSpans, telemetry: Telemetry, waiting: WaitingRoom
@@ -44,40 +44,39 @@ class VerbCalls:
         self.waiting = waiting
         self.limit_watch = LimitWatch(telemetry)
 
-    def begin(
+
+class VerbCall:
+    """One verb on its way to the store, in one attempt or in several.
+
+    ``is_uncertain``: an attempt got no answer, so it may have been applied. ``began_s`` is when the last attempt began,
+    on the monotonic clock; ``status`` what the last one that was answered got. ``watches``: whose alerts an ending may
+    set off.
+    """
+
+    __slots__ = ("_calls", "began_s", "is_uncertain", "op", "span", "status", "watches")
+
+    def __init__(
         self,
+        calls: VerbCalls,
         op: Op,
         *,
         reservation_id: str = "",
         context: ParentContext = None,
         reserve_trace: str = "",
         attributes: LazyAttributes = dict,
-    ) -> "VerbCall":
-        span = self.telemetry.spans.start(
+    ) -> None:
+        self.op = op
+        self.span: VerbSpan = calls.telemetry.spans.start(
             op,
             reservation_id=reservation_id,
-            since=self.monitor.seen,
+            since=calls.monitor.seen,
             context=context,
             reserve_trace=reserve_trace,
             attributes=attributes,
         )
-        return VerbCall(self, op, span)
-
-
-class VerbCall:
-    """One verb on its way to the store, in one attempt or in several.
-
-    ``is_uncertain``: an attempt got no answer, so it may have been applied. ``began_s`` is when the last attempt began,
-    on the monotonic clock. ``watches``: whose alerts an ending may set off.
-    """
-
-    __slots__ = ("_calls", "began_s", "is_uncertain", "op", "span", "watches")
-
-    def __init__(self, calls: VerbCalls, op: Op, span: VerbSpan) -> None:
-        self.op = op
-        self.span = span
         self.is_uncertain = False
         self.began_s = 0.0
+        self.status: Status | None = None
         self.watches: tuple[Watch, ...] = ()
         self._calls = calls
 
@@ -90,7 +89,7 @@ class VerbCall:
         except (StoreUnavailable, asyncio.CancelledError):
             self.is_uncertain = True
             raise
-        now_s = time.monotonic()
+        now_s, self.status = time.monotonic(), answer.status
         if calls.telemetry.metrics.is_received:
             calls.telemetry.metrics.count_call(self.op, seconds=now_s - self.began_s)
         calls.breaker.record_answer(now_s)
@@ -98,7 +97,8 @@ class VerbCall:
             calls.telemetry.spans.record_entries(self.span, answer.entries)
             calls.limit_watch.look_for_alerts(answer, self.span, watches=self.watches)
         calls.monitor.record_reply(answer, before, now_s=now_s)
-        calls.deferred_spans.export()
+        if calls.deferred_spans.waiting:
+            calls.deferred_spans.export()
         return answer
 
     def report_outage(self) -> None:

@@ -11,9 +11,13 @@ from budget_middleware.stores.base import Store
 
 
 class WaitingRoom:
-    """Who waits in this process, by event loop; at most ``at_most`` in each."""
+    """Who waits in this process, by event loop; at most ``at_most`` in each.
+
+    ``is_used``: some request could have waited, so others may have to wake it.
+    """
 
     def __init__(self, store: Store, *, at_most: int) -> None:
+        self.is_used = False
         self._rooms = PerEventLoop(lambda: Room(store, at_most))
 
     @property
@@ -21,6 +25,7 @@ class WaitingRoom:
         return sum(room.n_tickets for room in self._rooms.values())
 
     def ticket(self, caller: Caller) -> Ticket:
+        self.is_used = True
         return Ticket(self._rooms.current(), caller)
 
     def wake(self, targets: Iterable[Target]) -> None:

@@ -820,8 +820,8 @@ FAULTS = (
     Fault(
         "a retry changes the id",
         "ledger/reserving.py",
-        "        return Reserve(\n            hold.id,\n",
-        "        hold.id = secrets.token_hex(16)\n        return Reserve(\n            hold.id,\n",
+        "        verb = Reserve(\n            hold.id,\n",
+        "        hold.id = secrets.token_hex(16)\n        verb = Reserve(\n            hold.id,\n",
     ),
     Fault(
         "windows are chosen by the worker's clock",
@@ -1020,7 +1020,7 @@ FAULTS = (
     Fault(
         "stale limits are not refreshed",
         "ledger/reserving.py",
-        "            await self._layers.refresh(version)\n",
+        "            await self._layers.refresh(hold.limits_version)\n",
         "            pass\n",
     ),
     Fault(
@@ -1086,8 +1086,8 @@ FAULTS = (
     Fault(
         "a new generation is no loss",
         "ledger/monitor.py",
-        "            return bool(seen.generation)\n",
-        "            return False\n",
+        "            has_lost = bool(seen.generation)\n",
+        "            has_lost = False\n",
     ),
     Fault(
         "an unprotected answer is not marked",

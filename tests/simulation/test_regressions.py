@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.ledger import endings
 from budget_middleware.ledger.deferred_spans import DeferredSpans
-from budget_middleware.ledger.monitor import StoreMonitor
+from budget_middleware.ledger.monitor import StoreMonitor, StorePosition
 from budget_middleware.stores.limit_table import LimitTable
 from tests.simulation.plan import CallFault, Event, Fault, Kind, Plan, Play
 from tests.simulation.run import simulate
@@ -126,7 +127,11 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patch:
         patch.setattr(StoreMonitor, "learn_latest", lambda *_: None)
         assert "not ended again" in told(AN_ENDING_LOST_THAT_WAS_ACKNOWLEDGED_WITHOUT_ENTRIES)
-    follow = StoreMonitor._follow
+    record_reply = StoreMonitor.record_reply
+
+    def record_without_its_own(self: StoreMonitor, answer: Answer, before: StorePosition, *, now_s: float) -> None:
+        record_reply(self, answer._replace(written=0), before, now_s=now_s)
+
     monkeypatch.setattr(LimitTable, "_advance", count)
     monkeypatch.setattr(StoreMonitor, "look_for_loss", look_for_nothing)
     monkeypatch.setattr(DeferredSpans, "retry", lambda _: None)
@@ -135,5 +140,5 @@ def test_the_stories_still_tell_of_it(monkeypatch: pytest.MonkeyPatch):
     assert "not ended again" in told(A_RELEASE_LOST_BEHIND_OTHERS_WRITES)
     assert "no span tells" in told(A_RESERVE_APPLIED_LONG_AFTER_IT_WAS_GIVEN_UP)
     assert not told(AN_ENDING_LOST_IN_A_FAILOVER)
-    monkeypatch.setattr(StoreMonitor, "_follow", lambda self, a, before: follow(self, a._replace(written=0), before))
+    monkeypatch.setattr(StoreMonitor, "record_reply", record_without_its_own)
     assert "not ended again" in told(AN_ENDING_LOST_IN_A_FAILOVER)
