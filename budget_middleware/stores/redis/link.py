@@ -48,10 +48,14 @@ client waits for longer than these take."""
 
 
 class _Gathered:
-    """What one event loop is about to send, and the calls whose server is still being connected to."""
+    """What one event loop is about to send, and the calls whose server is still being connected to.
+
+    ``wire`` is where the last batch went: the next one goes there too. A node that serves the ledger no more says so.
+    """
 
     def __init__(self) -> None:
         self.batch: Batch | None = None
+        self.wire: Wire | None = None
         # Then the next one will most likely be alone too, and gains nothing by waiting for others.
         self.was_alone = True
         self.under_way: set[asyncio.Task[None]] = set()
@@ -150,24 +154,24 @@ class RedisLink:
         batch = Batch(self._refusal_of, self._take_other)
         reply = batch.add(verb)
         gathered.batch = batch
-        wire = self._place.ready_wire if gathered.was_alone else None
-        if wire is not None and wire.is_idle:
-            self._send(gathered, wire)
+        if gathered.was_alone and gathered.wire is not None and gathered.wire.is_idle:
+            self._send(gathered)
         else:
             asyncio.get_running_loop().call_soon(self._send, gathered)
         return reply
 
-    def _send(self, gathered: _Gathered, wire: Wire | None = None) -> None:
+    def _send(self, gathered: _Gathered) -> None:
         batch, gathered.batch = gathered.batch, None
         if batch is None:
             return
         gathered.was_alone = len(batch.waiting) == 1
-        script, wire = self._request_script, wire or self._place.ready_wire
-        command = None if wire is None else wire.commands.get(script.digest)
-        if wire is not None and command is not None:
-            self._send_on(wire, batch, *command, *self._words(batch))
-        else:
+        wire = gathered.wire
+        if wire is None or not wire.is_usable:
+            wire = gathered.wire = self._place.ready_wire
+        if wire is None or (command := wire.commands.get(self._request_script.digest)) is None:
             self._deliver_in_task(batch)
+        else:
+            self._send_on(wire, batch, *command, *self._words(batch))
 
     def _take_other(self, batch: Batch, reply: Reply) -> None:
         if batch.is_repeatable and (is_unknown_script(reply) or refuses_function(reply)):
@@ -176,6 +180,7 @@ class RedisLink:
             self._deliver_in_task(batch)
         elif self._place.is_elsewhere(reply):
             self._place.redirect(reply)
+            self._gathered.current().wire = None
             self._deliver_in_task(batch)
         elif isinstance(reply, hiredis.ReplyError):
             batch.fail(self._refusal_of(str(reply)))

@@ -11,7 +11,7 @@ from budget_middleware.stores.base import SHADOW_LIMITS_MAX
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.journals import RemembersShards
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
-from budget_middleware.stores.records import pack_amounts, pack_asked, pack_tail, pack_targets
+from budget_middleware.stores.records import ASKED_NOTHING, pack_amounts, pack_tail, pack_targets
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.keys import CHANNEL
 from budget_middleware.stores.redis.limits import RedisLimits
@@ -43,7 +43,7 @@ class RedisStore(RedisLimits, RemembersShards):
             verb.trace,
             _one_word(verb.id),
             pack_targets(verb.targets),
-            pack_asked(verb.asked),
+            pack_amounts(verb.asked) or ASKED_NOTHING,
             str(verb.lease_ms),
             pack_amounts(verb.expiry_charge),
             "1" if verb.enforce else "0",
