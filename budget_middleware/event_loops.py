@@ -28,7 +28,12 @@ class PerEventLoop(Generic[_T]):
         """The value of the running event loop."""
         loop = asyncio.get_running_loop()
         latest_loop, latest = self._latest
-        return latest if latest_loop() is loop else self._of(loop)
+        return latest if latest_loop() is loop else self._find(loop)
+
+    def of(self, loop: asyncio.AbstractEventLoop) -> _T:
+        """The value of the running event loop for who has that already: to ask for it takes a system call."""
+        latest_loop, latest = self._latest
+        return latest if latest_loop() is loop else self._find(loop)
 
     def values(self) -> list[_T]:
         """Those of all event loops; any thread may ask."""
@@ -44,7 +49,7 @@ class PerEventLoop(Generic[_T]):
         _kept_from_parent.append(self._values)
         self._values, self._latest = weakref.WeakKeyDictionary(), _NO_LATEST
 
-    def _of(self, loop: asyncio.AbstractEventLoop) -> _T:
+    def _find(self, loop: asyncio.AbstractEventLoop) -> _T:
         if loop not in self._values:
             self._values[loop] = self._make()
         value = self._values[loop]

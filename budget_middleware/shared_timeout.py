@@ -44,7 +44,8 @@ class SharedTimeout:
 
         ``on_timeout`` is called just before, for callers that must not wait until the cancelled work has come back.
         """
-        return Wait(self._waits.current(), on_timeout)
+        loop = asyncio.get_running_loop()
+        return Wait(self._waits.of(loop), loop, on_timeout)
 
 
 class Wait:
@@ -52,8 +53,10 @@ class Wait:
 
     __slots__ = ("_cancellations_before", "_is_given_up", "_on_timeout", "_waits", "since_s", "task")
 
-    def __init__(self, waits: "_Waits", on_timeout: Callable[[], object] | None) -> None:
-        task = asyncio.current_task()
+    def __init__(
+        self, waits: "_Waits", loop: asyncio.AbstractEventLoop, on_timeout: Callable[[], object] | None
+    ) -> None:
+        task = asyncio.current_task(loop)
         assert task is not None, "what is bounded is awaited in a task"
         self.task: asyncio.Task[Any] | None = task
         self.since_s = waits.clock.now_s

@@ -28,6 +28,7 @@ from contextvars import Context
 from typing import NamedTuple
 
 from budget_middleware.core.answers import Answer, Entry
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.statuses import Status
 from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.stores.base import Store
@@ -64,6 +65,9 @@ class Mark(NamedTuple):
     seq: int
     time_ms: int
     is_lasting: bool
+
+
+_position_of, _mark_of = maker_of(StorePosition), maker_of(Mark)
 
 
 class StoreMonitor:
@@ -110,11 +114,11 @@ class StoreMonitor:
             found_seq = answer.seq - answer.written
             has_lost = found_seq < before.seq and found_seq < seen.seq and before.generation == seen.generation
             if answer.seq > seen.seq or has_lost:
-                self.seen = StorePosition(seen.generation, answer.seq)
+                self.seen = _position_of((seen.generation, answer.seq))
         if has_lost:
             self._record_loss()
         if answer.written:
-            self._remember(Mark(answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED), now_s)
+            self._remember(_mark_of((answer.seq, answer.now_ms, answer.status not in _MAY_BE_VOIDED)), now_s)
 
     def _remember(self, mark: Mark, now_s: float) -> None:
         if now_s - self._replied_s > SILENCE_S:

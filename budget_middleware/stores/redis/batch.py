@@ -31,10 +31,10 @@ class Batch:
         self._on_other = on_other
         self.is_repeatable = True
 
-    def add(self, verb: tuple[str, ...]) -> "asyncio.Future[VerbReply]":
+    def add(self, verb: tuple[str, ...], waiting: "asyncio.Future[VerbReply]") -> None:
         """One more verb: its name, its trace and its own arguments. StoreRefused for text that cannot be sent.
 
-        The future is the caller's, to cancel at will; it raises StoreUnavailable or StoreRefused.
+        The future gets its reply, StoreUnavailable or StoreRefused; it is the caller's, to cancel at will.
         """
         try:
             # Looked at here, where it spoils nobody else's.
@@ -42,9 +42,7 @@ class Batch:
         except UnicodeEncodeError as error:
             raise StoreRefused(str(error)) from error
         self.words += (str(len(verb)), *verb)
-        waiting: asyncio.Future[VerbReply] = asyncio.get_running_loop().create_future()
         self.waiting.append(waiting)
-        return waiting
 
     # The protocol of a wire's waiter.
 

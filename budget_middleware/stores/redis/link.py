@@ -144,20 +144,19 @@ class RedisLink:
 
     def _ask(self, *verb: str) -> Awaitable[VerbReply]:
         """Send one of VERBS_OF_REQUESTS (its name, trace and arguments) with the others of this moment."""
-        gathered = self._gathered.current()
-        batch = gathered.batch
-        if batch is not None:
-            reply = batch.add(verb)
+        loop = asyncio.get_running_loop()
+        gathered, reply = self._gathered.of(loop), loop.create_future()
+        batch = gathered.batch or Batch(self._refusal_of, self._take_other)
+        batch.add(verb, reply)
+        if batch is gathered.batch:
             if len(batch.waiting) == TOGETHER_MAX:
                 self._send(gathered)
             return reply
-        batch = Batch(self._refusal_of, self._take_other)
-        reply = batch.add(verb)
         gathered.batch = batch
         if gathered.was_alone and gathered.wire is not None and gathered.wire.is_idle:
             self._send(gathered)
         else:
-            asyncio.get_running_loop().call_soon(self._send, gathered)
+            loop.call_soon(self._send, gathered)
         return reply
 
     def _send(self, gathered: _Gathered) -> None:
@@ -226,8 +225,9 @@ class RedisLink:
 
     async def _call(self, *verb: str) -> VerbReply:
         """Send one other verb (its name, trace and arguments). Raises StoreUnavailable or StoreRefused."""
+        reply: asyncio.Future[VerbReply] = asyncio.get_running_loop().create_future()
         batch = Batch(self._refusal_of, self._take_other)
-        reply = batch.add(verb)
+        batch.add(verb, reply)
         batch.take_reply(await self._evaluate(script_of(verb[0], self._clock_script), self._words(batch)))
         return reply.result()
 
