@@ -1,15 +1,15 @@
-"""Starts uvicorn workers by forking a process that has already imported what all of them import.
+"""Starts uvicorn workers and commands by forking a process that has already imported what all of them import.
 
-Theory of operation. A worker spends half a second of CPU on imports before it serves, and the tests start hundreds. So
-each test process keeps one *template*: a process without threads that has imported uvicorn and this package, and has
-set up nothing. Each start is a connection to its socket:
+Theory of operation. A worker spends half a second of CPU on imports before it serves, as a command does before it
+answers, and the tests start hundreds. So each test process keeps one *template*: a process without threads that has
+imported uvicorn and this package, and has set up nothing. Each start is a connection to its socket:
 
     test ──order──> template ──fork──> watcher ──fork──> worker
      <── process id, and later its exit status ──┘
 
-The worker takes the order's environment, arguments and log, and runs uvicorn as `python -m uvicorn` does. To signals,
-sockets and the store it is a process like any other. The watcher is its parent: it waits until the worker has ended,
-and passes the exit status on.
+The worker takes the order's environment, arguments and files, and runs the order's module as `python -m uvicorn` and
+`python -m budget_middleware` do. To signals, sockets and the store it is a process like any other. The watcher is its
+parent: it waits until the worker has ended, and passes the exit status on.
 """
 
 import atexit
@@ -32,6 +32,7 @@ from pathlib import Path
 _REPOSITORY = Path(__file__).parents[2]
 _IMPORTED = (
     "budget_middleware",
+    "budget_middleware.cli",
     "httpx",
     "opentelemetry.sdk.trace.export",
     "starlette.applications",
@@ -47,12 +48,22 @@ _templates: list["_Template"] = []
 class ForkedWorker:
     """One worker, with those methods of a `Popen` that tests use."""
 
-    def __init__(self, arguments: Sequence[str], *, env: Mapping[str, str], log: Path) -> None:
-        """Start `python -m uvicorn` with these arguments; its output is appended to ``log``."""
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        errors: Path | None = None,
+        stdin: Path | None = None,
+        module: str = "uvicorn",
+    ) -> None:
+        """Start ``module`` with these arguments; its output is appended to ``log``, its errors too or to ``errors``."""
         self.returncode: int | None = None
         self._ended = threading.Event()
         watcher = _template().connect()
-        order = {"arguments": [*arguments], "env": {**env}, "log": str(log)}
+        files = {"stdin": str(stdin or os.devnull), "log": str(log), "errors": str(errors or log)}
+        order = {"module": module, "arguments": [*arguments], "env": {**env}, **files}
         watcher.sendall(json.dumps(order).encode() + b"\n")
         answers = watcher.makefile("rb")
         self.pid = int(answers.readline())
@@ -82,6 +93,19 @@ class ForkedWorker:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def forked_command(
+    words: Sequence[str], *, env: Mapping[str, str], stdin: str = "", timeout: float = 120
+) -> "subprocess.CompletedProcess[str]":
+    """Run `budget-middleware` in a process of its own, to its end."""
+    with tempfile.TemporaryDirectory(prefix="budget-") as name:
+        folder = Path(name)
+        given, out, errors = folder / "in", folder / "out", folder / "errors"
+        given.write_text(stdin)
+        process = ForkedWorker(words, env=env, log=out, errors=errors, stdin=given, module="budget_middleware")
+        code = process.wait(timeout)
+        return subprocess.CompletedProcess([*words], code, out.read_text(), errors.read_text())
 
 
 class _Template:
@@ -163,12 +187,13 @@ def _become_worker(order: bytes) -> None:
     given = json.loads(order)
     os.environ.clear()
     os.environ.update(given["env"])
-    log = os.open(given["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    appended = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    for number, (name, flags) in enumerate([("stdin", os.O_RDONLY), ("log", appended), ("errors", appended)]):
+        file = os.open(given[name], flags)
+        os.dup2(file, number)
+        os.close(file)
     sys.argv[1:] = given["arguments"]
-    runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+    runpy.run_module(given["module"], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Two real gateways on one store, of which the second has other settings: told in its log, and by `doctor`."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from budget_middleware.demo.servers import serving
 from budget_middleware.stores.notes import Topic
 from budget_middleware.stores.redis import RedisStore
+from tests.e2e.forking import forked_command
 from tests.faults.waiting import until
 
 pytestmark = pytest.mark.processes
@@ -40,6 +39,4 @@ async def test_a_gateway_with_another_secret_and_time_zone_says_so(server_url: s
 
 
 def _doctor(environment: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "budget_middleware", "doctor"]
-    told = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    return told.stdout
+    return forked_command(["doctor"], env={**os.environ, **environment}).stdout

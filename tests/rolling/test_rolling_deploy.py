@@ -95,6 +95,7 @@ async def test_a_deploy_under_load_in_either_direction(
     await deploy.check_books()
     await deploy.audit()
     assert set(deploy.answered) == {200}
+    assert deploy.answered[200] > 200, "too little load to prove much"
 
 
 async def an_operator_of_each_version_works(change: Change, deploy: Deploy, going: Gateway, coming: Gateway) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.forking import forked_command
 from tests.e2e.servers import REPOSITORY
 
 PREVIOUS_COMMIT = "39cbb44"
@@ -31,6 +32,8 @@ class Version:
         """A command of its command line."""
         # PYTHONSAFEPATH would hide the tree, and the installed package would run in its place.
         env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+        if self.tree == REPOSITORY:
+            return forked_command(words, env={**env, **settings})
         command = [sys.executable, "-m", "budget_middleware", *words]
         return subprocess.run(
             command, cwd=self.tree, env={**env, **settings}, capture_output=True, text=True, check=False, timeout=120

@@ -10,8 +10,6 @@ import gzip
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from budget_middleware.testing import (
     json_answer,
     start,
 )
+from tests.e2e.forking import forked_command
 from tests.ledger.faults import FaultyStore, refused, reply_lost, request_lost
 from tests.stores.verbs import whole_journal
 from tests.telemetry.conftest import Spans
@@ -261,8 +260,7 @@ COMMANDS = (
 
 async def said(store_url: str, namespace: str, *words: str, stdin: str = "") -> str:
     env = {**os.environ, "BUDGET_STORE_URL": store_url, "BUDGET_NAMESPACE": namespace, "BUDGET_LIMITS": "key=1/day"}
-    command = [sys.executable, "-m", "budget_middleware", *words]
-    ran = await asyncio.to_thread(subprocess.run, command, env=env, input=stdin, capture_output=True, text=True)
+    ran = await asyncio.to_thread(forked_command, words, env=env, stdin=stdin)
     return f"{ran.stdout} {ran.stderr}"
 
 
