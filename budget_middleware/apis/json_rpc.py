@@ -199,8 +199,11 @@ class RpcCalls(RpcApi):
         seen.finish = None if done else Finish.FAILED
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:  # noqa: ARG002
-        """An event is an answer, or says how far one is."""
-        self._read(parse_body(data), seen, is_whole=False)
+        """An event is an answer, or says how far one is. MCP has one answer for a call, A2A one for each step."""
+        event = parse_body(data)
+        self._read(event, seen, is_whole=False)
+        is_answer = self._is_alone and seen.readable and mapping_of(event).get("id") == self._id
+        seen.terminal |= is_answer and self._rpc.has_tools
         return data
 
     def error_body(self, refusal: Refusal) -> dict[str, object]:

@@ -234,6 +234,21 @@ async def test_an_answer_in_events(memory: Bench, last: dict[str, Any], spent: s
     assert await memory.figures() == (spent, "0.00")
 
 
+async def test_a_call_in_events_is_booked_before_its_answer_is_seen(memory: Bench):
+    """So that the next call sees what this one has cost; the stream may stay open."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start(content_type="text/event-stream"))
+        await send(event({"jsonrpc": "2.0", "method": "notifications/progress", "params": {}}))
+        await send(event(result()))
+        seen.append(await memory.figures())
+        await send(chunk(is_last=True))
+
+    await call(memory.guard(app), tool("search"), path=MCP, headers=bearer())
+    assert seen == [("0.40", "0.00")]
+
+
 async def test_a_stream_that_breaks_off_is_booked(memory: Bench):
     progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
     app = ScriptedApp(start(content_type="text/event-stream"), event(progress), ConnectionError("gone"))
