@@ -157,6 +157,11 @@ GATEWAYS := .venv-gateways
 test-gateways: $(READY) $(GATEWAYS)/.ready ## tests of other gateways with us in front
 	@GATEWAYS_PYTHON=$(GATEWAYS)/bin/python $(BIN)/python -m pytest -m gateways tests/gateways $(ARGS)
 
+AGENTS := .venv-agents
+
+test-agents: $(READY) $(AGENTS)/.ready ## a voice agent of OpenAI's agents SDK through a guard
+	@AGENTS_PYTHON=$(AGENTS)/bin/python $(BIN)/python -m pytest -m agents tests/sessions $(ARGS)
+
 # The LiteLLM proxy alone and guarded, from the environment of `test-gateways`.
 bench-litellm: $(BENCH)/.ready $(GATEWAYS)/.ready ## the LiteLLM proxy alone and guarded
 	@$(BENCH)/bin/python -m benchmarks compare litellm --litellm $(GATEWAYS)/bin/python $(ARGS)
@@ -201,7 +206,7 @@ EXTRAS_bench := [otlp]
 	@touch $@
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(BENCH) $(DOCS) $(DEPLOY) $(RELEASE) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(AGENTS) $(BENCH) $(DOCS) $(DEPLOY) $(RELEASE) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;

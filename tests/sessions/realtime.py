@@ -16,7 +16,8 @@ def listening(detection: Any, **of_input: Any) -> dict[str, Any]:
 
 
 def of_session(kind: str, given: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
-    return {"type": f"session.{kind}", "session": given if given is not None else session(), **fields}
+    told = {} if kind == "update" else {"event_id": "event_0"}
+    return {"type": f"session.{kind}", **told, "session": given if given is not None else session(), **fields}
 
 
 def create(*, tokens: int | str | None = 600, event_id: str = "", **fields: Any) -> dict[str, Any]:
@@ -35,7 +36,8 @@ def created(id_: str = "resp_1", *, conversation: str | None = "conv_1") -> dict
 
 
 def delta(id_: str = "resp_1", text: str = "word") -> dict[str, Any]:
-    return {"type": "response.output_text.delta", "event_id": "event_2", "response_id": id_, "delta": text}
+    of_item = {"item_id": "item_1", "output_index": 0, "content_index": 0}
+    return {"type": "response.output_text.delta", "event_id": "event_2", "response_id": id_, **of_item, "delta": text}
 
 
 def spoken(id_: str = "resp_1") -> dict[str, Any]:

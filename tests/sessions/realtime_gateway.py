@@ -24,13 +24,15 @@ class Conversation:
         self._n_responses = 0
         self._n_sounds = 0
         self._listens = True
+        self._instructions = ""
         self._open: dict[str, int] = {}
 
     async def take(self, event: dict[str, Any]) -> None:
         match event["type"]:
             case "session.update":
                 given = event["session"]
-                self._listens = given["audio"]["input"]["turn_detection"] is not None
+                self._listens = given.get("audio", {}).get("input", {}).get("turn_detection") is not None
+                self._instructions = given.get("instructions") or self._instructions
                 await self._say(of_session("updated", {**session(), **given}))
             case "input_audio_buffer.append":
                 self._n_sounds += 1
@@ -47,7 +49,7 @@ class Conversation:
         self._n_responses += 1
         id_ = f"resp_{self._n_responses}"
         conversation = None if response.get("conversation") == "none" else "conv_1"
-        words = response.get("instructions", "").split()
+        words = response.get("instructions", self._instructions).split()
         await self._say(created(id_, conversation=conversation))
         for word in words:
             await self._say(delta(id_, word))
