@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import openai
 import pytest
@@ -30,11 +31,23 @@ SERVERS = {
 TOKEN = 1_000_000
 
 
-@pytest.fixture(params=SERVERS)
-def gateway(request, tmp_path, server_url, namespace):
-    (tmp_path / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def namespace(server) -> str:
+    """Of all tests of a server, for they share a gateway: what they book, they book on different keys."""
+    return f"sessions-{uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def gateway(server, tmp_path_factory, server_url, namespace):
+    folder = tmp_path_factory.mktemp("gateway")
+    (folder / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
     env = {
-        "BUDGET_PRICES": str(tmp_path / "prices.toml"),
+        "BUDGET_PRICES": str(folder / "prices.toml"),
         "BUDGET_LIMITS": "key=1/day",
         "BUDGET_STORE_URL": server_url,
         "BUDGET_NAMESPACE": namespace,
@@ -42,8 +55,8 @@ def gateway(request, tmp_path, server_url, namespace):
         "BUDGET_ESTIMATE": "expected",
         "BUDGET_DEFAULT_OUTPUT_TOKENS": "200",
     }
-    port, log = free_port(), tmp_path / "gateway.log"
-    name, *options = SERVERS[request.param]
+    port, log = free_port(), folder / "gateway.log"
+    name, *options = SERVERS[server]
     address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
     with server_process([sys.executable, "-m", name, *options, address], env=env, log=log) as process:
         wait_for_port(port, process, log)
@@ -51,16 +64,21 @@ def gateway(request, tmp_path, server_url, namespace):
 
 
 @pytest.fixture
-async def client(gateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"http://{gateway}/v1", api_key="sk-one") as client:
+def key() -> str:
+    return f"sk-{uuid4().hex[:8]}"
+
+
+@pytest.fixture
+async def client(gateway, key) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"http://{gateway}/v1", api_key=key) as client:
         yield client
 
 
 @pytest.fixture
-async def tokens_of(server_url, namespace):
+async def tokens_of(server_url, namespace, key):
     store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
 
-    async def read(key: str = "sk-one") -> Balance:
+    async def read(key: str = key) -> Balance:
         views = await store.counters(f"key:{key_id(key)}")
         return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
 

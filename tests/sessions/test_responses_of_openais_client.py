@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import openai
 import pytest
@@ -16,9 +17,21 @@ pytestmark = pytest.mark.processes
 APP = "tests.sessions.responses_gateway:app"
 
 
-@pytest.fixture(params=SERVERS)
-def gateway(request, tmp_path, server_url, namespace):
-    with served(APP, request.param, tmp_path, store_url=server_url, namespace=namespace) as gateway:
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def namespace(server) -> str:
+    """Of all tests of a server, for they share a gateway: what they book, they book on different keys."""
+    return f"sessions-{uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def gateway(server, tmp_path_factory, server_url, namespace):
+    folder = tmp_path_factory.mktemp("gateway")
+    with served(APP, server, folder, store_url=server_url, namespace=namespace) as gateway:
         yield f"http://{gateway.address}/v1"
 
 
