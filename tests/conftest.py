@@ -115,7 +115,9 @@ def _asks_other_processes(item: pytest.Item) -> bool:
 
 
 # A server in this process runs the same scripts, slowly: with one in another they are left to `make test`.
-_SERVERS = frozenset({"server_url", "empty_server_url", "server", "postgres", "own_postgres", "fakeredis"})
+_SERVERS = frozenset(
+    {"server_url", "empty_server_url", "server", "postgres", "own_postgres", "fakeredis", "cluster", "watched"}
+)
 
 
 @pytest.fixture(scope="session")
