@@ -15,10 +15,12 @@ import openai
 from google import genai
 from google.genai import types
 
+from tests.recordings import job_calls
 from tests.recordings.recording_files import KEY
 from tests.sdk.provider import MODEL
 from tests.sessions.live import live_without_tls
 
+JOBS = "tests.sdk.provider:gateway"
 MESSAGES: Any = [{"role": "user", "content": "x"}]
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1024).to_bytes(4) * 2
 # A tenth of a second.
@@ -304,4 +306,35 @@ CALLS = (
         usage={"call": 1},
     ),
     Call("bedrock", "stream", "httpx", _by_httpx(f"/model/{MODEL}/converse-stream", **CONVERSE)),
+    Call("openai-batches", "job", "openai", _of_openai(job_calls.batch_of_openai), cost_usd="0.000105", app=JOBS),
+    Call("anthropic-batches", "job", "anthropic", job_calls.batch_of_anthropic, cost_usd="0.000105", app=JOBS),
+    Call("gemini-batches", "job", "google-genai", job_calls.batch_of_google, cost_usd="0.000105", app=JOBS),
+    Call(
+        "openai-videos",
+        "job",
+        "openai",
+        _of_openai(job_calls.video_of_openai),
+        cost_usd="0.08",
+        usage={"video_second": 8_000},
+        app=JOBS,
+    ),
+    Call(
+        "gemini-videos",
+        "job",
+        "google-genai",
+        job_calls.video_of_google,
+        cost_usd="0.04",
+        usage={"video_second": 4_000},
+        app=JOBS,
+    ),
+    Call(
+        "openai-fine-tuning",
+        "job",
+        "openai",
+        _of_openai(job_calls.training_of_openai),
+        cost_usd="0.03",
+        usage={"training": 30},
+        app=JOBS,
+    ),
+    Call("openai-evals", "job", "openai", _of_openai(job_calls.evaluation_of_openai), app=JOBS),
 )

@@ -58,7 +58,24 @@ async def vertex_model(request: Request) -> Response:
     return JSONResponse({"name": name, "done": True, "response": blocked if name.endswith("-6") else made})
 
 
+async def create_run(request: Request) -> Response:
+    return JSONResponse(_run(await request.json(), "queued"))
+
+
+async def retrieve_run(_: Request) -> Response:
+    counts = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110, "cached_tokens": 0}
+    used = [{"model_name": "test-model", "invocation_count": 1, **counts}]
+    return JSONResponse(_run({"data_source": {}}, "completed", per_model_usage=used))
+
+
+def _run(asked: dict[str, Any], status: str, **fields: Any) -> dict[str, Any]:
+    plain = {"id": "evalrun_1", "object": "eval.run", "eval_id": "eval_1", "created_at": 1, "model": "test-model"}
+    return {**plain, "status": status, "data_source": asked["data_source"], **fields}
+
+
 ROUTES = [
+    Route("/v1/evals/{id}/runs", create_run, methods=["POST"]),
+    Route("/v1/evals/{id}/runs/{run}", retrieve_run),
     Route("/v1/videos", create_video, methods=["POST"]),
     Route("/v1/videos/{id}/remix", create_video, methods=["POST"]),
     Route("/v1/videos/{id}/content", content),

@@ -17,7 +17,7 @@ from budget_middleware.apis.reading import parse_body
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import PricedCall, pack
 from budget_middleware.core.job_kinds import JobKind
-from budget_middleware.core.pricing import Rates, Usage, breakdown, sum_nanos
+from budget_middleware.core.pricing import Rates, Usage, UsageClass, breakdown, sum_nanos
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
@@ -111,7 +111,10 @@ def _priced(prices: PriceBook, api: JobApi, found: OpenTicket, state: JobState, 
     if rates is None or not is_priced(rates, usage):
         return PricedCall(None, ())
     rates = rates.in_modes(state.modes or planned_modes(details))
-    return PricedCall(rates, breakdown(rates, usage))
+    is_sold_whole = UsageClass.CALL in rates.by_unit
+    return PricedCall(
+        rates, [line for line in breakdown(rates, usage) if is_sold_whole or line.unit != UsageClass.CALL]
+    )
 
 
 def _rates_of(prices: PriceBook, api: JobApi, details: Mapping[str, object], answered: str) -> Rates | None:

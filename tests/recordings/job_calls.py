@@ -1,0 +1,75 @@
+"""What real clients do with jobs: they create one, and ask for it until it is over."""
+
+import io
+import json
+from typing import Any
+
+import anthropic
+import openai
+from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
+from google import genai
+from google.genai import types
+
+from tests.recordings.recording_files import KEY
+from tests.sdk.provider import MODEL
+
+MESSAGES: Any = [{"role": "user", "content": "x"}]
+
+
+async def batch_of_openai(client: openai.AsyncOpenAI) -> None:
+    body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 600}
+    line = {"custom_id": "c1", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    file = await client.files.create(file=("calls.jsonl", json.dumps(line).encode()), purpose="batch")
+    created = await client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    done = await client.batches.retrieve(created.id)
+    await client.files.content(str(done.output_file_id))
+
+
+async def batch_of_anthropic(url: str) -> None:
+    params = MessageCreateParamsNonStreaming(model=MODEL, max_tokens=600, messages=MESSAGES)
+    async with anthropic.AsyncAnthropic(base_url=url, api_key=KEY, max_retries=0) as client:
+        created = await client.messages.batches.create(requests=[{"custom_id": "c1", "params": params}])
+        await client.messages.batches.retrieve(created.id)
+        async for _ in await client.messages.batches.results(created.id):
+            pass
+
+
+async def batch_of_google(url: str) -> None:
+    call = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "generationConfig": {"maxOutputTokens": 600}}
+    line = json.dumps({"key": "k1", "request": call}).encode()
+    client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+    file = await client.files.upload(file=io.BytesIO(line), config=types.UploadFileConfig(mime_type="jsonl"))
+    created = await client.batches.create(model=MODEL, src=str(file.name))
+    done = await client.batches.get(name=str(created.name))
+    assert done.dest is not None
+    await client.files.download(file=str(done.dest.file_name))
+    await client.aclose()
+
+
+async def video_of_openai(client: openai.AsyncOpenAI) -> None:
+    # Unlike the client's own methods these are not announced to end: gateways go on to speak it for others' videos.
+    body = {"model": "film", "prompt": "x", "seconds": "8", "size": "1280x720"}
+    created = await client.post("/videos", body=body, cast_to=dict[str, Any])
+    await client.get(f"/videos/{created['id']}", cast_to=dict[str, Any])
+
+
+async def video_of_google(url: str) -> None:
+    client = genai.Client(vertexai=True, api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+    config, source = types.GenerateVideosConfig(duration_seconds=4), types.GenerateVideosSource(prompt="x")
+    operation = await client.models.generate_videos(model="film", source=source, config=config)
+    assert (await client.operations.get(operation)).done
+    await client.aclose()
+
+
+async def training_of_openai(client: openai.AsyncOpenAI) -> None:
+    file = await client.files.create(file=("t.jsonl", b"x" * 80), purpose="fine-tune")
+    job = await client.fine_tuning.jobs.create(model="pupil", training_file=file.id)
+    await client.fine_tuning.jobs.retrieve(job.id)
+
+
+async def evaluation_of_openai(client: openai.AsyncOpenAI) -> None:
+    source: Any = {"type": "completions", "model": MODEL, "source": {"type": "file_id", "id": "file-1"}}
+    run = await client.evals.runs.create("eval_1", data_source=source)
+    await client.evals.runs.retrieve(run.id, eval_id="eval_1")
