@@ -68,6 +68,8 @@ class SideBySide(RuleBasedStateMachine):
         self.generation = 0
         self.told: dict[Counter, Balance] = {}
         self.repaired: set[Counter] = set()
+        # Facts, by their names.
+        self.kept: dict[str, str] = {}
         self.seq = 0
 
     def teardown(self) -> None:

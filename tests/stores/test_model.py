@@ -30,6 +30,10 @@ from tests.stores.verbs import UTC
 mostly_where_one_is_awaited = precondition(lambda self: self.waiting or self.generation == 0)
 
 LEASES_MS = (2000, 3000, 4000)
+TICKET_MS = 172_800_000
+"""The lease of a ticket, which nobody renews."""
+FACT_MS = 10**10
+"""Longer than a run: a server forgets facts by its own clock, which does not move as this one does."""
 
 NEW = "new"
 
@@ -45,6 +49,7 @@ larger_amounts = st.builds(
     Amounts, usd=st.integers(0, 6), tokens=st.integers(0, 6), requests=st.integers(0, 2), inflight=st.integers(0, 2)
 )
 leases_ms = st.sampled_from(LEASES_MS)
+extended_ms = st.sampled_from([*LEASES_MS, *LEASES_MS, TICKET_MS])
 ages_ms = st.sampled_from([0, 0, 0, 0, REMEMBER_MS, REMEMBER_MS + 1])
 # Two periods of one account, and another account, each with counters of other units; some windows have just closed or
 # not begun.
@@ -130,7 +135,7 @@ class StoresSideBySide(SideBySide):
         self.play(Release(self.id(id_), age_ms=age_ms, reason="why"), is_reply_lost=is_reply_lost)
 
     @mostly_where_one_is_awaited
-    @rule(id_=targeted, lease_ms=leases_ms, by_operator=st.booleans())
+    @rule(id_=targeted, lease_ms=extended_ms, by_operator=st.booleans())
     def extend_or_expire(self, id_, lease_ms, by_operator):
         verb = Expire(self.id(id_), reason="stuck") if by_operator else Extend(self.id(id_), lease_ms)
         self.play(verb, is_reply_lost=True)
@@ -191,6 +196,18 @@ class StoresSideBySide(SideBySide):
         self.auditor.take_expired(answer)
         self.read_journal(answer.entries)
 
+    # Facts, of which the first of a name stays.
+
+    @rule(name=st.sampled_from("xyz"), text=st.sampled_from(["1", "2", "3"]))
+    def keep_fact(self, name, text):
+        kept = self.both(lambda store: store.keep_fact(name, text, keep_ms=FACT_MS))
+        assert kept == self.kept.setdefault(name, text)
+
+    @rule(names=st.sets(st.sampled_from("xyz")))
+    def read_facts(self, names):
+        found = self.both(lambda store: store.kept_facts(sorted(names)))
+        assert found == {name: text for name, text in self.kept.items() if name in names}
+
     # What goes on around them.
 
     @rule(s=st.sampled_from([1, 1, 2]))
@@ -216,7 +233,8 @@ class StoresSideBySide(SideBySide):
 
     def let_all_leases_end(self) -> None:
         """I7: nothing in flight and leases over implies that nothing is reserved."""
-        self.clock.advance(ms=max(LEASES_MS))
+        deadlines = [fact.deadline_ms for fact in self.auditor.facts.values() if fact.state == "pending"]
+        self.clock.advance(ms=max(*LEASES_MS, max(deadlines, default=0) - self.clock.now_ms))
         self.sweep_both(at_most=1000)
         assert self.both(lambda store: store.holds()) == []
         assert all(proof.balance.reserved == 0 for proof in self.both(lambda store: store.proofs()))
