@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import context as contexts
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.propagators.textmap import default_getter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from budget_middleware import BudgetMiddleware
 from budget_middleware.stores.memory import MemoryStore
+from budget_middleware.telemetry.callers import PARENT, context_for
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import PRICES, ask, bearer, completion
 from tests.telemetry.conftest import Spans
@@ -97,3 +102,23 @@ async def test_garbage_is_nothing(spans, gateway, mode, value):
     ours = await ours_of(spans, gateway(trace_context=mode), traceparent=value)
     assert [(span.name, span.parent) for span in ours] == [(name, None) for name in OURS]
     assert not ours[0].links
+
+
+def test_a_trace_state_in_two_headers_is_one():
+    headers = [(name.encode(), value.encode()) for name, value in traceparent("01").items()]
+    context = context_for(PARENT, [*headers, (b"tracestate", b"a=1"), (b"tracestate", b"b=2")])
+    state = trace.get_current_span(context).get_span_context().trace_state
+    assert dict(state.items()) == {"a": "1", "b": "2"}
+
+
+def test_a_propagator_that_looks_at_all_names_sees_them(request):
+    class ByPrefix(TraceContextTextMapPropagator):
+        def extract(self, carrier, context=None, getter=default_getter):
+            found = {name: getter.get(carrier, name) for name in getter.keys(carrier) if name.startswith("uberctx-")}
+            return contexts.set_value("found", found, Context())
+
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(ByPrefix())
+    request.addfinalizer(lambda: propagate.set_global_textmap(before))
+    context = context_for(PARENT, [(b"host", b"x"), (b"uberctx-user", b"7"), (b"uberctx-user", b"8")])
+    assert contexts.get_value("found", context) == {"uberctx-user": ["7", "8"]}
