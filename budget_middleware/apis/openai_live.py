@@ -23,7 +23,7 @@ from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, name_in, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
-from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, SessionTime, time_to_ask
+from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, SessionTime, body_of_time, time_to_ask
 
 _START: Final = "session.start"
 _STARTED: Final = "session.started"
@@ -102,8 +102,9 @@ class LiveConversation:
         time_slice = self._time.next_slice()
         if time_slice is None:
             return ()
-        body = {"model": self._model, TIME_MS: SLICE_MS}
-        return (Asked(_TIME, body, is_maybe=True, event_id=str(head.event_id or ""), time=time_slice),)
+        return (
+            Asked(_TIME, body_of_time(self._model), is_maybe=True, event_id=str(head.event_id or ""), time=time_slice),
+        )
 
     def read_server_event(self, data: bytes) -> ServerEvent | None:
         """What an event says of a response that was delegated; of the time that is billed it is noted."""

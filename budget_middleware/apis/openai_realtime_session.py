@@ -46,7 +46,7 @@ from budget_middleware.apis.openai_realtime_events import (
 from budget_middleware.apis.openai_realtime_talk import USUAL_SPEECH_MS, Talk
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, name_in, parse_body
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
-from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, SessionTime
+from budget_middleware.apis.session_time import SessionTime, body_of_time
 from budget_middleware.core.usage import Usage
 
 # The lanes: of the one conversation, of responses beside it, of transcriptions, and of the time that some bill.
@@ -95,9 +95,9 @@ class RealtimeConversation:
         """What an event of the client asks for, or may be answered with; before that the time of the session."""
         time = self._time.next_slice() if self._agreement.known.answers else None
         asked = self._read_client(data)
-        if time is None:
-            return asked
-        return (Asked(_TIME, self._body({TIME_MS: SLICE_MS}), is_maybe=True, time=time), *asked)
+        # The server's word for the model first: the address may have another name for it.
+        models = (self._agreement.agreed.model, *self._models, self._agreement.known.model)
+        return (Asked(_TIME, body_of_time(*models), is_maybe=True, time=time), *asked) if time is not None else asked
 
     def _read_client(self, data: bytes) -> Sequence[Asked]:
         head = head_of(data)
@@ -191,8 +191,11 @@ class RealtimeConversation:
         )
 
     def _agree(self, head: EventHead, data: bytes) -> None:
+        before = self._agreement.agreed.model
         if self._agreement.confirm(data, is_answer=head.type in SESSION_UPDATED):
             self._models = (self._agreement.agreed.model,)
+        if self._agreement.agreed.model != before and self._time.is_over:
+            # It may be billed by time, as the one before was not.
             self._time = SessionTime(by_clock=True, if_priced=True)
         self._ahead = None
 

@@ -119,6 +119,12 @@ class SessionTime:
         return self._slice
 
 
+def body_of_time(*models: str) -> dict[str, object]:
+    """What a slice is estimated by: the models that may be billed, of which some may be "", the likeliest first."""
+    first, *others = [*filter(None, models), ""]
+    return {"model": first, "models": others, TIME_MS: SLICE_MS}
+
+
 def time_to_ask(ms: int) -> Ask:
     """What a slice of time is estimated by: no tokens are billed."""
     usage = Usage(audio_ms=ms)

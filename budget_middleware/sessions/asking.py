@@ -6,6 +6,7 @@ from typing import NamedTuple
 from starlette.types import Scope
 
 from budget_middleware.apis.base import Api
+from budget_middleware.apis.reading import list_of
 from budget_middleware.apis.session_events import Asked
 from budget_middleware.core.usage import UsageClass
 from budget_middleware.event_loops import PerEventLoop
@@ -69,10 +70,11 @@ class Asking:
         """Whether what is asked for has a price: the time of most sessions has none."""
         if asked.time is None or not asked.time.if_priced:
             return True
-        rates = self._context.ledger.prices.resolve(asked.model)
-        if rates is not None and UsageClass.AUDIO_MS in rates.by_unit:
+        names = [asked.model, *list_of((asked.body or {}).get("models"))]
+        rates = [self._context.ledger.prices.resolve(str(name)) for name in names if name]
+        if any(each is not None and UsageClass.AUDIO_MS in each.by_unit for each in rates):
             return True
-        if asked.model:
+        if rates:
             asked.time.forgo()
         return False
 

@@ -2565,7 +2565,7 @@ FAULTS = (
     Fault(
         "a model by the minute talks for the price of its tokens",
         "sessions/asking.py",
-        "rates is not None and UsageClass.AUDIO_MS in rates.by_unit",
+        "each is not None and UsageClass.AUDIO_MS in each.by_unit",
         "False",
     ),
     Fault(

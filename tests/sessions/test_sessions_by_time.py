@@ -260,6 +260,28 @@ class TestByTheMinute:
         assert (await socket.message())["code"] == 1008
         assert provider.received == []
 
+    @pytest.mark.parametrize(
+        ("query", "told"),
+        [
+            (b"model=plain&model=host", "plain"),
+            (b"model=alias", "host"),
+            (b"", "host"),
+        ],
+        ids=["one of several names", "behind a name of the gateway's own", "by the server's word alone"],
+    )
+    async def test_so_it_is_however_the_model_is_named(self, store, by_time, query, told):
+        provider = scripted([], [])
+        guard = guard_of(provider, by_time, store, limits="key=9/day", unknown_model="1/1")
+        socket = await opened(guard, path="/v1/realtime", query=query)
+        # What comes before the server has named its model.
+        socket.send({"type": "session.update", "session": {"instructions": "x"}})
+        await received(provider, 1)
+        await say(provider, of_session("created", session(model=told)))
+        socket.send(realtime_sound())
+        await received(provider, 1)
+        assert (await cents_of(store)).reserved >= 100
+        await socket.leave()
+
     async def test_others_pay_none(self, store, by_time):
         provider = scripted(whole(20), whole(30))
         socket = await opened(guard_of(provider, by_time, store), path="/v1/realtime", query=b"model=plain")
