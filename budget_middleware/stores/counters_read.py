@@ -45,9 +45,11 @@ class CountersRead:
 
     def compared(self, targets: Sequence[Target]) -> list[Balance]:
         """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
-        balances, compared = self.read_of(targets), list[Balance]()
+        balances, compared = self._balances, list[Balance]()
         for target in targets:
             counter = target.counter
+            if counter not in balances:
+                self.read_of(targets)
             compared.append(balances[counter] or EMPTY if target.series is counter else self._sum(target.series))
         return compared
 
