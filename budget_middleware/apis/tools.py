@@ -148,7 +148,7 @@ def take_server_tool(name: object, id_: object, seen: Seen) -> None:
     elif isinstance(name, str) and name.endswith("code_execution"):
         seen.take_use(UsageClass.CODE_CONTAINER, "container")
         seen.take_use(UsageClass.CODE_EXECUTION, id_)
-    elif name not in _FREE_SERVER_TOOLS and not str(name).startswith("tool_search"):
+    elif not isinstance(name, str) or (name not in _FREE_SERVER_TOOLS and not name.startswith("tool_search")):
         seen.take_tool(name)
 
 

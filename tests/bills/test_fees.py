@@ -401,6 +401,12 @@ UNPRICED = {
         response({"type": "My secret_call", "id": "x"}),
         "gpt-4.1: a tool",
     ),
+    "a tool of Claude's with a name that is no text": (
+        "claude-opus-4-6",
+        MESSAGES,
+        message() | {"content": [{**CODE, "name": ["web_search"]}]},
+        "claude-opus-4-6: a tool",
+    ),
     "a tier of Bedrock's": (
         "",
         "/model/us.anthropic.claude-sonnet-4-5-20250929-v1:0/converse",
