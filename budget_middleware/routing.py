@@ -51,6 +51,8 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "openai-responses": _ALWAYS
     | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},
 }
+# In a path whose `?` is encoded.
+_FIELD_MASK: Final = re.compile(r"[?&;#]\s*\$?fields\s*=", re.IGNORECASE)
 # Of a list, such as a batch of JSON-RPC, so many items are looked at; a longer one is not understood.
 _MOST_ITEMS: Final = 100
 
@@ -107,6 +109,9 @@ class Router:
         plain = [route for route in routes if is_plain(route.path)]
         called = [route for route in plain if route.api] or [route for route in routes if route.api]
         costliest = max(called or plain or routes, key=_kind)
+        if any(_FIELD_MASK.search(reading) for reading in readings):
+            # Google's servers would leave out of the answer what it has cost (`request.field_masks`).
+            return costliest._replace(kind=RouteKind.UNCLEAR) if called else costliest
         calls = {_call(route.api, route.path) for route in called if route.api is not None}
         return costliest if len(calls) <= 1 else costliest._replace(kind=RouteKind.UNCLEAR)
 

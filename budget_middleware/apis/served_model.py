@@ -7,7 +7,10 @@ from budget_middleware.apis.reading import MAX_NAME
 from budget_middleware.headers import HeaderTable
 
 # Azure's Responses names the deployment in its answer, LiteLLM what was asked for. The first that there is counts.
-_NAMES: Final = (b"x-ms-served-model", b"x-litellm-model-group", b"x-kong-llm-model", b"cf-aig-model")
+_NAMES: Final = (
+    *(b"x-ms-served-model", b"x-litellm-model-group", b"x-kong-llm-model", b"cf-aig-model"),
+    b"ngrok-aig-model",
+)
 _ANY: Final = frozenset(_NAMES)
 _MODEL: Final = re.compile(rb"[!-~]+")
 _FALLBACKS: Final = b"x-litellm-attempted-fallbacks"

@@ -4,22 +4,40 @@ A client could so leave out what the answer has cost, as a whole or only the tok
 to be read is therefore asked for whole, and the client gets more than it has named.
 """
 
+import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
 _NAMES: Final = frozenset({b"fields", b"$fields"})
-_HEADER: Final = b"x-goog-fieldmask"
+# Without the hyphens, which some servers take for underscores and others leave out.
+_HEADER: Final = b"xgoogfieldmask"
+_SEPARATORS: Final = re.compile(rb"([&;])")
+# A gateway in between may decode a name once more before it passes it on.
+_MOST_DECODINGS: Final = 4
 
 
 def without_field_mask(scope: Scope) -> Scope:
     """The scope of a request for the whole answer."""
-    query = scope.get("query_string", b"")
-    kept = b"&".join(field for field in query.split(b"&") if _name(field) not in _NAMES)
-    headers = [(name, value) for name, value in scope["headers"] if name.lower() != _HEADER]
-    return {**scope, "query_string": kept, "headers": headers}
+    headers = [(name, value) for name, value in scope["headers"] if not _is_mask(name)]
+    return {**scope, "query_string": _without_fields(scope.get("query_string", b"")), "headers": headers}
 
 
-def _name(field: bytes) -> bytes:
-    return unquote_to_bytes(field.partition(b"=")[0]).strip().lower()
+def _is_mask(name: bytes) -> bool:
+    return name.lower().replace(b"-", b"").replace(b"_", b"") == _HEADER
+
+
+def _without_fields(query: bytes) -> bytes:
+    parts = _SEPARATORS.split(query)
+    kept = [(end, field) for end, field in zip((b"", *parts[1::2]), parts[::2], strict=True) if not _is_field(field)]
+    return b"".join([field if at == 0 else end + field for at, (end, field) in enumerate(kept)])
+
+
+def _is_field(field: bytes) -> bool:
+    name = field
+    for _ in range(_MOST_DECODINGS):
+        if name.partition(b"=")[0].replace(b"+", b" ").strip().lower() in _NAMES:
+            return True
+        name = unquote_to_bytes(name)
+    return False

@@ -73,6 +73,17 @@ async def test_a_stream_costs_what_its_usage_says(client, books, token, model, w
     assert await books.of(account_of(token)) == (COST_USD[model], "0.00")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_cheap_name_that_falls_back_costs_what_answers(client, books, token, stream):
+    """LiteLLM names the model that was asked in its answer, and who has answered in its headers."""
+    answer = ask(client, "falls", stream=stream)
+    if stream:
+        list(answer.parse())
+    assert answer.headers["x-litellm-model-group"] == "gpt-4o"
+    assert answer.headers["x-litellm-attempted-fallbacks"] == "1"
+    assert await books.of(account_of(token)) == (COST_USD["gpt-4o"], "0.00")
+
+
 async def test_anthropics_client(gateway, books, token):
     """LiteLLM reports no cost here: the usage at the price of the model behind the alias."""
     with anthropic.Anthropic(base_url=gateway, api_key=token, max_retries=0) as client:

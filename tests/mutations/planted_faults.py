@@ -1633,6 +1633,18 @@ FAULTS = (
         "    if False and ",
     ),
     Fault(
+        "a field mask may hide in a path",
+        "routing.py",
+        "            return costliest._replace(kind=RouteKind.UNCLEAR) if called else costliest\n",
+        "            return costliest\n",
+    ),
+    Fault(
+        "a field mask may be encoded twice",
+        "request/field_masks.py",
+        "        name = unquote_to_bytes(name)\n",
+        "        name = unquote_to_bytes(field)\n",
+    ),
+    Fault(
         "what stands below /mcp is never a call",
         "routing.py",
         "return n_bytes > 0 and may_be_rpc(document)",

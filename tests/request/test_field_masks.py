@@ -1,5 +1,7 @@
 """Field masks: Google's servers leave out of an answer what `fields` does not name, such as what it has used."""
 
+from urllib.parse import unquote
+
 import pytest
 
 from budget_middleware.testing import ScriptedApp, call, json_answer
@@ -23,6 +25,9 @@ def seen_by(app):
         (b"fields=candidates", b""),
         (b"alt=sse&%24fields=usageMetadata.promptTokenCount&x", b"alt=sse&x"),
         (b"a=fields&$fields=x&f%69elds=y", b"a=fields"),
+        (b"a=1;fields=x;b=2", b"a=1;b=2"),
+        (b"f%2569elds=x&a=1", b"a=1"),
+        (b"fields%3Dx&+Fields+=y&a", b"a"),
     ],
 )
 async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
@@ -41,6 +46,27 @@ async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
     names = [name for name, _ in scope["headers"]]
     assert b"x-other" in names
     assert b"x-goog-fieldmask" not in names
+
+
+@pytest.mark.parametrize("name", ["x-goog-fieldmask", "X-Goog-FieldMask", "x_goog_fieldmask", "x-goog-field-mask"])
+async def test_the_header_is_taken_away_however_it_is_spelled(memory, name):
+    app = ScriptedApp(*json_answer(ANSWER))
+    await call(memory.guard(app), ASKED, path=PATH, headers={**bearer(), name: "candidates"})
+    assert name.lower().encode() not in [sent.lower() for sent, _ in seen_by(app)["headers"]]
+
+
+@pytest.mark.parametrize(
+    "end", ["%3Ffields=candidates", "%3Falt=sse%26%24fields=x", "%253Ffields=x", "%3Ba%3Ffields=x"]
+)
+async def test_a_mask_in_the_path_is_refused(memory, end):
+    """A gateway that decodes a path makes a query of it."""
+    app = ScriptedApp(*json_answer(ANSWER))
+    raw = f"{PATH}{end}".encode()
+    played = await call(
+        memory.guard(app), ASKED, path=unquote(f"{PATH}{end}"), headers=bearer(), scope={"raw_path": raw}
+    )
+    assert played.status in {400, 403}
+    assert not app.scopes
 
 
 async def test_the_fields_of_others_are_left_alone(memory):

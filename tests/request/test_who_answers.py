@@ -125,7 +125,7 @@ async def test_each_api_says_who_has_answered(memory: Bench, api: str):
 
 
 @pytest.mark.parametrize(
-    "header", [b"x-ms-served-model", b"x-litellm-model-group", b"X-Kong-LLM-Model", b"cf-aig-model"]
+    "header", [b"x-ms-served-model", b"x-litellm-model-group", b"X-Kong-LLM-Model", b"cf-aig-model", b"Ngrok-AIG-Model"]
 )
 async def test_a_gateway_says_it_beside_an_answer_that_names_what_was_asked(memory: Bench, header: bytes):
     guard = memory.guard(ScriptedApp(*answer("gift", headers=[(header, b"plain")])), **FIXED)
