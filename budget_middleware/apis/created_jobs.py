@@ -116,14 +116,18 @@ class JobLook(NamedTuple):
 
 
 _SIZE: Final = re.compile(r"([0-9]{2,5})\s*[x*:]\s*([0-9]{2,5})", re.ASCII)
+# It is kept with the ticket, where no other word of a request may stand.
+_MODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,11}", re.ASCII)
 
 
 def size_modes(*names: object) -> tuple[str, ...]:
     """The modes that the size of a picture is priced by: as `720p`, and by the names that were given."""
     modes: list[str] = []
     for name in names:
-        if not isinstance(name, str) or len(name) > 20:
+        if not isinstance(name, str):
             continue
-        found = _SIZE.fullmatch(name)
-        modes += [f"{min(int(found[1]), int(found[2]))}p", name.lower()] if found else [name.lower()]
+        if found := _SIZE.fullmatch(name):
+            modes += [f"{min(int(found[1]), int(found[2]))}p", f"{int(found[1])}x{int(found[2])}"]
+        elif _MODE.fullmatch(name):
+            modes.append(name.lower())
     return tuple(modes)

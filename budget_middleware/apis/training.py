@@ -6,7 +6,7 @@ from typing import Final
 from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import list_of, mapping_of, name_in, text_in, token_count, whole_number
+from budget_middleware.apis.reading import MAX_TOKENS, list_of, mapping_of, name_in, text_in, token_count, whole_number
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.usage import Usage
@@ -35,7 +35,7 @@ class OpenAIFineTuning(JobApi):
             mapping_of(body.get("hyperparameters")),
         )
         epochs = [whole_number(holder, "n_epochs") for holder in holders if holder.get("n_epochs") != "auto"]
-        times = next(filter(None, epochs), _USUAL_EPOCHS)
+        times = min(next(filter(None, epochs), _USUAL_EPOCHS), MAX_TOKENS)
         return JobPlan(Usage(), file=name_in(body, "training_file") or "", times=times)
 
     def state(self, document: object) -> JobState | None:

@@ -12,13 +12,21 @@ from budget_middleware.apis.created_jobs import JobApi, JobPlan, JobState, Stage
 from budget_middleware.apis.errors import google_error
 from budget_middleware.apis.openai_usage import take_cost
 from budget_middleware.apis.paths import ends_in
-from budget_middleware.apis.reading import largest, list_of, mapping_of, milliseconds, name_in, text_in
+from budget_middleware.apis.reading import (
+    MAX_TOKENS,
+    largest,
+    list_of,
+    mapping_of,
+    milliseconds,
+    name_in,
+    text_in,
+    token_count,
+)
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.job_kinds import JobKind
 from budget_middleware.core.usage import Usage
 
 _SECONDS: Final = ("seconds", "duration", "duration_seconds", "n_seconds")
-_MOST_VIDEOS: Final = 16
 # Of a model that nobody knows: as long as most make them unasked.
 _USUAL_MS: Final = 8_000
 # Sora's own, unasked, and at most: a video that is edited is as long as it was.
@@ -46,10 +54,10 @@ class OpenAIVideos(JobApi):
         last, source = last.lower(), mapping_of(body.get("video"))
         made_of = before if last == "remix" else name_in(source, "id") or ""
         is_made_of = last in ("remix", "edits", "extensions") or "video" in body
-        asked = largest(body, *_SECONDS)
+        asked = _bounded(largest(body, *_SECONDS))
         is_sora = "sora" in (text_in(body, "model") or self.default_model)
         usual_ms = _LONGEST_MS if is_made_of else _SORA_MS if is_sora else _USUAL_MS
-        videos = min(largest(body, "n", "n_variants") or 1, _MOST_VIDEOS)
+        videos = _bounded(largest(body, "n", "n_variants")) or 1
         width, height = body.get("width"), body.get("height")
         box = f"{width}x{height}" if width and height else None
         return JobPlan(
@@ -78,7 +86,7 @@ class OpenAIVideos(JobApi):
         for holder in ("usage", "outputs"):
             take_cost(mapping_of(video.get(holder)), seen)
         lengths = [milliseconds(holder[name]) for holder in (video, made) for name in _SECONDS if name in holder]
-        videos = min(_count(video.get("n_variants")) or 1, _MOST_VIDEOS)
+        videos = _count(video.get("n_variants")) or 1
         used_ms = (next(filter(None, lengths), 0) * videos) if stage is Stage.DONE else 0
         return JobState(
             self.id_in(video),
@@ -89,8 +97,13 @@ class OpenAIVideos(JobApi):
         )
 
 
+def _bounded(number: int | None) -> int:
+    """A number of a request, beyond which every budget is spent."""
+    return min(number or 0, MAX_TOKENS)
+
+
 def _count(value: object) -> int:
-    return value if type(value) is int and value > 0 else 0
+    return token_count(value) or 0
 
 
 class GeminiVideos(JobApi):
@@ -104,9 +117,9 @@ class GeminiVideos(JobApi):
     def plan(self, body: Mapping[str, object], *, path: str) -> JobPlan:  # noqa: ARG002 - the body says it all
         """Its seconds and size, for each of so many videos."""
         asked = mapping_of(body.get("parameters"))
-        seconds = largest(asked, "durationSeconds", "duration_seconds")
-        each = largest(asked, "sampleCount", "sample_count", "numberOfVideos", "number_of_videos") or 1
-        videos = min(max(len(list_of(body.get("instances"))), 1) * each, _MOST_VIDEOS)
+        seconds = _bounded(largest(asked, "durationSeconds", "duration_seconds"))
+        each = _bounded(largest(asked, "sampleCount", "sample_count", "numberOfVideos", "number_of_videos")) or 1
+        videos = max(len(list_of(body.get("instances"))), 1) * each
         each_ms = seconds * 1_000 if seconds else _USUAL_MS
         return JobPlan(Usage(video_ms=each_ms * videos), size_modes(asked.get("resolution")), pieces=videos)
 

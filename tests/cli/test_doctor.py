@@ -211,10 +211,12 @@ async def test_what_gateways_noted(cli: RunCli, store: RedisStore):
     await store.add_note(Topic.UNMETERED, "/v1/agents/{id}/run")
     await store.add_note(Topic.UNPRICED, "house-model")
     await store.add_note(Topic.CORS, "/v1/chat/completions")
+    await store.add_note(Topic.JOBS, "videos/film")
     await store.add_note(Topic.USAGE, "gpt-4o: total_below_parts (total_tokens)")
     ran = cli("doctor", "--json")
     assert [finding["message"] for finding in ran.json if finding["check"] == "gateway"] == [
         "/v1/chat/completions: refusals carry no CORS headers, a browser takes them for a network error",
+        "videos/film: jobs have no price, so BUDGET_JOB_ESTIMATE_USD is held and booked for each",
         "/v1/agents/{id}/run: POST passes unmetered",
         "house-model: served without a price, booked at 0",
         "gpt-4o: total_below_parts (total_tokens): a usage contradicts itself, booked at the larger reading",

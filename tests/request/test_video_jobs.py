@@ -135,6 +135,14 @@ async def test_the_video_itself_shows_that_it_is_done(bench):
     assert await bench.figures() == ("0.08", "0.00")
 
 
+async def test_a_part_of_the_video_shows_it_too(bench):
+    await create(bench)
+    await look(
+        bench, [start(206, content_type="video/mp4"), chunk(b"x", is_last=True)], path=f"{VIDEOS}/video_1/content"
+    )
+    assert await bench.figures() == ("0.08", "0.00")
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [(video("completed"), 403), (video("completed", id="video_2"), 200), ({"error": "x"}, 200), ({"data": []}, 200)],

@@ -48,7 +48,7 @@ async def pass_and_book_job(
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]
-        elif message["type"] == "http.response.body" and status == 200:
+        elif message["type"] == "http.response.body" and (status == 200 or (status == 206 and look.shows_result)):
             if not look.shows_result:
                 answer.feed(bytes(message.get("body", b"")))
             if not message.get("more_body", False):
