@@ -1846,14 +1846,26 @@ FAULTS = (
     Fault(
         "a verb's entries count from those of the verbs before it",
         "stores/lua/_dispatch.lua",
-        "{}, seq\n",
-        "{}, seq_before or seq\n",
+        "2, seq\n",
+        "2, seq_before or seq\n",
     ),
     Fault(
         "one verb that is refused is all verbs refused",
         "stores/redis/batch.py",
-        "if isinstance(verb_reply, list):",
-        "if all(isinstance(each, list) for each in reply[:-1]):",
+        '            elif verb_reply.startswith("-"):\n',
+        '            elif any(each.startswith("-") for each in replies):\n',
+    ),
+    Fault(
+        "an answer has the records of the verb before it",
+        "stores/lua/_dispatch.lua",
+        "wants_entries, n_parts, seq_before = args[at + 2], true, 2, seq\n",
+        "wants_entries, seq_before = args[at + 2], true, seq\n    n_parts = math.max(2, n_parts)\n",
+    ),
+    Fault(
+        "the small numbers of an answer are cut",
+        "stores/lua/_call.lua",
+        "if number > 99 then return whole(number) end\n",
+        "number = number % 10\n",
     ),
     # Formats, and units.
     Fault(

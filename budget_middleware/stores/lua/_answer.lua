@@ -1,12 +1,14 @@
--- How every verb begins and ends. What an answer has stands in `redis/replies.py`. Each item of a reply costs the server as
--- much as a dozen steps of Lua, so what all answers have is one text, `head`. `recorded` is the text of what was known
--- instead; behind the fields come the records of the journal that the verb wrote; `written` is how many entries they have,
--- also those that it does not return.
+-- How every verb begins and ends. An answer is one text: for each list within a reply the server takes 16 KB at first, and
+-- each item costs as much as a dozen steps of Lua. Its parts stand between separators that nobody can guess: the head, as
+-- `redis/replies.py` has it; the text of what was known instead, if anything; and the records of the journal that the verb wrote.
+
+local balances_of
+do
 
 local figures = {''}
 
 -- Spent and reserved of each target, each behind a space.
-local function balances_of(targets)
+function balances_of(targets)
   load_counters(targets)
   local last = 1
   for at = 1, #targets do
@@ -17,14 +19,15 @@ local function balances_of(targets)
   return concat(figures, ' ', 1, last)
 end
 
+end
+
+-- `written` is how many entries the records have, also those that are not returned; `rejection` is one word, '-' for none.
 local function answer(status, known, targets, rejected_by)
   ensure_generation()
-  local head = status .. ' ' .. NOW_MS .. ' ' .. generation .. ' ' .. seq_text .. ' ' .. limits_version
-    .. (targets and balances_of(targets) or '')
-  local recorded, rejection, written = known and known.text or false, rejected_by or false, seq - seq_before
-  local reply = {REPLY_FIELDS, records[1]}
-  for at = 2, #records do reply[#reply + 1] = records[at] end
-  return reply
+  local now_ms, written, rejection = NOW_MS, text_of_count(seq - seq_before), rejected_by or '-'
+  parts[1] = HEAD_WORDS .. (targets and balances_of(targets) or '')
+  parts[2] = known and known.text or ''
+  return concat(parts, SEPARATOR, 1, n_parts)
 end
 
 -- What is known of an id, after expiring it if its lease is over, and then due leases on its counters; its targets;

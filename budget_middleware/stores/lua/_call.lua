@@ -16,7 +16,8 @@
 --          long one is whose ending booked nothing; remember_expired_ms: how long an expired one is; counters_ms: how long
 --          a counter is kept after its window's end or its last change; journal_max: journal entries kept; voided_max:
 --          records kept of reservations that came to nothing
--- args[2]  token of this call: its reply ends with it, and a store without a generation takes it for one
+-- args[2]  token of this call: its reply ends with it, and has it between its parts; a store without a generation takes it for
+--          one
 -- args[3]  how many verbs; then for each of them: how many words it has; these are its name, the traceparent of the span
 --          around it ('' if none) and its own arguments
 --
@@ -31,7 +32,7 @@ local verbs = {}
 local call, try, spread = redis.call, redis.pcall, unpack or table.unpack
 
 -- What a call carries.
-local META, PREFIX, KEPT, TOKEN, NOW, NOW_MS
+local META, PREFIX, KEPT, TOKEN, SEPARATOR, NOW, NOW_MS
 local REMEMBER_MS, REMEMBER_RELEASED_MS, REMEMBER_EXPIRED_MS, COUNTERS_MS, JOURNAL_MAX, VOIDED_MAX, TRIM_EVERY
 local HOLDS, TOTALS, JOURNAL, VOIDED
 
@@ -44,7 +45,10 @@ local is_nothing_due, changed_counters, changed_series, changed_totals, is_chang
 local is_waited_for, freed_accounts
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
-local trace, wants_entries, records, seq_before
+local trace, wants_entries, seq_before
+
+-- The parts of its answer (`_answer.lua`): two, and behind them the records of the journal.
+local parts, n_parts = {}, 0
 
 -- What calls have in common stays in memory from call to call where the server keeps a script's functions
 -- (`redis/scripts.py`): the names of keys, targets as they were parsed, and counters by their names. Their figures are read again
@@ -58,6 +62,22 @@ local WHOLE = format('%d', EXACT) == format('%.0f', EXACT) and '%d' or '%.0f'
 -- The text of an integer, of 18 digits at most.
 local function whole(number)
   return format(WHOLE, number)
+end
+
+-- The same of one that is most often small: such a text is made once. A script has room for 200 local variables: what only this
+-- needs are those of a block.
+local text_of_count
+do
+
+local made = {}
+
+function text_of_count(number)
+  if number > 99 then return whole(number) end
+  local text = made[number] or whole(number)
+  made[number] = text
+  return text
+end
+
 end
 
 local function begin_ledger(meta)
@@ -77,7 +97,7 @@ end
 local function begin_call(keys, args)
   if keys[1] ~= META or remembered > REMEMBERED_MAX then begin_ledger(keys[1]) end
   if args[1] ~= KEPT then read_kept(args[1]) end
-  this_call, TOKEN = this_call + 1, args[2]
+  this_call, TOKEN, SEPARATOR = this_call + 1, args[2], '+' .. args[2]
   NOW = store_time_ms(args)
   NOW_MS = whole(NOW)
   is_meta_read, is_nothing_due = false, nil

@@ -1,5 +1,6 @@
--- Behind the verbs of a script: does those of the call, each whatever became of those before it. In the place of one that
--- failed stands a text, why; it has changed nothing.
+-- Behind the verbs of a script: does those of the call, each whatever became of those before it. The reply is a list of their
+-- answers and the token; of a verb that is alone and answers by a text it is one text, with `=` between answer and token. In the
+-- place of a verb that failed, and so has changed nothing, stands `-` and why.
 
 -- Redis reports its own errors in a table since 7.0, and as a text before.
 local function error_text(fault)
@@ -19,9 +20,9 @@ local function run(keys, args)
   local replies, at = {}, FIRST_VERB_AT
   for number = 1, tonumber(args[FIRST_VERB_AT - 1]) do
     local last = at + tonumber(args[at])
-    trace, wants_entries, records, seq_before = args[at + 2], true, {}, seq
+    trace, wants_entries, n_parts, seq_before = args[at + 2], true, 2, seq
     local is_done, reply = pcall(verbs[args[at + 1]], spread(args, at + 3, last))
-    replies[number] = is_done and reply or error_text(reply)
+    replies[number] = is_done and reply or '-' .. error_text(reply)
     at = last + 1
   end
   write_all_waiting()
@@ -31,5 +32,5 @@ local function run(keys, args)
   if is_meta_read then write_meta() end
   publish_freed()
   replies[#replies + 1] = TOKEN
-  return replies
+  return #replies == 2 and type(replies[1]) == 'string' and replies[1] .. '=' .. TOKEN or replies
 end

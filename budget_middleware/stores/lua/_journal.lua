@@ -103,5 +103,8 @@ local function append(record, count, is_wanted)
   seq, bookings, entries = record.seq, record.bookings, record.entries
   seq_text, bookings_text, entries_text = record.seq_text, record.bookings_text, record.entries_text
   if not record.is_void and entries % TRIM_EVERY < count then trim_journal() end
-  if is_wanted then records[#records + 1] = record.text end
+  if is_wanted then
+    n_parts = n_parts + 1
+    parts[n_parts] = record.text
+  end
 end

@@ -9,12 +9,13 @@ local function refuses_before(one, other)
 end
 
 -- As an answer has it: the index of the target, what the limit was compared with, and the limit where something is carried
--- over; nil where nothing refuses.
+-- over, with commas between them; nil where nothing refuses.
 local function rejection_of(targets, worst)
   if not worst then return nil end
   local target = targets[worst.index]
   local compared = target.compared
-  return {worst.index, compared.spent, compared.reserved, target.previous and whole(target.limit)}
+  return whole(worst.index) .. ',' .. compared.spent .. ',' .. compared.reserved
+    .. (target.previous and ',' .. whole(target.limit) or '')
 end
 
 -- The counter that refuses; of equal ones the first.

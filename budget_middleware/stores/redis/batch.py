@@ -9,7 +9,7 @@ from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.redis.wire import Reply
 
 VerbReply = list[Any]
-"""What the script answers to one verb."""
+"""What the script answers to one verb: the parts of its text, or a list."""
 
 
 class Batch:
@@ -51,18 +51,22 @@ class Batch:
         return all(waiting.done() for waiting in self.waiting)
 
     def take_reply(self, reply: Reply) -> None:
-        """The reply to the call: one for each verb, and then its token."""
-        if not isinstance(reply, list) or len(reply) != len(self.waiting) + 1 or reply[-1] != self.token:
+        """The reply to the call: that to each verb, and then its token, as `lua/_dispatch.lua` has it."""
+        replies = reply.rsplit("=", 1) if isinstance(reply, str) else reply
+        if not isinstance(replies, list) or len(replies) != len(self.waiting) + 1 or replies[-1] != self.token:
             self._on_other(self, reply)
             return
+        separator = f"+{self.token}"
         # Not strict: behind the replies stands the token.
-        for waiting, verb_reply in zip(self.waiting, reply, strict=False):
+        for waiting, verb_reply in zip(self.waiting, replies, strict=False):
             if waiting.done():
                 continue
             if isinstance(verb_reply, list):
                 waiting.set_result(verb_reply)
+            elif verb_reply.startswith("-"):
+                waiting.set_exception(self._refusal(verb_reply[1:]))
             else:
-                waiting.set_exception(self._refusal(str(verb_reply)))
+                waiting.set_result(verb_reply.split(separator))
 
     def fail(self, error: Exception) -> None:
         for waiting in self.waiting:

@@ -29,7 +29,7 @@ Value = str | int | Mapping[str, "Value"] | AbstractSet[str]
 def with_python_constants(files: Iterable[str]) -> str:
     """The text of Lua files, one after the other, with whatever they use of Python's."""
     scalars = {name: literal(value) for name, value in _scalars()} | {
-        "REPLY_FIELDS": ", ".join(replies.VerbReply._fields)
+        "HEAD_WORDS": " .. ' ' .. ".join(replies.Head._fields)
     }
     declarations = dict(_declarations())
     inlined: set[str] = set()

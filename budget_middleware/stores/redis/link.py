@@ -183,7 +183,7 @@ class RedisLink:
             self._deliver_in_task(batch)
         elif isinstance(reply, hiredis.ReplyError):
             batch.fail(self._refusal_of(str(reply)))
-        elif isinstance(reply, list):
+        elif isinstance(reply, list | str):
             stray = "a reply came that belongs to another call"
             self._place.hang_up(stray)
             batch.fail(StoreUnavailable(stray))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.model import Balance, Counter, Rejection, Reservation, Target, balance_of
@@ -19,23 +19,29 @@ Records = Sequence[tuple[str, dict[str, str]]]
 """What a stream holds: the id of each record, and its fields."""
 
 
-class VerbReply(NamedTuple):
-    """What a script's reply to a verb begins with: `lua/_answer.lua` returns its local variables of these names in this
-    order, and behind them the records that the verb wrote.
+class Head(NamedTuple):
+    """The words that an answer begins with: local variables of these names in `lua/_answer.lua`, in this order.
+
+    Behind them are spent and reserved of each target.
     """
 
-    head: str
-    """Words: the status, the clock, generation, seq and limits version; then spent and reserved of each target."""
-    recorded: str | None
-    rejection: Sequence[Any] | None
-    written: int
+    status: str
+    now_ms: str
+    generation: str
+    seq_text: str
+    limits_version: str
+    written: str
+    rejection: str
+
+
+_NO_REJECTION = "-"
 
 
 def answer_of(
-    reply: Sequence[Any], id_: str = "", *, targets: Sequence[Target] = (), asked: Amounts = NOTHING
+    reply: Sequence[str], id_: str = "", *, targets: Sequence[Target] = (), asked: Amounts = NOTHING
 ) -> Answer:
-    head, recorded, rejection, written, *records = reply
-    word, now_ms, generation, seq, limits_version, *figures = head.split(" ")
+    text, recorded, *records = reply
+    word, now_ms, generation, seq, limits_version, written, rejection, *figures = text.split(" ")
     status, balances = _STATUSES[word], map(int, figures)
     return Answer(
         status,
@@ -44,9 +50,9 @@ def answer_of(
         int(seq),
         int(limits_version),
         unpack_reservation(id_, recorded) if recorded and status in RETURNS_RECORDED else None,
-        _rejection(rejection, targets, asked) if rejection else None,
+        None if rejection == _NO_REJECTION else _rejection(rejection, targets, asked),
         tuple(_entries_of(records)) if records else (),
-        written,
+        int(written),
         tuple(map(balance_of, zip(balances, balances, strict=True))),
     )
 
@@ -56,13 +62,13 @@ def _entries_of(records: Sequence[str]) -> Iterator[Entry]:
         yield from unpack_record(record)
 
 
-def _rejection(reply: Sequence[Any], targets: Sequence[Target], asked: Amounts) -> Rejection:
-    index, spent, reserved, *limit = reply
-    target = targets[int(index) - 1]
+def _rejection(word: str, targets: Sequence[Target], asked: Amounts) -> Rejection:
+    index, spent, reserved, *limit = map(int, word.split(","))
+    target = targets[index - 1]
     if limit:
         # What is carried over is in it.
-        target = target.bound_by(int(limit[0]))
-    return Rejection(target, Balance(int(spent), int(reserved)), asked.of(target.unit))
+        target = target.bound_by(limit[0])
+    return Rejection(target, Balance(spent, reserved), asked.of(target.unit))
 
 
 class Inspected(NamedTuple):
