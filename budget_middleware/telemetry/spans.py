@@ -26,8 +26,6 @@ from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 
 ParentContext = Context | None
 """Where a request's spans hang; opaque to everybody else."""
-# Not a union, which would be made again for every request.
-_NO_PROVIDERS: Final = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
 _NAMES: Final = {op: f"budget.{op}" for op in Op}
 NO_PROVIDER: Final = Context()
 """The parent of a request that came when there was no provider: it has no spans, and nobody asks again."""
@@ -50,7 +48,7 @@ def has_tracer_provider() -> bool:
 @cache
 def _goes_nowhere(provider: type) -> bool:
     # Providers are abstract classes' children, which `isinstance` is slow to tell apart; every request asks.
-    return issubclass(provider, _NO_PROVIDERS)
+    return issubclass(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 
 
 class Position(Protocol):
