@@ -58,9 +58,9 @@ class SessionCall:
         self.hold.abort = self._cut_time
         time.begin()
 
-    def _cut_time(self, end: End) -> None:  # noqa: ARG002 - what has passed is known, whatever ends it
+    def _cut_time(self, end: End) -> None:
         self._take_time()
-        self.settlement.cut_off(End.COMPLETE)
+        self.settlement.cut_off(end)
 
     def _take_time(self) -> None:
         if self.time is not None:
@@ -117,6 +117,6 @@ class SessionCall:
         """Begin its ending in a task of the ledger's own; nothing if it has begun."""
         if not self.is_maybe:
             self._take_time()
-            self.settlement.begin(end if self.time is None else End.COMPLETE)
+            self.settlement.begin(end)
         elif self.is_open:
             self.give_back("the session ended before it began")

@@ -2571,8 +2571,8 @@ FAULTS = (
     Fault(
         "whoever leaves a session by time pays by the abort rule",
         "sessions/call.py",
-        "self.settlement.begin(end if self.time is None else End.COMPLETE)",
-        "self.settlement.begin(end)",
+        "            self._take_time()\n            self.settlement.begin(end)\n",
+        "            self.settlement.begin(end)\n",
     ),
     Fault(
         "time that passes by itself goes on when it is refused",

@@ -90,7 +90,7 @@ class TestTranslations:
         await socket.leave()
         assert await cents_of(store) == Balance(spent=130)
 
-    @pytest.mark.parametrize("on_abort", ["full", "partial", "drain"])
+    @pytest.mark.parametrize("on_abort", ["full", "partial", "input", "release", "drain"])
     async def test_who_leaves_pays_for_what_was_heard(self, store, by_time, on_abort):
         provider = scripted()
         socket = await self.open(store, by_time, provider, on_abort=on_abort)
