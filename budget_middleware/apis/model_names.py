@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.reading import list_of, mapping_of, text_in
+from budget_middleware.core.fast_tuple import maker_of
 
 # The model of Azure's OpenAI, and of gateways that route by path: all that is before the API's own path, for LiteLLM
 # takes slashes too.
@@ -32,6 +33,9 @@ class Names(NamedTuple):
     maybe: tuple[str, ...] = ()
 
 
+_names_of_fields = maker_of(Names)
+
+
 def names_of(body: Mapping[str, object], *, path: str, query: bytes, pattern: re.Pattern[str]) -> Names:
     """The models that a request names; `pattern` is that of the API's paths, with a group `model` if it is in them.
 
@@ -42,7 +46,7 @@ def names_of(body: Mapping[str, object], *, path: str, query: bytes, pattern: re
     if not isinstance(in_body, str) or not in_body:
         in_body = None
     if not query and in_path is None and _FALLBACKS[0] not in body and _FALLBACKS[1] not in body:
-        return Names(in_body)
+        return _names_of_fields((in_body, (), ()))
     in_query = [value for name, value in _fields(query) if name == "model" and value]
     named = [name for name in (in_path, None if is_its_place else in_body, *in_query) if name]
     # The one in the body first: names to fall back to must not push it out.

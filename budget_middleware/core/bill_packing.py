@@ -13,6 +13,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 from budget_middleware.core.bill import Amount, BilledCall, BillLine, ItemizedBill, unpack
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_nanos
 
 MAX_PACKED: Final = 600
@@ -43,6 +44,9 @@ class PricedCall(NamedTuple):
                     if line.unit in by_unit:
                         found[by_unit[line.unit]] = None
         return found
+
+
+priced_call_of = maker_of(PricedCall)
 
 
 def bill_of_usage(rates: Rates, usage: Usage) -> ItemizedBill:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.outcome import Outcome
 from budget_middleware.core.units import NOTHING, Amounts
@@ -111,6 +112,8 @@ class Charge(NamedTuple):
         return Charge(min(self.nanos + nanos, MAX_NANOS), f"{self.reason}{_ADDED}") if nanos else self
 
 
+_charge = maker_of(Charge)
+
 USAGE = "usage"
 """The reason of a charge by a usage, or by a cost, that the answer itself has reported."""
 GOES_ON = "estimated_background"
@@ -143,7 +146,7 @@ def charge_of(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     has_failed_first = evidence.outcome is Outcome.FAILED_BEFORE_OUTPUT
     # A failure with a usage of zeros has used nothing; one with any other was charged for what it reports.
     if evidence.actual_nanos is not None and (evidence.actual_nanos or not has_failed_first):
-        return Charge(evidence.actual_nanos, UNRECONCILED if evidence.is_unreconciled else USAGE)
+        return _charge((evidence.actual_nanos, UNRECONCILED if evidence.is_unreconciled else USAGE))
     if evidence.goes_on and (evidence.end is End.COMPLETE or on_abort is not OnAbort.RELEASE):
         return Charge(evidence.estimate_nanos, GOES_ON)
     if has_failed_first:

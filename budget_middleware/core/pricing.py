@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, NamedTuple
 
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.money import MAX_NANOS, half_even_div
 from budget_middleware.core.rates import FREE, Rate, Rates
 from budget_middleware.core.usage import FIELD_OF_TOOL, Counts, Usage, UsageClass, counts_of
@@ -25,6 +26,7 @@ __all__ = [
     "breakdown",
     "cost_by_output",
     "cost_nanos",
+    "cost_of",
     "counts_of_tools",
     "estimate_nanos",
     "sum_nanos",
@@ -104,6 +106,9 @@ class CostByOutput(NamedTuple):
         return min(-(-femtos // FEMTOS_PER_NANO), MAX_NANOS)
 
 
+cost_of = maker_of(CostByOutput)
+
+
 def estimate_nanos(
     rates: Rates,
     usage: Usage,
@@ -136,7 +141,7 @@ def cost_by_output(
     for unit, count in (*_counts(rates, usage), *uses):
         if count:
             femtos += count * _dearest_rate(rates, unit, usage.input_tokens, input_may_become)
-    return CostByOutput(femtos, _dearest_rate(rates, output_unit, usage.input_tokens, input_may_become))
+    return cost_of((femtos, _dearest_rate(rates, output_unit, usage.input_tokens, input_may_become)))
 
 
 def _dearest_rate(rates: Rates, unit: UsageClass, input_tokens: int, input_may_become: tuple[UsageClass, ...]) -> int:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from budget_middleware.core.fast_enum import FastStrEnum
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.money import NANOS_PER_USD, usd_from_nanos
 
 
@@ -31,6 +32,7 @@ class Amounts(NamedTuple):
 
 
 NOTHING = Amounts()
+amounts_of = maker_of(Amounts)
 
 PLACES = {unit: Amounts._fields.index(unit) for unit in Unit}
 """Where the figure of a unit stands in ``Amounts``."""

@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.headers import HeaderTable
 
 CredentialSource = Callable[[Scope], Awaitable[str | None] | str | None]
@@ -80,6 +81,9 @@ class _Found(NamedTuple):
 
     token: str
     must_be_alone: bool = False
+
+
+_found = maker_of(_Found)
 
 
 def credential_of(scope: Scope, headers: HeaderTable) -> str:
@@ -189,7 +193,7 @@ def _read_word(scheme: bytes | None, word: bytes) -> _Found | None:
     if scheme is not None and scheme.lower() == b"basic" and not _is_written_one_way(word):
         raise AmbiguousTokenError("the Basic authorization of the request is not in canonical base64")
     if word.isascii():
-        return _Found(word.decode())
+        return _found((word.decode(), False))
     if _has_space(word.decode("latin-1")) or _has_space(text_of(word)):
         raise AmbiguousTokenError("the API key of the request has white space in it")
     return _Found(text_of(word))

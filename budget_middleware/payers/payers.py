@@ -14,7 +14,7 @@ from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, can_own_keys
 from budget_middleware.payers.credentials import CredentialSource, UnclearPayerError, ask_gateway
-from budget_middleware.payers.places import Request, is_claim, place_of
+from budget_middleware.payers.places import Request, is_claim, place_of, request_of
 
 _log = logging.getLogger("budget_middleware")
 
@@ -67,7 +67,7 @@ class Payers:
         credential = None
         if self._credential_source is not None:
             credential = await ask_gateway(self._credential_source, scope)
-        payers = self._payers_named_in(Request(scope, headers, body, credential), refuses_many_tags)
+        payers = self._payers_named_in(request_of((scope, headers, body, credential)), refuses_many_tags)
         key: Any = payers.get(KEY)  # Of keys there are never several.
         filed = sourced = None
         if self._directory is not None:

@@ -8,6 +8,7 @@ from starlette.types import Scope
 
 from budget_middleware.core.account_sources import Origin, Source
 from budget_middleware.core.accounts import KEY, encode_subject, key_id
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.payers import TAG, PayerSubjects, encode_tags, listed_tags
 from budget_middleware.headers import HeaderTable
 from budget_middleware.payers.credentials import (
@@ -29,6 +30,9 @@ class Request(NamedTuple):
     headers: HeaderTable
     body: object
     credential: str | None
+
+
+request_of = maker_of(Request)
 
 
 class Place(NamedTuple):

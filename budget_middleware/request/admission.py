@@ -14,6 +14,7 @@ from budget_middleware.apis.jobs import BatchApi
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, deadline_charge, expiry_charge
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.payers import PayerSubjects, TooManyTagsError, first_account
 from budget_middleware.core.units import NOTHING, Amounts, Unit
@@ -44,6 +45,9 @@ class Admitted(NamedTuple):
     quote: Quote
     balances: Sequence[Balance] = ()
     is_unprotected: bool = False
+
+
+_admitted = maker_of(Admitted)
 
 
 class Refused(NamedTuple):
@@ -195,7 +199,7 @@ class Admission:
         finally:
             self._n_waiting -= 1
         if answer.admits:
-            return Admitted(hold, quote, answer.balances)
+            return _admitted((hold, quote, answer.balances, False))
         if answer.rejection is None:
             return _refused(503, Reason.UNAVAILABLE, f"The budget store answered {answer.status}.")
         return self.refused_by(hold, answer.rejection)

@@ -7,7 +7,7 @@ from typing import Final
 from budget_middleware.apis.seen import NOT_TOKENS, Seen
 from budget_middleware.apis.usage_rules import Contradiction, with_expected_input
 from budget_middleware.core.bill import Amount, AmountKind
-from budget_middleware.core.bill_packing import PricedCall, pack
+from budget_middleware.core.bill_packing import PricedCall, pack, priced_call_of
 from budget_middleware.core.charges import Basis, Charge, End, Evidence
 from budget_middleware.core.money import MAX_NANOS, nanos_from_usd
 from budget_middleware.core.pricing import (
@@ -141,7 +141,7 @@ class Bill:
             priced = {*rates.by_unit, *missing}
             shown = tuple(line for line in lines if line.unit not in BILLED_INSTEAD or line.unit in priced)
         if shown:
-            self._calls.append(PricedCall(rates, shown))
+            self._calls.append(priced_call_of((rates, shown, True)))
         return sum_nanos(lines)
 
     def _reconciled_nanos(self, rates: Rates | None, usage: Usage, seen: Seen) -> int:

@@ -15,6 +15,8 @@ class Deadlines:
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
+        # Remembered, for Python 3.11 asks the system for the process when it is asked for the loop.
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.waits: set[Wait] = set()
         self.is_watched = False
 
@@ -50,7 +52,9 @@ class Wait:
     )
 
     def __init__(self, deadlines: Deadlines) -> None:
-        loop = asyncio.get_running_loop()
+        loop = deadlines.loop
+        if loop is None:
+            loop = deadlines.loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None, "what is bounded is awaited in a task"
         self._task: asyncio.Task[Any] = task

@@ -9,11 +9,10 @@ of several rates of a unit these show the one with the smallest part left.
 import heapq
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from budget_middleware.core.accounts import kind_of
-from budget_middleware.core.model import Balance, Target
+from budget_middleware.core.model import Balance, OncePerTargets, Target
 from budget_middleware.core.money import ceil_div, usd_from_nanos
 from budget_middleware.core.rate_limits import is_rate
 from budget_middleware.core.units import Unit
@@ -34,7 +33,7 @@ _QUOTA_UNITS: Final = {
 
 
 def rate_limit_headers(
-    targets: Sequence[Target], balances: Sequence[Balance], *, now_ms: int, api: str = ""
+    targets: tuple[Target, ...], balances: Sequence[Balance], *, now_ms: int, api: str = ""
 ) -> Headers:
     """What is left of the caller's own limits: the tightest in USD, all of them, and the rates as the API tells them.
 
@@ -42,7 +41,7 @@ def rate_limit_headers(
     """
     if not balances:
         return []
-    own = _own_limits(tuple(targets))
+    own = _own_limits(targets)
     if not own.limits:
         return []
     left: list[int] = []
@@ -95,7 +94,7 @@ class _OwnLimits(NamedTuple):
     rates: tuple[tuple[Unit, tuple[int, ...]], ...]
 
 
-@lru_cache(1_024)
+@OncePerTargets
 def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
     shown = [
         (place, target)

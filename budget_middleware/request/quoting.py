@@ -9,8 +9,9 @@ from typing import Final
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan, output_ceiling
+from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
-from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output
+from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output, cost_of
 from budget_middleware.ledger import AnsweringModels, Learner
 from budget_middleware.prices import Moment, PriceBook
 from budget_middleware.request.quote import (
@@ -30,6 +31,7 @@ LARGEST_THINKING_PRIOR: Final = 4_096
 # Inputs whose estimates are off by more than this are bounded by what the model can take.
 _USUAL_RATIO: Final = 2
 _NO_COST: Final = CostByOutput(0, 0)
+_output, _plan = maker_of(OutputEstimate), maker_of(GrowthPlan)
 # The price book's names are short, and those in use are few.
 _subject_of_model = lru_cache(1_024)(encode_subject)
 
@@ -152,7 +154,7 @@ def learned_quote(
         fixed_held = input_to_hold(expected, fixed, spreads=spreads, output_spread=per_token * spread_tokens)
         if fixed_held > _USUAL_RATIO * fixed:
             fixed_held = min(fixed_held, _most_input(fixed, tier))
-        tier_held = CostByOutput(fixed_held, per_token)
+        tier_held = cost_of((fixed_held, per_token))
         if (nanos := tier_held.nanos(held_tokens)) > held_nanos:
             cost, held, held_nanos = tier_cost, tier_held, nanos
     most_tokens = at_most * ask.choices
@@ -166,8 +168,8 @@ def learned_quote(
         tokens=held_input + held_tokens,
         mean_tokens=mean_input + mean_tokens,
         moment=moment,
-        output=OutputEstimate("asked" if is_all else expected.basis, held_tokens, mean_tokens, expected.answers),
-        growth=GrowthPlan(held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices, held_input),
+        output=_output((("asked" if is_all else expected.basis), held_tokens, mean_tokens, expected.answers)),
+        growth=_plan((held_tokens, most_tokens, held.nanos, expected.tokens_per_s * ask.choices, held_input)),
         fixed_femtos=cost.fixed_femtos,
         expected_femtos=cost.fixed_femtos * expected.input_ratio + mean_tokens * cost.femtos_per_token,
         group=group,

@@ -18,7 +18,7 @@ from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, Evidence, charge_of
 from budget_middleware.core.money import usd_from_nanos
-from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.units import Amounts, Unit, amounts_of
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger import AnswerFuture, BudgetHandle, Ending, Job, Ledger
 from budget_middleware.ledger.growth import Growth
@@ -133,7 +133,7 @@ class Settlement:
         if is_release and not self._counts_all_the_same(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
         bill = "" if is_release else self.bill.packed(charge, added_nanos=added_nanos)
-        actual = self._booked(charge) if self.counts_more_than_money else Amounts(usd=charge.nanos)
+        actual = self._booked(charge) if self.counts_more_than_money else amounts_of((charge.nanos, 0, 0, 0))
         return Finalize(hold.id, hold.targets, actual, reason=reason, wants_entries=False, bill=bill)
 
     def _counts_all_the_same(self, charge: Charge) -> bool:
