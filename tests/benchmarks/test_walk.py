@@ -1,0 +1,15 @@
+"""The walk of one request does not grow unseen: calls are counted, which is the same on a busy machine."""
+
+import sys
+
+from benchmarks.checkouts import HERE
+from benchmarks.walk import walk
+
+MOST_CALLS = 345
+"""With the memory store. Whoever needs more says so here, and renews the table in docs/performance.md."""
+
+
+def test_one_json_request_makes_no_more_calls_of_ours_than_it_did():
+    frames, all_calls = walk(HERE, "memory", "")
+    assert 100 < len(frames) <= MOST_CALLS, f"python -m benchmarks walk --tree memory; Python {sys.version}"
+    assert all_calls > len(frames)
