@@ -55,6 +55,9 @@ class OpenAISpeech(JsonApi):
         read_failure(event, seen)
         seen.has_results |= bool(event.get("audio"))
         read_openai_usage(event, seen)
+        if seen.usage is not None:
+            # It is all sound, which may have a price of its own.
+            seen.usage = replace(seen.usage, output_audio_tokens=seen.usage.output_tokens)
         seen.terminal |= event.get("type") == "speech.audio.done"
 
 

@@ -266,7 +266,7 @@ ANSWERS = {
             {"type": "speech.audio.delta", "audio": "AAAA"},
             {"type": "speech.audio.done", "usage": {"input_tokens": 14, "output_tokens": 101, "total_tokens": 115}},
         ),
-        Seen(usage=Usage(input_tokens=14, output_tokens=101), terminal=True),
+        Seen(usage=Usage(input_tokens=14, output_tokens=101, output_audio_tokens=101), terminal=True),
     ),
     "transcription by tokens": (
         "openai-transcriptions",

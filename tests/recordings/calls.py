@@ -138,6 +138,15 @@ async def _live_with_openai(client: openai.AsyncOpenAI) -> None:
         await connection.recv()
 
 
+async def _speak_in_events(client: openai.AsyncOpenAI) -> None:
+    speaking = client.audio.speech.with_streaming_response.create(
+        model=MODEL, input="x" * 50, voice="alloy", stream_format="sse"
+    )
+    async with speaking as answer:
+        async for _ in answer.iter_lines():
+            pass
+
+
 async def _tools(url: str) -> None:
     """What a client of MCP says: who it is, what there is, and two calls."""
     async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {KEY}"}) as client:
@@ -263,6 +272,24 @@ CALLS = (
         "openai",
         _of_openai(lambda client: client.audio.transcriptions.create(model=MODEL, file=("a.wav", bytes(8_000)))),
     ),
+    Call(
+        "openai-images",
+        "stream",
+        "openai",
+        _of_openai(
+            lambda client: client.images.generate(model=MODEL, prompt="x", quality="low", stream=True, partial_images=1)
+        ),
+        usage={"input": 10, "output_image": 100},
+    ),
+    Call("openai-speech", "stream", "openai", _of_openai(_speak_in_events), usage={"input": 10, "output_audio": 100}),
+    Call(
+        "openai-transcriptions",
+        "stream",
+        "openai",
+        _of_openai(
+            lambda client: client.audio.transcriptions.create(model=MODEL, file=("a.wav", bytes(8_000)), stream=True)
+        ),
+    ),
     Call("anthropic-messages", "document", "anthropic", _of_anthropic(stream=False)),
     Call("anthropic-messages", "stream", "anthropic", _of_anthropic(stream=True)),
     Call("gemini", "document", "google-genai", _of_google(stream=False)),
@@ -288,6 +315,14 @@ CALLS = (
     Call("ollama", "document", "httpx", _by_httpx("/api/chat", model=MODEL, messages=MESSAGES, stream=False)),
     Call("ollama", "stream", "httpx", _by_httpx("/api/chat", model=MODEL, messages=MESSAGES)),
     Call("bedrock", "document", "httpx", _by_httpx(f"/model/{MODEL}/converse", **CONVERSE)),
+    Call(
+        "mcp",
+        "document",
+        "httpx",
+        _by_httpx("/mcp", jsonrpc="2.0", id=1, method="tools/call", params={"name": "look", "arguments": {}}),
+        cost_usd="0.001",
+        usage={"call": 1},
+    ),
     Call("mcp", "stream", "httpx", _tools, cost_usd="0.006", usage={"call": 2}),
     Call(
         "a2a",

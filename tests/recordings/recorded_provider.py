@@ -41,6 +41,33 @@ async def completions(request: Request) -> Response:
     )
 
 
+_COUNTED = {"input_tokens": 10, "output_tokens": provider.OUTPUT_TOKENS, "total_tokens": 110}
+
+
+async def images(request: Request) -> Response:
+    if not (await request.json()).get("stream"):
+        return await provider.images(request)
+    drawn = {"b64_json": "AAAA", "background": "auto", "created_at": 0, "output_format": "png", "quality": "low"}
+    named = {**drawn, "size": "1024x1024"}
+    partial = {"type": "image_generation.partial_image", "partial_image_index": 0, **named}
+    last = {"type": "image_generation.completed", "usage": _COUNTED, **named}
+    return provider.stream(request, as_events(partial), as_events(last))
+
+
+async def speech(request: Request) -> Response:
+    if (await request.json()).get("stream_format") != "sse":
+        return await provider.speech(request)
+    last = {"type": "speech.audio.done", "usage": _COUNTED}
+    return provider.stream(request, as_events({"type": "speech.audio.delta", "audio": "AAAA"}), as_events(last))
+
+
+async def transcriptions(request: Request) -> Response:
+    if (await request.form()).get("stream") != "true":
+        return await provider.transcriptions(request)
+    last = {"type": "transcript.text.done", "text": TEXT, "usage": {"type": "tokens", **_COUNTED}}
+    return provider.stream(request, as_events({"type": "transcript.text.delta", "delta": TEXT}), as_events(last))
+
+
 async def ollama(request: Request) -> Response:
     if (await request.json()).get("stream", True):
         return await provider.ollama(request)
@@ -50,10 +77,10 @@ async def ollama(request: Request) -> Response:
 
 
 async def tool(request: Request) -> Response:
-    """A server of MCP that answers `tools/call` by events, and all else by a document."""
+    """A server of MCP that answers `tools/call` by events, but for the tool `look`, and all else by a document."""
     asked = await request.json()
     answer = {"jsonrpc": "2.0", "id": asked.get("id"), "result": {"content": [{"type": "text", "text": TEXT}]}}
-    if asked["method"] != "tools/call":
+    if asked["method"] != "tools/call" or asked["params"]["name"] == "look":
         return JSONResponse(answer)
     progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1, "progressToken": 1}}
     return provider.stream(request, as_events(progress), as_events(answer))
@@ -73,6 +100,9 @@ async def agent(request: Request) -> Response:
 app = Starlette(
     routes=[
         Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/images/generations", images, methods=["POST"]),
+        Route("/v1/audio/speech", speech, methods=["POST"]),
+        Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
         Route("/api/chat", ollama, methods=["POST"]),
         Route("/mcp", tool, methods=["POST"]),
         Route("/a2a/planner", agent, methods=["POST"]),
