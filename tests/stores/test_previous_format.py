@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.statuses import Op, State, Status
 from budget_middleware.core.units import Amounts, Unit

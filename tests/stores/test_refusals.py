@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import Balance, Rejection
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.windows import Period

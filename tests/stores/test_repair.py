@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Unit

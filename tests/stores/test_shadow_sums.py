@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.limits import LimitMode
 from budget_middleware.core.shadow import LARGEST_FIGURE, ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.core.units import Unit

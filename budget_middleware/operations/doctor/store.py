@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from budget_middleware.core.audit import Damage
+from budget_middleware.core.damage import Damage
 from budget_middleware.databases.urls import SQLITE, names_postgres, scheme_of
 from budget_middleware.history.ledgers import ledger_of
 from budget_middleware.opening import fingerprint_of, operators_store_of

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import SERIES, Balance, Counter, Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, day_of, days_between

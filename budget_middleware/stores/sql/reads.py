@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
-from budget_middleware.core.audit import Damage, Flaw
+from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import Counter, Reservation
 from budget_middleware.core.statuses import Status
 from budget_middleware.core.units import Unit
