@@ -95,7 +95,7 @@ class LiveConversation:
         self._time = SessionTime(by_clock=True)
 
     def read_client(self, data: bytes) -> Sequence[Asked]:
-        """The time of the session, which the first event asks for, whatever it is."""
+        """Ask for the next slice of the session's time, where one is due: the first event of any kind begins it."""
         head = head_of(data)
         if head.type == _START and not is_heavy(data):
             self._model = name_in(_session_in(data), "model") or self._model
@@ -107,7 +107,7 @@ class LiveConversation:
         )
 
     def read_server_event(self, data: bytes) -> ServerEvent | None:
-        """What an event says of a response that was delegated; of the time that is billed it is noted."""
+        """What an event reports of a delegated response; None for others, of which only billed time is noted."""
         kind = head_of(data).type
         if kind == _DELEGATED:
             return _delegated(mapping_of(parse_body(data)))

@@ -38,7 +38,7 @@ class BindingLimits:
         self.now_ms = now_ms
         rules = runtime_rules(runtime)
         self._layers = {"runtime": LimitBook(rules), "environment": LimitBook(environment)}
-        # Rarely so, and a store may have 100,000 counters.
+        # Asked for each of what may be 100,000 counters, and most ledgers have no such limit.
         self._has_unenforced = any(
             rule.slot and rule.slot.mode is not LimitMode.ENFORCE for rule in (*environment, *rules)
         )
@@ -49,7 +49,7 @@ class BindingLimits:
         }
 
     def of(self, account: str) -> dict[Slot, Bound]:
-        """What is said of each slot of an account, or of all accounts that a pattern stands for."""
+        """What binds each slot of an account, or of all accounts that a pattern stands for."""
         return bounds_of(account, self._layers)
 
     def limit(self, counter: Counter) -> int | None:
@@ -67,7 +67,7 @@ class BindingLimits:
         return {mode: amount for mode, amount in amounts.items() if amount is not None}
 
     def carry(self, counter: Counter, previous: str) -> Carry | None:
-        """What its limit takes over of the window before, an id."""
+        """What its limit carries over from the window before, whose id is ``previous``."""
         bound = self._bound(counter)
         if bound is None or not bound.terms.carry or bound.terms.amount is None:
             return None
@@ -101,7 +101,7 @@ class BindingLimits:
         return list(dict.fromkeys(Slot(slot.period, slot.unit) for slot in slots))
 
     def limited_periods(self, account: str, unit: Unit = Unit.USD) -> list[Period]:
-        """Those by which it is limited in a unit."""
+        """The periods in which an account has a limit in this unit."""
         return [slot.period for slot in self.limited(account) if slot.unit is unit]
 
 

@@ -1,5 +1,6 @@
-"""What operators type, read: accounts, amounts, reservation ids and reasons. ValueError says, in one line, what is
-accepted, and never repeats what may be a token.
+"""Reads what operators type: accounts, amounts, reservation ids and reasons.
+
+A ValueError says in one line what is accepted, and never repeats what may be a token.
 """
 
 import re
@@ -47,7 +48,7 @@ def read_subject(text: str) -> str:
 
 
 def is_reservation_id(subject: str) -> bool:
-    """Whether a subject is that; no account is."""
+    """Whether this is a reservation id: no account looks like one."""
     return RESERVATION_ID.fullmatch(subject) is not None
 
 
@@ -68,7 +69,7 @@ def read_figure(text: str) -> tuple[int, Unit]:
 
 
 def read_reason(text: str) -> str:
-    """Why, in one line."""
+    """A reason, on one line."""
     words = " ".join(text.split())
     if not words:
         raise ValueError("an empty reason explains nothing; accepted is any text")

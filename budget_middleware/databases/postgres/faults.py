@@ -17,6 +17,7 @@ _PASSWORD: Final = (
     "the server does not let this user in",
     "correct user and password in the URL, or the server's pg_hba.conf",
 )
+# SQLSTATE -> cause and fix of what somebody must mend: trying again does not help.
 _FAULTS: Final = {
     "28P01": _PASSWORD,
     "28000": _PASSWORD,
@@ -37,9 +38,9 @@ _STANDBY: Final = (
     "name all servers: postgresql://HOST1,HOST2/NAME, and the one that takes writes is found",
 )
 _TABLES: Final = ("the tables are not there any more", "restore a backup, or restart to make them anew")
-_TOO_MANY: Final = "53300"
+# SQLSTATE -> cause and fix of what passes by itself: the store counts as away, and is tried again.
 _AWAY: Final = {
-    _TOO_MANY: (
+    "53300": (
         "the server has no connection left",
         "raise max_connections; each worker needs up to three",
     ),
@@ -48,7 +49,7 @@ _AWAY: Final = {
     "57P03": ("the server starts or stops", "wait until it has"),
 }
 _AWAY_CLASSES: Final = ("08", "57P", "40", "25P")
-"""Connections lost, a server that shuts down, a transaction that met another one or lasted too long."""
+"""Classes of states that pass too: a lost connection, a shutdown, a transaction that met another or lasted too long."""
 
 
 def fault_of_state(state: str, text: str) -> DatabaseFault:

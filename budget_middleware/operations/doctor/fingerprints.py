@@ -34,5 +34,6 @@ def fingerprint_findings(own: str, notes: Sequence[Note], *, now_ms: int, neighb
 
 
 def _all_differences(notes: Sequence[Note]) -> str:
+    """The settings in which any gateway differs from the first, for a sentence; empty if none does."""
     found = [name for note in notes[1:] for name in differences(notes[0].text, note.text)]
     return ", ".join(dict.fromkeys(found))
