@@ -25,6 +25,9 @@ COUNTED_IN = {
     UsageClass.IMAGE: ("images",),
     UsageClass.RERANK_SEARCH: ("rerank_searches",),
     UsageClass.CALL: ("calls",),
+    UsageClass.VIDEO_MS: ("video_ms",),
+    UsageClass.TRAINING: ("training_tokens",),
+    UsageClass.TRAINING_MS: ("training_ms",),
     **{unit: (name,) for unit, name in FIELD_OF_TOOL.items()},
 }
 
