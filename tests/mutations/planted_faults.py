@@ -1309,8 +1309,8 @@ FAULTS = (
     Fault(
         "an answer may leave out what it has cost",
         "request/field_masks.py",
-        "if _name(field) not in _NAMES",
-        "if True",
+        "if not _is_mask(name)]",
+        "]",
     ),
     Fault(
         "a batch that has succeeded and shows no answer is free",
