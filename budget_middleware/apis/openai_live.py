@@ -19,6 +19,7 @@ from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.openai_realtime_events import error_event, head_of
 from budget_middleware.apis.openai_responses import OpenAIResponses
+from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, name_in, parse_body
 from budget_middleware.apis.seen import Seen
@@ -63,6 +64,10 @@ class OpenAILive(JsonApi):
         if TIME_MS in body:
             return time_to_ask(SLICE_MS)
         return _RESPONSES.read_ask(body, path=path, n_bytes=n_bytes)
+
+    def read_json(self, document: object, seen: Seen) -> None:
+        """Read the time that an event says was billed."""
+        read_openai_usage({"usage": mapping_of(document).get("usage")}, seen)
 
     def read_event(self, data: bytes, seen: Seen, *, hide_usage: bool) -> bytes | None:
         """Read an event of a response that was delegated."""

@@ -365,6 +365,13 @@ ANSWERS = {
         ),
         Seen(usage=Usage(audio_ms=3_500), text_bytes=5, chunks=1, readable=True, terminal=True),
     ),
+    "live session": (
+        "openai-live",
+        JSON,
+        whole({"type": "session.closed", "reason": "expired", "usage": {"seconds": 3.5}}),
+        Seen(usage=Usage(audio_ms=3_500)),
+    ),
+    "translation": ("openai-translations", JSON, whole({"type": "session.closed"}), Seen()),
     "subtitles": ("openai-transcriptions", "text/plain", b"1\n00:00 --> 00:01\nhello\n", Seen()),
     "streamed transcription": (
         "openai-transcriptions",
