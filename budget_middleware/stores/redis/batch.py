@@ -1,7 +1,7 @@
 """The verbs of one script call, and the futures of their callers."""
 
 import asyncio
-import random
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +23,9 @@ class Batch:
 
     def __init__(self, refusal: Callable[[str], StoreRefused], on_other: Callable[["Batch", Reply], None]) -> None:
         # Fresh each time: a store that is emptied twice must not get the same generation again, and no reply to
-        # another call may ever be taken for this one's. Nobody gains by guessing it.
-        self.token = f"{random.getrandbits(64):016x}"
+        # another call may ever be taken for this one's. From the system: it parts texts that callers have a hand in,
+        # and whoever sees trace ids, which `random` makes, could reckon what it makes next.
+        self.token = os.urandom(8).hex()
         self.words: list[str] = []
         self.waiting: list[asyncio.Future[VerbReply]] = []
         self._refusal = refusal
