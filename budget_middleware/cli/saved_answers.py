@@ -42,6 +42,7 @@ _TYPES: Final = {
     "content_block_": "anthropic-messages",
     "transcript.": "openai-transcriptions",
     "speech.": "openai-speech",
+    "session.closed": "openai-live",
     "image_": "openai-images",
 }
 _OBJECTS: Final = {
