@@ -195,6 +195,7 @@ def http_page() -> str:
             "",
             "Besides these: `ratelimit` and `ratelimit-policy`, and [those of the API](units.md#headers) for rates.",
             "`BUDGET_HEADERS=off` drops them, and answers of 401 and 403 have none.",
+            "A handshake of a WebSocket gets `x-budget-outer-session` for a guard behind this one.",
             "[When a request is refused](configuration.md#when-a-request-is-refused) says who sees figures.",
             "",
             "## Refusals",

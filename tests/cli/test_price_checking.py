@@ -129,6 +129,7 @@ def test_the_map_of_an_installed_litellm_is_read(process: RunCli, tmp_path: Path
         "web_search": "genai-prices",
         "file_search": "genai-prices",
         "code_container": "built-in gaps",
+        "training": "built-in gaps",
     }
     left_out = process(*words, PYTHONPATH=str(tmp_path), BUDGET_LITELLM_PRICES="off").json
     assert {rate["source"] for rate in left_out["rates"]} == {"genai-prices", "built-in gaps"}

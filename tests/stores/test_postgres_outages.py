@@ -71,7 +71,8 @@ class Traffic:
             self.is_back.set()
 
 
-_ONCE_OR_AGAIN = {Status.RESERVED, Status.FINALIZED, Status.DUPLICATE}
+# The second of each is the answer to a repeated verb whose first answer the server's death cut off.
+_ONCE_OR_AGAIN = {Status.RESERVED, Status.DUPLICATE, Status.FINALIZED, Status.ALREADY_FINALIZED}
 
 
 @pytest.fixture

@@ -1,17 +1,21 @@
 """What the memory store remembers of each request for an hour, and how little that concerns the garbage collector."""
 
 import gc
+from dataclasses import replace
 
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention
-from tests.stores.verbs import finalize, release, reserve
+from tests.stores.verbs import KEY, finalize, release, reserve
+
+TARGETS = (KEY,)
+"""One tuple for all of an account's requests, as a gateway has it."""
 
 
 async def ended(store: MemoryStore, *, ids: range) -> None:
     for n in ids:
-        await store.reserve(reserve(f"finalized {n}", "0.10"))
-        await store.finalize(finalize(f"finalized {n}", "0.01"))
-        await store.reserve(reserve(f"released {n}", "0.10"))
+        await store.reserve(replace(reserve(f"finalized {n}", "0.10"), targets=TARGETS))
+        await store.finalize(replace(finalize(f"finalized {n}", "0.01"), targets=TARGETS))
+        await store.reserve(replace(reserve(f"released {n}", "0.10"), targets=TARGETS))
         await store.release(release(f"released {n}"))
 
 
