@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from benchmarks.checkouts import HERE
 from benchmarks.walk import walk
 
@@ -9,6 +11,7 @@ MOST_CALLS = 345
 """With the memory store. Whoever needs more says so here, and renews the table in docs/performance.md."""
 
 
+@pytest.mark.processes
 def test_one_json_request_makes_no_more_calls_of_ours_than_it_did():
     frames, all_calls = walk(HERE, "memory", "")
     assert 100 < len(frames) <= MOST_CALLS, f"python -m benchmarks walk --tree memory; Python {sys.version}"
