@@ -725,11 +725,10 @@ def test_every_api_is_tried():
 
 
 @pytest.mark.parametrize("api", BY_NAME)
-@pytest.mark.parametrize("name", ANSWERS)
-def test_the_answer_of_another_api_is_read_as_far_as_it_goes(api, name):
-    _, content_type, body, _ = ANSWERS[name]
-    usage = read(api, content_type, body).usage
-    assert usage is None or min(usage.input_tokens, usage.output_tokens) >= 0
+def test_the_answer_of_another_api_is_read_as_far_as_it_goes(api):
+    for name, (_, content_type, body, _) in ANSWERS.items():
+        usage = read(api, content_type, body).usage
+        assert usage is None or min(usage.input_tokens, usage.output_tokens) >= 0, name
 
 
 class TestWholeUsage:

@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import tracemalloc
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -238,8 +239,7 @@ class TestMemory:
 
 
 @every_api
-@pytest.mark.parametrize("reason", Reason)
-@pytest.mark.parametrize("status", [400, 402, 429, 500, 503])
-def test_refusals_are_told_in_every_shape(name, reason, status):
-    document = BY_NAME[name].error_body(Refusal(status=status, reason=reason, message="No."))
-    assert "No." in json.dumps(document)
+def test_refusals_are_told_in_every_shape(name):
+    for reason, status in product(Reason, (400, 402, 429, 500, 503)):
+        document = BY_NAME[name].error_body(Refusal(status=status, reason=reason, message="No."))
+        assert "No." in json.dumps(document), (reason, status)
