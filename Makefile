@@ -206,7 +206,7 @@ EXTRAS_bench := [otlp]
 	@touch $@
 
 clean: ## remove everything that was installed or built
-	@rm -rf $(VENV) $(ESTIMATES) $(GATEWAYS) $(AGENTS) $(BENCH) $(DOCS) $(DEPLOY) $(RELEASE) dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@rm -rf $(VENV) $(VENV)-* dist build .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A version manager's shim may exist for a version that it does not have, so each candidate is run, not looked up;
