@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 from budget_middleware.core.accounts import key_id
+from budget_middleware.core.statuses import Status
 from budget_middleware.stores.redis import RedisStore
 from tests.e2e.servers import REPOSITORY
 from tests.faults.gateway import USD, Gateway, actual_nanos, running_gateway
@@ -166,10 +167,10 @@ class Deploy:
     async def holds(self) -> set[str]:
         return {hold.id for hold in await self.store.holds()}
 
-    async def until_not_held(self, *held: Held) -> None:
-        """Until none of these is pending any more."""
+    async def until_expired(self, *held: Held) -> None:
+        """Until the journal has it of each; one whose lease is over is no hold any more, and is booked after that."""
         async with asyncio.timeout(60):
-            while await self.holds() & {each.id for each in held}:
+            while not all(Status.EXPIRED in statuses for statuses in await self.outcomes(held)):
                 await asyncio.sleep(0.1)
 
     async def until_nothing_is_held(self) -> None:
@@ -193,7 +194,12 @@ class Deploy:
         for row in json.loads(out):
             shown[row["account"], row["period"]] += int(Decimal(row["spent_usd"]) * USD)
             assert Decimal(row["reserved_usd"]) == 0, row
-        assert {place: nanos for place, nanos in shown.items() if nanos} == self._expected()
+        booked, expected = {place: nanos for place, nanos in shown.items() if nanos}, self._expected()
+        assert booked == expected, {
+            place: (booked.get(place), expected.get(place))
+            for place in booked.keys() | expected.keys()
+            if booked.get(place) != expected.get(place)
+        }
 
     def _expected(self) -> Mapping[tuple[str, str], int]:
         owed = self._booked_beside.copy()

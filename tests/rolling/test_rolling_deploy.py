@@ -77,7 +77,7 @@ async def test_a_deploy_under_load_in_either_direction(
         await deploy.start(NEWEST, spool_path=str(spool))
         await deploy.audit()
         # Workers sweep, and look for what others left, as long as somebody asks them.
-        await deploy.until_not_held(*killed)
+        await deploy.until_expired(*killed)
         await until_adopted(left_on_disk)
 
     await deploy.until_nothing_is_held()
@@ -174,7 +174,7 @@ async def pause_beyond_the_leases(change: Change, deploy: Deploy, gateway: Gatew
     streams = [await deploy.hold(gateway, f"l{number}", gate="late") for number in range(3)]
     gateway.process.send_signal(signal.SIGSTOP)
     if change.coming.reads(change.going):
-        await deploy.until_not_held(*streams)
+        await deploy.until_expired(*streams)
     await deploy.audit()
     gateway.process.send_signal(signal.SIGCONT)
     await deploy.open_gate("late", *streams)
