@@ -44,7 +44,7 @@ SECONDS += or come_to_costs_more or every_published_price or garbage_collection 
 SECONDS += or quick_form_runs or nothing_is_held_above_the_mean
 
 test-fast: $(READY) ## tests that start neither a server nor a process: a minute
-	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses auto --dist worksteal $(FAST) -k "not ($(SECONDS))" $(ARGS)
+	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses $(PROCESSES) --dist worksteal $(FAST) -k "not ($(SECONDS))" $(ARGS)
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check .
