@@ -1266,8 +1266,8 @@ FAULTS = (
     ),
     Fault(
         "an error that a stranger gets books a job",
-        "request/jobs/batch_results.py",
-        '"http.response.body" and status == 200:',
+        "request/jobs/plain_answers.py",
+        '"http.response.body" and status in statuses:',
         '"http.response.body":',
     ),
     Fault(
@@ -1284,7 +1284,7 @@ FAULTS = (
     ),
     Fault(
         "results that break off are booked",
-        "request/jobs/batch_results.py",
+        "request/jobs/plain_answers.py",
         'if not message.get("more_body", False):',
         "if True:",
     ),
@@ -1345,8 +1345,8 @@ FAULTS = (
     Fault(
         "an error that a stranger gets books a video",
         "request/jobs/job_states.py",
-        "(status == 200 or (status == 206 and look.shows_result))",
-        "True",
+        "(answer.feed, (200,))",
+        "(answer.feed, range(600))",
     ),
     Fault(
         "the answer about another job books this one",

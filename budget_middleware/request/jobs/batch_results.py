@@ -9,8 +9,9 @@ Results that break off book nothing: the next reader shows them whole. The lines
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.batch_states import BatchState, Look, LookKind, read_batch, read_result
 from budget_middleware.apis.ndjson import LineSplitter
@@ -26,7 +27,7 @@ from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _log = logging.getLogger("budget_middleware")
@@ -92,19 +93,8 @@ async def pass_and_book_batch(
         return
     is_object = look.kind is LookKind.BATCH
     reader = KeptAnswer(max_line_bytes) if is_object else _ResultsReader(found, ledger, max_line_bytes)
-    status = 0
-
-    async def send_and_read(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        elif message["type"] == "http.response.body" and status == 200:
-            reader.feed(bytes(message.get("body", b"")))
-            if not message.get("more_body", False):
-                await _book(ledger, look, found, reader)
-        await send(message)
-
-    await app(with_plain_answer(without_field_mask(scope)), receive, send_and_read)
+    book = partial(_book, ledger, look, found, reader)
+    await pass_and_read(app, without_field_mask(scope), receive, send, feed=reader.feed, at_end=book)
 
 
 class _ResultsReader:

@@ -14,6 +14,7 @@ predecessor did not come by, nothing is known.
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import parse_qs
 
@@ -28,7 +29,7 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS
 from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _MOST_ANSWER_BYTES: Final = 65_536
@@ -113,7 +114,7 @@ async def pass_piece(
     if before is None or not before.may_plan:
         await app(scope, receive, send)
         return
-    reader, answer, status = PieceReader(before, max_line_bytes=max_line_bytes), KeptAnswer(_MOST_ANSWER_BYTES), 0
+    reader, answer = PieceReader(before, max_line_bytes=max_line_bytes), KeptAnswer(_MOST_ANSWER_BYTES)
 
     async def receive_and_read() -> Message:
         message = await receive()
@@ -121,17 +122,8 @@ async def pass_piece(
             reader.feed(bytes(message.get("body", b"")))
         return message
 
-    async def send_and_keep(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        elif message["type"] == "http.response.body" and status == 200:
-            answer.feed(bytes(message.get("body", b"")))
-            if not message.get("more_body", False):
-                await _keep(ledger, piece, reader, answer)
-        await send(message)
-
-    await app(with_plain_answer(scope), receive_and_read, send_and_keep)
+    keep = partial(_keep, ledger, piece, reader, answer)
+    await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
 
 
 async def _plan_before(ledger: Ledger, piece: Piece) -> FilePlan | None:

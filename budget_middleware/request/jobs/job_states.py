@@ -8,9 +8,10 @@ GET /videos/ID/content ──> the video itself: it is done
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.created_jobs import JobApi, JobLook, JobState, Stage
 from budget_middleware.apis.reading import parse_body
@@ -26,7 +27,7 @@ from budget_middleware.prices.units import JOB_UNITS
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.job_quotes import is_priced, planned_modes, planned_usage
 from budget_middleware.request.jobs.background import book_job
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 
 # Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
 _MOST_BYTES: Final = 1_000_000
@@ -42,20 +43,15 @@ async def pass_and_book_job(
     if look.id and found is None:
         await app(scope, receive, send)
         return
-    answer, status = KeptAnswer(min(max_body_bytes, _MOST_BYTES)), 0
+    answer = KeptAnswer(min(max_body_bytes, _MOST_BYTES))
+    # A result is no document, and may come in parts.
+    feed, statuses = (_ignore, (200, 206)) if look.shows_result else (answer.feed, (200,))
+    book = partial(_book, ledger, look, found, answer)
+    await pass_and_read(app, without_field_mask(scope), receive, send, feed=feed, at_end=book, statuses=statuses)
 
-    async def send_and_read(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        elif message["type"] == "http.response.body" and (status == 200 or (status == 206 and look.shows_result)):
-            if not look.shows_result:
-                answer.feed(bytes(message.get("body", b"")))
-            if not message.get("more_body", False):
-                await _book(ledger, look, found, answer)
-        await send(message)
 
-    await app(with_plain_answer(without_field_mask(scope)), receive, send_and_read)
+def _ignore(piece: bytes) -> None:
+    """Keep nothing of it."""
 
 
 async def _book(ledger: Ledger, look: JobLook, found: OpenTicket | None, answer: KeptAnswer) -> None:

@@ -1,10 +1,43 @@
 """Answers that are read while they pass to the client: they are asked for uncompressed, and kept up to a length."""
 
-from starlette.types import Scope
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_OK: Final = (200,)
 
 
-def with_plain_answer(scope: Scope) -> Scope:
-    """The scope of a request whose answer must not be compressed."""
+async def pass_and_read(
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    feed: Callable[[bytes], None],
+    at_end: Callable[[], Awaitable[None]],
+    statuses: Collection[int] = _OK,
+) -> None:
+    """Let the app answer, and read the body of an answer with one of the statuses, piece by piece.
+
+    ``at_end`` is awaited before the client gets the last piece: it may go on at once, at another worker.
+    """
+    status = 0
+
+    async def send_and_read(message: Message) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        elif message["type"] == "http.response.body" and status in statuses:
+            feed(bytes(message.get("body", b"")))
+            if not message.get("more_body", False):
+                await at_end()
+        await send(message)
+
+    await app(_with_plain_answer(scope), receive, send_and_read)
+
+
+def _with_plain_answer(scope: Scope) -> Scope:
     return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() != b"accept-encoding"]}
 
 

@@ -18,7 +18,7 @@ from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, PlannedSums, file_fact
 from budget_middleware.request.job_quotes import training_fact
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, with_plain_answer
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
@@ -94,7 +94,7 @@ async def pass_upload(
         await app(scope, receive, send)
         return
     reader: UploadReader | None = UploadReader(boundary, quoting, max_line_bytes=max_line_bytes)
-    status, answer = 0, KeptAnswer(_MOST_ANSWER_BYTES)
+    answer = KeptAnswer(_MOST_ANSWER_BYTES)
 
     async def receive_and_read() -> Message:
         nonlocal reader
@@ -107,18 +107,11 @@ async def pass_upload(
                 reader = None
         return message
 
-    async def send_and_keep(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
-        elif message["type"] == "http.response.body":
-            answer.feed(bytes(message.get("body", b"")))
-            if not message.get("more_body", False) and status == 200 and reader is not None:
-                # Before the client hears of it: it may create the job at once, at another worker.
-                await _keep(ledger, answer, reader)
-        await send(message)
+    async def keep() -> None:
+        if reader is not None:
+            await _keep(ledger, answer, reader)
 
-    await app(with_plain_answer(scope), receive_and_read, send_and_keep)
+    await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
 
 
 async def _keep(ledger: Ledger, answer: KeptAnswer, reader: UploadReader) -> None:
