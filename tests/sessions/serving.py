@@ -1,14 +1,15 @@
 """A gateway of this directory on each server that speaks WebSockets, and what its keys have come to."""
 
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
 from budget_middleware.stores.redis import RedisStore
+from budget_middleware.stores.retention import Retention
 from tests.e2e.servers import ServerProcess, free_port, server_process, wait_for_port
 
 SERVERS = {
@@ -57,6 +58,14 @@ def served(
     with server_process([sys.executable, "-m", name, app, *options, address], env=env, log=log) as process:
         wait_for_port(port, process, log)
         yield Served(f"127.0.0.1:{port}", process)
+
+
+@asynccontextmanager
+async def tokens_read(store_url: str, namespace: str) -> AsyncIterator[TokensOf]:
+    """What keys have spent and hold at a store, as long as the block lasts."""
+    store = RedisStore(store_url, namespace=namespace, timeout_s=5, retention=Retention())
+    yield tokens_in(store)
+    await store.aclose()
 
 
 def tokens_in(store: RedisStore, *, secret: str = "") -> TokensOf:

@@ -7,22 +7,13 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.core.model import Balance
-from budget_middleware.stores.redis import RedisStore
-from budget_middleware.stores.retention import Retention
-from tests.sessions.serving import served, tokens_in
+from tests.sessions.serving import served
 
 pytestmark = pytest.mark.agents
 
 APP = "tests.sessions.realtime_gateway:app"
 CLIENT = Path(__file__).with_name("agents_client.py")
 SERVERS = ("uvicorn, websockets", "hypercorn")
-
-
-@pytest.fixture
-async def tokens_of(server_url, namespace):
-    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-    yield tokens_in(store)
-    await store.aclose()
 
 
 async def talk(url, instructions):

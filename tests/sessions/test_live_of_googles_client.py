@@ -3,17 +3,13 @@
 import warnings
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from google import genai
 from google.genai import errors, live, types
 
 from budget_middleware.core.model import Balance
-from budget_middleware.stores.redis import RedisStore
-from budget_middleware.stores.retention import Retention
 from tests.sessions.live import live_without_tls
-from tests.sessions.serving import SERVERS, served, tokens_in
 
 pytestmark = pytest.mark.processes
 
@@ -21,35 +17,15 @@ APP = "tests.sessions.live_gateway:app"
 CONFIG = types.LiveConnectConfig(response_modalities=[types.Modality.TEXT], max_output_tokens=600)
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def namespace(server) -> str:
-    """Of all tests of a server, for they share a gateway: what they book, they book on different keys."""
-    return f"sessions-{uuid4().hex[:8]}"
-
-
-@pytest.fixture(scope="module")
-def gateway(server, tmp_path_factory, server_url, namespace):
-    folder = tmp_path_factory.mktemp("gateway")
-    with served(APP, server, folder, store_url=server_url, namespace=namespace) as gateway:
-        yield f"http://{gateway.address}"
+@pytest.fixture
+def gateway(shared_gateway) -> str:
+    return f"http://{shared_gateway.address}"
 
 
 @pytest.fixture(autouse=True)
 def _without_tls() -> Iterator[None]:
     with live_without_tls():
         yield
-
-
-@pytest.fixture
-async def tokens_of(server_url, namespace):
-    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-    yield tokens_in(store)
-    await store.aclose()
 
 
 def client_of(gateway: str, key: str = "sk-one", version: str = "v1beta") -> genai.Client:
@@ -67,32 +43,32 @@ def said(words: str) -> types.Content:
     return types.Content(role="user", parts=[types.Part(text=words)])
 
 
-async def test_a_session(gateway, tokens_of):
+async def test_a_session(gateway, tokens_of_shared):
     async with client_of(gateway).aio.live.connect(model="plain", config=CONFIG) as session:
         await session.send_client_content(turns=said("one two three"))
         messages = await whole_turn(session)
         assert "".join(message.text or "" for message in messages) == "onetwothree"
         assert messages[-1].usage_metadata.response_token_count == 3
-        assert await tokens_of("sk-one") == Balance(spent=3)
+        assert await tokens_of_shared("sk-one") == Balance(spent=3)
         await session.send_realtime_input(audio=types.Blob(data=bytes(3_200), mime_type="audio/pcm;rate=16000"))
         await whole_turn(session)
-        assert await tokens_of("sk-one") == Balance(spent=6)
+        assert await tokens_of_shared("sk-one") == Balance(spent=6)
         # Now nothing covers another turn.
         await session.send_client_content(turns=said(" ".join(["word"] * 500)))
         await whole_turn(session)
-        assert await tokens_of("sk-one") == Balance(spent=506)
+        assert await tokens_of_shared("sk-one") == Balance(spent=506)
         await session.send_client_content(turns=said("one more"))
         with pytest.raises(errors.APIError) as refused:
             await whole_turn(session)
-        assert (refused.value.code, await tokens_of("sk-one")) == (1008, Balance(spent=506))
+        assert (refused.value.code, await tokens_of_shared("sk-one")) == (1008, Balance(spent=506))
         assert "The budget of key:" in str(refused.value)
 
 
-async def test_an_ephemeral_token_is_a_key_of_its_own(gateway, tokens_of):
+async def test_an_ephemeral_token_is_a_key_of_its_own(gateway, tokens_of_shared):
     key = "auth_tokens/0123456789abcdef"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         async with client_of(gateway, key, "v1alpha").aio.live.connect(model="plain", config=CONFIG) as session:
             await session.send_client_content(turns=said("one two"))
             await whole_turn(session)
-    assert await tokens_of(key) == Balance(spent=2)
+    assert await tokens_of_shared(key) == Balance(spent=2)

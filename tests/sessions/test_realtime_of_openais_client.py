@@ -1,8 +1,8 @@
 """OpenAI's own client talks to every server, is heard ahead of its answers, and sees its budget refuse."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from uuid import uuid4
 
 import openai
@@ -12,55 +12,18 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
-from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
-from budget_middleware.stores.redis import RedisStore
-from budget_middleware.stores.retention import Retention
-from tests.e2e.servers import free_port, server_process, wait_for_port
 from tests.sessions.realtime import listening
 
 pytestmark = pytest.mark.processes
 
 APP = "tests.sessions.realtime_gateway:app"
-SERVERS = {
-    "uvicorn, websockets": ["uvicorn", APP, "--ws", "websockets-sansio", "--port"],
-    "uvicorn, wsproto": ["uvicorn", APP, "--ws", "wsproto", "--port"],
-    "hypercorn": ["hypercorn", APP, "--bind"],
-    "granian": ["granian", APP, "--interface", "asgi", "--port"],
-}
-TOKEN = 1_000_000
+SETTINGS = {"BUDGET_ESTIMATE": "expected", "BUDGET_DEFAULT_OUTPUT_TOKENS": "200"}
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def namespace(server) -> str:
-    """Of all tests of a server, for they share a gateway: what they book, they book on different keys."""
-    return f"sessions-{uuid4().hex[:8]}"
-
-
-@pytest.fixture(scope="module")
-def gateway(server, tmp_path_factory, server_url, namespace):
-    folder = tmp_path_factory.mktemp("gateway")
-    (folder / "prices.toml").write_text("[models.plain]\ninput = 0\noutput = 1000\n")
-    env = {
-        "BUDGET_PRICES": str(folder / "prices.toml"),
-        "BUDGET_LIMITS": "key=1/day",
-        "BUDGET_STORE_URL": server_url,
-        "BUDGET_NAMESPACE": namespace,
-        "BUDGET_ON_ABORT": "partial",
-        "BUDGET_ESTIMATE": "expected",
-        "BUDGET_DEFAULT_OUTPUT_TOKENS": "200",
-    }
-    port, log = free_port(), folder / "gateway.log"
-    name, *options = SERVERS[server]
-    address = f"127.0.0.1:{port}" if name == "hypercorn" else str(port)
-    with server_process([sys.executable, "-m", name, *options, address], env=env, log=log) as process:
-        wait_for_port(port, process, log)
-        yield f"127.0.0.1:{port}"
+@pytest.fixture
+def gateway(shared_gateway) -> str:
+    return shared_gateway.address
 
 
 @pytest.fixture
@@ -75,15 +38,8 @@ async def client(gateway, key) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 @pytest.fixture
-async def tokens_of(server_url, namespace, key):
-    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-
-    async def read(key: str = key) -> Balance:
-        views = await store.counters(f"key:{key_id(key)}")
-        return Balance(*(figure // TOKEN for figure in views[0].balance)) if views else Balance()
-
-    yield read
-    await store.aclose()
+def tokens_of_key(tokens_of_shared, key):
+    return partial(tokens_of_shared, key)
 
 
 async def next_of(connection, kind):
@@ -93,13 +49,13 @@ async def next_of(connection, kind):
     raise AssertionError(f"the session ended before {kind}")
 
 
-async def test_responses_are_booked_cancelled_and_refused(client, tokens_of):
+async def test_responses_are_booked_cancelled_and_refused(client, tokens_of_key):
     async with client.realtime.connect(model="plain") as connection:
         await connection.session.update(session=listening(None))
         await next_of(connection, "session.updated")
         await connection.response.create(response={"instructions": "a b c", "max_output_tokens": 600})
         await next_of(connection, "response.done")
-        assert await tokens_of() == Balance(spent=3)
+        assert await tokens_of_key() == Balance(spent=3)
 
         await connection.response.create(response={"max_output_tokens": 1_000}, event_id="mine")
         refused = await next_of(connection, "error")
@@ -107,22 +63,22 @@ async def test_responses_are_booked_cancelled_and_refused(client, tokens_of):
 
         await connection.response.create(response={"instructions": "a …", "max_output_tokens": 600})
         await next_of(connection, "response.output_text.delta")
-        assert await tokens_of() == Balance(spent=3, reserved=600)
+        assert await tokens_of_key() == Balance(spent=3, reserved=600)
         await connection.response.cancel()
         assert (await next_of(connection, "response.done")).response.status == "cancelled"
-        assert await tokens_of() == Balance(spent=5)
+        assert await tokens_of_key() == Balance(spent=5)
 
         # Its end never comes, and the client leaves.
         await connection.response.create(response={"instructions": "a b c …", "max_output_tokens": 600})
         for _ in range(4):
             await next_of(connection, "response.output_text.delta")
     async with asyncio.timeout(30):
-        while (await tokens_of()).reserved:
+        while (await tokens_of_key()).reserved:
             await asyncio.sleep(0.01)
-    assert await tokens_of() == Balance(spent=9)
+    assert await tokens_of_key() == Balance(spent=9)
 
 
-async def test_sound_is_held_ahead_and_withheld_when_nothing_is_left(client, tokens_of):
+async def test_sound_is_held_ahead_and_withheld_when_nothing_is_left(client, tokens_of_key):
     async with client.realtime.connect(model="plain") as connection:
         for _ in range(3):
             await connection.input_audio_buffer.append(audio="AAAA")
@@ -130,16 +86,16 @@ async def test_sound_is_held_ahead_and_withheld_when_nothing_is_left(client, tok
         # What is left does not pay for another answer to sound.
         await connection.response.create(response={"instructions": "word " * 900, "max_output_tokens": 950})
         await next_of(connection, "response.done")
-        assert await tokens_of() == Balance(spent=902)
+        assert await tokens_of_key() == Balance(spent=902)
         for _ in range(3):
             await connection.input_audio_buffer.append(audio="AAAA")
         assert (await next_of(connection, "error")).error.code == "budget_exhausted"
         await connection.response.create(response={"instructions": "a", "max_output_tokens": 50})
         await next_of(connection, "response.done")
-        assert await tokens_of() == Balance(spent=903)
+        assert await tokens_of_key() == Balance(spent=903)
 
 
-async def test_keys_and_models_are_read_where_clients_have_them(gateway, tokens_of):
+async def test_keys_and_models_are_read_where_clients_have_them(gateway, tokens_of_shared):
     azure = AsyncAzureOpenAI(
         azure_endpoint=f"http://{gateway}",
         websocket_base_url=f"ws://{gateway}/openai",
@@ -149,7 +105,7 @@ async def test_keys_and_models_are_read_where_clients_have_them(gateway, tokens_
     async with azure, azure.realtime.connect(model="plain") as connection:
         await connection.response.create(response={"instructions": "a b", "max_output_tokens": 600})
         await next_of(connection, "response.done")
-    assert await tokens_of("sk-azure") == Balance(spent=2)
+    assert await tokens_of_shared("sk-azure") == Balance(spent=2)
     create = '{"type": "response.create", "response": {"instructions": "a b c", "max_output_tokens": 600}}'
     protocols = [Subprotocol("realtime"), Subprotocol("openai-insecure-api-key.sk-browser")]
     async with connect(f"ws://{gateway}/v1/realtime?model=plain", subprotocols=protocols) as socket:
@@ -157,13 +113,13 @@ async def test_keys_and_models_are_read_where_clients_have_them(gateway, tokens_
         async for message in socket:
             if "response.done" in str(message):
                 break
-    assert await tokens_of("sk-browser") == Balance(spent=3)
+    assert await tokens_of_shared("sk-browser") == Balance(spent=3)
     async with connect(f"ws://{gateway}/openai/realtime?deployment=plain&api-key=sk-query") as socket:
         await socket.send(create.encode())
         async for message in socket:
             if "response.done" in str(message):
                 break
-    assert await tokens_of("sk-query") == Balance(spent=3)
+    assert await tokens_of_shared("sk-query") == Balance(spent=3)
 
 
 async def test_a_handshake_with_two_keys_is_refused(gateway):

@@ -2,37 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from functools import partial
 
 import openai
 import pytest
 
 from budget_middleware.core.model import Balance
-from budget_middleware.stores.redis import RedisStore
-from budget_middleware.stores.retention import Retention
-from tests.sessions.serving import SERVERS, served, tokens_in
 
 pytestmark = pytest.mark.processes
 
 APP = "tests.sessions.responses_gateway:app"
 
 
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def namespace(server) -> str:
-    """Of all tests of a server, for they share a gateway: what they book, they book on different keys."""
-    return f"sessions-{uuid4().hex[:8]}"
-
-
-@pytest.fixture(scope="module")
-def gateway(server, tmp_path_factory, server_url, namespace):
-    folder = tmp_path_factory.mktemp("gateway")
-    with served(APP, server, folder, store_url=server_url, namespace=namespace) as gateway:
-        yield f"http://{gateway.address}/v1"
+@pytest.fixture
+def gateway(shared_gateway) -> str:
+    return f"http://{shared_gateway.address}/v1"
 
 
 @pytest.fixture
@@ -42,10 +26,8 @@ async def client(gateway) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 @pytest.fixture
-async def tokens_of_key(server_url, namespace):
-    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-    yield lambda: tokens_in(store)("sk-one")
-    await store.aclose()
+def tokens_of_key(tokens_of_shared):
+    return partial(tokens_of_shared, "sk-one")
 
 
 async def next_of(connection, kind):

@@ -8,9 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from budget_middleware.core.model import Balance
-from budget_middleware.stores.redis import RedisStore
-from budget_middleware.stores.retention import Retention
-from tests.sessions.serving import SERVERS, served, tokens_in
+from tests.sessions.serving import SERVERS, served
 
 pytestmark = pytest.mark.processes
 
@@ -26,13 +24,6 @@ def gateway(request, tmp_path, server_url, namespace):
     settings = {"BUDGET_PRICES": str(tmp_path / "by_time.toml")}
     with served(APP, request.param, tmp_path, store_url=server_url, namespace=namespace, **settings) as each:
         yield each.address
-
-
-@pytest.fixture
-async def tokens_of(server_url, namespace):
-    store = RedisStore(server_url, namespace=namespace, timeout_s=5, retention=Retention())
-    yield tokens_in(store)
-    await store.aclose()
 
 
 async def test_translations_and_live_sessions_are_booked_by_their_time(gateway, tokens_of):
