@@ -23,6 +23,7 @@ from budget_middleware.core.model import Reservation
 from budget_middleware.core.statuses import State
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.core.verbs import Finalize, Release
+from budget_middleware.ledger.closed_jobs import ClosedJobs
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.hold import Hold
@@ -38,7 +39,7 @@ KEPT_LONGER_MS = 86_400_000
 """How long after its deadline a ticket is found: its reservation is known so long, and a usage is booked late."""
 
 _OPEN = frozenset({State.PENDING, State.EXPIRED})
-_NO_ANSWER = (StoreUnavailable, StoreRefused, TimeoutError)
+NO_ANSWER = (StoreUnavailable, StoreRefused, TimeoutError)
 
 
 class Job(NamedTuple):
@@ -90,6 +91,7 @@ class Tickets:
         self._expiries = expiries
         self._endings = endings
         self._timeout = timeout
+        self.closed = ClosedJobs()
 
     async def keep(
         self, hold: Hold, job: Job, *, deadline_s: float, details: Mapping[str, object] | None = None
@@ -103,13 +105,14 @@ class Tickets:
         hold.is_ticket = True
         lease_ms = round(deadline_s * 1000)
         ticket = JobTicket(hold.id, job.api, job.shown_id, details or {})
+        self.closed.forget(job.fact_name)
         try:
             if not await self.keep_fact(job.fact_name, ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS):
                 return False
-            with suppress(*_NO_ANSWER):  # Only operators look at it.
+            with suppress(*NO_ANSWER):  # Only operators look at it.
                 await self.keep_fact(ticket_fact(hold.id), ticket.packed(), keep_ms=lease_ms + KEPT_LONGER_MS)
             return await self._expiries.extend_to(hold, lease_ms)
-        except _NO_ANSWER:
+        except NO_ANSWER:
             return False
 
     async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> bool:
@@ -119,11 +122,14 @@ class Tickets:
 
     async def fact(self, name: str) -> str | None:
         """The text that is kept under a name; None if there is none, or if the store does not answer in time."""
-        try:
-            with self._timeout.timeout():
-                return (await self._store.kept_facts([name])).get(name)
-        except _NO_ANSWER:
-            return None
+        with suppress(*NO_ANSWER):
+            return await self.look_up_fact(name)
+        return None
+
+    async def look_up_fact(self, name: str) -> str | None:
+        """The text that is kept under a name, if there is one. Raises as the store does, or TimeoutError."""
+        with self._timeout.timeout():
+            return (await self._store.kept_facts([name])).get(name)
 
     async def details_of(self, job: Job) -> Mapping[str, object] | None:
         """What was kept with the ticket of a job, booked or not; None if there is none, or no answer in time."""
@@ -131,18 +137,36 @@ class Tickets:
         ticket = unpack_ticket(text) if text is not None else None
         return ticket.details if ticket is not None else None
 
-    async def find(self, job: Job) -> OpenTicket | None:
-        """The ticket of a job; None if there is none, if it is booked, or if the store does not answer in time."""
-        text = await self.fact(job.fact_name)
-        ticket = unpack_ticket(text) if text is not None else None
-        if ticket is None:
+    async def find(self, *jobs: Job, is_over: bool = False) -> OpenTicket | None:
+        """The ticket of the first of these jobs that has one; None if there is none, if it is booked, or if the store
+        does not answer in time.
+
+        ``is_over``: whoever asked for the job has got its end; see `ClosedJobs`.
+        """
+        with suppress(*NO_ANSWER):
+            return await self.look_up(*jobs, is_over=is_over)
+        return None
+
+    async def look_up(self, *jobs: Job, is_over: bool = False) -> OpenTicket | None:
+        """As `find`, but raises as the store does, or TimeoutError."""
+        names = [job.fact_name for job in jobs if not self.closed.has(job.fact_name)]
+        if not names:
             return None
-        try:
-            with self._timeout.timeout():
-                reservation = await self._store.reservation(ticket.reservation_id)
-        except _NO_ANSWER:
+        with self._timeout.timeout():
+            texts = await self._store.kept_facts(names)
+        if is_over:
+            for unknown in [name for name in names if name not in texts]:
+                self.closed.add_unknown(unknown)
+        name = next((name for name in names if name in texts), None)
+        ticket = unpack_ticket(texts[name]) if name is not None else None
+        if name is None or ticket is None:
             return None
-        return OpenTicket(ticket, reservation) if reservation is not None and reservation.state in _OPEN else None
+        with self._timeout.timeout():
+            reservation = await self._store.reservation(ticket.reservation_id)
+        if reservation is None or reservation.state in _OPEN:
+            return OpenTicket(ticket, reservation) if reservation is not None else None
+        self.closed.add_ended(name)
+        return None
 
     def book(
         self, found: OpenTicket, actual: Amounts, *, reason: str, bill: str = "", attributes: LazyAttributes = dict

@@ -1018,6 +1018,18 @@ FAULTS = (
         "frozenset({State.PENDING})",
     ),
     Fault(
+        "a job that is not over is remembered as one without a ticket",
+        "ledger/tickets.py",
+        "        if is_over:\n",
+        "        if True:\n",
+    ),
+    Fault(
+        "a ticket is not found where its job was asked for before it",
+        "ledger/tickets.py",
+        "        self.closed.forget(job.fact_name)\n",
+        "        pass\n",
+    ),
+    Fault(
         "stale limits are not refreshed",
         "ledger/reserving.py",
         "            await self._layers.refresh(hold.limits_version)\n",
@@ -1333,8 +1345,8 @@ FAULTS = (
     Fault(
         "a video that still is made is booked",
         "request/jobs/job_states.py",
-        "if found is not None and state.stage is not Stage.RUNNING:",
-        "if found is not None:",
+        "if state.stage is not Stage.RUNNING:",
+        "if True:",
     ),
     Fault(
         "a video that has failed costs what was planned",

@@ -119,7 +119,7 @@ async def pass_and_book(
 async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:
     if seen.continues_unread:
         return
-    found = await ledger.tickets.find(job)
+    found = await ledger.tickets.find(job, is_over=True)
     if found is None:
         return
     estimate_nanos = (found.reservation.asked or found.reservation.held).usd

@@ -8,6 +8,7 @@ Results that break off book nothing: the next reader shows them whole. The lines
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -23,12 +24,11 @@ from budget_middleware.core.pricing import Line, Rates, Usage, breakdown, sum_na
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.usage import tokens_of
 from budget_middleware.ledger import Job, Ledger, OpenTicket
-from budget_middleware.ledger.tickets import KEPT_LONGER_MS, fact_name
+from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER, fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
-from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, ignore, pass_and_read
 
 _log = logging.getLogger("budget_middleware")
 
@@ -87,14 +87,27 @@ async def pass_and_book_batch(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, look: Look, ledger: Ledger, max_line_bytes: int
 ) -> None:
     """Let the app answer what it has of a batch; what that shows of its usage is booked."""
-    found = await _ticket_of(ledger, look)
-    if found is None:
-        await app(scope, receive, send)
+    if look.kind is LookKind.BATCH:
+        answer = KeptAnswer(max_line_bytes)
+        book = partial(_book_state, ledger, look, answer)
+        await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=book)
         return
-    is_object = look.kind is LookKind.BATCH
-    reader = KeptAnswer(max_line_bytes) if is_object else _ResultsReader(found, ledger, max_line_bytes)
-    book = partial(_book, ledger, look, found, reader)
-    await pass_and_read(app, without_field_mask(scope), receive, send, feed=reader.feed, at_end=book)
+    found, fact = None, _fact_of(look)
+    # What a client has got as a whole, and nobody knows, need not be asked for again.
+    is_unknown = False
+    if not ledger.tickets.closed.has(fact):
+        with suppress(*NO_ANSWER):
+            found = await _ticket_of_results(ledger, look)
+            is_unknown = found is None
+    if found is not None:
+        reader = _ResultsReader(found, ledger, max_line_bytes)
+        book = partial(_book_results, ledger, found, reader)
+        await pass_and_read(app, without_field_mask(scope), receive, send, feed=reader.feed, at_end=book)
+    elif is_unknown:
+        remember = partial(_remember_unknown, ledger, fact)
+        await pass_and_read(app, scope, receive, send, feed=ignore, at_end=remember, is_read=False)
+    else:
+        await app(scope, receive, send)
 
 
 class _ResultsReader:
@@ -120,24 +133,40 @@ class _ResultsReader:
                 self.bill.add(read_result(self._api, line.data))
 
 
-async def _ticket_of(ledger: Ledger, look: Look) -> OpenTicket | None:
-    id_ = look.id if look.kind is not LookKind.FILE else await ledger.tickets.fact(_output_fact(look.id))
-    for api in look.apis if id_ else ():
-        if found := await ledger.tickets.find(Job(api, id_ or "")):
-            return found
-    return None
+async def _ticket_of_results(ledger: Ledger, look: Look) -> OpenTicket | None:
+    """The ticket of a batch by its results: these are read as they pass, so the store is asked before."""
+    id_ = look.id if look.kind is not LookKind.FILE else await ledger.tickets.look_up_fact(_output_fact(look.id))
+    return await ledger.tickets.look_up(*_jobs_of(look, id_)) if id_ else None
+
+
+def _jobs_of(look: Look, id_: str) -> list[Job]:
+    return [Job(api, id_) for api in look.apis]
+
+
+def _fact_of(look: Look) -> str:
+    """The fact that leads from results to their batch."""
+    return _output_fact(look.id) if look.kind is LookKind.FILE else Job(look.apis[0], look.id).fact_name
+
+
+async def _remember_unknown(ledger: Ledger, fact: str) -> None:
+    ledger.tickets.closed.add_unknown(fact)
 
 
 def _output_fact(file_id: str) -> str:
     return fact_name("output", file_id)
 
 
-async def _book(ledger: Ledger, look: Look, found: OpenTicket, reader: KeptAnswer | _ResultsReader) -> None:
-    if isinstance(reader, _ResultsReader):
-        await _book_bill(ledger, found, reader.finish())
+async def _book_state(ledger: Ledger, look: Look, answer: KeptAnswer) -> None:
+    document = parse_body(answer.body)
+    states = {api: read_batch(api, document) for api in look.apis}
+    shown = [state for state in states.values() if state is not None and state.id == look.id]
+    # A batch that runs books nothing, and most who poll ask for one.
+    if not any(state.is_over or state.output_file for state in shown):
         return
-    state = read_batch(found.ticket.api, parse_body(reader.body))
-    if state is None or state.id != look.id:
+    is_over = all(state.is_over for state in shown)
+    found = await ledger.tickets.find(*_jobs_of(look, look.id), is_over=is_over)
+    state = states.get(found.ticket.api) if found is not None else None
+    if found is None or state is None or state.id != look.id:
         return
     if state.is_over and state.seen:
         bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
@@ -148,6 +177,10 @@ async def _book(ledger: Ledger, look: Look, found: OpenTicket, reader: KeptAnswe
         await book_job(ledger, found, Amounts(requests=1))
     elif state.output_file:
         await _remember_output(ledger, state)
+
+
+async def _book_results(ledger: Ledger, found: OpenTicket, reader: _ResultsReader) -> None:
+    await _book_bill(ledger, found, reader.finish())
 
 
 async def _book_bill(ledger: Ledger, found: OpenTicket, bill: BatchBill) -> None:
@@ -162,5 +195,5 @@ async def _book_bill(ledger: Ledger, found: OpenTicket, bill: BatchBill) -> None
 async def _remember_output(ledger: Ledger, state: BatchState) -> None:
     try:
         await ledger.tickets.keep_fact(_output_fact(state.output_file), state.id, keep_ms=FILE_KEPT_MS + KEPT_LONGER_MS)
-    except (StoreUnavailable, StoreRefused, TimeoutError) as error:
+    except NO_ANSWER as error:
         _log.warning("the output file of %s is not known to the store: %s", state.id, error)

@@ -27,7 +27,7 @@ from budget_middleware.prices.units import JOB_UNITS
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.job_quotes import is_priced, planned_modes, planned_usage
 from budget_middleware.request.jobs.background import book_job
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, ignore, pass_and_read
 
 # Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
 _MOST_BYTES: Final = 1_000_000
@@ -38,29 +38,25 @@ _log = logging.getLogger("budget_middleware")
 async def pass_and_book_job(
     app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, look: JobLook, ledger: Ledger, max_body_bytes: int
 ) -> None:
-    """Let the app answer what it has of a job; if that is over, book what it has used."""
-    found = await ledger.tickets.find(Job(look.api.name, look.id)) if look.id else None
-    if look.id and found is None:
-        await app(scope, receive, send)
-        return
+    """Let the app answer what it has of a job; if that is over, book what it has used.
+
+    Before that nobody asks the store: most who poll ask for what still runs.
+    """
     answer = KeptAnswer(min(max_body_bytes, _MOST_BYTES))
     # A result is no document, and may come in parts.
-    feed, statuses = (_ignore, (200, 206)) if look.shows_result else (answer.feed, (200,))
-    book = partial(_book, ledger, look, found, answer)
+    feed, statuses = (ignore, (200, 206)) if look.shows_result else (answer.feed, (200,))
+    book = partial(_book, ledger, look, answer)
     await pass_and_read(app, without_field_mask(scope), receive, send, feed=feed, at_end=book, statuses=statuses)
 
 
-def _ignore(piece: bytes) -> None:
-    """Keep nothing of it."""
-
-
-async def _book(ledger: Ledger, look: JobLook, found: OpenTicket | None, answer: KeptAnswer) -> None:
+async def _book(ledger: Ledger, look: JobLook, answer: KeptAnswer) -> None:
     state = JobState(look.id, Stage.DONE) if look.shows_result else look.api.state(parse_body(answer.body))
     if state is None or (look.id and state.id and state.id != look.id):
         return
-    found = found or await ledger.tickets.find(Job(look.api.name, state.id))
-    if found is not None and state.stage is not Stage.RUNNING:
-        await book_state(ledger, look.api, found, state)
+    if state.stage is not Stage.RUNNING:
+        found = await ledger.tickets.find(Job(look.api.name, look.id or state.id), is_over=True)
+        if found is not None:
+            await book_state(ledger, look.api, found, state)
 
 
 async def book_state(ledger: Ledger, api: JobApi, found: OpenTicket, state: JobState) -> None:

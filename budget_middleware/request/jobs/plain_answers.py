@@ -17,10 +17,12 @@ async def pass_and_read(
     feed: Callable[[bytes], None],
     at_end: Callable[[], Awaitable[None]],
     statuses: Collection[int] = _OK,
+    is_read: bool = True,
 ) -> None:
     """Let the app answer, and read the body of an answer with one of the statuses, piece by piece.
 
-    ``at_end`` is awaited before the client gets the last piece: it may go on at once, at another worker.
+    ``at_end`` is awaited before the client gets the last piece: it may go on at once, at another worker. What is not
+    ``is_read`` may come compressed.
     """
     status = 0
 
@@ -34,11 +36,15 @@ async def pass_and_read(
                 await at_end()
         await send(message)
 
-    await app(_with_plain_answer(scope), receive, send_and_read)
+    await app(_with_plain_answer(scope) if is_read else scope, receive, send_and_read)
 
 
 def _with_plain_answer(scope: Scope) -> Scope:
     return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() != b"accept-encoding"]}
+
+
+def ignore(piece: bytes) -> None:
+    """Read nothing of it."""
 
 
 class KeptAnswer:
