@@ -11,6 +11,8 @@ _FREE: Final = ends_in(
     # What a batch of Gemini's embeddings costs is not known here.
     r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
     r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"
+    # What ends or hands over a call of OpenAI's realtime API.
+    r"|/calls/[^/]+/(?:hangup|reject|refer)|/sessions/[^/]+/hangup"
     # What an agent is told of a task (A2A).
     r"|/tasks/[^/:]+:(?:cancel|subscribe)|/tasks/[^/]+/pushNotificationConfigs"
     r"|/files|/uploads(?:/[^/]+/(?:parts|complete|cancel))?"

@@ -51,12 +51,20 @@ class OpenAIRealtimeDirect(BatchApi):
     def read_json(self, document: object, seen: Seen) -> None:
         """Take the session's id, of which there may be none: a secret names it, an answer of WebRTC does not."""
         answer = mapping_of(document)
+        known = seen.job
         super().read_json({"id": name_in(mapping_of(answer.get("session")), "id") or name_in(answer, "id")}, seen)
+        # What the request or the header names is the call itself.
+        seen.job = known or seen.job
 
     def read_location(self, location: str, seen: Seen) -> None:
         """Take the id of a call, which an answer of WebRTC has in its address alone."""
         if found := _CALL.search(location):
             super().read_json({"id": found[1]}, seen)
+
+    def job_named_in(self, path: str) -> tuple[str, str] | None:
+        """The call that a request accepts, by its path: such an answer is empty."""
+        found = _ACCEPTED.search(path)
+        return (self.name, found[1]) if found is not None else None
 
     def session_of(self, body: object, *, model: str) -> PlannedSession:
         """The session that a request asks for; ``model`` is the one that its address names."""
@@ -81,6 +89,7 @@ class OpenAIRealtimeDirect(BatchApi):
 # Of a secret, by OpenAI's rule.
 _USUAL_LIFE_S: Final = 600
 _LONGEST_LIFE_S: Final = 7_200
+_ACCEPTED: Final = ends_in("/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/accept")
 _CALL: Final = re.compile(r"/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/*(?:[?#]|\Z)")
 REALTIME_DIRECT: Final = OpenAIRealtimeDirect()
 

@@ -143,7 +143,7 @@ class BatchQuoting:
         if isinstance(api, JobApi):
             return await self._jobs.quote(api, ask, body, path=path)
         if isinstance(api, OpenAIRealtimeDirect):
-            return self._quote_session(api, ask, body)
+            return self._quote_session(api, ask, body, path=path)
         sums = await self._sums(api, body, model=ask.model)
         nanos = sums.whole_nanos
         model = sums.model or ask.model or ""
@@ -157,7 +157,7 @@ class BatchQuoting:
             unpriced_model=sums.unpriced_model,
         )
 
-    def _quote_session(self, api: OpenAIRealtimeDirect, ask: Ask, body: BodyRead) -> Quote:
+    def _quote_session(self, api: OpenAIRealtimeDirect, ask: Ask, body: BodyRead, *, path: str) -> Quote:
         session = api.session_of(body.document, model=ask.model or "")
         nanos = session_nanos(session, self._ledger.prices, seconds=self._session_s)
         model = session.transcriber if session.only_transcribes else session.model
@@ -166,6 +166,7 @@ class BatchQuoting:
             Ask(model=model or None, is_unseen=True),
             rates or _NO_RATES,
             self._else_nanos if nanos is None else nanos,
+            named_job=api.job_named_in(path),
             job_deadline_s=self._session_s + session.lives_s,
         )
 

@@ -57,6 +57,8 @@ class Quote(NamedTuple):
     group: tuple[str, str] | None = None
     # What is kept of a job beside its model, if it becomes one.
     job: Mapping[str, object] | None = None
+    # The API and the id of the job, where the request names them and its answer may be empty.
+    named_job: tuple[str, str] | None = None
     # So long its hold waits for its usage, where the request itself says how long it lasts.
     job_deadline_s: float | None = None
 

@@ -61,6 +61,8 @@ class Settlement:
         self._is_late_cost_logged = False
         self._admitted = admitted
         self._seen = seen
+        if admitted.quote.named_job is not None:
+            seen.job, seen.continues_unread = admitted.quote.named_job, True
         self._on_abort, self._job_deadline_s = settings.on_abort, settings.job_deadline_s
         self._ledger = ledger
         admitted.hold.abort = self.cut_off

@@ -2641,6 +2641,12 @@ FAULTS = (
         "        if (found := _CALL.search(location)) and False:\n",
     ),
     Fault(
+        "a telephone call is booked when it is accepted",
+        "request/settlement.py",
+        "        if admitted.quote.named_job is not None:\n",
+        "        if False:\n",
+    ),
+    Fault(
         "a usage that is told again to who resumes is booked again",
         "apis/gemini_live_session.py",
         "        if usage is not None and usage == self._used_before and not has_output:\n",

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from budget_middleware.ledger import Job
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.wire import bearer
 
@@ -37,10 +38,13 @@ async def test_an_offer_of_webrtc_is_refused_before_it_is_read(memory):
     assert answer.status == 403
 
 
-@pytest.mark.parametrize("path", ["/v1/realtime/calls/rtc_1/hangup", "/v1/realtime/calls/rtc_1/reject"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/realtime/calls/rtc_1/hangup", "/v1/realtime/calls/rtc_1/reject", "/openai/v1/realtime/calls/rtc_1/refer"],
+)
 async def test_what_ends_one_passes(memory, path):
-    app = ScriptedApp(*json_answer({}))
-    assert (await call(memory.guard(app), {}, path=path, headers=bearer())).status == 200
+    guard = memory.guard(ScriptedApp(*json_answer({})), unmetered="refuse")
+    assert (await call(guard, {}, path=path, headers=bearer())).status == 200
 
 
 async def test_f68_one_is_held_as_a_job(memory):
@@ -132,6 +136,28 @@ async def test_f68_a_session_is_held_at_its_ceiling(held, name):
 @pytest.mark.parametrize("path", ["/v1/realtime/sessions", "/v1/realtime/calls/rtc_1/accept", "/v1/live/sessions"])
 async def test_its_fields_may_stand_by_themselves(held, path):
     assert await held({"model": "voice"}, path=path) == ("0.00", "2.00")
+
+
+EMPTY = (
+    {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]},
+    {"type": "http.response.body", "body": b""},
+)
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime/calls/rtc_Abc1/accept", "/v1/live/sessions/rtc_Abc1/accept"])
+async def test_f68_an_accepted_telephone_call_is_a_job_by_its_address(held, memory, path):
+    assert await held({"type": "realtime", "model": "voice"}, path=path, answer=EMPTY) == ("0.00", "2.00")
+    (ticket,) = await memory.reader.holds()
+    assert await memory.guards[0].ledger.tickets.find(Job("openai-realtime-direct", "rtc_Abc1"))
+    assert ticket.deadline_ms - ticket.created_ms > 100_000
+
+
+async def test_one_that_the_provider_does_not_accept_costs_nothing(memory):
+    app = ScriptedApp(*json_answer({"error": {"message": "no such call"}}, status=404))
+    guard = memory.guard(app, limits="key=90/day", realtime_direct="hold")
+    answer = await call(guard, {"model": "plain"}, path="/v1/realtime/calls/rtc_1/accept", headers=bearer())
+    assert answer.status == 404
+    assert await memory.figures() == ("0.00", "0.00")
 
 
 LOCATED = (
