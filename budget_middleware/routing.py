@@ -45,14 +45,17 @@ _ALWAYS: Final = frozenset({"model", "prompt", "stream", "tools"})
 _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "anthropic-messages": _ALWAYS | {"messages", "system", "max_tokens", "max_tokens_to_sample"},
     ANTHROPIC_BATCH: frozenset({"requests"}),
-    OPENAI_BATCH: frozenset({"input_file_id"}),
+    # Azure's may lie in a storage of its own.
+    OPENAI_BATCH: frozenset({"input_file_id", "input_blob"}),
     "openai-videos": frozenset({"prompt", "model", "input_reference", "seconds"}),
     "openai-evals": frozenset({"data_source"}),
     "openai-responses": _ALWAYS
     | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},
 }
 # In a path whose `?` is encoded.
-_FIELD_MASK: Final = re.compile(r"[?&;#]\s*\$?fields\s*=", re.IGNORECASE)
+_FIELD_MASK: Final = re.compile(
+    r"[?&;#]\s*\$?(?:(?:fields|callback)\s*=|alt\s*=(?!\s*(?:json|sse|media)\b))", re.IGNORECASE
+)
 # Of a list, such as a batch of JSON-RPC, so many items are looked at; a longer one is not understood.
 _MOST_ITEMS: Final = 100
 

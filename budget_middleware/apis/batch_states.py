@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from budget_middleware.apis.base import Api
-from budget_middleware.apis.jobs import ANTHROPIC_BATCH, BATCHED, GEMINI, GEMINI_BATCH, MESSAGES, OPENAI_BATCH
+from budget_middleware.apis.jobs import ANTHROPIC_BATCH, BATCHED, GEMINI, GEMINI_BATCH, IMAGES, MESSAGES, OPENAI_BATCH
 from budget_middleware.apis.openai_usage import read_openai_usage
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body, token_count
@@ -137,7 +137,9 @@ def read_result(api: str, line: bytes) -> Seen | None:
     status = response.get("status_code")
     if result and (not response or (isinstance(status, int) and status >= 300)):
         return None
-    _OF_OBJECT.get(str(body.get("object")), BATCHED[0]).read_json(body, seen)
+    # Images alone do not say what they are.
+    unnamed = IMAGES if "data" in body else BATCHED[0]
+    _OF_OBJECT.get(str(body.get("object")), unnamed).read_json(body, seen)
     return seen
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar, Final, NamedTuple
 from budget_middleware.apis.anthropic_messages import AnthropicMessages
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Ask, Refusal
+from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.errors import anthropic_error, google_error
 from budget_middleware.apis.gemini import Gemini
 from budget_middleware.apis.json_api import JsonApi
@@ -20,6 +21,7 @@ from budget_middleware.apis.model_names import names_of
 from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.apis.openai_completions import OpenAICompletions
 from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
+from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, name_in, parse_body
@@ -29,7 +31,8 @@ OPENAI_BATCH: Final = "openai-batches"
 ANTHROPIC_BATCH: Final = "anthropic-batches"
 GEMINI_BATCH: Final = "gemini-batches"
 
-BATCHED: Final[tuple[Api, ...]] = (OpenAIChat(), OpenAIResponses(), OpenAIEmbeddings(), OpenAICompletions())
+IMAGES: Final = OpenAIImages()
+BATCHED: Final[tuple[Api, ...]] = (OpenAIChat(), OpenAIResponses(), OpenAIEmbeddings(), OpenAICompletions(), IMAGES)
 MESSAGES: Final = AnthropicMessages()
 GEMINI: Final = Gemini()
 _UPLOAD: Final = ends_in("/files")
@@ -155,6 +158,8 @@ def is_upload(path: str) -> bool:
 
 def planned_in(line: bytes) -> PlannedCall | None:
     """The call that a line of an uploaded file plans; None if the file is of something else."""
+    if is_heavy(line):
+        return PlannedCall(None, "", None, len(line))
     document = parse_body(line)
     if document is UNREADABLE or not isinstance(document, dict) or "body" not in document:
         return None
@@ -165,7 +170,7 @@ def planned_in(line: bytes) -> PlannedCall | None:
 
 def read_google_line(line: bytes) -> Ask | None:
     """The call that a line of a file of Gemini's plans, without its model; None for what is none."""
-    asked = mapping_of(parse_body(line)).get("request")
+    asked = None if is_heavy(line) else mapping_of(parse_body(line)).get("request")
     if not isinstance(asked, dict):
         return None
     try:

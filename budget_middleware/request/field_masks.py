@@ -1,7 +1,8 @@
-"""Field masks: Google's servers leave out of any answer what its `fields` does not name.
+"""Field masks and formats: Google's servers leave out of any answer what its `fields` does not name, and write it as a
+script (`callback`) or in binary (`alt=proto`) for whoever asks.
 
-A client could so leave out what the answer has cost, as a whole or only the tokens that a model has thought. What has
-to be read is therefore asked for whole, and the client gets more than it has named.
+A client could so hide what the answer has cost, as a whole or only the tokens that a model has thought. What has to be
+read is therefore asked for whole and as JSON, and the client gets more than it has named.
 """
 
 import re
@@ -10,7 +11,10 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
-_NAMES: Final = frozenset({b"fields", b"$fields"})
+_NAMES: Final = frozenset({b"fields", b"$fields", b"callback", b"$callback"})
+_FORMATS: Final = frozenset({b"alt", b"$alt"})
+# `media` is the content of a file.
+_READABLE: Final = re.compile(rb"\s*(?:json|sse|media)\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 # Without the hyphens, which some servers take for underscores and others leave out.
 _HEADER: Final = b"xgoogfieldmask"
 _SEPARATORS: Final = re.compile(rb"([&;])")
@@ -19,7 +23,7 @@ _MOST_DECODINGS: Final = 4
 
 
 def without_field_mask(scope: Scope) -> Scope:
-    """The scope of a request for the whole answer."""
+    """The scope of a request for the whole answer, as JSON."""
     headers = [(name, value) for name, value in scope["headers"] if not _is_mask(name)]
     return {**scope, "query_string": _without_fields(scope.get("query_string", b"")), "headers": headers}
 
@@ -30,14 +34,16 @@ def _is_mask(name: bytes) -> bool:
 
 def _without_fields(query: bytes) -> bytes:
     parts = _SEPARATORS.split(query)
-    kept = [(end, field) for end, field in zip((b"", *parts[1::2]), parts[::2], strict=True) if not _is_field(field)]
+    kept = [(end, field) for end, field in zip((b"", *parts[1::2]), parts[::2], strict=True) if not _hides(field)]
     return b"".join([field if at == 0 else end + field for at, (end, field) in enumerate(kept)])
 
 
-def _is_field(field: bytes) -> bool:
+def _hides(field: bytes) -> bool:
     name = field
     for _ in range(_MOST_DECODINGS):
-        if name.partition(b"=")[0].replace(b"+", b" ").strip().lower() in _NAMES:
+        key, _, value = name.replace(b"+", b" ").partition(b"=")
+        key = key.strip().lower()
+        if key in _NAMES or (key in _FORMATS and not _READABLE.fullmatch(unquote_to_bytes(value))):
             return True
         name = unquote_to_bytes(name)
     return False

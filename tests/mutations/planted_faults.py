@@ -3097,4 +3097,34 @@ FAULTS = (
         "        snapshot_of(request).forget()\n",
         "        pass\n",
     ),
+    Fault(
+        "an answer that is a script is not read",
+        "request/field_masks.py",
+        'b"callback", b"$callback"',
+        'b"$callback"',
+    ),
+    Fault(
+        "an answer in binary is not read",
+        "request/field_masks.py",
+        "if key in _NAMES or (",
+        "if key in _NAMES or False and (",
+    ),
+    Fault(
+        "a file of many lines is read in one go",
+        "request/jobs/pieces.py",
+        "            await asyncio.sleep(0)\n",
+        "            pass\n",
+    ),
+    Fault(
+        "images of a batch are read as a chat",
+        "apis/batch_states.py",
+        'IMAGES if "data" in body else',
+        "IMAGES if False else",
+    ),
+    Fault(
+        "a batch of calls in Azure's storage is free",
+        "routing.py",
+        '{"input_file_id", "input_blob"}',
+        '{"input_file_id"}',
+    ),
 )

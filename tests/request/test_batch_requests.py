@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from budget_middleware.apis.batch_states import read_result
 from budget_middleware.core.statuses import Op
 from budget_middleware.testing import ScriptedApp, call, chunk, json_answer, start
 from tests.request.wire import KEY, bearer
@@ -100,6 +101,33 @@ async def test_a_batch_is_held_at_half_of_what_its_file_plans(bench):
     assert await bench.figures() == ("0.00", "0.40")
     (held,) = await bench.reader.holds()
     assert held.deadline_ms - held.created_ms == 172_800_000
+
+
+PICTURE = {"model": "plain", "prompt": "x", "quality": "low"}
+PAINTED = {"custom_id": "c", "method": "POST", "url": "/v1/images/generations", "body": PICTURE}
+
+
+async def test_a_batch_of_images_is_held_and_booked_as_images_are(bench):
+    """Their lines name no model, and would be booked at the operator's estimate."""
+    await upload(bench, json.dumps(PAINTED).encode())
+    await create(bench, job_estimate_usd="0.01")
+    # 408 tokens at half the price.
+    assert await bench.figures() == ("0.00", "0.204")
+    await look(bench, f"{BATCHES}/batch_1", ended())
+    body = {"created": 1, "data": [{"b64_json": "x"}], "usage": {"input_tokens": 9, "output_tokens": 500}}
+    line = json.dumps({"custom_id": "c", "response": {"status_code": 200, "body": body}, "error": None})
+    await look(bench, "/v1/files/file-out/content", lines(line.encode()))
+    assert await bench.figures() == ("0.25", "0.00")
+    seen = read_result("openai-batches", line.encode())
+    assert seen is not None
+    assert seen.usage is not None
+    assert seen.usage.output_image_tokens == 500
+
+
+async def test_a_batch_whose_calls_lie_in_the_providers_storage_is_held_at_the_operators_estimate(bench):
+    body = {"input_blob": "https://x/in.jsonl", "endpoint": "/chat/completions", "completion_window": "24h"}
+    await create(bench, body=body, path="/openai/batches", job_estimate_usd="0.25")
+    assert await bench.figures() == ("0.00", "0.25")
 
 
 async def test_a_file_passes_through_as_it_came_and_no_word_of_it_stands_in_the_store(memory):
@@ -256,6 +284,30 @@ async def test_a_file_is_counted_however_it_is_cut(memory, size):
     await call(memory.guard(app), pieces, path="/v1/files", headers=UPLOAD)
     await create(memory)
     assert await memory.figures() == ("0.00", "0.40")
+
+
+async def test_others_run_while_a_file_of_many_lines_is_read(memory):
+    turns = 0
+
+    async def take_turns():
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    others = asyncio.create_task(take_turns())
+    await upload(memory, planned(200) + b"\n1" * 50_000)
+    others.cancel()
+    assert turns > 20
+    await create(memory, limits="key=10000/month")
+    assert await memory.figures() == ("0.00", "5000.10")
+
+
+async def test_a_line_of_very_many_values_counts_as_the_others(memory):
+    dear = planned(500).replace(b'"secret words"', b"[" + b"{}," * 100_000 + b"{}]")
+    await upload(memory, planned(200) + b"\n" + dear)
+    await create(memory)
+    assert await memory.figures() == ("0.00", "0.20")
 
 
 # Anthropic's.

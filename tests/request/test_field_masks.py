@@ -28,6 +28,10 @@ def seen_by(app):
         (b"a=1;fields=x;b=2", b"a=1;b=2"),
         (b"f%2569elds=x&a=1", b"a=1"),
         (b"fields%3Dx&+Fields+=y&a", b"a"),
+        (b"callback=f&a=1&$callback=g", b"a=1"),
+        (b"alt=proto", b""),
+        (b"a=1&%24alt=%70roto&alt=JSON%3Benum-encoding=int", b"a=1&alt=JSON%3Benum-encoding=int"),
+        (b"alt=jsonp&alt=media&alt=", b"alt=media"),
     ],
 )
 async def test_the_app_is_asked_for_the_whole_answer(memory, path, query, left):
@@ -56,7 +60,11 @@ async def test_the_header_is_taken_away_however_it_is_spelled(memory, name):
 
 
 @pytest.mark.parametrize(
-    "end", ["%3Ffields=candidates", "%3Falt=sse%26%24fields=x", "%253Ffields=x", "%3Ba%3Ffields=x"]
+    "end",
+    [
+        *("%3Ffields=candidates", "%3Falt=sse%26%24fields=x", "%253Ffields=x", "%3Ba%3Ffields=x"),
+        *("%3Fcallback=f", "%3F$alt=proto"),
+    ],
 )
 async def test_a_mask_in_the_path_is_refused(memory, end):
     """A gateway that decodes a path makes a query of it."""

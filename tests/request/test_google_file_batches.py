@@ -133,6 +133,13 @@ async def test_a_file_in_pieces_counts_each_call_once(bench, ends):
     assert await bench.figures() == ("0.00", "0.30")
 
 
+@pytest.mark.parametrize("offset", ["9" * 5_000, "-1", "\xb2", "1_0", ""], ids=["long", "below", "odd", "line", "none"])
+async def test_an_offset_that_is_no_count_of_bytes_passes_and_counts_nothing(memory, offset):
+    await post_piece(memory, planned(200), offset=offset, is_last=True)
+    await create(memory)
+    assert await memory.figures() == ("0.00", "0.25")
+
+
 async def test_what_follows_a_piece_that_nobody_saw_is_not_known(bench):
     content = planned(200, 200)
     await post_piece(bench, content[LINE:], offset=LINE, is_last=True)

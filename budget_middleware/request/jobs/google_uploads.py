@@ -13,6 +13,7 @@ predecessor did not come by, nothing is known.
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -29,10 +30,12 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS
 from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
+from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 
 _MOST_ANSWER_BYTES: Final = 65_536
+_OFFSET: Final = re.compile(rb"[0-9]{1,15}")
 
 _log = logging.getLogger("budget_middleware")
 
@@ -51,7 +54,7 @@ def piece_of(scope: Scope) -> Piece | None:
     words = [word.strip() for word in headers.get(b"x-goog-upload-command", b"").lower().split(b",")]
     upload = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("upload_id", [""])[0]
     offset = headers.get(b"x-goog-upload-offset", b"0").strip()
-    if b"upload" not in words or not upload or not offset.isdigit() or headers.all(b"content-encoding"):
+    if b"upload" not in words or not upload or not _OFFSET.fullmatch(offset) or headers.all(b"content-encoding"):
         return None
     return Piece(upload, int(offset), b"finalize" in words)
 
@@ -119,7 +122,7 @@ async def pass_piece(
     async def receive_and_read() -> Message:
         message = await receive()
         if message["type"] == "http.request":
-            reader.feed(bytes(message.get("body", b"")))
+            await feed_in_pieces(reader.feed, bytes(message.get("body", b"")))
         return message
 
     keep = partial(_keep, ledger, piece, reader, answer)

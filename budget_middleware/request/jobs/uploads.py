@@ -18,6 +18,7 @@ from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, PlannedSums, file_fact
 from budget_middleware.request.job_quotes import training_fact
+from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
@@ -101,7 +102,7 @@ async def pass_upload(
         message = await receive()
         if reader is not None and reader.may_plan and message["type"] == "http.request":
             try:
-                reader.feed(bytes(message.get("body", b"")))
+                await feed_in_pieces(reader.feed, bytes(message.get("body", b"")))
             except UnclearFormError:
                 # The app may read it all the same: then nothing is known of the file.
                 reader = None
