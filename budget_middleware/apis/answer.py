@@ -112,9 +112,10 @@ class AnswerReader:
             if isinstance(self._api, BatchApi) and b"location" in self.headers:
                 self._api.read_location(self.headers[b"location"].decode("latin-1"), self.seen)
         self._framing = framing_of(self.headers.joined(b"content-type"))
-        splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
-        if splitter is not None:
-            self._split(splitter)
+        if self._framing is not Framing.JSON:
+            splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
+            if splitter is not None:
+                self._split(splitter)
         # An unknown body may turn out to be a stream; then no header may describe its bytes.
         is_free = self._framing is Framing.UNKNOWN and not encoding and not self.headers.joined(b"content-length")
         self._hide_usage = self._hide_usage and (is_free or self._framing is Framing.EVENTS)

@@ -20,7 +20,7 @@ from budget_middleware.apis.parts import (
     part_of,
 )
 from budget_middleware.apis.reading import list_of
-from budget_middleware.core.estimate import tokens_from_text_bytes
+from budget_middleware.core.estimate import BYTES_PER_TOKEN
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage
 
@@ -75,34 +75,32 @@ class Count:
     # Those that are not plain ASCII.
     texts: list[str] = field(default_factory=list)
 
-    def complete(self, n_bytes: int) -> None:
-        """Count by the length of the body, of `n_bytes`, what was not counted: input of a shape that is not known, and
-        more of it than there was time for.
-        """
-        is_nothing = not (self.text_bytes or self.tokens or self.image_tokens or self.audio_ms)
-        if self.work_left < 0 or is_nothing:
-            self.text_bytes = max(self.text_bytes, n_bytes - self.media_bytes)
+    def usages(self, n_bytes: int) -> tuple[Usage, Usage]:
+        """The input that is expected of a body of so many bytes, and the most that it can have.
 
-    def expected(self) -> Usage:
-        """The input that is expected."""
-        audio_tokens = ceil_div(self.audio_ms * self.rules.audio_tokens_per_s, 1000) if self.audio_ms else 0
-        text_tokens = tokens_from_text_bytes(self.text_bytes) + self.tokens
-        return Usage(
-            input_tokens=text_tokens + self.image_tokens + audio_tokens,
-            input_image_tokens=self.image_tokens,
-            input_audio_tokens=audio_tokens,
+        What was not counted is counted by that length: input of a shape that is not known, and more of it than there
+        was time for. At worst there is a token for every byte that is not media; but in UTF-16 a text has fewer bytes
+        than the tokenizer will be given.
+        """
+        text_bytes, unknown_bytes = self.text_bytes, n_bytes - self.media_bytes
+        is_nothing = not (text_bytes or self.tokens or self.image_tokens or self.audio_ms)
+        if self.work_left < 0 or is_nothing:
+            text_bytes = max(text_bytes, unknown_bytes)
+        tokens = -(-text_bytes // BYTES_PER_TOKEN) + self.tokens
+        worst_tokens = max(text_bytes, unknown_bytes)
+        if not (self.audio_ms or self.worst_audio_ms or self.worst_image_tokens):
+            # As nearly all come: text alone.
+            return Usage(tokens), Usage(worst_tokens)
+        return (
+            self._with_media(tokens, self.image_tokens, self.audio_ms),
+            self._with_media(worst_tokens, self.worst_image_tokens, self.worst_audio_ms),
         )
 
-    def at_worst(self, n_bytes: int) -> Usage:
-        """The most input that a body of so many bytes can have: a token for every byte that is not media.
-
-        In UTF-16 a text has fewer bytes than the tokenizer will be given.
-        """
-        audio_tokens = ceil_div(self.worst_audio_ms * self.rules.audio_tokens_per_s, 1000) if self.worst_audio_ms else 0
-        tokens = max(self.text_bytes, n_bytes - self.media_bytes) + self.worst_image_tokens + audio_tokens
+    def _with_media(self, tokens: int, image_tokens: int, sound_ms: int) -> Usage:
+        audio_tokens = ceil_div(sound_ms * self.rules.audio_tokens_per_s, 1000)
         return Usage(
-            input_tokens=tokens,
-            input_image_tokens=self.worst_image_tokens,
+            input_tokens=tokens + image_tokens + audio_tokens,
+            input_image_tokens=image_tokens,
             input_audio_tokens=audio_tokens,
         )
 
@@ -123,8 +121,7 @@ def count_input(value: object, rules: MediaRules, *, texts: Iterable[object] = (
     `texts` are JSON values without such places.
 
     Keys stand for the few tokens that a format spends on each message, and in the schema of a tool they are text
-    like any other. Whole numbers in an array are tokens, as the prompts of some APIs are. Whoever calls this
-    completes the count by the body's length.
+    like any other. Whole numbers in an array are tokens, as the prompts of some APIs are.
     """
     count = Count(rules)
     # Stacks, not recursion: how deep a body nests is for its sender to say.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 from budget_middleware.apis.frames import FrameSplitter
@@ -38,6 +39,7 @@ _SPLITTERS: Final[Mapping[Framing, type[EventSplitter | LineSplitter | FrameSpli
 }
 
 
+@lru_cache(64)  # Answers have few of them.
 def framing_of(content_type: bytes) -> Framing:
     """The framing that a content type (in lower case) stands for."""
     media_type = content_type.partition(b";")[0].strip()

@@ -52,6 +52,8 @@ class JsonApi:
     media: ClassVar[MediaRules] = OPENAI_MEDIA
     # The fields of a request that are sent to the model and may hold media.
     input_fields: ClassVar[tuple[str, ...]] = ()
+    # Those without any of which it sets no budget for thoughts.
+    thinking_fields: ClassVar[frozenset[str]] = frozenset({"thinking", "reasoning"})
     # A request that says yes to this is worked on whether or not anybody waits, and its bill may never be seen.
     unseen_field: ClassVar[str] = ""
     # What nearly every event of a stream is, where there are streams worth reading faster.
@@ -93,16 +95,16 @@ class JsonApi:
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:  # noqa: ARG002 - some look at it
         """Read the object of a request of so many bytes."""
         count = self.count(body)
-        count.complete(n_bytes)
+        expected, at_worst = count.usages(n_bytes)
         return Ask(
             service_tier=text_in(body, "service_tier") if "service_tier" in body else None,
-            input=count.expected(),
-            worst_input=count.at_worst(n_bytes),
+            input=expected,
+            worst_input=at_worst,
             hides_input=count.hides_input,
             caches_for_an_hour=count.caches_for_an_hour,
             texts=tuple(count.texts),
             max_output_tokens=self.max_output_tokens(body),
-            thinking_tokens=self.thinking_tokens(body),
+            thinking_tokens=0 if self.thinking_fields.isdisjoint(body) else self.thinking_tokens(body),
             choices=self.choices(body),
             is_unseen=self.unseen_field in body and may_be_true(body[self.unseen_field]),
         )
@@ -127,9 +129,9 @@ class JsonApi:
         return None
 
     def thinking_tokens(self, body: Mapping[str, object]) -> int:
-        """The budget for thoughts that the request sets, as Anthropic or OpenRouter call it; 0 if there is none."""
-        if "thinking" not in body and "reasoning" not in body:
-            return 0
+        """The budget for thoughts that a request sets which has one of their fields, as Anthropic or OpenRouter call
+        it; 0 if there is none.
+        """
         holders = [mapping_of(body[field]) for field in ("thinking", "reasoning") if field in body]
         return max([largest_count(holder, "budget_tokens", "max_tokens") for holder in holders], default=0)
 

@@ -36,9 +36,8 @@ class Talk:
         if is_heavy(data):
             self._added = sum_of(self._added, Usage(input_tokens=len(data)))
             return
-        count = count_input(mapping_of(parse_body(data)).get("item"), OPENAI_MEDIA)
-        count.complete(len(data))
-        self._added = sum_of(self._added, count.expected())
+        expected, _ = count_input(mapping_of(parse_body(data)).get("item"), OPENAI_MEDIA).usages(len(data))
+        self._added = sum_of(self._added, expected)
 
     def take_response(self, response: Mapping[str, object]) -> None:
         """The next response reads what this one has read and said; what came from a cache comes from it again."""

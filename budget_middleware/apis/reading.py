@@ -77,7 +77,11 @@ def largest(body: Mapping[str, object], *fields: str) -> int | None:
     """The largest of the numbers that a request names. Which of them a gateway prefers is not ours to know."""
     most = None
     for field in fields:
-        number = whole_number(body, field) if field in body else None
+        if field not in body:
+            continue
+        value = body[field]
+        # As nearly all come: a number that is one.
+        number = value if type(value) is int and value > 0 else whole_number(body, field)
         if number is not None and (most is None or number > most):
             most = number
     return most

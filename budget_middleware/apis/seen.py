@@ -6,8 +6,9 @@ from operator import attrgetter
 from typing import Final
 
 from budget_middleware.apis import usage_rules
+from budget_middleware.apis.usage_rules import is_complete
 from budget_middleware.core.estimate import BYTES_PER_TOKEN, output_tokens_seen, tokens_from_text_bytes
-from budget_middleware.core.outcome import Finish, Outcome, finish_of, outcome_of
+from budget_middleware.core.outcome import FINISH_AS_WRITTEN, Finish, Outcome, outcome_of
 from budget_middleware.core.pricing import Usage, UsageClass
 
 # What the request itself shows, so that its answer need not.
@@ -120,8 +121,8 @@ class Seen:
 
     def take_reason(self, reason: object) -> None:
         """Take over the reason that the answer gives for its end, if it is one that is known."""
-        if reason:
-            self.take_finish(finish_of(reason))
+        if isinstance(reason, str) and reason in FINISH_AS_WRITTEN:
+            self.take_finish(FINISH_AS_WRITTEN[reason])
 
     @property
     def has_output(self) -> bool:
@@ -139,7 +140,8 @@ class Seen:
         return outcome_of(
             self.finish,
             is_error_status=is_error_status,
-            has_output=self.has_output,
+            # Looked at where it makes a difference.
+            has_output=self.finish is Finish.FAILED and self.has_output,
             is_whole=is_whole,
             is_understood=self.readable or self.usage is not None or self.has_results,
         )
@@ -148,10 +150,12 @@ class Seen:
         """The usage as reported, completed by what the request said: of what is not counted in tokens, and of tokens
         where only something else was reported. None if no usage can be that of the whole.
         """
-        usage = self.usage
-        if usage is None or not self._is_whole(usage):
+        has_text, has_results = self.text_bytes > 0 or self.has_unread_output, self.has_results
+        usage, misses_text = self.usage, self.text_bytes > self.usage_text_bytes
+        if usage is None or not is_complete(usage, has_text=has_text, has_results=has_results, misses_text=misses_text):
+            # That of the headers counts all of the text.
             usage = self.header_usage
-            if usage is None or not self._is_whole(usage, is_reported_last=True):
+            if usage is None or not is_complete(usage, has_text=has_text, has_results=has_results, misses_text=False):
                 return None
         if self.uses:
             usage = usage_rules.with_uses(usage, self.uses)
@@ -175,14 +179,6 @@ class Seen:
             return usage_rules.with_uses(read, self.uses)
         units = {name: getattr(usage, name) or getattr(expected_input, name) for name in NOT_TOKENS}
         return usage_rules.with_uses(replace(usage, output_tokens=output_tokens, **units), self.uses)
-
-    def _is_whole(self, usage: Usage, *, is_reported_last: bool = False) -> bool:
-        return usage_rules.is_complete(
-            usage,
-            has_text=self.text_bytes > 0 or self.has_unread_output,
-            has_results=self.has_results,
-            misses_text=not is_reported_last and self.text_bytes > self.usage_text_bytes,
-        )
 
     def take_use(self, unit: UsageClass, key: object) -> None:
         """Add a use of a tool of the provider. The same key twice is the same use, reported again."""

@@ -56,13 +56,15 @@ FINISH_OF_REASON: Final = MappingProxyType(
     {reason: finish for finish, reasons in _REASONS.items() for reason in reasons.split()}
 )
 """What each reason means, by its name in lower case."""
+FINISH_AS_WRITTEN: Final = MappingProxyType(
+    {written: finish for reason, finish in FINISH_OF_REASON.items() for written in (reason, reason.upper())}
+)
+"""The same by its name as answers write it, in lower or in upper case."""
 
 
 def finish_of(reason: object) -> Finish | None:
     """What a reason means, written in lower or in upper case; None for one that is not known."""
-    if not isinstance(reason, str):
-        return None
-    return FINISH_OF_REASON.get(reason.lower() if reason.isupper() else reason)
+    return FINISH_AS_WRITTEN.get(reason) if isinstance(reason, str) else None
 
 
 def outcome_of(

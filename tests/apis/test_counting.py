@@ -32,7 +32,7 @@ URL = "https://example.com/a.png"
 
 
 def counted(value, rules=OPENAI_MEDIA):
-    return count_input(value, rules).expected()
+    return count_input(value, rules).usages(0)[0]
 
 
 class TestText:
@@ -63,16 +63,15 @@ class TestText:
         for _ in range(100_000):
             value = [value]
         count = count_input(value, OPENAI_MEDIA)
-        count.complete(200_006)
         assert text_bytes_of(value) == 4
         # Nobody looks so deep: it counts by its length.
-        assert count.text_bytes == 200_006
+        assert count.usages(200_006) == (Usage(input_tokens=50_002), Usage(input_tokens=200_006))
 
     @given(ANY_JSON)
     def test_no_json_raises_and_no_more_tokens_are_expected_than_there_are_bytes(self, value):
         count = count_input(value, OPENAI_MEDIA)
-        worst = count.at_worst(len(json.dumps(value)))
-        assert 0 <= count.expected().input_tokens <= worst.input_tokens
+        expected, worst = count.usages(len(json.dumps(value)))
+        assert 0 <= expected.input_tokens <= worst.input_tokens
 
 
 # Each API's ways to send the image, the sound and the page above, or to name one.
@@ -130,7 +129,7 @@ class TestMedia:
     @pytest.mark.parametrize("part", DOCUMENTS, ids=lambda part: str(part)[:40])
     def test_a_document_counts_by_its_pages(self, part):
         count = count_input([part], OPENAI_MEDIA)
-        assert count.expected().input_tokens == pytest.approx(3 * PAGE_TOKENS, abs=30)
+        assert count.usages(0)[0].input_tokens == pytest.approx(3 * PAGE_TOKENS, abs=30)
         assert count.hides_input
 
     @pytest.mark.parametrize(
@@ -146,7 +145,7 @@ class TestMedia:
     )
     def test_what_is_only_named_hides_its_size(self, part, tokens):
         count = count_input([part], OPENAI_MEDIA)
-        assert count.expected().input_tokens == pytest.approx(tokens, abs=30)
+        assert count.usages(0)[0].input_tokens == pytest.approx(tokens, abs=30)
         assert count.hides_input
 
     @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ class TestMedia:
     )
     def test_what_is_text_after_all(self, part):
         count = count_input([part], OPENAI_MEDIA)
-        assert 100 <= count.expected().input_tokens < 130
+        assert 100 <= count.usages(0)[0].input_tokens < 130
         assert not count.hides_input
 
     def test_text_beside_media_counts(self):
@@ -178,13 +177,13 @@ class TestWorst:
         body = json.dumps([*IMAGES[:2], *SOUNDS[:1], {"text": "hello"}])
         count = count_input(json.loads(body), OPENAI_MEDIA)
         text_bytes = len(body) - 2 * len(BASE64["png"]) - len(BASE64["wav"])
-        assert count.at_worst(len(body)).input_tokens == pytest.approx(
+        assert count.usages(len(body))[1].input_tokens == pytest.approx(
             text_bytes + 2 * OPENAI_MEDIA.worst_image_tokens + len(WAV) // 750 * 10, abs=100
         )
 
     def test_base64_in_an_unknown_place_is_text_at_worst(self):
         body = json.dumps(IMAGES[-1])
-        assert count_input(json.loads(body), OPENAI_MEDIA).at_worst(len(body)).input_tokens > len(BASE64["png"])
+        assert count_input(json.loads(body), OPENAI_MEDIA).usages(len(body))[1].input_tokens > len(BASE64["png"])
 
     @pytest.mark.parametrize("ttl", ["1h", "5m", None, 3600])
     def test_a_cache_that_lives_for_an_hour_is_dearer_to_write(self, ttl):
@@ -196,7 +195,8 @@ class TestWorst:
         for rules in (OPENAI_MEDIA, ANTHROPIC_MEDIA, GEMINI_MEDIA):
             count = count_input([], rules)
             count.add_image(File(0, huge).head)
-            assert count.expected().input_tokens <= count.at_worst(0).input_tokens
+            expected, worst = count.usages(0)
+            assert expected.input_tokens <= worst.input_tokens
 
 
 def test_documents_within_documents_are_not_looked_at_for_each_of_them():
@@ -205,8 +205,7 @@ def test_documents_within_documents_are_not_looked_at_for_each_of_them():
         value = {"type": "document", "source": value}
     assert cpu_ms(lambda: count_input({"messages": [{"content": [value]}]}, OPENAI_MEDIA), runs=1) < 1_000
     count = count_input({"messages": [{"content": [value]}]}, OPENAI_MEDIA)
-    count.complete(100_000)
-    assert count.expected().input_tokens >= 25_000
+    assert count.usages(100_000)[0].input_tokens >= 25_000
 
 
 @pytest.mark.parametrize(

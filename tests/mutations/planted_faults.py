@@ -1731,8 +1731,8 @@ FAULTS = (
     Fault(
         "at worst UTF-16 counts by its bytes",
         "apis/counting.py",
-        "tokens = max(self.text_bytes, n_bytes - self.media_bytes)",
-        "tokens = (n_bytes - self.media_bytes)",
+        "worst_tokens = max(text_bytes, unknown_bytes)",
+        "worst_tokens = unknown_bytes",
     ),
     Fault(
         "cached tokens are counted twice",
