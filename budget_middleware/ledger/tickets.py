@@ -123,13 +123,13 @@ class Tickets:
     async def fact(self, name: str) -> str | None:
         """The text that is kept under a name; None if there is none, or if the store does not answer in time."""
         with suppress(*NO_ANSWER):
-            return await self.look_up_fact(name)
+            return (await self.look_up_facts([name])).get(name)
         return None
 
-    async def look_up_fact(self, name: str) -> str | None:
-        """The text that is kept under a name, if there is one. Raises as the store does, or TimeoutError."""
+    async def look_up_facts(self, names: Sequence[str]) -> Mapping[str, str]:
+        """The texts that are kept under those names that have one. Raises as the store does, or TimeoutError."""
         with self._timeout.timeout():
-            return (await self._store.kept_facts([name])).get(name)
+            return await self._store.kept_facts(names)
 
     async def details_of(self, job: Job) -> Mapping[str, object] | None:
         """What was kept with the ticket of a job, booked or not; None if there is none, or no answer in time."""
@@ -152,8 +152,7 @@ class Tickets:
         names = [job.fact_name for job in jobs if not self.closed.has(job.fact_name)]
         if not names:
             return None
-        with self._timeout.timeout():
-            texts = await self._store.kept_facts(names)
+        texts = await self.look_up_facts(names)
         if is_over:
             for unknown in [name for name in names if name not in texts]:
                 self.closed.add_unknown(unknown)

@@ -79,6 +79,16 @@ class PlannedSums:
         self.input_tokens += quote.ask.input.input_tokens
         self.model = self.model or short(quote.model)
 
+    def add_sums(self, other: "PlannedSums") -> None:
+        """Add the calls of another part of the same file."""
+        self.requests += other.requests
+        self.nanos = min(self.nanos + other.nanos, MAX_NANOS)
+        self.tokens += other.tokens
+        self.input_tokens += other.input_tokens
+        self.unread += other.unread
+        self.model = self.model or other.model
+        self.unpriced_model = self.unpriced_model or other.unpriced_model
+
     def add_plan(self, plan: FilePlan, quoting: Quoting, *, model: str | None) -> None:
         """Add the calls of a file that names no model, as if all were of their mean length."""
         self.requests += plan.requests

@@ -1439,6 +1439,24 @@ FAULTS = (
         "        self._skips_first = False\n",
     ),
     Fault(
+        "a call that is cut between two parts of a file is free",
+        "request/jobs/upload_parts.py",
+        "                plan.ends_cut |= is_last\n",
+        "                pass\n",
+    ),
+    Fault(
+        "a file counts as the parts of it that are known",
+        "request/jobs/upload_parts.py",
+        "return parts if len(parts) == len(names) else []",
+        "return parts",
+    ),
+    Fault(
+        "a file counts as the parts that a completion names first",
+        "request/jobs/upload_parts.py",
+        'file.get("bytes", n_bytes) != n_bytes',
+        "False",
+    ),
+    Fault(
         "calls of a file that name no maximum are free",
         "request/file_plans.py",
         "(read - self.capped, like))",

@@ -341,7 +341,15 @@ CALLS = (
         usage={"call": 1},
     ),
     Call("bedrock", "stream", "httpx", _by_httpx(f"/model/{MODEL}/converse-stream", **CONVERSE)),
-    Call("openai-batches", "job", "openai", _of_openai(job_calls.batch_of_openai), cost_usd="0.000105", app=JOBS),
+    Call(
+        "openai-batches",
+        "job",
+        "openai",
+        _of_openai(job_calls.batch_of_openai),
+        cost_usd="0.00021",
+        usage={"input": 20, "output": 200},
+        app=JOBS,
+    ),
     Call("anthropic-batches", "job", "anthropic", job_calls.batch_of_anthropic, cost_usd="0.000105", app=JOBS),
     Call("gemini-batches", "job", "google-genai", job_calls.batch_of_google, cost_usd="0.000105", app=JOBS),
     Call(

@@ -19,12 +19,23 @@ MESSAGES: Any = [{"role": "user", "content": "x"}]
 async def batch_of_openai(client: openai.AsyncOpenAI) -> None:
     body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 600}
     line = {"custom_id": "c1", "method": "POST", "url": "/v1/chat/completions", "body": body}
-    file = await client.files.create(file=("calls.jsonl", json.dumps(line).encode()), purpose="batch")
-    created = await client.batches.create(
-        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+    content = json.dumps(line).encode()
+    whole = await client.files.create(file=("calls.jsonl", content), purpose="batch")
+    in_parts = await client.uploads.upload_file_chunked(
+        file=content,
+        filename="calls.jsonl",
+        bytes=len(content),
+        mime_type="application/jsonl",
+        purpose="batch",
+        part_size=1_000,
     )
-    done = await client.batches.retrieve(created.id)
-    await client.files.content(str(done.output_file_id))
+    assert in_parts.file is not None
+    for file in (whole, in_parts.file):
+        created = await client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        done = await client.batches.retrieve(created.id)
+        await client.files.content(str(done.output_file_id))
 
 
 async def batch_of_anthropic(url: str) -> None:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 _numbers = itertools.count(1)
 _files: dict[str, bytes] = {}
+_uploads: dict[str, dict[str, Any]] = {}
 _batches: dict[str, dict[str, Any]] = {}
 _message_batches: dict[str, list[dict[str, Any]]] = {}
 _gemini_batches: dict[str, list[dict[str, Any]]] = {}
@@ -28,6 +29,28 @@ def _file_object(content: bytes, purpose: str) -> dict[str, Any]:
     _files[id_] = content
     fields = {"created_at": 0, "filename": "f.jsonl", "purpose": purpose, "status": "processed"}
     return {"id": id_, "object": "file", "bytes": len(content), **fields}
+
+
+async def begin_upload(request: Request) -> Response:
+    asked = await request.json()
+    id_ = f"upload_{next(_numbers)}"
+    _uploads[id_] = {"id": id_, "object": "upload", "created_at": 0, "expires_at": 3_600, **asked, "status": "pending"}
+    return JSONResponse(_uploads[id_])
+
+
+async def upload_part(request: Request) -> Response:
+    form = await request.form()
+    id_ = f"part_{next(_numbers)}"
+    _files[id_] = await form["data"].read()  # type: ignore[union-attr]
+    upload_id = request.path_params["id"]
+    return JSONResponse({"id": id_, "object": "upload.part", "created_at": 0, "upload_id": upload_id})
+
+
+async def complete_upload(request: Request) -> Response:
+    parts = (await request.json())["part_ids"]
+    upload = _uploads[request.path_params["id"]]
+    file = _file_object(b"".join(_files[part] for part in parts), upload["purpose"])
+    return JSONResponse({**upload, "status": "completed", "file": file})
 
 
 async def content(request: Request) -> Response:
@@ -142,6 +165,9 @@ ROUTES = [
     Route("/download/{version}/files/{id}:download", content),
     Route("/v1/files", upload, methods=["POST"]),
     Route("/v1/files/{id}/content", content),
+    Route("/v1/uploads", begin_upload, methods=["POST"]),
+    Route("/v1/uploads/{id}/parts", upload_part, methods=["POST"]),
+    Route("/v1/uploads/{id}/complete", complete_upload, methods=["POST"]),
     Route("/v1/batches", create, methods=["POST"]),
     Route("/{version}/batches/{id}", retrieve),
     Route("/v1/messages/batches", create_messages, methods=["POST"]),

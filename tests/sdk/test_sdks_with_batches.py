@@ -44,6 +44,27 @@ async def test_a_batch_of_openai_is_held_by_its_file_and_booked_by_its_output(ga
             assert left_of("sk-batch") == "0.9999"
 
 
+async def test_a_batch_of_a_file_in_parts_is_held_by_its_calls(gateway_url, left_of):
+    content = lines(600, 400)
+    async with openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key="sk-parts", max_retries=4) as client:
+        uploaded = await client.uploads.upload_file_chunked(
+            file=content,
+            filename="calls.jsonl",
+            bytes=len(content),
+            mime_type="application/jsonl",
+            purpose="batch",
+            part_size=content.index(b"\n") + 1,
+        )
+        assert uploaded.file is not None
+        created = await client.batches.create(
+            input_file_id=uploaded.file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        assert left_of("sk-parts") == "0.9995"
+        done = await client.batches.retrieve(created.id)
+        await client.files.content(str(done.output_file_id))
+        assert left_of("sk-parts") == "0.9999"
+
+
 async def test_a_batch_of_openai_beyond_the_budget_is_refused(gateway_url, left_of):
     async with openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key="sk-dear-batch", max_retries=4) as client:
         uploaded = await client.files.create(file=("calls.jsonl", lines(1_500_000, 1_500_000)), purpose="batch")

@@ -135,7 +135,10 @@ class _ResultsReader:
 
 async def _ticket_of_results(ledger: Ledger, look: Look) -> OpenTicket | None:
     """The ticket of a batch by its results: these are read as they pass, so the store is asked before."""
-    id_ = look.id if look.kind is not LookKind.FILE else await ledger.tickets.look_up_fact(_output_fact(look.id))
+    id_: str | None = look.id
+    if look.kind is LookKind.FILE:
+        name = _output_fact(look.id)
+        id_ = (await ledger.tickets.look_up_facts([name])).get(name)
     return await ledger.tickets.look_up(*_jobs_of(look, id_)) if id_ else None
 
 

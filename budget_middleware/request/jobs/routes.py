@@ -1,6 +1,7 @@
 """Requests that cost nothing themselves, and plan a job or show what one has used: each goes to whoever reads it.
 
 POST /files ──> uploads, or a piece of one to Google ──> google_uploads
+POST /uploads/ID/parts, /uploads/ID/complete ──> upload_parts
 GET, POST of a background response, GET of a deferred completion ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
 POST of a webhook ──> webhooks
@@ -17,6 +18,7 @@ from budget_middleware.request.jobs.background import deferred_at, is_response_l
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
 from budget_middleware.request.jobs.google_uploads import pass_piece, piece_of
 from budget_middleware.request.jobs.job_states import pass_and_book_job
+from budget_middleware.request.jobs.upload_parts import UploadStep, pass_completion, pass_part, upload_step_at
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.jobs.webhooks import Webhooks
 from budget_middleware.request.quoting import Quoting
@@ -52,9 +54,21 @@ class JobRoutes:
         elif method == "POST" and is_upload(path):
             quoting = self._quoting
             await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
+        elif method == "POST" and (step := upload_step_at(path)):
+            await self._pass_step(step, scope, receive, send)
         elif job_look := job_look_at(method, path):
             await pass_and_book_job(app, scope, receive, send, look=job_look, ledger=ledger, max_body_bytes=max_bytes)
         elif look := look_at(method, path):
             await pass_and_book_batch(app, scope, receive, send, look=look, ledger=ledger, max_line_bytes=max_bytes)
         else:
             await app(scope, receive, send)
+
+    async def _pass_step(self, step: UploadStep, scope: Scope, receive: Receive, send: Send) -> None:
+        app, ledger, upload = self._app, self._ledger, step.upload
+        if not step.is_part:
+            await pass_completion(app, scope, receive, send, upload=upload, ledger=ledger)
+            return
+        quoting, max_bytes = self._quoting, self._max_bytes
+        await pass_part(
+            app, scope, receive, send, upload=upload, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes
+        )

@@ -1,0 +1,209 @@
+"""Files that are uploaded in parts: each is summed up while it passes, and the file by the parts that it is made of.
+
+    POST /uploads/U/parts ──> {"id": P}: sums of its calls, kept under (U, P); parts come in any order, at any worker
+    POST /uploads/U/complete {"part_ids"} ──> {"file": {"id"}}: their sums in that order, kept under the file
+
+Where anything is not sure (a part that did not come by, a request that names its parts twice, a file of another length
+than its parts), nothing is known of the file.
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis.form import FormReader, UnclearFormError, boundary_of
+from budget_middleware.apis.jobs import planned_in
+from budget_middleware.apis.ndjson import LineSplitter
+from budget_middleware.apis.paths import ends_in
+from budget_middleware.apis.reading import list_of, mapping_of, name_in, parse_body
+from budget_middleware.apis.splitting import Event
+from budget_middleware.headers import HeaderTable
+from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.tickets import NO_ANSWER, fact_name
+from budget_middleware.request.batch_quotes import FILE_KEPT_MS, file_fact
+from budget_middleware.request.job_quotes import training_fact
+from budget_middleware.request.jobs.pieces import feed_in_pieces
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+from budget_middleware.request.part_plans import PartPlan, sums_of, unpack_part
+from budget_middleware.request.quoting import Quoting
+
+# An upload that is not completed within an hour is gone at the provider.
+PART_KEPT_MS: Final = 86_400_000
+_MOST_ANSWER_BYTES: Final = 65_536
+_MOST_REQUEST_BYTES: Final = 1_000_000
+_TRAINING: Final = "fine-tune"
+_STEP: Final = ends_in(r"/uploads/(?P<upload>[^/]+)/(?P<step>parts|complete)")
+
+_log = logging.getLogger("budget_middleware")
+
+
+class UploadStep(NamedTuple):
+    """A step of an upload in parts: one of them, or its completion."""
+
+    upload: str
+    is_part: bool
+
+
+def upload_step_at(path: str) -> UploadStep | None:
+    """The step that a POST to this path is, if any."""
+    found = _STEP.search(path)
+    return UploadStep(found["upload"], found["step"].lower() == "parts") if found is not None else None
+
+
+class PartReader(FormReader):
+    """Sums up the calls in a part of a file, line by line; nothing of them is kept."""
+
+    def __init__(self, boundary: bytes, quoting: Quoting, *, max_line_bytes: int) -> None:
+        super().__init__(boundary)
+        self.plan = PartPlan()
+        self._quoting = quoting
+        self._lines = LineSplitter(max_event_bytes=max_line_bytes)
+        self._is_first_line = True
+
+    def _take_data(self, data: bytes, start: int, end: int) -> None:
+        super()._take_data(data, start, end)
+        if self._part.is_file:
+            self.plan.n_bytes += end - start
+            self._read(self._lines.feed(bytes(data[start:end])) if self.plan.may_plan else (), is_last=False)
+
+    def _end_part(self) -> None:
+        if self._part.is_file:
+            self._read(self._lines.flush(), is_last=True)
+        super()._end_part()
+
+    def _read(self, lines: Iterable[Event], *, is_last: bool) -> None:
+        plan, sums = self.plan, self.plan.sums
+        for line in lines:
+            is_first, self._is_first_line = self._is_first_line, False
+            if line.data is None or not plan.may_plan:
+                continue
+            call = planned_in(line.data)
+            if call is not None:
+                sums.add(call, self._quoting)
+            elif is_first or is_last:
+                plan.begins_cut |= is_first
+                plan.ends_cut |= is_last
+                plan.is_piece |= is_first and is_last
+            elif sums.requests:
+                sums.requests += 1
+                sums.unread += 1
+            else:
+                plan.may_plan = False
+        if self._lines.skipped:
+            self._lines.skipped = False
+            sums.requests += 1
+            sums.unread += 1
+
+
+async def pass_part(
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    upload: str,
+    quoting: Quoting,
+    ledger: Ledger,
+    max_line_bytes: int,
+) -> None:
+    """Let the app take a part of a file, and keep what it plans under its id."""
+    headers = HeaderTable(scope["headers"])
+    try:
+        boundary = boundary_of(headers.all(b"content-type"))
+    except UnclearFormError:
+        boundary = None
+    if boundary is None or headers.all(b"content-encoding"):
+        await app(scope, receive, send)
+        return
+    reader: PartReader | None = PartReader(boundary, quoting, max_line_bytes=max_line_bytes)
+    answer = KeptAnswer(_MOST_ANSWER_BYTES)
+
+    async def receive_and_read() -> Message:
+        nonlocal reader
+        message = await receive()
+        if reader is not None and message["type"] == "http.request":
+            try:
+                await feed_in_pieces(reader.feed, bytes(message.get("body", b"")))
+            except UnclearFormError:
+                # The app may read it all the same: then nothing is known of the part.
+                reader = None
+        return message
+
+    async def keep() -> None:
+        part = name_in(mapping_of(parse_body(answer.body)), "id")
+        if part and reader is not None and reader.plan.n_bytes:
+            await _keep(ledger, _part_fact(upload, part), reader.plan.packed(), keep_ms=PART_KEPT_MS)
+
+    await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
+
+
+async def pass_completion(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, upload: str, ledger: Ledger
+) -> None:
+    """Let the app make a file of its parts, and keep what that plans for whoever creates a job with it."""
+    if HeaderTable(scope["headers"]).all(b"content-encoding"):
+        await app(scope, receive, send)
+        return
+    asked, answer = KeptAnswer(_MOST_REQUEST_BYTES), KeptAnswer(_MOST_ANSWER_BYTES)
+
+    async def receive_and_read() -> Message:
+        message = await receive()
+        if message["type"] == "http.request":
+            asked.feed(bytes(message.get("body", b"")))
+        return message
+
+    async def keep() -> None:
+        file = mapping_of(mapping_of(parse_body(answer.body)).get("file"))
+        id_, parts = name_in(file, "id"), await _parts(ledger, upload, _part_ids(asked.body))
+        n_bytes = sum(part.n_bytes for part in parts)
+        if not id_ or file.get("bytes", n_bytes) != n_bytes:
+            return
+        if file.get("purpose") == _TRAINING:
+            if n_bytes:
+                await _keep(ledger, training_fact(id_), str(n_bytes), keep_ms=FILE_KEPT_MS)
+        elif (sums := sums_of(parts)) is not None:
+            await _keep(ledger, file_fact(id_), sums.packed(), keep_ms=FILE_KEPT_MS)
+
+    await pass_and_read(app, scope, receive_and_read, send, feed=answer.feed, at_end=keep)
+
+
+def _part_ids(body: bytes | bytearray) -> list[str]:
+    """The parts that a completion names, in their order; none if another server may read it in another way."""
+    try:
+        fields = mapping_of(json.loads(body, object_pairs_hook=_with_part_ids_once))
+    except (ValueError, RecursionError):
+        return []
+    ids = list_of(fields.get("part_ids"))
+    return [id_ for id_ in ids if isinstance(id_, str)] if all(isinstance(id_, str) for id_ in ids) else []
+
+
+def _with_part_ids_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if sum(name.casefold() == "part_ids" for name, _ in pairs) > 1:
+        raise ValueError("part_ids comes twice")
+    return dict(pairs)
+
+
+async def _parts(ledger: Ledger, upload: str, ids: Sequence[str]) -> list[PartPlan]:
+    """What these parts plan, in their order; nothing if one of them is not known."""
+    names = [_part_fact(upload, id_) for id_ in ids]
+    try:
+        texts = await ledger.tickets.look_up_facts(list(dict.fromkeys(names))) if names else {}
+    except NO_ANSWER:
+        return []
+    known = {name: unpack_part(text) for name, text in texts.items()}
+    parts = [part for name in names if (part := known.get(name)) is not None]
+    return parts if len(parts) == len(names) else []
+
+
+def _part_fact(upload: str, part: str) -> str:
+    return fact_name("part", upload, part)
+
+
+async def _keep(ledger: Ledger, name: str, text: str, *, keep_ms: int) -> None:
+    try:
+        await ledger.tickets.keep_fact(name, text, keep_ms=keep_ms)
+    except NO_ANSWER as error:
+        _log.warning("what an uploaded file plans is not known to the store: %s", error)
