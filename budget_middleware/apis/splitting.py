@@ -38,10 +38,14 @@ class Splitter(Protocol):
 
 
 class DelimitedSplitter:
-    """A stream whose events end in a pattern, which is at most `longest_partial_end` bytes short of its end."""
+    """A stream whose events end in a pattern, which is at most `longest_partial_end` bytes short of its end.
+
+    `n_skipped`: how many events were too long and have not been read.
+    """
 
     def __init__(self, end: re.Pattern[bytes], *, longest_partial_end: int, max_event_bytes: int) -> None:
         self.skipped = False
+        self.n_skipped = 0
         self._end = end
         self._longest_partial_end = longest_partial_end
         self._max_event_bytes = max_event_bytes
@@ -83,12 +87,14 @@ class DelimitedSplitter:
 
     def _event(self, raw: bytes) -> Event:
         if self._skipping or len(raw) > self._max_event_bytes:
+            self.n_skipped += not self._skipping
             self._skipping, self.skipped = False, True
             return Event(raw, None)
         return Event(raw, self.data_of(raw))
 
     def _skip(self) -> list[Event]:
         """Pass on what is there of too long an event, but for what may be the beginning of its end."""
+        self.n_skipped += not self._skipping
         self._skipping, self.skipped = True, True
         raw = bytes(self._rest[: self._searched])
         del self._rest[: self._searched]

@@ -156,6 +156,12 @@ async def test_what_cannot_be_read_of_a_file_counts_as_the_rest(bench):
     assert await bench.figures() == ("0.00", "0.80")
 
 
+async def test_a_line_that_is_too_long_counts_once_however_it_comes(memory):
+    await upload(memory, planned(600) + b'\n{"body":"' + b"x" * 300_000 + b'"}\n', max_body_bytes="100000")
+    await create(memory)
+    assert await memory.figures() == ("0.00", "0.60")
+
+
 async def test_a_model_without_a_price_is_refused_where_money_is_limited(bench):
     await upload(bench, planned(600, model="nobody-knows-it"))
     assert (await create(bench)).status == 400

@@ -95,10 +95,9 @@ class PieceReader:
                 self._skips_first = False
             elif line.data is not None and self.plan.may_plan:
                 self._add(line.data)
-        if self._lines.skipped:
-            self._lines.skipped = False
-            self.plan.requests += 1
-            self.plan.unread += 1
+        self.plan.requests += self._lines.n_skipped
+        self.plan.unread += self._lines.n_skipped
+        self._lines.n_skipped = 0
 
     def _add(self, line: bytes) -> None:
         ask = read_google_line(line)

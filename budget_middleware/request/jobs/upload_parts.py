@@ -92,10 +92,9 @@ class PartReader(FormReader):
                 sums.unread += 1
             else:
                 plan.may_plan = False
-        if self._lines.skipped:
-            self._lines.skipped = False
-            sums.requests += 1
-            sums.unread += 1
+        sums.requests += self._lines.n_skipped
+        sums.unread += self._lines.n_skipped
+        self._lines.n_skipped = 0
 
 
 async def pass_part(

@@ -76,10 +76,9 @@ class UploadReader(FormReader):
             else:
                 self.may_plan = False
                 return
-        if self._lines.skipped:
-            self._lines.skipped = False
-            self.sums.requests += 1
-            self.sums.unread += 1
+        self.sums.requests += self._lines.n_skipped
+        self.sums.unread += self._lines.n_skipped
+        self._lines.n_skipped = 0
 
 
 async def pass_upload(
