@@ -11,6 +11,7 @@ from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.bedrock import Bedrock
 from budget_middleware.apis.free import is_free_route
 from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.gemini_interactions import GeminiInteractions
 from budget_middleware.apis.gemini_live import GeminiLive
 from budget_middleware.apis.gemini_live_session import GeminiLiveSession
 from budget_middleware.apis.json_api import JsonApi
@@ -54,6 +55,7 @@ APIS: Final[tuple[Api, ...]] = (
     OpenAIResponses(),
     AnthropicMessages(),
     Gemini(),
+    GeminiInteractions(),
     GeminiLive(),
     OpenAIEmbeddings(),
     OpenAICompletions(),

@@ -27,6 +27,9 @@ _MAXIMUM_OF: Final[Mapping[str, _Maximum]] = {
     "openai-responses": _Maximum(("max_output_tokens", "max_tokens", "max_completion_tokens")),
     "anthropic-messages": _Maximum(("max_tokens", "max_tokens_to_sample")),
     "gemini": _Maximum(("maxOutputTokens", "max_output_tokens"), ("generationConfig", "generation_config")),
+    "gemini-interactions": _Maximum(
+        ("max_output_tokens", "maxOutputTokens"), ("generation_config", "generationConfig")
+    ),
     "ollama": _Maximum(("num_predict",), ("options",)),
     "bedrock": _Maximum(
         (

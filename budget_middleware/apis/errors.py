@@ -3,6 +3,7 @@
 from typing import Final
 
 from budget_middleware.apis.base import Reason, Refusal
+from budget_middleware.apis.reading import mapping_of
 
 _OPENAI: Final = {
     Reason.SPENT: ("insufficient_quota", "budget_exhausted"),
@@ -60,6 +61,12 @@ def google_error(refusal: Refusal) -> dict[str, object]:
     if refusal.retry_after_s is not None:
         error["details"] = [{"@type": _RETRY_INFO, "retryDelay": f"{refusal.retry_after_s}s"}]
     return {"error": error}
+
+
+def interaction_error(refusal: Refusal) -> dict[str, object]:
+    """The error of Google's interactions, whose code is a text."""
+    error = mapping_of(google_error(refusal)["error"])
+    return {"error": {**error, "code": str(error["status"]).lower()}}
 
 
 def message_error(refusal: Refusal) -> dict[str, object]:

@@ -7,7 +7,7 @@ from budget_middleware.apis.paths import ends_in
 _FREE: Final = ends_in(
     r"(?:/moderations"
     r"|/tokenize(?:/count)?|/detokenize|/count_tokens|/count-tokens(?::rawPredict)?|/responses/input_tokens|:countTokens|:computeTokens"
-    r"|/responses/[^/]+/cancel"
+    r"|/responses/[^/]+/cancel|/interactions/[^/]+[/:]cancel"
     # What a batch of Gemini's embeddings costs is not known here.
     r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
     r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"

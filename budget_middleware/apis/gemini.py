@@ -1,6 +1,5 @@
 """Google's Gemini: content, whole or streamed as an array or as server-sent events, and embeddings."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final, Literal
@@ -18,6 +17,7 @@ from budget_middleware.apis.gemini_usage import (
     take_reported,
     tier_name,
 )
+from budget_middleware.apis.google_fields import both
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
 from budget_middleware.apis.ordinary import Count, EventPart, FailureFields, Ignored, Name, OrdinaryEvent
@@ -43,8 +43,8 @@ _OUTPUT_UNITS: Final = {
     "TEXT": UsageClass.OUTPUT,
     "": UsageClass.OUTPUT_IMAGE,
 }
-# Of one image, as documented.
-_IMAGE_TOKENS: Final = 1_290
+IMAGE_TOKENS: Final = 1_290
+"""Of one image, as documented."""
 _OWN_TOOLS: Final = ("functionDeclarations", "function_declarations")
 
 
@@ -160,36 +160,36 @@ class Gemini(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; what is cached with the provider, or fetched by its tools, it does not show."""
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
-        named = [str(name) for field in _both("responseModalities") for name in list_of(_config(body).get(field))]
+        named = [str(name) for field in both("responseModalities") for name in list_of(_config(body).get(field))]
         modality = next((name for name in _OUTPUT_UNITS if name in named), "")
         return replace(
             ask,
             service_tier=tier_name(text_in(body, "serviceTier") or text_in(body, "service_tier")),
             hides_input=ask.hides_input or _hides_input(body),
             max_output_tokens=0 if _EMBEDDING.search(path) else ask.max_output_tokens,
-            expected_output_tokens=_IMAGE_TOKENS if modality == "IMAGE" else None,
+            expected_output_tokens=IMAGE_TOKENS if modality == "IMAGE" else None,
             output_unit=_OUTPUT_UNITS[modality],
             tools=declared_tools(body),
         )
 
     def texts_in(self, body: Mapping[str, object]) -> list[object]:
         """The schema of the answer too, which is part of how it is to be generated."""
-        names = (*_both("responseSchema"), *_both("responseJsonSchema"))
+        names = (*both("responseSchema"), *both("responseJsonSchema"))
         return [*super().texts_in(body), *(_config(body).get(field) for field in names)]
 
     def max_output_tokens(self, body: Mapping[str, object]) -> int | None:
         """The maximum of a candidate, which includes its thoughts."""
-        return largest(_config(body), *_both("maxOutputTokens"))
+        return largest(_config(body), *both("maxOutputTokens"))
 
     def thinking_tokens(self, body: Mapping[str, object]) -> int:
         """The budget for thoughts; one that the model chooses itself is negative, and none."""
         config = _config(body)
         thinking = mapping_of(config.get("thinkingConfig") or config.get("thinking_config"))
-        return largest_count(thinking, *_both("thinkingBudget")) if thinking else 0
+        return largest_count(thinking, *both("thinkingBudget")) if thinking else 0
 
     def choices(self, body: Mapping[str, object]) -> int:
         """The number of candidates."""
-        numbers = (whole_number(_config(body), field, at_most=MAX_CANDIDATES) for field in _both("candidateCount"))
+        numbers = (whole_number(_config(body), field, at_most=MAX_CANDIDATES) for field in both("candidateCount"))
         return max(number or 1 for number in numbers)
 
     def read_json(self, document: object, seen: Seen) -> None:
@@ -230,12 +230,7 @@ def _config(body: Mapping[str, object]) -> Mapping[str, object]:
     return mapping_of(body.get("generationConfig") or body.get("generation_config"))
 
 
-def _both(name: str) -> tuple[str, str]:
-    """A field in the two ways in which it may be written."""
-    return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
-
-
 def _hides_input(body: Mapping[str, object]) -> bool:
     tools = map(mapping_of, list_of(body.get("tools")))
-    is_cached = any(body.get(field) is not None for field in _both("cachedContent"))
+    is_cached = any(body.get(field) is not None for field in both("cachedContent"))
     return is_cached or any(tool.keys() - set(_OWN_TOOLS) for tool in tools)

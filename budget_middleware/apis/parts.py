@@ -54,12 +54,14 @@ _BY_TYPE: Final = {
     "input_image": (MediaKind.IMAGE, ("image_url", "file_id")),
     "computer_screenshot": (MediaKind.IMAGE, ("image_url", "file_id")),
     "image_generation_call": (MediaKind.IMAGE, ("result",)),
-    "image": (MediaKind.IMAGE, ("source",)),
+    "image": (MediaKind.IMAGE, ("source", "data", "uri")),
+    "audio": (MediaKind.AUDIO, ("data", "uri")),
+    "video": (MediaKind.VIDEO, ("data", "uri")),
     "input_audio": (MediaKind.AUDIO, ("input_audio",)),
     "audio_url": (MediaKind.AUDIO, ("audio_url",)),
     "file": (MediaKind.DOCUMENT, ("file",)),
     "input_file": (MediaKind.DOCUMENT, ("file_data", "file_id", "file_url")),
-    "document": (MediaKind.DOCUMENT, ("source",)),
+    "document": (MediaKind.DOCUMENT, ("source", "data", "uri")),
     "video_url": (MediaKind.VIDEO, ("video_url",)),
 }
 # Gemini names media by a field and the type inside, Bedrock by a field alone.

@@ -68,6 +68,8 @@ class Seen:
     job: tuple[str, str] | None = field(default=None, compare=False)
     # The work goes on even if nobody reads the answer.
     continues_unread: bool = False
+    # The request has asked for that, which not every answer repeats.
+    in_background: bool = field(default=False, compare=False)
     # What the answer says of its own end.
     finish: Finish | None = field(default=None, compare=False)
     # Why the usage is not sure, and the names of its fields.

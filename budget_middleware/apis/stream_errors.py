@@ -36,6 +36,8 @@ def error_event(api: Api, refusal: Refusal, splitter: Splitter) -> bytes:
 
 
 def _error_of(api: Api, refusal: Refusal) -> dict[str, object]:
+    if api.name == "gemini-interactions":
+        return {"event_type": "error", **api.error_body(refusal)}
     return error_with_type(refusal) if api.name == "openai-responses" else api.error_body(refusal)
 
 

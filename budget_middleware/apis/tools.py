@@ -20,6 +20,10 @@ _DECLARED_TYPES: Final = {
     "web_search": _SEARCH,
     "x_search": (UsageClass.SOCIAL_SEARCH,),
     "file_search": (UsageClass.FILE_SEARCH,),
+    # Those of Gemini's interactions.
+    "google_search": _SEARCH,
+    "google_maps": (UsageClass.MAPS_REQUEST,),
+    "retrieval": (UsageClass.FILE_SEARCH,),
     "collections_search": (UsageClass.FILE_SEARCH,),
     "code_interpreter": _CODE,
     "code_execution": _CODE,

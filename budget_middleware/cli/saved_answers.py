@@ -46,12 +46,15 @@ _TYPES: Final = {
     "image_": "openai-images",
 }
 _OBJECTS: Final = {
+    "interaction": "gemini-interactions",
     "response": "openai-responses",
     "chat.completion": "openai-chat",
     "text_completion": "openai-completions",
 }
 # Fields that only one API has, whatever they hold. The first that is there decides.
 _FIELDS: Final = {
+    "event_type": "gemini-interactions",
+    "steps": "gemini-interactions",
     # Before the usage that both have.
     "serverContent": _LIVE,
     "toolCall": _LIVE,

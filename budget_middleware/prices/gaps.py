@@ -33,6 +33,7 @@ GAPS: Final = "built-in gaps"
 _TEXT: Final = (UsageClass.INPUT, UsageClass.CACHED_INPUT, UsageClass.OUTPUT)
 _FIREWORKS: Final = "accounts/fireworks/models/"
 
+_RESEARCH: Final = ("pro-preview-12-2025", "preview-04-2026", "max-preview-04-2026")
 # (provider, model) -> USD per million of input, cached input and output.
 _TEXT_USD: Final = {
     ("openai", "ft:gpt-4.1"): ("3", "0.75", "12"),
@@ -69,6 +70,9 @@ _TEXT_USD: Final = {
     ("together", "moonshotai/kimi-k2-instruct"): ("1", "1", "3"),
     ("fireworks", f"{_FIREWORKS}llama-v3p3-70b-instruct"): ("0.9", "0.9", "0.9"),
     ("google", "mistral-large-2411"): ("2", "2", "6"),
+    # Agents cost what their model does: Gemini 3.1 Pro, and Gemini 3.8 Flash without what is taken off in 2026.
+    **{("google", f"deep-research-{kind}"): ("2", "0.2", "12") for kind in _RESEARCH},
+    **{("google", f"antigravity-preview-{month}-2026"): ("1.5", "0.15", "7.5") for month in ("05", "09")},
     ("google", "meta/llama-3.3-70b-instruct-maas"): ("0.72", "0.72", "0.72"),
     ("zai", "glm-4.5-flash"): ("0", "0", "0"),
     ("aws", "ai21.jamba-1-5-large"): ("2", "2", "8"),
@@ -234,7 +238,11 @@ MISSING: Final = (
     Missing("aws", rf"{_AWS_PLACE}(?:amazon\.nova-pro|anthropic\.claude-3-5-haiku)", basis_points_by_mode=_OPTIMIZED),
     Missing("aws", rf"{_AWS_PLACE}meta\.llama3-1-", basis_points_by_mode=_OPTIMIZED),
     Missing("google", OLD_GEMINI, {UsageClass.GROUNDED_REQUEST: "0.035", UsageClass.MAPS_REQUEST: "0.025"}),
-    Missing("google", f"(?!{OLD_GEMINI})gemini-", {UsageClass.WEB_SEARCH: "0.014", UsageClass.MAPS_REQUEST: "0.014"}),
+    Missing(
+        "google",
+        f"(?!{OLD_GEMINI})gemini-|deep-research-|antigravity-",
+        {UsageClass.WEB_SEARCH: "0.014", UsageClass.MAPS_REQUEST: "0.014"},
+    ),
     Missing(
         "x-ai",
         "grok-",

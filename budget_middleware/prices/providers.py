@@ -88,6 +88,7 @@ CLAIMS: Final = tuple(
         (r"claude-[\w.-]+@", ("google", "anthropic")),
         (r"claude-", ("anthropic",)),
         (r"gemini-|imagen-|veo-|text-embedding-00\d|text-multilingual-embedding", ("google",)),
+        (r"deep-research-|antigravity-", ("google",)),
         (r"grok-", ("x-ai",)),
         (r"deepseek-(?:chat|reasoner|flash|v\d[\w.-]*-(?:flash|pro|exp|terminus)|v3\.2)", ("deepseek",)),
         (r"(?:mi|code|dev|magi|mini)stral|mixtral|pixtral|voxtral|open-mi[sx]tral", ("mistral",)),

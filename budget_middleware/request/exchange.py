@@ -78,6 +78,7 @@ class Exchange:
         self._reader = AnswerReader(api, hide_usage=hides_usage, max_body_bytes=settings.max_body_bytes)
         self._settlement = Settlement(admitted, seen=self._reader.seen, settings=settings, ledger=ledger)
         self._seen = self._reader.seen
+        self._seen.in_background = admitted.quote.ask.is_unseen
         self._growth = self._hold.growth
         # Made for an answer that outgrows its hold.
         self._limit_stop: LimitStop | None = None

@@ -10,6 +10,7 @@ A `BudgetResponder` holds what all requests share, an `Exchange` what one of the
 
 import time
 from functools import partial
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,6 +18,7 @@ from budget_middleware.apis.base import Api
 from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.gemini_interactions import GeminiInteractions
 from budget_middleware.apis.jobs import GEMINI_BATCH
 from budget_middleware.apis.json_rpc import RpcApi
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
@@ -40,6 +42,7 @@ from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
+_TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GEMINI_BATCH})
 
 
 class CallTimes:
@@ -178,7 +181,7 @@ def _for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | No
     if rewritten is not None:
         body.rewrite(rewritten)
         scope = with_body_length(scope, len(rewritten))
-    if api.name in (Gemini.name, GEMINI_BATCH):
+    if api.name in _TAKE_FIELD_MASKS:
         scope = without_field_mask(scope)
     if b"accept-encoding" in body.headers:
         scope = with_readable_answer(scope, body.headers.all(b"accept-encoding"))

@@ -54,6 +54,34 @@ CLAUDE_STREAM = (
     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 25}},
     {"type": "message_stop"},
 )
+SUMMARY = {"type": "thought_summary", "content": {"type": "text", "text": "hm"}}
+INTERACTION = {
+    "id": "v1_x",
+    "object": "interaction",
+    "model": "gemini-3.8-flash",
+    "status": "completed",
+    "steps": [
+        {"type": "user_input", "content": [{"type": "text", "text": "x" * 99}]},
+        {"type": "thought", "summary": [{"text": "hm"}], "signature": "A" * 99},
+        {"type": "google_search_result", "result": [{"text": "x" * 99}]},
+        {"type": "model_output", "content": [{"type": "text", "text": "hello", "annotations": [{"x": 1}]}]},
+        {"type": "function_call", "id": "f", "name": "f", "arguments": {"a": "b"}},
+    ],
+    "usage": {
+        "total_input_tokens": 100,
+        "total_cached_tokens": 40,
+        "total_output_tokens": 20,
+        "total_thought_tokens": 7,
+        "total_tool_use_tokens": 5,
+        "total_tokens": 132,
+        "input_tokens_by_modality": [{"modality": "text", "tokens": 70}, {"modality": "audio", "tokens": 30}],
+        "cached_tokens_by_modality": [{"modality": "audio", "tokens": 10}],
+        "output_tokens_by_modality": [{"modality": "image", "tokens": 15}],
+        "grounding_tool_count": [{"type": "google_search", "count": 3}, {"type": "google_maps", "count": "2"}],
+    },
+}
+EMPTY: dict[str, list[str]] = {"steps": [], "usage": []}
+FIRST_COUNTS = {"total_input_tokens": 9, "total_output_tokens": 5, "total_reasoning_tokens": 3, "total_tokens": 17}
 # What its totals leave out: a compaction by the same model, and the advice of another.
 ITERATIONS = [
     {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_read_input_tokens": 1_000},
@@ -84,6 +112,7 @@ GEMINI_SEEN = Usage(
     cached_audio_tokens=10,
     output_image_tokens=15,
 )
+INTERACTION_SEEN = replace(GEMINI_SEEN, web_searches=3, grounded_requests=1, maps_requests=2)
 GEMINI_STREAM = (
     {"candidates": [{"content": {"parts": [{"text": "hel"}]}}], "usageMetadata": {"promptTokenCount": 100}},
     {"candidates": [{"content": {"parts": [{"text": "lo]}"}]}}], "usageMetadata": {"trafficType": "ON_DEMAND_FLEX"}},
@@ -550,6 +579,49 @@ ANSWERS = {
         JSON,
         whole({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 9}}),
         Seen(usage=Usage(input_tokens=9), input_usage=Usage(input_tokens=9), readable=True),
+    ),
+    "an interaction": (
+        "gemini-interactions",
+        JSON,
+        whole(INTERACTION),
+        Seen(usage=INTERACTION_SEEN, model="gemini-3.8-flash", text_bytes=14, chunks=1, readable=True),
+    ),
+    "a streamed interaction": (
+        "gemini-interactions",
+        EVENTS,
+        as_events(
+            {"event_type": "interaction.created", "interaction": {**INTERACTION, "status": "in_progress", **EMPTY}},
+            {"event_type": "step.start", "index": 0, "step": {"type": "thought"}},
+            {"event_type": "step.delta", "index": 0, "delta": SUMMARY},
+            {"event_type": "step.delta", "index": 1, "delta": {"type": "text", "text": "hello"}},
+            {"event_type": "step.delta", "index": 2, "delta": {"type": "google_search_result", "result": "x" * 99}},
+            {"event_type": "step.stop", "index": 2, "step_usage": {"total_output_tokens": 999}},
+            {"event_type": "interaction.completed", "interaction": {**INTERACTION, "steps": []}},
+            "[DONE]",
+        ),
+        Seen(usage=INTERACTION_SEEN, model="gemini-3.8-flash", text_bytes=7, chunks=2, readable=True, terminal=True),
+    ),
+    "the first interactions": (
+        "gemini-interactions",
+        EVENTS,
+        as_events(
+            {"event_type": "interaction.start", "interaction": {"id": "v1_x", "status": "in_progress"}},
+            {"event_type": "content.delta", "index": 0, "delta": {"type": "text", "text": "hello"}},
+            {"event_type": "interaction.complete", "interaction": {"id": "v1_x", "usage": FIRST_COUNTS}},
+        ),
+        Seen(
+            usage=Usage(input_tokens=9, output_tokens=8, reasoning_tokens=3),
+            text_bytes=5,
+            chunks=1,
+            readable=True,
+            terminal=True,
+        ),
+    ),
+    "an interaction that goes on": (
+        "gemini-interactions",
+        JSON,
+        whole({**INTERACTION, "status": "queued", "steps": []}),
+        Seen(usage=INTERACTION_SEEN, model="gemini-3.8-flash", readable=True, continues_unread=True),
     ),
     "a live turn": (
         "gemini-live",

@@ -98,6 +98,10 @@ ORDINARY: dict[str, list[Any]] = {
         {"candidates": [{"content": {"parts": [{"text": "."}]}, "finishReason": "STOP"}]},
         {"candidates": [{"finishReason": "SAFETY"}], "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 9}},
     ],
+    "gemini-interactions": [
+        {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "word"}, "event_id": "e"},
+        {"event_type": "content.delta", "index": 0, "delta": {"text": "word", "type": "text"}},
+    ],
     "ollama": [
         {"model": "m", "created_at": "t", "message": {"role": "assistant", "content": "word"}, "done": False},
         {"model": "m", "created_at": "t", "response": "word", "thinking": "so", "done": False},
@@ -140,6 +144,13 @@ OTHERS: dict[str, list[Any]] = {
         of_gemini({"inlineData": {"mimeType": "image/png", "data": "AAAA"}}),
         of_gemini({"text": "a"}, usage_metadata={"prompt_token_count": 9, "total_token_count": 9}),
         {"promptFeedback": {"blockReason": "SAFETY"}},
+    ],
+    "gemini-interactions": [
+        {"event_type": "interaction.created", "interaction": {"id": "v1_x", "status": "in_progress", "model": "m"}},
+        {"event_type": "step.delta", "delta": {"type": "image", "data": "AAAA"}},
+        {"event_type": "step.delta", "delta": {"type": "text", "text": "a"}, "metadata": {"total_usage": {}}},
+        {"event_type": "interaction.completed", "interaction": {"usage": {"total_input_tokens": 9}}},
+        {"event_type": "error", "error": {"message": "No."}},
     ],
     "ollama": [{"model": "m", "message": {"content": ""}, "done": True, "prompt_eval_count": 9, "eval_count": 3}],
     "bedrock": [
@@ -338,12 +349,15 @@ def test_what_is_passed_over_may_make_an_event_unreadable(name, strange):
 
 
 @pytest.mark.parametrize("field", ["images", "unknown"])
-@pytest.mark.parametrize("name", ["openai-chat", "anthropic-messages", "gemini", "ollama", "bedrock"])
+@pytest.mark.parametrize(
+    "name", ["openai-chat", "anthropic-messages", "gemini", "gemini-interactions", "ollama", "bedrock"]
+)
 def test_content_in_a_field_that_nobody_knows_makes_the_output_unreadable(name, field):
     spoiling = {
         "openai-chat": lambda: chunk(key=field),
         "anthropic-messages": lambda: content_delta("text_delta", text="a", **{field: "word"}),
         "gemini": lambda: of_gemini({"text": "a", field: "word"}),
+        "gemini-interactions": lambda: {"event_type": "step.delta", "delta": {"type": "text", "text": "a", field: "b"}},
         "ollama": lambda: {"message": {"content": "a", field: "word"}, "done": False},
         "bedrock": lambda: {"contentBlockIndex": 0, "delta": {"text": "a", field: "word"}},
     }

@@ -26,6 +26,7 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (1024).to_bytes(4) * 2
 # A tenth of a second.
 SOUND = base64.b64encode(bytes(4_800)).decode()
 TOKENS = {"input": 10, "output": 100}
+THOUGHT = {"input": 10, "output": 60, "reasoning": 40}
 
 
 class Call(NamedTuple):
@@ -72,6 +73,23 @@ def _of_google(*, stream: bool) -> Callable[[str], Awaitable[object]]:
                 pass
         else:
             await client.models.generate_content(model=MODEL, contents="x", config=config)
+        await client.aclose()
+
+    return run
+
+
+def _interaction_of_google(**fields: Any) -> Callable[[str], Awaitable[object]]:
+    async def run(url: str) -> None:
+        client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+        config = {"max_output_tokens": 600}
+        created: Any = await client.interactions.create(
+            **{"model": MODEL, "input": "x", "generation_config": config, **fields}
+        )
+        if fields.get("stream"):
+            async for _ in created:
+                pass
+        elif fields.get("background"):
+            assert (await client.interactions.get(created.id)).status == "completed"
         await client.aclose()
 
     return run
@@ -294,6 +312,9 @@ CALLS = (
     Call("anthropic-messages", "stream", "anthropic", _of_anthropic(stream=True)),
     Call("gemini", "document", "google-genai", _of_google(stream=False)),
     Call("gemini", "stream", "google-genai", _of_google(stream=True)),
+    Call("gemini-interactions", "document", "google-genai", _interaction_of_google(), usage=THOUGHT),
+    Call("gemini-interactions", "stream", "google-genai", _interaction_of_google(stream=True), usage=THOUGHT),
+    Call("gemini-interactions", "job", "google-genai", _interaction_of_google(background=True), usage=THOUGHT),
     Call(
         "gemini-live",
         "session",

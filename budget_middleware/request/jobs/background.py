@@ -3,7 +3,8 @@
     POST /responses {"background": true} ──> queued, no usage ──> held at the estimate, until the job's deadline
     GET  /responses/ID, POST /responses/ID/cancel ──> done, with its usage ──> booked, once
 
-So it is with xAI's deferred completions: {"deferred": true} ──> {"request_id"}, GET /chat/deferred-completion/ID.
+So it is with xAI's deferred completions: {"deferred": true} ──> {"request_id"}, GET /chat/deferred-completion/ID; and
+with Gemini's interactions: GET /interactions/ID, POST /interactions/ID/cancel.
 
 Whichever worker sees the usage finds the ticket by the response's id (`ledger/tickets.py`), and books on the counters
 of whoever created it. What is never seen books what its reserve named for the deadline (`deadline_charge`).
@@ -16,7 +17,8 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.answer import AnswerReader
-from budget_middleware.apis.base import Ask
+from budget_middleware.apis.base import Api, Ask
+from budget_middleware.apis.gemini_interactions import GeminiInteractions
 from budget_middleware.apis.openai_chat import DEFERRED, OpenAIChat
 from budget_middleware.apis.openai_responses import OpenAIResponses
 from budget_middleware.apis.paths import ends_in
@@ -28,18 +30,28 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
 from budget_middleware.request.bill import Bill
+from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.quote import Quote
 from budget_middleware.telemetry import LazyAttributes
 
 _RESPONSES: Final = OpenAIResponses()
 _CHAT: Final = OpenAIChat()
+_INTERACTIONS: Final = GeminiInteractions()
 _DEFERRED: Final = ends_in("/chat/deferred-completion/([^/]+)")
+_INTERACTION: Final = ends_in("/interactions/[^/:]+(?:[/:]cancel)?")
 
 
 def is_response_lookup(path: str) -> bool:
     """Whether a GET of this path, or a POST to it, answers with the state of one response."""
     before, _, response = path.rstrip("/").removesuffix("/cancel").rpartition("/")
     return before.endswith("/responses") and response != ""
+
+
+def looked_up_at(path: str) -> Api | None:
+    """The API whose work in the background a GET of this path, or a POST to it, answers with, if of any."""
+    if is_response_lookup(path):
+        return _RESPONSES
+    return _INTERACTIONS if _INTERACTION.search(path) else None
 
 
 def deferred_at(path: str) -> Job | None:
@@ -89,13 +101,16 @@ async def pass_and_book(
     *,
     ledger: Ledger,
     max_body_bytes: int,
+    api: Api = _CHAT,
     deferred: Job | None = None,
 ) -> None:
-    """Let the app answer what it has of a response; if that reports its usage, book what is held for it.
+    """Let the app answer what it has of a response, or of what is like one; if that reports its usage, book what is
+    held for it.
 
     A ``deferred`` completion does not name its job.
     """
-    reader = AnswerReader(_RESPONSES if deferred is None else _CHAT, hide_usage=False, max_body_bytes=max_body_bytes)
+    reader = AnswerReader(api, hide_usage=False, max_body_bytes=max_body_bytes)
+    reader.seen.in_background = True
     status, is_over = 0, False
 
     async def send_and_read(message: Message) -> None:
@@ -113,7 +128,7 @@ async def pass_and_book(
                 ledger.run_in_background(_book(ledger, job, reader.seen))
         await send(message)
 
-    await app(scope, receive, send_and_read)
+    await app(without_field_mask(scope), receive, send_and_read)
 
 
 async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:
@@ -123,7 +138,10 @@ async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:
     if found is None:
         return
     estimate_nanos = (found.reservation.asked or found.reservation.held).usd
-    bill = Bill(Quote(Ask(model=seen.model), ledger.prices.resolve(seen.model or ""), estimate_nanos), ledger.prices)
+    # Who has answered, or where that has no price, as a custom agent's own name has none, what was asked.
+    asked = str(found.ticket.details.get("model") or "")
+    model = seen.model if seen.model and ledger.prices.resolve(seen.model) else asked
+    bill = Bill(Quote(Ask(model=model), ledger.prices.resolve(model), estimate_nanos), ledger.prices)
     evidence = bill.evidence(seen, end=End.COMPLETE, is_error=False, output_began=True)
     if evidence.actual_nanos is not None:
         charge = Charge(evidence.actual_nanos, USAGE)

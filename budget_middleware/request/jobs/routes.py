@@ -2,7 +2,7 @@
 
 POST /files ──> uploads, or a piece of one to Google ──> google_uploads
 POST /uploads/ID/parts, /uploads/ID/complete ──> upload_parts
-GET, POST of a background response, GET of a deferred completion ──> background
+GET, POST of a background response or interaction, GET of a deferred completion ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
 POST of a webhook ──> webhooks
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
@@ -14,7 +14,7 @@ from budget_middleware.apis.batch_states import look_at
 from budget_middleware.apis.job_looks import job_look_at
 from budget_middleware.apis.jobs import is_upload
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.jobs.background import deferred_at, is_response_lookup, pass_and_book
+from budget_middleware.request.jobs.background import deferred_at, looked_up_at, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
 from budget_middleware.request.jobs.google_uploads import pass_piece, piece_of
 from budget_middleware.request.jobs.job_states import pass_and_book_job
@@ -45,8 +45,8 @@ class JobRoutes:
             await app(scope, receive, send)
         elif method == "POST" and self._webhooks.take(path):
             await self._webhooks.pass_and_read(app, scope, receive, send)
-        elif is_response_lookup(path):
-            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes)
+        elif api := looked_up_at(path):
+            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, api=api)
         elif method == "GET" and (deferred := deferred_at(path)):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, deferred=deferred)
         elif method == "POST" and is_upload(path) and (piece := piece_of(scope)):

@@ -1,0 +1,30 @@
+"""Fields of Google's APIs, which take each in two spellings: `maxOutputTokens` and `max_output_tokens`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+from budget_middleware.apis.reading import mapping_of
+
+_CONFIG = "generationConfig"
+
+
+@lru_cache(256)  # Names of fields stand in the code.
+def both(name: str) -> tuple[str, str]:
+    """A field in the two ways in which it may be written, by the first of them."""
+    return name, re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+
+
+def has_any(body: Mapping[str, object], *names: str) -> bool:
+    """Whether one of the fields is there, in either spelling, and not null."""
+    return any(body.get(spelling) is not None for name in names for spelling in both(name))
+
+
+def values_of(body: Mapping[str, object], name: str) -> Iterator[object]:
+    """What a field holds, in each spelling in which it is there."""
+    return (body[spelling] for spelling in both(name) if spelling in body)
+
+
+def configs_of(body: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """The objects that say how an answer is to be generated: nobody knows which of two spellings would count."""
+    return map(mapping_of, values_of(body, _CONFIG))
