@@ -12,6 +12,7 @@ from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
 from budget_middleware.core.windows import Period
+from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.runtime_limits import (
     KnownLimits,
@@ -170,6 +171,10 @@ class Store(Protocol):
 
     async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
         """The texts of those names that are still kept."""
+        ...
+
+    async def all_facts(self) -> Sequence[Fact]:
+        """All that are still kept; off the path of requests."""
         ...
 
     async def neighbours(self) -> Sequence[str]:

@@ -12,6 +12,7 @@ from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
+from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.limit_table import LimitTable
 from budget_middleware.stores.memory_tables import MemoryTables
@@ -139,6 +140,11 @@ class MemoryStore(TableStore, LimitChanges):
             now_ms = self._clock_ms()
             found = {name: self._facts[name] for name in names if name in self._facts}
             return {name: text for name, (text, until_ms) in found.items() if until_ms > now_ms}
+
+    async def all_facts(self) -> Sequence[Fact]:
+        with self._transaction:
+            left = [Fact(name, text, until_ms - self._clock_ms()) for name, (text, until_ms) in self._facts.items()]
+            return [fact for fact in left if fact.left_ms > 0]
 
     async def neighbours(self) -> Sequence[str]:
         return ()

@@ -1463,6 +1463,12 @@ FAULTS = (
         "(0, like))",
     ),
     Fault(
+        "what uploaded files plan stays behind in a migration",
+        "operations/migrating/facts.py",
+        "            await asyncio.gather(*map(self._keep, some))\n",
+        "            pass\n",
+    ),
+    Fault(
         "a migration waits for the tickets of jobs",
         "operations/migrating/migration.py",
         "is_quiet = not await self._tickets.without_tickets(holds)",

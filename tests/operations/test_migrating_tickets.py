@@ -1,11 +1,12 @@
 """Tickets of jobs are handed over by a migration: found at the destination by their job, and booked once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from budget_middleware.core.limit_grammar import parse_limits
+from budget_middleware.core.model import Reservation
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.statuses import State, Status
 from budget_middleware.core.units import Amounts
@@ -151,3 +152,32 @@ async def test_several_jobs_go_over(two: Two):
     assert await two.figures(two.destination) == ("0.00", "0.20")
     for n in range(20):
         assert await two.destination.tickets.find(Job("openai-batches", f"batch_{n}")) is not None
+
+
+async def test_what_files_plan_is_copied_and_tickets_are_not(two: Two):
+    await keep(two.source)
+    kept = {"file": '{"sums": [1]}', "training": "700", "output": "batch_1"}
+    for name, text in kept.items():
+        await two.source.tickets.keep_fact(name, text, keep_ms=DAY_S * 1000)
+    await two.destination.tickets.keep_fact("output", "batch_2", keep_ms=DAY_S * 1000)
+    assert (await migrate(two.asked)).is_equal
+    found = {fact.name: fact for fact in await two.destination.store.all_facts()}
+    assert {name: found[name].text for name in kept} == {**kept, "output": "batch_2"}
+    assert DAY_S * 1000 - 60_000 < found["file"].left_ms <= DAY_S * 1000
+    originals = {fact.text for fact in await two.source.store.all_facts()}
+    tickets = [fact.text for name, fact in found.items() if name not in kept]
+    assert len(tickets) == 2
+    assert not originals.intersection(tickets)
+
+
+async def test_what_is_uploaded_during_a_move_is_copied_at_its_end(two: Two, monkeypatch: pytest.MonkeyPatch):
+    await keep(two.source)
+    hand_over = handing_over.TicketMove.hand_over
+
+    async def upload_meanwhile(self: handing_over.TicketMove, holds: Sequence[Reservation]) -> int:
+        await two.source.tickets.keep_fact("late", "700", keep_ms=DAY_S * 1000)
+        return await hand_over(self, holds)
+
+    monkeypatch.setattr(handing_over.TicketMove, "hand_over", upload_meanwhile)
+    assert (await migrate(two.asked)).is_equal
+    assert await two.destination.tickets.fact("late") == "700"

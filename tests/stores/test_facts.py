@@ -3,6 +3,7 @@
 import asyncio
 
 from budget_middleware.stores.base import Store
+from budget_middleware.stores.notes import Topic
 
 
 async def test_the_first_text_of_a_name_stays(store: Store):
@@ -23,6 +24,17 @@ async def test_facts_are_read_in_pages(store: Store):
     for name in names[::100]:
         await store.keep_fact(name, name.upper(), keep_ms=60_000)
     assert await store.kept_facts(names) == {name: name.upper() for name in names[::100]}
+
+
+async def test_all_facts_are_read_with_the_time_that_they_are_kept(store: Store):
+    assert await store.all_facts() == []
+    for n in range(300):
+        await store.keep_fact(f"job{n}", f"text {n}", keep_ms=60_000 + n * 1_000)
+    await store.add_note(Topic.JOBS, "no fact")
+    found = {fact.name: fact for fact in await store.all_facts()}
+    assert {name: fact.text for name, fact in found.items()} == {f"job{n}": f"text {n}" for n in range(300)}
+    assert 50_000 < found["job0"].left_ms <= 60_000
+    assert 349_000 < found["job299"].left_ms <= 359_000
 
 
 async def test_a_fact_is_no_damage(store: Store):

@@ -9,6 +9,7 @@ from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating.alone import alone
 from budget_middleware.operations.migrating.counters import CounterCopy
 from budget_middleware.operations.migrating.endings import EndingCopy, released_in
+from budget_middleware.operations.migrating.facts import FactCopy
 from budget_middleware.operations.migrating.following import Journals
 from budget_middleware.operations.migrating.holds import HoldCopy
 from budget_middleware.operations.migrating.limits import LimitCopy
@@ -96,6 +97,7 @@ class _Mover:
         self._endings = EndingCopy(destination, self._counters)
         self._holds = HoldCopy(destination, renaming)
         self._tickets = TicketMove(source, destination, renaming)
+        self._facts = FactCopy(source, destination)
         self._limits = LimitCopy(source, destination, renaming)
         self._own_use = OwnUse(source, destination, renaming, self._counters)
         self._released: set[str] = set()
@@ -108,12 +110,14 @@ class _Mover:
         await self._copy_endings()
         await self._holds.give_back_strays(self._source)
         await self._tickets.end_strays()
+        await self._facts.copy()
         await self._counters.copy_all(Phase.COPYING)
         await self._own_use.count_anew()
         while True:
             await self._follow_until_quiet()
             if await self._tickets.hand_over(await self._source.ask(self._source.store.holds)):
                 continue  # That they were released is news.
+            await self._facts.copy()
             # What came in between was news, after all.
             if not await self._counters.copy_all(Phase.PROVING):
                 await self._own_use.give_back()

@@ -12,6 +12,7 @@ from budget_middleware.core.shadow import ShadowDay, day_of, days_between
 from budget_middleware.core.statuses import State
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.errors import StoreRefused
+from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_fields import unpack_limits
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.records import counter_named
@@ -271,6 +272,20 @@ class RedisReads(RedisLink):
             async with self._reading() as client:
                 texts = await client.mget([f"{self._prefix}{keys.FACT}:{name}" for name in page])
             found |= {name: text for name, text in zip(page, texts, strict=True) if text is not None}
+        return found
+
+    async def all_facts(self) -> Sequence[Fact]:
+        names = sorted({key.partition(":")[2] async for key in self._scanned(f"{keys.FACT}:*")})
+        found: list[Fact] = []
+        for at in range(0, len(names), _PAGE):
+            page = names[at : at + _PAGE]
+            async with self._reading() as client, client.pipeline(transaction=False) as pipe:
+                for name in page:
+                    pipe.get(f"{self._prefix}{keys.FACT}:{name}")
+                    pipe.pttl(f"{self._prefix}{keys.FACT}:{name}")
+                replies = await pipe.execute()
+            kept = zip(page, replies[::2], replies[1::2], strict=True)
+            found += [Fact(name, text, left_ms) for name, text, left_ms in kept if text is not None and left_ms > 0]
         return found
 
     async def neighbours(self) -> Sequence[str]:

@@ -12,6 +12,7 @@ from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.units import Unit
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
+from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.runtime_limits import (
@@ -124,6 +125,9 @@ class ReadsOfShards(Shards, LimitChanges):
 
     async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
         return await self._main.kept_facts(names)
+
+    async def all_facts(self) -> Sequence[Fact]:
+        return await self._main.all_facts()
 
     async def neighbours(self) -> Sequence[str]:
         return await self._main.neighbours()

@@ -7,6 +7,7 @@ from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Sums, merge
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum, day_of
 from budget_middleware.stores.base import LEARNT_MS, SHADOW_LIMITS_MAX
+from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.learnt_sums import pack_sums, unpack_sums
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.refusal_records import pack_refusal, unpack_refusal
@@ -81,6 +82,12 @@ def keep_fact(at: At, name: str, text: str, keep_ms: int) -> Script[str]:
 def kept_facts(at: At, names: Sequence[str]) -> Script[Mapping[str, str]]:
     select = f"select name, fact from budget_facts where ledger = ? and forget_ms > ? and name in {in_list(len(names))}"
     return dict((yield from ask(select, at.ledger, at.now_ms, *padded(names))))
+
+
+def all_facts(at: At) -> Script[Sequence[Fact]]:
+    select = "select name, fact, forget_ms from budget_facts where ledger = ? and forget_ms > ?"
+    found = yield from ask(select, at.ledger, at.now_ms)
+    return [Fact(name, text, forget_ms - at.now_ms) for name, text, forget_ms in found]
 
 
 def log_refusals(at: At, refusals: Sequence[LoggedRefusal], retention: Retention) -> Script[None]:

@@ -13,6 +13,7 @@ from budget_middleware.core.model import Reservation
 from budget_middleware.core.refusals import LoggedRefusal
 from budget_middleware.core.shadow import ShadowDay, ShadowLimit, ShadowSum
 from budget_middleware.core.verbs import Adjust, Expire, Extend, Finalize, Grow, Release, Repair, Reserve, Transfer
+from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_changes import LimitChanges
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.retention import Retention
@@ -174,6 +175,9 @@ class SqlStore(LimitChanges):
 
     async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
         return await self._driver.read(partial(kept.kept_facts, names=names))
+
+    async def all_facts(self) -> Sequence[Fact]:
+        return await self._driver.read(kept.all_facts)
 
     async def neighbours(self) -> Sequence[str]:
         return await self._driver.read(kept.neighbours)
