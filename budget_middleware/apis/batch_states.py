@@ -9,7 +9,7 @@ A `Look` is a request for one of these.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -70,15 +70,16 @@ def look_at(method: str, path: str) -> Look | None:
 class BatchState(NamedTuple):
     """What a batch object says of itself. ``done``: how many calls were answered, where it says so.
 
-    ``seen`` has what it shows of their usage: that of all calls together, or of each (``is_each``).
+    ``seen`` has what it shows of their usage: that of all calls together, or of each (``is_each``), read one by one.
     """
 
     id: str
     is_over: bool
     done: int | None
     output_file: str = ""
-    seen: Sequence[Seen] = ()
+    seen: Iterable[Seen] = ()
     is_each: bool = False
+    shows_usage: bool = False
 
 
 def read_batch(api: str, document: object) -> BatchState | None:
@@ -94,8 +95,8 @@ def read_batch(api: str, document: object) -> BatchState | None:
         return BatchState(id_, is_over, token_count(counts.get("succeeded")))
     is_over = batch.get("status") in _ENDED
     read_openai_usage(batch, seen)
-    shown = (seen,) if is_over and seen.usage not in (None, Usage()) else ()
-    return BatchState(id_, is_over, token_count(counts.get("completed")), name_in(batch, "output_file_id") or "", shown)
+    done, output_file = token_count(counts.get("completed")), name_in(batch, "output_file_id") or ""
+    return BatchState(id_, is_over, done, output_file, (seen,), shows_usage=seen.usage not in (None, Usage()))
 
 
 def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
@@ -104,17 +105,20 @@ def _gemini_state(operation: Mapping[str, object]) -> BatchState | None:
         return None
     output = mapping_of(operation.get("response") or metadata.get("output"))
     inlined = list_of(mapping_of(output.get("inlinedResponses")).get("inlinedResponses"))
-    seen: list[Seen] = []
-    for answer in inlined:
-        if "response" in mapping_of(answer):
-            seen.append(Seen())
-            GEMINI.read_json(mapping_of(answer)["response"], seen[-1])
+    answers = [mapping_of(answer)["response"] for answer in inlined if "response" in mapping_of(answer)]
     is_over = _GEMINI_ENDED.fullmatch(str(metadata.get("state"))) is not None
     # Where there is a file of them, they are not shown here; and one that has succeeded has some.
     is_shown = inlined or not str(metadata.get("state")).endswith("_SUCCEEDED")
-    done = len(seen) if is_shown and not output.keys() - {"inlinedResponses"} else None
+    done = len(answers) if is_shown and not output.keys() - {"inlinedResponses"} else None
     file = (name_in(output, "responsesFile") or "").rpartition("/")[2]
-    return BatchState(name.rpartition("/")[2], is_over, done, file, seen, is_each=True)
+    id_, seen = name.rpartition("/")[2], map(_seen_of_gemini, answers)
+    return BatchState(id_, is_over, done, file, seen, is_each=True, shows_usage=bool(answers))
+
+
+def _seen_of_gemini(answer: object) -> Seen:
+    seen = Seen()
+    GEMINI.read_json(answer, seen)
+    return seen
 
 
 def read_result(api: str, line: bytes) -> Seen | None:

@@ -8,6 +8,7 @@ import pytest
 from budget_middleware.apis.batch_states import read_result
 from budget_middleware.core.statuses import Op
 from budget_middleware.testing import ScriptedApp, call, chunk, json_answer, start
+from tests.request.turns import turns_during
 from tests.request.wire import KEY, bearer
 from tests.stores.verbs import whole_journal
 
@@ -293,17 +294,7 @@ async def test_a_file_is_counted_however_it_is_cut(memory, size):
 
 
 async def test_others_run_while_a_file_of_many_lines_is_read(memory):
-    turns = 0
-
-    async def take_turns():
-        nonlocal turns
-        while True:
-            await asyncio.sleep(0)
-            turns += 1
-
-    others = asyncio.create_task(take_turns())
-    await upload(memory, planned(200) + b"\n1" * 50_000)
-    others.cancel()
+    turns = await turns_during(upload(memory, planned(200) + b"\n1" * 50_000))
     assert turns > 20
     await create(memory, limits="key=10000/month")
     assert await memory.figures() == ("0.00", "5000.10")

@@ -43,7 +43,7 @@ _INTERACTION: Final = ends_in("/interactions/[^/:]+(?:[/:]cancel)?")
 
 def is_response_lookup(path: str) -> bool:
     """Whether a GET of this path, or a POST to it, answers with the state of one response."""
-    before, _, response = path.rstrip("/").removesuffix("/cancel").rpartition("/")
+    before, _, response = path.lower().rstrip("/").removesuffix("/cancel").rpartition("/")
     return before.endswith("/responses") and response != ""
 
 

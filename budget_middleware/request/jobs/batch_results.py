@@ -3,14 +3,17 @@
     GET /batches/ID ──> its usage in sum: booked; nothing was answered: released; else its output file is remembered
     GET /files/ID/content, GET /messages/batches/ID/results ──> each line priced, the sum booked when all have passed
 
-Results that break off book nothing: the next reader shows them whole. The lines pass through as they come.
+Results that break off upstream book nothing: the next reader shows them whole. Those whose client leaves are read to
+their end. The lines pass through as they come.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,7 +31,10 @@ from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER, fact_nam
 from budget_middleware.request.batch_quotes import FILE_KEPT_MS, batch_rates
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.jobs.background import book_job
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, ignore, pass_and_read
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
+
+# So many answers are read at once; then others have their turn.
+_AT_ONCE: Final = 20
 
 _log = logging.getLogger("budget_middleware")
 
@@ -102,10 +108,11 @@ async def pass_and_book_batch(
     if found is not None:
         reader = _ResultsReader(found, ledger, max_line_bytes)
         book = partial(_book_results, ledger, found, reader)
-        await pass_and_read(app, without_field_mask(scope), receive, send, feed=reader.feed, at_end=book)
+        whole = without_field_mask(scope)
+        await pass_and_read(app, whole, receive, send, feed=reader.feed, at_end=book, reads_on=True)
     elif is_unknown:
         remember = partial(_remember_unknown, ledger, fact)
-        await pass_and_read(app, scope, receive, send, feed=ignore, at_end=remember, is_read=False)
+        await pass_and_read(app, scope, receive, send, feed=None, at_end=remember)
     else:
         await app(scope, receive, send)
 
@@ -171,10 +178,12 @@ async def _book_state(ledger: Ledger, look: Look, answer: KeptAnswer) -> None:
     state = states.get(found.ticket.api) if found is not None else None
     if found is None or state is None or state.id != look.id:
         return
-    if state.is_over and state.seen:
+    if state.is_over and state.shows_usage:
         bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))
-        for seen in state.seen:
+        for n_read, seen in enumerate(state.seen, 1):
             bill.add(seen, calls=1 if state.is_each else max(state.done or 1, 1))
+            if n_read % _AT_ONCE == 0:
+                await asyncio.sleep(0)
         await _book_bill(ledger, found, bill)
     elif state.is_over and state.done == 0:
         await book_job(ledger, found, Amounts(requests=1))

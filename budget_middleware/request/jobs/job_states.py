@@ -6,12 +6,12 @@ GET /videos/ID/content ──> the video itself: it is done
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.created_jobs import JobApi, JobLook, JobState, Stage
 from budget_middleware.apis.reading import parse_body
@@ -27,10 +27,11 @@ from budget_middleware.prices.units import JOB_UNITS
 from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.job_quotes import is_priced, planned_modes, planned_usage
 from budget_middleware.request.jobs.background import book_job
-from budget_middleware.request.jobs.plain_answers import KeptAnswer, ignore, pass_and_read
+from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
 
 # Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
 _MOST_BYTES: Final = 1_000_000
+_RESULT: Final = (200, 206)
 
 _log = logging.getLogger("budget_middleware")
 
@@ -43,10 +44,18 @@ async def pass_and_book_job(
     Before that nobody asks the store: most who poll ask for what still runs.
     """
     answer = KeptAnswer(min(max_body_bytes, _MOST_BYTES))
-    # A result is no document, and may come in parts.
-    feed, statuses = (ignore, (200, 206)) if look.shows_result else (answer.feed, (200,))
     book = partial(_book, ledger, look, answer)
-    await pass_and_read(app, without_field_mask(scope), receive, send, feed=feed, at_end=book, statuses=statuses)
+    if look.shows_result:
+        await app(scope, receive, partial(_book_and_send, book, send))
+    else:
+        await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=book)
+
+
+async def _book_and_send(book: Callable[[], Awaitable[None]], send: Send, message: Message) -> None:
+    """Pass on what was made, or a part of it: that it begins says that it is done, whatever of it the client takes."""
+    if message["type"] == "http.response.start" and message["status"] in _RESULT:
+        await book()
+    await send(message)
 
 
 async def _book(ledger: Ledger, look: JobLook, answer: KeptAnswer) -> None:

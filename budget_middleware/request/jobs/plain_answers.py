@@ -1,11 +1,21 @@
-"""Answers that are read while they pass to the client: they are asked for uncompressed, and kept up to a length."""
+"""Answers that are read while they pass to the client: whole and uncompressed, and kept up to a length."""
 
-from collections.abc import Awaitable, Callable, Collection
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_OK: Final = (200,)
+from budget_middleware.apis.inflater import Inflater
+from budget_middleware.headers import HeaderTable
+from budget_middleware.request.jobs.pieces import feed_in_pieces
+
+_OK: Final = 200
+_GZIP: Final = frozenset({b"gzip", b"x-gzip"})
+_READABLE: Final = _GZIP | {b"", b"identity"}
+# It is inflated in small pieces, none of which is kept.
+_MOST_INFLATED_BYTES: Final = 1 << 40
+_OF_PARTS: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
 
 
 async def pass_and_read(
@@ -14,37 +24,91 @@ async def pass_and_read(
     receive: Receive,
     send: Send,
     *,
-    feed: Callable[[bytes], None],
+    feed: Callable[[bytes], None] | None,
     at_end: Callable[[], Awaitable[None]],
-    statuses: Collection[int] = _OK,
-    is_read: bool = True,
+    reads_on: bool = False,
 ) -> None:
-    """Let the app answer, and read the body of an answer with one of the statuses, piece by piece.
+    """Let the app answer, and read the body of a good answer, piece by piece.
 
-    ``at_end`` is awaited before the client gets the last piece: it may go on at once, at another worker. What is not
-    ``is_read`` may come compressed.
+    ``at_end`` is awaited before the client gets the last piece: it may go on at once, at another worker. What nobody
+    is to ``feed`` on may come compressed, or as a part. With ``reads_on`` the app hears that the client has gone only
+    when all has been read: who leaves before the last piece has had what came before it.
     """
-    status = 0
+    answer = _PassingAnswer(feed, at_end)
+    client = _Client(receive, send, answer) if reads_on else None
 
     async def send_and_read(message: Message) -> None:
-        nonlocal status
+        await answer.read(message)
+        await (client.send if client is not None else send)(message)
+
+    receive = client.receive if client is not None else receive
+    try:
+        await app(_for_whole_answer(scope) if feed is not None else scope, receive, send_and_read)
+    finally:
+        answer.is_over.set()
+
+
+class _PassingAnswer:
+    """Reads what passes. Of what is encoded in any other way than by gzip nothing is read, nor of what is corrupt."""
+
+    def __init__(self, feed: Callable[[bytes], None] | None, at_end: Callable[[], Awaitable[None]]) -> None:
+        self.is_over = asyncio.Event()
+        self._feed = feed
+        self._at_end = at_end
+        self._is_read = False
+        self._inflater: Inflater | None = None
+
+    async def read(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            status = message["status"]
-        elif message["type"] == "http.response.body" and status in statuses:
-            feed(bytes(message.get("body", b"")))
+            encoding = HeaderTable(message.get("headers", ())).joined(b"content-encoding")
+            self._inflater = Inflater(max_bytes_per_feed=_MOST_INFLATED_BYTES) if encoding in _GZIP else None
+            self._is_read = message["status"] == _OK and (encoding in _READABLE or self._feed is None)
+        elif message["type"] == "http.response.body" and self._is_read:
+            if self._feed is not None:
+                await self._read_body(self._feed, bytes(message.get("body", b"")))
             if not message.get("more_body", False):
-                await at_end()
-        await send(message)
+                if self._inflater is None or not self._inflater.broken:
+                    await self._at_end()
+                self.is_over.set()
 
-    await app(_with_plain_answer(scope) if is_read else scope, receive, send_and_read)
+    async def _read_body(self, feed: Callable[[bytes], None], body: bytes) -> None:
+        if self._inflater is None:
+            await feed_in_pieces(feed, body)
+            return
+        for piece in self._inflater.feed(body):
+            await feed_in_pieces(feed, piece)
+            await asyncio.sleep(0)
 
 
-def _with_plain_answer(scope: Scope) -> Scope:
-    return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() != b"accept-encoding"]}
+class _Client:
+    """A client that may leave: what it would have got is read all the same."""
+
+    def __init__(self, receive: Receive, send: Send, answer: _PassingAnswer) -> None:
+        self._receive = receive
+        self._send = send
+        self._answer = answer
+        self._is_gone = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self._is_gone = True
+            await self._answer.is_over.wait()
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self._is_gone:
+            return
+        try:
+            await self._send(message)
+        except OSError:
+            # As some servers say that it has gone.
+            self._is_gone = True
 
 
-def ignore(piece: bytes) -> None:
-    """Read nothing of it."""
+def _for_whole_answer(scope: Scope) -> Scope:
+    """The scope of a request for an answer as a whole, uncompressed."""
+    return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() not in _OF_PARTS]}
 
 
 class KeptAnswer:

@@ -8,11 +8,14 @@ POST of a webhook ──> webhooks
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
+from typing import Final
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.batch_states import look_at
 from budget_middleware.apis.job_looks import job_look_at
 from budget_middleware.apis.jobs import is_upload
+from budget_middleware.apis.paths import is_plain, readings_of
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.background import deferred_at, looked_up_at, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
@@ -24,6 +27,8 @@ from budget_middleware.request.jobs.webhooks import Webhooks
 from budget_middleware.request.quoting import Quoting
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
+
+_OVERRIDES: Final = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 
 
 class JobRoutes:
@@ -40,10 +45,10 @@ class JobRoutes:
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request to the app, and read of it and of its answer what jobs hang on."""
         app, ledger, max_bytes = self._app, self._ledger, self._max_bytes
-        method, path = scope.get("method", ""), scope["path"]
-        if not self._reads or scope["type"] != "http" or method not in ("GET", "POST"):
+        method, path = _as_answered(scope) if self._reads and scope["type"] == "http" else ("", "")
+        if method not in ("GET", "POST"):
             await app(scope, receive, send)
-        elif method == "POST" and self._webhooks.take(path):
+        elif method == "POST" and self._webhooks.take(scope["path"]):
             await self._webhooks.pass_and_read(app, scope, receive, send)
         elif api := looked_up_at(path):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, api=api)
@@ -72,3 +77,22 @@ class JobRoutes:
         await pass_part(
             app, scope, receive, send, upload=upload, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes
         )
+
+
+def _as_answered(scope: Scope) -> tuple[str, str]:
+    """The method and the path as the server may read them that answers in the end.
+
+    Who could spell a request for a result so that it is answered and not seen here would have it for the estimate.
+    """
+    method, path = scope["method"], scope["path"]
+    if method == "POST" and _is_meant_as_get(scope):
+        method = "GET"
+    if is_plain(path):
+        return method, path
+    readings = readings_of(path, raw_path=scope.get("raw_path") or b"", root_path=scope.get("root_path") or "")
+    return method, next(filter(is_plain, readings or ()), path)
+
+
+def _is_meant_as_get(scope: Scope) -> bool:
+    """Whether Google's servers, for one, take a POST for a GET."""
+    return any(name.lower() in _OVERRIDES and value.strip().upper() == b"GET" for name, value in scope["headers"])

@@ -1,0 +1,169 @@
+"""Looks at a job that would have its result and not be seen: spelled, cut, packed or left in another way."""
+
+import asyncio
+import gzip
+
+import pytest
+from starlette.responses import StreamingResponse
+
+from budget_middleware.testing import PlayedRequest, ScriptedApp, call, chunk, json_answer, start
+from tests.request.test_batch_requests import BATCHES, create, ended, lines, results, upload
+from tests.request.test_batch_requests import planned as calls
+from tests.request.turns import turns_during
+from tests.request.wire import bearer
+
+CONTENT = "/v1/files/file-out/content"
+RESPONSE = {"id": "resp_1", "object": "response", "background": True, "model": "plain", "status": "queued"}
+DONE = {**RESPONSE, "status": "completed", "output": [], "usage": {"input_tokens": 9, "output_tokens": 100}}
+BATCH_DONE = ended(model="plain", usage={"input_tokens": 18, "output_tokens": 300})
+
+
+async def look(bench, path, answer, *, method="GET", raw_path=None, headers=None):
+    app = ScriptedApp(*answer)
+    scope = {"raw_path": (raw_path or path).encode()}
+    await call(bench.guard(app), path=path, method=method, headers={**bearer(), **(headers or {})}, scope=scope)
+    await bench.settle()
+    return app.scopes[0]
+
+
+async def begin_response(bench):
+    body = {"model": "plain", "input": "x", "background": True, "max_output_tokens": 600}
+    await call(bench.guard(ScriptedApp(*json_answer(RESPONSE))), body, path="/v1/responses", headers=bearer())
+    assert await bench.figures() == ("0.00", "0.60")
+
+
+async def end_batch(bench):
+    """A batch of two calls, whose output file is known."""
+    await upload(bench, calls(600, 200))
+    await create(bench)
+    await look(bench, f"{BATCHES}/batch_1", json_answer(ended()))
+    assert await bench.figures() == ("0.00", "0.40")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/v1/responses//resp_1", "/v1//responses/./resp_1", "/v1/responses/x/../resp_1", "/v1/Responses/resp_1"),
+        *("/v1/responses/resp_1;a=b", "/v1/responses/resp_1?a=b", "/v1/responses/resp%5F1"),
+    ],
+)
+async def test_a_background_response_is_seen_however_its_path_is_spelled(memory, path):
+    await begin_response(memory)
+    await look(memory, path, json_answer(DONE))
+    assert await memory.figures() == ("0.10", "0.00")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1//batches//batch_1",
+        "/v1/batches/./batch_1",
+        "/v1/batches/batch_1 ",
+        "/v1/batches/batch_1?x",
+        "/v1/batches/batch_1;x",
+    ],
+)
+async def test_a_batch_is_seen_however_its_path_is_spelled(memory, path):
+    await upload(memory, calls(600, 200))
+    await create(memory)
+    await look(memory, path, json_answer(BATCH_DONE))
+    assert await memory.figures() == ("0.15", "0.00")
+
+
+@pytest.mark.parametrize("header", ["x-http-method-override", "x-http-method", "x-method-override"])
+async def test_a_post_that_is_meant_as_a_get_is_seen(memory, header):
+    await upload(memory, calls(600, 200))
+    await create(memory)
+    await look(memory, f"{BATCHES}/batch_1", json_answer(BATCH_DONE), method="POST", headers={header: "get"})
+    assert await memory.figures() == ("0.15", "0.00")
+
+
+async def test_an_odd_path_of_a_webhook_is_none(memory):
+    app = ScriptedApp(*json_answer({}))
+    guard = memory.guard(app, webhooks="/hooks/openai=whsec_a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s=")
+    assert (await call(guard, b"{}", path="//hooks/openai")).status == 200
+
+
+async def test_results_are_asked_for_whole(memory):
+    """Who could take them in parts would be booked for none."""
+    await end_batch(memory)
+    asked = {"range": "bytes=0-", "if-range": "x", "accept-encoding": "br", "x-other": "1"}
+    scope = await look(memory, CONTENT, lines(results(100, 200)), headers=asked)
+    assert {name for name, _ in scope["headers"]} == {b"authorization", b"x-other", b"content-length"}
+    assert await memory.figures() == ("0.15", "0.00")
+
+
+async def test_results_that_come_compressed_all_the_same_are_read(memory):
+    await end_batch(memory)
+    packed = gzip.compress(results(100, 200))
+    begin = start(200, content_type="application/jsonl", content_encoding="gzip")
+    await look(memory, CONTENT, [begin, chunk(packed[:50]), chunk(packed[50:], is_last=True)])
+    assert await memory.figures() == ("0.15", "0.00")
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip"])
+async def test_results_that_cannot_be_unpacked_are_held_on(memory, encoding):
+    await end_batch(memory)
+    begin = start(200, content_type="application/jsonl", content_encoding=encoding)
+    await look(memory, CONTENT, [begin, chunk(b"\x1f\x8b rubbish", is_last=True)])
+    assert await memory.figures() == ("0.00", "0.40")
+
+
+class Download:
+    """An app that streams results, as Starlette does: it ends when it hears that the client has gone."""
+
+    def __init__(self, pieces):
+        self._pieces = pieces
+
+    async def __call__(self, scope, receive, send):
+        await StreamingResponse(self._send())(scope, receive, send)
+
+    async def _send(self):
+        for piece in self._pieces:
+            yield piece
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("leaving", [{"leaves_after": 2}, {"breaks_after": 2}], ids=["heard", "by an error"])
+async def test_who_leaves_before_the_last_line_is_booked(memory, leaving):
+    await end_batch(memory)
+    app = Download([results(100, 200, 50)[:-60], results(50)[-60:], b""])
+    played = PlayedRequest(path=CONTENT, method="GET", headers=bearer(), **leaving)
+    await played.run(memory.guard(app))
+    assert played.raised is None
+    assert await memory.figures() == ("0.175", "0.00")
+
+
+async def test_a_part_of_a_video_says_that_it_is_made(memory):
+    """Whatever of it the client takes; that there is none says nothing."""
+    created = ScriptedApp(*json_answer({"id": "v1", "status": "queued"}))
+    body = {"model": "any", "prompt": "x"}
+    await call(memory.guard(created, job_estimate_usd="0.25"), body, path="/v1/videos", headers=bearer())
+    await look(memory, "/v1/videos/v1/content", json_answer({"error": {}}, status=404))
+    assert await memory.figures() == ("0.00", "0.25")
+    begin = start(206, content_type="video/mp4")
+    await look(memory, "/v1/videos/v1/content", [begin, chunk(b"...")], headers={"range": "bytes=0-3"})
+    assert await memory.figures() == ("0.25", "0.00")
+
+
+async def test_others_run_while_many_results_pass(memory):
+    await end_batch(memory)
+    app = ScriptedApp(start(200), chunk(results(*[1] * 2_000), is_last=True))
+    turns = await turns_during(call(memory.guard(app), path=CONTENT, method="GET", headers=bearer()))
+    assert turns > 50
+    assert await memory.figures() == ("1.00", "0.00")
+
+
+async def test_others_run_while_many_inlined_answers_are_read(memory):
+    operation = {"name": "batches/abc", "metadata": {"state": "BATCH_STATE_SUCCEEDED"}}
+    body: dict[str, object] = {"batch": {"inputConfig": {}}}
+    path = "/v1beta/models/plain:batchGenerateContent"
+    await call(memory.guard(ScriptedApp(*json_answer(operation))), body, path=path, headers=bearer())
+    usage = {"promptTokenCount": 9, "candidatesTokenCount": 1, "totalTokenCount": 10}
+    answers = [{"response": {"modelVersion": "plain", "usageMetadata": usage}}] * 1_000
+    done = {**operation, "response": {"inlinedResponses": {"inlinedResponses": answers}}}
+    app = ScriptedApp(*json_answer(done))
+    turns = await turns_during(call(memory.guard(app), path="/v1beta/batches/abc", method="GET", headers=bearer()))
+    assert turns > 60
+    assert await memory.figures() == ("0.50", "0.00")
