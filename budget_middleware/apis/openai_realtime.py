@@ -26,6 +26,8 @@ from budget_middleware.core.pricing import Usage, UsageClass
 
 CONTEXT: Final = "context"
 """The field of a request that holds the usage of its conversation so far, which no JSON can hold."""
+OUTLIVES: Final = "outlives"
+"""The field of a request that says that its session is a sideband: what was begun goes on when that is left."""
 SPOKEN_MS: Final = "spoken_ms"
 """The field of a transcription that holds how much speech is expected."""
 
@@ -73,6 +75,7 @@ class OpenAIRealtime(JsonApi):
             hides_input=True,
             output_unit=UsageClass.OUTPUT if is_text else UsageClass.OUTPUT_AUDIO,
             counts_sound=True,
+            outlives_client=body.get(OUTLIVES) is True,
         )
 
     def _read_transcription(self, spoken_ms: int) -> Ask:

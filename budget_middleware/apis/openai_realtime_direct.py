@@ -7,7 +7,8 @@ creates such a session is refused, or a job that holds what the session may cost
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.jobs import BatchApi
@@ -38,6 +39,13 @@ class PlannedSession(NamedTuple):
     lives_s: int = 0
 
 
+class CallAddress(NamedTuple):
+    """Where a call is: ``path`` is what stands before `/realtime` in the paths of its requests."""
+
+    path: str
+    id: str
+
+
 class OpenAIRealtimeDirect(BatchApi):
     """`POST …/realtime/client_secrets`, `…/sessions`, `…/calls`, `…/live/sessions`; in the beta an offer to it."""
 
@@ -66,6 +74,13 @@ class OpenAIRealtimeDirect(BatchApi):
         found = _ACCEPTED.search(path)
         return (self.name, found[1]) if found is not None else None
 
+    def path_of_calls(self, path: str) -> str | None:
+        """What stands before `/realtime` where a request creates a call; None where it creates anything else, such as a
+        secret, which may open several.
+        """
+        found = _CREATES_CALL.fullmatch(path)
+        return found[1] if found is not None else None
+
     def session_of(self, body: object, *, model: str) -> PlannedSession:
         """The session that a request asks for; ``model`` is the one that its address names."""
         fields = mapping_of(body)
@@ -90,6 +105,11 @@ class OpenAIRealtimeDirect(BatchApi):
 _USUAL_LIFE_S: Final = 600
 _LONGEST_LIFE_S: Final = 7_200
 _ACCEPTED: Final = ends_in("/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/accept")
+# Whole paths, in one spelling: what proves something is not looked for in others.
+_CREATES_CALL: Final = re.compile(r"((?:/[^/]+)*)/realtime/calls(?:/[A-Za-z0-9_-]{1,200}/accept)?")
+_HANGS_UP: Final = re.compile(r"((?:/[^/]+)*)/realtime/calls/([A-Za-z0-9_-]{1,200})/hangup")
+_REALTIME: Final = re.compile(r"((?:/[^/]+)*)/realtime")
+_CALL_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _CALL: Final = re.compile(r"/(?:calls|sessions)/([A-Za-z0-9_-]{1,200})/*(?:[?#]|\Z)")
 REALTIME_DIRECT: Final = OpenAIRealtimeDirect()
 
@@ -110,3 +130,27 @@ def realtime_direct_at(path: str) -> Api | None:
 def as_posted(api: Api | None) -> Api | None:
     """The API of a POST where sessions have this one: an offer of WebRTC."""
     return REALTIME_DIRECT if api is not None and api.name in SESSION_APIS else api
+
+
+def hung_up_at(scope: Mapping[str, Any]) -> CallAddress | None:
+    """The call that a POST hangs up, if it does so."""
+    found = _HANGS_UP.fullmatch(scope["path"])
+    return CallAddress(found[1], found[2]) if found is not None and _is_spelled_out(scope) else None
+
+
+def watched_at(scope: Mapping[str, Any]) -> CallAddress | None:
+    """The call that a WebSocket is a sideband of: its address names that, and no model for a session of its own."""
+    found, query = _REALTIME.fullmatch(scope["path"]), scope.get("query_string", b"")
+    if found is None or b"call_id" not in query or b";" in query or not _is_spelled_out(scope):
+        return None
+    fields = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    ids = [value for name, value in fields if name == "call_id"]
+    if len(ids) != 1 or not _CALL_ID.fullmatch(ids[0]) or {"model", "deployment"} & {name for name, _ in fields}:
+        return None
+    return CallAddress(found[1], ids[0])
+
+
+def _is_spelled_out(scope: Mapping[str, Any]) -> bool:
+    """Whether the path was sent as it is read: an app may pass on what was sent."""
+    raw_path: bytes = scope.get("raw_path") or b""
+    return not raw_path or raw_path.partition(b"?")[0].decode("latin-1") == scope["path"]

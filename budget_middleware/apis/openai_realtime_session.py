@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
-from budget_middleware.apis.openai_realtime import CONTEXT, SPOKEN_MS, OpenAIRealtime
+from budget_middleware.apis.openai_realtime import CONTEXT, OUTLIVES, SPOKEN_MS, OpenAIRealtime
 from budget_middleware.apis.openai_realtime_begun import BegunResponses
 from budget_middleware.apis.openai_realtime_config import Agreed, Agreement
 from budget_middleware.apis.openai_realtime_events import (
@@ -70,8 +70,9 @@ class OpenAIRealtimeSession:
 
     def open(self, scope: Mapping[str, Any], *, path: str) -> "RealtimeConversation":  # noqa: ARG002 - the query names the model
         """A session of the models that its address names, by OpenAI's name for that or by Azure's."""
-        is_transcription = ("intent", "transcription") in query_of(scope)
-        return RealtimeConversation(models_in_query(scope), Agreed(answers=not is_transcription))
+        query = query_of(scope)
+        agreed = Agreed(answers=("intent", "transcription") not in query)
+        return RealtimeConversation(models_in_query(scope), agreed, is_sideband="call_id" in dict(query))
 
 
 class RealtimeConversation:
@@ -79,15 +80,14 @@ class RealtimeConversation:
 
     may_interrupt = True
 
-    def __init__(self, models: Sequence[str], agreed: Agreed) -> None:
+    def __init__(self, models: Sequence[str], agreed: Agreed, *, is_sideband: bool = False) -> None:
         # Those that the client has asked for.
         self._models = tuple(models)
-        self._agreement = Agreement(agreed)
+        self._agreement, self._is_sideband = Agreement(agreed), is_sideband
         self._time = SessionTime(by_clock=True, if_priced=True)
-        self._talk = Talk()
+        self._talk, self._begun = Talk(), BegunResponses()
         # What sound asks for, while nothing changes that.
         self._ahead: tuple[Asked, ...] | None = None
-        self._begun = BegunResponses()
 
     # From the client.
 
@@ -144,6 +144,7 @@ class RealtimeConversation:
             **{name: value for name, value in response.items() if name != "output_modalities"},
             **known.maximum_of(response),
             "modalities": modalities,
+            OUTLIVES: self._is_sideband,
             "model": self._models[0] if self._models else known.model,
             # What the server may take instead.
             "models": [*self._models[1:], known.model if self._agreement.is_open else None, response.get("model")],

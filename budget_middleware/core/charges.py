@@ -163,7 +163,7 @@ def _estimated_charge(evidence: Evidence, *, on_abort: OnAbort) -> Charge:
     if on_abort is OnAbort.RELEASE:
         return Charge(0, "aborted_release")
     if evidence.outlives_client and (evidence.output_began or evidence.end is not End.BROKEN):
-        return Charge(evidence.estimate_nanos, "estimated_full")
+        return Charge(max(evidence.estimate_nanos, seen_nanos), "estimated_full")
     # An upstream that breaks by itself has done what was seen of its work, whatever clients pay for leaving.
     if not (has_failed_late or (evidence.end is End.BROKEN and evidence.output_began)):
         if on_abort is OnAbort.INPUT:

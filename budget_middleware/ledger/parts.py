@@ -15,6 +15,7 @@ from budget_middleware.ledger.deferred_spans import DeferredSpans
 from budget_middleware.ledger.endings import Endings
 from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.growing import Growing
+from budget_middleware.ledger.job_texts import JobTexts
 from budget_middleware.ledger.learner import Learner
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.limit_layers import LimitLayers, LimitsSource
@@ -110,8 +111,10 @@ class LedgerParts:
             store, calls=calls, tasks=tasks, timeout=timeout, leases=self._leases, spool=spool, local=local
         )
         self.tickets = Tickets(
-            store, leases=self._leases, expiries=self._expiries, endings=self._endings, timeout=timeout
+            store, leases=self._leases, expiries=self._expiries, endings=self._endings, timeout=timeout, tasks=tasks
         )
+        calls.on_expired = self.tickets.note_expired
+        self.job_texts = JobTexts(store, timeout=timeout)
         self.sender = Sender(store, calls=calls, expiries=self._expiries)
         self._operator_notes = OperatorNotes(store, tasks=tasks, timeout=timeout)
         self._settings_watch = SettingsWatch(store, fingerprint, tasks=tasks, timeout=timeout)

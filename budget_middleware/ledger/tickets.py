@@ -15,12 +15,13 @@ so, and books like any other request. Names of facts are hashes, so that a job m
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from budget_middleware.core.answers import Entry
 from budget_middleware.core.model import Reservation
-from budget_middleware.core.statuses import State
+from budget_middleware.core.statuses import Op, State
 from budget_middleware.core.units import NOTHING, Amounts
 from budget_middleware.core.verbs import Finalize, Release
 from budget_middleware.ledger.closed_jobs import ClosedJobs
@@ -29,6 +30,7 @@ from budget_middleware.ledger.expiries import Expiries
 from budget_middleware.ledger.hold import Hold
 from budget_middleware.ledger.leases import LeaseKeeper
 from budget_middleware.ledger.owed import AnswerFuture
+from budget_middleware.ledger.tasks import OwnedTasks
 from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
@@ -84,14 +86,24 @@ class Tickets:
     """Makes tickets of holds, finds them again, and books them."""
 
     def __init__(
-        self, store: Store, *, leases: LeaseKeeper, expiries: Expiries, endings: Endings, timeout: SharedTimeout
+        self,
+        store: Store,
+        *,
+        leases: LeaseKeeper,
+        expiries: Expiries,
+        endings: Endings,
+        timeout: SharedTimeout,
+        tasks: OwnedTasks,
     ) -> None:
         self._store = store
         self._leases = leases
         self._expiries = expiries
         self._endings = endings
         self._timeout = timeout
+        self._tasks = tasks
         self.closed = ClosedJobs()
+        # By API, who corrects what a ticket has booked at its deadline.
+        self.at_deadline: dict[str, Callable[[OpenTicket], Awaitable[None]]] = {}
 
     async def keep(
         self, hold: Hold, job: Job, *, deadline_s: float, details: Mapping[str, object] | None = None
@@ -179,6 +191,22 @@ class Tickets:
         # By its entries this worker hears of alerts, though it knows none of the job's limits.
         verb = Finalize(hold.id, hold.targets, hold.counted(actual), reason=why, wants_entries=True, bill=bill)
         return self._endings.begin(hold, verb, attributes)
+
+    def note_expired(self, entries: Sequence[Entry]) -> None:
+        """Look whether what a call of the store has expired in passing are tickets whose charge is to be corrected."""
+        ids = {entry.reservation_id for entry in entries if entry.op is Op.EXPIRE} if self.at_deadline else None
+        if ids:
+            self._tasks.spawn(self._correct(sorted(ids)))
+
+    async def _correct(self, ids: Sequence[str]) -> None:
+        with suppress(*NO_ANSWER):
+            with self._timeout.timeout():
+                tickets = await tickets_of(self._store, ids)
+            for ticket in tickets.values():
+                correct = self.at_deadline.get(ticket.api)
+                found = await self.look_up(Job(ticket.api, ticket.job)) if correct is not None else None
+                if correct is not None and found is not None and found.reservation.state is State.EXPIRED:
+                    await correct(found)
 
     def release(self, found: OpenTicket, *, reason: str) -> AnswerFuture:
         """Give back what is held for a job that has used nothing."""

@@ -17,9 +17,9 @@ for all its attempts, an ending one for each.
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 
-from budget_middleware.core.answers import Answer
+from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.modes import Watch
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.ledger.breaker import Breaker
@@ -29,6 +29,8 @@ from budget_middleware.ledger.shard_monitors import Monitor
 from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
+
+_EXPIRE = Op.EXPIRE
 
 
 class VerbCalls:
@@ -43,6 +45,8 @@ class VerbCalls:
         self.telemetry = telemetry
         self.waiting = waiting
         self.limit_watch = LimitWatch(telemetry)
+        # Hears of calls that have expired leases, with all that they have changed.
+        self.on_expired: Callable[[Sequence[Entry]], None] = _do_nothing
 
 
 class VerbCall:
@@ -96,6 +100,10 @@ class VerbCall:
         if answer.entries:
             calls.telemetry.spans.record_entries(self.span, answer.entries)
             calls.limit_watch.look_for_alerts(answer, self.span, watches=self.watches)
+            for entry in answer.entries:
+                if entry.op is _EXPIRE:
+                    calls.on_expired(answer.entries)
+                    break
         calls.monitor.record_reply(answer, before, now_s=now_s)
         if calls.deferred_spans.waiting:
             calls.deferred_spans.export()
@@ -115,3 +123,7 @@ class VerbCall:
     def defer_span(self) -> None:
         """Have the journal searched for what this call wrote, once the store is there."""
         self._calls.deferred_spans.defer(self.span)
+
+
+def _do_nothing(entries: Sequence[Entry]) -> None:
+    """Nobody wants to know."""

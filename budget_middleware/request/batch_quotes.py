@@ -26,7 +26,7 @@ from budget_middleware.request.file_plans import FilePlan, google_file_fact, unp
 from budget_middleware.request.job_quotes import JobQuoting
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
-from budget_middleware.request.session_quotes import session_nanos
+from budget_middleware.request.session_quotes import planned_details, session_nanos
 from budget_middleware.request.shown_model import short
 
 FILE_KEPT_MS: Final = 30 * 86_400_000
@@ -168,7 +168,7 @@ class BatchQuoting:
         )
 
     def _quote_session(self, api: OpenAIRealtimeDirect, ask: Ask, body: BodyRead, *, path: str) -> Quote:
-        session = api.session_of(body.document, model=ask.model or "")
+        session, place = api.session_of(body.document, model=ask.model or ""), api.path_of_calls(path)
         nanos = session_nanos(session, self._ledger.prices, seconds=self._session_s)
         model = session.transcriber if session.only_transcribes else session.model
         rates = self._ledger.prices.resolve(model) if model else None
@@ -176,6 +176,7 @@ class BatchQuoting:
             Ask(model=model or None, is_unseen=True),
             rates or _NO_RATES,
             self._else_nanos if nanos is None else nanos,
+            job=planned_details(session, seconds=self._session_s, path=place) if place is not None else None,
             named_job=api.job_named_in(path),
             job_deadline_s=self._session_s + session.lives_s,
         )

@@ -8,21 +8,89 @@
 
 for BUDGET_REALTIME_DIRECT_S. Without a price for all of that BUDGET_JOB_ESTIMATE_USD is held. It is what a lively
 conversation comes to, and no bound: one secret may open several sessions, and who interrupts has answers begun anew.
+
+A part of the time costs what the ceiling grows by meanwhile: later more than at first, since more is read again.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from budget_middleware.apis.openai_realtime_direct import PlannedSession
+from budget_middleware.apis.reading import name_in, token_count
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS
 from budget_middleware.core.money import MAX_NANOS, ceil_div
 from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
+from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.prices import PriceBook
+from budget_middleware.request.shown_model import short
+
+PLANNED: Final = "call"
+"""The field of a ticket's details that has what was planned of a call."""
 
 _TURN_S: Final = 10
 _SPOKEN_PER_S: Final = 20
 _HEARD_PER_S: Final = 10
 # What is written of speech.
 _TRANSCRIBED_PER_S: Final = 4
+
+
+def place_of(path: str) -> str:
+    """What is kept of where a call was created: no text of a request."""
+    return fact_name("place", path)
+
+
+def planned_details(session: PlannedSession, *, seconds: int, path: str) -> Mapping[str, object]:
+    """What is kept of a call that was created behind this path, to know later what a part of its time may cost."""
+    fields = {
+        "model": short(session.model),
+        "transcriber": short(session.transcriber),
+        "maximum": session.max_output_tokens,
+        "writes": session.only_writes,
+        "transcribes": session.only_transcribes,
+    }
+    return {PLANNED: {"at": place_of(path), "s": seconds, **{name: value for name, value in fields.items() if value}}}
+
+
+def planned_session(planned: Mapping[str, object]) -> tuple[PlannedSession, int]:
+    """What was planned of a call, and how many seconds."""
+    session = PlannedSession(
+        name_in(planned, "model") or "",
+        name_in(planned, "transcriber") or "",
+        max_output_tokens=token_count(planned.get("maximum")),
+        only_writes=planned.get("writes") is True,
+        only_transcribes=planned.get("transcribes") is True,
+    )
+    return session, token_count(planned.get("s")) or 1
+
+
+def unwatched_nanos(
+    session: PlannedSession,
+    prices: PriceBook,
+    *,
+    ceiling_nanos: int,
+    seconds: int,
+    gaps_ms: Sequence[tuple[int, int]],
+) -> int:
+    """The part of the ceiling that falls to these parts of the time: at most all of it.
+
+    It is a proportion, so it is of the prices of the ceiling, whatever has become of them. Where nothing has a price,
+    all time is alike.
+    """
+
+    def grown_to(ms: int) -> int | None:
+        # Between two turns it grows evenly, so that nothing is free that is shorter.
+        turn, rest_ms = divmod(ms, _TURN_S * 1_000)
+        before = session_nanos(session, prices, seconds=turn * _TURN_S)
+        after = session_nanos(session, prices, seconds=(turn + 1) * _TURN_S) if rest_ms else before
+        return None if before is None or after is None else before * _TURN_S * 1_000 + (after - before) * rest_ms
+
+    at_start, at_end = grown_to(0), grown_to(seconds * 1_000)
+    if at_start is None or at_end is None or at_end <= at_start:
+        whole, part = seconds * 1_000, sum(until_ms - from_ms for from_ms, until_ms in gaps_ms)
+    else:
+        whole = at_end - at_start
+        part = sum((grown_to(until_ms) or 0) - (grown_to(from_ms) or 0) for from_ms, until_ms in gaps_ms)
+    return min(ceil_div(ceiling_nanos * part, whole), ceiling_nanos)
 
 
 def session_nanos(session: PlannedSession, prices: PriceBook, *, seconds: int) -> int | None:

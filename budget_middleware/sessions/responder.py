@@ -15,6 +15,7 @@ from budget_middleware.request.admission import Admission, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.refusals import refuse_handshake
 from budget_middleware.sessions.asking import SessionContext
+from budget_middleware.sessions.call_watch import watch_of
 from budget_middleware.sessions.event_body import EventBody
 from budget_middleware.sessions.handshakes import find_spent
 from budget_middleware.sessions.session import Session
@@ -62,4 +63,5 @@ class SessionResponder:
             await refuse_handshake(dialect.api, refused.refusal, scope, receive=receive, send=send)
             return
         session = Session(self._context, dialect, scope, path=path, receive=receive, send=send)
-        await session.run(self._app)
+        watch = await watch_of(dialect, scope, self._context.ledger)
+        await (session.run(self._app) if watch is None else watch.run(session, self._app))

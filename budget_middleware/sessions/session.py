@@ -74,7 +74,12 @@ class Session:
         self._sending = asyncio.Lock()
         self._is_client_gone = False
         self._is_broken_off = False
-        self._is_over = False
+        self.is_over = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing that was asked for, or that the server has begun, waits for its end."""
+        return all(call.is_maybe or call.time is not None for call in self._lanes)
 
     async def run(self, app: ASGIApp) -> None:
         """Call the app; whatever becomes of it, each call's ending has begun when this returns or raises."""
@@ -88,7 +93,7 @@ class Session:
             self._end_all()
 
     def _end_all(self) -> None:
-        self._is_over = self._client.is_over = True
+        self.is_over = self._client.is_over = True
         end = End.CLIENT_GONE if self._is_client_gone or self._is_broken_off else End.BROKEN
         for call in self._lanes:
             call.break_off(end)
@@ -98,7 +103,7 @@ class Session:
 
     async def _receive(self) -> Message:
         message = await self._client.next()
-        if message["type"] == "websocket.disconnect" and not self._is_over:
+        if message["type"] == "websocket.disconnect" and not self.is_over:
             await self._notice_client_left()
         return message
 
@@ -121,7 +126,7 @@ class Session:
         drains = self._drains()
         if message["type"] == "websocket.send":
             message, names = self._nesting.read(message)
-            if not (self._is_over or await self._server.follow(data_of(message), names)):
+            if not (self.is_over or await self._server.follow(data_of(message), names)):
                 return
             message = self._nesting.write(message, names)
         if not drains:

@@ -5,6 +5,7 @@ POST /uploads/ID/parts, /uploads/ID/complete ──> upload_parts
 GET, POST of a background response or interaction, GET of a deferred completion ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
 POST of a webhook ──> webhooks
+POST that hangs up a call ──> direct_calls
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
 
@@ -15,10 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from budget_middleware.apis.batch_states import look_at
 from budget_middleware.apis.job_looks import job_look_at
 from budget_middleware.apis.jobs import is_upload
+from budget_middleware.apis.openai_realtime_direct import hung_up_at
 from budget_middleware.apis.paths import is_plain, readings_of
 from budget_middleware.ledger import Ledger
 from budget_middleware.request.jobs.background import deferred_at, looked_up_at, pass_and_book
 from budget_middleware.request.jobs.batch_results import pass_and_book_batch
+from budget_middleware.request.jobs.direct_calls import correct_at_deadlines, pass_hangup
 from budget_middleware.request.jobs.google_uploads import pass_piece, piece_of
 from budget_middleware.request.jobs.job_states import pass_and_book_job
 from budget_middleware.request.jobs.upload_parts import UploadStep, pass_completion, pass_part, upload_step_at
@@ -41,6 +44,7 @@ class JobRoutes:
         self._reads = settings.mode is not Mode.OFF
         self._max_bytes = settings.max_body_bytes
         self._webhooks = Webhooks(settings.webhooks, ledger)
+        correct_at_deadlines(ledger)
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request to the app, and read of it and of its answer what jobs hang on."""
@@ -50,15 +54,14 @@ class JobRoutes:
             await app(scope, receive, send)
         elif method == "POST" and self._webhooks.take(scope["path"]):
             await self._webhooks.pass_and_read(app, scope, receive, send)
+        elif method == "POST" and (address := hung_up_at(scope)):
+            await pass_hangup(app, scope, receive, send, address=address, ledger=ledger)
         elif api := looked_up_at(path):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, api=api)
         elif method == "GET" and (deferred := deferred_at(path)):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, deferred=deferred)
-        elif method == "POST" and is_upload(path) and (piece := piece_of(scope)):
-            await pass_piece(app, scope, receive, send, piece=piece, ledger=ledger, max_line_bytes=max_bytes)
         elif method == "POST" and is_upload(path):
-            quoting = self._quoting
-            await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
+            await self._pass_upload(scope, receive, send)
         elif method == "POST" and (step := upload_step_at(path)):
             await self._pass_step(step, scope, receive, send)
         elif job_look := job_look_at(method, path):
@@ -67,6 +70,14 @@ class JobRoutes:
             await pass_and_book_batch(app, scope, receive, send, look=look, ledger=ledger, max_line_bytes=max_bytes)
         else:
             await app(scope, receive, send)
+
+    async def _pass_upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app, ledger, max_bytes = self._app, self._ledger, self._max_bytes
+        if piece := piece_of(scope):
+            await pass_piece(app, scope, receive, send, piece=piece, ledger=ledger, max_line_bytes=max_bytes)
+            return
+        quoting = self._quoting
+        await pass_upload(app, scope, receive, send, quoting=quoting, ledger=ledger, max_line_bytes=max_bytes)
 
     async def _pass_step(self, step: UploadStep, scope: Scope, receive: Receive, send: Send) -> None:
         app, ledger, upload = self._app, self._ledger, step.upload

@@ -1,0 +1,122 @@
+"""Calls that go around the gateway and are watched through it: the ceiling counts for the time that nobody watched.
+
+Theory of operation. A call of WebRTC or SIP holds its ceiling as a ticket. A *sideband*, a WebSocket on that call that
+passes this gateway, gets all events of the call, so what it has cost meanwhile is metered like any session, and the
+ceiling is corrected by that time:
+
+    sideband ──> watched from … until …  ─┐
+    POST …/calls/ID/hangup ──> 2xx: ended ─┼─> the record of the call, which any worker may change
+    nobody watches any more, and it ended ─┘──> booked: the ceiling's rate for the time until then that nobody watched
+    the deadline ──> its charge is booked by the store; whichever worker's call of the store has done that corrects it
+
+A sideband that ends proves nothing about its call: whoever attaches, leaves and talks on pays for the rest at the
+ceiling's rate. Only a hang-up that the provider has confirmed proves the end. A ticket is booked once, as ever, so all
+of this may be asked for at any worker and as often as it happens.
+
+What proves something is known by its address: hang-ups and sidebands count beside the very path that has created the
+call, for behind another one something else may answer.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, CallAddress
+from budget_middleware.apis.reading import mapping_of
+from budget_middleware.core.bill import Amount, AmountKind
+from budget_middleware.core.bill_packing import pack
+from budget_middleware.core.statuses import State
+from budget_middleware.core.units import Amounts
+from budget_middleware.ledger import Job, Ledger, OpenTicket
+from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER
+from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
+from budget_middleware.request.session_quotes import PLANNED, place_of, planned_session, unwatched_nanos
+
+_CONFIRMED: Final = range(200, 300)
+
+
+def correct_at_deadlines(ledger: Ledger) -> None:
+    """From now on correct what is booked for a call at its deadline by what was watched of it."""
+    ledger.tickets.at_deadline[REALTIME_DIRECT.name] = partial(_settle_expired, ledger)
+
+
+async def find_call(ledger: Ledger, address: CallAddress) -> OpenTicket | None:
+    """The ticket of a call that was created beside this address, if it is not booked."""
+    found = await ledger.tickets.find(_job_of(address.id))
+    planned = mapping_of(found.ticket.details.get(PLANNED)) if found is not None else {}
+    return found if planned.get("at") == place_of(address.path) else None
+
+
+async def change_record(ledger: Ledger, call_id: str, change: Callable[[CallRecord], CallRecord]) -> None:
+    """Change what is known of a call, and book it if that is all. While the store is away it stays as it is."""
+    job = _job_of(call_id)
+    with suppress(*NO_ANSWER):
+        text = await ledger.job_texts.change(
+            job, lambda text: change(unpack_record(text)).packed(), keep_ms=_KEPT_MS + KEPT_LONGER_MS
+        )
+        record, found = unpack_record(text), await ledger.tickets.look_up(job)
+        if found is not None and (record.is_settled or found.reservation.state is State.EXPIRED):
+            await _book(ledger, found, record)
+
+
+async def pass_hangup(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, address: CallAddress, ledger: Ledger
+) -> None:
+    """Let the app hang up a call; if the provider confirms that, the call has ended."""
+
+    async def send_and_note(message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in _CONFIRMED:
+            # Before the client hears of it, who may go on at once, at another worker.
+            await _note_end(ledger, address)
+        await send(message)
+
+    await app(scope, receive, send_and_note)
+
+
+async def _note_end(ledger: Ledger, address: CallAddress) -> None:
+    if await find_call(ledger, address) is not None:
+        now_ms = ledger.store_time_ms()
+        await change_record(ledger, address.id, lambda record: record.with_end(now_ms))
+
+
+# Sessions are planned for a day at most.
+_KEPT_MS: Final = 2 * 86_400_000
+
+
+def _job_of(call_id: str) -> Job:
+    return Job(REALTIME_DIRECT.name, call_id)
+
+
+async def _settle_expired(ledger: Ledger, found: OpenTicket) -> None:
+    with suppress(*NO_ANSWER):
+        record = unpack_record(await ledger.job_texts.text(_job_of(found.ticket.job)))
+        if record.watched or record.ended_ms:
+            await _book(ledger, found, record)
+
+
+async def _book(ledger: Ledger, found: OpenTicket, record: CallRecord) -> None:
+    """Book the ceiling's rate for the time that nobody watched; what was watched is booked already."""
+    known = found.reservation
+    session, seconds = planned_session(mapping_of(found.ticket.details.get(PLANNED)))
+    is_expired = known.state is State.EXPIRED
+    # What the operator wants to be booked at a deadline is the most of it, and nothing of what he has released.
+    ceiling_nanos = known.booked.usd if is_expired else (known.asked or known.held).usd
+    created_ms = known.created_ms
+    gaps = record.unwatched(from_ms=created_ms, until_ms=created_ms + seconds * 1_000)
+    nanos = unwatched_nanos(
+        session,
+        ledger.prices,
+        ceiling_nanos=ceiling_nanos,
+        seconds=seconds,
+        gaps_ms=[(start - created_ms, end - created_ms) for start, end in gaps],
+    )
+    if is_expired and nanos == ceiling_nanos:
+        return
+    unwatched_s = sum(end - start for start, end in gaps) / 1_000
+    bill = pack(nanos=nanos, amounts=(Amount(AmountKind.ESTIMATE, nanos),))
+    await ledger.tickets.book(
+        found, Amounts(nanos, requests=1), reason=f"estimated_unwatched, {unwatched_s:.0f} s", bill=bill
+    )
