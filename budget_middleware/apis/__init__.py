@@ -14,6 +14,7 @@ from budget_middleware.apis.gemini import Gemini
 from budget_middleware.apis.gemini_interactions import GeminiInteractions
 from budget_middleware.apis.gemini_live import GeminiLive
 from budget_middleware.apis.gemini_live_session import GeminiLiveSession
+from budget_middleware.apis.google_predict import GooglePredict
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.ollama import Ollama
 from budget_middleware.apis.openai_audio import OpenAISpeech, OpenAITranscriptions
@@ -57,6 +58,7 @@ APIS: Final[tuple[Api, ...]] = (
     Gemini(),
     GeminiInteractions(),
     GeminiLive(),
+    GooglePredict(),
     OpenAIEmbeddings(),
     OpenAICompletions(),
     OpenAIImages(),

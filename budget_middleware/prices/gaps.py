@@ -149,6 +149,12 @@ _IMAGE_USD: Final[dict[_Key, tuple[str, dict[str, str]]]] = {
     ("google", "imagen-4.0-generate-001"): ("0.04", {}),
     ("google", "imagen-4.0-ultra-generate-001"): ("0.06", {}),
     ("google", "imagen-4.0-fast-generate-001"): ("0.02", {}),
+    # From memory: no list has these.
+    ("google", "imagen-3.0-capability-001"): ("0.04", {}),
+    ("google", "imagen-4.0-upscale-preview"): ("0.06", {}),
+    ("google", "imagen-product-recontext-preview-06-30"): ("0.12", {}),
+    ("google", "imagegeneration"): ("0.02", {}),
+    ("google", "virtual-try-on-001"): ("0.06", {}),
     ("x-ai", "grok-2-image"): ("0.07", {}),
     ("x-ai", "grok-imagine-image"): ("0.02", {}),
     ("x-ai", "grok-imagine-image-quality"): ("0.05", {}),
@@ -167,6 +173,8 @@ _OTHER_USD: Final[dict[_Key, dict[UsageClass, str]]] = {
     ("cohere", "rerank-english-v3.0"): {UsageClass.RERANK_SEARCH: "0.002"},
     ("cohere", "rerank-multilingual-v3.0"): {UsageClass.RERANK_SEARCH: "0.002"},
     ("aws", "cohere.rerank-v3-5"): {UsageClass.RERANK_SEARCH: "0.002"},
+    # Thirty seconds of music, from memory.
+    ("google", "lyria-002"): {UsageClass.CALL: "0.06"},
     ("aws", "amazon.rerank"): {UsageClass.RERANK_SEARCH: "0.001"},
 }
 

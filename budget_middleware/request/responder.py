@@ -19,6 +19,7 @@ from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.gemini import Gemini
 from budget_middleware.apis.gemini_interactions import GeminiInteractions
+from budget_middleware.apis.google_predict import GooglePredict
 from budget_middleware.apis.jobs import GEMINI_BATCH
 from budget_middleware.apis.json_rpc import RpcApi
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
@@ -42,7 +43,7 @@ from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
-_TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GEMINI_BATCH})
+_TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GooglePredict.name, GEMINI_BATCH})
 
 
 class CallTimes:

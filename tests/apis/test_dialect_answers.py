@@ -623,6 +623,18 @@ ANSWERS = {
         whole({**INTERACTION, "status": "queued", "steps": []}),
         Seen(usage=INTERACTION_SEEN, model="gemini-3.8-flash", readable=True, continues_unread=True),
     ),
+    "pictures, of which one is filtered out": (
+        "google-predict",
+        JSON,
+        whole({"predictions": [{"bytesBase64Encoded": "AAAA"}, {"raiFilteredReason": "x", "prompt": "y"}]}),
+        Seen(usage=Usage(images=1)),
+    ),
+    "predicted embeddings": (
+        "google-predict",
+        JSON,
+        whole({"predictions": [{"embeddings": {"values": [0.1], "statistics": {"token_count": n}}} for n in (3, "4")]}),
+        Seen(usage=Usage(input_tokens=7)),
+    ),
     "a live turn": (
         "gemini-live",
         EVENTS,

@@ -326,6 +326,15 @@ CALLS = (
         app="tests.sessions.live_gateway:bare",
     ),
     Call(
+        "google-predict",
+        "document",
+        "google-genai",
+        job_calls.pictures_of_google,
+        cost_usd="0.08",
+        usage={"image": 2},
+        app=JOBS,
+    ),
+    Call(
         "rerank",
         "document",
         "httpx",

@@ -74,6 +74,13 @@ async def video_of_google(url: str) -> None:
     await client.aclose()
 
 
+async def pictures_of_google(url: str) -> None:
+    client = genai.Client(vertexai=True, api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+    config = types.GenerateImagesConfig(number_of_images=3, include_rai_reason=True)
+    await client.models.generate_images(model="painter", prompt="x", config=config)
+    await client.aclose()
+
+
 async def training_of_openai(client: openai.AsyncOpenAI) -> None:
     file = await client.files.create(file=("t.jsonl", b"x" * 80), purpose="fine-tune")
     job = await client.fine_tuning.jobs.create(model="pupil", training_file=file.id)

@@ -19,6 +19,8 @@ output = 0
 [models."dear-model"]
 image = 0.2
 audio_hour = 60
+[models.painter]
+image = 0.04
 [models.film]
 video_second = 0.01
 [models.dear-film]

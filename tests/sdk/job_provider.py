@@ -46,16 +46,21 @@ async def retrieve_tuning(request: Request) -> Response:
 
 
 async def vertex_model(request: Request) -> Response:
-    """An operation, or how it stands with it; one of six seconds is blocked."""
+    """An operation, or how it stands with it, of which one of six seconds is blocked; or pictures."""
     model, _, method = request.path_params["call"].rpartition(":")
     asked = await request.json()
     if method == "predictLongRunning":
         seconds = asked["parameters"]["durationSeconds"]
         return JSONResponse({"name": f"publishers/google/models/{model}/operations/op{next(_numbers)}-{seconds}"})
+    if method == "predict":
+        picture = {"bytesBase64Encoded": "AAAA", "mimeType": "image/png"}
+        blocked = {"raiFilteredReason": "x"}
+        wanted = asked["parameters"].get("sampleCount", 4)
+        return JSONResponse({"predictions": [picture] * (wanted - 1) + [blocked]})
     made = {"videos": [{"gcsUri": "gs://x", "mimeType": "video/mp4"}]}
-    blocked = {"raiMediaFilteredCount": 1, "raiMediaFilteredReasons": ["x"]}
+    all_blocked = {"raiMediaFilteredCount": 1, "raiMediaFilteredReasons": ["x"]}
     name = asked["operationName"]
-    return JSONResponse({"name": name, "done": True, "response": blocked if name.endswith("-6") else made})
+    return JSONResponse({"name": name, "done": True, "response": all_blocked if name.endswith("-6") else made})
 
 
 async def create_run(request: Request) -> Response:

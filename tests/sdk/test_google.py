@@ -39,6 +39,22 @@ async def test_content_books_its_usage(client_of, left_of):
     assert left_of("goog") == "0.9999"
 
 
+@pytest.mark.filterwarnings("ignore:The generate_images method is deprecated")
+async def test_pictures_book_those_that_came(gateway_url, left_of):
+    options = types.HttpOptions(base_url=gateway_url)
+    client = genai.Client(vertexai=True, api_key="goog-pictures", http_options=options).aio
+    three = types.GenerateImagesConfig(number_of_images=3)
+    drawn = await client.models.generate_images(model="painter", prompt="x", config=three)
+    assert sum(bool(image.image_bytes) for image in drawn.images) == 2
+    assert left_of("goog-pictures") == "0.92"
+    with pytest.raises(errors.ClientError) as refused:
+        await client.models.generate_images(
+            model="painter", prompt="x", config=types.GenerateImagesConfig(number_of_images=24)
+        )
+    assert (refused.value.code, left_of("goog-pictures")) == (429, "0.92")
+    await client.aclose()
+
+
 async def test_streamed_content(client_of, left_of):
     stream = await client_of("goog-stream").generate_content_stream(model=MODEL, contents="x", config=config(600))
     assert "".join([chunk.text or "" async for chunk in stream]) == TEXT
