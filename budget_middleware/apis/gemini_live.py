@@ -36,7 +36,9 @@ _OUT_TOKENS_PER_S: Final = 25
 _IN_HZ: Final = 16_000
 _OUT_HZ: Final = 24_000
 _BYTES_PER_SAMPLE: Final = 2
-_RATE: Final = re.compile(r"rate=([0-9]{4,6})(?![0-9])")
+# Sound of a higher rate would seem to be shorter than it is.
+_MOST_HZ: Final = 48_000
+_RATE: Final = re.compile(r"rate=([1-9][0-9]{3,5})(?![0-9])")
 # How the usage of a turn is called, and that of an answer on HTTP.
 _AS_ON_HTTP: Final = {"responseTokenCount": "candidatesTokenCount", "responseTokensDetails": "candidatesTokensDetails"}
 
@@ -109,7 +111,7 @@ def _spoken_tokens(blob: object) -> int:
 def _tokens_of_sound(blob: object, *, hz: int, tokens_per_s: int) -> int:
     """The tokens of plain samples in base64."""
     data, kind = text_in(mapping_of(blob), "data") or "", str(field_of(mapping_of(blob), "mimeType"))
-    rate = int(found[1]) if (found := _RATE.search(kind)) else hz
+    rate = min(int(found[1]), _MOST_HZ) if (found := _RATE.search(kind)) else hz
     return ceil_div(bytes_of_base64(data) * tokens_per_s, rate * _BYTES_PER_SAMPLE)
 
 

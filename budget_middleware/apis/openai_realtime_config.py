@@ -111,6 +111,8 @@ class Agreement:
 
     def __init__(self, agreed: Agreed) -> None:
         self.agreed = agreed
+        # By the word of the address alone.
+        self._only_hears = not agreed.answers
         # In order: the id of the event, and the dearest that may hold with it.
         self._wishes: deque[tuple[str, Agreed]] = deque(maxlen=_MOST_WISHES)
 
@@ -138,6 +140,12 @@ class Agreement:
             return False
         self._wishes.popleft()
         return self.agreed.model not in ("", before.model)
+
+    def take_answer(self) -> None:
+        """The server answers, whatever the address has said."""
+        if self._only_hears:
+            self._only_hears = False
+            self.agreed = replace(self.agreed, answers=True)
 
     def reject(self, event_id: str) -> None:
         """The server answers a wish with an error."""

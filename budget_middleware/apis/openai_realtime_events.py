@@ -84,6 +84,20 @@ def models_in_query(scope: Mapping[str, Any]) -> list[str]:
     return [value for name, value in query_of(scope) if name in ("model", "deployment")]
 
 
+def only_transcribes(scope: Mapping[str, Any]) -> bool:
+    """Whether the address of a handshake says that nothing is to be answered.
+
+    OpenAI's names no model then. Others may answer all the same: where there is a model, it is not believed.
+    """
+    query = query_of(scope)
+    return ("intent", "transcription") in query and not any(name == "model" for name, _ in query)
+
+
+def is_sideband(scope: Mapping[str, Any]) -> bool:
+    """Whether the address of a handshake names a call that it watches."""
+    return "call_id" in dict(query_of(scope))
+
+
 def begins_anew(response: Mapping[str, object]) -> bool:
     """Whether a response reads input of its own alone: not the conversation, nor items of it."""
     items = response.get("input")

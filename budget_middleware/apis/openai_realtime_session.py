@@ -40,8 +40,9 @@ from budget_middleware.apis.openai_realtime_events import (
     begins_anew,
     error_event,
     head_of,
+    is_sideband,
     models_in_query,
-    query_of,
+    only_transcribes,
 )
 from budget_middleware.apis.openai_realtime_talk import USUAL_SPEECH_MS, Talk
 from budget_middleware.apis.reading import UNREADABLE, PartialBody, mapping_of, name_in, parse_body
@@ -70,9 +71,7 @@ class OpenAIRealtimeSession:
 
     def open(self, scope: Mapping[str, Any], *, path: str) -> "RealtimeConversation":  # noqa: ARG002 - the query names the model
         """A session of the models that its address names, by OpenAI's name for that or by Azure's."""
-        query = query_of(scope)
-        agreed = Agreed(answers=("intent", "transcription") not in query)
-        return RealtimeConversation(models_in_query(scope), agreed, is_sideband="call_id" in dict(query))
+        return RealtimeConversation(scope)
 
 
 class RealtimeConversation:
@@ -80,10 +79,11 @@ class RealtimeConversation:
 
     may_interrupt = True
 
-    def __init__(self, models: Sequence[str], agreed: Agreed, *, is_sideband: bool = False) -> None:
+    def __init__(self, scope: Mapping[str, Any]) -> None:
         # Those that the client has asked for.
-        self._models = tuple(models)
-        self._agreement, self._is_sideband = Agreement(agreed), is_sideband
+        self._models = tuple(models_in_query(scope))
+        self._agreement = Agreement(Agreed(answers=not only_transcribes(scope)))
+        self._is_sideband = is_sideband(scope)
         self._time = SessionTime(by_clock=True, if_priced=True)
         self._talk, self._begun = Talk(), BegunResponses()
         # What sound asks for, while nothing changes that.
@@ -102,8 +102,7 @@ class RealtimeConversation:
     def _read_client(self, data: bytes) -> Sequence[Asked]:
         head = head_of(data)
         if head.type == SOUND:
-            # In base64.
-            self._talk.add_sound(len(data) * 3 // 4)
+            self._talk.add_sound(len(data) * 3 // 4)  # In base64.
             return self._maybe()
         if head.type == CREATE:
             return (self._asked(data, str(head.event_id or "")),)
@@ -210,6 +209,7 @@ class RealtimeConversation:
         return event._replace(spoken_tokens=self._begun.spoken_tokens(id_, data)) if is_sound else event
 
     def _begin(self, id_: str, response: Mapping[str, object]) -> ServerEvent:
+        self._agreement.take_answer()
         self._begun.begin(id_, bytes_per_s=self._agreement.agreed.spoken_bytes_per_s_of(response))
         model = self._agreement.agreed.model
         return ServerEvent(Step.BEGINS, id_, self._body({}), id_, asked_in=(_TALK, _BESIDE), model=model)

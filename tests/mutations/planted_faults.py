@@ -3283,4 +3283,22 @@ FAULTS = (
         "if n_read % _AT_ONCE == 0:",
         "if False:",
     ),
+    Fault(
+        "a voice by the minute is free to who says that it only transcribes",
+        "apis/openai_realtime_events.py",
+        ' and not any(name == "model" for name, _ in query)',
+        "",
+    ),
+    Fault(
+        "a session that is answered all the same is free",
+        "apis/openai_realtime_config.py",
+        "        if self._only_hears:\n",
+        "        if False:\n",
+    ),
+    Fault(
+        "sound may have a rate of 0",
+        "apis/gemini_live.py",
+        "rate=([1-9][0-9]{3,5})",
+        "rate=([0-9]{4,6})",
+    ),
 )

@@ -1,13 +1,15 @@
 """Each turn of Gemini Live is held ahead, followed and booked by its usage."""
 
 import asyncio
+import base64
 import json
 
 import pytest
 
 from budget_middleware.apis import api_at
-from budget_middleware.apis.gemini_live import usage_of
+from budget_middleware.apis.gemini_live import HEARD, GeminiLive, usage_of
 from budget_middleware.apis.gemini_live_session import GeminiLiveSession
+from budget_middleware.apis.seen import Seen
 from budget_middleware.core.model import Balance
 from budget_middleware.core.usage import Usage
 from tests.sessions.live import (
@@ -251,6 +253,21 @@ async def test_two_setups_are_held_for_at_the_dearest(store, prices):
     await received(provider, 3)
     assert (await tokens_of(store)).reserved == 100
     await socket.leave()
+
+
+@pytest.mark.parametrize("rate", ["0000", "000000", "999999", "16000"])
+def test_sound_of_any_rate_is_heard(rate):
+    """A rate of none would be a division by zero, and too high a one hardly any sound."""
+    said = {"data": base64.b64encode(bytes(48_000)).decode(), "mimeType": f"audio/pcm;rate={rate}"}
+    (asked,) = (
+        GeminiLiveSession().open({}, path=PATH).read_client(json.dumps({"realtimeInput": {"audio": said}}).encode())
+    )
+    heard = (asked.body or {})[HEARD]
+    assert isinstance(heard, Usage)
+    assert heard.input_audio_tokens >= 16
+    seen = Seen()
+    GeminiLive().read_json({"serverContent": {"modelTurn": {"parts": [{"inlineData": said}]}}}, seen)
+    assert seen.text_bytes > 0
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"[]", b"{", b"[" * 9_000])

@@ -282,6 +282,29 @@ class TestByTheMinute:
         assert (await cents_of(store)).reserved >= 100
         await socket.leave()
 
+    async def test_so_it_is_for_who_says_that_nothing_will_be_answered(self, store, by_time):
+        """A server that has no transcriptions does not heed that."""
+        provider = scripted([], [])
+        guard = guard_of(provider, by_time, store, limits="key=3/day")
+        socket = await opened(guard, path="/v1/realtime", query=b"model=host&intent=transcription")
+        socket.send(realtime_sound())
+        await received(provider, 1)
+        assert (await cents_of(store)).reserved == 100
+        await socket.leave()
+
+    async def test_who_is_answered_all_the_same_pays_from_then_on(self, store, by_time):
+        provider = scripted([], [], [])
+        guard = guard_of(provider, by_time, store, limits="key=9/day")
+        socket = await opened(guard, path="/v1/realtime", query=b"deployment=host&intent=transcription")
+        socket.send(realtime_sound())
+        await received(provider, 1)
+        assert (await cents_of(store)).reserved == 0
+        await say(provider, *whole(1))
+        socket.send(realtime_sound())
+        await received(provider, 1)
+        assert (await cents_of(store)).reserved == 100
+        await socket.leave()
+
     async def test_others_pay_none(self, store, by_time):
         provider = scripted(whole(20), whole(30))
         socket = await opened(guard_of(provider, by_time, store), path="/v1/realtime", query=b"model=plain")
