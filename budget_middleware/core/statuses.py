@@ -104,6 +104,10 @@ RETURNS_RECORDED = frozenset(
 """The answers that change nothing and return the recorded reservation instead."""
 
 
+_HOLDS = frozenset({Op.RESERVE, Op.GROW})
+_RELEASED = Status.RELEASED
+
+
 def may_book(op: Op, status: Status) -> bool:
     """Whether such an entry may change *spent*. Those of a reserve and its release may leave the journal early."""
-    return op is not Op.RESERVE and op is not Op.GROW and status is not Status.RELEASED
+    return op not in _HOLDS and status is not _RELEASED

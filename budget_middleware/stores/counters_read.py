@@ -1,72 +1,68 @@
-"""What one verb has read of counters: each is read once, and kept up with what the verb writes."""
+"""What limits are compared with: figures of counters, and what rolling periods and rests that are carried over make."""
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.model import Balance, Counter, Target
-from budget_middleware.core.windows import Window, buckets_before, window_at
+from budget_middleware.core.model import Balance, Counter, OncePerTargets, Target
+from budget_middleware.core.windows import FOREVER_MS, Window, buckets_before, window_at
 from budget_middleware.stores.tables import Tables
-
-EMPTY = Balance()
 
 # No clock shifts the buckets of a rolling period: any zone does.
 _UTC = ZoneInfo("UTC")
 
 
-class CountersRead:
-    """The counters as of one verb at one instant, and what limits make of them."""
+class TargetGroup(NamedTuple):
+    """The targets of a verb, and their counters in their order.
 
-    def __init__(self, tables: Tables, *, now_ms: int) -> None:
-        self._tables = tables
-        self._now_ms = now_ms
-        self._balances: dict[Counter, Balance | None] = {}
+    ``is_plain``: each limit is compared with its counter, and with no other. ``ends`` are the counters that no limit
+    looks at any more from some time on, with that; ``short_ends`` those of short windows.
+    """
 
-    def read(self, counters: Sequence[Counter]) -> dict[Counter, Balance | None]:
-        """The balances of these counters, among others; None for one that is not there. The verb writes into them."""
-        balances = self._balances
-        if unread := [counter for counter in counters if counter not in balances]:
-            balances.update(zip(unread, self._tables.balances(unread), strict=True))
-        return balances
+    targets: tuple[Target, ...]
+    counters: tuple[Counter, ...]
+    is_plain: bool
+    ends: tuple[tuple[Counter, int], ...]
+    short_ends: tuple[tuple[Counter, int], ...]
 
-    def read_of(self, targets: Sequence[Target]) -> dict[Counter, Balance | None]:
-        """The same of targets. Every verb asks several times."""
-        balances, unread = self._balances, []
-        for target in targets:
-            if target.counter not in balances:
-                unread.append(target.counter)  # noqa: PERF401 - most often all are read by now
-        if unread:
-            balances.update(zip(unread, self._tables.balances(unread), strict=True))
-        return balances
 
-    def own(self, counter: Counter) -> Balance:
-        """What a counter itself shows."""
-        return self.read((counter,))[counter] or EMPTY
+def new_group(targets: tuple[Target, ...]) -> TargetGroup:
+    ends = [(each.counter, each.counts_until_ms) for each in targets if each.counts_until_ms < FOREVER_MS]
+    return TargetGroup(
+        targets,
+        counters=tuple([target.counter for target in targets]),
+        is_plain=all(target.series is target.counter and target.carry is None for target in targets),
+        ends=tuple([each for each in ends if not each[0].period.is_short]),
+        short_ends=tuple([each for each in ends if each[0].period.is_short]),
+    )
 
-    def compared(self, targets: Sequence[Target]) -> list[Balance]:
-        """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
-        balances, compared = self._balances, list[Balance]()
-        for target in targets:
-            counter = target.counter
-            if counter not in balances:
-                self.read_of(targets)
-            compared.append(balances[counter] or EMPTY if target.series is counter else self._sum(target.series))
-        return compared
 
-    def _sum(self, series: Counter) -> Balance:
-        buckets = buckets_counted(series, now_ms=self._now_ms)
-        found = self.read(buckets)
-        return Balance(*map(sum, zip(*[found[bucket] or EMPTY for bucket in buckets], strict=True)))
+group_of = OncePerTargets(new_group)
+NO_TARGETS = new_group(())
 
-    def bound(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
-        """Targets under the limits that bind now: with what is carried over of the windows before."""
-        for target in targets:
-            if target.carry:
-                return tuple([target.bound(self._spent) for target in targets])
-        return targets
 
-    def _spent(self, counter: Counter) -> int:
-        return self.own(counter).spent
+def compared(tables: Tables, group: TargetGroup, *, now_ms: int) -> Sequence[Balance]:
+    """What the limits of targets are compared with: of a rolling one the sum of what counts now."""
+    found = tables.balances(group.counters)
+    if group.is_plain:
+        return found
+    return [
+        balance if target.series is target.counter else _sum(tables, target.series, now_ms)
+        for target, balance in zip(group.targets, found, strict=True)
+    ]
+
+
+def _sum(tables: Tables, series: Counter, now_ms: int) -> Balance:
+    found = tables.balances(buckets_counted(series, now_ms=now_ms))
+    return Balance(*map(sum, zip(*found, strict=True)))
+
+
+def bound(tables: Tables, group: TargetGroup) -> tuple[Target, ...]:
+    """Targets under the limits that bind now: with what is carried over of the windows before."""
+    if group.is_plain:
+        return group.targets
+    return tuple([target.bound(lambda counter: tables.balances((counter,))[0].spent) for target in group.targets])
 
 
 def buckets_counted(series: Counter, *, now_ms: int) -> list[Counter]:

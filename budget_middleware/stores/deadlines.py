@@ -1,7 +1,7 @@
 """Keys ordered by the time at which they are due."""
 
-import heapq
 from collections.abc import Hashable, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Final, TypeVar
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -24,14 +24,12 @@ class Deadlines(dict[_Key, int]):
         self.first_ms = NEVER
 
     def set(self, key: _Key, time_ms: int) -> None:
-        if self.get(key) == time_ms:
-            return
         self[key] = time_ms
         heap = self._heap
-        heapq.heappush(heap, (time_ms, key))
+        heappush(heap, (time_ms, key))
         if len(heap) > 64 and len(heap) > 4 * len(self):
             self._heap = heap = [(at, key) for key, at in self.items()]
-            heapq.heapify(heap)
+            heapify(heap)
         self.first_ms = heap[0][0]
 
     def first_due(self, now_ms: int) -> _Key | None:
@@ -40,7 +38,7 @@ class Deadlines(dict[_Key, int]):
             time_ms, key = heap[0]
             if self.get(key) == time_ms:
                 break
-            heapq.heappop(heap)
+            heappop(heap)
         self.first_ms = heap[0][0] if heap else NEVER
         return heap[0][1] if self.first_ms <= now_ms else None
 
@@ -48,13 +46,13 @@ class Deadlines(dict[_Key, int]):
         """Those whose time has come, the earliest first."""
         found: list[tuple[int, _Key]] = []
         while len(found) < at_most and self.first_due(now_ms) is not None:
-            first = heapq.heappop(self._heap)
+            first = heappop(self._heap)
             # One that was popped and set again lies there twice.
             if not found or found[-1] != first:
                 found.append(first)
         # They stay: the caller decides what becomes of them.
         for each in found:
-            heapq.heappush(self._heap, each)
+            heappush(self._heap, each)
         self.first_ms = self._heap[0][0] if self._heap else NEVER
         return [key for _, key in found]
 

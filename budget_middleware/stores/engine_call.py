@@ -7,35 +7,47 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from budget_middleware.core import transitions
-from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.model import Balance, Counter, Reservation, Target, balance_of
 from budget_middleware.core.statuses import BOOKED_BY_HAND, RETURNS_RECORDED, Op, State, Status, may_book
 from budget_middleware.core.transitions import Decision, Posting
-from budget_middleware.core.units import Unit
-from budget_middleware.core.windows import FOREVER_MS
 from budget_middleware.stores.base import SWEPT_PER_VERB
-from budget_middleware.stores.counters_read import EMPTY, CountersRead
+from budget_middleware.stores.counters_read import NO_TARGETS, TargetGroup, bound, compared, group_of, new_group
 from budget_middleware.stores.retention import FORGOTTEN_EARLY, Retention
 from budget_middleware.stores.tables import ByHand, Meta, Step, Tables
 
+_EMPTY = Balance()
 _UNTOUCHED = ByHand()
 _target_of = attrgetter("target")
+
+# Python 3.11 takes ten times as long to find the member of an enum as a global.
+_EXPIRE, _PENDING, _EXPIRED, _RELEASED = Op.EXPIRE, State.PENDING, State.EXPIRED, Status.RELEASED
 
 
 class EngineCall:
     """One verb at one instant: decisions go in, the tables are changed."""
 
+    __slots__ = (
+        "_entries",
+        "_now_ms",
+        "_retention",
+        "_seq_before",
+        "_tables",
+        "_trace",
+        "_wants_entries",
+        "meta",
+        "some_are_due",
+    )
+
     def __init__(
-        self, tables: Tables, retention: Retention, *, now_ms: int, trace: str = "", wants_entries: bool = True
+        self, tables: Tables, retention: Retention, now_ms: int, trace: str = "", *, wants_entries: bool = True
     ) -> None:
         self._tables = tables
         self._retention = retention
-        self._trace = trace
         self._now_ms = now_ms
+        self._trace = trace
         self._wants_entries = wants_entries
-        self._entries: list[Entry] = []
-        self.counters = CountersRead(tables, now_ms=now_ms)
+        self._entries: tuple[Entry, ...] = ()
         # Where none is due in the whole store, which is nearly always so, none is on any counter.
         self.meta, self.some_are_due = tables.open(now_ms)
         self._seq_before = self.meta.seq
@@ -70,62 +82,67 @@ class EngineCall:
 
     def expire_due(self, reservation: Reservation) -> Reservation | None:
         decision = transitions.expire_due(reservation)
-        self.apply(Op.EXPIRE, reservation.id, decision, reserve_trace=reservation.trace)
+        group = group_of(reservation.targets)
+        self.apply(_EXPIRE, reservation.id, decision, group, reserve_trace=reservation.trace)
         return decision.becomes
+
+    def compared(self, group: TargetGroup) -> Sequence[Balance]:
+        """What the limits of targets are compared with."""
+        return compared(self._tables, group, now_ms=self._now_ms)
+
+    def bound(self, group: TargetGroup) -> tuple[Target, ...]:
+        """Targets under the limits that bind now."""
+        return bound(self._tables, group)
 
     def apply(
         self,
         op: Op,
         id_: str,
         decision: Decision,
+        group: TargetGroup,
         *,
         reserve_trace: str = "",
         reason: str = "",
         bill: str = "",
         forgets: bool = False,
     ) -> None:
-        becomes, postings = decision.becomes, decision.postings
-        booked_on = tuple(map(_target_of, postings))
-        is_pending = becomes is not None and becomes.state is State.PENDING
+        """Write what was decided. Its postings are on the targets of the group or on some of them, in their order."""
+        status, becomes, postings, _ = decision
+        is_pending = becomes is not None and becomes.state is _PENDING
         if becomes is not None:
-            forget_ms = None if is_pending else 0 if forgets else self._forget_ms(becomes, decision.status)
+            forget_ms = None if is_pending else 0 if forgets else self._forget_ms(becomes, status)
             self._tables.put(becomes, forget_ms=forget_ms)
+        booked_on = group if len(postings) == len(group.targets) else new_group(tuple(map(_target_of, postings)))
         if postings:
-            figures = self._book(op, booked_on, postings)
-            if decision.status in BOOKED_BY_HAND:
+            figures = self._book(postings, booked_on.counters)
+            if status in BOOKED_BY_HAND:
                 self._add_to_adjusted(postings)
-            step = (op, id_, decision, booked_on, figures)
-            self._append_step(*step, reserve_trace=reserve_trace, reason=reason, bill=bill)
+            texts = (self._trace, reserve_trace, reason, bill)
+            self._append_step(op, id_, status, booked_on, figures=figures, texts=texts)
         if not is_pending:
-            self._retain_or_drop(booked_on if becomes is None else becomes.targets)
+            self._retain_or_drop(booked_on if becomes is None else group)
 
     def _forget_ms(self, reservation: Reservation, status: Status) -> int:
-        if reservation.state is State.EXPIRED:
+        if reservation.state is _EXPIRED:
             return self._now_ms + self._retention.remember_expired_ms
         if status in FORGOTTEN_EARLY:
             return self._now_ms + self._retention.remember_released_ms
         return self._now_ms + self._retention.remember_ms
 
-    def _book(self, op: Op, targets: tuple[Target, ...], postings: Sequence[Posting]) -> tuple[int, ...]:
-        """Change the counters and the totals; the four figures of each counter, as the journal has them."""
-        known = self.counters.read_of(targets)
+    def _book(self, postings: Sequence[Posting], counters: Sequence[Counter]) -> tuple[int, ...]:
+        """Change the counters; the four figures of each, as the journal has them."""
+        tables = self._tables
         booked: dict[Counter, Balance] = {}
         figures: list[int] = []
-        held: dict[tuple[Unit, str], int] = {}
-        for target, spent_delta, reserved_delta in postings:
-            counter = target.counter
-            spent, reserved = known[counter] or EMPTY
+        changes = zip(counters, postings, tables.balances(counters), strict=True)
+        for counter, (_, spent_delta, reserved_delta), balance in changes:
+            # A verb may name a counter twice.
+            spent, reserved = booked.get(counter, balance)
             spent += spent_delta
             reserved += reserved_delta
-            known[counter] = booked[counter] = balance_of((spent, reserved))
+            booked[counter] = balance_of((spent, reserved))
             figures += (spent_delta, reserved_delta, spent, reserved)
-            if reserved_delta:
-                # Once an account, whatever its periods.
-                held[target.unit, target.account] = reserved_delta
-        self._tables.book(booked)
-        # A repaired counter was wrong, and the totals need not be.
-        if held and op is not Op.ADJUST:
-            self._tables.add_to_totals([((unit, kind_of(account)), held[unit, account]) for unit, account in held])
+        tables.book(booked)
         return tuple(figures)
 
     def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
@@ -133,21 +150,23 @@ class EngineCall:
             by_hand = self._tables.by_hand(target.counter)
             self._tables.put_by_hand(target.counter, by_hand._replace(adjusted=by_hand.adjusted + spent_delta))
 
-    def _retain_or_drop(self, targets: Sequence[Target]) -> None:
+    def _retain_or_drop(self, group: TargetGroup) -> None:
         """Something on these counters is over: they are kept for a time after that, or after their window's end.
 
         One that is back at nothing is dropped at once: random tokens must not leave a counter each.
         """
-        balances, retention = self.counters.read_of(targets), self._retention
+        retention, now_ms = self._retention, self._now_ms
         until_ms: dict[Counter, int] = {}
-        for target in targets:
-            counter, ends_ms = target.counter, target.counts_until_ms
-            if (balances[counter] or EMPTY) == EMPTY and self._shows_nothing(counter):
-                balances[counter] = None
-                self._tables.drop_counter(counter)
-            elif ends_ms < FOREVER_MS:
-                kept_ms = retention.short_counters_ms if counter.period.is_short else retention.counters_ms
-                until_ms[counter] = max(self._now_ms, ends_ms) + kept_ms
+        for counter, ends_ms in group.ends:
+            until_ms[counter] = (max(now_ms, ends_ms)) + retention.counters_ms
+        for counter, ends_ms in group.short_ends:
+            until_ms[counter] = max(now_ms, ends_ms) + retention.short_counters_ms
+        balances = self._tables.balances(group.counters)
+        if _EMPTY in balances:
+            for counter, balance in zip(group.counters, balances, strict=True):
+                if balance == _EMPTY and self._shows_nothing(counter):
+                    self._tables.drop_counter(counter)
+                    until_ms.pop(counter, None)
         self._tables.retain(until_ms)
 
     def _shows_nothing(self, counter: Counter) -> bool:
@@ -158,62 +177,46 @@ class EngineCall:
         self,
         op: Op,
         id_: str,
-        decision: Decision,
-        targets: tuple[Target, ...],
-        figures: tuple[int, ...],
+        status: Status,
+        group: TargetGroup,
         *,
-        reserve_trace: str,
-        reason: str,
-        bill: str,
+        figures: tuple[int, ...],
+        texts: tuple[str, str, str, str],
     ) -> None:
         """Append one journal step with all postings."""
-        before, count, status = self.meta, len(targets), decision.status
-        is_voided = status is Status.RELEASED
-        self.meta = Meta(
-            before.generation,
-            before.limits_version,
-            seq=before.seq + count,
-            bookings=before.bookings + (count if may_book(op, status) else 0),
-            entries=before.entries + (-self._tables.void(id_) if is_voided else count),
-            forget_voided_ms=self._now_ms + self._retention.remember_ms if is_voided else before.forget_voided_ms,
-        )
-        targets = self.counters.bound(targets)
-        if decision.becomes is not None and targets == decision.becomes.targets:
-            # Many steps have the same: a journal that shares them is smaller, and gives a full garbage collection less.
-            targets = decision.becomes.targets
-        step = Step(
-            self.meta.seq,
-            self.meta.bookings,
-            self.meta.entries,
-            self._now_ms,
-            op,
-            id_,
-            status,
-            targets=targets,
-            figures=figures,
-            trace=self._trace,
-            reserve_trace=reserve_trace,
-            reason=reason,
-            bill=bill,
-        )
+        generation, limits_version, seq, bookings, entries, forget_voided_ms = self.meta
+        count, is_voided = len(group.targets), status is _RELEASED
+        seq += count
+        if may_book(op, status):
+            bookings += count
+        if is_voided:
+            entries -= self._tables.void(id_)
+            forget_voided_ms = self._now_ms + self._retention.remember_ms
+        else:
+            entries += count
+        self.meta = Meta(generation, limits_version, seq, bookings, entries, forget_voided_ms)
+        targets = group.targets if group.is_plain else self.bound(group)
+        step = Step(seq, bookings, entries, self._now_ms, op, id_, status, targets, figures, *texts)
         self._tables.append(step, self.meta, is_voided=is_voided)
         if is_voided:
             self._tables.trim_voided(at_most=self._retention.voided_max)
-        elif self.meta.entries > self._retention.journal_max:
-            self._tables.trim(entries=self.meta.entries - self._retention.journal_max)
-        if self._wants_entries or op is Op.EXPIRE:
-            self._entries += step.journal_entries()
+        elif entries > self._retention.journal_max:
+            self._tables.trim(entries=entries - self._retention.journal_max)
+        if self._wants_entries or op is _EXPIRE:
+            self._entries += tuple(step.journal_entries())
 
-    def answer(self, decision: Decision, id_: str = "", *, targets: Sequence[Target] = ()) -> Answer:
+    def answer(self, decision: Decision, id_: str = "", *, group: TargetGroup = NO_TARGETS) -> Answer:
+        status, _, _, rejection = decision
+        meta = self.meta
         return Answer(
-            status=decision.status,
-            now_ms=self._now_ms,
-            generation=self.meta.generation,
-            seq=self.meta.seq,
-            limits_version=self.meta.limits_version,
-            recorded=self._tables.reservation(id_) if decision.status in RETURNS_RECORDED and id_ else None,
-            rejection=decision.rejection,
-            entries=tuple(self._entries),
-            written=self.meta.seq - self._seq_before,
-            balances=tuple(self.counters.compared(targets)) if targets else (),
+            status,
+            self._now_ms,
+            meta.generation,
+            meta.seq,
+            meta.limits_version,
+            self._tables.reservation(id_) if id_ and status in RETURNS_RECORDED else None,
+            rejection,
+            self._entries,
+            meta.seq - self._seq_before,
+            tuple(self.compared(group)),
         )

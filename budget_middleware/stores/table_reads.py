@@ -55,12 +55,19 @@ def _proof(counter: Counter, row: CounterRow, held: Sequence[int], seq: int) -> 
 
 def missing_in_totals(totals: Mapping[Kind, int], pending: Iterable[Reservation]) -> dict[Kind, int]:
     """By how much each total is less than what is pending; nothing where all are right."""
-    lacking = {kind: -reserved for kind, reserved in totals.items()}
+    held = held_by_kind(pending)
+    lacking = {kind: held.get(kind, 0) - totals.get(kind, 0) for kind in {*held, *totals}}
+    return {kind: amount for kind, amount in lacking.items() if amount}
+
+
+def held_by_kind(pending: Iterable[Reservation]) -> dict[Kind, int]:
+    """What reservations hold of each unit on each kind of accounts, an account counted once whatever its periods."""
+    held: dict[Kind, int] = {}
     for reservation in pending:
         for unit, account in {(target.unit, target.account) for target in reservation.targets}:
             kind = (unit, kind_of(account))
-            lacking[kind] = lacking.get(kind, 0) + reservation.held.of(unit)
-    return {kind: amount for kind, amount in lacking.items() if amount}
+            held[kind] = held.get(kind, 0) + reservation.held.of(unit)
+    return held
 
 
 def live_holds(pending: Iterable[Reservation], *, now_ms: int) -> list[Reservation]:

@@ -4,7 +4,7 @@ Each verb is one transaction, and within it nobody else writes. Tables know no r
 find it again. A store over rows of a database implements this protocol and has every verb (see ``engine``).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from budget_middleware.core.answers import Entry
@@ -129,10 +129,10 @@ class Tables(Protocol):
     def adjustment(self, id_: str) -> Adjustment | None: ...
     def put_adjustment(self, adjustment: Adjustment, *, forget_ms: int) -> None: ...
 
-    # Counters, and the sums of what is reserved by units and the kinds of accounts.
+    # Counters.
 
-    def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
-        """In their order; None for a counter that is not there."""
+    def balances(self, of: Sequence[Counter]) -> Sequence[Balance]:
+        """In their order; a counter that is not there is at nothing."""
         ...
 
     def book(self, balances: Mapping[Counter, Balance]) -> None:
@@ -149,7 +149,6 @@ class Tables(Protocol):
         ...
 
     def drop_counter(self, counter: Counter) -> None: ...
-    def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None: ...
 
     # The journal. Steps that were voided lie apart, but are read with the others.
 
@@ -184,7 +183,7 @@ class BrowsableTables(Tables, Protocol):
         ...
 
     def all_counters(self) -> Mapping[Counter, CounterRow]: ...
-    def totals(self) -> Mapping[Kind, int]: ...
+    def reserved_by_kind(self) -> Mapping[Kind, int]: ...
     def steps(self, *, after_seq: int = 0, newest_first: bool = False) -> Iterator[Step]:
         """Those whose ``last_seq`` is above a seq."""
         ...

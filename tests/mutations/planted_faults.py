@@ -157,8 +157,8 @@ FAULTS = (
     Fault(
         "an expiry forgets its charge",
         "core/model.py",
-        "            case State.EXPIRED:\n                return self.expiry_charge\n",
-        "",
+        "return self.expiry_charge if state is _EXPIRED else NOTHING",
+        "return NOTHING",
     ),
     Fault(
         "a second finalize is booked",
@@ -282,8 +282,8 @@ FAULTS = (
     Fault(
         "a grow counts as a booking",
         "core/statuses.py",
-        "op is not Op.RESERVE and op is not Op.GROW and",
-        "op is not Op.RESERVE and",
+        "_HOLDS = frozenset({Op.RESERVE, Op.GROW})",
+        "_HOLDS = frozenset({Op.RESERVE})",
     ),
     Fault(
         "a counter that is forgotten grows by what it has lost",
@@ -367,9 +367,9 @@ FAULTS = (
     ),
     Fault(
         "the engine adds up what is held of any unit",
-        "stores/engine_call.py",
-        "[((unit, kind_of(account)), held[unit, account]) for unit, account in held]",
-        '[(("usd", kind_of(account)), held[unit, account]) for unit, account in held]',
+        "stores/sql/step_set.py",
+        "kind = (unit.value, kind_of(account))",
+        'kind = ("usd", kind_of(account))',
     ),
     Fault(
         "a counter of tokens is held to the limit of money",
@@ -521,8 +521,8 @@ FAULTS = (
     Fault(
         "what is carried over is not in the journal",
         "stores/engine_call.py",
-        "        targets = self.counters.bound(targets)\n",
-        "",
+        "targets = group.targets if group.is_plain else self.bound(group)",
+        "targets = group.targets",
     ),
     Fault(
         "what is carried over is that of the call before in Lua",
@@ -570,8 +570,8 @@ FAULTS = (
     Fault(
         "a transfer is an adjustment of all",
         "stores/engine_call.py",
-        "if decision.status in BOOKED_BY_HAND:",
-        "if decision.status is Status.ADJUSTED:",
+        "if status in BOOKED_BY_HAND:",
+        "if status is Status.ADJUSTED:",
     ),
     # What came to nothing.
     Fault(
@@ -2011,20 +2011,20 @@ FAULTS = (
     Fault(
         "the engine counts repairs as adjustments",
         "stores/engine_call.py",
-        "            if decision.status in BOOKED_BY_HAND:\n",
+        "            if status in BOOKED_BY_HAND:\n",
         "            if op is Op.ADJUST:\n",
     ),
     Fault(
         "the engine leaves what came to nothing in the journal",
         "stores/engine_call.py",
-        "(-self._tables.void(id_) if is_voided else count)",
-        "(0 if is_voided else count)",
+        "            entries -= self._tables.void(id_)\n",
+        "            self._tables.void(id_)\n",
     ),
     Fault(
         "the engine counts an account by its periods",
-        "stores/engine_call.py",
-        "[((unit, kind_of(account)), held[unit, account]) for unit, account in held]",
-        "[((target.unit, kind_of(target.account)), held) for target, _, held in postings]",
+        "stores/sql/step_set.py",
+        "(target.unit, target.account): reserved_delta",
+        "(target.unit, f'{target.account}:{target.window.id}'): reserved_delta",
     ),
     Fault(
         "the engine remembers what expired no longer than what has ended",
@@ -2041,8 +2041,8 @@ FAULTS = (
     Fault(
         "the memory store forgets a counter that is held on",
         "stores/memory_tables.py",
-        "            if not self.pending(counter):\n",
-        "            if True:\n",
+        "                if counter not in held_on:\n",
+        "                if True:\n",
     ),
     Fault(
         "a full counter takes holds",

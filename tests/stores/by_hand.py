@@ -14,7 +14,7 @@ async def change_by_hand(
 ) -> None:
     if isinstance(store, MemoryStore):
         tables = store._tables
-        balance, by_hand = tables.balances((counter,))[0] or Balance(), tables.by_hand(counter)
+        balance, by_hand = tables.balances((counter,))[0], tables.by_hand(counter)
         with store._transaction:
             tables.book({counter: Balance(balance.spent + spent, balance.reserved + reserved)})
             tables.put_by_hand(counter, by_hand._replace(adjusted=by_hand.adjusted + adjusted))

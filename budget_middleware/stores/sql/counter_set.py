@@ -6,9 +6,9 @@ from budget_middleware.core.model import Balance, Counter
 from budget_middleware.stores.sql import rows
 from budget_middleware.stores.sql.batch_data import Row, Wanted, Writes
 from budget_middleware.stores.sql.changes import Changes, NotLoaded
-from budget_middleware.stores.tables import ByHand, Kind
+from budget_middleware.stores.tables import ByHand
 
-_UNTOUCHED = ByHand()
+_EMPTY, _UNTOUCHED = Balance(), ByHand()
 
 
 class CounterSet:
@@ -20,7 +20,6 @@ class CounterSet:
         self._by_hand: dict[Counter, ByHand] = {}
         self._keep_until_ms: dict[Counter, int | None] = {}
         self._changed: dict[Counter, None] = {}
-        self._totals: dict[Kind, int] = {}
 
     def take(self, asked: Collection[Counter], found: Iterable[Row]) -> None:
         """Know what was asked for. What was changed here since stands."""
@@ -49,7 +48,11 @@ class CounterSet:
 
     # Primitives.
 
-    def balances(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
+    def balances(self, of: Sequence[Counter]) -> Sequence[Balance]:
+        return [found or _EMPTY for found in self._found(of)]
+
+    def _found(self, of: Sequence[Counter]) -> Sequence[Balance | None]:
+        """None for one that is not there."""
         try:
             return [*map(self._balances.__getitem__, of)]
         except KeyError:
@@ -61,18 +64,18 @@ class CounterSet:
             self._change(counter)
 
     def by_hand(self, counter: Counter) -> ByHand:
-        self.balances((counter,))
+        self._found((counter,))
         return self._by_hand.get(counter, _UNTOUCHED)
 
     def put_by_hand(self, counter: Counter, by_hand: ByHand) -> None:
-        if self.balances((counter,))[0] is None:
+        if self._found((counter,))[0] is None:
             self._set(self._balances, counter, Balance())
         self._set(self._by_hand, counter, by_hand)
         self._change(counter)
 
     def retain(self, until_ms: Mapping[Counter, int]) -> None:
         for counter, time_ms in until_ms.items():
-            if self._keep_until_ms.get(counter) != time_ms and self.balances((counter,))[0] is not None:
+            if self._keep_until_ms.get(counter) != time_ms and self._found((counter,))[0] is not None:
                 self._set(self._keep_until_ms, counter, time_ms)
                 self._change(counter)
 
@@ -81,10 +84,6 @@ class CounterSet:
         self._set(self._by_hand, counter, _UNTOUCHED)
         self._set(self._keep_until_ms, counter, None)
         self._change(counter)
-
-    def add_to_totals(self, by_kind: Iterable[tuple[Kind, int]]) -> None:
-        for kind, reserved in by_kind:
-            self._set(self._totals, kind, self._totals.get(kind, 0) + reserved)
 
     def _change(self, counter: Counter) -> None:
         # Those of many requests mostly are by now.
@@ -102,4 +101,3 @@ class CounterSet:
                 by_hand = self._by_hand.get(counter, _UNTOUCHED)
                 row = (counter.name, *balance, *by_hand, self._keep_until_ms.get(counter))
                 writes.put_counters.append(row)
-        writes.totals = [(unit.value, kind, reserved) for (unit, kind), reserved in self._totals.items() if reserved]

@@ -1,5 +1,6 @@
 """The journal of a batch of verbs: its new steps, and what becomes of those before them."""
 
+from budget_middleware.core.accounts import kind_of
 from budget_middleware.core.statuses import Op
 from budget_middleware.stores.sql import rows
 from budget_middleware.stores.sql.batch_data import Writes
@@ -60,9 +61,19 @@ class StepSet:
         writes.trim = self._trim.get("journal")
         writes.void = list(self._moved)
         freed: dict[str, None] = {}
+        totals: dict[tuple[str, str], int] = {}
         for step, is_voided in self._steps.values():
             (writes.put_voided if is_voided else writes.put_steps).append(rows.step_row(step))
-            for target, reserved_delta in zip(step.targets, step.figures[1::4], strict=True):
-                if reserved_delta < 0:
-                    freed[target.account] = None
+            held = {
+                # Once an account, whatever its periods.
+                (target.unit, target.account): reserved_delta
+                for target, reserved_delta in zip(step.targets, step.figures[1::4], strict=True)
+            }
+            freed |= {account: None for (_, account), reserved_delta in held.items() if reserved_delta < 0}
+            # A repaired counter was wrong, and the totals need not be.
+            if step.op is not Op.ADJUST:
+                for (unit, account), reserved_delta in held.items():
+                    kind = (unit.value, kind_of(account))
+                    totals[kind] = totals.get(kind, 0) + reserved_delta
         writes.freed = list(freed)
+        writes.totals = [(*kind, reserved) for kind, reserved in totals.items() if reserved]

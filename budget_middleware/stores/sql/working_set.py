@@ -36,9 +36,8 @@ class WorkingSet:
         self.adjustment, self.put_adjustment = reservations.adjustment, reservations.put_adjustment
         self.balances, self.book, self.retain = counters.balances, counters.book, counters.retain
         self.by_hand, self.put_by_hand = counters.by_hand, counters.put_by_hand
-        self.drop_counter, self.add_to_totals = counters.drop_counter, counters.add_to_totals
-        self.void = steps.void
-        self.trim, self.trim_voided = steps.trim, steps.trim_voided
+        self.drop_counter = counters.drop_counter
+        self.void, self.trim, self.trim_voided = steps.void, steps.trim, steps.trim_voided
 
     @property
     def now_ms(self) -> int:
