@@ -77,11 +77,15 @@ class RouteKind(IntEnum):
 
 
 class Route(NamedTuple):
-    """What a path says. `path` is the reading that the API knows."""
+    """What a path says. `path` is the reading that the API knows.
+
+    What is no call of `api` may be one of `rpc`, which is at the same path.
+    """
 
     kind: RouteKind
     path: str
     api: Api | None = None
+    rpc: RpcApi | None = None
 
 
 class Router:
@@ -143,14 +147,34 @@ class Router:
         api = api_at(path)
         if api is not None:
             is_shared = _SHARED_WORDS.search(path) is not None and _OUR_PREFIX.search(path) is None
-            return Route(RouteKind.SHARED if is_shared else RouteKind.METERED, path, api)
+            kind = RouteKind.SHARED if is_shared else RouteKind.METERED
+            return Route(kind, path, api, self._rpc_at(path) if is_shared else None)
         return Route(RouteKind.FREE if is_free_route(path) else RouteKind.UNKNOWN, path)
+
+    def _rpc_at(self, path: str) -> RpcApi | None:
+        return next((api for api in self._own_apis if isinstance(api, RpcApi) and api.may_be_at(path)), None)
 
 
 def _pattern(rule: RouteRule) -> re.Pattern[str]:
     """The pattern of a rule, in which `*` stands for one segment."""
     segments = rule.suffix.strip("/").split("/")
     return ends_in("".join("/[^/]+" if segment == "*" else f"/{re.escape(segment)}" for segment in segments))
+
+
+def route_by_body(route: Route, scope: Scope, *, document: object, n_bytes: int) -> Route | None:
+    """The route of a request whose path two APIs have; None if its body may be a call of either."""
+    if route.rpc is None:
+        return route
+    if not is_call(route, scope, document=document, n_bytes=n_bytes):
+        return route._replace(api=route.rpc, rpc=None)
+    # What cannot be read is one of the API's whose calls mostly cost more.
+    is_read = document is not UNREADABLE and not isinstance(document, PartialBody)
+    return None if is_read and _has_call(document) else route._replace(rpc=None)
+
+
+def _has_call(document: object) -> bool:
+    items = document if isinstance(document, list) else [document]
+    return any(isinstance(item, dict) and may_be_rpc(item) for item in items)
 
 
 def is_call(route: Route, scope: Scope, *, document: object, n_bytes: int) -> bool:

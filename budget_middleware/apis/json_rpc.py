@@ -68,6 +68,9 @@ class RpcApi:
         """Whether others use this path too, so that the body has to say whether a request is a call (`may_be_rpc`)."""
         return self._rpc.is_shared_at(path)
 
+    def may_be_at(self, path: str) -> bool:
+        return self._rpc.may_be_at(path)
+
     def bind(self, raw: bytes, *, path: str, n_bytes: int) -> "RpcCalls":
         """The dialect of one request and its answer. ``raw`` is empty where too many values, or none, could be read."""
         kind = RestCall if self._rpc.rest_path.search(path) is not None else RpcCalls

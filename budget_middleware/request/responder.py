@@ -14,7 +14,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from budget_middleware.apis.base import Api
+from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
 from budget_middleware.apis.gemini import Gemini
@@ -38,12 +38,17 @@ from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, retry_headers, send_refusal
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.request.waiting import WaitingClient
-from budget_middleware.routing import Route, RouteKind, is_call
+from budget_middleware.routing import Route, RouteKind, is_call, route_by_body
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
 _TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GooglePredict.name, GEMINI_BATCH})
+_OF_TWO_APIS: Final = Refusal(
+    status=400,
+    reason=Reason.BAD_REQUEST,
+    message="The body has fields of two APIs that are at this path; BUDGET_ROUTES can say which of them it is.",
+)
 
 
 class CallTimes:
@@ -132,6 +137,13 @@ class BudgetResponder:
         if body.refusal is not None and self._settings.mode is Mode.ENFORCE:
             await self._refuse(api, Refused(body.refusal), send)
             return None
+        if route.rpc is not None:
+            found = route_by_body(route, scope, document=body.document, n_bytes=body.length())
+            if found is None and self._settings.mode is Mode.ENFORCE:
+                await self._refuse(api, Refused(_OF_TWO_APIS), send)
+                return None
+            route = found or route._replace(rpc=None)
+            api = route.api or api
         if isinstance(api, RpcApi):
             is_read = body.document is not UNREADABLE and not isinstance(body.document, PartialBody)
             api = bound = api.bind(body.text if is_read else b"", path=route.path, n_bytes=body.length())

@@ -1463,6 +1463,18 @@ FAULTS = (
         "(0, like))",
     ),
     Fault(
+        "what two servers may read in two ways passes at the price of one",
+        "routing.py",
+        "return None if is_read and _has_call(document) else route._replace(rpc=None)",
+        "return route._replace(rpc=None)",
+    ),
+    Fault(
+        "a message of MCP's older transport is free",
+        "routing.py",
+        "        return route._replace(api=route.rpc, rpc=None)\n",
+        "        return route._replace(rpc=None)\n",
+    ),
+    Fault(
         "what uploaded files plan stays behind in a migration",
         "operations/migrating/facts.py",
         "            await asyncio.gather(*map(self._keep, some))\n",

@@ -275,6 +275,10 @@ async def test_an_answer_without_a_body(memory: Bench, status: int, spent: str):
             "/gateway/%6dcp",
             "/mcp/sse/messages",
             "/sse/messages",
+            "/messages",
+            "/messages/",
+            "/tools/messages/",
+            "/message",
         ),
         # LiteLLM's servers have slashes in their names, and take whatever follows them.
         *("/mcp/team/github", "/mcp/github/chat/completions", "/github/mcp/x/y"),
@@ -298,6 +302,49 @@ async def test_paths_of_mcp(memory: Bench, path: str):
 )
 async def test_below_mcp_the_body_says_whether_it_is_a_call(memory: Bench, body: Any, spent: str):
     assert await booked(memory, body, result(), path="/v1/mcp/server") == spent
+
+
+CLAUDE = {"model": "claude-sonnet-4-5", "max_tokens": 100, "messages": [{"role": "user", "content": "x"}]}
+
+
+@pytest.mark.parametrize("path", ["/messages", "/messages/"])
+async def test_where_claude_may_be_too_the_body_says_which_it_is(memory: Bench, path: str):
+    assert await booked(memory, tool("search"), {}, path=path) == "0.40"
+    assert await booked(memory, {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, {}, path=path) == "0.40"
+    assert await booked(memory, [tool(id_=1), tool(id_=2)], {}, path=path) == "0.60"
+    # Somebody's own, as before.
+    assert await booked(memory, {"text": "hello"}, {}, path=path) == "0.60"
+    usage = {"input_tokens": 100_000, "output_tokens": 100_000}
+    answer = {"type": "message", "model": CLAUDE["model"], "content": [], "usage": usage, "stop_reason": "end_turn"}
+    assert await booked(memory, CLAUDE, answer, path=path) == "2.40"
+
+
+async def test_what_two_servers_may_read_in_two_ways_is_refused(memory: Bench):
+    for body in ({**CLAUDE, **tool()}, {**tool(), "model": "free"}, [tool(), CLAUDE], {**CLAUDE, "params": {}}):
+        guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=900/month")
+        played = await call(guard, as_body(body), path="/messages?session_id=1", headers=bearer())
+        assert played.status == 400, body
+        assert b"two APIs" in played.body
+    assert await memory.figures() == ("0.00", "0.00")
+
+
+async def test_what_cannot_be_read_is_no_tool_where_claude_may_be(memory: Bench):
+    guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=900/month")
+    played = await call(guard, b'{"jsonrpc": "2.0", "method"', path="/messages", headers=bearer())
+    assert played.status == 400
+    assert b"model" in played.body
+
+
+async def test_in_shadow_mode_what_may_be_either_is_the_one_that_mostly_costs_more(memory: Bench):
+    guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=900/month", mode="shadow")
+    assert (await call(guard, as_body({**CLAUDE, **tool()}), path="/messages", headers=bearer())).status == 200
+    assert (await memory.figures())[0] not in ("0.00", "0.10")
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/anthropic/messages"])
+async def test_a_path_that_is_claudes_alone_takes_no_tools(memory: Bench, path: str):
+    guard = memory.guard(ScriptedApp(*json_answer({})), limits="key=900/month")
+    assert (await call(guard, as_body(tool()), path=path, headers=bearer())).status == 400
 
 
 def message(method: str = "message/send", **fields: object) -> dict[str, Any]:

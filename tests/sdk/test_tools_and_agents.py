@@ -14,6 +14,7 @@ from a2a.client.errors import A2AClientError
 from a2a.helpers.proto_helpers import new_text_message
 from a2a.types.a2a_pb2 import GetTaskRequest, Role, SendMessageRequest
 from mcp import Client, MCPError
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 from budget_middleware.core.money import usd_from_nanos
@@ -109,6 +110,44 @@ async def test_tools_are_booked_by_the_call(url, spent, mode):
         assert "budget" in str(refused.value).lower()
         # A spent key still lists, and ends its session.
         assert (await client.list_tools()).tools
+
+
+async def test_tools_of_the_older_transport_are_booked_by_the_call(url, spent):
+    headers = {"authorization": "Bearer sk-sse"}
+    async with Client(sse_client(f"{url}/sse", headers=headers), mode="legacy") as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == {"search", "fails", "slow"}
+        assert await spent("sk-sse") == "0.00"
+        found = await client.call_tool("search", {"words": "x"})
+        assert found.content[0].model_dump()["text"] == "X"
+        assert await spent("sk-sse") == "0.40"
+        assert (await client.call_tool("fails", {})).is_error
+        assert await spent("sk-sse") == "0.50"
+        for _ in range(3):
+            await client.call_tool("search", {"words": "x"})
+        assert await spent("sk-sse") == "1.70"
+        # A spent key still lists.
+        assert (await client.list_tools()).tools
+
+
+async def test_a_spent_key_is_refused_at_the_messages_of_the_older_transport(raw, spent):
+    raw.headers["authorization"] = "Bearer sk-sse-spent"
+    async with raw.http.stream("GET", "/sse", headers=raw.headers) as events:
+        # It ends with its stream, and that with what reads it.
+        lines = events.aiter_lines()
+        address = await _address(lines)
+        calls = [raw.call("search", words="x") for _ in range(6)]
+        answers = [await raw.http.post(address, json=each, headers=raw.headers) for each in calls]
+        assert [answer.status_code for answer in answers] == [202] * 5 + [429]
+        assert answers[-1].json()["error"]["code"] == -32000
+    assert await spent("sk-sse-spent") == "2.00"
+
+
+async def _address(lines: AsyncIterator[str]) -> str:
+    """Where messages go, as the stream of the older transport says it first."""
+    async for line in lines:
+        if line.startswith("data: "):
+            return line.removeprefix("data: ")
+    raise AssertionError("the stream has ended")
 
 
 class _Raw:

@@ -1,4 +1,5 @@
-"""A gateway with tools (MCP at /mcp) and an agent (A2A at /a2a/planner and by REST), as their SDKs serve them.
+"""A gateway with tools (MCP at /mcp, and by its older transport at /sse and /messages/) and an agent (A2A at
+/a2a/planner and by REST), as their SDKs serve them.
 
 The tool `slow` is done when its client has left: `GET /done` tells how often.
 """
@@ -102,6 +103,7 @@ handler = DefaultRequestHandler(Planner(), InMemoryTaskStore(), card_at("http://
 gateway = tools.streamable_http_app(event_store=Events())
 gateway.router.routes += [
     Route("/done", done),
+    *tools.sse_app().router.routes,
     *create_jsonrpc_routes(handler, "/a2a/planner", enable_v0_3_compat=True),
     *create_rest_routes(handler, enable_v0_3_compat=True, path_prefix="/a2a/planner"),
 ]
