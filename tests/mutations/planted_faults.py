@@ -140,7 +140,7 @@ FAULTS = (
         "an ending keeps the hold in Lua",
         "stores/lua/_changes.lua",
         "change_to(amount_in(held, unit), was_held)",
-        "NO_CHANGE",
+        "0, ''",
     ),
     Fault(
         "a release forgets to give back",
@@ -289,7 +289,7 @@ FAULTS = (
         "a counter that is forgotten grows by what it has lost",
         "stores/lua/_changes.lua",
         "local is_lost = was_held ~= '0' and",
-        "local is_lost = reserved.number < 0 and",
+        "local is_lost = gain.reserved < 0 and",
     ),
     Fault(
         "a stream grows by its chunks and not by its bytes",
@@ -410,7 +410,7 @@ FAULTS = (
     Fault(
         "adjustments are not told apart",
         "stores/lua/_adjustments.lua",
-        "do add(change.target.counter, 'adjusted', change.spent) end",
+        "do add(change.counter, 'adjusted', change.gain.spent, change.gain.spent_signed) end",
         "do touch(change.target, NOW) end",
     ),
     # Units.
@@ -454,7 +454,7 @@ FAULTS = (
     Fault(
         "a sum is not kept up",
         "stores/lua/_changes.lua",
-        "      add_to_series(target.counter, 'reserved', reserved)\n",
+        "      add_to_series(counter, 'reserved', reserved, reserved_signed)\n",
         "",
     ),
     Fault(
@@ -711,6 +711,12 @@ FAULTS = (
         "what waits at the end of a call is lost",
         "stores/lua/_dispatch.lua",
         "  write_all_waiting()\n",
+        "",
+    ),
+    Fault(
+        "what leaves an index and comes back is lost",
+        "stores/lua/_sorted_sets.lua",
+        "    if queue.n_removed > 0 and is_among(queue.removed, queue.n_removed, member) then write_waiting(key) end\n",
         "",
     ),
     Fault(
@@ -2362,8 +2368,8 @@ FAULTS = (
     Fault(
         "what is only given back is not published to who waits",
         "stores/lua/_changes.lua",
-        "if is_waited_for and (reserved.number < 0 or spent.number < 0)",
-        "if is_waited_for and spent.number < 0",
+        "if is_waited_for and (reserved < 0 or spent < 0)",
+        "if is_waited_for and spent < 0",
     ),
     # Stopping at a limit.
     Fault(

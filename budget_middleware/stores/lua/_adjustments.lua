@@ -45,5 +45,5 @@ end
 -- Operators' own bookings count as `adjusted` beside *spent*.
 local function book_by_hand(changes)
   book(changes, NOW)
-  for _, change in ipairs(changes) do add(change.target.counter, 'adjusted', change.spent) end
+  for _, change in ipairs(changes) do add(change.counter, 'adjusted', change.gain.spent, change.gain.spent_signed) end
 end

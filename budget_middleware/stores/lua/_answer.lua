@@ -34,7 +34,7 @@ end
 -- and whether there were any due leases at all.
 local function open(id, packed)
   load_meta()
-  local known = load_reservation(id)
+  local known = load_reservation(id, packed)
   if known and is_due(known) then
     load_counters(known.target_list)
     expire(known, known.charge, '')

@@ -26,7 +26,7 @@
 
 local FIRST_VERB_AT = 4
 
-local concat, find, format, gmatch, match = table.concat, string.find, string.format, string.gmatch, string.match
+local concat, find, format, gmatch, match, sub = table.concat, string.find, string.format, string.gmatch, string.match, string.sub
 local verbs = {}
 
 local call, try, spread = redis.call, redis.pcall, unpack or table.unpack
@@ -41,7 +41,7 @@ local seq, bookings, entries, seq_text, bookings_text, entries_text
 
 -- What it has read, and what it has changed and not yet written.
 local is_meta_read, generation, limits_version, written_seq, is_format_recorded
-local is_nothing_due, changed_counters, changed_series, changed_totals, is_changed_key, waiting_in
+local is_nothing_due, changed_counters, changed_series, changed_totals, waiting_keys
 local is_waited_for, freed_accounts
 
 -- Of the verb that is being done. Entries of leases that it expired in passing are returned even if not wanted.
@@ -51,10 +51,10 @@ local trace, wants_entries, seq_before
 local parts, n_parts = {}, 0
 
 -- What calls have in common stays in memory from call to call where the server keeps a script's functions
--- (`redis/scripts.py`): the names of keys, targets as they were parsed, and counters by their names. Their figures are read again
--- by each call.
+-- (`redis/scripts.py`): the names of keys, targets as they were parsed, counters by their names, and the tables in which changes
+-- wait. Their figures are read again by each call.
 local REMEMBERED_MAX = 2000
-local this_call, remembered, counters, series_by_name, parsed = 0, 0, {}, {}, {}
+local this_call, remembered, counters, series_by_name, parsed, queues = 0, 0, {}, {}, {}, {}
 
 -- '%d' takes half the time of '%.0f', but cuts off what a C long does not hold, and that may be 32 bits.
 local WHOLE = format('%d', EXACT) == format('%.0f', EXACT) and '%d' or '%.0f'
@@ -81,9 +81,9 @@ end
 end
 
 local function begin_ledger(meta)
-  META, PREFIX = meta, string.sub(meta, 1, -1 - #KEY_META)
+  META, PREFIX = meta, sub(meta, 1, -1 - #KEY_META)
   HOLDS, TOTALS, JOURNAL, VOIDED = PREFIX .. KEY_HOLDS, PREFIX .. KEY_TOTALS, PREFIX .. KEY_JOURNAL, PREFIX .. KEY_VOIDED
-  remembered, counters, series_by_name, parsed = 0, {}, {}, {}
+  remembered, counters, series_by_name, parsed, queues = 0, {}, {}, {}, {}
 end
 
 local function read_kept(words)
@@ -101,5 +101,5 @@ local function begin_call(keys, args)
   NOW = store_time_ms(args)
   NOW_MS = whole(NOW)
   is_meta_read, is_nothing_due = false, nil
-  changed_counters, changed_series, changed_totals, is_changed_key, waiting_in, freed_accounts = {}, {}, {}, {}, {}, {}
+  changed_counters, changed_series, changed_totals, waiting_keys, freed_accounts = {}, {}, {}, {}, {}
 end

@@ -2,35 +2,36 @@
 -- has *held* to reserved, in the unit of the counter, and both follow from what it is (`figures_of`): a verb says what it
 -- becomes, and the counters gain the difference.
 
-local NO_CHANGE = {text = '0', number = 0, signed = ''}
-
--- What a figure gains: as text, as a number, and as the journal has it.
+-- What a figure gains: as a number, and as the journal has it.
 local function change_to(after, before)
-  if after == before then return NO_CHANGE end
+  if after == before then return 0, '' end
   local text = difference(after, before)
   local number = tonumber(text)
-  if number == 0 then return NO_CHANGE end
-  return {text = text, number = number, signed = number > 0 and '+' .. text or text}
+  if number == 0 then return 0, '' end
+  return number, number > 0 and '+' .. text or text
 end
 
--- What each counter gains as two amounts change; those that gain nothing are left out. A counter that is not there any more
--- holds nothing that could be given back, or grow: it was lost, or everybody slept until it was forgotten. The tables are the targets'
--- own, which saves making them: they hold until the next changes of these.
+-- What each counter gains as two amounts change; those that gain nothing are left out. All that are of one unit gain the same. But a
+-- counter that is not there any more holds nothing that could be given back, or grow: it was lost, or everybody slept until it
+-- was forgotten. The tables are the targets' own, which saves making them: they hold until the next changes of these.
 local function changes_of(targets, booked, booked_before, held, held_before)
-  local changes, count, unit, spent, reserved, was_held = targets.changes, 0, nil, nil, nil, nil
+  local changes, count, unit, gain, was_held = targets.changes, 0, nil, nil, nil
   for at = 1, #targets do
     local target = targets[at]
     if target.unit ~= unit then
-      unit = target.unit
-      spent = change_to(amount_in(booked, unit), amount_in(booked_before, unit))
+      unit, gain = target.unit, target.gain
+      gain.spent, gain.spent_signed = change_to(amount_in(booked, unit), amount_in(booked_before, unit))
       was_held = amount_in(held_before, unit)
-      reserved = change_to(amount_in(held, unit), was_held)
+      gain.reserved, gain.reserved_signed = change_to(amount_in(held, unit), was_held)
+      gain.held = gain.reserved
     end
-    local counter = target.counter
+    local change, counter = target.change, target.counter
     local is_lost = was_held ~= '0' and not counter.is_there and not counter.is_changed
-    if spent.number ~= 0 or reserved.number ~= 0 and not is_lost then
-      local change = target.change
-      change.spent, change.reserved, change.held = spent, is_lost and NO_CHANGE or reserved, reserved
+    if is_lost then
+      change = {target = target, counter = counter}
+      change.gain = {spent = gain.spent, spent_signed = gain.spent_signed, reserved = 0, reserved_signed = '', held = gain.held}
+    end
+    if change.gain.spent ~= 0 or change.gain.reserved ~= 0 then
       count = count + 1
       changes[count] = change
     end
@@ -41,17 +42,22 @@ end
 
 -- Nothing here can fail.
 local function book(changes, lasts)
+  local gain, spent, spent_signed, reserved, reserved_signed
   for at = 1, #changes do
     local change = changes[at]
-    local target, spent, reserved = change.target, change.spent, change.reserved
-    if spent.number ~= 0 then add(target.counter, 'spent', spent) end
-    if reserved.number ~= 0 then add(target.counter, 'reserved', reserved) end
-    if target.series then
-      add_to_series(target.counter, 'spent', spent)
-      add_to_series(target.counter, 'reserved', reserved)
+    if change.gain ~= gain then
+      gain = change.gain
+      spent, spent_signed, reserved, reserved_signed = gain.spent, gain.spent_signed, gain.reserved, gain.reserved_signed
     end
-    if is_waited_for and (reserved.number < 0 or spent.number < 0) then freed_accounts[target.account] = true end
-    touch(target, lasts)
+    local target, counter = change.target, change.counter
+    if spent ~= 0 then add(counter, 'spent', spent, spent_signed) end
+    if reserved ~= 0 then add(counter, 'reserved', reserved, reserved_signed) end
+    if target.series then
+      add_to_series(counter, 'spent', spent, spent_signed)
+      add_to_series(counter, 'reserved', reserved, reserved_signed)
+    end
+    if is_waited_for and (reserved < 0 or spent < 0) then freed_accounts[target.account] = true end
+    if not counter.is_changed or lasts > target.counts_until or not counter.is_there or target.previous then touch(target, lasts) end
   end
 end
 
@@ -62,14 +68,17 @@ end
 
 -- What is reserved in all changes with it, once for each unit.
 local function add_to_totals(targets, changes)
-  local done, unit = '', nil
+  local done, gain = '', nil
   for at = 1, #changes do
     local change = changes[at]
-    if change.target.unit ~= unit and not find(done, change.target.unit, 1, true) then
-      unit = change.target.unit
-      done = done .. ' ' .. unit
-      local field = total_of(targets, unit)
-      changed_totals[field] = (changed_totals[field] or 0) + change.held.number
+    if change.gain ~= gain then
+      gain = change.gain
+      local unit = change.target.unit
+      if done == '' or not find(done, unit, 1, true) then
+        done = done == '' and unit or done .. ' ' .. unit
+        local field = targets.totals[unit] or total_of(targets, unit)
+        changed_totals[field] = (changed_totals[field] or 0) + gain.held
+      end
     end
   end
 end

@@ -51,18 +51,19 @@ local function load_counters(targets)
   if targets.are_carried then carry_over(targets) end
 end
 
--- Adds a change to a figure: {text, number} of it.
-local function add(counter, name, change)
-  local before = counter.numbers[name]
-  local after = before + change.number
+-- Adds a change to a figure: a number, and its text with a sign.
+local function add(counter, name, number, signed)
+  local numbers = counter.numbers
+  local before = numbers[name]
+  local after = before + number
   if before < EXACT and after < EXACT and before > -EXACT and after > -EXACT then
-    counter[name], counter.numbers[name] = format(WHOLE, after), after
+    counter[name], numbers[name] = format(WHOLE, after), after
   else
     -- A Lua number would round.
     call('HSET', counter.key, name, counter[name])
-    call('HINCRBY', counter.key, name, change.text)
+    call('HINCRBY', counter.key, name, (string.gsub(signed, '^%+', '')))
     counter[name] = call('HGET', counter.key, name)
-    counter.numbers[name] = tonumber(counter[name])
+    numbers[name] = tonumber(counter[name])
   end
 end
 

@@ -54,39 +54,48 @@ end
 local record_of
 do
 
-local lines = {}
+local lines, record = {}, {}
 
 -- A figure of nothing that does not change is left out. Texts are put together in one step.
-local function line_of(change)
-  local line, counter, spent, reserved = change.target.line, change.target.counter, change.spent.signed, change.reserved.signed
-  local shows_spent = spent ~= '' or counter.spent ~= '0'
-  local shows_reserved = reserved ~= '' or counter.reserved ~= '0'
-  if shows_spent and shows_reserved then
-    return line .. ' spent=' .. counter.spent .. spent .. ' reserved=' .. counter.reserved .. reserved
+local function write_lines(changes, count)
+  local gain, spent, reserved
+  for at = 1, count do
+    local change = changes[at]
+    if change.gain ~= gain then
+      gain = change.gain
+      spent, reserved = gain.spent_signed, gain.reserved_signed
+    end
+    local line, counter = change.target.line, change.counter
+    local spent_before, reserved_before = counter.spent, counter.reserved
+    if spent == '' and spent_before == '0' then
+      lines[at] = (reserved ~= '' or reserved_before ~= '0') and line .. ' reserved=' .. reserved_before .. reserved or line
+    elseif reserved == '' and reserved_before == '0' then
+      lines[at] = line .. ' spent=' .. spent_before .. spent
+    else
+      lines[at] = line .. ' spent=' .. spent_before .. spent .. ' reserved=' .. reserved_before .. reserved
+    end
   end
-  if shows_spent then return line .. ' spent=' .. counter.spent .. spent end
-  if shows_reserved then return line .. ' reserved=' .. counter.reserved .. reserved end
-  return line
 end
 
 -- One record for all changes of a verb, while the counters still show what was before: its text, and where the journal is
--- behind it. `tail` is its reason and its bill, as Python packs them. For a release also the seq of its reserve.
+-- behind it; it holds until the next one is made. `tail` is its reason and its bill, as Python packs them. For a release also the
+-- seq of its reserve.
 function record_of(id, status, changes, reserve_trace, tail, reserved_at)
   local count = #changes
-  for at = 1, count do lines[at] = line_of(changes[at]) end
+  write_lines(changes, count)
   local is_void = status == STATUS_RELEASED
   local reserve = is_void and reserved_at and find_record(reserved_at)
   local last, booked = seq + count, books_nothing(status) and bookings or bookings + count
   local held = is_void and (reserve and entries - count or entries) or entries + count
-  local last_text, booked_text, held_text = format(WHOLE, last), format(WHOLE, booked), format(WHOLE, held)
+  local last_text = format(WHOLE, last)
+  local booked_text = booked == bookings and bookings_text or format(WHOLE, booked)
+  local held_text = held == last and last_text or format(WHOLE, held)
   local text = last_text .. ' ' .. booked_text .. ' ' .. (is_void and entries_text or held_text)
     .. '\n' .. FORMAT_WORD .. ' status=' .. status .. ' id=' .. id .. ' at=' .. NOW_MS .. (trace == '' and '' or ' trace=') .. trace
     .. (reserve_trace == '' and '' or ' reserve_trace=') .. reserve_trace .. '\n' .. concat(lines, '\n', 1, count) .. tail
-  local record = {
-    text = text, seq = last, bookings = booked, entries = held,
-    seq_text = last_text, bookings_text = booked_text, entries_text = held_text, is_void = is_void,
-  }
-  if is_void then record.reserve, record.reserved_at = reserve, reserved_at end
+  record.text, record.seq, record.bookings, record.entries = text, last, booked, held
+  record.seq_text, record.bookings_text, record.entries_text, record.is_void = last_text, booked_text, held_text, is_void
+  record.reserve, record.reserved_at = reserve, reserved_at
   return record
 end
 

@@ -29,24 +29,44 @@ local function read_fields(record, fields)
 end
 
 -- One that is pending in the words and the order in which this version writes them; nil where it may yet be another.
-local function parse_usual(id, key, text)
-  local asked, held, charge, at, made, due, span, targets =
-    match(text, '^' .. FORMAT_WORD .. ' ' .. STATE_PENDING
-      .. ' asked=(%S+) held=(%S+)(.-) seq=(%d+) made=(%d+) due=(%d+)([^\n]*)\n(.+)$')
-  if not asked then return nil end
+local parse_reservation
+do
+
+local USUAL = '^' .. FORMAT_WORD .. ' ' .. STATE_PENDING
+  .. ' asked=(%S+) held=(%S+)(.-) seq=(%d+) made=([1-9]%d*) due=([1-9]%d*)()'
+
+-- The word of a field between two places, where nothing else is.
+local function word_between(text, first, last, field)
+  if first > last then return '' end
+  local ends = first + #field
+  if find(text, field, first, true) ~= first or ends > last then return nil end
+  local word = sub(text, ends, last)
+  return not find(word, ' ', 1, true) and word
+end
+
+-- A pattern takes a dozen steps for each letter: so it reads no trace and no targets. These are most often those that the verb
+-- has brought.
+local function parse_usual(id, key, text, packed)
+  local asked, held, charge, at, made, due, behind = match(text, USUAL)
+  local ends = asked and #made <= 18 and #due <= 18 and find(text, '\n', behind, true)
+  if not ends then return nil end
   charge = charge == '' and '' or match(charge, '^ charge=(%S+)$')
-  span = span == '' and '' or match(span, '^ trace=(%S+)$')
+  local span = word_between(text, behind, ends - 1, ' trace=')
+  if not (charge and span) then return nil end
+  if asked ~= '0' and not are_amounts(asked) or held ~= asked and not are_amounts(held) or not are_amounts(charge) then return nil end
+  local is_packed = #text - ends == #packed and find(text, packed, ends + 1, true)
+  local targets = is_packed and packed or sub(text, ends + 1)
   local target_list, are_targets_sound = parse_targets(targets)
-  if not (charge and span and are_targets_sound) then return nil end
+  if not (are_targets_sound and target_list[1]) then return nil end
   local record = new_reservation(id, key, STATE_PENDING, targets, target_list)
   record.text, record.asked, record.held, record.charge, record.seq = text, asked, held, charge, at
   record.made, record.due, record.trace = made, due, span
-  return is_sound(record) and record
+  return record
 end
 
 -- The record of a text, or nil and what is wrong with it.
-local function parse_reservation(id, key, text)
-  local usual = parse_usual(id, key, text)
+function parse_reservation(id, key, text, packed)
+  local usual = parse_usual(id, key, text, packed)
   if usual then return usual end
   local version, state, fields, targets = match(text, '^(%d+) (%l+)([^\n]*)\n?(.*)$')
   if not version then return nil, IS_DAMAGED end
@@ -58,4 +78,6 @@ local function parse_reservation(id, key, text)
   record.targets, record.target_list = targets, target_list
   if not (are_fields_sound and are_targets_sound and is_sound(record)) then return nil, IS_DAMAGED end
   return record
+end
+
 end

@@ -16,13 +16,13 @@ local function write_reservation(record, lives_ms)
   end
 end
 
--- What is known of an id: a record, or nil and what is wrong with the one that is there.
-local function find_reservation(id)
+-- What is known of an id: a record, or nil and what is wrong with the one that is there. It may have the targets that a verb brings.
+local function find_reservation(id, packed)
   local key = reservation_key(id)
   local text = try('GET', key)
   if not text then return nil end
   if type(text) == 'table' then return previous_reservation(id, key) end
-  return parse_reservation(id, key, text)
+  return parse_reservation(id, key, text, packed or '')
 end
 
 -- The same for what sums up: it stops at a record of a newer version, for that may hold anything.
@@ -33,8 +33,8 @@ local function find_known_format(id)
 end
 
 -- A record that does not parse stops the call before anything is written.
-local function load_reservation(id)
-  local known, problem = find_reservation(id)
+local function load_reservation(id, packed)
+  local known, problem = find_reservation(id, packed)
   if problem then fail('reservation ' .. id .. ' ' .. problem) end
   return known
 end

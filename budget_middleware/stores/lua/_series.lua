@@ -58,7 +58,7 @@ local function figures_at(key)
 end
 
 local function add_text(series, name, text)
-  if text ~= '0' then add(series, name, {text = text, number = tonumber(text)}) end
+  if text ~= '0' then add(series, name, tonumber(text), text) end
 end
 
 -- Of an account that nobody has used lately there are none: one command says so, whatever names strangers make up.
@@ -107,10 +107,10 @@ function load_series(targets)
 end
 
 -- Adds a change of a bucket to the sum, if the bucket counts.
-local function add_to_series(counter, name, change)
+local function add_to_series(counter, name, number, signed)
   local series = counter.series
-  if change.number ~= 0 and counter.starts <= series.at and counter.starts >= series.at - ROLLING_BUCKETS * series.length then
-    add(series, name, change)
+  if number ~= 0 and counter.starts <= series.at and counter.starts >= series.at - ROLLING_BUCKETS * series.length then
+    add(series, name, number, signed)
     mark_series(series)
   end
 end

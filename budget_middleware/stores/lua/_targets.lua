@@ -54,8 +54,8 @@ end
 local function parse_targets(packed)
   local known = parsed[packed]
   if known then return known, known.are_sound end
-  -- Held within all windows from `starts` to `ends`; `changes` is for changes_of.
-  local targets = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}}
+  -- Held within all windows from `starts` to `ends`; `changes`, and what those of a unit gain, is for changes_of.
+  local targets, gains = {are_sound = true, starts = 0, ends = math.huge, totals = {}, changes = {}}, {}
   for line in gmatch(packed, '[^\n]+') do
     local name, account, period, unit, from, to, fields =
       match(line, '^(([^| ]+)|([%w@-]+)|[^| ]+|?(%l*)) from=(%d+) to=(%d+)(.*)$')
@@ -82,7 +82,9 @@ local function parse_targets(packed)
           target.previous = counter_of(account .. '|' .. period .. '|' .. carry.previous .. (unit == '' and '' or '|' .. unit))
         end
       end
-      target.change = {target = target}
+      gains[target.unit] = gains[target.unit] or {}
+      target.gain = gains[target.unit]
+      target.change = {target = target, counter = counter, gain = target.gain}
       targets[#targets + 1] = target
       targets.starts, targets.ends = math.max(targets.starts, from * 1000), math.min(targets.ends, target.ends)
     end

@@ -21,7 +21,10 @@ function verbs.repair(id, packed, spent_delta, found_at_seq, tail)
   ensure_generation()
   for _, amounts in ipairs({held, due, {negative(counter.reserved)}}) do sum_up(counter.key, amounts) end
   local lacks = call('HGET', counter.key, 'lacks') or '0'
-  local change = {target = target, spent = change_to(spent_delta, '0'), reserved = change_to(lacks, '0')}
+  local gain = {}
+  gain.spent, gain.spent_signed = change_to(spent_delta, '0')
+  gain.reserved, gain.reserved_signed = change_to(lacks, '0')
+  local change = {target = target, counter = counter, gain = gain}
   call('HDEL', counter.key, 'lacks')
 
   append(record_of(id, STATUS_REPAIRED, {change}, '', tail), 1, true)

@@ -31,7 +31,7 @@ function verbs.transfer(id, sources_packed, destinations_packed, amount, any_win
   local worst = find_rejection(sources, amount)
   if worst and not worst.is_spent and were_due and leases_due(sources) then return answer(STATUS_LEASES_DUE, nil, targets) end
   if worst then return answer(STATUS_REJECTED, nil, targets, rejection_of(sources, worst)) end
-  local changes = changes_of(sources, amount, '', '', '')
+  local changes = {spread(changes_of(sources, amount, '', '', ''))}
   for _, change in ipairs(changes_of(destinations, '', amount, '', '')) do changes[#changes + 1] = change end
   -- Every check is above this line and every write below it: Redis does not roll back. What can fail comes first.
   if changes[1] then append(record_of(id, STATUS_TRANSFERRED, changes, '', tail), #changes, true) end

@@ -164,10 +164,20 @@ def _reservation_text() -> Iterator[tuple[str, str]]:
     # With a place for whatever it gets: a table that grows is made again.
     made = f"return {{{named}, more = '', text = false, is_previous = false, {empty}}}"
     yield _function(f"new_reservation({', '.join(given)})", made)
+    # What only a hold has needs no look where nothing is held.
+    of_ended = [name for name in fields if name not in _OF_HOLDS]
+    is_ended = " and ".join(f"record.{name} == ''" for name in fields if name in _OF_HOLDS)
+    short = f"if {is_ended} then return {_written(of_ended)} end"
+    yield _function("text_of(record, targets)", short, f"return {_written(fields)}")
+
+
+_OF_HOLDS = frozenset({"held", "seq", "due", "trace"})
+
+
+def _written(fields: Iterable[str]) -> str:
     # One `..` of all: each one in parentheses would make a text of its own.
     written = " .. ".join(f"(record.{name} == '' and '' or ' {name}=') .. record.{name}" for name in fields)
-    head = f"'{records.FORMAT} ' .. record.state"
-    yield _function("text_of(record, targets)", f"return {head} .. {written} .. record.more .. '\\n' .. targets")
+    return rf"'{records.FORMAT} ' .. record.state .. {written} .. record.more .. '\n' .. targets"
 
 
 def _chosen(head: str, values: Iterable[tuple[str | tuple[str, ...], str | int]]) -> tuple[str, str]:
