@@ -15,7 +15,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from budget_middleware.apis.openai_realtime_direct import RealtimeDirect
+from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, RealtimeGone
 from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED
 from budget_middleware.core.accounts import MASK
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
@@ -270,6 +270,11 @@ class Settings(BaseModel):
         "seconds",
         1,
         86400,
+    )
+    realtime_gone: RealtimeGone = _setting(
+        "unproven",
+        "A hang-up of a call that the provider does not know: proves nothing, or that the call has ended.",
+        "unproven, ended",
     )
     max_body_bytes: int = _number(
         "10000000",

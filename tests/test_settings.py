@@ -9,7 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from budget_middleware import settings
 from budget_middleware.apis import APIS
-from budget_middleware.apis.openai_realtime_direct import RealtimeDirect
+from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, RealtimeGone
 from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED, WebhookPath
 from budget_middleware.core.account_sources import parse_sources
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED, AlertPlan
@@ -99,6 +99,7 @@ GOOD = [
     ("unmetered", "refuse", Unmetered.REFUSE),
     ("realtime_direct", "hold", RealtimeDirect.HOLD),
     ("realtime_direct_s", "1800", 1_800),
+    ("realtime_gone", "ended", RealtimeGone.ENDED),
     ("cost_header", "X-Cost", "x-cost"),
     (
         "routes",
@@ -223,6 +224,7 @@ BAD = [
     ("unmetered", "block", "BUDGET_UNMETERED='block': accepted: pass, refuse"),
     ("realtime_direct", "pass", "BUDGET_REALTIME_DIRECT='pass': accepted: refuse, hold"),
     ("realtime_direct_s", "0", "BUDGET_REALTIME_DIRECT_S='0': accepted: seconds from 1 to 86400"),
+    ("realtime_gone", "404", "BUDGET_REALTIME_GONE='404': accepted: unproven, ended"),
     ("routes", "-/*", "BUDGET_ROUTES='-/*': '-/*': accepted is a path with a segment besides *"),
     ("trace_url", "http://jaeger/trace", f"BUDGET_TRACE_URL='http://jaeger/trace': accepted: {TRACE_URL}"),
     ("trace_url", "jaeger/{trace_id}", f"BUDGET_TRACE_URL='jaeger/{{trace_id}}': accepted: {TRACE_URL}"),
@@ -370,6 +372,7 @@ def test_the_defaults_of_the_contract():
         "BUDGET_UNMETERED": "pass",
         "BUDGET_REALTIME_DIRECT": "refuse",
         "BUDGET_REALTIME_DIRECT_S": "3600",
+        "BUDGET_REALTIME_GONE": "unproven",
         "BUDGET_ALERTS": "",
         "BUDGET_ADMIN_TOKEN": "",
         "BUDGET_ADMIN_READ_TOKEN": "",

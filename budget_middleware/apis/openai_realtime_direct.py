@@ -28,6 +28,13 @@ class RealtimeDirect(StrEnum):
     HOLD = "hold"
 
 
+class RealtimeGone(StrEnum):
+    """What it proves that the provider does not know the call that a hang-up names."""
+
+    UNPROVEN = "unproven"
+    ENDED = "ended"
+
+
 class PlannedSession(NamedTuple):
     """What the request for a session says of its cost. ``lives_s``: so long its secret may open one."""
 
@@ -136,6 +143,11 @@ def hung_up_at(scope: Mapping[str, Any]) -> CallAddress | None:
     """The call that a POST hangs up, if it does so."""
     found = _HANGS_UP.fullmatch(scope["path"])
     return CallAddress(found[1], found[2]) if found is not None and _is_spelled_out(scope) else None
+
+
+def says_gone(document: object) -> bool:
+    """Whether the error of a hang-up is the provider's own: a gateway without such a route answers 404 too."""
+    return mapping_of(mapping_of(document).get("error")).get("code") == "call_id_not_found"
 
 
 def watched_at(scope: Mapping[str, Any]) -> CallAddress | None:

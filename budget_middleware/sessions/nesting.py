@@ -11,6 +11,9 @@ the reservation and N, which counts up; it is made with the secret of the hash a
 guards on the same ledger can make one. A client that has seen a proof, for it may send the header itself, has one for a
 number of its own; and one that is sent twice counts once.
 
+Two sidebands of one call (`request.jobs.direct_calls`) are side by side and see the same responses: the first that sees
+the end of one says so in a fact, and the other books nothing.
+
 The store is asked as for HTTP: the inner reservation must hold or have booked something, and be charged to all the
 accounts that the outer one is charged to. What cannot be proven is booked by both.
 """
@@ -19,12 +22,15 @@ import hashlib
 import hmac
 import re
 import secrets
+from contextlib import suppress
 from typing import Final
 
 from starlette.types import Message, Scope
 
+from budget_middleware.apis.openai_realtime_direct import watched_at
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
+from budget_middleware.ledger.tickets import NO_ANSWER, fact_name
 from budget_middleware.request.nesting import pays_for
 from budget_middleware.sessions.call import SessionCall
 from budget_middleware.settings import Settings
@@ -34,6 +40,8 @@ _NUMBER: Final = re.compile(rb"[0-9a-f]{32}")
 _FIELD: Final = "x_budget_reservation"
 # Gateways that parse events and write them anew put spaces elsewhere.
 _NAMED: Final = re.compile(rf'\s*{{\s*"{_FIELD}"\s*:\s*"([0-9a-f]{{32}})\.([0-9]{{1,15}})\.([0-9a-f]{{32}})"\s*,')
+# Longer than calls last.
+_CLAIMED_MS: Final = 2 * 86_400_000
 _NAMED_BYTES: Final = re.compile(_NAMED.pattern.encode())
 
 
@@ -50,7 +58,7 @@ class EventNames:
 class SessionNesting:
     """What one session knows of the guards outside and behind it."""
 
-    __slots__ = ("_key", "_ledger", "_n_named", "_n_read", "_namespace", "_number", "_outer_number")
+    __slots__ = ("_call", "_key", "_ledger", "_n_named", "_n_read", "_namespace", "_number", "_outer_number")
 
     def __init__(self, ledger: Ledger, settings: Settings, scope: Scope) -> None:
         self._ledger = ledger
@@ -60,6 +68,8 @@ class SessionNesting:
         outer = HeaderTable(scope["headers"]).get(OUTER_SESSION, b"")
         self._outer_number = outer if settings.headers and _NUMBER.fullmatch(outer) else b""
         self._n_read = self._n_named = 0
+        # That this session is a sideband of.
+        self._call = watched_at(scope)
 
     def asks_inner(self, scope: Scope) -> Scope:
         """The handshake for the app: a guard behind it is to name its reservations."""
@@ -94,6 +104,18 @@ class SessionNesting:
             inner = await self._ledger.look_up(names.inner_id)
             if inner is not None and inner.id != call.hold.id and pays_for(call.hold.targets, inner):
                 call.settlement.inner_id = inner.id
+
+    async def end(self, call: SessionCall) -> None:
+        """A call ends with an event: ask the store whether another sideband has seen that, and books it."""
+        if self._call is None or not call.server_id or call.settlement.charge is not None:
+            return
+        name = fact_name("response", *self._call, call.server_id)
+        with suppress(*NO_ANSWER):
+            if await self._ledger.tickets.keep_fact(name, call.hold.id, keep_ms=_CLAIMED_MS):
+                return
+            first = await self._ledger.look_up((await self._ledger.tickets.look_up_facts([name])).get(name, ""))
+            if first is not None and first.id != call.hold.id and pays_for(call.hold.targets, first):
+                call.settlement.inner_id = first.id
 
     def write(self, message: Message, names: EventNames) -> Message:
         """The event that begins a call of ours, with the name of its reservation if a guard outside asks for it."""

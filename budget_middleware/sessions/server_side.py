@@ -75,6 +75,7 @@ class ServerSide:
             call.settlement.report_late_cost()
             return False
         if event.step is Step.ENDS:
+            await self._nesting.end(call)
             await call.complete()
             self._lanes.end(call)
             return call.is_shown

@@ -2779,6 +2779,30 @@ FAULTS = (
         "                if True or await self._store.swap_text(",
     ),
     Fault(
+        "two sidebands book what both see",
+        "sessions/nesting.py",
+        "                call.settlement.inner_id = first.id\n",
+        "                pass\n",
+    ),
+    Fault(
+        "whatever answers behind any path has seen a response first",
+        "sessions/nesting.py",
+        'fact_name("response", *self._call, call.server_id)',
+        'fact_name("response", self._call.id, call.server_id)',
+    ),
+    Fault(
+        "a gateway without such a route ends a call",
+        "apis/openai_realtime_direct.py",
+        '.get("code") == "call_id_not_found"\n',
+        '.get("code") in ("call_id_not_found", None)\n',
+    ),
+    Fault(
+        "a call that is gone has ended without the operator's word",
+        "request/jobs/direct_calls.py",
+        'message["status"] == _UNKNOWN and gone is RealtimeGone.ENDED:',
+        'message["status"] == _UNKNOWN:',
+    ),
+    Fault(
         "a usage that is told again to who resumes is booked again",
         "apis/gemini_live_session.py",
         "        if usage is not None and usage == self._used_before and not has_output:\n",

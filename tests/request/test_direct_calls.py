@@ -33,6 +33,7 @@ class Provider:
     def __init__(self):
         self.sidebands = []
         self.statuses = {}
+        self.says = {}
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "websocket":
@@ -45,7 +46,7 @@ class Provider:
             path = scope["path"]
             headers = [(b"location", f"{path}/rtc_1".encode())] if path.endswith("/calls") else []
             headers += [(b"content-type", b"application/json")]
-            body = b'{"session": {"id": "rtc_1"}}' if path.endswith("/client_secrets") else b""
+            body = b'{"session": {"id": "rtc_1"}}' if path.endswith("/client_secrets") else self.says.get(path, b"")
             await send({"type": "http.response.start", "status": self.statuses.get(path, 200), "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
@@ -130,7 +131,7 @@ async def watch(worker, bench, *, seconds, tokens=0):
     """Attach, see a response at the end of so many seconds, and leave."""
     socket = await worker.attach()
     bench.clock.advance(s=seconds)
-    await worker.say(*(whole(tokens) if tokens else [UPDATED]))
+    await worker.say(*(whole(tokens, f"resp_{seconds}") if tokens else [UPDATED]))
     await socket.leave()
 
 
@@ -247,6 +248,35 @@ async def test_f69_two_sidebands_watch_no_more_than_one(bench, open_worker):
     assert await settled(bench, worker) == (0.2, 0)
 
 
+async def test_f69_of_two_sidebands_one_books_what_both_see(bench, open_worker):
+    worker, other = open_worker(), open_worker()
+    await worker.post(CALLS)
+    await worker.attach()
+    await other.attach()
+    for each in (worker, other, worker):
+        await each.say(*whole(100), *whole(60, "resp_2"))
+    assert await settled(bench, worker, other) == (0.08, 2)
+
+
+async def test_f69_what_answers_behind_another_path_books_nothing_of_a_call(bench, open_worker):
+    worker = open_worker()
+    await worker.post(CALLS)
+    await worker.attach(path="/echo/v1/realtime")
+    await worker.say(*whole(1))
+    await worker.attach()
+    await worker.say(*whole(100))
+    assert await settled(bench, worker) == (0.0505, 2)
+
+
+async def test_a_sideband_without_a_ticket_books_what_it_sees_once_too(bench, open_worker):
+    worker = open_worker()
+    await worker.attach(query=b"call_id=rtc_9")
+    await worker.attach(query=b"call_id=rtc_9")
+    for sideband in (0, 1):
+        await worker.say(*whole(100), sideband=sideband)
+    assert await settled(bench, worker) == (0.05, 0)
+
+
 async def test_f69_a_response_that_a_sideband_leaves_goes_on(bench, open_worker):
     worker = open_worker(on_abort="partial", default_output_tokens="500")
     await worker.post(CALLS)
@@ -281,6 +311,25 @@ async def test_f69_what_proves_no_end_changes_nothing(bench, open_worker, name):
     bench.clock.advance(s=15)
     assert await worker.post(path) == status
     assert await settled(bench, worker) == (0, 2)
+
+
+GONE = json.dumps({"error": {"message": "No such call.", "code": "call_id_not_found"}}).encode()
+NOT_FOUND = b'{"detail": "Not Found"}'
+
+
+@pytest.mark.parametrize(
+    ("gone", "says", "booked"),
+    [("ended", GONE, (0.3, 0)), ("unproven", GONE, (0, 2)), ("ended", NOT_FOUND, (0, 2)), ("ended", b"", (0, 2))],
+    ids=["by the operator's word", "without it", "a gateway without such a route", "nothing"],
+)
+async def test_f69_a_call_that_is_gone_has_ended_by_the_operators_word(bench, open_worker, gone, says, booked):
+    path = f"{CALLS}/rtc_1/hangup"
+    worker = open_worker(realtime_gone=gone)
+    worker.provider.statuses[path], worker.provider.says[path] = 404, says
+    await worker.post(CALLS)
+    bench.clock.advance(s=15)
+    assert await worker.post(path) == 404
+    assert await settled(bench, worker) == booked
 
 
 NO_SIDEBAND = {
@@ -319,6 +368,7 @@ async def test_f69_what_the_operator_has_released_stays_so(bench, open_worker):
     await watch(worker, bench, seconds=30)
     (ticket,) = await bench.reader.holds()
     await worker.guard.ledger.expire(ticket.id, reason="by hand")
+    bench.clock.advance(s=10)
     await worker.post(f"{CALLS}/rtc_1/hangup")
     assert await settled(bench, worker) == (0, 0)
 

@@ -24,8 +24,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, CallAddress
-from budget_middleware.apis.reading import mapping_of
+from budget_middleware.apis.openai_realtime_direct import REALTIME_DIRECT, CallAddress, RealtimeGone, says_gone
+from budget_middleware.apis.reading import mapping_of, parse_body
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.statuses import State
@@ -33,9 +33,13 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
+from budget_middleware.request.jobs.plain_answers import KeptAnswer
 from budget_middleware.request.session_quotes import PLANNED, place_of, planned_session, unwatched_nanos
 
 _CONFIRMED: Final = range(200, 300)
+_UNKNOWN: Final = 404
+# An error has some hundred bytes.
+_MOST_BYTES: Final = 10_000
 
 
 def correct_at_deadlines(ledger: Ledger) -> None:
@@ -63,14 +67,33 @@ async def change_record(ledger: Ledger, call_id: str, change: Callable[[CallReco
 
 
 async def pass_hangup(
-    app: ASGIApp, scope: Scope, receive: Receive, send: Send, *, address: CallAddress, ledger: Ledger
+    app: ASGIApp,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    address: CallAddress,
+    ledger: Ledger,
+    gone: RealtimeGone,
 ) -> None:
-    """Let the app hang up a call; if the provider confirms that, the call has ended."""
+    """Let the app hang up a call; if the provider confirms that, the call has ended.
+
+    So it has if the provider does not know it any more, and the operator says that this means it (``gone``).
+    """
+    reading: KeptAnswer | None = None
 
     async def send_and_note(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] in _CONFIRMED:
-            # Before the client hears of it, who may go on at once, at another worker.
-            await _note_end(ledger, address)
+        nonlocal reading
+        if message["type"] == "http.response.start":
+            if message["status"] in _CONFIRMED:
+                # Before the client hears of it, who may go on at once, at another worker.
+                await _note_end(ledger, address)
+            elif message["status"] == _UNKNOWN and gone is RealtimeGone.ENDED:
+                reading = KeptAnswer(_MOST_BYTES)
+        elif message["type"] == "http.response.body" and reading is not None:
+            reading.feed(bytes(message.get("body", b"")))
+            if not message.get("more_body", False) and says_gone(parse_body(reading.body)):
+                await _note_end(ledger, address)
         await send(message)
 
     await app(scope, receive, send_and_note)

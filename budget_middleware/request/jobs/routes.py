@@ -44,6 +44,7 @@ class JobRoutes:
         self._reads = settings.mode is not Mode.OFF
         self._max_bytes = settings.max_body_bytes
         self._webhooks = Webhooks(settings.webhooks, ledger)
+        self._gone = settings.realtime_gone
         correct_at_deadlines(ledger)
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +56,7 @@ class JobRoutes:
         elif method == "POST" and self._webhooks.take(scope["path"]):
             await self._webhooks.pass_and_read(app, scope, receive, send)
         elif method == "POST" and (address := hung_up_at(scope)):
-            await pass_hangup(app, scope, receive, send, address=address, ledger=ledger)
+            await pass_hangup(app, scope, receive, send, address=address, ledger=ledger, gone=self._gone)
         elif api := looked_up_at(path):
             await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, api=api)
         elif method == "GET" and (deferred := deferred_at(path)):
