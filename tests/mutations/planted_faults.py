@@ -1351,8 +1351,8 @@ FAULTS = (
     Fault(
         "a video that still is made is booked",
         "request/jobs/job_states.py",
-        "if state.stage is not Stage.RUNNING:",
-        "if True:",
+        "state.stage is Stage.RUNNING or ",
+        "",
     ),
     Fault(
         "a video that has failed costs what was planned",
@@ -1369,7 +1369,7 @@ FAULTS = (
     Fault(
         "the answer about another job books this one",
         "request/jobs/job_states.py",
-        "(look.id and state.id and state.id != look.id)",
+        "(id_ and state.id and state.id != id_)",
         "False",
     ),
     Fault(
@@ -3342,5 +3342,17 @@ FAULTS = (
         "apis/gemini_live.py",
         "rate=([1-9][0-9]{3,5})",
         "rate=([0-9]{4,6})",
+    ),
+    Fault(
+        "a list of batches does not tell their output files",
+        "request/jobs/lists.py",
+        "(batch.is_over or batch.output_file)",
+        "(batch.is_over and not batch.output_file)",
+    ),
+    Fault(
+        "Gemini's batches are not seen in a list",
+        "apis/job_lists.py",
+        "(OPENAI_BATCH, GEMINI_BATCH)",
+        "(OPENAI_BATCH,)",
     ),
 )

@@ -9,7 +9,7 @@ their end. The lines pass through as they come.
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -95,7 +95,7 @@ async def pass_and_book_batch(
     """Let the app answer what it has of a batch; what that shows of its usage is booked."""
     if look.kind is LookKind.BATCH:
         answer = KeptAnswer(max_line_bytes)
-        book = partial(_book_state, ledger, look, answer)
+        book = partial(_book_answer, ledger, look, answer)
         await pass_and_read(app, without_field_mask(scope), receive, send, feed=answer.feed, at_end=book)
         return
     found, fact = None, _fact_of(look)
@@ -146,11 +146,11 @@ async def _ticket_of_results(ledger: Ledger, look: Look) -> OpenTicket | None:
     if look.kind is LookKind.FILE:
         name = _output_fact(look.id)
         id_ = (await ledger.tickets.look_up_facts([name])).get(name)
-    return await ledger.tickets.look_up(*_jobs_of(look, id_)) if id_ else None
+    return await ledger.tickets.look_up(*_jobs_of(look.apis, id_)) if id_ else None
 
 
-def _jobs_of(look: Look, id_: str) -> list[Job]:
-    return [Job(api, id_) for api in look.apis]
+def _jobs_of(apis: Sequence[str], id_: str) -> list[Job]:
+    return [Job(api, id_) for api in apis]
 
 
 def _fact_of(look: Look) -> str:
@@ -166,17 +166,21 @@ def _output_fact(file_id: str) -> str:
     return fact_name("output", file_id)
 
 
-async def _book_state(ledger: Ledger, look: Look, answer: KeptAnswer) -> None:
-    document = parse_body(answer.body)
-    states = {api: read_batch(api, document) for api in look.apis}
-    shown = [state for state in states.values() if state is not None and state.id == look.id]
+async def _book_answer(ledger: Ledger, look: Look, answer: KeptAnswer) -> None:
+    await book_batch(ledger, look.apis, parse_body(answer.body), id_=look.id)
+
+
+async def book_batch(ledger: Ledger, apis: Sequence[str], document: object, *, id_: str) -> None:
+    """Book what a batch object shows of the batch of this id, which is one of these APIs'."""
+    states = {api: read_batch(api, document) for api in apis}
+    shown = [state for state in states.values() if state is not None and state.id == id_]
     # A batch that runs books nothing, and most who poll ask for one.
     if not any(state.is_over or state.output_file for state in shown):
         return
     is_over = all(state.is_over for state in shown)
-    found = await ledger.tickets.find(*_jobs_of(look, look.id), is_over=is_over)
+    found = await ledger.tickets.find(*_jobs_of(apis, id_), is_over=is_over)
     state = states.get(found.ticket.api) if found is not None else None
-    if found is None or state is None or state.id != look.id:
+    if found is None or state is None or state.id != id_:
         return
     if state.is_over and state.shows_usage:
         bill = BatchBill(ledger, model=str(found.ticket.details.get("model", "")))

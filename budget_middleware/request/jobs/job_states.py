@@ -60,12 +60,16 @@ async def _book_and_send(book: Callable[[], Awaitable[None]], send: Send, messag
 
 async def _book(ledger: Ledger, look: JobLook, answer: KeptAnswer) -> None:
     state = JobState(look.id, Stage.DONE) if look.shows_result else look.api.state(parse_body(answer.body))
-    if state is None or (look.id and state.id and state.id != look.id):
+    await book_shown(ledger, look.api, state, id_=look.id)
+
+
+async def book_shown(ledger: Ledger, api: JobApi, state: JobState | None, *, id_: str) -> None:
+    """Book the job of this id ("": of the one that the state names), if it is over."""
+    if state is None or state.stage is Stage.RUNNING or (id_ and state.id and state.id != id_):
         return
-    if state.stage is not Stage.RUNNING:
-        found = await ledger.tickets.find(Job(look.api.name, look.id or state.id), is_over=True)
-        if found is not None:
-            await book_state(ledger, look.api, found, state)
+    found = await ledger.tickets.find(Job(api.name, id_ or state.id), is_over=True)
+    if found is not None:
+        await book_state(ledger, api, found, state)
 
 
 async def book_state(ledger: Ledger, api: JobApi, found: OpenTicket, state: JobState) -> None:

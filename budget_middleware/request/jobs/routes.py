@@ -5,6 +5,7 @@ POST /uploads/ID/parts, /uploads/ID/complete ──> upload_parts
 GET, POST of a background response or interaction, GET of a deferred completion ──> background
 GET of a batch, its results or its output file, POST that cancels one ──> batch_results
 POST of a webhook ──> webhooks
+GET of a list of jobs ──> lists
 POST that hangs up a call ──> direct_calls
 GET of a video, of training, of an evaluation, POST that cancels one ──> job_states
 """
@@ -14,6 +15,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.batch_states import look_at
+from budget_middleware.apis.job_lists import listed_at
 from budget_middleware.apis.job_looks import job_look_at
 from budget_middleware.apis.jobs import is_upload
 from budget_middleware.apis.openai_realtime_direct import hung_up_at
@@ -24,6 +26,7 @@ from budget_middleware.request.jobs.batch_results import pass_and_book_batch
 from budget_middleware.request.jobs.direct_calls import correct_at_deadlines, pass_hangup
 from budget_middleware.request.jobs.google_uploads import pass_piece, piece_of
 from budget_middleware.request.jobs.job_states import pass_and_book_job
+from budget_middleware.request.jobs.lists import pass_and_book_list
 from budget_middleware.request.jobs.upload_parts import UploadStep, pass_completion, pass_part, upload_step_at
 from budget_middleware.request.jobs.uploads import pass_upload
 from budget_middleware.request.jobs.webhooks import Webhooks
@@ -49,26 +52,34 @@ class JobRoutes:
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a request to the app, and read of it and of its answer what jobs hang on."""
-        app, ledger, max_bytes = self._app, self._ledger, self._max_bytes
         method, path = _as_answered(scope) if self._reads and scope["type"] == "http" else ("", "")
         if method not in ("GET", "POST"):
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
         elif method == "POST" and self._webhooks.take(scope["path"]):
-            await self._webhooks.pass_and_read(app, scope, receive, send)
+            await self._webhooks.pass_and_read(self._app, scope, receive, send)
         elif method == "POST" and (address := hung_up_at(scope)):
+            app, ledger = self._app, self._ledger
             await pass_hangup(app, scope, receive, send, address=address, ledger=ledger, gone=self._gone)
-        elif api := looked_up_at(path):
-            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, api=api)
-        elif method == "GET" and (deferred := deferred_at(path)):
-            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, deferred=deferred)
         elif method == "POST" and is_upload(path):
             await self._pass_upload(scope, receive, send)
         elif method == "POST" and (step := upload_step_at(path)):
             await self._pass_step(step, scope, receive, send)
+        else:
+            await self._pass_look(method, path, scope, receive, send)
+
+    async def _pass_look(self, method: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """What may be a look at a job, or a request that ends one."""
+        app, ledger, max_bytes = self._app, self._ledger, self._max_bytes
+        if api := looked_up_at(path):
+            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, api=api)
+        elif method == "GET" and (deferred := deferred_at(path)):
+            await pass_and_book(app, scope, receive, send, ledger=ledger, max_body_bytes=max_bytes, deferred=deferred)
         elif job_look := job_look_at(method, path):
             await pass_and_book_job(app, scope, receive, send, look=job_look, ledger=ledger, max_body_bytes=max_bytes)
         elif look := look_at(method, path):
             await pass_and_book_batch(app, scope, receive, send, look=look, ledger=ledger, max_line_bytes=max_bytes)
+        elif method == "GET" and (listed := listed_at(path)):
+            await pass_and_book_list(app, scope, receive, send, listed=listed, ledger=ledger, max_body_bytes=max_bytes)
         else:
             await app(scope, receive, send)
 
