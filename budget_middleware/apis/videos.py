@@ -130,8 +130,7 @@ class GeminiVideos(JobApi):
     def state(self, document: object) -> JobState | None:
         """The state of an operation, and how many videos it has made.
 
-        Google charges for videos that were generated, and not for those that are blocked
-        (ai.google.dev/gemini-api/docs/video, limitations).
+        Google does not charge for a video that is blocked (ai.google.dev/gemini-api/docs/veo, limitations).
         """
         operation = mapping_of(document)
         id_ = self.id_in(operation)

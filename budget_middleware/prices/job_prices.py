@@ -1,11 +1,14 @@
 """What jobs are sold for, where no installed list has it: videos by the second, training by the token or by the hour.
 
-As of 30 November 2026, on the providers' pricing pages and in LiteLLM's map of that day:
+Looked up on 30 November 2026, in LiteLLM's price map (1.106.12, whose entries name the provider's page) and in copies
+of the providers' pages:
 
-- OpenAI: developers.openai.com/api/docs/pricing (video generation; fine-tuning, of which reinforcement by the hour)
-- Google: ai.google.dev/gemini-api/docs/pricing and cloud.google.com/vertex-ai/generative-ai/pricing (Veo); where these
-  two differ it is the higher one
-- xAI: docs.x.ai/developers/pricing
+- Sora: both, for developers.openai.com/api/docs/pricing; 1080p in copies of that page alone. OpenAI has shut Sora down
+  on 24 September 2026, and Azure goes on to serve `sora-2-pro`
+- training: copies of the same page alone, reinforcement by the hour. OpenAI lets nobody new train models
+- Veo: LiteLLM's map, for ai.google.dev/gemini-api/docs/pricing and cloud.google.com/vertex-ai/generative-ai/pricing;
+  where these two differ it is the higher one (Veo 2)
+- xAI: LiteLLM's map, for docs.x.ai/developers/pricing
 
 A video's other prices are by its size, as `1080p` or `4k`. Azure has no price here for training: it depends on the
 region and the kind of deployment.
