@@ -29,7 +29,8 @@ class JobPlan(NamedTuple):
     """What a request plans to make.
 
     ``made_of`` is the job that it goes on from: what ``is_guess`` is then as it was there. ``file`` is the uploaded one
-    that it reads ``times`` over. ``is_exact``: its answers count something else in it too.
+    that it reads ``times`` over. ``is_exact``: its answers count something else in it too. ``counts_calls``: it is sold
+    by the calls that it makes, whose number its request does not show.
     """
 
     used: Usage
@@ -41,6 +42,7 @@ class JobPlan(NamedTuple):
     pieces: int = 1
     is_guess: bool = False
     is_exact: bool = False
+    counts_calls: bool = False
 
 
 class Stage(Enum):

@@ -5,14 +5,17 @@ from typing import Final
 from budget_middleware.apis.created_jobs import JobApi, JobLook
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.training import OpenAIEvals, OpenAIFineTuning
+from budget_middleware.apis.vertex_jobs import VertexBatches, VertexTuning
 from budget_middleware.apis.videos import GeminiVideos, OpenAIVideos
 
 _VIDEOS: Final = OpenAIVideos()
 _OPERATIONS: Final = GeminiVideos()
 _TUNING: Final = OpenAIFineTuning()
 _EVALS: Final = OpenAIEvals()
+_VERTEX_BATCHES: Final = VertexBatches()
+_VERTEX_TUNING: Final = VertexTuning()
 
-JOB_APIS: Final[tuple[JobApi, ...]] = (_VIDEOS, _OPERATIONS, _TUNING, _EVALS)
+JOB_APIS: Final[tuple[JobApi, ...]] = (_VIDEOS, _OPERATIONS, _TUNING, _EVALS, _VERTEX_BATCHES, _VERTEX_TUNING)
 
 _NO_ID: Final = "(?!(?:generations|edits|extensions|characters)/*+\\Z)"
 _LOOKS: Final = (
@@ -26,6 +29,8 @@ _LOOKS: Final = (
     ("GET", ends_in(r"/evals/[^/]+/runs/(?P<id>[^/]+)"), _EVALS),
     # Which cancels it.
     ("POST", ends_in(r"/evals/[^/]+/runs/(?P<id>[^/]+)"), _EVALS),
+    ("GET", ends_in(r"/batchPredictionJobs/(?P<id>[^/:]+)"), _VERTEX_BATCHES),
+    ("GET", ends_in(r"/tuningJobs/(?P<id>[^/:]+)"), _VERTEX_TUNING),
 )
 
 

@@ -9,6 +9,7 @@ class JobKind(StrEnum):
     VIDEOS = "videos"
     FINE_TUNING = "fine-tuning"
     EVALS = "evals"
+    BATCHES = "batches"
 
 
 _KINDS = frozenset(JobKind)

@@ -62,7 +62,7 @@ class JobQuoting:
         used = await self._used(plan, source)
         modes = plan.modes or planned_modes(source)
         rates = self._rates(api, model, ask.other_models)
-        nanos = _planned_nanos(rates, used, modes)
+        nanos = None if plan.counts_calls else _planned_nanos(rates, used, modes)
         if nanos is None:
             self._tell_operators(api, model, rates)
         most = rates.hold_at_most_nanos if rates else None

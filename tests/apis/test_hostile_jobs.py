@@ -23,7 +23,8 @@ failed queued done usage cost cost_in_usd_ticks outputs request_id instances par
 error response generateVideoResponse generatedSamples videos raiMediaFilteredCount training_file hyperparameters method
 type supervised reinforcement n_epochs auto trained_tokens created_at finished_at succeeded cancelled per_model_usage
 model_name prompt_tokens completion_tokens total_tokens data_source data video.failed batch.failed request contents
-video_ms training_tokens modes pieces
+video_ms training_tokens modes pieces baseModel base_model supervisedTuningSpec hyperParameters epochCount state
+JOB_STATE_SUCCEEDED completionStats successfulCount tuningDataStats supervisedTuningDataStats totalBillableTokenCount
 """
 VALUES = SCALARS | st.sampled_from(WORDS.split())
 ANY_JSON = st.recursive(

@@ -409,5 +409,23 @@ CALLS = (
         usage={"training": 30},
         app=JOBS,
     ),
+    Call(
+        "vertex-batches",
+        "job",
+        "google-genai",
+        job_calls.batch_of_vertex,
+        cost_usd="0.30",
+        usage={"call": 30},
+        app=JOBS,
+    ),
+    Call(
+        "vertex-tuning",
+        "job",
+        "google-genai",
+        job_calls.training_of_vertex,
+        cost_usd="0.03",
+        usage={"training": 30},
+        app=JOBS,
+    ),
     Call("openai-evals", "job", "openai", _of_openai(job_calls.evaluation_of_openai), app=JOBS),
 )

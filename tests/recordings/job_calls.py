@@ -81,6 +81,22 @@ async def pictures_of_google(url: str) -> None:
     await client.aclose()
 
 
+async def batch_of_vertex(url: str) -> None:
+    client = genai.Client(vertexai=True, api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+    config = types.CreateBatchJobConfig(dest="gs://bucket/out", display_name="x")
+    created = await client.batches.create(model="answerer", src="gs://bucket/in.jsonl", config=config)
+    await client.batches.get(name=str(created.name).rpartition("/")[2])
+    await client.aclose()
+
+
+async def training_of_vertex(url: str) -> None:
+    client = genai.Client(vertexai=True, api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+    data, config = types.TuningDataset(gcs_uri="gs://bucket/in.jsonl"), types.CreateTuningJobConfig(epoch_count=2)
+    created = await client.tunings.tune(base_model="pupil", training_dataset=data, config=config)
+    await client.tunings.get(name=str(created.name))
+    await client.aclose()
+
+
 async def training_of_openai(client: openai.AsyncOpenAI) -> None:
     file = await client.files.create(file=("t.jsonl", b"x" * 80), purpose="fine-tune")
     job = await client.fine_tuning.jobs.create(model="pupil", training_file=file.id)

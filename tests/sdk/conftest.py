@@ -27,6 +27,10 @@ video_second = 0.01
 video_second = 0.5
 [models."fine-tuning/pupil"]
 training = 1000
+hold_at_most = 0.4
+[models."batches/answerer"]
+call = 0.01
+hold_at_most = 0.5
 """
 
 

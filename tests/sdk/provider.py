@@ -21,6 +21,7 @@ from tests.sdk.batch_provider import ROUTES as BATCHES
 from tests.sdk.batch_provider import create_gemini
 from tests.sdk.interaction_provider import ROUTES as INTERACTIONS
 from tests.sdk.job_provider import ROUTES as JOBS
+from tests.sdk.vertex_provider import ROUTES as VERTEX_JOBS
 
 MODEL = "test-model"
 OUTPUT_TOKENS = 100
@@ -224,6 +225,7 @@ gateway = Starlette(
         *BATCHES,
         *INTERACTIONS,
         *JOBS,
+        *VERTEX_JOBS,
     ]
 )
 

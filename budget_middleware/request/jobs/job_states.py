@@ -32,6 +32,8 @@ from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_re
 # Objects of jobs have a few kilobytes. One that has its videos in it is longer, and is booked at its deadline.
 _MOST_BYTES: Final = 1_000_000
 _RESULT: Final = (200, 206)
+# What these have used is the calls that they show, however many were planned.
+_OF_CALLS: Final = (JobKind.EVALS, JobKind.BATCHES)
 
 _log = logging.getLogger("budget_middleware")
 
@@ -98,7 +100,7 @@ async def book_state(ledger: Ledger, api: JobApi, found: OpenTicket, state: JobS
 def _used(api: JobApi, state: JobState, details: Mapping[str, object]) -> Sequence[tuple[str, Usage]]:
     """What it shows that was used, by the model; where it is done and does not show it, what was planned."""
     shown = [(model, usage) for model, usage in state.used if usage != Usage()]
-    if state.stage is not Stage.DONE or api.kind is JobKind.EVALS:
+    if state.stage is not Stage.DONE or api.kind in _OF_CALLS:
         return shown
     if shown and not details.get("exact"):
         return [(model, replace(usage, calls=1)) for model, usage in shown]
