@@ -31,9 +31,10 @@ class Ask:
     such as a stored conversation: it is not expected to count, but at worst fills the model's context window. `texts`
     are those of the input that are not plain ASCII, of which a tokenizer may make more than their bytes. `is_unseen`:
     the work goes on whether or not anybody waits, and what it cost may never be reported. `outlives_client`: it does
-    too, at a cost that is known. `other_models` are those that some gateway takes for this request instead of `model`,
-    `maybe_models` what only may be the name of one. `modes` are what else may change its price (a region, a size), the
-    general ones first; `tools` those that the provider bills by the use.
+    too, at a cost that is known. `continues`: it is a part of what has counted as a request before. `other_models` are
+    those that some gateway takes for this request instead of `model`, `maybe_models` what only may be the name of one.
+    `modes` are what else may change its price (a region, a size), the general ones first; `tools` those that the
+    provider bills by the use.
     """
 
     model: str | None = None
@@ -52,6 +53,7 @@ class Ask:
     choices: int = 1
     is_unseen: bool = False
     outlives_client: bool = False
+    continues: bool = False
     other_models: tuple[str, ...] = ()
     maybe_models: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import mapping_of, milliseconds, name_in, parse_body
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.session_events import Asked, ServerEvent, Step
-from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, SessionTime, body_of_time, time_to_ask
+from budget_middleware.apis.session_time import TIME_MS, SessionTime, body_of_time, time_to_ask
 
 _START: Final = "session.start"
 _STARTED: Final = "session.started"
@@ -62,7 +62,7 @@ class OpenAILive(JsonApi):
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """A slice of time, or a response that was delegated."""
         if TIME_MS in body:
-            return time_to_ask(SLICE_MS)
+            return time_to_ask(body)
         return _RESPONSES.read_ask(body, path=path, n_bytes=n_bytes)
 
     def read_json(self, document: object, seen: Seen) -> None:

@@ -20,7 +20,7 @@ from budget_middleware.apis.output import OutputFields
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import largest, list_of, mapping_of, parse_body, text_in
 from budget_middleware.apis.seen import Seen
-from budget_middleware.apis.session_time import SLICE_MS, TIME_MS, time_to_ask
+from budget_middleware.apis.session_time import CONTINUES, TIME_MS, time_to_ask
 from budget_middleware.core.money import ceil_div
 from budget_middleware.core.pricing import Usage, UsageClass
 
@@ -30,6 +30,8 @@ OUTLIVES: Final = "outlives"
 """The field of a request that says that its session is a sideband: what was begun goes on when that is left."""
 SPOKEN_MS: Final = "spoken_ms"
 """The field of a transcription that holds how much speech is expected."""
+OWN_FIELDS: Final = frozenset({CONTEXT, CONTINUES, OUTLIVES, SPOKEN_MS, TIME_MS})
+"""The fields that a session alone may name: a client that did would have less held than its response costs."""
 
 _ITEM: Final = OutputFields(
     texts=("name", "arguments", "output"),
@@ -63,7 +65,7 @@ class OpenAIRealtime(JsonApi):
         if isinstance(spoken_ms, int):
             return self._read_transcription(spoken_ms)
         if TIME_MS in body:
-            return time_to_ask(SLICE_MS)
+            return time_to_ask(body)
         context = body.get(CONTEXT)
         ask = super().read_ask(body, path=path, n_bytes=n_bytes)
         if isinstance(context, Usage):

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
-from budget_middleware.apis.openai_realtime import CONTEXT, OUTLIVES, SPOKEN_MS, OpenAIRealtime
+from budget_middleware.apis.openai_realtime import CONTEXT, OUTLIVES, OWN_FIELDS, SPOKEN_MS, OpenAIRealtime
 from budget_middleware.apis.openai_realtime_begun import BegunResponses
 from budget_middleware.apis.openai_realtime_config import Agreed, Agreement
 from budget_middleware.apis.openai_realtime_events import (
@@ -55,7 +55,7 @@ _TALK: Final = "talk"
 _BESIDE: Final = "beside"
 _HEARD: Final = "heard"
 _TIME: Final = "time"
-
+_TAKEN: Final = OWN_FIELDS | {"output_modalities"}
 # What transcribes by the second, where nobody has named it.
 _USUAL_TRANSCRIBER: Final = "whisper-1"
 
@@ -140,7 +140,7 @@ class RealtimeConversation:
         return {
             "instructions": known.instructions,
             "tools": known.tools,
-            **{name: value for name, value in response.items() if name != "output_modalities"},
+            **{name: value for name, value in response.items() if name not in _TAKEN},
             **known.maximum_of(response),
             "modalities": modalities,
             OUTLIVES: self._is_sideband,

@@ -24,7 +24,7 @@ from budget_middleware.apis.openai_realtime_events import (
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.seen import Seen
 from budget_middleware.apis.session_events import Asked, ServerEvent
-from budget_middleware.apis.session_time import SLICE_MS, SessionTime, time_to_ask
+from budget_middleware.apis.session_time import SessionTime, time_to_ask
 from budget_middleware.core.money import ceil_div
 
 _SOUND: Final = "input_audio_buffer.append"
@@ -45,7 +45,7 @@ class OpenAITranslations(JsonApi):
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:  # noqa: ARG002 - all cost alike
         """A slice of time."""
-        return time_to_ask(SLICE_MS)
+        return time_to_ask(body)
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Nothing: no event says what a translation has cost."""

@@ -4,10 +4,11 @@
     live sessions  time passes by the clock, from the first event to the end; the server says how much it was
 
 A slice ends when it is over and the next one is admitted, or when the session ends, and is booked by the time that has
-passed in it: nobody who leaves early pays for a whole one, and nothing of a session is left out.
+passed in it: nobody who leaves early pays for a whole one, and nothing of a session is left out. All slices of a
+session are one request.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Final
 
@@ -16,6 +17,8 @@ from budget_middleware.core.usage import Usage
 
 TIME_MS: Final = "time_ms"
 """The field of what a slice is estimated by that holds its length; no client sends it."""
+CONTINUES: Final = "continues"
+"""The field that says that an earlier slice of the same time was a request already."""
 SLICE_MS: Final = 30_000
 """How much time is held at once."""
 
@@ -30,13 +33,15 @@ class TimeSlice:
     def __init__(self, time: "SessionTime", *, from_ms: int) -> None:
         self.by_clock, self.if_priced = time.by_clock, time.if_priced
         self.is_admitted = False
+        # One before it was admitted: all of them are one request.
+        self.continues = time.has_begun
         self._time = time
         self._from_ms = from_ms
         self._until_ms: int | None = None
 
     def begin(self) -> None:
         """It is admitted: from now on its time passes."""
-        self.is_admitted = True
+        self.is_admitted = self._time.has_begun = True
         self._time.run()
 
     def forgo(self) -> None:
@@ -78,7 +83,7 @@ class SessionTime:
         # What had passed when that was last known, and when that was; None while time stands still.
         self._known_ms = 0
         self._since_s: float | None = None
-        self.is_over = False
+        self.is_over = self.has_begun = False
         self._slice: TimeSlice | None = None
 
     @property
@@ -125,7 +130,7 @@ def body_of_time(*models: str) -> dict[str, object]:
     return {"model": first, "models": others, TIME_MS: SLICE_MS}
 
 
-def time_to_ask(ms: int) -> Ask:
+def time_to_ask(body: Mapping[str, object]) -> Ask:
     """What a slice of time is estimated by: no tokens are billed."""
-    usage = Usage(audio_ms=ms)
-    return Ask(input=usage, worst_input=usage, max_output_tokens=0)
+    usage = Usage(audio_ms=SLICE_MS)
+    return Ask(input=usage, worst_input=usage, max_output_tokens=0, continues=body.get(CONTINUES) is True)

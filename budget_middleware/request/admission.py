@@ -109,7 +109,7 @@ class Admission:
         hold = Hold(
             payers,
             # A job is in flight elsewhere, perhaps for days.
-            Amounts(quote.estimate_nanos, quote.tokens, requests=1, inflight=0 if ask.is_unseen else 1),
+            Amounts(quote.estimate_nanos, quote.tokens, int(not ask.continues), inflight=int(not ask.is_unseen)),
             model=encode_subject(model) if (model := quote.model) else "",
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=self._expiry_charge(quote),

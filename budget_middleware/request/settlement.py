@@ -150,7 +150,8 @@ class Settlement:
         What failed has kept the app busy. Whom the app does not know or does not let in is none of them, and what
         another guard books it counts as well.
         """
-        return self.status not in AUTHENTICATION_STATUSES and not charge.is_booked_elsewhere
+        is_one = self.status not in AUTHENTICATION_STATUSES and not charge.is_booked_elsewhere
+        return is_one and not self._admitted.quote.ask.continues
 
     def _booked(self, charge: Charge) -> Amounts:
         """What is booked, in all units that are counted."""

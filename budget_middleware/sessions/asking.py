@@ -8,6 +8,7 @@ from starlette.types import Scope
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.reading import list_of
 from budget_middleware.apis.session_events import Asked
+from budget_middleware.apis.session_time import CONTINUES
 from budget_middleware.core.usage import UsageClass
 from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
@@ -46,7 +47,8 @@ class Asking:
     async def admit_asked(self, asked: Asked, data: bytes) -> SessionCall | Refused | None:
         """A call that a client's event asks for, which may wait for its budget; None if the client has left."""
         if asked.body is not None:
-            body = EventBody(asked.body, headers=self._headers, n_bytes=asked.n_bytes)
+            continues = {CONTINUES: True} if asked.time is not None and asked.time.continues else {}
+            body = EventBody({**asked.body, **continues}, headers=self._headers, n_bytes=asked.n_bytes)
         else:
             body = await read_event_body(
                 data,

@@ -1267,7 +1267,7 @@ FAULTS = (
     Fault(
         "a job is in flight until it is booked",
         "request/admission.py",
-        "inflight=0 if ask.is_unseen else 1",
+        "inflight=int(not ask.is_unseen)",
         "inflight=1",
     ),
     Fault(
@@ -2437,8 +2437,8 @@ FAULTS = (
     Fault(
         "whom the app does not let in has made a request",
         "request/settlement.py",
-        "return self.status not in AUTHENTICATION_STATUSES and not ",
-        "return not ",
+        "is_one = self.status not in AUTHENTICATION_STATUSES and not ",
+        "is_one = not ",
     ),
     Fault(
         "cached input counts against limits that leave it out",
@@ -2449,8 +2449,8 @@ FAULTS = (
     Fault(
         "no place in flight is asked for",
         "request/admission.py",
-        "requests=1, inflight=0 if ask.is_unseen else 1),",
-        "requests=1, inflight=0),",
+        "int(not ask.continues), inflight=int(not ask.is_unseen)),",
+        "int(not ask.continues), inflight=0),",
     ),
     Fault(
         "tokens that are held do not grow with the answer",
@@ -2801,6 +2801,24 @@ FAULTS = (
         "request/jobs/direct_calls.py",
         'message["status"] == _UNKNOWN and gone is RealtimeGone.ENDED:',
         'message["status"] == _UNKNOWN:',
+    ),
+    Fault(
+        "each slice of a session's time is a request",
+        "apis/session_time.py",
+        "self.is_admitted = self._time.has_begun = True",
+        "self.is_admitted = True",
+    ),
+    Fault(
+        "a slice that goes on is booked as a request",
+        "request/settlement.py",
+        "return is_one and not self._admitted.quote.ask.continues",
+        "return is_one",
+    ),
+    Fault(
+        "a client has its response held as a slice of time",
+        "apis/openai_realtime_session.py",
+        "if name not in _TAKEN}",
+        'if name != "output_modalities"}',
     ),
     Fault(
         "a usage that is told again to who resumes is booked again",

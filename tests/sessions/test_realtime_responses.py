@@ -52,6 +52,17 @@ async def settled(store):
 
 
 class TestAsked:
+    @pytest.mark.parametrize("name", ["time_ms", "spoken_ms", "context", "outlives", "continues"])
+    async def test_a_client_cannot_name_what_only_a_session_knows(self, store, prices, name):
+        """The fields by which a session has its time and its transcriptions held, which cost less."""
+        provider = scripted([created(), delta()])
+        socket = await talk(guard_of(provider, prices, store))
+        event = create(tokens=600)
+        socket.send({**event, "response": {**event["response"], name: 1}})
+        await socket.until("response.output_text.delta")
+        assert await tokens_of(store) == Balance(reserved=600)
+        await socket.leave()
+
     async def test_is_held_and_booked(self, store, prices):
         provider = scripted([created(), delta()])
         socket = await talk(guard_of(provider, prices, store))

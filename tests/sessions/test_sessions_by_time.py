@@ -11,6 +11,7 @@ from budget_middleware.apis.openai_translations import OpenAITranslationsSession
 from budget_middleware.apis.session_time import SLICE_MS, SessionTime
 from budget_middleware.core.accounts import key_id
 from budget_middleware.core.model import Balance
+from budget_middleware.core.units import Unit
 from tests.sessions.realtime import create, of_session, session, whole
 from tests.sessions.realtime import sound as realtime_sound
 from tests.sessions.socket import ScriptedProvider, guard_of, opened
@@ -75,6 +76,19 @@ class TestTranslations:
     async def open(self, store, prices, provider, **named):
         guard = guard_of(provider, prices, store, **{"limits": "key=3/day", **named})
         return await opened(guard, path=TRANSLATIONS, query=QUERY)
+
+    async def test_however_long_a_session_is_it_is_one_request(self, store, by_time):
+        provider = scripted()
+        socket = await self.open(store, by_time, provider, limits="key=3 requests/day")
+        await hear(socket, provider, 31, 31, 31, 31)
+        await socket.leave()
+        other = await self.open(store, by_time, provider, limits="key=3 requests/day")
+        await hear(other, provider, 31)
+        await other.leave()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        (view,) = [view for view in await store.counters() if view.counter.unit is Unit.REQUESTS]
+        assert view.balance == Balance(spent=2)
 
     async def test_sound_is_held_by_the_slice_and_booked_by_its_length(self, store, by_time):
         provider = scripted()
