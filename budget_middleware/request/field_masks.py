@@ -17,6 +17,7 @@ _FORMATS: Final = frozenset({b"alt", b"$alt"})
 _READABLE: Final = re.compile(rb"\s*(?:json|sse|media)\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 # Without the hyphens, which some servers take for underscores and others leave out.
 _HEADER: Final = b"xgoogfieldmask"
+_OF_PIECES: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
 _SEPARATORS: Final = re.compile(rb"([&;])")
 # A gateway in between may decode a name once more before it passes it on.
 _MOST_DECODINGS: Final = 4
@@ -26,6 +27,11 @@ def without_field_mask(scope: Scope) -> Scope:
     """The scope of a request for the whole answer, as JSON."""
     headers = [(name, value) for name, value in scope["headers"] if not _is_mask(name)]
     return {**scope, "query_string": _without_fields(scope.get("query_string", b"")), "headers": headers}
+
+
+def in_one_piece(scope: Scope) -> Scope:
+    """The scope of a request for an answer that is neither a part of it nor compressed."""
+    return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() not in _OF_PIECES]}
 
 
 def _is_mask(name: bytes) -> bool:

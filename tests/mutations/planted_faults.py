@@ -3315,7 +3315,7 @@ FAULTS = (
     ),
     Fault(
         "results may be had in ranges",
-        "request/jobs/plain_answers.py",
+        "request/field_masks.py",
         'b"range", b"if-range"',
         'b"if-range"',
     ),
@@ -3372,5 +3372,11 @@ FAULTS = (
         "apis/job_lists.py",
         "(OPENAI_BATCH, GEMINI_BATCH)",
         "(OPENAI_BATCH,)",
+    ),
+    Fault(
+        "a background response may come compressed",
+        "request/jobs/background.py",
+        "in_one_piece(without_field_mask(scope))",
+        "without_field_mask(scope)",
     ),
 )

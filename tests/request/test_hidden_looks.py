@@ -93,6 +93,13 @@ async def test_results_are_asked_for_whole(memory):
     assert await memory.figures() == ("0.15", "0.00")
 
 
+async def test_a_background_response_is_asked_for_uncompressed(memory):
+    await begin_response(memory)
+    scope = await look(memory, "/v1/responses/resp_1", json_answer(DONE), headers={"accept-encoding": "br, gzip"})
+    assert b"accept-encoding" not in dict(scope["headers"])
+    assert await memory.figures() == ("0.10", "0.00")
+
+
 async def test_results_that_come_compressed_all_the_same_are_read(memory):
     await end_batch(memory)
     packed = gzip.compress(results(100, 200))

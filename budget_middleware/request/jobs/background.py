@@ -30,7 +30,7 @@ from budget_middleware.core.units import Amounts
 from budget_middleware.core.verbs import Finalize
 from budget_middleware.ledger import AnswerFuture, Hold, Job, Ledger, OpenTicket
 from budget_middleware.request.bill import Bill
-from budget_middleware.request.field_masks import without_field_mask
+from budget_middleware.request.field_masks import in_one_piece, without_field_mask
 from budget_middleware.request.quote import Quote
 from budget_middleware.telemetry import LazyAttributes
 
@@ -128,7 +128,7 @@ async def pass_and_book(
                 ledger.run_in_background(_book(ledger, job, reader.seen))
         await send(message)
 
-    await app(without_field_mask(scope), receive, send_and_read)
+    await app(in_one_piece(without_field_mask(scope)), receive, send_and_read)
 
 
 async def _book(ledger: Ledger, job: Job, seen: Seen) -> None:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from budget_middleware.apis.inflater import Inflater
 from budget_middleware.headers import HeaderTable
+from budget_middleware.request.field_masks import in_one_piece
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 
 _OK: Final = 200
@@ -15,7 +16,6 @@ _GZIP: Final = frozenset({b"gzip", b"x-gzip"})
 _READABLE: Final = _GZIP | {b"", b"identity"}
 # It is inflated in small pieces, none of which is kept.
 _MOST_INFLATED_BYTES: Final = 1 << 40
-_OF_PARTS: Final = frozenset({b"accept-encoding", b"range", b"if-range"})
 
 
 async def pass_and_read(
@@ -43,7 +43,7 @@ async def pass_and_read(
 
     receive = client.receive if client is not None else receive
     try:
-        await app(_for_whole_answer(scope) if feed is not None else scope, receive, send_and_read)
+        await app(in_one_piece(scope) if feed is not None else scope, receive, send_and_read)
     finally:
         answer.is_over.set()
 
@@ -104,11 +104,6 @@ class _Client:
         except OSError:
             # As some servers say that it has gone.
             self._is_gone = True
-
-
-def _for_whole_answer(scope: Scope) -> Scope:
-    """The scope of a request for an answer as a whole, uncompressed."""
-    return {**scope, "headers": [field for field in scope["headers"] if field[0].lower() not in _OF_PARTS]}
 
 
 class KeptAnswer:
