@@ -32,6 +32,9 @@ from budget_middleware.request.shown_model import short
 FILE_KEPT_MS: Final = 30 * 86_400_000
 """How long the sums of an uploaded file are kept; providers keep the files of batches about as long."""
 
+MOST_UNREAD: Final = 10_000
+"""Of a file with more lines that cannot be read nothing is known: no batch has them, and each of them takes time."""
+
 _BATCH: Final = "batch"
 _HALF: Final = 5_000
 _VERSION: Final = 1

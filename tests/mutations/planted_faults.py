@@ -3379,4 +3379,22 @@ FAULTS = (
         "in_one_piece(without_field_mask(scope))",
         "without_field_mask(scope)",
     ),
+    Fault(
+        "a file of odd lines is read to its end",
+        "request/jobs/uploads.py",
+        "if self.sums.unread > MOST_UNREAD:",
+        "if False:",
+    ),
+    Fault(
+        "a part of odd lines is read to its end",
+        "request/jobs/upload_parts.py",
+        "        plan.may_plan &= sums.unread <= MOST_UNREAD\n",
+        "",
+    ),
+    Fault(
+        "a file of Gemini's with odd lines is read to its end",
+        "request/jobs/google_uploads.py",
+        "        self.plan.may_plan &= self.plan.unread <= MOST_UNREAD\n",
+        "",
+    ),
 )

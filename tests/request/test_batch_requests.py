@@ -294,10 +294,17 @@ async def test_a_file_is_counted_however_it_is_cut(memory, size):
 
 
 async def test_others_run_while_a_file_of_many_lines_is_read(memory):
-    turns = await turns_during(upload(memory, planned(200) + b"\n1" * 50_000))
+    turns = await turns_during(upload(memory, planned(200) + b"\n1234567890123" * 9_000))
     assert turns > 20
     await create(memory, limits="key=10000/month")
-    assert await memory.figures() == ("0.00", "5000.10")
+    assert await memory.figures() == ("0.00", "900.10")
+
+
+async def test_of_a_file_with_too_many_odd_lines_nothing_is_known(memory):
+    """Each takes a moment, and no batch has them."""
+    await upload(memory, planned(200) + b"\n1" * 20_000)
+    await create(memory, job_estimate_usd="0.25")
+    assert await memory.figures() == ("0.00", "0.25")
 
 
 async def test_a_line_of_very_many_values_counts_as_the_others(memory):

@@ -140,6 +140,12 @@ async def test_an_offset_that_is_no_count_of_bytes_passes_and_counts_nothing(mem
     assert await memory.figures() == ("0.00", "0.25")
 
 
+async def test_of_a_file_with_too_many_odd_lines_nothing_is_known(memory):
+    await upload(memory, planned(200) + b"\n1" * 20_000, ends=(LINE + 1, LINE + 30_001))
+    await create(memory)
+    assert await memory.figures() == ("0.00", "0.25")
+
+
 async def test_what_follows_a_piece_that_nobody_saw_is_not_known(bench):
     content = planned(200, 200)
     await post_piece(bench, content[LINE:], offset=LINE, is_last=True)

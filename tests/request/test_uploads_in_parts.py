@@ -56,6 +56,11 @@ async def held(bench):
     return reserved
 
 
+async def test_of_a_part_with_too_many_odd_lines_nothing_is_known(memory):
+    await upload(memory, [CALLS + b"\n1" * 20_000, b"\n" + CALLS])
+    assert await held(memory) == "0.07"
+
+
 LINE_ENDS = [at for at, byte in enumerate(CALLS) if byte == ord("\n")]
 
 

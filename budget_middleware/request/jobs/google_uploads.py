@@ -28,7 +28,7 @@ from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import fact_name
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS
+from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD
 from budget_middleware.request.file_plans import FilePlan, google_file_fact, unpack_plan
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
@@ -98,6 +98,7 @@ class PieceReader:
         self.plan.requests += self._lines.n_skipped
         self.plan.unread += self._lines.n_skipped
         self._lines.n_skipped = 0
+        self.plan.may_plan &= self.plan.unread <= MOST_UNREAD
 
     def _add(self, line: bytes) -> None:
         ask = read_google_line(line)
@@ -144,7 +145,7 @@ async def _keep(ledger: Ledger, piece: Piece, reader: PieceReader, answer: KeptA
     name = _piece_fact(piece.upload, piece.offset + reader.n_bytes)
     if piece.is_last:
         file = name_in(mapping_of(mapping_of(parse_body(answer.body)).get("file")), "name")
-        if not file or not plan.requests:
+        if not (file and plan.requests and plan.may_plan):
             return
         name = google_file_fact(file)
     try:

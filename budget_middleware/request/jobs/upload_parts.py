@@ -23,7 +23,7 @@ from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.ledger.tickets import NO_ANSWER, fact_name
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS, file_fact
+from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, file_fact
 from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
@@ -95,6 +95,7 @@ class PartReader(FormReader):
         sums.requests += self._lines.n_skipped
         sums.unread += self._lines.n_skipped
         self._lines.n_skipped = 0
+        plan.may_plan &= sums.unread <= MOST_UNREAD
 
 
 async def pass_part(

@@ -16,7 +16,7 @@ from budget_middleware.apis.reading import mapping_of, name_in, parse_body
 from budget_middleware.apis.splitting import Event
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
-from budget_middleware.request.batch_quotes import FILE_KEPT_MS, PlannedSums, file_fact
+from budget_middleware.request.batch_quotes import FILE_KEPT_MS, MOST_UNREAD, PlannedSums, file_fact
 from budget_middleware.request.job_quotes import training_fact
 from budget_middleware.request.jobs.pieces import feed_in_pieces
 from budget_middleware.request.jobs.plain_answers import KeptAnswer, pass_and_read
@@ -79,6 +79,8 @@ class UploadReader(FormReader):
         self.sums.requests += self._lines.n_skipped
         self.sums.unread += self._lines.n_skipped
         self._lines.n_skipped = 0
+        if self.sums.unread > MOST_UNREAD:
+            self.may_plan, self.sums = False, PlannedSums()
 
 
 async def pass_upload(
