@@ -68,7 +68,7 @@ class Line:
 def breakdown(rates: Rates, usage: Usage) -> tuple[Line, ...]:
     """The bill, line by line, without empty lines; `cost_nanos` is its sum, rounded once."""
     lines = []
-    for unit, count in _counts(rates, usage):
+    for unit, count in counts_of(usage) if rates.counts_as_used else _counts(rates, usage):
         if count:
             rate = rates.of(unit)
             # Most have no tiers.
@@ -138,7 +138,8 @@ def cost_by_output(
     tools of the provider are expected to be used.
     """
     femtos = 0
-    for unit, count in (*_counts(rates, usage), *uses):
+    counts = counts_of(usage) if rates.counts_as_used else _counts(rates, usage)
+    for unit, count in (*counts, *uses) if uses else counts:
         if count:
             femtos += count * _dearest_rate(rates, unit, usage.input_tokens, input_may_become)
     return cost_of((femtos, _dearest_rate(rates, output_unit, usage.input_tokens, input_may_become)))
@@ -170,6 +171,7 @@ def unpriced_uses(rates: Rates, usage: Usage) -> tuple[UsageClass, ...]:
 
 
 def _counts(rates: Rates, usage: Usage) -> Counts:
+    """How many of each unit are billed: a fee for each request, and no recording that is shorter than the least."""
     counts = counts_of(usage)
     if 0 < usage.audio_ms < rates.least_audio_ms:
         counts = tuple((unit, rates.least_audio_ms if unit is UsageClass.AUDIO_MS else count) for unit, count in counts)

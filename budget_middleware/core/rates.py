@@ -109,6 +109,8 @@ class Rates:
     source_by_unit: Mapping[UsageClass, str] = field(init=False, repr=False, compare=False)
     # The most output tokens that one answer of this model can have, where that is known.
     output_ceiling: int | None = field(init=False, repr=False, compare=False)
+    # Whether no more is billed than is used: nothing for the request itself, nor for a recording that is too short.
+    counts_as_used: bool = field(init=False, repr=False, compare=False)
     _is_known_mode: Callable[[str | None], TypeGuard[str]] = field(init=False, repr=False, compare=False)
     # As many as there are combinations of modes with a price of their own, which are few.
     _in_modes: dict[tuple[str, ...], "Rates"] = field(init=False, repr=False, compare=False)
@@ -123,6 +125,8 @@ class Rates:
         object.__setattr__(self, "source_by_unit", sources)
         ceiling = self.context_window if self.max_output_tokens is None else self.max_output_tokens
         object.__setattr__(self, "output_ceiling", ceiling)
+        counts_as_used = not self.least_audio_ms and UsageClass.REQUEST not in self.by_unit
+        object.__setattr__(self, "counts_as_used", counts_as_used)
         modes = frozenset({*self.by_mode, *self.basis_points_by_mode}) - {""}
         object.__setattr__(self, "_is_known_mode", modes.__contains__)
         object.__setattr__(self, "_in_modes", {})

@@ -66,4 +66,5 @@ class BudgetHandle:
     def end(self) -> int:
         """What was added, in nano-dollars, from when on nothing can be."""
         self._has_ended = True
-        return self.added_nanos
+        # Most add nothing.
+        return self.added_nanos if self._added_nanos else 0

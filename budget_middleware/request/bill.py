@@ -26,7 +26,7 @@ from budget_middleware.headers import Headers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.shown_model import shown_model
-from budget_middleware.request.who_answers import Answered, WhoAnswers
+from budget_middleware.request.who_answers import Answered, rates_of_extra_call, who_answered
 from budget_middleware.telemetry import names
 
 # What is not priced is counted all the same.
@@ -64,8 +64,9 @@ class Bill:
         # Who has answered the last evidence, where that is not what was asked.
         self.answered: Answered | None = None
         self._quote = quote
-        # By the prices of the estimate, however long it waits and however long the answer takes.
-        self._who = WhoAnswers(quote, prices, quote.moment or prices.moment)
+        self._prices = prices
+        # Prices are those of the estimate, however long it waits and however long the answer takes.
+        self._moment = quote.moment or prices.moment
 
     def evidence(
         self,
@@ -84,6 +85,7 @@ class Bill:
         actual_nanos = self._actual_nanos(seen, app_added=app_added)
         # Priced only where the charge depends on it.
         is_guessed = actual_nanos is None and not is_error
+        goes_on = seen.continues_unread
         return Evidence(
             end=end,
             is_error=is_error,
@@ -91,8 +93,8 @@ class Bill:
             actual_nanos=actual_nanos,
             input_nanos=self._quote.input_nanos if is_guessed else 0,
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
-            estimate_nanos=self._quote.expected_nanos,
-            goes_on=seen.continues_unread,
+            estimate_nanos=self._quote.expected_nanos if is_guessed or goes_on else 0,
+            goes_on=goes_on,
             outlives_client=self._quote.ask.outlives_client,
             inner_id=inner_id,
             is_unreconciled=bool(self.contradiction),
@@ -121,7 +123,7 @@ class Bill:
             return 0 if app_added and seen.usage == Usage() else None
         nanos = self._reconciled_nanos(rates, usage, seen)
         for model, used in seen.extra_calls:
-            nanos += self._billed_nanos(self._in_modes(self._rates_of_extra_call(model, rates, used), seen), used)
+            nanos += self._billed_nanos(self._in_modes(self._rates_beside(model, rates, used, seen=seen), seen), used)
         return min(nanos, MAX_NANOS)
 
     def _accept_cost(self, kind: AmountKind, nanos: int, rates: Rates | None, seen: Seen) -> int:
@@ -147,7 +149,7 @@ class Bill:
     def _reconciled_nanos(self, rates: Rates | None, usage: Usage, seen: Seen) -> int:
         self.contradiction = seen.contradiction
         billed_at = self._in_modes(rates, seen)
-        completed = with_expected_input(usage, self._quote.ask.input)
+        completed = usage if usage.input_tokens else with_expected_input(usage, self._quote.ask.input)
         # What is wholly reported has no guesses in it.
         sure = completed if completed is seen.usage else _without_guesses(completed, seen.usage, rates)
         completed_nanos = self._billed_nanos(billed_at, sure)
@@ -184,14 +186,16 @@ class Bill:
 
     def _billed_rates(self, seen: Seen) -> Rates | None:
         """A gateway may have fallen back to another model: the one that answered counts, if it has a price."""
-        self.answered = self._who.answered(seen)
+        self.answered = who_answered(seen, quote=self._quote, prices=self._prices, moment=self._moment)
         return self.answered.rates if self.answered is not None else self._quote.rates
 
-    def _rates_of_extra_call(self, model: str | None, rates: Rates | None, used: Usage) -> Rates | None:
+    def _rates_beside(self, model: str | None, rates: Rates | None, used: Usage, *, seen: Seen) -> Rates | None:
         """The rates of a call beside the one that answered, which has these rates."""
-        if model is None or (model and model == self._quote.ask.model):
-            return self._quote.rates or rates
-        return self._who.rates_of(model, used) or rates
+        quote = self._quote
+        if model is None or (model and model == quote.ask.model):
+            return quote.rates or rates
+        own = rates_of_extra_call(model, used, seen=seen, quote=quote, prices=self._prices, moment=self._moment)
+        return own or rates
 
     def is_by_quoted_model(self, seen: Seen) -> bool:
         """Whether the model that was quoted has answered, by the last evidence. It may name a version of itself, which
@@ -240,7 +244,11 @@ class Bill:
 
     def packed(self, charge: Charge, *, added_nanos: int = 0) -> str:
         """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""
-        calls, amounts = self._items(charge, nanos=charge.nanos - added_nanos)
+        basis = charge.basis
+        calls, amounts = self._calls, self._amounts
+        if basis is not Basis.USAGE and not (basis is Basis.SEEN and calls):
+            kind = _WITHOUT_USAGE.get(basis)
+            calls, amounts = [], ([Amount(kind, charge.nanos - added_nanos)] if kind is not None else [])
         if added_nanos:
             amounts = [*amounts, Amount(AmountKind.APP_TOLD, added_nanos)]
         self._packed = calls, amounts
@@ -271,13 +279,6 @@ class Bill:
         if sources:
             headers.append((b"x-budget-price-source", ", ".join(sources).encode()))
         return headers
-
-    def _items(self, charge: Charge, *, nanos: int) -> tuple[Sequence[PricedCall], Sequence[Amount]]:
-        basis = charge.basis
-        if basis is Basis.USAGE or (basis is Basis.SEEN and self._calls):
-            return self._calls, self._amounts
-        kind = _WITHOUT_USAGE.get(basis)
-        return (), ((Amount(kind, nanos),) if kind is not None else ())
 
 
 def _is_unsold(reported: Usage | None, rates: Rates | None) -> bool:

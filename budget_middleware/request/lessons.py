@@ -4,7 +4,6 @@ import time
 
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.learning import answer_seen
-from budget_middleware.core.money import ceil_div
 from budget_middleware.core.payers import first_account
 from budget_middleware.core.pricing import FEMTOS_PER_NANO
 from budget_middleware.ledger import Ledger
@@ -23,7 +22,7 @@ def learn_from_answer(admitted: Admitted, *, seen: Seen, bill: Bill, ledger: Led
     # Whoever names a dear model and is answered by a cheap one would teach others what the dear one comes to.
     if not bill.is_by_quoted_model(seen):
         return
-    tokens = ceil_div(usage.output_tokens, quote.ask.choices)
+    tokens = -(-usage.output_tokens // quote.ask.choices)
     answer = answer_seen(
         tokens=min(tokens, quote.rates.output_ceiling or tokens),
         seconds=time.monotonic() - admitted.hold.since_s,

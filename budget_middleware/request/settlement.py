@@ -16,7 +16,7 @@ from collections.abc import Awaitable
 
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.answers import Answer
-from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, Evidence, charge_of
+from budget_middleware.core.charges import GOES_ON, UNRECONCILED, USAGE, Charge, End, charge_of
 from budget_middleware.core.money import usd_from_nanos
 from budget_middleware.core.units import Amounts, Unit, amounts_of
 from budget_middleware.core.verbs import Finalize, Release
@@ -109,7 +109,14 @@ class Settlement:
         # An ending may be owed for long, and nothing of the request is to be kept with its hold.
         hold.abort = hold.growth = None
         added_nanos = self.handle.end()
-        evidence = self._evidence(end, app_added=added_nanos > 0)
+        evidence = self.bill.evidence(
+            self._seen,
+            end=end,
+            is_error=self.status >= 300,
+            output_began=self.output_began,
+            inner_id=self.inner_id,
+            app_added=added_nanos > 0,
+        )
         charge = charge_of(evidence, on_abort=self._on_abort)
         if added_nanos:
             charge = charge.with_added(added_nanos)
@@ -195,7 +202,9 @@ class Settlement:
         """Log a true cost that was seen after the answer was cut, if more was due than was booked."""
         if self.charge is None or self._is_late_cost_logged:
             return
-        actual_nanos = self._evidence(End.COMPLETE).actual_nanos
+        is_error, began = self.status >= 300, self.output_began
+        evidence = self.bill.evidence(self._seen, end=End.COMPLETE, is_error=is_error, output_began=began)
+        actual_nanos = evidence.actual_nanos
         if actual_nanos is not None and actual_nanos > self.charge.nanos:
             self._is_late_cost_logged = True
             hold = self._admitted.hold
@@ -223,16 +232,6 @@ class Settlement:
         for what in sorted(self.bill.unpriced):
             if self._ledger.add_note(Topic.UNPRICED, f"{model}: {what}"):
                 _log.warning("%s has no price for %s: served, and booked without it", model, what)
-
-    def _evidence(self, end: End, *, app_added: bool = False) -> Evidence:
-        return self.bill.evidence(
-            self._seen,
-            end=end,
-            is_error=self.status >= 300,
-            output_began=self.output_began,
-            inner_id=self.inner_id,
-            app_added=app_added,
-        )
 
     def _count(self, charge: Charge, end: End) -> None:
         metrics = self._ledger.telemetry.metrics

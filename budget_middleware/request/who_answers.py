@@ -12,7 +12,6 @@ each has answered a part, and nobody reports which. What none of them prices is 
 So a free name that falls back to an expensive model is free once, and no longer.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -34,56 +33,56 @@ class Answered(NamedTuple):
     is_known: bool = True
 
 
-class WhoAnswers:
-    """Finds who has answered one request, by the prices of its estimate."""
+def who_answered(seen: Seen, *, quote: Quote, prices: PriceBook, moment: Moment) -> Answered | None:
+    """Who has answered a request, by the prices of its estimate; None if what was asked is to be billed."""
+    asked = quote.ask.model
+    if not seen.served_model and not seen.earlier_models and (not seen.model or seen.model == asked):
+        # As most answers: by the very name that was asked for, or by none.
+        return None
+    named = partial(_named, seen=seen, quote=quote, prices=prices, moment=moment)
+    if seen.served_model:
+        found = named(seen.served_model)
+        if found is not None and found.is_known:
+            return found
+    if not seen.earlier_models:
+        return named(seen.model) if seen.model else None
+    answered: list[Answered] = []
+    for name in (seen.model, *seen.earlier_models):
+        if name and (found := named(name)) is not None:
+            answered.append(found)
+        elif name and quote.rates is not None:
+            answered.append(Answered(name, quote.rates))
+    usage = seen.usage_so_far(quote.ask.input)
+    return max(answered, key=lambda each: cost_nanos(each.rates, usage), default=None)
 
-    def __init__(self, quote: Quote, prices: PriceBook, moment: Moment) -> None:
-        self._quote = quote
-        self._prices = prices
-        self._moment = moment
-        self._has_fallen_back = False
 
-    def answered(self, seen: Seen) -> Answered | None:
-        """Who has answered; None if what was asked is to be billed."""
-        used = partial(seen.usage_so_far, self._quote.ask.input)
-        self._has_fallen_back = seen.has_fallen_back
-        if seen.served_model:
-            found = self._named(seen.served_model, used)
-            if found is not None and found.is_known:
-                return found
-        if not seen.earlier_models:
-            return self._named(seen.model, used) if seen.model else None
-        names = [name for name in (seen.model, *seen.earlier_models) if name]
-        usage = used()
-        return max(self._all_named(names, used), key=lambda each: cost_nanos(each.rates, usage), default=None)
+def rates_of_extra_call(
+    model: str, used: Usage, *, seen: Seen, quote: Quote, prices: PriceBook, moment: Moment
+) -> Rates | None:
+    """The rates of a model that was called beside the one that answered, and has used so much; None if it is what was
+    asked, or has no price of its own.
+    """
+    found = _named(model, used, seen=seen, quote=quote, prices=prices, moment=moment)
+    return found.rates if found is not None else None
 
-    def _all_named(self, names: Iterable[str], used: Callable[[], Usage]) -> Iterator[Answered]:
-        for name in names:
-            found = self._named(name, used)
-            if found is not None:
-                yield found
-            elif self._quote.rates is not None:
-                yield Answered(name, self._quote.rates)
 
-    def rates_of(self, model: str, usage: Usage) -> Rates | None:
-        """The rates of a model that has used so much; None if it is what was asked, or has no price of its own."""
-        found = self._named(model, lambda: usage)
-        return found.rates if found is not None else None
-
-    def _named(self, model: str, used: Callable[[], Usage]) -> Answered | None:
-        ask = self._quote.ask
-        candidates = self._prices.resolve_answer(
-            model,
-            asked=ask.model or "",
-            provider=ask.provider,
-            moment=self._moment,
-            # After a fallback the price of what was asked says nothing, even if the operator has set it.
-            is_only_name=not self._quote.other_models and not self._has_fallen_back,
-        )
-        if len(candidates) <= 1:
-            return Answered(model, candidates[0]) if candidates else None
-        usage = used()
-        return Answered(model, max(candidates, key=lambda rates: cost_nanos(rates, usage)), is_known=False)
+def _named(
+    model: str, used: Usage | None = None, *, seen: Seen, quote: Quote, prices: PriceBook, moment: Moment
+) -> Answered | None:
+    """The model of a name in the answer. ``used``: by it alone, if that is not the answer's own usage."""
+    ask = quote.ask
+    candidates = prices.resolve_answer(
+        model,
+        asked=ask.model or "",
+        provider=ask.provider,
+        moment=moment,
+        # After a fallback the price of what was asked says nothing, even if the operator has set it.
+        is_only_name=not quote.other_models and not seen.has_fallen_back,
+    )
+    if len(candidates) <= 1:
+        return Answered(model, candidates[0]) if candidates else None
+    usage = seen.usage_so_far(ask.input) if used is None else used
+    return Answered(model, max(candidates, key=lambda rates: cost_nanos(rates, usage)), is_known=False)
 
 
 def is_more_expensive(rates: Rates, than: Rates) -> bool:

@@ -1532,7 +1532,7 @@ FAULTS = (
     Fault(
         "the choices of an answer are learnt as one",
         "request/lessons.py",
-        "ceil_div(usage.output_tokens, quote.ask.choices)",
+        "-(-usage.output_tokens // quote.ask.choices)",
         "usage.output_tokens",
     ),
     Fault(
@@ -1568,8 +1568,8 @@ FAULTS = (
     Fault(
         "a spread is booked where nothing tells the cost",
         "request/bill.py",
-        "estimate_nanos=self._quote.expected_nanos,",
-        "estimate_nanos=self._quote.estimate_nanos,",
+        "estimate_nanos=self._quote.expected_nanos if",
+        "estimate_nanos=self._quote.estimate_nanos if",
     ),
     Fault(
         "a lease that runs out books a spread",
