@@ -20,7 +20,6 @@ LONGER_MODULES = {
     "core/transitions.py": "every rule of a reservation, by design in one file",
     "prices/gaps.py": "a table of prices",
     "request/bill.py": "what an answer is billed at, from all that it may tell",
-    "request/body.py": "one body: read, inflated, replayed",
     "request/exchange.py": "the ASGI messages of one request, in their order",
     "settings.py": "a table of settings",
     "stores/redis/reads.py": "all that operators read of a server",

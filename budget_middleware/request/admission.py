@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from starlette.types import Scope
 
 from budget_middleware.apis.bad_request import BadRequestError
-from budget_middleware.apis.base import Api, Ask, Reason, Refusal
+from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.apis.created_jobs import JobApi
 from budget_middleware.apis.jobs import BatchApi
 from budget_middleware.apis.reading import UNREADABLE
@@ -95,9 +95,12 @@ class Admission:
         What ``has_begun`` by itself is spent, whatever limits and prices say: only an unclear payer refuses it.
         """
         try:
-            ask = self._ask(api, body, path=path, query=scope.get("query_string", b""))
+            ask = api.read_request(body.document, path=path, query=scope.get("query_string", b""), n_bytes=body.n_bytes)
         except BadRequestError as error:
-            return _refused(400, Reason.BAD_REQUEST, f"{error}.")
+            if self._enforces:
+                return _refused(400, Reason.BAD_REQUEST, f"{error}.")
+            # What raises may be the query, so it is left out.
+            ask = api.read_request(UNREADABLE, path=path, n_bytes=body.n_bytes)
         payers = await self.find_payers(scope, body)
         if isinstance(payers, Refused):
             return payers
@@ -160,16 +163,6 @@ class Admission:
             return _refused(
                 503, Reason.UNAVAILABLE, "This gateway cannot determine who pays for this request at the moment."
             )
-
-    def _ask(self, api: Api, body: BodyRead, *, path: str, query: bytes) -> Ask:
-        n_bytes = body.length()
-        try:
-            return api.read_request(body.document, path=path, query=query, n_bytes=n_bytes)
-        except BadRequestError:
-            if self._enforces:
-                raise
-            # What raises may be the query, so it is left out.
-            return api.read_request(UNREADABLE, path=path, n_bytes=n_bytes)
 
     def _refuses_unpriced(self, hold: Hold, quote: Quote) -> bool:
         """Whether a limit of money binds a request without a price. The store alone knows, so it follows a reserve."""

@@ -192,7 +192,7 @@ class BatchQuoting:
             text = await self._ledger.tickets.fact(google_file_fact(name))
             if plan := unpack_plan(text) if text else None:
                 sums.add_plan(plan, self._quoting, model=model)
-        for call in api.planned_calls(body.document, model=model, n_bytes=body.length()):
+        for call in api.planned_calls(body.document, model=model, n_bytes=body.n_bytes):
             sums.add(call, self._quoting)
             if sums.requests % _AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -12,15 +12,14 @@ has taken them. Work on long bodies is done in steps, between which others run.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import Final
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
 
 from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Reason, Refusal
-from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, TooManyValuesError, parse_in_steps
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError, parse_in_steps
 from budget_middleware.apis.form import (
     FormReader,
     UnclearFormError,
@@ -32,23 +31,20 @@ from budget_middleware.apis.form import (
 from budget_middleware.apis.inflating import CannotInflateError, codings_of, inflate
 from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
-from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError
-from budget_middleware.request.deadlines import Wait
-
-_T = TypeVar("_T")
+from budget_middleware.request.bodies_in_hand import BodiesInHand, TooManyBodiesError, Wait
+from budget_middleware.request.body_read import in_steps
 
 # So much of a form is read before others may run: its parser takes up to 0.3 us for a byte.
 _FORM_PIECE_BYTES: Final = 32_768
 _MEGABYTE: Final = 1_000_000
 _MAX_DIGITS: Final = 20
-# Headers that a rewritten body changes or loses.
-_OF_THE_BODY: Final = (b"content-length", b"content-encoding")
 
 
 class RequestBody:
     """Reads a body up to its bounds, and replays it; nothing of it is kept after that.
 
-    ``text`` holds what was read, inflated, ``document`` what that says: the fields of a form, else the JSON value of a
+    ``text`` holds what was read, inflated, ``n_bytes`` is how long that is, or how long the client has said that the
+    body is if that is more, ``document`` what it says: the fields of a form, else the JSON value of a
     whole body, or UNREADABLE; ``why_unread`` says why that is, for its sender, where more is known than that it is no
     JSON. ``refusal`` is set where the request cannot go on: an unclear form, a body that stalls, no room for it.
     ``is_client_gone``: the client left before it had sent everything. ``has_more``: it has not sent all of it yet, and
@@ -67,6 +63,7 @@ class RequestBody:
     ) -> None:
         self.headers = headers
         self.text = b""
+        self.n_bytes = 0
         self.document: object = UNREADABLE
         self.why_unread = ""
         self.refusal: Refusal | None = None
@@ -91,9 +88,7 @@ class RequestBody:
     async def read(self) -> None:
         """Read the body; whatever comes of it, `close` must be called."""
         try:
-            boundary = boundary_of(self.headers.all(b"content-type")) if self._may_be_form else None
-            form = FormReader(boundary) if boundary is not None else None
-            self._require_room(is_form=form is not None)
+            form = self._form_reader() if self._may_be_form else None
             await self._read_messages(form if not self._codings else None)
             if self.is_client_gone:
                 return
@@ -113,11 +108,8 @@ class RequestBody:
             self.refusal = Refusal(status=408, reason=Reason.TOO_SLOW, message=message)
         except BadRequestError as error:
             self.refusal = Refusal(status=400, reason=Reason.BAD_REQUEST, message=f"{error}.")
-
-    def length(self) -> int:
-        """The body's length in bytes, before it is replayed: what was read, or what the client announced if more."""
-        n_bytes = max(self._n_read, len(self.text))
-        return max(n_bytes, self._announced) if self.has_more else n_bytes
+        finally:
+            self.n_bytes = max(self._n_read, len(self.text), self._announced if self.has_more else 0)
 
     def rewrite(self, text: bytes) -> None:
         """Give the app another text than the one that was read."""
@@ -134,7 +126,7 @@ class RequestBody:
         self._is_replayed = not self._messages
         n_bytes = self._n_taken if self._is_replayed else len(message)
         self._n_taken -= n_bytes
-        self._in_hand.give_back(n_bytes)
+        self._in_hand.n_bytes -= n_bytes
         return {"type": "http.request", "body": message, "more_body": self.has_more or not self._is_replayed}
 
     def replay_then(self, receive: Receive) -> Receive:
@@ -164,10 +156,13 @@ class RequestBody:
         self._messages.clear()
         self.text = b""
         if self._n_taken:
-            self._in_hand.give_back(self._n_taken)
+            self._in_hand.n_bytes -= self._n_taken
             self._n_taken = 0
 
     async def _read_messages(self, form: FormReader | None) -> None:
+        # What there is no room for is refused at once, so far as its length is known.
+        if self._in_hand.n_bytes + min(self._announced, self._max_bytes) > self._in_hand.max_bytes:
+            raise TooManyBodiesError
         wait = Wait(self._in_hand.deadlines)
         try:
             while self.has_more and (form is not None or self._n_read <= self._max_bytes):
@@ -215,7 +210,7 @@ class RequestBody:
             elif len(self.text) <= UNWEIGHED_BYTES:
                 self.document = parse_body(self.text)
             else:
-                self.document = await _in_steps(parse_in_steps(self.text, fields=self._fields))
+                self.document = await in_steps(parse_in_steps(self.text, fields=self._fields))
         except (CannotInflateError, TooManyValuesError) as error:
             self.why_unread = f"The request cannot be read: {error}."
         else:
@@ -225,7 +220,7 @@ class RequestBody:
     async def _inflate(self) -> None:
         packed, self.text = self.text, b""
         # `deflate` and `br` begin with nothing of their own: an app that ignores the header would read another body.
-        if packed.lstrip()[:1] in (b"{", b"[") and await _in_steps(parse_in_steps(packed)) is not UNREADABLE:
+        if packed.lstrip()[:1] in (b"{", b"[") and await in_steps(parse_in_steps(packed)) is not UNREADABLE:
             raise CannotInflateError("its header says that it is compressed, but it is plain JSON")
         pieces = []
         for piece in inflate(packed, self._codings, max_bytes=self._max_bytes):
@@ -235,28 +230,12 @@ class RequestBody:
             await asyncio.sleep(0)
         self.text = b"".join(pieces)
 
-    def _require_room(self, *, is_form: bool) -> None:
-        """Refuse at once what there is no room for, so far as its length is known."""
-        if is_form and self._announced > self._in_hand.max_bytes:
+    def _form_reader(self) -> FormReader | None:
+        """What reads the body as a form; None if it is none."""
+        boundary = boundary_of(self.headers.all(b"content-type"))
+        if boundary is not None and self._announced > self._in_hand.max_bytes:
             raise UnclearFormError("the form is longer than BUDGET_MAX_BODIES_BYTES")
-        if self._in_hand.n_bytes + min(self._announced, self._max_bytes) > self._in_hand.max_bytes:
-            raise TooManyBodiesError
-
-
-async def parse(text: bytes, *, fields: tuple[str, ...] = ()) -> object:
-    """The JSON value of a text, or UNREADABLE; a long one in steps, between which others run. TooManyValuesError."""
-    return parse_body(text) if len(text) <= UNWEIGHED_BYTES else await _in_steps(parse_in_steps(text, fields=fields))
-
-
-async def _in_steps(steps: Steps[_T]) -> _T:
-    """What some steps come to; others may run between them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
-        await asyncio.sleep(0)
+        return FormReader(boundary) if boundary is not None else None
 
 
 def _one_reading(text: bytes, document: object) -> object:
@@ -266,30 +245,3 @@ def _one_reading(text: bytes, document: object) -> object:
     if not names_in_urlencoded(text).isdisjoint({"model", *document}):
         raise UnclearFormError("the body is JSON, but its content-type says form; send one or the other")
     return document
-
-
-def with_body_length(scope: Scope, length: int) -> Scope:
-    """The scope of a request whose body was rewritten as plain text. Without a length before it has none now."""
-    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OF_THE_BODY]
-    if any(name.lower() == b"content-length" for name, _ in scope["headers"]):
-        headers.append((b"content-length", str(length).encode()))
-    return {**scope, "headers": headers}
-
-
-def with_readable_answer(scope: Scope, offers: Sequence[bytes]) -> Scope:
-    """The scope of a request that offers these encodings, whose answer must come in one that can be read here."""
-    if not offers:
-        return scope
-    kept = b"gzip, identity" if _takes_gzip(b",".join(offers).lower()) else b"identity"
-    others = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
-    return {**scope, "headers": [*others, (b"accept-encoding", kept)]}
-
-
-@lru_cache(64)
-def _takes_gzip(offers: bytes) -> bool:
-    """Whether an offer names gzip with a weight above 0, or names every coding and does not refuse gzip."""
-    takes = {}
-    for offer in offers.split(b","):
-        coding, _, weight = offer.partition(b";")
-        takes[coding.strip().removeprefix(b"x-")] = weight.replace(b" ", b"").rstrip(b"0.") != b"q="
-    return takes.get(b"gzip", takes.get(b"*", False))

@@ -1,16 +1,36 @@
-"""What admission needs to know of a request's body, whatever brought it."""
+"""What was read of a request, whatever brought it, and how a long JSON text is read while others run."""
 
-from typing import Protocol
+import asyncio
+from typing import Protocol, TypeVar
 
+from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, parse_in_steps
+from budget_middleware.apis.reading import parse_body
 from budget_middleware.headers import HeaderTable
+
+_T = TypeVar("_T")
 
 
 class BodyRead(Protocol):
-    """What was read of a request; its fields are those of `RequestBody`."""
+    """What admission needs to know of a request's body; its fields are those of `RequestBody`."""
 
     headers: HeaderTable
     document: object
     why_unread: str
     is_client_gone: bool
+    n_bytes: int
 
-    def length(self) -> int: ...
+
+async def parse(text: bytes, *, fields: tuple[str, ...] = ()) -> object:
+    """The JSON value of a text, or UNREADABLE; a long one in steps, between which others run. TooManyValuesError."""
+    return parse_body(text) if len(text) <= UNWEIGHED_BYTES else await in_steps(parse_in_steps(text, fields=fields))
+
+
+async def in_steps(steps: Steps[_T]) -> _T:
+    """What some steps come to; others may run between them."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+        await asyncio.sleep(0)

@@ -10,17 +10,10 @@ A `BudgetResponder` holds what all requests share, an `Exchange` what one of the
 
 import time
 from functools import partial
-from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from budget_middleware.apis.base import Api, Reason, Refusal
-from budget_middleware.apis.clamping import clamp
-from budget_middleware.apis.form import Form
-from budget_middleware.apis.gemini import Gemini
-from budget_middleware.apis.gemini_interactions import GeminiInteractions
-from budget_middleware.apis.google_predict import GooglePredict
-from budget_middleware.apis.jobs import GEMINI_BATCH
 from budget_middleware.apis.json_rpc import RpcApi
 from budget_middleware.apis.reading import UNREADABLE, PartialBody
 from budget_middleware.event_loops import PerEventLoop
@@ -29,13 +22,13 @@ from budget_middleware.ledger import Ledger
 from budget_middleware.payers.payers import fields_of_the_body
 from budget_middleware.request.admission import Admission, Admitted, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
-from budget_middleware.request.body import RequestBody, with_body_length, with_readable_answer
+from budget_middleware.request.body import RequestBody
 from budget_middleware.request.clamping import affordable_tokens
 from budget_middleware.request.exchange import Exchange
-from budget_middleware.request.field_masks import without_field_mask
 from budget_middleware.request.limit_headers import rate_limit_headers
 from budget_middleware.request.nesting import LedgerMark
 from budget_middleware.request.refusals import budget_headers, retry_headers, send_refusal
+from budget_middleware.request.rewriting import for_the_app
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.request.waiting import WaitingClient
 from budget_middleware.routing import Route, RouteKind, is_call, route_by_body
@@ -43,7 +36,6 @@ from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
-_TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GooglePredict.name, GEMINI_BATCH})
 _OF_TWO_APIS: Final = Refusal(
     status=400,
     reason=Reason.BAD_REQUEST,
@@ -110,7 +102,7 @@ class BudgetResponder:
             try:
                 api, admitted = allowed
                 at_most = affordable_tokens(admitted) if self._clamps else None
-                hides_usage, scope = _for_the_app(api, scope, body, at_most=at_most)
+                hides_usage, scope = for_the_app(api, scope, body, at_most=at_most)
                 exchange = Exchange(
                     api,
                     admitted,
@@ -138,7 +130,7 @@ class BudgetResponder:
             await self._refuse(api, Refused(body.refusal), send)
             return None
         if route.rpc is not None:
-            found = route_by_body(route, scope, document=body.document, n_bytes=body.length())
+            found = route_by_body(route, scope, document=body.document, n_bytes=body.n_bytes)
             if found is None and self._settings.mode is Mode.ENFORCE:
                 await self._refuse(api, Refused(_OF_TWO_APIS), send)
                 return None
@@ -146,13 +138,13 @@ class BudgetResponder:
             api = route.api or api
         if isinstance(api, RpcApi):
             is_read = body.document is not UNREADABLE and not isinstance(body.document, PartialBody)
-            api = bound = api.bind(body.text if is_read else b"", path=route.path, n_bytes=body.length())
+            api = bound = api.bind(body.text if is_read else b"", path=route.path, n_bytes=body.n_bytes)
             # A session of MCP is ended by a DELETE.
-            if bound.is_free or (scope["method"] == "DELETE" and not body.length()):
+            if bound.is_free or (scope["method"] == "DELETE" and not body.n_bytes):
                 free = route._replace(kind=RouteKind.FREE, api=None)
                 await self._unmetered.respond(free, scope, body.replay_then(receive), send)
                 return None
-        if route.kind is RouteKind.SHARED and not is_call(route, scope, document=body.document, n_bytes=body.length()):
+        if route.kind is RouteKind.SHARED and not is_call(route, scope, document=body.document, n_bytes=body.n_bytes):
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
             return None
@@ -176,26 +168,3 @@ class BudgetResponder:
             now_ms = self._ledger.store_time_ms()
             headers += rate_limit_headers((target,), [balance], now_ms=now_ms, api=api.name)
         await send_refusal(api, refused.refusal, send, headers=headers)
-
-
-def _for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | None) -> tuple[bool, Scope]:
-    """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope.
-
-    With ``at_most`` it asks for no more output tokens than these.
-    """
-    text, document = body.text, body.document
-    # A form has no place where its usage could be asked for.
-    can_ask = document is not UNREADABLE and not isinstance(document, Form)
-    clamped = clamp(api.name, text, document, at_most=at_most) if can_ask and at_most is not None else None
-    if clamped is not None:
-        text, document = clamped
-    asking = api.ask_for_usage(text, document) if can_ask else None
-    rewritten = asking if asking is not None else text if clamped is not None else None
-    if rewritten is not None:
-        body.rewrite(rewritten)
-        scope = with_body_length(scope, len(rewritten))
-    if api.name in _TAKE_FIELD_MASKS:
-        scope = without_field_mask(scope)
-    if b"accept-encoding" in body.headers:
-        scope = with_readable_answer(scope, body.headers.all(b"accept-encoding"))
-    return asking is not None, scope

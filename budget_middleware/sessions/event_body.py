@@ -5,7 +5,7 @@ from starlette.types import Message
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, TooManyValuesError
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.headers import HeaderTable
-from budget_middleware.request.body import parse
+from budget_middleware.request.body_read import parse
 
 
 class EventBody:
@@ -16,11 +16,7 @@ class EventBody:
         self.headers = headers
         self.why_unread = why_unread
         self.is_client_gone = False
-        self._n_bytes = n_bytes
-
-    def length(self) -> int:
-        """Its length in bytes."""
-        return self._n_bytes
+        self.n_bytes = n_bytes
 
 
 def data_of(message: Message) -> bytes:

@@ -124,7 +124,7 @@ class WaitingSession:
 
     def has_room(self) -> bool:
         """Whether there is room for the event beside all that wait for budget."""
-        return self._in_hand.n_waiting_bytes + self._body.length() <= self._in_hand.max_bytes // 2
+        return self._in_hand.n_waiting_bytes + self._body.n_bytes <= self._in_hand.max_bytes // 2
 
     def watch(self, on_left: Callable[[], None]) -> Callable[[], None]:
         """Count the event among those that wait, and see whether its client leaves."""
@@ -134,9 +134,9 @@ class WaitingSession:
             on_left()
 
         def stop() -> None:
-            self._in_hand.n_waiting_bytes -= self._body.length()
+            self._in_hand.n_waiting_bytes -= self._body.n_bytes
             stop_watching()
 
-        self._in_hand.n_waiting_bytes += self._body.length()
+        self._in_hand.n_waiting_bytes += self._body.n_bytes
         stop_watching = self._inbox.watch(see_left)
         return stop

@@ -1218,12 +1218,12 @@ FAULTS = (
     Fault(
         "what a body took is not given back",
         "request/body.py",
-        "        self._in_hand.give_back(n_bytes)\n",
+        "        self._in_hand.n_bytes -= n_bytes\n",
         "",
     ),
     Fault(
         "a body may come a byte at a time for ever",
-        "request/deadlines.py",
+        "request/bodies_in_hand.py",
         "min(self._loop.time() + self.timeout_s, self.since_s + latest_s)",
         "self._loop.time() + self.timeout_s",
     ),

@@ -1,0 +1,76 @@
+"""What the app gets in place of the client's request, so that its answer can be read and stays within a limit.
+
+The body asks for the usage of its stream, and for no more output than may be paid for; the headers for an encoding that
+is read here; the query for all fields of the answer.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from starlette.types import Scope
+
+from budget_middleware.apis.base import Api
+from budget_middleware.apis.clamping import clamp
+from budget_middleware.apis.form import Form
+from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.gemini_interactions import GeminiInteractions
+from budget_middleware.apis.google_predict import GooglePredict
+from budget_middleware.apis.jobs import GEMINI_BATCH
+from budget_middleware.apis.reading import UNREADABLE
+from budget_middleware.request.body import RequestBody
+from budget_middleware.request.field_masks import without_field_mask
+
+_TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GooglePredict.name, GEMINI_BATCH})
+# Headers that a rewritten body changes or loses.
+_OF_THE_BODY: Final = (b"content-length", b"content-encoding")
+
+
+def for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | None) -> tuple[bool, Scope]:
+    """Make a request one whose answer can be read: whether its usage is asked for by us, and the scope.
+
+    With ``at_most`` it asks for no more output tokens than these.
+    """
+    text, document = body.text, body.document
+    # A form has no place where its usage could be asked for.
+    can_ask = document is not UNREADABLE and not isinstance(document, Form)
+    clamped = clamp(api.name, text, document, at_most=at_most) if can_ask and at_most is not None else None
+    if clamped is not None:
+        text, document = clamped
+    asking = api.ask_for_usage(text, document) if can_ask else None
+    rewritten = asking if asking is not None else text if clamped is not None else None
+    if rewritten is not None:
+        body.rewrite(rewritten)
+        scope = _with_body_length(scope, len(rewritten))
+    if api.name in _TAKE_FIELD_MASKS:
+        scope = without_field_mask(scope)
+    if b"accept-encoding" in body.headers:
+        scope = _with_readable_answer(scope, body.headers.all(b"accept-encoding"))
+    return asking is not None, scope
+
+
+def _with_body_length(scope: Scope, length: int) -> Scope:
+    """The scope of a request whose body was rewritten as plain text. Without a length before it has none now."""
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() not in _OF_THE_BODY]
+    if any(name.lower() == b"content-length" for name, _ in scope["headers"]):
+        headers.append((b"content-length", str(length).encode()))
+    return {**scope, "headers": headers}
+
+
+def _with_readable_answer(scope: Scope, offers: Sequence[bytes]) -> Scope:
+    """The scope of a request that offers these encodings, whose answer must come in one that can be read here."""
+    if not offers:
+        return scope
+    kept = b"gzip, identity" if _takes_gzip(b",".join(offers).lower()) else b"identity"
+    others = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
+    return {**scope, "headers": [*others, (b"accept-encoding", kept)]}
+
+
+@lru_cache(64)
+def _takes_gzip(offers: bytes) -> bool:
+    """Whether an offer names gzip with a weight above 0, or names every coding and does not refuse gzip."""
+    takes = {}
+    for offer in offers.split(b","):
+        coding, _, weight = offer.partition(b";")
+        takes[coding.strip().removeprefix(b"x-")] = weight.replace(b" ", b"").rstrip(b"0.") != b"q="
+    return takes.get(b"gzip", takes.get(b"*", False))
