@@ -25,7 +25,7 @@ from budget_middleware.request.admission import Admission
 from budget_middleware.request.cors import CorsWatch, report_inner_layer
 from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
-from budget_middleware.request.scopes import is_metered, with_handle
+from budget_middleware.request.scopes import METERED, is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.routing import RouteKind, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
@@ -115,7 +115,7 @@ class BudgetMiddleware:
             or scope["method"] in _FREE_METHODS
             or self._error is not None
             or self._settings.mode is Mode.OFF
-            or is_metered(scope)
+            or scope.get(METERED)
             or (self._admin is not None and self._admin.takes(scope))
         ):
             await self._respond_otherwise(scope, receive, send)

@@ -118,7 +118,9 @@ class OpenAIChat(JsonApi):
 
     def ask_for_usage(self, raw: bytes, body: object) -> bytes | None:
         """Set `stream_options.include_usage` where a stream does not ask; other bytes stay if they can."""
-        if not isinstance(body, dict) or not may_be_true(body.get("stream")) or _wants_usage(body):
+        if not isinstance(body, dict) or not body.get("stream"):
+            return None
+        if not may_be_true(body["stream"]) or _wants_usage(body):
             return None
         if "stream_options" not in body and json.detect_encoding(raw) == "utf-8":
             return raw.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)

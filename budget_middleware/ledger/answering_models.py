@@ -50,7 +50,7 @@ class _Pair:
 
 
 class AnsweringModels:
-    """What one process knows of who answers. ``shares``: it hears of other processes and tells them."""
+    """What one process knows of who answers, in ``by_name``. ``shares``: it hears of other processes and tells them."""
 
     def __init__(
         self,
@@ -68,19 +68,19 @@ class AnsweringModels:
         self._clock = clock
         self._looked_s = -_EVERY_S
         self._shared: set[tuple[str, str]] = set()
-        self._by_name: dict[tuple[str, str], dict[str, _Pair]] = {}
+        self.by_name: dict[tuple[str, str], dict[str, _Pair]] = {}
 
     def of(self, name: str, *, account: str) -> Sequence[str]:
         """The models that have answered to a name within a day, and cost more than it; for anybody or an account."""
-        if not self._by_name:
+        if not self.by_name:
             return ()
         forgotten_s = self._clock() - REMEMBERED_S
         models: list[str] = []
         for key in ((name, ""), (name, account)):
-            pairs = self._by_name.get(key)
+            pairs = self.by_name.get(key)
             if pairs is not None:
                 # The last in the dictionary is the one that was used last.
-                self._by_name[key] = self._by_name.pop(key)
+                self.by_name[key] = self.by_name.pop(key)
                 models += [model for model, pair in pairs.items() if pair.seen_s > forgotten_s]
         return tuple(dict.fromkeys(models))
 
@@ -92,9 +92,9 @@ class AnsweringModels:
         return is_new
 
     def _put(self, key: tuple[str, str], model: str, *, rank: int, seen_s: float) -> tuple[_Pair, bool]:
-        pairs = self._by_name.setdefault(key, {})
-        if len(self._by_name) > MOST_NAMES:
-            del self._by_name[next(iter(self._by_name))]
+        pairs = self.by_name.setdefault(key, {})
+        if len(self.by_name) > MOST_NAMES:
+            del self.by_name[next(iter(self.by_name))]
         known = pairs.get(model)
         if known is not None:
             known.rank, known.seen_s = max(rank, known.rank), max(seen_s, known.seen_s)

@@ -14,7 +14,7 @@ from budget_middleware.headers import HeaderTable
 from budget_middleware.lookups import Lookup
 from budget_middleware.payers.accounts_file import AccountsFile, can_own_keys
 from budget_middleware.payers.credentials import CredentialSource, UnclearPayerError, ask_gateway
-from budget_middleware.payers.places import Request, is_claim, place_of, request_of
+from budget_middleware.payers.places import is_claim, place_of, request_of
 
 _log = logging.getLogger("budget_middleware")
 
@@ -56,6 +56,7 @@ class Payers:
         self._directory = directory
         self._accounts_source = Lookup(accounts_source) if accounts_source else None
         self._known_keys_only = known_keys_only
+        self._asks_nobody = directory is None and accounts_source is None and not known_keys_only
 
     async def payers_of(
         self, scope: Scope, headers: HeaderTable, body: object, *, refuses_many_tags: bool = True
@@ -67,22 +68,7 @@ class Payers:
         credential = None
         if self._credential_source is not None:
             credential = await ask_gateway(self._credential_source, scope)
-        payers = self._payers_named_in(request_of((scope, headers, body, credential)), refuses_many_tags)
-        key: Any = payers.get(KEY)  # Of keys there are never several.
-        filed = sourced = None
-        if self._directory is not None:
-            filed = self._directory.subjects_of(key)
-            payers |= dict.fromkeys(self._directory.kinds - payers.keys())
-        if self._accounts_source is not None and key is not None:
-            sourced = await _sourced(self._accounts_source, key)
-        if self._known_keys_only and key is not None and filed is None and sourced is None:
-            payers[KEY] = ABSENT
-        for subjects in (filed, sourced):
-            if subjects:
-                payers.update(subjects)
-        return payers
-
-    def _payers_named_in(self, request: Request, refuses_many_tags: bool) -> dict[str, PayerSubjects]:
+        request = request_of((scope, headers, body, credential))
         payers: dict[str, PayerSubjects] = {}
         for kind, places in self._places.items():
             payers[kind] = None
@@ -96,6 +82,24 @@ class Payers:
                         _log.warning("%s; the first of them are charged", error)
                         payers[kind] = error.first
                     break
+        if self._asks_nobody:
+            return payers
+        return await self._with_known(payers)
+
+    async def _with_known(self, payers: dict[str, PayerSubjects]) -> dict[str, PayerSubjects]:
+        """The payers that a request names, and those that are known of its key."""
+        key: Any = payers.get(KEY)  # Of keys there are never several.
+        filed = sourced = None
+        if self._directory is not None:
+            filed = self._directory.subjects_of(key)
+            payers |= dict.fromkeys(self._directory.kinds - payers.keys())
+        if self._accounts_source is not None and key is not None:
+            sourced = await _sourced(self._accounts_source, key)
+        if self._known_keys_only and key is not None and filed is None and sourced is None:
+            payers[KEY] = ABSENT
+        for subjects in (filed, sourced):
+            if subjects:
+                payers.update(subjects)
         return payers
 
     def warnings_for(self, rules: Sequence[LimitRule]) -> Iterator[str]:

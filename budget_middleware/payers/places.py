@@ -81,7 +81,7 @@ def _reader(source: Source) -> Callable[[Request], str]:
             header = name.encode("latin-1")
             if _is_token(source):
                 return lambda request: credential_in(header, request.headers)
-            return lambda request: _only_text(request.headers.all(header), name) if header in request.headers else ""
+            return partial(_text_of_header, header, f"several values of the header {name}")
         case Origin.QUERY:
             if _is_token(source):
                 return lambda request: credential_in_query(request.scope)
@@ -121,11 +121,14 @@ def _credential(request: Request) -> str:
     return credential_of(request.scope, request.headers)
 
 
-def _only_text(values: Sequence[bytes], name: str) -> str:
+def _text_of_header(header: bytes, several: str, request: Request) -> str:
+    if header not in request.headers:
+        return ""
+    values = request.headers.all(header)
     # As nearly all come.
     if len(values) == 1:
         return text_of(values[0])
-    return only_one(filter(None, map(text_of, values)), f"several values of the header {name}")
+    return only_one(filter(None, map(text_of, values)), several)
 
 
 def _at_path(value: object, path: Sequence[str]) -> object:

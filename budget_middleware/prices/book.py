@@ -65,6 +65,7 @@ class PriceBook:
     ) -> None:
         self._own = own
         self._own_by_lower = {name.lower(): rates for name, rates in own.items()}
+        self.lists_targets = any(isinstance(price, OneOf) for price in own.values())
         self._unknown = unknown
         self._source = source
         self._lists = (*lists, BuiltIn(), Gaps())
@@ -138,7 +139,10 @@ class PriceBook:
         return tuple(sorted(rates, key=lambda own: -rates[own].of(UsageClass.CALL).nanos_per_million))
 
     def targets_of(self, model: str) -> tuple[str, ...]:
-        """The models of which one answers to a router's name, as the operator lists them; none for any other name."""
+        """The models of which one answers to a router's name, as the operator lists them; none for any other name.
+
+        Without ``lists_targets`` there is no such name.
+        """
         price = self._own_price(model) if self._own else None
         return price.models if isinstance(price, OneOf) else ()
 

@@ -25,7 +25,7 @@ from budget_middleware.prices import PriceBook
 from budget_middleware.request.batch_quotes import BatchQuoting
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
-from budget_middleware.request.quoting import Quoting, unknown_model_message
+from budget_middleware.request.quoting import Quoting, subject_of_model, unknown_model_message
 from budget_middleware.request.refusals import is_callers_own, refusal_of
 from budget_middleware.request.shown_model import SHOWN_CHARS, shown_model
 from budget_middleware.setting_types import Mode, OnStoreError
@@ -66,6 +66,7 @@ class Admission:
         self._ledger = ledger
         self._payers = payers
         self._enforces = settings.mode is Mode.ENFORCE
+        self._expires_free = settings.on_expire is OnExpire.RELEASE
         self._n_waiting = 0
         self.quoting = Quoting(
             prices,
@@ -108,14 +109,15 @@ class Admission:
             quote = await self._batches.quote(api, ask, body, path=path)
         else:
             quote = self.quoting.quote(ask, account=first_account(payers))
-        provider = (quote.rates.provider if quote.rates else "") or api.provider
+        rates = quote.rates
+        provider = (rates.provider if rates is not None else "") or api.provider
         hold = Hold(
             payers,
             # A job is in flight elsewhere, perhaps for days.
             Amounts(quote.estimate_nanos, quote.tokens, int(not ask.continues), inflight=int(not ask.is_unseen)),
-            model=encode_subject(model) if (model := quote.model) else "",
+            model=subject_of_model(rates.model) if rates is not None and rates.model else _subject_asked(quote),
             other_models=tuple(map(encode_subject, quote.other_models)),
-            expiry_charge=self._expiry_charge(quote),
+            expiry_charge=NOTHING if self._expires_free and not quote.ask.is_unseen else self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
             enforces=self._enforces and not has_begun,
             context=self._ledger.telemetry.spans.parent(scope["headers"]),
@@ -127,7 +129,7 @@ class Admission:
         if body.is_client_gone and isinstance(decided, Admitted):
             self._ledger.release(hold, reason="the client left while it waited")
             return _LEFT
-        is_unpriced = quote.rates is None or quote.unpriced_model
+        is_unpriced = rates is None or quote.unpriced_model
         if is_unpriced and isinstance(decided, Admitted) and self._refuses_unpriced(hold, quote):
             self._ledger.abandon(hold, reason="unpriced")
             return _refused(400, Reason.UNKNOWN_MODEL, unknown_model_message(quote, why_unread=body.why_unread))
@@ -139,14 +141,11 @@ class Admission:
         self._ledger.telemetry.metrics.count_request(status=refused.refusal.reason, model="other", context=context)
 
     def _expiry_charge(self, quote: Quote) -> Amounts:
-        on_expire = self._settings.on_expire
-        if on_expire is OnExpire.RELEASE and not quote.ask.is_unseen:
-            return NOTHING
         of_input = Amounts(quote.input_nanos, quote.ask.input.input_tokens, requests=1)
         estimate = Amounts(quote.expected_nanos, quote.mean_tokens, requests=1)
         if quote.ask.is_unseen:
             return deadline_charge(self._settings.on_abort, of_input=of_input, estimate=estimate)
-        return expiry_charge(on_expire, of_input=of_input, estimate=estimate)
+        return expiry_charge(self._settings.on_expire, of_input=of_input, estimate=estimate)
 
     async def find_payers(self, scope: Scope, body: BodyRead) -> Mapping[str, PayerSubjects] | Refused:
         """Who pays for a request, as far as its body is read."""
@@ -229,6 +228,11 @@ class Admission:
             now_ms=self._ledger.store_time_ms(),
         )
         return Refused(refusal, rejection if shows_figures else None, hold)
+
+
+def _subject_asked(quote: Quote) -> str:
+    """The subject of a model that the price book does not know; empty if the request names none."""
+    return encode_subject(quote.ask.model) if quote.ask.model else ""
 
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:

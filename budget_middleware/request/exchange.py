@@ -211,9 +211,9 @@ class Exchange:
         if by_name.get(b"content-type", b"").strip().lower().startswith(_EVENT_STREAM):
             return True
         # A stream's headers are sent before its cost is known.
-        self._settlement.bill.reported_nanos = reported_cost(
-            by_name.get(self._settings.cost_header.encode(), b"").strip()
-        )
+        cost = by_name.get(self._settings.cost_header.encode())
+        if cost is not None:
+            self._settlement.bill.reported_nanos = reported_cost(cost.strip())
         return False
 
     async def _ask_for_inner(self, inner: InnerAnswer) -> None:

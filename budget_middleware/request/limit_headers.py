@@ -53,9 +53,11 @@ def rate_limit_headers(
         headers.append((b"x-budget-remaining-usd", usd_from_nanos(least).encode()))
     policies, states = [], []
     for at in range(len(left)) if len(left) <= MAX_POLICIES else _tightest(own, left):
-        limit = own.limits[at]
-        policies.append(limit.policy)
-        states.append(limit.state(left=left[at], now_ms=now_ms))
+        # What is left of it, and for how many seconds it counts.
+        _, name, policy, _, _, ends_ms, per_quota = own.limits[at]
+        policies.append(policy)
+        ends_in = f";t={-(-max(ends_ms - now_ms, 0) // 1000)}" if ends_ms < FOREVER_MS else ""
+        states.append(f"{name};r={max(left[at], 0) // per_quota}{ends_in}")
     headers += [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(states).encode())]
     if own.rates:
         headers += _api_headers(own, left, api=api, now_ms=now_ms)
@@ -69,7 +71,9 @@ def without_same(headers: Headers, ours: Headers) -> Headers:
 
 
 class _OwnLimit(NamedTuple):
-    """A limit of the caller's own: its place among the targets, its name and the policy that describes it."""
+    """A limit of the caller's own: its place among the targets, its name, the policy that describes it, and how much
+    of its unit one of that policy's quota is.
+    """
 
     place: int
     name: str
@@ -77,13 +81,7 @@ class _OwnLimit(NamedTuple):
     limit: int
     unit: Unit
     ends_ms: int
-
-    def state(self, *, left: int, now_ms: int) -> str:
-        """What is left of it, and for how many seconds it counts."""
-        state = f"{self.name};r={max(left, 0) // (_NANOS_PER_MICRO if self.unit is Unit.USD else 1)}"
-        if self.ends_ms < FOREVER_MS:
-            state += f";t={-(-max(self.ends_ms - now_ms, 0) // 1000)}"
-        return state
+    per_quota: int
 
 
 class _OwnLimits(NamedTuple):
@@ -118,11 +116,11 @@ def _own_limit(place: int, target: Target) -> _OwnLimit:
     assert target.limit is not None, "only a limit is told"
     kind, period = kind_of(target.account), window.period
     name = {Unit.USD: f'"{kind}-{period}"', Unit.INFLIGHT: f'"{kind}-inflight"'}.get(unit, f'"{kind}-{period}-{unit}"')
-    quota = target.limit // (_NANOS_PER_MICRO if unit is Unit.USD else 1)
-    policy = f'{name};q={quota};qu="{_QUOTA_UNITS[unit]}"'
+    per_quota = _NANOS_PER_MICRO if unit is Unit.USD else 1
+    policy = f'{name};q={target.limit // per_quota};qu="{_QUOTA_UNITS[unit]}"'
     if length_s := counted_s(window):
         policy += f";w={length_s}"
-    return _OwnLimit(place, name, policy, target.limit, unit, window.ends_ms)
+    return _OwnLimit(place, name, policy, target.limit, unit, window.ends_ms, per_quota)
 
 
 def _tightest(own: _OwnLimits, left: Sequence[int]) -> Sequence[int]:

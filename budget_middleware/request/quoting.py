@@ -8,7 +8,7 @@ from typing import Final
 
 from budget_middleware.apis.base import Ask
 from budget_middleware.core.accounts import encode_subject
-from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan, output_ceiling
+from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy, GrowthPlan
 from budget_middleware.core.fast_tuple import maker_of
 from budget_middleware.core.learning import Basis, Expectation, input_to_hold, tokens_to_hold
 from budget_middleware.core.pricing import CostByOutput, Rates, UsageClass, cost_by_output, cost_of
@@ -33,7 +33,8 @@ _USUAL_RATIO: Final = 2
 _NO_COST: Final = CostByOutput(0, 0)
 _output, _plan = maker_of(OutputEstimate), maker_of(GrowthPlan)
 # The price book's names are short, and those in use are few.
-_subject_of_model = lru_cache(1_024)(encode_subject)
+subject_of_model = lru_cache(1_024)(encode_subject)
+"""The subject of a model by its name in the price book."""
 
 
 class Quoting:
@@ -75,9 +76,9 @@ class Quoting:
     def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
         model = ask.model or ""
         quote = self._quote_at(self._prices.resolve(model, provider=ask.provider, moment=moment), ask, account, moment)
-        others = self._rates_of_others(ask, model, account, moment)
-        if not others:
+        if not self._prices.lists_targets and (self._answering is None or not self._answering.by_name):
             return quote
+        others = self._rates_of_others(ask, model, account, moment)
         return held_at_most_expensive(quote, [self._quote_at(rates, ask, account, moment) for rates in others])
 
     def _rates_of_others(self, ask: Ask, model: str, account: str, moment: Moment) -> Sequence[Rates]:
@@ -97,7 +98,7 @@ class Quoting:
     def _quote_at(self, rates: Rates | None, ask: Ask, account: str, moment: Moment) -> Quote:
         if rates is None or not self._is_learned or not _can_be_learned(ask, rates):
             return quote_for(ask, rates, default_output_tokens=self._default_output_tokens, by=self._by, moment=moment)
-        group = _subject_of_model(rates.model or OTHER_MODEL), account
+        group = subject_of_model(rates.model or OTHER_MODEL), account
         prior_tokens = rates.expected_output_tokens or self._default_output_tokens
         expected = self._learner.expectation(group, prior_tokens=prior_tokens)
         if expected.basis is Basis.PRIOR and ask.thinking_tokens:
@@ -135,20 +136,17 @@ def learned_quote(
     moment: Moment | None = None,
 ) -> Quote:
     """What answers usually come to and so many spreads more, never more than the answer can come to."""
-    at_most = output_ceiling(
-        asked=ask.max_output_tokens,
-        default=LARGEST_CONTEXT_TOKENS,
-        model_ceiling=rates.output_ceiling,
-        choices=1,
-        by=EstimateBy.LEARNED,
-    )
+    ceiling, asked = rates.output_ceiling, ask.max_output_tokens
+    at_most = LARGEST_CONTEXT_TOKENS if ceiling is None else ceiling
+    if asked is not None and asked < at_most:
+        at_most = asked
     # The choices of one request are alike: their spreads add up.
     held_tokens = tokens_to_hold(expected, spreads=spreads, at_most=at_most) * ask.choices
     mean_tokens = min(math.ceil(expected.mean_tokens), at_most) * ask.choices
     spread_tokens = expected.spread_tokens * ask.choices
     uses = ask.expected_uses if ask.tools else ()
     cost, held, held_nanos = _NO_COST, _NO_COST, -1
-    for tier in tiers_of(ask, rates):
+    for tier in tiers_of(ask, rates) if ask.service_tier or ask.modes else (rates,):
         tier_cost = cost_by_output(tier, ask.input, output_unit=ask.output_unit, uses=uses)
         fixed, per_token = tier_cost
         fixed_held = input_to_hold(expected, fixed, spreads=spreads, output_spread=per_token * spread_tokens)
@@ -159,7 +157,7 @@ def learned_quote(
             cost, held, held_nanos = tier_cost, tier_held, nanos
     most_tokens = at_most * ask.choices
     held_input, mean_input = _input_tokens(ask, expected, cost, held)
-    is_all = held_tokens == most_tokens and ask.max_output_tokens is not None
+    is_all = held_tokens == most_tokens and asked is not None
     return Quote(
         replace(ask, texts=()) if ask.texts else ask,
         rates,

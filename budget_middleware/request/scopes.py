@@ -7,7 +7,8 @@ from budget_middleware.ledger import BudgetHandle
 HANDLE = "budget"
 """The name of the handle in ``scope["state"]``, which Starlette shows as ``request.state``."""
 
-_METERED = "budget_middleware"
+METERED = "budget_middleware"
+"""True in the scope of a request that a middleware meters already."""
 
 
 def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:
@@ -19,15 +20,15 @@ def with_handle(scope: Scope, handle: BudgetHandle) -> Scope:
         state = dict(state or {})
     state[HANDLE] = handle
     # Without a reservation nobody meters: that is the handle of a middleware that is switched off.
-    return {**scope, "state": state, _METERED: handle.reservation_id != ""}
+    return {**scope, "state": state, METERED: handle.reservation_id != ""}
 
 
 def of_session(scope: Scope, handles: object) -> Scope:
     """The scope of a session for the app, with what has the handles of its calls in the place of one handle."""
     # Some servers share one state among all.
-    return {**scope, "state": {**(scope.get("state") or {}), HANDLE: handles}, _METERED: True}
+    return {**scope, "state": {**(scope.get("state") or {}), HANDLE: handles}, METERED: True}
 
 
 def is_metered(scope: Scope) -> bool:
     """Whether a middleware outside of this one meters the request."""
-    return bool(scope.get(_METERED, False))
+    return bool(scope.get(METERED, False))

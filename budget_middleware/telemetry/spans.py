@@ -114,7 +114,7 @@ class Spans:
     @harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
         """What verb spans of a request hang under: the current span (None), else as BUDGET_TRACE_CONTEXT says."""
-        if self._is_mute or not has_tracer_provider():
+        if self._is_mute or _goes_nowhere(type(trace.get_tracer_provider())):
             return NO_PROVIDER
         return context_for(self._trace_context, headers)
 

@@ -1279,8 +1279,8 @@ FAULTS = (
     Fault(
         "a job that vanishes is free",
         "request/admission.py",
-        "if on_expire is OnExpire.RELEASE and not quote.ask.is_unseen:",
-        "if on_expire is OnExpire.RELEASE:",
+        "NOTHING if self._expires_free and not quote.ask.is_unseen else",
+        "NOTHING if self._expires_free else",
     ),
     Fault(
         "an error that a stranger gets books a job",
