@@ -35,6 +35,7 @@ from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
 
+_UNCLEAR = RouteKind.UNCLEAR
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("budget_middleware")
@@ -92,6 +93,7 @@ class BudgetMiddleware:
 
     def _set_up(self, settings: Settings, ledger: Ledger, payers: Payers) -> None:
         self._settings = settings
+        self._is_off = settings.mode is Mode.OFF
         # In shadow mode a path that is unclear is metered as far as it can be, and never refused.
         self._refuses_unclear = settings.mode is not Mode.SHADOW
         self.ledger = ledger
@@ -114,7 +116,7 @@ class BudgetMiddleware:
             scope["type"] != "http"
             or scope["method"] in _FREE_METHODS
             or self._error is not None
-            or self._settings.mode is Mode.OFF
+            or self._is_off
             or scope.get(METERED)
             or (self._admin is not None and self._admin.takes(scope))
         ):
@@ -125,7 +127,7 @@ class BudgetMiddleware:
         if api is not None and api.name in SESSION_APIS:
             api = as_posted(api)
             route = route._replace(api=api)
-        is_unclear = route.kind is RouteKind.UNCLEAR and self._refuses_unclear
+        is_unclear = route.kind is _UNCLEAR and self._refuses_unclear
         if api is None or is_unclear or api is self._unmetered.refused_api:
             await self._unmetered.respond(route, scope, receive, send)
             return
@@ -143,7 +145,7 @@ class BudgetMiddleware:
         elif scope["type"] == "websocket":
             await self._shake_hands(scope, receive, send)
         elif scope["type"] != "http" or scope["method"] in _FREE_METHODS:
-            if scope.get("method") == "OPTIONS" and self._error is None and self._settings.mode is not Mode.OFF:
+            if scope.get("method") == "OPTIONS" and self._error is None and not self._is_off:
                 send = self._cors.watch(scope, send)
             await self._pass(scope, receive, send)
         elif is_metered(scope):
@@ -167,7 +169,7 @@ class BudgetMiddleware:
 
     async def _shake_hands(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Meter the calls of a WebSocket whose events are known; others pass, or BUDGET_UNMETERED refuses them."""
-        if is_metered(scope) or (self._error is None and self._settings.mode is Mode.OFF):
+        if is_metered(scope) or (self._error is None and self._is_off):
             await self._app(scope, receive, send)
             return
         if self._error is not None:
@@ -211,7 +213,7 @@ class BudgetMiddleware:
 
     async def _require_store(self, receive: Receive, send: Send) -> None:
         """With BUDGET_STORE_CHECK=fail: stop the server where its store cannot do the work."""
-        if self._settings.store_check is not StoreCheck.FAIL or self._settings.mode is Mode.OFF:
+        if self._settings.store_check is not StoreCheck.FAIL or self._is_off:
             return
         self._is_store_checked = True
         if problem := await find_problem(self.ledger, self._settings):
@@ -238,7 +240,7 @@ class BudgetMiddleware:
 
     def _start(self) -> None:
         self._hears_of_shutdown = True
-        if self._settings.mode is not Mode.OFF:
+        if not self._is_off:
             self.ledger.start()
             self._check_store()
             self._followers.start()

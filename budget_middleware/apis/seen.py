@@ -14,6 +14,9 @@ from budget_middleware.core.pricing import Usage, UsageClass
 # What the request itself shows, so that its answer need not.
 NOT_TOKENS: Final = ("characters", "audio_ms", "images", "rerank_searches")
 _not_tokens = attrgetter(*NOT_TOKENS)
+# A member of an enum takes ten times as long as a constant, in Python 3.11.
+_FAILED: Final = Finish.FAILED
+_REFUSED: Final = Finish.REFUSED
 MAX_KEY: Final = 100
 # Of models that one answer names one after another.
 MAX_EARLIER_MODELS: Final = 8
@@ -115,11 +118,11 @@ class Seen:
 
     def take_finish(self, reported: Finish | None) -> None:
         """Take over what the answer says of its end, if it does. No later word makes a failure a success."""
-        if reported is None or self.finish is Finish.FAILED:
+        if reported is None or self.finish is _FAILED:
             return
         self.finish = reported
         # Then there is no output to be read.
-        self.readable |= reported is Finish.REFUSED
+        self.readable |= reported is _REFUSED
 
     def take_reason(self, reason: object) -> None:
         """Take over the reason that the answer gives for its end, if it is one that is known."""
@@ -143,7 +146,7 @@ class Seen:
             self.finish,
             is_error_status=is_error_status,
             # Looked at where it makes a difference.
-            has_output=self.finish is Finish.FAILED and self.has_output,
+            has_output=self.finish is _FAILED and self.has_output,
             is_whole=is_whole,
             is_understood=self.readable or self.usage is not None or self.has_results,
         )

@@ -127,6 +127,9 @@ FIELD_BY_PIECE: Final = {
 FEES: Final = frozenset({*FIELD_OF_TOOL, UsageClass.REQUEST})
 """What is billed by the use, and costs the same in every region and in every mode that only changes tokens."""
 
+# A member of an enum takes ten times as long as a constant, in Python 3.11.
+_INPUT: Final = UsageClass.INPUT
+_OUTPUT: Final = UsageClass.OUTPUT
 _UNITS_BY_PIECE: Final = tuple(FIELD_BY_PIECE)
 _counts_by_piece = attrgetter(*FIELD_BY_PIECE.values())
 
@@ -143,11 +146,11 @@ def counts_of(usage: Usage) -> Counts:
     ):
         counts = _kinds_of_input(usage)
     else:
-        counts = ((UsageClass.INPUT, usage.input_tokens),)
+        counts = ((_INPUT, usage.input_tokens),)
     if usage.reasoning_tokens or usage.output_audio_tokens or usage.output_image_tokens or usage.output_video_tokens:
         counts += _kinds_of_output(usage)
     else:
-        counts += ((UsageClass.OUTPUT, usage.output_tokens),)
+        counts += ((_OUTPUT, usage.output_tokens),)
     if any(by_piece := _counts_by_piece(usage)):
         counts += tuple(zip(_UNITS_BY_PIECE, by_piece, strict=True))
     return counts

@@ -42,6 +42,11 @@ _UNITS: Final = {
     "images": UsageClass.IMAGE,
     "rerank_searches": UsageClass.RERANK_SEARCH,
 }
+# A member of an enum takes ten times as long as a constant, in Python 3.11.
+_COMPLETE: Final = End.COMPLETE
+_BY_USAGE: Final = Basis.USAGE
+_GATEWAY_COST: Final = AmountKind.GATEWAY_COST
+_PROVIDER_COST: Final = AmountKind.PROVIDER_COST
 # The modes that cost more wherever they have a price at all.
 _NO_MODES: Final = (None,)
 _PREMIUM_MODES: Final = frozenset({"fast", "ultrafast", "priority", "optimized", "us"})
@@ -98,7 +103,7 @@ class Bill:
             outlives_client=self._quote.ask.outlives_client,
             inner_id=inner_id,
             is_unreconciled=bool(self.contradiction),
-            outcome=seen.outcome(is_error_status=is_error, is_whole=end is End.COMPLETE),
+            outcome=seen.outcome(is_error_status=is_error, is_whole=end is _COMPLETE),
         )
 
     def _actual_nanos(self, seen: Seen, *, app_added: bool) -> int | None:
@@ -108,8 +113,8 @@ class Bill:
             # Its usage is that of the call that once filled the cache.
             return self._accept_cost(AmountKind.GATEWAY_COST, 0, rates, seen)
         for kind, reported_nanos in (
-            (AmountKind.GATEWAY_COST, self.reported_nanos),
-            (AmountKind.PROVIDER_COST, seen.cost_nanos),
+            (_GATEWAY_COST, self.reported_nanos),
+            (_PROVIDER_COST, seen.cost_nanos),
         ):
             # A gateway that knows no price reports 0: that is no cost where we know one.
             if reported_nanos is not None and (reported_nanos > 0 or rates is None):
@@ -246,7 +251,7 @@ class Bill:
         """The itemized bill of a charge that the last evidence has led to, and of what the app added to it."""
         basis = charge.basis
         calls, amounts = self._calls, self._amounts
-        if basis is not Basis.USAGE and not (basis is Basis.SEEN and calls):
+        if basis is not _BY_USAGE and not (basis is Basis.SEEN and calls):
             kind = _WITHOUT_USAGE.get(basis)
             calls, amounts = [], ([Amount(kind, charge.nanos - added_nanos)] if kind is not None else [])
         if added_nanos:

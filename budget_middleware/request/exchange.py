@@ -47,6 +47,8 @@ from budget_middleware.request.stopping import LimitStop, is_caused_by_stop
 from budget_middleware.settings import Settings
 
 _EVENT_STREAM: Final = b"text/event-stream"
+# A member of an enum takes ten times as long as a constant, in Python 3.11.
+_COMPLETE: Final = End.COMPLETE
 _BODIES: Final = frozenset({"http.response.body", "http.response.zerocopysend"})
 
 
@@ -155,7 +157,7 @@ class Exchange:
             is_outgrown = not is_last and growth is not None and growth.shows_more()
         if is_outgrown and await self._outgrow(message.get("body", b"")):
             return
-        answer = await self._end(End.COMPLETE) if is_last else None
+        answer = await self._end(_COMPLETE) if is_last else None
         if self._held_start is not None:
             await self._send(self._released_start(answer), message)
             return
@@ -189,7 +191,7 @@ class Exchange:
             case _:
                 await self._send(message)
                 return
-        answer = await self._end(End.COMPLETE) if is_last else None
+        answer = await self._end(_COMPLETE) if is_last else None
         if self._held_start is not None:
             await self._send(self._released_start(answer))
         await self._send(message)
@@ -327,9 +329,9 @@ class Exchange:
 
     def _end(self, end: End) -> Awaitable[Answer | None]:
         """Begin the ending and wait for its answer, at most the store's time-out; nothing if it has begun before."""
-        if end is End.COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
+        if end is _COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
             end = End.CLIENT_GONE
-        if end is End.COMPLETE:
+        if end is _COMPLETE:
             return self._settlement.end(end)
         # Who was cancelled may be so again at each await: this ending goes on without the request.
         return _answer_to(self._settlement.begin(end))

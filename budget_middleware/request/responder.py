@@ -36,6 +36,7 @@ from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
+_SHARED = RouteKind.SHARED
 _OF_TWO_APIS: Final = Refusal(
     status=400,
     reason=Reason.BAD_REQUEST,
@@ -144,7 +145,7 @@ class BudgetResponder:
                 free = route._replace(kind=RouteKind.FREE, api=None)
                 await self._unmetered.respond(free, scope, body.replay_then(receive), send)
                 return None
-        if route.kind is RouteKind.SHARED and not is_call(route, scope, document=body.document, n_bytes=body.n_bytes):
+        if route.kind is _SHARED and not is_call(route, scope, document=body.document, n_bytes=body.n_bytes):
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
             return None

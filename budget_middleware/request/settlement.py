@@ -33,6 +33,9 @@ from budget_middleware.stores.notes import Topic
 from budget_middleware.telemetry import names
 from budget_middleware.telemetry.traceparent import log_ids
 
+# A member of an enum takes ten times as long as a constant, in Python 3.11.
+_COMPLETE = End.COMPLETE
+
 _log = logging.getLogger("budget_middleware")
 
 
@@ -127,7 +130,7 @@ class Settlement:
         # Its reserve has looked for a receiver.
         if self._ledger.telemetry.metrics.is_received:
             self._count(charge, end)
-        if charge.reason == USAGE and end is End.COMPLETE and 200 <= self.status < 300:
+        if charge.reason == USAGE and end is _COMPLETE and 200 <= self.status < 300:
             learn_from_answer(self._admitted, seen=self._seen, bill=self.bill, ledger=self._ledger)
         if self.bill.answered is not None:
             remember_who_answered(self._admitted, answered=self.bill.answered, ledger=self._ledger)

@@ -1508,14 +1508,14 @@ FAULTS = (
     Fault(
         "answers that were cut off are learnt from",
         "request/settlement.py",
-        "if charge.reason == USAGE and end is End.COMPLETE and",
+        "if charge.reason == USAGE and end is _COMPLETE and",
         "if charge.reason == USAGE and",
     ),
     Fault(
         "guessed and contradictory usage is learnt from",
         "request/settlement.py",
-        "if charge.reason == USAGE and end is End.COMPLETE and",
-        "if end is End.COMPLETE and",
+        "if charge.reason == USAGE and end is _COMPLETE and",
+        "if end is _COMPLETE and",
     ),
     Fault(
         "answers from a cache are learnt from",
