@@ -27,7 +27,7 @@ from budget_middleware.request.jobs.routes import JobRoutes
 from budget_middleware.request.responder import BudgetResponder
 from budget_middleware.request.scopes import METERED, is_metered, with_handle
 from budget_middleware.request.unmetered import UnmeteredRequests
-from budget_middleware.routing import RouteKind, Router
+from budget_middleware.routing import UNCLEAR, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.sessions.responder import SessionResponder
 from budget_middleware.setting_types import Mode, StoreCheck
@@ -35,7 +35,6 @@ from budget_middleware.settings import Settings, SettingsError, load
 from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
 
-_UNCLEAR = RouteKind.UNCLEAR
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _log = logging.getLogger("budget_middleware")
@@ -127,7 +126,7 @@ class BudgetMiddleware:
         if api is not None and api.name in SESSION_APIS:
             api = as_posted(api)
             route = route._replace(api=api)
-        is_unclear = route.kind is _UNCLEAR and self._refuses_unclear
+        is_unclear = route.kind is UNCLEAR and self._refuses_unclear
         if api is None or is_unclear or api is self._unmetered.refused_api:
             await self._unmetered.respond(route, scope, receive, send)
             return
@@ -160,8 +159,7 @@ class BudgetMiddleware:
 
     def _watch_worker(self) -> None:
         """With the first metered request, where no lifespan has done so: look at the store, and for a shutdown."""
-        if not self._is_store_checked:
-            self._check_store()
+        self._check_store()
         if not self._hears_of_shutdown:
             self._hears_of_shutdown = True
             call_at_sigterm(self._report_what_may_be_lost)
@@ -177,7 +175,7 @@ class BudgetMiddleware:
             return
         route = self._router.route_of(scope)
         dialect = session_dialect_of(route.api)
-        if dialect is not None and not (route.kind is RouteKind.UNCLEAR and self._refuses_unclear):
+        if dialect is not None and not (route.kind is UNCLEAR and self._refuses_unclear):
             self._watch_worker()
             await self._sessions.respond(dialect, scope, receive, send, path=route.path)
         else:

@@ -100,7 +100,7 @@ class AnswerReader:
 
     def begin(self, status: int, headers: Headers) -> Headers:
         """Take the start of the answer; return the headers to send."""
-        self.headers = HeaderTable(headers)
+        self.headers = by_name = HeaderTable(headers)
         says_more = not _TELLING_HEADERS.isdisjoint(self.headers)
         if says_more:
             self.seen.is_from_cache = any(map(self._reports_cache_hit, self.headers.keys() & _CACHE_HEADERS))
@@ -115,7 +115,8 @@ class AnswerReader:
             self.seen.has_fallen_back = has_fallen_back(self.headers)
             if isinstance(self._api, BatchApi) and b"location" in self.headers:
                 self._api.read_location(self.headers[b"location"].decode("latin-1"), self.seen)
-        self._framing = framing_of(self.headers.joined(b"content-type"))
+        content_type = by_name.joined(b"content-type") if by_name.repeated else by_name.get(b"content-type", b"")
+        self._framing = framing_of(content_type)
         if self._framing is not _JSON:
             splitter = splitter_of(self._framing, max_event_bytes=self._max_event_bytes)
             if splitter is not None:

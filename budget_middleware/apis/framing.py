@@ -41,8 +41,8 @@ _SPLITTERS: Final[Mapping[Framing, type[EventSplitter | LineSplitter | FrameSpli
 
 @lru_cache(64)  # Answers have few of them.
 def framing_of(content_type: bytes) -> Framing:
-    """The framing that a content type (in lower case) stands for."""
-    media_type = content_type.partition(b";")[0].strip()
+    """The framing that a content type stands for."""
+    media_type = content_type.partition(b";")[0].strip().lower()
     return Framing.JSON if media_type.endswith(b"+json") else _FRAMINGS.get(media_type, Framing.OPAQUE)
 
 

@@ -168,7 +168,7 @@ def _content_type_of(headers: Headers, body: bytes) -> bytes:
 
 def _documents_in(body: bytes, content_type: bytes) -> list[Mapping[str, object]]:
     """The first JSON objects of a body, however they are framed."""
-    splitter = splitter_of(framing_of(content_type.lower()), max_event_bytes=MAX_BYTES)
+    splitter = splitter_of(framing_of(content_type), max_event_bytes=MAX_BYTES)
     if splitter is None:
         whole = parse_body(body)
         return [mapping_of(one) for one in (whole if isinstance(whole, list) else [whole])[:_LOOKED_AT]]

@@ -90,7 +90,7 @@ def credential_of(scope: Scope, headers: HeaderTable) -> str:
     """The request's credential, "" if it has none. Raises AmbiguousTokenError. ``headers`` are those of the scope."""
     found: list[_Found] = []
     for name in headers.keys() & TOKEN_HEADERS:
-        for value in headers.all(name):
+        for value in headers.all(name) if headers.repeated else (headers[name],):
             each = _read_header(name, value)
             if each is not None:
                 found.append(each)

@@ -122,13 +122,12 @@ def _credential(request: Request) -> str:
 
 
 def _text_of_header(header: bytes, several: str, request: Request) -> str:
-    if header not in request.headers:
+    headers = request.headers
+    if header not in headers:
         return ""
-    values = request.headers.all(header)
-    # As nearly all come.
-    if len(values) == 1:
-        return text_of(values[0])
-    return only_one(filter(None, map(text_of, values)), several)
+    if not headers.repeated:
+        return text_of(headers[header])
+    return only_one(filter(None, map(text_of, headers.all(header))), several)
 
 
 def _at_path(value: object, path: Sequence[str]) -> object:

@@ -65,12 +65,13 @@ class PriceBook:
     ) -> None:
         self._own = own
         self._own_by_lower = {name.lower(): rates for name, rates in own.items()}
+        # Whether any name has `targets_of`.
         self.lists_targets = any(isinstance(price, OneOf) for price in own.values())
         self._unknown = unknown
         self._source = source
         self._lists = (*lists, BuiltIn(), Gaps())
         self._clock = clock
-        self._known_at = lru_cache(MAX_CACHED)(self._look_up)
+        self._known_at = lru_cache(MAX_CACHED)(self._find)
         self._answered_at = lru_cache(MAX_CACHED)(self._look_up_answer)
         self._moment = Moment(0, newest_list())
         load_published()
@@ -139,10 +140,7 @@ class PriceBook:
         return tuple(sorted(rates, key=lambda own: -rates[own].of(UsageClass.CALL).nanos_per_million))
 
     def targets_of(self, model: str) -> tuple[str, ...]:
-        """The models of which one answers to a router's name, as the operator lists them; none for any other name.
-
-        Without ``lists_targets`` there is no such name.
-        """
+        """The models of which one answers to a router's name, as the operator lists them; none for any other name."""
         price = self._own_price(model) if self._own else None
         return price.models if isinstance(price, OneOf) else ()
 
@@ -174,8 +172,8 @@ class PriceBook:
                 return ()
             host = as_asked.host
         version = as_answered(asked, answered) if is_only_name else answered
-        found = self._find(version, provider, "", moment) if version != answered else None
-        found = found or self._find(answered, provider, host, moment)
+        found = self._find(version, provider, moment) if version != answered else None
+        found = found or self._find(answered, provider, moment, host)
         if is_own_server(asked) and (found is None or (found.source not in _OPERATORS and not found.host)):
             return ()
         if found is not None:
@@ -187,10 +185,7 @@ class PriceBook:
         found = self._known_at(model, provider, moment)
         return found is not None and found.source in _OPERATORS
 
-    def _look_up(self, model: str, provider: str, moment: Moment) -> Found | None:
-        return self._find(model, provider, "", moment)
-
-    def _find(self, model: str, provider: str, host: str, moment: Moment) -> Found | None:
+    def _find(self, model: str, provider: str, moment: Moment, host: str = "") -> Found | None:
         with pinned_to(moment.price_list):
             found = self._find_in_lists(model, provider, host, moment.at)
         return found and found.with_source_and_prior()

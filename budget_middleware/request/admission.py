@@ -25,7 +25,7 @@ from budget_middleware.prices import PriceBook
 from budget_middleware.request.batch_quotes import BatchQuoting
 from budget_middleware.request.body_read import BodyRead
 from budget_middleware.request.quote import Quote
-from budget_middleware.request.quoting import Quoting, subject_of_model, unknown_model_message
+from budget_middleware.request.quoting import Quoting, subject_asked, subject_of_model, unknown_model_message
 from budget_middleware.request.refusals import is_callers_own, refusal_of
 from budget_middleware.request.shown_model import SHOWN_CHARS, shown_model
 from budget_middleware.setting_types import Mode, OnStoreError
@@ -115,7 +115,7 @@ class Admission:
             payers,
             # A job is in flight elsewhere, perhaps for days.
             Amounts(quote.estimate_nanos, quote.tokens, int(not ask.continues), inflight=int(not ask.is_unseen)),
-            model=subject_of_model(rates.model) if rates is not None and rates.model else _subject_asked(quote),
+            model=subject_of_model(rates.model) if rates is not None and rates.model else subject_asked(quote),
             other_models=tuple(map(encode_subject, quote.other_models)),
             expiry_charge=NOTHING if self._expires_free and not quote.ask.is_unseen else self._expiry_charge(quote),
             expected_nanos=quote.expected_nanos if self._settings.last_cent else None,
@@ -126,14 +126,19 @@ class Admission:
             estimate_attributes=partial(names.estimate_attributes, *quote.output) if quote.output else dict,
         )
         decided = await self._reserve(hold, quote, client)
-        if body.is_client_gone and isinstance(decided, Admitted):
+        if (body.is_client_gone or rates is None or quote.unpriced_model) and isinstance(decided, Admitted):
+            return self._unless_gone_or_unpriced(decided, body)
+        return decided
+
+    def _unless_gone_or_unpriced(self, admitted: Admitted, body: BodyRead) -> Admitted | Refused:
+        hold, quote = admitted.hold, admitted.quote
+        if body.is_client_gone:
             self._ledger.release(hold, reason="the client left while it waited")
             return _LEFT
-        is_unpriced = rates is None or quote.unpriced_model
-        if is_unpriced and isinstance(decided, Admitted) and self._refuses_unpriced(hold, quote):
+        if (quote.rates is None or quote.unpriced_model) and self._refuses_unpriced(hold, quote):
             self._ledger.abandon(hold, reason="unpriced")
             return _refused(400, Reason.UNKNOWN_MODEL, unknown_model_message(quote, why_unread=body.why_unread))
-        return decided
+        return admitted
 
     def count_refused(self, refused: Refused) -> None:
         """Count a request that got an answer from us instead of the app's."""
@@ -228,11 +233,6 @@ class Admission:
             now_ms=self._ledger.store_time_ms(),
         )
         return Refused(refusal, rejection if shows_figures else None, hold)
-
-
-def _subject_asked(quote: Quote) -> str:
-    """The subject of a model that the price book does not know; empty if the request names none."""
-    return encode_subject(quote.ask.model) if quote.ask.model else ""
 
 
 def _refused(status: int, reason: Reason, message: str) -> Refused:

@@ -74,7 +74,9 @@ class RequestBody:
         self._fields = fields
         self._codings = codings_of(headers.all(b"content-encoding")) if b"content-encoding" in headers else ()
         # Few are forms, and all types of forms have that word in them.
-        self._may_be_form = b"form" in headers.joined(b"content-type")
+        name = b"content-type"
+        content_type = headers.joined(name) if headers.repeated else headers.get(name, b"").lower()
+        self._may_be_form = b"form" in content_type
         announced = headers.get(b"content-length", b"")
         # int() would take signs, underscores and other alphabets' digits.
         self._announced = int(announced) if announced.isdigit() and len(announced) < _MAX_DIGITS else 0

@@ -66,7 +66,12 @@ class Quoting:
 
         ``account`` is the one whose answers this request's is expected to be like; "" if nobody's in particular.
         """
-        moment = self._prices.moment
+        moment, model = self._prices.moment, ask.model or ""
+        may_be_others = self._prices.lists_targets or (self._answering is not None and self._answering.by_name)
+        if not (may_be_others or ask.other_models or ask.maybe_models):
+            # As most: of one model, for which nobody else is known to answer.
+            rates = self._prices.resolve(model, provider=ask.provider, moment=moment)
+            return self._quote_at(rates, ask, account, moment)
         quote = self._quote(ask, account, moment)
         if not ask.other_models and not ask.maybe_models:
             return quote
@@ -79,8 +84,6 @@ class Quoting:
     def _quote(self, ask: Ask, account: str, moment: Moment) -> Quote:
         model = ask.model or ""
         quote = self._quote_at(self._prices.resolve(model, provider=ask.provider, moment=moment), ask, account, moment)
-        if not self._prices.lists_targets and (self._answering is None or not self._answering.by_name):
-            return quote
         others = self._rates_of_others(ask, model, account, moment)
         return held_at_most_expensive(quote, [self._quote_at(rates, ask, account, moment) for rates in others])
 
@@ -115,6 +118,11 @@ def _can_be_learned(ask: Ask, rates: Rates) -> bool:
     # Whatever may be drawn or spoken, a model that has one price for all output writes.
     is_seen = ask.counts_sound or rates.of(ask.output_unit) is rates.of(_OUTPUT)
     return is_seen and ask.expected_output_tokens is None and not ask.is_unseen and ask.max_output_tokens != 0
+
+
+def subject_asked(quote: Quote) -> str:
+    """The subject of a model that the price book does not know; empty if the request names none."""
+    return encode_subject(quote.ask.model) if quote.ask.model else ""
 
 
 def unknown_model_message(quote: Quote, *, why_unread: str) -> str:

@@ -10,6 +10,7 @@ A `BudgetResponder` holds what all requests share, an `Exchange` what one of the
 
 import time
 from functools import partial
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +21,7 @@ from budget_middleware.event_loops import PerEventLoop
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Ledger
 from budget_middleware.payers.payers import fields_of_the_body
-from budget_middleware.request.admission import Admission, Admitted, Refused
+from budget_middleware.request.admission import Admission, Refused
 from budget_middleware.request.bodies_in_hand import BodiesInHand
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.clamping import affordable_tokens
@@ -31,27 +32,16 @@ from budget_middleware.request.refusals import budget_headers, retry_headers, se
 from budget_middleware.request.rewriting import for_the_app
 from budget_middleware.request.unmetered import UnmeteredRequests
 from budget_middleware.request.waiting import WaitingClient
-from budget_middleware.routing import Route, RouteKind, is_call, route_by_body
+from budget_middleware.routing import SHARED, Route, RouteKind, is_call, route_by_body
 from budget_middleware.setting_types import Mode
 from budget_middleware.settings import Settings
 
 _SMOOTHING = 0.1
-_SHARED = RouteKind.SHARED
 _OF_TWO_APIS: Final = Refusal(
     status=400,
     reason=Reason.BAD_REQUEST,
     message="The body has fields of two APIs that are at this path; BUDGET_ROUTES can say which of them it is.",
 )
-
-
-class CallTimes:
-    """How long calls took lately: a running mean in seconds that forgets, 1 before the first call."""
-
-    def __init__(self) -> None:
-        self.mean_s = 1.0
-
-    def add(self, call_s: float) -> None:
-        self.mean_s += _SMOOTHING * (call_s - self.mean_s)
 
 
 class BudgetResponder:
@@ -79,7 +69,8 @@ class BudgetResponder:
         )
         self._waits = settings.wait_s > 0 and settings.mode is Mode.ENFORCE
         self._clamps = settings.clamp and settings.mode is Mode.ENFORCE
-        self._call_times = CallTimes()
+        # How long calls took lately: a running mean that forgets.
+        self._mean_call_s = 1.0
         self.in_hand = PerEventLoop(partial(BodiesInHand, settings.max_bodies_bytes, settings.body_timeout_s))
         self._payers_fields = fields_of_the_body(settings.accounts)
 
@@ -96,12 +87,21 @@ class BudgetResponder:
             await body.read()
             if body.is_client_gone:
                 return
-            allowed = await self._admit(route, scope, body, receive=receive, send=send)
-            if allowed is None:
+            found: Route | None = route
+            is_rpc = route.rpc is not None or isinstance(route.api, RpcApi)
+            if is_rpc or route.kind is SHARED or body.refusal is not None:
+                found = await self._route_by_body(route, scope, body, receive=receive, send=send)
+            if found is None or (api := found.api) is None:
+                return
+            client = WaitingClient(body, receive, self._settings) if self._waits else None
+            admitted = await self._admission.admit(api, scope, body, path=found.path, client=client)
+            if body.is_client_gone:
+                return  # It left while it waited.
+            if isinstance(admitted, Refused):
+                await self._refuse(api, admitted, send)
                 return
             started = time.monotonic()
             try:
-                api, admitted = allowed
                 at_most = affordable_tokens(admitted) if self._clamps else None
                 hides_usage, scope = for_the_app(api, scope, body, at_most=at_most)
                 exchange = Exchange(
@@ -117,14 +117,16 @@ class BudgetResponder:
                 )
                 await exchange.run(self._app, scope)
             finally:
-                self._call_times.add(time.monotonic() - started)
+                self._mean_call_s += _SMOOTHING * (time.monotonic() - started - self._mean_call_s)
         finally:
             body.close()
 
-    async def _admit(
+    async def _route_by_body(
         self, route: Route, scope: Scope, body: RequestBody, *, receive: Receive, send: Send
-    ) -> tuple[Api, Admitted] | None:
-        """Have the call admitted, with the API that reads it; None if the request is answered, or its client gone."""
+    ) -> Route | None:
+        """The route of a call whose body says which it is, with the API that reads it; None if the request is answered:
+        its body is refused, or it is no call.
+        """
         api = route.api
         assert api is not None
         if body.refusal is not None and self._settings.mode is Mode.ENFORCE:
@@ -145,23 +147,16 @@ class BudgetResponder:
                 free = route._replace(kind=RouteKind.FREE, api=None)
                 await self._unmetered.respond(free, scope, body.replay_then(receive), send)
                 return None
-        if route.kind is _SHARED and not is_call(route, scope, document=body.document, n_bytes=body.n_bytes):
+        if route.kind is SHARED and not is_call(route, scope, document=body.document, n_bytes=body.n_bytes):
             nobodys = route._replace(kind=RouteKind.UNKNOWN, api=None)
             await self._unmetered.respond(nobodys, scope, body.replay_then(receive), send)
             return None
-        client = WaitingClient(body, receive, self._settings) if self._waits else None
-        admitted = await self._admission.admit(api, scope, body, path=route.path, client=client)
-        if body.is_client_gone:
-            return None  # It left while it waited.
-        if isinstance(admitted, Refused):
-            await self._refuse(api, admitted, send)
-            return None
-        return api, admitted
+        return route._replace(api=api)
 
     async def _refuse(self, api: Api, refused: Refused, send: Send) -> None:
         self._admission.count_refused(refused)
         refusal = refused.refusal
-        headers = retry_headers(refusal.reason, call_s=self._call_times.mean_s, retry_after_s=refusal.retry_after_s)
+        headers = retry_headers(refusal.reason, call_s=self._mean_call_s, retry_after_s=refusal.retry_after_s)
         if self._settings.headers and refused.hold is not None:
             headers += budget_headers(refused.hold.id, estimate_nanos=refused.hold.asked.usd)
         if self._settings.headers and refused.rejection is not None:

@@ -141,7 +141,7 @@ class Settlement:
         # The ledger asks for entries where somebody records a span, which is not known yet.
         who = self._who_answered() if self.bill.answered is not None else ""
         reason = ", ".join(filter(None, (charge.reason, self._why_stopped, who)))
-        is_release = charge.is_release
+        is_release = charge.reason != USAGE and charge.is_release
         if is_release and not self._counts_all_the_same(charge):
             return Release(hold.id, reason=reason, wants_entries=False)
         bill = "" if is_release else self.bill.packed(charge, added_nanos=added_nanos)

@@ -2167,7 +2167,7 @@ FAULTS = (
     Fault(
         "of a header that comes again only the first value is known",
         "headers.py",
-        "        self._repeated = values\n",
+        "        self.repeated = values\n",
         "",
     ),
     Fault(
