@@ -19,9 +19,8 @@ what is held is within each limit but for that chunk, so that a stream which end
 """
 
 import sys
-from collections.abc import Callable
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 from budget_middleware.core.estimate import BYTES_PER_TOKEN, GrowthPlan
 from budget_middleware.core.learning import double_to_cover, tokens_to_grow_to
@@ -29,6 +28,22 @@ from budget_middleware.core.money import MAX_NANOS
 from budget_middleware.core.units import Amounts, format_amounts
 
 _NEVER: Final = sys.maxsize
+
+
+class Added(Protocol):
+    """What an app adds by its handle, so far."""
+
+    @property
+    def added_nanos(self) -> int: ...
+    @property
+    def added_tokens(self) -> int: ...
+
+
+class Shown(Protocol):
+    """What was seen of an answer, so far."""
+
+    @property
+    def output_tokens(self) -> int: ...
 
 
 class Growth:
@@ -41,10 +56,9 @@ class Growth:
     """
 
     __slots__ = (
-        "_added_nanos",
-        "_added_tokens",
+        "_added",
         "_plan",
-        "_shown_tokens",
+        "_shown",
         "_since_s",
         "_tokens",
         "counts_tokens",
@@ -67,9 +81,8 @@ class Growth:
         held_nanos: int,
         held_tokens: int | None = None,
         model: str,
-        added_nanos: Callable[[], int],
-        added_tokens: Callable[[], int] = lambda: 0,
-        shown_tokens: Callable[[], int] = lambda: 0,
+        added: Added,
+        shown: Shown | None = None,
     ) -> None:
         self.held_nanos = self.wanted_nanos = held_nanos
         self.counts_tokens = held_tokens is not None
@@ -78,9 +91,8 @@ class Growth:
         self.reason = ""
         self.has_grown = self.is_asking = False
         self._plan = plan
-        self._added_nanos = added_nanos
-        self._added_tokens = added_tokens
-        self._shown_tokens = shown_tokens
+        self._added = added
+        self._shown = shown
         self._since_s = monotonic()
         self._tokens = plan.held_tokens if plan is not None else 0
         self._set_thresholds()
@@ -106,6 +118,9 @@ class Growth:
         """Whether more tokens are shown than are held for."""
         return self._shown_tokens() > self.grows_at_tokens
 
+    def _shown_tokens(self) -> int:
+        return self._shown.output_tokens if self._shown is not None else 0
+
     def want(self, nanos: int, *, reason: str) -> None:
         """Hold at least so much from now on."""
         if nanos > self.wanted_nanos:
@@ -129,11 +144,11 @@ class Growth:
         if plan is not None and shown == 0:
             age_s = monotonic() - self._since_s
             self._want_tokens(int(age_s * plan.tokens_per_s), f"{age_s:.0f} s at {plan.tokens_per_s:.0f} tokens/s")
-        added, shown_nanos = self._added_nanos(), plan.nanos_of(shown) if plan is not None else 0
+        added, shown_nanos = self._added.added_nanos, plan.nanos_of(shown) if plan is not None else 0
         if added and shown_nanos + added > self.wanted_nanos:
             nanos = double_to_cover(shown_nanos + added, held=self.wanted_nanos)
             self.want(nanos, reason=f"outgrown: {_in_dollars(added)} added")
-        added_tokens, shown_tokens = self._added_tokens(), plan.input_tokens + shown if plan is not None else 0
+        added_tokens, shown_tokens = self._added.added_tokens, plan.input_tokens + shown if plan is not None else 0
         if added_tokens and shown_tokens + added_tokens > self.wanted_tokens:
             tokens = double_to_cover(shown_tokens + added_tokens, held=self.wanted_tokens)
             self._want_in_tokens(tokens, reason=f"outgrown: {added_tokens} tokens added")
@@ -143,10 +158,10 @@ class Growth:
         if plan is None or seen <= self._tokens:
             return
         self._tokens = tokens_to_grow_to(seen, held=self._tokens, at_most=plan.cap_tokens)
-        nanos = plan.nanos_of(self._tokens) + self._added_nanos()
+        nanos = plan.nanos_of(self._tokens) + self._added.added_nanos
         reason = f"outgrown: {what}, holds {self._tokens}"
         self.want(nanos, reason=reason)
-        self._want_in_tokens(plan.input_tokens + self._tokens + self._added_tokens(), reason=reason)
+        self._want_in_tokens(plan.input_tokens + self._tokens + self._added.added_tokens, reason=reason)
 
 
 def _in_dollars(nanos: int) -> str:

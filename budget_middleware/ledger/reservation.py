@@ -121,8 +121,7 @@ async def reserved(ledger: _Ledger, hold: Hold) -> AsyncGenerator[ReservationHan
         held_nanos=hold.asked.usd,
         held_tokens=hold.asked.tokens if hold.counts(Unit.TOKENS) else None,
         model=model,
-        added_nanos=lambda: handle.added_nanos,
-        added_tokens=lambda: handle.added_tokens,
+        added=handle,
     )
     hold.abort = lambda _: _end_block(ledger, hold, handle, failed=True)
     failed = True

@@ -272,15 +272,20 @@ class Bill:
         for call in calls:
             for line in call.lines:
                 counts[line.unit] = counts.get(line.unit, 0) + line.count
-            sources |= call.sources()
+            rates = call.rates
+            if rates is not None and call.is_billed and not rates.other_sources:
+                # As nearly all: all of its prices are from one list.
+                sources[rates.source] = None
+            else:
+                sources |= call.sources()
         for kind, _ in amounts:
             sources[kind] = None
         headers: Headers = []
         if counts:
             usage = ""
             for unit, count in counts.items():
-                usage += f"{', ' if usage else ''}{unit}={count}"
-            headers.append((b"x-budget-usage", usage.encode()))
+                usage += f", {unit}={count}"
+            headers.append((b"x-budget-usage", usage[2:].encode()))
         if sources:
             headers.append((b"x-budget-price-source", ", ".join(sources).encode()))
         return headers

@@ -51,14 +51,20 @@ def rate_limit_headers(
     if own.of_money:
         least = min(map(left.__getitem__, own.of_money))
         headers.append((b"x-budget-remaining-usd", usd_from_nanos(least).encode()))
-    policies, states = [], []
-    for at in range(len(left)) if len(left) <= MAX_POLICIES else _tightest(own, left):
+    shown: Sequence[int] = own.places
+    policies = own.policies
+    if len(left) > MAX_POLICIES:
+        shown = _tightest(own, left)
+        policies = ", ".join([own.limits[at].policy for at in shown]).encode()
+    states = ""
+    for at in shown:
         # What is left of it, and for how many seconds it counts.
-        _, name, policy, _, _, ends_ms, per_quota = own.limits[at]
-        policies.append(policy)
-        ends_in = f";t={-(-max(ends_ms - now_ms, 0) // 1000)}" if ends_ms < FOREVER_MS else ""
-        states.append(f"{name};r={max(left[at], 0) // per_quota}{ends_in}")
-    headers += [(b"ratelimit-policy", ", ".join(policies).encode()), (b"ratelimit", ", ".join(states).encode())]
+        limit, of_it = own.limits[at], left[at]
+        state = f"{limit.name};r={of_it // limit.per_quota if of_it > 0 else 0}"
+        if limit.ends_ms < FOREVER_MS:
+            state += f";t={-(-max(limit.ends_ms - now_ms, 0) // 1000)}"
+        states = f"{states}, {state}" if states else state
+    headers += [(b"ratelimit-policy", policies), (b"ratelimit", states.encode())]
     if own.rates:
         headers += _api_headers(own, left, api=api, now_ms=now_ms)
     return headers
@@ -85,9 +91,13 @@ class _OwnLimit(NamedTuple):
 
 
 class _OwnLimits(NamedTuple):
-    """The limits of the caller's own; where those of money stand among them, and the rates by their unit."""
+    """The limits of the caller's own, their places here and their policies as a header has them; where those of money
+    stand among them, and the rates by their unit.
+    """
 
     limits: tuple[_OwnLimit, ...]
+    places: tuple[int, ...]
+    policies: bytes
     of_money: tuple[int, ...]
     rates: tuple[tuple[Unit, tuple[int, ...]], ...]
 
@@ -104,8 +114,11 @@ def _own_limits(targets: tuple[Target, ...]) -> _OwnLimits:
     for at, (_, target) in enumerate(shown):
         if is_rate(target):
             of_unit.setdefault(target.unit, []).append(at)
+    limits = tuple(_own_limit(place, target) for place, target in shown)
     return _OwnLimits(
-        tuple(_own_limit(place, target) for place, target in shown),
+        limits,
+        tuple(range(len(limits))),
+        ", ".join([limit.policy for limit in limits]).encode(),
         tuple(at for at, (_, target) in enumerate(shown) if target.unit is Unit.USD),
         tuple((unit, tuple(places)) for unit, places in of_unit.items()),
     )

@@ -73,7 +73,7 @@ class Settlement:
 
     def _growth(self) -> Growth | None:
         """What the ledger grows the hold by; None where it does not grow, or nothing is held in the store."""
-        quote, handle, seen, hold = self._admitted.quote, self.handle, self._seen, self._admitted.hold
+        quote, hold = self._admitted.quote, self._admitted.hold
         if quote.growth is None or self._admitted.is_unprotected:
             return None
         return Growth(
@@ -81,9 +81,8 @@ class Settlement:
             held_nanos=hold.asked.usd,
             held_tokens=hold.asked.tokens if self.counts_more_than_money and hold.counts(Unit.TOKENS) else None,
             model=quote.metric_model,
-            added_nanos=lambda: handle.added_nanos,
-            added_tokens=lambda: handle.added_tokens,
-            shown_tokens=lambda: seen.output_tokens,
+            added=self.handle,
+            shown=self._seen,
         )
 
     def begin(self, end: End) -> AnswerFuture | None:

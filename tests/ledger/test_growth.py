@@ -26,10 +26,11 @@ TOKEN_NANOS = 1_000_000
 
 @dataclass
 class Answer:
-    """What a test's answer has come to."""
+    """What a test's answer has come to, and its app has added."""
 
-    shown_tokens: int = 0
+    output_tokens: int = 0
     added_nanos: int = 0
+    added_tokens: int = 0
 
 
 def plan(*, held: int = 100, cap: int = 1_000, tokens_per_s: float = 48) -> GrowthPlan:
@@ -42,8 +43,8 @@ def growing(answer: Answer, growth_plan: GrowthPlan | None = None) -> Growth:
         growth_plan,
         held_nanos=growth_plan.nanos_of(growth_plan.held_tokens),
         model="m",
-        added_nanos=lambda: answer.added_nanos,
-        shown_tokens=lambda: answer.shown_tokens,
+        added=answer,
+        shown=answer,
     )
 
 
@@ -83,10 +84,10 @@ async def entries_of(store: Store) -> list[tuple[str, int, str]]:
 def test_it_is_outgrown_by_more_tokens_than_are_held_and_by_their_bytes(answer: Answer):
     growth = growing(answer)
     assert (growth.grows_at_tokens, growth.grows_at_bytes) == (100, 400)
-    answer.shown_tokens = 100
+    answer.output_tokens = 100
     growth.follow_answer()
     assert not growth.is_outgrown
-    answer.shown_tokens = 101
+    answer.output_tokens = 101
     growth.follow_answer()
     assert (growth.is_outgrown, growth.wanted_nanos) == (True, 200 * TOKEN_NANOS)
     assert (growth.grows_at_tokens, growth.grows_at_bytes) == (200, 800)
@@ -95,10 +96,10 @@ def test_it_is_outgrown_by_more_tokens_than_are_held_and_by_their_bytes(answer: 
 
 def test_it_doubles_until_the_answer_fits_and_ends_at_the_most_that_this_can_come_to(answer: Answer):
     growth = growing(answer)
-    answer.shown_tokens = 450
+    answer.output_tokens = 450
     growth.follow_answer()
     assert growth.wanted_nanos == 800 * TOKEN_NANOS
-    answer.shown_tokens = 5_000
+    answer.output_tokens = 5_000
     growth.follow_answer()
     assert growth.wanted_nanos == 1_000 * TOKEN_NANOS
     # There is nothing to be outgrown any more: no chunk asks again.
@@ -108,7 +109,7 @@ def test_it_doubles_until_the_answer_fits_and_ends_at_the_most_that_this_can_com
 
 def test_what_covers_the_most_that_can_come_is_never_outgrown(answer: Answer):
     growth = growing(answer, plan(held=1_000))
-    answer.shown_tokens = 2_000
+    answer.output_tokens = 2_000
     growth.follow_answer()
     assert not growth.is_outgrown
     assert growth.grows_at_tokens > 10**15
@@ -127,7 +128,7 @@ def test_an_answer_that_shows_nothing_grows_by_its_age(answer: Answer):
 
 def test_an_answer_that_is_seen_is_not_guessed_by_its_age(answer: Answer):
     growth = growing(answer)
-    answer.shown_tokens = 5
+    answer.output_tokens = 5
     growth._since_s -= 60
     growth.follow_age()
     assert not growth.is_outgrown
@@ -135,13 +136,13 @@ def test_an_answer_that_is_seen_is_not_guessed_by_its_age(answer: Answer):
 
 def test_what_the_app_adds_counts_as_seen(answer: Answer):
     growth = growing(answer)
-    answer.shown_tokens, answer.added_nanos = 60, nanos("0.04")
+    answer.output_tokens, answer.added_nanos = 60, nanos("0.04")
     growth.follow_age()
     assert not growth.is_outgrown
     answer.added_nanos = nanos("0.05")
     growth.follow_age()
     assert (growth.wanted_nanos, growth.reason) == (nanos("0.20"), "outgrown: $0.05 added")
-    answer.shown_tokens = 101
+    answer.output_tokens = 101
     growth.follow_answer()
     assert growth.wanted_nanos == nanos("0.25")
 
@@ -153,7 +154,7 @@ async def test_a_stream_that_crosses_is_held_for_while_it_goes_on(
     base: Store, ledger: Ledger, held: Hold, answer: Answer
 ):
     for shown in (50, 101, 150, 450):
-        answer.shown_tokens = shown
+        answer.output_tokens = shown
         await grown(ledger, held)
     assert await figures(base) == ("0.00", "0.80")
     assert held.held == Amounts(usd=nanos("0.80"))
@@ -173,7 +174,7 @@ async def test_nobody_waits_for_it_and_a_hold_has_one_call_in_flight(
     gate = Gate()
     faults.meets("grow", reply_held(gate))
     for shown in (101, 201, 401):
-        answer.shown_tokens = shown
+        answer.output_tokens = shown
         ledger.grow(held)
         await asyncio.sleep(0)
     await gate.reached()
@@ -190,10 +191,10 @@ async def test_one_without_an_answer_is_dropped_and_the_next_asks_for_more(
     base: Store, faults: FaultyStore, ledger: Ledger, *, held: Hold, answer: Answer, fault: Callable[[Apply], object]
 ):
     faults.meets("grow", fault)  # type: ignore[arg-type]
-    answer.shown_tokens = 101
+    answer.output_tokens = 101
     await grown(ledger, held)
     assert faults.count("grow") == 1
-    answer.shown_tokens = 201
+    answer.output_tokens = 201
     await grown(ledger, held)
     assert await figures(base) == ("0.00", "0.40")
 
@@ -202,7 +203,7 @@ async def test_the_next_heartbeat_asks_again_in_the_place_of_extend(
     base: Store, faults: FaultyStore, clock: MovableClock, *, ledger: Ledger, held: Hold, answer: Answer
 ):
     faults.meets("grow", request_lost)
-    answer.shown_tokens = 101
+    answer.output_tokens = 101
     await grown(ledger, held)
     clock.advance(s=50)
     await beaten(ledger)
@@ -232,7 +233,7 @@ async def test_what_the_store_does_not_hold_any_more_grows_no_more(
 ):
     clock.advance(s=61)
     for shown in (101, 201):
-        answer.shown_tokens = shown
+        answer.output_tokens = shown
         await grown(ledger, held)
     assert faults.count("grow") == 1
     assert await figures(base) == ("0.00", "0.00")
@@ -282,7 +283,7 @@ async def test_while_the_store_is_away_its_ending_gives_back_all_that_it_held(
     ledger, held = open_ledger(store_timeout_s=0.25), hold("0.10")
     await ledger.reserve(held)
     held.growth = growing(answer)
-    answer.shown_tokens = 401
+    answer.output_tokens = 401
     await grown(ledger, held)
     faults.always |= {"reserve": request_lost, "finalize": request_lost}
     assert await ledger.finalize(held, actual=Amounts(usd=nanos("0.10"))) is None

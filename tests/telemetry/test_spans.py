@@ -21,7 +21,7 @@ from opentelemetry.trace import StatusCode
 from budget_middleware.core.statuses import Op, Status
 from budget_middleware.core.units import Amounts
 from budget_middleware.core.windows import Period
-from budget_middleware.ledger import AnswerFuture, Hold, Ledger
+from budget_middleware.ledger import AnswerFuture, BudgetHandle, Hold, Ledger
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
@@ -310,7 +310,7 @@ def _ending(ledger: Ledger, held: Hold, at: int) -> AnswerFuture:
 
 
 async def _grow_to(ledger: Ledger, held: Hold, amount_nanos: int) -> bool:
-    held.growth = Growth(None, held_nanos=held.asked.usd, model="other", added_nanos=lambda: 0)
+    held.growth = Growth(None, held_nanos=held.asked.usd, model="other", added=BudgetHandle("", ledger.prices))
     return await ledger.grow_to(held, amount_nanos, reason="outgrown: 1431 tokens shown, holds 2860")
 
 
