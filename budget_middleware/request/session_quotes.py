@@ -30,6 +30,8 @@ PLANNED: Final = "call"
 _TURN_S: Final = 10
 _SPOKEN_PER_S: Final = 20
 _HEARD_PER_S: Final = 10
+# The most that an answer may have where its session names no maximum.
+_LONGEST_ANSWER: Final = 4_096
 # What is written of speech.
 _TRANSCRIBED_PER_S: Final = 4
 
@@ -61,6 +63,12 @@ def planned_session(planned: Mapping[str, object]) -> tuple[PlannedSession, int]
         only_transcribes=planned.get("transcribes") is True,
     )
     return session, token_count(planned.get("s")) or 1
+
+
+def longest_answer_ms(session: PlannedSession) -> int:
+    """How long the longest answer of a session lasts, as it is spoken."""
+    tokens = _LONGEST_ANSWER if session.max_output_tokens is None else session.max_output_tokens
+    return tokens * 1_000 // _SPOKEN_PER_S
 
 
 def unwatched_nanos(

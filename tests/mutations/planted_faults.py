@@ -2695,6 +2695,12 @@ FAULTS = (
         "        return not self.watchers\n",
     ),
     Fault(
+        "whoever is away while answers are made has watched them",
+        "request/jobs/call_records.py",
+        "            start_ms = min(start_ms + heard_ms, end_ms)",
+        "            start_ms = min(start_ms, end_ms)",
+    ),
+    Fault(
         "a call is booked while somebody watches it",
         "request/jobs/call_records.py",
         "        return self.ended_ms > 0 and not self.watchers\n",

@@ -32,17 +32,29 @@ def test_intervals_are_united(name):
 
 def test_what_is_left_was_not_watched():
     record = watched((10, 20), (30, 40))
-    assert record.unwatched(from_ms=0, until_ms=50) == [(0, 10), (20, 30), (40, 50)]
-    assert record.unwatched(from_ms=15, until_ms=35) == [(20, 30)]
-    assert record.unwatched(from_ms=12, until_ms=18) == []
-    assert record.unwatched(from_ms=22, until_ms=28) == [(22, 28)]
-    assert CallRecord().unwatched(from_ms=0, until_ms=50) == [(0, 50)]
+    assert record.unwatched(from_ms=0, until_ms=50, answer_ms=0) == [(0, 10), (20, 30), (40, 50)]
+    assert record.unwatched(from_ms=15, until_ms=35, answer_ms=0) == [(20, 30)]
+    assert record.unwatched(from_ms=12, until_ms=18, answer_ms=0) == []
+    assert record.unwatched(from_ms=22, until_ms=28, answer_ms=0) == [(22, 28)]
+    assert CallRecord().unwatched(from_ms=0, until_ms=50, answer_ms=0) == [(0, 50)]
+
+
+def test_f69_what_is_made_in_a_gap_is_heard_behind_it():
+    record = watched((1_000, 60_000), (62_000, 100_000))
+    # Nine times as long as each gap; an answer of five seconds is heard no longer.
+    long, short = (record.unwatched(from_ms=0, until_ms=110_000, answer_ms=longest) for longest in (200_000, 5_000))
+    assert long == [(0, 10_000), (60_000, 80_000), (100_000, 110_000)]
+    assert short == [(0, 6_000), (60_000, 67_000), (100_000, 110_000)]
+    assert watched((1_000, 4_000)).unwatched(from_ms=0, until_ms=5_000, answer_ms=200_000) == [
+        (0, 4_000),
+        (4_000, 5_000),
+    ]
 
 
 def test_a_call_that_has_ended_has_no_time_behind_that():
     record = watched((10, 20), (60, 70)).with_end(30).with_end(45)
-    assert record.unwatched(from_ms=0, until_ms=50) == [(0, 10), (20, 30)]
-    assert watched((10, 20)).with_end(90).unwatched(from_ms=0, until_ms=50) == [(0, 10), (20, 50)]
+    assert record.unwatched(from_ms=0, until_ms=50, answer_ms=0) == [(0, 10), (20, 30)]
+    assert watched((10, 20)).with_end(90).unwatched(from_ms=0, until_ms=50, answer_ms=0) == [(0, 10), (20, 50)]
 
 
 def test_it_is_settled_when_it_has_ended_and_nobody_watches():

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 MOST_INTERVALS = 64
 """Of more than so many intervals the shortest counts as not watched."""
+MADE_FASTER = 10
+"""An answer is made so many times as fast as it is spoken, at most."""
 MOST_WATCHERS = 16
 """Whoever watches besides is not waited for."""
 
@@ -53,11 +55,18 @@ class CallRecord(NamedTuple):
         """The call has ended; it ends once."""
         return self if self.ended_ms else self._replace(ended_ms=at_ms)
 
-    def unwatched(self, *, from_ms: int, until_ms: int) -> list[Interval]:
-        """What was not watched of a time, which ends with the call."""
+    def unwatched(self, *, from_ms: int, until_ms: int, answer_ms: int) -> list[Interval]:
+        """What was not watched of a time, which ends with the call.
+
+        An answer is made faster than it is spoken, so one of a whole minute may be made in a gap of seconds, and heard
+        while somebody watches. So what is behind a gap counts as long as such an answer may last: ``answer_ms`` at
+        most.
+        """
         until_ms = min(until_ms, self.ended_ms or until_ms)
         gaps: list[Interval] = []
         for start_ms, end_ms in self.watched:
+            heard_ms = min((MADE_FASTER - 1) * max(0, start_ms - from_ms), answer_ms)
+            start_ms = min(start_ms + heard_ms, end_ms)  # noqa: PLW2901 - it is watched from then on
             if from_ms < min(start_ms, until_ms):
                 gaps.append((from_ms, min(start_ms, until_ms)))
             from_ms = max(from_ms, end_ms)

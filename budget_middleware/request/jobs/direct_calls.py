@@ -10,8 +10,9 @@ ceiling is corrected by that time:
     the deadline ──> its charge is booked by the store; whichever worker's call of the store has done that corrects it
 
 A sideband that ends proves nothing about its call: whoever attaches, leaves and talks on pays for the rest at the
-ceiling's rate. Only a hang-up that the provider has confirmed proves the end. A ticket is booked once, as ever, so all
-of this may be asked for at any worker and as often as it happens.
+ceiling's rate, and so does whoever leaves for the seconds in which an answer is made that is heard afterwards. Only a
+hang-up that the provider has confirmed proves the end. A ticket is booked once, as ever, so all of this may be asked
+for at any worker and as often as it happens.
 
 What proves something is known by its address: hang-ups and sidebands count beside the very path that has created the
 call, for behind another one something else may answer.
@@ -34,7 +35,13 @@ from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
 from budget_middleware.request.jobs.plain_answers import KeptAnswer
-from budget_middleware.request.session_quotes import PLANNED, place_of, planned_session, unwatched_nanos
+from budget_middleware.request.session_quotes import (
+    PLANNED,
+    longest_answer_ms,
+    place_of,
+    planned_session,
+    unwatched_nanos,
+)
 
 _CONFIRMED: Final = range(200, 300)
 _UNKNOWN: Final = 404
@@ -128,7 +135,9 @@ async def _book(ledger: Ledger, found: OpenTicket, record: CallRecord) -> None:
     # What the operator wants to be booked at a deadline is the most of it, and nothing of what he has released.
     ceiling_nanos = known.booked.usd if is_expired else (known.asked or known.held).usd
     created_ms = known.created_ms
-    gaps = record.unwatched(from_ms=created_ms, until_ms=created_ms + seconds * 1_000)
+    gaps = record.unwatched(
+        from_ms=created_ms, until_ms=created_ms + seconds * 1_000, answer_ms=longest_answer_ms(session)
+    )
     nanos = unwatched_nanos(
         session,
         ledger.prices,
