@@ -10,7 +10,7 @@ _FREE: Final = ends_in(
     r"|/responses/[^/]+/cancel|/interactions/[^/]+[/:]cancel"
     # What a batch of Gemini's embeddings costs is not known here.
     r"|/jobs/[^/]+/(?:cancel|pause|resume)|/runs/[^/]+|/videos/characters|:fetchPredictOperation|/operations/[^/:]+:cancel"
-    r"|/(?:batchPredictionJobs|tuningJobs)/[^/:]+:cancel"
+    r"|[/:]model-invocation-job/[^/]+/stop|/(?:batchPredictionJobs|tuningJobs)/[^/:]+:cancel"
     r"|/batches/[^/]+/cancel|/batches/[^/:]+:cancel|:asyncBatchEmbedContent"
     # What ends or hands over a call of OpenAI's realtime API.
     r"|/calls/[^/]+/(?:hangup|reject|refer)|/sessions/[^/]+/hangup"

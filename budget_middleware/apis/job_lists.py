@@ -2,7 +2,7 @@
 
 GET /batches, /messages/batches ──> {"data": [batch]}, {"operations": [batch]}
 GET /videos, /fine_tuning/jobs, /evals/ID/runs, /operations ──> {"data": [job]}, {"operations": [job]}
-GET /batchPredictionJobs, /tuningJobs ──> a list under that name
+GET /batchPredictionJobs, /tuningJobs ──> a list under that name; Bedrock calls its own summaries
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.reading import list_of, mapping_of
 from budget_middleware.apis.videos import GeminiVideos
 
-_HOLDERS: Final = ("data", "operations", "batches", "jobs", "batchPredictionJobs", "tuningJobs")
+_BY_NAME: Final = ("batchPredictionJobs", "tuningJobs", "invocationJobSummaries", "asyncInvokeSummaries")
+_HOLDERS: Final = ("data", "operations", "batches", "jobs", *_BY_NAME)
 # More than providers put on a page.
 _MOST_ITEMS: Final = 1_000
 _OPERATIONS: Final = ends_in("/operations")

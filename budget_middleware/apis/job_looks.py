@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from budget_middleware.apis.bedrock_jobs import BedrockBatches, BedrockInvocations
 from budget_middleware.apis.created_jobs import JobApi, JobLook
 from budget_middleware.apis.paths import ends_in
 from budget_middleware.apis.training import OpenAIEvals, OpenAIFineTuning
@@ -14,8 +15,12 @@ _TUNING: Final = OpenAIFineTuning()
 _EVALS: Final = OpenAIEvals()
 _VERTEX_BATCHES: Final = VertexBatches()
 _VERTEX_TUNING: Final = VertexTuning()
+_BEDROCK_BATCHES: Final = BedrockBatches()
+_INVOCATIONS: Final = BedrockInvocations()
 
-JOB_APIS: Final[tuple[JobApi, ...]] = (_VIDEOS, _OPERATIONS, _TUNING, _EVALS, _VERTEX_BATCHES, _VERTEX_TUNING)
+JOB_APIS: Final[tuple[JobApi, ...]] = (
+    *(_VIDEOS, _OPERATIONS, _TUNING, _EVALS, _VERTEX_BATCHES, _VERTEX_TUNING, _BEDROCK_BATCHES, _INVOCATIONS),
+)
 
 _NO_ID: Final = "(?!(?:generations|edits|extensions|characters)/*+\\Z)"
 _LOOKS: Final = (
@@ -31,6 +36,9 @@ _LOOKS: Final = (
     ("POST", ends_in(r"/evals/[^/]+/runs/(?P<id>[^/]+)"), _EVALS),
     ("GET", ends_in(r"/batchPredictionJobs/(?P<id>[^/:]+)"), _VERTEX_BATCHES),
     ("GET", ends_in(r"/tuningJobs/(?P<id>[^/:]+)"), _VERTEX_TUNING),
+    # By an id, or by an ARN, which ends in the same words.
+    ("GET", ends_in(r"[/:]model-invocation-job/(?P<id>[^/:]+)"), _BEDROCK_BATCHES),
+    ("GET", ends_in(r"[/:]async-invoke/(?P<id>[^/:]+)"), _INVOCATIONS),
 )
 
 

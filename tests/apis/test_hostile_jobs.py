@@ -25,6 +25,7 @@ type supervised reinforcement n_epochs auto trained_tokens created_at finished_a
 model_name prompt_tokens completion_tokens total_tokens data_source data video.failed batch.failed request contents
 video_ms training_tokens modes pieces baseModel base_model supervisedTuningSpec hyperParameters epochCount state
 JOB_STATE_SUCCEEDED completionStats successfulCount tuningDataStats supervisedTuningDataStats totalBillableTokenCount
+modelId jobArn invocationArn Completed successRecordCount modelInput videoGenerationConfig durationSeconds 9s shots
 """
 VALUES = SCALARS | st.sampled_from(WORDS.split())
 ANY_JSON = st.recursive(

@@ -427,5 +427,23 @@ CALLS = (
         usage={"training": 30},
         app=JOBS,
     ),
+    Call(
+        "bedrock-batches",
+        "job",
+        "boto3",
+        job_calls.batch_of_amazon,
+        cost_usd="0.30",
+        usage={"call": 30},
+        app=JOBS,
+    ),
+    Call(
+        "bedrock-invocations",
+        "job",
+        "boto3",
+        job_calls.video_of_amazon,
+        cost_usd="0.06",
+        usage={"video_second": 6_000},
+        app=JOBS,
+    ),
     Call("openai-evals", "job", "openai", _of_openai(job_calls.evaluation_of_openai), app=JOBS),
 )

@@ -1,5 +1,7 @@
 """What real clients do with jobs: they create one, and ask for it until it is over."""
 
+import asyncio
+import importlib
 import io
 import json
 from typing import Any
@@ -95,6 +97,41 @@ async def training_of_vertex(url: str) -> None:
     created = await client.tunings.tune(base_model="pupil", training_dataset=data, config=config)
     await client.tunings.get(name=str(created.name))
     await client.aclose()
+
+
+def _client_of_amazon(url: str, service: str) -> Any:
+    # It has 17 MB and is none of the development dependencies: install it for a new recording.
+    boto3 = importlib.import_module("boto3")
+    secret = {"aws_access_key_id": "AKIDEXAMPLE", "aws_secret_access_key": KEY}
+    return boto3.client(service, endpoint_url=url, region_name="us-east-1", **secret)
+
+
+async def batch_of_amazon(url: str) -> None:
+    def run() -> None:
+        client = _client_of_amazon(url, "bedrock")
+        arn = client.create_model_invocation_job(
+            jobName="nightly",
+            roleArn="arn:aws:iam::123456789012:role/batch",
+            modelId="answerer",
+            inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://bucket/in.jsonl"}},
+            outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://bucket/out/"}},
+        )["jobArn"]
+        assert client.get_model_invocation_job(jobIdentifier=arn)["status"] == "Completed"
+
+    await asyncio.to_thread(run)
+
+
+async def video_of_amazon(url: str) -> None:
+    def run() -> None:
+        client = _client_of_amazon(url, "bedrock-runtime")
+        arn = client.start_async_invoke(
+            modelId="film",
+            modelInput={"taskType": "TEXT_VIDEO", "videoGenerationConfig": {"durationSeconds": 6}},
+            outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://bucket/out/"}},
+        )["invocationArn"]
+        assert client.get_async_invoke(invocationArn=arn)["status"] == "Completed"
+
+    await asyncio.to_thread(run)
 
 
 async def training_of_openai(client: openai.AsyncOpenAI) -> None:

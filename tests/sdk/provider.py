@@ -19,6 +19,7 @@ from budget_middleware import BudgetMiddleware
 from tests.apis.cuts import as_events, as_frames, as_lines
 from tests.sdk.batch_provider import ROUTES as BATCHES
 from tests.sdk.batch_provider import create_gemini
+from tests.sdk.bedrock_job_provider import ROUTES as BEDROCK_JOBS
 from tests.sdk.interaction_provider import ROUTES as INTERACTIONS
 from tests.sdk.job_provider import ROUTES as JOBS
 from tests.sdk.vertex_provider import ROUTES as VERTEX_JOBS
@@ -223,6 +224,7 @@ gateway = Starlette(
         Route("/api/chat", ollama, methods=["POST"]),
         Route("/model/{call:path}", bedrock, methods=["POST"]),
         *BATCHES,
+        *BEDROCK_JOBS,
         *INTERACTIONS,
         *JOBS,
         *VERTEX_JOBS,
