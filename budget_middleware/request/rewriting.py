@@ -13,15 +13,13 @@ from starlette.types import Scope
 from budget_middleware.apis.base import Api
 from budget_middleware.apis.clamping import clamp
 from budget_middleware.apis.form import Form
-from budget_middleware.apis.gemini import Gemini
-from budget_middleware.apis.gemini_interactions import GeminiInteractions
-from budget_middleware.apis.google_predict import GooglePredict
-from budget_middleware.apis.jobs import GEMINI_BATCH
 from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.request.body import RequestBody
 from budget_middleware.request.field_masks import without_field_mask
 
-_TAKE_FIELD_MASKS: Final = frozenset({Gemini.name, GeminiInteractions.name, GooglePredict.name, GEMINI_BATCH})
+# Google's servers heed field masks, whatever API they serve: on Vertex AI Claude and OpenAI's too.
+_OF_GOOGLE: Final = ("gemini", "gcp.")
+_ON_VERTEX: Final = "/locations/"
 # Headers that a rewritten body changes or loses.
 _OF_THE_BODY: Final = (b"content-length", b"content-encoding")
 
@@ -42,7 +40,7 @@ def for_the_app(api: Api, scope: Scope, body: RequestBody, *, at_most: int | Non
     if rewritten is not None:
         body.rewrite(rewritten)
         scope = _with_body_length(scope, len(rewritten))
-    if api.name in _TAKE_FIELD_MASKS:
+    if api.provider.startswith(_OF_GOOGLE) or _ON_VERTEX in scope["path"]:
         scope = without_field_mask(scope)
     if b"accept-encoding" in body.headers:
         scope = _with_readable_answer(scope, body.headers.all(b"accept-encoding"))

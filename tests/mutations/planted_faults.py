@@ -3403,4 +3403,16 @@ FAULTS = (
         "        self.plan.may_plan &= self.plan.unread <= MOST_UNREAD\n",
         "",
     ),
+    Fault(
+        "a job of Google's may be created without its name",
+        "request/rewriting.py",
+        "api.provider.startswith(_OF_GOOGLE)",
+        'api.name == "gemini"',
+    ),
+    Fault(
+        "Claude at Vertex may leave out what it has cost",
+        "request/rewriting.py",
+        '_ON_VERTEX in scope["path"]',
+        "False",
+    ),
 )

@@ -77,6 +77,27 @@ async def test_a_mask_in_the_path_is_refused(memory, end):
     assert not app.scopes
 
 
+VERTEX = "/v1/projects/p/locations/l"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1beta/models/veo:predictLongRunning",
+        *(f"{VERTEX}/batchPredictionJobs", f"{VERTEX}/tuningJobs", "/v1beta/interactions"),
+        f"{VERTEX}/endpoints/openapi/chat/completions",
+        f"{VERTEX}/publishers/anthropic/models/plain:rawPredict",
+    ],
+)
+async def test_an_answer_of_google_that_creates_a_job_or_is_anothers_is_asked_for_whole(memory, path):
+    """Without its name nobody would know the job when it is over."""
+    app = ScriptedApp(*json_answer({"name": "projects/p/locations/l/kind/1", "id": "1"}))
+    body = {"model": "plain", "messages": [], "max_tokens": 9, "instances": [{}], "input": "x"}
+    guard = memory.guard(app, unknown_model="1/1", limits="key=1000/month")
+    await call(guard, body, path=path, headers=bearer(), scope={"query_string": b"a=1&$fields=done&alt=proto"})
+    assert seen_by(app)["query_string"] == b"a=1"
+
+
 async def test_the_fields_of_others_are_left_alone(memory):
     app = ScriptedApp(*json_answer({"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}))
     asked = {"model": "plain", "messages": [], "max_tokens": 9}

@@ -93,6 +93,17 @@ async def test_videos_and_training_are_booked_by_a_list(bench):
     assert await bench.figures() == ("0.18", "0.00")
 
 
+async def test_tuning_at_vertex_is_booked_by_a_list(bench):
+    job = {"name": "projects/p/locations/l/tuningJobs/1", "state": "JOB_STATE_PENDING", "baseModel": "tuned"}
+    path = "/v1/projects/p/locations/l/tuningJobs"
+    await post(bench, path, {"baseModel": "tuned"}, job, job_estimate_usd="0.25")
+    stats = {"supervisedTuningDataStats": {"totalBillableTokenCount": "500"}}
+    spec = {"hyperParameters": {"epochCount": "2"}}
+    done = {**job, "state": "JOB_STATE_SUCCEEDED", "tuningDataStats": stats, "supervisedTuningSpec": spec}
+    await get(bench, path, {"tuningJobs": [done]})
+    assert await bench.figures() == ("0.10", "0.00")
+
+
 async def test_a_list_asks_the_store_once(memory):
     page = {"data": [ended(id=f"batch_{n}") for n in range(50)] + [{**CREATED, "status": "in_progress"}]}
     guard = await get(memory, BATCHES, page)
