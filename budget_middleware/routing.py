@@ -34,7 +34,7 @@ from budget_middleware.setting_types import RouteRule
 _REMEMBERED: Final = 256
 _REMEMBERED_CHARS: Final = 1_024
 
-_SHARED_WORDS: Final = re.compile(r"/(?:messages|responses|interactions)/*+\Z", re.IGNORECASE | re.ASCII)
+_SHARED_WORDS: Final = re.compile(r"/(?:messages|responses|interactions|containers)/*+\Z", re.IGNORECASE | re.ASCII)
 _OUR_PREFIX: Final = re.compile(
     r"(?:\A|/)(?:v[0-9][a-z0-9]*|anthropic|openai|azure|azure_ai|bedrock|claude|litellm|llm|openrouter|vertex_ai"
     r"|vertex-ai|xai|(?:deployments|engines|locations)/[^/]+)/[a-z]+/*+\Z",
@@ -49,6 +49,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     OPENAI_BATCH: frozenset({"input_file_id", "input_blob"}),
     "openai-videos": frozenset({"prompt", "model", "input_reference", "seconds"}),
     "openai-evals": frozenset({"data_source"}),
+    "openai-containers": frozenset({"memory_limit", "expires_after", "file_ids"}),
     "gemini-interactions": _ALWAYS | {"agent", "input"},
     "openai-responses": _ALWAYS
     | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},

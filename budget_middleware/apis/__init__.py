@@ -20,6 +20,7 @@ from budget_middleware.apis.ollama import Ollama
 from budget_middleware.apis.openai_audio import OpenAISpeech, OpenAITranscriptions
 from budget_middleware.apis.openai_chat import OpenAIChat
 from budget_middleware.apis.openai_completions import OpenAICompletions
+from budget_middleware.apis.openai_containers import OpenAIContainers
 from budget_middleware.apis.openai_embeddings import OpenAIEmbeddings
 from budget_middleware.apis.openai_images import OpenAIImages
 from budget_middleware.apis.openai_live import OpenAILive, OpenAILiveSession
@@ -62,6 +63,7 @@ APIS: Final[tuple[Api, ...]] = (
     OpenAIEmbeddings(),
     OpenAICompletions(),
     OpenAIImages(),
+    OpenAIContainers(),
     OpenAISpeech(),
     OpenAITranscriptions(),
     Rerank(),

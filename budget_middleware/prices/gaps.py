@@ -207,6 +207,13 @@ def _request_fees(*usd: str) -> Mapping[str, Mapping[UsageClass, str]]:
     return {size: {UsageClass.REQUEST: price} for size, price in zip(_SIZES, usd, strict=True)}
 
 
+# A session of a container in which code runs: of 1 GB, and of other sizes.
+_BY_MEMORY: Final = {"container_4g": "0.12", "container_16g": "0.48", "container_64g": "1.92"}
+_CONTAINER_USD: Final[dict[_Key, tuple[str, dict[str, str]]]] = {
+    ("openai", "container"): ("0.03", _BY_MEMORY),
+    ("azure", "container"): ("0.033", {}),
+}
+
 # The first that prices a unit or a mode counts.
 MISSING: Final = (
     # These search with each request.
@@ -219,11 +226,7 @@ MISSING: Final = (
         "openai",
         "",
         {UsageClass.WEB_SEARCH: "0.01", UsageClass.FILE_SEARCH: "0.0025", UsageClass.CODE_CONTAINER: "0.03"},
-        {
-            "container_4g": {UsageClass.CODE_CONTAINER: "0.12"},
-            "container_16g": {UsageClass.CODE_CONTAINER: "0.48"},
-            "container_64g": {UsageClass.CODE_CONTAINER: "1.92"},
-        },
+        {mode: {UsageClass.CODE_CONTAINER: usd} for mode, usd in _BY_MEMORY.items()},
     ),
     Missing(
         "azure",
@@ -340,4 +343,5 @@ _RATES: Final = {
     **{key: _by_size(key, UsageClass.IMAGE, *usd) for key, usd in _IMAGE_USD.items()},
     **{key: _by_size(key, UsageClass.VIDEO_MS, *usd) for key, usd in VIDEO_USD.items()},
     **{key: _tiered(key, usd) for key, usd in _TIERED_USD.items()},
+    **{key: _by_size(key, UsageClass.CODE_CONTAINER, *usd) for key, usd in _CONTAINER_USD.items()},
 }

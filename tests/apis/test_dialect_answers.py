@@ -623,6 +623,12 @@ ANSWERS = {
         whole({**INTERACTION, "status": "queued", "steps": []}),
         Seen(usage=INTERACTION_SEEN, model="gemini-3.8-flash", readable=True, continues_unread=True),
     ),
+    "a container of another size than was asked for": (
+        "openai-containers",
+        JSON,
+        whole({"id": "cntr_1", "object": "container", "status": "running", "memory_limit": "4g"}),
+        Seen(usage=Usage(code_containers=1), readable=True, modes=("container_4g",)),
+    ),
     "pictures, of which one is filtered out": (
         "google-predict",
         JSON,

@@ -29,6 +29,7 @@ PATHS = {
     "/v1/embeddings": "openai-embeddings",
     "/v1/images/generations": "openai-images",
     "/v1/images/edits": "openai-images",
+    "/v1/containers": "openai-containers",
     "/v1/images/variations": "openai-images",
     "/v1/audio/speech": "openai-speech",
     "/v1/audio/transcriptions": "openai-transcriptions",

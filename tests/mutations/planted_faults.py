@@ -1469,6 +1469,12 @@ FAULTS = (
         "(0, like))",
     ),
     Fault(
+        "a container of a size that nobody knows costs as much as the smallest",
+        "apis/openai_containers.py",
+        "known if known in _SIZES else _LARGEST",
+        'known if known in _SIZES else "1g"',
+    ),
+    Fault(
         "what two servers may read in two ways passes at the price of one",
         "routing.py",
         "return None if is_read and _has_call(document) else route._replace(rpc=None)",

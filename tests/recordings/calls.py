@@ -383,6 +383,15 @@ CALLS = (
     Call("anthropic-batches", "job", "anthropic", job_calls.batch_of_anthropic, cost_usd="0.000105", app=JOBS),
     Call("gemini-batches", "job", "google-genai", job_calls.batch_of_google, cost_usd="0.000105", app=JOBS),
     Call(
+        "openai-containers",
+        "document",
+        "openai",
+        _of_openai(job_calls.container_of_openai),
+        cost_usd="0.12",
+        usage={"code_container": 1},
+        app=JOBS,
+    ),
+    Call(
         "openai-videos",
         "job",
         "openai",

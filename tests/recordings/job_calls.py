@@ -61,6 +61,10 @@ async def batch_of_google(url: str) -> None:
     await client.aclose()
 
 
+async def container_of_openai(client: openai.AsyncOpenAI) -> None:
+    await client.containers.create(name="code", memory_limit="4g")
+
+
 async def video_of_openai(client: openai.AsyncOpenAI) -> None:
     # Unlike the client's own methods these are not announced to end: gateways go on to speak it for others' videos.
     body = {"model": "film", "prompt": "x", "seconds": "8", "size": "1280x720"}

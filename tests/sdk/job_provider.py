@@ -78,9 +78,17 @@ def _run(asked: dict[str, Any], status: str, **fields: Any) -> dict[str, Any]:
     return {**plain, "status": status, "data_source": asked["data_source"], **fields}
 
 
+async def create_container(request: Request) -> Response:
+    asked = await request.json()
+    memory = asked.get("memory_limit", "1g")
+    plain = {"object": "container", "created_at": 0, "status": "running"}
+    return JSONResponse({"id": "cntr_1", **plain, "name": asked["name"], "memory_limit": memory})
+
+
 ROUTES = [
     Route("/v1/evals/{id}/runs", create_run, methods=["POST"]),
     Route("/v1/evals/{id}/runs/{run}", retrieve_run),
+    Route("/v1/containers", create_container, methods=["POST"]),
     Route("/v1/videos", create_video, methods=["POST"]),
     Route("/v1/videos/{id}/remix", create_video, methods=["POST"]),
     Route("/v1/videos/{id}/content", content),

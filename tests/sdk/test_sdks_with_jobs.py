@@ -36,6 +36,17 @@ async def test_a_video_beyond_the_budget_is_refused(gateway_url, left_of):
     assert left_of("sk-dear-video") == "1.00"
 
 
+async def test_a_container_costs_by_its_memory(gateway_url, left_of):
+    async with openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key="sk-container", max_retries=0) as client:
+        await client.containers.create(name="code")
+        assert left_of("sk-container") == "0.97"
+        await client.containers.create(name="code", memory_limit="4g")
+        assert left_of("sk-container") == "0.85"
+        with pytest.raises(openai.RateLimitError):
+            await client.containers.create(name="code", memory_limit="64g")
+    assert left_of("sk-container") == "0.85"
+
+
 async def test_training_is_held_by_its_file_and_booked_by_what_was_trained(gateway_url, left_of):
     async with openai.AsyncOpenAI(base_url=f"{gateway_url}/v1", api_key="sk-training", max_retries=4) as client:
         file = await client.files.create(file=("t.jsonl", b"x" * 80), purpose="fine-tune")
