@@ -10,13 +10,14 @@ the conversation up to there, as the last usage counted it, and what was said si
     neither  `setupComplete`, `goAway`, transcriptions of the client, handles to resume a session
 
 A conversation goes on in another session by a handle (`sessionResumption`): what it has used last is known by that to
-each session of a worker, so that it is held with all that was said, and booked for nothing that was booked before.
+each session of a worker, and to others by a fact, so that it is held with all that was said, and booked for nothing
+that was booked before.
 
 The API has no error for a single turn: a refusal closes the session (1008), with the reason.
 Source: the types of Google's SDK, `LiveClientMessage` and `LiveServerMessage`; both ways to write a field are read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +26,7 @@ from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.bounded_answer import is_heavy
 from budget_middleware.apis.counting import text_bytes_of
 from budget_middleware.apis.gemini_live import FRAME_TOKENS, HEARD, GeminiLive, field_of, heard_tokens, usage_of
-from budget_middleware.apis.gemini_live_resumption import ResumableConversations
+from budget_middleware.apis.gemini_live_resumption import Handles, ResumableConversations, unpack_usage
 from budget_middleware.apis.reading import UNREADABLE, list_of, mapping_of, parse_body, text_in
 from budget_middleware.apis.session_events import Asked, Conversation, ServerEvent, Step
 from budget_middleware.apis.usage_rules import sum_of
@@ -60,7 +61,7 @@ class GeminiLiveConversation:
     may_interrupt = False
 
     def __init__(self, resumable: ResumableConversations) -> None:
-        self._resumable = resumable
+        self._handles = Handles(resumable)
         # What the conversation has used last, where it was resumed and has said nothing since.
         self._used_before: Usage | None = None
         self._last_used: Usage | None = None
@@ -116,7 +117,7 @@ class GeminiLiveConversation:
         if has_output or usage is not None:
             self._used_before = None
         if update := mapping_of(field_of(message, "sessionResumptionUpdate")):
-            self._resumable.keep(text_in(update, "newHandle") or text_in(update, "new_handle"), self._last_used)
+            self._handles.keep(text_in(update, "newHandle") or text_in(update, "new_handle"), self._last_used)
         ends = bool(field_of(content, "turnComplete")) or (usage is not None and (calls_tool or self._awaits_tool))
         if has_output and self._is_tool_answered:
             # The answer to a tool's result, while the generation that has called it has reported no usage.
@@ -147,9 +148,23 @@ class GeminiLiveConversation:
 
     def _resume(self, setup: Mapping[str, object]) -> None:
         handle = text_in(mapping_of(field_of(setup, "sessionResumption")), "handle")
-        self._used_before = self._last_used = used = self._resumable.find(handle)
+        used = self._handles.find(handle)
         if used is not None:
-            self._context = _said(used)
+            self._go_on_from(used)
+
+    def _go_on_from(self, used: Usage) -> None:
+        self._used_before = self._last_used = used
+        self._context = _said(used)
+
+    def share(self, *, publish: Callable[[str, str], None], look_up: Callable[[str], None]) -> None:
+        """See `SharedConversation`."""
+        self._handles.publish, self._handles.look_up = publish, look_up
+
+    def recall(self, text: str) -> None:
+        """What another worker knows of the handle that was asked for; too late if a turn has been paid."""
+        used = unpack_usage(text)
+        if used is not None and self._last_used is None:
+            self._go_on_from(used)
 
     def _end_turn(self) -> None:
         self._is_turn_open = self._awaits_tool = self._is_tool_answered = False

@@ -4,9 +4,9 @@ A session is a WebSocket on which a client asks for several calls, one after the
 sequence of calls within a session, of which one is answered at a time; most sessions have one, which has no name.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from budget_middleware.apis.base import Api, Refusal
 from budget_middleware.apis.reading import name_in
@@ -91,6 +91,19 @@ class Conversation(Protocol):
 
     def cancel_event(self, call_id: str) -> dict[str, object] | None:
         """The event of a client by which the server ends a call, and says what it has cost; None if there is none."""
+        ...
+
+
+@runtime_checkable
+class SharedConversation(Protocol):
+    """A conversation that may go on in a session at another worker, by a key that both know."""
+
+    def share(self, *, publish: Callable[[str, str], None], look_up: Callable[[str], None]) -> None:
+        """From now on ``publish`` what others need under a key, and ``look_up`` what is known of one."""
+        ...
+
+    def recall(self, text: str) -> None:
+        """What somebody has told under the key that was asked for last."""
         ...
 
 

@@ -38,6 +38,7 @@ from budget_middleware.sessions.inbox import Inbox
 from budget_middleware.sessions.lanes import Lanes
 from budget_middleware.sessions.nesting import SessionNesting
 from budget_middleware.sessions.server_side import ServerSide
+from budget_middleware.sessions.shared_conversations import share
 
 _MOST_REASON_BYTES: Final = 123
 
@@ -49,6 +50,7 @@ class Session:
         self, context: SessionContext, dialect: SessionDialect, scope: Scope, *, path: str, receive: Receive, send: Send
     ) -> None:
         self._conversation = dialect.open(scope, path=path)
+        share(self._conversation, context.ledger)
         self._server_send = send
         self._settings = context.settings
         self._lanes: Lanes[SessionCall] = Lanes()

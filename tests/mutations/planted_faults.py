@@ -2839,10 +2839,22 @@ FAULTS = (
         "        if False:\n",
     ),
     Fault(
+        "what is recalled too late is believed",
+        "apis/gemini_live_session.py",
+        "        if used is not None and self._last_used is None:\n",
+        "        if used is not None:\n",
+    ),
+    Fault(
+        "other workers are not told of a handle",
+        "apis/gemini_live_resumption.py",
+        "            self.publish(handle_key(handle), packed_usage(used))\n",
+        "            pass\n",
+    ),
+    Fault(
         "a resumed session forgets what was said",
         "apis/gemini_live_session.py",
-        "            self._context = _said(used)\n",
-        "            pass\n",
+        "        self._context = _said(used)\n",
+        "",
     ),
     Fault(
         "sound of telephones counts as if it had the bytes of other sound",

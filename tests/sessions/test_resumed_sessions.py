@@ -1,8 +1,12 @@
 """Gemini Live says that it will close, and goes on in another session: what was used is booked once, and all of it."""
 
+import json
+
 import pytest
 
-from budget_middleware.apis.gemini_live_resumption import _MOST, ResumableConversations
+from budget_middleware.apis import api_at, session_dialect_of
+from budget_middleware.apis.gemini_live_resumption import _MOST, ResumableConversations, packed_usage, unpack_usage
+from budget_middleware.apis.gemini_live_session import GeminiLiveConversation
 from budget_middleware.core.model import Balance
 from budget_middleware.core.usage import Usage
 from tests.sessions.live import PATH, SETUP_COMPLETE, say, setup, text, turn, usage
@@ -57,6 +61,53 @@ async def test_what_was_said_before_is_held_and_paid_once(store, prices, update)
     await until_turn_complete(socket)
     assert await tokens_of(store) == Balance(spent=74 + 75 + 12)
     await socket.leave()
+
+
+@pytest.fixture
+def another_worker(monkeypatch):
+    """Forgets what sessions of this process have told each other."""
+
+    def forget():
+        dialect = session_dialect_of(api_at(PATH))
+        monkeypatch.setattr(dialect, "_resumable", ResumableConversations())
+
+    return forget
+
+
+async def test_another_worker_holds_and_pays_it_alike(store, prices, another_worker):
+    provider = Live(turn(20, prompt=50), [])
+    guard = guard_of(provider, prices, store, limits="key=9/day")
+    await first_session(provider, guard, update=handle())
+    await settled(store)
+    another_worker()
+    other = guard_of(provider, prices, store, limits="key=9/day")
+    socket = await resumed(other)
+    await settled(store)
+    await provider.say(usage(20, prompt=50))
+    await socket.event()
+    assert await settled(store) == Balance(spent=74)
+    socket.send(say("x" * 4))
+    assert (await _until_held(store)).reserved >= 70 + 1 + 360
+    await socket.leave()
+
+
+def test_what_is_recalled_too_late_changes_nothing():
+    conversation = GeminiLiveConversation(ResumableConversations())
+    conversation.read_server_event(json.dumps(usage(30, prompt=60)).encode())
+    conversation.recall(packed_usage(Usage(input_tokens=7)))
+    assert conversation._last_used == Usage(input_tokens=60, output_tokens=30)
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "[1]", '{"input_tokens":"many"}', '{"of_a_later_version":1}'])
+def test_what_is_no_usage_is_not_recalled(text):
+    conversation = GeminiLiveConversation(ResumableConversations())
+    conversation.recall(text)
+    assert conversation._last_used is None
+
+
+def test_a_usage_is_kept_as_a_text():
+    used = Usage(input_tokens=50, output_tokens=20, input_audio_tokens=7)
+    assert unpack_usage(packed_usage(used)) == used
 
 
 async def _until_held(store):
