@@ -35,16 +35,11 @@ else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
 
-# What tests a folder of the package, as far as it needs nothing but this process.
+# What tests a folder of the package, as far as it needs nothing but this process and no seconds.
 FAST := $(addprefix tests/,apis benchmarks bills core ledger middleware mutations operations payers prices request stores telemetry)
 FAST += $(wildcard tests/test_*.py) --ignore=tests/request/test_long_bodies.py --ignore=tests/bills/test_hostile_usages.py
-# Megabytes, the growth of time, and all models of all books take seconds each.
-SECONDS := bomb or linear_time or takes_seconds or 50_mb or 100_kb or any_model_of_the_book or each_class_is_read
-SECONDS += or come_to_costs_more or every_published_price or garbage_collection or ten_thousand or one_of_the_readings
-SECONDS += or quick_form_runs or nothing_is_held_above_the_mean
-
 test-fast: $(READY) ## tests that start neither a server nor a process: a minute
-	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses $(PROCESSES) --dist worksteal $(FAST) -k "not ($(SECONDS))" $(ARGS)
+	@FUZZ_EXAMPLES=5 $(BIN)/python -m pytest --fast --numprocesses $(PROCESSES) --dist worksteal $(FAST) $(ARGS)
 
 lint: $(READY) ## ruff
 	@$(BIN)/ruff check .

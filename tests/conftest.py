@@ -3,6 +3,7 @@
 import gc
 import importlib.metadata
 import os
+import re
 import resource
 import signal
 import sys
@@ -54,6 +55,9 @@ STORE_URL = "BUDGET_STORE_URL"
 os.environ[STORE_URL] = "memory://"
 
 GIVEN_SERVER_URL = os.environ.get("BUDGET_TEST_REDIS_URL", "")
+# No other setting of whoever runs the tests counts. Once is enough: what a test sets, pytest takes back.
+for _name in {name for name in os.environ if name.startswith("BUDGET_")} - {EXACT_ESTIMATES, STORE_URL}:
+    del os.environ[_name]
 SESSION = f"test-{uuid4().hex[:8]}"
 
 REMOVE = """
@@ -73,7 +77,7 @@ importlib.metadata.version = cache(importlib.metadata.version)  # type: ignore[m
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fast", action="store_true", help="only what starts no server and no process, by few examples")
+    parser.addoption("--fast", action="store_true", help="only quick tests without a server or a process")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -98,7 +102,7 @@ def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--fast"):
-        slow = {item for item in items if _asks_other_processes(item)}
+        slow = {item for item in items if _TAKES_SECONDS.search(item.nodeid) or _asks_other_processes(item)}
         config.hook.pytest_deselected(items=list(slow))
         items[:] = [item for item in items if item not in slow]
         sys.addaudithook(_refuse_processes)
@@ -114,6 +118,12 @@ def _asks_other_processes(item: pytest.Item) -> bool:
     )
 
 
+# Megabytes, the growth of time, and all models of all books take seconds each.
+_TAKES_SECONDS = re.compile(
+    "bomb|linear_time|takes_seconds|50_mb|100_kb|any_model_of_the_book|each_class_is_read|come_to_costs_more"
+    "|every_published_price|garbage_collection|ten_thousand|one_of_the_readings|quick_form_runs"
+    "|nothing_is_held_above_the_mean"
+)
 # A server in this process runs the same scripts, slowly: with one in another they are left to `make test`.
 _SERVERS = frozenset(
     {"server_url", "empty_server_url", "server", "postgres", "own_postgres", "fakeredis", "cluster", "watched"}
@@ -171,10 +181,3 @@ def namespace() -> Iterator[str]:
     yield name
     for remove in _removals:
         remove(args=[f"*{name}*"])
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = {EXACT_ESTIMATES, STORE_URL}
-    for variable in [name for name in os.environ if name.startswith("BUDGET_") and name not in kept]:
-        monkeypatch.delenv(variable)

@@ -133,8 +133,11 @@ class Rates:
 
     def _billed_as(self, unit: UsageClass) -> UsageClass:
         """The unit whose price it is billed at."""
-        candidates = (unit, *_ELSE_BILLED_AS.get(unit, ()))
-        return next((name for name in candidates if name in self.by_unit), unit)
+        if unit not in self.by_unit:
+            for name in _ELSE_BILLED_AS.get(unit, ()):
+                if name in self.by_unit:
+                    return name
+        return unit
 
     def source_of(self, unit: UsageClass) -> str:
         """The price list that the rate of a unit is from."""

@@ -12,6 +12,7 @@ from budget_middleware.apis.answer import AnswerReader
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Usage, UsageClass
 from tests.apis.cuts import CUTS, as_array, as_events, as_frames, as_lines, cut, passed
+from tests.examples import examples
 
 BY_NAME = {api.name: api for api in APIS}
 JSON = "application/json"
@@ -803,7 +804,7 @@ def test_an_answer(name):
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(places=CUTS)
 def test_cuts_change_nothing(name, places):
     api, content_type, body, seen = ANSWERS[name]

@@ -29,6 +29,7 @@ from budget_middleware.apis.form import (
     parse_urlencoded,
 )
 from tests.apis.timing import cpu_ms, grows_linearly
+from tests.examples import examples
 
 TYPE = b"multipart/form-data; boundary=xyz"
 
@@ -283,7 +284,7 @@ TYPES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(BODIES, TYPES)
 @example(part("a", "1").encode() + part("a", "2").encode() + b"--xyz--", TYPE)
 def test_f44_where_both_read_a_form_they_read_the_same(raw, content_type):
@@ -294,7 +295,7 @@ def test_f44_where_both_read_a_form_they_read_the_same(raw, content_type):
         assert theirs is None or b"filename*" in raw or sorted(mine, key=repr) == sorted(theirs, key=repr)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from([b"a", b"model", b"=", b"&", b";", b"%6d", b"+", b"%", b"\xff", b"1"])).map(b"".join))
 def test_f44_so_with_urlencoded_ones(raw):
     content_type = b"application/x-www-form-urlencoded"

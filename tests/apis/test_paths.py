@@ -18,6 +18,7 @@ from budget_middleware.request.unmetered import template_of
 from budget_middleware.routing import RouteKind, Router, is_call
 from budget_middleware.setting_types import RouteRule
 from tests.apis.timing import cpu_ms, grows_linearly
+from tests.examples import examples
 
 CHAT = "/v1/chat/completions"
 ROUTER = Router([])
@@ -226,7 +227,7 @@ PARSERS = {
 
 
 @given(PATHS)
-@settings(max_examples=1_000)
+@settings(max_examples=examples(1_000))
 @example("/v1/chat/completions/x/%2e%2e")
 @example("/v1/chat/completions//..")
 @example("/v1/chat/completions/.../..")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from budget_middleware.apis import APIS
 from budget_middleware.apis.seen import Seen
 from budget_middleware.core.pricing import Rates, UsageClass, breakdown
+from tests.examples import examples
 
 BY_NAME = {api.name: api for api in APIS}
 NO_RATES = Rates(model="m", by_unit={})
@@ -262,7 +263,7 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(data=st.data())
 def test_each_class_is_read_as_it_was_written(dialect, data):
     name, write, units = DIALECTS[dialect]

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.apis.cuts import CUTS
 from tests.bills.differences import differences_from, found
 from tests.bills.exchanges import EXCHANGES, NOW, booked_usd
+from tests.examples import examples
 
 STREAMS = [name for name, exchange in EXCHANGES.items() if exchange.stream]
 
@@ -36,7 +37,7 @@ async def test_a_streamed_answer_costs_as_much_as_the_whole_one(name):
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
 @given(places=CUTS)
 async def test_it_costs_as_much_wherever_the_stream_is_cut(name, places):
     exchange = EXCHANGES[name]

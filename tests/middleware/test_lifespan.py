@@ -26,6 +26,8 @@ from tests.request.wire import KEY, ask, bearer, completion, usage
 @pytest.fixture(autouse=True)
 def collected() -> Iterator[None]:
     """Connections of an event loop that is gone cannot be closed: they are collected here, not in a later test."""
+    # Only what a test makes is looked at: what other tests have left are a million objects.
+    gc.freeze()
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

@@ -127,7 +127,7 @@ class TestAStream:
 
     async def test_that_is_unprotected_does_not_grow(self, memory: Bench):
         app = ScriptedApp(STREAM_START, *words(450), event(usage_event(450)), DONE, LAST)
-        guard = memory.guard(app, on_store_error="open", **A_HUNDRED)
+        guard = memory.guard(app, on_store_error="open", store_timeout_s="0.2", **A_HUNDRED)
 
         async def away() -> None:
             raise StoreUnavailable("away")

@@ -16,6 +16,7 @@ from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS, EstimateBy
 from budget_middleware.core.pricing import Rate, Rates, Usage, UsageClass, cost_nanos
 from budget_middleware.request.quote import quote_for
 from tests.apis.test_dialect_requests import REQUESTS
+from tests.examples import examples
 
 A_NANO_EACH = Rate(1_000_000)
 INPUT_ONLY = Rates(model="m", by_unit={UsageClass.INPUT: A_NANO_EACH})
@@ -179,7 +180,7 @@ def usages(draw, ask, rates):
     )
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.data(), asks(), prices())
 def test_nothing_that_a_request_can_come_to_costs_more_than_its_worst(data, ask, rates):
     usage = data.draw(usages(ask, rates))

@@ -22,6 +22,7 @@ from budget_middleware.stores.sql.batch import Sweep, Verb
 from budget_middleware.stores.sql.batch_data import DUE_AT_ONCE
 from budget_middleware.stores.sql.sqlite_store import SqliteStore
 from budget_middleware.testing import MovableClock
+from tests.examples import examples
 from tests.stores.verbs import START_MS, UTC, adjust, release, reserve, target, transfer, whole_journal
 
 RETENTION = Retention(
@@ -125,7 +126,7 @@ async def play_both(url: str, play: Sequence[tuple[Sequence[Verb], int]]) -> Non
 
 @pytest.mark.timeout(600)
 @pytest.mark.proves("I4", "I6", "I9")
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(play=plays)
 def test_a_batch_comes_to_what_its_verbs_come_to(tmp_path_factory, play):
     folder: Path = tmp_path_factory.getbasetemp()

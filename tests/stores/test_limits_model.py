@@ -19,6 +19,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.stores.limit_fields import changed_fields, pack_changes
 from budget_middleware.stores.runtime_limits import MORE, KnownLimits, LimitNews
 from tests.databases.postgres_server import PostgresServer
+from tests.examples import examples
 from tests.stores.side_by_side import OpenOther, SideBySide, in_a_file, in_a_server, in_postgres
 from tests.stores.test_runtime_limits import empty, fail_over, replica_of
 
@@ -122,22 +123,22 @@ class LimitsModel(SideBySide):
         self.both(lambda store: store.limits())
 
 
-def play(open_other: OpenOther, *, examples: int) -> None:
+def play(open_other: OpenOther, *, count: int) -> None:
     with asyncio.Runner() as runner:
         machine: Any = partial(LimitsModel, runner=runner, open_other=open_other)
         run_state_machine_as_test(
             machine,
-            settings=settings(max_examples=examples, stateful_step_count=30, report_multiple_bugs=False),
+            settings=settings(max_examples=examples(count), stateful_step_count=30, report_multiple_bugs=False),
         )
 
 
 def test_limits_of_memory_and_server_agree(server_url: str, namespace: str):
-    play(in_a_server(server_url, namespace), examples=60)
+    play(in_a_server(server_url, namespace), count=60)
 
 
 def test_limits_of_memory_and_a_file_agree(tmp_path: Path):
-    play(in_a_file(tmp_path), examples=12)
+    play(in_a_file(tmp_path), count=12)
 
 
 def test_limits_of_memory_and_postgres_agree(postgres: PostgresServer, namespace: str):
-    play(in_postgres(postgres.url(), namespace), examples=6)
+    play(in_postgres(postgres.url(), namespace), count=6)
