@@ -3433,4 +3433,77 @@ FAULTS = (
         '_ON_VERTEX in scope["path"]',
         "False",
     ),
+    # What Google, Vertex AI and Bedrock serve.
+    Fault(
+        "an agent is held like a model",
+        "apis/gemini_interactions.py",
+        'return _with_run(ask, str(body["agent"])) if body.get("agent") is not None else ask',
+        "return ask",
+    ),
+    Fault(
+        "leaving an interaction in the background is free",
+        "apis/gemini_interactions.py",
+        "seen.continues_unread = seen.in_background and seen.job is not None and not seen.terminal",
+        "seen.continues_unread = False",
+    ),
+    Fault(
+        "an agent beside a model does not count",
+        "apis/gemini_interactions.py",
+        "other_models=(*ask.other_models, *names[1:])",
+        "other_models=ask.other_models",
+    ),
+    Fault(
+        "a name without a price makes a background answer free",
+        "request/jobs/background.py",
+        "model = seen.model if seen.model and ledger.prices.resolve(seen.model) else asked",
+        "model = seen.model or asked",
+    ),
+    Fault(
+        "pictures that were filtered out are booked",
+        "apis/google_predict.py",
+        "[each for each in predictions if _is_made(each)], 0",
+        "predictions, 0",
+    ),
+    Fault(
+        "a number of pictures in the other spelling is not read",
+        "apis/google_predict.py",
+        '_COUNTS: Final = (*both("sampleCount"),',
+        '_COUNTS: Final = ("sampleCount",',
+    ),
+    Fault(
+        "only one prompt of several draws",
+        "apis/google_predict.py",
+        "        pieces += min(max(asked, default=usual), MAX_TOKENS)\n",
+        "        pieces = min(max(asked, default=usual), MAX_TOKENS)\n",
+    ),
+    Fault(
+        "a batch in a bucket is held as one call",
+        "request/job_quotes.py",
+        "nanos = None if plan.counts_calls else _planned_nanos(rates, used, modes)",
+        "nanos = _planned_nanos(rates, used, modes)",
+    ),
+    Fault(
+        "a batch in a bucket is booked as one call",
+        "request/jobs/job_states.py",
+        "api.kind in _OF_CALLS:",
+        "api.kind is JobKind.EVALS:",
+    ),
+    Fault(
+        "tuning at Vertex is booked for one epoch",
+        "apis/vertex_jobs.py",
+        "max(tokens, default=0) * _epochs_in(job, largest_count), MAX_TOKENS",
+        "max(tokens, default=0), MAX_TOKENS",
+    ),
+    Fault(
+        "a job of Bedrock that was stopped is free",
+        "apis/bedrock_jobs.py",
+        '    "Stopped": Stage.STOPPED,\n',
+        '    "Stopped": Stage.FREE,\n',
+    ),
+    Fault(
+        "shots of a video of Bedrock are not counted",
+        "apis/bedrock_jobs.py",
+        "each_ms = _SHOT_MS * max(shots, 1)",
+        "each_ms = _SHOT_MS",
+    ),
 )

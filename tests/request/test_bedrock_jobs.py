@@ -84,6 +84,7 @@ async def test_an_arn_may_be_encoded_in_the_path(bench):
         pytest.param("Failed", {}, "0.00", id="failed"),
         pytest.param("Failed", {"successRecordCount": 5}, "0.05", id="failed after some"),
         pytest.param("Stopped", {"successRecordCount": 7}, "0.07", id="stopped"),
+        pytest.param("Stopped", {}, "0.50", id="stopped, and shows nothing"),
         pytest.param("Expired", {}, "0.50", id="expired, and shows nothing"),
     ],
 )
