@@ -26,7 +26,7 @@ from budget_middleware.request.file_plans import FilePlan, google_file_fact, unp
 from budget_middleware.request.job_quotes import JobQuoting
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting
-from budget_middleware.request.session_quotes import planned_details, session_nanos
+from budget_middleware.request.session_quotes import planned_details, session_nanos, session_tokens
 from budget_middleware.request.shown_model import short
 
 FILE_KEPT_MS: Final = 30 * 86_400_000
@@ -174,11 +174,15 @@ class BatchQuoting:
         session, place = api.session_of(body.document, model=ask.model or ""), api.path_of_calls(path)
         nanos = session_nanos(session, self._ledger.prices, seconds=self._session_s)
         model = session.transcriber if session.only_transcribes else session.model
-        rates = self._ledger.prices.resolve(model) if model else None
+        prices, counted = self._ledger.prices, self._ledger.tokens_counted
+        rates = prices.resolve(model) if model else None
+        tokens = session_tokens(session, prices, seconds=self._session_s, counted=counted)
         return Quote(
             Ask(model=model or None, is_unseen=True),
             rates or _NO_RATES,
             self._else_nanos if nanos is None else nanos,
+            tokens=tokens,
+            mean_tokens=tokens,
             job=planned_details(session, seconds=self._session_s, path=place) if place is not None else None,
             named_job=api.job_named_in(path),
             job_deadline_s=self._session_s + session.lives_s,

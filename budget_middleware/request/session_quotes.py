@@ -13,6 +13,7 @@ A part of the time costs what the ceiling grows by meanwhile: later more than at
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from budget_middleware.apis.openai_realtime_direct import PlannedSession
@@ -20,6 +21,8 @@ from budget_middleware.apis.reading import name_in, token_count
 from budget_middleware.core.estimate import LARGEST_CONTEXT_TOKENS
 from budget_middleware.core.money import MAX_NANOS, ceil_div
 from budget_middleware.core.pricing import Rates, Usage, UsageClass, estimate_nanos
+from budget_middleware.core.units import Amounts
+from budget_middleware.core.usage import TokensCounted, tokens_of
 from budget_middleware.ledger.tickets import fact_name
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.shown_model import short
@@ -65,20 +68,35 @@ def planned_session(planned: Mapping[str, object]) -> tuple[PlannedSession, int]
     return session, token_count(planned.get("s")) or 1
 
 
+def session_tokens(session: PlannedSession, prices: PriceBook, *, seconds: int, counted: TokensCounted) -> int:
+    """The tokens of a session that lasts so long, also where nothing has a price; what is billed by time has none."""
+    tokens = 0
+    rates = prices.resolve(session.model) if session.model else None
+    if not session.only_transcribes and not _is_by_time(rates):
+        tokens += tokens_of(_talk_usage(session, seconds, window=rates.context_window if rates else None), counted)
+    if session.transcriber and not _is_by_time(prices.resolve(session.transcriber)):
+        tokens += seconds * (_HEARD_PER_S + _TRANSCRIBED_PER_S)
+    return tokens
+
+
+def _is_by_time(rates: Rates | None) -> bool:
+    return rates is not None and UsageClass.AUDIO_MS in rates.by_unit
+
+
 def longest_answer_ms(session: PlannedSession) -> int:
     """How long the longest answer of a session lasts, as it is spoken."""
     tokens = _LONGEST_ANSWER if session.max_output_tokens is None else session.max_output_tokens
     return tokens * 1_000 // _SPOKEN_PER_S
 
 
-def unwatched_nanos(
+def unwatched_amounts(
     session: PlannedSession,
     prices: PriceBook,
     *,
-    ceiling_nanos: int,
+    ceiling: Amounts,
     seconds: int,
     gaps_ms: Sequence[tuple[int, int]],
-) -> int:
+) -> Amounts:
     """The part of the ceiling that falls to these parts of the time: at most all of it.
 
     It is a proportion, so it is of the prices of the ceiling, whatever has become of them. Where nothing has a price,
@@ -98,7 +116,8 @@ def unwatched_nanos(
     else:
         whole = at_end - at_start
         part = sum((grown_to(until_ms) or 0) - (grown_to(from_ms) or 0) for from_ms, until_ms in gaps_ms)
-    return min(ceil_div(ceiling_nanos * part, whole), ceiling_nanos)
+    usd, tokens = (min(ceil_div(amount * part, whole), amount) for amount in (ceiling.usd, ceiling.tokens))
+    return Amounts(usd, tokens, requests=1)
 
 
 def session_nanos(session: PlannedSession, prices: PriceBook, *, seconds: int) -> int | None:
@@ -117,19 +136,25 @@ def _talk_nanos(session: PlannedSession, rates: Rates | None, seconds: int) -> i
         return None
     if UsageClass.AUDIO_MS in rates.by_unit:
         return estimate_nanos(rates, Usage(audio_ms=seconds * 1_000))
+    usage = _talk_usage(session, seconds, window=rates.context_window)
+    unit = UsageClass.OUTPUT if session.only_writes else UsageClass.OUTPUT_AUDIO
+    nanos = estimate_nanos(rates, replace(usage, output_tokens=0), output_tokens=usage.output_tokens, output_unit=unit)
+    return nanos or (0 if rates.is_free else 1)
+
+
+def _talk_usage(session: PlannedSession, seconds: int, *, window: int | None) -> Usage:
     turns = ceil_div(seconds, _TURN_S)
     heard, spoken = seconds * _HEARD_PER_S, _SPOKEN_PER_S * _TURN_S
     if session.max_output_tokens is not None:
         spoken = min(spoken, session.max_output_tokens)
-    again = _read_again(turns, by_turn=_HEARD_PER_S * _TURN_S + spoken, window=rates.context_window)
-    usage = Usage(
+    again = _read_again(turns, by_turn=_HEARD_PER_S * _TURN_S + spoken, window=window)
+    return Usage(
         input_tokens=heard + again,
         input_audio_tokens=heard + again,
         cached_input_tokens=again,
         cached_audio_tokens=again,
+        output_tokens=turns * spoken,
     )
-    unit = UsageClass.OUTPUT if session.only_writes else UsageClass.OUTPUT_AUDIO
-    return estimate_nanos(rates, usage, output_tokens=turns * spoken, output_unit=unit) or (0 if rates.is_free else 1)
 
 
 def _read_again(turns: int, *, by_turn: int, window: int | None) -> int:

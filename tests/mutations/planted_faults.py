@@ -2707,6 +2707,12 @@ FAULTS = (
         "            start_ms = min(start_ms, end_ms)",
     ),
     Fault(
+        "a session around the gateway holds no tokens",
+        "request/batch_quotes.py",
+        "        tokens = session_tokens(session, prices, seconds=self._session_s, counted=counted)\n",
+        "        tokens = 0\n",
+    ),
+    Fault(
         "a call is booked while somebody watches it",
         "request/jobs/call_records.py",
         "        return self.ended_ms > 0 and not self.watchers\n",
@@ -2739,8 +2745,8 @@ FAULTS = (
     Fault(
         "what an operator has released is booked again",
         "request/jobs/direct_calls.py",
-        "known.booked.usd if is_expired else (known.asked or known.held).usd",
-        "(known.asked or known.held).usd",
+        "known.booked if is_expired else (known.asked or known.held)",
+        "(known.asked or known.held)",
     ),
     Fault(
         "nobody corrects a call at its deadline",

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import pytest
 
 from budget_middleware import BudgetMiddleware
+from budget_middleware.core.model import Balance
 from budget_middleware.core.statuses import Op
+from budget_middleware.core.units import Unit
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import call
 from tests.request.wire import KEY, bearer
@@ -175,6 +177,17 @@ async def test_one_that_is_hung_up_costs_no_more_than_its_time(bench, open_worke
     assert await settled(bench, other) == (0.3, 0)
     (entry,) = [entry for entry in await whole_journal(bench.reader) if entry.op is Op.FINALIZE]
     assert entry.reason == "estimated_unwatched, 15 s, job rtc_1"
+
+
+async def test_its_tokens_are_those_of_its_time(bench, open_worker):
+    worker = open_worker(limits="key=20000 tokens/month")
+    await worker.post(CALLS)
+    bench.clock.advance(s=20)
+    await worker.post(f"{CALLS}/rtc_1/hangup")
+    await worker.work()
+    (view,) = [view for view in await bench.reader.counters(KEY) if view.counter.unit is Unit.TOKENS]
+    # A fifth of 1,000 heard, 2,000 spoken, and 13,500 read again.
+    assert view.balance == Balance(spent=3_300)
 
 
 async def test_however_long_it_is_it_costs_no_more_than_its_ceiling(bench, open_worker):

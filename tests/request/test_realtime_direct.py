@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from budget_middleware.core.units import Unit
 from budget_middleware.ledger import Job
 from budget_middleware.testing import ScriptedApp, call, json_answer
 from tests.request.wire import bearer
@@ -90,8 +91,8 @@ def held(memory, tmp_path):
     path = tmp_path / "spoken.toml"
     path.write_text(SPOKEN)
 
-    async def hold(body, *, path=SECRETS, answer=None, query=b"", headers=None):
-        settings = {"limits": "key=90/day", "realtime_direct": "hold", "realtime_direct_s": "100"}
+    async def hold(body, *, path=SECRETS, answer=None, query=b"", headers=None, limits="key=90/day"):
+        settings = {"limits": limits, "realtime_direct": "hold", "realtime_direct_s": "100"}
         guard = memory.guard(
             ScriptedApp(*(answer or json_answer(SECRET))), prices=str(tmp_path / "spoken.toml"), **settings
         )
@@ -100,7 +101,7 @@ def held(memory, tmp_path):
         )
         assert answered.status < 300
         await memory.settle()
-        return await memory.figures()
+        return await memory.figures() if limits == "key=90/day" else None
 
     return hold
 
@@ -158,6 +159,24 @@ async def test_one_that_the_provider_does_not_accept_costs_nothing(memory):
     answer = await call(guard, {"model": "plain"}, path="/v1/realtime/calls/rtc_1/accept", headers=bearer())
     assert answer.status == 404
     assert await memory.figures() == ("0.00", "0.00")
+
+
+TOKENS = {
+    # A thousand heard, two thousand spoken, and what was said before, in each of ten turns.
+    "a voice": ({"model": "voice"}, 16_500),
+    "one with a maximum": ({"model": "voice", "max_output_tokens": 100}, 11_000),
+    "by the hour": ({"type": "translation", "model": "hourly"}, 0),
+    "a transcription": ({"type": "transcription", "audio": {"input": {"transcription": {"model": "hearing"}}}}, 1_400),
+    "one without a price": ({"model": "unheard-of"}, 16_500),
+}
+
+
+@pytest.mark.parametrize("name", TOKENS)
+async def test_f68_a_session_holds_tokens_too(held, memory, name):
+    session, tokens = TOKENS[name]
+    await held({"session": session}, limits="key=90/day; key=20000 tokens/day")
+    views = [view for view in await memory.reader.counters() if view.counter.unit is Unit.TOKENS]
+    assert sum(view.balance.reserved for view in views) == tokens
 
 
 LOCATED = (

@@ -5,13 +5,14 @@ import pytest
 from budget_middleware.apis.openai_realtime_direct import PlannedSession
 from budget_middleware.apis.reading import mapping_of
 from budget_middleware.core.pricing import Rate, Rates
+from budget_middleware.core.units import Amounts
 from budget_middleware.core.usage import UsageClass
 from budget_middleware.prices import PriceBook, UnknownModel
 from budget_middleware.request.session_quotes import (
     place_of,
     planned_details,
     planned_session,
-    unwatched_nanos,
+    unwatched_amounts,
 )
 
 DOLLAR = 10**9
@@ -38,7 +39,9 @@ CEILING = 10 * 10**9
 
 def share(*gaps_s, session=VOICE, ceiling=CEILING):
     gaps_ms = [(round(start * 1_000), round(end * 1_000)) for start, end in gaps_s]
-    return unwatched_nanos(session, PRICES, ceiling_nanos=ceiling, seconds=SECONDS, gaps_ms=gaps_ms)
+    amounts = unwatched_amounts(session, PRICES, ceiling=Amounts(ceiling, ceiling), seconds=SECONDS, gaps_ms=gaps_ms)
+    assert (amounts.tokens, amounts.requests) == (amounts.usd, 1)
+    return amounts.usd
 
 
 @pytest.mark.parametrize("model", ["voice", "hourly", "unheard-of"])

@@ -30,7 +30,6 @@ from budget_middleware.apis.reading import mapping_of, parse_body
 from budget_middleware.core.bill import Amount, AmountKind
 from budget_middleware.core.bill_packing import pack
 from budget_middleware.core.statuses import State
-from budget_middleware.core.units import Amounts
 from budget_middleware.ledger import Job, Ledger, OpenTicket
 from budget_middleware.ledger.tickets import KEPT_LONGER_MS, NO_ANSWER
 from budget_middleware.request.jobs.call_records import CallRecord, unpack_record
@@ -40,7 +39,7 @@ from budget_middleware.request.session_quotes import (
     longest_answer_ms,
     place_of,
     planned_session,
-    unwatched_nanos,
+    unwatched_amounts,
 )
 
 _CONFIRMED: Final = range(200, 300)
@@ -133,22 +132,20 @@ async def _book(ledger: Ledger, found: OpenTicket, record: CallRecord) -> None:
     session, seconds = planned_session(mapping_of(found.ticket.details.get(PLANNED)))
     is_expired = known.state is State.EXPIRED
     # What the operator wants to be booked at a deadline is the most of it, and nothing of what he has released.
-    ceiling_nanos = known.booked.usd if is_expired else (known.asked or known.held).usd
+    ceiling = known.booked if is_expired else (known.asked or known.held)
     created_ms = known.created_ms
     gaps = record.unwatched(
         from_ms=created_ms, until_ms=created_ms + seconds * 1_000, answer_ms=longest_answer_ms(session)
     )
-    nanos = unwatched_nanos(
+    amounts = unwatched_amounts(
         session,
         ledger.prices,
-        ceiling_nanos=ceiling_nanos,
+        ceiling=ceiling,
         seconds=seconds,
         gaps_ms=[(start - created_ms, end - created_ms) for start, end in gaps],
     )
-    if is_expired and nanos == ceiling_nanos:
+    if is_expired and (amounts.usd, amounts.tokens) == (ceiling.usd, ceiling.tokens):
         return
     unwatched_s = sum(end - start for start, end in gaps) / 1_000
-    bill = pack(nanos=nanos, amounts=(Amount(AmountKind.ESTIMATE, nanos),))
-    await ledger.tickets.book(
-        found, Amounts(nanos, requests=1), reason=f"estimated_unwatched, {unwatched_s:.0f} s", bill=bill
-    )
+    bill = pack(nanos=amounts.usd, amounts=(Amount(AmountKind.ESTIMATE, amounts.usd),))
+    await ledger.tickets.book(found, amounts, reason=f"estimated_unwatched, {unwatched_s:.0f} s", bill=bill)
