@@ -17,7 +17,7 @@ from budget_middleware.history.schema import BOOKING_COLUMNS, COUNT_COLUMNS
 from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.memory import MemoryStore
 
 DAYS = 90

@@ -31,12 +31,12 @@ from budget_middleware.routing import UNCLEAR, Router
 from budget_middleware.servers import WRONG_LOOP, runs_asyncio, server_warnings
 from budget_middleware.sessions.responder import SessionResponder
 from budget_middleware.setting_types import Mode, StoreCheck
-from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.settings_loading import load
 from budget_middleware.store_check import find_problem, warn_of_problem
 from budget_middleware.stores.base import Store
 
 _FREE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-
 _log = logging.getLogger("budget_middleware")
 
 

@@ -15,7 +15,8 @@ from budget_middleware.payers.credentials import CredentialSource
 from budget_middleware.payers.payers import AccountsSource, Payers
 from budget_middleware.prices import PriceBook, PriceMap, PriceSource, imported_map, installed_map, load_prices
 from budget_middleware.setting_types import LiteLLMPrices, Mode, redact_url
-from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.opening import MEMORY_URL, open_store
 from budget_middleware.stores.retention import Retention

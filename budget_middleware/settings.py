@@ -1,27 +1,19 @@
 """Every `BUDGET_*` setting: its default, its meaning, and what is accepted.
 
 Defaults are written as the text that the environment would hold, so that one table serves the parser, the
-error messages and the documentation. A variable that is set to nothing counts as not set.
+error messages and the documentation.
 """
 
-import difflib
-import logging
-import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, RealtimeGone
 from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED
-from budget_middleware.core.accounts import MASK
 from budget_middleware.core.alert_plan import ALERTS_ACCEPTED
 from budget_middleware.core.charges import OnAbort, OnExpire
 from budget_middleware.core.estimate import EstimateBy
-from budget_middleware.core.limit_grammar import masked_limits
 from budget_middleware.core.usage import TokensCounted
 from budget_middleware.databases.urls import checked_url
 from budget_middleware.setting_types import (
@@ -56,14 +48,11 @@ from budget_middleware.setting_types import (
     Unmetered,
     Webhooks,
     Zone,
-    redact_url,
 )
 from budget_middleware.stores.sharded.shard_map import SHARD_BY_ACCEPTED
 
 _LEASES_REMEMBERED = 10  # So that the last retry of a slow owner still finds the answer to its first.
-_PREFIX = "BUDGET_"
-_SHOWN_CHARS = 80
-_log = logging.getLogger("budget_middleware")
+PREFIX = "BUDGET_"
 
 
 class SettingsError(ValueError):
@@ -79,7 +68,7 @@ def _number(default: str, meaning: str, unit: str, low: float, high: int) -> Any
 
 
 class Settings(BaseModel):
-    """The settings of one middleware. Made by `load`."""
+    """The settings of one middleware, made by `settings_loading.load`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True)
 
@@ -372,31 +361,6 @@ class Settings(BaseModel):
         return self
 
 
-def load(**overrides: Any) -> Settings:
-    """Read the settings: `overrides`, else `BUDGET_*`, else the defaults. Raises only `SettingsError`.
-
-    A `BUDGET_*` variable that is no setting may belong to another program: it is logged once, as a warning.
-    """
-    for name in overrides.keys() - Settings.model_fields.keys():
-        raise SettingsError(f"{name}: no such setting; {_closest(name)}")
-    try:
-        return Settings(**_from_environment() | overrides)
-    except ValidationError as invalid:
-        raise SettingsError(_one_line(invalid.errors())) from None
-
-
-def _from_environment() -> dict[str, str]:
-    named: dict[str, str] = {}
-    for variable, text in os.environ.items():
-        name = variable.lower().removeprefix(_PREFIX.lower())
-        if name in Settings.model_fields and name != variable.lower():
-            if text:
-                named[name] = text
-        elif variable.startswith(_PREFIX):
-            _warn_of_unknown(variable)
-    return named
-
-
 @dataclass(frozen=True, slots=True)
 class SettingDoc:
     """One row of the documentation: the variable, its default as text, what is accepted, what it means."""
@@ -410,60 +374,12 @@ class SettingDoc:
 def setting_docs() -> tuple[SettingDoc, ...]:
     """Every setting, in the order in which the documentation lists them."""
     return tuple(
-        SettingDoc(_PREFIX + name.upper(), field.default, _accepted(name), field.description or "")
+        SettingDoc(PREFIX + name.upper(), field.default, accepted_values(name), field.description or "")
         for name, field in Settings.model_fields.items()
     )
 
 
-@cache
-def _warn_of_unknown(variable: str) -> None:
-    closest = _closest(variable.removeprefix(_PREFIX).lower())
-    _log.warning("%s is set, but there is no such setting; %s", variable, closest)
-
-
-def _closest(name: str) -> str:
-    close = difflib.get_close_matches(name, Settings.model_fields, n=3)
-    return f"closest: {', '.join(close)}" if close else "none is close to it"
-
-
-def _one_line(errors: list[ErrorDetails]) -> str:
-    first, *others = errors
-    line = _error_line(first) if first["loc"] else str(first["ctx"]["error"])
-    more = f" (and {len(others)} more)" if others else ""
-    return " ".join(line.splitlines()) + more
-
-
-def _error_line(error: ErrorDetails) -> str:
-    name = str(error["loc"][0])
-    reason = str(error.get("ctx", {}).get("error", "")) or f"accepted: {_accepted(name)}"
-    return f"{_PREFIX}{name.upper()}{_shown(name, error['input'])}: {reason}"
-
-
-def _shown(name: str, value: object) -> str:
-    if Settings.model_fields[name].annotation is SecretStr:
-        return ""
-    text = _SHOW.get(name, str)(value) if isinstance(value, str) else str(value)
-    return f"={text!r}" if len(text) <= _SHOWN_CHARS else f"={text[:_SHOWN_CHARS]!r}…"
-
-
-def _shown_limits(text: str) -> str:
-    return text if text.startswith("@") else masked_limits(text)
-
-
-def _shown_secrets(text: str) -> str:
-    return text if text.startswith("@") else MASK
-
-
-# Settings in whose value a secret may stand, and how they are shown.
-_SHOW: Mapping[str, Callable[[str], str]] = {
-    "history_url": redact_url,
-    "store_url": redact_url,
-    "limits": _shown_limits,
-    "alerts": _shown_secrets,
-    "webhooks": _shown_secrets,
-}
-
-
-def _accepted(name: str) -> str:
+def accepted_values(name: str) -> str:
+    """What a setting may be, in words."""
     extra = Settings.model_fields[name].json_schema_extra
     return str(extra["accepted"]) if isinstance(extra, dict) else ""

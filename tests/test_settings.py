@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from budget_middleware import settings
+from budget_middleware import settings_loading
 from budget_middleware.apis import APIS
 from budget_middleware.apis.openai_realtime_direct import RealtimeDirect, RealtimeGone
 from budget_middleware.apis.webhooks import WEBHOOKS_ACCEPTED, WebhookPath
@@ -30,7 +30,8 @@ from budget_middleware.setting_types import (
     Unmetered,
     redact_url,
 )
-from budget_middleware.settings import Settings, SettingsError, load, setting_docs
+from budget_middleware.settings import Settings, SettingsError, setting_docs
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.sharded.shard_map import SHARD_BY_ACCEPTED, ShardMap
 
 HERE = Path(__file__)
@@ -447,7 +448,7 @@ def test_an_unknown_keyword_is_an_error(keyword, line):
 
 
 def test_an_unknown_variable_is_warned_of_once(monkeypatch, caplog):
-    settings._warn_of_unknown.cache_clear()
+    settings_loading._warn_of_unknown.cache_clear()
     monkeypatch.setenv("BUDGET_LIMTS", "key=10/day")
     monkeypatch.setenv("BUDGET_XYZZY", "1")
     with caplog.at_level(logging.WARNING, logger="budget_middleware"):

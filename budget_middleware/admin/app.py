@@ -21,7 +21,8 @@ from budget_middleware.admin.security_headers import SecurityHeaders
 from budget_middleware.opening import require_async
 from budget_middleware.operations.context import OperatorContext, lasting_context
 from budget_middleware.operations.operators import OperatorSource
-from budget_middleware.settings import SettingsError, load
+from budget_middleware.settings import SettingsError
+from budget_middleware.settings_loading import load
 
 
 class AdminApp:

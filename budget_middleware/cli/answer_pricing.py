@@ -13,7 +13,7 @@ from budget_middleware.operations.values import as_json
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.bill import Bill, reported_cost
 from budget_middleware.request.quote import Quote
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 
 def price_answer(file: str, *, model: str, api: str, in_json: bool) -> int:

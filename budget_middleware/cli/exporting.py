@@ -11,7 +11,7 @@ from budget_middleware.core.periods import Period
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.exporting import export_history
 from budget_middleware.operations.reports import Moments
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 
 def add_to(commands: Any) -> None:

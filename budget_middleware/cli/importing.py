@@ -17,7 +17,7 @@ from budget_middleware.operations.litellm_import import (
     limits_text,
     unmapped_text,
 )
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 
 def add_to(commands: Any) -> None:

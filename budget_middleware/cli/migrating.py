@@ -13,7 +13,7 @@ from budget_middleware.cli.parsing import CommandError, add_command, tokens
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.migrating import Migration, MigrationReport, Renaming, migrate, renaming_of
 from budget_middleware.operations.wording import counted
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 _SHOWN = 50
 _UNREPEATED = "what was given is not repeated here, since it may be the secret itself"

@@ -14,7 +14,7 @@ from budget_middleware.core.pricing import UsageClass
 from budget_middleware.opening import price_book
 from budget_middleware.prices import Found, PriceBook
 from budget_middleware.setting_types import LiteLLMPrices
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 # In hundredths of a percent.
 _TOLERATED: Final = 200

@@ -17,7 +17,7 @@ from budget_middleware.core.pricing import Rates, Usage
 from budget_middleware.operations.bills import bill_row
 from budget_middleware.operations.values import as_json
 from budget_middleware.payers.places import token_of
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 
 def add_to(commands: Any) -> None:

@@ -14,7 +14,7 @@ from budget_middleware.operations.errors import (
     StoreUnavailable,
     Unconfirmed,
 )
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 StateCommand = Callable[[OperatorContext, argparse.Namespace], Awaitable[int]]
 

@@ -10,7 +10,7 @@ from budget_middleware.admin import AdminApp, admin_app
 from budget_middleware.admin.access import Access
 from budget_middleware.admin.sessions import COOKIE, LONGEST_SESSION_S, RENEWED_EVERY_S, SESSION_S, Sessions
 from budget_middleware.admin.wrong_tokens import CLIENTS_MAX, TRIES, TRY_AGAIN_S, TooManyWrongTokens, WrongTokens
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.testing import MovableClock
 from tests.admin.admin_gateway import READ, WRITE, bearer
 from tests.admin.conftest import OpenClient, RecordingApp

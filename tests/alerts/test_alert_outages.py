@@ -12,7 +12,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.followers import Followers
 from budget_middleware.ledger import Ledger
 from budget_middleware.opening import ledger_of
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.stores.retention import Retention

@@ -22,7 +22,7 @@ from budget_middleware.operations.doctor.store import SHOWN_RECORDS
 from budget_middleware.operations.doctor.tracer import tracer_finding
 from budget_middleware.operations.repairs import fix_of
 from budget_middleware.setting_types import SpansPer
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.redis import RedisStore
 from tests.cli.conftest import Ran, RunCli

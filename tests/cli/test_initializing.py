@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from budget_middleware.databases.urls import parse_sqlite
-from budget_middleware.settings import load, setting_docs
+from budget_middleware.settings import setting_docs
+from budget_middleware.settings_loading import load
 from tests.cli.conftest import RunCli
 
 

@@ -13,7 +13,7 @@ from budget_middleware.core.windows import Period
 from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.restores import restore
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.redis import RedisStore
 from tests.faults.fixtures import Server
 from tests.faults.gateway import Gateway, actual_nanos

@@ -18,7 +18,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.history_state import copy_history
 from budget_middleware.operations.restores import restore
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.stores.memory import MemoryStore

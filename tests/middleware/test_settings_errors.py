@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from budget_middleware import BudgetMiddleware, SettingsError
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.testing import ScriptedApp, call
 from tests.request.wire import KEY, TOKEN, ask, bearer, completion
 from tests.test_settings import BAD, BAD_PARTS

@@ -7,7 +7,7 @@ import pytest
 
 from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from tests.ledger.conftest import base, clock, faults  # noqa: F401 - its stores and their faults serve here too
 from tests.ledger.faults import FaultyStore
 

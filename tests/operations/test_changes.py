@@ -15,7 +15,7 @@ from budget_middleware.operations.errors import Confirmation, OperationError, Un
 from budget_middleware.operations.holds import list_holds, release_hold
 from budget_middleware.operations.limits import binding_limits, clear_limits, list_limits, set_limits
 from budget_middleware.operations.values import as_json
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from tests.ledger.faults import FaultyStore, reply_lost
 from tests.operations.conftest import OpenContext

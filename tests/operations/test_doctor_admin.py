@@ -4,7 +4,7 @@ import pytest
 
 from budget_middleware.operations.doctor.admin import admin_findings
 from budget_middleware.operations.doctor.finding import Health
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 LONG = "0123456789abcdef0123456789abcdef"
 

@@ -19,7 +19,7 @@ from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.operations.exporting import Exported, export_history, parquet_files
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import MovableClock

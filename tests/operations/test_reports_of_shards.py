@@ -13,7 +13,7 @@ from budget_middleware.history.writing import HistoryWriter
 from budget_middleware.opening import operators_ledger_of
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.reports import Moments, ReportQuery, make_report
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.journals import journals_of
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import ShardMap

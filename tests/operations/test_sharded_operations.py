@@ -16,7 +16,7 @@ from budget_middleware.operations.doctor.store import store_findings
 from budget_middleware.operations.journal import follow_journal, journal_steps, latest_entries
 from budget_middleware.operations.reservation_explanation import explain_reservation
 from budget_middleware.operations.values import as_json
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import WrongServer
 from budget_middleware.stores.sharded.memory_shard import MemoryShard
 from budget_middleware.stores.sharded.shard_map import MAIN, ShardMap

@@ -11,7 +11,8 @@ from budget_middleware.core.accounts import key_id
 from budget_middleware.payers import accounts_file
 from budget_middleware.payers.accounts_file import STABLE_S, AccountsFile
 from budget_middleware.setting_types import Mode
-from budget_middleware.settings import SettingsError, load
+from budget_middleware.settings import SettingsError
+from budget_middleware.settings_loading import load
 from budget_middleware.testing import MovableClock, ScriptedApp, call
 from tests.request.wire import TOKEN, ask, bearer, completion
 

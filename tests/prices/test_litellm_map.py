@@ -10,7 +10,7 @@ from budget_middleware.core.money import nanos_from_usd
 from budget_middleware.core.pricing import Rate, UsageClass
 from budget_middleware.opening import price_book
 from budget_middleware.prices import PriceBook, PriceMap, UnknownModel, imported_map, installed_map
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 
 
 def entry(provider, usd_in, usd_out, **fields):

@@ -6,7 +6,7 @@ from budget_middleware import BudgetMiddleware
 from budget_middleware.core.learning import NO_ANSWERS, AnswerGroup, Basis, Expectation, answer_seen
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.estimates import estimate_for
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import MovableClock, ScriptedApp, call, event, event_stream, json_answer
 from tests.request.bench import Bench

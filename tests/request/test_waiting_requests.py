@@ -9,7 +9,7 @@ from budget_middleware import BudgetMiddleware
 from budget_middleware.headers import HeaderTable
 from budget_middleware.ledger import Terms, waiting_lines
 from budget_middleware.request.waiting import terms_of
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import StoreUnavailable
 from budget_middleware.testing import Gate, PlayedRequest, ScriptedApp, call
 from tests.request.bench import Bench

@@ -12,7 +12,7 @@ from budget_middleware.core.units import Amounts, Unit, figure_text
 from budget_middleware.ledger import Ledger
 from budget_middleware.operations.doctor.finding import Health
 from budget_middleware.operations.doctor.store import store_findings
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.stores.redis import RedisStore
 from budget_middleware.stores.redis.topology import Topology

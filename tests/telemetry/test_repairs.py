@@ -5,7 +5,7 @@ import pytest
 from budget_middleware.ledger import Ledger
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.repairs import repair
-from budget_middleware.settings import load
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from budget_middleware.telemetry import Telemetry
 from tests.ledger.faults import Fault, FaultyStore, reply_lost, request_lost

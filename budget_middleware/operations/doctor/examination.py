@@ -11,7 +11,8 @@ from budget_middleware.operations.doctor.spool import spool_findings
 from budget_middleware.operations.doctor.store import store_findings
 from budget_middleware.operations.doctor.tracer import tracer_finding
 from budget_middleware.setting_types import SpansPer
-from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.settings_loading import load
 
 
 async def examine(environment: Mapping[str, str], settings: Settings | None = None) -> list[Finding]:

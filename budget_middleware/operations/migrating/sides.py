@@ -12,7 +12,8 @@ from budget_middleware.ledger.sending import Sendable
 from budget_middleware.opening import operators_ledger_of, operators_store_of
 from budget_middleware.operations.errors import OperationError
 from budget_middleware.setting_types import redact_url
-from budget_middleware.settings import Settings, SettingsError, load
+from budget_middleware.settings import Settings, SettingsError
+from budget_middleware.settings_loading import load
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.stores.notes import Topic
