@@ -133,6 +133,13 @@ async def test_a_file_in_pieces_counts_each_call_once(bench, ends):
     assert await bench.figures() == ("0.00", "0.30")
 
 
+async def test_a_batch_with_a_call_that_was_cut_is_held_at_the_operators_estimate_at_least(bench):
+    # Whoever cuts chooses which: the dear one of these.
+    await upload(bench, planned(900_000, 1, 1), ends=(30,))
+    await create(bench)
+    assert await bench.figures() == ("0.00", "0.25")
+
+
 @pytest.mark.parametrize("offset", ["9" * 5_000, "-1", "\xb2", "1_0", ""], ids=["long", "below", "odd", "line", "none"])
 async def test_an_offset_that_is_no_count_of_bytes_passes_and_counts_nothing(memory, offset):
     await post_piece(memory, planned(200), offset=offset, is_last=True)

@@ -90,6 +90,12 @@ def test_no_piece_of_a_call_is_taken_for_one():
     assert all(not line.startswith(piece) and not line.endswith(piece) for piece in taken)
 
 
+async def test_a_batch_with_a_call_that_was_cut_is_held_at_the_operators_estimate_at_least(memory):
+    # Whoever cuts chooses which: the dear one of these.
+    await upload(memory, cut_at(planned(900_000, 1, 1, 1), 40))
+    assert await held(memory) == "0.07"
+
+
 async def test_the_parts_count_that_the_file_is_made_of(memory):
     pieces = cut_at(CALLS, LINE_ENDS[0] + 1, LINE_ENDS[1] + 1)
     for n, piece in enumerate(pieces):
@@ -128,6 +134,14 @@ async def test_a_part_that_is_not_read_makes_the_file_unknown(memory, options):
     await send_part(memory, "part_0", CALLS, **options)
     await complete(memory, ["part_0"], len(CALLS))
     assert await held(memory) == "0.07"
+
+
+@pytest.mark.parametrize(("ids", "reserved"), [(["part_0"], "0.50"), (["part_0", "part_9"], "0.07")])
+async def test_where_the_file_does_not_say_how_long_it_is_all_parts_have_to_be_known(memory, ids, reserved):
+    await send_part(memory, "part_0", CALLS)
+    app = ScriptedApp(*json_answer({"id": "upload_1", "file": {"id": "file-in", "purpose": "batch"}}))
+    await call(memory.guard(app), {"part_ids": ids}, path="/v1/uploads/upload_1/complete", headers=bearer())
+    assert await held(memory) == reserved
 
 
 async def test_the_parts_of_another_upload_do_not_count(memory):
