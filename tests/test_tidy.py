@@ -18,7 +18,6 @@ LONGER_MODULES = {
     "apis/counting.py": "one walk over a request's JSON, whose branches share their counts",
     "apis/form.py": "one reader of forms and its states",
     "core/transitions.py": "every rule of a reservation, by design in one file",
-    "prices/gaps.py": "a table of prices",
     "request/bill.py": "what an answer is billed at, from all that it may tell",
     "request/exchange.py": "the ASGI messages of one request, in their order",
     "settings.py": "a table of settings",

@@ -1,4 +1,4 @@
-"""What is missing from the prices that were found for a model, taken from the table in `gaps`."""
+"""What is missing from the prices that were found for a model, taken from the table in `fees_and_modes`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Final
 
 from budget_middleware.core.pricing import Rate, Rates, UsageClass
-from budget_middleware.prices.gaps import LONG_AT_AWS, MISSING, OLD_GEMINI, Missing, rate_of
+from budget_middleware.prices.fees_and_modes import LONG_AT_AWS, MISSING, OLD_GEMINI, Missing
+from budget_middleware.prices.gaps import rate_of
 
 _LONG: Final = 200_000
 _ALWAYS_SEARCHES: Final = r"gpt-.*-search-(?:preview|api)|sonar(?!-deep)"
