@@ -34,7 +34,9 @@ from budget_middleware.setting_types import RouteRule
 _REMEMBERED: Final = 256
 _REMEMBERED_CHARS: Final = 1_024
 
-_SHARED_WORDS: Final = re.compile(r"/(?:messages|responses|interactions|containers)/*+\Z", re.IGNORECASE | re.ASCII)
+_SHARED_WORDS: Final = re.compile(
+    r"/(?:messages|responses|interactions|decisions|containers)/*+\Z", re.IGNORECASE | re.ASCII
+)
 _OUR_PREFIX: Final = re.compile(
     r"(?:\A|/)(?:v[0-9][a-z0-9]*|anthropic|openai|azure|azure_ai|bedrock|claude|litellm|llm|openrouter|vertex_ai"
     r"|vertex-ai|xai|(?:deployments|engines|locations)/[^/]+)/[a-z]+/*+\Z",
@@ -51,6 +53,7 @@ _FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "openai-evals": frozenset({"data_source"}),
     "openai-containers": frozenset({"memory_limit", "expires_after", "file_ids"}),
     "gemini-interactions": _ALWAYS | {"agent", "input"},
+    "gemini-decisions": frozenset({"model", "questions"}),
     "openai-responses": _ALWAYS
     | {"input", "instructions", "previous_response_id", "conversation", "max_output_tokens"},
 }

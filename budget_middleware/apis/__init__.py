@@ -11,6 +11,7 @@ from budget_middleware.apis.base import Api, Ask, Refusal
 from budget_middleware.apis.bedrock import Bedrock
 from budget_middleware.apis.free import is_free_route
 from budget_middleware.apis.gemini import Gemini
+from budget_middleware.apis.gemini_decisions import GeminiDecisions
 from budget_middleware.apis.gemini_interactions import GeminiInteractions
 from budget_middleware.apis.gemini_live import GeminiLive
 from budget_middleware.apis.gemini_live_session import GeminiLiveSession
@@ -58,6 +59,7 @@ APIS: Final[tuple[Api, ...]] = (
     AnthropicMessages(),
     Gemini(),
     GeminiInteractions(),
+    GeminiDecisions(),
     GeminiLive(),
     GooglePredict(),
     OpenAIEmbeddings(),

@@ -16,7 +16,7 @@ from budget_middleware.apis.errors import interaction_error
 from budget_middleware.apis.failures import read_failure
 from budget_middleware.apis.gemini import IMAGE_TOKENS
 from budget_middleware.apis.gemini_usage import take_input_as_whole, tier_name
-from budget_middleware.apis.google_fields import both, configs_of, has_any, values_of
+from budget_middleware.apis.google_fields import bare_model, both, configs_of, has_any, values_of
 from budget_middleware.apis.interaction_steps import read_interaction_usage, read_step
 from budget_middleware.apis.json_api import JsonApi
 from budget_middleware.apis.media import GEMINI_MEDIA
@@ -106,7 +106,7 @@ class GeminiInteractions(JsonApi):
         fields = mapping_of(body)
         configs = map(mapping_of, values_of(fields, "agentConfig"))
         agents = [text_in(fields, "agent"), *(text_in(config, "model") for config in configs)]
-        names = tuple(dict.fromkeys(filter(None, (ask.model, *agents))))
+        names = tuple(dict.fromkeys(bare_model(name) for name in (ask.model, *agents) if name))
         return replace(ask, model=names[0], other_models=(*ask.other_models, *names[1:])) if names else ask
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:

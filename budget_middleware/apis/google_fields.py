@@ -7,6 +7,7 @@ from functools import lru_cache
 from budget_middleware.apis.reading import mapping_of
 
 _CONFIG = "generationConfig"
+_MODELS = "models/"
 
 
 @lru_cache(256)  # Names of fields stand in the code.
@@ -23,6 +24,11 @@ def has_any(body: Mapping[str, object], *names: str) -> bool:
 def values_of(body: Mapping[str, object], name: str) -> Iterator[object]:
     """What a field holds, in each spelling in which it is there."""
     return (body[spelling] for spelling in both(name) if spelling in body)
+
+
+def bare_model(name: str) -> str:
+    """A model's name without the collection that it may be written in."""
+    return name.removeprefix(_MODELS)
 
 
 def configs_of(body: Mapping[str, object]) -> Iterator[Mapping[str, object]]:

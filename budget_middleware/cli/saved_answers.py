@@ -54,6 +54,7 @@ _OBJECTS: Final = {
 # Fields that only one API has, whatever they hold. The first that is there decides.
 _FIELDS: Final = {
     "event_type": "gemini-interactions",
+    "predictions": "google-predict",
     "steps": "gemini-interactions",
     # Before the usage that both have.
     "serverContent": _LIVE,

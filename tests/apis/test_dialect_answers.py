@@ -630,6 +630,12 @@ ANSWERS = {
         whole({"id": "cntr_1", "object": "container", "status": "running", "memory_limit": "4g"}),
         Seen(usage=Usage(code_containers=1), readable=True, modes=("container_4g",)),
     ),
+    "a decision": (
+        "gemini-decisions",
+        JSON,
+        whole({"answers": {"q": {"choice": "yes"}}, "usage": {"total_input_tokens": 9, "total_output_tokens": 3}}),
+        Seen(usage=Usage(input_tokens=9, output_tokens=3), text_bytes=10, chunks=1, readable=True),
+    ),
     "pictures, of which one is filtered out": (
         "google-predict",
         JSON,

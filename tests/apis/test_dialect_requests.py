@@ -45,6 +45,7 @@ PATHS = {
     "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent": "gemini",
     "/v1beta/models/gemini/gemini-2.5-pro:generateContent": "gemini",
     "/v1beta/interactions": "gemini-interactions",
+    "/v1beta/decisions": "gemini-decisions",
     "/v1beta/models/imagen-4.0-generate-001:predict": "google-predict",
     "/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict": "google-predict",
     "/v1beta1/projects/p/locations/global/interactions": "gemini-interactions",
@@ -304,6 +305,16 @@ REQUESTS: dict[str, tuple[str, dict, int, dict]] = {
         {"instances": [{"prompt": TEXT}], "parameters": {"sampleCount": "2", "negativePrompt": TEXT}},
         100,
         {"model": "imagen-4.0-generate-001", "max_output_tokens": 0, "provider": "google"},
+    ),
+    "a decision": (
+        "/v1beta/decisions",
+        {
+            "model": "models/m",
+            "input": [{"type": "text", "text": TEXT}],
+            "questions": {"q": {"type": "noul", "instructions": TEXT}},
+        },
+        200,
+        {"model": "m", "hides_input": False},
     ),
     "an interaction": (
         "/v1beta/interactions",

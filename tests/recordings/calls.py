@@ -95,6 +95,13 @@ def _interaction_of_google(**fields: Any) -> Callable[[str], Awaitable[object]]:
     return run
 
 
+async def _decision_of_google(url: str) -> None:
+    client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url)).aio
+    questions: Any = {"good": {"type": "noul", "instructions": "Is it good?"}}
+    await client.decisions.create(model=f"models/{MODEL}", input="x", questions=questions)
+    await client.aclose()
+
+
 async def _live_of_google(url: str) -> None:
     client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=url, api_version="v1beta")).aio
     config = types.LiveConnectConfig(response_modalities=[types.Modality.TEXT], max_output_tokens=600)
@@ -312,6 +319,7 @@ CALLS = (
     Call("anthropic-messages", "stream", "anthropic", _of_anthropic(stream=True)),
     Call("gemini", "document", "google-genai", _of_google(stream=False)),
     Call("gemini", "stream", "google-genai", _of_google(stream=True)),
+    Call("gemini-decisions", "document", "google-genai", _decision_of_google),
     Call("gemini-interactions", "document", "google-genai", _interaction_of_google(), usage=THOUGHT),
     Call("gemini-interactions", "stream", "google-genai", _interaction_of_google(stream=True), usage=THOUGHT),
     Call("gemini-interactions", "job", "google-genai", _interaction_of_google(background=True), usage=THOUGHT),

@@ -228,3 +228,27 @@ async def test_searches_are_held_and_booked(bench):
 async def test_somebody_elses_interactions_are_no_call(bench):
     played = await ask(bench, {"type": 1}, {"type": 1, "token": "x"}, path="/discord/interactions")
     assert (played.status, await bench.figures()) == (200, ("0.00", "0.00"))
+
+
+# Decisions.
+
+QUESTIONS = {"q": {"type": "choice", "instructions": "?", "criteria": {"a": "b"}}}
+
+
+@pytest.mark.parametrize("model", ["plain", "models/plain"])
+async def test_a_decision_is_booked_by_its_usage(bench, model):
+    body = {"model": model, "input": "x", "questions": QUESTIONS}
+    await ask(bench, {"answers": {"q": {"choice": "a"}}, "usage": used(100)}, body, path="/v1beta/decisions")
+    assert await bench.figures() == ("0.10", "0.00")
+
+
+async def test_a_decision_that_was_blocked_costs_its_input_alone(bench):
+    body = {"model": "scout", "input": "x", "questions": QUESTIONS}
+    blocked = {"prompt_feedback": {"block_reason": "safety"}, "usage": {"total_input_tokens": 1_000_000}}
+    await ask(bench, blocked, body, path="/v1beta/decisions")
+    assert await bench.figures() == ("0.50", "0.00")
+
+
+async def test_a_decision_of_an_unknown_model_is_refused(bench):
+    played = await ask(bench, {}, {"input": "x", "questions": QUESTIONS}, path="/v1beta/decisions")
+    assert (played.status, played.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")

@@ -53,7 +53,14 @@ async def retrieve(request: Request) -> Response:
     return JSONResponse(done(request.path_params["id"]))
 
 
+async def decide(request: Request) -> Response:
+    answers = {id_: {"type": "noul", "noul": 0.9, "confidence": 0.9} for id_ in (await request.json())["questions"]}
+    usage = {"total_input_tokens": 10, "total_output_tokens": 100, "total_tokens": 110}
+    return JSONResponse({"answers": answers, "usage": usage})
+
+
 ROUTES = [
+    Route("/{version}/decisions", decide, methods=["POST"]),
     Route("/{version}/interactions", create, methods=["POST"]),
     Route("/{version}/interactions/{id}", retrieve),
     Route("/{version}/interactions/{id}/cancel", retrieve, methods=["POST"]),
