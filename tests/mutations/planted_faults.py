@@ -454,7 +454,7 @@ FAULTS = (
     Fault(
         "a sum is not kept up",
         "stores/lua/_changes.lua",
-        "      add_to_series(counter, 'reserved', reserved, reserved_signed)\n",
+        "      add_to_series(counter, 'reserved', reserved, gain.reserved_signed)\n",
         "",
     ),
     Fault(
@@ -2380,8 +2380,8 @@ FAULTS = (
     Fault(
         "what is only given back is not published to who waits",
         "stores/lua/_changes.lua",
-        "if is_waited_for and (reserved < 0 or spent < 0)",
-        "if is_waited_for and spent < 0",
+        "frees = is_waited_for and (reserved < 0 or spent < 0)",
+        "frees = is_waited_for and spent < 0",
     ),
     # Stopping at a limit.
     Fault(

@@ -15,7 +15,7 @@ end
 -- counter that is not there any more holds nothing that could be given back, or grow: it was lost, or everybody slept until it
 -- was forgotten. The tables are the targets' own, which saves making them: they hold until the next changes of these.
 local function changes_of(targets, booked, booked_before, held, held_before)
-  local changes, count, unit, gain, was_held = targets.changes, 0, nil, nil, nil
+  local changes, count, unit, gain, was_held, is_any = targets.changes, 0, nil, nil, nil, nil
   for at = 1, #targets do
     local target = targets[at]
     if target.unit ~= unit then
@@ -23,15 +23,15 @@ local function changes_of(targets, booked, booked_before, held, held_before)
       gain.spent, gain.spent_signed = change_to(amount_in(booked, unit), amount_in(booked_before, unit))
       was_held = amount_in(held_before, unit)
       gain.reserved, gain.reserved_signed = change_to(amount_in(held, unit), was_held)
-      gain.held = gain.reserved
+      gain.held, is_any = gain.reserved, gain.spent ~= 0 or gain.reserved ~= 0
     end
-    local change, counter = target.change, target.counter
+    local change, counter = is_any and target.change, target.counter
     local is_lost = was_held ~= '0' and not counter.is_there and not counter.is_changed
     if is_lost then
-      change = {target = target, counter = counter}
-      change.gain = {spent = gain.spent, spent_signed = gain.spent_signed, reserved = 0, reserved_signed = '', held = gain.held}
+      local spent_alone = {spent = gain.spent, spent_signed = gain.spent_signed, reserved = 0, reserved_signed = '', held = gain.held}
+      change = gain.spent ~= 0 and {target = target, counter = counter, gain = spent_alone}
     end
-    if change.gain.spent ~= 0 or change.gain.reserved ~= 0 then
+    if change then
       count = count + 1
       changes[count] = change
     end
@@ -42,21 +42,22 @@ end
 
 -- Nothing here can fail.
 local function book(changes, lasts)
-  local gain, spent, spent_signed, reserved, reserved_signed
+  local gain, spent, reserved, frees
   for at = 1, #changes do
     local change = changes[at]
     if change.gain ~= gain then
       gain = change.gain
-      spent, spent_signed, reserved, reserved_signed = gain.spent, gain.spent_signed, gain.reserved, gain.reserved_signed
+      spent, reserved = gain.spent, gain.reserved
+      frees = is_waited_for and (reserved < 0 or spent < 0)
     end
     local target, counter = change.target, change.counter
-    if spent ~= 0 then add(counter, 'spent', spent, spent_signed) end
-    if reserved ~= 0 then add(counter, 'reserved', reserved, reserved_signed) end
+    if spent ~= 0 then add(counter, 'spent', spent, gain.spent_signed) end
+    if reserved ~= 0 then add(counter, 'reserved', reserved, gain.reserved_signed) end
     if target.series then
-      add_to_series(counter, 'spent', spent, spent_signed)
-      add_to_series(counter, 'reserved', reserved, reserved_signed)
+      add_to_series(counter, 'spent', spent, gain.spent_signed)
+      add_to_series(counter, 'reserved', reserved, gain.reserved_signed)
     end
-    if is_waited_for and (reserved < 0 or spent < 0) then freed_accounts[target.account] = true end
+    if frees then freed_accounts[target.account] = true end
     if not counter.is_changed or lasts > target.counts_until or not counter.is_there or target.previous then touch(target, lasts) end
   end
 end
@@ -78,6 +79,7 @@ local function add_to_totals(targets, changes)
         done = done == '' and unit or done .. ' ' .. unit
         local field = targets.totals[unit] or total_of(targets, unit)
         changed_totals[field] = (changed_totals[field] or 0) + gain.held
+        if targets.is_of_one_unit then return end
       end
     end
   end

@@ -85,6 +85,7 @@ local function parse_targets(packed)
       gains[target.unit] = gains[target.unit] or {}
       target.gain = gains[target.unit]
       target.change = {target = target, counter = counter, gain = target.gain}
+      targets.is_of_one_unit = not targets[1] or targets.is_of_one_unit and targets[1].unit == target.unit
       targets[#targets + 1] = target
       targets.starts, targets.ends = math.max(targets.starts, from * 1000), math.min(targets.ends, target.ends)
     end
