@@ -23,8 +23,9 @@ from budget_middleware.stores.limit_fields import (
 )
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.client_errors import outages_named
-from budget_middleware.stores.redis.reads import RedisReads
+from budget_middleware.stores.redis.damage import RedisDamage
 from budget_middleware.stores.redis.replies import answer_of
+from budget_middleware.stores.redis.side_records import RedisSideRecords
 from budget_middleware.stores.runtime_limits import (
     KnownLimits,
     LimitKey,
@@ -43,7 +44,7 @@ _INDEXED_AT_ONCE, _INDEX_PAUSE_S = 250, 0.01
 _log = logging.getLogger("budget_middleware")
 
 
-class RedisLimits(RedisReads, LimitChanges):
+class RedisLimits(RedisDamage, RedisSideRecords, LimitChanges):
     """The part of the store that reads, indexes, changes and writes back runtime limits."""
 
     async def limits(self) -> RuntimeLimits:

@@ -1,20 +1,14 @@
-"""Reads for operators, and notes for them: off the path of requests, so it may scan."""
+"""Reads of the books for operators: off the path of requests, so it may scan."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from budget_middleware.core.answers import Answer, CounterProof, CounterView, Entry
-from budget_middleware.core.damage import Damage, Flaw
 from budget_middleware.core.model import SERIES, Balance, Counter, Reservation
-from budget_middleware.core.refusals import LoggedRefusal
-from budget_middleware.core.shadow import ShadowDay, day_of, days_between
 from budget_middleware.core.statuses import State
 from budget_middleware.core.units import Unit
-from budget_middleware.stores.errors import StoreRefused
-from budget_middleware.stores.facts import Fact
 from budget_middleware.stores.limit_fields import unpack_limits
-from budget_middleware.stores.notes import Note, Topic
 from budget_middleware.stores.records import counter_named
 from budget_middleware.stores.redis import keys
 from budget_middleware.stores.redis.link import RedisLink
@@ -25,24 +19,21 @@ from budget_middleware.stores.redis.replies import (
     read_entries,
     read_inspected,
     read_recalled,
-    read_refusals,
 )
-from budget_middleware.stores.refusal_records import pack_refusal
 from budget_middleware.stores.runtime_limits import LIMITS_PAGE, LimitsPage
-from budget_middleware.stores.shadow_sums import unpack_shadow_day
 
-_PAGE = 500
+PAGE = 500
 _SCANNED_PAGE = 5_000
 _INSPECTED_PAGE = 500
 """A server does nothing else meanwhile: so many take it a millisecond."""
 _SEARCHED_PAGE = 1_000
 _SEARCHED_PAGES = 100
 """A server may hold millions of keys that are not ours."""
-_JOURNALS = (keys.JOURNAL, keys.VOIDED)
+JOURNALS = (keys.JOURNAL, keys.VOIDED)
 
 
 class RedisReads(RedisLink):
-    """The part of the store that changes no counter."""
+    """Counters, reservations and the journal."""
 
     async def check(self) -> None:
         await self._call("check", "")
@@ -118,65 +109,13 @@ class RedisReads(RedisLink):
             async for key in client.scan_iter(match=_escaped(f"{self._prefix}{pattern}"), count=_SCANNED_PAGE):
                 yield key.removeprefix(self._prefix)
 
-    async def damage(self, *, mend: bool = False) -> Sequence[Damage]:
-        # Totals are looked at last: they follow from the leases. Where nobody wrote any, that is wrong too.
-        names = sorted({name async for name in self._scanned("*")} - {keys.TOTALS})
-        flaws: set[tuple[str, str]] = set()
-        for page in (*(names[at : at + _PAGE] for at in range(0, len(names), _PAGE)), [keys.TOTALS]):
-            reply = await self._call("examine", "", "1" if mend else "0", *page)
-            flaws |= set(zip(reply[1::2], reply[::2], strict=True))
-        found = [Damage(f"{self._prefix}{key}", Flaw(flaw)) for key, flaw in sorted(flaws)]
-        # Where these are of another type altogether, that is reported already.
-        with suppress(StoreRefused):
-            found += [
-                Damage(f"{self._prefix}{keys.LIMITS} {field}", Flaw.UNREADABLE)
-                async for page in self._limit_pages()
-                for field in page.unreadable
-            ]
-        for name, unreadable in (
-            *((each, self._unreadable_entries) for each in _JOURNALS),
-            (keys.REFUSALS, self._unreadable_refusals),
-        ):
-            with suppress(StoreRefused):
-                found += [
-                    Damage(f"{self._prefix}{name} {at}", Flaw.UNREADABLE)
-                    async for at in unreadable(f"{self._prefix}{name}")
-                ]
-        return found
-
-    async def _unreadable_entries(self, key: str) -> AsyncIterator[str]:
-        """The scores of the journal's records that cannot be read."""
-        after = "-inf"
-        while True:
-            async with self._reading() as client:
-                page = await client.zrangebyscore(key, after, "+inf", start=0, num=_PAGE, withscores=True)
-            if not page:
-                return
-            for record, score in page:
-                after = f"({score:.17g}"
-                if not read_entries([record]):
-                    yield f"{score:.17g}"
-
-    async def _unreadable_refusals(self, key: str) -> AsyncIterator[str]:
-        """The ids of the refusals that cannot be read."""
-        after = "-"
-        while True:
-            async with self._reading() as client:
-                records = await client.xrange(key, after, "+", _PAGE)
-            if not records:
-                return
-            for id_, fields in records:
-                after = f"({id_}"
-                if not read_refusals([(id_, fields)]):
-                    yield id_
-
     async def holds(self) -> Sequence[Reservation]:
         now_ms = (await self.head()).now_ms
         ids: list[str] = []
         for index in (keys.HOLDS, keys.PREVIOUS_HOLDS):
             async with self._reading() as client:
                 ids += await client.zrangebyscore(f"{self._prefix}{index}", f"({now_ms}", "+inf")
-        found = [hold for at in range(0, len(ids), _PAGE) for hold in await self._recalled(ids[at : at + _PAGE])]
+        found = [hold for at in range(0, len(ids), PAGE) for hold in await self._recalled(ids[at : at + PAGE])]
         # Some may have ended since their ids were read, and what cannot be booked is due and still there.
         held = [hold for hold in found if hold.state is State.PENDING and not hold.is_due(now_ms)]
         return sorted(held, key=lambda reservation: (reservation.created_ms, reservation.id))
@@ -212,7 +151,7 @@ class RedisReads(RedisLink):
         found: list[Entry] = []
         before = "+inf"
         while len(found) < count:
-            records, reached = await self._records("zrevrangebyscore", before, "-inf", _PAGE)
+            records, reached = await self._records("zrevrangebyscore", before, "-inf", PAGE)
             if not records:
                 break
             before = f"({reached}"
@@ -228,7 +167,7 @@ class RedisReads(RedisLink):
     async def _records(self, command: str, first: str, last: str, count: int) -> tuple[list[str], int]:
         """The next records of the journal and of what was voided, together in order, and how far they reach."""
         async with self._reading() as client, client.pipeline(transaction=True) as pipe:
-            for name in _JOURNALS:
+            for name in JOURNALS:
                 getattr(pipe, command)(f"{self._prefix}{name}", first, last, start=0, num=count, withscores=True)
             pages = await pipe.execute()
         is_backwards = command == "zrevrangebyscore"
@@ -239,55 +178,6 @@ class RedisReads(RedisLink):
         kept = [record for score, record in found if (score >= bound if is_backwards else score <= bound)]
         return kept, int(bound)
 
-    async def add_note(self, topic: Topic, text: str) -> None:
-        now_ms = (await self.head()).now_ms
-        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
-            pipe.hset(f"{self._prefix}{keys.NOTES}", f"{topic}|{text}", str(now_ms))
-            await pipe.pexpire(f"{self._prefix}{keys.NOTES}", self._counters_ms).execute()
-
-    async def notes(self) -> Sequence[Note]:
-        since_ms = (await self.head()).now_ms - self._counters_ms
-        async with self._reading() as client:
-            fields = await client.hgetall(f"{self._prefix}{keys.NOTES}")
-        kept: list[Note] = []
-        for field, time_ms in fields.items():
-            topic, _, text = field.partition("|")
-            with suppress(ValueError):
-                if int(time_ms) > since_ms:
-                    kept.append(Note(Topic(topic), text, int(time_ms)))
-        return sorted(kept, key=lambda note: (note.topic, note.text))
-
-    async def keep_fact(self, name: str, text: str, *, keep_ms: int) -> str:
-        key = f"{self._prefix}{keys.FACT}:{name}"
-        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
-            pipe.set(key, text, px=keep_ms, nx=True)
-            pipe.get(key)
-            _, kept = await pipe.execute()
-        return str(kept)
-
-    async def kept_facts(self, names: Sequence[str]) -> Mapping[str, str]:
-        found: dict[str, str] = {}
-        for at in range(0, len(names), _PAGE):
-            page = names[at : at + _PAGE]
-            async with self._reading() as client:
-                texts = await client.mget([f"{self._prefix}{keys.FACT}:{name}" for name in page])
-            found |= {name: text for name, text in zip(page, texts, strict=True) if text is not None}
-        return found
-
-    async def all_facts(self) -> Sequence[Fact]:
-        names = sorted({key.partition(":")[2] async for key in self._scanned(f"{keys.FACT}:*")})
-        found: list[Fact] = []
-        for at in range(0, len(names), _PAGE):
-            page = names[at : at + _PAGE]
-            async with self._reading() as client, client.pipeline(transaction=False) as pipe:
-                for name in page:
-                    pipe.get(f"{self._prefix}{keys.FACT}:{name}")
-                    pipe.pttl(f"{self._prefix}{keys.FACT}:{name}")
-                replies = await pipe.execute()
-            kept = zip(page, replies[::2], replies[1::2], strict=True)
-            found += [Fact(name, text, left_ms) for name, text, left_ms in kept if text is not None and left_ms > 0]
-        return found
-
     async def neighbours(self) -> Sequence[str]:
         found: set[str] = set()
         async with self._reading():
@@ -295,30 +185,6 @@ class RedisReads(RedisLink):
                 found |= await _metas_at(client)
         found.discard(self._meta)
         return sorted(key.removeprefix("{").removesuffix(f"}}:{keys.META}") for key in found)
-
-    async def log_refusals(self, refusals: Sequence[LoggedRefusal]) -> None:
-        key = f"{self._prefix}{keys.REFUSALS}"
-        async with self._reading() as client, client.pipeline(transaction=True) as pipe:
-            for refusal in refusals:
-                pipe.xadd(key, pack_refusal(refusal), maxlen=self._refusals_max, approximate=False)
-            await pipe.pexpire(key, self._counters_ms).execute()
-
-    async def refusals(self, *, since_ms: int = 0) -> Sequence[LoggedRefusal]:
-        kept_ms = (await self.head()).now_ms - self._counters_ms
-        async with self._reading() as client:
-            # A record is named by when it was logged, which is after it was decided.
-            records = await client.xrange(f"{self._prefix}{keys.REFUSALS}", min=str(since_ms or "-"))
-        kept = [refusal for refusal in read_refusals(records) if refusal.time_ms > kept_ms]
-        return sorted(kept, key=lambda refusal: refusal.time_ms)
-
-    async def shadow_sums(self, *, since_day: str) -> Sequence[ShadowDay]:
-        now_ms = (await self.head()).now_ms
-        days = days_between(max(since_day, day_of(now_ms - self._counters_ms)), day_of(now_ms))
-        async with self._reading() as client, client.pipeline(transaction=False) as pipe:
-            for day in days:
-                pipe.hgetall(f"{self._prefix}{keys.SHADOW}:{day}")
-            found = await pipe.execute()
-        return [unpack_shadow_day(day, fields) for day, fields in zip(days, found, strict=True) if fields]
 
 
 def _escaped(pattern: str) -> str:
