@@ -54,9 +54,7 @@ def _has_own_batch_price(rates: Rates) -> bool:
 
 @dataclass(slots=True)
 class PlannedSums:
-    """The sums of the calls that a batch plans. ``unread`` are those that could not be read, or have no price; of them
-    ``cut`` were cut by whoever uploaded the file.
-    """
+    """The sums of the calls that a batch plans. ``unread`` are those that could not be read, or have no price."""
 
     requests: int = 0
     nanos: int = 0
@@ -65,7 +63,6 @@ class PlannedSums:
     unread: int = 0
     model: str = ""
     unpriced_model: str = ""
-    cut: int = 0
 
     def add(self, call: PlannedCall, quoting: Quoting) -> None:
         """Add a call, at the price of batches."""
@@ -92,7 +89,6 @@ class PlannedSums:
         self.tokens += other.tokens
         self.input_tokens += other.input_tokens
         self.unread += other.unread
-        self.cut += other.cut
         self.model = self.model or other.model
         self.unpriced_model = self.unpriced_model or other.unpriced_model
 
@@ -100,7 +96,6 @@ class PlannedSums:
         """Add the calls of a file that names no model, as if all were of their mean length."""
         self.requests += plan.requests
         self.unread += plan.unread
-        self.cut += plan.cut
         for n_calls, ask in plan.asks(model):
             quote = quoting.quote(ask, account="")
             if quote.rates is None:
@@ -123,7 +118,7 @@ class PlannedSums:
     def packed(self) -> str:
         """What is kept of them: counts, sums and the names of models; no text of a call."""
         sums = [self.requests, self.nanos, self.tokens, self.input_tokens, self.unread]
-        return json.dumps({"v": _VERSION, "sums": sums, "models": [self.model, self.unpriced_model], "cut": self.cut})
+        return json.dumps({"v": _VERSION, "sums": sums, "models": [self.model, self.unpriced_model]})
 
 
 def unpack_sums(text: str) -> PlannedSums | None:
@@ -132,10 +127,9 @@ def unpack_sums(text: str) -> PlannedSums | None:
         fields = json.loads(text)
         requests, nanos, tokens, input_tokens, unread = map(int, fields["sums"])
         model, unpriced_model = map(str, fields["models"])
-        cut = int(fields.get("cut", 0))
     except (ValueError, KeyError, TypeError):
         return None
-    sums = PlannedSums(requests, nanos, tokens, input_tokens, unread, model, unpriced_model, cut)
+    sums = PlannedSums(requests, nanos, tokens, input_tokens, unread, model, unpriced_model)
     return sums if fields["v"] == _VERSION else None
 
 
@@ -165,8 +159,8 @@ class BatchQuoting:
             return self._quote_session(api, ask, body, path=path)
         sums = await self._sums(api, body, model=ask.model)
         nanos = sums.whole_nanos
-        if nanos is not None and sums.cut:
-            # Whoever cuts calls may choose which: those may cost more than the rest, and are as good as unknown.
+        if nanos is not None and sums.unread:
+            # A client chooses what cannot be read, as by cutting it, and that may cost more than all of the rest.
             nanos = max(nanos, self._else_nanos)
         model = sums.model or ask.model or ""
         rates = self._ledger.prices.resolve(model) if model else None

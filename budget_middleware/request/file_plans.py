@@ -16,8 +16,8 @@ _VERSION: Final = 1
 class FilePlan:
     """Of so many ``requests`` the ``capped`` ones name a maximum of output, together ``output_tokens``.
 
-    ``unread`` are those that could not be read, of which ``cut`` were cut by two pieces. ``is_cut``: it ends in the
-    midst of a call. Not ``may_plan``: the file is of something else.
+    ``unread`` are those that could not be read. ``is_cut``: it ends in the midst of a call. Not ``may_plan``: the file
+    is of something else.
     """
 
     requests: int = 0
@@ -27,7 +27,6 @@ class FilePlan:
     unread: int = 0
     is_cut: bool = False
     may_plan: bool = True
-    cut: int = 0
 
     def add(self, ask: Ask | None) -> None:
         """Add a call; None for one that could not be read."""
@@ -60,10 +59,10 @@ def unpack_plan(text: str) -> FilePlan | None:
     """None for what is no plan, or of a newer version."""
     try:
         fields = json.loads(text)
-        requests, input_tokens, capped, output_tokens, unread, is_cut, may_plan, cut = map(int, fields["counts"])
+        requests, input_tokens, capped, output_tokens, unread, is_cut, may_plan = map(int, fields["counts"])
     except (ValueError, KeyError, TypeError):
         return None
-    plan = FilePlan(requests, input_tokens, capped, output_tokens, unread, bool(is_cut), bool(may_plan), cut)
+    plan = FilePlan(requests, input_tokens, capped, output_tokens, unread, bool(is_cut), bool(may_plan))
     return plan if fields["v"] == _VERSION else None
 
 

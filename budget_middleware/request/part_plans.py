@@ -60,6 +60,5 @@ def sums_of(parts: Sequence[PartPlan]) -> PlannedSums | None:
         cut = (part.begins_cut and not is_in_call) + (part.ends_cut and not part.is_piece)
         sums.requests += cut
         sums.unread += cut
-        sums.cut += cut
         is_in_call = part.ends_cut
     return sums if sums.requests else None

@@ -1451,7 +1451,7 @@ FAULTS = (
         "                pass\n",
     ),
     Fault(
-        "whoever cuts the expensive calls of a file holds them at the price of the cheap ones",
+        "whoever hides the expensive calls of a file holds them at the price of the cheap ones",
         "request/batch_quotes.py",
         "            nanos = max(nanos, self._else_nanos)\n",
         "            pass\n",

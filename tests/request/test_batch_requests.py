@@ -153,13 +153,24 @@ async def test_a_batch_of_which_nothing_is_known_is_held_at_the_operators_estima
 
 async def test_what_cannot_be_read_of_a_file_counts_as_the_rest(bench):
     await upload(bench, planned(600) + b"\n{not json\n" + planned(200) + b"\n" + json.dumps({"body": 7}).encode())
-    await create(bench)
+    await create(bench, job_estimate_usd="0.1")
     assert await bench.figures() == ("0.00", "0.80")
+
+
+HIDDEN = {"no JSON": b"{not json", "behind spaces": b'{"body":' + b" " * 300_000 + planned(900_000)[1:]}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+async def test_a_batch_with_a_call_that_cannot_be_read_is_held_at_the_operators_estimate_at_least(memory, how):
+    # Who hides a call, as behind spaces, chooses which: the dear one.
+    await upload(memory, b"\n".join([planned(1, 1, 1), HIDDEN[how]]), max_body_bytes="100000")
+    await create(memory, job_estimate_usd="0.3")
+    assert await memory.figures() == ("0.00", "0.30")
 
 
 async def test_a_line_that_is_too_long_counts_once_however_it_comes(memory):
     await upload(memory, planned(600) + b'\n{"body":"' + b"x" * 300_000 + b'"}\n', max_body_bytes="100000")
-    await create(memory)
+    await create(memory, job_estimate_usd="0.1")
     assert await memory.figures() == ("0.00", "0.60")
 
 
@@ -310,7 +321,7 @@ async def test_of_a_file_with_too_many_odd_lines_nothing_is_known(memory):
 async def test_a_line_of_very_many_values_counts_as_the_others(memory):
     dear = planned(500).replace(b'"secret words"', b"[" + b"{}," * 100_000 + b"{}]")
     await upload(memory, planned(200) + b"\n" + dear)
-    await create(memory)
+    await create(memory, job_estimate_usd="0.1")
     assert await memory.figures() == ("0.00", "0.20")
 
 

@@ -86,7 +86,6 @@ class PieceReader:
             if not self._skips_first:
                 self.plan.requests += 1
                 self.plan.unread += 1
-                self.plan.cut += 1
             self.plan.is_cut = True
         return self.plan
 
