@@ -155,7 +155,6 @@ class Gemini(JsonApi):
     ordinary_event: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk
     ordinary_answer: ClassVar[type[OrdinaryEvent] | None] = GeminiChunk
     input_fields = ("contents", "content", "requests", "systemInstruction", "system_instruction")
-    thinking_fields = frozenset({"generationConfig", "generation_config"})
 
     def read_ask(self, body: Mapping[str, object], *, path: str, n_bytes: int) -> Ask:
         """Read a request; what is cached with the provider, or fetched by its tools, it does not show."""

@@ -52,8 +52,6 @@ class JsonApi:
     media: ClassVar[MediaRules] = OPENAI_MEDIA
     # The fields of a request that are sent to the model and may hold media.
     input_fields: ClassVar[tuple[str, ...]] = ()
-    # Those without any of which it sets no budget for thoughts.
-    thinking_fields: ClassVar[frozenset[str]] = frozenset({"thinking", "reasoning"})
     # A request that says yes to this is worked on whether or not anybody waits, and its bill may never be seen.
     unseen_field: ClassVar[str] = ""
     # What nearly every event of a stream is, where there are streams worth reading faster.
@@ -104,7 +102,7 @@ class JsonApi:
             caches_for_an_hour=count.caches_for_an_hour,
             texts=tuple(count.texts),
             max_output_tokens=self.max_output_tokens(body),
-            thinking_tokens=0 if self.thinking_fields.isdisjoint(body) else self.thinking_tokens(body),
+            thinking_tokens=self.thinking_tokens(body),
             choices=self.choices(body),
             is_unseen=self.unseen_field in body and may_be_true(body[self.unseen_field]),
         )
@@ -129,9 +127,9 @@ class JsonApi:
         return None
 
     def thinking_tokens(self, body: Mapping[str, object]) -> int:
-        """The budget for thoughts that a request sets which has one of their fields, as Anthropic or OpenRouter call
-        it; 0 if there is none.
-        """
+        """The budget for thoughts that the request sets, as Anthropic or OpenRouter call it; 0 if there is none."""
+        if "thinking" not in body and "reasoning" not in body:
+            return 0
         holders = [mapping_of(body[field]) for field in ("thinking", "reasoning") if field in body]
         return max([largest_count(holder, "budget_tokens", "max_tokens") for holder in holders], default=0)
 

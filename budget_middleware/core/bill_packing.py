@@ -32,19 +32,6 @@ class PricedCall(NamedTuple):
     lines: Sequence[Line]
     is_billed: bool = True
 
-    def sources(self) -> dict[str, None]:
-        """The price lists that its rates are from, each once."""
-        found: dict[str, None] = {}
-        if self.rates is not None and self.is_billed:
-            by_unit, other_sources = self.rates.source_by_unit, self.rates.other_sources
-            if not other_sources:
-                found[self.rates.source] = None
-            else:
-                for line in self.lines:
-                    if line.unit in by_unit:
-                        found[by_unit[line.unit]] = None
-        return found
-
 
 priced_call_of = maker_of(PricedCall)
 

@@ -11,7 +11,6 @@ from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Api, Reason, Refusal
 from budget_middleware.apis.created_jobs import JobApi
 from budget_middleware.apis.jobs import BatchApi
-from budget_middleware.apis.reading import UNREADABLE
 from budget_middleware.core.accounts import encode_subject
 from budget_middleware.core.charges import OnExpire, deadline_charge, expiry_charge
 from budget_middleware.core.fast_tuple import maker_of
@@ -23,7 +22,7 @@ from budget_middleware.payers.credentials import AmbiguousTokenError, UnclearPay
 from budget_middleware.payers.payers import Payers
 from budget_middleware.prices import PriceBook
 from budget_middleware.request.batch_quotes import BatchQuoting
-from budget_middleware.request.body_read import BodyRead
+from budget_middleware.request.body_read import BodyRead, read_by_length
 from budget_middleware.request.quote import Quote
 from budget_middleware.request.quoting import Quoting, subject_asked, subject_of_model, unknown_model_message
 from budget_middleware.request.refusals import is_callers_own, refusal_of
@@ -98,10 +97,10 @@ class Admission:
         try:
             ask = api.read_request(body.document, path=path, query=scope.get("query_string", b""), n_bytes=body.n_bytes)
         except BadRequestError as error:
-            if self._enforces:
-                return _refused(400, Reason.BAD_REQUEST, f"{error}.")
-            # What raises may be the query, so it is left out.
-            ask = api.read_request(UNREADABLE, path=path, n_bytes=body.n_bytes)
+            bad = _refused(400, Reason.BAD_REQUEST, f"{error}.")
+            if self._enforces or (by_length := read_by_length(api, body, path=path)) is None:
+                return bad
+            ask = by_length
         payers = await self.find_payers(scope, body)
         if isinstance(payers, Refused):
             return payers

@@ -1,6 +1,6 @@
 """What an answer costs: the gateway's own figure, else its usage at the rates of the model that answered."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -29,6 +29,7 @@ from budget_middleware.request.shown_model import shown_model
 from budget_middleware.request.who_answers import Answered, rates_of_extra_call, who_answered
 from budget_middleware.telemetry import names
 
+_NO_SOURCES: Final[Mapping[UsageClass, str]] = {}
 # What is not priced is counted all the same.
 _NO_RATES: Final = Rates(model="", by_unit={})
 _WITHOUT_USAGE: Final = {
@@ -270,14 +271,17 @@ class Bill:
         counts: dict[str, int] = {}
         sources: dict[str, None] = {}
         for call in calls:
-            for line in call.lines:
+            rates, lines, is_billed = call
+            source_of: Mapping[UsageClass, str] = _NO_SOURCES
+            if rates is not None and is_billed:
+                if rates.other_sources:
+                    source_of = rates.source_by_unit
+                else:
+                    sources[rates.source] = None
+            for line in lines:
                 counts[line.unit] = counts.get(line.unit, 0) + line.count
-            rates = call.rates
-            if rates is not None and call.is_billed and not rates.other_sources:
-                # As nearly all: all of its prices are from one list.
-                sources[rates.source] = None
-            else:
-                sources |= call.sources()
+                if line.unit in source_of:
+                    sources[source_of[line.unit]] = None
         for kind, _ in amounts:
             sources[kind] = None
         headers: Headers = []

@@ -3,8 +3,10 @@
 import asyncio
 from typing import Protocol, TypeVar
 
+from budget_middleware.apis.bad_request import BadRequestError
+from budget_middleware.apis.base import Api, Ask
 from budget_middleware.apis.bounded_json import UNWEIGHED_BYTES, Steps, parse_in_steps
-from budget_middleware.apis.reading import parse_body
+from budget_middleware.apis.reading import UNREADABLE, parse_body
 from budget_middleware.headers import HeaderTable
 
 _T = TypeVar("_T")
@@ -18,6 +20,14 @@ class BodyRead(Protocol):
     why_unread: str
     is_client_gone: bool
     n_bytes: int
+
+
+def read_by_length(api: Api, body: BodyRead, *, path: str) -> Ask | None:
+    """A request whose body or query allows no estimate, by its path and its length; None where these allow none."""
+    try:
+        return api.read_request(UNREADABLE, path=path, n_bytes=body.n_bytes)
+    except BadRequestError:
+        return None
 
 
 async def parse(text: bytes, *, fields: tuple[str, ...] = ()) -> object:

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from budget_middleware import BudgetMiddleware
-from budget_middleware.apis import APIS, Ask, JsonApi, Seen, Usage, ends_in
+from budget_middleware.apis import APIS, Ask, BadRequestError, JsonApi, Seen, Usage, ends_in
 from budget_middleware.stores.memory import MemoryStore
 from budget_middleware.testing import ScriptedApp, call, chunk, start
 
@@ -55,6 +55,16 @@ async def test_its_routes_are_metered_by_it_and_go_before_built_in_ones(path):
 async def test_a_route_of_nobody_is_not_metered():
     _, booked = await ask(*whole(b'{"answer": "three words here"}'), path="/other")
     assert booked == 0
+
+
+async def test_in_shadow_mode_too_it_refuses_what_allows_no_estimate_at_all():
+    class Strict(Words):
+        def read_request(self, body, *, path, n_bytes, query=b"") -> Ask:
+            raise BadRequestError("nobody can say what this costs")
+
+    answer, booked = await ask(*whole(b'{"answer": "a"}'), api=Strict(), mode="shadow")
+    assert (answer.status, booked) == (400, 0)
+    assert b"nobody can say what this costs." in answer.body
 
 
 async def test_a_refusal_has_its_shape():
