@@ -5,7 +5,8 @@ from budget_middleware.telemetry.counter_changes import EVENTS_MAX, PER_COUNTER
 from budget_middleware.telemetry.gauges import Gauges, HistoryGauges
 from budget_middleware.telemetry.metrics import Metrics
 from budget_middleware.telemetry.names import LazyAttributes
-from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan, has_tracer_provider
+from budget_middleware.telemetry.providers import has_tracer_provider
+from budget_middleware.telemetry.spans import NO_PROVIDER, SILENT, ParentContext, Spans, VerbSpan
 
 __all__ = [
     "EVENTS_MAX",

@@ -3,10 +3,10 @@
 Without a provider nothing is built. Attributes are made only for those who read them.
 """
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
 from typing import Final, Protocol
 
@@ -20,8 +20,9 @@ from budget_middleware.telemetry import names
 from budget_middleware.telemetry.callers import PARENT, context_for, links_in
 from budget_middleware.telemetry.counter_changes import PER_COUNTER, Written, counter_changes
 from budget_middleware.telemetry.harmless import harmless
-from budget_middleware.telemetry.metrics import Metrics
+from budget_middleware.telemetry.metrics import LOOKED_FOR_EVERY_S, Metrics
 from budget_middleware.telemetry.names import Attributes, LazyAttributes
+from budget_middleware.telemetry.providers import goes_nowhere, has_tracer_provider
 from budget_middleware.telemetry.traceparent import links_to, traceparent_of
 
 ParentContext = Context | None
@@ -34,21 +35,6 @@ NO_PROVIDER: Final = Context()
 @harmless
 def _get_tracer() -> trace.Tracer:
     return trace.get_tracer("budget_middleware", version("budget-middleware"))
-
-
-@harmless
-def has_tracer_provider() -> bool:
-    """Whether spans go anywhere: a provider was set, in code or by ``opentelemetry-instrument``.
-
-    None, because it cannot be known, where the environment names a provider that cannot be loaded.
-    """
-    return not _goes_nowhere(type(trace.get_tracer_provider()))
-
-
-@cache
-def _goes_nowhere(provider: type) -> bool:
-    # Providers are abstract classes' children, which `isinstance` is slow to tell apart; every request asks.
-    return issubclass(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 
 
 class Position(Protocol):
@@ -107,15 +93,25 @@ class Spans:
         tracer = _get_tracer()
         self._tracer = tracer or trace.NoOpTracer()
         self._is_mute = tracer is None
+        self._has_provider, self._look_at_s = False, -math.inf
         self._metrics = metrics
         self._trace_context = trace_context
         self._changes = counter_changes(spans, self._tracer)
 
     @harmless
     def parent(self, headers: Iterable[tuple[bytes, bytes]]) -> Context | None:
-        """What verb spans of a request hang under: the current span (None), else as BUDGET_TRACE_CONTEXT says."""
-        if self._is_mute or _goes_nowhere(type(trace.get_tracer_provider())):
-            return NO_PROVIDER
+        """What verb spans of a request hang under: the current span (None), else as BUDGET_TRACE_CONTEXT says.
+
+        While there is no provider, one is looked for once a second: each look asks the environment too.
+        """
+        if not self._has_provider:
+            now_s = time.monotonic()
+            if self._is_mute or now_s < self._look_at_s:
+                return NO_PROVIDER
+            self._look_at_s = now_s + LOOKED_FOR_EVERY_S
+            self._has_provider = not goes_nowhere(type(trace.get_tracer_provider()))
+            if not self._has_provider:
+                return NO_PROVIDER
         return context_for(self._trace_context, headers)
 
     def start(

@@ -1,4 +1,4 @@
-"""Without a meter provider no metric is made; one that is set later is found within a second."""
+"""Without a provider no metric and no span is made; one that is set later is found within a second."""
 
 import time
 from itertools import pairwise
@@ -6,13 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 from opentelemetry import metrics as api
+from opentelemetry import trace
 from opentelemetry.metrics import _internal as metrics_internal
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.util._once import Once
 
+from budget_middleware.telemetry import NO_PROVIDER
 from budget_middleware.telemetry import metrics as metrics_module
+from budget_middleware.telemetry import spans as spans_module
 from budget_middleware.telemetry.metrics import Metrics
+from budget_middleware.telemetry.spans import Spans
 
 
 @pytest.fixture
@@ -66,6 +71,28 @@ def test_a_provider_that_is_set_later_is_found(monotonic: SimpleNamespace, no_pr
         assert _value(reader, "budget.spool.lost") == 2
     finally:
         provider.shutdown()
+
+
+def test_a_tracer_provider_is_looked_for_once_a_second_until_it_is_found(monkeypatch: pytest.MonkeyPatch):
+    now_s, looked = [1000.0], []
+    provider: list[trace.TracerProvider] = [trace.ProxyTracerProvider()]
+
+    def find() -> trace.TracerProvider:
+        looked.append(now_s[0])
+        return provider[0]
+
+    monkeypatch.setattr(spans_module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    spans = Spans(Metrics())
+    monkeypatch.setattr(trace, "get_tracer_provider", find)
+    for _ in range(1000):
+        assert spans.parent([]) is NO_PROVIDER
+        now_s[0] += 0.0025
+    assert len(looked) == 3
+    provider[0] = TracerProvider(shutdown_on_exit=False)
+    now_s[0] += 1
+    assert spans.parent([]) is not NO_PROVIDER
+    assert spans.parent([]) is not NO_PROVIDER
+    assert len(looked) == 4
 
 
 def _value(reader: InMemoryMetricReader, name: str) -> float:
