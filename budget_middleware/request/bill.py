@@ -101,7 +101,8 @@ class Bill:
             seen_nanos=self._seen_nanos(seen) if is_guessed else None,
             estimate_nanos=self._quote.expected_nanos if is_guessed or goes_on else 0,
             goes_on=goes_on,
-            outlives_client=self._quote.ask.outlives_client,
+            # What goes on unseen does so too, whoever was there to hear its name.
+            outlives_client=self._quote.ask.outlives_client or (self._quote.ask.is_unseen and not seen.text_bytes),
             inner_id=inner_id,
             is_unreconciled=bool(self.contradiction),
             outcome=seen.outcome(is_error_status=is_error, is_whole=end is _COMPLETE),

@@ -110,13 +110,11 @@ class Exchange:
     async def _receive(self) -> Message:
         """The app's ``receive``: the body that was read, then whatever the server has to say.
 
-        It notes that the client has gone; with ``drain`` the app hears of it at the end.
+        It notes that the client has gone, of which the app may hear at the end only.
         """
         message = self._request_body.replayed() or await self._receive_from_server()
-        if message["type"] == "http.disconnect" and self._settlement.charge is None:
-            self._is_client_gone = True
-            if self._settings.on_abort is OnAbort.DRAIN:
-                await self._settlement.wait_until_begun()
+        if message["type"] == "http.disconnect" and self._settlement.charge is None and not self._ends_with_client():
+            await self._settlement.wait_until_begun()
         return message
 
     async def _receive_from_server(self) -> Message:
@@ -321,15 +319,20 @@ class Exchange:
         raise ConnectionAbortedError(f"the answer of reservation {self._hold.id} was cut, since its hold has ended")
 
     def _ends_with_client(self) -> bool:
-        """Remember that the client has gone, as some servers report; whether the app is to hear of it."""
+        """Remember that the client has gone; whether the app is to hear of it.
+
+        Not before it has named the job that it creates: that runs on, and nobody else would know it when it is over.
+        """
         self._is_client_gone = True
-        return self._settings.on_abort is not OnAbort.DRAIN
+        is_creating = self._seen.in_background and self._seen.job is None
+        return self._settings.on_abort is not OnAbort.DRAIN and not is_creating
 
     # The ending.
 
     def _end(self, end: End) -> Awaitable[Answer | None]:
         """Begin the ending and wait for its answer, at most the store's time-out; nothing if it has begun before."""
-        if end is _COMPLETE and self._is_client_gone and not self._reader.seen.terminal:
+        is_whole = self._seen.terminal or self._seen.job is not None
+        if end is _COMPLETE and self._is_client_gone and not is_whole:
             end = End.CLIENT_GONE
         if end is _COMPLETE:
             return self._settlement.end(end)

@@ -3518,4 +3518,22 @@ FAULTS = (
         "each_ms = _SHOT_MS * max(shots, 1)",
         "each_ms = _SHOT_MS",
     ),
+    Fault(
+        "who leaves before a job is named has it for nothing",
+        "request/exchange.py",
+        "is_creating = self._seen.in_background and self._seen.job is None",
+        "is_creating = False",
+    ),
+    Fault(
+        "a job that was named to nobody is no ticket",
+        "request/exchange.py",
+        "is_whole = self._seen.terminal or self._seen.job is not None",
+        "is_whole = self._seen.terminal",
+    ),
+    Fault(
+        "a creation that is cut off is free",
+        "request/bill.py",
+        " or (self._quote.ask.is_unseen and not seen.text_bytes),",
+        ",",
+    ),
 )
