@@ -100,7 +100,10 @@ class Wait:
         # A task holds its loop, and what is kept for a loop must not.
         task, self.task, self._on_timeout = self.task, None, None
         if kind is None:
-            self._waits.record_success(self)
+            waits = self._waits
+            # Most waits end within the tick in which they began, as others that began with them have done.
+            if waits.clock.now_s != self.since_s or self.since_s > waits.overtakes_s:
+                waits.record_success(self)
             return
         # Our own cancellation is taken back; somebody else's stays one.
         is_ours = self._is_given_up and task is not None and task.uncancel() <= self._cancellations_before
@@ -122,7 +125,7 @@ class _Waits:
         # When a wait was last due and the other side was not silent.
         self._heard_s = float("-inf")
         # When the latest of the waits that succeeded had begun.
-        self._overtakes_s = float("-inf")
+        self.overtakes_s = float("-inf")
         self._is_settling = False
 
     def renew(self, wait: Wait) -> None:
@@ -132,10 +135,10 @@ class _Waits:
     def record_success(self, wait: Wait) -> None:
         if self.clock.now_s - wait.since_s >= QUEUED * self.timeout_s:
             self._progress_s = self.clock.now_s
-        self._overtakes_s = max(self._overtakes_s, wait.since_s)
+        self.overtakes_s = max(self.overtakes_s, wait.since_s)
 
     def left_s(self, wait: Wait) -> float:
-        was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s
+        was_overtaken = self.overtakes_s - wait.since_s >= self.timeout_s
         since_s = wait.since_s if was_overtaken else max(wait.since_s, self._progress_s)
         # The wait may have begun just before a tick.
         return since_s + self.timeout_s + self.clock.tick_s - self.clock.now_s

@@ -11,11 +11,15 @@ PROBE_S = 1.0
 
 
 class Breaker:
-    """Whether a call is worth its time-out. Shared by all calls to one store."""
+    """Whether a call is worth its time-out. Shared by all calls to one store.
+
+    ``is_open``: the store counts as away, so ask `allows` first.
+    """
 
     def __init__(self, *, clock_s: Callable[[], float] | None = None) -> None:
         self._clock_s = clock_s or time.monotonic
         self._outages = 0
+        self.is_open = False
         self._answered_s = float("-inf")
         self._failed_s = float("-inf")
         self._probe_at_s = 0.0
@@ -23,6 +27,7 @@ class Breaker:
     def record_answer(self, at_s: float) -> None:
         self._outages = 0
         self._answered_s = at_s
+        self.is_open = False
 
     def record_outage(self, *, began_s: float) -> None:
         """A call that began then got no answer.
@@ -35,11 +40,12 @@ class Breaker:
         self._failed_s = self._clock_s()
         self._outages += 1
         if self._outages == OUTAGES:
+            self.is_open = True
             self._probe_at_s = self._clock_s() + PROBE_S
 
     def allows(self) -> bool:
         """Whether to call now. While the store is away, a True is the probe, and the next one comes later."""
-        if self._outages < OUTAGES:
+        if not self.is_open:
             return True
         now_s = self._clock_s()
         if now_s < self._probe_at_s:

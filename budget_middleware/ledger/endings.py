@@ -53,7 +53,7 @@ from budget_middleware.ledger.verb_call import VerbCall, VerbCalls
 from budget_middleware.shared_timeout import SharedTimeout, Wait
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer
-from budget_middleware.telemetry import LazyAttributes, names
+from budget_middleware.telemetry import SILENT, LazyAttributes, names
 
 REPLAYED_S = 300
 """Endings that were answered in the last so many seconds are sent again when the store has lost writes."""
@@ -193,9 +193,10 @@ class Endings:
             await owed.pause()
 
     def _attempt(self, owed: OwedEnding) -> Awaitable[Answer]:
-        if not (owed.is_last or self._calls.breaker.allows()):
+        if self._calls.breaker.is_open and not (owed.is_last or self._calls.breaker.allows()):
             raise StoreAway("the store is away, and was not asked")
-        verb = owed.verb_to_send()
+        is_plain = owed.call.span is SILENT and not (owed.was_tried or owed.hold.watches)
+        verb = owed.ending if is_plain else owed.verb_to_send()
         return owed.call.ask(self._store.finalize(verb) if isinstance(verb, Finalize) else self._store.release(verb))
 
     def _should_retry(self, owed: OwedEnding, error: BaseException, wait: Wait) -> bool:
@@ -223,15 +224,15 @@ class Endings:
         return fits
 
     def _complete(self, owed: OwedEnding, answer: Answer) -> None:
-        self._local.acknowledge(owed.ending.id)
-        self._local.record(owed.targets, answer.balances)
+        self._local.record(owed.targets, answer.balances, acknowledged=owed.ending.id)
         if self._calls.waiting.is_used:
             self._calls.waiting.wake(owed.targets)
-        # Unless this is a replay, a copy of the call may have come first, whose reply was lost.
-        is_overtaken = answer.status in RETURNS_RECORDED and not owed.is_replay
-        owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)
+        if owed.call.span.is_recording:
+            # Unless this is a replay, a copy of the call may have come first, whose reply was lost.
+            is_overtaken = answer.status in RETURNS_RECORDED and not owed.is_replay
+            owed.call.finish(answer.status, owed.bill_attributes, is_overtaken=is_overtaken)
         # What an unknown id held, if anything, it holds no more: only a cost may be missing.
-        if answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
+        if not answer.written and answer.status is Status.TOO_OLD and owed.ending.op is Op.FINALIZE:
             late = "not booked: it came too late to rule out that it was booked before: %s"
             _log.error(late, owed.ending, extra=owed.log_ids)
             self._spool.set_aside(owed.spooled)

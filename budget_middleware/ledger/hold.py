@@ -1,10 +1,12 @@
 """A reservation as its owner sees it."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from budget_middleware.core.answers import Answer
 from budget_middleware.core.charges import End
 from budget_middleware.core.model import Target
 from budget_middleware.core.modes import Passed, Watch
@@ -12,6 +14,21 @@ from budget_middleware.core.payers import Payers
 from budget_middleware.core.units import NOTHING, Amounts, Unit, figure_number
 from budget_middleware.ledger.growth import Growth
 from budget_middleware.telemetry import LazyAttributes, ParentContext, names
+
+
+@dataclass(slots=True)
+class LiveHolds:
+    """Those of one event loop, by their ids, and the task that extends them."""
+
+    holds: "dict[str, Hold]" = field(default_factory=dict)
+    beat: "asyncio.Task[None] | None" = None
+    # Made for a shutdown that waits.
+    all_ended: asyncio.Event | None = None
+
+    def forget_beat(self, beat: "asyncio.Task[None]") -> None:
+        # A task holds its event loop, and a loop's own values must not.
+        if self.beat is beat:
+            self.beat = None
 
 
 class ClientWait:
@@ -43,7 +60,7 @@ class Hold:
     its client, on the monotonic clock; None while it does not. Calls of one session have a `ClientWait` in common.
     ``is_leased``: heartbeats extend the lease. Of a ticket (``is_ticket``) they do not, it lasts until a job's
     deadline. ``growth`` is there for a hold that may grow with its answer, until that ends; ``grown_to`` is what it has
-    grown to.
+    grown to. ``live_among`` are the holds of the event loop in which it was made.
     """
 
     payers: Payers
@@ -72,6 +89,7 @@ class Hold:
     is_ticket: bool = False
     growth: Growth | None = None
     grown_to: Amounts | None = None
+    live_among: LiveHolds | None = None
 
     @property
     def client_waited_for_since_s(self) -> float | None:
@@ -105,6 +123,15 @@ class Hold:
             return Amounts(amounts.usd)
         places = {target.place for target in self.targets}
         return Amounts(amounts.usd, *[amounts[at] if at in places else 0 for at in range(1, len(amounts))])
+
+    def usable_rest(self, answer: Answer) -> int:
+        """What is left of the limit that refused, if the request may be admitted with that much; else 0."""
+        rejection = answer.rejection
+        if self.expected_nanos is None or rejection is None or answer.admits or rejection.balance.reserved:
+            return 0
+        left_nanos = rejection.limit - rejection.balance.spent
+        is_usable = rejection.target.unit is Unit.USD and self.expected_nanos <= left_nanos < self.asked.usd
+        return left_nanos if is_usable else 0
 
     def reserve_attributes(self) -> names.Attributes:
         return {

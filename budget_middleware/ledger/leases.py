@@ -13,33 +13,17 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context
-from dataclasses import dataclass, field
 
 from budget_middleware.core.charges import End
 from budget_middleware.core.units import format_amounts
 from budget_middleware.event_loops import PerEventLoop
-from budget_middleware.ledger.hold import Hold
+from budget_middleware.ledger.hold import Hold, LiveHolds
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
 from budget_middleware.telemetry.traceparent import log_ids
 
 EXTENDED_AT_ONCE = 32
 
 _log = logging.getLogger("budget_middleware")
-
-
-@dataclass(slots=True)
-class _LiveHolds:
-    """Those of one event loop, and the task that extends them."""
-
-    holds: dict[str, Hold] = field(default_factory=dict)
-    beat: "asyncio.Task[None] | None" = None
-    # Made for a shutdown that waits.
-    all_ended: asyncio.Event | None = None
-
-    def forget_beat(self, beat: "asyncio.Task[None]") -> None:
-        # A task holds its event loop, and a loop's own values must not.
-        if self.beat is beat:
-            self.beat = None
 
 
 class LeaseKeeper:
@@ -66,16 +50,17 @@ class LeaseKeeper:
         self._clock_s = clock_s
         self._extend = extend
         self._sweep = sweep
-        self._live = PerEventLoop(_LiveHolds)
+        self._live = PerEventLoop(LiveHolds)
 
     def add(self, hold: Hold) -> None:
         """A hold is live from now on; whether there is a lease to extend is not known yet."""
-        self._live.current().holds[hold.id] = hold
+        live = hold.live_among = self._live.current()
+        live.holds[hold.id] = hold
 
     def start_extending(self, hold: Hold) -> None:
         """A live hold has a lease: extend it from now on."""
         hold.is_leased = True
-        live = self._live.current()
+        live = hold.live_among = hold.live_among or self._live.current()
         live.holds[hold.id] = hold
         if live.beat is None:
             self._start(live)
@@ -86,14 +71,16 @@ class LeaseKeeper:
         if live.beat is None:
             self._start(live)
 
-    def _start(self, live: _LiveHolds) -> None:
+    def _start(self, live: LiveHolds) -> None:
         # In a context of its own: the first request's span is not the parent of all that expires later.
         live.beat = asyncio.get_running_loop().create_task(self._beat_forever(live), context=Context())
         live.beat.add_done_callback(live.forget_beat)
 
     def drop(self, hold: Hold) -> None:
         """A hold is not live any more: its ending has begun, or nothing was reserved."""
-        live = self._live.current()
+        live = hold.live_among
+        if live is None:
+            return
         live.holds.pop(hold.id, None)
         if live.all_ended is not None and not live.holds:
             live.all_ended.set()
@@ -138,7 +125,7 @@ class LeaseKeeper:
             beat.cancel()
             await asyncio.wait({beat})
 
-    async def _beat_forever(self, live: _LiveHolds) -> None:
+    async def _beat_forever(self, live: LiveHolds) -> None:
         while True:
             await asyncio.sleep(self._every_s)
             # A cancellation alone may be swallowed by a driver that is cleaning up after an outage. Not asked before
@@ -153,7 +140,7 @@ class LeaseKeeper:
             except Exception:  # noqa: BLE001 - without its next beats every hold would expire
                 _log.exception("a heartbeat failed")
 
-    async def _beat(self, live: _LiveHolds) -> None:
+    async def _beat(self, live: LiveHolds) -> None:
         """Whatever is wrong with one hold, the others are extended and the due ones swept."""
         self._end_overdue(live)
         holds = [hold for hold in live.holds.values() if hold.is_leased]
@@ -170,7 +157,7 @@ class LeaseKeeper:
         if errors:
             raise errors[0]
 
-    def _end_overdue(self, live: _LiveHolds) -> None:
+    def _end_overdue(self, live: LiveHolds) -> None:
         now_s = self._clock_s()
         for hold in list(live.holds.values()):
             is_too_old = now_s - hold.since_s >= self._max_hold_s

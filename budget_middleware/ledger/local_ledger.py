@@ -33,8 +33,13 @@ class LocalLedger:
 
     # While the store answers.
 
-    def record(self, targets: Sequence[Target], balances: Sequence[Balance]) -> None:
-        """Remember the figures that an answer has for these targets, if it has them."""
+    def record(self, targets: Sequence[Target], balances: Sequence[Balance], *, acknowledged: str = "") -> None:
+        """Remember the figures that an answer has for these targets, if it has them.
+
+        The store has ``acknowledged`` the ending of this id: its figures hold from now on.
+        """
+        if acknowledged in self._owed:
+            self.owe(acknowledged, (), NOTHING)
         if len(targets) == len(balances):
             seen, now_s = self._seen, time.monotonic()
             for target, balance in zip(targets, balances, strict=True):
@@ -59,11 +64,6 @@ class LocalLedger:
 
         for counter in sorted(self._seen, key=worth)[: len(self._seen) - FIGURES_MAX * 7 // 8]:
             del self._seen[counter]
-
-    def acknowledge(self, id_: str) -> None:
-        """The store has acknowledged an ending: its figures hold from now on."""
-        if id_ in self._owed:
-            self.owe(id_, (), NOTHING)
 
     # While it is away.
 

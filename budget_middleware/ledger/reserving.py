@@ -18,7 +18,7 @@ from budget_middleware.core.answers import Answer
 from budget_middleware.core.limits import Claim
 from budget_middleware.core.model import Target
 from budget_middleware.core.statuses import Op, Status
-from budget_middleware.core.units import Amounts, Unit
+from budget_middleware.core.units import Amounts, amounts_of
 from budget_middleware.core.verbs import Release, Reserve
 from budget_middleware.ledger.attempts import until_decided
 from budget_middleware.ledger.endings import Endings
@@ -34,6 +34,9 @@ from budget_middleware.shared_timeout import SharedTimeout
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreAway, StoreRefused, StoreUnavailable, WrongServer
 from budget_middleware.telemetry import LazyAttributes, names
+
+# Python 3.11 takes ten times as long to find the member of an enum as a global.
+_RESERVE, _RESERVED, _STALE_LIMITS = Op.RESERVE, Status.RESERVED, Status.STALE_LIMITS
 
 
 class Reserving:
@@ -71,9 +74,8 @@ class Reserving:
         ticket = None if caller is None else self._calls.waiting.ticket(caller)
         self._leases.add(hold)
         started_s, metrics = time.monotonic(), self._calls.telemetry.metrics
-        metrics.look(started_s)
         call = VerbCall(
-            self._calls, Op.RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
+            self._calls, _RESERVE, reservation_id=hold.id, context=hold.context, attributes=hold.reserve_attributes
         )
         hold.reserve_trace = call.span.trace
         status, attributes, answer, asked = "cancelled", _NO_ATTRIBUTES, None, hold.asked
@@ -92,20 +94,18 @@ class Reserving:
             status, attributes = names.UNPROTECTED, names.because(str(error))
             self._extend_uncertain(hold, call, error, started_s=started_s if ticket is None else ticket.asked_s)
             raise
-        except asyncio.CancelledError:
-            self._release(hold, "cancelled while reserving")
-            raise
-        except BaseException:
-            self._drop_or_release(hold, call)
+        except BaseException as error:
+            self._drop_or_release(hold, call, error)
             raise
         finally:
             hold.is_uncertain = call.is_uncertain
             if ticket is not None:
                 ticket.close(answer)
                 attributes = self._record_wait(ticket, attributes, call)
-            attributes = partial(_with_estimate, hold, asked, attributes)
-            # A copy of the call may have come first, and nobody got its entries.
-            call.finish(status, attributes, is_overtaken=status is Status.DUPLICATE)
+            if call.span.is_recording:
+                attributes = partial(_with_estimate, hold, asked, attributes)
+                # A copy of the call may have come first, and nobody got its entries.
+                call.finish(status, attributes, is_overtaken=status is Status.DUPLICATE)
             if metrics.is_received:
                 seconds = time.monotonic() - started_s - ((ticket and ticket.waited_s) or 0)
                 metrics.count_reserve(seconds=seconds, status=status, context=call.span.context)
@@ -124,7 +124,7 @@ class Reserving:
             if ticket is not None and await ticket.may_ask_again(answer):
                 # It begins to hold something only now.
                 hold.since_s = ticket.asked_s
-            elif not call.is_uncertain and (left_nanos := _usable_rest(hold, answer)):
+            elif not call.is_uncertain and (left_nanos := hold.usable_rest(answer)):
                 hold.asked = hold.asked._replace(usd=left_nanos)
             else:
                 return answer
@@ -138,9 +138,11 @@ class Reserving:
         self._calls.telemetry.metrics.count_wait(seconds=seconds, end=end, context=call.span.context)
         return lambda: {**attributes(), names.WAIT_S: seconds, names.WAIT_END: end}
 
-    def _drop_or_release(self, hold: Hold, call: VerbCall) -> None:
+    def _drop_or_release(self, hold: Hold, call: VerbCall, error: BaseException) -> None:
         """After an error that is not the store's, or for a caller who left: what may be held is given back."""
-        if call.is_uncertain:
+        if isinstance(error, asyncio.CancelledError):
+            self._release(hold, "cancelled while reserving")
+        elif call.is_uncertain:
             self._release(hold, "left while waiting")
         else:
             self._leases.drop(hold)
@@ -160,7 +162,7 @@ class Reserving:
             self._local.record((answer.rejection.target,), (answer.rejection.balance,))
         if hold.passed:
             self._refusals.add_passed(hold, answer)
-        if answer.admits:
+        if answer.status is _RESERVED or answer.admits:
             # A repeat is admitted on the counters of the attempt whose answer was lost.
             hold.targets = answer.recorded.targets if answer.recorded else hold.targets
             self._local.record(hold.targets, answer.balances)
@@ -177,15 +179,16 @@ class Reserving:
         self._endings.begin(hold, Release(hold.id, reason=reason, wants_entries=False))
 
     def _attempt(self, hold: Hold, call: VerbCall) -> Awaitable[Answer]:
-        is_allowed = self._calls.breaker.allows()
-        may_be_known = not (self._layers.has_source or hold.other_models or call.status is Status.STALE_LIMITS)
+        breaker = self._calls.breaker
+        is_allowed = not breaker.is_open or breaker.allows()
+        may_be_known = not (self._layers.has_source or hold.other_models or call.status is _STALE_LIMITS)
         known = self._layers.known_claims(hold.payers, model=hold.model) if may_be_known else None
         if known is None:
             return self._look_up_and_ask(hold, call, is_allowed=is_allowed)
         return self._ask(hold, call, *known, is_allowed=is_allowed)
 
     async def _look_up_and_ask(self, hold: Hold, call: VerbCall, *, is_allowed: bool) -> Answer:
-        if call.status is Status.STALE_LIMITS:
+        if call.status is _STALE_LIMITS:
             await self._layers.refresh(hold.limits_version)
         claims = await self._claims(hold, may_ask=is_allowed)
         # In the same step as the claims: what is looked up may be of a newer version.
@@ -200,16 +203,21 @@ class Reserving:
             self._calls.limit_watch.remember(chosen.watches, limits_version=limits_version)
         if not is_allowed:
             raise StoreAway("the store is away, and was not asked")
+        asked, charge, span = hold.asked, hold.expiry_charge, call.span
+        if chosen.count_money_only:
+            asked, charge = amounts_of((asked.usd, 0, 0, 0)), amounts_of((charge.usd, 0, 0, 0))
+        else:
+            asked, charge = hold.counted(asked), hold.counted(charge)
         verb = Reserve(
             hold.id,
             hold.targets,
-            hold.counted(hold.asked),
+            asked,
             self._lease_ms,
-            expiry_charge=hold.counted(hold.expiry_charge),
+            expiry_charge=charge,
             enforce=self._enforce and hold.enforces,
             limits_version=limits_version,
-            trace=call.span.trace,
-            wants_entries=call.span.is_recording,
+            trace=span.trace,
+            wants_entries=span.is_recording,
         )
         return call.ask(self._store.reserve(verb))
 
@@ -234,16 +242,6 @@ def _with_estimate(hold: Hold, asked: Amounts, attributes: LazyAttributes) -> na
     if hold.asked is asked and not hold.counts_more_than_money:
         return attributes()
     return {**names.amounts_attributes(names.ESTIMATE_USD, hold.counted(hold.asked)), **attributes()}
-
-
-def _usable_rest(hold: Hold, answer: Answer) -> int:
-    """What is left of the limit that refused, if the request may be admitted with that much; else 0."""
-    rejection = answer.rejection
-    if hold.expected_nanos is None or rejection is None or answer.admits or rejection.balance.reserved:
-        return 0
-    left_nanos = rejection.limit - rejection.balance.spent
-    is_usable = rejection.target.unit is Unit.USD and hold.expected_nanos <= left_nanos < hold.asked.usd
-    return left_nanos if is_usable else 0
 
 
 _NO_ATTRIBUTES: LazyAttributes = dict

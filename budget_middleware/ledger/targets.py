@@ -15,13 +15,15 @@ KNOWN_MAX = 4_096
 class Chosen(NamedTuple):
     """Targets, and the time in which their windows and increases hold (milliseconds, until is not in it).
 
-    ``watches`` are what is to be judged of them besides: nothing, for most requests.
+    ``watches`` are what is to be judged of them besides: nothing, for most requests. ``count_money_only``: none counts
+    tokens or requests.
     """
 
     targets: tuple[Target, ...]
     watches: tuple[Watch, ...]
     since_ms: int
     until_ms: int
+    count_money_only: bool
 
 
 class TargetChooser:
@@ -58,6 +60,7 @@ class TargetChooser:
             watches_of(claims, targets, now_ms=now_ms),
             max((*(window.starts_ms for window in windows), *(at for at in lapses if at <= now_ms)), default=now_ms),
             min((*(window.ends_ms for window in windows), *(at for at in lapses if at > now_ms)), default=now_ms),
+            not any(target.place for target in targets),
         )
 
 

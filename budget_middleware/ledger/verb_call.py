@@ -28,7 +28,7 @@ from budget_middleware.ledger.limit_watch import LimitWatch
 from budget_middleware.ledger.shard_monitors import Monitor
 from budget_middleware.ledger.waiting_room import WaitingRoom
 from budget_middleware.stores.errors import StoreUnavailable
-from budget_middleware.telemetry import LazyAttributes, ParentContext, Telemetry, VerbSpan
+from budget_middleware.telemetry import NO_PROVIDER, SILENT, LazyAttributes, ParentContext, Telemetry, VerbSpan
 
 _EXPIRE = Op.EXPIRE
 
@@ -70,14 +70,16 @@ class VerbCall:
         attributes: LazyAttributes = dict,
     ) -> None:
         self.op = op
-        self.span: VerbSpan = calls.telemetry.spans.start(
-            op,
-            reservation_id=reservation_id,
-            since=calls.monitor.seen,
-            context=context,
-            reserve_trace=reserve_trace,
-            attributes=attributes,
-        )
+        self.span: VerbSpan = SILENT
+        if context is not NO_PROVIDER:
+            self.span = calls.telemetry.spans.start(
+                op,
+                reservation_id=reservation_id,
+                since=calls.monitor.seen,
+                context=context,
+                reserve_trace=reserve_trace,
+                attributes=attributes,
+            )
         self.is_uncertain = False
         self.began_s = 0.0
         self.status: Status | None = None
@@ -94,8 +96,9 @@ class VerbCall:
             self.is_uncertain = True
             raise
         now_s, self.status = time.monotonic(), answer.status
-        if calls.telemetry.metrics.is_received:
-            calls.telemetry.metrics.count_call(self.op, seconds=now_s - self.began_s)
+        metrics = calls.telemetry.metrics
+        if metrics.is_received or (now_s >= metrics.look_at_s and metrics.look(now_s)):
+            metrics.count_call(self.op, seconds=now_s - self.began_s)
         calls.breaker.record_answer(now_s)
         if answer.entries:
             calls.telemetry.spans.record_entries(self.span, answer.entries)

@@ -90,7 +90,7 @@ class Metrics:
         # Whether anybody receives what is counted. A request looks once, and counts nothing if not.
         self.is_received = False
         # Never where the environment names a provider that cannot be loaded: each look for it would be logged.
-        self._look_at_s = math.inf if found is None else 0.0
+        self.look_at_s = math.inf if found is None else 0.0
         self._gauges: Gauges | None = None
         self._make_counters(meter)
         self._begin_at_zero()
@@ -123,9 +123,9 @@ class Metrics:
 
     def look(self, now_s: float) -> bool:
         """Look for a meter provider, unless that was done lately. One that was set is never taken away."""
-        if now_s >= self._look_at_s and not self.is_received:
-            self._look_at_s = now_s + LOOKED_FOR_EVERY_S
+        if now_s >= self.look_at_s:
             self.is_received = bool(_has_meter_provider())
+            self.look_at_s = math.inf if self.is_received else now_s + LOOKED_FOR_EVERY_S
         return self.is_received
 
     @harmless

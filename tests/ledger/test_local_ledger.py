@@ -90,7 +90,7 @@ def test_once_the_store_has_booked_it_its_figures_count_alone(local: LocalLedger
     first = asking("0.60")
     assert local.reserve(first) is None
     local.end(first, first.targets, Amounts(usd=nanos_from_usd("0.60")))
-    local.acknowledge(first.id)
+    local.record((), (), acknowledged=first.id)
     saw(local, "0.60")
     assert not admits(local, "0.400000001")
     assert admits(local, "0.40")

@@ -2258,7 +2258,7 @@ FAULTS = (
     Fault(
         "a wait that was overtaken goes on for ever",
         "shared_timeout.py",
-        "was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s",
+        "was_overtaken = self.overtakes_s - wait.since_s >= self.timeout_s",
         "was_overtaken = False",
     ),
     Fault(
@@ -2270,8 +2270,8 @@ FAULTS = (
     Fault(
         "a wait that any later one overtakes is given up in a burst",
         "shared_timeout.py",
-        "was_overtaken = self._overtakes_s - wait.since_s >= self.timeout_s",
-        "was_overtaken = wait.since_s < self._overtakes_s",
+        "was_overtaken = self.overtakes_s - wait.since_s >= self.timeout_s",
+        "was_overtaken = wait.since_s < self.overtakes_s",
     ),
     Fault(
         "a store that asks for newer limits is away",
@@ -2423,9 +2423,9 @@ FAULTS = (
     ),
     Fault(
         "a rest of a budget is used that does not cover the expected cost",
-        "ledger/reserving.py",
-        "hold.expected_nanos <= left_nanos < hold.asked.usd",
-        "0 < left_nanos < hold.asked.usd",
+        "ledger/hold.py",
+        "self.expected_nanos <= left_nanos < self.asked.usd",
+        "0 < left_nanos < self.asked.usd",
     ),
     Fault(
         "the rest of a budget is asked for while an earlier attempt may hold the whole",

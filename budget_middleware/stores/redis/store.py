@@ -41,7 +41,7 @@ class RedisStore(RedisLimits, RemembersShards):
         reply = await self._ask(
             "reserve",
             verb.trace,
-            _one_word(verb.id),
+            verb.id if verb.id.isalnum() else _one_word(verb.id),
             pack_targets(verb.targets),
             pack_amounts(verb.asked) or ASKED_NOTHING,
             str(verb.lease_ms),
@@ -56,7 +56,7 @@ class RedisStore(RedisLimits, RemembersShards):
         reply = await self._ask(
             "finalize",
             verb.trace,
-            _one_word(verb.id),
+            verb.id if verb.id.isalnum() else _one_word(verb.id),
             pack_targets(verb.targets),
             pack_amounts(verb.actual),
             str(verb.age_ms),
