@@ -104,10 +104,12 @@ RETURNS_RECORDED = frozenset(
 """The answers that change nothing and return the recorded reservation instead."""
 
 
-_HOLDS = frozenset({Op.RESERVE, Op.GROW})
+ONLY_HOLD = frozenset({Op.RESERVE, Op.GROW})
+"""The verbs that change *reserved* alone."""
+
 _RELEASED = Status.RELEASED
 
 
 def may_book(op: Op, status: Status) -> bool:
     """Whether such an entry may change *spent*. Those of a reserve and its release may leave the journal early."""
-    return op not in _HOLDS and status is not _RELEASED
+    return op not in ONLY_HOLD and status is not _RELEASED

@@ -36,11 +36,12 @@ class Engine:
     def reserve(self, verb: Reserve, *, now_ms: int) -> Answer:
         call = EngineCall(self._tables, self._retention, now_ms, verb.trace, wants_entries=verb.wants_entries)
         known, group = call.open(verb.id, verb.targets), group_of(verb.targets)
+        balances = self._tables.balances(group.counters) if group.is_plain else call.compared(group)
         try:
             decision = transitions.reserve(
                 known,
                 verb,
-                balances=call.compared(group),
+                balances=balances,
                 limits_version=call.meta.limits_version,
                 leases_due=call.some_are_due and call.leases_due(verb.targets),
                 now_ms=now_ms,

@@ -9,7 +9,7 @@ from operator import attrgetter
 from budget_middleware.core import transitions
 from budget_middleware.core.answers import Answer, Entry
 from budget_middleware.core.model import Balance, Counter, Reservation, Target, balance_of
-from budget_middleware.core.statuses import BOOKED_BY_HAND, RETURNS_RECORDED, Op, State, Status, may_book
+from budget_middleware.core.statuses import BOOKED_BY_HAND, ONLY_HOLD, RETURNS_RECORDED, Op, State, Status
 from budget_middleware.core.transitions import Decision, Posting
 from budget_middleware.stores.base import SWEPT_PER_VERB
 from budget_middleware.stores.counters_read import NO_TARGETS, TargetGroup, bound, compared, group_of, new_group
@@ -28,6 +28,7 @@ class EngineCall:
     """One verb at one instant: decisions go in, the tables are changed."""
 
     __slots__ = (
+        "_booked",
         "_entries",
         "_now_ms",
         "_retention",
@@ -48,6 +49,8 @@ class EngineCall:
         self._trace = trace
         self._wants_entries = wants_entries
         self._entries: tuple[Entry, ...] = ()
+        # The group that was booked on last, and the balances since then.
+        self._booked: tuple[TargetGroup, tuple[Balance, ...]] = NO_TARGETS, ()
         # Where none is due in the whole store, which is nearly always so, none is on any counter.
         self.meta, self.some_are_due = tables.open(now_ms)
         self._seq_before = self.meta.seq
@@ -114,7 +117,7 @@ class EngineCall:
             self._tables.put(becomes, forget_ms=forget_ms)
         booked_on = group if len(postings) == len(group.targets) else new_group(tuple(map(_target_of, postings)))
         if postings:
-            figures = self._book(postings, booked_on.counters)
+            figures = self._book(postings, booked_on)
             if status in BOOKED_BY_HAND:
                 self._add_to_adjusted(postings)
             texts = (self._trace, reserve_trace, reason, bill)
@@ -129,9 +132,9 @@ class EngineCall:
             return self._now_ms + self._retention.remember_released_ms
         return self._now_ms + self._retention.remember_ms
 
-    def _book(self, postings: Sequence[Posting], counters: Sequence[Counter]) -> tuple[int, ...]:
+    def _book(self, postings: Sequence[Posting], group: TargetGroup) -> tuple[int, ...]:
         """Change the counters; the four figures of each, as the journal has them."""
-        tables = self._tables
+        tables, counters = self._tables, group.counters
         booked: dict[Counter, Balance] = {}
         figures: list[int] = []
         changes = zip(counters, postings, tables.balances(counters), strict=True)
@@ -143,6 +146,7 @@ class EngineCall:
             booked[counter] = balance_of((spent, reserved))
             figures += (spent_delta, reserved_delta, spent, reserved)
         tables.book(booked)
+        self._booked = (group, tuple(booked.values())) if len(booked) == len(counters) else (NO_TARGETS, ())
         return tuple(figures)
 
     def _add_to_adjusted(self, postings: Sequence[Posting]) -> None:
@@ -161,7 +165,9 @@ class EngineCall:
             until_ms[counter] = (max(now_ms, ends_ms)) + retention.counters_ms
         for counter, ends_ms in group.short_ends:
             until_ms[counter] = max(now_ms, ends_ms) + retention.short_counters_ms
-        balances = self._tables.balances(group.counters)
+        booked_on, balances = self._booked
+        if booked_on is not group:
+            balances = tuple(self._tables.balances(group.counters))
         if _EMPTY in balances:
             for counter, balance in zip(group.counters, balances, strict=True):
                 if balance == _EMPTY and self._shows_nothing(counter):
@@ -187,13 +193,13 @@ class EngineCall:
         generation, limits_version, seq, bookings, entries, forget_voided_ms = self.meta
         count, is_voided = len(group.targets), status is _RELEASED
         seq += count
-        if may_book(op, status):
-            bookings += count
         if is_voided:
             entries -= self._tables.void(id_)
             forget_voided_ms = self._now_ms + self._retention.remember_ms
         else:
             entries += count
+            if op not in ONLY_HOLD:
+                bookings += count
         self.meta = Meta(generation, limits_version, seq, bookings, entries, forget_voided_ms)
         targets = group.targets if group.is_plain else self.bound(group)
         step = Step(seq, bookings, entries, self._now_ms, op, id_, status, targets, figures, *texts)
@@ -207,7 +213,9 @@ class EngineCall:
 
     def answer(self, decision: Decision, id_: str = "", *, group: TargetGroup = NO_TARGETS) -> Answer:
         status, _, _, rejection = decision
-        meta = self.meta
+        meta, (booked_on, balances) = self.meta, self._booked
+        if booked_on is not group or not group.is_plain:
+            balances = tuple(self.compared(group))
         return Answer(
             status,
             self._now_ms,
@@ -218,5 +226,5 @@ class EngineCall:
             rejection,
             self._entries,
             meta.seq - self._seq_before,
-            tuple(self.compared(group)),
+            balances,
         )

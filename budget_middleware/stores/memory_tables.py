@@ -82,7 +82,9 @@ class MemoryTables:
             self._pending[id_] = reservation
             self._leases.set(id_, reservation.deadline_ms)
             return
-        self._ended[id_] = _packed(reservation)
+        _, state, targets, asked, _, charge, actual, created_ms, _, _ = reservation
+        # Its `value` would take two calls of Python. A tombstone has no amounts behind the other two.
+        self._ended[id_] = (state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ()))
         if forget_ms is not None:
             self._forget_ended.set(id_, forget_ms)
         if self._pending.pop(id_, None) is not None:
@@ -198,12 +200,6 @@ class _Balances(dict[Counter, Balance]):
 
     def __missing__(self, _: Counter) -> Balance:
         return _EMPTY
-
-
-def _packed(reservation: Reservation) -> _Ended:
-    _, state, targets, asked, _, charge, actual, created_ms, _, _ = reservation
-    # Its `value` would take two calls of Python. A tombstone has no amounts behind the other two.
-    return (state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ()))
 
 
 def _unpacked(id_: str, ended: _Ended) -> Reservation:

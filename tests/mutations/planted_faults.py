@@ -282,8 +282,8 @@ FAULTS = (
     Fault(
         "a grow counts as a booking",
         "core/statuses.py",
-        "_HOLDS = frozenset({Op.RESERVE, Op.GROW})",
-        "_HOLDS = frozenset({Op.RESERVE})",
+        "ONLY_HOLD = frozenset({Op.RESERVE, Op.GROW})",
+        "ONLY_HOLD = frozenset({Op.RESERVE})",
     ),
     Fault(
         "a counter that is forgotten grows by what it has lost",
@@ -2016,8 +2016,8 @@ FAULTS = (
     Fault(
         "the garbage collector looks at every reservation of the memory store",
         "stores/memory_tables.py",
-        "self._ended[id_] = _packed(reservation)",
-        "self._ended[id_] = list(_packed(reservation))",
+        "self._ended[id_] = (state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ()))",
+        "self._ended[id_] = [state._value_, pack_targets(targets), created_ms, *charge, *actual, *(asked or ())]",
     ),
     Fault(
         "the engine sweeps without a bound",
