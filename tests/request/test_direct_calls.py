@@ -396,15 +396,18 @@ async def test_without_a_price_all_time_is_alike(bench, open_worker):
     assert await settled(bench, worker) == (0.5, 0)
 
 
-async def test_while_the_store_is_away_a_hangup_changes_nothing(bench, open_worker):
+@pytest.mark.parametrize(("failures", "booked"), [(2, (0.3, 0)), (10, (0, 2))], ids=["not for long", "for long"])
+async def test_while_the_store_is_away_a_hangup_is_kept_in_mind(bench, open_worker, monkeypatch, failures, booked):
+    monkeypatch.setattr("budget_middleware.request.jobs.direct_calls.RETRY_S", (0, 0, 0))
     worker = open_worker()
     await worker.post(CALLS)
-    store = bench.store_of(worker.guard)
+    left = iter(range(failures))
 
     async def fail():
-        raise StoreUnavailable("away")
+        if next(left, None) is not None:
+            raise StoreUnavailable("away")
 
-    store.before["texts"] = fail
+    bench.store_of(worker.guard).before["texts"] = fail
     bench.clock.advance(s=15)
     assert await worker.post(f"{CALLS}/rtc_1/hangup") == 200
-    assert await settled(bench, worker) == (0, 2)
+    assert await settled(bench, worker) == booked

@@ -18,7 +18,9 @@ What proves something is known by its address: hang-ups and sidebands count besi
 call, for behind another one something else may answer.
 """
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -42,10 +44,14 @@ from budget_middleware.request.session_quotes import (
     unwatched_amounts,
 )
 
+RETRY_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""So long it is waited each time before a store is asked again that has given no answer."""
 _CONFIRMED: Final = range(200, 300)
 _UNKNOWN: Final = 404
 # An error has some hundred bytes.
 _MOST_BYTES: Final = 10_000
+
+_log = logging.getLogger("budget_middleware")
 
 
 def correct_at_deadlines(ledger: Ledger) -> None:
@@ -55,21 +61,39 @@ def correct_at_deadlines(ledger: Ledger) -> None:
 
 async def find_call(ledger: Ledger, address: CallAddress) -> OpenTicket | None:
     """The ticket of a call that was created beside this address, if it is not booked."""
-    found = await ledger.tickets.find(_job_of(address.id))
+    with suppress(*NO_ANSWER):
+        return await _look_up(ledger, address)
+    return None
+
+
+async def _look_up(ledger: Ledger, address: CallAddress) -> OpenTicket | None:
+    found = await ledger.tickets.look_up(_job_of(address.id))
     planned = mapping_of(found.ticket.details.get(PLANNED)) if found is not None else {}
     return found if planned.get("at") == place_of(address.path) else None
 
 
 async def change_record(ledger: Ledger, call_id: str, change: Callable[[CallRecord], CallRecord]) -> None:
-    """Change what is known of a call, and book it if that is all. While the store is away it stays as it is."""
+    """Change what is known of a call, and book it if that is all; again later where the store gives no answer."""
+    await _until_answered(lambda: _change(ledger, call_id, change))
+
+
+async def _change(ledger: Ledger, call_id: str, change: Callable[[CallRecord], CallRecord]) -> None:
     job = _job_of(call_id)
-    with suppress(*NO_ANSWER):
-        text = await ledger.job_texts.change(
-            job, lambda text: change(unpack_record(text)).packed(), keep_ms=_KEPT_MS + KEPT_LONGER_MS
-        )
-        record, found = unpack_record(text), await ledger.tickets.look_up(job)
-        if found is not None and (record.is_settled or found.reservation.state is State.EXPIRED):
-            await _book(ledger, found, record)
+    text = await ledger.job_texts.change(
+        job, lambda text: change(unpack_record(text)).packed(), keep_ms=_KEPT_MS + KEPT_LONGER_MS
+    )
+    record, found = unpack_record(text), await ledger.tickets.look_up(job)
+    if found is not None and (record.is_settled or found.reservation.state is State.EXPIRED):
+        await _book(ledger, found, record)
+
+
+async def _until_answered(ask: Callable[[], Awaitable[None]]) -> None:
+    for delay_s in (0.0, *RETRY_S):
+        await asyncio.sleep(delay_s)
+        with suppress(*NO_ANSWER):
+            await ask()
+            return
+    _log.warning("the store gives no answer: what is known of a call around the gateway is not kept")
 
 
 async def pass_hangup(
@@ -106,9 +130,17 @@ async def pass_hangup(
 
 
 async def _note_end(ledger: Ledger, address: CallAddress) -> None:
-    if await find_call(ledger, address) is not None:
-        now_ms = ledger.store_time_ms()
-        await change_record(ledger, address.id, lambda record: record.with_end(now_ms))
+    now_ms = ledger.store_time_ms()
+
+    async def note() -> None:
+        if await _look_up(ledger, address) is not None:
+            await _change(ledger, address.id, lambda record: record.with_end(now_ms))
+
+    try:
+        await note()
+    except NO_ANSWER:
+        # The client is not to wait any longer.
+        ledger.run_in_background(_until_answered(note))
 
 
 # Sessions are planned for a day at most.
