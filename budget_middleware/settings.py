@@ -353,7 +353,7 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _tells_readers_apart(self) -> Self:
+    def _has_two_admin_tokens(self) -> Self:
         if self.has_admin_token and self.admin_token == self.admin_read_token:
             raise ValueError(
                 "BUDGET_ADMIN_READ_TOKEN: accepted: another text than BUDGET_ADMIN_TOKEN, which may change everything"

@@ -152,7 +152,7 @@ class AlertFollower:
         is_behind = False
         for name, journal in journals.items():
             is_behind |= await self._read(name, journal, now_ms)
-        await self._tell(await self._rounds.look(now_ms), now_ms)
+        await self._alert_once(await self._rounds.look(now_ms), now_ms)
         await self._rounds.keep()
         await self.courier.give_up_removed()
         self.courier.begin()
@@ -173,7 +173,7 @@ class AlertFollower:
             alert = gap_alert(self._name, name, page.gap, seq=seq, time_ms=now_ms)
             late = await self._watcher.look_at_all(now_ms, limits_version=page.limits_version)
             due = [Due(alert, now_ms + _GAP_TOLD_MS), *late, *due]
-        await self._tell(due, now_ms)
+        await self._alert_once(due, now_ms)
         await self._board.put(kept, page.read_to.packed())
         self._generations[name] = page.read_to.generation
         return page.is_behind
@@ -185,7 +185,7 @@ class AlertFollower:
             return page
         return page._replace(gap="another store answers than before: it was emptied, or replaced")
 
-    async def _tell(self, due: Sequence[Due], now_ms: int) -> None:
+    async def _alert_once(self, due: Sequence[Due], now_ms: int) -> None:
         for alert, until_ms in due:
             if not await self._board.begin_telling(alert.id, until_ms=until_ms, now_ms=now_ms):
                 continue

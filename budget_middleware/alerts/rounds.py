@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from budget_middleware.alerts.board import Board
 from budget_middleware.alerts.watching import Due, Watcher
 from budget_middleware.core.alert_plan import AlertPlan
-from budget_middleware.core.alert_rules import audit_day, expected_by_the_end, is_old, is_over_forecast
+from budget_middleware.core.alert_rules import audit_day, expected_by_the_end, is_old, spends_too_fast
 from budget_middleware.core.alerts import drift_alert, forecast_alert, hold_alert
 from budget_middleware.stores.base import Store
 from budget_middleware.stores.errors import StoreRefused, StoreUnavailable
@@ -77,14 +77,14 @@ class Rounds:
                 del self._watcher.active[counter]
                 continue
             name = f"{counter.name}|{limit}"
-            number, was_over, _ = after.get(name, (0, False, 0))
+            number, was_too_fast, _ = after.get(name, (0, False, 0))
             expected = expected_by_the_end(spent, window, limit=limit, now_ms=now_ms)
-            is_over = is_over_forecast(expected, spent=spent, limit=limit, was_over=was_over)
-            if is_over == was_over:
+            is_too_fast = spends_too_fast(expected, spent=spent, limit=limit, was_too_fast=was_too_fast)
+            if is_too_fast == was_too_fast:
                 continue
-            number += is_over
-            after[name] = [number, is_over, window.ends_ms]
-            if is_over and expected is not None:
+            number += is_too_fast
+            after[name] = [number, is_too_fast, window.ends_ms]
+            if is_too_fast and expected is not None:
                 alert = forecast_alert(
                     self._name, counter, spent=spent, expected=expected, limit=limit, number=number, time_ms=now_ms
                 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from budget_middleware.core.alert_rules import crossed, passed, reached, told_as, with_thresholds
+from budget_middleware.core.alert_rules import alerted_counter, crossed, passed, reached, with_thresholds
 from budget_middleware.core.alerts import Alert, threshold_alert
 from budget_middleware.core.answers import Entry
 from budget_middleware.core.limits import Claim
@@ -120,7 +120,7 @@ class Watcher:
         now_ms: int = 0,
     ) -> list[Due]:
         time_ms = entry.time_ms if entry else now_ms
-        named, until_ms = told_as(counter, watched.window, time_ms)
+        named, until_ms = alerted_counter(counter, watched.window, time_ms)
         return [
             Due(threshold_alert(self._name, named, each, spent=spent, entry=entry, time_ms=time_ms), until_ms)
             for each in thresholds

@@ -5,7 +5,7 @@ before and after it. From these follow:
 
 - A threshold is crossed by exactly one entry, on the way up (`crossed`); of a rolling period by the sum of its buckets.
 - At the pace of a window so far, spending passes its limit before the window ends (`expected_by_the_end`). The alert
-  is over only well below the limit, so that a forecast about the limit does not chatter (`is_over_forecast`).
+  is over only well below the limit, so that a forecast about the limit does not chatter (`spends_too_fast`).
 - A hold is old, although no ticket gave it so much time (`is_old`).
 - After a gap in what was seen, what is spent by now says which thresholds have been crossed (`passed`).
 """
@@ -25,8 +25,8 @@ from budget_middleware.core.windows import Window
 FORECAST_SHARE = 20
 """A forecast is made once a twentieth of the window is over: a morning's first request says nothing about a month."""
 
-FORECAST_FROM_PERCENT, FORECAST_OVER_PERCENT = 110, 95
-"""The percents of a limit at which a forecast alerts, and below which that is over."""
+FORECAST_ALERTS_FROM_PERCENT, FORECAST_ENDS_BELOW_PERCENT = 110, 95
+"""Percents of a limit: a forecast of so much alerts, and one below the other ends that."""
 
 FORECAST_SPENT_PERCENT = 20
 """Of the limit: what is spent before says little about the pace."""
@@ -49,6 +49,7 @@ def crossed(entry: Entry, thresholds: Iterable[Threshold]) -> list[Threshold]:
 
 
 def reached(thresholds: Iterable[Threshold], *, before: int, after: int) -> list[Threshold]:
+    """Those that a sum reaches by growing: not those that it had reached before."""
     return [each for each in thresholds if before < each.figure <= after]
 
 
@@ -57,10 +58,10 @@ def passed(spent: int, thresholds: Iterable[Threshold]) -> list[Threshold]:
     return [each for each in thresholds if each.figure <= spent]
 
 
-def told_as(counter: Counter, window: Window, time_ms: int) -> tuple[Counter, int]:
-    """The counter as alerts name it, and until when it is to be remembered that one was told.
+def alerted_counter(counter: Counter, window: Window, time_ms: int) -> tuple[Counter, int]:
+    """The counter as alerts name it, and until when a worker must remember that one was sent.
 
-    The last hours of a rolling period are told of once in so many hours.
+    A rolling period of so many hours alerts once in so many hours, whichever of its buckets is written to.
     """
     rule = counter.period.rule
     if not isinstance(rule, Rolling):
@@ -79,14 +80,14 @@ def expected_by_the_end(spent: int, window: Window, *, limit: int, now_ms: int) 
     return found.spent_at_end if found else None
 
 
-def is_over_forecast(expected: int | None, *, spent: int, limit: int, was_over: bool) -> bool:
+def spends_too_fast(expected: int | None, *, spent: int, limit: int, was_too_fast: bool) -> bool:
     """Whether spending is too fast for the limit, by a forecast; was it, the forecast has to fall further.
 
     What has passed its limit already is no forecast any more.
     """
     if expected is None or spent >= limit:
         return False
-    percent = FORECAST_OVER_PERCENT if was_over else FORECAST_FROM_PERCENT
+    percent = FORECAST_ENDS_BELOW_PERCENT if was_too_fast else FORECAST_ALERTS_FROM_PERCENT
     return expected * 100 >= limit * percent and spent * 100 >= limit * FORECAST_SPENT_PERCENT
 
 

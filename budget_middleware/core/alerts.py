@@ -60,7 +60,7 @@ def threshold_alert(
 ) -> Alert:
     """An alert of a threshold: one for each account, limit, threshold and window. ``entry`` is the one that crossed it.
 
-    The window of a rolling ``counter`` is not a bucket: see `alert_rules.told_as`.
+    The window of a rolling ``counter`` is not a bucket: see `alert_rules.alerted_counter`.
     """
     account, period, window, unit = counter
     limit = "limit" if threshold.mode is LimitMode.ENFORCE else f"{threshold.mode} limit"

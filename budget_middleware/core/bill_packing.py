@@ -93,15 +93,15 @@ def _shortened(packed: str) -> str:
     bill = unpack(packed)
     if bill is None:
         return packed
-    bill = _with_dearest(bill, min(len(bill.lines), _MOST_LINES))
+    bill = _with_most_expensive(bill, min(len(bill.lines), _MOST_LINES))
     packed = _encode(_document(bill))
     while len(packed) > MAX_PACKED and bill.lines:
-        bill = _with_dearest(bill, len(bill.lines) - 1)
+        bill = _with_most_expensive(bill, len(bill.lines) - 1)
         packed = _encode(_document(bill))
     return packed
 
 
-def _with_dearest(bill: ItemizedBill, n_lines: int) -> ItemizedBill:
+def _with_most_expensive(bill: ItemizedBill, n_lines: int) -> ItemizedBill:
     lines = bill.lines
     kept = set(nlargest(n_lines, range(len(lines)), key=lambda at: lines[at].femtos))
     at = count()

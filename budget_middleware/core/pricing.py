@@ -135,7 +135,7 @@ def cost_by_output(
 ) -> CostByOutput:
     """What to reserve for an input, and for the tokens of one kind of output.
 
-    Output is taken at the dearest of its own, the output and the reasoning rate. Input stays what it is, for a cache
+    Output is taken at the highest of its own, the output and the reasoning rate. Input stays what it is, for a cache
     hit cannot be known beforehand, unless each token of it may turn out to be one of other units. ``uses``: how often
     tools of the provider are expected to be used.
     """
@@ -147,11 +147,11 @@ def cost_by_output(
             rate = rates.of(unit)
             femtos += count * (rate.at(usage.input_tokens) if rate.tiers else rate.nanos_per_million)
         elif count:
-            femtos += count * _dearest_rate(rates, unit, usage.input_tokens, input_may_become)
-    return cost_of((femtos, _dearest_rate(rates, output_unit, usage.input_tokens, input_may_become)))
+            femtos += count * _highest_rate(rates, unit, usage.input_tokens, input_may_become)
+    return cost_of((femtos, _highest_rate(rates, output_unit, usage.input_tokens, input_may_become)))
 
 
-def _dearest_rate(rates: Rates, unit: UsageClass, input_tokens: int, input_may_become: tuple[UsageClass, ...]) -> int:
+def _highest_rate(rates: Rates, unit: UsageClass, input_tokens: int, input_may_become: tuple[UsageClass, ...]) -> int:
     rate = rates.of(unit)
     nanos_per_million = rate.at(input_tokens) if rate.tiers else rate.nanos_per_million
     others = _OUTPUT_MAY_BECOME if unit in _OUTPUT else input_may_become if unit in _FRESH_INPUT else ()

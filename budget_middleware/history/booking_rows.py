@@ -16,11 +16,12 @@ _INSERT_PAYERS = (
 )
 
 RESTORE_REASON = "restore"
-"""How the reasons begin of what a restore books: an earlier generation has booked it."""
+"""Begins the reason of each booking of a restore, which an earlier generation has booked already."""
 
 MIGRATED_REASON = "migrated"
-"""How the reasons begin of what a migration books: the old store, if its journal was copied too, has booked it."""
+"""Begins the reason of each booking of a migration: the old store has booked it, if its journal was copied too."""
 
+_PAYERS_REMEMBERED = 10_000
 _INSERT = f"insert into bookings ({', '.join(BOOKING_COLUMNS)}) values ({', '.join('?' * len(BOOKING_COLUMNS))})"
 
 
@@ -86,9 +87,10 @@ class BookingTable:
         known = self._payers.get(accounts)
         if known is not None:
             return known
-        if len(self._payers) >= _REMEMBERED:
+        if len(self._payers) >= _PAYERS_REMEMBERED:
             self._payers.clear()
         text = " ".join(accounts)
+        # Two copiers may choose one number at a time: then the later inserts nothing, and looks again.
         for _ in range(5):
             if found := self._database.fetch("select id from payer_sets where accounts = ?", (text,)):
                 self._payers[accounts] = id_ = int(found[0][0])
@@ -99,6 +101,3 @@ class BookingTable:
     def forget(self) -> None:
         """After a transaction that was rolled back: its ids may be somebody else's."""
         self._payers.clear()
-
-
-_REMEMBERED = 10_000

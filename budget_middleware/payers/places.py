@@ -33,6 +33,7 @@ class Request(NamedTuple):
 
 
 request_of = maker_of(Request)
+"""Makes a `Request` of a tuple of its fields: one is made for each request of a client."""
 
 
 class Place(NamedTuple):

@@ -3,13 +3,13 @@
 import pytest
 
 from budget_middleware.core.alert_rules import (
+    alerted_counter,
     audit_day,
     crossed,
     expected_by_the_end,
     is_old,
-    is_over_forecast,
     passed,
-    told_as,
+    spends_too_fast,
     with_thresholds,
 )
 from budget_middleware.core.alerts import (
@@ -83,7 +83,7 @@ def test_of_other_windows_nothing_is_expected(period):
 
 
 @pytest.mark.parametrize(
-    ("expected", "spent", "was_over", "is_over"),
+    ("expected", "spent", "was_too_fast", "is_too_fast"),
     [
         (1_100, 500, False, True),
         (1_099, 500, False, False),
@@ -96,8 +96,8 @@ def test_of_other_windows_nothing_is_expected(period):
         (None, 500, True, False),
     ],
 )
-def test_a_forecast_about_the_limit_does_not_chatter(expected, spent, was_over, is_over):
-    assert is_over_forecast(expected, spent=spent, limit=1_000, was_over=was_over) is is_over
+def test_a_forecast_about_the_limit_does_not_chatter(expected, spent, was_too_fast, is_too_fast):
+    assert spends_too_fast(expected, spent=spent, limit=1_000, was_too_fast=was_too_fast) is is_too_fast
 
 
 @pytest.mark.parametrize(("age_s", "left_s", "expected"), [(3_599, 60, False), (3_600, 60, True), (3_600, 121, False)])
@@ -112,10 +112,10 @@ def test_a_rolling_period_is_told_of_once_in_its_length():
     period = Period("24h")
     window = window_at(period, time_ms=START_MS, timezone=UTC)
     counter = Counter("key:ab", period, window.id)
-    named, until_ms = told_as(counter, window, START_MS)
-    assert told_as(counter, window, until_ms - 1)[0] == named
-    assert told_as(counter, window, until_ms)[0] != named
-    assert told_as(COUNTER, DAY, START_MS) == (COUNTER, DAY.ends_ms)
+    named, until_ms = alerted_counter(counter, window, START_MS)
+    assert alerted_counter(counter, window, until_ms - 1)[0] == named
+    assert alerted_counter(counter, window, until_ms)[0] != named
+    assert alerted_counter(COUNTER, DAY, START_MS) == (COUNTER, DAY.ends_ms)
 
 
 def test_an_audit_is_due_from_its_minute_on():

@@ -3134,8 +3134,8 @@ FAULTS = (
     Fault(
         "a forecast chatters about its limit",
         "core/alert_rules.py",
-        "percent = FORECAST_OVER_PERCENT if was_over else FORECAST_FROM_PERCENT",
-        "percent = FORECAST_FROM_PERCENT",
+        "percent = FORECAST_ENDS_BELOW_PERCENT if was_too_fast else FORECAST_ALERTS_FROM_PERCENT",
+        "percent = FORECAST_ALERTS_FROM_PERCENT",
     ),
     Fault(
         "a hold that was given a day is called old",

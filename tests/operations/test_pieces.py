@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable
 
+import pytest
+
 from budget_middleware.operations.counter_snapshot import read_snapshot
 from budget_middleware.operations.pieces import in_pieces
 from budget_middleware.stores.base import Store
@@ -40,6 +42,8 @@ async def test_others_have_their_turn_after_each_full_piece():
     assert await turns_during(sizes(7)) - await turns_during(sizes(1)) == 3
 
 
+# While one waits for a server others have any number of turns.
+@pytest.mark.parametrize("base", ["memory"], indirect=True)
 async def test_each_step_to_a_snapshot_lets_others_have_their_turn(open_context: OpenContext, base: Store):
     context = open_context(limits="key=10/month")
     few = await turns_during(read_snapshot(context))

@@ -5,8 +5,8 @@ from typing import Final
 
 from budget_middleware.admin.pages.bars import shown_counter
 from budget_middleware.admin.pages.feed import Message
+from budget_middleware.admin.pages.page_contents import CHANGES_MAX, HOLDS_MAX, shown_refusals
 from budget_middleware.admin.pages.rendering import render_macro
-from budget_middleware.admin.pages.subjects import CHANGES_MAX, HOLDS_MAX, shown_refusals
 from budget_middleware.operations.context import OperatorContext
 from budget_middleware.operations.counter_snapshot import read_account_rows
 from budget_middleware.operations.holds import list_holds

@@ -16,9 +16,15 @@ from budget_middleware.admin.pages.accounts_page import accounts_page
 from budget_middleware.admin.pages.feed import Feed
 from budget_middleware.admin.pages.limits_page import change_limits, limits_page
 from budget_middleware.admin.pages.live_parts import LiveParts
+from budget_middleware.admin.pages.page_contents import (
+    ALERTS_MAX,
+    HOLDS_MAX,
+    account_story,
+    latest_changes,
+    shown_refusals,
+)
 from budget_middleware.admin.pages.rendering import STATIC_FILES
 from budget_middleware.admin.pages.signing_in import set_session, sign_in, sign_out
-from budget_middleware.admin.pages.subjects import ALERTS_MAX, HOLDS_MAX, account_story, latest_changes, shown_refusals
 from budget_middleware.admin.pages.visits import Refused, Visit, base_of, form_of, reason_of, text_of, visit_of
 from budget_middleware.admin.sessions import COOKIE
 from budget_middleware.core.accounts import parse_account

@@ -17,9 +17,9 @@ ACCEPTED: Final = "accepted: postgresql://USER:PASSWORD@HOST:PORT/NAME"
 EXTRA: Final = 'pip install "budget-middleware[postgres]"'
 
 LEAST_VERSION: Final = 13
-_IS_THERE: Final = "`pg_isready` tells whether a server takes connections there"
+_CHECK_SERVER: Final = "`pg_isready` tells whether a server takes connections there"
 
-TAKEN: Final = (
+ACCEPTED_OPTIONS: Final = (
     "application_name",
     "channel_binding",
     "connect_timeout",
@@ -54,8 +54,8 @@ TAKEN: Final = (
 def check_url(url: str) -> None:
     """ValueError, in one line and without a password, for a URL that no connection can be made with."""
     for name in options_of(url):
-        if name not in TAKEN:
-            raise ValueError(f"the option {name[:40]!r} is not known; accepted are {', '.join(TAKEN)}")
+        if name not in ACCEPTED_OPTIONS:
+            raise ValueError(f"the option {name[:40]!r} is not known; accepted are {', '.join(ACCEPTED_OPTIONS)}")
     if re.fullmatch(r"postgres(ql)?", urlsplit(url).scheme) is None:
         raise ValueError(ACCEPTED)
     # Looked for before the import: a driver that is there and fails is another fault.
@@ -89,7 +89,7 @@ async def connect(url: str, *, timeout_s: float, for_reading: bool = False) -> "
             await _set_up(connection, timeout_s=timeout_s)
             return connection
     except TimeoutError as error:
-        raise DatabaseAway(f"no connection within {timeout_s:g} s", _IS_THERE) from error
+        raise DatabaseAway(f"no connection within {timeout_s:g} s", _CHECK_SERVER) from error
     except psycopg.Error as error:
         raise fault_of(error) from error
 
@@ -121,8 +121,8 @@ _PHRASES: Final = (
     ("remaining connection slots", "53300"),
     ("the database system is", "57P03"),
 )
-"""libpq gives no SQLSTATE for what a server said while a connection was made."""
-_IN_QUOTES: Final = (
+"""SQLSTATEs by what a server answers while a connection is made, for which libpq gives none."""
+_PATTERNS: Final = (
     (re.compile(r'role ".*" does not exist'), "28000"),
     (re.compile(r'database ".*" does not exist'), "3D000"),
     (re.compile(r'too many connections for (role|database) ".*"'), "53300"),
@@ -137,10 +137,11 @@ def fault_of(error: Exception) -> DatabaseFault:
     if state:
         return fault_of_state(state, text)
     if "session is read-only" in text or "server is in hot standby mode" in text:
-        return StandbyFault(*fault_of_state("25006", "").args[:2], reply=text)
-    return DatabaseAway("no connection", _IS_THERE, reply=text)
+        read_only_transaction = fault_of_state("25006", "")
+        return StandbyFault(*read_only_transaction.args[:2], reply=text)
+    return DatabaseAway("no connection", _CHECK_SERVER, reply=text)
 
 
 def _state_in(text: str) -> str:
     known = [state for phrase, state in _PHRASES if phrase in text]
-    return next(iter(known + [state for pattern, state in _IN_QUOTES if pattern.search(text)]), "")
+    return next(iter(known + [state for pattern, state in _PATTERNS if pattern.search(text)]), "")

@@ -112,15 +112,15 @@ class ConfigImport:
         for name, kind in _NEW.items():
             columns = {field: self.value(_LITELLM, name, field) for field in _FIELDS}
             if kind == USER:
-                columns = {**self._older_defaults_of_users(), **_said(columns)}
-            if _said(columns):
+                columns = {**self._older_defaults_of_users(), **_given(columns)}
+            if _given(columns):
                 self.new.append(self._add(default_of(kind), columns, _LITELLM, name))
 
     def _older_defaults_of_users(self) -> dict[str, Any]:
         names = ("max_internal_user_budget", "default_max_internal_user_budget")
         amounts = [value for name in names if not is_empty(value := self.value(_LITELLM, name))]
         duration = self.value(_LITELLM, "internal_user_budget_duration")
-        return _said({"max_budget": next(iter(amounts), None), "budget_duration": duration})
+        return _given({"max_budget": next(iter(amounts), None), "budget_duration": duration})
 
     def _add_end_users(self, tables: Tables) -> None:
         budget_id = text_of(self.value(_LITELLM, "max_end_user_budget_id"))
@@ -134,7 +134,7 @@ class ConfigImport:
             if not columns:
                 reason = "no such row was given: export LiteLLM_BudgetTable too"
                 self._into.skip(f"budget_id {budget_id[:80]}", self.where(*path), reason)
-        if _said({name: columns.get(name) for name in (*_FIELDS, "model_max_budget") if name != "budget_duration"}):
+        if _given({name: columns.get(name) for name in (*_FIELDS, "model_max_budget") if name != "budget_duration"}):
             self.new.append(self._add(default_of(END_USER), columns, *path, note=note))
             says = "requests that name no end user"
             self._into.limit({END_USER: ABSENT}, LIFTED, "", where=self.where(*path), note=says)
@@ -203,7 +203,7 @@ def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
         yield path, tree
 
 
-def _said(columns: Mapping[str, Any]) -> dict[str, Any]:
+def _given(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if not is_empty(value)}
 
 

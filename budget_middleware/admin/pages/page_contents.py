@@ -1,4 +1,4 @@
-"""What pages show of each subject: rows of operations, bounded, with what belongs to each."""
+"""What pages show of accounts, refusals and changes: rows of operations, as many as a page has room for."""
 
 from dataclasses import dataclass
 from typing import Final
