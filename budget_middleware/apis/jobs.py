@@ -55,7 +55,7 @@ class BatchApi(JsonApi):
     def read_request(self, body: object, *, path: str, n_bytes: int, query: bytes = b"") -> Ask:  # noqa: ARG002 - see below
         """What it plans is read elsewhere: see `input_file` and `planned_calls`."""
         named = names_of({}, path=path, query=query, pattern=self.path)
-        return Ask(model=named.model, is_unseen=True)
+        return Ask(model=named.model, other_models=named.others, is_unseen=True)
 
     def read_json(self, document: object, seen: Seen) -> None:
         """Take the id of the batch. Its answer reports no usage, and whatever it says may cost what was estimated."""

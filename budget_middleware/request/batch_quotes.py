@@ -15,7 +15,8 @@ from budget_middleware.apis.bad_request import BadRequestError
 from budget_middleware.apis.base import Ask
 from budget_middleware.apis.created_jobs import JobApi
 from budget_middleware.apis.jobs import BatchApi, PlannedCall
-from budget_middleware.apis.openai_realtime_direct import OpenAIRealtimeDirect
+from budget_middleware.apis.openai_realtime_direct import OpenAIRealtimeDirect, PlannedSession
+from budget_middleware.apis.reading import mapping_of, name_in
 from budget_middleware.core.money import MAX_NANOS, NANOS_PER_USD, ceil_div
 from budget_middleware.core.pricing import Rates
 from budget_middleware.core.usage import Usage
@@ -174,8 +175,8 @@ class BatchQuoting:
         )
 
     def _quote_session(self, api: OpenAIRealtimeDirect, ask: Ask, body: BodyRead, *, path: str) -> Quote:
-        session, place = api.session_of(body.document, model=ask.model or ""), api.path_of_calls(path)
-        nanos = session_nanos(session, self._ledger.prices, seconds=self._session_s)
+        nanos, session = max(((self._ceiling_of(each), each) for each in _sessions_of(api, ask, body)), key=_by_ceiling)
+        place = api.path_of_calls(path)
         model = session.transcriber if session.only_transcribes else session.model
         prices, counted = self._ledger.prices, self._ledger.tokens_counted
         rates = prices.resolve(model) if model else None
@@ -183,13 +184,17 @@ class BatchQuoting:
         return Quote(
             Ask(model=model or None, is_unseen=True),
             rates or _NO_RATES,
-            self._else_nanos if nanos is None else nanos,
+            nanos,
             tokens=tokens,
             mean_tokens=tokens,
             job=planned_details(session, seconds=self._session_s, path=place) if place is not None else None,
             named_job=api.job_named_in(path),
             job_deadline_s=self._session_s + session.lives_s,
         )
+
+    def _ceiling_of(self, session: PlannedSession) -> int:
+        nanos = session_nanos(session, self._ledger.prices, seconds=self._session_s)
+        return self._else_nanos if nanos is None else nanos
 
     async def _sums(self, api: BatchApi, body: BodyRead, *, model: str | None) -> PlannedSums:
         file_id = api.input_file(body.document)
@@ -204,3 +209,18 @@ class BatchQuoting:
             if sums.requests % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         return sums
+
+
+def _sessions_of(api: OpenAIRealtimeDirect, ask: Ask, body: BodyRead) -> list[PlannedSession]:
+    """What a request may ask for: which of several models counts, of its address, its body or the session in that, is
+    not ours to know.
+    """
+    session = api.session_of(body.document, model=ask.model or "")
+    if session.only_transcribes:
+        return [session]
+    named = (ask.model, *ask.other_models, name_in(mapping_of(body.document), "model"))
+    return [session, *(session._replace(model=name) for name in named if name)]
+
+
+def _by_ceiling(priced: tuple[int, PlannedSession]) -> int:
+    return priced[0]

@@ -3536,4 +3536,10 @@ FAULTS = (
         " or (self._quote.ask.is_unseen and not seen.text_bytes),",
         ",",
     ),
+    Fault(
+        "a session around the gateway may name a cheap model beside the one that speaks",
+        "request/batch_quotes.py",
+        "return [session, *(session._replace(model=name) for name in named if name)]",
+        "return [session]",
+    ),
 )

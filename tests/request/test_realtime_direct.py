@@ -128,6 +128,21 @@ SESSIONS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        ({"session": {"model": "hearing"}}, b"model=voice"),
+        ({"session": {"model": "voice"}}, b"model=hearing"),
+        ({"model": "voice", "session": {"model": "hearing"}}, b""),
+        ({"model": "hearing", "session": {"model": "hearing"}}, b"model=hearing&model=voice"),
+    ],
+    ids=["in the address", "in the session", "in the body", "a second one"],
+)
+async def test_of_several_models_the_dearest_is_held(held, body, query):
+    """A server may heed another name than we do."""
+    assert await held(body, path=CALLS, query=query) == ("0.00", "2.00")
+
+
 @pytest.mark.parametrize("name", SESSIONS)
 async def test_f68_a_session_is_held_at_its_ceiling(held, name):
     session, usd = SESSIONS[name]
