@@ -125,6 +125,16 @@ async def test_a_batch_of_images_is_held_and_booked_as_images_are(bench):
     assert seen.usage.output_image_tokens == 500
 
 
+async def test_a_batch_of_videos_is_booked_at_the_operators_estimate(bench):
+    line = {"custom_id": "c", "method": "POST", "url": "/v1/videos", "body": {"model": "plain", "prompt": "x"}}
+    await upload(bench, json.dumps(line).encode())
+    await create(bench, job_estimate_usd="0.25")
+    await look(bench, f"{BATCHES}/batch_1", ended())
+    made = {"custom_id": "c", "response": {"status_code": 200, "body": {"id": "v", "object": "video", "seconds": "8"}}}
+    await look(bench, "/v1/files/file-out/content", lines(json.dumps(made).encode()))
+    assert await bench.figures() == ("0.25", "0.00")
+
+
 async def test_a_batch_whose_calls_lie_in_the_providers_storage_is_held_at_the_operators_estimate(bench):
     body = {"input_blob": "https://x/in.jsonl", "endpoint": "/chat/completions", "completion_window": "24h"}
     await create(bench, body=body, path="/openai/batches", job_estimate_usd="0.25")

@@ -83,6 +83,15 @@ async def test_what_does_not_say_what_a_batch_has_used_changes_nothing(bench, ki
     assert await bench.figures() == ("0.00", "0.08")
 
 
+async def test_one_that_overtakes_the_creation_of_its_job_changes_nothing(bench):
+    body = event("video.failed")
+    await deliver(bench, body, signed(body))
+    await create_video(bench)
+    shown = ScriptedApp(*json_answer({"id": "job_1", "object": "video", "status": "failed"}))
+    await call(bench.guard(shown), path="/v1/videos/job_1", method="GET", headers=bearer())
+    assert await bench.figures() == ("0.00", "0.00")
+
+
 BODY = event("video.failed")
 FORGED = {
     "unsigned": lambda: {"content-type": "application/json"},
