@@ -16,6 +16,7 @@ import pytest
 from budget_middleware.cli import main
 from budget_middleware.core.model import Target
 from budget_middleware.stores.redis import RedisStore
+from tests.e2e.forking import forked_command
 from tests.stores.verbs import target
 
 COMMAND = (sys.executable, "-m", "budget_middleware")
@@ -90,6 +91,17 @@ def process(environment: Mapping[str, str]) -> RunCli:
             check=False,
         )
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def forked(environment: Mapping[str, str]) -> RunCli:
+    """As `process`, but of an interpreter that has imported the package: see `forking`."""
+
+    def run(*words: str, stdin: str = "", **settings: str) -> Ran:
+        ran = forked_command(words, env={**os.environ, **environment, **settings}, stdin=stdin)
+        return Ran(ran.returncode, ran.stdout, ran.stderr)
 
     return run
 
